@@ -1,0 +1,67 @@
+"""The ``ethogram`` command: a table of verbs, each loaded when it is called, and one place where errors end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from ethogram import __version__
+from ethogram.errors import EthogramError
+
+__all__ = ["COMMANDS", "main"]
+
+# verb -> (module, what it does). A module has one function ``command`` that Typer turns into the command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "flows": ("ethogram.cli.flows", "captures and flow records of any kind to one flow table"),
+    "fingerprint": ("ethogram.cli.fingerprint", "the fingerprint exporter: flows to fingerprints"),
+    "stability": ("ethogram.cli.stability", "convergence, recurrence, distinguishability: tables and plots"),
+    "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
+    "library": ("ethogram.cli.library", "list, merge or remove what a library holds"),
+    "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
+    "bench": ("ethogram.cli.bench", "leakage-safe tasks on labelled corpora"),
+    "demo": ("ethogram.cli.demo", "real devices and a simulated home, identified"),
+    "doctor": ("ethogram.cli.doctor", "what is installed and reachable, and why something is not"),
+}
+
+
+def overview() -> str:
+    """The text of ``ethogram --help``."""
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {verb:<{width}}  {text}" for verb, (_, text) in COMMANDS.items())
+    return (
+        "Usage: ethogram COMMAND [OPTIONS] ...\n\n"
+        "Tells which IoT devices are on a network from its flow records alone, and why.\n\n"
+        f"Commands:\n{rows}\n\n"
+        "'ethogram COMMAND --help' says how to use one. 'ethogram --version' prints the version.\n"
+        "Exit codes: 0 done, 1 bug, 2 usage, 3 input, 4 model or library, 5 configuration."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; an error of ours is one line on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(overview() + "\n")
+        return 0 if given else 2
+    if given[0] in {"-V", "--version"}:
+        sys.stdout.write(f"ethogram {__version__}\n")
+        return 0
+    if given[0] not in COMMANDS:
+        sys.stderr.write(f"ethogram: no command {given[0]!r}; 'ethogram --help' lists them\n")
+        return 2
+    try:
+        from ethogram.cli.run import run
+
+        return run(importlib.import_module(COMMANDS[given[0]][0]).command, given[0], given[1:])
+    except EthogramError as error:
+        sys.stderr.write(f"ethogram: {error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (head, less): not an error, but Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("ethogram: interrupted\n")
+        return 130

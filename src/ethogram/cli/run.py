@@ -1,0 +1,51 @@
+"""How one command runs under Typer, and what every command shares: the console and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+__all__ = ["errors", "progress", "run"]
+
+errors = Console(stderr=True, highlight=False)
+"""Messages for people go to standard error; results alone go to standard output."""
+
+
+def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) -> int:
+    """Give ``function`` to Typer as the command ``ethogram VERB`` and call it."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(name=verb)(function)
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=list(arguments), prog_name=f"ethogram {verb}", standalone_mode=False)
+    except Exception as error:
+        # Typer brings its own Click; its usage errors know how to show themselves and which code to give.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            return int(error.exit_code)
+        raise
+    return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show progress on a terminal, nothing in a pipe; the value advances by the number given."""
+    if not errors.is_terminal:
+        yield lambda _: None
+        return
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn()]  # fmt: skip
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda advance: bar.advance(task, advance)

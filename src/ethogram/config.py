@@ -1,0 +1,124 @@
+"""Settings: one named value for each choice. Unknown settings fail; a digest says which settings made a result."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ethogram.errors import ConfigurationError
+from ethogram.schema import DYNAMIC_FROM
+
+__all__ = [
+    "CountSettings",
+    "ExporterSettings",
+    "FlowSettings",
+    "KeySettings",
+    "MeterSettings",
+    "NameSettings",
+    "RepresentationSettings",
+    "Settings",
+]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, strict about names, with a digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, **values: object) -> Self:
+        """Build settings from what a user gave; a wrong one is a :class:`ConfigurationError` in one line."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]) or cls.__name__
+            raise ConfigurationError(f"setting {name}: {first['msg']}") from None
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of SHA-256 over the settings' canonical JSON."""
+        text = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:12]
+
+
+class MeterSettings(Settings):
+    """Packets to biflows."""
+
+    idle_timeout_s: float = Field(default=120.0, gt=0, description="a flow silent for longer has ended")
+    active_timeout_s: float = Field(default=1800.0, gt=0, description="a flow lasting longer is cut")
+    max_flows: int = Field(default=1 << 22, gt=0, description="live flows held at once; the oldest leave first")
+
+
+class NameSettings(Settings):
+    """Remote names from passive DNS and from records."""
+
+    enabled: bool = True
+    hold_s: float = Field(default=86_400.0, ge=0, description="how long after its lifetime an answer still names")
+
+
+class FlowSettings(Settings):
+    """Biflows to the flow table."""
+
+    local: tuple[str, ...] = Field(
+        default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10",
+                 "fe80::/10", "fc00::/7"),
+        description="prefixes that are inside; without a device file every address inside is a device",
+    )  # fmt: skip
+    join_cut: bool = Field(default=True, description="join a record cut at the active timeout with the next one")
+    join_gap_s: float = Field(default=120.0, gt=0, description="largest gap between records that are joined")
+    names: NameSettings = NameSettings()
+
+
+class CountSettings(Settings):
+    """The flow table to counts."""
+
+    sub_epoch_s: int = Field(default=3600, gt=0, description="resolution of the counts")
+    other_protocols: bool = Field(default=False, description="count protocols other than TCP and UDP as IP/<n>")
+    drop_probes: bool = Field(default=True, description="leave out inbound flows that were never answered")
+    max_services: int = Field(default=4096, gt=0, description="services per device and day; more become dyn")
+
+
+class KeySettings(Settings):
+    """What of a count's key is part of the service."""
+
+    role: bool = False
+    scope: bool = False
+    answered: bool = False
+    name: bool = False
+    dynamic_from: int = Field(default=DYNAMIC_FROM, ge=1, le=65536, description="ports from here on are one: dyn")
+    coarseness: Literal["port", "class", "protocol"] = "port"
+    ports: tuple[str, ...] | None = Field(
+        default=None, description="services learnt at enrolment, as TCP/443; all others become dyn"
+    )
+
+
+class RepresentationSettings(Settings):
+    """Counts of a window to weights per service."""
+
+    kind: Literal["list", "prevalence", "generalized", "log_volume", "tiers"] = "generalized"
+    granularity: int = Field(default=16, ge=0, description="G of Generalized(G); 0 stands for infinity")
+    weight: Literal["flow_share", "presence", "octet_share", "packet_share"] = "flow_share"
+    similarity: Literal["ruzicka", "cosine", "total_variation", "containment_dynamic", "containment_static"] = "ruzicka"
+    min_share: float = Field(default=0.0, ge=0, le=1)
+    min_flows: int = Field(default=0, ge=0)
+
+
+class ExporterSettings(Settings):
+    """The fingerprint exporter (stream of epochs to exported windows)."""
+
+    epoch_s: int = Field(default=86_400, gt=0)
+    threshold: float = Field(default=0.9, ge=0, le=1)
+    runs: int = Field(default=1, ge=1, description="successive stable epochs needed")
+    compare: Literal["previous", "halves"] = "halves"
+    mode: Literal["tumbling", "change"] = "tumbling"
+    min_flows: int = Field(default=50, ge=0)
+    min_epochs: int = Field(default=2, ge=1)
+    max_epochs: int = Field(default=30, ge=1)
+    gap_s: int = Field(default=7 * 86_400, gt=0)
+    lateness_s: int = Field(default=1800 + 120, ge=0, description="how long after its end an epoch stays open")
+    key: KeySettings = KeySettings()
+    representation: RepresentationSettings = RepresentationSettings()

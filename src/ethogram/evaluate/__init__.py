@@ -1,0 +1,1 @@
+"""Labelled corpora, splits that prove they are disjoint, tasks, metrics and reports."""

@@ -1,0 +1,1 @@
+"""Readers and writers: bytes and files to packets or flows. This room knows no devices and no labels."""

@@ -1,0 +1,1 @@
+"""Meters: packets to flows."""

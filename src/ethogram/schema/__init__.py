@@ -1,0 +1,55 @@
+"""Every type that crosses a border between rooms."""
+
+from ethogram.schema.accounting import Accounting
+from ethogram.schema.biflow import BIFLOW, END_REASONS, NAME_ANSWER, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TIME
+from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS
+from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
+from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
+from ethogram.schema.packet import PacketBatch
+from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
+from ethogram.schema.source import FlowSource, PacketSource
+from ethogram.schema.table import Column, Table
+from ethogram.schema.verdict import UNKNOWN, Evidence, Inventory, Verdict, Window
+from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
+
+__all__ = [
+    "BIFLOW",
+    "COUNTS",
+    "COUNT_KEYS",
+    "COUNT_VOLUMES",
+    "DYNAMIC_FROM",
+    "END_REASONS",
+    "FINGERPRINT",
+    "FINGERPRINT_FORMAT",
+    "FLOW",
+    "ICMP",
+    "ICMPV6",
+    "IGMP",
+    "INITIATOR",
+    "ITEM",
+    "ITEM_COUNTS",
+    "NAME_ANSWER",
+    "ROLE",
+    "SCOPE",
+    "STATUS",
+    "TCP",
+    "TCP_ACK",
+    "TCP_FIN",
+    "TCP_RST",
+    "TCP_SYN",
+    "TIME",
+    "UDP",
+    "UNKNOWN",
+    "Accounting",
+    "Column",
+    "Evidence",
+    "FlowSource",
+    "Inventory",
+    "PacketBatch",
+    "PacketSource",
+    "Table",
+    "Verdict",
+    "Window",
+    "Windows",
+    "service_name",
+]

@@ -1,0 +1,69 @@
+"""The biflow: what meters and record readers give, addressed by endpoints, before anything is known of devices.
+
+The source is the initiator as the meter saw it (RFC 5103, *initiator*); ``reverse_`` columns are the other way.
+A reader that only knows one direction leaves the reverse columns 0.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ethogram.schema.table import Column, Table
+
+__all__ = ["BIFLOW", "END_REASONS", "NAME_ANSWER", "TCP_ACK", "TCP_FIN", "TCP_RST", "TCP_SYN", "TIME"]
+
+TCP_FIN, TCP_SYN, TCP_RST, TCP_ACK = 0x01, 0x02, 0x04, 0x10
+
+END_REASONS = {
+    1: "idle timeout",
+    2: "active timeout",
+    3: "end of flow",
+    4: "forced end",
+    5: "lack of resources",
+}
+"""flowEndReason, RFC 5102 section 5.11.3."""
+
+TIME = pl.Datetime("us", "UTC")
+
+BIFLOW = Table(
+    "biflow",
+    "One row per flow record, both directions, addressed by its endpoints.",
+    (
+        Column("start", TIME, "", "first packet of either direction"),
+        Column("end", TIME, "", "last packet of either direction"),
+        Column("protocol", pl.UInt8(), "", "protocolIdentifier (IANA protocol number)"),
+        Column("source_address", pl.String(), "", "initiator's address, canonical text (RFC 5952 for IPv6)"),
+        Column("destination_address", pl.String(), "", "responder's address"),
+        Column("source_port", pl.UInt16(), "", "initiator's port; 0 where the protocol has none"),
+        Column("destination_port", pl.UInt16(), "", "responder's port; 0 where the protocol has none"),
+        Column("octets", pl.UInt64(), "octets", "IP octets from source to destination"),
+        Column("packets", pl.UInt64(), "packets", "packets from source to destination"),
+        Column("reverse_octets", pl.UInt64(), "octets", "IP octets from destination to source"),
+        Column("reverse_packets", pl.UInt64(), "packets", "packets from destination to source"),
+        Column("initial_tcp_flags", pl.UInt8(), "", "flags of the source's first TCP packet", nullable=True),
+        Column("reverse_initial_tcp_flags", pl.UInt8(), "", "flags of the destination's first TCP packet",
+               nullable=True),
+        Column("union_tcp_flags", pl.UInt8(), "", "all flags the source sent", nullable=True),
+        Column("reverse_union_tcp_flags", pl.UInt8(), "", "all flags the destination sent", nullable=True),
+        Column("end_reason", pl.UInt8(), "", "flowEndReason", nullable=True),
+        Column("source_mac", pl.String(), "", "aa:bb:cc:dd:ee:ff, lower case", nullable=True),
+        Column("destination_mac", pl.String(), "", "aa:bb:cc:dd:ee:ff, lower case", nullable=True),
+        Column("vlan", pl.UInt16(), "", "802.1Q VLAN identifier", nullable=True),
+        Column("source_name", pl.String(), "", "the source's host name, where the record itself names it",
+               nullable=True),
+        Column("destination_name", pl.String(), "", "the destination's host name (TLS server name, HTTP host, "
+               "a meter's name field), where the record itself names it", nullable=True),
+    ),
+)  # fmt: skip
+
+NAME_ANSWER = Table(
+    "name_answer",
+    "Passive DNS: one row per address in an answer somebody on the network received.",
+    (
+        Column("time", TIME, "", "when the answer was seen"),
+        Column("client", pl.String(), "", "address that received the answer"),
+        Column("address", pl.String(), "", "address in the answer"),
+        Column("name", pl.String(), "", "the name that was asked for, lower case, without the final dot"),
+        Column("ttl_s", pl.UInt32(), "s", "the answer's lifetime (the smallest along a CNAME chain)"),
+    ),
+)

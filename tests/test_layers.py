@@ -1,0 +1,139 @@
+"""The rules of the house, held over the syntax tree: who imports whom, and one door for each foreign library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "ethogram"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# room -> rooms it may import from. A room always may import itself.
+GROUND = {"errors", "schema", "config"}
+SIDE = {"io", "meter", "flow", "fingerprint", "representation", "identify"}
+UPPER = {"evaluate", "serve", "export", "scale", "simulate"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "schema": {"errors"},
+    "config": {"errors", "schema"},
+    **{room: set(GROUND) for room in SIDE},
+    "pipeline": GROUND | SIDE,
+    **{room: GROUND | SIDE | {"pipeline"} for room in UPPER},
+    "cli": GROUND | SIDE | UPPER | {"pipeline"},
+    "__init__": set(),
+}
+# foreign library -> where it may be imported (path prefixes below src/ethogram)
+DOORS: dict[str, tuple[str, ...]] = {
+    "torch": ("representation/",),
+    "onnxruntime": ("representation/",),
+    "fastapi": ("serve/api.py",),
+    "sqlalchemy": ("serve/store.py",),
+    "pyspark": ("scale/",),
+    "confluent_kafka": ("io/kafka.py",),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+    "tldextract": ("flow/names.py",),
+    "lightgbm": ("identify/",),
+    "sklearn": ("identify/", "evaluate/"),
+    "matplotlib": ("fingerprint/plots.py", "evaluate/"),
+}
+FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(SOURCE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    """Every module a file imports, wherever the statement stands, with its line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            found.append((node.lineno, module))
+            if module == "ethogram":
+                found += [(node.lineno, f"ethogram.{alias.name}") for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_module_imports_only_from_the_rooms_below_it(path: Path) -> None:
+    room = room_of(path)
+    assert room in ALLOWED, f"{room} has no place in the house: add it to ALLOWED with a reason"
+    for line, name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "ethogram" and len(parts) > 1 and parts[1] not in {room, "__version__"}:
+            assert parts[1] in ALLOWED[room], f"{path}:{line}: {room} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_foreign_libraries_have_one_door_and_nothing_is_unpickled(path: Path) -> None:
+    relative = str(path.relative_to(SOURCE))
+    for line, name in imports_of(path):
+        top = name.split(".")[0]
+        assert top not in FORBIDDEN, f"{relative}:{line}: {top} can run code from data"
+        if top in DOORS:
+            assert relative.startswith(DOORS[top]), f"{relative}:{line}: {top} is imported outside its door"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_names_say_what_they_are(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc", "manager", "handler"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.name != "process", f"{path}:{node.lineno}: process() says nothing"
+
+
+def module_graph() -> dict[str, set[str]]:
+    names = {
+        ".".join(["ethogram", *p.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__"): p
+        for p in MODULES
+    }
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ethogram"):
+                module = node.module or ""
+                for alias in node.names:
+                    target = f"{module}.{alias.name}"
+                    graph[name].add(target if target in names else module)
+            elif isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names if alias.name in names}
+        graph[name].discard(name)
+    return graph
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph = module_graph()
+    state: dict[str, int] = {}
+
+    def visit(name: str, trail: list[str]) -> None:
+        if state.get(name) == 2:
+            return
+        assert state.get(name) != 1, "cycle: " + " -> ".join([*trail, name])
+        state[name] = 1
+        for target in sorted(graph.get(name, ())):
+            visit(target, [*trail, name])
+        state[name] = 2
+
+    for name in sorted(graph):
+        visit(name, [])
+
+
+def test_the_package_and_its_help_load_nothing_heavy() -> None:
+    code = (
+        "import sys, ethogram, ethogram.cli\n"
+        "heavy = {'torch', 'numba', 'polars', 'sklearn', 'matplotlib', 'scipy', 'pyspark', 'fastapi'}\n"
+        "loaded = heavy & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
