@@ -15,6 +15,7 @@ __all__ = [
     "CountSettings",
     "ExporterSettings",
     "FlowSettings",
+    "IdentifySettings",
     "KeySettings",
     "MeterSettings",
     "NameSettings",
@@ -122,3 +123,31 @@ class ExporterSettings(Settings):
     lateness_s: int = Field(default=1800 + 120, ge=0, description="how long after its end an epoch stays open")
     key: KeySettings = KeySettings()
     representation: RepresentationSettings = RepresentationSettings()
+
+
+class IdentifySettings(Settings):
+    """Fingerprints and a library to verdicts."""
+
+    method: str = Field(default="nearest", description="the identifier, by its name in the table of methods")
+    level: Literal["label", "model", "family", "type", "coarse"] = Field(
+        default="label", description="what is told apart; twin units are one model"
+    )
+    closed: bool = Field(default=False, description="never say unknown")
+    quantile: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of a label's own held-out windows that may fall below its threshold",
+    )
+    few: int = Field(default=5, ge=1, description="labels with fewer held-out windows use the threshold of all labels")
+    folds: int = Field(default=5, ge=2, description="blocks of time held out in turn to fit thresholds and calibration")
+    terms: int = Field(default=12, ge=1, description="terms of evidence shown; the others are added up in one")
+    best_of: Literal["best", "mean_of_3", "prototype"] = Field(
+        default="best", description="score of a label from its fingerprints: the nearest, the nearest three, their mean"
+    )
+    window_s: int | None = Field(
+        default=None,
+        gt=0,
+        description="windows a fingerprint is split into, whose scores are averaged; none: it is whole",
+    )
+    seed: int = Field(default=0, ge=0, description="of every method that draws at random")

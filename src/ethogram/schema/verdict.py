@@ -23,7 +23,7 @@ class Evidence(_Record):
     quantity: str = Field(description="what is compared: share, log flows, log octets out ...")
     observed: float = Field(description="the device's weight")
     expected: float = Field(description="the library's weight")
-    contribution: float = Field(description="share of the score this term makes; terms add up to the score")
+    contribution: float = Field(description="this term's part of the raw score; the terms add up to it")
     note: Literal["", "missing", "extra"] = Field(default="", description="expected and absent, or not expected")
 
 
@@ -40,7 +40,13 @@ class Verdict(_Record):
     device: str
     verdict: str = Field(description="the label, or 'unknown'")
     score: float = Field(description="calibrated score of the label, 0 to 1: higher is more alike")
-    margin: float = Field(description="score less that of the second label")
+    margin: float = Field(description="score less that of the second label; 0 on a tie")
+    raw_score: float = Field(
+        default=0.0,
+        description="the method's own score of the best label before calibration; the evidence adds up to it",
+    )
+    nearest: str = Field(default="", description="the best label, also where the verdict is 'unknown'")
+    reason: str = Field(default="", description="the evidence in one short sentence")
     known_types: dict[str, float] = Field(description="score of every label considered")
     strangeness: float = Field(description="open-set score: higher is stranger; 'unknown' above the threshold")
     evidence: list[Evidence]
@@ -48,7 +54,7 @@ class Verdict(_Record):
     flows: int
     converged: bool = Field(description="whether the fingerprint had converged; else the verdict is provisional")
     expected_s: float | None = Field(default=None, description="time still needed for a final verdict, when known")
-    level: Literal["model", "family", "type", "label"] = "label"
+    level: Literal["model", "family", "type", "coarse", "label"] = "label"
     simulated: bool = False
 
 
