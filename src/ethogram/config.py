@@ -59,6 +59,7 @@ class NameSettings(Settings):
 
     enabled: bool = True
     hold_s: float = Field(default=86_400.0, ge=0, description="how long after its lifetime an answer still names")
+    max_answers: int = Field(default=1 << 21, gt=0, description="answers held at once; the oldest leave first")
 
 
 class FlowSettings(Settings):
@@ -72,6 +73,20 @@ class FlowSettings(Settings):
     join_cut: bool = Field(default=True, description="join a record cut at the active timeout with the next one")
     join_gap_s: float = Field(default=120.0, gt=0, description="largest gap between records that are joined")
     names: NameSettings = NameSettings()
+    time_zone: str = Field(default="UTC", description="zone of times that records write without one")
+    pair: Literal["auto", "always", "never"] = Field(
+        default="auto", description="pair one-way records into biflows; auto: where the format is one-way"
+    )
+    pair_gap_s: float = Field(default=10.0, ge=0, description="largest silence between a record and its answer")
+    device_by: Literal["mac", "address"] = Field(
+        default="mac", description="what names a device without a device file: its MAC where known, or its address"
+    )
+    router_addresses: int = Field(
+        default=4, ge=1, description="a MAC that more IPv4 addresses than this share is a router's and names nothing"
+    )
+    block_flows: int = Field(
+        default=1 << 20, gt=0, description="records looked at together when joining, pairing and breaking ties"
+    )
 
 
 class CountSettings(Settings):
