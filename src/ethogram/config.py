@@ -12,6 +12,7 @@ from ethogram.errors import ConfigurationError
 from ethogram.schema import DYNAMIC_FROM
 
 __all__ = [
+    "CaptureSettings",
     "CountSettings",
     "ExporterSettings",
     "FlowSettings",
@@ -46,12 +47,23 @@ class Settings(BaseModel):
         return hashlib.sha256(text).hexdigest()[:12]
 
 
+class CaptureSettings(Settings):
+    """Captures to packets."""
+
+    strict: bool = Field(default=False, description="damage raises an error instead of a warning and a count")
+    block_octets: int = Field(default=1 << 22, ge=1 << 12, description="octets of a capture held at once")
+    max_octets: int = Field(default=1 << 42, gt=0, description="decompressed octets of one file that are read")
+    max_ratio: float = Field(default=1000.0, gt=1, description="decompressed to compressed octets; more is an attack")
+
+
 class MeterSettings(Settings):
     """Packets to biflows."""
 
     idle_timeout_s: float = Field(default=120.0, gt=0, description="a flow silent for longer has ended")
     active_timeout_s: float = Field(default=1800.0, gt=0, description="a flow lasting longer is cut")
     max_flows: int = Field(default=1 << 22, gt=0, description="live flows held at once; the oldest leave first")
+    octets: Literal["ip", "frame"] = Field(default="ip", description="count octets of the IP packet or of the frame")
+    vlan_key: bool = Field(default=False, description="the VLAN tag is part of a flow's key")
 
 
 class NameSettings(Settings):
