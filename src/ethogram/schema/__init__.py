@@ -5,6 +5,7 @@ from ethogram.schema.biflow import BIFLOW, END_REASONS, NAME_ANSWER, TCP_ACK, TC
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
+from ethogram.schema.matrix import ServiceMatrix
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
 from ethogram.schema.source import FlowSource, PacketSource
@@ -47,6 +48,7 @@ __all__ = [
     "Inventory",
     "PacketBatch",
     "PacketSource",
+    "ServiceMatrix",
     "Table",
     "Verdict",
     "Window",

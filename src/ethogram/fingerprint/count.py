@@ -1,0 +1,167 @@
+"""The flow table to counts: how often a device used each service in each sub-epoch.
+
+Written as Narwhals expressions, so the same lines run on every backend that Narwhals knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+from narwhals.typing import IntoFrame
+
+from ethogram.config import CountSettings
+from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, DYNAMIC_FROM, TCP, UDP, Accounting
+
+__all__ = ["FLOW_COLUMNS", "PROBE", "PROTOCOL", "cap_services", "count", "interval", "merge_counts", "split", "tally"]
+
+PROTOCOL, PROBE = "protocol", "inbound unanswered"
+"""Reasons for which a flow is ignored."""
+
+FLOW_COLUMNS = [
+    "device", "start", "end", "protocol", "service_port", "role", "scope", "answered", "remote_domain", "initiator",
+    "octets_out", "octets_in", "packets_out", "packets_in",
+]  # fmt: skip
+"""What counting reads of the flow table."""
+
+_FATE = "fate"  # 0 used, else the index into (PROTOCOL, PROBE) plus 1
+_REASONS = (PROTOCOL, PROBE)
+
+
+def interval(seconds: int) -> str:
+    """Write a span as the largest whole unit, as backends read it.
+
+    >>> interval(3600), interval(86400), interval(900), interval(5400)
+    ('1h', '1d', '15m', '90m')
+    """
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def tally(flows: IntoFrame, settings: CountSettings | None = None) -> Any:
+    """Group flows to counts, the ignored ones beside them, in one pass; eager stays eager and lazy lazy.
+
+    Parameters
+    ----------
+    flows
+        Form :data:`ethogram.schema.FLOW`; at least the columns of :data:`FLOW_COLUMNS`.
+    settings
+        Resolution and what is left out.
+
+    Returns
+    -------
+    frame
+        The columns of :data:`ethogram.schema.COUNTS` and ``fate``: 0 for what is used, otherwise why not.
+        Rows may be added like counts; :func:`split` parts them.
+    """
+    chosen = settings or CountSettings()
+    other = ~nw.col("protocol").is_in([TCP, UDP]) if not chosen.other_protocols else nw.lit(value=False)
+    # The site's probing says nothing of the device it falls on: the other end began and nobody answered.
+    probe = (nw.col("initiator") == "remote") & ~nw.col("answered") if chosen.drop_probes else nw.lit(value=False)
+    fate = nw.when(other).then(nw.lit(1)).otherwise(nw.when(probe).then(nw.lit(2)).otherwise(nw.lit(0)))
+    duration = (nw.col("end") - nw.col("start")).dt.total_milliseconds()
+    keyed = (
+        nw.from_native(flows)
+        .select(*FLOW_COLUMNS)
+        .with_columns(
+            fate.cast(nw.UInt8).alias(_FATE),
+            nw.col("start").dt.truncate(interval(chosen.sub_epoch_s)).alias("time"),
+            # A flow whose end is before its start is the meter's error; it has no duration.
+            nw.when(duration > 0).then(duration).otherwise(nw.lit(0)).cast(nw.UInt64).alias("duration_ms"),
+        )
+        .with_columns(
+            # An ignored flow is only counted: it may not open one group for every port that was probed.
+            nw.when(nw.col(_FATE) == 0).then(nw.col("service_port")).otherwise(nw.lit(0)).cast(nw.UInt16).alias("port"),
+            nw.when(nw.col(_FATE) == 0).then(nw.col("remote_domain")).alias("name"),
+        )
+    )
+    volumes = [name for name in COUNT_VOLUMES if name != "flows"]
+    return (
+        keyed.group_by([*COUNT_KEYS, _FATE])
+        .agg(nw.len().cast(nw.UInt64).alias("flows"), *[nw.col(name).cast(nw.UInt64).sum() for name in volumes])
+        .select(*COUNTS.names, _FATE)
+        .to_native()
+    )
+
+
+def merge_counts(*counts: IntoFrame) -> Any:
+    """Add count tables: associative and commutative; rows with the same key become one.
+
+    Parameters
+    ----------
+    counts
+        One or more frames of one backend, with the columns of :data:`ethogram.schema.COUNTS` (and ``fate``,
+        when they come from :func:`tally`).
+    """
+    frames: list[Any] = [nw.from_native(frame) for frame in counts]
+    names = frames[0].collect_schema().names()
+    keys = [name for name in names if name not in COUNT_VOLUMES]
+    joined = nw.concat(frames) if len(frames) > 1 else frames[0]
+    return joined.group_by(keys).agg(*[nw.col(name).sum() for name in COUNT_VOLUMES]).select(*names).to_native()
+
+
+def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:
+    """Part a collected tally into counts, sorted by key, and the accounting of the flows."""
+    accounting = Accounting("flows")
+    accounting.read = int(tallied["flows"].sum())
+    for fate, n in tallied.group_by(_FATE).agg(pl.col("flows").sum()).iter_rows():
+        if fate == 0:
+            accounting.used = n
+        else:
+            accounting.ignore(_REASONS[fate - 1], n)
+    used = tallied.filter(pl.col(_FATE) == 0).drop(_FATE)
+    counts = cap_services(used, accounting, (settings or CountSettings()).max_services)
+    accounting.check()
+    return counts.sort(COUNT_KEYS), accounting
+
+
+def cap_services(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.DataFrame:
+    """Bound the services of a device and day: those with fewest flows become the dynamic port, and are counted.
+
+    Names are bounded in the same way: those beyond the bound become unknown.
+    """
+    day = pl.col("time").dt.truncate("1d").alias("day")
+    for key, reason in ((["protocol", "port"], "services over the cap"), (["name"], "names over the cap")):
+        kinds = counts.group_by("device", day, *key).agg(pl.col("flows").sum()).drop_nulls(key)
+        if not kinds.height or kinds.group_by("device", "day").len()["len"].max() <= most:  # type: ignore[operator]
+            continue
+        over = (
+            kinds.sort(["device", "day", "flows", *key], descending=[False, False, True, *[False] * len(key)])
+            .filter(pl.int_range(pl.len()).over("device", "day") >= most)
+            .select("device", "day", *key, pl.lit(value=True).alias("over"))
+        )
+        marked = counts.with_columns(day).join(over, on=["device", "day", *key], how="left")
+        accounting.correct(reason, int(marked.filter(pl.col("over"))["flows"].sum()))
+        replaced = (
+            pl.when("over").then(pl.lit(DYNAMIC_FROM, dtype=pl.UInt16)).otherwise("port").alias("port")
+            if "port" in key
+            else pl.when(pl.col("over").is_null()).then("name").alias("name")
+        )
+        counts = pl.DataFrame(merge_counts(marked.with_columns(replaced).drop("over", "day")))
+    return counts
+
+
+def count(flows: pl.DataFrame | pl.LazyFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:
+    """Count the flows of a Polars frame; a lazy one is read by the streaming engine in bounded memory.
+
+    Parameters
+    ----------
+    flows
+        Form :data:`ethogram.schema.FLOW`.
+    settings
+        Resolution and what is left out.
+
+    Returns
+    -------
+    counts
+        Form :data:`ethogram.schema.COUNTS`, sorted by its key.
+    accounting
+        Every flow used, or ignored for a reason.
+    """
+    tallied = tally(flows, settings)
+    collected = tallied.collect(engine="streaming") if isinstance(tallied, pl.LazyFrame) else tallied
+    counts, accounting = split(collected, settings)
+    return COUNTS.conform(counts), accounting

@@ -1,0 +1,111 @@
+"""What a service is called: from the finest key of the counts to the key that the settings ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+from narwhals.typing import IntoFrame
+
+from ethogram.config import KeySettings
+from ethogram.schema import DYNAMIC_FROM, TCP, UDP
+
+__all__ = ["learn_ports", "service", "with_service"]
+
+SYSTEM_PORTS = 1024
+"""End of the system ports (RFC 6335 section 6)."""
+
+
+def service(settings: KeySettings | None = None) -> nw.Expr:
+    """Give the expression that names the service of a row of counts.
+
+    Parameters
+    ----------
+    settings
+        Which parts are in the key. In order: protocol and port, role, scope, answered, name; a name that is not
+        known is left out.
+
+    Returns
+    -------
+    expression
+        Over the columns ``protocol, port, role, scope, answered, name``.
+
+    References
+    ----------
+    RFC 6335 section 6, for the ranges of ports.
+    """
+    chosen = settings or KeySettings()
+    protocol, port = nw.col("protocol"), nw.col("port")
+    transport = nw.when(protocol == TCP).then(nw.lit("TCP")).otherwise(nw.lit("UDP"))
+    number = port.cast(nw.String)
+    if chosen.coarseness == "protocol":
+        base = transport
+    else:
+        if chosen.coarseness == "class":
+            number = nw.when(port < SYSTEM_PORTS).then(nw.lit("system")).otherwise(nw.lit("user"))
+        known = port < chosen.dynamic_from
+        if chosen.ports is not None:
+            # A learnt list decides alone: a high port that a device keeps using is a service like any other.
+            codes = [_code(text) for text in chosen.ports if text.startswith(("TCP/", "UDP/"))]
+            known = (protocol.cast(nw.Int32) * 65536 + port.cast(nw.Int32)).is_in(codes)
+        number = nw.when(known).then(number).otherwise(nw.lit("dyn"))
+        base = nw.concat_str([transport, number], separator="/")
+    other = nw.concat_str([nw.lit("IP"), protocol.cast(nw.String)], separator="/")
+    parts = [nw.when(protocol.is_in([TCP, UDP])).then(base).otherwise(other)]
+    if chosen.role:
+        parts.append(nw.col("role").cast(nw.String))
+    if chosen.scope:
+        parts.append(nw.col("scope").cast(nw.String))
+    if chosen.answered:
+        parts.append(nw.when(nw.col("answered")).then(nw.lit("answered")).otherwise(nw.lit("unanswered")))
+    if chosen.name:
+        parts.append(nw.col("name"))
+    whole = nw.concat_str(parts, separator=" ", ignore_nulls=True) if len(parts) > 1 else parts[0]
+    return whole.alias("service")
+
+
+def with_service(counts: IntoFrame, settings: KeySettings | None = None) -> Any:
+    """Add the column ``service`` to rows of counts.
+
+    >>> counts = pl.DataFrame({"protocol": [6, 17, 6, 2], "port": [443, 53, 50000, 0]},
+    ...                       schema={"protocol": pl.UInt8, "port": pl.UInt16})
+    >>> with_service(counts)["service"].to_list()
+    ['TCP/443', 'UDP/53', 'TCP/dyn', 'IP/2']
+    """
+    return nw.from_native(counts).with_columns(service(settings)).to_native()
+
+
+def learn_ports(counts: pl.DataFrame, min_days: int = 3, dynamic_from: int = DYNAMIC_FROM) -> tuple[str, ...]:
+    """Learn at enrolment which ports are services: those that some device uses on several days.
+
+    A device seen on fewer days needs a port on all of them; a port of the dynamic range needs ``min_days`` whatever
+    happens, because on a single day chance alone repeats it.
+
+    Parameters
+    ----------
+    counts
+        Rows of counts (with ``device``, or ``item`` in its place) of enrolment only.
+    min_days
+        Days on which one device must have used the port.
+    dynamic_from
+        First port of the dynamic range.
+
+    Returns
+    -------
+    ports
+        Services as ``TCP/443``, sorted: the setting ``ports`` of :class:`ethogram.config.KeySettings`.
+    """
+    who = "device" if "device" in counts.columns else "item"
+    dated = counts.filter(pl.col("protocol").is_in([TCP, UDP])).with_columns(pl.col("time").dt.date().alias("day"))
+    seen = dated.group_by(who).agg(pl.col("day").n_unique().alias("all_days"))
+    used = dated.group_by(who, "protocol", "port").agg(pl.col("day").n_unique().alias("days")).join(seen, on=who)
+    needed = pl.when(pl.col("port") >= dynamic_from).then(min_days).otherwise(pl.min_horizontal("all_days", min_days))
+    kept = used.filter(pl.col("days") >= needed).select("protocol", "port").unique().sort("protocol", "port")
+    return tuple(f"{'TCP' if protocol == TCP else 'UDP'}/{port}" for protocol, port in kept.iter_rows())
+
+
+def _code(text: str) -> int:
+    """Give protocol and port of ``TCP/443`` as one number; ``TCP/dyn`` has none and matches nothing."""
+    transport, _, port = text.partition("/")
+    return (TCP if transport == "TCP" else UDP) * 65536 + int(port) if port.isdigit() else -1
