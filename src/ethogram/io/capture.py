@@ -1,0 +1,203 @@
+"""Captures: packets out of pcap and pcapng files, in batches of bounded size.
+
+A capture is read block by block. What a block holds of a record at its end is carried to the next, so memory
+depends on the block, not on the file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.config import CaptureSettings
+from ethogram.errors import EthogramWarning, InputError
+from ethogram.io.compressed import Member, open_members
+from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, READ, USED
+from ethogram.io.pcap import FULL, MAGICS, STOP, parse_header, scan_pcap
+from ethogram.io.pcapng import MAGIC, new_section, scan_pcapng
+from ethogram.schema import Accounting, PacketBatch
+
+__all__ = ["CaptureSource", "is_capture", "open_capture"]
+
+ROWS = 1 << 15  # packets of a batch at most
+TYPES = (
+    np.int64, np.uint8, np.uint8, np.uint64, np.uint64, np.uint64, np.uint64, np.uint16, np.uint16, np.uint8,
+    np.uint32, np.uint32, np.uint16, np.uint64, np.uint64, np.int64, np.int32,
+)  # fmt: skip
+
+Scan = Callable[[NDArray[np.uint8], int, int, Any, NDArray[np.int64]], tuple[int, int, int]]
+
+
+def is_capture(first_octets: bytes) -> bool:
+    """Whether a file that begins so is a pcap or pcapng capture (after decompression).
+
+    Examples
+    --------
+    >>> is_capture(bytes.fromhex("d4c3b2a1")), is_capture(b"ts,uid")
+    (True, False)
+    """
+    return bytes(first_octets[:4]) == MAGIC or bytes(first_octets[:4]) in MAGICS
+
+
+def open_capture(path: Path | str, settings: CaptureSettings | None = None) -> CaptureSource:
+    """Open a pcap or pcapng file, plain, gzipped, or zipped with all its members.
+
+    Parameters
+    ----------
+    path
+        The file.
+    settings
+        Caps, block size, and whether damage is an error.
+
+    Raises
+    ------
+    InputError
+        When there is no such file. What is wrong inside is found while reading.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError("no such file", file=path)
+    return CaptureSource(path, settings or CaptureSettings())
+
+
+class CaptureSource:
+    """The packets of one file (:class:`~ethogram.schema.PacketSource`).
+
+    Attributes
+    ----------
+    accounting
+        In packets. A record that was cut or damaged counts as one packet.
+    notes
+        One line for each place where reading had to stop early; also given as warnings.
+    """
+
+    def __init__(self, path: Path, settings: CaptureSettings) -> None:
+        self.name = str(path)
+        self.accounting = Accounting("packets")
+        self.notes: list[str] = []
+        self._path = path
+        self._settings = settings
+
+    def batches(self) -> Iterator[PacketBatch]:
+        """Give the packets in the order of the file.
+
+        Raises
+        ------
+        InputError
+            When the file is no capture; with ``strict`` also at the first damage.
+        """
+        captures, members = 0, 0
+        for member in open_members(self._path, self._settings):
+            members += 1
+            read = yield from self._member(member)
+            captures += read
+        if members == 0:
+            raise InputError("an archive without files", file=self._path)
+        if captures == 0:
+            raise InputError("not a capture: neither pcap nor pcapng", file=self._path)
+
+    def _member(self, member: Member) -> Iterator[PacketBatch]:
+        start = bytearray(24)
+        try:
+            length = member.fill(memoryview(start))
+        except InputError as error:
+            self._damage(error)
+            return 1
+        head = bytes(start[:length])
+        if not is_capture(head):
+            if member.name == str(self._path):
+                reason = "empty file" if length == 0 else "not a capture: neither pcap nor pcapng"
+                raise InputError(reason, file=member.name, offset=0)
+            self.notes.append(str(InputError("not a capture, left out", file=member.name)))
+            return 0
+        begin, scan = scanner_of(head)
+        if begin == 0 and length < 24 and head[:4] != MAGIC:
+            self._damage(InputError("truncated file header", file=member.name, offset=length))
+            return 1
+        yield from self._blocks(member, head, begin, scan)
+        return 1
+
+    def _blocks(self, member: Member, head: bytes, begin: int, scan: Scan) -> Iterator[PacketBatch]:
+        """Scan a member block by block; ``tail`` is what the scan has not used yet."""
+        tail: NDArray[np.uint8] = np.frombuffer(head, np.uint8)[begin:]
+        place = begin  # octets of the member before ``tail``
+        ended = False
+        while not ended:
+            data = np.empty(max(self._settings.block_octets, 2 * tail.size), np.uint8)
+            data[: tail.size] = tail
+            damage: InputError | None = None
+            before = member.octets
+            try:
+                member.fill(memoryview(data)[tail.size :])  # type: ignore[arg-type]
+            except InputError as error:
+                damage = error
+            end = tail.size + member.octets - before
+            ended = end < data.size or damage is not None
+            at = 0
+            why = FULL
+            while why == FULL:
+                columns = tuple(np.empty(ROWS, kind) for kind in TYPES)
+                counters = np.zeros(COUNTERS, np.int64)
+                at, rows, why = scan(data, at, end, columns, counters)
+                self._count(counters)
+                if rows:
+                    yield PacketBatch(*(column[:rows] for column in columns), data=data[:end])
+            if why == STOP:
+                self._damage(InputError("bad length: the rest is not read", file=member.name, offset=place + at))
+                return
+            place += at
+            tail = data[at:end]
+        self._end(member, tail.size, place, damage)
+
+    def _end(self, member: Member, left: int, place: int, damage: InputError | None) -> None:
+        if left:
+            self.accounting.read += 1
+            self.accounting.drop("truncated record")
+        if damage is not None:
+            self._damage(damage)
+        elif left:
+            self._damage(InputError("truncated record: the last packet is not whole", file=member.name, offset=place))
+
+    def _damage(self, error: InputError) -> None:
+        if self._settings.strict:
+            raise error
+        self.notes.append(str(error))
+        warnings.warn(str(error), EthogramWarning, stacklevel=2)
+
+    def _count(self, counters: NDArray[np.int64]) -> None:
+        accounting = self.accounting
+        accounting.read += int(counters[READ])
+        accounting.used += int(counters[USED])
+        for place, reason in IGNORED.items():
+            accounting.ignore(reason, int(counters[place]))
+        for place, reason in DROPPED.items():
+            accounting.drop(reason, int(counters[place]))
+        for place, reason in CORRECTED.items():
+            accounting.correct(reason, int(counters[place]))
+
+
+def scanner_of(head: bytes) -> tuple[int, Scan]:
+    """Where the records of a capture begin, and the compiled scan bound to its form."""
+    if head[:4] == MAGIC:
+        section, interfaces = new_section()
+
+        def scan_blocks(data: Any, at: int, end: int, columns: Any, counters: Any) -> tuple[int, int, int]:
+            return scan_pcapng(data, at, end, section, interfaces, columns, counters)  # type: ignore[no-any-return]
+
+        return 0, scan_blocks
+    header = parse_header(head)
+    if header is None:
+        return 0, lambda data, at, end, columns, counters: (end, 0, STOP)
+    unit = 1 if header.nanoseconds else 1000
+
+    def scan_records(data: Any, at: int, end: int, columns: Any, counters: Any) -> tuple[int, int, int]:
+        return scan_pcap(  # type: ignore[no-any-return]
+            data, at, end, header.little, unit, header.record_header, header.link, columns, counters
+        )
+
+    return 24, scan_records

@@ -1,0 +1,211 @@
+"""The network and transport headers of one packet: IPv4, IPv6, TCP, UDP and the other protocols with ports.
+
+Everything here is compiled. Each read stands behind a comparison with ``end``, the first octet that was not
+captured, so that no header can lead a read outside its own record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["CORRECTED", "COUNTERS", "DROPPED", "IGNORED", "NO_VLAN", "READ", "USED", "parse_internet", "u16", "u32"]
+
+# One counter array runs through all compiled code; these are its places.
+READ, USED = 0, 1
+ARP, EAPOL, LLDP, ETHERTYPE, LLC, LINK_TYPE, WIRELESS_CONTROL, ENCRYPTED = 2, 3, 4, 5, 6, 7, 8, 9
+TRUNCATED_HEADER, BAD_LENGTH, BAD_VERSION, BAD_TIME, TRUNCATED_RECORD, UNKNOWN_INTERFACE = 10, 11, 12, 13, 14, 15
+CUT_SHORT, NO_LENGTH, FRAGMENT, NO_TIME = 16, 17, 18, 19
+COUNTERS = 20
+
+IGNORED = {
+    ARP: "arp",
+    EAPOL: "eapol",
+    LLDP: "lldp",
+    ETHERTYPE: "ethertype",
+    LLC: "llc",
+    LINK_TYPE: "link type",
+    WIRELESS_CONTROL: "wireless control",
+    ENCRYPTED: "encrypted",
+}
+DROPPED = {
+    TRUNCATED_HEADER: "truncated header",
+    BAD_LENGTH: "bad length",
+    BAD_VERSION: "bad version",
+    BAD_TIME: "bad time",
+    TRUNCATED_RECORD: "truncated record",
+    UNKNOWN_INTERFACE: "unknown interface",
+}
+CORRECTED = {
+    CUT_SHORT: "cut short",
+    NO_LENGTH: "length not stated",
+    FRAGMENT: "fragment without ports",
+    NO_TIME: "time not stated",
+}
+
+NO_VLAN = 0xFFFF
+MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also advances by 8 octets or more
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@compiled
+def u16(data: Any, at: int) -> int:
+    """Two octets, big-endian."""
+    return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
+
+
+@compiled
+def u32(data: Any, at: int) -> int:
+    """Four octets, big-endian."""
+    return (
+        (np.int64(data[at]) << 24)
+        | (np.int64(data[at + 1]) << 16)
+        | (np.int64(data[at + 2]) << 8)
+        | np.int64(data[at + 3])
+    )
+
+
+@compiled
+def u64(data: Any, at: int) -> Any:
+    """Eight octets, big-endian, unsigned."""
+    return (np.uint64(u32(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 4))
+
+
+@compiled
+def parse_transport(data: Any, at: int, limit: int, cut: bool, protocol: int) -> tuple[int, int, int, int, int]:
+    """Read ports and flags at ``at``, with ``limit`` the first octet that is not this packet's or not captured.
+
+    Returns
+    -------
+    code, source_port, destination_port, tcp_flags, payload
+        ``code`` 0 when the ports were there; ``payload`` is where the transport's payload starts.
+    """
+    if protocol == 6:
+        if limit - at < 20 and not (cut and limit - at >= 4):
+            return TRUNCATED_HEADER, 0, 0, 0, at
+        flags = np.int64(data[at + 13]) if limit - at >= 14 else 0
+        header = (np.int64(data[at + 12]) >> 4) * 4 if limit - at >= 13 else 20
+        return 0, u16(data, at), u16(data, at + 2), flags, at + max(header, 20)
+    if protocol == 17 or protocol == 132 or protocol == 136 or protocol == 33:  # noqa: PLR1714 (compiled)
+        if limit - at < 8 and not (cut and limit - at >= 4):
+            return TRUNCATED_HEADER, 0, 0, 0, at
+        header = 8 if protocol == 17 or protocol == 136 else 12  # noqa: PLR1714
+        return 0, u16(data, at), u16(data, at + 2), 0, at + header
+    return 0, 0, 0, 0, at
+
+
+@compiled
+def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, int, int, bool]:
+    """Walk IPv6 extension headers (RFC 8200 section 4).
+
+    Returns
+    -------
+    code, protocol, at, fragment
+        ``fragment`` is true for all but the first fragment, which alone has the ports.
+    """
+    for _ in range(MAX_EXTENSIONS):
+        if protocol == 0 or protocol == 43 or protocol == 60 or protocol == 135:  # noqa: PLR1714
+            if end - at < 8:
+                return TRUNCATED_HEADER, protocol, at, False
+            length = (np.int64(data[at + 1]) + 1) * 8
+        elif protocol == 51:
+            if end - at < 8:
+                return TRUNCATED_HEADER, protocol, at, False
+            length = (np.int64(data[at + 1]) + 2) * 4
+        elif protocol == 44:
+            if end - at < 8:
+                return TRUNCATED_HEADER, protocol, at, False
+            if u16(data, at + 2) & 0xFFF8:
+                return 0, np.int64(data[at]), at + 8, True
+            length = 8
+        else:
+            return 0, protocol, at, False
+        protocol = np.int64(data[at])
+        at += length
+        if at > end:
+            return TRUNCATED_HEADER, protocol, end, False
+    return BAD_LENGTH, protocol, at, False
+
+
+@compiled
+def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: int, counters: Any) -> int:
+    """Write the IP packet at ``at`` into a row of the columns.
+
+    Parameters
+    ----------
+    data
+        Octets; ``end`` is the first one not captured.
+    wire
+        Octets from ``at`` on that were on the wire (``end - at`` unless the capture cut the frame).
+    columns
+        Arrays in the order of :class:`~ethogram.schema.PacketBatch`, without ``data``.
+
+    Returns
+    -------
+    0, or the counter of the reason why there is no row.
+    """
+    if end - at < 1:
+        return TRUNCATED_HEADER
+    version = np.int64(data[at]) >> 4
+    fragment = False
+    if version == 4:
+        if end - at < 20:
+            return TRUNCATED_HEADER
+        header = (np.int64(data[at]) & 15) * 4
+        total = u16(data, at + 2)
+        if total == 0:  # left to the network card (segmentation offload)
+            counters[NO_LENGTH] += 1
+            total = wire
+        if header < 20 or total < header:
+            return BAD_LENGTH
+        if end - at < header:
+            return TRUNCATED_HEADER
+        fragment = (u16(data, at + 6) & 0x1FFF) != 0
+        protocol = np.int64(data[at + 9])
+        source_high, source_low = np.uint64(0), np.uint64(u32(data, at + 12))
+        destination_high, destination_low = np.uint64(0), np.uint64(u32(data, at + 16))
+        transport = at + header
+    elif version == 6:
+        if end - at < 40:
+            return TRUNCATED_HEADER
+        total = u16(data, at + 4) + 40
+        if total == 40 and data[at + 6] != 59 and wire > 40:  # jumbogram or segmentation offload
+            counters[NO_LENGTH] += 1
+            total = wire
+        source_high, source_low = u64(data, at + 8), u64(data, at + 16)
+        destination_high, destination_low = u64(data, at + 24), u64(data, at + 32)
+        code, protocol, transport, fragment = skip_extensions(
+            data, at + 40, min(end, at + total), np.int64(data[at + 6])
+        )
+        if code != 0:
+            return code
+    else:
+        return BAD_VERSION
+
+    limit = min(end, at + total)
+    source_port, destination_port, flags, payload = 0, 0, 0, limit
+    if fragment:
+        counters[FRAGMENT] += 1
+    else:
+        code, source_port, destination_port, flags, payload = parse_transport(
+            data, transport, limit, end < at + min(total, wire), protocol
+        )
+        if code != 0:
+            return code
+    payload = min(payload, limit)
+    columns[1][row] = version
+    columns[2][row] = protocol
+    columns[3][row] = source_high
+    columns[4][row] = source_low
+    columns[5][row] = destination_high
+    columns[6][row] = destination_low
+    columns[7][row] = source_port
+    columns[8][row] = destination_port
+    columns[9][row] = flags
+    columns[10][row] = total
+    columns[15][row] = payload
+    columns[16][row] = limit - payload
+    return 0

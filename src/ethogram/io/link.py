@@ -1,0 +1,268 @@
+"""Link types: from the first octet of a frame to its IP header.
+
+Ethernet with VLAN tags, MPLS and PPPoE; Linux cooked 1 and 2; raw IP; BSD loopback; PPP and Cisco HDLC;
+802.11 with and without radiotap. Tunnels above IP are not entered.
+Numbers: https://www.tcpdump.org/linktypes.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ethogram.io.internet import (
+    ARP,
+    BAD_LENGTH,
+    CUT_SHORT,
+    EAPOL,
+    ENCRYPTED,
+    ETHERTYPE,
+    LINK_TYPE,
+    LLC,
+    LLDP,
+    NO_VLAN,
+    READ,
+    TRUNCATED_HEADER,
+    USED,
+    WIRELESS_CONTROL,
+    compiled,
+    parse_internet,
+    u16,
+    u32,
+)
+
+__all__ = ["parse_packet"]
+
+MAX_TAGS = 8  # VLAN tags or MPLS labels in one frame
+IPV4, IPV6 = 0x0800, 0x86DD
+
+
+@compiled
+def mac(data: Any, at: int) -> Any:
+    """Six octets as a number."""
+    return (np.uint64(u16(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 2))
+
+
+@compiled
+def version_type(data: Any, at: int, end: int) -> int:
+    """The ethertype that an IP version number stands for; 0 when it is neither."""
+    if at >= end:
+        return 0
+    version = np.int64(data[at]) >> 4
+    return IPV4 if version == 4 else IPV6 if version == 6 else 0
+
+
+@compiled
+def ppp_type(number: int) -> int:
+    """The ethertype of a PPP protocol number (RFC 1661)."""
+    return IPV4 if number == 0x21 else IPV6 if number == 0x57 else 0
+
+
+@compiled
+def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, int]:
+    """Step through VLAN tags, LLC/SNAP, MPLS labels and PPPoE to the network header.
+
+    Returns
+    -------
+    code, at, vlan
+        ``code`` 0 when ``at`` is an IP header; ``vlan`` is the outermost tag's.
+    """
+    vlan = NO_VLAN
+    for _ in range(MAX_TAGS):
+        if kind == IPV4 or kind == IPV6:  # noqa: PLR1714 (compiled)
+            return 0, at, vlan
+        if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200:  # noqa: PLR1714
+            if end - at < 4:
+                return TRUNCATED_HEADER, at, vlan
+            if vlan == NO_VLAN:
+                vlan = u16(data, at) & 0x0FFF
+            kind = u16(data, at + 2)
+            at += 4
+        elif kind <= 1500:  # a length: LLC follows, and IP only behind SNAP
+            if end - at < 8 or u16(data, at) != 0xAAAA or data[at + 2] != 3 or u16(data, at + 3) != 0 or data[at + 5]:
+                return LLC, at, vlan
+            kind = u16(data, at + 6)
+            at += 8
+            if kind <= 1500:
+                return LLC, at, vlan
+        elif kind == 0x8864:
+            if end - at < 8:
+                return TRUNCATED_HEADER, at, vlan
+            kind = ppp_type(u16(data, at + 6))
+            at += 8
+            if kind == 0:
+                return ETHERTYPE, at, vlan
+        elif kind == 0x8847 or kind == 0x8848:  # noqa: PLR1714
+            for _ in range(MAX_TAGS):
+                if end - at < 4:
+                    return TRUNCATED_HEADER, at, vlan
+                bottom = data[at + 2] & 1
+                at += 4
+                if bottom:
+                    break
+            kind = version_type(data, at, end)
+            if kind == 0:
+                return ETHERTYPE, at, vlan
+        elif kind == 0x0806:
+            return ARP, at, vlan
+        elif kind == 0x888E:
+            return EAPOL, at, vlan
+        elif kind == 0x88CC:
+            return LLDP, at, vlan
+        else:
+            return ETHERTYPE, at, vlan
+    return BAD_LENGTH, at, vlan
+
+
+@compiled
+def wireless(data: Any, at: int, end: int) -> tuple[int, int, Any, Any]:
+    """802.11: only plain data frames carry IP.
+
+    Returns
+    -------
+    code, at, source, destination
+        ``at`` is the LLC header behind the 802.11 header.
+    """
+    none = np.uint64(0)
+    if end - at < 24:
+        return WIRELESS_CONTROL, at, none, none
+    control, flags = np.int64(data[at]), np.int64(data[at + 1])
+    if (control >> 2) & 3 != 2 or control & 0x40:  # not data, or data without a body
+        return WIRELESS_CONTROL, at, none, none
+    if flags & 0x40:
+        return ENCRYPTED, at, none, none
+    first, second, third = mac(data, at + 4), mac(data, at + 10), mac(data, at + 16)
+    to_system, from_system = (flags & 1) != 0, (flags & 2) != 0
+    destination = third if to_system else first
+    source = third if from_system and not to_system else second
+    length = 24
+    if to_system and from_system:
+        if end - at < 30:
+            return TRUNCATED_HEADER, at, none, none
+        source = mac(data, at + 24)
+        length = 30
+    if control & 0x80:  # quality of service
+        length += 2
+        if flags & 0x80:
+            length += 4
+    if end - at < length:
+        return TRUNCATED_HEADER, at, none, none
+    return 0, at + length, source, destination
+
+
+@compiled
+def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, int, Any, Any]:
+    """Find the IP header of a frame.
+
+    Returns
+    -------
+    code, at, vlan, source_mac, destination_mac
+        ``code`` 0 when ``at`` is an IP header, else the counter of the reason.
+    """
+    none = np.uint64(0)
+    size = end - at
+    if link == 1:
+        if size < 14:
+            return TRUNCATED_HEADER, at, NO_VLAN, none, none
+        destination, source = mac(data, at), mac(data, at + 6)
+        code, at, vlan = after_ethertype(data, at + 14, end, u16(data, at + 12))
+        return code, at, vlan, source, destination
+    if link == 113:
+        if size < 16:
+            return TRUNCATED_HEADER, at, NO_VLAN, none, none
+        source = mac(data, at + 6) if u16(data, at + 4) == 6 else none
+        code, at, vlan = after_ethertype(data, at + 16, end, u16(data, at + 14))
+        return code, at, vlan, source, none
+    if link == 276:
+        if size < 20:
+            return TRUNCATED_HEADER, at, NO_VLAN, none, none
+        source = mac(data, at + 12) if data[at + 11] == 6 else none
+        code, at, vlan = after_ethertype(data, at + 20, end, u16(data, at))
+        return code, at, vlan, source, none
+    if link == 12 or link == 14 or link == 101 or link == 228 or link == 229:  # noqa: PLR1714 (compiled)
+        return 0, at, NO_VLAN, none, none
+    if link == 0 or link == 108:  # noqa: PLR1714
+        if size < 4:
+            return TRUNCATED_HEADER, at, NO_VLAN, none, none
+        # The family is in the byte order of the host that captured; 2 is IPv4, IPv6 differs by system.
+        family = max(np.int64(data[at]), np.int64(data[at + 3]))
+        if family == 2 or family == 10 or family == 24 or family == 28 or family == 30:  # noqa: PLR1714
+            return 0, at + 4, NO_VLAN, none, none
+        return ETHERTYPE, at, NO_VLAN, none, none
+    if link == 127 or link == 105:  # noqa: PLR1714
+        if link == 127:
+            if size < 8:
+                return TRUNCATED_HEADER, at, NO_VLAN, none, none
+            length = np.int64(data[at + 2]) | (np.int64(data[at + 3]) << 8)
+            if length < 8:
+                return BAD_LENGTH, at, NO_VLAN, none, none
+            at += length
+        code, at, source, destination = wireless(data, at, end)
+        if code != 0:
+            return code, at, NO_VLAN, none, none
+        code, at, vlan = after_ethertype(data, at, end, 0)
+        return code, at, vlan, source, destination
+    code, at = point_to_point(data, at, end, link)
+    return code, at, NO_VLAN, none, none
+
+
+@compiled
+def point_to_point(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
+    """PPP (9), PPP in HDLC framing (50), PPPoE (51), Cisco HDLC (104): code and place of the IP header."""
+    size = end - at
+    if link == 51:
+        if size < 8:
+            return TRUNCATED_HEADER, at
+        return (0 if ppp_type(u16(data, at + 6)) else ETHERTYPE), at + 8
+    if link != 9 and link != 50 and link != 104:  # noqa: PLR1714 (compiled)
+        return LINK_TYPE, at
+    if size < 4:
+        return TRUNCATED_HEADER, at
+    if link == 104 or data[at] == 0x0F or data[at] == 0x8F:
+        code, at, _ = after_ethertype(data, at + 4, end, max(u16(data, at + 2), 1501))
+        return code, at
+    if data[at] == 0xFF and data[at + 1] == 0x03:
+        at += 2
+    if data[at] & 1:  # a protocol number in one octet
+        return (0 if ppp_type(np.int64(data[at])) else ETHERTYPE), at + 1
+    if end - at < 2:
+        return TRUNCATED_HEADER, at
+    return (0 if ppp_type(u16(data, at)) else ETHERTYPE), at + 2
+
+
+@compiled
+def parse_packet(
+    data: Any, at: int, captured: int, wire: int, link: int, time_ns: int, columns: Any, row: int, counters: Any
+) -> int:
+    """Parse one frame into a row; count it as used, ignored or dropped.
+
+    Parameters
+    ----------
+    data
+        Octets, of which ``captured`` from ``at`` on are the frame.
+    wire
+        The frame's length on the wire.
+
+    Returns
+    -------
+    The next row: ``row + 1`` when the packet was used.
+    """
+    counters[READ] += 1
+    wire = max(wire, captured)
+    end = at + captured
+    code, internet, vlan, source, destination = find_internet(data, at, end, link)
+    if code == 0:
+        code = parse_internet(data, internet, end, wire - (internet - at), columns, row, counters)
+    if code != 0:
+        counters[code] += 1
+        return row
+    if captured < wire:
+        counters[CUT_SHORT] += 1
+    counters[USED] += 1
+    columns[0][row] = time_ns
+    columns[11][row] = wire
+    columns[12][row] = vlan
+    columns[13][row] = source
+    columns[14][row] = destination
+    return row + 1

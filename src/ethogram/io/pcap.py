@@ -1,0 +1,100 @@
+"""The pcap file: a header of 24 octets, then records of 16 (or 24) octets and a frame.
+
+Reference: draft-ietf-opsawg-pcap. Both byte orders, microseconds and nanoseconds, and the modified format with
+eight more octets per record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ethogram.io.internet import BAD_LENGTH, READ, compiled
+from ethogram.io.link import parse_packet
+
+__all__ = ["FULL", "MAX_RECORD", "MORE", "STOP", "PcapHeader", "parse_header", "scan_pcap"]
+
+MAX_RECORD = 1 << 24
+"""A record that claims more octets is damage, not a packet (libpcap's own bound is 256 KiB, USB's 128 MiB)."""
+
+MORE, FULL, STOP = 0, 1, 2
+"""Why a scan returned: it needs more octets, its columns are full, or the rest cannot be read."""
+
+MAGICS = {  # octets -> (little-endian, nanoseconds, octets of a record's header)
+    b"\xa1\xb2\xc3\xd4": (False, False, 16),
+    b"\xd4\xc3\xb2\xa1": (True, False, 16),
+    b"\xa1\xb2\x3c\x4d": (False, True, 16),
+    b"\x4d\x3c\xb2\xa1": (True, True, 16),
+    b"\xa1\xb2\xcd\x34": (False, False, 24),
+    b"\x34\xcd\xb2\xa1": (True, False, 24),
+}
+
+
+@dataclass(frozen=True)
+class PcapHeader:
+    """What the file header says."""
+
+    little: bool
+    nanoseconds: bool
+    record_header: int
+    link: int
+
+
+def parse_header(octets: bytes) -> PcapHeader | None:
+    """Parse the first 24 octets; None when they are not a pcap header."""
+    form = MAGICS.get(bytes(octets[:4]))
+    if form is None or len(octets) < 24:
+        return None
+    little, nanoseconds, record_header = form
+    # The upper bits of the link type say whether a frame check sequence follows.
+    link = int.from_bytes(octets[20:24], "little" if little else "big") & 0xFFFF
+    return PcapHeader(little, nanoseconds, record_header, link)
+
+
+@compiled
+def word(data: Any, at: int, little: bool) -> int:
+    """Four octets in the file's byte order."""
+    a, b, c, d = np.int64(data[at]), np.int64(data[at + 1]), np.int64(data[at + 2]), np.int64(data[at + 3])
+    if little:
+        return a | (b << 8) | (c << 16) | (d << 24)
+    return d | (c << 8) | (b << 16) | (a << 24)
+
+
+@compiled
+def scan_pcap(
+    data: Any,
+    at: int,
+    end: int,
+    little: bool,
+    unit_ns: int,
+    record_header: int,
+    link: int,
+    columns: Any,
+    counters: Any,
+) -> tuple[int, int, int]:
+    """Parse all whole records between ``at`` and ``end``.
+
+    Returns
+    -------
+    at, rows, why
+        The first octet not read, the rows written, and :data:`MORE`, :data:`FULL` or :data:`STOP`.
+    """
+    row, capacity = 0, columns[0].shape[0]
+    while end - at >= record_header:
+        if row == capacity:
+            return at, row, FULL
+        captured = word(data, at + 8, little)
+        if captured > MAX_RECORD:
+            counters[READ] += 1
+            counters[BAD_LENGTH] += 1
+            return at, row, STOP
+        if end - at - record_header < captured:
+            break
+        time_ns = word(data, at, little) * 1_000_000_000 + word(data, at + 4, little) * unit_ns
+        row = parse_packet(
+            data, at + record_header, captured, word(data, at + 12, little), link, time_ns, columns, row, counters
+        )
+        at += record_header + captured
+    return at, row, MORE
