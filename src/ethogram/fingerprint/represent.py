@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import log1p
 from typing import Any
 
 import narwhals as nw
@@ -14,7 +15,7 @@ from narwhals.typing import IntoFrame
 
 from ethogram.config import RepresentationSettings
 
-__all__ = ["DAY_S", "level", "levels_of", "represent"]
+__all__ = ["DAY_S", "level", "levels_of", "represent", "weigh"]
 
 DAY_S = 86_400
 
@@ -38,6 +39,51 @@ def levels_of(counts: Mapping[str, int], granularity: int) -> dict[str, Fraction
     if granularity == 0:
         return {name: Fraction(n, total) for name, n in counts.items() if n}
     return {name: Fraction(level(n, total, granularity), granularity) for name, n in counts.items() if n}
+
+
+def weigh(
+    amounts: Mapping[str, int], total: int, settings: RepresentationSettings, *,
+    flows: Mapping[str, int], window_s: float | None = None,
+) -> dict[str, int | float]:  # fmt: skip
+    """Weigh one fingerprint in plain Python: the twin of :func:`represent`, used one device and epoch at a time.
+
+    Parameters
+    ----------
+    amounts, total
+        Flows, active sub-epochs, octets or packets per service, and of all; whichever ``settings.weight`` names.
+    flows
+        Flows per service, for ``min_flows``.
+    window_s
+        Length by which a log volume is brought to a day.
+
+    Returns
+    -------
+    weights
+        Service to weight; where the representation has levels, the integer level (G times the weight).
+
+    Examples
+    --------
+    >>> weigh({"UDP/53": 3, "TCP/443": 7}, 10, RepresentationSettings(granularity=4), flows={"UDP/53": 3, "TCP/443": 7})
+    {'UDP/53': 2, 'TCP/443': 3}
+    """
+    kept = {
+        name: n
+        for name, n in amounts.items()
+        if n > 0 and flows[name] >= settings.min_flows and n / total >= settings.min_share
+    }
+    g = settings.granularity
+    if settings.kind == "list":
+        return dict.fromkeys(kept, 1)
+    if settings.kind == "log_volume":
+        factor = 1.0 if window_s is None else DAY_S / window_s
+        return {name: log1p(n * factor) for name, n in kept.items()}
+    if settings.kind == "tiers":
+        above = {name: sum(m > n for m in kept.values()) for name, n in kept.items()}
+        kinds = len(kept)
+        return {name: g - (r * g) // kinds if g else (kinds - r) / kinds for name, r in above.items()}
+    if settings.kind == "generalized" and g:
+        return {name: level(n, total, g) for name, n in kept.items()}
+    return {name: n / total for name, n in kept.items()}
 
 
 def represent(
