@@ -1,0 +1,115 @@
+"""A long window as many short ones: scores of the parts are averaged, since idle, in use and offline are modes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.errors import UsageError
+from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.schema import ITEM, ITEM_COUNTS, Windows
+
+__all__ = ["Averaged", "average", "split_windows"]
+
+
+def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.int64]]:
+    """Cut items into parts of ``window_s`` on the clock (from midnight UTC).
+
+    Returns
+    -------
+    parts, owner
+        The parts in which something happened; of an item that was silent one silent part. ``owner`` is the item of
+        each part, ascending.
+    """
+    if window_s <= 0:
+        raise UsageError("a window is longer than 0 s")
+    span = f"{window_s}s"
+    counts = windows.counts.with_columns(pl.col("time").dt.truncate(span).alias("part"))
+    silent = windows.items.select("item", pl.col("start").dt.truncate(span).alias("part")).join(
+        counts, on="item", how="anti"
+    )
+    active = counts.select("item", "part").unique()
+    keys = (
+        pl.concat([active, silent])
+        .sort("item", "part")
+        .with_row_index("new")
+        .with_columns(pl.col("new").cast(pl.UInt32))
+    )
+    items = keys.join(windows.items.select("item", "device"), on="item", how="left", maintain_order="left").select(
+        pl.col("new").alias("item"),
+        "device",
+        pl.col("part").alias("start"),
+        (pl.col("part") + pl.duration(seconds=window_s)).alias("end"),
+    )
+    rows = counts.join(keys, on=["item", "part"], how="left", maintain_order="left").with_columns(item=pl.col("new"))
+    parts = Windows(ITEM.conform(items), rows.select(ITEM_COUNTS.names))
+    return parts, keys["item"].to_numpy().astype(np.int64)
+
+
+def average(scores: NDArray[np.float64], owner: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Mean of the rows of each owner, shape (count, L); NaN for an owner without rows."""
+    sums = np.zeros((count, scores.shape[1]))
+    np.add.at(sums, owner, scores)
+    sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = sums / np.where(sizes > 0, sizes, np.nan)
+    return mean
+
+
+class Averaged(Identifier):
+    """Learn and score an identifier on parts of ``window_s``, and average its scores over each item.
+
+    Parameters
+    ----------
+    inner
+        The identifier of the parts.
+    window_s
+        Length of a part in seconds: one to six hours hold the modes of a device apart.
+    """
+
+    def __init__(self, inner: Identifier, window_s: int = 6 * 3600) -> None:
+        self.inner = inner
+        self.window_s = window_s
+
+    def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """Learn the parts, each with its item's label."""
+        self.labels_ = require_labels(windows, labels)
+        parts, owner = split_windows(windows, self.window_s)
+        self.inner.fit(parts, [labels[i] for i in owner])
+        return self
+
+    def scores(self, windows: Windows) -> NDArray[np.float64]:
+        """Mean raw scores of the parts, shape (n, L)."""
+        self.require_fit()
+        parts, owner = split_windows(windows, self.window_s)
+        return average(self.inner.scores(parts), owner, len(windows))
+
+    def held_out(
+        self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
+    ) -> tuple[list[str], NDArray[np.float64]]:
+        """Parts leave with their item's group."""
+        parts, owner = split_windows(windows, self.window_s)
+        names, scores = self.inner.held_out(parts, [labels[i] for i in owner], groups[owner])
+        return names, average(scores, owner, len(windows))
+
+    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+        """The parts' terms, averaged; what was absent in a part counts as 0 there."""
+        self.require_fit()
+        parts, owner = split_windows(windows, self.window_s)
+        sums: list[dict[tuple[str, str], list[float]]] = [{} for _ in labels]
+        for item, terms in zip(owner, self.inner.explain(parts, [labels[i] for i in owner]), strict=True):
+            for term in terms:
+                total = sums[item].setdefault((term.service, term.quantity), [0.0, 0.0, 0.0])
+                total[0] += 0.0 if math.isnan(term.observed) else term.observed
+                total[1] += 0.0 if math.isnan(term.expected) else term.expected
+                total[2] += term.contribution
+        sizes = np.bincount(owner, minlength=len(labels)).tolist()
+        return [
+            [Term(*key, *(value / size for value in total)) for key, total in found.items()]
+            for found, size in zip(sums, sizes, strict=True)
+        ]

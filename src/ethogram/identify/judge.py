@@ -1,0 +1,176 @@
+"""From scores to verdicts: best label or unknown, calibrated, with margin, ties, evidence and time still needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import IdentifySettings
+from ethogram.errors import UsageError
+from ethogram.identify.calibrate import Calibration
+from ethogram.identify.explain import evidence, sentence
+from ethogram.identify.identifier import Identifier, folds_by_time
+from ethogram.identify.openset import Thresholds
+from ethogram.schema import UNKNOWN, ServiceMatrix, Verdict, Window, Windows
+
+__all__ = ["Decision", "Judge"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All verdicts as arrays, without evidence: what evaluation reads. n items, L labels.
+
+    Parameters
+    ----------
+    labels
+        (L) the columns.
+    raw, calibrated
+        (n, L) scores: higher is more alike.
+    best
+        (n) column of the best label.
+    tied
+        (n) whether another label has exactly the best raw score.
+    strangeness
+        (n) of the best label: higher is stranger, above 1 unknown.
+    unknown
+        (n) whether the verdict is unknown.
+    """
+
+    labels: list[str]
+    raw: NDArray[np.float64]
+    calibrated: NDArray[np.float64]
+    best: NDArray[np.int64]
+    tied: NDArray[np.bool_]
+    strangeness: NDArray[np.float64]
+    unknown: NDArray[np.bool_]
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The label of each item, or unknown."""
+        return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
+
+
+class Judge:
+    """An identifier with what turns its scores into verdicts, all learnt from enrolment items alone.
+
+    Parameters
+    ----------
+    identifier
+        Any method.
+    settings
+        Level, quantile, folds and so on.
+    """
+
+    def __init__(self, identifier: Identifier, settings: IdentifySettings | None = None) -> None:
+        self.identifier = identifier
+        self.settings = settings or IdentifySettings()
+
+    def fit(self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64] | None = None) -> Self:
+        """Learn the labelled items.
+
+        Parameters
+        ----------
+        windows, labels
+            Enrolment items.
+        groups
+            Which items leave together when scores are held out; by default blocks of time within each device.
+        """
+        chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
+        names, held = self.identifier.held_out(windows, labels, chosen)
+        self.identifier.fit(windows, labels)
+        column = {name: j for j, name in enumerate(self.identifier.labels_)}
+        own = self.identifier.scores(windows)[np.arange(len(labels)), [column[label] for label in labels]]
+        self.calibration_ = Calibration().fit(held, names, labels)
+        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(held, names, labels, own)
+        spans = windows.items.select((pl.col("end") - pl.col("start")).dt.total_seconds())["end"].to_numpy()
+        self.spans_: dict[str, float] = {
+            name: float(np.median(spans[[label == name for label in labels]])) for name in names
+        }
+        return self
+
+    def decide(self, windows: Windows) -> Decision:
+        """Scores and verdicts of items; a silent item is unknown, also in a closed set it has no evidence."""
+        if not hasattr(self, "calibration_"):
+            raise UsageError("nothing can be judged before the judge is fitted")
+        raw = self.identifier.scores(windows)
+        best = raw.argmax(axis=1) if raw.size else np.zeros(0, dtype=np.int64)
+        top = raw[np.arange(len(raw)), best]
+        strangeness = self.thresholds_.strangeness(raw)[np.arange(len(raw)), best]
+        return Decision(
+            labels=self.identifier.labels_,
+            raw=raw,
+            calibrated=self.calibration_.apply(raw),
+            best=best,
+            tied=(raw == top[:, None]).sum(axis=1) > 1,
+            strangeness=strangeness,
+            unknown=np.zeros(len(raw), dtype=bool) if self.settings.closed else strangeness > 1.0,
+        )
+
+    def verdicts(
+        self,
+        windows: Windows,
+        *,
+        converged: Sequence[bool] | None = None,
+        presence: ServiceMatrix | None = None,
+        simulated: bool = False,
+    ) -> list[Verdict]:
+        """Verdicts with their evidence.
+
+        Parameters
+        ----------
+        windows
+            The items.
+        converged
+            Whether each item's fingerprint had converged; by default none had.
+        presence
+            Share of active hours per item and service, for the sentence.
+        simulated
+            Marks verdicts over simulated traffic.
+        """
+        decision = self.decide(windows)
+        flows = _flows(windows)
+        why = self.identifier.explain(windows, [decision.labels[b] for b in decision.best])
+        result = []
+        for item, device, start, end in windows.items.select("item", "device", "start", "end").iter_rows():
+            best = int(decision.best[item])
+            nearest = decision.labels[best]
+            scores = decision.calibrated[item]
+            done = bool(converged[item]) if converged is not None else False
+            silent = flows[item] == 0
+            label = UNKNOWN if decision.unknown[item] or (silent and not self.settings.closed) else nearest
+            found = [] if silent else evidence(why[item], self.settings.terms)
+            times: Mapping[str, float] = presence.row(item) if presence is not None else {}
+            others = np.delete(scores, best)
+            result.append(
+                Verdict(
+                    device=device,
+                    verdict=label,
+                    score=float(scores[best]),
+                    margin=0.0 if decision.tied[item] else float(scores[best] - others.max(initial=0.0)),
+                    raw_score=float(decision.raw[item, best]),
+                    nearest=nearest,
+                    known_types=dict(zip(decision.labels, scores.tolist(), strict=True)),
+                    strangeness=float(decision.strangeness[item]),
+                    evidence=found,
+                    reason="silent: nothing was seen" if silent else sentence(label, nearest, found, times),
+                    window=Window(start=start, end=end),
+                    flows=int(flows[item]),
+                    converged=done,
+                    expected_s=None if done else max(0.0, self.spans_[nearest] - (end - start).total_seconds()),
+                    level=self.settings.level,
+                    simulated=simulated,
+                )
+            )
+        return result
+
+
+def _flows(windows: Windows) -> NDArray[np.int64]:
+    flows = np.zeros(len(windows), dtype=np.int64)
+    sums = windows.counts.group_by("item").agg(pl.col("flows").sum())
+    flows[sums["item"].to_numpy()] = sums["flows"].to_numpy()
+    return flows

@@ -1,0 +1,116 @@
+"""Labels: a CSV beside the traffic that says what a device is, and from when to when."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from ethogram.errors import ConfigurationError, InputError
+from ethogram.identify.library import Identity, utc
+from ethogram.schema import Windows
+
+__all__ = ["COLUMNS", "Label", "Matched", "match_labels", "read_labels"]
+
+COLUMNS = ("device", "label", "model", "vendor", "type", "coarse", "from", "to")
+"""Columns of a label file; only the first two are required."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One row: a device is this, from a time (inclusive) to a time (exclusive)."""
+
+    device: str
+    identity: Identity
+    start: datetime | None = None
+    end: datetime | None = None
+    line: int = 0
+
+
+@dataclass
+class Matched:
+    """The identity of each item, and what did not fit together."""
+
+    identities: list[Identity | None] = field(default_factory=list)
+    devices_without_label: list[str] = field(default_factory=list)
+    labels_without_device: list[str] = field(default_factory=list)
+
+
+def read_labels(path: str | Path) -> list[Label]:
+    """Read a label file.
+
+    Raises
+    ------
+    InputError
+        When it is missing or a line is broken: says the line.
+    ConfigurationError
+        When a column is missing or unknown.
+    """
+    source = Path(path)
+    labels: list[Label] = []
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = reader.fieldnames
+            if not names:
+                raise InputError("the file is empty, not a label file", file=source)
+            missing = [name for name in COLUMNS[:2] if name not in names]
+            unknown = [name for name in names if name not in COLUMNS]
+            if missing:
+                raise ConfigurationError(f"{source}: a label file needs the columns device,label: no {missing[0]}")
+            if unknown:
+                raise ConfigurationError(f"{source}: no column {unknown[0]!r}; there are {', '.join(COLUMNS)}")
+            for row in reader:
+                labels.append(_label(row, source, reader.line_num))  # noqa: PERF401 (line numbers move with it)
+    except FileNotFoundError:
+        raise InputError("there is no such file", file=source) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read: {error}", file=source) from None
+    if not labels:
+        raise InputError("no device is labelled", file=source)
+    return labels
+
+
+def _label(row: dict[str | None, object], source: Path, line: int) -> Label:
+    if None in row:
+        raise InputError("more fields than columns", file=source, line=line)
+    text = {str(name): str(value or "").strip() for name, value in row.items()}
+    if not text["device"] or not text["label"]:
+        raise InputError(f"no {'device' if not text['device'] else 'label'}", file=source, line=line)
+    identity = Identity(text["label"], *(text.get(name, "") for name in COLUMNS[2:6]))
+    times: list[datetime | None] = []
+    for name in COLUMNS[6:]:
+        try:
+            times.append(utc(text[name]) if text.get(name) else None)
+        except ValueError:
+            raise InputError(
+                f"{name} {text[name]!r} is no time such as 2019-09-01T12:00", file=source, line=line
+            ) from None
+    return Label(text["device"], identity, times[0], times[1], line)
+
+
+def match_labels(windows: Windows, labels: Sequence[Label]) -> Matched:
+    """Give each item the label of its device that is valid for its whole window; the first that fits.
+
+    Names of devices are compared without regard to case, as MAC addresses are.
+    """
+    by_device: dict[str, list[Label]] = {}
+    for label in labels:
+        by_device.setdefault(label.device.lower(), []).append(label)
+    result = Matched()
+    bare, used = set(), set()
+    for device, start, end in windows.items.select("device", "start", "end").iter_rows():
+        found = None
+        for label in by_device.get(device.lower(), ()):
+            used.add(label.device.lower())
+            if (label.start is None or label.start <= start) and (label.end is None or end <= label.end):
+                found = label.identity
+                break
+        if device.lower() not in by_device:
+            bare.add(device)
+        result.identities.append(found)
+    result.devices_without_label = sorted(bare)
+    result.labels_without_device = sorted({label.device for label in labels if label.device.lower() not in used})
+    return result

@@ -1,0 +1,292 @@
+"""The library: known devices as the counts they were seen with, so that any representation can be derived later.
+
+An entry is one window of one labelled device. Entries with the same labels and the same counts are one entry that
+was observed several times; hence merging libraries is associative, commutative and idempotent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import orjson
+import polars as pl
+
+from ethogram.errors import LibraryError
+from ethogram.schema import ITEM, ITEM_COUNTS, Windows
+
+__all__ = ["LEVELS", "ROW", "Entry", "Identity", "Library", "Observation", "Source"]
+
+LEVELS = ("label", "model", "family", "type", "coarse")
+"""What can be told apart, from fine to coarse."""
+
+ROW = ("offset_s", "service", "role", "scope", "answered", "name", "flows", "octets_out", "octets_in", "packets_out",
+       "packets_in", "duration_ms")  # fmt: skip
+"""One count of an entry as it stands in the file; ``offset_s`` is the sub-epoch's start less the window's."""
+
+_PROTOCOLS = {"TCP": 6, "UDP": 17}
+_VOLUMES = ROW[6:]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """What a device is, from its label to its coarse type; '' where it was not said."""
+
+    label: str
+    model: str = ""
+    vendor: str = ""
+    type: str = ""
+    coarse: str = ""
+
+    def at(self, level: str) -> str:
+        """The name at a level; a model that was not said is its label, the others are '' then.
+
+        >>> Identity("den camera", vendor="acme", type="camera").at("family")
+        'acme/camera'
+        """
+        if level == "model":
+            return self.model or self.label
+        if level == "family":
+            return f"{self.vendor}/{self.type}" if self.vendor and self.type else ""
+        return str(getattr(self, level))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Observation:
+    """Where and when an entry was seen."""
+
+    device: str
+    start: datetime
+    end: datetime
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """Provenance of a library: what was enrolled, when, under which settings, and who may use it."""
+
+    name: str
+    enrolled: str = ""
+    settings: str = ""
+    licence: str = ""
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One known window.
+
+    Parameters
+    ----------
+    identity
+        What the device is.
+    observed
+        Where and when, at least once; the multiplicity is their number.
+    status
+        Why the window ended (:data:`ethogram.schema.STATUS`).
+    counts
+        Rows of form :data:`ROW`, sorted.
+    """
+
+    identity: Identity
+    observed: tuple[Observation, ...]
+    status: str
+    counts: tuple[tuple[Any, ...], ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits over what makes two entries the same: identity, status and counts."""
+        who = self.identity
+        text = orjson.dumps(
+            [who.label, who.model, who.vendor, who.type, who.coarse, self.status, self.counts], default=list
+        )
+        return hashlib.sha256(text).hexdigest()[:12]
+
+    @property
+    def multiplicity(self) -> int:
+        """How often these very counts were seen."""
+        return len(self.observed)
+
+    @cached_property
+    def flows(self) -> int:
+        """Flows in the window."""
+        return sum(row[6] for row in self.counts)
+
+    @property
+    def span(self) -> timedelta:
+        """How long the window lasted."""
+        return self.observed[0].end - self.observed[0].start
+
+
+@dataclass(frozen=True)
+class Library:
+    """Known fingerprints with their provenance.
+
+    >>> Library().merge(Library()) == Library()
+    True
+    """
+
+    entries: tuple[Entry, ...] = ()
+    sources: tuple[Source, ...] = ()
+    name: str = field(default="library", compare=False)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits over all entries and their observations."""
+        text = "\n".join(
+            f"{e.digest} {o.device} {o.start} {o.end} {o.source}" for e in self.entries for o in e.observed
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def merge(self, other: Library) -> Library:
+        """Both libraries' entries; the same entry is kept once with all its observations."""
+        found: dict[str, Entry] = {}
+        for entry in (*self.entries, *other.entries):
+            known = found.get(entry.digest)
+            if known is not None:
+                entry = replace(known, observed=tuple(sorted({*known.observed, *entry.observed})))  # noqa: PLW2901
+            found[entry.digest] = entry
+        entries = sorted(found.values(), key=lambda e: (e.identity, e.observed, e.digest))
+        return Library(tuple(entries), tuple(sorted({*self.sources, *other.sources})), self.name)
+
+    def remove(
+        self, *, labels: Iterable[str] = (), devices: Iterable[str] = (), digests: Iterable[str] = ()
+    ) -> Library:
+        """Without the entries that carry one of these labels, devices or digests."""
+        gone, away, ids = set(labels), set(devices), set(digests)
+        kept = []
+        for entry in self.entries:
+            if entry.identity.label in gone or entry.digest in ids:
+                continue
+            observed = tuple(o for o in entry.observed if o.device not in away)
+            if observed:
+                kept.append(replace(entry, observed=observed))
+        return replace(self, entries=tuple(kept))
+
+    def labels(self, level: str = "label") -> list[str]:
+        """The name of each entry at a level.
+
+        Raises
+        ------
+        LibraryError
+            When some entry has no name at this level.
+        """
+        names = [entry.identity.at(level) for entry in self.entries]
+        missing = sorted({e.identity.label for e, name in zip(self.entries, names, strict=True) if not name})
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise LibraryError(f"{self.name}: no {level} is known of {', '.join(missing[:3])}{more}")
+        return names
+
+    def windows(self) -> Windows:
+        """The entries as items, in order."""
+        first = [entry.observed[0] for entry in self.entries]
+        items = pl.DataFrame(
+            {
+                "item": range(len(first)),
+                "device": [o.device for o in first],
+                "start": [o.start for o in first],
+                "end": [o.end for o in first],
+            },
+            schema=ITEM.schema,
+        )
+        return Windows(items, counts_of(self.entries, items))
+
+    @classmethod
+    def of(
+        cls,
+        windows: Windows,
+        identities: Sequence[Identity | None],
+        *,
+        source: Source,
+        status: Sequence[str] | None = None,
+        name: str = "library",
+    ) -> Library:
+        """Enrol the items that have an identity; silent items are left out, for they tell nothing."""
+        rows = rows_of(windows)
+        entries = []
+        for item, device, start, end in windows.items.select("item", "device", "start", "end").iter_rows():
+            identity = identities[item]
+            if identity is None or item not in rows:
+                continue
+            seen = Observation(device, start, end, source.name)
+            entries.append(Entry(identity, (seen,), "open" if status is None else status[item], rows[item]))
+        return cls(name=name).merge(cls(tuple(entries), (source,), name))
+
+
+def rows_of(windows: Windows) -> dict[int, tuple[tuple[Any, ...], ...]]:
+    """The counts of every item that was not silent, as sorted rows of form :data:`ROW`."""
+    port = pl.col("port").cast(pl.String)
+    service = (
+        pl.when(pl.col("protocol") == 6).then("TCP/" + port)
+        .when(pl.col("protocol") == 17).then("UDP/" + port)
+        .otherwise("IP/" + pl.col("protocol").cast(pl.String))
+    )  # fmt: skip
+    keys = list(ROW[:6])
+    frame = (
+        windows.counts.join(windows.items.select("item", "start"), on="item", how="inner")
+        .with_columns(
+            service=service.replace("IP/6", "TCP/0").replace("IP/17", "UDP/0"),
+            offset_s=(pl.col("time") - pl.col("start")).dt.total_seconds(),
+            role=pl.col("role").cast(pl.String),
+            scope=pl.col("scope").cast(pl.String),
+        )
+        .group_by("item", *keys)
+        .agg(pl.col(name).sum() for name in _VOLUMES)
+        .sort("item", *keys, nulls_last=False)
+    )
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for item, *row in frame.select("item", *ROW).iter_rows():
+        found.setdefault(item, []).append(tuple(row))
+    return {item: tuple(rows) for item, rows in found.items()}
+
+
+def counts_of(entries: Sequence[Entry], items: pl.DataFrame) -> pl.DataFrame:
+    """The counts of the entries as a table of form :data:`ethogram.schema.ITEM_COUNTS`.
+
+    Raises
+    ------
+    LibraryError
+        When a row does not have the form :data:`ROW`.
+    """
+    dtypes = {name: ITEM_COUNTS.schema[name] for name in ("answered", "name", *_VOLUMES)}
+    schema = {"item": pl.UInt32, "offset_s": pl.Int64, "service": pl.String, "role": pl.String, "scope": pl.String}
+    rows = [(index, *row) for index, entry in enumerate(entries) for row in entry.counts]
+    try:
+        frame = pl.DataFrame(rows, schema={**schema, **dtypes}, orient="row", strict=True)
+        protocol, number = (pl.col("service").str.split_exact("/", 1).struct.field(f"field_{part}") for part in (0, 1))
+        numbered = protocol.is_in(list(_PROTOCOLS))
+        return (
+            frame.join(items.select("item", "start"), on="item", how="left", maintain_order="left")
+            .with_columns(
+                time=pl.col("start") + pl.duration(seconds="offset_s"),
+                protocol=pl.when(numbered)
+                .then(protocol.replace_strict(_PROTOCOLS, default=None, return_dtype=pl.UInt8))
+                .otherwise(number.cast(pl.UInt8, strict=False)),
+                port=pl.when(numbered).then(number.cast(pl.UInt16, strict=False)).otherwise(pl.lit(0, pl.UInt16)),
+            )
+            .pipe(_require_services)
+            .select(pl.col(column.name).cast(column.dtype) for column in ITEM_COUNTS.columns)
+        )
+    except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
+        raise LibraryError(f"counts are not of the form {' '.join(ROW)}: {str(error).splitlines()[0]}") from None
+
+
+def _require_services(frame: pl.DataFrame) -> pl.DataFrame:
+    wrong = frame.filter(pl.col("protocol").is_null() | pl.col("port").is_null())
+    if wrong.height:
+        raise LibraryError(f"{wrong['service'][0]!r} is no service such as TCP/443, UDP/53 or IP/2")
+    return frame
+
+
+def utc(text: str) -> datetime:
+    """Read a time; one without a zone is UTC."""
+    value = datetime.fromisoformat(text)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

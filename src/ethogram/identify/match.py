@@ -1,0 +1,181 @@
+"""Nearest fingerprint: a label scores what its best known fingerprint does, so a verdict can point at it.
+
+Shapes: n items, m library fingerprints, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.identify.identifier import Identifier, Represent, Term, require_labels
+from ethogram.schema import ServiceMatrix, Windows
+
+__all__ = ["Compare", "NearestFingerprint", "best_of_labels", "similarity_terms"]
+
+Compare = Callable[[ServiceMatrix, ServiceMatrix], Iterator[tuple[int, NDArray[np.float64]]]]
+"""Similarities block by block: the first row of a block, and (rows, m) similarities."""
+
+BestOf = Literal["best", "mean_of_3", "prototype"]
+
+
+class NearestFingerprint(Identifier):
+    """Score of a label = similarity to its nearest fingerprint.
+
+    Parameters
+    ----------
+    represent
+        Counts to weights per service.
+    compare
+        Similarities of two matrices, block by block, so that memory does not grow with the items.
+    similarity
+        The name of what ``compare`` computes; says how a similarity falls into terms.
+    best_of
+        ``best``, the mean of the three nearest, or one prototype per label (the mean of its fingerprints).
+    quantity
+        What the weights are called in evidence.
+    """
+
+    def __init__(
+        self,
+        represent: Represent,
+        compare: Compare,
+        similarity: str = "ruzicka",
+        best_of: BestOf = "best",
+        quantity: str = "weight",
+    ) -> None:
+        self.represent = represent
+        self.compare = compare
+        self.similarity = similarity
+        self.best_of = best_of
+        self.quantity = quantity
+
+    def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """Keep the fingerprints, sorted by label."""
+        self.labels_ = require_labels(windows, labels)
+        matrix = self.represent(windows)
+        if self.best_of == "prototype":
+            self.matrix_ = prototypes(matrix, labels, self.labels_)
+            self.starts_ = np.arange(len(self.labels_))
+            return self
+        order, self.starts_ = _by_label(labels, self.labels_)
+        self.matrix_ = matrix.take(order)
+        return self
+
+    def scores(self, windows: Windows) -> NDArray[np.float64]:
+        """Similarities to the labels, shape (n, L), 0 to 1."""
+        self.require_fit()
+        return self.matrix_scores(self.represent(windows))
+
+    def matrix_scores(self, items: ServiceMatrix) -> NDArray[np.float64]:
+        """As :meth:`scores`, of items that are represented already."""
+        self.require_fit()
+        result = np.empty((len(items), len(self.labels_)))
+        for start, block in self.compare(items, self.matrix_):
+            result[start : start + len(block)] = best_of_labels(block, self.starts_, self.best_of)
+        return result
+
+    def held_out(
+        self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
+    ) -> tuple[list[str], NDArray[np.float64]]:
+        """Scores of enrolment items without their group: one comparison, in which the group is left out."""
+        if self.best_of == "prototype":
+            return super().held_out(windows, labels, groups)
+        names = require_labels(windows, labels)
+        order, starts = _by_label(labels, names)
+        matrix = self.represent(windows)
+        library, library_groups = matrix.take(order), groups[order]
+        result = np.empty((len(windows), len(names)))
+        for start, block in self.compare(matrix, library):
+            own = groups[start : start + len(block), None] == library_groups[None, :]
+            masked = np.where(own, -np.inf, block)
+            result[start : start + len(block)] = best_of_labels(masked, starts, self.best_of)
+        return names, np.where(np.isfinite(result), result, np.nan)
+
+    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+        """One term per service of the item and of the label's nearest fingerprints."""
+        self.require_fit()
+        items = self.represent(windows)
+        at = {name: j for j, name in enumerate(self.labels_)}
+        ends = [*self.starts_[1:], len(self.matrix_)]
+        found: list[list[Term]] = []
+        for start, block in self.compare(items, self.matrix_):
+            for i, likeness in enumerate(block, start):
+                first, end = int(self.starts_[at[labels[i]]]), int(ends[at[labels[i]]])
+                count = min(3, end - first) if self.best_of == "mean_of_3" else 1
+                nearest = first + np.argsort(-likeness[first:end], kind="stable")[:count]
+                found.append(self._terms(items.row(i), [self.matrix_.row(int(row)) for row in nearest]))
+        return found
+
+    def _terms(self, observed: dict[str, float], nearest: list[dict[str, float]]) -> list[Term]:
+        sums: dict[str, list[float]] = {}
+        for expected in nearest:
+            for service, contribution in similarity_terms(observed, expected, self.similarity).items():
+                term = sums.setdefault(service, [0.0, 0.0])
+                term[0] += expected.get(service, 0.0) / len(nearest)
+                term[1] += contribution / len(nearest)
+        return [Term(s, self.quantity, observed.get(s, 0.0), e, c) for s, (e, c) in sums.items()]
+
+
+def best_of_labels(block: NDArray[np.float64], starts: NDArray[np.int64], best_of: str = "best") -> NDArray[np.float64]:
+    """Reduce similarities (n, m), library sorted by label, to (n, L); -inf marks what is left out."""
+    if block.shape[0] == 0:
+        return np.empty((0, len(starts)))
+    if best_of != "mean_of_3":
+        best: NDArray[np.float64] = np.maximum.reduceat(block, starts, axis=1)
+        return best
+    result = np.empty((len(block), len(starts)))
+    for at, (start, end) in enumerate(zip(starts, [*starts[1:], block.shape[1]], strict=True)):
+        part = -np.partition(-block[:, start:end], min(2, end - start - 1), axis=1)[:, :3]
+        kept = np.isfinite(part)
+        count = kept.sum(axis=1)
+        total = np.where(kept, part, 0.0).sum(axis=1)
+        result[:, at] = np.where(count > 0, total / np.maximum(count, 1), -np.inf)
+    return result
+
+
+def prototypes(matrix: ServiceMatrix, labels: Sequence[str], names: Sequence[str]) -> ServiceMatrix:
+    """Mean weights of each label, shape (L, services)."""
+    column = {name: j for j, name in enumerate(names)}
+    owner = np.array([column[name] for name in labels], dtype=np.int64)
+    rows = np.repeat(owner, np.diff(matrix.indptr))
+    width = max(len(matrix.services), 1)
+    cell, inverse = np.unique(rows * width + matrix.indices, return_inverse=True)
+    sums = np.bincount(inverse, weights=matrix.weights, minlength=cell.size)
+    sizes = np.bincount(owner, minlength=len(names))
+    label = cell // width
+    return ServiceMatrix.from_coordinates(label, cell % width, sums / sizes[label], matrix.services, len(names))
+
+
+def similarity_terms(a: dict[str, float], b: dict[str, float], kind: str) -> dict[str, float]:
+    """Each service's part of the similarity of two fingerprints; the parts add up to it.
+
+    >>> similarity_terms({"UDP/53": 3.0, "TCP/443": 2.0}, {"UDP/53": 2.0, "TCP/443": 3.0}, "ruzicka")
+    {'TCP/443': 0.3333333333333333, 'UDP/53': 0.3333333333333333}
+    """
+    services = sorted(set(a) | set(b))
+    total_a, total_b = sum(a.values()), sum(b.values())
+    if total_a == 0 or total_b == 0:
+        return dict.fromkeys(services, 0.0)
+    x = np.array([a.get(s, 0.0) for s in services])
+    y = np.array([b.get(s, 0.0) for s in services])
+    if kind == "cosine":
+        parts = x * y / np.sqrt((x**2).sum() * (y**2).sum())
+    elif kind == "total_variation":
+        parts = np.minimum(x / total_a, y / total_b)
+    else:
+        shared = np.minimum(x, y)
+        whole = {"ruzicka": np.maximum(x, y).sum(), "containment_dynamic": total_a, "containment_static": total_b}[kind]
+        parts = shared / whole
+    return dict(zip(services, parts.tolist(), strict=True))
+
+
+def _by_label(labels: Sequence[str], names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order of the items by label, and where each label starts in it."""
+    column = {name: j for j, name in enumerate(names)}
+    owner = np.array([column[name] for name in labels], dtype=np.int64)
+    order = np.argsort(owner, kind="stable")
+    return order, np.searchsorted(owner[order], np.arange(len(names)))
