@@ -51,6 +51,7 @@ class CaptureSettings(Settings):
     """Captures to packets."""
 
     strict: bool = Field(default=False, description="damage raises an error instead of a warning and a count")
+    tunnels: bool = Field(default=False, description="describe the packet inside IP in IP, GRE, GTP-U and CAPWAP")
     block_octets: int = Field(default=1 << 22, ge=1 << 12, description="octets of a capture held at once")
     max_octets: int = Field(default=1 << 42, gt=0, description="decompressed octets of one file that are read")
     max_ratio: float = Field(default=1000.0, gt=1, description="decompressed to compressed octets; more is an attack")
@@ -172,6 +173,7 @@ class IdentifySettings(Settings):
     best_of: Literal["best", "mean_of_3", "prototype"] = Field(
         default="best", description="score of a label from its fingerprints: the nearest, the nearest three, their mean"
     )
+    idf: bool = Field(default=False, description="weigh services by how few of the enrolled labels use them")
     window_s: int | None = Field(
         default=None,
         gt=0,

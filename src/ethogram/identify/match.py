@@ -37,6 +37,8 @@ class NearestFingerprint(Identifier):
         ``best``, the mean of the three nearest, or one prototype per label (the mean of its fingerprints).
     quantity
         What the weights are called in evidence.
+    idf
+        Weigh each service by its inverse document frequency over labels: what all devices use tells little.
     """
 
     def __init__(
@@ -46,17 +48,21 @@ class NearestFingerprint(Identifier):
         similarity: str = "ruzicka",
         best_of: BestOf = "best",
         quantity: str = "weight",
+        idf: bool = False,
     ) -> None:
         self.represent = represent
         self.compare = compare
         self.similarity = similarity
         self.best_of = best_of
         self.quantity = quantity
+        self.idf = idf
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Keep the fingerprints, sorted by label."""
         self.labels_ = require_labels(windows, labels)
         matrix = self.represent(windows)
+        self.weights_ = inverse_frequency(matrix, labels) if self.idf else None
+        matrix = self._weighed(matrix)
         if self.best_of == "prototype":
             self.matrix_ = prototypes(matrix, labels, self.labels_)
             self.starts_ = np.arange(len(self.labels_))
@@ -68,10 +74,18 @@ class NearestFingerprint(Identifier):
     def scores(self, windows: Windows) -> NDArray[np.float64]:
         """Similarities to the labels, shape (n, L), 0 to 1."""
         self.require_fit()
-        return self.matrix_scores(self.represent(windows))
+        return self.matrix_scores(self._weighed(self.represent(windows)))
+
+    def _weighed(self, matrix: ServiceMatrix) -> ServiceMatrix:
+        """Weights times how much each service tells; one that no label has counts as one that a single label has."""
+        if self.weights_ is None:
+            return matrix
+        most = max(self.weights_.values(), default=1.0)
+        factor = np.array([self.weights_.get(name, most) for name in matrix.services])
+        return ServiceMatrix(matrix.indptr, matrix.indices, matrix.weights * factor[matrix.indices], matrix.services)
 
     def matrix_scores(self, items: ServiceMatrix) -> NDArray[np.float64]:
-        """As :meth:`scores`, of items that are represented already."""
+        """As :meth:`scores`, of items that are represented (and weighed) already."""
         self.require_fit()
         result = np.empty((len(items), len(self.labels_)))
         for start, block in self.compare(items, self.matrix_):
@@ -82,7 +96,7 @@ class NearestFingerprint(Identifier):
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Scores of enrolment items without their group: one comparison, in which the group is left out."""
-        if self.best_of == "prototype":
+        if self.best_of == "prototype" or self.idf:
             return super().held_out(windows, labels, groups)
         names = require_labels(windows, labels)
         order, starts = _by_label(labels, names)
@@ -98,7 +112,7 @@ class NearestFingerprint(Identifier):
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
         """One term per service of the item and of the label's nearest fingerprints."""
         self.require_fit()
-        items = self.represent(windows)
+        items = self._weighed(self.represent(windows))
         at = {name: j for j, name in enumerate(self.labels_)}
         ends = [*self.starts_[1:], len(self.matrix_)]
         found: list[list[Term]] = []
@@ -148,6 +162,15 @@ def prototypes(matrix: ServiceMatrix, labels: Sequence[str], names: Sequence[str
     sizes = np.bincount(owner, minlength=len(names))
     label = cell // width
     return ServiceMatrix.from_coordinates(label, cell % width, sums / sizes[label], matrix.services, len(names))
+
+
+def inverse_frequency(matrix: ServiceMatrix, labels: Sequence[str]) -> dict[str, float]:
+    """Service to log(1 + L / number of labels with the service): never 0, so a service all share still counts."""
+    owner = np.unique(np.array(labels), return_inverse=True)[1]
+    pairs = np.unique(np.repeat(owner, np.diff(matrix.indptr)) * max(len(matrix.services), 1) + matrix.indices)
+    found = np.bincount(pairs % max(len(matrix.services), 1), minlength=len(matrix.services))
+    count = len(set(labels))
+    return {name: float(np.log1p(count / n)) for name, n in zip(matrix.services, found, strict=True) if n}
 
 
 def similarity_terms(a: dict[str, float], b: dict[str, float], kind: str) -> dict[str, float]:

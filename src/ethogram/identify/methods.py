@@ -29,7 +29,9 @@ class Kit:
 
 
 METHODS: dict[str, Callable[[Kit, IdentifySettings], Identifier]] = {
-    "nearest": lambda kit, s: NearestFingerprint(kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity),
+    "nearest": lambda kit, s: NearestFingerprint(
+        kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity, idf=s.idf
+    ),
     "random-forest": lambda _, s: RandomForest(s.seed),
     "gradient-boosting": lambda _, s: GradientBoosting(s.seed),
     "four-totals": lambda _, s: FourTotals(s.seed),

@@ -1,0 +1,277 @@
+"""From counts to verdicts: where fingerprints and identification meet. Enrol builds libraries, identify reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from ethogram.config import IdentifySettings, KeySettings, RepresentationSettings, Settings
+from ethogram.errors import InputError, LibraryError
+from ethogram.fingerprint.similarity import blocks
+from ethogram.identify import pack
+from ethogram.identify.identifier import Identifier
+from ethogram.identify.judge import Judge
+from ethogram.identify.labels import Label, match_labels
+from ethogram.identify.library import Library, Source
+from ethogram.identify.methods import Kit, identifier
+from ethogram.pipeline.fingerprints import service_matrix, windows_from_counts, windows_from_fingerprints
+from ethogram.schema import COUNTS, ITEM, ITEM_COUNTS, Inventory, Windows
+
+__all__ = [
+    "PACKAGED",
+    "EnrolReport",
+    "Per",
+    "Seen",
+    "build",
+    "enrol",
+    "identify",
+    "judge_of",
+    "open_library",
+    "regroup",
+]
+
+Per = Literal["device", "fingerprint", "epoch"]
+
+PACKAGED = "library.jsonl.gz"
+"""The library that comes with the package, in ``ethogram/data``."""
+
+DONE = ("converged", "change")
+"""Why a window ended, when it ended because its fingerprint was stable."""
+
+QUANTITIES = {
+    "flow_share": "flow share", "presence": "share of active hours", "octet_share": "octet share",
+    "packet_share": "packet share",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came in: windows, and for each why it ended (:data:`ethogram.schema.STATUS`)."""
+
+    windows: Windows
+    status: list[str]
+
+    @classmethod
+    def of_fingerprints(cls, fingerprints: pl.DataFrame) -> Seen:
+        """Exported fingerprints, each an item."""
+        return cls(windows_from_fingerprints(fingerprints), fingerprints["status"].cast(pl.String).to_list())
+
+    @classmethod
+    def of_counts(cls, counts: pl.DataFrame, window_s: int) -> Seen:
+        """Counts, cut into windows of equal length that have not been compared with anything: all *open*."""
+        windows = windows_from_counts(counts, window_s)
+        return cls(windows, ["open"] * len(windows))
+
+    def take(self, items: Sequence[int]) -> Seen:
+        """Only these items."""
+        return Seen(self.windows.take(list(items)), [self.status[i] for i in items])
+
+    @property
+    def converged(self) -> list[bool]:
+        """Whether each item is final."""
+        return [status in DONE for status in self.status]
+
+
+def regroup(seen: Seen, per: Per, window_s: int = 86_400) -> Seen:
+    """Bring windows to the items that verdicts are wanted for.
+
+    Parameters
+    ----------
+    seen
+        Windows as they came in.
+    per
+        ``fingerprint``: as they are; ``device``: all windows of a device as one, final as soon as one of them is;
+        ``epoch``: cut anew into windows of ``window_s``.
+    window_s
+        Length of an epoch in seconds.
+    """
+    if per == "fingerprint":
+        return seen
+    windows = seen.windows
+    if per == "epoch":
+        named = windows.counts.join(windows.items.select("item", "device"), on="item")
+        return Seen.of_counts(named.select(COUNTS.names), window_s)
+    merged = (
+        windows.items.with_columns(done=pl.Series(seen.converged, dtype=pl.Boolean))
+        .group_by("device")
+        .agg(pl.col("start").min(), pl.col("end").max(), pl.col("done").any(), pl.col("item").alias("items"))
+        .sort("device")
+        .with_row_index("new")
+    )
+    owner = merged.select(pl.col("new").cast(pl.UInt32), "items").explode("items")
+    counts = windows.counts.join(owner, left_on="item", right_on="items").with_columns(item=pl.col("new"))
+    items = merged.select(pl.col("new").alias("item"), "device", "start", "end")
+    status = ["converged" if done else "open" for done in merged["done"]]
+    return Seen(Windows(ITEM.conform(items), ITEM_COUNTS.conform(counts)), status)
+
+
+def kit_of(key: KeySettings | None = None, representation: RepresentationSettings | None = None) -> Kit:
+    """What fingerprinting lends to identification, under these settings."""
+    chosen = representation or RepresentationSettings()
+    share = QUANTITIES[chosen.weight]
+    quantity = {
+        "list": "presence", "prevalence": share, "generalized": f"level of {share}", "tiers": f"tier of {share}",
+        "log_volume": f"log {share.replace(' share', 's').replace('share of ', '')} a day",
+    }[chosen.kind]  # fmt: skip
+    return Kit(
+        represent=partial(service_matrix, key=key, representation=chosen),
+        compare=partial(blocks, kind=chosen.similarity),
+        similarity=chosen.similarity,
+        quantity=quantity,
+    )
+
+
+def build(
+    settings: IdentifySettings | None = None,
+    key: KeySettings | None = None,
+    representation: RepresentationSettings | None = None,
+) -> Identifier:
+    """Build the identifier that settings name, over the key and representation."""
+    return identifier(kit_of(key, representation), settings)
+
+
+@dataclass
+class EnrolReport:
+    """What was enrolled, and what did not fit together."""
+
+    entries: int = 0
+    labels: int = 0
+    unfinished: int = 0
+    devices_without_label: list[str] = field(default_factory=list)
+    labels_without_device: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """One line for people about each kind."""
+        found = [f"{self.entries:,} windows of {self.labels:,} labels enrolled"]
+        for names, what in (
+            (self.devices_without_label, "devices have no label and were left out"),
+            (self.labels_without_device, "labelled devices were not seen"),
+        ):
+            if names:
+                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+                found.append(f"{len(names):,} {what}: {', '.join(names[:5])}{more}")
+        if self.unfinished:
+            found.append(f"{self.unfinished:,} unfinished fingerprints of finished devices were left out")
+        return found
+
+
+def enrol(
+    seen: Seen,
+    labels: Sequence[Label],
+    *,
+    source: Source,
+    extend: Library | None = None,
+    name: str = "library",
+) -> tuple[Library, EnrolReport]:
+    """Add labelled windows to a library.
+
+    A device of which some fingerprint converged is enrolled by its converged ones alone; one without by what there is.
+
+    Parameters
+    ----------
+    seen
+        Windows.
+    labels
+        Who is who.
+    source
+        Provenance.
+    extend
+        A library to add to; without it a new one.
+    name
+        Its name.
+
+    Raises
+    ------
+    LibraryError
+        When no window has a label.
+    """
+    matched = match_labels(seen.windows, labels)
+    identities = list(matched.identities)
+    device = seen.windows.items["device"].to_list()
+    final = {d for d, status in zip(device, seen.status, strict=True) if status in DONE}
+    report = EnrolReport(
+        devices_without_label=matched.devices_without_label, labels_without_device=matched.labels_without_device
+    )
+    for i, status in enumerate(seen.status):
+        if identities[i] is not None and status not in DONE and device[i] in final:
+            identities[i] = None
+            report.unfinished += 1
+    added = Library.of(seen.windows, identities, source=source, status=seen.status, name=name)
+    if not added.entries:
+        raise LibraryError("nothing to enrol: no window with traffic belongs to a labelled device")
+    report.entries = len(added)
+    report.labels = len(set(added.labels()))
+    return (added if extend is None else extend.merge(added)), report
+
+
+def open_library(path: str | Path | None = None) -> Library:
+    """Read a library; without a path the one that comes with the package."""
+    if path is not None:
+        return pack.read(path)
+    packaged = resources.files("ethogram") / "data" / PACKAGED
+    if not packaged.is_file():
+        raise LibraryError("this installation brings no library: name one with --library, made by 'ethogram enrol'")
+    with resources.as_file(packaged) as file:
+        return pack.read(file)
+
+
+def judge_of(
+    library: Library,
+    settings: IdentifySettings | None = None,
+    key: KeySettings | None = None,
+    representation: RepresentationSettings | None = None,
+) -> Judge:
+    """Learn a library: thresholds, calibration and fingerprints, at the level that the settings name."""
+    chosen = settings or IdentifySettings()
+    if not library.entries:
+        raise LibraryError(f"{library.name}: the library is empty")
+    return Judge(build(chosen, key, representation), chosen).fit(library.windows(), library.labels(chosen.level))
+
+
+def identify(
+    seen: Seen,
+    library: Library,
+    settings: IdentifySettings | None = None,
+    *,
+    key: KeySettings | None = None,
+    representation: RepresentationSettings | None = None,
+    judge: Judge | None = None,
+    simulated: bool = False,
+) -> Inventory:
+    """Say what every item is.
+
+    Parameters
+    ----------
+    seen
+        The items; see :func:`regroup`.
+    library
+        Known devices.
+    settings, key, representation
+        The method, and what it looks at.
+    judge
+        One learnt already from this library under these settings.
+    simulated
+        Whether the traffic was made up; every verdict says so.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to identify.
+    """
+    if len(seen.windows) == 0:
+        raise InputError("nothing to identify: no flow of a device")
+    chosen = judge or judge_of(library, settings, key, representation)
+    presence = service_matrix(seen.windows, key, RepresentationSettings(kind="prevalence", weight="presence"))
+    verdicts = chosen.verdicts(seen.windows, converged=seen.converged, presence=presence, simulated=simulated)
+    return Inventory(library=f"{library.name} {library.digest}", devices=verdicts)
+
+
+def digest_of(*settings: Settings) -> str:
+    """One digest for several settings."""
+    return "-".join(one.digest for one in settings)
