@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ethogram.config import RepresentationSettings
 from ethogram.fingerprint.key import with_service
-from ethogram.fingerprint.represent import level, levels_of, represent
+from ethogram.fingerprint.represent import level, levels_of, represent, weigh
 from ethogram.fingerprint.similarity import pairwise, similarity
 from ethogram.schema import ServiceMatrix
 
@@ -156,3 +156,33 @@ def test_groups_are_weighed_apart_and_what_has_no_volume_has_no_weight() -> None
     long = represent(rows, ["device"], RepresentationSettings(kind="prevalence", weight="octet_share"))
     assert weights(long) == {"TCP/1": 1.0}
     assert weights(long, "idle") == {}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    plain_counts,
+    st.builds(
+        RepresentationSettings,
+        kind=st.sampled_from(["list", "prevalence", "generalized", "log_volume", "tiers"]),
+        granularity=st.integers(0, 20),
+        weight=st.sampled_from(["flow_share", "octet_share", "packet_share"]),
+        min_share=st.sampled_from([0.0, 0.05, 0.3]),
+        min_flows=st.sampled_from([0, 10]),
+    ),
+)
+def test_the_plain_twin_agrees(counts: dict[str, int], chosen: RepresentationSettings) -> None:
+    rows = counts_of("camera", counts)
+    for i, row in enumerate(rows):
+        row |= {"octets_out": i, "octets_in": row["flows"], "packets_out": 2 * i, "packets_in": 1}
+    amounts = {
+        "flow_share": counts,
+        "octet_share": {name: n + i for i, (name, n) in enumerate(counts.items())},
+        "packet_share": {name: 2 * i + 1 for i, name in enumerate(counts)},
+    }[chosen.weight]
+    frame = prepared(rows).with_columns(pl.lit(7200.0).alias("window_s"))
+    long = represent(frame, ["device"], chosen)
+    column = "level" if long["level"].null_count() == 0 else "weight"
+    table = dict(long.select("service", column).iter_rows())
+    plain = weigh(amounts, sum(amounts.values()), chosen, flows=counts, window_s=7200.0)
+    exact = chosen.kind != "log_volume"
+    assert plain == (table if exact else pytest.approx(table, rel=1e-12))

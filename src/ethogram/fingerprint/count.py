@@ -14,7 +14,18 @@ from narwhals.typing import IntoFrame
 from ethogram.config import CountSettings
 from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, DYNAMIC_FROM, TCP, UDP, Accounting
 
-__all__ = ["FLOW_COLUMNS", "PROBE", "PROTOCOL", "cap_services", "count", "interval", "merge_counts", "split", "tally"]
+__all__ = [
+    "FLOW_COLUMNS",
+    "PROBE",
+    "PROTOCOL",
+    "cap_services",
+    "count",
+    "interval",
+    "merge_counts",
+    "split",
+    "split_fate",
+    "tally",
+]
 
 PROTOCOL, PROBE = "protocol", "inbound unanswered"
 """Reasons for which a flow is ignored."""
@@ -106,16 +117,21 @@ def merge_counts(*counts: IntoFrame) -> Any:
 def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:
     """Part a collected tally into counts, sorted by key, and the accounting of the flows."""
     accounting = Accounting("flows")
-    accounting.read = int(tallied["flows"].sum())
-    for fate, n in tallied.group_by(_FATE).agg(pl.col("flows").sum()).iter_rows():
-        if fate == 0:
-            accounting.used = n
-        else:
-            accounting.ignore(_REASONS[fate - 1], n)
-    used = tallied.filter(pl.col(_FATE) == 0).drop(_FATE)
+    used = split_fate(tallied, accounting)
     counts = cap_services(used, accounting, (settings or CountSettings()).max_services)
     accounting.check()
     return counts.sort(COUNT_KEYS), accounting
+
+
+def split_fate(tallied: pl.DataFrame, accounting: Accounting) -> pl.DataFrame:
+    """Give the counts of a tally alone, and add every flow of it to the accounting."""
+    accounting.read += int(tallied["flows"].sum())
+    for fate, n in tallied.group_by(_FATE).agg(pl.col("flows").sum()).iter_rows():
+        if fate == 0:
+            accounting.used += n
+        else:
+            accounting.ignore(_REASONS[fate - 1], n)
+    return tallied.filter(pl.col(_FATE) == 0).drop(_FATE)
 
 
 def cap_services(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.DataFrame:

@@ -1,0 +1,137 @@
+"""One device's window as it grows: when it is stable, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ethogram.config import ExporterSettings
+from ethogram.fingerprint.represent import weigh
+from ethogram.fingerprint.similarity import similarity
+
+__all__ = ["DeviceState", "Export", "Profile"]
+
+Weights = dict[str, int | float]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a device did in some epochs: flows and the compared amount per service, and the amount in all.
+
+    Profiles of different epochs add; the total is kept beside because presence of services overlaps.
+    """
+
+    flows: dict[str, int]
+    amounts: dict[str, int]
+    total: int
+
+    @staticmethod
+    def added(profiles: Iterable[Profile]) -> Profile:
+        """Sum of several epochs."""
+        flows: dict[str, int] = {}
+        amounts: dict[str, int] = {}
+        total = 0
+        for profile in profiles:
+            total += profile.total
+            for name, n in profile.flows.items():
+                flows[name] = flows.get(name, 0) + n
+                amounts[name] = amounts.get(name, 0) + profile.amounts[name]
+        return Profile(flows, amounts, total)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A window that ended."""
+
+    device: str
+    epochs: tuple[int, ...]
+    status: str
+    similarity: float | None
+    visible: bool = True
+
+
+@dataclass
+class DeviceState:
+    """The state machine of one device; epochs must come in ascending order.
+
+    Attributes
+    ----------
+    epochs, profiles
+        Active epochs of the open window, and what was done in each.
+    run
+        Successive stable comparisons.
+    last_similarity
+        The last comparison's result.
+    known
+        Weights of the last fingerprint exported, for ``mode="change"``.
+    last_epoch
+        The last epoch in which the device was active.
+    """
+
+    device: str
+    epochs: list[int] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+    run: int = 0
+    last_similarity: float | None = None
+    known: Weights | None = None
+    last_epoch: int = 0
+
+    def advance(self, epoch: int, profile: Profile, settings: ExporterSettings) -> list[Export]:
+        """Take one active epoch; give the windows that end before or with it."""
+        exports = self.silent_until(epoch - 1, settings)
+        self.epochs.append(epoch)
+        self.profiles.append(profile)
+        self.last_epoch = epoch
+        compared = self._compare(settings)
+        n = len(self.epochs)
+        flows = sum(sum(each.flows.values()) for each in self.profiles)
+        # Only what was just compared may converge: under halves an odd epoch would leave uncompared.
+        if compared and self.run >= settings.runs and n >= settings.min_epochs and flows >= settings.min_flows:
+            exports += self._converged(settings)
+        elif n >= settings.max_epochs:
+            exports += self.leave("unconverged")
+        return exports
+
+    def silent_until(self, epoch: int, settings: ExporterSettings) -> list[Export]:
+        """End the window when the device has been silent for longer than the gap, up to the end of ``epoch``."""
+        silence_s = (epoch - self.last_epoch) * settings.epoch_s
+        return self.leave("gap") if self.epochs and silence_s > settings.gap_s else []
+
+    def leave(self, status: str, *, visible: bool = True) -> list[Export]:
+        """End the window, if one is open, and begin anew."""
+        if not self.epochs:
+            return []
+        export = Export(self.device, tuple(self.epochs), status, self.last_similarity, visible)
+        self.epochs, self.profiles, self.run, self.last_similarity = [], [], 0, None
+        return [export]
+
+    def _compare(self, settings: ExporterSettings) -> bool:
+        """Compare the window with itself, when its length allows: with an epoch ago, or one half with the other."""
+        n = len(self.epochs)
+        if n < 2 or (settings.compare == "halves" and n % 2):
+            return False
+        cut = n // 2 if settings.compare == "halves" else n - 1
+        before = self._weights(self.profiles[:cut], settings)
+        after = self._weights(self.profiles[cut:] if settings.compare == "halves" else self.profiles, settings)
+        self.last_similarity = float(similarity(before, after, settings.representation.similarity))
+        self.run = self.run + 1 if self.last_similarity >= settings.threshold else 0
+        return True
+
+    def _converged(self, settings: ExporterSettings) -> list[Export]:
+        """Export a stable window; with ``mode="change"`` only the first, and those unlike the last exported one."""
+        if settings.mode == "tumbling":
+            return self.leave("converged")
+        now = self._weights(self.profiles, settings)
+        if self.known is None:
+            self.known = now
+            return self.leave("converged")
+        alike = float(similarity(self.known, now, settings.representation.similarity))
+        if alike >= settings.threshold:
+            return self.leave("unchanged", visible=False)
+        self.known, self.last_similarity = now, alike
+        return self.leave("change")
+
+    def _weights(self, profiles: list[Profile], settings: ExporterSettings) -> Weights:
+        whole = Profile.added(profiles)
+        window_s = len(profiles) * settings.epoch_s
+        return weigh(whole.amounts, whole.total, settings.representation, flows=whole.flows, window_s=window_s)

@@ -1,0 +1,273 @@
+"""The fingerprint exporter: one core for files and for live traffic.
+
+Counts gather until an epoch closes; then each device's state machine sees them in event time, and windows that
+converged (or gave up, or fell silent) leave as fingerprints that carry their counts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from ethogram.config import CountSettings, ExporterSettings
+from ethogram.errors import ConfigurationError
+from ethogram.fingerprint.count import cap_services, merge_counts, split_fate, tally
+from ethogram.fingerprint.device import DeviceState, Export, Profile
+from ethogram.fingerprint.key import with_service
+from ethogram.schema import COUNT_KEYS, COUNTS, FINGERPRINT, TIME, Accounting
+
+__all__ = ["FingerprintExporter", "settings_digest"]
+
+_MICRO = 1_000_000
+_HELD = {**COUNTS.schema, "epoch": pl.Int64()}
+
+
+def settings_digest(settings: ExporterSettings, counting: CountSettings) -> str:
+    """Digest of everything that decides what a fingerprint holds."""
+    return f"{settings.digest}-{counting.digest}"
+
+
+class FingerprintExporter:
+    """Turn flows or counts into fingerprints, in batch or as a stream with the same result.
+
+    Parameters
+    ----------
+    settings
+        When a window ends and what is compared.
+    counting
+        How flows are counted; the epoch must be a multiple of its sub-epoch.
+    max_devices
+        Devices held at once. Beyond it, the open window that was silent for longest leaves without export, and in an
+        epoch that is still open the devices with fewest flows are dropped; both are counted. None: no bound, for files.
+
+    Attributes
+    ----------
+    accounting
+        Flows read, used, ignored by reason and dropped because their epoch had closed.
+    evicted, unchanged
+        Windows that left because of ``max_devices``; converged windows that ``mode="change"`` found unchanged.
+
+    Notes
+    -----
+    The clock of a stream is the latest end of any flow so far, because records arrive when flows end. An epoch closes
+    when the clock passes its end by ``lateness_s``; flows of closed epochs are dropped. Inside that bound the order of
+    arrival and the size of batches do not matter.
+
+    References
+    ----------
+    Azizi et al., arXiv 2512.16348, for the idea of an exporter guided by a similarity threshold.
+    """
+
+    def __init__(
+        self, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
+        max_devices: int | None = 100_000,
+    ) -> None:  # fmt: skip
+        self.settings = settings or ExporterSettings()
+        self.counting = counting or CountSettings()
+        self.max_devices = max_devices
+        if self.settings.epoch_s % self.counting.sub_epoch_s:
+            raise ConfigurationError(
+                f"setting epoch_s: {self.settings.epoch_s} s is no multiple of the sub-epoch, "
+                f"{self.counting.sub_epoch_s} s"
+            )
+        self.accounting = Accounting("flows")
+        self.evicted = self.unchanged = 0
+        self.clock_us: int | None = None
+        self.devices: dict[str, DeviceState] = {}
+        self.pending = pl.DataFrame(schema=_HELD)
+        self.held = pl.DataFrame(schema=_HELD)
+
+    def feed(self, flows: pl.DataFrame) -> pl.DataFrame:
+        """Take the next flows of a stream, in order of arrival; give the fingerprints of epochs that closed.
+
+        Parameters
+        ----------
+        flows
+            Form :data:`ethogram.schema.FLOW`.
+
+        Returns
+        -------
+        fingerprints
+            Form :data:`ethogram.schema.FINGERPRINT`, often empty.
+        """
+        if not flows.height:
+            return FINGERPRINT.empty()
+        settings = self.settings
+        epoch_us = settings.epoch_s * _MICRO
+        # What arrived before a flow decides whether it is late, not the batch it happens to be in.
+        before = pl.col("end").dt.timestamp("us").cum_max().shift(1)
+        if self.clock_us is not None:
+            before = pl.max_horizontal(before, pl.lit(self.clock_us))
+        closes = (pl.col("start").dt.timestamp("us") // epoch_us + 1) * epoch_us + settings.lateness_s * _MICRO
+        marked = flows.with_columns((before >= closes).fill_null(value=False).alias("late"))
+        late = int(marked["late"].sum())
+        self.accounting.read += late
+        self.accounting.drop("late", late)
+        self.add(tally(marked.filter(~pl.col("late")).drop("late"), self.counting))
+        last = int(flows["end"].dt.timestamp("us").max())  # type: ignore[arg-type]
+        self.clock_us = last if self.clock_us is None else max(last, self.clock_us)
+        return self._close((self.clock_us - settings.lateness_s * _MICRO) // epoch_us)
+
+    def add(self, tallied: pl.DataFrame) -> None:
+        """Take counts without looking at the clock: a file is read whole before its epochs close.
+
+        Parameters
+        ----------
+        tallied
+            What :func:`ethogram.fingerprint.count.tally` gives, collected; or plain counts.
+        """
+        counts = split_fate(tallied, self.accounting) if "fate" in tallied.columns else self._plain(tallied)
+        epoch = pl.col("time").dt.timestamp("us") // (self.settings.epoch_s * _MICRO)
+        rows = counts.with_columns(epoch.alias("epoch")).select(list(_HELD))
+        self.pending = merge_counts(self.pending, rows) if self.pending.height else rows
+        if self.max_devices is not None and self.pending["device"].n_unique() > self.max_devices:
+            self._drop_devices(self.max_devices)
+
+    def finish(self, *, export_open: bool = True) -> pl.DataFrame:
+        """Close every epoch at the end of the input; windows still open leave as ``open`` when asked.
+
+        Returns
+        -------
+        fingerprints
+            Those not yet given by :meth:`feed`.
+        """
+        return self._close(None, export_open=export_open)
+
+    def _drop_devices(self, most: int) -> None:
+        """Keep the devices with most flows in open epochs: forged addresses come with few."""
+        sizes = (
+            self.pending.group_by("device")
+            .agg(pl.col("flows").sum())
+            .sort(["flows", "device"], descending=[True, False])
+        )
+        gone = sizes.slice(most)
+        flows = int(gone["flows"].sum())
+        self.accounting.used -= flows
+        self.accounting.drop("devices over the bound", flows)
+        self.pending = self.pending.join(gone, on="device", how="anti")
+
+    def _plain(self, counts: pl.DataFrame) -> pl.DataFrame:
+        flows = int(counts["flows"].sum())
+        self.accounting.read += flows
+        self.accounting.used += flows
+        return counts
+
+    def _close(self, before: int | None, *, export_open: bool = False) -> pl.DataFrame:
+        """Run the state machines over the pending epochs below ``before`` (all, without it)."""
+        due = pl.lit(value=True) if before is None else pl.col("epoch") < before
+        ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
+        if not ready.height and not export_open:
+            return FINGERPRINT.empty()
+        ready = self._capped(ready)
+        exports: list[Export] = []
+        epoch = None
+        for now, device, profile in profiles_of(ready, self.settings):
+            if epoch is not None and now != epoch:
+                exports += self._end_of_epoch(epoch)
+            epoch = now
+            state = self.devices.setdefault(device, DeviceState(device))
+            exports += state.advance(now, profile, self.settings)
+        if epoch is not None:
+            exports += self._end_of_epoch(epoch)
+        if export_open:
+            for state in self.devices.values():
+                exports += state.leave("open")
+        self.unchanged += sum(export.status == "unchanged" for export in exports)
+        return self._exported(exports, ready)
+
+    def _capped(self, rows: pl.DataFrame) -> pl.DataFrame:
+        capped = cap_services(rows, self.accounting, self.counting.max_services)
+        return capped.select(list(_HELD)).sort("epoch", *COUNT_KEYS)
+
+    def _end_of_epoch(self, epoch: int) -> list[Export]:
+        """Windows of devices silent for too long, and devices beyond the bound."""
+        exports: list[Export] = []
+        for name in [name for name, state in self.devices.items() if not state.epochs and state.known is None]:
+            del self.devices[name]
+        for state in self.devices.values():
+            exports += state.silent_until(epoch, self.settings)
+        excess = 0 if self.max_devices is None else len(self.devices) - self.max_devices
+        if excess > 0:
+            oldest = sorted(self.devices.values(), key=lambda state: (state.last_epoch, state.device))[:excess]
+            for state in oldest:
+                exports += state.leave("open", visible=False)
+                del self.devices[state.device]
+            self.evicted += excess
+        return exports
+
+    def _exported(self, exports: list[Export], ready: pl.DataFrame) -> pl.DataFrame:
+        """Join the ended windows to their counts, and let go of those."""
+        rows = pl.concat([self.held, ready])
+        ended = pl.DataFrame(
+            [(i, x.device, epoch) for i, x in enumerate(exports) for epoch in x.epochs],
+            schema={"window": pl.Int64, "device": pl.String, "epoch": pl.Int64}, orient="row",
+        )  # fmt: skip
+        self.held = rows.join(ended, on=["device", "epoch"], how="anti")
+        wanted = [i for i, x in enumerate(exports) if x.visible]
+        if not wanted:
+            return FINGERPRINT.empty()
+        fields = [c.name for c in COUNTS.columns if c.name != "device"]
+        counts = (
+            rows.join(ended.filter(pl.col("window").is_in(wanted)), on=["device", "epoch"], how="inner")
+            .sort("window", *COUNT_KEYS)
+            .group_by("window", maintain_order=True)
+            .agg(pl.struct(fields).alias("counts"), pl.col("flows").sum())
+        )
+        epoch_us, digest = self.settings.epoch_s * _MICRO, settings_digest(self.settings, self.counting)
+        heads = pl.DataFrame(
+            [
+                (i, _name(x, epoch_us), x.device, x.epochs[0] * epoch_us, (x.epochs[-1] + 1) * epoch_us, x.status,
+                 len(x.epochs), x.similarity, digest)
+                for i, x in enumerate(exports) if x.visible
+            ],
+            schema={"window": pl.Int64, "fingerprint": pl.String, "device": pl.String, "start": pl.Int64,
+                    "end": pl.Int64, "status": pl.String, "epochs": pl.UInt32, "similarity": pl.Float64,
+                    "settings": pl.String},
+            orient="row",
+        )  # fmt: skip
+        table = heads.join(counts, on="window", how="left").with_columns(
+            pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
+        )
+        return FINGERPRINT.conform(table).sort("device", "start")
+
+
+def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[int, str, Profile]]:
+    """Add up counts per epoch, device and service; sorted by all three.
+
+    Parameters
+    ----------
+    rows
+        Counts with a column ``epoch``.
+    settings
+        Names the services and the weight that is compared.
+
+    Returns
+    -------
+    profiles
+        Epoch, device, and what the device did in the epoch.
+    """
+    amount = {
+        "flow_share": pl.col("flows").sum(),
+        "presence": pl.col("time").n_unique(),
+        "octet_share": pl.col("octets_out").sum() + pl.col("octets_in").sum(),
+        "packet_share": pl.col("packets_out").sum() + pl.col("packets_in").sum(),
+    }[settings.representation.weight].cast(pl.Int64)
+    keys = ["epoch", "device"]
+    named: pl.DataFrame = with_service(rows, settings.key)
+    each = (
+        named.group_by(*keys, "service").agg(pl.col("flows").sum(), amount.alias("amount")).sort(*keys, "service")
+        .group_by(keys, maintain_order=True).agg("service", "flows", "amount")
+    )  # fmt: skip
+    totals = named.group_by(keys).agg(amount.alias("total"))
+    return [
+        (epoch, device, Profile(dict(zip(names, flows, strict=True)), dict(zip(names, amounts, strict=True)), total))
+        for epoch, device, names, flows, amounts, total in each.join(
+            totals, on=keys, how="left", maintain_order="left"
+        ).iter_rows()
+    ]
+
+
+def _name(export: Export, epoch_us: int) -> str:
+    start = datetime.fromtimestamp(export.epochs[0] * epoch_us / _MICRO, tz=UTC)
+    return f"{export.device}/{start:%Y%m%dT%H%M%SZ}/{export.status}"

@@ -1,0 +1,136 @@
+"""The exporter's state on disk: one file, written whole or not at all, checked before it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import orjson
+import polars as pl
+
+from ethogram.config import CountSettings, ExporterSettings
+from ethogram.errors import LibraryError
+from ethogram.fingerprint.device import DeviceState
+from ethogram.fingerprint.exporter import FingerprintExporter, profiles_of, settings_digest
+from ethogram.schema import COUNTS, Accounting
+
+__all__ = ["STATE_FORMAT", "restore", "save"]
+
+STATE_FORMAT = "ethogram.exporter-state/1"
+_WHERE = "closed"  # True for counts of a closed epoch (held by an open window), False for one still pending
+
+
+def save(exporter: FingerprintExporter, path: str | Path) -> None:
+    """Write the state; the file is replaced at once, so a crash leaves the old one.
+
+    The file is one line of JSON (format, settings, checksum, lengths), a JSON body, and an Arrow IPC table of the
+    counts in open windows and open epochs.
+    """
+    body = orjson.dumps(
+        {
+            "clock_us": exporter.clock_us,
+            "evicted": exporter.evicted,
+            "unchanged": exporter.unchanged,
+            "accounting": exporter.accounting.as_dict(),
+            "devices": [
+                {"device": state.device, "epochs": state.epochs, "run": state.run, "last_epoch": state.last_epoch,
+                 "last_similarity": state.last_similarity, "known": state.known}
+                for _, state in sorted(exporter.devices.items())
+            ],
+        }
+    )  # fmt: skip
+    table = io.BytesIO()
+    pl.concat(
+        [exporter.held.with_columns(pl.lit(value=True).alias(_WHERE)),
+         exporter.pending.with_columns(pl.lit(value=False).alias(_WHERE))]
+    ).write_ipc(table, compression="zstd")  # fmt: skip
+    payload = body + table.getvalue()
+    head = orjson.dumps(
+        {
+            "format": STATE_FORMAT,
+            "settings": settings_digest(exporter.settings, exporter.counting),
+            "sha256": hashlib.sha256(payload).hexdigest(),
+            "json_octets": len(body),
+        }
+    )
+    target = Path(path)
+    partial = target.with_name(target.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(head + b"\n" + payload)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(target)
+
+
+def restore(
+    path: str | Path, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
+    max_devices: int | None = 100_000, clean_start: bool = False,
+) -> FingerprintExporter:  # fmt: skip
+    """Go on from a saved state.
+
+    Parameters
+    ----------
+    path
+        What :func:`save` wrote. When it does not exist the exporter starts afresh.
+    settings, counting, max_devices
+        As for :class:`~ethogram.fingerprint.exporter.FingerprintExporter`; the state must be of the same settings.
+    clean_start
+        Start afresh too when the state cannot be used, instead of raising.
+
+    Raises
+    ------
+    LibraryError
+        When the file is broken, of another version, or of other settings.
+    """
+    exporter = FingerprintExporter(settings, counting, max_devices=max_devices)
+    source = Path(path)
+    if not source.exists():
+        return exporter
+    try:
+        _load(exporter, source)
+    except LibraryError:
+        if not clean_start:
+            raise
+        return FingerprintExporter(settings, counting, max_devices=max_devices)
+    return exporter
+
+
+def _load(exporter: FingerprintExporter, source: Path) -> None:
+    """Fill an exporter from a file, or say in one line why not."""
+    line, _, payload = source.read_bytes().partition(b"\n")
+    try:
+        head = orjson.loads(line)
+        form, digest, checksum, octets = (head[key] for key in ("format", "settings", "sha256", "json_octets"))
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise LibraryError(f"{source}: no exporter state") from None
+    if form != STATE_FORMAT:
+        raise LibraryError(f"{source}: exporter state of another version ({form}, not {STATE_FORMAT})")
+    if hashlib.sha256(payload).hexdigest() != checksum:
+        raise LibraryError(f"{source}: exporter state is damaged (its checksum does not agree)")
+    if digest != settings_digest(exporter.settings, exporter.counting):
+        raise LibraryError(f"{source}: exporter state was made with other settings ({digest})")
+    body = orjson.loads(payload[:octets])
+    table = pl.read_ipc(io.BytesIO(payload[octets:]))
+    names = [*COUNTS.names, "epoch"]
+    exporter.held = table.filter(_WHERE).select(names)
+    exporter.pending = table.filter(~pl.col(_WHERE)).select(names)
+    exporter.clock_us = body["clock_us"]
+    exporter.evicted, exporter.unchanged = body["evicted"], body["unchanged"]
+    exporter.accounting = _accounting(body["accounting"])
+    profiles = {(epoch, device): profile for epoch, device, profile in profiles_of(exporter.held, exporter.settings)}
+    for saved in body["devices"]:
+        state = DeviceState(**saved)
+        state.profiles = [profiles[epoch, state.device] for epoch in state.epochs]
+        exporter.devices[state.device] = state
+
+
+def _accounting(saved: dict[str, object]) -> Accounting:
+    accounting = Accounting(str(saved["unit"]))
+    accounting.read, accounting.used = int(str(saved["read"])), int(str(saved["used"]))
+    for name in ("ignored", "dropped", "corrected"):
+        reasons = saved[name]
+        if isinstance(reasons, dict):
+            getattr(accounting, name).update(reasons)
+    return accounting
