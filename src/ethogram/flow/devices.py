@@ -1,0 +1,92 @@
+"""Which device an end of a flow is: from a device file, or without one, every address inside."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import polars as pl
+
+from ethogram.flow.local import INSIDE, UNSPECIFIED
+
+__all__ = ["LocalDevices", "Namer"]
+
+_MAX_REMEMBERED = 1 << 20
+
+
+class Namer(Protocol):
+    """Gives ends of flows their device."""
+
+    def learn(self, ends: pl.DataFrame) -> None:
+        """See a block before it is named."""
+        ...
+
+    def devices(self, ends: pl.DataFrame) -> pl.Series:
+        """Device of each end, null where it is none.
+
+        Parameters
+        ----------
+        ends
+            Columns ``start``, ``address``, ``mac``, ``place``; length N.
+        """
+        ...
+
+
+class LocalDevices:
+    """Without a device file every address inside is a device.
+
+    It is named by its MAC where that is known, so that all addresses of a device are one device. A MAC that many
+    IPv4 addresses share is a router's, and says nothing about the device behind it.
+
+    Parameters
+    ----------
+    by
+        ``mac`` or ``address``.
+    router_addresses
+        A MAC with more IPv4 addresses than this is a router's. It is judged on what was read so far.
+
+    Examples
+    --------
+    >>> from datetime import datetime, UTC
+    >>> ends = pl.DataFrame({"start": [datetime(2020, 1, 1, tzinfo=UTC)] * 2, "address": ["10.0.0.2", "8.8.8.8"],
+    ...                      "mac": ["aa:bb:cc:00:00:01", "aa:bb:cc:00:00:02"], "place": [1, 0]})
+    >>> namer = LocalDevices()
+    >>> namer.learn(ends)
+    >>> namer.devices(ends).to_list()
+    ['aa:bb:cc:00:00:01', None]
+    """
+
+    def __init__(self, by: str = "mac", router_addresses: int = 4) -> None:
+        self._by = by
+        self._limit = router_addresses
+        self._pairs = pl.DataFrame(schema={"mac": pl.String, "address": pl.String})
+
+    def learn(self, ends: pl.DataFrame) -> None:
+        """Remember which IPv4 addresses each MAC has had."""
+        if self._by != "mac" or ends["mac"].null_count() == ends.height:
+            return
+        seen = ends.lazy().filter(
+            pl.col("mac").is_not_null()
+            & (pl.col("place") == INSIDE)
+            & pl.col("address").str.contains(".", literal=True)
+        )
+        pairs = pl.concat([self._pairs, seen.select("mac", "address").unique().collect()])
+        # One more than the limit is all that need be known of a router.
+        self._pairs = (
+            pairs.unique(maintain_order=True).filter(pl.int_range(pl.len()).over("mac") <= self._limit)
+            .tail(_MAX_REMEMBERED)
+        )  # fmt: skip
+
+    def devices(self, ends: pl.DataFrame) -> pl.Series:
+        """Device of each end: its MAC, else its address; null outside."""
+        inside = pl.col("place") == INSIDE
+        if self._by != "mac" or ends["mac"].null_count() == ends.height:
+            return ends.select(pl.when(inside).then("address").alias("device"))["device"]
+        many = self._pairs.group_by("mac").len().filter(pl.col("len") > self._limit)["mac"]
+        own = pl.col("mac").is_not_null()
+        if len(many):
+            own = own & ~pl.col("mac").is_in(many.implode())
+        # A host that has no address yet (DHCP) is known by its MAC alone.
+        return ends.select(
+            pl.when(own & (inside | (pl.col("place") == UNSPECIFIED))).then("mac")
+            .when(inside).then("address").alias("device")
+        )["device"]  # fmt: skip

@@ -1,0 +1,166 @@
+"""The device file: CSV with the columns device, mac, ip, from, to. It names devices, with times of validity."""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from ethogram.errors import ConfigurationError
+from ethogram.flow.local import INSIDE, UNSPECIFIED
+from ethogram.schema import TIME
+
+__all__ = ["DeviceFile", "mac_of"]
+
+_COLUMNS = {"device", "mac", "ip", "from", "to"}
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def mac_of(text: str) -> str | None:
+    """A MAC in any usual writing as ``aa:bb:cc:dd:ee:ff``; None when it is none.
+
+    >>> mac_of("0:17:88:A:B:C"), mac_of("0017.880a.0b0c"), mac_of("00-17-88-0A-0B-0C:"), mac_of("x")
+    ('00:17:88:0a:0b:0c', '00:17:88:0a:0b:0c', '00:17:88:0a:0b:0c', None)
+    """
+    parts = text.strip().lower().replace("-", ":").strip(":").split(":")
+    if len(parts) == 1:
+        digits = parts[0].replace(".", "")
+        parts = [digits[i : i + 2] for i in range(0, 12, 2)] if len(digits) == 12 else []
+    if len(parts) != 6 or any(not 1 <= len(p) <= 2 or set(p) - set("0123456789abcdef") for p in parts):
+        return None
+    return ":".join(p.zfill(2) for p in parts)
+
+
+class DeviceFile:
+    """Names devices by MAC or address, inside their time of validity.
+
+    A MAC is believed only where the address is inside: that of a remote host is its router's. A MAC goes before an
+    address, because addresses are given out again.
+
+    Parameters
+    ----------
+    entries
+        Columns ``kind`` (mac or ip), ``key``, ``device``, ``from``, ``to`` (*to* excluded).
+    """
+
+    def __init__(self, entries: pl.DataFrame) -> None:
+        self.entries = entries.sort("kind", "key", "from")
+
+    @classmethod
+    def load(cls, path: Path) -> DeviceFile:
+        """Read a device file.
+
+        Raises
+        ------
+        ConfigurationError
+            Naming file and line: a column or value that is wrong, or a key that names two devices at one time.
+        """
+        try:
+            text = path.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"device file {path}: {getattr(error, 'strerror', None) or error}") from None
+        rows: list[tuple[str, str, str, datetime, datetime, int]] = []
+        reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+        header = {(name or "").strip().lower() for name in reader.fieldnames or ()}
+        if "device" not in header or not header & {"mac", "ip"}:
+            raise ConfigurationError(f"device file {path}: needs the columns device and mac or ip")
+        if header - _COLUMNS:
+            raise ConfigurationError(f"device file {path}: unknown column {', '.join(sorted(header - _COLUMNS))}")
+        for raw in reader:
+            row = {(k or "").strip().lower(): (v or "").strip() for k, v in raw.items() if not isinstance(v, list)}
+            if any(row.values()):
+                rows += _entries(row, f"device file {path}:{reader.line_num}", reader.line_num)
+        if not rows:
+            raise ConfigurationError(f"device file {path}: names no device")
+        schema: dict[str, pl.DataType | type[pl.DataType]] = {
+            "kind": pl.String,
+            "key": pl.String,
+            "device": pl.String,
+            "from": TIME,
+            "to": TIME,
+            "line": pl.Int64,
+        }
+        entries = pl.DataFrame(rows, schema=schema, orient="row").sort("kind", "key", "from", "line")
+        _check_overlap(entries, path)
+        return cls(entries.drop("line").unique(maintain_order=True))
+
+    def learn(self, ends: pl.DataFrame) -> None:
+        """Nothing is learnt: the file says it all."""
+
+    def devices(self, ends: pl.DataFrame) -> pl.Series:
+        """Device of each end (columns ``start``, ``address``, ``mac``, ``place``), null where the file names none."""
+        near = ends.select(pl.when(pl.col("place").is_in([INSIDE, UNSPECIFIED])).then("mac").alias("key"))["key"]
+        by_mac = self._lookup("mac", near, ends["start"])
+        by_address = self._lookup("ip", ends["address"], ends["start"])
+        return by_mac.zip_with(by_mac.is_not_null(), by_address)
+
+    def _lookup(self, kind: str, keys: pl.Series, start: pl.Series) -> pl.Series:
+        entries = self.entries.filter(pl.col("kind") == kind)
+        if not entries.height or keys.null_count() == len(keys):
+            return pl.Series("device", [None] * len(keys), dtype=pl.String)
+        often = entries.filter(pl.len().over("key") > 1)
+        once = entries.filter(pl.len().over("key") == 1)
+        frame = pl.DataFrame({"key": keys, "start": start})
+        valid = (pl.col("start") >= pl.col("from")) & (pl.col("start") < pl.col("to"))
+        found = frame.join(once, on="key", how="left", maintain_order="left").select(
+            pl.when(valid).then("device").alias("device")
+        )["device"]
+        if often.height:
+            # Validity times do not overlap, so the latest that began is the only one that can hold.
+            rows = frame.with_row_index("row").filter(pl.col("key").is_in(often["key"].implode())).sort("start")
+            dated = rows.join_asof(
+                often.sort("from"), left_on="start", right_on="from", by="key", check_sortedness=False
+            ).filter(valid & pl.col("device").is_not_null())
+            found = found.scatter(dated["row"], dated["device"])
+        return found
+
+
+def _entries(row: dict[str, str], place: str, line: int) -> list[tuple[str, str, str, datetime, datetime, int]]:
+    device = row.get("device", "")
+    if not device:
+        raise ConfigurationError(f"{place}: no device")
+    begin, end = _time(row.get("from", ""), place, _FIRST), _time(row.get("to", ""), place, _LAST)
+    if end <= begin:
+        raise ConfigurationError(f"{place}: 'to' is not after 'from'")
+    found = []
+    if row.get("mac"):
+        mac = mac_of(row["mac"])
+        if mac is None:
+            raise ConfigurationError(f"{place}: {row['mac']!r} is no MAC")
+        found.append(("mac", mac, device, begin, end, line))
+    if row.get("ip"):
+        try:
+            address = ipaddress.ip_address(row["ip"])
+        except ValueError:
+            raise ConfigurationError(f"{place}: {row['ip']!r} is no IP address") from None
+        found.append(("ip", str(address), device, begin, end, line))
+    if not found:
+        raise ConfigurationError(f"{place}: neither mac nor ip for {device!r}")
+    return found
+
+
+def _time(text: str, place: str, default: datetime) -> datetime:
+    if not text:
+        return default
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{place}: {text!r} is no time such as 2024-05-01T12:00:00Z") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _check_overlap(entries: pl.DataFrame, path: Path) -> None:
+    before = pl.all().shift(1).over("kind", "key").name.suffix("_before")
+    clash = (
+        entries.with_columns(before)
+        .filter((pl.col("device") != pl.col("device_before")) & (pl.col("from") < pl.col("to_before")))
+        .head(1)
+    )
+    for row in clash.iter_rows(named=True):
+        raise ConfigurationError(
+            f"device file {path}:{row['line']}: {row['key']} is {row['device_before']!r} and {row['device']!r} at once"
+        )

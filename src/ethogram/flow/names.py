@@ -1,0 +1,114 @@
+"""Names of remote ends: what the record itself says, else the DNS answer its device received before; by domain.
+
+Only host names are kept, of a record or an answer; nothing of what users send. The public suffix list is the
+snapshot that comes with the library: no network is asked.
+"""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+import tldextract
+
+from ethogram.config import NameSettings
+from ethogram.schema import FLOW, NAME_ANSWER
+
+__all__ = ["Naming", "domains", "suffix_list_works"]
+
+_EXTRACT = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True)
+_HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*$")
+_MAX_REMEMBERED = 1 << 18
+_known: dict[str, tuple[str | None, str | None]] = {}
+
+
+def suffix_list_works() -> bool:
+    """Whether the bundled public suffix list can be read."""
+    return _EXTRACT("a.example.co.uk").top_domain_under_public_suffix == "example.co.uk"
+
+
+def _host_and_domain(text: str) -> tuple[str | None, str | None]:
+    found = _known.get(text)
+    if found is None:
+        # A Host header may carry a port, a record a final dot.
+        host = text.strip().lower().rsplit(":", 1)[0] if text.count(":") == 1 else text.strip().lower()
+        host = host.rstrip(".")
+        numeric = not host or host.replace(".", "").isdigit()
+        if numeric or not _HOST.match(host):
+            found = (None, None)
+        else:
+            found = (host, _EXTRACT(host).top_domain_under_public_suffix or None)
+        if len(_known) >= _MAX_REMEMBERED:
+            _known.clear()
+        _known[text] = found
+    return found
+
+
+def domains(names: pl.Series) -> pl.DataFrame:
+    """Host name and registrable domain of each name, length N; null where a name is none.
+
+    >>> domains(pl.Series(["API.Example.co.uk.", "printer.local", "192.0.2.1", None])).rows()
+    [('api.example.co.uk', 'example.co.uk'), ('printer.local', None), (None, None), (None, None)]
+    """
+    unique = names.unique().drop_nulls()
+    found = [_host_and_domain(text) for text in unique]
+    table = pl.DataFrame(
+        {"key": unique, "remote_name": [host for host, _ in found], "remote_domain": [domain for _, domain in found]},
+        schema={"key": pl.String, "remote_name": pl.String, "remote_domain": pl.String},
+    )
+    return names.to_frame("key").join(table, on="key", how="left", maintain_order="left").drop("key")
+
+
+class Naming:
+    """Names the remote ends of flows.
+
+    An answer names a flow of the same address that begins after it and before its lifetime and ``hold_s`` are over.
+    The answer that the device itself received goes before one that anybody received.
+
+    Parameters
+    ----------
+    settings
+        ``hold_s``, ``max_answers``, ``enabled``.
+    """
+
+    def __init__(self, settings: NameSettings) -> None:
+        self._settings = settings
+        self._answers = NAME_ANSWER.empty()
+
+    def learn(self, answers: pl.DataFrame) -> None:
+        """Add answers (:data:`ethogram.schema.NAME_ANSWER`); those known already are not added again."""
+        if self._settings.enabled and answers.height:
+            together = pl.concat([self._answers, answers]).unique().sort("time", "client", "address", "name")
+            self._answers = together.tail(self._settings.max_answers)
+
+    def named(self, flows: pl.DataFrame) -> pl.DataFrame:
+        """Flows with ``remote_name`` and ``remote_domain``; in order of start, as they came."""
+        if not self._settings.enabled or not flows.height:
+            nothing = pl.lit(None, dtype=pl.String)
+            return flows.with_columns(remote_name=nothing, remote_domain=nothing)
+        names = flows["remote_name"]
+        if self._answers.height and names.null_count():
+            names = self._by_answers(flows)
+        if names.null_count() == len(names):
+            return flows.with_columns(remote_domain=pl.lit(None, dtype=pl.String))
+        return flows.with_columns(domains(names).get_columns()).select(FLOW.names)
+
+    def _by_answers(self, flows: pl.DataFrame) -> pl.Series:
+        held = round(self._settings.hold_s * 1e6)
+        answers = self._answers.with_columns(
+            until=pl.col("time") + pl.duration(seconds="ttl_s") + pl.duration(microseconds=held)
+        ).select("client", "time", "until", pl.col("address").alias("remote"), pl.col("name").alias("answer"))
+        addresses = answers["remote"].unique().implode()
+        asks = (
+            flows.select("device_address", "remote", "start", "remote_name").with_row_index("row")
+            .filter(pl.col("remote_name").is_null() & pl.col("remote").is_in(addresses)).sort("start")
+        )  # fmt: skip
+        names = flows["remote_name"]
+        own = answers.rename({"client": "device_address"})
+        for table, by in ((own, ["device_address", "remote"]), (answers.drop("client"), ["remote"])):
+            found = asks.join_asof(
+                table, left_on="start", right_on="time", by=by, strategy="backward", check_sortedness=False
+            ).filter(pl.col("answer").is_not_null() & (pl.col("start") <= pl.col("until")))
+            names = names.scatter(found["row"], found["answer"])
+            asks = asks.join(found.select("row"), on="row", how="anti", maintain_order="left")
+        return names

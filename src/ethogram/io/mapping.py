@@ -1,0 +1,217 @@
+"""Delimited text of any columns, read through a mapping file (TOML) that says which column is what."""
+
+from __future__ import annotations
+
+import tomllib
+import zoneinfo
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ethogram.errors import ConfigurationError
+from ethogram.io.open_text import TextInput
+from ethogram.io.table import RecordSource, as_time, flags, numbers, protocols, to_biflows
+from ethogram.io.table_csv import delimited, split_header
+from ethogram.schema import BIFLOW
+
+__all__ = ["Mapping", "Source"]
+
+_NEEDED = ("start", "source_address", "destination_address", "protocol")
+_TOTALS = ("total_octets", "total_packets")
+_FIELDS = {*BIFLOW.names, "duration", *_TOTALS}
+_SECTIONS = {"columns", "constants", "units", "time", "values", "text"}
+_TIME_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_OCTET_UNITS = {"octets": 1.0, "bits": 0.125, "kilobytes": 1e3, "kibibytes": 1024.0}
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """What the columns of a delimited text are.
+
+    Parameters
+    ----------
+    columns
+        Field of the biflow table, or ``duration``, ``total_octets``, ``total_packets``, to column name. Totals hold
+        both directions in one number: half goes each way, because a biflow has two.
+    constants
+        Field to one value for all rows.
+    duration_us, octet_scale
+        Factors to microseconds and octets.
+    time_form, time_zone
+        As of :func:`ethogram.io.table.as_time`.
+    values
+        Field to a table of its texts and what they mean.
+    delimiter, unset, one_way
+        How fields are separated, texts that mean no value, and whether records have one direction only.
+    """
+
+    file: Path
+    columns: dict[str, str]
+    constants: dict[str, str] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+    time_form: str | None = None
+    time_zone: str = "UTC"
+    duration_us: float = 1e6
+    octet_scale: float = 1.0
+    delimiter: str = ","
+    unset: tuple[str, ...] = ("", "-")
+    one_way: bool = False
+
+    @classmethod
+    def load(cls, file: Path) -> Mapping:
+        """Read a mapping file.
+
+        Raises
+        ------
+        ConfigurationError
+            When it is no TOML, names no column or an unknown field, or leaves out one that is needed.
+        """
+
+        def wrong(reason: str) -> ConfigurationError:
+            return ConfigurationError(f"mapping {file}: {reason}")
+
+        try:
+            raw = tomllib.loads(file.read_text("utf-8"))
+        except OSError as error:
+            raise wrong(error.strerror or str(error)) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise wrong(f"not TOML: {error}") from None
+        sections: dict[str, dict[str, Any]] = {}
+        for name, value in raw.items():
+            if name not in _SECTIONS or not isinstance(value, dict):
+                raise wrong(f"unknown section {name!r}; there are {', '.join(sorted(_SECTIONS))}")
+            sections[name] = value
+        columns, constants = sections.get("columns", {}), sections.get("constants", {})
+        if not columns:
+            raise wrong("names no column: give [columns]")
+        for name, value in (*columns.items(), *constants.items()):
+            if name not in _FIELDS:
+                raise wrong(f"unknown field {name!r}; there are {', '.join(sorted(_FIELDS))}")
+            if isinstance(value, dict | list) or value == "":
+                raise wrong(f"field {name!r} names no column")
+        missing = [name for name in _NEEDED if name not in columns and name not in constants]
+        if missing:
+            raise wrong(f"names no column for {', '.join(missing)}")
+        values = sections.get("values", {})
+        if any(name not in _FIELDS or not isinstance(table, dict) for name, table in values.items()):
+            raise wrong("[values] has tables of texts by field, as [values.protocol]")
+        return cls(
+            file,
+            {name: str(value) for name, value in columns.items()},
+            {name: str(value) for name, value in constants.items()},
+            {name: {str(k): str(v) for k, v in table.items()} for name, table in values.items()},
+            **_time(sections.get("time", {}), wrong),
+            **_units(sections.get("units", {}), wrong),
+            **_text(sections.get("text", {}), wrong),
+        )
+
+
+def _only(section: dict[str, Any], known: set[str], name: str, wrong: Any) -> None:
+    if unknown := set(section) - known:
+        raise wrong(f"unknown setting {name}.{min(unknown)}; there are {', '.join(sorted(known))}")
+
+
+def _time(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
+    _only(section, {"format", "zone"}, "time", wrong)
+    zone = str(section.get("zone", "UTC"))
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise wrong(f"unknown time zone {zone!r}") from None
+    form = section.get("format")
+    return {"time_form": None if form in {None, "iso"} else str(form), "time_zone": zone}
+
+
+def _units(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
+    _only(section, {"duration", "octets"}, "units", wrong)
+    duration, octets = section.get("duration", "s"), section.get("octets", "octets")
+    if duration not in _TIME_UNITS:
+        raise wrong(f"units.duration is one of {', '.join(_TIME_UNITS)}")
+    if octets not in _OCTET_UNITS:
+        raise wrong(f"units.octets is one of {', '.join(_OCTET_UNITS)}")
+    return {"duration_us": _TIME_UNITS[duration], "octet_scale": _OCTET_UNITS[octets]}
+
+
+def _text(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
+    _only(section, {"delimiter", "unset", "one_way"}, "text", wrong)
+    delimiter, unset = section.get("delimiter", ","), section.get("unset", ["", "-"])
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\n\r':
+        raise wrong("text.delimiter is one character")
+    if not isinstance(unset, list) or not all(isinstance(text, str) for text in unset):
+        raise wrong("text.unset is a list of texts")
+    return {"delimiter": delimiter, "unset": tuple(unset), "one_way": bool(section.get("one_way", False))}
+
+
+class Source(RecordSource):
+    """Reader of delimited text through a mapping."""
+
+    def __init__(self, text: TextInput, mapping: Mapping) -> None:
+        super().__init__(text.name)
+        self.unidirectional = mapping.one_way
+        self._text = text
+        self._mapping = mapping
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Give biflow tables, one for each block of lines.
+
+        Raises
+        ------
+        ConfigurationError
+            When the mapping names a column that the text does not have.
+        """
+        mapping, header = self._mapping, None
+        for batch in self._text.batches():
+            lines_at, lines = batch.filled()
+            if header is None and lines:
+                header = split_header(lines.pop(0), mapping.delimiter)
+                lines_at.pop(0)
+                self._check(header)
+            if header is not None and lines:
+                frame, kept = delimited(lines, lines_at, header, self, mapping.delimiter, mapping.unset)
+                yield to_biflows(self._columns(frame), self, kept)
+
+    def _check(self, header: list[str]) -> None:
+        for name, column in self._mapping.columns.items():
+            if column not in header:
+                raise ConfigurationError(
+                    f"mapping {self._mapping.file}: {name} is column {column!r}, which {self.name} does not have"
+                    f" (it has {', '.join(header[:40])})"
+                )
+
+    def _columns(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
+        mapping = self._mapping
+        found: dict[str, pl.Series] = {}
+        for name, value in mapping.constants.items():
+            found[name] = pl.Series(name, [value], dtype=pl.String).new_from_index(0, frame.height)
+        for name, column in mapping.columns.items():
+            found[name] = frame[column].str.strip_chars().alias(name)
+        for name, table in mapping.values.items():
+            if name in found:
+                found[name] = found[name].replace(table)
+        typed = {name: self._typed(name, series) for name, series in found.items()}
+        if "duration" in typed:
+            typed.setdefault("end", typed["start"] + typed["duration"])
+        for total, one, other in (
+            ("total_octets", "octets", "reverse_octets"), ("total_packets", "packets", "reverse_packets"),
+        ):  # fmt: skip
+            if total in typed:
+                typed[one], typed[other] = (typed[total] + 1) // 2, typed[total] // 2
+        return {name: series for name, series in typed.items() if name in BIFLOW.schema}
+
+    def _typed(self, name: str, series: pl.Series) -> pl.Series:
+        if name in {"start", "end"}:
+            return as_time(series, self._mapping.time_zone, self._mapping.time_form)
+        if name == "duration":
+            us = series.cast(pl.Float64, strict=False).fill_null(0.0) * self._mapping.duration_us
+            return us.clip(0, 1e15).cast(pl.Int64).cast(pl.Duration("us"))
+        if name == "protocol":
+            return protocols(series)
+        if "flags" in name:
+            return flags(series)
+        if "octets" in name and self._mapping.octet_scale != 1.0:
+            return (series.cast(pl.Float64, strict=False) * self._mapping.octet_scale).cast(pl.Int64, strict=False)
+        text = BIFLOW.schema.get(name) == pl.String()
+        return series if text else numbers(series)

@@ -1,0 +1,138 @@
+"""One door to files of flow records: the format is told by content, then by name, and its reader loaded on use.
+
+Captures are no flow records: :func:`formats_of` says ``capture`` and the pipeline meters them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from ethogram.config import FlowSettings
+from ethogram.errors import InputError, UsageError
+from ethogram.io.open_files import texts_of
+from ethogram.io.open_text import TextInput
+from ethogram.schema import FlowSource
+
+__all__ = ["CAPTURE", "FLOW_TABLE", "MAPPED", "PARQUET", "READERS", "Opened", "format_names", "open_inputs"]
+
+CAPTURE, PARQUET, FLOW_TABLE, MAPPED = "capture", "parquet", "flow-table", "csv"
+
+READERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "yaf": ("ethogram.io.supermediator", "YAF flows as super_mediator's JSON", (".json",)),
+    "zeek": ("ethogram.io.zeek", "Zeek conn log: tab-separated, JSON or CSV", (".log", ".csv", ".json")),
+    "nfdump": ("ethogram.io.nfdump", "nfdump -o csv or -o json", (".csv", ".json")),
+    "joy": ("ethogram.io.joy", "Joy's JSON", (".json",)),
+}
+"""Format -> module, meaning, suffixes. A module has ``recognises(head)`` and ``Source(text, settings)``."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One input whose format is known and whose reading has not begun.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    path
+        The file.
+    format
+        A key of :data:`READERS`, ``csv``, ``parquet``, ``flow-table`` or ``capture``.
+    source
+        Makes the reader; None for a capture.
+    """
+
+    name: str
+    path: Path
+    format: str
+    source: Callable[[], FlowSource] | None
+
+
+def format_names() -> list[str]:
+    """Every name ``--format`` takes."""
+    return [*READERS, MAPPED, PARQUET, CAPTURE]
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(READERS[name][0])
+
+
+def open_inputs(
+    path: Path,
+    settings: FlowSettings,
+    is_capture: Callable[[bytes], bool],
+    *,
+    form: str | None = None,
+    mapping: Path | None = None,
+) -> Iterator[Opened]:
+    """Tell the format of a file, or of every member of a zip.
+
+    Parameters
+    ----------
+    path
+        The file.
+    settings
+        Given to the readers.
+    is_capture
+        Whether first octets are those of a packet capture.
+    form
+        The format, when the user says it; then nothing is guessed.
+    mapping
+        A mapping file: delimited text is read through it.
+
+    Raises
+    ------
+    InputError
+        When the file is empty, cannot be opened, or is of no known format.
+    """
+    if form is not None and form not in format_names():
+        raise UsageError(f"no format {form!r}; there are {', '.join(format_names())}")
+    if form == MAPPED and mapping is None:
+        raise UsageError("--format csv needs --mapping")
+    if form == CAPTURE:
+        yield Opened(str(path), path, CAPTURE, None)
+        return
+    for text in texts_of(path):
+        head = text.head()
+        if not head:
+            raise InputError("the file is empty", file=text.name)
+        if form is None and is_capture(head):
+            # All members of a zip of captures are metered together, as one input.
+            yield Opened(str(path), path, CAPTURE, None)
+            return
+        yield _opened(text, head, settings, form, mapping)
+
+
+def _opened(text: TextInput, head: bytes, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened:
+    if form == PARQUET or (form is None and head.startswith(b"PAR1")):
+        return _parquet(text)
+    if mapping is not None and form in {None, MAPPED}:
+        module = importlib.import_module("ethogram.io.mapping")
+        columns = module.Mapping.load(mapping)
+        return Opened(text.name, text.path, MAPPED, lambda: module.Source(text, columns))
+    name = form or _recognised(head, text)
+    return Opened(text.name, text.path, name, lambda: _module(name).Source(text, settings))
+
+
+def _recognised(head: bytes, text: TextInput) -> str:
+    suffix = Path(text.file_name).suffix.lower()
+    # Formats whose usual suffix this is are asked first: content decides, the suffix only breaks ties.
+    order = sorted(READERS, key=lambda name: suffix not in READERS[name][2])
+    for name in order:
+        if _module(name).recognises(head):
+            return name
+    hint = "; CSV with other columns needs --mapping" if suffix in {".csv", ".tsv", ".txt"} else ""
+    raise InputError(f"unknown format{hint}", file=text.name)
+
+
+def _parquet(text: TextInput) -> Opened:
+    if text.member is not None:
+        raise InputError("Parquet inside a zip is not read: unpack it", file=text.name)
+    module = importlib.import_module("ethogram.io.parquet")
+    if module.kind_of(text.path) == "flow":
+        return Opened(text.name, text.path, FLOW_TABLE, lambda: module.FlowTableSource(text.path))
+    return Opened(text.name, text.path, PARQUET, lambda: module.Source(text.path))

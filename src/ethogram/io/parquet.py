@@ -1,0 +1,87 @@
+"""Parquet files that hold a biflow table or a flow table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import pyarrow
+import pyarrow.parquet
+
+from ethogram.errors import InputError
+from ethogram.io.table import RecordSource
+from ethogram.schema import BIFLOW, FLOW, Accounting, Table
+
+__all__ = ["PARQUET_MAGIC", "FlowTableSource", "Source", "kind_of"]
+
+PARQUET_MAGIC = b"PAR1"
+BATCH_ROWS = 1 << 18
+
+
+def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"not a readable Parquet file: {str(error).splitlines()[0]}", file=path) from None
+
+
+def kind_of(path: Path) -> Literal["flow", "biflow"]:
+    """Which table a Parquet file holds.
+
+    Raises
+    ------
+    InputError
+        When it holds neither; the columns that are missing are named.
+    """
+    names = set(_opened(path).schema_arrow.names)
+    missing: dict[str, list[str]] = {}
+    for table in (FLOW, BIFLOW):
+        missing[table.name] = [c.name for c in table.columns if not c.nullable and c.name not in names]
+    if not missing["flow"]:
+        return "flow"
+    if not missing["biflow"]:
+        return "biflow"
+    nearest = min(missing, key=lambda name: len(missing[name]))
+    raise InputError(f"Parquet, but no {nearest} table: no column {', '.join(missing[nearest])}", file=path)
+
+
+def _batches(path: Path, table: Table, accounting: Accounting) -> Iterator[pl.DataFrame]:
+    file = _opened(path)
+    columns = [name for name in table.names if name in file.schema_arrow.names]
+    try:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+            frame = table.conform(pl.DataFrame(pl.from_arrow(pyarrow.Table.from_batches([batch]))), file=str(path))
+            accounting.read += frame.height
+            kept = frame.drop_nulls([c.name for c in table.columns if not c.nullable])
+            accounting.drop("empty required column", frame.height - kept.height)
+            accounting.used += kept.height
+            yield kept
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"damaged Parquet file: {str(error).splitlines()[0]}", file=path) from None
+
+
+class Source(RecordSource):
+    """Reader of a biflow table."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Give biflow tables of bounded length."""
+        yield from _batches(self._path, BIFLOW, self.accounting)
+
+
+class FlowTableSource(RecordSource):
+    """Reader of a flow table, which needs no orientation any more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.accounting = Accounting("flows")
+        self._path = path
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Give flow tables of bounded length."""
+        yield from _batches(self._path, FLOW, self.accounting)

@@ -1,0 +1,99 @@
+"""Delimited text as columns of text, in batches of lines; lines that do not fit their header are dropped."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+
+import polars as pl
+
+from ethogram.io.table import RecordSource
+
+__all__ = ["delimited", "split_header"]
+
+
+def split_header(line: bytes, delimiter: str = ",") -> list[str]:
+    """Column names of a header line, without a byte order mark; doubled names get a number.
+
+    >>> split_header(b"a,b,b")
+    ['a', 'b', 'b_2']
+    """
+    text = line.decode("utf-8-sig", "replace").strip("\r\n")
+    names: list[str] = []
+    for raw in next(csv.reader([text], delimiter=delimiter)):
+        name, copy = raw.strip(), 2
+        while name in names:
+            name, copy = f"{raw.strip()}_{copy}", copy + 1
+        names.append(name)
+    return names
+
+
+def delimited(
+    lines: list[bytes],
+    numbers: Sequence[int],
+    header: list[str],
+    source: RecordSource,
+    delimiter: str = ",",
+    unset: Sequence[str] = ("",),
+    quoted: bool = True,
+) -> tuple[pl.DataFrame, list[int]]:
+    """Split lines into columns of text.
+
+    Parameters
+    ----------
+    lines
+        N lines without blank ones.
+    numbers
+        Their line numbers.
+    header
+        Column names; a line with fewer or more fields is dropped as *broken line*.
+    source
+        Where those are counted.
+    unset
+        Texts that mean no value.
+
+    Returns
+    -------
+    frame, numbers
+        Columns of text, and the line number of each row.
+    """
+    separator = delimiter.encode()
+    wanted = len(header) - 1
+    # Counting separators finds ragged lines cheaply; only lines with quotes need a real parser.
+    plain = [not (quoted and b'"' in line) for line in lines]
+    fits = [(not p) or line.count(separator) == wanted for p, line in zip(plain, lines, strict=True)]
+    rows: dict[int, list[str]] = {}
+    if not all(plain):
+        for i, line in enumerate(lines):
+            if not plain[i]:
+                try:
+                    cells = next(csv.reader([line.decode("utf-8", "replace").rstrip("\r")], delimiter=delimiter,
+                                            strict=True))  # fmt: skip
+                except (csv.Error, StopIteration):
+                    cells = []
+                fits[i] = len(cells) == len(header)
+                rows[i] = cells
+    broken = [number for number, fit in zip(numbers, fits, strict=True) if not fit]
+    if broken:
+        source.accounting.read += len(broken)
+        source.drop("broken line", broken)
+    kept = [i for i, fit in enumerate(fits) if fit]
+    columns = _columns([lines[i] for i in kept], [rows.get(i) for i in kept], header, delimiter)
+    empty = pl.Series(list(unset), dtype=pl.String)
+    frame = columns.with_columns(pl.when(pl.all().is_in(empty.implode())).then(None).otherwise(pl.all()).name.keep())
+    return frame, [numbers[i] for i in kept]
+
+
+def _columns(lines: list[bytes], parsed: list[list[str] | None], header: list[str], delimiter: str) -> pl.DataFrame:
+    schema = dict.fromkeys(header, pl.String())
+    if not lines:
+        return pl.DataFrame(schema=schema)
+    if any(cells is not None for cells in parsed):
+        cells = [
+            p if p is not None else line.decode("utf-8", "replace").rstrip("\r").split(delimiter)
+            for line, p in zip(lines, parsed, strict=True)
+        ]
+        return pl.DataFrame(cells, schema=schema, orient="row")
+    text = pl.Series("line", [line.decode("utf-8", "replace").rstrip("\r") for line in lines])
+    pieces = text.str.split(delimiter).list.to_struct(fields=header).struct.unnest()
+    return pieces.select(pl.col(name).cast(pl.String) for name in header)

@@ -1,0 +1,76 @@
+"""Objects of JSON text, one a line, and their fields as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import polars as pl
+
+from ethogram.io.open_text import Lines
+from ethogram.io.table import RecordSource
+
+__all__ = ["field", "objects", "text_field"]
+
+
+def objects(
+    batch: Lines, source: RecordSource, ignore: Callable[[dict[str, Any]], str | None]
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """Parse a batch of lines into records.
+
+    Parameters
+    ----------
+    batch
+        Lines of a file, one object each; blank lines are passed over without being counted.
+    source
+        Where broken lines are dropped and other objects ignored.
+    ignore
+        Says why an object is not a record, or None when it is one.
+
+    Returns
+    -------
+    numbers, records
+        Line numbers and objects of the records, both of length N.
+    """
+    numbers: list[int] = []
+    records: list[dict[str, Any]] = []
+    broken: list[int] = []
+    for number, line in zip(*batch.filled(), strict=True):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            broken.append(number)
+            continue
+        if not isinstance(value, dict):
+            broken.append(number)
+            continue
+        reason = ignore(value)
+        if reason is None:
+            numbers.append(number)
+            records.append(value)
+        else:
+            source.accounting.read += 1
+            source.accounting.ignore(reason)
+    source.accounting.read += len(broken)
+    source.drop("broken JSON line", broken)
+    return numbers, records
+
+
+def field(records: list[dict[str, Any]], *names: str) -> list[Any]:
+    """One field of every record under the first of its names that has a value; length N."""
+    name, *others = names
+    values = [record.get(name) for record in records]
+    for other in others:
+        if any(value is None for value in values):
+            values = [
+                record.get(other) if value is None else value for record, value in zip(records, values, strict=True)
+            ]
+    return values
+
+
+def text_field(records: list[dict[str, Any]], *names: str) -> pl.Series:
+    """As :func:`field`, as text; anything that is neither text nor number is null."""
+    values = field(records, *names)
+    return pl.Series([v if isinstance(v, str) else str(v) if isinstance(v, int | float) else None for v in values],
+                     dtype=pl.String)  # fmt: skip

@@ -1,0 +1,136 @@
+"""Zeek connection logs: tab-separated with a header, JSON lines, or CSV with Zeek's column names.
+
+Octets are ``orig_ip_bytes``; where Zeek did not count them the payload's ``orig_bytes`` stand in, and are counted.
+Names come from the logs beside (``ssl``, ``http`` by connection; ``dns`` answers with their lifetime).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from ethogram.config import FlowSettings
+from ethogram.errors import InputError
+from ethogram.io.open_text import TextInput, first_line
+from ethogram.io.table import RecordSource, as_time, first_of, numbers, protocols, to_biflows
+from ethogram.io.table_csv import split_header
+from ethogram.io.zeek_log import log_frames
+from ethogram.io.zeek_names import NeighbourNames
+from ethogram.schema import TCP, TCP_ACK, TCP_SYN
+
+__all__ = ["Source", "recognises"]
+
+_NEEDED = {"ts", "id.orig_h", "id.resp_h", "proto"}
+_ORIGINATOR_SYN = ["S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "SH"]
+_RESPONDER_SYN_ACK = ["RSTRH", "SHR"]
+_ENDED = ["SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH"]
+
+
+def recognises(head: bytes) -> bool:
+    """Whether the head is a Zeek connection log in one of its forms."""
+    line = first_line(head)
+    if line.startswith((b"#separator", b"#fields")):
+        return b"#path\tconn" in head or b"conn_state" in head
+    if line.startswith(b"{"):
+        return b'"id.orig_h"' in line and (b'"conn_state"' in line or b'"orig_pkts"' in line)
+    return b"id.orig_h" in line and b"id.resp_p" in line and set(split_header(line)) >= _NEEDED
+
+
+class Source(RecordSource):
+    """Reader of connection logs, with the names of the logs beside them.
+
+    Zeek never cuts a connection at a timeout, so every record's end is *end of flow* or *idle timeout*.
+    """
+
+    def __init__(self, text: TextInput, settings: FlowSettings) -> None:
+        super().__init__(text.name)
+        self._text = text
+        self._zone = settings.time_zone
+        self._names = NeighbourNames(text, settings.time_zone) if settings.names.enabled else None
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Give biflow tables, one for each block of lines."""
+        for frame, lines in log_frames(self._text, self):
+            missing = _NEEDED - set(frame.columns)
+            if missing:
+                raise InputError(f"not a Zeek conn log: no column {', '.join(sorted(missing))}", file=self.name,
+                                 line=lines[0] if lines else None)  # fmt: skip
+            yield to_biflows(self._columns(frame), self, lines)
+
+    def name_answers(self) -> pl.DataFrame:
+        """Answers of the ``dns`` log beside."""
+        return self._names.answers() if self._names is not None else super().name_answers()
+
+    def _columns(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
+        start = as_time(frame["ts"], self._zone)
+        duration = first_of(frame, "duration").cast(pl.Float64, strict=False).fill_null(0.0)
+        end = start + (duration.clip(0.0, 1e9) * 1e6).cast(pl.Int64).cast(pl.Duration("us"))
+        source = first_of(frame, "id.orig_h")
+        columns = {
+            "start": start,
+            "end": end,
+            "protocol": _protocol(frame, source),
+            "source_address": source,
+            "destination_address": first_of(frame, "id.resp_h"),
+            "source_port": numbers(first_of(frame, "id.orig_p")),
+            "destination_port": numbers(first_of(frame, "id.resp_p")),
+            "octets": self._octets(frame, "orig"),
+            "packets": numbers(first_of(frame, "orig_pkts")),
+            "reverse_octets": self._octets(frame, "resp"),
+            "reverse_packets": numbers(first_of(frame, "resp_pkts")),
+            "source_mac": first_of(frame, "orig_l2_addr"),
+            "destination_mac": first_of(frame, "resp_l2_addr"),
+            "vlan": numbers(first_of(frame, "vlan")),
+        }
+        columns |= _states(frame, columns["protocol"])
+        if self._names is not None and "uid" in frame.columns:
+            columns["destination_name"] = self._names.by_connection(frame["uid"])
+        return columns
+
+    def _octets(self, frame: pl.DataFrame, side: str) -> pl.Series:
+        whole = numbers(first_of(frame, f"{side}_ip_bytes"))
+        payload = numbers(first_of(frame, f"{side}_bytes"))
+        self.accounting.correct("payload octets for IP octets", int((whole.is_null() & payload.is_not_null()).sum()))
+        return whole.zip_with(whole.is_not_null(), payload)
+
+
+def _protocol(frame: pl.DataFrame, source: pl.Series) -> pl.Series:
+    """The number where the log has one; Zeek writes ``icmp`` for both versions of IP."""
+    named = protocols(frame["proto"])
+    number = numbers(first_of(frame, "ip_proto"))
+    six = source.str.contains(":", literal=True).fill_null(False)
+    named = named.zip_with(~((named == 1).fill_null(False) & six), pl.Series([58], dtype=pl.Int64))
+    return number.zip_with(number.is_not_null(), named)
+
+
+def _states(frame: pl.DataFrame, protocol: pl.Series) -> dict[str, pl.Series]:
+    """First TCP flags and end reason from ``history`` (upper case: the originator), else from ``conn_state``.
+
+    A ``^`` says that Zeek itself turned the connection round; its letters are already those of the new direction.
+    """
+    history, state = pl.col("history").fill_null(""), pl.col("state").fill_null("")
+    frame = pl.DataFrame(
+        {"history": first_of(frame, "history"), "state": first_of(frame, "conn_state"), "protocol": protocol}
+    )
+    # A hand-made log may lack the history: then the state alone decides.
+    told = history != ""
+    first = (
+        pl.when(pl.when(told).then(history.str.contains("S", literal=True)).otherwise(state.is_in(_ORIGINATOR_SYN)))
+        .then(TCP_SYN)
+        .when(history.str.contains("H", literal=True)).then(TCP_SYN | TCP_ACK)
+        .when(history.str.contains("[ADFR]")).then(TCP_ACK)
+    )  # fmt: skip
+    reverse = (
+        pl.when(history.str.contains("s", literal=True)).then(TCP_SYN)
+        .when(history.str.contains("h", literal=True) | (~told & state.is_in(_RESPONDER_SYN_ACK)))
+        .then(TCP_SYN | TCP_ACK)
+        .when(history.str.contains("[adfr]")).then(TCP_ACK)
+    )  # fmt: skip
+    is_tcp = pl.col("protocol") == TCP
+    found = frame.select(
+        initial_tcp_flags=pl.when(is_tcp).then(first),
+        reverse_initial_tcp_flags=pl.when(is_tcp).then(reverse),
+        end_reason=pl.when(is_tcp & state.is_in(_ENDED)).then(3).otherwise(1),
+    )
+    return {name: found[name] for name in found.columns}

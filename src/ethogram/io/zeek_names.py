@@ -1,0 +1,72 @@
+"""Names of Zeek connections from the logs beside a connection log: ssl, http, quic and dns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from ethogram.io.open_text import TextInput
+from ethogram.io.table import RecordSource, addresses, as_time, first_of
+from ethogram.io.zeek_log import log_frames
+from ethogram.schema import NAME_ANSWER
+
+__all__ = ["NeighbourNames"]
+
+_NAMED_BY = (("ssl", "server_name"), ("quic", "server_name"), ("http", "host"))
+MAX_ROWS = 1 << 22
+"""Rows kept of each log beside; further ones name nothing."""
+
+
+class NeighbourNames:
+    """Names from the logs that lie beside a connection log under the same file name pattern.
+
+    Parameters
+    ----------
+    text
+        The connection log; ``conn.log`` has ``ssl.log`` beside it, ``conn.10:00.log.gz`` has ``ssl.10:00.log.gz``.
+    zone
+        Zone of times that state none.
+    """
+
+    def __init__(self, text: TextInput, zone: str) -> None:
+        self._text = text
+        self._zone = zone
+        self._by_connection: pl.DataFrame | None = None
+
+    def _beside(self, log: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        """The wanted columns of one log; empty when it is not there. A log beside that is broken names nothing."""
+        schema = dict.fromkeys(columns, pl.String())
+        name = self._text.path.name
+        file = self._text.path.with_name(name.replace("conn", log, 1))
+        if self._text.member is not None or "conn" not in name or not Path(file).is_file():
+            return pl.DataFrame(schema=schema)
+        found, rows = [], 0
+        text = TextInput(file)
+        for frame, _ in log_frames(text, RecordSource(text.name)):
+            found.append(frame.select(first_of(frame, column).alias(column) for column in columns))
+            rows += frame.height
+            if rows > MAX_ROWS:
+                break
+        return pl.concat(found).head(MAX_ROWS) if found else pl.DataFrame(schema=schema)
+
+    def by_connection(self, uid: pl.Series) -> pl.Series:
+        """The server's name for each connection identifier; null where none is known."""
+        if self._by_connection is None:
+            frames = [self._beside(log, ("uid", column)).rename({column: "name"}) for log, column in _NAMED_BY]
+            self._by_connection = pl.concat(frames).drop_nulls().unique("uid", keep="first", maintain_order=True)
+        return uid.to_frame("uid").join(self._by_connection, on="uid", how="left", maintain_order="left")["name"]
+
+    def answers(self) -> pl.DataFrame:
+        """Passive DNS of the ``dns`` log: one row per address, with the smallest lifetime of its answer."""
+        frame = self._beside("dns", ("ts", "id.orig_h", "query", "answers", "TTLs")).drop_nulls()
+        frame = frame.select(
+            as_time(frame["ts"], self._zone).alias("time"),
+            addresses(frame["id.orig_h"]).alias("client"),
+            pl.col("query").str.to_lowercase().str.strip_suffix(".").alias("name"),
+            pl.col("TTLs").str.split(",").list.eval(pl.element().cast(pl.Float64, strict=False)).list.min()
+            .clip(0, 4e9).cast(pl.UInt32, strict=False).fill_null(0).alias("ttl_s"),
+            pl.col("answers").str.split(",").alias("address"),
+        ).explode("address")  # fmt: skip
+        frame = frame.with_columns(addresses(frame["address"]).alias("address"))
+        return NAME_ANSWER.conform(frame.drop_nulls())

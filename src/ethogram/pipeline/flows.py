@@ -1,0 +1,347 @@
+"""The verb *flows*: captures and flow records of any kind to one flow table.
+
+Memory: a block of ``block_flows`` records, those that still may be joined (about a million at most), the ports of the
+devices (about a million), the DNS answers (``max_answers``), and the meter's live flows. Ties of the service side and
+shared MACs are judged on the blocks read so far, so an input of one block is judged whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet
+
+from ethogram.config import FlowSettings, MeterSettings
+from ethogram.errors import InputError
+from ethogram.flow.devices import LocalDevices, Namer
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.flow.join import Joining, Pairing
+from ethogram.flow.local import LocalNetwork
+from ethogram.flow.names import Naming
+from ethogram.flow.orient import Orientation
+from ethogram.io.capture import is_capture
+from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, open_inputs
+from ethogram.io.open_files import expand
+from ethogram.io.parquet import kind_of
+from ethogram.pipeline.capture import capture_flows
+from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
+
+__all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
+
+
+@dataclass
+class InputReport:
+    """What became of one input: its accounting, notes, first dropped record, and the error that ended it early."""
+
+    name: str
+    format: str
+    accounting: Accounting
+    notes: list[str] = field(default_factory=list)
+    first_problem: str | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data for JSON."""
+        return {
+            "input": self.name,
+            "format": self.format,
+            "accounting": self.accounting.as_dict(),
+            "notes": self.notes,
+            "first_problem": self.first_problem,
+            "error": self.error,
+        }
+
+
+class FlowRun:
+    """One reading of inputs, begun by :meth:`batches`; each call of it reads anew.
+
+    Attributes
+    ----------
+    reports
+        One for each input read so far.
+    stages
+        Accountings of *pair*, *join* and *orient*.
+    skipped
+        Files in directories and globs that are of no known format, with the reason.
+    rows
+        Rows of the flow table given so far.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Opened],
+        namer: Callable[[], Namer],
+        settings: FlowSettings,
+        meter: MeterSettings,
+        times: tuple[datetime | None, datetime | None] = (None, None),
+        strict: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+        skipped: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._inputs = inputs
+        self._make_namer = namer
+        self._settings = settings
+        self._meter = meter
+        self._times = times
+        self._strict = strict
+        self._on_progress = on_progress
+        self.skipped = list(skipped)
+        self._reset()
+
+    def _reset(self) -> None:
+        settings = self._settings
+        self.reports: list[InputReport] = []
+        self.rows = 0
+        self._pairing = Pairing(settings.pair_gap_s)
+        self._joining = Joining(settings.join_gap_s, self._meter.active_timeout_s)
+        self._orientation = Orientation(LocalNetwork(settings.local), self._make_namer(), *self._times)
+        self._naming = Naming(settings.names)
+
+    @property
+    def stages(self) -> dict[str, Accounting]:
+        """Accountings of the stages after reading, by name, in order; those that saw nothing are left out."""
+        stages = {
+            "pair": self._pairing.accounting,
+            "join": self._joining.accounting,
+            "orient": self._orientation.accounting,
+        }
+        return {name: accounting for name, accounting in stages.items() if accounting.read}
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each input that ended early."""
+        return [report.error for report in self.reports if report.error is not None]
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Give the flow table (:data:`ethogram.schema.FLOW`) in batches, each in order of start.
+
+        Raises
+        ------
+        InputError
+            When the inputs hold nothing at all; under ``strict``, at the first record that cannot be used.
+        """
+        self._reset()
+        waiting: list[pl.DataFrame] = []
+        rows = 0
+        for opened in self._inputs:
+            if opened.format == FLOW_TABLE:
+                yield from map(self._given, self._pass_through(opened))
+                continue
+            source = self._source(opened)
+            one_way = self._is_one_way(source)
+            for batch in self._read(opened, source):
+                waiting.append(batch.with_columns(_one_way=pl.lit(one_way)))
+                rows += batch.height
+                if rows >= self._settings.block_flows:
+                    self._naming.learn(source.name_answers())
+                    yield self._given(self._flows(waiting))
+                    waiting, rows = [], 0
+            self._naming.learn(source.name_answers())
+        yield self._given(self._flows(waiting, last=True))
+        self._check()
+
+    def _given(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self.rows += frame.height
+        return frame
+
+    def _source(self, opened: Opened) -> FlowSource:
+        if opened.format == CAPTURE or opened.source is None:
+            return capture_flows(opened.path, self._meter, self._settings.names.enabled)
+        return opened.source()
+
+    def _is_one_way(self, source: FlowSource) -> bool:
+        if self._settings.pair == "auto":
+            return bool(getattr(source, "unidirectional", False))
+        return self._settings.pair == "always"
+
+    def _read(self, opened: Opened, source: FlowSource) -> Iterator[pl.DataFrame]:
+        """Batches of one input; damage ends the input, not the run, unless strict."""
+        report = InputReport(opened.name, opened.format, source.accounting)
+        self.reports.append(report)
+        try:
+            for batch in source.batches():
+                if self._on_progress is not None:
+                    self._on_progress(batch.height)
+                self._raise_if_strict(source)
+                yield batch
+            self._raise_if_strict(source)
+        except InputError as error:
+            if self._strict:
+                raise
+            report.error = str(error)
+        finally:
+            problem = getattr(source, "first_problem", None)
+            report.first_problem = problem and str(InputError(problem[1], file=source.name, line=problem[0]))
+            report.notes = list(getattr(source, "notes", ()))
+
+    def _raise_if_strict(self, source: FlowSource) -> None:
+        problem = getattr(source, "first_problem", None)
+        if self._strict and problem is not None:
+            raise InputError(problem[1], file=source.name, line=problem[0])
+
+    def _pass_through(self, opened: Opened) -> Iterator[pl.DataFrame]:
+        """A flow table stays as it is, but for the time asked for."""
+        assert opened.source is not None
+        begin, end = self._times
+        source = opened.source()
+        for batch in self._read(opened, source):
+            kept = batch.filter(
+                *([] if begin is None else [pl.col("start") >= begin]),
+                *([] if end is None else [pl.col("start") < end]),
+            )
+            source.accounting.used -= batch.height - kept.height
+            source.accounting.ignore("outside the time asked for", batch.height - kept.height)
+            yield kept
+
+    def _flows(self, waiting: list[pl.DataFrame], *, last: bool = False) -> pl.DataFrame:
+        """One block of biflows to the flow table: pair, join, orient, name."""
+        if not waiting:
+            # At the end the stages may still hold records of the blocks before.
+            block = self._pairing.flows(BIFLOW.empty(), last=last)
+        else:
+            block = pl.concat(waiting)
+            one_way = pl.col("_one_way")
+            halves = block.filter(one_way).drop("_one_way")
+            block = block.filter(~one_way).drop("_one_way")
+            if halves.height or last:
+                block = pl.concat([block, self._pairing.flows(halves, last=last)])
+        if self._settings.join_cut:
+            block = self._joining.flows(block, last=last)
+        else:
+            block = block.with_columns(joined=pl.lit(1, dtype=pl.UInt32))
+        return self._naming.named(self._orientation.rows(block))
+
+    def _check(self) -> None:
+        for accounting in (*(report.accounting for report in self.reports), *self.stages.values()):
+            accounting.check()
+        if not any(report.accounting.read for report in self.reports) and not self.errors:
+            names = self.reports[0].name if len(self.reports) == 1 else None
+            raise InputError("no packets and no flow records in it" if names else "no packets and no flow records",
+                             file=names)  # fmt: skip
+
+
+def read_flows(
+    inputs: Sequence[str | Path],
+    *,
+    devices: Path | None = None,
+    settings: FlowSettings | None = None,
+    meter: MeterSettings | None = None,
+    format: str | None = None,  # noqa: A002 (the word of the command line)
+    mapping: Path | None = None,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
+    strict: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> FlowRun:
+    """Open inputs of any kind to be read as one flow table; nothing is read before :meth:`FlowRun.batches`.
+
+    Parameters
+    ----------
+    inputs
+        Files, directories and globs; captures and records may be mixed. In directories and globs, files of unknown
+        format are passed over and named in ``skipped``.
+    devices
+        Device file; without one every address inside is a device.
+    settings, meter
+        Of the stages, and of the meter for captures.
+    format
+        Format of all inputs, instead of telling it by content.
+    mapping
+        Mapping file for CSV.
+    time_from, time_to
+        Only flows that begin in this span, *to* excluded.
+    strict
+        Stop at the first record that cannot be used.
+    on_progress
+        Called with the number of biflows of each batch.
+
+    Raises
+    ------
+    InputError
+        When an input is missing, empty, or of unknown format.
+    ConfigurationError
+        When the device file or the mapping is wrong.
+
+    Examples
+    --------
+    >>> run = read_flows(["day.pcap", "conn.log"])  # doctest: +SKIP
+    >>> table = collect(run)  # doctest: +SKIP
+    """
+    settings, meter = settings or FlowSettings(), meter or MeterSettings()
+    LocalNetwork(settings.local)  # a wrong prefix is said before anything is read
+    named = DeviceFile.load(devices) if devices is not None else None
+    opened: list[Opened] = []
+    skipped: list[tuple[str, str]] = []
+    for path, by_user in expand(inputs):
+        try:
+            opened += open_inputs(path, settings, is_capture, form=format, mapping=mapping)
+        except InputError as error:
+            if by_user or strict:
+                raise
+            skipped.append((str(path), error.reason))
+    if not opened:
+        raise InputError("no file of a known format", file=str(inputs[0]) if len(inputs) == 1 else None)
+
+    def namer() -> Namer:
+        return named if named is not None else LocalDevices(settings.device_by, settings.router_addresses)
+
+    return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped)
+
+
+def collect(run: FlowRun) -> pl.DataFrame:
+    """The whole flow table of a run in memory, in order of start."""
+    return pl.concat([FLOW.empty(), *run.batches()]).sort("start", maintain_order=True)
+
+
+def write_flows(run: FlowRun, path: Path) -> int:
+    """Write the flow table of a run to Parquet, batch by batch; the file appears only when it is whole.
+
+    Returns
+    -------
+    int
+        Rows written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        schema = _arrow(FLOW.empty()).schema
+        with pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+            for batch in run.batches():
+                if batch.height:
+                    writer.write_table(_arrow(batch).cast(schema))
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return run.rows
+
+
+def _arrow(frame: pl.DataFrame) -> pyarrow.Table:
+    # Enums go out as plain text with a dictionary: any Parquet reader knows that.
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def load_flows(path: str | Path) -> pl.LazyFrame:
+    """A flow table on disk, read when it is needed.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, or is no flow table.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError("no such file", file=path)
+    if kind_of(path) != "flow":
+        raise InputError("a biflow table: 'ethogram flows' makes a flow table of it", file=path)
+    lazy = pl.scan_parquet(path)
+    present = set(lazy.collect_schema().names())
+    return lazy.select(
+        pl.col(c.name).cast(c.dtype) if c.name in present else pl.lit(None, dtype=c.dtype).alias(c.name)
+        for c in FLOW.columns
+    )
