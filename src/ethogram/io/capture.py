@@ -7,7 +7,7 @@ depends on the block, not on the file.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ class CaptureSource:
         if captures == 0:
             raise InputError("not a capture: neither pcap nor pcapng", file=self._path)
 
-    def _member(self, member: Member) -> Iterator[PacketBatch]:
+    def _member(self, member: Member) -> Generator[PacketBatch, None, int]:
         start = bytearray(24)
         try:
             length = member.fill(memoryview(start))
@@ -115,10 +115,10 @@ class CaptureSource:
                 raise InputError(reason, file=member.name, offset=0)
             self.notes.append(str(InputError("not a capture, left out", file=member.name)))
             return 0
-        begin, scan = scanner_of(head)
-        if begin == 0 and length < 24 and head[:4] != MAGIC:
+        if length < len(start) and head[:4] != MAGIC:
             self._damage(InputError("truncated file header", file=member.name, offset=length))
             return 1
+        begin, scan = scanner_of(head, self._settings.tunnels)
         yield from self._blocks(member, head, begin, scan)
         return 1
 
@@ -141,12 +141,12 @@ class CaptureSource:
             at = 0
             why = FULL
             while why == FULL:
-                columns = tuple(np.empty(ROWS, kind) for kind in TYPES)
+                columns: tuple[NDArray[Any], ...] = tuple(np.empty(ROWS, kind) for kind in TYPES)
                 counters = np.zeros(COUNTERS, np.int64)
                 at, rows, why = scan(data, at, end, columns, counters)
                 self._count(counters)
                 if rows:
-                    yield PacketBatch(*(column[:rows] for column in columns), data=data[:end])
+                    yield PacketBatch(*[column[:rows] for column in columns] + [data[:end]])
             if why == STOP:
                 self._damage(InputError("bad length: the rest is not read", file=member.name, offset=place + at))
                 return
@@ -181,23 +181,25 @@ class CaptureSource:
             accounting.correct(reason, int(counters[place]))
 
 
-def scanner_of(head: bytes) -> tuple[int, Scan]:
+def scanner_of(head: bytes, tunnels: bool) -> tuple[int, Scan]:
     """Where the records of a capture begin, and the compiled scan bound to its form."""
     if head[:4] == MAGIC:
         section, interfaces = new_section()
 
-        def scan_blocks(data: Any, at: int, end: int, columns: Any, counters: Any) -> tuple[int, int, int]:
-            return scan_pcapng(data, at, end, section, interfaces, columns, counters)  # type: ignore[no-any-return]
+        def scan_blocks(
+            data: NDArray[np.uint8], at: int, end: int, columns: Any, counters: NDArray[np.int64]
+        ) -> tuple[int, int, int]:
+            return scan_pcapng(data, at, end, section, interfaces, tunnels, columns, counters)
 
         return 0, scan_blocks
     header = parse_header(head)
-    if header is None:
-        return 0, lambda data, at, end, columns, counters: (end, 0, STOP)
     unit = 1 if header.nanoseconds else 1000
 
-    def scan_records(data: Any, at: int, end: int, columns: Any, counters: Any) -> tuple[int, int, int]:
-        return scan_pcap(  # type: ignore[no-any-return]
-            data, at, end, header.little, unit, header.record_header, header.link, columns, counters
+    def scan_records(
+        data: NDArray[np.uint8], at: int, end: int, columns: Any, counters: NDArray[np.int64]
+    ) -> tuple[int, int, int]:
+        return scan_pcap(
+            data, at, end, header.little, unit, header.record_header, header.link, tunnels, columns, counters
         )
 
-    return 24, scan_records
+    return len(head), scan_records

@@ -6,19 +6,33 @@ captured, so that no header can lead a read outside its own record.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
 
-__all__ = ["CORRECTED", "COUNTERS", "DROPPED", "IGNORED", "NO_VLAN", "READ", "USED", "parse_internet", "u16", "u32"]
+__all__ = [
+    "CORRECTED",
+    "COUNTERS",
+    "DROPPED",
+    "IGNORED",
+    "NO_VLAN",
+    "READ",
+    "USED",
+    "parse_internet",
+    "u8",
+    "u16",
+    "u32",
+]
 
 # One counter array runs through all compiled code; these are its places.
 READ, USED = 0, 1
 ARP, EAPOL, LLDP, ETHERTYPE, LLC, LINK_TYPE, WIRELESS_CONTROL, ENCRYPTED = 2, 3, 4, 5, 6, 7, 8, 9
 TRUNCATED_HEADER, BAD_LENGTH, BAD_VERSION, BAD_TIME, TRUNCATED_RECORD, UNKNOWN_INTERFACE = 10, 11, 12, 13, 14, 15
-CUT_SHORT, NO_LENGTH, FRAGMENT, NO_TIME = 16, 17, 18, 19
-COUNTERS = 20
+CUT_SHORT, NO_LENGTH, FRAGMENT, NO_TIME, TUNNEL = 16, 17, 18, 19, 20
+COUNTERS = 21
 
 IGNORED = {
     ARP: "arp",
@@ -43,29 +57,46 @@ CORRECTED = {
     NO_LENGTH: "length not stated",
     FRAGMENT: "fragment without ports",
     NO_TIME: "time not stated",
+    TUNNEL: "tunnel entered",
 }
 
 NO_VLAN = 0xFFFF
 MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also advances by 8 octets or more
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+F = TypeVar("F", bound=Callable[..., Any])
+ROOM = Path(__file__).parent
+STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(ROOM.glob("*.py")))
+
+
+def compiled(function: F) -> F:
+    """Compile on first use and keep the result on disk.
+
+    Numba voids a kept result when the function's own file changes, but not when that of a function it calls does.
+    The functions here call one another across files, so the stamp of all of them takes that of the one.
+    """
+    dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
+    kept = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if kept is not None and hasattr(kept, "_source_stamp"):
+        kept._source_stamp = STAMP
+    return cast(F, dispatcher)
+
+
+@compiled
+def u8(data: Any, at: int) -> int:
+    """One octet; signed like all lengths and places here, since mixing signs would give floats."""
+    return np.int64(data[at])  # type: ignore[return-value]
 
 
 @compiled
 def u16(data: Any, at: int) -> int:
     """Two octets, big-endian."""
-    return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
+    return (u8(data, at) << 8) | u8(data, at + 1)
 
 
 @compiled
 def u32(data: Any, at: int) -> int:
     """Four octets, big-endian."""
-    return (
-        (np.int64(data[at]) << 24)
-        | (np.int64(data[at + 1]) << 16)
-        | (np.int64(data[at + 2]) << 8)
-        | np.int64(data[at + 3])
-    )
+    return (u8(data, at) << 24) | (u8(data, at + 1) << 16) | (u8(data, at + 2) << 8) | u8(data, at + 3)
 
 
 @compiled
@@ -86,8 +117,8 @@ def parse_transport(data: Any, at: int, limit: int, cut: bool, protocol: int) ->
     if protocol == 6:
         if limit - at < 20 and not (cut and limit - at >= 4):
             return TRUNCATED_HEADER, 0, 0, 0, at
-        flags = np.int64(data[at + 13]) if limit - at >= 14 else 0
-        header = (np.int64(data[at + 12]) >> 4) * 4 if limit - at >= 13 else 20
+        flags = u8(data, at + 13) if limit - at >= 14 else 0
+        header = (u8(data, at + 12) >> 4) * 4 if limit - at >= 13 else 20
         return 0, u16(data, at), u16(data, at + 2), flags, at + max(header, 20)
     if protocol == 17 or protocol == 132 or protocol == 136 or protocol == 33:  # noqa: PLR1714 (compiled)
         if limit - at < 8 and not (cut and limit - at >= 4):
@@ -110,20 +141,20 @@ def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, i
         if protocol == 0 or protocol == 43 or protocol == 60 or protocol == 135:  # noqa: PLR1714
             if end - at < 8:
                 return TRUNCATED_HEADER, protocol, at, False
-            length = (np.int64(data[at + 1]) + 1) * 8
+            length = (u8(data, at + 1) + 1) * 8
         elif protocol == 51:
             if end - at < 8:
                 return TRUNCATED_HEADER, protocol, at, False
-            length = (np.int64(data[at + 1]) + 2) * 4
+            length = (u8(data, at + 1) + 2) * 4
         elif protocol == 44:
             if end - at < 8:
                 return TRUNCATED_HEADER, protocol, at, False
             if u16(data, at + 2) & 0xFFF8:
-                return 0, np.int64(data[at]), at + 8, True
+                return 0, u8(data, at), at + 8, True
             length = 8
         else:
             return 0, protocol, at, False
-        protocol = np.int64(data[at])
+        protocol = u8(data, at)
         at += length
         if at > end:
             return TRUNCATED_HEADER, protocol, end, False
@@ -149,12 +180,12 @@ def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: i
     """
     if end - at < 1:
         return TRUNCATED_HEADER
-    version = np.int64(data[at]) >> 4
+    version = u8(data, at) >> 4
     fragment = False
     if version == 4:
         if end - at < 20:
             return TRUNCATED_HEADER
-        header = (np.int64(data[at]) & 15) * 4
+        header = (u8(data, at) & 15) * 4
         total = u16(data, at + 2)
         if total == 0:  # left to the network card (segmentation offload)
             counters[NO_LENGTH] += 1
@@ -164,7 +195,7 @@ def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: i
         if end - at < header:
             return TRUNCATED_HEADER
         fragment = (u16(data, at + 6) & 0x1FFF) != 0
-        protocol = np.int64(data[at + 9])
+        protocol = u8(data, at + 9)
         source_high, source_low = np.uint64(0), np.uint64(u32(data, at + 12))
         destination_high, destination_low = np.uint64(0), np.uint64(u32(data, at + 16))
         transport = at + header
@@ -177,9 +208,7 @@ def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: i
             total = wire
         source_high, source_low = u64(data, at + 8), u64(data, at + 16)
         destination_high, destination_low = u64(data, at + 24), u64(data, at + 32)
-        code, protocol, transport, fragment = skip_extensions(
-            data, at + 40, min(end, at + total), np.int64(data[at + 6])
-        )
+        code, protocol, transport, fragment = skip_extensions(data, at + 40, min(end, at + total), u8(data, at + 6))
         if code != 0:
             return code
     else:

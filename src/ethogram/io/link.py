@@ -1,7 +1,7 @@
 """Link types: from the first octet of a frame to its IP header.
 
 Ethernet with VLAN tags, MPLS and PPPoE; Linux cooked 1 and 2; raw IP; BSD loopback; PPP and Cisco HDLC;
-802.11 with and without radiotap. Tunnels above IP are not entered.
+802.11 with and without radiotap. Tunnels above IP are entered on request.
 Numbers: https://www.tcpdump.org/linktypes.html
 """
 
@@ -24,10 +24,12 @@ from ethogram.io.internet import (
     NO_VLAN,
     READ,
     TRUNCATED_HEADER,
+    TUNNEL,
     USED,
     WIRELESS_CONTROL,
     compiled,
     parse_internet,
+    u8,
     u16,
     u32,
 )
@@ -49,12 +51,12 @@ def version_type(data: Any, at: int, end: int) -> int:
     """The ethertype that an IP version number stands for; 0 when it is neither."""
     if at >= end:
         return 0
-    version = np.int64(data[at]) >> 4
+    version = u8(data, at) >> 4
     return IPV4 if version == 4 else IPV6 if version == 6 else 0
 
 
 @compiled
-def ppp_type(number: int) -> int:
+def ppp_type(number: Any) -> int:
     """The ethertype of a PPP protocol number (RFC 1661)."""
     return IPV4 if number == 0x21 else IPV6 if number == 0x57 else 0
 
@@ -66,17 +68,16 @@ def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, 
     Returns
     -------
     code, at, vlan
-        ``code`` 0 when ``at`` is an IP header; ``vlan`` is the outermost tag's.
+        ``code`` 0 when ``at`` is an IP header; ``vlan`` is the innermost tag's.
     """
     vlan = NO_VLAN
     for _ in range(MAX_TAGS):
-        if kind == IPV4 or kind == IPV6:  # noqa: PLR1714 (compiled)
+        if kind in (IPV4, IPV6):
             return 0, at, vlan
         if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200:  # noqa: PLR1714
             if end - at < 4:
                 return TRUNCATED_HEADER, at, vlan
-            if vlan == NO_VLAN:
-                vlan = u16(data, at) & 0x0FFF
+            vlan = u16(data, at) & 0x0FFF
             kind = u16(data, at + 2)
             at += 4
         elif kind <= 1500:  # a length: LLC follows, and IP only behind SNAP
@@ -116,8 +117,10 @@ def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, 
 
 
 @compiled
-def wireless(data: Any, at: int, end: int) -> tuple[int, int, Any, Any]:
+def wireless(data: Any, at: int, end: int, swapped: bool) -> tuple[int, int, Any, Any]:
     """802.11: only plain data frames carry IP.
+
+    Some controllers put the two octets of frame control in the other order inside CAPWAP: ``swapped`` allows it.
 
     Returns
     -------
@@ -127,7 +130,9 @@ def wireless(data: Any, at: int, end: int) -> tuple[int, int, Any, Any]:
     none = np.uint64(0)
     if end - at < 24:
         return WIRELESS_CONTROL, at, none, none
-    control, flags = np.int64(data[at]), np.int64(data[at + 1])
+    control, flags = u8(data, at), u8(data, at + 1)
+    if swapped and flags & 0x0C == 8 and control & 0x0C != 8:
+        control, flags = flags, control
     if (control >> 2) & 3 != 2 or control & 0x40:  # not data, or data without a body
         return WIRELESS_CONTROL, at, none, none
     if flags & 0x40:
@@ -186,7 +191,7 @@ def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
         if size < 4:
             return TRUNCATED_HEADER, at, NO_VLAN, none, none
         # The family is in the byte order of the host that captured; 2 is IPv4, IPv6 differs by system.
-        family = max(np.int64(data[at]), np.int64(data[at + 3]))
+        family = max(u8(data, at), u8(data, at + 3))
         if family == 2 or family == 10 or family == 24 or family == 28 or family == 30:  # noqa: PLR1714
             return 0, at + 4, NO_VLAN, none, none
         return ETHERTYPE, at, NO_VLAN, none, none
@@ -194,11 +199,11 @@ def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
         if link == 127:
             if size < 8:
                 return TRUNCATED_HEADER, at, NO_VLAN, none, none
-            length = np.int64(data[at + 2]) | (np.int64(data[at + 3]) << 8)
+            length = u8(data, at + 2) | (u8(data, at + 3) << 8)
             if length < 8:
                 return BAD_LENGTH, at, NO_VLAN, none, none
             at += length
-        code, at, source, destination = wireless(data, at, end)
+        code, at, source, destination = wireless(data, at, end, False)
         if code != 0:
             return code, at, NO_VLAN, none, none
         code, at, vlan = after_ethertype(data, at, end, 0)
@@ -225,15 +230,88 @@ def point_to_point(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
     if data[at] == 0xFF and data[at + 1] == 0x03:
         at += 2
     if data[at] & 1:  # a protocol number in one octet
-        return (0 if ppp_type(np.int64(data[at])) else ETHERTYPE), at + 1
+        return (0 if ppp_type(u8(data, at)) else ETHERTYPE), at + 1
     if end - at < 2:
         return TRUNCATED_HEADER, at
     return (0 if ppp_type(u16(data, at)) else ETHERTYPE), at + 2
 
 
 @compiled
+def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, destination_port: int) -> int:
+    """Where the IP packet inside a tunnel's payload begins; -1 when the payload is no tunnel that is known.
+
+    IP in IP, GRE (RFC 2784, 2890, 2637), GTP-U (3GPP TS 29.281) and CAPWAP data (RFC 5415).
+    """
+    size = end - at
+    if protocol == 4 or protocol == 41:  # noqa: PLR1714 (compiled)
+        return at
+    if protocol == 47 and size >= 4:
+        flags, kind = u16(data, at), u16(data, at + 2)
+        at += 4 + 4 * ((flags >> 15) & 1) + 4 * ((flags >> 13) & 1) + 4 * ((flags >> 12) & 1)
+        if kind == 0x880B:  # PPTP (RFC 2637): PPP, perhaps behind an acknowledgement
+            code, at = point_to_point(data, at + 4 * ((flags >> 7) & 1), end, 9)
+            return at if code == 0 else -1
+        if kind == 0x6558:
+            if end - at < 14:
+                return -1
+            kind = u16(data, at + 12)
+            at += 14
+        code, at, _ = after_ethertype(data, at, end, max(kind, 1501))
+        return at if code == 0 else -1
+    if protocol == 17 and (source_port == 2152 or destination_port == 2152):
+        if size < 12 or data[at] >> 4 != 3 or data[at + 1] != 0xFF:
+            return -1
+        options = u8(data, at) & 7
+        more = u8(data, at + 11) if options & 4 else 0
+        at += 12 if options else 8
+        for _ in range(MAX_TAGS):
+            if more == 0:
+                return at
+            if at >= end or data[at] == 0 or end - at < 4 * u8(data, at):
+                return -1
+            at += 4 * u8(data, at)
+            more = u8(data, at - 1)
+        return -1
+    if protocol == 17 and (source_port == 5247 or destination_port == 5247):
+        if size < 8 or data[at] != 0:
+            return -1
+        header = (u8(data, at + 1) >> 3) * 4
+        if header < 8 or size < header:
+            return -1
+        code, at, _, _ = wireless(data, at + header, end, True)
+        if code != 0:
+            return -1
+        code, at, _ = after_ethertype(data, at, end, 0)
+        return at if code == 0 else -1
+    return -1
+
+
+@compiled
+def enter_tunnels(data: Any, columns: Any, row: int, counters: Any) -> None:
+    """Replace a row by that of the packet it carries, as long as it carries one that can be parsed."""
+    for _ in range(MAX_TAGS):
+        at = columns[15][row]
+        limit = at + np.int64(columns[16][row])
+        inner = inner_packet(data, at, limit, columns[2][row], columns[7][row], columns[8][row])
+        if inner < 0 or inner >= limit:
+            return
+        if parse_internet(data, inner, limit, limit - inner, columns, row, counters) != 0:
+            return
+        counters[TUNNEL] += 1
+
+
+@compiled
 def parse_packet(
-    data: Any, at: int, captured: int, wire: int, link: int, time_ns: int, columns: Any, row: int, counters: Any
+    data: Any,
+    at: int,
+    captured: int,
+    wire: int,
+    link: int,
+    tunnels: bool,
+    time_ns: int,
+    columns: Any,
+    row: int,
+    counters: Any,
 ) -> int:
     """Parse one frame into a row; count it as used, ignored or dropped.
 
@@ -243,6 +321,8 @@ def parse_packet(
         Octets, of which ``captured`` from ``at`` on are the frame.
     wire
         The frame's length on the wire.
+    tunnels
+        Whether the row describes the innermost packet.
 
     Returns
     -------
@@ -257,6 +337,8 @@ def parse_packet(
     if code != 0:
         counters[code] += 1
         return row
+    if tunnels:
+        enter_tunnels(data, columns, row, counters)
     if captured < wire:
         counters[CUT_SHORT] += 1
     counters[USED] += 1

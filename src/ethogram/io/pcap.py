@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ethogram.io.internet import BAD_LENGTH, READ, compiled
+from ethogram.io.internet import BAD_LENGTH, READ, compiled, u8
 from ethogram.io.link import parse_packet
 
-__all__ = ["FULL", "MAX_RECORD", "MORE", "STOP", "PcapHeader", "parse_header", "scan_pcap"]
+__all__ = ["FULL", "MAGICS", "MAX_RECORD", "MORE", "STOP", "PcapHeader", "parse_header", "scan_pcap"]
 
 MAX_RECORD = 1 << 24
 """A record that claims more octets is damage, not a packet (libpcap's own bound is 256 KiB, USB's 128 MiB)."""
@@ -42,12 +40,9 @@ class PcapHeader:
     link: int
 
 
-def parse_header(octets: bytes) -> PcapHeader | None:
-    """Parse the first 24 octets; None when they are not a pcap header."""
-    form = MAGICS.get(bytes(octets[:4]))
-    if form is None or len(octets) < 24:
-        return None
-    little, nanoseconds, record_header = form
+def parse_header(octets: bytes) -> PcapHeader:
+    """Parse the first 24 octets of a file that begins with one of :data:`MAGICS`."""
+    little, nanoseconds, record_header = MAGICS[bytes(octets[:4])]
     # The upper bits of the link type say whether a frame check sequence follows.
     link = int.from_bytes(octets[20:24], "little" if little else "big") & 0xFFFF
     return PcapHeader(little, nanoseconds, record_header, link)
@@ -56,7 +51,7 @@ def parse_header(octets: bytes) -> PcapHeader | None:
 @compiled
 def word(data: Any, at: int, little: bool) -> int:
     """Four octets in the file's byte order."""
-    a, b, c, d = np.int64(data[at]), np.int64(data[at + 1]), np.int64(data[at + 2]), np.int64(data[at + 3])
+    a, b, c, d = u8(data, at), u8(data, at + 1), u8(data, at + 2), u8(data, at + 3)
     if little:
         return a | (b << 8) | (c << 16) | (d << 24)
     return d | (c << 8) | (b << 16) | (a << 24)
@@ -71,6 +66,7 @@ def scan_pcap(
     unit_ns: int,
     record_header: int,
     link: int,
+    tunnels: bool,
     columns: Any,
     counters: Any,
 ) -> tuple[int, int, int]:
@@ -94,7 +90,16 @@ def scan_pcap(
             break
         time_ns = word(data, at, little) * 1_000_000_000 + word(data, at + 4, little) * unit_ns
         row = parse_packet(
-            data, at + record_header, captured, word(data, at + 12, little), link, time_ns, columns, row, counters
+            data,
+            at + record_header,
+            captured,
+            word(data, at + 12, little),
+            link,
+            tunnels,
+            time_ns,
+            columns,
+            row,
+            counters,
         )
         at += record_header + captured
     return at, row, MORE

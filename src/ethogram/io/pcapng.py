@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.io.internet import BAD_LENGTH, BAD_TIME, NO_TIME, READ, UNKNOWN_INTERFACE, compiled
+from ethogram.io.internet import BAD_LENGTH, BAD_TIME, NO_TIME, READ, UNKNOWN_INTERFACE, compiled, u8
 from ethogram.io.link import parse_packet
 from ethogram.io.pcap import FULL, MAX_RECORD, MORE, STOP, word
 
@@ -31,12 +31,12 @@ def new_section() -> tuple[Any, Any]:
 def half(data: Any, at: int, little: bool) -> int:
     """Two octets in the section's byte order."""
     if little:
-        return np.int64(data[at]) | (np.int64(data[at + 1]) << 8)
-    return np.int64(data[at + 1]) | (np.int64(data[at]) << 8)
+        return u8(data, at) | (u8(data, at + 1) << 8)
+    return u8(data, at + 1) | (u8(data, at) << 8)
 
 
 @compiled
-def nanoseconds(high: int, low: int, resolution: int, offset: int) -> int:
+def nanoseconds(high: int, low: int, resolution: int, offset: int) -> Any:
     """Ticks of an interface's clock as nanoseconds since 1970; -1 when they are no time of these centuries."""
     ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
     exponent = resolution & 0x7F
@@ -88,7 +88,7 @@ def add_interface(data: Any, at: int, end: int, section: Any, interfaces: Any) -
         if option == 0 or length > end - at:
             break
         if option == 9 and length >= 1:
-            interfaces[number, RESOLUTION] = np.int64(data[at])
+            interfaces[number, RESOLUTION] = u8(data, at)
         elif option == 14 and length >= 8:
             first, second = word(data, at, little), word(data, at + 4, little)
             low, high = (first, second) if little else (second, first)
@@ -98,7 +98,16 @@ def add_interface(data: Any, at: int, end: int, section: Any, interfaces: Any) -
 
 @compiled
 def packet_block(
-    data: Any, at: int, end: int, kind: int, section: Any, interfaces: Any, columns: Any, row: int, counters: Any
+    data: Any,
+    at: int,
+    end: int,
+    kind: int,
+    section: Any,
+    interfaces: Any,
+    tunnels: bool,
+    columns: Any,
+    row: int,
+    counters: Any,
 ) -> int:
     """Parse the packet in a block whose body is ``at`` to ``end``; give the next row."""
     little = section[LITTLE] != 0
@@ -132,12 +141,14 @@ def packet_block(
         counters[BAD_TIME if time_ns < 0 else BAD_LENGTH] += 1
         return row
     section[LAST_TIME] = time_ns
-    return parse_packet(data, at + header, captured, wire, interfaces[interface, LINK], time_ns, columns, row, counters)
+    return parse_packet(
+        data, at + header, captured, wire, interfaces[interface, LINK], tunnels, time_ns, columns, row, counters
+    )
 
 
 @compiled
 def scan_pcapng(
-    data: Any, at: int, end: int, section: Any, interfaces: Any, columns: Any, counters: Any
+    data: Any, at: int, end: int, section: Any, interfaces: Any, tunnels: bool, columns: Any, counters: Any
 ) -> tuple[int, int, int]:
     """Parse all whole blocks between ``at`` and ``end``.
 
@@ -171,6 +182,8 @@ def scan_pcapng(
         if kind == 1:
             add_interface(data, at + 8, at + length - 4, section, interfaces)
         elif kind == 6 or kind == 3 or kind == 2:  # noqa: PLR1714
-            row = packet_block(data, at + 8, at + length - 4, kind, section, interfaces, columns, row, counters)
+            row = packet_block(
+                data, at + 8, at + length - 4, kind, section, interfaces, tunnels, columns, row, counters
+            )
         at += length
     return at, row, MORE

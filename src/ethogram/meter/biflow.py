@@ -177,7 +177,7 @@ class BiflowMeter:
             "destination_mac": text(mac, none, "destination_mac"),
             "vlan": pl.when(whole("vlan") != NO_VLAN).then(whole("vlan")),
         }  # fmt: skip
-        return BIFLOW.conform(pl.select(**columns))
+        return BIFLOW.conform(pl.select([value.alias(name) for name, value in columns.items()]))
 
 
 def new_index(places: int) -> NDArray[np.uint64]:

@@ -161,7 +161,7 @@ def sweep(flows: Any, index: Any, free: Any, state: Any, idle_ns: int, output: A
 
 
 @compiled
-def oldest(flows: Any, places: int) -> int:
+def oldest(flows: Any, places: int) -> Any:
     """The time that about an eighth of the flows have been silent since, from an even sample of them."""
     step = max(places // SAMPLE, 1)
     times = np.empty(places // step + 1, np.int64)
@@ -238,7 +238,7 @@ def direction(flow: Any, packets: Any, row: int, vlan_key: bool) -> int:
 
 
 @compiled
-def find(flows: Any, index: Any, tag: Any, packets: Any, row: int, vlan_key: bool) -> tuple[int, int]:
+def find(flows: Any, index: Any, tag: Any, packets: Any, row: int, vlan_key: bool) -> tuple[Any, int]:
     """Place and direction of the flow that a packet belongs to; direction 0 when there is none."""
     mask = np.int64(index.shape[0] - 1)
     at = np.int64(tag) & mask
@@ -312,11 +312,13 @@ def feed(
     given = 0
     for row in range(first, packets[0].shape[0]):
         time = packets[0][row]
-        if state[SWEEP] < 0 and (time >= state[CLOCK] or time < state[CLOCK] - 8 * (idle_ns // 4)):
-            if state[SINCE] * 4 >= state[PLACES]:
-                state[CLOCK] = time + idle_ns // 4
-                state[SINCE] = 0
-                state[SWEEP], state[SWEEP_NOW], state[SWEEP_REASON] = 0, time, IDLE
+        # Time that leaps back by two idle timeouts is another capture's. A sweep waits until enough packets have
+        # passed to pay for it, so its cost per packet is bounded.
+        due = time >= state[CLOCK] or time < state[CLOCK] - 2 * idle_ns
+        if due and state[SWEEP] < 0 and state[SINCE] * 4 >= state[PLACES]:
+            state[CLOCK] = time + idle_ns // 4
+            state[SINCE] = 0
+            state[SWEEP], state[SWEEP_NOW], state[SWEEP_REASON] = 0, time, IDLE
         if state[SWEEP] >= 0:
             given, finished = sweep(flows, index, free, state, idle_ns, output, given)
             if not finished:
