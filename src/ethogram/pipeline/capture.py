@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,14 +10,26 @@ import polars as pl
 
 from ethogram.config import CaptureSettings, MeterSettings
 from ethogram.io.capture import CaptureSource, open_capture
+from ethogram.io.dns import read_answers
+from ethogram.meter.address import AddressText
 from ethogram.meter.biflow import BiflowMeter
-from ethogram.schema import NAME_ANSWER, Accounting
+from ethogram.schema import NAME_ANSWER, Accounting, PacketBatch
 
 __all__ = ["CaptureFlows", "capture_flows"]
 
+MAX_ANSWERS = 1 << 21  # kept of one capture: some 200 MiB
+
 
 class CaptureFlows:
-    """The biflows of one capture (:class:`~ethogram.schema.FlowSource`); ``accounting`` is in packets."""
+    """The biflows of one capture (:class:`~ethogram.schema.FlowSource`).
+
+    Attributes
+    ----------
+    accounting
+        In packets; complete when the batches end.
+    dns
+        Counts of DNS responses, their answers, and what of them could not be read.
+    """
 
     def __init__(self, source: CaptureSource, meter: BiflowMeter, names: bool) -> None:
         self.name = source.name
@@ -24,7 +37,10 @@ class CaptureFlows:
         self.meter = meter
         self.names = names
         self.accounting: Accounting = source.accounting
+        self.dns: Counter[str] = Counter()
+        self._text = AddressText()
         self._answers: list[pl.DataFrame] = []
+        self._kept = 0
 
     @property
     def notes(self) -> list[str]:
@@ -34,6 +50,8 @@ class CaptureFlows:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give the biflows as they end, then those still live."""
         for batch in self.source.batches():
+            if self.names:
+                self._read_names(batch)
             ended = self.meter.feed(batch)
             if ended.height:
                 yield ended
@@ -41,6 +59,30 @@ class CaptureFlows:
         if rest.height:
             yield rest
         self.accounting.correct("evicted flow", self.meter.evicted)
+
+    def _read_names(self, batch: PacketBatch) -> None:
+        """Keep the DNS answers of a batch, up to a bound."""
+        answers = read_answers(batch)
+        self.dns.update({reason: count for reason, count in answers.counts.items() if count})
+        if not answers.row.size:
+            return
+        frame = pl.DataFrame(
+            {
+                "time": pl.Series(batch.time_ns[answers.row] // 1000).cast(NAME_ANSWER.schema["time"]),
+                "client": self._text(
+                    batch.version[answers.row], batch.destination_high[answers.row], batch.destination_low[answers.row]
+                ),
+                "address": self._text(answers.version, answers.high, answers.low),
+                "name": answers.name,
+                "ttl_s": pl.Series(answers.ttl_s),
+            }
+        )
+        room = MAX_ANSWERS - self._kept
+        if frame.height > room:
+            self.accounting.correct("name answer left out", frame.height - room)
+            frame = frame.head(room)
+        self._kept += frame.height
+        self._answers.append(NAME_ANSWER.conform(frame))
 
     def name_answers(self) -> pl.DataFrame:
         """DNS answers that were seen; call after the batches."""

@@ -1,0 +1,259 @@
+"""Passive DNS: the addresses that answers on UDP port 53 gave, and the name that was asked for.
+
+Only responses are read, and of them only the question's name and A, AAAA and CNAME records: nothing a user sent or
+received beyond the name of a host. Names are followed through a CNAME chain; the smallest lifetime on it counts.
+Answers over TCP are counted and not read.
+
+Reference: RFC 1035 section 4, RFC 3596.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.io.internet import compiled, u8, u16, u32
+from ethogram.schema import TCP, UDP, PacketBatch
+
+__all__ = ["DnsAnswers", "read_answers"]
+
+DNS = 53
+NAME = 255  # octets of the longest name (RFC 1035 section 2.3.4)
+POINTERS = 64  # compression pointers followed in one name
+MAX_ANSWERS = 512  # records read of one message: more do not fit a UDP answer of sane size
+A, CNAME, AAAA, INTERNET = 1, 5, 28, 1
+
+RESPONSES, ANSWERS, MALFORMED, UNRELATED, OVER_TCP = 0, 1, 2, 3, 4
+REASONS = ("responses", "answers", "malformed", "unrelated record", "over tcp")
+
+
+@dataclass(frozen=True)
+class DnsAnswers:
+    """A answers as columns; clients and addresses still as numbers, as in a :class:`PacketBatch`.
+
+    Attributes
+    ----------
+    row
+        The packet of the batch.
+    version, high, low
+        The address in the answer.
+    name
+        What was asked for: lower case, without the final dot.
+    ttl_s
+        Seconds.
+    counts
+        Responses, answers, malformed responses, unrelated records, and segments over TCP.
+    """
+
+    row: NDArray[np.int64]
+    version: NDArray[np.uint8]
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    name: pl.Series
+    ttl_s: NDArray[np.uint32]
+    counts: dict[str, int]
+
+
+@compiled
+def read_name(data: Any, at: int, start: int, end: int, name: Any) -> tuple[int, int]:
+    """Read a name, perhaps compressed, of the message ``start`` to ``end``, in lower case with dots.
+
+    A pointer must point before the place where the current run of labels began, so that no loop is possible.
+
+    Returns
+    -------
+    after, length
+        The octet after the name at ``at``, and the length of the text in ``name``; ``after`` is -1 when the name is
+        malformed or holds an octet that no host name has.
+    """
+    after, length, run = -1, 0, at
+    for _ in range(NAME + POINTERS):
+        if at >= end:
+            return -1, 0
+        label = u8(data, at)
+        if label == 0:
+            return (at + 1 if after < 0 else after), max(length - 1, 0)
+        if label >= 0xC0:
+            if end - at < 2:
+                return -1, 0
+            if after < 0:
+                after = at + 2
+            target = start + (u16(data, at) & 0x3FFF)
+            if target >= run:
+                return -1, 0
+            at = run = target
+        elif label >= 0x40 or end - at < 1 + label or length + label + 1 > NAME:
+            return -1, 0
+        else:
+            for i in range(at + 1, at + 1 + label):
+                octet = u8(data, i)
+                if 0x41 <= octet <= 0x5A:
+                    octet += 0x20
+                if octet <= 0x20 or octet >= 0x7F or octet == 0x2E:
+                    return -1, 0
+                name[length] = octet
+                length += 1
+            name[length] = 0x2E
+            length += 1
+            at += 1 + label
+    return -1, 0
+
+
+@compiled
+def same(a: Any, a_length: int, b: Any, b_length: int) -> bool:
+    """Whether two names are equal."""
+    if a_length != b_length:
+        return False
+    for i in range(a_length):  # noqa: SIM110 (compiled)
+        if a[i] != b[i]:
+            return False
+    return True
+
+
+@compiled
+def read_message(
+    data: Any, start: int, end: int, question: Any, chain: Any, owner: Any, out: Any, count: int, counts: Any
+) -> tuple[int, int]:
+    """Read one response.
+
+    Parameters
+    ----------
+    question, chain, owner
+        Room for a name each.
+    out
+        Columns version, high, low, lifetime; written from ``count`` on.
+
+    Returns
+    -------
+    count, length
+        The next row of ``out``, and the length of the name in ``question``. ``count`` stays when the message has no
+        answer that can be used.
+    """
+    if end - start < 12 or data[start + 2] & 0xF8 != 0x80:  # a response to a standard query
+        return count, 0
+    counts[RESPONSES] += 1
+    if data[start + 3] & 0x0F:  # an error: there are no answers
+        return count, 0
+    if u16(data, start + 4) != 1:
+        counts[MALFORMED] += 1
+        return count, 0
+    at, length = read_name(data, start + 12, start, end, question)
+    if at < 0 or end - at < 4:
+        counts[MALFORMED] += 1
+        return count, 0
+    at += 4
+    chain[:length] = question[:length]
+    chain_length, lifetime = length, 0xFFFFFFFF
+    for _ in range(min(u16(data, start + 6), MAX_ANSWERS)):
+        at, owner_length = read_name(data, at, start, end, owner)
+        if at < 0 or end - at < 10:
+            counts[MALFORMED] += 1
+            break
+        kind, family, ttl, size = u16(data, at), u16(data, at + 2), u32(data, at + 4), u16(data, at + 8)
+        at += 10
+        if end - at < size:
+            counts[MALFORMED] += 1
+            break
+        if ttl > 0x7FFFFFFF:  # RFC 2181 section 8
+            ttl = 0
+        mine = family == INTERNET and same(owner, owner_length, chain, chain_length)
+        if mine and kind == CNAME:
+            after, chain_length = read_name(data, at, start, end, chain)
+            if after < 0:
+                counts[MALFORMED] += 1
+                break
+            lifetime = min(lifetime, ttl)
+        elif mine and ((kind == A and size == 4) or (kind == AAAA and size == 16)):
+            if count == out[0].shape[0]:
+                break
+            out[0][count] = 4 if kind == A else 6
+            out[1][count], out[2][count] = np.uint64(0), np.uint64(u32(data, at))
+            if kind == AAAA:
+                out[1][count] = (np.uint64(u32(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 4))
+                out[2][count] = (np.uint64(u32(data, at + 8)) << np.uint64(32)) | np.uint64(u32(data, at + 12))
+            out[3][count] = min(lifetime, ttl)
+            count += 1
+            counts[ANSWERS] += 1
+        else:
+            counts[UNRELATED] += 1
+        at += size
+    return count, length
+
+
+@compiled
+def read_messages(
+    data: Any, rows: Any, offsets: Any, sizes: Any, out: Any, names: Any, places: Any, counts: Any
+) -> int:
+    """Read every response of a batch; give the number of answers.
+
+    Parameters
+    ----------
+    rows, offsets, sizes
+        Of the packets from port 53.
+    out
+        Columns version, high, low, lifetime, row.
+    names
+        Octets of all names.
+    places
+        Where in ``names`` the name of each answer ends, from row 1 on.
+    """
+    question, chain, owner = np.empty(NAME + 1, np.uint8), np.empty(NAME + 1, np.uint8), np.empty(NAME + 1, np.uint8)
+    count, place = 0, 0
+    for i in range(rows.shape[0]):
+        start = offsets[i]
+        upto, length = read_message(
+            data, start, min(start + sizes[i], data.shape[0]), question, chain, owner, out, count, counts
+        )
+        for row in range(count, upto):
+            if names.shape[0] - place < length:
+                return row
+            names[place : place + length] = question[:length]
+            place += length
+            places[row + 1] = place
+            out[4][row] = rows[i]
+        count = upto
+    return count
+
+
+def read_answers(batch: PacketBatch) -> DnsAnswers:
+    """Read the DNS answers among the packets of a batch.
+
+    Parameters
+    ----------
+    batch
+        P packets with their payload.
+
+    Returns
+    -------
+    One row per address in an answer.
+    """
+    from_dns = batch.source_port == DNS
+    chosen = np.flatnonzero(from_dns & (batch.protocol == UDP) & (batch.payload_octets > 12))
+    sizes = batch.payload_octets[chosen].astype(np.int64)
+    room = int((sizes // 16).sum())  # no address record is shorter
+    out: tuple[Any, ...] = tuple(np.empty(room, kind) for kind in (np.uint8, np.uint64, np.uint64, np.uint32, np.int64))
+    names = np.empty(min(room * NAME, 1 << 26), np.uint8)
+    places = np.zeros(room + 1, np.int64)
+    counts = np.zeros(len(REASONS), np.int64)
+    counts[OVER_TCP] = np.count_nonzero(from_dns & (batch.protocol == TCP) & (batch.payload_octets > 0))
+    count = 0
+    if room:
+        count = read_messages(batch.data, chosen, batch.payload_offset[chosen], sizes, out, names, places, counts)
+    version, high, low, ttl_s, row = (column[:count] for column in out)
+    return DnsAnswers(
+        row, version, high, low, text_series(names, places[: count + 1]), ttl_s,
+        dict(zip(REASONS, counts.tolist(), strict=True)),
+    )  # fmt: skip
+
+
+def text_series(octets: NDArray[np.uint8], places: NDArray[np.int64]) -> pl.Series:
+    """ASCII texts that stand one behind the other, as a column."""
+    import pyarrow as pa
+
+    buffers = [None, pa.py_buffer(places), pa.py_buffer(octets[: int(places[-1])])]
+    array = pa.Array.from_buffers(pa.large_string(), len(places) - 1, buffers)
+    return pl.Series(values=pl.from_arrow(array), dtype=pl.String)
