@@ -126,6 +126,9 @@ def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple
 def split_fate(tallied: pl.DataFrame, accounting: Accounting) -> pl.DataFrame:
     """Give the counts of a tally alone, and add every flow of it to the accounting."""
     accounting.read += int(tallied["flows"].sum())
+    empty = pl.any_horizontal(pl.col(name).is_null() for name in COUNT_KEYS if name != "name")
+    accounting.drop("empty required column", int(tallied.filter(empty)["flows"].sum()))
+    tallied = tallied.filter(~empty)
     for fate, n in tallied.group_by(_FATE).agg(pl.col("flows").sum()).iter_rows():
         if fate == 0:
             accounting.used += n

@@ -2,18 +2,236 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
+import orjson
 import polars as pl
 
-from ethogram.config import KeySettings, RepresentationSettings
-from ethogram.fingerprint.count import interval
+from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySettings, RepresentationSettings
+from ethogram.errors import InputError
+from ethogram.fingerprint.count import FLOW_COLUMNS, interval, merge_counts, split, tally
+from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.key import with_service
 from ethogram.fingerprint.represent import represent
-from ethogram.schema import ITEM, ITEM_COUNTS, ServiceMatrix, Windows
+from ethogram.io.parquet import PARQUET_MAGIC, kind_of
+from ethogram.pipeline.flows import load_flows, read_flows
+from ethogram.schema import FINGERPRINT, FINGERPRINT_FORMAT, ITEM, ITEM_COUNTS, Accounting, ServiceMatrix, Windows
 
-__all__ = ["service_matrix", "windows_from_counts", "windows_from_fingerprints"]
+__all__ = [
+    "FingerprintRun",
+    "Source",
+    "count_flows",
+    "fingerprint",
+    "read_fingerprints",
+    "service_matrix",
+    "windows_from_counts",
+    "windows_from_fingerprints",
+    "write_fingerprints",
+]
+
+Source = pl.LazyFrame | pl.DataFrame | str | Path | Sequence[str | Path]
+"""A flow table, or inputs of any kind."""
+
+OUTSIDE = "outside the time asked for"
+_MERGE_EVERY = 8  # tallies of batches held before they are added up
+
+
+@dataclass(frozen=True)
+class FingerprintRun:
+    """Fingerprints, and what became of every flow.
+
+    Attributes
+    ----------
+    table
+        Form :data:`ethogram.schema.FINGERPRINT`, sorted by device and start.
+    accounting
+        Of the flows.
+    unchanged
+        Windows that ``mode="change"`` found like the last exported one.
+    errors
+        One line for each input that ended early.
+    """
+
+    table: pl.DataFrame
+    settings: ExporterSettings
+    counting: CountSettings
+    accounting: Accounting
+    unchanged: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+def fingerprint(
+    source: Source, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
+    begin: datetime | None = None, end: datetime | None = None, devices: Path | None = None,
+    flow_settings: FlowSettings | None = None, export_open: bool = True,
+    on_progress: Callable[[int], None] | None = None,
+) -> FingerprintRun:  # fmt: skip
+    """Run the fingerprint exporter over flows.
+
+    Parameters
+    ----------
+    source
+        A flow table, or files of any kind that :func:`ethogram.pipeline.flows.read_flows` opens.
+    settings, counting
+        Of the exporter, and of counting.
+    begin, end
+        Only flows that begin in this span, *end* excluded.
+    devices, flow_settings
+        Device file and flow settings, for inputs that are not yet a flow table.
+    export_open
+        Whether windows still open at the end leave as ``open``.
+    on_progress
+        Called with the number of records of each batch read.
+
+    Returns
+    -------
+    run
+        The table and the accounting.
+    """
+    exporter = FingerprintExporter(settings, counting, max_devices=None)
+    errors: list[str] = []
+    tallied, outside = _tally(source, exporter.counting, begin, end, devices, flow_settings, errors, on_progress)
+    exporter.accounting.read += outside
+    exporter.accounting.ignore(OUTSIDE, outside)
+    exporter.add(tallied)
+    table = exporter.finish(export_open=export_open)
+    exporter.accounting.check()
+    return FingerprintRun(
+        table, exporter.settings, exporter.counting, exporter.accounting, exporter.unchanged, errors
+    )  # fmt: skip
+
+
+def count_flows(
+    source: Source, counting: CountSettings | None = None, *, begin: datetime | None = None,
+    end: datetime | None = None, devices: Path | None = None, flow_settings: FlowSettings | None = None,
+    errors: list[str] | None = None, on_progress: Callable[[int], None] | None = None,
+) -> tuple[pl.DataFrame, Accounting]:  # fmt: skip
+    """Count flows without exporting; parameters as for :func:`fingerprint`.
+
+    Returns
+    -------
+    counts
+        Form :data:`ethogram.schema.COUNTS`, sorted by its key.
+    accounting
+        Every flow used, or ignored or dropped for a reason.
+    """
+    problems: list[str] = [] if errors is None else errors
+    tallied, outside = _tally(
+        source, counting or CountSettings(), begin, end, devices, flow_settings, problems, on_progress
+    )
+    counts, accounting = split(tallied, counting)
+    accounting.read += outside
+    accounting.ignore(OUTSIDE, outside)
+    return counts, accounting
+
+
+def _tally(
+    source: Source, counting: CountSettings, begin: datetime | None, end: datetime | None, devices: Path | None,
+    flow_settings: FlowSettings | None, errors: list[str], on_progress: Callable[[int], None] | None,
+) -> tuple[pl.DataFrame, int]:  # fmt: skip
+    """Tally a source; beside it the flows outside the time asked for."""
+    if isinstance(source, pl.DataFrame | pl.LazyFrame):
+        return _tally_lazy(source.lazy(), counting, begin, end)
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
+    if devices is None and all(_is_flow_table(path) for path in paths):
+        tables = [load_flows(path) for path in paths]
+        try:
+            return _tally_lazy(pl.concat(tables) if len(tables) > 1 else tables[0], counting, begin, end)
+        except pl.exceptions.PolarsError as error:
+            raise InputError(
+                f"cannot be read: {str(error).splitlines()[0]}", file=paths[0] if len(paths) == 1 else None
+            ) from None
+    run = read_flows(
+        paths, devices=devices, settings=flow_settings, time_from=begin, time_to=end, on_progress=on_progress
+    )
+    parts: list[pl.DataFrame] = []
+    for batch in run.batches():
+        parts.append(tally(batch, counting))
+        if len(parts) >= _MERGE_EVERY:
+            parts = [merge_counts(*parts)]
+    errors += run.errors
+    return merge_counts(*parts), sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
+
+
+def _tally_lazy(
+    flows: pl.LazyFrame, counting: CountSettings, begin: datetime | None, end: datetime | None
+) -> tuple[pl.DataFrame, int]:
+    """Tally a lazy flow table by the streaming engine."""
+    inside = flows
+    if begin is not None:
+        inside = inside.filter(pl.col("start") >= begin)
+    if end is not None:
+        inside = inside.filter(pl.col("start") < end)
+    schema = flows.collect_schema()
+    # Text keys are grouped as numbers: that is half of the time.
+    texts = [name for name in ("device", "remote_domain", "initiator") if schema.get(name) == pl.String]
+    lean = inside.select(FLOW_COLUMNS).with_columns(pl.col(texts).cast(pl.Categorical))
+    tallied = tally(lean, counting).collect(engine="streaming").cast({"device": pl.String, "name": pl.String})
+    outside = 0
+    if begin is not None or end is not None:
+        outside = int(flows.select(pl.len()).collect().item()) - int(tallied["flows"].sum())
+    return tallied, outside
+
+
+def _is_flow_table(path: Path) -> bool:
+    """Whether this is one Parquet file that holds a flow table; anything else goes through the readers."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == PARQUET_MAGIC and kind_of(path) == "flow"
+    except OSError:
+        return False
+
+
+def write_fingerprints(run: FingerprintRun, path: str | Path) -> None:
+    """Write fingerprints to Parquet, with their format and settings; the file appears only when it is whole."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.part")
+    settings = orjson.dumps(
+        {"exporter": run.settings.model_dump(mode="json"), "counts": run.counting.model_dump(mode="json")},
+        option=orjson.OPT_SORT_KEYS,
+    )
+    try:
+        run.table.rechunk().write_parquet(
+            partial, metadata={"ethogram.format": FINGERPRINT_FORMAT, "ethogram.settings": settings.decode()}
+        )
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_fingerprints(path: str | Path) -> FingerprintRun:
+    """Read what :func:`write_fingerprints` wrote.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no fingerprint file, or of another version.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputError("no such file", file=source)
+    try:
+        metadata = pl.read_parquet_metadata(source)
+        form = metadata.get("ethogram.format")
+        if form is None:
+            raise InputError("no fingerprint file: 'ethogram fingerprint' makes one", file=source)
+        if form != FINGERPRINT_FORMAT:
+            raise InputError(f"fingerprints of another version ({form}, not {FINGERPRINT_FORMAT})", file=source)
+        table = FINGERPRINT.conform(pl.read_parquet(source), file=str(source))
+        settings = orjson.loads(metadata["ethogram.settings"])
+    except (pl.exceptions.PolarsError, OSError, KeyError, orjson.JSONDecodeError) as error:
+        raise InputError(f"no readable fingerprint file: {str(error).splitlines()[0]}", file=source) from None
+    accounting = Accounting("flows")
+    accounting.read = accounting.used = int(table["flows"].sum())
+    return FingerprintRun(
+        table, ExporterSettings.of(**settings["exporter"]), CountSettings.of(**settings["counts"]), accounting
+    )
 
 
 def windows_from_counts(counts: pl.DataFrame, window_s: int, devices: Sequence[str] | None = None) -> Windows:
