@@ -64,12 +64,10 @@ class LocalDevices:
         """Remember which IPv4 addresses each MAC has had."""
         if self._by != "mac" or ends["mac"].null_count() == ends.height:
             return
-        seen = ends.lazy().filter(
-            pl.col("mac").is_not_null()
-            & (pl.col("place") == INSIDE)
-            & pl.col("address").str.contains(".", literal=True)
-        )
-        pairs = pl.concat([self._pairs, seen.select("mac", "address").unique().collect()])
+        inside = ends.filter(pl.col("mac").is_not_null() & (pl.col("place") == INSIDE)).select("mac", "address")
+        kind = pl.Categorical(pl.Categories.random())
+        seen = inside.select(pl.all().cast(kind)).unique(maintain_order=True).select(pl.all().cast(pl.String))
+        pairs = pl.concat([self._pairs, seen.filter(pl.col("address").str.contains(".", literal=True))])
         # One more than the limit is all that need be known of a router.
         self._pairs = (
             pairs.unique(maintain_order=True).filter(pl.int_range(pl.len()).over("mac") <= self._limit)

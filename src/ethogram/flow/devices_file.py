@@ -11,7 +11,7 @@ import polars as pl
 
 from ethogram.errors import ConfigurationError
 from ethogram.flow.local import INSIDE, UNSPECIFIED
-from ethogram.schema import TIME
+from ethogram.schema import TIME, codes_of
 
 __all__ = ["DeviceFile", "mac_of"]
 
@@ -104,11 +104,12 @@ class DeviceFile:
             return pl.Series("device", [None] * len(keys), dtype=pl.String)
         often = entries.filter(pl.len().over("key") > 1)
         once = entries.filter(pl.len().over("key") == 1)
+        codes, texts = codes_of(keys)
         frame = pl.DataFrame({"key": keys, "start": start})
         valid = (pl.col("start") >= pl.col("from")) & (pl.col("start") < pl.col("to"))
-        found = frame.join(once, on="key", how="left", maintain_order="left").select(
-            pl.when(valid).then("device").alias("device")
-        )["device"]
+        entry = texts.to_frame("key").join(once, on="key", how="left", maintain_order="left")
+        spread = pl.DataFrame([start.alias("start"), *(entry[name].gather(codes) for name in ("device", "from", "to"))])
+        found = spread.select(pl.when(valid).then("device").alias("device"))["device"]
         if often.height:
             # Validity times do not overlap, so the latest that began is the only one that can hold.
             rows = frame.with_row_index("row").filter(pl.col("key").is_in(often["key"].implode())).sort("start")

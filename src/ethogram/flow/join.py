@@ -25,6 +25,16 @@ def _swapped() -> pl.Expr:
     return larger | (same & (pl.col("source_port") > pl.col("destination_port")))
 
 
+def _tuple_hash() -> pl.Expr:
+    """A number that is the same for both directions of a five-tuple."""
+    # Each end is hashed as a whole, which keeps a:1 to b:2 apart from a:2 to b:1.
+    ends = [
+        pl.col(f"{side}_address").hash(seed=1).xor(pl.col(f"{side}_port").hash(seed=2)).hash(seed=3)
+        for side in ("source", "destination")
+    ]
+    return ends[0].xor(ends[1]).xor(pl.col("protocol").hash(seed=4))
+
+
 def _by_tuple(frame: pl.DataFrame) -> pl.DataFrame:
     """Add ``_swapped`` and ``_same`` (five-tuple as in the row before, either way), sorted by five-tuple and start.
 
@@ -32,17 +42,14 @@ def _by_tuple(frame: pl.DataFrame) -> pl.DataFrame:
     hash, a join may be missed but never made wrongly.
     """
     frame = frame.with_columns(_swapped().alias("_swapped"))
-    ends = [
-        (pl.when("_swapped").then(f"{a}_{part}").otherwise(f"{b}_{part}"), f"_{name}_{part}")
-        for a, b, name in (("destination", "source", "low"), ("source", "destination", "high"))
-        for part in ("address", "port")
-    ]
-    keys = [name for _, name in ends]
-    frame = frame.with_columns(expression.alias(name) for expression, name in ends)
-    frame = frame.with_columns(pl.struct("protocol", *keys).hash(seed=0).alias("_key"))
-    frame = frame.sort("_key", "start", maintain_order=True)
-    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("protocol", *keys)).fill_null(False)
-    return frame.with_columns(same.alias("_same")).drop("_key", *keys)
+    frame = frame.with_columns(_tuple_hash().alias("_key")).sort("_key", "start", maintain_order=True)
+    turned = pl.col("_swapped") != pl.col("_swapped").shift(1)
+    same = pl.col("protocol") == pl.col("protocol").shift(1)
+    for here, there in (("source", "destination"), ("destination", "source")):
+        for part in ("address", "port"):
+            now = pl.when(turned).then(f"{there}_{part}").otherwise(f"{here}_{part}")
+            same = same & (now == pl.col(f"{here}_{part}").shift(1))
+    return frame.with_columns(same.fill_null(False).alias("_same")).drop("_key")
 
 
 def _us(seconds: float) -> int:
@@ -87,7 +94,10 @@ class Joining:
         block = pl.concat([self._held, block.select(self._held.columns)])
         self._held = self._held.clear()
         if block["_last_cut"].any():
-            block = self._joined(block)
+            # Only the five-tuples of which a record was cut need be looked at; the hash is the same either way round.
+            tuples = block.select(_tuple_hash().alias("key"))["key"]
+            maybe = tuples.is_in(tuples.filter(block["_last_cut"]).unique().implode())
+            block = pl.concat([block.filter(~maybe), self._joined(block.filter(maybe))])
         if not last:
             block = self._hold(block)
         return block.drop("_last_cut")

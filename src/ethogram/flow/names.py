@@ -12,7 +12,7 @@ import polars as pl
 import tldextract
 
 from ethogram.config import NameSettings
-from ethogram.schema import FLOW, NAME_ANSWER
+from ethogram.schema import FLOW, NAME_ANSWER, codes_of
 
 __all__ = ["Naming", "domains", "suffix_list_works"]
 
@@ -50,13 +50,12 @@ def domains(names: pl.Series) -> pl.DataFrame:
     >>> domains(pl.Series(["API.Example.co.uk.", "printer.local", "192.0.2.1", None])).rows()
     [('api.example.co.uk', 'example.co.uk'), ('printer.local', None), (None, None), (None, None)]
     """
-    unique = names.unique().drop_nulls()
-    found = [_host_and_domain(text) for text in unique]
-    table = pl.DataFrame(
-        {"key": unique, "remote_name": [host for host, _ in found], "remote_domain": [domain for _, domain in found]},
-        schema={"key": pl.String, "remote_name": pl.String, "remote_domain": pl.String},
-    )
-    return names.to_frame("key").join(table, on="key", how="left", maintain_order="left").drop("key")
+    codes, texts = codes_of(names)
+    found = [_host_and_domain(text) for text in texts]
+    return pl.DataFrame({
+        name: pl.Series([pair[i] for pair in found], dtype=pl.String).gather(codes)
+        for i, name in enumerate(("remote_name", "remote_domain"))
+    })  # fmt: skip
 
 
 class Naming:
@@ -95,20 +94,26 @@ class Naming:
 
     def _by_answers(self, flows: pl.DataFrame) -> pl.Series:
         held = round(self._settings.hold_s * 1e6)
-        answers = self._answers.with_columns(
-            until=pl.col("time") + pl.duration(seconds="ttl_s") + pl.duration(microseconds=held)
-        ).select("client", "time", "until", pl.col("address").alias("remote"), pl.col("name").alias("answer"))
-        addresses = answers["remote"].unique().implode()
-        asks = (
-            flows.select("device_address", "remote", "start", "remote_name").with_row_index("row")
-            .filter(pl.col("remote_name").is_null() & pl.col("remote").is_in(addresses)).sort("start")
-        )  # fmt: skip
+        rows = flows.select("device_address", "remote", "start").with_row_index("row")
+        wanted, known = rows.filter(flows["remote_name"].is_null()), self._answers
+        # Addresses as numbers, in one numbering for answers and flows: as-of joins by text are slow.
+        codes, _ = codes_of(pl.concat([known["client"], known["address"], wanted["device_address"], wanted["remote"]]))
+        codes = codes.cast(pl.UInt64)
+        client, address = codes.slice(0, known.height), codes.slice(known.height, known.height)
+        device = codes.slice(2 * known.height, wanted.height)
+        remote = codes.slice(2 * known.height + wanted.height)
+        lifetime = pl.duration(seconds="ttl_s") + pl.duration(microseconds=held)
+        answers = known.select("time", until=pl.col("time") + lifetime, answer="name").with_columns(
+            own=client * (1 << 32) + address, any=address
+        )
+        asks = wanted.select("row", "start").with_columns(own=device * (1 << 32) + remote, any=remote)
+        asks = asks.filter(pl.col("any").is_in(address.unique().implode())).sort("start")
         names = flows["remote_name"]
-        own = answers.rename({"client": "device_address"})
-        for table, by in ((own, ["device_address", "remote"]), (answers.drop("client"), ["remote"])):
+        for by in ("own", "any"):
             found = asks.join_asof(
-                table, left_on="start", right_on="time", by=by, strategy="backward", check_sortedness=False
-            ).filter(pl.col("answer").is_not_null() & (pl.col("start") <= pl.col("until")))
+                answers.select("time", "until", "answer", by), left_on="start", right_on="time", by=by,
+                strategy="backward", check_sortedness=False,
+            ).filter(pl.col("answer").is_not_null() & (pl.col("start") <= pl.col("until")))  # fmt: skip
             names = names.scatter(found["row"], found["answer"])
-            asks = asks.join(found.select("row"), on="row", how="anti", maintain_order="left")
+            asks = asks.filter(~pl.col("row").is_in(found["row"].implode()))
         return names

@@ -9,7 +9,7 @@ import polars as pl
 from ethogram.flow.devices import Namer
 from ethogram.flow.local import INSIDE, MULTICAST, UNSPECIFIED, LocalNetwork
 from ethogram.flow.service import BY_CLASS, BY_HANDSHAKE, BY_RECURRENCE, TIE, PortMemory, turn_by_record
-from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, Accounting
+from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, Accounting, by_unique
 
 __all__ = ["Orientation"]
 
@@ -79,7 +79,7 @@ class Orientation:
         back = known.filter(pl.col("destination_device").is_not_null()).select(_seen_from("destination"))
         self.accounting.correct("between two devices: a row for each", out.height + back.height - known.height)
         rows = pl.concat([out, back])
-        return FLOW.conform(rows.sort("start", maintain_order=True))
+        return FLOW.conform(rows if rows["start"].is_sorted() else rows.sort("start", maintain_order=True))
 
     def _in_time(self, block: pl.DataFrame) -> pl.DataFrame:
         kept = block
@@ -91,14 +91,9 @@ class Orientation:
         return kept
 
     def _with_places(self, block: pl.DataFrame) -> pl.DataFrame:
-        unique = pl.concat([block["source_address"], block["destination_address"]]).unique()
-        places = pl.DataFrame({"address": unique, "place": self._local.places(unique)})
-        for side in ("source", "destination"):
-            block = block.join(
-                places.rename({"address": f"{side}_address", "place": f"{side}_place"}),
-                on=f"{side}_address", how="left", maintain_order="left",
-            )  # fmt: skip
-        return block
+        both = pl.concat([block["source_address"], block["destination_address"]])
+        places = by_unique(both, self._local.places)
+        return block.with_columns(source_place=places.head(block.height), destination_place=places.tail(block.height))
 
     def _with_devices(self, block: pl.DataFrame) -> pl.DataFrame:
         ends = {

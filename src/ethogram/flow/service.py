@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from ethogram.flow.local import MULTICAST
-from ethogram.schema import TCP, TCP_ACK, TCP_SYN, UDP
+from ethogram.schema import TCP, TCP_ACK, TCP_SYN, UDP, codes_of
 
 __all__ = ["BY_CLASS", "BY_HANDSHAKE", "BY_RECURRENCE", "PortMemory", "port_class", "turn_by_record"]
 
@@ -20,6 +20,7 @@ _SERVERS_OF_PAIRS = ((67, 68), (547, 546))
 """DHCP: both ports are in one class, and the first of each pair is the server's."""
 
 _MAX_PORTS = 1 << 20
+_DEVICES = ("source_device", "destination_device")
 
 
 def port_class(port: pl.Expr) -> pl.Expr:
@@ -90,16 +91,23 @@ class PortMemory:
         """
         tie = pl.col("why") == TIE
         serving = pl.when("turned").then("source_port").otherwise("destination_port")
+        ported = block.filter(pl.col("protocol").is_in([TCP, UDP]) & (tie | (serving >= 1024)))
         # A decided record adds its serving port; a tie adds both, the second as a row of its own.
-        pieces = []
-        for device in ("source_device", "destination_device"):
-            known = block.filter(pl.col(device).is_not_null() & pl.col("protocol").is_in([TCP, UDP]))
-            base = known.filter(tie | (serving >= 1024))
-            pieces.append(base.select(pl.col(device).alias("device"), "protocol",
-                                      pl.when(tie).then("source_port").otherwise(serving).alias("port")))  # fmt: skip
-            pieces.append(base.filter(tie).select(pl.col(device).alias("device"), "protocol",
-                                                  pl.col("destination_port").alias("port")))  # fmt: skip
-        new = pl.concat(pieces).group_by("device", "protocol", "port").agg(pl.len().cast(pl.UInt32).alias("count"))
+        used = pl.concat([
+            ported.select(*_DEVICES, "protocol", pl.when(tie).then("source_port").otherwise(serving).alias("port")),
+            ported.filter(tie).select(*_DEVICES, "protocol", pl.col("destination_port").alias("port")),
+        ])  # fmt: skip
+        codes, texts = codes_of(pl.concat([used[device] for device in _DEVICES]))
+        # Device, protocol and port in one number: 32 + 8 + 16 bits.
+        ports = used["protocol"].cast(pl.UInt64) * (1 << 16) + used["port"]
+        key = codes.cast(pl.UInt64) * (1 << 24) + pl.concat([ports] * len(_DEVICES))
+        counted = key.alias("key").drop_nulls().value_counts(name="count")
+        new = counted.select(
+            texts.gather(counted["key"] // (1 << 24)).alias("device"),
+            (pl.col("key") // (1 << 16) % 256).cast(pl.UInt8).alias("protocol"),
+            (pl.col("key") % (1 << 16)).cast(pl.UInt16).alias("port"),
+            pl.col("count").cast(pl.UInt32),
+        )
         both = pl.concat([self._counts, new]).group_by("device", "protocol", "port").agg(pl.col("count").sum())
         if both.height > _MAX_PORTS:
             both = both.sort("count", "device", "protocol", "port", descending=[True, False, False, False])
@@ -111,7 +119,7 @@ class PortMemory:
 
         def often(port: str) -> pl.Series:
             total = pl.Series([0] * ties.height, dtype=pl.UInt32)
-            for device in ("source_device", "destination_device"):
+            for device in _DEVICES:
                 total = total + ties.select(device, "protocol", port).join(
                     self._counts, left_on=[device, "protocol", port], right_on=["device", "protocol", "port"],
                     how="left", maintain_order="left",

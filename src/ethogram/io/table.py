@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from ethogram.schema import BIFLOW, NAME_ANSWER, TIME, Accounting
+from ethogram.schema import BIFLOW, NAME_ANSWER, TIME, Accounting, by_unique
 
 __all__ = [
     "PORT_PROTOCOLS", "PROTOCOL_NUMBERS", "RecordSource", "addresses", "as_time", "first_of", "flags",
@@ -91,9 +91,9 @@ def _canonical_address(text: str) -> str | None:
     return found
 
 
-def _by_unique(series: pl.Series, values: Iterable[object], unique: pl.Series, dtype: pl.DataType) -> pl.Series:
-    table = pl.DataFrame({"key": unique, "value": pl.Series(values, dtype=dtype)})
-    return series.to_frame("key").join(table, on="key", how="left", maintain_order="left")["value"]
+def _each(series: pl.Series, function: Callable[[str], object], dtype: pl.DataType) -> pl.Series:
+    """Apply a function to each distinct text."""
+    return by_unique(series.cast(pl.String), lambda texts: pl.Series([function(text) for text in texts], dtype=dtype))
 
 
 def addresses(series: pl.Series) -> pl.Series:
@@ -102,9 +102,7 @@ def addresses(series: pl.Series) -> pl.Series:
     >>> addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).to_list()
     ['10.0.0.1', '2001:db8::1', None]
     """
-    series = series.cast(pl.String)
-    unique = series.unique().drop_nulls()
-    return _by_unique(series, [_canonical_address(text) for text in unique], unique, pl.String())
+    return _each(series, _canonical_address, pl.String())
 
 
 def _canonical_mac(text: str) -> str | None:
@@ -130,9 +128,7 @@ def mac_addresses(series: pl.Series) -> pl.Series:
     >>> mac_addresses(pl.Series(["AA:BB:CC:00:01:02:", "0:17:88:1:2:3", "none"])).to_list()
     ['aa:bb:cc:00:01:02', '00:17:88:01:02:03', None]
     """
-    series = series.cast(pl.String)
-    unique = series.unique().drop_nulls()
-    return _by_unique(series, [_canonical_mac(text) for text in unique], unique, pl.String())
+    return _each(series, _canonical_mac, pl.String())
 
 
 def numbers(values: Sequence[object] | pl.Series) -> pl.Series:
@@ -145,8 +141,7 @@ def numbers(values: Sequence[object] | pl.Series) -> pl.Series:
     if series is not None and series.dtype.is_numeric():
         return series.cast(pl.Int64, strict=False)
     if series is not None and series.dtype == pl.String:
-        unique = series.unique().drop_nulls()
-        return _by_unique(series, [_whole(text) for text in unique], unique, pl.Int64())
+        return _each(series, _whole, pl.Int64())
     return pl.Series([_whole(value) for value in values], dtype=pl.Int64)
 
 
@@ -179,10 +174,7 @@ def flags(series: pl.Series, *, hexadecimal: bool = False) -> pl.Series:
     """
     if series.dtype.is_numeric():
         return (series.cast(pl.Int64, strict=False) & 0xFF).cast(pl.UInt8, strict=False)
-    series = series.cast(pl.String)
-    unique = series.unique().drop_nulls()
-    found = [_flag_bits(text.strip(), hexadecimal) for text in unique]
-    return _by_unique(series, found, unique, pl.UInt8())
+    return _each(series, lambda text: _flag_bits(text.strip(), hexadecimal), pl.UInt8())
 
 
 def _flag_bits(text: str, hexadecimal: bool) -> int | None:
@@ -212,10 +204,7 @@ def protocols(series: pl.Series) -> pl.Series:
     """
     if series.dtype.is_numeric():
         return series.cast(pl.Int64, strict=False)
-    series = series.cast(pl.String)
-    unique = series.unique().drop_nulls()
-    found = [PROTOCOL_NUMBERS.get(text.strip().lower(), _whole(text)) for text in unique]
-    return _by_unique(series, found, unique, pl.Int64())
+    return _each(series, lambda text: PROTOCOL_NUMBERS.get(text.strip().lower(), _whole(text)), pl.Int64())
 
 
 def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:
@@ -284,7 +273,8 @@ def to_biflows(columns: dict[str, pl.Series], source: RecordSource, lines: Seque
     ----------
     columns
         Columns of the biflow table, each of length N: ``start`` and ``end`` as times, addresses as text, numbers
-        as whole numbers. Missing optional columns become null or 0; where ``end`` is before ``start`` they change places.
+        as whole numbers. Missing optional columns become null or 0; an ``end`` before ``start`` changes
+        places with it.
     source
         Where N records are counted as used, or dropped by reason.
     lines

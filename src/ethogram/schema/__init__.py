@@ -10,6 +10,7 @@ from ethogram.schema.packet import PacketBatch
 from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
 from ethogram.schema.source import FlowSource, PacketSource
 from ethogram.schema.table import Column, Table
+from ethogram.schema.unique import by_unique, codes_of
 from ethogram.schema.verdict import UNKNOWN, Evidence, Inventory, Verdict, Window
 from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
 
@@ -53,5 +54,7 @@ __all__ = [
     "Verdict",
     "Window",
     "Windows",
+    "by_unique",
+    "codes_of",
     "service_name",
 ]
