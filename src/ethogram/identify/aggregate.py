@@ -18,7 +18,7 @@ __all__ = ["Averaged", "average", "split_windows"]
 
 
 def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.int64]]:
-    """Cut items into parts of ``window_s`` on the clock (from midnight UTC).
+    """Cut items that are longer than ``window_s`` into parts of it on the clock (from midnight UTC).
 
     Returns
     -------
@@ -29,10 +29,14 @@ def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.
     if window_s <= 0:
         raise UsageError("a window is longer than 0 s")
     span = f"{window_s}s"
-    counts = windows.counts.with_columns(pl.col("time").dt.truncate(span).alias("part"))
-    silent = windows.items.select("item", pl.col("start").dt.truncate(span).alias("part")).join(
-        counts, on="item", how="anti"
+    long = (pl.col("end") - pl.col("start")) > pl.duration(seconds=window_s)
+    spans = windows.items.select("item", pl.col("start").alias("whole"), long.alias("long"))
+    counts = (
+        windows.counts.join(spans, on="item", how="left", maintain_order="left")
+        .with_columns(part=pl.when("long").then(pl.col("time").dt.truncate(span)).otherwise("whole"))
+        .drop("whole", "long")
     )
+    silent = windows.items.select("item", pl.col("start").alias("part")).join(counts, on="item", how="anti")
     active = counts.select("item", "part").unique()
     keys = (
         pl.concat([active, silent])
@@ -80,7 +84,7 @@ class Averaged(Identifier):
         """Learn the parts, each with its item's label."""
         self.labels_ = require_labels(windows, labels)
         parts, owner = split_windows(windows, self.window_s)
-        self.inner.fit(parts, [labels[i] for i in owner])
+        self.inner.fit_parts(parts, [labels[i] for i in owner], owner)
         return self
 
     def scores(self, windows: Windows) -> NDArray[np.float64]:

@@ -57,6 +57,10 @@ class Identifier(ABC):
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Learn n labelled items."""
 
+    def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:  # noqa: ARG002
+        """Learn parts of items; ``owner`` says whose part each is, for methods that hold out while they learn."""
+        return self.fit(windows, labels)
+
     @abstractmethod
     def scores(self, windows: Windows) -> NDArray[np.float64]:
         """Raw scores, shape (n, L), columns in the order of ``labels_``; all finite."""

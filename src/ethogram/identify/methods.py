@@ -10,6 +10,7 @@ from ethogram.errors import ConfigurationError
 from ethogram.identify.aggregate import Averaged
 from ethogram.identify.forest import FourTotals, GradientBoosting, RandomForest
 from ethogram.identify.identifier import Identifier, Represent
+from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.identify.match import Compare, NearestFingerprint
 from ethogram.identify.mud import MudContainment
 from ethogram.identify.nilsimsa import LocalitySensitiveHash
@@ -32,6 +33,7 @@ METHODS: dict[str, Callable[[Kit, IdentifySettings], Identifier]] = {
     "nearest": lambda kit, s: NearestFingerprint(
         kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity, idf=s.idf
     ),
+    "likelihood": lambda _, _s: LikelihoodRatios(),
     "random-forest": lambda _, s: RandomForest(s.seed),
     "gradient-boosting": lambda _, s: GradientBoosting(s.seed),
     "four-totals": lambda _, s: FourTotals(s.seed),

@@ -1,0 +1,71 @@
+"""``ethogram enrol``: build or extend a library of known devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethogram.cli.flows import time_of
+from ethogram.cli.run import errors, progress
+
+__all__ = ["command"]
+
+
+def command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Fingerprints (Parquet), or anything that 'ethogram flows' reads."),
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="CSV with the columns device,label[,model,vendor,type,coarse,from,to]."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Library to write: .jsonl, or .jsonl.gz.")
+    ],
+    extend: Annotated[Path | None, typer.Option(metavar="FILE", help="A library to add to.")] = None,
+    epoch: Annotated[
+        int, typer.Option(metavar="SECONDS", help="Flows are enrolled in windows of this length.")
+    ] = 86_400,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Provenance: what was enrolled. Default: the inputs' names.")
+    ] = None,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Provenance: who may use it.")] = "",
+    devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
+    local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
+    time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
+    time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
+) -> int:
+    """Enrol labelled devices: what they were seen doing becomes a library to identify others by."""
+    from datetime import UTC, datetime
+
+    from ethogram.config import CountSettings, FlowSettings
+    from ethogram.identify import pack
+    from ethogram.identify.labels import read_labels
+    from ethogram.identify.library import Source
+    from ethogram.pipeline.identify import digest_of, enrol, open_library
+    from ethogram.pipeline.inputs import read_seen
+
+    known = read_labels(labels)
+    base = None if extend is None else open_library(extend)
+    flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
+    with progress("biflows read") as advance:
+        reading = read_seen(
+            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=time_of(time_from, "--from"),
+            time_to=time_of(time_to, "--to"), on_progress=advance,
+        )  # fmt: skip
+    provenance = Source(
+        name=source or ", ".join(Path(name).name for name in inputs),
+        enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        settings=digest_of(flow, CountSettings()),
+        licence=licence,
+    )
+    library, report = enrol(reading.seen, known, source=provenance, extend=base, name=output.name)
+    pack.write(library, output)
+    for line in (*reading.notes, *report.lines(), f"{len(library):,} entries written to {output}"):
+        errors.print(line, markup=False, soft_wrap=True)
+    for line in reading.errors:
+        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+    return 3 if reading.errors else 0

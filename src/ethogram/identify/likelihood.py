@@ -1,0 +1,343 @@
+"""Weight of evidence: for every service and quantity, how much likelier a window is under a label than in general.
+
+A raw score is a sum of named terms, each weight * log(f_label(x) / f(x)): whether a service is there, and how much.
+Densities are kernel estimates on the log scale; one weight per term is learnt on windows that were held out, so that
+terms that say the same thing twice do not count twice. No term is negative in weight, so each keeps its meaning.
+
+Shapes: n windows, C labels, K keys, Q quantities, F = K * Q features, T = K + F terms (presence first, then densities).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.identify.quantities import QUANTITIES, Quantities, Vocabulary
+from ethogram.schema import Windows
+
+__all__ = ["LikelihoodRatios"]
+
+Q = len(QUANTITIES)
+WIDE = 8.0  # range of the background's uniform part: log units between the least and the most a device does
+CLIP = 3.0  # no term beyond this many nats: one odd value must not decide alone
+FLOOR = 0.03  # least bandwidth in log units
+POOL = (5.0, 0.3)  # pseudo-windows and bandwidth towards which pooled bandwidths are drawn
+OWN = 3.0  # pseudo-windows of the pooled bandwidth towards which a label's own is drawn
+CHUNK = 2048  # windows scored at once
+LEARN = 4000  # windows that weights are learnt on, at most
+
+
+class LikelihoodRatios(Identifier):
+    """Sum of weighted log likelihood ratios per service and quantity.
+
+    Parameters
+    ----------
+    names
+        Whether remote domains are services too.
+    min_items
+        See :class:`ethogram.identify.quantities.Vocabulary`.
+    ridge
+        Pull of the weights towards equal ones.
+    pseudo
+        Windows of the background that are added to each label's.
+    """
+
+    def __init__(self, *, names: bool = False, min_items: int = 3, ridge: float = 0.02, pseudo: float = 1.0) -> None:
+        self.names = names
+        self.min_items = min_items
+        self.ridge = ridge
+        self.pseudo = pseudo
+
+    def fit(self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64] | None = None) -> Self:
+        """Learn densities, presence and weights.
+
+        Parameters
+        ----------
+        windows, labels
+            Enrolment items.
+        groups
+            Items that are held out together while weights are learnt; by default each alone.
+        """
+        self.labels_ = require_labels(windows, labels)
+        self.vocabulary_ = Vocabulary(self.min_items, names=self.names).fit(windows)
+        self.known_ = self.vocabulary_.quantities(windows)
+        self.y_ = np.searchsorted(self.labels_, np.array(labels)).astype(np.int64)
+        chosen = np.arange(len(windows)) if groups is None else groups
+        self.groups_ = np.unique(chosen, return_inverse=True)[1].astype(np.int64)
+        keys = len(self.known_.keys)
+        self.present_ = _presence(self.known_, keys)
+        self._postings()
+        self._bandwidths()
+        self.weights_ = np.full(keys * (Q + 1), 1.5 / np.sqrt(max(keys * (Q + 1), 1)))
+        self._learn()
+        return self
+
+    def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:
+        """Learn parts of items; those of one item are held out together."""
+        return self.fit(windows, labels, owner)
+
+    def _postings(self) -> None:
+        """Known values by feature: which windows have it, and how much."""
+        features = len(self.known_.keys) * Q
+        order = np.argsort(self.known_.features, kind="stable")
+        window = np.repeat(np.arange(len(self.known_)), np.diff(self.known_.indptr))
+        self.pointer_ = np.searchsorted(self.known_.features[order], np.arange(features + 1)).astype(np.int64)
+        self.posted_window_ = window[order]
+        self.posted_value_ = self.known_.values[order]
+
+    def _bandwidths(self) -> None:
+        """Bandwidth per label and feature (C, F): mean deviation from the median, drawn towards all labels' own."""
+        count, features = len(self.labels_), len(self.known_.keys) * Q
+        size = np.zeros((count, features))
+        spread = np.zeros((count, features))
+        self.median_ = np.full((count, features), np.nan)
+        _deviations(self.pointer_, self.y_[self.posted_window_], self.posted_value_, size, spread, self.median_)
+        weight = np.where(size >= 2, size, 0.0)
+        pooled = ((weight * spread).sum(axis=0) + POOL[0] * POOL[1]) / (weight.sum(axis=0) + POOL[0])
+        own = (1.2 * weight * spread + OWN * pooled) / (weight + OWN)
+        self.bandwidth_ = np.maximum(own * np.maximum(size, 1.0) ** -0.2, FLOOR)
+
+    def _ratios(self, group: int = -1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Terms of keys that are there and that are not, (C, K) each; windows of ``group`` are left out."""
+        inside = self.groups_ != group
+        member = np.zeros((len(self.labels_), len(self.y_)))
+        member[self.y_[inside], np.flatnonzero(inside)] = 1.0
+        windows = member.sum(axis=1, keepdims=True)
+        seen = member @ self.present_
+        rate = ((seen / np.maximum(windows, 1.0)).sum(axis=0) + 0.5) / (len(self.labels_) + 1)
+        own = (seen + self.pseudo * rate) / (windows + self.pseudo)
+        there, absent = np.log(own / rate), np.log((1 - own) / (1 - rate))
+        return np.clip(there, -CLIP, CLIP), np.clip(absent, -CLIP, CLIP)
+
+    def _densities(self, windows: Quantities, held: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Terms of the values, (Z, C)."""
+        return _density_terms(
+            windows.indptr, windows.features, windows.values, held, self.pointer_, self.posted_window_,
+            self.posted_value_, self.y_, self.groups_, self.bandwidth_, self.pseudo,
+        )  # fmt: skip
+
+    def _learn(self) -> None:
+        """Find the weights that tell held-out windows apart best (logistic loss, labels weighing equally)."""
+        count, keys = len(self.labels_), len(self.known_.keys)
+        useful = [len(set(self.groups_[self.y_ == c])) > 1 for c in range(count)]
+        rows = np.flatnonzero(np.array(useful)[self.y_])
+        if count < 2 or rows.size <= count:
+            return
+        rows = rows[:: max(1, -(-rows.size // LEARN))]
+        part = _rows(self.known_, rows)
+        y, groups, present = self.y_[rows], self.groups_[rows], self.present_[rows]
+        terms = self._densities(part, groups)
+        owner = np.repeat(np.arange(rows.size), np.diff(part.indptr))
+        names, of = np.unique(groups, return_inverse=True)
+        ratios = [self._ratios(int(group)) for group in names]
+        case = 1.0 / np.bincount(y, minlength=count)[y]
+        case /= case.sum()
+        start = self.weights_.copy()
+        index = np.arange(rows.size)
+
+        def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            logits = _weighted(terms, part.features, owner, w[keys:], rows.size)
+            for g, (there, absent) in enumerate(ratios):
+                mine = of == g
+                logits[mine] += present[mine] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
+            logits -= logits.max(axis=1, keepdims=True)
+            logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            rest = np.exp(logs)
+            rest[index, y] -= 1.0
+            rest *= case[:, None]
+            slope = np.empty_like(w)
+            slope[keys:] = _slope(terms, part.features, owner, rest, keys * Q)
+            slope[:keys] = 0.0
+            for g, (there, absent) in enumerate(ratios):
+                mine = of == g
+                slope[:keys] += ((rest[mine].T @ present[mine]) * (there - absent)).sum(axis=0)
+                slope[:keys] += (rest[mine].sum(axis=0)[:, None] * absent).sum(axis=0)
+            pull = w - start
+            value = -(case * logs[index, y]).sum() + self.ridge * (pull**2).sum()
+            return float(value), slope + 2.0 * self.ridge * pull
+
+        found = minimize(
+            loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * start.size, options={"maxiter": 80}
+        )
+        self.weights_ = found.x
+
+    def scores(self, windows: Windows) -> NDArray[np.float64]:
+        """Weight of evidence for each label in nats, shape (n, C)."""
+        self.require_fit()
+        return self._scores(self.vocabulary_.quantities(windows), np.full(len(windows), -1, dtype=np.int64))
+
+    def _scores(self, found: Quantities, held: NDArray[np.int64]) -> NDArray[np.float64]:
+        keys = len(found.keys)
+        w = self.weights_
+        result = np.zeros((len(found), len(self.labels_)))
+        for start in range(0, len(found), CHUNK):
+            part = found.take(start, min(start + CHUNK, len(found)))
+            owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+            away = held[start : start + len(part)]
+            block = _weighted(self._densities(part, away), part.features, owner, w[keys:], len(part))
+            present = _presence(part, keys)
+            for group in np.unique(away):
+                there, absent = self._ratios(int(group))
+                mine = away == group
+                block[mine] += present[mine] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
+            result[start : start + len(part)] = block
+        return result
+
+    def held_out(
+        self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
+    ) -> tuple[list[str], NDArray[np.float64]]:
+        """Scores by densities and presence without the group; weights, bandwidths and ports are those of all.
+
+        Weights are one number per term, shared by all labels and learnt on held-out terms, so what they know of a
+        window is little; a test holds this shortcut against learning everything anew.
+        """
+        self.fit(windows, labels, groups)
+        scores = self._scores(self.known_, self.groups_)
+        for c in range(len(self.labels_)):
+            for group in np.unique(self.groups_):
+                if not np.any((self.y_ == c) & (self.groups_ != group)):
+                    scores[self.groups_ == group, c] = np.nan
+        return self.labels_, scores
+
+    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+        """Per window: each key's presence, and each quantity of the keys that are there."""
+        self.require_fit()
+        found = self.vocabulary_.quantities(windows)
+        keys, w = len(found.keys), self.weights_
+        terms = self._densities(found, np.full(len(found), -1, dtype=np.int64))
+        present = _presence(found, keys).astype(bool)
+        there, absent = self._ratios()
+        rate = np.zeros((len(self.labels_), keys))
+        np.add.at(rate, self.y_, self.present_)
+        rate /= np.bincount(self.y_, minlength=len(self.labels_))[:, None]
+        result = []
+        for i, label in enumerate(labels):
+            c = self.labels_.index(label)
+            ratio = np.where(present[i], there[c], absent[c]) * w[:keys]
+            mine = [
+                Term(found.keys[k], "presence", float(present[i, k]), float(rate[c, k]), float(ratio[k]))
+                for k in np.flatnonzero(present[i] | (ratio != 0))
+            ]
+            for z in range(found.indptr[i], found.indptr[i + 1]):
+                f = int(found.features[z])
+                expected = np.expm1(self.median_[c, f])
+                mine.append(
+                    Term(found.keys[f // Q], QUANTITIES[f % Q], float(np.expm1(found.values[z])), float(expected),
+                         float(w[keys + f] * terms[z, c]))
+                )  # fmt: skip
+            result.append(mine)
+        return result
+
+
+def _presence(found: Quantities, keys: int) -> NDArray[np.float64]:
+    """Whether each key is there, (n, K)."""
+    present = np.zeros((len(found), keys))
+    first = found.features % Q == 0
+    owner = np.repeat(np.arange(len(found)), np.diff(found.indptr))
+    present[owner[first], found.features[first] // Q] = 1.0
+    return present
+
+
+def _rows(found: Quantities, rows: NDArray[np.int64]) -> Quantities:
+    """Only these windows."""
+    lengths = np.diff(found.indptr)[rows]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    source = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - found.indptr[rows], lengths)
+    return Quantities(indptr, found.features[source], found.values[source], found.keys)
+
+
+@njit(cache=True)
+def _deviations(
+    pointer: NDArray[np.int64], label: NDArray[np.int64], value: NDArray[np.float64], size: NDArray[np.float64],
+    spread: NDArray[np.float64], median: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Fill number, mean absolute deviation from the median, and median of each label and feature."""
+    for f in range(len(pointer) - 1):
+        labels = label[pointer[f] : pointer[f + 1]]
+        values = value[pointer[f] : pointer[f + 1]]
+        for c in np.unique(labels):
+            mine = values[labels == c]
+            middle = np.median(mine)
+            size[c, f] = len(mine)
+            median[c, f] = middle
+            spread[c, f] = np.abs(mine - middle).mean()
+
+
+@njit(cache=True)
+def _density_terms(
+    indptr: NDArray[np.int64], features: NDArray[np.int64], values: NDArray[np.float64], held: NDArray[np.int64],
+    pointer: NDArray[np.int64], posted_window: NDArray[np.int64], posted_value: NDArray[np.float64],
+    label: NDArray[np.int64], groups: NDArray[np.int64], bandwidth: NDArray[np.float64], pseudo: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Log of each label's density over the background's at every value, (Z, C).
+
+    The kernel is a mixture of Laplace densities of one, four and sixteen bandwidths: sharp, with a tail for days that
+    are unlike the others. The background is the mean of the labels that have the feature and a uniform density.
+    """
+    count = bandwidth.shape[0]
+    out = np.zeros((len(values), count), dtype=np.float32)
+    density = np.zeros(count)
+    number = np.zeros(count)
+    for i in range(len(indptr) - 1):
+        for z in range(indptr[i], indptr[i + 1]):
+            f = features[z]
+            density[:] = 0.0
+            number[:] = 0.0
+            for p in range(pointer[f], pointer[f + 1]):
+                w = posted_window[p]
+                if groups[w] == held[i]:
+                    continue
+                c = label[w]
+                h = bandwidth[c, f]
+                d = abs(values[z] - posted_value[p]) / h
+                kernel = 0.5 * np.exp(-d) + 0.075 * np.exp(-d / 4.0) + 0.0125 * np.exp(-d / 16.0)
+                density[c] += kernel / (2.0 * h)
+                number[c] += 1.0
+            total = 1.0 / WIDE
+            have = 1.0
+            for c in range(count):
+                if number[c] > 0:
+                    total += density[c] / number[c]
+                    have += 1.0
+            background = total / have
+            for c in range(count):
+                if number[c] > 0:
+                    term = np.log((density[c] + pseudo * background) / (number[c] + pseudo) / background)
+                    out[z, c] = min(max(term, -CLIP), CLIP)
+    return out
+
+
+@njit(cache=True)
+def _weighted(
+    terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], weights: NDArray[np.float64],
+    rows: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Sum of weighted terms per window, (n, C)."""
+    out = np.zeros((rows, terms.shape[1]))
+    for z in range(len(features)):
+        w = weights[features[z]]
+        if w != 0.0:
+            for c in range(terms.shape[1]):
+                out[owner[z], c] += w * terms[z, c]
+    return out
+
+
+@njit(cache=True)
+def _slope(
+    terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], rest: NDArray[np.float64],
+    count: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Slope of the loss by each feature's weight, (F,)."""
+    out = np.zeros(count)
+    for z in range(len(features)):
+        total = 0.0
+        for c in range(terms.shape[1]):
+            total += terms[z, c] * rest[owner[z], c]
+        out[features[z]] += total
+    return out

@@ -1,0 +1,143 @@
+"""What a command was given to the windows that are enrolled or identified: fingerprints, a flow table, or anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow
+import pyarrow.parquet
+
+from ethogram.config import CountSettings, ExporterSettings, FlowSettings
+from ethogram.errors import InputError
+from ethogram.fingerprint.count import merge_counts, split, tally
+from ethogram.fingerprint.exporter import FingerprintExporter
+from ethogram.pipeline.flows import read_flows
+from ethogram.pipeline.identify import Seen
+from ethogram.schema import COUNTS, FINGERPRINT
+
+__all__ = ["Reading", "is_fingerprints", "read_counts", "read_seen"]
+
+
+@dataclass
+class Reading:
+    """What was seen, and what is to be said about it.
+
+    Parameters
+    ----------
+    seen
+        The windows.
+    notes
+        Lines for people: accounting of every stage.
+    errors
+        One line for each input that ended early; what was read before it is kept.
+    """
+
+    seen: Seen
+    notes: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def is_fingerprints(path: str | Path) -> bool:
+    """Whether a file is a Parquet table of fingerprints."""
+    try:
+        names = set(pyarrow.parquet.read_schema(path).names)
+    except (OSError, pyarrow.ArrowException):
+        return False
+    return {"fingerprint", "counts", "status"} <= names
+
+
+def read_seen(
+    inputs: Sequence[str | Path],
+    *,
+    window_s: int = 86_400,
+    devices: Path | None = None,
+    flow_settings: FlowSettings | None = None,
+    count_settings: CountSettings | None = None,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    export: ExporterSettings | None = None,
+) -> Reading:
+    """Read fingerprints, or flows of any kind as windows of ``window_s``.
+
+    Parameters
+    ----------
+    inputs
+        Fingerprint files, or anything that ``ethogram flows`` reads; not both.
+    window_s
+        Length of the windows that flows are cut into, in seconds.
+    devices, flow_settings, count_settings
+        As for :func:`ethogram.pipeline.flows.read_flows` and counting.
+    time_from, time_to
+        Only fingerprints that lie in this span, or flows that begin in it.
+    on_progress
+        Called with the number of biflows of each batch.
+    export
+        Let the fingerprint exporter cut the flows into windows, instead of windows of equal length.
+
+    Raises
+    ------
+    InputError
+        When an input is missing, empty or of no known format, or fingerprints and flows are mixed.
+    """
+    exported = [path for path in inputs if is_fingerprints(path)]
+    if exported and len(exported) < len(inputs):
+        raise InputError("fingerprints and flows cannot be read together: identify them one after the other")
+    if exported:
+        frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in exported])
+        frame = frame.filter(
+            *([] if time_from is None else [pl.col("start") >= time_from]),
+            *([] if time_to is None else [pl.col("end") <= time_to]),
+        )
+        return Reading(Seen.of_fingerprints(frame), [f"{frame.height:,} fingerprints read"])
+    counts, notes, errors = read_counts(
+        inputs, devices=devices, flow_settings=flow_settings, count_settings=count_settings, time_from=time_from,
+        time_to=time_to, on_progress=on_progress,
+    )  # fmt: skip
+    if export is not None:
+        exporter = FingerprintExporter(export, count_settings)
+        exporter.add(counts)
+        return Reading(Seen.of_fingerprints(exporter.finish()), notes, errors)
+    return Reading(Seen.of_counts(counts, window_s), notes, errors)
+
+
+def read_counts(
+    inputs: Sequence[str | Path],
+    *,
+    devices: Path | None = None,
+    flow_settings: FlowSettings | None = None,
+    count_settings: CountSettings | None = None,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[pl.DataFrame, list[str], list[str]]:
+    """Count flows of any kind, batch by batch, so that memory holds counts and not flows.
+
+    Returns
+    -------
+    counts, notes, errors
+        Form :data:`ethogram.schema.COUNTS`; accounting lines; inputs that ended early.
+    """
+    chosen = count_settings or CountSettings()
+    run = read_flows(
+        inputs, devices=devices, settings=flow_settings, time_from=time_from, time_to=time_to, on_progress=on_progress
+    )
+    total: pl.DataFrame | None = None
+    for batch in run.batches():
+        part = tally(batch, chosen)
+        total = part if total is None else merge_counts(total, part)
+    if total is None or not total.height:
+        counts = COUNTS.empty()
+        notes = []
+    else:
+        counts, accounting = split(total, chosen)
+        counts = COUNTS.conform(counts)
+        notes = [f"count: {accounting.line()}"]
+    lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in run.reports]
+    lines += [f"{name}: passed over: {reason}" for name, reason in run.skipped]
+    lines += [f"{name}: {accounting.line()}" for name, accounting in run.stages.items()]
+    return counts, lines + notes, run.errors
