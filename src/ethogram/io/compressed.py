@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, cast
@@ -42,7 +42,8 @@ class Member:
     def __init__(self, name: str, stream: IO[bytes], compressed_octets: int | None, settings: CaptureSettings) -> None:
         self.name = name
         self.octets = 0
-        self._stream = stream
+        # One step at a time: where a compressed stream breaks off, all that came before it is kept.
+        self._read: Callable[[memoryview], int] = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
         self._compressed = compressed_octets
         self._settings = settings
 
@@ -58,14 +59,13 @@ class Member:
         filled = 0
         while filled < len(view):
             try:
-                octets = self._stream.read(min(len(view) - filled, STEP))
+                count = self._read(view[filled : filled + STEP])
             except DAMAGE as error:
                 raise InputError(f"cannot be read on: {one_line(error)}", file=self.name, offset=self.octets) from None
-            if not octets:
+            if not count:
                 break
-            view[filled : filled + len(octets)] = octets
-            filled += len(octets)
-            self.octets += len(octets)
+            filled += count
+            self.octets += count
             self._check_caps()
         return filled
 
