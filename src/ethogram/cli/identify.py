@@ -72,15 +72,12 @@ def command(
     The score is calibrated: 0.9 means that nine of ten such labels are right. A device that is too unlike all known
     ones is unknown. A verdict over an unfinished window is provisional.
     """
-    from ethogram.config import ExporterSettings, FlowSettings, IdentifySettings
+    from ethogram.config import ExporterSettings, FlowSettings
     from ethogram.identify.render import to_csv, to_json
-    from ethogram.pipeline.identify import identify, open_library, regroup
+    from ethogram.pipeline.identify import identify, open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
 
     known = open_library(library)
-    chosen: dict[str, object] = {"level": level.value, "closed": closed}
-    if method:
-        chosen["method"] = method
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
     with progress("biflows read") as advance:
         reading = read_seen(
@@ -88,7 +85,11 @@ def command(
             time_to=time_of(time_to, "--to"), on_progress=advance,
             export=ExporterSettings() if per is Per.FINGERPRINT else None,
         )  # fmt: skip
-    inventory = identify(regroup(reading.seen, per.value, epoch), known, IdentifySettings.of(**chosen))
+    inventory = identify(
+        regroup(reading.seen, per.value, epoch),
+        known,
+        settings_for(method or "likelihood", level=level.value, closed=closed),
+    )
     if form is Format.JSON:
         sys.stdout.buffer.write(to_json(inventory))
     elif form is Format.CSV:
@@ -98,7 +99,7 @@ def command(
 
         for line in reading.notes:
             errors.print(line, markup=False, soft_wrap=True)
-        show_inventory(Console(highlight=False), inventory)
+        show_inventory(Console(highlight=False, width=None if sys.stdout.isatty() else 140), inventory)
     for line in reading.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
     return 3 if reading.errors else 0

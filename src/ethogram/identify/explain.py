@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ethogram.identify.identifier import Term
 from ethogram.schema import UNKNOWN, Evidence
+
+GENERAL = ("any ", "all traffic")
 
 __all__ = ["evidence", "how_often", "sentence"]
 
@@ -79,20 +81,24 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
     presence
         Service to the share of the window's active hours in which it was used; may be empty.
     """
-    speaks = {e.service for e in found if e.note == "" and e.quantity != "sum" and e.contribution > 0}
-    against = {e.service for e in found if e.contribution < 0 and e.quantity != "sum"} - speaks
-    ordered = list(dict.fromkeys(e.service for e in found))
-    uses = [_use(service, presence) for service in ordered if service in speaks][:3]
-    extra = _names(e.service for e in found if e.note == "extra" and e.service not in speaks)
-    missing = _names(e.service for e in found if e.note == "missing" and e.service not in speaks)
-    unlike = _names(s for s in ordered if s in against and s not in {*extra, *missing})
+    named = [e for e in found if e.quantity != "sum"]
+    # Evidence about a kind of service, or all traffic, is only worth words when nothing is said of a service itself.
+    single = [e for e in named if not e.service.startswith(GENERAL)] or named
+    total: dict[str, float] = {}
+    for e in single:
+        total[e.service] = total.get(e.service, 0.0) + e.contribution
+    notes = {e.service: e.note for e in single if e.note and (e.contribution <= 0 or e.quantity != "presence")}
+    speaks = [s for s in sorted(total, key=lambda s: -total[s]) if total[s] > 0 and notes.get(s, "") == ""][:3]
+    extra = [s for s, note in notes.items() if note == "extra" and s not in speaks][:2]
+    missing = [s for s, note in notes.items() if note == "missing" and s not in speaks][:2]
+    unlike = [s for s in sorted(total, key=lambda s: total[s]) if total[s] < 0 and s not in {*extra, *missing}][:2]
     parts = []
     if label == UNKNOWN:
-        parts.append(f"too unlike every known device; the nearest is {nearest}" if nearest else "nothing to compare")
-        if uses:
-            parts.append(f"it shares {_list(uses)}")
-    elif uses:
-        parts.append(f"uses {_list(uses)} as {nearest} does")
+        parts.append(f"too unlike every known device; the nearest is {nearest}")
+        if speaks:
+            parts.append(f"it shares {_uses(speaks, presence)}")
+    elif speaks:
+        parts.append(f"uses {_uses(speaks, presence)} as {nearest} does")
     else:
         parts.append(f"nearest to {nearest}")
     for names, what in ((extra, "extra"), (missing, "missing"), (unlike, "unlike it")):
@@ -101,12 +107,13 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
     return "; ".join(parts)
 
 
-def _use(service: str, presence: Mapping[str, float]) -> str:
-    return f"{service} {how_often(presence[service])}" if service in presence else service
-
-
-def _names(services: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(services))[:2]
+def _uses(services: Sequence[str], presence: Mapping[str, float]) -> str:
+    """Services with how often they are used, each frequency said once."""
+    spans: dict[str, list[str]] = {}
+    for service in services:
+        share = presence.get(service, presence.get(service.split(" ")[0]))
+        spans.setdefault("" if share is None else " " + how_often(share), []).append(service)
+    return _list([_list(names) + words for words, names in spans.items()])
 
 
 def _list(words: Sequence[str]) -> str:

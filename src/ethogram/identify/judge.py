@@ -70,7 +70,13 @@ class Judge:
         self.identifier = identifier
         self.settings = settings or IdentifySettings()
 
-    def fit(self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64] | None = None) -> Self:
+    def fit(
+        self,
+        windows: Windows,
+        labels: Sequence[str],
+        groups: NDArray[np.int64] | None = None,
+        needed_s: Mapping[str, float] | None = None,
+    ) -> Self:
         """Learn the labelled items.
 
         Parameters
@@ -79,6 +85,8 @@ class Judge:
             Enrolment items.
         groups
             Which items leave together when scores are held out; by default blocks of time within each device.
+        needed_s
+            Seconds that a fingerprint of a label takes to converge, where that is known.
         """
         chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
         names, held = self.identifier.held_out(windows, labels, chosen)
@@ -87,10 +95,7 @@ class Judge:
         own = self.identifier.scores(windows)[np.arange(len(labels)), [column[label] for label in labels]]
         self.calibration_ = Calibration().fit(held, names, labels)
         self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(held, names, labels, own)
-        spans = windows.items.select((pl.col("end") - pl.col("start")).dt.total_seconds())["end"].to_numpy()
-        self.spans_: dict[str, float] = {
-            name: float(np.median(spans[[label == name for label in labels]])) for name in names
-        }
+        self.needed_: dict[str, float] = dict(needed_s or {})
         return self
 
     def decide(self, windows: Windows) -> Decision:
@@ -110,6 +115,10 @@ class Judge:
             strangeness=strangeness,
             unknown=np.zeros(len(raw), dtype=bool) if self.settings.closed else strangeness > 1.0,
         )
+
+    def _still_needed(self, label: str, observed_s: float) -> float | None:
+        """Seconds until a verdict is expected to be final; None when no fingerprint of the label has converged."""
+        return max(0.0, self.needed_[label] - observed_s) if label in self.needed_ else None
 
     def verdicts(
         self,
@@ -161,7 +170,7 @@ class Judge:
                     window=Window(start=start, end=end),
                     flows=int(flows[item]),
                     converged=done,
-                    expected_s=None if done else max(0.0, self.spans_[nearest] - (end - start).total_seconds()),
+                    expected_s=None if done else self._still_needed(nearest, (end - start).total_seconds()),
                     level=self.settings.level,
                     simulated=simulated,
                 )

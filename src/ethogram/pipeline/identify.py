@@ -11,8 +11,9 @@ from typing import Literal
 
 import polars as pl
 
-from ethogram.config import IdentifySettings, KeySettings, RepresentationSettings, Settings
+from ethogram.config import ExporterSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
 from ethogram.errors import InputError, LibraryError
+from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.similarity import blocks
 from ethogram.identify import pack
 from ethogram.identify.identifier import Identifier
@@ -21,7 +22,7 @@ from ethogram.identify.labels import Label, match_labels
 from ethogram.identify.library import Library, Source
 from ethogram.identify.methods import Kit, identifier
 from ethogram.pipeline.fingerprints import service_matrix, windows_from_counts, windows_from_fingerprints
-from ethogram.schema import COUNTS, ITEM, ITEM_COUNTS, Inventory, Windows
+from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, ITEM, ITEM_COUNTS, Inventory, Windows
 
 __all__ = [
     "PACKAGED",
@@ -30,10 +31,13 @@ __all__ = [
     "Seen",
     "build",
     "enrol",
+    "export_counts",
     "identify",
     "judge_of",
     "open_library",
     "regroup",
+    "settings_for",
+    "time_to_converge",
 ]
 
 Per = Literal["device", "fingerprint", "epoch"]
@@ -76,6 +80,12 @@ class Seen:
     def converged(self) -> list[bool]:
         """Whether each item is final."""
         return [status in DONE for status in self.status]
+
+
+def settings_for(method: str = "likelihood", **values: object) -> IdentifySettings:
+    """Settings of a method as they did best on enrolment data: likelihood ratios want windows of six hours."""
+    window = {"window_s": 6 * 3600} if method == "likelihood" else {}
+    return IdentifySettings.of(**{"method": method, **window, **values})
 
 
 def regroup(seen: Seen, per: Per, window_s: int = 86_400) -> Seen:
@@ -228,10 +238,37 @@ def judge_of(
     representation: RepresentationSettings | None = None,
 ) -> Judge:
     """Learn a library: thresholds, calibration and fingerprints, at the level that the settings name."""
-    chosen = settings or IdentifySettings()
+    chosen = settings or settings_for()
     if not library.entries:
         raise LibraryError(f"{library.name}: the library is empty")
-    return Judge(build(chosen, key, representation), chosen).fit(library.windows(), library.labels(chosen.level))
+    windows, labels = library.windows(), library.labels(chosen.level)
+    judge = Judge(build(chosen, key, representation), chosen)
+    return judge.fit(windows, labels, needed_s=time_to_converge(windows, labels))
+
+
+def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float]:
+    """Median seconds until the exporter's fingerprint of each label converges; labels that never do are left out."""
+    named = windows.items.select("item", "device").with_columns(label=pl.Series(labels, dtype=pl.String))
+    units = named.select("device", "label").unique().sort("device", "label").with_row_index("unit")
+    owner = named.join(units, on=["device", "label"]).select("item", pl.col("unit").cast(pl.String).alias("device"))
+    counts = (
+        windows.counts.join(owner, on="item").group_by(COUNT_KEYS).agg(pl.col(name).sum() for name in COUNT_VOLUMES)
+    )
+    exported = export_counts(counts)
+    found = (
+        exported.filter(pl.col("status").cast(pl.String).is_in(DONE))
+        .join(units.with_columns(pl.col("unit").cast(pl.String)), left_on="device", right_on="unit")
+        .group_by("label")
+        .agg((pl.col("end") - pl.col("start")).dt.total_seconds().median().alias("seconds"))
+    )
+    return {label: float(seconds) for label, seconds in found.select("label", "seconds").iter_rows()}
+
+
+def export_counts(counts: pl.DataFrame, settings: ExporterSettings | None = None) -> pl.DataFrame:
+    """Let the fingerprint exporter run over counts; form :data:`ethogram.schema.FINGERPRINT`."""
+    exporter = FingerprintExporter(settings, max_devices=None)
+    exporter.add(counts.select(COUNTS.names))
+    return exporter.finish()
 
 
 def identify(

@@ -14,9 +14,8 @@ import pyarrow.parquet
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import merge_counts, split, tally
-from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.pipeline.flows import read_flows
-from ethogram.pipeline.identify import Seen
+from ethogram.pipeline.identify import DONE, Seen, export_counts
 from ethogram.schema import COUNTS, FINGERPRINT
 
 __all__ = ["Reading", "is_fingerprints", "read_counts", "read_seen"]
@@ -84,11 +83,11 @@ def read_seen(
     InputError
         When an input is missing, empty or of no known format, or fingerprints and flows are mixed.
     """
-    exported = [path for path in inputs if is_fingerprints(path)]
-    if exported and len(exported) < len(inputs):
+    files = [path for path in inputs if is_fingerprints(path)]
+    if files and len(files) < len(inputs):
         raise InputError("fingerprints and flows cannot be read together: identify them one after the other")
-    if exported:
-        frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in exported])
+    if files:
+        frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in files])
         frame = frame.filter(
             *([] if time_from is None else [pl.col("start") >= time_from]),
             *([] if time_to is None else [pl.col("end") <= time_to]),
@@ -98,11 +97,13 @@ def read_seen(
         inputs, devices=devices, flow_settings=flow_settings, count_settings=count_settings, time_from=time_from,
         time_to=time_to, on_progress=on_progress,
     )  # fmt: skip
+    exported = export_counts(counts, export)
     if export is not None:
-        exporter = FingerprintExporter(export, count_settings)
-        exporter.add(counts)
-        return Reading(Seen.of_fingerprints(exporter.finish()), notes, errors)
-    return Reading(Seen.of_counts(counts, window_s), notes, errors)
+        return Reading(Seen.of_fingerprints(exported), notes, errors)
+    seen = Seen.of_counts(counts, window_s)
+    settled = set(exported.filter(pl.col("status").cast(pl.String).is_in(DONE))["device"])
+    status = ["converged" if device in settled else "open" for device in seen.windows.items["device"]]
+    return Reading(Seen(seen.windows, status), notes, errors)
 
 
 def read_counts(
