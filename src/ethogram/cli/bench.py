@@ -1,0 +1,157 @@
+"""``ethogram bench``: tasks on labelled corpora to result rows, and rows to a report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ethogram.evaluate.corpus import Card
+    from ethogram.evaluate.task import Method, Task
+
+__all__ = ["command"]
+
+CORPUS = "ETHOGRAM_CORPUS"
+
+
+def command(
+    tasks: Annotated[list[str], typer.Argument(help="tasks, 'list', 'all', 'quick', or 'report ROWS.jsonl'")],
+    corpus: Annotated[Path | None, typer.Option(help=f"folder of the corpora (also {CORPUS})")] = None,
+    methods: Annotated[str | None, typer.Option(help="methods, by comma; a group's name stands for all of it")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="rows, added line by line; for 'report' a folder")] = Path(
+        "bench.jsonl"
+    ),
+    cache: Annotated[Path | None, typer.Option(help="where loaded corpora are kept")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="keep no loaded corpora")] = False,
+    cards: Annotated[Path | None, typer.Option(help="folder of corpus cards instead of the package's")] = None,
+    task_files: Annotated[Path | None, typer.Option(help="folder of tasks instead of the package's")] = None,
+    method_files: Annotated[Path | None, typer.Option(help="folder of methods instead of the package's")] = None,
+    again: Annotated[bool, typer.Option("--again", help="make rows again that are there already")] = False,
+) -> None:
+    """Measure methods on tasks that cannot leak.
+
+    ``bench list`` names tasks and methods. ``bench TASK ...`` adds one row for each task and method to --out; rows
+    that are there already, for the same data and code, are not made again. ``bench report ROWS.jsonl -o FOLDER``
+    writes tables and plots from rows alone.
+    """
+    from ethogram.errors import ConfigurationError, UsageError
+    from ethogram.evaluate import task as definitions
+    from ethogram.evaluate.corpus import cards as known_cards
+
+    if tasks[0] == "report":
+        _report(tasks[1:], out)
+        return
+    known_tasks, known_methods = definitions.tasks(task_files), definitions.methods(method_files)
+    if tasks == ["list"]:
+        _list(known_tasks, known_methods)
+        return
+    root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
+    if root is None:
+        raise UsageError(f"say where the corpora are: --corpus FOLDER, or {CORPUS}")
+    if not root.is_dir():
+        raise ConfigurationError(f"no such folder: {root}")
+    chosen = _tasks(tasks, known_tasks)
+    _run(
+        chosen,
+        _methods(methods, known_methods),
+        root,
+        out,
+        cards=known_cards(cards),
+        cache=cache,
+        keep=not no_cache,
+        again=again,
+    )
+
+
+def _tasks(names: list[str], known: dict[str, Task]) -> list[Task]:
+    from ethogram.errors import UsageError
+
+    if names == ["all"]:
+        return list(known.values())
+    if names == ["quick"]:
+        return [task for task in known.values() if task.quick]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no task {name!r}; 'ethogram bench list' names them")
+    return [known[name] for name in names]
+
+
+def _methods(text: str | None, known: dict[str, Method]) -> list[Method]:
+    from ethogram.errors import UsageError
+
+    if text is None:
+        return list(known.values())
+    found: dict[str, Method] = {}
+    for word in text.split(","):
+        named = {n: m for n, m in known.items() if word in (n, m.group)}
+        if not named:
+            raise UsageError(f"no method or group {word!r}; 'ethogram bench list' names them")
+        found |= named
+    return list(found.values())
+
+
+def _list(tasks: dict[str, Task], methods: dict[str, Method]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, rows in (
+        ("Tasks", [(t.name, t.experiment, t.title) for t in tasks.values()]),
+        ("Methods", [(m.name, m.group, m.title) for m in methods.values()]),
+    ):
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def _run(
+    tasks: list[Task], methods: list[Method], root: Path, out: Path, *, cards: dict[str, Card], cache: Path | None,
+    keep: bool, again: bool,
+) -> None:  # fmt: skip
+    import orjson
+
+    from ethogram.cli.run import errors, progress
+    from ethogram.evaluate.bench import Bench, read_rows
+    from ethogram.evaluate.load import CACHE
+
+    held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
+    bench = Bench(root, cards, (cache or CACHE) if keep else None)
+    total = len(tasks) * len(methods)
+    made = kept = 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("ab") as file, progress("measuring", total) as advance:
+        for row, fresh in bench.run(tasks, methods, known=held):
+            if fresh:
+                file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+                file.flush()
+            made, kept = made + fresh, kept + (not fresh)
+            errors.print(_line(row, fresh))
+            advance(1)
+    errors.print(f"{made} rows made, {kept} were there already: {out}")
+
+
+def _line(row: dict[str, object], fresh: bool) -> str:
+    head = f"{row['task']:<24} {row['method']:<24}"
+    if "absent" in row:
+        return f"{head} not applicable: {row['absent']}"
+    values: dict[str, float] = row["values"]  # type: ignore[assignment]
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in list(values.items())[:3] if value is not None)
+    return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
+
+
+def _report(arguments: list[str], out: Path) -> None:
+    from ethogram.cli.run import errors
+    from ethogram.errors import UsageError
+    from ethogram.evaluate.bench import read_rows
+    from ethogram.evaluate.report import write_report
+
+    if not arguments:
+        raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")
+    rows = [row for name in arguments for row in read_rows(Path(name))]
+    folder = Path("results") if out == Path("bench.jsonl") else out
+    for path in write_report(rows, folder):
+        errors.print(str(path))

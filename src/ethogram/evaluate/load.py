@@ -1,0 +1,340 @@
+"""From a card to labelled flows: every file the card names, through the same pipeline as any other input.
+
+What was loaded is kept as Parquet in a cache folder, under a digest of the card, the files and the code that read
+them; it is derived data and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import orjson
+import polars as pl
+
+from ethogram import __version__
+from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.errors import InputError, UsageError
+from ethogram.evaluate import records
+from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.counters import NOMINAL, flow_features, rule_counters
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.io.open import Opened
+from ethogram.pipeline.flows import FlowRun, collect, read_flows
+from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, TIME, Accounting, Column, Table
+
+__all__ = ["CACHE", "LABELS", "LabelledFlows", "code_digest", "files_of", "load"]
+
+CACHE = Path("~/.cache/ethogram")
+
+LABELS = Table(
+    "labels",
+    "What each device instance is, and when: beside the flows, never on them.",
+    (
+        Column("device", pl.String(), "", "device instance, as in the flows"),
+        Column("from", TIME, "", "first flow begins"),
+        Column("to", TIME, "", "last flow ends"),
+        Column("id", pl.String(), "", "the device's name on the card"),
+        Column("unit", pl.String(), "", "the unit: the same MAC is the same unit in every corpus"),
+        Column("model", pl.String(), "", "make and model; twin units share it"),
+        Column("vendor", pl.String(), "", "maker"),
+        Column("family", pl.String(), "", "vendor/type"),
+        Column("type", pl.String(), "", "fine type"),
+        Column("coarse", pl.String(), "", "coarse type"),
+        Column("network", pl.String(), "", "network it stood in"),
+        Column("run", pl.String(), "", "run; '' where a device has only one"),
+        Column("corpus", pl.String(), "", "card"),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelledFlows:
+    """One corpus: flows (of sources that only count, counts), labels beside, and the accounting of what was read."""
+
+    card: Card
+    flows: pl.DataFrame
+    counts: pl.DataFrame
+    labels: pl.DataFrame
+    digest: str
+    accounting: dict[str, Accounting] = field(default_factory=dict)
+
+
+@cache
+def code_digest(*parts: str) -> str:
+    """Twelve hexadecimal digits over the source of these rooms and modules (``io``, ``evaluate/load``)."""
+    root = resources.files("ethogram")
+    text = hashlib.sha256(__version__.encode())
+    for part in parts:
+        whole = root / part
+        files = [root / f"{part}.py"] if not whole.is_dir() else [f for f in whole.iterdir() if f.name.endswith(".py")]
+        for file in sorted(files, key=lambda f: f.name):
+            text.update(file.name.encode() + file.read_bytes())
+    return text.hexdigest()[:12]
+
+
+LOADING = (
+    "schema", "io", "meter", "flow", "pipeline/capture", "pipeline/flows", "evaluate/counters", "evaluate/records",
+    "evaluate/load",
+)  # fmt: skip
+"""The code that decides what is loaded."""
+
+
+def files_of(card: Card, device: CardDevice, root: Path) -> list[Path]:
+    """The files of one device, sorted.
+
+    Raises
+    ------
+    InputError
+        When none of its patterns finds a file.
+    """
+    folder = root / card.name
+    matched = {file for pattern in device.files for file in folder.glob(pattern)}
+    found = [file for file in matched if not any(word in str(file.relative_to(folder)) for word in card.exclude)]
+    if not found:
+        raise InputError(f"no file of device {device.id} (card {card.name})", file=folder)
+    return sorted(found)
+
+
+def load(
+    card: Card, root: Path, *, flows: FlowSettings | None = None, meter: MeterSettings | None = None,
+    counts: CountSettings | None = None, cache_folder: Path | None = CACHE,
+    on_progress: Callable[[int], None] | None = None,
+) -> LabelledFlows:  # fmt: skip
+    """Load one corpus.
+
+    Parameters
+    ----------
+    card
+        What to read.
+    root
+        The folder that holds the corpora; the card's folder is below it.
+    flows, meter
+        Settings of the pipeline.
+    counts
+        For sources that give counts themselves: what is left out.
+    cache_folder
+        Where loaded tables are kept; None keeps nothing.
+    on_progress
+        Called with 1 after each device.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or cannot be used.
+    UsageError
+        For a card of MUD profiles: they are rules, not traffic.
+    """
+    if card.kind == "mud":
+        raise UsageError(f"{card.name} holds rules, not traffic: nothing to load")
+    if not (root / card.name).is_dir():
+        raise InputError("no such corpus folder", file=root / card.name)
+    settings = (flows or FlowSettings(), meter or MeterSettings(), counts or CountSettings())
+    digest = _digest(card, root, settings)
+    if cache_folder is not None:
+        held = _Held(cache_folder.expanduser() / "corpus", card, digest)
+        found = held.read()
+        if found is not None:
+            return found
+    tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
+    accounting: dict[str, Accounting] = {}
+    for device in card.used_devices:
+        for instance, run, files in _runs(card, device, files_of(card, device, root)):
+            flow_rows, count_rows, stages = _read(card, device, instance, files, settings)
+            _add(accounting, stages)
+            if not flow_rows.height and not count_rows.height:
+                continue
+            tables.append(flow_rows)
+            own.append(count_rows)
+            labels.append(_label(card, device, instance, run, flow_rows))
+        if on_progress is not None:
+            on_progress(1)
+    loaded = LabelledFlows(
+        card,
+        pl.concat(tables),
+        pl.concat(own),
+        LABELS.conform(pl.DataFrame(labels, schema=LABELS.schema)),
+        digest,
+        accounting,
+    )
+    if cache_folder is not None:
+        held.write(loaded)
+    return loaded
+
+
+def _runs(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:
+    if card.runs != "file":
+        yield device.id, "", files
+        return
+    for file in files:
+        run = file.name.split(".", 1)[0]
+        yield f"{device.id}#{run}", run, [file]
+
+
+def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.DataFrame) -> dict[str, object]:
+    # Counters without time stand for one nominal day.
+    first, last = (flows["start"].min(), flows["end"].max()) if flows.height else (NOMINAL, NOMINAL.replace(day=2))
+    return {
+        "device": instance, "from": first, "to": last, "id": device.id, "unit": card.unit_of(device),
+        "model": device.model, "vendor": device.vendor, "family": device.family, "type": device.type,
+        "coarse": device.coarse, "network": card.network_of(device), "run": run, "corpus": card.name,
+    }  # fmt: skip
+
+
+class _Biflows:
+    """Biflows that were built in memory, as a source of the pipeline."""
+
+    unidirectional = False
+
+    def __init__(self, name: str, biflows: pl.DataFrame, accounting: Accounting) -> None:
+        self.name = name
+        self.accounting = accounting
+        self._biflows = biflows
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        yield self._biflows
+
+    def name_answers(self) -> pl.DataFrame:
+        return NAME_ANSWER.empty()
+
+
+Settings3 = tuple[FlowSettings, MeterSettings, CountSettings]
+
+
+def _read(
+    card: Card, device: CardDevice, instance: str, files: list[Path], settings: Settings3
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Accounting]]:
+    """Flows, counts and accountings of one instance."""
+    if card.kind == "rule_counters":
+        rows, accounting = rule_counters(device, files, instance, settings[2])
+        return FLOW.empty(), rows, {"read": accounting}
+    if card.kind == "flow_features":
+        rows, accounting = flow_features(files, instance)
+        return rows, COUNTS.empty(), {"read": accounting}
+    if card.kind == "flow_table":
+        run = read_flows(files, settings=settings[0], meter=settings[1])
+        table = collect(run).filter(pl.col("device") == device.id).with_columns(device=pl.lit(instance))
+        return table, COUNTS.empty(), _stages(run)
+    addresses = list(device.addresses)
+    if card.kind in ("app_flows", "packet_csv"):
+        biflows, accounting, own = _biflows(card, device, files)
+        source = _Biflows(instance, biflows, accounting)
+        opened = Opened(instance, files[0], card.kind, lambda: source)
+        namer = _named(instance, device.mac, [*addresses, *own])
+        run = FlowRun([opened], lambda: namer, settings[0], settings[1], strict=True)
+        return collect(run), COUNTS.empty(), _stages(run)
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "devices.csv"
+        _device_file(named, instance, device.mac, addresses)
+        run = read_flows(files, devices=named, settings=settings[0], meter=settings[1], strict=True)
+        table = collect(run)
+    if card.kind == "joy":
+        table = table.with_columns(_with_headers("out"), _with_headers("in"))
+    return table, COUNTS.empty(), _stages(run)
+
+
+def _biflows(card: Card, device: CardDevice, files: list[Path]) -> tuple[pl.DataFrame, Accounting, list[str]]:
+    """Biflows of record files that only this corpus has, and addresses that were found to be the device's."""
+    if card.kind == "app_flows":
+        biflows, accounting = records.app_flows(device, files)
+        return biflows, accounting, []
+    # Where the device's usual address is not in a run, another unit or lease made it.
+    usual = records.usual_address(tuple(files[0].parent.glob("*.csv*")))
+    address = records.run_address(files, usual)
+    biflows, accounting = records.packet_csv(files, address)
+    return biflows, accounting, [address] if address else []
+
+
+def _with_headers(way: str) -> pl.Expr:
+    """Payload octets made IP octets, by the shortest header for each packet."""
+    header = pl.col("protocol").cast(pl.UInt64).replace_strict({6: 40, 17: 28}, default=20, return_dtype=pl.UInt64)
+    return pl.col(f"octets_{way}") + header * pl.col(f"packets_{way}")
+
+
+def _named(instance: str, mac: str | None, addresses: list[str]) -> DeviceFile:
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "devices.csv"
+        _device_file(named, instance, mac, addresses)
+        return DeviceFile.load(named)
+
+
+def _device_file(path: Path, instance: str, mac: str | None, addresses: list[str]) -> None:
+    rows = [(instance, mac or "", address) for address in addresses] or [(instance, mac or "", "")]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("device", "mac", "ip"))
+        writer.writerows(rows)
+
+
+def _stages(run: FlowRun) -> dict[str, Accounting]:
+    read: dict[str, Accounting] = {}
+    for report in run.reports:
+        _add(read, {"read": report.accounting})
+    return read | run.stages
+
+
+def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
+    for name, accounting in stages.items():
+        if name not in into:
+            into[name] = Accounting(accounting.unit)
+        into[name].merge(accounting)
+
+
+def _digest(card: Card, root: Path, settings: Settings3) -> str:
+    text = hashlib.sha256(f"{card.digest} {code_digest(*LOADING)}".encode())
+    for one in settings:
+        text.update(one.digest.encode())
+    for device in card.used_devices:
+        for file in files_of(card, device, root):
+            state = file.stat()
+            text.update(f"{file.name} {state.st_size} {state.st_mtime_ns};".encode())
+    return text.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Loaded tables on disk; a file that cannot be read is as good as none."""
+
+    folder: Path
+    card: Card
+    digest: str
+
+    def _path(self, part: str) -> Path:
+        return self.folder / f"{self.card.name}-{self.digest}.{part}"
+
+    def read(self) -> LabelledFlows | None:
+        try:
+            tables = [pl.read_parquet(self._path(f"{part}.parquet")) for part in ("flows", "counts", "labels")]
+            stages = orjson.loads(self._path("accounting.json").read_bytes())
+            found = [FLOW.conform(tables[0]), COUNTS.conform(tables[1]), LABELS.conform(tables[2])]
+        except (OSError, pl.exceptions.PolarsError, InputError, orjson.JSONDecodeError):
+            return None
+        accounting = {
+            name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
+        }
+        return LabelledFlows(self.card, found[0], found[1], found[2], self.digest, accounting)
+
+    def write(self, loaded: LabelledFlows) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for old in self.folder.glob(f"{self.card.name}-*"):
+            old.unlink(missing_ok=True)
+        stages = {
+            name: {"unit": of.unit, "read": of.read, "used": of.used, **{k: dict(getattr(of, k)) for k in _COUNTERS}}
+            for name, of in loaded.accounting.items()
+        }
+        for part, frame in (("flows", loaded.flows), ("counts", loaded.counts), ("labels", loaded.labels)):
+            beside = self._path(f"{part}.{os.getpid()}.part")
+            frame.write_parquet(beside)
+            beside.replace(self._path(f"{part}.parquet"))
+        self._path("accounting.json").write_bytes(orjson.dumps(stages))
+
+
+_COUNTERS = ("ignored", "dropped", "corrected")
