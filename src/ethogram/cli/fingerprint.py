@@ -67,6 +67,10 @@ def command(
         str, typer.Option(metavar="PARTS", help="What is part of a service beside its port, with commas: role, scope, "
                           "answered, name.")
     ] = "",
+    learn_ports: Annotated[
+        int, typer.Option(metavar="DAYS", help="Learn from this input which ports are services: those that a device "
+                          "uses on so many days; the others are one, dyn.")
+    ] = 0,
     other_protocols: Annotated[bool, typer.Option(help="Count protocols other than TCP and UDP too.")] = False,
     keep_probes: Annotated[bool, typer.Option(help="Count inbound flows that nobody answered.")] = False,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
@@ -98,7 +102,7 @@ def command(
         run = fingerprint(
             inputs, settings, counting, begin=time_of(time_from, "--from"), end=time_of(time_to, "--to"),
             devices=devices, flow_settings=FlowSettings.of(**({"local": tuple(local)} if local else {})),
-            on_progress=advance,
+            learn_days=learn_ports, on_progress=advance,
         )  # fmt: skip
     write_fingerprints(run, output)
     if as_json:

@@ -15,7 +15,7 @@ from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySe
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import FLOW_COLUMNS, interval, merge_counts, split, tally
 from ethogram.fingerprint.exporter import FingerprintExporter
-from ethogram.fingerprint.key import with_service
+from ethogram.fingerprint.key import learn_ports, with_service
 from ethogram.fingerprint.represent import represent
 from ethogram.io.parquet import PARQUET_MAGIC, kind_of
 from ethogram.pipeline.flows import load_flows, read_flows
@@ -67,7 +67,7 @@ class FingerprintRun:
 def fingerprint(
     source: Source, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
     begin: datetime | None = None, end: datetime | None = None, devices: Path | None = None,
-    flow_settings: FlowSettings | None = None, export_open: bool = True,
+    flow_settings: FlowSettings | None = None, export_open: bool = True, learn_days: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> FingerprintRun:  # fmt: skip
     """Run the fingerprint exporter over flows.
@@ -84,6 +84,9 @@ def fingerprint(
         Device file and flow settings, for inputs that are not yet a flow table.
     export_open
         Whether windows still open at the end leave as ``open``.
+    learn_days
+        Above 0, ports are learnt from this input first (see :func:`ethogram.fingerprint.key.learn_ports`) and go into
+        the settings; for the enrolment period, not for what is to be identified.
     on_progress
         Called with the number of records of each batch read.
 
@@ -92,9 +95,13 @@ def fingerprint(
     run
         The table and the accounting.
     """
-    exporter = FingerprintExporter(settings, counting, max_devices=None)
+    chosen, counting = settings or ExporterSettings(), counting or CountSettings()
     errors: list[str] = []
-    tallied, outside = _tally(source, exporter.counting, begin, end, devices, flow_settings, errors, on_progress)
+    tallied, outside = _tally(source, counting, begin, end, devices, flow_settings, errors, on_progress)
+    if learn_days:
+        ports = learn_ports(split(tallied, counting)[0], learn_days, chosen.key.dynamic_from)
+        chosen = chosen.model_copy(update={"key": chosen.key.model_copy(update={"ports": ports})})
+    exporter = FingerprintExporter(chosen, counting, max_devices=None)
     exporter.accounting.read += outside
     exporter.accounting.ignore(OUTSIDE, outside)
     exporter.add(tallied)

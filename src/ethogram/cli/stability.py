@@ -1,0 +1,118 @@
+"""``ethogram stability``: how fingerprints converge, come back, and tell types apart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ethogram.cli.run import errors
+from ethogram.errors import UsageError
+
+if TYPE_CHECKING:
+    from ethogram.pipeline.stability import Stability
+
+__all__ = ["command"]
+
+TABLES = ("convergence", "recurrence", "completeness", "distinguishability")
+# The columns that a table on a terminal has, in order; JSON and CSV have all.
+SHOWN = {
+    "convergence": ["device", "windows", "converged", "share_converged", "epochs_median", "epochs_p95", "hours_median",
+                    "flows_median", "median_km"],
+    "recurrence": ["device", "fingerprints", "identical", "alike", "distinct", "commonest", "entropy_bits", "growth",
+                   "hours_since"],
+    "completeness": ["device", "services", "complete_services", "complete_weight"],
+    "distinguishability": ["type", "fingerprints", "within", "between", "collisions", "margin", "silhouette"],
+}  # fmt: skip
+
+
+def command(
+    source: Annotated[Path, typer.Argument(metavar="FINGERPRINTS", help="What 'ethogram fingerprint' wrote.")],
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV with the columns device,label[,type ...]; without it each "
+                                  "device is its own type.")
+    ] = None,
+    level: Annotated[str, typer.Option(metavar="LEVEL", help="What is a type: label, model, family, type.")] = "type",
+    alike: Annotated[float, typer.Option(help="Similarity from which a fingerprint has come back.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="For the level of chance.")] = 0,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+) -> int:  # fmt: skip
+    """Tell how soon fingerprints converge, how often they come back, and whether they tell types apart."""
+    if form not in ("text", "json", "csv"):
+        raise UsageError(f"--format: {form!r} is none of text, json, csv")
+    from ethogram.pipeline.fingerprints import read_fingerprints
+    from ethogram.pipeline.stability import draw, stability
+
+    run = read_fingerprints(source)
+    types = None if labels is None else _types(labels, level)
+    found = stability(run, types, alike=alike, seed=seed)
+    if form == "json":
+        import orjson
+
+        sys.stdout.write(orjson.dumps(_object(found), option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif form == "csv":
+        sys.stdout.write(_csv(found))
+    else:
+        _show(found, run.settings.compare)
+    if plots is not None:
+        for path in draw(found, plots):
+            errors.print(f"drawn: {path}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _types(labels: Path, level: str) -> dict[str, str]:
+    """Device to type, by the label file's column that the level names."""
+    from ethogram.identify.labels import read_labels
+
+    if level not in ("label", "model", "family", "type"):
+        raise UsageError(f"--level: {level!r} is none of label, model, family, type")
+    named = {row.device: row.identity.at(level) for row in read_labels(labels)}
+    return {device: name for device, name in named.items() if name}
+
+
+def _object(found: Stability) -> dict[str, Any]:
+    tables = {name: getattr(found, name).to_dicts() for name in (*TABLES, "survival", "recurrence_curve", "pairs")}
+    return {"format": "ethogram.stability/1", **tables, "classes": found.classes}
+
+
+def _csv(found: Stability) -> str:
+    """Every figure of the tables as one row: table, of, measure, value."""
+    lines = ["table,of,measure,value"]
+    for name in TABLES:
+        for row in getattr(found, name).to_dicts():
+            of, *rest = row
+            lines += [f"{name},{row[of]},{key},{'' if row[key] is None else row[key]}" for key in rest]
+    return "\n".join(lines) + "\n"
+
+
+def _show(found: Stability, compare: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    for name in TABLES:
+        frame = getattr(found, name)
+        table = Table(title=name.capitalize(), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for column in SHOWN[name]:
+            table.add_column(column.replace("_", " "), justify="left" if column in ("device", "type") else "right")
+        for row in frame.select(SHOWN[name]).iter_rows():
+            table.add_row(*(_cell(value) for value in row))
+        console.print(table)
+        console.print()
+    if found.classes:
+        for group in found.classes:
+            console.print(f"No granularity tells apart: {', '.join(group)}", markup=False)
+    if compare == "previous":
+        console.print("The windows were compared with themselves an epoch ago, which is nearly always alike: "
+                      "convergence here says little. Use --compare halves.")  # fmt: skip
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 or (value.is_integer() and abs(value) > 1) else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
