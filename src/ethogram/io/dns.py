@@ -1,7 +1,8 @@
 """Passive DNS: the addresses that answers on UDP port 53 gave, and the name that was asked for.
 
 Only responses are read, and of them only the question's name and A, AAAA and CNAME records: nothing a user sent or
-received beyond the name of a host. Names are followed through a CNAME chain; the smallest lifetime on it counts.
+received beyond the name of a host. A question counts also where the answer was an error: a device whose cloud is gone
+still says what it looks for. Names are followed through a CNAME chain; the smallest lifetime on it counts.
 Answers over TCP are counted and not read.
 
 Reference: RFC 1035 section 4, RFC 3596.
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from ethogram.io.internet import compiled, u8, u16, u32
 from ethogram.schema import TCP, UDP, PacketBatch
 
-__all__ = ["DnsAnswers", "read_answers"]
+__all__ = ["DnsAnswers", "DnsQuestions", "read_answers", "read_questions"]
 
 DNS = 53
 NAME = 255  # octets of the longest name (RFC 1035 section 2.3.4)
@@ -56,6 +57,14 @@ class DnsAnswers:
     name: pl.Series
     ttl_s: NDArray[np.uint32]
     counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DnsQuestions:
+    """Q questions as columns: the packet of the batch that responded, and the name."""
+
+    row: NDArray[np.int64]
+    name: pl.Series
 
 
 @compiled
@@ -234,20 +243,72 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
     from_dns = batch.source_port == DNS
     chosen = np.flatnonzero(from_dns & (batch.protocol == UDP) & (batch.payload_octets > 12))
     sizes = batch.payload_octets[chosen].astype(np.int64)
-    room = int((sizes // 16).sum())  # no address record is shorter
+    room = int(sizes.sum()) // 16  # no address record is shorter
     out: tuple[Any, ...] = tuple(np.empty(room, kind) for kind in (np.uint8, np.uint64, np.uint64, np.uint32, np.int64))
     names = np.empty(min(room * NAME, 1 << 26), np.uint8)
     places = np.zeros(room + 1, np.int64)
     counts = np.zeros(len(REASONS), np.int64)
     counts[OVER_TCP] = np.count_nonzero(from_dns & (batch.protocol == TCP) & (batch.payload_octets > 0))
     count = 0
-    if room:
+    if chosen.size:
         count = read_messages(batch.data, chosen, batch.payload_offset[chosen], sizes, out, names, places, counts)
     version, high, low, ttl_s, row = (column[:count] for column in out)
     return DnsAnswers(
         row, version, high, low, text_series(names, places[: count + 1]), ttl_s,
         dict(zip(REASONS, counts.tolist(), strict=True)),
     )  # fmt: skip
+
+
+@compiled
+def read_question_names(data: Any, offsets: Any, sizes: Any, names: Any, places: Any, kept: Any) -> int:
+    """Read the name of every response's one question; give how many there are.
+
+    Parameters
+    ----------
+    names, places
+        As for :func:`read_messages`.
+    kept
+        Which of the packets each name belongs to.
+    """
+    name = np.empty(NAME + 1, np.uint8)
+    count, place = 0, 0
+    for i in range(offsets.shape[0]):
+        start = offsets[i]
+        end = min(start + sizes[i], data.shape[0])
+        if end - start < 12 or data[start + 2] & 0xF8 != 0x80 or u16(data, start + 4) != 1:
+            continue
+        after, length = read_name(data, start + 12, start, end, name)
+        if after < 0 or length == 0:
+            continue
+        if names.shape[0] - place < length:
+            return count
+        names[place : place + length] = name[:length]
+        place += length
+        kept[count] = i
+        count += 1
+        places[count] = place
+    return count
+
+
+def read_questions(batch: PacketBatch) -> DnsQuestions:
+    """Read the names that the DNS responses of a batch were asked for, errors included.
+
+    Parameters
+    ----------
+    batch
+        P packets with their payload.
+
+    Returns
+    -------
+    One row per response that has exactly one question.
+    """
+    chosen = np.flatnonzero((batch.source_port == DNS) & (batch.protocol == UDP) & (batch.payload_octets > 12))
+    sizes = batch.payload_octets[chosen].astype(np.int64)
+    # A name cannot be longer than what was captured of its message.
+    names = np.empty(min(int(np.minimum(sizes, NAME).sum()), 1 << 26), np.uint8)
+    places, kept = np.zeros(chosen.size + 1, np.int64), np.zeros(chosen.size, np.int64)
+    count = read_question_names(batch.data, batch.payload_offset[chosen], sizes, names, places, kept)
+    return DnsQuestions(chosen[kept[:count]].astype(np.int64), text_series(names, places[: count + 1]))
 
 
 def text_series(octets: NDArray[np.uint8], places: NDArray[np.int64]) -> pl.Series:

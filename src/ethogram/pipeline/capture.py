@@ -10,10 +10,10 @@ import polars as pl
 
 from ethogram.config import CaptureSettings, MeterSettings
 from ethogram.io.capture import CaptureSource, open_capture
-from ethogram.io.dns import read_answers
+from ethogram.io.dns import read_answers, read_questions
 from ethogram.meter.address import AddressText
 from ethogram.meter.biflow import BiflowMeter
-from ethogram.schema import NAME_ANSWER, Accounting, PacketBatch
+from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, PacketBatch
 
 __all__ = ["CaptureFlows", "capture_flows"]
 
@@ -41,6 +41,8 @@ class CaptureFlows:
         self._text = AddressText()
         self._answers: list[pl.DataFrame] = []
         self._kept = 0
+        self._questions: list[pl.DataFrame] = []
+        self._asked = 0
 
     @property
     def notes(self) -> list[str]:
@@ -52,6 +54,7 @@ class CaptureFlows:
         for batch in self.source.batches():
             if self.names:
                 self._read_names(batch)
+                self._read_questions(batch)
             ended = self.meter.feed(batch)
             if ended.height:
                 yield ended
@@ -84,9 +87,37 @@ class CaptureFlows:
         self._kept += frame.height
         self._answers.append(NAME_ANSWER.conform(frame))
 
+    def _read_questions(self, batch: PacketBatch) -> None:
+        """Keep what was asked for, up to a bound; what one port asks again within a minute is kept once."""
+        asked = read_questions(batch)
+        if not asked.row.size:
+            return
+        high, low = batch.destination_high[asked.row], batch.destination_low[asked.row]
+        version = batch.version[asked.row]
+        frame = pl.DataFrame(
+            {
+                "time": pl.Series(batch.time_ns[asked.row] // 1000).cast(NAME_QUESTION.schema["time"]),
+                "client": self._text(version, high, low),
+                "client_port": pl.Series(batch.destination_port[asked.row]),
+                "server": self._text(version, batch.source_high[asked.row], batch.source_low[asked.row]),
+                "name": asked.name,
+            }
+        ).with_columns(minute=pl.col("time").dt.truncate("1m"))
+        frame = frame.unique(["minute", "client", "client_port", "server", "name"], keep="last", maintain_order=True)
+        room = MAX_ANSWERS - self._asked
+        if frame.height > room:
+            self.accounting.correct("name question left out", frame.height - room)
+            frame = frame.head(room)
+        self._asked += frame.height
+        self._questions.append(NAME_QUESTION.conform(frame))
+
     def name_answers(self) -> pl.DataFrame:
         """DNS answers that were seen; call after the batches."""
         return pl.concat(self._answers) if self._answers else NAME_ANSWER.empty()
+
+    def name_questions(self) -> pl.DataFrame:
+        """Names that were asked for (:data:`ethogram.schema.NAME_QUESTION`); call after the batches."""
+        return pl.concat(self._questions) if self._questions else NAME_QUESTION.empty()
 
 
 def capture_flows(

@@ -1,7 +1,17 @@
 """Every type that crosses a border between rooms."""
 
 from ethogram.schema.accounting import Accounting
-from ethogram.schema.biflow import BIFLOW, END_REASONS, NAME_ANSWER, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TIME
+from ethogram.schema.biflow import (
+    BIFLOW,
+    END_REASONS,
+    NAME_ANSWER,
+    NAME_QUESTION,
+    TCP_ACK,
+    TCP_FIN,
+    TCP_RST,
+    TCP_SYN,
+    TIME,
+)
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
@@ -31,6 +41,7 @@ __all__ = [
     "ITEM",
     "ITEM_COUNTS",
     "NAME_ANSWER",
+    "NAME_QUESTION",
     "ROLE",
     "SCOPE",
     "STATUS",

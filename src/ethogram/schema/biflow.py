@@ -10,7 +10,7 @@ import polars as pl
 
 from ethogram.schema.table import Column, Table
 
-__all__ = ["BIFLOW", "END_REASONS", "NAME_ANSWER", "TCP_ACK", "TCP_FIN", "TCP_RST", "TCP_SYN", "TIME"]
+__all__ = ["BIFLOW", "END_REASONS", "NAME_ANSWER", "NAME_QUESTION", "TCP_ACK", "TCP_FIN", "TCP_RST", "TCP_SYN", "TIME"]
 
 TCP_FIN, TCP_SYN, TCP_RST, TCP_ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -65,5 +65,17 @@ NAME_ANSWER = Table(
         Column("address", pl.String(), "", "address in the answer"),
         Column("name", pl.String(), "", "the name that was asked for, lower case, without the final dot"),
         Column("ttl_s", pl.UInt32(), "s", "the answer's lifetime (the smallest along a CNAME chain)"),
+    ),
+)
+
+NAME_QUESTION = Table(
+    "name_question",
+    "Passive DNS: one row per name that was asked for in a DNS exchange, whatever the answer was.",
+    (
+        Column("time", TIME, "", "when the response was seen"),
+        Column("client", pl.String(), "", "address that asked"),
+        Column("client_port", pl.UInt16(), "", "its port"),
+        Column("server", pl.String(), "", "address that responded"),
+        Column("name", pl.String(), "", "the name that was asked for, lower case, without the final dot"),
     ),
 )
