@@ -6,6 +6,7 @@ snapshot that comes with the library: no network is asked.
 
 from __future__ import annotations
 
+import importlib.resources
 import re
 
 import polars as pl
@@ -14,12 +15,22 @@ import tldextract
 from ethogram.config import NameSettings
 from ethogram.schema import FLOW, NAME_ANSWER, codes_of
 
-__all__ = ["Naming", "domains", "suffix_list_works"]
+__all__ = ["Naming", "domains", "suffix_list_date", "suffix_list_works"]
 
 _EXTRACT = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True)
 _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*$")
 _MAX_REMEMBERED = 1 << 18
 _known: dict[str, tuple[str | None, str | None]] = {}
+
+
+def suffix_list_date() -> str | None:
+    """Day of the bundled public suffix list, as YYYY-MM-DD; None when it does not say."""
+    try:
+        with importlib.resources.files("tldextract").joinpath(".tld_set_snapshot").open("rb") as stream:
+            found = re.search(rb"VERSION: (\d{4}-\d\d-\d\d)", stream.read(1 << 12))
+    except OSError:
+        return None
+    return found[1].decode() if found else None
 
 
 def suffix_list_works() -> bool:

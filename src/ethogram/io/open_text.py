@@ -88,7 +88,10 @@ class TextInput:
     def head(self) -> bytes:
         """The first octets, unpacked."""
         with self.open() as stream:
-            return self._read(stream, HEAD_OCTETS)
+            block, failure = self._read(stream, HEAD_OCTETS)
+        if not block and failure is not None:
+            raise failure
+        return block
 
     def open(self) -> IO[bytes]:
         """Open the text for reading, unpacked."""
@@ -106,13 +109,23 @@ class TextInput:
         except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
             raise InputError(f"cannot be opened: {_reason(error)}", file=self.name) from None
 
-    def _read(self, stream: IO[bytes], octets: int) -> bytes:
+    def _read(self, stream: IO[bytes], octets: int) -> tuple[bytes, InputError | None]:
+        """Up to ``octets`` octets, and what went wrong after them."""
+        pieces: list[bytes] = []
+        wanted = octets
         try:
-            return stream.read(octets)
+            while wanted > 0:
+                # One piece at a time: what was unpacked before the damage must not be lost with it.
+                piece = stream.read1(wanted)  # type: ignore[attr-defined]
+                if not piece:
+                    break
+                pieces.append(piece)
+                wanted -= len(piece)
         except EOFError:
-            raise InputError("the compressed file is cut short", file=self.name) from None
+            return b"".join(pieces), InputError("the compressed file is cut short", file=self.name)
         except (OSError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-            raise InputError(f"cannot be read: {_reason(error)}", file=self.name) from None
+            return b"".join(pieces), InputError(f"cannot be read: {_reason(error)}", file=self.name)
+        return b"".join(pieces), None
 
     def batches(self, block_octets: int = BLOCK_OCTETS) -> Iterator[Lines]:
         """Give the lines in batches of about ``block_octets``.
@@ -127,11 +140,7 @@ class TextInput:
         total, first, rest = 0, 1, b""
         with self.open() as stream:
             while True:
-                failure: InputError | None = None
-                try:
-                    block = self._read(stream, block_octets)
-                except InputError as error:
-                    block, failure = b"", error
+                block, failure = self._read(stream, block_octets)
                 total += len(block)
                 if total > RATIO_FROM_OCTETS and total > MAX_RATIO * packed:
                     raise InputError(f"unpacks to more than {MAX_RATIO} times its size", file=self.name)

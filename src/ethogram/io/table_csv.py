@@ -19,8 +19,12 @@ def split_header(line: bytes, delimiter: str = ",") -> list[str]:
     ['a', 'b', 'b_2']
     """
     text = line.decode("utf-8-sig", "replace").strip("\r\n")
+    try:
+        cells = next(csv.reader([text], delimiter=delimiter))
+    except (csv.Error, StopIteration):  # no header at all: what it holds is then no known column
+        cells = text.split(delimiter)
     names: list[str] = []
-    for raw in next(csv.reader([text], delimiter=delimiter)):
+    for raw in cells:
         name, copy = raw.strip(), 2
         while name in names:
             name, copy = f"{raw.strip()}_{copy}", copy + 1

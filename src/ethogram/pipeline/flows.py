@@ -2,12 +2,14 @@
 
 Memory: a block of ``block_flows`` records, those that still may be joined (about a million at most), the ports of the
 devices (about a million), the DNS answers (``max_answers``), and the meter's live flows. Ties of the service side and
-shared MACs are judged on the blocks read so far, so an input of one block is judged whole.
+shared MACs are judged on the blocks read so far, and an answer names what is read with it or after it: an input of one
+block is judged whole.
 """
 
 from __future__ import annotations
 
 import os
+import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +19,7 @@ import polars as pl
 import pyarrow.parquet
 
 from ethogram.config import FlowSettings, MeterSettings
-from ethogram.errors import InputError
+from ethogram.errors import ConfigurationError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.join import Joining, Pairing
@@ -274,6 +276,10 @@ def read_flows(
     """
     settings, meter = settings or FlowSettings(), meter or MeterSettings()
     LocalNetwork(settings.local)  # a wrong prefix is said before anything is read
+    try:
+        zoneinfo.ZoneInfo(settings.time_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigurationError(f"setting time_zone: {settings.time_zone!r} is no time zone") from None
     named = DeviceFile.load(devices) if devices is not None else None
     opened: list[Opened] = []
     skipped: list[tuple[str, str]] = []

@@ -1,0 +1,114 @@
+"""``ethogram doctor``: what is installed and reachable, and why something is not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["Check", "checks", "command"]
+
+_NEEDED = ("polars", "pyarrow", "numpy", "numba", "scipy", "scikit-learn", "narwhals", "orjson", "pydantic",
+           "tldextract", "matplotlib", "typer", "rich")  # fmt: skip
+_OPTIONAL = {
+    "lightgbm": ("bench", "the gradient boosting baselines"),
+    "duckdb": ("speed", "the comparison of speed"),
+    "nfstream": ("speed", "the comparison of speed"),
+}
+_FOLDERS = {
+    "ETHOGRAM_CORPUS": "labelled traffic for 'ethogram bench' and the corpus tests",
+    "ETHOGRAM_WIRE": "captures with reference outputs for the wire tests",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    subject: str
+    state: Literal["ok", "absent", "broken"]
+    detail: str
+
+
+def checks() -> Iterator[Check]:
+    """Look at everything; nothing is changed and no network is asked.
+
+    >>> next(checks()).subject
+    'python'
+    """
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Check("ethogram", "ok", importlib.metadata.version("ethogram"))
+    for name in _NEEDED:
+        yield _library(name)
+    for name, (extra, purpose) in _OPTIONAL.items():
+        try:
+            yield Check(name, "ok", importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, "absent", f"for {purpose}: pip install 'ethogram[{extra}]'")
+    yield _suffix_list()
+    yield _compiled_cache()
+    for variable, purpose in _FOLDERS.items():
+        yield _folder(variable, purpose)
+
+
+def _library(name: str) -> Check:
+    try:
+        module = importlib.import_module({"scikit-learn": "sklearn"}.get(name, name)) if name != "matplotlib" else None
+        del module
+        return Check(name, "ok", importlib.metadata.version(name))
+    except Exception as error:  # a library may fail in any way when it is loaded; that is what is asked
+        return Check(name, "broken", f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _suffix_list() -> Check:
+    from ethogram.flow.names import suffix_list_date, suffix_list_works
+
+    try:
+        if suffix_list_works():
+            return Check("public suffix list", "ok", f"snapshot of {suffix_list_date() or 'unknown date'}, no network")
+    except Exception as error:
+        return Check("public suffix list", "broken", f"{type(error).__name__}: {error}".splitlines()[0])
+    return Check("public suffix list", "broken", "the snapshot does not know co.uk")
+
+
+def _compiled_cache() -> Check:
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    place = Path(folder) if folder else Path(__file__).resolve().parent.parent / "meter" / "__pycache__"
+    if os.access(place, os.W_OK) or (not place.exists() and os.access(place.parent, os.W_OK)):
+        return Check("compiled code", "ok", f"kept in {place}")
+    # Numba then keeps it below the user's cache folder; only the first run of each process is slower.
+    return Check("compiled code", "absent", f"{place} cannot be written: set NUMBA_CACHE_DIR for a faster start")
+
+
+def _folder(variable: str, purpose: str) -> Check:
+    value = os.environ.get(variable)
+    if not value:
+        return Check(variable, "absent", f"not set; {purpose}")
+    if not Path(value).is_dir():
+        return Check(variable, "broken", f"{value} is no folder")
+    return Check(variable, "ok", value)
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> int:
+    """Say what is installed and reachable, and why something is not. Exit code 1 when something needed is broken."""
+    found = list(checks())
+    if as_json:
+        import orjson
+
+        document = {"format": "ethogram.doctor/1", "checks": [asdict(check) for check in found]}
+        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        width = max(len(check.subject) for check in found)
+        for check in found:
+            sys.stdout.write(f"{check.state:<7} {check.subject:<{width}}  {check.detail}\n")
+    return 1 if any(check.state == "broken" for check in found) else 0

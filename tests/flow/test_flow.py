@@ -1,0 +1,380 @@
+"""From biflows to the flow table: places, devices, service side, joining, pairing, names, and their laws."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ethogram.config import NameSettings
+from ethogram.errors import ConfigurationError
+from ethogram.flow.devices import LocalDevices, Namer
+from ethogram.flow.devices_file import DeviceFile, mac_of
+from ethogram.flow.join import Joining, Pairing
+from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNetwork
+from ethogram.flow.names import Naming, domains, suffix_list_date
+from ethogram.flow.orient import Orientation
+from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER
+
+T0 = datetime(2024, 5, 1, tzinfo=UTC)
+LOCAL = ("10.0.0.0/8", "fe80::/10")
+DEVICE, SERVER = "10.0.0.5", "198.51.100.7"
+
+
+def biflow(**changes: object) -> dict[str, object]:
+    start = T0 + timedelta(seconds=float(changes.pop("at", 0)))  # type: ignore[arg-type]
+    row: dict[str, object] = dict.fromkeys(BIFLOW.names)
+    row |= {"start": start, "end": start + timedelta(seconds=float(changes.pop("lasts", 1))),  # type: ignore[arg-type]
+            "protocol": 6, "source_address": DEVICE, "destination_address": SERVER, "source_port": 50000,
+            "destination_port": 443, "octets": 100, "packets": 2, "reverse_octets": 300, "reverse_packets": 3,
+            "end_reason": 1}  # fmt: skip
+    return row | changes
+
+
+def table(*rows: dict[str, object]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=BIFLOW.schema, orient="row")
+
+
+def oriented(*rows: dict[str, object], namer: Namer | None = None) -> tuple[pl.DataFrame, Orientation]:
+    stage = Orientation(LocalNetwork(LOCAL), namer or LocalDevices())
+    flows = stage.rows(table(*rows).with_columns(joined=pl.lit(1, dtype=pl.UInt32)))
+    stage.accounting.check()
+    assert FLOW.matches(flows.schema) or flows.columns == FLOW.names
+    return flows, stage
+
+
+def test_places() -> None:
+    cases = {"10.1.2.3": INSIDE, "10.1.2.255": MULTICAST, "255.255.255.255": MULTICAST, "239.255.255.250": MULTICAST,
+             "198.51.100.255": OUTSIDE, "0.0.0.0": UNSPECIFIED, "::": UNSPECIFIED, "ff02::fb": MULTICAST,
+             "fe80::1": INSIDE, "2001:db8::1": OUTSIDE, "11.0.0.1": OUTSIDE, "9.255.255.254": OUTSIDE}  # fmt: skip
+    assert LocalNetwork(LOCAL).places(pl.Series(list(cases))).to_list() == list(cases.values())
+    with pytest.raises(ConfigurationError, match=r"setting local: '10/33' is no prefix"):
+        LocalNetwork(["10/33"])
+
+
+# --- the service side ------------------------------------------------------------------------------------------
+
+SYN, SYN_ACK, ACK = 2, 18, 16
+SIDES = [
+    # flags first, flags back, source port, destination port -> port that serves, correction
+    (SYN, SYN_ACK, 50000, 443, 443, None),
+    (SYN, None, 443, 50000, 50000, None),  # the handshake goes before the ports
+    (SYN_ACK, ACK, 443, 50000, 443, "reversed by the handshake"),
+    (SYN_ACK, None, 50000, 443, 50000, "reversed by the handshake"),
+    (None, SYN, 443, 50000, 443, "reversed by the handshake"),
+    (ACK, SYN_ACK, 443, 50000, 50000, None),
+    (ACK, ACK, 443, 50000, 443, "reversed by port class"),
+    (ACK, ACK, 8883, 50000, 8883, "reversed by port class"),
+    (None, None, 50000, 8883, 8883, None),
+    (None, None, 123, 123, 123, None),
+    (None, None, 50000, 50001, 50001, None),  # a tie with nothing to tell: the meter's order
+]
+
+
+@pytest.mark.parametrize(("first", "back", "source", "destination", "serves", "correction"), SIDES)
+def test_the_service_side_of_tcp(
+    first: int | None, back: int | None, source: int, destination: int, serves: int, correction: str | None
+) -> None:
+    flows, stage = oriented(biflow(initial_tcp_flags=first, reverse_initial_tcp_flags=back, source_port=source,
+                                   destination_port=destination))  # fmt: skip
+    assert flows["service_port"].to_list() == [serves]
+    assert dict(stage.accounting.corrected) == ({} if correction is None else {correction: 1})
+    assert flows["initiator"].to_list() == ["remote" if correction else "device"]
+    assert flows["role"].to_list() == ["server" if correction else "client"]
+
+
+def test_dhcp_and_multicast_serve_whatever_their_ports() -> None:
+    udp = {"protocol": 17, "source_port": 67, "destination_port": 68}
+    flows, _ = oriented(
+        biflow(**udp, destination_address="10.0.0.9"),
+        biflow(protocol=17, source_port=5000, destination_address="239.255.255.250", destination_port=40000),
+    )
+    assert flows.filter(pl.col("remote") == "10.0.0.9")["role"].to_list() == ["server"]
+    multicast = flows.filter(pl.col("scope") == "multicast")
+    assert multicast["service_port"].to_list() == [40000]
+    assert multicast["role"].to_list() == ["client"]
+
+
+def test_a_tie_goes_to_the_port_the_device_keeps_using() -> None:
+    keeps = [biflow(at=i, protocol=17, source_port=6000, destination_port=20000 + i) for i in range(5)]
+    flows, stage = oriented(*keeps)
+    assert flows["service_port"].to_list() == [6000] * 5
+    assert stage.accounting.corrected == {"reversed by the recurring port": 5}
+    calls = [biflow(at=i, protocol=17, source_port=20000 + i, destination_port=6000) for i in range(5)]
+    flows, stage = oriented(*calls)
+    assert flows["service_port"].to_list() == [6000] * 5
+    assert not stage.accounting.corrected
+
+
+PORT = st.sampled_from([0, 53, 67, 68, 80, 443, 1023, 1024, 5353, 8883, 32767, 32768, 50000, 65535])
+FLAGS = st.sampled_from([None, 0, 2, 16, 18, 4, 20, 24])
+ADDRESS = st.sampled_from([DEVICE, "10.0.0.6", SERVER, "203.0.113.9", "224.0.0.251", "fe80::5", "ff02::fb", "0.0.0.0"])
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"at": st.integers(0, 5000), "lasts": st.sampled_from([0, 1, 100, 1800]),
+         "protocol": st.sampled_from([1, 6, 17]), "source_address": ADDRESS, "destination_address": ADDRESS,
+         "source_port": PORT, "destination_port": PORT, "initial_tcp_flags": FLAGS,
+         "reverse_initial_tcp_flags": FLAGS, "octets": st.integers(0, 1 << 40), "packets": st.integers(0, 100),
+         "reverse_octets": st.integers(0, 1 << 40), "reverse_packets": st.integers(0, 100),
+         "end_reason": st.sampled_from([None, 1, 2])}
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@given(ROWS)
+@settings(max_examples=60, deadline=None)
+def test_orientation_conserves_and_knows_no_direction_of_the_meter(rows: list[dict[str, object]]) -> None:
+    biflows = [biflow(**row) for row in rows]
+    flows, stage = oriented(*biflows)
+    by_device = {}
+    for row in biflows:
+        for side, sent, received in (
+            ("source", "octets", "reverse_octets"),
+            ("destination", "reverse_octets", "octets"),
+        ):
+            address = row[f"{side}_address"]
+            itself = side == "destination" and row["source_address"] == address
+            if LocalNetwork(LOCAL).places(pl.Series([address]))[0] == INSIDE and not itself:
+                out, back = by_device.get(address, (0, 0))
+                by_device[address] = (out + row[sent], back + row[received])
+    got = flows.group_by("device").agg(pl.col("octets_out", "octets_in").sum())
+    assert {device: (out, back) for device, out, back in got.rows()} == by_device
+    assert stage.accounting.read == len(rows)
+    assert ((flows["service_port"] == flows["local_port"]) | (flows["service_port"] == flows["remote_port"])).all()
+    assert ((flows["role"] == "client") == (flows["initiator"] == "device")).all()
+    assert not flows.filter((pl.col("packets_out") > 0) & (pl.col("packets_in") > 0) & ~pl.col("answered")).height
+
+
+@given(PORT, PORT, FLAGS, FLAGS, st.sampled_from([6, 17]))
+@settings(max_examples=150, deadline=None)
+def test_a_record_stored_the_other_way_round_is_the_same_flow(
+    a: int, b: int, first: int | None, back: int | None, protocol: int
+) -> None:
+    """Unless nothing decides (the meter's order is then all there is), turning a record round changes nothing."""
+    row = biflow(source_port=a, destination_port=b, initial_tcp_flags=first, reverse_initial_tcp_flags=back,
+                 protocol=protocol)  # fmt: skip
+    twin = biflow(source_address=SERVER, destination_address=DEVICE, source_port=b, destination_port=a,
+                  initial_tcp_flags=back, reverse_initial_tcp_flags=first, protocol=protocol, octets=300, packets=3,
+                  reverse_octets=100, reverse_packets=2)  # fmt: skip
+    one, stage = oriented(row)
+    other, twin_stage = oriented(twin)
+    turned = stage.accounting.corrected.total() + twin_stage.accounting.corrected.total()
+    kinds = [None if flags is None else flags & 18 for flags in (first, back)]
+    contradiction = protocol == 6 and kinds[0] == kinds[1] and kinds[0] in {2, 18}
+    seen = protocol == 6 and not {2, 18}.isdisjoint(kinds)
+    tie = sum(a >= edge for edge in (1024, 32768)) == sum(b >= edge for edge in (1024, 32768)) and {a, b} != {67, 68}
+    if contradiction or (tie and not seen):
+        assert turned in {0, 2}
+    else:
+        assert turned == 1
+        assert one.equals(other)
+
+
+def test_places_become_scopes_and_two_devices_two_rows() -> None:
+    flows, stage = oriented(biflow(destination_address="10.0.0.6"), biflow(at=1), biflow(at=2, source_address=SERVER,
+                            destination_address="203.0.113.9"))  # fmt: skip
+    assert flows.select("device", "remote", "scope", "octets_out", "octets_in").rows() == [
+        (DEVICE, "10.0.0.6", "lan", 100, 300), ("10.0.0.6", DEVICE, "lan", 300, 100), (DEVICE, SERVER, "wan", 100, 300),
+    ]  # fmt: skip
+    assert stage.accounting.ignored == {"no device": 1}
+    assert stage.accounting.corrected["between two devices: a row for each"] == 1
+
+
+# --- devices ---------------------------------------------------------------------------------------------------
+
+MAC, ROUTER = "aa:bb:cc:00:01:02", "00:11:22:33:44:55"
+
+
+def test_a_mac_names_a_device_but_a_router_s_does_not() -> None:
+    rows = [biflow(source_mac=MAC, destination_mac=ROUTER), biflow(source_mac=MAC, source_address="fe80::5")]
+    rows += [biflow(source_address=f"10.0.1.{i}", source_mac=ROUTER) for i in range(6)]
+    rows += [biflow(source_address="0.0.0.0", source_mac=MAC, source_port=68, destination_port=67, protocol=17)]
+    flows, _ = oriented(*rows)
+    assert flows["device"].value_counts().sort("device").rows() == [*((f"10.0.1.{i}", 1) for i in range(6)), (MAC, 3)]
+    flows, _ = oriented(*rows, namer=LocalDevices(by="address"))
+    assert MAC not in flows["device"]
+
+
+def device_file(folder: Path, text: str) -> Path:
+    file = folder / "devices.csv"
+    file.write_text(text)
+    return file
+
+
+def test_a_device_file_names_by_mac_then_address_in_its_time(tmp_path: Path) -> None:
+    names = DeviceFile.load(device_file(tmp_path, (
+        "device,mac,ip,from,to\n"
+        f"camera,AA-BB-CC-0-1-2,,,\n"
+        "plug,,10.0.0.7,2024-05-01,2024-05-02\n"
+        "bulb,,10.0.0.7,2024-05-02T00:00:00Z,\n"
+        "hub,,2001:DB8::7,,\n\n"
+        f"router,{ROUTER},,,\n"
+    )))  # fmt: skip
+    flows, stage = oriented(
+        biflow(source_mac=MAC), biflow(source_mac=MAC, source_address="10.0.0.7"),
+        biflow(source_address="10.0.0.7", at=10), biflow(source_address="10.0.0.7", at=86400 + 10),
+        biflow(source_address="10.0.0.7", at=-10), biflow(source_address="2001:db8::7"),
+        # A remote host's MAC is its router's: it is not the router that talks.
+        biflow(source_address="203.0.113.9", source_mac=ROUTER),
+        namer=names,
+    )  # fmt: skip
+    assert sorted(flows["device"]) == ["bulb", "camera", "camera", "hub", "plug"]
+    assert stage.accounting.ignored == {"no device": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name,mac\nx,y\n", "needs the columns device and mac or ip"),
+        ("device,mac,colour\n", "unknown column colour"),
+        ("device,mac\n", "names no device"),
+        ("device,mac\ncamera,xx\n", "devices.csv:2: 'xx' is no MAC"),
+        ("device,ip\ncamera,10.0.0\n", "devices.csv:2: '10.0.0' is no IP address"),
+        ("device,ip\n,10.0.0.1\n", "devices.csv:2: no device"),
+        ("device,ip\ncamera,\n", "devices.csv:2: neither mac nor ip for 'camera'"),
+        ("device,ip,from\ncamera,10.0.0.1,soon\n", "devices.csv:2: 'soon' is no time"),
+        ("device,ip,from,to\nc,10.0.0.1,2024-02-01,2024-01-01\n", "devices.csv:2: 'to' is not after 'from'"),
+        ("device,ip\nc,10.0.0.1\nd,10.0.0.1\n", "devices.csv:3: 10.0.0.1 is 'c' and 'd' at once"),
+    ],
+)
+def test_a_wrong_device_file_says_where(text: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        DeviceFile.load(device_file(tmp_path, text))
+
+
+@given(st.binary(min_size=6, max_size=6).filter(any))
+def test_every_writing_of_a_mac_is_one(octets: bytes) -> None:
+    plain = octets.hex(":")
+    short = ":".join(f"{octet:x}" for octet in octets)
+    for text in (plain, plain.upper(), plain + ":", octets.hex("-"), octets.hex(), octets.hex(".", 2), short):
+        assert mac_of(text) == plain
+
+
+# --- joining and pairing ---------------------------------------------------------------------------------------
+
+
+def joined(*blocks: list[dict[str, object]], gap: float = 120, active: float = 1800) -> tuple[pl.DataFrame, Joining]:
+    stage = Joining(gap, active)
+    frames = [stage.flows(table(*block), last=i == len(blocks) - 1) for i, block in enumerate(blocks)]
+    stage.accounting.check()
+    return pl.concat(frames).sort("start"), stage
+
+
+def cut(at: float, reason: int | None = 2, lasts: float = 1800, **changes: object) -> dict[str, object]:
+    return biflow(at=at, lasts=lasts, end_reason=reason, **changes)
+
+
+TURNED = {"source_address": SERVER, "destination_address": DEVICE, "source_port": 443, "destination_port": 50000,
+          "octets": 300, "reverse_octets": 100, "packets": 3, "reverse_packets": 2}  # fmt: skip
+
+
+def test_a_cut_record_is_joined_with_its_continuation_stored_either_way() -> None:
+    rows = [cut(0, initial_tcp_flags=2, union_tcp_flags=0x1A), cut(1801, **TURNED, reverse_union_tcp_flags=0x10),
+            biflow(at=3602, union_tcp_flags=0x11), biflow(at=3700)]  # fmt: skip
+    flows, stage = joined(rows)
+    assert flows["joined"].to_list() == [3, 1]
+    first = flows.row(0, named=True)
+    assert (first["octets"], first["reverse_octets"], first["packets"]) == (300, 900, 6)
+    assert (first["source_address"], first["initial_tcp_flags"], first["union_tcp_flags"]) == (DEVICE, 2, 0x1B)
+    assert (first["start"], first["end"]) == (T0, T0 + timedelta(seconds=3603))
+    assert first["end_reason"] == 1
+    assert stage.accounting.corrected == {"joined with the record before": 2}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        biflow(at=1800 + 121),  # after the gap
+        biflow(at=1801, initial_tcp_flags=2),  # a new handshake
+        biflow(at=1801, source_port=50001),
+        biflow(at=1801, protocol=17),
+        biflow(at=1801, source_port=443, destination_port=50000),  # ports crossed: another five-tuple
+    ],
+)
+def test_what_does_not_continue_is_not_joined(second: dict[str, object]) -> None:
+    flows, _ = joined([cut(0), second])
+    assert flows["joined"].to_list() == [1, 1]
+
+
+def test_without_an_end_reason_the_duration_tells() -> None:
+    assert joined([cut(0, None), biflow(at=1801)])[0]["joined"].to_list() == [2]
+    assert joined([cut(0, None, lasts=1000), biflow(at=1001)])[0]["joined"].to_list() == [1, 1]
+    assert joined([cut(0, 1), biflow(at=1801)])[0]["joined"].to_list() == [1, 1]
+
+
+@given(ROWS, st.integers(1, 29))
+@settings(max_examples=50, deadline=None)
+def test_joining_conserves_and_blocks_do_not_matter(rows: list[dict[str, object]], size: int) -> None:
+    biflows = sorted((biflow(**row) for row in rows), key=lambda row: row["start"])
+    whole, _ = joined(biflows)
+    parts, _ = joined(*[biflows[i : i + size] for i in range(0, len(biflows), size)] or [[]])
+    order = [c for c in whole.columns if c not in {"start"}]
+    assert whole.sort("start", *order).equals(parts.sort("start", *order))
+    assert whole["joined"].sum() == len(rows)
+    for name in ("octets", "reverse_octets"):
+        other = "reverse_octets" if name == "octets" else "octets"
+        assert whole[name].sum() + whole[other].sum() == sum(r["octets"] + r["reverse_octets"] for r in biflows)
+
+
+def test_one_way_records_become_biflows() -> None:
+    silent = {"reverse_octets": 0, "reverse_packets": 0}
+    back = TURNED | silent
+    rows = [biflow(**silent), biflow(at=0.5, **back), biflow(at=100, **silent), biflow(at=100, source_port=1, **silent),
+            biflow(at=300, **silent), biflow(at=300.5, **back), biflow(at=300.6, **silent)]  # fmt: skip
+    stage = Pairing(gap_s=10)
+    flows = pl.concat([stage.flows(table(*rows[:1])), stage.flows(table(*rows[1:]), last=True)]).sort("start")
+    stage.accounting.check()
+    assert flows["reverse_octets"].to_list() == [300, 0, 0, 300, 0]
+    assert stage.accounting.corrected == {"paired with the opposite direction": 2}
+    assert BIFLOW.matches(flows.schema)
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def answer(at: float, name: str, client: str = DEVICE, address: str = SERVER, ttl: int = 60) -> dict[str, object]:
+    return {"time": T0 + timedelta(seconds=at), "client": client, "address": address, "name": name, "ttl_s": ttl}
+
+
+def named(answers: list[dict[str, object]], *rows: dict[str, object], hold: float = 100) -> list[str | None]:
+    naming = Naming(NameSettings(hold_s=hold))
+    naming.learn(pl.DataFrame(answers, schema=NAME_ANSWER.schema, orient="row"))
+    naming.learn(pl.DataFrame(answers, schema=NAME_ANSWER.schema, orient="row"))
+    flows, _ = oriented(*rows)
+    result = naming.named(flows)
+    assert result.columns == FLOW.names
+    return result["remote_name"].to_list()
+
+
+def test_an_answer_names_after_it_and_while_it_holds() -> None:
+    one = [answer(10, "api.example.com")]
+    at = [9.9, 10, 60, 169.9, 170, 170.1]
+    names = named(one, *(biflow(at=t) for t in at))
+    assert names == [None, *["api.example.com"] * 4, None]
+    assert named(one, biflow(at=11, destination_address="203.0.113.9")) == [None]
+
+
+def test_the_own_answer_goes_before_another_s_and_the_record_s_own_name_first() -> None:
+    both = [answer(0, "mine.example.com"), answer(5, "other.example.org", client="10.0.0.9")]
+    assert named(both, biflow(at=10)) == ["mine.example.com"]
+    assert named(both, biflow(at=10, source_address="10.0.0.6")) == ["other.example.org"]
+    assert named(both, biflow(at=10, destination_name="SNI.example.net:443")) == ["sni.example.net"]
+    assert named([*both, answer(6, "newer.example.com")], biflow(at=10)) == ["newer.example.com"]
+
+
+def test_names_can_be_switched_off() -> None:
+    flows, _ = oriented(biflow(destination_name="a.example.com"))
+    off = Naming(NameSettings(enabled=False)).named(flows)
+    assert off["remote_name"].to_list() == off["remote_domain"].to_list() == [None]
+
+
+def test_domains_follow_the_public_suffix_list() -> None:
+    cases = {"a.b.example.co.uk": "example.co.uk", "Example.COM.": "example.com", "localhost": None, "10.0.0.1": None,
+             "2001:db8::1": None, "bad name.example.com": None, "": None, "x" * 300: None, "co.uk": None}  # fmt: skip
+    assert domains(pl.Series(list(cases)))["remote_domain"].to_list() == list(cases.values())
+    assert suffix_list_date() is not None
