@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ethogram.config import IdentifySettings
 from ethogram.errors import ConfigurationError
 from ethogram.identify.aggregate import Averaged
+from ethogram.identify.crossing import CrossNetwork
 from ethogram.identify.forest import FourTotals, GradientBoosting, RandomForest
 from ethogram.identify.identifier import Identifier, Represent
 from ethogram.identify.likelihood import LikelihoodRatios
@@ -34,6 +35,8 @@ METHODS: dict[str, Callable[[Kit, IdentifySettings], Identifier]] = {
         kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity, idf=s.idf
     ),
     "likelihood": lambda _, _s: LikelihoodRatios(),
+    "cross-network": lambda _, _s: CrossNetwork(),
+    "cross-network-families": lambda _, _s: CrossNetwork(name_sizes=False),
     "random-forest": lambda _, s: RandomForest(s.seed),
     "gradient-boosting": lambda _, s: GradientBoosting(s.seed),
     "four-totals": lambda _, s: FourTotals(s.seed),

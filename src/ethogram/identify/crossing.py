@@ -1,0 +1,314 @@
+"""Across networks: the same product elsewhere, told by its services, their packet sizes, and the names it talks to.
+
+What survives a move is membership, relative volume, and how large the packets of each service are (firmware decides
+that); what does not is absolute volume and how long a flow lasts. Hence for two windows q and r, per part (services;
+names) and token t:
+
+    v_t = (log(1 + packets out) / its mean over the window's tokens) ** 1/2
+    w_t = log(1 + labels / labels that have t)                               0 where no enrolled window has t
+    k_t = exp(-|log m_q - log m_r| / .25) exp(-|log n_q - log n_r| / .5)     m, n: mean octets of a packet out, in
+    s   = sum w_t min(v_q, v_r) k_t / sum w_t max(v_q, v_r)
+
+A raw score is the log likelihood ratio sum over parts of (slope * s + offset) to the label's best window. A part that
+one of the two lacks says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.identify.match import best_of_labels
+from ethogram.identify.ports import port_name
+from ethogram.schema import DYNAMIC_FROM, Windows
+
+__all__ = ["CrossNetwork"]
+
+PARTS = ("services", "names")
+LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2)}
+"""Slope and offset of each part: logistic regression of *same product* on pairs from different networks."""
+
+OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
+MISSING = 0.5  # kernel where one side has no sizes
+PADDED = 46.0  # octets: smaller packets are padded by Ethernet, which some meters count and some do not
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One part of n windows in sparse rows; Z tokens, S different ones.
+
+    Parameters
+    ----------
+    indptr, index
+        (n + 1), (Z) rows; ``index`` ascends inside a row, -1 where no enrolled window has the token.
+    value
+        (Z) relative volume v.
+    out, back
+        (Z) log of the mean octets of a packet; NaN where unknown or not to be compared.
+    compare_back
+        (Z) whether sizes of the way back may be compared.
+    names
+        Of the tokens.
+    """
+
+    indptr: NDArray[np.int64]
+    index: NDArray[np.int64]
+    value: NDArray[np.float64]
+    out: NDArray[np.float64]
+    back: NDArray[np.float64]
+    compare_back: NDArray[np.bool_]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def has(self) -> NDArray[np.bool_]:
+        """Whether each window has this part at all."""
+        result: NDArray[np.bool_] = np.diff(self.indptr) > 0
+        return result
+
+
+def _token(part: str) -> tuple[pl.Expr, pl.Expr]:
+    """The token of a row of counts, and whether its sizes of the way back may be compared."""
+    if part == "names":
+        return "name " + pl.col("name"), pl.lit(value=True)
+    # A port of the dynamic range is chance; where the resolver is, and what it answers, is the network's doing.
+    named = (
+        pl.when(pl.col("port") >= DYNAMIC_FROM).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
+    )
+    resolver = (pl.col("protocol") == 17) & (pl.col("port") == 53)
+    scope = pl.when(resolver).then(pl.lit("any")).otherwise(pl.col("scope").cast(pl.String))
+    outside = (pl.col("scope").cast(pl.String) == "wan") & ~resolver
+    return pl.concat_str(named, pl.col("role").cast(pl.String), scope, separator=" "), outside
+
+
+def tokens_of(windows: Windows, part: str, names: list[str] | None = None) -> Tokens:
+    """The tokens of every window; ``names`` are those known from enrolment, without it all that occur."""
+    token, outside = _token(part)
+    volumes = ("packets_out", "octets_out", "packets_in", "octets_in")
+    rows = (
+        windows.counts.with_columns(token=token, outside=outside)
+        .drop_nulls("token")
+        .group_by("item", "token", "outside")
+        .agg(pl.col(name).sum().cast(pl.Float64) for name in volumes)
+        .filter(pl.col("packets_out") > 0)
+    )
+    known = rows["token"].unique().sort().to_list() if names is None else names
+    number = pl.DataFrame({"token": pl.Series(known, dtype=pl.String), "index": np.arange(len(known), dtype=np.int64)})
+
+    def size(octets: str, packets: str) -> pl.Expr:
+        mean = pl.col(octets) / pl.col(packets)
+        seen = (pl.col(octets) > 0) & (pl.col(packets) > 0)
+        return pl.when(seen).then(pl.max_horizontal(mean, pl.lit(PADDED)).log()).otherwise(float("nan"))
+
+    volume = pl.col("packets_out").log1p()
+    rows = (
+        rows.join(number, on="token", how="left")
+        .with_columns(index=pl.col("index").fill_null(-1))
+        # In one order always: a mean depends on the order of its terms in the last digit, and ties on the last digit.
+        .sort("item", "index", "token")
+        .with_columns(
+            value=(volume / volume.mean().over("item")).sqrt(),
+            out=size("octets_out", "packets_out"),
+            back=size("octets_in", "packets_in"),
+        )
+    )
+    per_item = np.bincount(rows["item"].to_numpy(), minlength=len(windows))
+    return Tokens(
+        np.concatenate([[0], np.cumsum(per_item)]).astype(np.int64),
+        rows["index"].to_numpy().astype(np.int64),
+        _numbers(rows["value"]),
+        _numbers(rows["out"]),
+        _numbers(rows["back"]),
+        rows["outside"].to_numpy().astype(np.bool_),
+        known,
+    )
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    return column.to_numpy().astype(np.float64)
+
+
+class CrossNetwork(Identifier):
+    """Log likelihood ratio of *same product* to the nearest enrolled window, over services and names.
+
+    Parameters
+    ----------
+    name_sizes
+        Whether packet sizes of names are compared: they tell models apart; families are told better without.
+    """
+
+    def __init__(self, *, name_sizes: bool = True) -> None:
+        self.name_sizes = name_sizes
+
+    def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """Keep the windows' tokens, sorted by label, and how much each token tells."""
+        self.labels_ = require_labels(windows, labels)
+        owner = np.searchsorted(self.labels_, np.array(labels))
+        order = np.argsort(owner, kind="stable")
+        self.order_ = order
+        self.starts_ = np.searchsorted(owner[order], np.arange(len(self.labels_)))
+        sorted_windows = windows.take(order.tolist())
+        self.parts_ = {part: tokens_of(sorted_windows, part) for part in PARTS}
+        self.weights_ = {part: _weights(self.parts_[part], owner[order]) for part in PARTS}
+        return self
+
+    def _ratios(self, windows: Windows) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Log likelihood ratios to every enrolled window, block by block."""
+        parts = {part: tokens_of(windows, part, self.parts_[part].names) for part in PARTS}
+        for start in range(0, len(windows), BLOCK):
+            end = min(start + BLOCK, len(windows))
+            total = np.zeros((end - start, len(self.order_)))
+            for part, tokens in parts.items():
+                slope, offset = LINES[part]
+                alike = self._alike(part, tokens, start, end)
+                both = tokens.has[start:end, None] & self.parts_[part].has[None, :]
+                total += np.where(both, slope * alike + offset, 0.0)
+            yield start, total
+
+    def _alike(self, part: str, tokens: Tokens, start: int, end: int) -> NDArray[np.float64]:
+        known = self.parts_[part]
+        pointer, window, place = _postings(known)
+        result = np.zeros((end - start, len(known)))
+        sizes = part != "names" or self.name_sizes
+        _compare(
+            tokens.indptr[start : end + 1], tokens.index, tokens.value, tokens.out, tokens.back, tokens.compare_back,
+            pointer, window, place, known.value, known.out, known.back, _sums(known, self.weights_[part]),
+            self.weights_[part], sizes, result,
+        )  # fmt: skip
+        return result
+
+    def scores(self, windows: Windows) -> NDArray[np.float64]:
+        """Log likelihood ratio to the nearest window of each label, shape (n, L)."""
+        self.require_fit()
+        result = np.empty((len(windows), len(self.labels_)))
+        for start, block in self._ratios(windows):
+            result[start : start + len(block)] = best_of_labels(block, self.starts_)
+        return result
+
+    def held_out(
+        self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
+    ) -> tuple[list[str], NDArray[np.float64]]:
+        """Scores to the nearest window outside the group; how much a token tells is learnt from all."""
+        self.fit(windows, labels)
+        result = np.empty((len(windows), len(self.labels_)))
+        for start, block in self._ratios(windows):
+            own = groups[start : start + len(block), None] == groups[self.order_][None, :]
+            result[start : start + len(block)] = best_of_labels(np.where(own, -np.inf, block), self.starts_)
+        return self.labels_, np.where(np.isfinite(result), result, np.nan)
+
+    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+        """One term per token of the item and of the label's nearest window, and each part's offset."""
+        self.require_fit()
+        parts = {part: tokens_of(windows, part, self.parts_[part].names) for part in PARTS}
+        ends = [*self.starts_[1:], len(self.order_)]
+        found: list[list[Term]] = []
+        for start, block in self._ratios(windows):
+            for i, ratios in enumerate(block, start):
+                c = self.labels_.index(labels[i])
+                nearest = int(self.starts_[c]) + int(ratios[self.starts_[c] : ends[c]].argmax())
+                terms: list[Term] = []
+                for part in PARTS:
+                    terms += self._terms(part, parts[part], i, nearest)
+                found.append(terms)
+        return found
+
+    def _terms(self, part: str, tokens: Tokens, item: int, nearest: int) -> list[Term]:
+        known, weight = self.parts_[part], self.weights_[part]
+        if not (tokens.has[item] and known.has[nearest]):
+            return []
+        slope, offset = LINES[part]
+        mine = {int(tokens.index[z]): z for z in range(tokens.indptr[item], tokens.indptr[item + 1])}
+        theirs = {int(known.index[z]): z for z in range(known.indptr[nearest], known.indptr[nearest + 1])}
+        mine.pop(-1, None)
+        rows = []
+        whole = 0.0
+        for j in sorted({*mine, *theirs}):
+            a, b = mine.get(j), theirs.get(j)
+            x = float(tokens.value[a]) if a is not None else 0.0
+            y = float(known.value[b]) if b is not None else 0.0
+            whole += float(weight[j]) * max(x, y)
+            shared = float(weight[j]) * min(x, y)
+            if a is not None and b is not None and (part != "names" or self.name_sizes):
+                shared *= _kernel(float(tokens.out[a]), float(known.out[b]), OUT)
+                if tokens.compare_back[a]:
+                    shared *= _kernel(float(tokens.back[a]), float(known.back[b]), IN)
+            rows.append((known.names[j], x, y, shared))
+        scale = slope / whole if whole > 0 else 0.0
+        terms = [Term(name, "relative packets out, sizes", x, y, scale * shared) for name, x, y, shared in rows]
+        return [*terms, Term(f"all {part}", "offset", 0.0, 0.0, offset)]
+
+
+def _weights(tokens: Tokens, owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much each token tells, (S,): log(1 + labels that have this part / labels that have the token)."""
+    label = np.repeat(owner, np.diff(tokens.indptr))
+    width = max(len(tokens.names), 1)
+    pairs = np.unique(label * width + tokens.index)
+    found = np.bincount(pairs % width, minlength=len(tokens.names))[: len(tokens.names)]
+    labels = np.unique(label).size
+    result: NDArray[np.float64] = np.log1p(labels / np.maximum(found, 1))
+    return result
+
+
+def _sums(tokens: Tokens, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of weight * value of each window."""
+    owner = np.repeat(np.arange(len(tokens)), np.diff(tokens.indptr))
+    return np.bincount(owner, weights=weight[tokens.index] * tokens.value, minlength=len(tokens)).astype(np.float64)
+
+
+def _postings(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Where each token stands: pointer (S + 1), window and place of each occurrence."""
+    order = np.argsort(tokens.index, kind="stable")
+    owner = np.repeat(np.arange(len(tokens)), np.diff(tokens.indptr))
+    pointer = np.searchsorted(tokens.index[order], np.arange(len(tokens.names) + 1)).astype(np.int64)
+    return pointer, owner[order], order
+
+
+@njit(cache=True)
+def _kernel(a: float, b: float, width: float) -> float:
+    """How alike two log sizes are, 0 to 1."""
+    if np.isnan(a) or np.isnan(b):
+        return MISSING
+    return float(np.exp(-abs(a - b) / width))
+
+
+@njit(cache=True)
+def _compare(
+    indptr: NDArray[np.int64], index: NDArray[np.int64], value: NDArray[np.float64], out: NDArray[np.float64],
+    back: NDArray[np.float64], compare_back: NDArray[np.bool_], pointer: NDArray[np.int64],
+    window: NDArray[np.int64], place: NDArray[np.int64], known_value: NDArray[np.float64],
+    known_out: NDArray[np.float64], known_back: NDArray[np.float64], known_sum: NDArray[np.float64],
+    weight: NDArray[np.float64], sizes: bool, result: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Fill ``result`` (items, m) with similarities: sum of maxima = both sums less the minima."""
+    count = result.shape[1]
+    least = np.zeros(count)
+    for i in range(result.shape[0]):
+        least[:] = 0.0
+        mine = 0.0
+        for z in range(indptr[i], indptr[i + 1]):
+            j = index[z]
+            if j < 0:
+                continue
+            mine += weight[j] * value[z]
+            for p in range(pointer[j], pointer[j + 1]):
+                at = place[p]
+                shared = weight[j] * min(value[z], known_value[at])
+                least[window[p]] += shared
+                if sizes:
+                    shared *= _kernel(out[z], known_out[at], OUT)
+                    if compare_back[z]:
+                        shared *= _kernel(back[z], known_back[at], IN)
+                result[i, window[p]] += shared
+        for m in range(count):
+            whole = mine + known_sum[m] - least[m]
+            result[i, m] = result[i, m] / whole if whole > 1e-12 else 0.0
