@@ -148,13 +148,13 @@ class BiflowMeter:
         forward_tcp = tcp & pl.Series(flows["packets"] > 0)
 
         def flags(field: str, where: pl.Series) -> pl.Expr:
-            return pl.when(where).then(pl.Series(np.ascontiguousarray(flows[field])))
+            return pl.when(where).then(pl.Series(flows[field].copy()))
 
         def text(kind: NDArray[np.uint8], high: NDArray[np.uint64], field: str) -> pl.Series:
             return self._text(kind, high, flows[field])
 
         def whole(field: str) -> pl.Series:
-            return pl.Series(np.ascontiguousarray(flows[field]))
+            return pl.Series(flows[field].copy())
 
         columns: dict[str, pl.Series | pl.Expr] = {
             "start": pl.Series(flows["start"] // 1000).cast(BIFLOW.schema["start"]),

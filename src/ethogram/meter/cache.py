@@ -315,7 +315,7 @@ def feed(
         # Time that leaps back by two idle timeouts is another capture's. A sweep waits until enough packets have
         # passed to pay for it, so its cost per packet is bounded.
         due = time >= state[CLOCK] or time < state[CLOCK] - 2 * idle_ns
-        if due and state[SWEEP] < 0 and state[SINCE] * 4 >= state[PLACES]:
+        if due and state[SWEEP] < 0 and state[SINCE] * 64 >= state[PLACES]:
             state[CLOCK] = time + idle_ns // 4
             state[SINCE] = 0
             state[SWEEP], state[SWEEP_NOW], state[SWEEP_REASON] = 0, time, IDLE
