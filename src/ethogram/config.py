@@ -85,6 +85,9 @@ class FlowSettings(Settings):
     )  # fmt: skip
     join_cut: bool = Field(default=True, description="join a record cut at the active timeout with the next one")
     join_gap_s: float = Field(default=120.0, gt=0, description="largest gap between records that are joined")
+    join_span_s: float | None = Field(
+        default=3600.0, gt=0, description="records are joined within an interval of the clock of this length; none: any"
+    )
     names: NameSettings = NameSettings()
     time_zone: str = Field(default="UTC", description="zone of times that records write without one")
     pair: Literal["auto", "always", "never"] = Field(

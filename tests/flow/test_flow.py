@@ -286,6 +286,21 @@ def test_a_cut_record_is_joined_with_its_continuation_stored_either_way() -> Non
     assert stage.accounting.corrected == {"joined with the record before": 2}
 
 
+def test_a_long_connection_shows_in_each_hour_as_it_was_begun() -> None:
+    rows = [cut(0, initial_tcp_flags=2), cut(1801, **TURNED), cut(3602, **TURNED), biflow(at=5403, **TURNED)]
+    whole, _ = joined(rows)
+    assert whole["joined"].to_list() == [4]
+    # T0 may lie anywhere in its hour, so the expected split is taken from the clock.
+    hours = [(T0 + timedelta(seconds=at)).replace(minute=0, second=0, microsecond=0) for at in (0, 1801, 3602, 5403)]
+    stage = Joining(120, 1800, 3600)
+    flows = stage.flows(table(*rows), last=True).sort("start")
+    assert flows["joined"].to_list() == [hours.count(hour) for hour in sorted(set(hours))]
+    assert len(set(hours)) > 1
+    assert set(flows["source_address"]) == {DEVICE}
+    assert set(flows["initial_tcp_flags"]) == {2}
+    assert flows["octets"].sum() == whole["octets"].sum()
+
+
 @pytest.mark.parametrize(
     "second",
     [

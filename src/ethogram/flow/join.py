@@ -68,6 +68,10 @@ class Joining:
         Largest gap.
     active_timeout_s
         Of the meter, for records without an end reason.
+    span_s
+        Records are joined within one interval of the clock of this length. A connection that stays open for days
+        then shows in each hour of them, as one flow, whatever the meter's active timeout was; what was cut still
+        keeps the direction and the handshake of the first record. None joins without end.
 
     Attributes
     ----------
@@ -76,10 +80,11 @@ class Joining:
         held between blocks, at most about a million; then the oldest leave first and are counted.
     """
 
-    def __init__(self, gap_s: float, active_timeout_s: float) -> None:
+    def __init__(self, gap_s: float, active_timeout_s: float, span_s: float | None = None) -> None:
         self.accounting = Accounting("records")
         self._gap = _us(gap_s)
         self._cut = _us(active_timeout_s * _NEARLY)
+        self._span = None if span_s is None else _us(span_s)
         self._held = BIFLOW.empty().with_columns(joined=pl.lit(1, dtype=pl.UInt32), _last_cut=pl.lit(False)).clear()
 
     def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
@@ -111,10 +116,12 @@ class Joining:
         continues = (
             pl.col("_same") & pl.col("_last_cut").shift(1) & ~opens & gap.is_between(-_SLACK_US, self._gap)
         ).fill_null(False)
-        rows = rows.with_columns(continues.alias("_continues")).with_columns(_group=(~pl.col("_continues")).cum_sum())
-        in_group = pl.col("_continues") | pl.col("_continues").shift(-1).fill_null(False)
-        alone = rows.filter(~in_group).select(block.columns)
-        together = _summed(rows.filter(in_group)).select(block.columns)
+        rows = rows.with_columns(continues.alias("_continues")).with_columns(_chain=(~pl.col("_continues")).cum_sum())
+        in_chain = pl.col("_continues") | pl.col("_continues").shift(-1).fill_null(False)
+        alone = rows.filter(~in_chain).select(block.columns)
+        interval = pl.lit(0) if self._span is None else pl.col("start").dt.epoch("us") // self._span
+        chains = _as_begun(rows.filter(in_chain)).with_columns(_group=pl.struct("_chain", interval).rle_id())
+        together = _summed(chains).select(block.columns)
         self.accounting.correct("joined with the record before", block.height - alone.height - together.height)
         return pl.concat([alone, together])
 
@@ -129,17 +136,32 @@ class Joining:
         return pl.concat([block.filter(~waits), held.head(max(held.height - _MAX_HELD, 0))])
 
 
-def _summed(rows: pl.DataFrame) -> pl.DataFrame:
-    """One biflow for each ``_group``, in the direction of its first record."""
-    turned = pl.col("_swapped") != pl.col("_swapped").first().over("_group")
+_PAIRS = [("source_address", "destination_address"), ("source_port", "destination_port"),
+          ("octets", "reverse_octets"), ("packets", "reverse_packets"),
+          ("initial_tcp_flags", "reverse_initial_tcp_flags"), ("union_tcp_flags", "reverse_union_tcp_flags"),
+          ("source_mac", "destination_mac"), ("source_name", "destination_name")]  # fmt: skip
+
+
+def _turned(rows: pl.DataFrame, over: str) -> pl.DataFrame:
+    """The records of each group in the direction of its first one."""
+    turned = pl.col("_swapped") != pl.col("_swapped").first().over(over)
 
     def side(here: str, there: str) -> pl.Expr:
         return pl.when(turned).then(there).otherwise(here).alias(here)
 
-    pairs = [("octets", "reverse_octets"), ("packets", "reverse_packets"),
-             ("initial_tcp_flags", "reverse_initial_tcp_flags"), ("union_tcp_flags", "reverse_union_tcp_flags"),
-             ("source_mac", "destination_mac"), ("source_name", "destination_name")]  # fmt: skip
-    rows = rows.with_columns(expression for a, b in pairs for expression in (side(a, b), side(b, a)))
+    sides = [expression for a, b in _PAIRS for expression in (side(a, b), side(b, a))]
+    return rows.with_columns(*sides, _swapped=pl.col("_swapped").first().over(over))
+
+
+def _as_begun(rows: pl.DataFrame) -> pl.DataFrame:
+    """The records of each ``_chain`` with the direction and handshake that it began with."""
+    opening = ["initial_tcp_flags", "reverse_initial_tcp_flags"]
+    return _turned(rows, "_chain").with_columns(pl.col(name).drop_nulls().first().over("_chain") for name in opening)
+
+
+def _summed(rows: pl.DataFrame) -> pl.DataFrame:
+    """One biflow for each ``_group``, in the direction of its first record."""
+    rows = _turned(rows, "_group")
     first = ["protocol", "source_address", "destination_address", "source_port", "destination_port", "start"]
     known = ["initial_tcp_flags", "reverse_initial_tcp_flags", "source_mac", "destination_mac", "source_name",
              "destination_name", "vlan"]  # fmt: skip

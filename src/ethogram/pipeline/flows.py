@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet
 
-from ethogram.config import FlowSettings, MeterSettings
+from ethogram.config import CaptureSettings, FlowSettings, MeterSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
@@ -31,21 +31,21 @@ from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import capture_flows
-from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
+from ethogram.schema import BIFLOW, FLOW, NAME_QUESTION, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
 
 
 @dataclass
 class InputReport:
-    """What became of one input: its accounting, notes, first dropped record, and the error that ended it early."""
+    """What became of one input: its accounting, notes, first dropped record, and what ended it early."""
 
     name: str
     format: str
     accounting: Accounting
     notes: list[str] = field(default_factory=list)
     first_problem: str | None = None
-    error: str | None = None
+    errors: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
@@ -55,7 +55,7 @@ class InputReport:
             "accounting": self.accounting.as_dict(),
             "notes": self.notes,
             "first_problem": self.first_problem,
-            "error": self.error,
+            "errors": self.errors,
         }
 
 
@@ -100,9 +100,10 @@ class FlowRun:
         self.reports: list[InputReport] = []
         self.rows = 0
         self._pairing = Pairing(settings.pair_gap_s)
-        self._joining = Joining(settings.join_gap_s, self._meter.active_timeout_s)
+        self._joining = Joining(settings.join_gap_s, self._meter.active_timeout_s, settings.join_span_s)
         self._orientation = Orientation(LocalNetwork(settings.local), self._make_namer(), *self._times)
         self._naming = Naming(settings.names)
+        self._questions = [NAME_QUESTION.empty()]
 
     @property
     def stages(self) -> dict[str, Accounting]:
@@ -116,8 +117,12 @@ class FlowRun:
 
     @property
     def errors(self) -> list[str]:
-        """One line for each input that ended early."""
-        return [report.error for report in self.reports if report.error is not None]
+        """One line for each place where an input, or a capture in it, ended early."""
+        return [line for report in self.reports for line in report.errors]
+
+    def name_questions(self) -> pl.DataFrame:
+        """Names that were asked for in captures (:data:`ethogram.schema.NAME_QUESTION`); call after the batches."""
+        return pl.concat(self._questions)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give the flow table (:data:`ethogram.schema.FLOW`) in batches, each in order of start.
@@ -144,6 +149,8 @@ class FlowRun:
                     yield self._given(self._flows(waiting))
                     waiting, rows = [], 0
             self._naming.learn(source.name_answers())
+            if hasattr(source, "name_questions"):
+                self._questions.append(source.name_questions())
         yield self._given(self._flows(waiting, last=True))
         self._check()
 
@@ -153,7 +160,8 @@ class FlowRun:
 
     def _source(self, opened: Opened) -> FlowSource:
         if opened.format == CAPTURE or opened.source is None:
-            return capture_flows(opened.path, self._meter, self._settings.names.enabled)
+            named, capture = self._settings.names.enabled, CaptureSettings(strict=self._strict)
+            return capture_flows(opened.path, self._meter, named, capture)
         return opened.source()
 
     def _is_one_way(self, source: FlowSource) -> bool:
@@ -175,11 +183,15 @@ class FlowRun:
         except InputError as error:
             if self._strict:
                 raise
-            report.error = str(error)
+            report.errors.append(str(error))
         finally:
             problem = getattr(source, "first_problem", None)
             report.first_problem = problem and str(InputError(problem[1], file=source.name, line=problem[0]))
-            report.notes = list(getattr(source, "notes", ()))
+            notes = list(getattr(source, "notes", ()))
+            if opened.format == CAPTURE:  # a capture's notes are the places where it is damaged
+                report.errors += notes
+            else:
+                report.notes = notes
 
     def _raise_if_strict(self, source: FlowSource) -> None:
         problem = getattr(source, "first_problem", None)
