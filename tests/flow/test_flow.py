@@ -18,11 +18,11 @@ from ethogram.flow.join import Joining, Pairing
 from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.flow.names import Naming, domains, suffix_list_date
 from ethogram.flow.orient import Orientation
-from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER
+from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, NAME_QUESTION
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
 LOCAL = ("10.0.0.0/8", "fe80::/10")
-DEVICE, SERVER = "10.0.0.5", "198.51.100.7"
+DEVICE, SERVER, RESOLVER = "10.0.0.5", "198.51.100.7", "10.0.0.1"
 
 
 def biflow(**changes: object) -> dict[str, object]:
@@ -380,6 +380,25 @@ def test_the_own_answer_goes_before_another_s_and_the_record_s_own_name_first() 
     assert named(both, biflow(at=10, source_address="10.0.0.6")) == ["other.example.org"]
     assert named(both, biflow(at=10, destination_name="SNI.example.net:443")) == ["sni.example.net"]
     assert named([*both, answer(6, "newer.example.com")], biflow(at=10)) == ["newer.example.com"]
+
+
+def test_a_dns_exchange_is_named_by_what_was_asked_in_it() -> None:
+    def question(at: float, name: str, **changes: object) -> dict[str, object]:
+        time = T0 + timedelta(seconds=at)
+        return {"time": time, "client": DEVICE, "client_port": 4000, "server": RESOLVER, "name": name} | changes
+
+    def exchange(at: float, **changes: object) -> dict[str, object]:
+        return biflow(at=at, lasts=20, protocol=17, source_port=4000, destination_port=53,
+                      destination_address=RESOLVER, **changes)  # fmt: skip
+
+    asked = [question(1, "a.example.com"), question(2, "b.example.com"), question(90, "late.example.com"),
+             question(1, "other.example.org", client_port=4001)]  # fmt: skip
+    naming = Naming(NameSettings())
+    naming.learn_questions(pl.DataFrame(asked, schema=NAME_QUESTION.schema, orient="row"))
+    flows, _ = oriented(exchange(0), exchange(40), exchange(200, source_port=4001), biflow(at=0))
+    by_start = naming.named(flows).sort("start", "protocol")
+    assert by_start["remote_name"].to_list() == [None, "b.example.com", None, None]
+    assert by_start["remote_domain"].to_list() == [None, "example.com", None, None]
 
 
 def test_names_can_be_switched_off() -> None:

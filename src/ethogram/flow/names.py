@@ -1,5 +1,7 @@
 """Names of remote ends: what the record itself says, else the DNS answer its device received before; by domain.
 
+A DNS exchange is named by what was asked for: a device whose cloud is gone still says whom it looks for.
+
 Only host names are kept, of a record or an answer; nothing of what users send. The public suffix list is the
 snapshot that comes with the library: no network is asked.
 """
@@ -13,13 +15,14 @@ import polars as pl
 import tldextract
 
 from ethogram.config import NameSettings
-from ethogram.schema import FLOW, NAME_ANSWER, codes_of
+from ethogram.schema import FLOW, NAME_ANSWER, NAME_QUESTION, UDP, codes_of
 
 __all__ = ["Naming", "domains", "suffix_list_date", "suffix_list_works"]
 
 _EXTRACT = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True)
 _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*$")
 _MAX_REMEMBERED = 1 << 18
+_DNS = 53
 _known: dict[str, tuple[str | None, str | None]] = {}
 
 
@@ -84,6 +87,13 @@ class Naming:
     def __init__(self, settings: NameSettings) -> None:
         self._settings = settings
         self._answers = NAME_ANSWER.empty()
+        self._questions = NAME_QUESTION.empty()
+
+    def learn_questions(self, questions: pl.DataFrame) -> None:
+        """Add what was asked for (:data:`ethogram.schema.NAME_QUESTION`), as bounded as the answers."""
+        if self._settings.enabled and questions.height:
+            together = pl.concat([self._questions, questions]).unique().sort("time", "client", "client_port", "name")
+            self._questions = together.tail(self._settings.max_answers)
 
     def learn(self, answers: pl.DataFrame) -> None:
         """Add answers (:data:`ethogram.schema.NAME_ANSWER`); those known already are not added again."""
@@ -96,12 +106,27 @@ class Naming:
         if not self._settings.enabled or not flows.height:
             nothing = pl.lit(None, dtype=pl.String)
             return flows.with_columns(remote_name=nothing, remote_domain=nothing)
+        if self._questions.height:
+            flows = self._by_questions(flows)
         names = flows["remote_name"]
         if self._answers.height and names.null_count():
             names = self._by_answers(flows)
         if names.null_count() == len(names):
             return flows.with_columns(remote_domain=pl.lit(None, dtype=pl.String))
         return flows.with_columns(domains(names).get_columns()).select(FLOW.names)
+
+    def _by_questions(self, flows: pl.DataFrame) -> pl.DataFrame:
+        """Name each DNS exchange by what was last asked in it."""
+        exchange = (pl.col("protocol") == UDP) & (pl.col("remote_port") == _DNS) & pl.col("remote_name").is_null()
+        rows = flows.with_row_index("row").filter(exchange).sort("end")
+        if not rows.height:
+            return flows
+        asked = self._questions.rename({"client": "device_address", "client_port": "local_port", "server": "remote"})
+        found = rows.select("row", "start", "end", "device_address", "local_port", "remote").join_asof(
+            asked.sort("time"), left_on="end", right_on="time", by=["device_address", "local_port", "remote"],
+            strategy="backward", check_sortedness=False,
+        ).filter(pl.col("time") >= pl.col("start"))  # fmt: skip
+        return flows.with_columns(remote_name=flows["remote_name"].scatter(found["row"], found["name"]))
 
     def _by_answers(self, flows: pl.DataFrame) -> pl.Series:
         held = round(self._settings.hold_s * 1e6)

@@ -79,13 +79,14 @@ class Tokens:
 
 def _token(part: str) -> tuple[pl.Expr, pl.Expr]:
     """The token of a row of counts, and whether its sizes of the way back may be compared."""
+    resolver = (pl.col("protocol") == 17) & (pl.col("port") == 53)
     if part == "names":
-        return "name " + pl.col("name"), pl.lit(value=True)
+        # Some sources know the names asked for, some only those that were then talked to: only the latter compare.
+        return pl.when(~resolver).then("name " + pl.col("name")), pl.lit(value=True)
     # A port of the dynamic range is chance; where the resolver is, and what it answers, is the network's doing.
     named = (
         pl.when(pl.col("port") >= DYNAMIC_FROM).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
     )
-    resolver = (pl.col("protocol") == 17) & (pl.col("port") == 53)
     scope = pl.when(resolver).then(pl.lit("any")).otherwise(pl.col("scope").cast(pl.String))
     outside = (pl.col("scope").cast(pl.String) == "wan") & ~resolver
     return pl.concat_str(named, pl.col("role").cast(pl.String), scope, separator=" "), outside

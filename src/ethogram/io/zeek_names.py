@@ -13,7 +13,8 @@ from ethogram.schema import NAME_ANSWER
 
 __all__ = ["NeighbourNames"]
 
-_NAMED_BY = (("ssl", "server_name"), ("quic", "server_name"), ("http", "host"))
+_NAMED_BY = (("ssl", "server_name"), ("quic", "server_name"), ("http", "host"), ("dns", "query"))
+"""Log and column; a DNS exchange is named by what was asked for."""
 MAX_ROWS = 1 << 22
 """Rows kept of each log beside; further ones name nothing."""
 

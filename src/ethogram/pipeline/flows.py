@@ -30,7 +30,7 @@ from ethogram.io.capture import is_capture
 from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
-from ethogram.pipeline.capture import capture_flows
+from ethogram.pipeline.capture import CaptureFlows, capture_flows
 from ethogram.schema import BIFLOW, FLOW, NAME_QUESTION, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
@@ -145,7 +145,7 @@ class FlowRun:
                 waiting.append(batch.with_columns(_one_way=pl.lit(one_way)))
                 rows += batch.height
                 if rows >= self._settings.block_flows:
-                    self._naming.learn(source.name_answers())
+                    self._learn_names(source)
                     yield self._given(self._flows(waiting))
                     waiting, rows = [], 0
             self._naming.learn(source.name_answers())
@@ -153,6 +153,12 @@ class FlowRun:
                 self._questions.append(source.name_questions())
         yield self._given(self._flows(waiting, last=True))
         self._check()
+
+    def _learn_names(self, source: FlowSource) -> None:
+        self._naming.learn(source.name_answers())
+        # Only captures see questions; records name their DNS exchanges themselves, if at all.
+        if isinstance(source, CaptureFlows):
+            self._naming.learn_questions(source.name_questions())
 
     def _given(self, frame: pl.DataFrame) -> pl.DataFrame:
         self.rows += frame.height
@@ -299,7 +305,7 @@ def read_flows(
         try:
             opened += open_inputs(path, settings, is_capture, form=format, mapping=mapping)
         except InputError as error:
-            if by_user or strict:
+            if by_user:
                 raise
             skipped.append((str(path), error.reason))
     if not opened:

@@ -42,7 +42,7 @@ FLOW = Table(
         Column("answered", pl.Boolean(), "", "whether both sides sent something"),
         Column("end_reason", pl.UInt8(), "", "flowEndReason (RFC 5102) of the last joined record", nullable=True),
         Column("joined", pl.UInt32(), "records", "records that were joined into this row (1 = none was cut)"),
-        Column("remote_name", pl.String(), "", "host name of the other end, where known", nullable=True),
+        Column("remote_name", pl.String(), "", "host name of the other end, or asked for by DNS", nullable=True),
         Column("remote_domain", pl.String(), "", "its registrable (second-level) domain", nullable=True),
     ),
 )  # fmt: skip
