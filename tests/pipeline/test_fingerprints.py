@@ -111,6 +111,22 @@ def test_flows_become_fingerprints_whatever_they_come_in(tmp_path: Path) -> None
         assert other.accounting.as_dict() == run.accounting.as_dict()
 
 
+def test_roles_and_scopes_may_come_as_plain_text() -> None:
+    plain = flows_of().cast({"role": pl.String, "scope": pl.String, "initiator": pl.String})
+    assert fingerprint(plain.lazy()).table.equals(fingerprint(flows_of()).table)
+
+
+def test_ports_are_learnt_from_the_input_and_kept_in_the_settings() -> None:
+    rare = flows_of().with_row_index("i").with_columns(
+        pl.when(pl.col("i") == 1).then(pl.lit(7777, dtype=pl.UInt16)).otherwise("service_port").alias("service_port")
+    ).drop("i")  # fmt: skip
+    run = fingerprint(rare, learn_days=3)
+    assert run.settings.key.ports == ("TCP/443", "UDP/53")
+    assert service_matrix(windows_from_fingerprints(run.table), run.settings.key).services == [
+        "TCP/443", "TCP/dyn", "UDP/53",
+    ]  # fmt: skip
+
+
 def test_only_the_time_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "flows.parquet"
     flows_of().write_parquet(path)

@@ -19,7 +19,16 @@ from ethogram.fingerprint.key import learn_ports, with_service
 from ethogram.fingerprint.represent import represent
 from ethogram.io.parquet import PARQUET_MAGIC, kind_of
 from ethogram.pipeline.flows import load_flows, read_flows
-from ethogram.schema import FINGERPRINT, FINGERPRINT_FORMAT, ITEM, ITEM_COUNTS, Accounting, ServiceMatrix, Windows
+from ethogram.schema import (
+    COUNTS,
+    FINGERPRINT,
+    FINGERPRINT_FORMAT,
+    ITEM,
+    ITEM_COUNTS,
+    Accounting,
+    ServiceMatrix,
+    Windows,
+)
 
 __all__ = [
     "FingerprintRun",
@@ -177,7 +186,7 @@ def _tally_lazy(
     # Text keys are grouped as numbers: that is half of the time.
     texts = [name for name in ("device", "remote_domain", "initiator") if schema.get(name) == pl.String]
     lean = inside.select(FLOW_COLUMNS).with_columns(pl.col(texts).cast(pl.Categorical))
-    tallied = tally(lean, counting).collect(engine="streaming").cast({"device": pl.String, "name": pl.String})
+    tallied = tally(lean, counting).collect(engine="streaming").cast(COUNTS.schema)
     outside = 0
     if begin is not None or end is not None:
         outside = int(flows.select(pl.len()).collect().item()) - int(tallied["flows"].sum())
