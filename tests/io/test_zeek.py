@@ -71,7 +71,7 @@ def test_names_come_from_the_logs_beside(tmp_path: Path) -> None:
     answer = ["1556668800.5", "C1", "192.168.1.5", "API.example.com", "cdn.example.net,198.51.100.7", "300.0,60.0"]
     (tmp_path / "dns.log").write_bytes(zeek_tsv(fields, [answer], "dns"))
     rows, source = read(tmp_path / "conn.log")
-    assert rows["destination_name"].to_list() == [None, "api.example.com", None]
+    assert rows["destination_name"].to_list() == ["API.example.com", "api.example.com", None]
     answers = source.name_answers().drop("time").rows()
     assert answers == [("192.168.1.5", "198.51.100.7", "api.example.com", 60)]
     rows, source = read(tmp_path / "conn.log", names=NameSettings(enabled=False))
