@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.io.internet import compiled, u8, u16, u32
+from ethogram.io.internet import compiled, inner, u8, u16, u32
 from ethogram.schema import TCP, UDP, PacketBatch
 
 __all__ = ["DnsAnswers", "DnsQuestions", "read_answers", "read_questions"]
@@ -67,7 +67,7 @@ class DnsQuestions:
     name: pl.Series
 
 
-@compiled
+@inner
 def read_name(data: Any, at: int, start: int, end: int, name: Any) -> tuple[int, int]:
     """Read a name, perhaps compressed, of the message ``start`` to ``end``, in lower case with dots.
 
@@ -112,7 +112,7 @@ def read_name(data: Any, at: int, start: int, end: int, name: Any) -> tuple[int,
     return -1, 0
 
 
-@compiled
+@inner
 def same(a: Any, a_length: int, b: Any, b_length: int) -> bool:
     """Whether two names are equal."""
     if a_length != b_length:
@@ -123,7 +123,7 @@ def same(a: Any, a_length: int, b: Any, b_length: int) -> bool:
     return True
 
 
-@compiled
+@inner
 def read_message(
     data: Any, start: int, end: int, question: Any, chain: Any, owner: Any, out: Any, count: int, counts: Any
 ) -> tuple[int, int]:

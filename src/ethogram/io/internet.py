@@ -69,43 +69,53 @@ STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(R
 
 
 def compiled(function: F) -> F:
-    """Compile on first use and keep the result on disk.
+    """Compile a function that Python calls, on first use, and keep the result on disk."""
+    return kept(function, {})
+
+
+def inner(function: F) -> F:
+    """Compile a function that only compiled ones call: without the wrapper for Python, which takes longest."""
+    return kept(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+
+
+def kept(function: F, options: dict[str, bool]) -> F:
+    """Compile a function whose kept result is void as soon as any module of this room changes.
 
     Numba voids a kept result when the function's own file changes, but not when that of a function it calls does.
     The functions here call one another across files, so the stamp of all of them takes that of the one.
     """
-    dispatcher = njit(cache=True, nogil=True, error_model="numpy")(function)
-    kept = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if kept is not None and hasattr(kept, "_source_stamp"):
-        kept._source_stamp = STAMP
+    dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if file is not None and hasattr(file, "_source_stamp"):
+        file._source_stamp = STAMP
     return cast(F, dispatcher)
 
 
-@compiled
+@inner
 def u8(data: Any, at: int) -> int:
     """One octet; signed like all lengths and places here, since mixing signs would give floats."""
     return np.int64(data[at])  # type: ignore[return-value]
 
 
-@compiled
+@inner
 def u16(data: Any, at: int) -> int:
     """Two octets, big-endian."""
     return (u8(data, at) << 8) | u8(data, at + 1)
 
 
-@compiled
+@inner
 def u32(data: Any, at: int) -> int:
     """Four octets, big-endian."""
     return (u8(data, at) << 24) | (u8(data, at + 1) << 16) | (u8(data, at + 2) << 8) | u8(data, at + 3)
 
 
-@compiled
+@inner
 def u64(data: Any, at: int) -> Any:
     """Eight octets, big-endian, unsigned."""
     return (np.uint64(u32(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 4))
 
 
-@compiled
+@inner
 def parse_transport(data: Any, at: int, limit: int, cut: bool, protocol: int) -> tuple[int, int, int, int, int]:
     """Read ports and flags at ``at``, with ``limit`` the first octet that is not this packet's or not captured.
 
@@ -128,7 +138,7 @@ def parse_transport(data: Any, at: int, limit: int, cut: bool, protocol: int) ->
     return 0, 0, 0, 0, at
 
 
-@compiled
+@inner
 def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, int, int, bool]:
     """Walk IPv6 extension headers (RFC 8200 section 4).
 
@@ -161,7 +171,7 @@ def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, i
     return BAD_LENGTH, protocol, at, False
 
 
-@compiled
+@inner
 def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: int, counters: Any) -> int:
     """Write the IP packet at ``at`` into a row of the columns.
 

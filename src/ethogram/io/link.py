@@ -27,7 +27,7 @@ from ethogram.io.internet import (
     TUNNEL,
     USED,
     WIRELESS_CONTROL,
-    compiled,
+    inner,
     parse_internet,
     u8,
     u16,
@@ -40,13 +40,13 @@ MAX_TAGS = 8  # VLAN tags or MPLS labels in one frame
 IPV4, IPV6 = 0x0800, 0x86DD
 
 
-@compiled
+@inner
 def mac(data: Any, at: int) -> Any:
     """Six octets as a number."""
     return (np.uint64(u16(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 2))
 
 
-@compiled
+@inner
 def version_type(data: Any, at: int, end: int) -> int:
     """The ethertype that an IP version number stands for; 0 when it is neither."""
     if at >= end:
@@ -55,13 +55,13 @@ def version_type(data: Any, at: int, end: int) -> int:
     return IPV4 if version == 4 else IPV6 if version == 6 else 0
 
 
-@compiled
+@inner
 def ppp_type(number: Any) -> int:
     """The ethertype of a PPP protocol number (RFC 1661)."""
     return IPV4 if number == 0x21 else IPV6 if number == 0x57 else 0
 
 
-@compiled
+@inner
 def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, int]:
     """Step through VLAN tags, LLC/SNAP, MPLS labels and PPPoE to the network header.
 
@@ -116,7 +116,7 @@ def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, 
     return BAD_LENGTH, at, vlan
 
 
-@compiled
+@inner
 def wireless(data: Any, at: int, end: int, swapped: bool) -> tuple[int, int, Any, Any]:
     """802.11: only plain data frames carry IP.
 
@@ -156,7 +156,7 @@ def wireless(data: Any, at: int, end: int, swapped: bool) -> tuple[int, int, Any
     return 0, at + length, source, destination
 
 
-@compiled
+@inner
 def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, int, Any, Any]:
     """Find the IP header of a frame.
 
@@ -212,7 +212,7 @@ def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
     return code, at, NO_VLAN, none, none
 
 
-@compiled
+@inner
 def point_to_point(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
     """PPP (9), PPP in HDLC framing (50), PPPoE (51), Cisco HDLC (104): code and place of the IP header."""
     size = end - at
@@ -236,7 +236,7 @@ def point_to_point(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
     return (0 if ppp_type(u16(data, at)) else ETHERTYPE), at + 2
 
 
-@compiled
+@inner
 def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, destination_port: int) -> int:
     """Where the IP packet inside a tunnel's payload begins; -1 when the payload is no tunnel that is known.
 
@@ -286,7 +286,7 @@ def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, 
     return -1
 
 
-@compiled
+@inner
 def enter_tunnels(data: Any, columns: Any, row: int, counters: Any) -> None:
     """Replace a row by that of the packet it carries, as long as it carries one that can be parsed."""
     for _ in range(MAX_TAGS):
@@ -300,7 +300,7 @@ def enter_tunnels(data: Any, columns: Any, row: int, counters: Any) -> None:
         counters[TUNNEL] += 1
 
 
-@compiled
+@inner
 def parse_packet(
     data: Any,
     at: int,

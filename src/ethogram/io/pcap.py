@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ethogram.io.internet import BAD_LENGTH, READ, compiled, u8
+from ethogram.io.internet import BAD_LENGTH, READ, compiled, inner, u8
 from ethogram.io.link import parse_packet
 
 __all__ = ["FULL", "MAGICS", "MAX_RECORD", "MORE", "STOP", "PcapHeader", "parse_header", "scan_pcap"]
@@ -48,7 +48,7 @@ def parse_header(octets: bytes) -> PcapHeader:
     return PcapHeader(little, nanoseconds, record_header, link)
 
 
-@compiled
+@inner
 def word(data: Any, at: int, little: bool) -> int:
     """Four octets in the file's byte order."""
     a, b, c, d = u8(data, at), u8(data, at + 1), u8(data, at + 2), u8(data, at + 3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.io.internet import BAD_LENGTH, BAD_TIME, NO_TIME, READ, UNKNOWN_INTERFACE, compiled, u8
+from ethogram.io.internet import BAD_LENGTH, BAD_TIME, NO_TIME, READ, UNKNOWN_INTERFACE, compiled, inner, u8
 from ethogram.io.link import parse_packet
 from ethogram.io.pcap import FULL, MAX_RECORD, MORE, STOP, word
 
@@ -27,7 +27,7 @@ def new_section() -> tuple[Any, Any]:
     return np.zeros(3, np.int64), np.zeros((MAX_INTERFACES, 4), np.int64)
 
 
-@compiled
+@inner
 def half(data: Any, at: int, little: bool) -> int:
     """Two octets in the section's byte order."""
     if little:
@@ -35,7 +35,7 @@ def half(data: Any, at: int, little: bool) -> int:
     return u8(data, at + 1) | (u8(data, at) << 8)
 
 
-@compiled
+@inner
 def nanoseconds(high: int, low: int, resolution: int, offset: int) -> Any:
     """Ticks of an interface's clock as nanoseconds since 1970; -1 when they are no time of these centuries."""
     ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
@@ -69,7 +69,7 @@ def nanoseconds(high: int, low: int, resolution: int, offset: int) -> Any:
     return whole * 1_000_000_000 + np.int64(fraction)
 
 
-@compiled
+@inner
 def add_interface(data: Any, at: int, end: int, section: Any, interfaces: Any) -> None:
     """Read an interface description block, whose body is ``at`` to ``end``, with its options."""
     little = section[LITTLE] != 0
@@ -96,7 +96,7 @@ def add_interface(data: Any, at: int, end: int, section: Any, interfaces: Any) -
         at += (length + 3) & ~3
 
 
-@compiled
+@inner
 def packet_block(
     data: Any,
     at: int,

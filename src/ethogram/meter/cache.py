@@ -61,9 +61,11 @@ EMPTY = np.uint64(0)
 SAMPLE = 4096
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
+# Called from compiled code alone: without the wrapper for Python, which takes longest to compile.
+inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-@compiled
+@inner
 def mix(value: Any) -> Any:
     """Finaliser of splitmix64: every bit of the input reaches every bit of the output."""
     value ^= value >> np.uint64(30)
@@ -73,7 +75,7 @@ def mix(value: Any) -> Any:
     return value ^ (value >> np.uint64(31))
 
 
-@compiled
+@inner
 def hash_pair(seed: Any, a_high: Any, a_low: Any, a_port: Any, b_high: Any, b_low: Any, b_port: Any, rest: Any) -> Any:
     """32 bits that are the same for both directions of a flow and that a sender cannot foresee."""
     golden = np.uint64(0x9E3779B97F4A7C15)
@@ -82,7 +84,7 @@ def hash_pair(seed: Any, a_high: Any, a_low: Any, a_port: Any, b_high: Any, b_lo
     return np.uint32(mix((a + b) ^ (np.uint64(rest) * golden) ^ seed) >> np.uint64(32))
 
 
-@compiled
+@inner
 def insert(index: Any, tag: Any, place: int) -> None:
     """Enter a record's number under its hash; the index is never more than half full."""
     mask = np.int64(index.shape[0] - 1)
@@ -92,7 +94,7 @@ def insert(index: Any, tag: Any, place: int) -> None:
     index[at] = (np.uint64(tag) << np.uint64(32)) | np.uint64(place + 1)
 
 
-@compiled
+@inner
 def remove(index: Any, tag: Any, place: int) -> None:
     """Take a record's number out, moving later ones of the same run back so that none is lost."""
     mask = np.int64(index.shape[0] - 1)
@@ -121,7 +123,7 @@ def reindex(flows: Any, used: int, index: Any) -> None:
             insert(index, flows[place].hash, place)
 
 
-@compiled
+@inner
 def give_out(flows: Any, place: int, reason: int, output: Any, given: int) -> int:
     """Copy an ended flow to the output; give the next row of the output."""
     output[given] = flows[place]
@@ -129,7 +131,7 @@ def give_out(flows: Any, place: int, reason: int, output: Any, given: int) -> in
     return given + 1
 
 
-@compiled
+@inner
 def sweep(flows: Any, index: Any, free: Any, state: Any, idle_ns: int, output: Any, given: int) -> tuple[int, bool]:
     """Give out every flow whose time has come; stop when the output is full.
 
@@ -160,7 +162,7 @@ def sweep(flows: Any, index: Any, free: Any, state: Any, idle_ns: int, output: A
     return given, True
 
 
-@compiled
+@inner
 def oldest(flows: Any, places: int) -> Any:
     """The time that about an eighth of the flows have been silent since, from an even sample of them."""
     step = max(places // SAMPLE, 1)
@@ -174,7 +176,7 @@ def oldest(flows: Any, places: int) -> Any:
     return np.int64(ordered[(count - 1) // 8])
 
 
-@compiled
+@inner
 def clear(flow: Any, time: int, reverse: bool, packets: Any, row: int) -> None:
     """Make a record that of a new flow whose first packet is ``row``; ``reverse`` when the responder sent it."""
     flow.reason = LIVING
@@ -193,7 +195,7 @@ def clear(flow: Any, time: int, reverse: bool, packets: Any, row: int) -> None:
     flow.destination_mac = packets[12][row] if reverse else packets[13][row]
 
 
-@compiled
+@inner
 def set_key(flow: Any, packets: Any, row: int, tag: Any) -> None:
     """Make a packet's sender the source of a flow."""
     flow.version = packets[1][row]
@@ -207,7 +209,7 @@ def set_key(flow: Any, packets: Any, row: int, tag: Any) -> None:
     flow.hash = tag
 
 
-@compiled
+@inner
 def direction(flow: Any, packets: Any, row: int, vlan_key: bool) -> int:
     """1 when a packet is of this flow and from its source, -1 when from its destination, 0 when of another flow."""
     if flow.protocol != packets[2][row] or flow.version != packets[1][row]:
@@ -237,7 +239,7 @@ def direction(flow: Any, packets: Any, row: int, vlan_key: bool) -> int:
     return 0
 
 
-@compiled
+@inner
 def find(flows: Any, index: Any, tag: Any, packets: Any, row: int, vlan_key: bool) -> tuple[Any, int]:
     """Place and direction of the flow that a packet belongs to; direction 0 when there is none."""
     mask = np.int64(index.shape[0] - 1)
@@ -254,7 +256,7 @@ def find(flows: Any, index: Any, tag: Any, packets: Any, row: int, vlan_key: boo
     return -1, 0
 
 
-@compiled
+@inner
 def count_packet(flow: Any, way: int, time: int, packets: Any, row: int) -> None:
     """Add one packet to a flow, in its direction."""
     flow.start = min(flow.start, time)
