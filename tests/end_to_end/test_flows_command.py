@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import orjson
@@ -191,3 +192,34 @@ def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.delenv("ETHOGRAM_WIRE")
     assert call("doctor") == 0
     assert "absent" in capsys.readouterr().out
+
+
+def capture(*seconds: float) -> bytes:
+    """A pcap of one UDP datagram for each time, from one port to a resolver."""
+    datagram = struct.pack(">HHHH", 40000, 53, 8, 0)
+    internet = struct.pack(">BBHHHBBH", 0x45, 0, 28, 1, 0, 64, 17, 0) + bytes([192, 168, 1, 5, 198, 51, 100, 7])
+    frame = bytes(6) + bytes.fromhex("aabbcc000102") + b"\x08\x00" + internet + datagram
+    packets = [struct.pack("<IIII", int(t), int(t % 1 * 1e6), len(frame), len(frame)) + frame for t in seconds]
+    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"".join(packets)
+
+
+def test_captures_and_records_make_one_table(home: Path) -> None:
+    (home / "day.pcap").write_bytes(capture(1556668800, 1556668801, 1556669000))
+    out = home / "f.parquet"
+    assert call("flows", home / "day.pcap", home / "conn.log", "-o", out) == 0
+    flows = load_flows(out).collect()
+    dns = flows.filter(pl.col("remote") == "198.51.100.7", pl.col("service_port") == 53).sort("start")
+    assert dns.select("packets_out", "octets_out", "answered").rows() == [(2, 56, False), (1, 28, False)]
+    assert set(dns["device"]) == {"aa:bb:cc:00:01:02"}
+    assert flows.height == 6
+    assert call("flows", home / "day.pcap", "-o", out, "--idle-timeout", "300") == 0
+    assert load_flows(out).collect()["packets_out"].to_list() == [3]
+
+
+def test_a_cut_capture_keeps_what_was_read_and_says_where(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "day.pcap").write_bytes(capture(1, 2)[:-5])
+    out = home / "f.parquet"
+    assert call("flows", home / "day.pcap", "-o", out) == 3
+    assert load_flows(out).collect()["packets_out"].to_list() == [1]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"ethogram: {home}/day.pcap at octet 82: truncated")

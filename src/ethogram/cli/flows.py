@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram.cli.run import errors, progress
-from ethogram.errors import UsageError
+from ethogram.errors import EthogramWarning, UsageError
 
 if TYPE_CHECKING:
     from ethogram.pipeline.flows import FlowRun
@@ -102,7 +103,9 @@ def command(
     }  # fmt: skip
     if local:
         chosen["local"] = tuple(local)
-    with progress("biflows read") as advance:
+    with progress("biflows read") as advance, warnings.catch_warnings():
+        # What a warning says of a damaged capture is printed at the end, as one line and an exit code.
+        warnings.simplefilter("ignore", EthogramWarning)
         run = read_flows(
             inputs,
             devices=devices,

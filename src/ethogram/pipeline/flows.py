@@ -31,7 +31,7 @@ from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import CaptureFlows, capture_flows
-from ethogram.schema import BIFLOW, FLOW, NAME_QUESTION, Accounting, FlowSource
+from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
 
@@ -103,7 +103,6 @@ class FlowRun:
         self._joining = Joining(settings.join_gap_s, self._meter.active_timeout_s, settings.join_span_s)
         self._orientation = Orientation(LocalNetwork(settings.local), self._make_namer(), *self._times)
         self._naming = Naming(settings.names)
-        self._questions = [NAME_QUESTION.empty()]
 
     @property
     def stages(self) -> dict[str, Accounting]:
@@ -119,10 +118,6 @@ class FlowRun:
     def errors(self) -> list[str]:
         """One line for each place where an input, or a capture in it, ended early."""
         return [line for report in self.reports for line in report.errors]
-
-    def name_questions(self) -> pl.DataFrame:
-        """Names that were asked for in captures (:data:`ethogram.schema.NAME_QUESTION`); call after the batches."""
-        return pl.concat(self._questions)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give the flow table (:data:`ethogram.schema.FLOW`) in batches, each in order of start.
@@ -148,9 +143,7 @@ class FlowRun:
                     self._learn_names(source)
                     yield self._given(self._flows(waiting))
                     waiting, rows = [], 0
-            self._naming.learn(source.name_answers())
-            if hasattr(source, "name_questions"):
-                self._questions.append(source.name_questions())
+            self._learn_names(source)
         yield self._given(self._flows(waiting, last=True))
         self._check()
 
