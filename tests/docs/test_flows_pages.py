@@ -1,0 +1,53 @@
+"""The pages about flows: generated ones are fresh, examples run and print what the page says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ethogram.io.mapping import Mapping
+from ethogram.io.open import format_names
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = (DOCS / "howto" / "flows.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_generated_pages_are_fresh() -> None:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    stale = [path.name for path, text in generate.pages().items() if path.read_text("utf-8") != text]
+    assert not stale, "run: python docs/generate.py"
+
+
+def test_the_example_runs_and_prints_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (shell,), (expected,), (python,) = blocks("sh"), blocks("text"), blocks("python")
+    command = (
+        f'ethogram() {{ "{sys.executable}" -c "import sys; from ethogram.cli import main; sys.exit(main())" "$@"; }}\n'
+    )
+    done = subprocess.run(["sh", "-ec", command + shell], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == expected
+    exec(compile(python, "flows.md", "exec"), {})
+    assert capsys.readouterr().out == "1 ['1 records read = 1 used + 0 ignored + 0 dropped']\n"
+
+
+def test_the_page_names_every_format_and_its_mapping_is_a_mapping(tmp_path: Path) -> None:
+    assert re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE) != []
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)) == set(format_names())
+    (tmp_path / "map.toml").write_text(blocks("toml")[0])
+    assert Mapping.load(tmp_path / "map.toml").one_way
