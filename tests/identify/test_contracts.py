@@ -13,6 +13,7 @@ from ethogram.errors import ConfigurationError, LibraryError, UsageError
 from ethogram.identify.identifier import Identifier, folds_by_time
 from ethogram.identify.methods import METHODS, NEED_STATISTICS, Kit, identifier
 from ethogram.schema import Windows
+
 from .traffic import days, enrolment, ruzicka, shares, windows_of, with_made_up_statistics
 
 KIT = Kit(shares, ruzicka, "ruzicka", "flow share")

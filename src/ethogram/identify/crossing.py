@@ -38,6 +38,7 @@ LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2)}
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
 MISSING = 0.5  # kernel where one side has no sizes
 PADDED = 46.0  # octets: smaller packets are padded by Ethernet, which some meters count and some do not
+SCATTERED = 8  # high ports of one protocol, role and scope from which on they are all *dyn*
 BLOCK = 1024
 
 
@@ -81,12 +82,15 @@ def _token(part: str) -> tuple[pl.Expr, pl.Expr]:
     """The token of a row of counts, and whether its sizes of the way back may be compared."""
     resolver = (pl.col("protocol") == 17) & (pl.col("port") == 53)
     if part == "names":
-        # Some sources know the names asked for, some only those that were then talked to: only the latter compare.
-        return pl.when(~resolver).then("name " + pl.col("name")), pl.lit(value=True)
-    # A port of the dynamic range is chance; where the resolver is, and what it answers, is the network's doing.
-    named = (
-        pl.when(pl.col("port") >= DYNAMIC_FROM).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
-    )
+        # Who answers DNS or tells the time is the network's choice, or a pool's.
+        usual = resolver | ((pl.col("protocol") == 17) & (pl.col("port") == 123))
+        return pl.when(~usual).then("name " + pl.col("name")), pl.lit(value=True)
+    # A port of the dynamic range is chance, as are many high ports on one side; where the resolver is, and what it
+    # answers, is the network's doing.
+    side = ["item", "protocol", "role", "scope"]
+    many = pl.when(pl.col("port") >= 1024).then(pl.col("port")).drop_nulls().n_unique().over(side) > SCATTERED
+    chance = (pl.col("port") >= DYNAMIC_FROM) | ((pl.col("port") >= 1024) & many)
+    named = pl.when(chance).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
     scope = pl.when(resolver).then(pl.lit("any")).otherwise(pl.col("scope").cast(pl.String))
     outside = (pl.col("scope").cast(pl.String) == "wan") & ~resolver
     return pl.concat_str(named, pl.col("role").cast(pl.String), scope, separator=" "), outside

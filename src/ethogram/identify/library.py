@@ -269,7 +269,8 @@ def counts_of(entries: Sequence[Entry], items: pl.DataFrame) -> pl.DataFrame:
                 time=pl.col("start") + pl.duration(seconds="offset_s"),
                 protocol=pl.when(numbered)
                 .then(protocol.replace_strict(_PROTOCOLS, default=None, return_dtype=pl.UInt8))
-                .otherwise(number.cast(pl.UInt8, strict=False)),
+                .when(protocol == "IP")
+                .then(number.cast(pl.UInt8, strict=False)),
                 port=pl.when(numbered).then(number.cast(pl.UInt16, strict=False)).otherwise(pl.lit(0, pl.UInt16)),
             )
             .pipe(_require_services)

@@ -1,0 +1,101 @@
+"""Across networks: the compiled comparison against the formula written out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ethogram.identify.crossing import LINES, CrossNetwork
+from ethogram.schema import Windows
+
+from .traffic import days, windows_of
+
+
+def named(windows: Windows, names: dict[int, str]) -> Windows:
+    """The remote of each port named."""
+    name = pl.col("port").cast(pl.Int64).replace_strict(names, default=None, return_dtype=pl.String)
+    return Windows(windows.items, windows.counts.with_columns(name=name))
+
+
+def token(row: dict[str, object]) -> str:
+    protocol = {6: "TCP", 17: "UDP"}[row["protocol"]]  # type: ignore[index]
+    scope = "any" if (row["protocol"], row["port"]) == (17, 53) else row["scope"]
+    return f"{protocol}/{row['port']} {row['role']} {scope}"
+
+
+def bag(windows: Windows, item: int, part: str) -> dict[str, tuple[float, float, float]]:
+    """Token to (v, log mean octets out, log mean octets in), added up row by row."""
+    sums: dict[str, list[float]] = {}
+    for row in windows.counts.filter(pl.col("item") == item).iter_rows(named=True):
+        key = (
+            token(row)
+            if part == "services"
+            else (f"name {row['name']}" if row["name"] and row["port"] not in (53, 123) else None)
+        )
+        if key is not None:
+            total = sums.setdefault(key, [0.0] * 4)
+            for i, name in enumerate(("packets_out", "octets_out", "packets_in", "octets_in")):
+                total[i] += row[name]
+    mean = sum(math.log1p(t[0]) for t in sums.values()) / max(len(sums), 1)
+
+    def size(octets: float, packets: float) -> float:
+        return math.log(max(octets / packets, 46.0)) if octets and packets else math.nan
+
+    return {k: (math.sqrt(math.log1p(t[0]) / mean), size(t[1], t[0]), size(t[3], t[2])) for k, t in sums.items()}
+
+
+def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
+    """The log likelihood ratio of item i of q and item j of r."""
+    total = 0.0
+    for part, (slope, offset) in LINES.items():
+        mine, theirs = bag(q, i, part), bag(r, j, part)
+        if not mine or not theirs:
+            continue
+        having = {label: set() for label in labels}  # type: ignore[var-annotated]
+        for k, label in enumerate(labels):
+            having[label] |= set(bag(r, k, part))
+        count = sum(1 for tokens in having.values() if tokens)
+        above = below = 0.0
+        for key in set(mine) | set(theirs):
+            seen = sum(key in tokens for tokens in having.values())
+            weight = math.log1p(count / seen) if seen else 0.0
+            a, b = mine.get(key), theirs.get(key)
+            below += weight * max(a[0] if a else 0.0, b[0] if b else 0.0)
+            if a and b:
+                shared = weight * min(a[0], b[0])
+                back = part == "names" or (key.endswith("wan") and not key.startswith("UDP/53"))
+                for x, y, width, use in ((a[1], b[1], 0.25, True), (a[2], b[2], 0.5, back)):
+                    if use:
+                        shared *= 0.5 if math.isnan(x) or math.isnan(y) else math.exp(-abs(x - y) / width)
+                above += shared
+        total += slope * above / below + offset
+    return total
+
+
+@pytest.mark.parametrize("with_names", [False, True])
+def test_it_computes_its_formula(with_names: bool) -> None:
+    known = windows_of(*(days(label, label, 2) for label in ("camera", "plug", "speaker")))
+    later = windows_of(days("camera", "x", 1, first=9, seed=4), days("plug", "y", 1, first=9, seed=4))
+    labels = ["camera"] * 2 + ["plug"] * 2 + ["speaker"] * 2
+    if with_names:
+        known = named(known, {443: "cloud.example", 8883: "plug.example"})
+        later = named(later, {443: "cloud.example", 123: "time.example", 53: "x.example"})
+    method = CrossNetwork().fit(known, labels)
+    expected = np.array(
+        [[max(ratio(later, known, labels, i, j) for j in (2 * c, 2 * c + 1)) for c in range(3)] for i in range(2)]
+    )
+    np.testing.assert_allclose(method.scores(later), expected, atol=1e-9)
+
+
+def test_names_decide_between_devices_with_the_same_services() -> None:
+    first, second = days("plug", "a", 2), days("plug", "b", 2, seed=1)
+    known = windows_of(first, second)
+    names = pl.when(pl.col("item") < 2).then(pl.lit("acme.example")).otherwise(pl.lit("bell.example"))
+    known = Windows(known.items, known.counts.with_columns(name=names))
+    later = named(windows_of(days("plug", "c", 1, first=20, seed=5)), dict.fromkeys((123, 443, 8883), "bell.example"))
+    method = CrossNetwork().fit(known, ["acme", "acme", "bell", "bell"])
+    assert method.labels_[int(method.scores(later)[0].argmax())] == "bell"
+    assert "name bell.example" in {term.service for term in method.explain(later, ["bell"])[0]}

@@ -1,0 +1,221 @@
+"""From scores to verdicts: the laws of the decision, calibration, thresholds, evidence and its sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ethogram.config import IdentifySettings
+from ethogram.errors import UsageError
+from ethogram.identify.calibrate import Calibration, softmax
+from ethogram.identify.explain import evidence, sentence
+from ethogram.identify.identifier import Term, folds_by_time
+from ethogram.identify.judge import Judge
+from ethogram.identify.methods import Kit, identifier
+from ethogram.identify.openset import Thresholds
+from ethogram.schema import UNKNOWN, Windows
+
+from .traffic import days, enrolment, ruzicka, shares, windows_of
+
+KIT = Kit(shares, ruzicka, "ruzicka", "flow share")
+KNOWN = enrolment(6)
+STRANGER = [(6, 9999, "server", "wan", True, None, 40, 1000, 1000, 4, 4, 10)]
+
+
+def judge(**values: object) -> Judge:
+    chosen = IdentifySettings.of(**values)
+    return Judge(identifier(KIT, chosen), chosen).fit(*KNOWN)
+
+
+def strange() -> Windows:
+    """A plug's day in which only one service that no label has was used."""
+    one = windows_of(days("plug", "x", 1, first=40))
+    row = one.counts.head(1).with_columns(port=9999, flows=40).cast(one.counts.schema)
+    return Windows(one.items, row)
+
+
+def test_later_days_are_named_and_a_stranger_is_unknown() -> None:
+    method = judge()
+    verdicts = method.verdicts(windows_of(days("camera", "c", 1, first=30), days("plug", "p", 1, first=30)))
+    assert [v.verdict for v in verdicts] == ["camera", "plug"]
+    assert all(v.score > 0.85 and v.margin > 0.8 and v.strangeness < 1 for v in verdicts)
+    stranger = method.verdicts(strange())[0]
+    assert stranger.verdict == UNKNOWN
+    assert stranger.strangeness > 1
+    assert stranger.nearest in {"camera", "plug", "speaker"}
+    assert stranger.reason.startswith("too unlike every known device")
+
+
+@pytest.mark.parametrize("method", ["nearest", "likelihood", "cross-network", "mud", "bag-of-ports"])
+def test_a_closed_set_never_says_unknown(method: str) -> None:
+    verdict = judge(method=method, closed=True).verdicts(strange())[0]
+    assert verdict.verdict == verdict.nearest != UNKNOWN
+
+
+@pytest.mark.parametrize("method", ["nearest", "likelihood", "cross-network", "mud", "bag-of-ports"])
+@pytest.mark.parametrize("terms", [1, 3, 50])
+def test_evidence_adds_up_to_the_raw_score(method: str, terms: int) -> None:
+    for verdict in judge(method=method, terms=terms).verdicts(KNOWN[0].take([0, 7, 15])):
+        assert len(verdict.evidence) <= terms + 1
+        assert sum(e.contribution for e in verdict.evidence) == pytest.approx(verdict.raw_score, abs=1e-4)
+
+
+def test_the_order_of_items_does_not_matter() -> None:
+    method, items = judge(), windows_of(days("camera", "c", 2, first=30), days("speaker", "s", 2, first=30))
+    forth = method.verdicts(items)
+    back = method.verdicts(items.take([3, 2, 1, 0]))
+    assert forth == back[::-1]
+
+
+def test_a_higher_quantile_calls_no_fewer_unknown() -> None:
+    items = windows_of(*(days(label, "x", 5, first=50, hours=5, seed=9) for label in ("camera", "plug", "speaker")))
+    before: set[int] = set()
+    for quantile in (0.0, 0.05, 0.2, 0.5, 0.9):
+        unknown = set(np.flatnonzero(judge(quantile=quantile).decide(items).unknown).tolist())
+        assert before <= unknown
+        before = unknown
+    assert before
+
+
+def test_two_labels_with_the_same_fingerprints_tie_and_the_margin_is_nothing() -> None:
+    windows, labels = KNOWN
+    twice = windows.take([*range(18), *range(6)])
+    method = Judge(identifier(KIT, IdentifySettings()), IdentifySettings()).fit(twice, [*labels, *["twin"] * 6])
+    decision = method.decide(windows.take([0, 8]))
+    assert decision.tied.tolist() == [True, False]
+    assert method.verdicts(windows.take([0]))[0].margin == 0.0
+
+
+def test_a_silent_item_is_unknown_and_says_so() -> None:
+    one = windows_of(days("plug", "p", 1))
+    verdict = judge().verdicts(Windows(one.items, one.counts.clear()))[0]
+    assert (verdict.verdict, verdict.flows, verdict.evidence) == (UNKNOWN, 0, [])
+    assert verdict.reason == "silent: nothing was seen"
+
+
+def test_a_provisional_verdict_says_how_long_it_will_take() -> None:
+    chosen = IdentifySettings()
+    method = Judge(identifier(KIT, chosen), chosen).fit(*KNOWN, needed_s={"camera": 172_800.0})
+    items = windows_of(days("camera", "c", 1, first=30), days("plug", "p", 1, first=30))
+    camera, plug = method.verdicts(items)
+    assert (camera.converged, camera.expected_s, plug.expected_s) == (False, 86_400.0, None)
+    assert method.verdicts(items, converged=[True, False])[0].expected_s is None
+
+
+def test_nothing_is_judged_before_it_is_fitted() -> None:
+    with pytest.raises(UsageError, match="before the judge is fitted"):
+        Judge(identifier(KIT)).decide(KNOWN[0])
+    with pytest.raises(UsageError):
+        Calibration().apply(np.zeros((1, 2)))
+    with pytest.raises(UsageError):
+        Thresholds().strangeness(np.zeros((1, 2)))
+    with pytest.raises(UsageError):
+        Thresholds().p_values(np.zeros((1, 2)))
+
+
+def test_neighbours_in_time_leave_together() -> None:
+    groups = folds_by_time(KNOWN[0], 3)
+    assert groups.tolist() == [0, 0, 1, 1, 2, 2] * 3
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def drawn(n: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Scores whose softmax at temperature 1/sharpness is the truth."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 4)) * 1.5
+    p = softmax(logits)
+    y = [str(rng.choice(4, p=row)) for row in p]
+    return logits / sharpness, y
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 1.0, 25.0])
+@pytest.mark.parametrize("n", [150, 3000])
+def test_calibrated_scores_mean_what_they_say(sharpness: float, n: int) -> None:
+    fit, test = drawn(n, sharpness), drawn(4000, sharpness, seed=1)
+    method = Calibration().fit(fit[0], list("0123"), fit[1])
+    scores = method.apply(test[0])
+    top, right = scores.max(axis=1), scores.argmax(axis=1) == np.array(test[1]).astype(int)
+    for low, high in ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
+        inside = (top >= low) & (top < high)
+        assert abs(top[inside].mean() - right[inside].mean()) < 0.07
+
+
+def test_few_held_out_items_allow_no_certainty() -> None:
+    scores = np.array([[9.0, 0.0], [0.0, 9.0]])
+    assert Calibration().fit(scores, ["a", "b"], ["a", "b"]).apply(scores).max() <= 3 / 4
+    nothing = Calibration().fit(np.full((1, 1), np.nan), ["a"], ["a"])
+    assert nothing.apply(np.ones((1, 1))).tolist() == [[0.5]]
+
+
+SCORES = hnp.arrays(np.float64, (12, 3), elements=st.floats(-50, 50, allow_nan=False))
+
+
+@settings(max_examples=50, deadline=None)
+@given(SCORES, SCORES)
+def test_calibration_keeps_the_order_and_stays_between_0_and_1(fit: np.ndarray, scores: np.ndarray) -> None:
+    labels = ["a", "b", "c"] * 4
+    result = Calibration().fit(fit, ["a", "b", "c"], labels).apply(scores)
+    assert ((result >= 0) & (result <= 1)).all()
+    best = np.isclose(scores.max(axis=1), scores[np.arange(12), result.argmax(axis=1)])
+    assert np.all(best | (np.ptp(result, axis=1) < 1e-12))
+
+
+# ---------------------------------------------------------------- thresholds
+
+
+def test_thresholds_are_each_labels_own_and_those_of_all_where_windows_are_few() -> None:
+    own = np.linspace(0.8, 1.0, 21)
+    scores = np.zeros((23, 2))
+    scores[:21, 0] = own
+    scores[21:, 1] = [0.5, 0.6]
+    found = Thresholds(0.05, few=5).fit(scores, ["a", "b"], ["a"] * 21 + ["b"] * 2)
+    assert found.threshold_[0] == pytest.approx(0.81)
+    assert found.threshold_[1] == pytest.approx(np.quantile([*own, 0.5, 0.6], 0.05))
+    assert found.strangeness(np.array([[0.81, 0.0], [0.9, 0.0]]))[:, 0] == pytest.approx([1.0, 0.0])
+    assert found.p_values(np.array([[0.0, 0.0], [1.0, 1.0]]))[:, 0].tolist() == [1 / 22, 1.0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(SCORES, SCORES)
+def test_a_better_score_is_never_stranger(fit: np.ndarray, scores: np.ndarray) -> None:
+    found = Thresholds().fit(fit, ["a", "b", "c"], ["a", "b", "c"] * 4)
+    assert (found.strangeness(scores + 1.0) <= found.strangeness(scores)).all()
+    assert (found.p_values(scores + 1.0) >= found.p_values(scores)).all()
+
+
+# ---------------------------------------------------------------- words
+
+TERMS = [
+    Term("TCP/443", "share", 0.6, 0.5, 0.5),
+    Term("UDP/53", "share", 0.3, 0.4, 0.3),
+    Term("TCP/80", "share", 0.1, 0.0, 0.0),
+    Term("UDP/123", "share", 0.0, 0.1, 0.0),
+]
+
+
+def test_terms_become_evidence_the_weightiest_first_and_the_rest_in_one() -> None:
+    found = evidence(TERMS, 2)
+    assert [(e.service, e.contribution) for e in found] == [("TCP/443", 0.5), ("UDP/53", 0.3), ("2 more", 0.0)]
+    assert [e.note for e in evidence(TERMS)] == ["", "", "extra", "missing"]
+
+
+def test_the_sentence_says_what_speaks_for_it_what_is_extra_and_what_is_missing() -> None:
+    presence = {"TCP/443": 1.0, "UDP/53": 0.6}
+    assert sentence("camera", "camera", evidence(TERMS), presence) == (
+        "uses TCP/443 all the time and UDP/53 most hours as camera does; TCP/80 is extra; UDP/123 is missing"
+    )
+    assert sentence(UNKNOWN, "camera", evidence(TERMS[:1]), {}) == (
+        "too unlike every known device; the nearest is camera; it shares TCP/443"
+    )
+    assert sentence("camera", "camera", [], {}) == "nearest to camera"
+
+
+def test_a_kind_of_service_is_only_named_when_no_service_is() -> None:
+    general = Term("all traffic", "flows", 5.0, 5.0, 2.0)
+    assert sentence("a", "a", evidence([general, TERMS[0]]), {}) == "uses TCP/443 as a does"
+    assert sentence("a", "a", evidence([general]), {}) == "uses all traffic as a does"

@@ -1,0 +1,63 @@
+"""Label files: what is read, what is refused with its line, and who gets which label when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ethogram.errors import ConfigurationError, EthogramError, InputError
+from ethogram.identify.labels import match_labels, read_labels
+from ethogram.identify.library import Identity
+
+from .traffic import days, windows_of
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "labels.csv"
+    file.write_text(text)
+    return file
+
+
+def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
+    file = written(tmp_path, "type,label,device,vendor\ncamera, den ,aa:bb,acme\n")
+    assert read_labels(file)[0].identity == Identity("den", "", "acme", "camera")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "reason"),
+    [
+        ("", InputError, "labels.csv: the file is empty"),
+        ("device,label\n", InputError, "labels.csv: no device is labelled"),
+        ("device,name\na,b\n", ConfigurationError, "no label"),
+        ("device,label,colour\na,b,c\n", ConfigurationError, "no column 'colour'"),
+        ("device,label\na,b\n,c\n", InputError, "labels.csv:3: no device"),
+        ("device,label\na,\n", InputError, "labels.csv:2: no label"),
+        ("device,label\na,b,c\n", InputError, "labels.csv:2: more fields"),
+        ("device,label,from\na,b,soon\n", InputError, "labels.csv:2: from 'soon' is no time"),
+    ],
+)
+def test_a_broken_file_says_line_and_reason(tmp_path: Path, text: str, error: type, reason: str) -> None:
+    with pytest.raises(error) as raised:
+        read_labels(written(tmp_path, text))
+    assert reason in str(raised.value)
+
+
+def test_a_missing_file_and_one_that_is_not_text_are_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file"):
+        read_labels(tmp_path / "none.csv")
+    (tmp_path / "b.csv").write_bytes(b"device,label\n\xff\xfe,\x00\n")
+    with pytest.raises(EthogramError, match="cannot be read"):
+        read_labels(tmp_path / "b.csv")
+
+
+def test_a_label_holds_in_its_time_and_names_ignore_case(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        "device,label,from,to\nAA:BB,old,,2024-03-05\naa:bb,new,2024-03-05,\nmissing,x,,\n",
+    )
+    windows = windows_of(days("plug", "aa:bb", 3), days("plug", "bare", 1))
+    matched = match_labels(windows, read_labels(file))
+    assert [i and i.label for i in matched.identities] == ["old", "new", "new", None]
+    assert matched.devices_without_label == ["bare"]
+    assert matched.labels_without_device == ["missing"]

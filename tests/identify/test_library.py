@@ -1,0 +1,183 @@
+"""The library and its file: laws of merging, what comes back from disk, and what a broken file says."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import orjson
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ethogram.errors import LibraryError
+from ethogram.identify import pack
+from ethogram.identify.library import Identity, Library, Source
+
+from .traffic import HABITS, days, windows_of
+
+IDENTITY = {
+    "camera": Identity("camera", "cam 1", "acme", "camera", "camera"),
+    "plug": Identity("plug", "", "acme", "plug", "plug"),
+    "speaker": Identity("speaker", "one", "bell", "speaker", "speaker"),
+}
+
+
+def library(label: str = "camera", device: str = "a", count: int = 1, first: int = 0, source: str = "s") -> Library:
+    windows = windows_of(days(label, device, count, first=first))
+    return Library.of(windows, [IDENTITY[label]] * count, source=Source(source))
+
+
+CHOICES = st.builds(
+    library,
+    label=st.sampled_from(sorted(HABITS)),
+    device=st.sampled_from(["a", "b"]),
+    count=st.integers(1, 2),
+    first=st.integers(0, 2),
+    source=st.sampled_from(["s", "t"]),
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(CHOICES, CHOICES, CHOICES)
+def test_merging_is_associative_commutative_and_idempotent(a: Library, b: Library, c: Library) -> None:
+    assert a.merge(b) == b.merge(a)
+    assert a.merge(b).merge(c) == a.merge(b.merge(c))
+    assert a.merge(a) == a
+    assert a.merge(Library()) == a
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(CHOICES, CHOICES)
+def test_what_is_written_is_read(a: Library, b: Library) -> None:
+    both = a.merge(b)
+    again = pack.load(pack.dump(both))
+    assert again == both
+    assert again.digest == both.digest
+    assert pack.dump(again) == pack.dump(both)
+
+
+def test_counts_come_back_exactly() -> None:
+    windows = windows_of(days("camera", "a", 2), days("speaker", "b", 1))
+    known = Library.of(windows, [IDENTITY["camera"]] * 2 + [IDENTITY["speaker"]], source=Source("s"))
+    back = known.windows()
+    keys = ["item", "time", "protocol", "port", "role"]
+    assert back.items.equals(windows.items)
+    assert back.counts.sort(keys).equals(windows.counts.sort(keys))
+
+
+def test_the_same_counts_seen_twice_are_one_entry_with_two_observations() -> None:
+    windows = windows_of(days("plug", "a", 1))
+    moved = windows.items.with_columns(pl.col("start", "end").dt.offset_by("7d"), device=pl.lit("b"))
+    later = type(windows)(moved, windows.counts.with_columns(pl.col("time").dt.offset_by("7d")))
+    identity = [IDENTITY["plug"]]
+    both = Library.of(windows, identity, source=Source("s")).merge(Library.of(later, identity, source=Source("s")))
+    assert len(both) == 1
+    assert both.entries[0].multiplicity == 2
+    assert both.remove(devices=["a"]).entries[0].observed[0].device == "b"
+    assert len(both.remove(devices=["a", "b"])) == 0
+
+
+def test_entries_are_removed_by_label_and_digest() -> None:
+    both = library("camera").merge(library("plug"))
+    assert both.remove(labels=["camera"]).labels() == ["plug"]
+    assert both.remove(digests=[both.entries[0].digest]).labels() == ["plug"]
+    assert both.remove(labels=["nobody"]) == both
+
+
+def test_levels_name_what_they_can_and_say_what_is_missing() -> None:
+    both = library("camera").merge(library("plug"))
+    assert both.labels("model") == ["cam 1", "plug"]
+    assert both.labels("family") == ["acme/camera", "acme/plug"]
+    bare = Library.of(windows_of(days("plug", "a", 1)), [Identity("plug")], source=Source("s"))
+    with pytest.raises(LibraryError, match="no family is known of plug"):
+        bare.labels("family")
+
+
+def test_items_without_identity_and_silent_items_are_not_enrolled() -> None:
+    windows = windows_of(days("plug", "a", 1), days("plug", "b", 1, hours=0))
+    assert len(Library.of(windows, [None, IDENTITY["plug"]], source=Source("s"))) == 0
+
+
+def test_a_write_is_whole_and_the_same_library_gives_the_same_file(tmp_path: Path) -> None:
+    known = library("camera", count=2)
+    for name in ("a.jsonl", "a.jsonl.gz"):
+        pack.write(known, tmp_path / name)
+        first = (tmp_path / name).read_bytes()
+        pack.write(known, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == first
+        assert pack.read(tmp_path / name) == known
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "a.jsonl.gz"]
+    with pytest.raises(LibraryError, match="cannot be written"):
+        pack.write(known, tmp_path / "no" / "a.jsonl")
+
+
+def altered(number: int, **fields: object) -> bytes:
+    lines = pack.dump(library()).splitlines()
+    line = orjson.loads(lines[number])
+    line.update(fields)
+    lines[number] = orjson.dumps({k: v for k, v in line.items() if v is not ...})
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"{}\n", "library:1: not a library"),
+        (b"nonsense\n", "library:1: not JSON"),
+        (b"[1]\n", "library:1: not a JSON object"),
+        (altered(0, format="ethogram.library/2"), "format ethogram.library/2, but this version reads"),
+        (altered(0, columns=["a"]), "library:1: columns are not offset_s"),
+        (altered(0, sources=[{"nom": "x"}]), "library:1: "),
+        (altered(1, label=...), "library:2: label: Field required"),
+        (altered(1, extra=1), "library:2: extra: Extra inputs"),
+        (altered(1, counts=[]), "library:2: an entry needs"),
+        (altered(1, counts=[[0, "TCP/443"]]), "library:2: counts.0"),
+        (altered(1, counts=[[0, "TCP/443", "client", "wan", True, None, -1, 1, 1, 1, 1, 1]]), "negative number"),
+        (altered(1, counts=[[0, "TCP/443", "boss", "wan", True, None, 1, 1, 1, 1, 1, 1]]), "unknown role"),
+        (altered(1, observed=[{"device": "a", "start": "yesterday", "end": "2024-01-01"}]), "library:2: Invalid iso"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
+    with pytest.raises(LibraryError) as error:
+        pack.load(octets)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("service", ["TCP/https", "TCP/70000", "HTTP/80", "443", "IP/x", "IP/300"])
+def test_a_service_that_is_none_is_refused(service: str) -> None:
+    row = [0, service, "client", "wan", True, None, 1, 1, 1, 1, 1, 1]
+    with pytest.raises(LibraryError, match="is no service"):
+        pack.load(altered(1, counts=[row])).windows()
+
+
+def test_a_missing_and_a_truncated_file_are_said(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="there is no such library"):
+        pack.read(tmp_path / "none.jsonl")
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(gzip.compress(pack.dump(library()))[:-40])
+    with pytest.raises(LibraryError, match="cannot be read"):
+        pack.read(cut)
+
+
+def test_a_line_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "MAX_LINE", 1000)
+    with pytest.raises(LibraryError, match="a line of more than 1,000 octets"):
+        pack.load(pack.dump(library()))
+    monkeypatch.setattr(pack, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(pack, "MAX_ROWS", 10)
+    with pytest.raises(LibraryError, match="more than"):
+        pack.load(pack.dump(library()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=300))
+def test_random_octets_raise_our_error_or_nothing(octets: bytes) -> None:
+    try:
+        pack.load(octets)
+    except LibraryError:
+        return
+    raise AssertionError("random octets are no library")

@@ -1,0 +1,86 @@
+"""Renderings: the JSON of the documented form, and CSV that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import orjson
+
+from ethogram.identify.render import CSV_COLUMNS, to_csv, to_json
+from ethogram.schema import Evidence, Inventory, Verdict, Window
+
+VERDICT = Verdict(
+    device="=cmd|' /C calc'!A1",
+    verdict="camera",
+    score=0.91,
+    margin=0.8,
+    raw_score=0.75,
+    nearest="camera",
+    reason="uses TCP/443 as camera does",
+    known_types={"camera": 0.91, "plug": 0.11},
+    strangeness=0.25,
+    evidence=[Evidence(service="TCP/443", quantity="share", observed=0.5, expected=0.75, contribution=0.75)],
+    window=Window(start=datetime(2024, 3, 4, tzinfo=UTC), end=datetime(2024, 3, 5, tzinfo=UTC)),
+    flows=12,
+    converged=False,
+    expected_s=3600.0,
+    level="type",
+)
+INVENTORY = Inventory(library="home 0123456789ab", devices=[VERDICT])
+
+GOLDEN = b"""{
+  "format": "ethogram.inventory/1",
+  "library": "home 0123456789ab",
+  "devices": [
+    {
+      "device": "=cmd|' /C calc'!A1",
+      "verdict": "camera",
+      "score": 0.91,
+      "margin": 0.8,
+      "raw_score": 0.75,
+      "nearest": "camera",
+      "reason": "uses TCP/443 as camera does",
+      "known_types": {
+        "camera": 0.91,
+        "plug": 0.11
+      },
+      "strangeness": 0.25,
+      "evidence": [
+        {
+          "service": "TCP/443",
+          "quantity": "share",
+          "observed": 0.5,
+          "expected": 0.75,
+          "contribution": 0.75,
+          "note": ""
+        }
+      ],
+      "window": {
+        "start": "2024-03-04T00:00:00Z",
+        "end": "2024-03-05T00:00:00Z"
+      },
+      "flows": 12,
+      "converged": false,
+      "expected_s": 3600.0,
+      "level": "type",
+      "simulated": false
+    }
+  ]
+}
+"""
+
+
+def test_json_is_the_documented_form_to_the_octet() -> None:
+    assert to_json(INVENTORY) == GOLDEN
+    assert Inventory.model_validate(orjson.loads(GOLDEN)) == INVENTORY
+
+
+def test_csv_has_one_line_per_verdict_and_no_formula() -> None:
+    rows = list(csv.reader(io.StringIO(to_csv(INVENTORY))))
+    assert rows[0] == list(CSV_COLUMNS)
+    assert rows[1] == [
+        "'=cmd|' /C calc'!A1", "camera", "0.9100", "0.8000", "camera", "0.2500", "2024-03-04T00:00:00+00:00",
+        "2024-03-05T00:00:00+00:00", "12", "false", "3600", "type", "false", "uses TCP/443 as camera does",
+    ]  # fmt: skip
