@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_the_open_set_curve_is_its_plain_twin(known: list[tuple[int, bool]], unk
     for step in sorted({float(s) for s, _ in known} | set(unknown)):
         right = sum(s <= step and ok for s, ok in known) / len(known)
         points.append((sum(u <= step for u in unknown) / len(unknown), right))
-    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in zip(points, points[1:], strict=False))
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(points))
     found = metrics.open_set_curve_area(
         np.array([float(s) for s, _ in known]), np.array([ok for _, ok in known]), np.array(unknown)
     )

@@ -23,7 +23,7 @@ def items(rows: list[tuple[str, int]], hours: int = 24, **columns: list[str]) ->
             "item": range(len(rows)), "device": [u for u, _ in rows], "unit": [u for u, _ in rows],
             "start": [DAY + timedelta(hours=hours * k) for _, k in rows],
             "end": [DAY + timedelta(hours=hours * (k + 1)) for _, k in rows],
-            **{name: values for name, values in columns.items()},
+            **columns,
         },
         schema_overrides={"item": pl.UInt32},
     )  # fmt: skip

@@ -34,7 +34,9 @@ ROW_FORMAT = "ethogram.bench/1"
 
 
 def applies(task: Task, method: Method) -> bool:
-    """Whether a method can answer a task: fingerprint tasks ask fingerprints only, open sets need thresholds."""
+    """Whether a method is asked: a task may name or leave out methods, and fingerprint tasks ask fingerprints only."""
+    if (task.methods and method.name not in task.methods) or method.name in task.without:
+        return False
     if task.kind in ("similarity", "convergence", "recurrence"):
         return method.identify.method == "nearest" and method.group == "plain"
     return True
@@ -124,7 +126,7 @@ class Bench:
         ``"absent"``, which says why.
         """
         for task in tasks:
-            chosen = [m for m in methods if (m.name in task.methods if task.methods else True) and applies(task, m)]
+            chosen = [m for m in methods if applies(task, m)]
             for method in chosen:
                 if on_row is not None:
                     on_row(f"{task.name}: {method.name}")

@@ -80,7 +80,10 @@ def rule_counters(
         kept = ip.filter(number.is_in([TCP, UDP]))
         accounting.ignore("protocol", ip.height - kept.height)
         ip = kept
-    named = _service_of_rules(ip, device.mac or "")
+    transport = number.is_in([TCP, UDP])
+    portless = transport & (pl.col("srcPort") == "*") & (pl.col("dstPort") == "*")
+    accounting.ignore("no port stated", ip.filter(portless).height)
+    named = _service_of_rules(ip.filter(~portless), device.mac or "")
     key = ["protocol", "port", "role", "scope", "name"]
     outward = pl.col("out")
     grouped = named.group_by(key).agg(

@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -34,6 +35,8 @@ from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, TIME, Accounting, Column,
 __all__ = ["CACHE", "LABELS", "LabelledFlows", "code_digest", "files_of", "load"]
 
 CACHE = Path("~/.cache/ethogram")
+
+LEAST_WATCHED = timedelta(seconds=60)
 
 LABELS = Table(
     "labels",
@@ -181,7 +184,13 @@ def _runs(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[s
 
 def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.DataFrame) -> dict[str, object]:
     # Counters without time stand for one nominal day.
-    first, last = (flows["start"].min(), flows["end"].max()) if flows.height else (NOMINAL, NOMINAL.replace(day=2))
+    first, last = NOMINAL, NOMINAL.replace(day=2)
+    if flows.height:
+        begin, end = flows["start"].dt.epoch("us").min(), flows["end"].dt.epoch("us").max()
+        assert isinstance(begin, int) and isinstance(end, int)
+        # A single packet was watched for some time, too: volumes are brought to a day by this length.
+        first = datetime.fromtimestamp(begin / 1e6, UTC)
+        last = max(datetime.fromtimestamp(end / 1e6, UTC), first + LEAST_WATCHED)
     return {
         "device": instance, "from": first, "to": last, "id": device.id, "unit": card.unit_of(device),
         "model": device.model, "vendor": device.vendor, "family": device.family, "type": device.type,

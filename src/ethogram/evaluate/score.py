@@ -49,9 +49,13 @@ def splits_of(task: Task, items: Items) -> list[Split]:
         return [chronological(truth, by=how.by, share=how.share, clock=how.clock_s)]
     if how.kind == "network":
         return [by_network(truth, how.enrol, how.test)]
-    every = sorted(truth["network"].unique().to_list())
-    tested = [name for name in every if not how.test or name in how.test]
-    return [by_network(truth, [name for name in every if name != left], [left]) for left in tested]
+    networks = sorted(truth["network"].unique().to_list())
+    sites = {name: how.sites.get(name, name) for name in networks}
+    tested = sorted({sites[name] for name in networks if not how.test or name in how.test})
+    return [
+        by_network(truth, [n for n in networks if sites[n] != left], [n for n in networks if sites[n] == left])
+        for left in tested
+    ]
 
 
 @dataclass

@@ -26,6 +26,9 @@ class SplitSettings(Settings):
     clock_s: int | None = Field(default=None, description="with by = clock: enrolment ends so long after the start")
     enrol: tuple[str, ...] = Field(default=(), description="networks that enrol")
     test: tuple[str, ...] = Field(default=(), description="networks that test; each_network: each of these in turn")
+    sites: dict[str, str] = Field(
+        default_factory=dict, description="networks of one place, which leave together: network to place"
+    )
 
 
 class Task(Settings):
@@ -53,6 +56,7 @@ class Task(Settings):
     values: tuple[float, ...] = Field(default=(), description="the axis of early and robust tasks")
     draws: int = Field(default=0, ge=0, description="open set: random draws of three labels beside each label alone")
     methods: tuple[str, ...] = Field(default=(), description="methods run by default; none named: all that apply")
+    without: tuple[str, ...] = Field(default=(), description="methods left out, as too slow for the quick set")
     quick: bool = Field(default=True, description="part of the quick set")
     seed: int = 0
 
