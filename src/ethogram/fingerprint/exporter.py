@@ -20,6 +20,7 @@ from ethogram.schema import COUNT_KEYS, COUNTS, FINGERPRINT, TIME, Accounting
 __all__ = ["FingerprintExporter", "settings_digest"]
 
 _MICRO = 1_000_000
+_WINDOWS_AT_ONCE = 256  # fingerprints put together at once: bounds the copies of their counts
 _HELD = {**COUNTS.schema, "epoch": pl.Int64()}
 
 
@@ -155,8 +156,11 @@ class FingerprintExporter:
 
     def _close(self, before: int | None, *, export_open: bool = False) -> pl.DataFrame:
         """Run the state machines over the pending epochs below ``before`` (all, without it)."""
-        due = pl.lit(value=True) if before is None else pl.col("epoch") < before
-        ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
+        if before is None:
+            ready, self.pending = self.pending, self.pending.clear()
+        else:
+            due = pl.col("epoch") < before
+            ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
         if not ready.height and not export_open:
             return FINGERPRINT.empty()
         ready = self._capped(ready)
@@ -207,12 +211,9 @@ class FingerprintExporter:
         wanted = [i for i, x in enumerate(exports) if x.visible]
         if not wanted:
             return FINGERPRINT.empty()
-        fields = [c.name for c in COUNTS.columns if c.name != "device"]
-        counts = (
-            rows.join(ended.filter(pl.col("window").is_in(wanted)), on=["device", "epoch"], how="inner")
-            .sort("window", *COUNT_KEYS)
-            .group_by("window", maintain_order=True)
-            .agg(pl.struct(fields).alias("counts"), pl.col("flows").sum())
+        counts = pl.concat(
+            _collected(rows, ended.filter(pl.col("window").is_in(wanted[at : at + _WINDOWS_AT_ONCE])))
+            for at in range(0, len(wanted), _WINDOWS_AT_ONCE)
         )
         epoch_us, digest = self.settings.epoch_s * _MICRO, settings_digest(self.settings, self.counting)
         heads = pl.DataFrame(
@@ -230,6 +231,17 @@ class FingerprintExporter:
             pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
         )
         return FINGERPRINT.conform(table).sort("device", "start")
+
+
+def _collected(rows: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
+    """Counts of each window as one list, and its flows."""
+    fields = [c.name for c in COUNTS.columns if c.name != "device"]
+    return (
+        rows.join(ended, on=["device", "epoch"], how="inner")
+        .sort("window", *COUNT_KEYS)
+        .group_by("window", maintain_order=True)
+        .agg(pl.struct(fields).alias("counts"), pl.col("flows").sum())
+    )
 
 
 def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[int, str, Profile]]:
