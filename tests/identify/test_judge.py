@@ -15,7 +15,7 @@ from ethogram.identify.explain import evidence, sentence
 from ethogram.identify.identifier import Term, folds_by_time
 from ethogram.identify.judge import Judge
 from ethogram.identify.methods import Kit, identifier
-from ethogram.identify.openset import Thresholds
+from ethogram.identify.openset import Coverage, Thresholds
 from ethogram.schema import UNKNOWN, Windows
 
 from .traffic import days, enrolment, ruzicka, shares, windows_of
@@ -219,3 +219,14 @@ def test_a_kind_of_service_is_only_named_when_no_service_is() -> None:
     general = Term("all traffic", "flows", 5.0, 5.0, 2.0)
     assert sentence("a", "a", evidence([general, TERMS[0]]), {}) == "uses TCP/443 as a does"
     assert sentence("a", "a", evidence([general]), {}) == "uses all traffic as a does"
+
+
+def test_how_known_a_window_looks_is_its_share_of_the_usual_score_times_its_calibrated_one() -> None:
+    held = np.array([[4.0, np.nan], [6.0, 1.0], [0.0, 10.0]])
+    found = Coverage().fit(held, ["a", "b"], ["a", "a", "b"])
+    # medians: a 5 of two windows, b 10 of one, all 6: (2 * 5 + 6) / 3 and (10 + 6) / 2
+    assert found.usual_ == pytest.approx([16 / 3, 8.0])
+    known = found.apply(np.array([[16 / 3, 4.0], [-1.0, 80.0]]), np.array([[0.5, 0.25], [0.9, 0.1]]))
+    assert known == pytest.approx(np.array([[0.5, 0.125], [0.0, 0.15]]))
+    with pytest.raises(UsageError):
+        Coverage().apply(held, held)

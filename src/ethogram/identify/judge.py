@@ -15,7 +15,7 @@ from ethogram.errors import UsageError
 from ethogram.identify.calibrate import Calibration
 from ethogram.identify.explain import evidence, sentence
 from ethogram.identify.identifier import Identifier, folds_by_time
-from ethogram.identify.openset import Thresholds
+from ethogram.identify.openset import Coverage, Thresholds
 from ethogram.schema import UNKNOWN, ServiceMatrix, Verdict, Window, Windows
 
 __all__ = ["Decision", "Judge"]
@@ -92,11 +92,16 @@ class Judge:
         names, held = self.identifier.held_out(windows, labels, chosen)
         self.identifier.fit(windows, labels)
         column = {name: j for j, name in enumerate(self.identifier.labels_)}
-        own = self.identifier.scores(windows)[np.arange(len(labels)), [column[label] for label in labels]]
         self.calibration_ = Calibration().fit(held, names, labels)
-        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(held, names, labels, own)
+        self.coverage_ = Coverage().fit(held, names, labels)
+        known = self.coverage_.apply(held, self.calibration_.apply(held))
+        own = self._known(self.identifier.scores(windows))[np.arange(len(labels)), [column[label] for label in labels]]
+        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(known, names, labels, own)
         self.needed_: dict[str, float] = dict(needed_s or {})
         return self
+
+    def _known(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.coverage_.apply(raw, self.calibration_.apply(raw))
 
     def decide(self, windows: Windows) -> Decision:
         """Scores and verdicts of items; a silent item is unknown, also in a closed set it has no evidence."""
@@ -105,7 +110,7 @@ class Judge:
         raw = self.identifier.scores(windows)
         best = raw.argmax(axis=1) if raw.size else np.zeros(0, dtype=np.int64)
         top = raw[np.arange(len(raw)), best]
-        strangeness = self.thresholds_.strangeness(raw)[np.arange(len(raw)), best]
+        strangeness = self.thresholds_.strangeness(self._known(raw))[np.arange(len(raw)), best]
         return Decision(
             labels=self.identifier.labels_,
             raw=raw,

@@ -10,7 +10,39 @@ from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
 
-__all__ = ["Thresholds"]
+__all__ = ["Coverage", "Thresholds"]
+
+
+class Coverage:
+    """How known a window looks: the share of the score its label usually reaches, times its calibrated score.
+
+    A stranger falls short in one of two ways: it fits no label well, or several equally; the product sees both.
+    """
+
+    def fit(self, scores: NDArray[np.float64], names: Sequence[str], labels: Sequence[str]) -> Self:
+        """Learn each label's usual score from held-out ones: its median, with the median of all as one more window."""
+        column = {name: j for j, name in enumerate(names)}
+        truth = np.array([column[label] for label in labels], dtype=np.int64)
+        mine = scores[np.arange(len(truth)), truth] if len(truth) else np.zeros(0)
+        usable = np.isfinite(mine)
+        everyone = float(np.median(mine[usable])) if usable.any() else np.nan
+        self.usual_ = np.full(len(names), everyone)
+        for j in range(len(names)):
+            own = mine[usable & (truth == j)]
+            if own.size:
+                self.usual_[j] = (own.size * float(np.median(own)) + everyone) / (own.size + 1)
+        return self
+
+    def apply(self, scores: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Known scores, shape (n, L), 0 to 1.5: higher is more alike; NaN stays NaN."""
+        if not hasattr(self, "usual_"):
+            raise UsageError("Coverage knows nothing before it is fitted")
+        # Where nothing was held out, or a usual score is not above 0, a share means nothing: the distance stands in.
+        positive = self.usual_ > 1e-6
+        share = np.where(positive, scores / np.where(positive, self.usual_, 1.0), 1.0 + scores - self.usual_)
+        share = np.where(np.isnan(self.usual_), scores, share)
+        result: NDArray[np.float64] = np.clip(share, 0.0, 1.5) * calibrated
+        return result
 
 
 class Thresholds:
@@ -21,7 +53,8 @@ class Thresholds:
     quantile
         Share of a label's own held-out windows that fall below: higher calls more unknown.
     few
-        A label with fewer held-out windows uses the distribution of all labels together.
+        A label with fewer held-out windows uses the distribution of all labels together: a 5 % quantile of seven
+        windows is their least, and calls a quarter of the later ones unknown.
 
     Notes
     -----
@@ -30,7 +63,7 @@ class Thresholds:
     reach half of what an enrolled one scores against itself.
     """
 
-    def __init__(self, quantile: float = 0.05, few: int = 5) -> None:
+    def __init__(self, quantile: float = 0.05, few: int = 20) -> None:
         self.quantile = quantile
         self.few = few
 
