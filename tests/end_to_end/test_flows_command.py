@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import orjson
@@ -106,6 +108,20 @@ def test_a_directory_is_read_and_what_is_no_flow_is_passed_over(home: Path, caps
     assert "4 rows written to" in shown
 
 
+def test_a_zip_may_hold_other_files_beside_its_records(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(home / "all.zip", "w") as packed:
+        packed.writestr("README.txt", "hello\n")
+        packed.writestr("a/conn.log", TEXTS["zeek tsv"][1])
+        packed.writestr("nf.csv.gz", gzip.compress(TEXTS["nfdump csv"][1]))
+    assert call("flows", home / "all.zip", "-o", home / "f.parquet") == 0
+    assert load_flows(home / "f.parquet").collect().height == 8
+    assert f"{home}/all.zip:README.txt: passed over: unknown format" in capsys.readouterr().err
+    with zipfile.ZipFile(home / "none.zip", "w") as packed:
+        packed.writestr("README.txt", "hello\n")
+    assert call("flows", home / "none.zip", "-o", home / "f.parquet") == 3
+    assert "none.zip:README.txt: unknown format" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -131,8 +147,6 @@ def test_bad_input_is_one_line_and_a_named_exit_code(
     arguments: list[str], code: int, message: str, home: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    import gzip
-
     monkeypatch.chdir(home)
     Path("README").write_text("hello\n")
     Path("empty").touch()

@@ -44,12 +44,15 @@ class Opened:
         A key of :data:`READERS`, ``csv``, ``parquet``, ``flow-table`` or ``capture``.
     source
         Makes the reader; None for a capture.
+    passed_over
+        Why a member of a zip is not read, when others in it are.
     """
 
     name: str
     path: Path
     format: str
     source: Callable[[], FlowSource] | None
+    passed_over: str | None = None
 
 
 def format_names() -> list[str]:
@@ -96,15 +99,30 @@ def open_inputs(
     if form == CAPTURE:
         yield Opened(str(path), path, CAPTURE, None)
         return
-    for text in texts_of(path):
+    texts = list(texts_of(path))
+    if form is None and any(is_capture(text.head()) for text in texts):
+        # All members of a zip of captures are metered together, as one input.
+        yield Opened(str(path), path, CAPTURE, None)
+        return
+    found = [_told(text, settings, form, mapping) for text in texts]
+    if not any(isinstance(member, Opened) for member in found):
+        raise next((e for e in found if isinstance(e, InputError)), InputError("the zip is empty", file=path))
+    for text, member in zip(texts, found, strict=True):
+        if isinstance(member, Opened):
+            yield member
+        else:
+            yield Opened(text.name, path, "unknown", None, member.reason)
+
+
+def _told(text: TextInput, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened | InputError:
+    """The opened text, or why it cannot be: a zip may hold a read-me beside its records."""
+    try:
         head = text.head()
         if not head:
             raise InputError("the file is empty", file=text.name)
-        if form is None and is_capture(head):
-            # All members of a zip of captures are metered together, as one input.
-            yield Opened(str(path), path, CAPTURE, None)
-            return
-        yield _opened(text, head, settings, form, mapping)
+        return _opened(text, head, settings, form, mapping)
+    except InputError as error:
+        return error
 
 
 def _opened(text: TextInput, head: bytes, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened:

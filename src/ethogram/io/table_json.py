@@ -62,7 +62,7 @@ def field(records: list[dict[str, Any]], *names: str) -> list[Any]:
     name, *others = names
     values = [record.get(name) for record in records]
     for other in others:
-        if any(value is None for value in values):
+        if None in values:
             values = [
                 record.get(other) if value is None else value for record, value in zip(records, values, strict=True)
             ]
@@ -72,5 +72,8 @@ def field(records: list[dict[str, Any]], *names: str) -> list[Any]:
 def text_field(records: list[dict[str, Any]], *names: str) -> pl.Series:
     """As :func:`field`, as text; anything that is neither text nor number is null."""
     values = field(records, *names)
-    return pl.Series([v if isinstance(v, str) else str(v) if isinstance(v, int | float) else None for v in values],
-                     dtype=pl.String)  # fmt: skip
+    try:
+        return pl.Series(values, dtype=pl.String)
+    except (TypeError, pl.exceptions.PolarsError):  # mixed types: slower, value by value
+        texts = [v if isinstance(v, str) else str(v) if isinstance(v, int | float) else None for v in values]
+        return pl.Series(texts, dtype=pl.String)

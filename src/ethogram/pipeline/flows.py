@@ -296,7 +296,11 @@ def read_flows(
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
         try:
-            opened += open_inputs(path, settings, is_capture, form=format, mapping=mapping)
+            for found in open_inputs(path, settings, is_capture, form=format, mapping=mapping):
+                if found.passed_over is None:
+                    opened.append(found)
+                else:
+                    skipped.append((found.name, found.passed_over))
         except InputError as error:
             if by_user:
                 raise
