@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ethogram.config import CaptureSettings
 from ethogram.errors import EthogramWarning, InputError
 from ethogram.io.compressed import Member, open_members
-from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, READ, USED
+from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, PACKET, READ, USED
 from ethogram.io.pcap import FULL, MAGICS, STOP, parse_header, scan_pcap
 from ethogram.io.pcapng import MAGIC, new_section, scan_pcapng
 from ethogram.schema import Accounting, PacketBatch
@@ -25,11 +25,7 @@ from ethogram.schema import Accounting, PacketBatch
 __all__ = ["CaptureSource", "is_capture", "open_capture"]
 
 ROWS = 1 << 15  # packets of a batch at most
-TYPES = (
-    np.int64, np.uint8, np.uint8, np.uint64, np.uint64, np.uint64, np.uint64, np.uint16, np.uint16, np.uint8,
-    np.uint32, np.uint32, np.uint16, np.uint64, np.uint64, np.int64, np.int32,
-)  # fmt: skip
-
+NAMES: tuple[str, ...] = PACKET.names or ()
 Scan = Callable[[NDArray[np.uint8], int, int, Any, NDArray[np.int64]], tuple[int, int, int]]
 
 
@@ -141,12 +137,12 @@ class CaptureSource:
             at = 0
             why = FULL
             while why == FULL:
-                columns: tuple[NDArray[Any], ...] = tuple(np.empty(ROWS, kind) for kind in TYPES)
+                packets = np.empty(ROWS, PACKET)
                 counters = np.zeros(COUNTERS, np.int64)
-                at, rows, why = scan(data, at, end, columns, counters)
+                at, rows, why = scan(data, at, end, packets, counters)
                 self._count(counters)
                 if rows:
-                    yield PacketBatch(*[column[:rows] for column in columns] + [data[:end]])
+                    yield PacketBatch(*[packets[name][:rows] for name in NAMES] + [data[:end]])
             if why == STOP:
                 self._damage(InputError("bad length: the rest is not read", file=member.name, offset=place + at))
                 return
@@ -187,19 +183,17 @@ def scanner_of(head: bytes, tunnels: bool) -> tuple[int, Scan]:
         section, interfaces = new_section()
 
         def scan_blocks(
-            data: NDArray[np.uint8], at: int, end: int, columns: Any, counters: NDArray[np.int64]
+            data: NDArray[np.uint8], at: int, end: int, rows: Any, counters: NDArray[np.int64]
         ) -> tuple[int, int, int]:
-            return scan_pcapng(data, at, end, section, interfaces, tunnels, columns, counters)
+            return scan_pcapng(data, at, end, section, interfaces, tunnels, rows, counters)
 
         return 0, scan_blocks
     header = parse_header(head)
     unit = 1 if header.nanoseconds else 1000
 
     def scan_records(
-        data: NDArray[np.uint8], at: int, end: int, columns: Any, counters: NDArray[np.int64]
+        data: NDArray[np.uint8], at: int, end: int, rows: Any, counters: NDArray[np.int64]
     ) -> tuple[int, int, int]:
-        return scan_pcap(
-            data, at, end, header.little, unit, header.record_header, header.link, tunnels, columns, counters
-        )
+        return scan_pcap(data, at, end, header.little, unit, header.record_header, header.link, tunnels, rows, counters)
 
     return len(head), scan_records

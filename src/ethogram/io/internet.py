@@ -19,6 +19,7 @@ __all__ = [
     "DROPPED",
     "IGNORED",
     "NO_VLAN",
+    "PACKET",
     "READ",
     "USED",
     "parse_internet",
@@ -60,6 +61,31 @@ CORRECTED = {
     TUNNEL: "tunnel entered",
 }
 
+PACKET = np.dtype(
+    [
+        ("time_ns", np.int64),
+        ("version", np.uint8),
+        ("protocol", np.uint8),
+        ("source_high", np.uint64),
+        ("source_low", np.uint64),
+        ("destination_high", np.uint64),
+        ("destination_low", np.uint64),
+        ("source_port", np.uint16),
+        ("destination_port", np.uint16),
+        ("tcp_flags", np.uint8),
+        ("ip_octets", np.uint32),
+        ("frame_octets", np.uint32),
+        ("vlan", np.uint16),
+        ("source_mac", np.uint64),
+        ("destination_mac", np.uint64),
+        ("payload_offset", np.int64),
+        ("payload_octets", np.int32),
+    ],
+    align=True,
+)
+"""The columns of :class:`~ethogram.schema.PacketBatch` as a record: compiled functions then pass one pointer, where
+as many arrays would be counted in and out at every call."""
+
 NO_VLAN = 0xFFFF
 MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also advances by 8 octets or more
 
@@ -84,7 +110,7 @@ def kept(function: F, options: dict[str, bool]) -> F:
     Numba voids a kept result when the function's own file changes, but not when that of a function it calls does.
     The functions here call one another across files, so the stamp of all of them takes that of the one.
     """
-    dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    dispatcher = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
     file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if file is not None and hasattr(file, "_source_stamp"):
         file._source_stamp = STAMP
@@ -172,8 +198,8 @@ def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, i
 
 
 @inner
-def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: int, counters: Any) -> int:
-    """Write the IP packet at ``at`` into a row of the columns.
+def parse_internet(data: Any, at: int, end: int, wire: int, packet: Any, counters: Any) -> int:
+    """Write the IP packet at ``at`` into a record.
 
     Parameters
     ----------
@@ -181,12 +207,12 @@ def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: i
         Octets; ``end`` is the first one not captured.
     wire
         Octets from ``at`` on that were on the wire (``end - at`` unless the capture cut the frame).
-    columns
-        Arrays in the order of :class:`~ethogram.schema.PacketBatch`, without ``data``.
+    packet
+        A record of the form :data:`PACKET`.
 
     Returns
     -------
-    0, or the counter of the reason why there is no row.
+    0, or the counter of the reason why there is no packet.
     """
     if end - at < 1:
         return TRUNCATED_HEADER
@@ -235,16 +261,16 @@ def parse_internet(data: Any, at: int, end: int, wire: int, columns: Any, row: i
         if code != 0:
             return code
     payload = min(payload, limit)
-    columns[1][row] = version
-    columns[2][row] = protocol
-    columns[3][row] = source_high
-    columns[4][row] = source_low
-    columns[5][row] = destination_high
-    columns[6][row] = destination_low
-    columns[7][row] = source_port
-    columns[8][row] = destination_port
-    columns[9][row] = flags
-    columns[10][row] = total
-    columns[15][row] = payload
-    columns[16][row] = limit - payload
+    packet.version = version
+    packet.protocol = protocol
+    packet.source_high = source_high
+    packet.source_low = source_low
+    packet.destination_high = destination_high
+    packet.destination_low = destination_low
+    packet.source_port = source_port
+    packet.destination_port = destination_port
+    packet.tcp_flags = flags
+    packet.ip_octets = total
+    packet.payload_offset = payload
+    packet.payload_octets = limit - payload
     return 0

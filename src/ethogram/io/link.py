@@ -287,15 +287,15 @@ def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, 
 
 
 @inner
-def enter_tunnels(data: Any, columns: Any, row: int, counters: Any) -> None:
-    """Replace a row by that of the packet it carries, as long as it carries one that can be parsed."""
+def enter_tunnels(data: Any, packet: Any, counters: Any) -> None:
+    """Replace a packet by the one it carries, as long as it carries one that can be parsed."""
     for _ in range(MAX_TAGS):
-        at = columns[15][row]
-        limit = at + np.int64(columns[16][row])
-        inner = inner_packet(data, at, limit, columns[2][row], columns[7][row], columns[8][row])
+        at = packet.payload_offset
+        limit = at + np.int64(packet.payload_octets)
+        inner = inner_packet(data, at, limit, packet.protocol, packet.source_port, packet.destination_port)
         if inner < 0 or inner >= limit:
             return
-        if parse_internet(data, inner, limit, limit - inner, columns, row, counters) != 0:
+        if parse_internet(data, inner, limit, limit - inner, packet, counters) != 0:
             return
         counters[TUNNEL] += 1
 
@@ -309,11 +309,10 @@ def parse_packet(
     link: int,
     tunnels: bool,
     time_ns: int,
-    columns: Any,
-    row: int,
+    packet: Any,
     counters: Any,
 ) -> int:
-    """Parse one frame into a row; count it as used, ignored or dropped.
+    """Parse one frame into a record; count it as used, ignored or dropped.
 
     Parameters
     ----------
@@ -322,29 +321,29 @@ def parse_packet(
     wire
         The frame's length on the wire.
     tunnels
-        Whether the row describes the innermost packet.
+        Whether the record describes the innermost packet.
 
     Returns
     -------
-    The next row: ``row + 1`` when the packet was used.
+    1 when the packet was used, else 0.
     """
     counters[READ] += 1
     wire = max(wire, captured)
     end = at + captured
     code, internet, vlan, source, destination = find_internet(data, at, end, link)
     if code == 0:
-        code = parse_internet(data, internet, end, wire - (internet - at), columns, row, counters)
+        code = parse_internet(data, internet, end, wire - (internet - at), packet, counters)
     if code != 0:
         counters[code] += 1
-        return row
+        return 0
     if tunnels:
-        enter_tunnels(data, columns, row, counters)
+        enter_tunnels(data, packet, counters)
     if captured < wire:
         counters[CUT_SHORT] += 1
     counters[USED] += 1
-    columns[0][row] = time_ns
-    columns[11][row] = wire
-    columns[12][row] = vlan
-    columns[13][row] = source
-    columns[14][row] = destination
-    return row + 1
+    packet.time_ns = time_ns
+    packet.frame_octets = wire
+    packet.vlan = vlan
+    packet.source_mac = source
+    packet.destination_mac = destination
+    return 1

@@ -67,7 +67,7 @@ def scan_pcap(
     record_header: int,
     link: int,
     tunnels: bool,
-    columns: Any,
+    rows: Any,
     counters: Any,
 ) -> tuple[int, int, int]:
     """Parse all whole records between ``at`` and ``end``.
@@ -77,7 +77,7 @@ def scan_pcap(
     at, rows, why
         The first octet not read, the rows written, and :data:`MORE`, :data:`FULL` or :data:`STOP`.
     """
-    row, capacity = 0, columns[0].shape[0]
+    row, capacity = 0, rows.shape[0]
     while end - at >= record_header:
         if row == capacity:
             return at, row, FULL
@@ -89,17 +89,8 @@ def scan_pcap(
         if end - at - record_header < captured:
             break
         time_ns = word(data, at, little) * 1_000_000_000 + word(data, at + 4, little) * unit_ns
-        row = parse_packet(
-            data,
-            at + record_header,
-            captured,
-            word(data, at + 12, little),
-            link,
-            tunnels,
-            time_ns,
-            columns,
-            row,
-            counters,
+        row += parse_packet(
+            data, at + record_header, captured, word(data, at + 12, little), link, tunnels, time_ns, rows[row], counters
         )
         at += record_header + captured
     return at, row, MORE

@@ -105,22 +105,21 @@ def packet_block(
     section: Any,
     interfaces: Any,
     tunnels: bool,
-    columns: Any,
-    row: int,
+    packet: Any,
     counters: Any,
 ) -> int:
-    """Parse the packet in a block whose body is ``at`` to ``end``; give the next row."""
+    """Parse the packet in a block whose body is ``at`` to ``end``; 1 when it is used, else 0."""
     little = section[LITTLE] != 0
     header = 4 if kind == 3 else 20
     if end - at < header:
         counters[READ] += 1
         counters[BAD_LENGTH] += 1
-        return row
+        return 0
     interface = 0 if kind == 3 else word(data, at, little) if kind == 6 else half(data, at, little)
     if interface >= min(section[INTERFACES], MAX_INTERFACES):
         counters[READ] += 1
         counters[UNKNOWN_INTERFACE] += 1
-        return row
+        return 0
     if kind == 3:
         wire = word(data, at, little)
         captured = min(wire, end - at - header)
@@ -139,16 +138,16 @@ def packet_block(
     if captured > end - at - header or time_ns < 0:
         counters[READ] += 1
         counters[BAD_TIME if time_ns < 0 else BAD_LENGTH] += 1
-        return row
+        return 0
     section[LAST_TIME] = time_ns
     return parse_packet(
-        data, at + header, captured, wire, interfaces[interface, LINK], tunnels, time_ns, columns, row, counters
+        data, at + header, captured, wire, interfaces[interface, LINK], tunnels, time_ns, packet, counters
     )
 
 
 @compiled
 def scan_pcapng(
-    data: Any, at: int, end: int, section: Any, interfaces: Any, tunnels: bool, columns: Any, counters: Any
+    data: Any, at: int, end: int, section: Any, interfaces: Any, tunnels: bool, rows: Any, counters: Any
 ) -> tuple[int, int, int]:
     """Parse all whole blocks between ``at`` and ``end``.
 
@@ -157,7 +156,7 @@ def scan_pcapng(
     at, rows, why
         The first octet not read, the rows written, and ``MORE``, ``FULL`` or ``STOP``.
     """
-    row, capacity = 0, columns[0].shape[0]
+    row, capacity = 0, rows.shape[0]
     while end - at >= 12:
         if row == capacity:
             return at, row, FULL
@@ -182,8 +181,6 @@ def scan_pcapng(
         if kind == 1:
             add_interface(data, at + 8, at + length - 4, section, interfaces)
         elif kind == 6 or kind == 3 or kind == 2:  # noqa: PLR1714
-            row = packet_block(
-                data, at + 8, at + length - 4, kind, section, interfaces, tunnels, columns, row, counters
-            )
+            row += packet_block(data, at + 8, at + length - 4, kind, section, interfaces, tunnels, rows[row], counters)
         at += length
     return at, row, MORE

@@ -7,7 +7,8 @@ All loops are bounded by the number of packets, of records or of index places.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -62,7 +63,10 @@ SAMPLE = 4096
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 # Called from compiled code alone: without the wrapper for Python, which takes longest to compile.
-inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+F = TypeVar("F", bound=Callable[..., Any])
+inner: Callable[[F], F] = cast(Any, njit)(
+    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 
 @inner
