@@ -18,6 +18,7 @@ __all__ = [
     "FLOW_COLUMNS",
     "PROBE",
     "PROTOCOL",
+    "Gathering",
     "cap_services",
     "count",
     "interval",
@@ -112,6 +113,43 @@ def merge_counts(*counts: IntoFrame) -> Any:
     keys = [name for name in names if name not in COUNT_VOLUMES]
     joined = nw.concat(frames) if len(frames) > 1 else frames[0]
     return joined.group_by(keys).agg(*[nw.col(name).sum() for name in COUNT_VOLUMES]).select(*names).to_native()
+
+
+class Gathering:
+    """Add up many count tables in memory bounded by a small multiple of their sum.
+
+    Tables wait until they together are twice as long as the sum was; adding is done by blocks of devices, because
+    grouping holds several copies of what it groups.
+
+    Examples
+    --------
+    >>> gathering = Gathering()
+    >>> gathering.add(COUNTS.empty())
+    >>> gathering.sum().height
+    0
+    """
+
+    def __init__(self, blocks: int = 8, least: int = 1 << 18) -> None:
+        self._blocks, self._least, self._folded = blocks, least, 0
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, counts: pl.DataFrame) -> None:
+        """Take one table."""
+        self._parts.append(counts)
+        if sum(part.height for part in self._parts) > 2 * self._folded + self._least:
+            self.sum()
+
+    def sum(self) -> pl.DataFrame:
+        """The sum of all tables so far; at least one was added."""
+        if len(self._parts) > 1:
+            rows = sum(part.height for part in self._parts)
+            blocks = 1 if rows <= self._least else self._blocks
+            block = pl.col("device").hash(0) % blocks
+            self._parts = [
+                pl.concat(merge_counts(*(part.filter(block == b) for part in self._parts)) for b in range(blocks))
+            ]
+        self._folded = self._parts[0].height
+        return self._parts[0]
 
 
 def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:

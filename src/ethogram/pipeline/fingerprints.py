@@ -13,7 +13,7 @@ import polars as pl
 
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySettings, RepresentationSettings
 from ethogram.errors import InputError
-from ethogram.fingerprint.count import FLOW_COLUMNS, interval, merge_counts, split, tally
+from ethogram.fingerprint.count import FLOW_COLUMNS, Gathering, interval, split, tally
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.key import learn_ports, with_service
 from ethogram.fingerprint.represent import represent
@@ -46,7 +46,6 @@ Source = pl.LazyFrame | pl.DataFrame | str | Path | Sequence[str | Path]
 """A flow table, or inputs of any kind."""
 
 OUTSIDE = "outside the time asked for"
-_MERGE_EVERY = 8  # tallies held before they are added up
 _SLICE = 1 << 21  # flows decoded at once: the engine left alone reads ahead without bound
 
 
@@ -165,13 +164,11 @@ def _tally(
     run = read_flows(
         paths, devices=devices, settings=flow_settings, time_from=begin, time_to=end, on_progress=on_progress
     )
-    parts: list[pl.DataFrame] = []
+    gathering = Gathering()
     for batch in run.batches():
-        parts.append(tally(batch, counting))
-        if len(parts) >= _MERGE_EVERY:
-            parts = [merge_counts(*parts)]
+        gathering.add(tally(batch, counting))
     errors += run.errors
-    return merge_counts(*parts), sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
+    return gathering.sum(), sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
 
 
 def _tally_lazy(
@@ -182,17 +179,15 @@ def _tally_lazy(
     schema = flows.collect_schema()
     # Text keys are grouped as numbers: that is half of the time.
     texts = [name for name in ("device", "remote_domain", "initiator") if schema.get(name) == pl.String]
-    parts: list[pl.DataFrame] = []
+    gathering = Gathering()
     for start in range(0, max(rows, 1), _SLICE):
         lean = flows.slice(start, _SLICE).select(FLOW_COLUMNS).with_columns(pl.col(texts).cast(pl.Categorical))
         if begin is not None:
             lean = lean.filter(pl.col("start") >= begin)
         if end is not None:
             lean = lean.filter(pl.col("start") < end)
-        parts.append(tally(lean, counting).collect(engine="streaming").cast(COUNTS.schema))
-        if len(parts) >= _MERGE_EVERY:
-            parts = [merge_counts(*parts)]
-    tallied = merge_counts(*parts) if len(parts) > 1 else parts[0]
+        gathering.add(tally(lean, counting).collect(engine="streaming").cast(COUNTS.schema))
+    tallied = gathering.sum()
     return tallied, rows - int(tallied["flows"].sum())
 
 
