@@ -140,7 +140,8 @@ def test_a_zip_may_hold_other_files_beside_its_records(home: Path, capsys: pytes
         (["conn.log", "--pair", "maybe"], 5, "setting pair:"),
         (["conn.log", "--time-zone", "Mars"], 5, "setting time_zone: 'Mars' is no time zone"),
         (["conn.log", "--idle-timeout", "-1"], 5, "setting idle_timeout_s:"),
-        (["conn.log", "-o", "no/such/folder.parquet"], 3, "no/such/folder.parquet: cannot be written"),
+        (["conn.log", "-o", "no/such/folder.parquet"], 3, "no/such/folder.parquet: cannot be written: no such folder"),
+        (["useless.json"], 3, "no record can be used; the first: useless.json:1: no start time"),
     ],
 )
 def test_bad_input_is_one_line_and_a_named_exit_code(
@@ -151,6 +152,7 @@ def test_bad_input_is_one_line_and_a_named_exit_code(
     Path("README").write_text("hello\n")
     Path("empty").touch()
     Path("header.csv").write_bytes(TEXTS["nfdump csv"][1].split(b"\n")[0] + b"\n")
+    Path("useless.json").write_text('{"flows": {"octetTotalCount": 1e300, "flowStartMilliseconds": {"a": []}}}')
     Path("broken.json").write_bytes(TEXTS["yaf"][1].split(b"\n")[0] + b"\n{broken\n")
     Path("cut.log.gz").write_bytes(gzip.compress(TEXTS["zeek tsv"][1])[:-9])
     given = arguments if "-o" in arguments else [*arguments, "-o", "f.parquet"]

@@ -230,12 +230,16 @@ class FlowRun:
         return self._naming.named(self._orientation.rows(block))
 
     def _check(self) -> None:
+        """Hold the sums, and refuse inputs that gave nothing: an empty table would look like a silent network."""
         for accounting in (*(report.accounting for report in self.reports), *self.stages.values()):
             accounting.check()
         if not any(report.accounting.read for report in self.reports) and not self.errors:
             names = self.reports[0].name if len(self.reports) == 1 else None
             raise InputError("no packets and no flow records in it" if names else "no packets and no flow records",
                              file=names)  # fmt: skip
+        problem = next((report.first_problem for report in self.reports if report.first_problem), None)
+        if problem is not None and not any(report.accounting.used for report in self.reports):
+            raise InputError(f"no record can be used; the first: {problem}")
 
 
 def read_flows(
@@ -327,6 +331,8 @@ def write_flows(run: FlowRun, path: Path) -> int:
     int
         Rows written.
     """
+    if not path.parent.is_dir():
+        raise InputError("cannot be written: no such folder", file=path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         schema = _arrow(FLOW.empty()).schema
