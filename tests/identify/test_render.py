@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 
@@ -84,3 +85,20 @@ def test_csv_has_one_line_per_verdict_and_no_formula() -> None:
         "'=cmd|' /C calc'!A1", "camera", "0.9100", "0.8000", "camera", "0.2500", "2024-03-04T00:00:00+00:00",
         "2024-03-05T00:00:00+00:00", "12", "false", "3600", "type", "false", "uses TCP/443 as camera does",
     ]  # fmt: skip
+
+
+def test_the_reference_page_names_every_field_with_its_meaning() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/identify-json.md").read_text()
+    schema = Inventory.model_json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        for name, field in part["properties"].items():
+            assert f"| `{name}` |" in page
+            assert field.get("description", "") in page
+
+
+def test_the_json_schema_is_strict_and_complete() -> None:
+    schema = Inventory.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == {"format", "library", "devices"}
+    documented = {"device", "verdict", "score", "margin", "known_types", "evidence", "window", "flows", "converged"}
+    assert documented <= set(schema["$defs"]["Verdict"]["required"])

@@ -1,0 +1,106 @@
+"""Weight of evidence against its formula, and the shortcut of held-out scores against learning everything anew."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ethogram.identify.aggregate import Averaged, average, split_windows
+from ethogram.identify.identifier import Identifier, folds_by_time
+from ethogram.identify.likelihood import LikelihoodRatios
+from ethogram.identify.quantities import QUANTITIES, Vocabulary
+from ethogram.schema import Windows
+
+from .traffic import days, enrolment, windows_of
+
+
+def test_quantities_are_logs_of_the_sums() -> None:
+    windows = windows_of(days("plug", "a", 4))
+    found = Vocabulary().fit(windows).quantities(windows)
+    key = found.keys.index("TCP/8883 client wan")
+    mine = windows.counts.filter((pl.col("item") == 0) & (pl.col("port") == 8883))
+    row = slice(found.indptr[0], found.indptr[1])
+    values = dict(zip(found.features[row].tolist(), found.values[row].tolist(), strict=True))
+    flows, out = mine["flows"].sum(), mine["octets_out"].sum()
+    expected = {"flows": flows, "octets out": out, "octets out per flow": out / flows, "hours": mine.height}
+    for name, value in expected.items():
+        assert values[key * len(QUANTITIES) + QUANTITIES.index(name)] == pytest.approx(math.log1p(value))
+
+
+def test_a_port_counts_by_itself_when_a_device_keeps_using_it() -> None:
+    windows = windows_of(days("plug", "a", 4, stray=True), days("camera", "b", 2))
+    once = windows.counts.filter((pl.col("port") != 31337) | (pl.col("item") == 0))
+    keys = Vocabulary().fit(Windows(windows.items, once)).keys_
+    assert "TCP/31337 server lan" not in keys
+    assert "TCP/dyn server lan" in keys
+    assert "TCP/554 server lan" in keys  # seen in all of the camera's two days
+    assert {"any TCP client wan", "all traffic"} <= set(keys)
+    assert "TCP/31337 server lan" in Vocabulary().fit(windows).keys_
+
+
+def test_density_terms_are_the_kernel_estimates_written_out() -> None:
+    windows, labels = enrolment(3)
+    method = LikelihoodRatios().fit(windows, labels)
+    found = method.known_
+    terms = method._densities(found, np.full(len(found), -1))
+    z = int(found.indptr[4]) + 3
+    f, x = int(found.features[z]), float(found.values[z])
+    density, count = np.zeros(3), np.zeros(3)
+    for i in range(len(found)):
+        for p in range(found.indptr[i], found.indptr[i + 1]):
+            if found.features[p] == f:
+                c = int(method.y_[i])
+                h = method.bandwidth_[c, f]
+                d = abs(x - found.values[p]) / h
+                density[c] += sum(a * math.exp(-d / b) / (2 * h * b) for a, b in ((0.5, 1), (0.3, 4), (0.2, 16)))
+                count[c] += 1
+    have = count > 0
+    background = (sum(density[have] / count[have]) + 1 / 8) / (have.sum() + 1)
+    expected = np.where(have, np.log((density + background) / (count + 1) / background), 0.0)
+    np.testing.assert_allclose(terms[z], np.clip(expected, -3, 3), atol=1e-5)
+
+
+def test_weights_are_not_negative_and_learning_helps_held_out_windows() -> None:
+    windows, labels = enrolment(5)
+    method = LikelihoodRatios().fit(windows, labels)
+    assert (method.weights_ >= 0).all()
+    assert np.ptp(method.weights_) > 0
+    names, held = method.held_out(windows, labels, folds_by_time(windows, 5))
+    assert [names[j] for j in held.argmax(axis=1)] == labels
+
+
+def test_held_out_scores_are_near_those_of_learning_anew() -> None:
+    windows, labels = enrolment(6)
+    groups = folds_by_time(windows, 3)
+    names, quick = LikelihoodRatios().held_out(windows, labels, groups)
+    again, slow = Identifier.held_out(LikelihoodRatios(), windows, labels, groups)
+    assert names == again
+    assert (quick.argmax(axis=1) == slow.argmax(axis=1)).all()
+    own = [names.index(label) for label in labels]
+    rows = np.arange(len(labels))
+    assert np.median(np.abs(quick[rows, own] - slow[rows, own]) / np.abs(slow[rows, own])) < 0.25
+
+
+def test_a_window_is_cut_on_the_clock_and_short_ones_stay_whole() -> None:
+    windows = windows_of(days("plug", "a", 2), days("plug", "b", 1, hours=0))
+    parts, owner = split_windows(windows, 21_600)
+    assert owner.tolist() == [0] * 4 + [1] * 4 + [2]
+    assert parts.counts["flows"].sum() == windows.counts["flows"].sum()
+    assert parts.items["start"].dt.hour().to_list() == [0, 6, 12, 18] * 2 + [0]
+    whole, owner = split_windows(windows, 86_400)
+    assert owner.tolist() == [0, 1, 2]
+    assert whole.items["end"].to_list() == windows.items["end"].to_list()
+
+
+def test_scores_of_parts_are_averaged() -> None:
+    scores = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    result = average(scores, np.array([0, 0, 2]), 3)
+    assert result[[0, 2]].tolist() == [[2.0, 3.0], [5.0, 6.0]]
+    assert np.isnan(result[1]).all()
+    windows, labels = enrolment(3)
+    method = Averaged(LikelihoodRatios(), 21_600).fit(windows, labels)
+    parts, owner = split_windows(windows, 21_600)
+    np.testing.assert_allclose(method.scores(windows), average(method.inner.scores(parts), owner, 9), atol=1e-9)
