@@ -60,7 +60,12 @@ def command(
     level: Annotated[Level, typer.Option(help="What is told apart; twin units are one model.")] = Level.LABEL,
     closed: Annotated[bool, typer.Option("--closed", help="Never say unknown.")] = False,
     form: Annotated[Format, typer.Option("--format", help="How the verdicts are written.")] = Format.TABLE,
-    method: Annotated[str, typer.Option(metavar="NAME", help="The identifier.")] = "",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="The identifier. Default: likelihood; cross-network with the library that comes along."
+        ),
+    ] = "",
     epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch.")] = 86_400,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
     local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
@@ -74,7 +79,7 @@ def command(
     """
     from ethogram.config import ExporterSettings, FlowSettings
     from ethogram.identify.render import to_csv, to_json
-    from ethogram.pipeline.identify import identify, open_library, regroup, settings_for
+    from ethogram.pipeline.identify import default_method, identify, open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
 
     known = open_library(library)
@@ -88,7 +93,7 @@ def command(
     inventory = identify(
         regroup(reading.seen, per.value, epoch),
         known,
-        settings_for(method or "likelihood", level=level.value, closed=closed),
+        settings_for(method or default_method(library is None, level.value), level=level.value, closed=closed),
     )
     if form is Format.JSON:
         sys.stdout.buffer.write(to_json(inventory))

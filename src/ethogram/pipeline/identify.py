@@ -9,7 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ethogram.config import ExporterSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
 from ethogram.errors import InputError, LibraryError
@@ -30,6 +32,7 @@ __all__ = [
     "Per",
     "Seen",
     "build",
+    "default_method",
     "enrol",
     "export_counts",
     "identify",
@@ -80,6 +83,17 @@ class Seen:
     def converged(self) -> list[bool]:
         """Whether each item is final."""
         return [status in DONE for status in self.status]
+
+
+def default_method(packaged: bool, level: str = "label") -> str:
+    """The method when none is named: across networks for the library that comes along, else likelihood ratios.
+
+    What the packaged library knows was seen on other networks, where absolute volume does not hold; families and
+    types are told better there without the packet sizes of names.
+    """
+    if not packaged:
+        return "likelihood"
+    return "cross-network" if level in {"label", "model"} else "cross-network-families"
 
 
 def settings_for(method: str = "likelihood", **values: object) -> IdentifySettings:
@@ -243,7 +257,16 @@ def judge_of(
         raise LibraryError(f"{library.name}: the library is empty")
     windows, labels = library.windows(), library.labels(chosen.level)
     judge = Judge(build(chosen, key, representation), chosen)
-    return judge.fit(windows, labels, needed_s=time_to_converge(windows, labels))
+    groups = _by_source(library) if chosen.method.startswith("cross-network") else None
+    return judge.fit(windows, labels, groups, needed_s=time_to_converge(windows, labels))
+
+
+def _by_source(library: Library) -> NDArray[np.int64] | None:
+    """Entries of one source leave together: how a label scores elsewhere is learnt elsewhere. None with one source."""
+    sources = [entry.observed[0].source for entry in library.entries]
+    if len(set(sources)) < 2:
+        return None
+    return np.unique(np.array(sources), return_inverse=True)[1].astype(np.int64)
 
 
 def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float]:
