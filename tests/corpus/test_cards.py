@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from ethogram.evaluate.corpus import Card, CardDevice, card, cards
-from ethogram.evaluate.load import LABELS, LabelledFlows, files_of, load
+from ethogram.evaluate.labelled import LABELS, LabelledFlows
+from ethogram.evaluate.load import files_of, load
 from ethogram.schema import COUNTS, FLOW
 
 pytestmark = pytest.mark.corpus

@@ -20,7 +20,8 @@ from ethogram.errors import InputError, UsageError
 from ethogram.evaluate import axis, behaviour, score
 from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.items import Items, Material, gather, item_windows
-from ethogram.evaluate.load import CACHE, LabelledFlows, code_digest, load
+from ethogram.evaluate.labelled import LabelledFlows
+from ethogram.evaluate.load import CACHE, code_digest, load
 from ethogram.evaluate.task import Method, Task
 
 __all__ = ["Bench", "applies", "read_rows"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.config import CountSettings
-from ethogram.evaluate.load import LABELS, LabelledFlows
+from ethogram.evaluate.labelled import LABELS, LabelledFlows
 from ethogram.fingerprint.count import count
 from ethogram.pipeline.statistics import flow_statistics
 from ethogram.schema import COUNTS, FLOW, ITEM, ITEM_COUNTS, TIME, Windows
@@ -20,6 +20,8 @@ from ethogram.schema import COUNTS, FLOW, ITEM, ITEM_COUNTS, TIME, Windows
 __all__ = ["Items", "Material", "gather", "item_windows"]
 
 Window = int | Literal["run", "device"]
+
+LEAST_WATCHED = {"run": timedelta(seconds=1), "device": timedelta(seconds=60)}
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,10 @@ def item_windows(
         key = ["group", "start"]
     else:
         rows = material.counts.join(member, on="device")
+        # Volumes are brought to a day by this length: a single packet was watched for some time, too.
+        watched = pl.max_horizontal((pl.col("to") - pl.col("from")).sum(), pl.lit(LEAST_WATCHED[window]))
         items = labels.group_by("group").agg(
-            pl.col("device").first(),
-            start=pl.col("from").min(),
-            end=pl.col("from").min() + (pl.col("to") - pl.col("from")).sum(),
+            pl.col("device").first(), start=pl.col("from").min(), end=pl.col("from").min() + watched
         )
         key = ["group"]
     items = items.sort("group", "start").with_row_index("item").with_columns(pl.col("item").cast(pl.UInt32))

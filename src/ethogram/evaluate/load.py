@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-import orjson
 import polars as pl
 
 from ethogram import __version__
@@ -27,48 +23,17 @@ from ethogram.errors import InputError, UsageError
 from ethogram.evaluate import records
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.counters import NOMINAL, flow_features, rule_counters
+from ethogram.evaluate.labelled import LABELS, Kept, LabelledFlows
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
-from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, TIME, Accounting, Column, Table
+from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
 
-__all__ = ["CACHE", "LABELS", "LabelledFlows", "code_digest", "files_of", "load"]
+__all__ = ["CACHE", "code_digest", "files_of", "load"]
 
 CACHE = Path("~/.cache/ethogram")
 
-LEAST_WATCHED = timedelta(seconds=60)
-
-LABELS = Table(
-    "labels",
-    "What each device instance is, and when: beside the flows, never on them.",
-    (
-        Column("device", pl.String(), "", "device instance, as in the flows"),
-        Column("from", TIME, "", "first flow begins"),
-        Column("to", TIME, "", "last flow ends"),
-        Column("id", pl.String(), "", "the device's name on the card"),
-        Column("unit", pl.String(), "", "the unit: the same MAC is the same unit in every corpus"),
-        Column("model", pl.String(), "", "make and model; twin units share it"),
-        Column("vendor", pl.String(), "", "maker"),
-        Column("family", pl.String(), "", "vendor/type"),
-        Column("type", pl.String(), "", "fine type"),
-        Column("coarse", pl.String(), "", "coarse type"),
-        Column("network", pl.String(), "", "network it stood in"),
-        Column("run", pl.String(), "", "run; '' where a device has only one"),
-        Column("corpus", pl.String(), "", "card"),
-    ),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LabelledFlows:
-    """One corpus: flows (of sources that only count, counts), labels beside, and the accounting of what was read."""
-
-    card: Card
-    flows: pl.DataFrame
-    counts: pl.DataFrame
-    labels: pl.DataFrame
-    digest: str
-    accounting: dict[str, Accounting] = field(default_factory=dict)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @cache
@@ -86,7 +51,7 @@ def code_digest(*parts: str) -> str:
 
 LOADING = (
     "schema", "io", "meter", "flow", "pipeline/capture", "pipeline/flows", "evaluate/counters", "evaluate/records",
-    "evaluate/load",
+    "evaluate/load", "evaluate/labelled",
 )  # fmt: skip
 """The code that decides what is loaded."""
 
@@ -143,7 +108,7 @@ def load(
     settings = (flows or FlowSettings(), meter or MeterSettings(), counts or CountSettings())
     digest = _digest(card, root, settings)
     if cache_folder is not None:
-        held = _Held(cache_folder.expanduser() / "corpus", card, digest)
+        held = Kept(cache_folder.expanduser() / "corpus", card, digest)
         found = held.read()
         if found is not None:
             return found
@@ -188,9 +153,7 @@ def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.Da
     if flows.height:
         begin, end = flows["start"].dt.epoch("us").min(), flows["end"].dt.epoch("us").max()
         assert isinstance(begin, int) and isinstance(end, int)
-        # A single packet was watched for some time, too: volumes are brought to a day by this length.
-        first = datetime.fromtimestamp(begin / 1e6, UTC)
-        last = max(datetime.fromtimestamp(end / 1e6, UTC), first + LEAST_WATCHED)
+        first, last = (EPOCH + timedelta(microseconds=us) for us in (begin, end))
     return {
         "device": instance, "from": first, "to": last, "id": device.id, "unit": card.unit_of(device),
         "model": device.model, "vendor": device.vendor, "family": device.family, "type": device.type,
@@ -306,44 +269,3 @@ def _digest(card: Card, root: Path, settings: Settings3) -> str:
             state = file.stat()
             text.update(f"{file.name} {state.st_size} {state.st_mtime_ns};".encode())
     return text.hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Loaded tables on disk; a file that cannot be read is as good as none."""
-
-    folder: Path
-    card: Card
-    digest: str
-
-    def _path(self, part: str) -> Path:
-        return self.folder / f"{self.card.name}-{self.digest}.{part}"
-
-    def read(self) -> LabelledFlows | None:
-        try:
-            tables = [pl.read_parquet(self._path(f"{part}.parquet")) for part in ("flows", "counts", "labels")]
-            stages = orjson.loads(self._path("accounting.json").read_bytes())
-            found = [FLOW.conform(tables[0]), COUNTS.conform(tables[1]), LABELS.conform(tables[2])]
-        except (OSError, pl.exceptions.PolarsError, InputError, orjson.JSONDecodeError):
-            return None
-        accounting = {
-            name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
-        }
-        return LabelledFlows(self.card, found[0], found[1], found[2], self.digest, accounting)
-
-    def write(self, loaded: LabelledFlows) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.glob(f"{self.card.name}-*"):
-            old.unlink(missing_ok=True)
-        stages = {
-            name: {"unit": of.unit, "read": of.read, "used": of.used, **{k: dict(getattr(of, k)) for k in _COUNTERS}}
-            for name, of in loaded.accounting.items()
-        }
-        for part, frame in (("flows", loaded.flows), ("counts", loaded.counts), ("labels", loaded.labels)):
-            beside = self._path(f"{part}.{os.getpid()}.part")
-            frame.write_parquet(beside)
-            beside.replace(self._path(f"{part}.parquet"))
-        self._path("accounting.json").write_bytes(orjson.dumps(stages))
-
-
-_COUNTERS = ("ignored", "dropped", "corrected")
