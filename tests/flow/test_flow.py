@@ -200,6 +200,15 @@ def test_a_mac_names_a_device_but_a_router_s_does_not() -> None:
     assert MAC not in flows["device"]
 
 
+def test_an_address_without_a_mac_is_the_device_it_was_seen_with() -> None:
+    rows = [biflow(source_mac=MAC), biflow(at=1), biflow(at=2, source_address=SERVER, destination_address=DEVICE)]
+    flows, _ = oriented(*rows)
+    assert flows["device"].to_list() == [MAC] * 3
+    # Two devices have had this address: without a MAC it cannot be told which it is.
+    flows, _ = oriented(*rows, biflow(at=3, source_mac="aa:bb:cc:00:09:09"))
+    assert flows["device"].to_list() == [MAC, DEVICE, DEVICE, "aa:bb:cc:00:09:09"]
+
+
 def device_file(folder: Path, text: str) -> Path:
     file = folder / "devices.csv"
     file.write_text(text)

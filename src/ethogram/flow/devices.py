@@ -7,10 +7,12 @@ from typing import Protocol
 import polars as pl
 
 from ethogram.flow.local import INSIDE, UNSPECIFIED
+from ethogram.schema import by_unique
 
 __all__ = ["LocalDevices", "Namer"]
 
 _MAX_REMEMBERED = 1 << 20
+_MAX_PER_MAC = 64
 
 
 class Namer(Protocol):
@@ -61,30 +63,42 @@ class LocalDevices:
         self._pairs = pl.DataFrame(schema={"mac": pl.String, "address": pl.String})
 
     def learn(self, ends: pl.DataFrame) -> None:
-        """Remember which IPv4 addresses each MAC has had."""
+        """Remember which addresses inside each MAC has had."""
         if self._by != "mac" or ends["mac"].null_count() == ends.height:
             return
         inside = ends.filter(pl.col("mac").is_not_null() & (pl.col("place") == INSIDE)).select("mac", "address")
         kind = pl.Categorical(pl.Categories.random())
         seen = inside.select(pl.all().cast(kind)).unique(maintain_order=True).select(pl.all().cast(pl.String))
-        pairs = pl.concat([self._pairs, seen.filter(pl.col("address").str.contains(".", literal=True))])
-        # One more than the limit is all that need be known of a router.
-        self._pairs = (
-            pairs.unique(maintain_order=True).filter(pl.int_range(pl.len()).over("mac") <= self._limit)
-            .tail(_MAX_REMEMBERED)
-        )  # fmt: skip
+        pairs = pl.concat([self._pairs, seen]).unique(maintain_order=True)
+        # One more IPv4 address than the limit is all that need be known of a router.
+        place = pl.int_range(pl.len()).over("mac", pl.col("address").str.contains(".", literal=True))
+        self._pairs = pairs.filter(place <= max(self._limit, _MAX_PER_MAC)).tail(_MAX_REMEMBERED)
 
     def devices(self, ends: pl.DataFrame) -> pl.Series:
-        """Device of each end: its MAC, else its address; null outside."""
+        """Device of each end: its MAC, else the only one its address was seen with, else its address; null outside."""
         inside = pl.col("place") == INSIDE
-        if self._by != "mac" or ends["mac"].null_count() == ends.height:
-            return ends.select(pl.when(inside).then("address").alias("device"))["device"]
-        many = self._pairs.group_by("mac").len().filter(pl.col("len") > self._limit)["mac"]
+        if not self._pairs.height:
+            own = pl.col("mac").is_not_null() & (pl.col("place") == UNSPECIFIED) & (self._by == "mac")
+            return ends.select(pl.when(own).then("mac").when(inside).then("address").alias("device"))["device"]
+        four = pl.col("address").str.contains(".", literal=True)
+        many = self._pairs.group_by("mac").agg(four.sum().alias("four")).filter(pl.col("four") > self._limit)["mac"]
         own = pl.col("mac").is_not_null()
         if len(many):
             own = own & ~pl.col("mac").is_in(many.implode())
+        ends = ends.with_columns(mac=pl.when(own).then("mac"))
+        if ends.select((inside & pl.col("mac").is_null()).any()).item():
+            ends = ends.with_columns(mac=pl.coalesce("mac", self._known(ends["address"], many)))
         # A host that has no address yet (DHCP) is known by its MAC alone.
+        near = inside | (pl.col("place") == UNSPECIFIED)
         return ends.select(
-            pl.when(own & (inside | (pl.col("place") == UNSPECIFIED))).then("mac")
-            .when(inside).then("address").alias("device")
-        )["device"]  # fmt: skip
+            pl.when(near & pl.col("mac").is_not_null()).then("mac").when(inside).then("address").alias("device")
+        )["device"]
+
+    def _known(self, addresses: pl.Series, routers: pl.Series) -> pl.Series:
+        """The MAC of addresses that were seen with one only: captures often hold the MAC of one direction."""
+        pairs = self._pairs.filter(~pl.col("mac").is_in(routers.implode()))
+        single = pairs.filter(pl.len().over("address") == 1)
+        return by_unique(
+            addresses, lambda texts: texts.to_frame("address").join(single, on="address", how="left",
+                                                                    maintain_order="left")["mac"]
+        )  # fmt: skip
