@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ethogram.io.internet import compiled, inner, u8, u16, u32
 from ethogram.schema import TCP, UDP, PacketBatch
 
-__all__ = ["DnsAnswers", "DnsQuestions", "read_answers", "read_questions"]
+__all__ = ["DNS", "DnsAnswers", "DnsQuestions", "read_answers", "read_questions"]
 
 DNS = 53
 NAME = 255  # octets of the longest name (RFC 1035 section 2.3.4)

@@ -91,7 +91,8 @@ MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also adva
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROOM = Path(__file__).parent
-STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(ROOM.glob("*.py")))
+COMPILED = ("internet", "link", "pcap", "pcapng", "dns")
+STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / f"{name}.py" for name in COMPILED))
 
 
 def compiled(function: F) -> F:
@@ -105,7 +106,7 @@ def inner(function: F) -> F:
 
 
 def kept(function: F, options: dict[str, bool]) -> F:
-    """Compile a function whose kept result is void as soon as any module of this room changes.
+    """Compile a function whose kept result is void as soon as any of the compiled modules of this room changes.
 
     Numba voids a kept result when the function's own file changes, but not when that of a function it calls does.
     The functions here call one another across files, so the stamp of all of them takes that of the one.

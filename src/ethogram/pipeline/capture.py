@@ -10,7 +10,7 @@ import polars as pl
 
 from ethogram.config import CaptureSettings, MeterSettings
 from ethogram.io.capture import CaptureSource, open_capture
-from ethogram.io.dns import read_answers, read_questions
+from ethogram.io.dns import DNS, read_answers, read_questions
 from ethogram.meter.address import AddressText
 from ethogram.meter.biflow import BiflowMeter
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, PacketBatch
@@ -52,7 +52,7 @@ class CaptureFlows:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give the biflows as they end, then those still live."""
         for batch in self.source.batches():
-            if self.names:
+            if self.names and bool((batch.source_port == DNS).any()):
                 self._read_names(batch)
                 self._read_questions(batch)
             ended = self.meter.feed(batch)
