@@ -41,12 +41,12 @@ def command(
     """Enrol labelled devices: what they were seen doing becomes a library to identify others by."""
     from datetime import UTC, datetime
 
-    from ethogram.config import CountSettings, FlowSettings
+    from ethogram.config import FlowSettings
     from ethogram.identify import pack
     from ethogram.identify.labels import read_labels
     from ethogram.identify.library import Source
     from ethogram.pipeline.identify import digest_of, enrol, open_library
-    from ethogram.pipeline.inputs import read_seen
+    from ethogram.pipeline.inputs import COUNTING, read_seen
 
     known = read_labels(labels)
     base = None if extend is None else open_library(extend)
@@ -59,7 +59,7 @@ def command(
     provenance = Source(
         name=source or ", ".join(Path(name).name for name in inputs),
         enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        settings=digest_of(flow, CountSettings()),
+        settings=digest_of(flow, COUNTING),
         licence=licence,
     )
     library, report = enrol(reading.seen, known, source=provenance, extend=base, name=output.name)

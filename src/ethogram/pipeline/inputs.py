@@ -18,7 +18,10 @@ from ethogram.pipeline.flows import read_flows
 from ethogram.pipeline.identify import DONE, Seen, export_counts
 from ethogram.schema import COUNTS, FINGERPRINT
 
-__all__ = ["Reading", "is_fingerprints", "read_counts", "read_seen"]
+__all__ = ["COUNTING", "Reading", "is_fingerprints", "read_counts", "read_seen"]
+
+COUNTING = CountSettings(other_protocols=True)
+"""How flows are counted to be enrolled and identified: which of ICMP, IGMP and so on a device uses tells something."""
 
 
 @dataclass
@@ -123,7 +126,7 @@ def read_counts(
     counts, notes, errors
         Form :data:`ethogram.schema.COUNTS`; accounting lines; inputs that ended early.
     """
-    chosen = count_settings or CountSettings()
+    chosen = count_settings or COUNTING
     run = read_flows(
         inputs, devices=devices, settings=flow_settings, time_from=time_from, time_to=time_to, on_progress=on_progress
     )
