@@ -159,3 +159,13 @@ def test_a_device_of_the_card_that_has_no_file_is_said(corpus: Path) -> None:
     read = card("ctu_iot23_benign").model_copy(update={"devices": (ghost,)})
     with pytest.raises(Exception, match="no file of device ghost"):
         load(read, corpus, cache_folder=None)
+
+
+def test_mud_profiles_are_rules_without_volume(corpus: Path) -> None:
+    found = loaded("unsw_mud_2018", corpus)
+    check_form(found)
+    assert found.labels.height == found.card.expected["profiles"] == 28
+    assert found.counts["packets_out"].sum() == 0
+    bulb = found.counts.filter(pl.col("device") == "lifxbulb")
+    assert (17, 53, "client") in set(bulb.select("protocol", "port", "role").iter_rows())
+    assert "lifx.co" in set(bulb["name"].drop_nulls()) | {"lifx.com", "lifx.co"}

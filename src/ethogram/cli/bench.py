@@ -112,12 +112,16 @@ def _run(
     tasks: list[Task], methods: list[Method], root: Path, out: Path, *, cards: dict[str, Card], cache: Path | None,
     keep: bool, again: bool,
 ) -> None:  # fmt: skip
+    import warnings
+
     import orjson
 
     from ethogram.cli.run import errors, progress
     from ethogram.evaluate.bench import Bench, read_rows
     from ethogram.evaluate.load import CACHE
 
+    # LightGBM finds many labels strange; that is what these tasks are.
+    warnings.filterwarnings("ignore", module="lightgbm")
     held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
     bench = Bench(root, cards, (cache or CACHE) if keep else None)
     total = len(tasks) * len(methods)

@@ -19,11 +19,12 @@ import polars as pl
 
 from ethogram import __version__
 from ethogram.config import CountSettings, FlowSettings, MeterSettings
-from ethogram.errors import InputError, UsageError
+from ethogram.errors import InputError
 from ethogram.evaluate import records
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.counters import NOMINAL, flow_features, rule_counters
 from ethogram.evaluate.labelled import LABELS, Kept, LabelledFlows
+from ethogram.evaluate.profiles import mud_profiles
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
@@ -51,7 +52,7 @@ def code_digest(*parts: str) -> str:
 
 LOADING = (
     "schema", "io", "meter", "flow", "pipeline/capture", "pipeline/flows", "evaluate/counters", "evaluate/records",
-    "evaluate/load", "evaluate/labelled",
+    "evaluate/load", "evaluate/labelled", "evaluate/profiles",
 )  # fmt: skip
 """The code that decides what is loaded."""
 
@@ -98,11 +99,7 @@ def load(
     ------
     InputError
         When a file is missing or cannot be used.
-    UsageError
-        For a card of MUD profiles: they are rules, not traffic.
     """
-    if card.kind == "mud":
-        raise UsageError(f"{card.name} holds rules, not traffic: nothing to load")
     if not (root / card.name).is_dir():
         raise InputError("no such corpus folder", file=root / card.name)
     settings = (flows or FlowSettings(), meter or MeterSettings(), counts or CountSettings())
@@ -187,6 +184,9 @@ def _read(
     """Flows, counts and accountings of one instance."""
     if card.kind == "rule_counters":
         rows, accounting = rule_counters(device, files, instance, settings[2])
+        return FLOW.empty(), rows, {"read": accounting}
+    if card.kind == "mud":
+        rows, accounting = mud_profiles(files, instance, settings[2])
         return FLOW.empty(), rows, {"read": accounting}
     if card.kind == "flow_features":
         rows, accounting = flow_features(files, instance)

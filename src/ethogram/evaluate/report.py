@@ -224,7 +224,8 @@ def _index(by_task: dict[str, list[Row]]) -> str:
     lines = [
         "# Results",
         "",
-        "Figures on real traffic, each page with the command that makes it. The best line of each group:",
+        "Figures on real traffic, each page with the command that makes it. Below is the best line of each group; it is",
+        "chosen on the test items, so groups with many methods look better than any one of them chosen beforehand.",
         "",
         "| task | plain | option | default | baseline |",
         "|---|---|---|---|---|",
