@@ -11,6 +11,7 @@ records, COMPSAC 2022 (four totals, gradient boosting).
 from __future__ import annotations
 
 import importlib
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
@@ -50,7 +51,10 @@ class _Classifier(Identifier):
         self.columns_ = features.columns
         x, y = _numbers(features), np.array(labels)
         order = np.lexsort((*x.T[::-1], y))
-        self.model_ = self._model().fit(x[order], y[order]) if len(self.labels_) > 1 else None
+        with warnings.catch_warnings():
+            # One window per label is few, but it is what there is; the library asks whether it is a regression.
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            self.model_ = self._model().fit(x[order], y[order]) if len(self.labels_) > 1 else None
         return self
 
     def scores(self, windows: Windows) -> NDArray[np.float64]:
