@@ -49,6 +49,12 @@ def test_one_unit_in_several_corpora_is_one_unit() -> None:
     assert {unit: names for unit, names in models.items() if len(names) > 1} == {}
 
 
+def test_a_better_sentence_changes_no_digest() -> None:
+    read = read_card(GOOD, file="home.toml")
+    assert read.model_copy(update={"title": "Our home", "traps": ("one",)}).digest == read.digest
+    assert read.model_copy(update={"kind": "capture"}).digest != read.digest
+
+
 def test_twin_units_share_a_model() -> None:
     aalto = {device.id: device.model for device in card("aalto_iot_sentinel_2016").devices}
     assert aalto["EdimaxCam1"] == aalto["EdimaxCam2"]

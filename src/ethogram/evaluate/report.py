@@ -128,6 +128,8 @@ def _page(name: str, rows: Sequence[Row], absent: Sequence[Row]) -> str:
         f"![{first['title']}]({name}.png)",
     ]
     lines += _notes(rows)
+    if str(first["experiment"]) == "across networks" and any(row["method"] == "random-forest" for row in rows):
+        lines.append("\nSources that only count have no flow statistics: there the forest sees zeros.")
     lines += [f"\nNot applicable: `{row['method']}` ({row['absent']})." for row in absent]
     return "\n".join(lines) + "\n"
 
@@ -224,8 +226,8 @@ def _index(by_task: dict[str, list[Row]]) -> str:
     lines = [
         "# Results",
         "",
-        "Figures on real traffic, each page with the command that makes it. Below is the best line of each group; it is",
-        "chosen on the test items, so groups with many methods look better than any one of them chosen beforehand.",
+        "Figures on real traffic, each page with the command that makes it. Below is the best line of each group. It",
+        "is chosen on the test items: a group of many methods looks better than any one of them chosen beforehand.",
         "",
         "| task | plain | option | default | baseline |",
         "|---|---|---|---|---|",

@@ -132,7 +132,8 @@ def _one(task: Task, method: Method, items: Items, split: Split) -> _Scored | No
     learn, ask = items.take(split.enrol), items.take(test)
     truth = ask.labels(task.level)
     names = learn.labels(task.level).tolist()
-    if method.calibrated:
+    # Calibration means a fit for each fold: it is asked for where one split stands for the task.
+    if method.calibrated and task.split.kind == "chronological":
         judge = Judge(build(method), method.identify.model_copy(update={"closed": True}))
         decision = judge.fit(learn.windows, names).decide(ask.windows)
         scores, columns = decision.raw, decision.labels
