@@ -29,7 +29,7 @@ from ethogram.identify.match import best_of_labels
 from ethogram.identify.ports import port_name
 from ethogram.schema import DYNAMIC_FROM, Windows
 
-__all__ = ["CrossNetwork"]
+__all__ = ["PARTS", "CrossNetwork"]
 
 PARTS = ("services", "names")
 LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2)}
@@ -40,6 +40,7 @@ MISSING = 0.5  # kernel where one side has no sizes
 PADDED = 46.0  # octets: smaller packets are padded by Ethernet, which some meters count and some do not
 SCATTERED = 8  # high ports of one protocol, role and scope from which on they are all *dyn*
 BLOCK = 1024
+_RESOLVER = (pl.col("protocol") == 17) & (pl.col("port") == 53)
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ class Tokens:
         return result
 
 
-def _token(part: str) -> tuple[pl.Expr, pl.Expr]:
+def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
     """The token of a row of counts, and whether its sizes of the way back may be compared."""
-    resolver = (pl.col("protocol") == 17) & (pl.col("port") == 53)
     if part == "names":
         # Who answers DNS or tells the time is the network's choice, or a pool's.
-        usual = resolver | ((pl.col("protocol") == 17) & (pl.col("port") == 123))
+        clock = (pl.col("protocol") == 17) & (pl.col("port") == 123)
+        usual = clock if asked else clock | _RESOLVER
         return pl.when(~usual).then("name " + pl.col("name")), pl.lit(value=True)
     # A port of the dynamic range is chance, as are many high ports on one side; where the resolver is, and what it
     # answers, is the network's doing.
@@ -91,14 +92,14 @@ def _token(part: str) -> tuple[pl.Expr, pl.Expr]:
     many = pl.when(pl.col("port") >= 1024).then(pl.col("port")).drop_nulls().n_unique().over(side) > SCATTERED
     chance = (pl.col("port") >= DYNAMIC_FROM) | ((pl.col("port") >= 1024) & many)
     named = pl.when(chance).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
-    scope = pl.when(resolver).then(pl.lit("any")).otherwise(pl.col("scope").cast(pl.String))
-    outside = (pl.col("scope").cast(pl.String) == "wan") & ~resolver
+    scope = pl.when(_RESOLVER).then(pl.lit("any")).otherwise(pl.col("scope").cast(pl.String))
+    outside = (pl.col("scope").cast(pl.String) == "wan") & ~_RESOLVER
     return pl.concat_str(named, pl.col("role").cast(pl.String), scope, separator=" "), outside
 
 
-def tokens_of(windows: Windows, part: str, names: list[str] | None = None) -> Tokens:
+def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, asked: bool = False) -> Tokens:
     """The tokens of every window; ``names`` are those known from enrolment, without it all that occur."""
-    token, outside = _token(part)
+    token, outside = _token(part, asked=asked)
     volumes = ("packets_out", "octets_out", "packets_in", "octets_in")
     rows = (
         windows.counts.with_columns(token=token, outside=outside)
@@ -150,10 +151,17 @@ class CrossNetwork(Identifier):
     ----------
     name_sizes
         Whether packet sizes of names are compared: they tell models apart; families are told better without.
+    asked
+        Whether names that were only asked for count. Some sources know them and some do not, so across sources they do
+        not compare; inside a network they do.
+    parts
+        Which parts are compared: *services*, *names*.
     """
 
-    def __init__(self, *, name_sizes: bool = True) -> None:
+    def __init__(self, *, name_sizes: bool = True, asked: bool = False, parts: tuple[str, ...] = PARTS) -> None:
         self.name_sizes = name_sizes
+        self.asked = asked
+        self.parts = parts
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Keep the windows' tokens, sorted by label, and how much each token tells."""
@@ -163,13 +171,16 @@ class CrossNetwork(Identifier):
         self.order_ = order
         self.starts_ = np.searchsorted(owner[order], np.arange(len(self.labels_)))
         sorted_windows = windows.take(order.tolist())
-        self.parts_ = {part: tokens_of(sorted_windows, part) for part in PARTS}
-        self.weights_ = {part: _weights(self.parts_[part], owner[order]) for part in PARTS}
+        self.parts_ = {part: tokens_of(sorted_windows, part, asked=self.asked) for part in self.parts}
+        self.weights_ = {part: _weights(self.parts_[part], owner[order]) for part in self.parts}
         return self
+
+    def _tokens(self, windows: Windows, part: str) -> Tokens:
+        return tokens_of(windows, part, self.parts_[part].names, asked=self.asked)
 
     def _ratios(self, windows: Windows) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Log likelihood ratios to every enrolled window, block by block."""
-        parts = {part: tokens_of(windows, part, self.parts_[part].names) for part in PARTS}
+        parts = {part: self._tokens(windows, part) for part in self.parts}
         for start in range(0, len(windows), BLOCK):
             end = min(start + BLOCK, len(windows))
             total = np.zeros((end - start, len(self.order_)))
@@ -214,7 +225,7 @@ class CrossNetwork(Identifier):
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
         """One term per token of the item and of the label's nearest window, and each part's offset."""
         self.require_fit()
-        parts = {part: tokens_of(windows, part, self.parts_[part].names) for part in PARTS}
+        parts = {part: self._tokens(windows, part) for part in self.parts}
         ends = [*self.starts_[1:], len(self.order_)]
         found: list[list[Term]] = []
         for start, block in self._ratios(windows):
@@ -222,7 +233,7 @@ class CrossNetwork(Identifier):
                 c = self.labels_.index(labels[i])
                 nearest = int(self.starts_[c]) + int(ratios[self.starts_[c] : ends[c]].argmax())
                 terms: list[Term] = []
-                for part in PARTS:
+                for part in self.parts:
                     terms += self._terms(part, parts[part], i, nearest)
                 found.append(terms)
         return found

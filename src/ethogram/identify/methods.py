@@ -9,6 +9,7 @@ from ethogram.config import IdentifySettings
 from ethogram.errors import ConfigurationError
 from ethogram.identify.aggregate import Averaged
 from ethogram.identify.crossing import CrossNetwork
+from ethogram.identify.evidence import WeightOfEvidence
 from ethogram.identify.forest import FourTotals, GradientBoosting, RandomForest
 from ethogram.identify.identifier import Identifier, Represent
 from ethogram.identify.likelihood import LikelihoodRatios
@@ -34,6 +35,7 @@ METHODS: dict[str, Callable[[Kit, IdentifySettings], Identifier]] = {
     "nearest": lambda kit, s: NearestFingerprint(
         kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity, idf=s.idf
     ),
+    "evidence": lambda _, _s: WeightOfEvidence(),
     "likelihood": lambda _, _s: LikelihoodRatios(),
     "cross-network": lambda _, _s: CrossNetwork(),
     "cross-network-families": lambda _, _s: CrossNetwork(name_sizes=False),

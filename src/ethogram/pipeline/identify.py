@@ -86,17 +86,17 @@ class Seen:
 
 
 def default_method(packaged: bool, level: str = "label") -> str:
-    """The method when none is named: across networks for the library that comes along, else likelihood ratios.
+    """The method when none is named: across networks for the library that comes along, else all the evidence.
 
     What the packaged library knows was seen on other networks, where absolute volume does not hold; families and
     types are told better there without the packet sizes of names.
     """
     if not packaged:
-        return "likelihood"
+        return "evidence"
     return "cross-network" if level in {"label", "model"} else "cross-network-families"
 
 
-def settings_for(method: str = "likelihood", **values: object) -> IdentifySettings:
+def settings_for(method: str = "evidence", **values: object) -> IdentifySettings:
     """Settings of a method as they did best on enrolment data: likelihood ratios want windows of six hours."""
     window = {"window_s": 6 * 3600} if method == "likelihood" else {}
     return IdentifySettings.of(**{"method": method, **window, **values})
