@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ethogram.identify.density import CLIP, Densities
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.quantities import QUANTITIES, Quantities, Vocabulary
 from ethogram.schema import Windows
@@ -24,8 +25,6 @@ from ethogram.schema import Windows
 __all__ = ["LikelihoodRatios"]
 
 Q = len(QUANTITIES)
-WIDE = 8.0  # range of the background's uniform part: log units between the least and the most a device does
-CLIP = 3.0  # no term beyond this many nats: one odd value must not decide alone
 FLOOR = 0.03  # least bandwidth in log units
 POOL = (5.0, 0.3)  # pseudo-windows and bandwidth towards which pooled bandwidths are drawn
 OWN = 3.0  # pseudo-windows of the pooled bandwidth towards which a label's own is drawn
@@ -102,6 +101,11 @@ class LikelihoodRatios(Identifier):
         pooled = ((weight * spread).sum(axis=0) + POOL[0] * POOL[1]) / (weight.sum(axis=0) + POOL[0])
         own = (1.2 * weight * spread + OWN * pooled) / (weight + OWN)
         self.bandwidth_ = np.maximum(own * np.maximum(size, 1.0) ** -0.2, FLOOR)
+        feature = np.repeat(np.arange(features), np.diff(self.pointer_))
+        self.densities_ = Densities(
+            feature, self.y_[self.posted_window_], self.groups_[self.posted_window_], self.posted_value_,
+            self.bandwidth_, self.pseudo,
+        )  # fmt: skip
 
     def _ratios(self, group: int = -1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Terms of keys that are there and that are not, (C, K) each; windows of ``group`` are left out."""
@@ -117,10 +121,7 @@ class LikelihoodRatios(Identifier):
 
     def _densities(self, windows: Quantities, held: NDArray[np.int64]) -> NDArray[np.float32]:
         """Terms of the values, (Z, C)."""
-        return _density_terms(
-            windows.indptr, windows.features, windows.values, held, self.pointer_, self.posted_window_,
-            self.posted_value_, self.y_, self.groups_, self.bandwidth_, self.pseudo,
-        )  # fmt: skip
+        return self.densities_.terms(windows.indptr, windows.features, windows.values, held)
 
     def _learn(self) -> None:
         """Find the weights that tell held-out windows apart best (logistic loss, labels weighing equally)."""
@@ -267,50 +268,6 @@ def _deviations(
             size[c, f] = len(mine)
             median[c, f] = middle
             spread[c, f] = np.abs(mine - middle).mean()
-
-
-@njit(cache=True)
-def _density_terms(
-    indptr: NDArray[np.int64], features: NDArray[np.int64], values: NDArray[np.float64], held: NDArray[np.int64],
-    pointer: NDArray[np.int64], posted_window: NDArray[np.int64], posted_value: NDArray[np.float64],
-    label: NDArray[np.int64], groups: NDArray[np.int64], bandwidth: NDArray[np.float64], pseudo: float,
-) -> NDArray[np.float32]:  # fmt: skip
-    """Log of each label's density over the background's at every value, (Z, C).
-
-    The kernel is a mixture of Laplace densities of one, four and sixteen bandwidths: sharp, with a tail for days that
-    are unlike the others. The background is the mean of the labels that have the feature and a uniform density.
-    """
-    count = bandwidth.shape[0]
-    out = np.zeros((len(values), count), dtype=np.float32)
-    density = np.zeros(count)
-    number = np.zeros(count)
-    for i in range(len(indptr) - 1):
-        for z in range(indptr[i], indptr[i + 1]):
-            f = features[z]
-            density[:] = 0.0
-            number[:] = 0.0
-            for p in range(pointer[f], pointer[f + 1]):
-                w = posted_window[p]
-                if groups[w] == held[i]:
-                    continue
-                c = label[w]
-                h = bandwidth[c, f]
-                d = abs(values[z] - posted_value[p]) / h
-                kernel = 0.5 * np.exp(-d) + 0.075 * np.exp(-d / 4.0) + 0.0125 * np.exp(-d / 16.0)
-                density[c] += kernel / (2.0 * h)
-                number[c] += 1.0
-            total = 1.0 / WIDE
-            have = 1.0
-            for c in range(count):
-                if number[c] > 0:
-                    total += density[c] / number[c]
-                    have += 1.0
-            background = total / have
-            for c in range(count):
-                if number[c] > 0:
-                    term = np.log((density[c] + pseudo * background) / (number[c] + pseudo) / background)
-                    out[z, c] = min(max(term, -CLIP), CLIP)
-    return out
 
 
 @njit(cache=True)
