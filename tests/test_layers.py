@@ -23,7 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     **{room: set(GROUND) for room in SIDE},
     "pipeline": GROUND | SIDE,
     **{room: GROUND | SIDE | {"pipeline"} for room in UPPER},
-    "cli": GROUND | SIDE | UPPER | {"pipeline"},
+    "demo": GROUND | SIDE | {"pipeline", "simulate"},
+    "cli": GROUND | SIDE | UPPER | {"pipeline", "demo"},
     "__init__": set(),
 }
 # foreign library -> where it may be imported (path prefixes below src/ethogram)

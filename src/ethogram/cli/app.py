@@ -65,3 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("ethogram: interrupted\n")
         return 130
+    except Exception as error:
+        if os.environ.get("ETHOGRAM_TRACE"):
+            raise
+        told = str(error).splitlines()[0] if str(error) else "no more is known"
+        sys.stderr.write(
+            f"ethogram: a fault of ours, please report it: {type(error).__name__}: {told}"
+            " (ETHOGRAM_TRACE=1 shows where)\n"
+        )
+        return EthogramError.exit_code

@@ -13,11 +13,13 @@ from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from ethogram.schema import Inventory
 
-__all__ = ["command", "show_inventory", "time_needed"]
+__all__ = ["command", "show_inventory", "show_rows", "time_needed"]
 
 
 class Per(StrEnum):
@@ -124,21 +126,39 @@ def time_needed(seconds: float | None) -> str:
 
 
 def show_inventory(console: Console, inventory: Inventory) -> None:
-    """Print the inventory as a table, unknown devices last."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("device", "verdict", "score", "final in", "why"):
-        table.add_column(name, justify="right" if name == "score" else "left", overflow="fold")
-    for one in sorted(inventory.devices, key=lambda v: (v.verdict == "unknown", v.verdict, v.device)):
-        name = one.verdict + (" (simulated)" if one.simulated else "")
-        style = "yellow" if one.verdict == "unknown" else "green" if one.score >= 0.8 else ""
-        needed = "final" if one.converged else time_needed(one.expected_s)
-        # Names come from the network: they are text, never markup.
-        table.add_row(Text(one.device), Text(name, style=style), f"{one.score:.2f}", needed, Text(one.reason))
-    console.print(table)
+    """Print the inventory, unknown devices last; under each device why."""
+    rows = [
+        (
+            [one.device, one.verdict + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}",
+             "final" if one.converged else time_needed(one.expected_s)],
+            "yellow" if one.verdict == "unknown" else "green" if one.score >= 0.8 else "",
+            one.reason,
+        )
+        for one in sorted(inventory.devices, key=lambda v: (v.verdict == "unknown", v.verdict, v.device))
+    ]  # fmt: skip
+    show_rows(console, ["device", "verdict", "score", "final in"], rows)
     known = sum(one.verdict != "unknown" for one in inventory.devices)
     console.print(f"{len(inventory.devices):,} verdicts, {len(inventory.devices) - known:,} unknown; "
                   f"library {inventory.library}", markup=False)  # fmt: skip
+
+
+def show_rows(console: Console, names: Sequence[str], rows: Sequence[tuple[list[str], str, str]]) -> None:
+    """Print rows of cells, the second in a style, and under each row a sentence as wide as the console."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    widths = [max([len(name), *(len(cells[i]) for cells, _, _ in rows)]) for i, name in enumerate(names)]
+
+    def line(cells: Sequence[str], style: str = "") -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            # Names come from the network: they are text, never markup.
+            text.append(cell.ljust(width) + "  ", style=style if i == 1 else "")
+        return text
+
+    header = line(names)
+    header.stylize("bold")
+    console.print(header)
+    for cells, style, sentence in rows:
+        console.print(line(cells, style))
+        console.print(Padding(Text(sentence, style="dim"), (0, 0, 0, 4)))

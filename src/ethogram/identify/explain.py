@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ethogram.identify.identifier import Term
 from ethogram.schema import UNKNOWN, Evidence
 
-GENERAL = ("any ", "all traffic")
+GENERAL = ("any ", "all traffic", "all services", "all names")
+NAME = "name "
+NEW = 3  # new services said of a device, at most
+OFTEN = 0.15  # share of active hours from which a new service is worth saying: stray ports are not
 
-__all__ = ["evidence", "how_often", "sentence"]
+__all__ = ["evidence", "how_often", "new_services", "sentence"]
 
 
 def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
@@ -38,6 +41,27 @@ def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
             )
         )
     return shown
+
+
+def new_services(presence: Mapping[str, float], usual: Collection[str]) -> list[Evidence]:
+    """Services that the nearest label was never seen with, the most frequent first: evidence without a term.
+
+    Parameters
+    ----------
+    presence
+        Service to the share of the window's active hours in which it was used.
+    usual
+        Services of the label's enrolled windows.
+
+    >>> [e.service for e in new_services({"TCP/443": 1.0, "TCP/23": 0.9, "TCP/dyn": 0.1}, {"TCP/443"})]
+    ['TCP/23']
+    """
+    new = [s for s in presence if s not in usual and not s.endswith("/dyn") and presence[s] >= OFTEN]
+    return [
+        Evidence(service=s, quantity="share of active hours", observed=presence[s], expected=0.0, contribution=0.0,
+                 note="extra")
+        for s in sorted(new, key=lambda s: (-presence[s], s))[:NEW]
+    ]  # fmt: skip
 
 
 def _plain(value: float) -> float:
@@ -81,7 +105,7 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
     presence
         Service to the share of the window's active hours in which it was used; may be empty.
     """
-    named = [e for e in found if e.quantity != "sum"]
+    named = [e for e in found if e.quantity not in {"sum", "offset"}]
     # Evidence about a kind of service, or all traffic, is only worth words when nothing is said of a service itself.
     single = [e for e in named if not e.service.startswith(GENERAL)] or named
     total: dict[str, float] = {}
@@ -89,9 +113,11 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
         total[e.service] = total.get(e.service, 0.0) + e.contribution
     notes = {e.service: e.note for e in single if e.note and (e.contribution <= 0 or e.quantity != "presence")}
     speaks = [s for s in sorted(total, key=lambda s: -total[s]) if total[s] > 0 and notes.get(s, "") == ""][:3]
-    extra = [s for s, note in notes.items() if note == "extra" and s not in speaks][:2]
+    extra = [s for s, note in notes.items() if note == "extra" and s not in speaks][:NEW]
     missing = [s for s, note in notes.items() if note == "missing" and s not in speaks][:2]
-    unlike = [s for s in sorted(total, key=lambda s: total[s]) if total[s] < 0 and s not in {*extra, *missing}][:2]
+    unlike = [s for s in sorted(total, key=lambda s: total[s]) if total[s] < 0 and s not in {*extra, *missing}]
+    # A term of all services together is no service.
+    unlike = [s for s in unlike if not s.startswith(GENERAL)][:2]
     parts = []
     if label == UNKNOWN:
         parts.append(f"too unlike every known device; the nearest is {nearest}")
@@ -103,7 +129,8 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
         parts.append(f"nearest to {nearest}")
     for names, what in ((extra, "extra"), (missing, "missing"), (unlike, "unlike it")):
         if names:
-            parts.append(f"{_list(names)} {'is' if len(names) == 1 else 'are'} {what}")
+            said = list(dict.fromkeys(_in_words(name) for name in names))
+            parts.append(f"{_list(said)} {'is' if len(said) == 1 else 'are'} {what}")
     return "; ".join(parts)
 
 
@@ -112,8 +139,21 @@ def _uses(services: Sequence[str], presence: Mapping[str, float]) -> str:
     spans: dict[str, list[str]] = {}
     for service in services:
         share = presence.get(service, presence.get(service.split(" ")[0]))
-        spans.setdefault("" if share is None else " " + how_often(share), []).append(service)
+        names = spans.setdefault("" if share is None else " " + how_often(share), [])
+        if _in_words(service) not in names:
+            names.append(_in_words(service))
     return _list([_list(names) + words for words, names in spans.items()])
+
+
+def _in_words(service: str) -> str:
+    """A service as people say it: what is usual, a client of something outside, goes without saying.
+
+    >>> [_in_words(s) for s in ("TCP/443 client wan", "TCP/80 server lan", "UDP/53 client lan", "name example.com")]
+    ['TCP/443', 'TCP/80 as a server inside', 'UDP/53 inside', 'example.com']
+    """
+    first, _, rest = service.removeprefix(NAME).partition(" ")
+    said = {"client": "", "server": "as a server", "wan": "", "any": "", "lan": "inside", "multicast": "to all"}
+    return " ".join(filter(None, [first, *(said.get(word, word) for word in rest.split())]))
 
 
 def _list(words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ethogram.config import IdentifySettings
 from ethogram.errors import UsageError
 from ethogram.identify.calibrate import Calibration
-from ethogram.identify.explain import evidence, sentence
+from ethogram.identify.explain import evidence, new_services, sentence
 from ethogram.identify.identifier import Identifier, folds_by_time
 from ethogram.identify.openset import Coverage, Thresholds
 from ethogram.schema import UNKNOWN, ServiceMatrix, Verdict, Window, Windows
@@ -131,6 +131,7 @@ class Judge:
         *,
         converged: Sequence[bool] | None = None,
         presence: ServiceMatrix | None = None,
+        usual: Mapping[str, Collection[str]] | None = None,
         simulated: bool = False,
     ) -> list[Verdict]:
         """Verdicts with their evidence.
@@ -143,6 +144,8 @@ class Judge:
             Whether each item's fingerprint had converged; by default none had.
         presence
             Share of active hours per item and service, for the sentence.
+        usual
+            Services of each label's enrolled windows: what is not among them is said to be extra.
         simulated
             Marks verdicts over simulated traffic.
         """
@@ -159,6 +162,8 @@ class Judge:
             label = UNKNOWN if decision.unknown[item] or (silent and not self.settings.closed) else nearest
             found = [] if silent else evidence(why[item], self.settings.terms)
             times: Mapping[str, float] = presence.row(item) if presence is not None else {}
+            if usual is not None and not silent:
+                found += new_services(times, usual.get(nearest, ()))
             others = np.delete(scores, best)
             result.append(
                 Verdict(

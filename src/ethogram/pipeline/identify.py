@@ -24,7 +24,7 @@ from ethogram.identify.labels import Label, match_labels
 from ethogram.identify.library import Library, Source
 from ethogram.identify.methods import Kit, identifier
 from ethogram.pipeline.fingerprints import service_matrix, windows_from_counts, windows_from_fingerprints
-from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, ITEM, ITEM_COUNTS, Inventory, Windows
+from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, ITEM, ITEM_COUNTS, Inventory, ServiceMatrix, Windows
 
 __all__ = [
     "PACKAGED",
@@ -327,9 +327,23 @@ def identify(
     if len(seen.windows) == 0:
         raise InputError("nothing to identify: no flow of a device")
     chosen = judge or judge_of(library, settings, key, representation)
-    presence = service_matrix(seen.windows, key, RepresentationSettings(kind="prevalence", weight="presence"))
-    verdicts = chosen.verdicts(seen.windows, converged=seen.converged, presence=presence, simulated=simulated)
+    shares = RepresentationSettings(kind="prevalence", weight="presence")
+    verdicts = chosen.verdicts(
+        seen.windows,
+        converged=seen.converged,
+        presence=service_matrix(seen.windows, key, shares),
+        usual=_usual(library, chosen.settings.level, service_matrix(library.windows(), key, shares)),
+        simulated=simulated,
+    )
     return Inventory(library=f"{library.name} {library.digest}", devices=verdicts)
+
+
+def _usual(library: Library, level: str, presence: ServiceMatrix) -> dict[str, set[str]]:
+    """The services of each label's windows."""
+    found: dict[str, set[str]] = {}
+    for i, label in enumerate(library.labels(level)):
+        found.setdefault(label, set()).update(presence.row(i))
+    return found
 
 
 def digest_of(*settings: Settings) -> str:

@@ -1,0 +1,88 @@
+"""Make what the package ships: the library of known products, and later windows of some of them for the demo.
+
+    ETHOGRAM_CORPUS=... python benchmarks/packaged_data.py
+
+Only figures leave the corpora: counts per hour and service, and registrable domains. Of Stevens and UNSW the earlier
+windows are enrolled and the later ones kept to be identified, split as in the tasks ``e4-stevens`` and ``unsw-hours``;
+of the other sources each device is one window. Phones, tablets and laptops are left out, for they are people's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ethogram.config import CountSettings
+from ethogram.evaluate.bench import Bench
+from ethogram.evaluate.corpus import Card, cards
+from ethogram.evaluate.items import Items, item_windows
+from ethogram.evaluate.score import splits_of
+from ethogram.evaluate.task import Task, tasks
+from ethogram.identify import pack
+from ethogram.identify.library import Identity, Library, Source
+
+DATA = Path(__file__).parent.parent / "src" / "ethogram" / "data"
+COUNTS = CountSettings(other_protocols=True)
+SPLIT = ("e4-stevens", "unsw-hours")
+WHOLE = ("aalto_iot_sentinel_2016", "neu_imperial_mud_2019", "cic_iot_2022_interactions", "ctu_iot23_benign",
+         "cesnet_nemea_siot", "nku_lifecycle_2025")  # fmt: skip
+"""Sources whose licence lets figures computed from them be shared under ours."""
+
+
+def identities(items: Items) -> list[Identity | None]:
+    """What each item is; None for a person's device."""
+    columns = ["model", "vendor", "type", "coarse"]
+    return [
+        None if coarse == "non-iot" else Identity(model, model, vendor, kind, coarse)
+        for model, vendor, kind, coarse in items.truth.select(columns).iter_rows()
+    ]
+
+
+def library(items: Items, card: Card, settings: str) -> Library:
+    """The items as a library with their source."""
+    source = Source(card.name, settings=settings, licence=card.licence, citation=card.citation)
+    return Library.of(items.windows, identities(items), source=source, name="known products")
+
+
+def split(bench: Bench, name: str) -> tuple[Items, Items]:
+    """Earlier and later items of a task."""
+    task: Task = tasks()[name].model_copy(update={"counts": COUNTS})
+    items = bench.items(task, statistics=False)
+    parts = splits_of(task, items)[0]
+    return items.take(parts.enrol), items.take(parts.test)
+
+
+def whole(bench: Bench, name: str) -> Items:
+    """One item per device of a source."""
+    task = tasks()["coarse-networks"].model_copy(update={"corpora": (name,), "networks": (), "counts": COUNTS})
+    return item_windows(bench.material(task), "device")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write both files."""
+    root = Path(arguments[0] if arguments else os.environ["ETHOGRAM_CORPUS"])
+    known = cards()
+    bench = Bench(root, known)
+    found, later = Library(name="known products"), Library(name="later windows")
+    for name in SPLIT:
+        card = known[tasks()[name].corpora[0]]
+        early, late = split(bench, name)
+        found = found.merge(library(early, card, COUNTS.digest))
+        later = later.merge(library(late, card, COUNTS.digest))
+    for name in WHOLE:
+        items = whole(bench, name)
+        rows = np.flatnonzero(~items.truth["device"].is_null().to_numpy())
+        found = found.merge(library(items.take(rows), known[name], COUNTS.digest))
+    DATA.mkdir(exist_ok=True)
+    for made, file in ((found, "library.jsonl.gz"), (later, "later.jsonl.gz")):
+        pack.write(made, DATA / file)
+        size = (DATA / file).stat().st_size
+        print(f"{file}: {len(made):,} windows of {len(set(made.labels()))} models, {size:,} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

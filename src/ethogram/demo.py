@@ -1,0 +1,186 @@
+"""The demo: real devices from shipped counts, then a scripted home, both through the same way as any other input."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.errors import LibraryError
+from ethogram.fingerprint.count import count
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.identify import pack
+from ethogram.identify.judge import Judge
+from ethogram.identify.labels import Label
+from ethogram.identify.library import Identity, Library, Source
+from ethogram.io.open import Opened
+from ethogram.pipeline.flows import FlowRun, collect
+from ethogram.pipeline.identify import PACKAGED, Seen, enrol, identify, judge_of, regroup, settings_for
+from ethogram.schema import UNKNOWN, Accounting, Verdict, Windows
+from ethogram.simulate import SimulatedHome
+
+__all__ = ["LATER", "NETWORKS", "Change", "Home", "Sighting", "real_devices", "simulated_home"]
+
+LATER = "later.jsonl.gz"
+"""Later windows of enrolled devices, in ``ethogram/data``; their labels are the truth and are shown beside."""
+
+NETWORKS = {
+    "stevens_lsif_2019": "Stevens Institute 2019: 7 days known, the next 13 identified",
+    "unsw_2016_kics_flows": "UNSW 2016: 8 hours known, the next 16 identified",
+}
+COUNTING = CountSettings(other_protocols=True)
+DAY_S = 86_400
+WATCHED_H = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 72, 96, 144, 192, 240, 312)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One device of the demo.
+
+    Parameters
+    ----------
+    verdict
+        What the tool says.
+    truth
+        What it is.
+    decided_h
+        Hours of watching after which the verdict no longer changed; None when it was never settled before the end.
+    """
+
+    verdict: Verdict
+    truth: str
+    decided_h: float | None
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the verdict is right; None for unknown."""
+        return None if self.verdict.verdict == UNKNOWN else self.verdict.verdict == self.truth
+
+
+@dataclass(frozen=True)
+class Change:
+    """A device that left its fingerprint: from this verdict on that day on it was another."""
+
+    device: str
+    day: int
+    before: str
+    after: Verdict
+
+
+@dataclass(frozen=True)
+class Home:
+    """The simulated home's inventory, who changed, and the accounting of its records."""
+
+    sightings: list[Sighting]
+    changes: list[Change]
+    accounting: list[Accounting]
+
+
+def _packaged(name: str) -> Library:
+    file = resources.files("ethogram") / "data" / name
+    if not file.is_file():
+        raise LibraryError(f"this installation brings no {name}")
+    with resources.as_file(file) as path:
+        return pack.read(path)
+
+
+def _of(library: Library, source: str) -> Library:
+    entries = tuple(e for e in library.entries if e.observed[0].source == source)
+    return replace(library, entries=entries)
+
+
+def real_devices(network: str) -> list[Sighting]:
+    """Identify the later windows of one network's devices by their earlier ones.
+
+    Parameters
+    ----------
+    network
+        A key of :data:`NETWORKS`.
+    """
+    known, later = _of(_packaged(PACKAGED), network), _of(_packaged(LATER), network)
+    windows = later.windows()
+    truth = {e.observed[0].device: e.identity.label for e in later.entries}
+    seen = regroup(Seen(windows, ["open"] * len(windows)), "device")
+    settings = settings_for("evidence")
+    judge = judge_of(known, settings)
+    inventory = identify(seen, known, settings, judge=judge)
+    decided = _decided(seen.windows, judge, [one.verdict for one in inventory.devices])
+    return [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory.devices, decided, strict=True)]
+
+
+def _decided(windows: Windows, judge: Judge, final: Sequence[str]) -> list[float | None]:
+    """Hours of watching from which on each item's verdict was the final one."""
+    settled: list[float | None] = [None] * len(final)
+    for hours in WATCHED_H:
+        until = pl.min_horizontal("end", pl.col("start") + pl.duration(hours=hours))
+        items = windows.items.with_columns(end=until)
+        early = windows.counts.join(items.select("item", "end"), on="item").filter(pl.col("time") < pl.col("end"))
+        part = Windows(items, early.drop("end"))
+        for item, verdict in enumerate(judge.decide(part).verdicts):
+            if verdict != final[item]:
+                settled[item] = None
+            elif settled[item] is None:
+                settled[item] = float(hours)
+    return settled
+
+
+def _home_run(home: SimulatedHome, devices: Path) -> FlowRun:
+    named = DeviceFile.load(devices)
+    opened = Opened(home.name, devices, "simulated", lambda: home)
+    return FlowRun([opened], lambda: named, FlowSettings(), MeterSettings())
+
+
+def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
+    """Enrol the first days of a scripted home and identify the rest.
+
+    Parameters
+    ----------
+    days, known_days
+        Days of the script, and how many of them are enrolled.
+    seed
+        Of the script.
+    """
+    home = SimulatedHome(days=days, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "devices.csv"
+        with file.open("w", newline="") as stream:
+            csv.writer(stream).writerows([["device", "mac"], *home.device_file().iter_rows()])
+        run = _home_run(home, file)
+        flows = collect(run)
+    counts, counted = count(flows, COUNTING)
+    seen = Seen.of_counts(counts, DAY_S)
+    day = (seen.windows.items["start"] - home.start).dt.total_days().to_numpy()
+    never = {d.name for d in home.devices if d.note == "never enrolled"}
+    labels = [Label(d.name, Identity(d.label, type=d.type)) for d in home.devices if d.name not in never]
+    early = seen.take(np.flatnonzero(day < known_days).tolist())
+    known, _ = enrol(early, labels, source=Source("simulated"), name="simulated home")
+    settings = settings_for("evidence")
+    judge = judge_of(known, settings)
+    truth = {d.name: UNKNOWN if d.name in never else d.label for d in home.devices}
+    later = seen.take(np.flatnonzero(day >= known_days).tolist())
+    by_day = identify(later, known, settings, judge=judge, simulated=True).devices
+    changes = _changes(by_day, home, truth)
+    whole = regroup(later, "device")
+    inventory = identify(whole, known, settings, judge=judge, simulated=True).devices
+    decided = _decided(whole.windows, judge, [one.verdict for one in inventory])
+    sightings = [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory, decided, strict=True)]
+    return Home(sightings, changes, [*run.stages.values(), counted])
+
+
+def _changes(by_day: Sequence[Verdict], home: SimulatedHome, truth: dict[str, str]) -> list[Change]:
+    """Devices whose daily verdict was their own and then, for two days or more and to the end, another."""
+    found = []
+    for device in sorted({one.device for one in by_day}):
+        days = sorted((one for one in by_day if one.device == device), key=lambda one: one.window.start)
+        left = next((i for i in range(len(days) - 1) if all(one.verdict != truth[device] for one in days[i:])), None)
+        if left and days[left - 1].verdict == truth[device]:
+            first = days[left]
+            found.append(Change(device, (first.window.start - home.start).days + 1, truth[device], first))
+    return found

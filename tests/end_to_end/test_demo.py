@@ -1,0 +1,54 @@
+"""The demo through its command: the shipped figures are there, simulated is said, and what it says is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from ethogram.cli.app import main
+from ethogram.demo import LATER, NETWORKS, real_devices, simulated_home
+from ethogram.pipeline.identify import open_library
+from ethogram.schema import UNKNOWN
+
+
+@pytest.mark.parametrize(("network", "least"), [("stevens_lsif_2019", 6), ("unsw_2016_kics_flows", 9)])
+def test_later_windows_of_real_devices_are_named_by_earlier_ones(network: str, least: int) -> None:
+    found = real_devices(network)
+    assert sum(one.right is True for one in found) >= least
+    assert sum(one.right is False for one in found) <= 2
+    assert not any(one.verdict.simulated for one in found)
+    for one in found:
+        assert one.verdict.reason
+        total = sum(e.contribution for e in one.verdict.evidence)
+        assert total == pytest.approx(one.verdict.raw_score, abs=1e-3)
+
+
+def test_the_simulated_home_knows_strangers_and_sees_who_changed() -> None:
+    home = simulated_home()
+    by_device = {one.verdict.device: one for one in home.sightings}
+    assert all(one.verdict.simulated for one in home.sightings)
+    assert {name for name, one in by_device.items() if one.truth == UNKNOWN} == {"aquarium", "garage-opener"}
+    assert by_device["aquarium"].verdict.verdict == by_device["garage-opener"].verdict.verdict == UNKNOWN
+    assert sum(one.right is True for one in home.sightings) >= 11
+    assert not any(one.right is False for one in home.sightings)
+    assert [(change.device, change.day) for change in home.changes] == [("study-plug", 7)]
+    assert "TCP/23" in home.changes[0].after.reason
+    for accounting in home.accounting:
+        accounting.check()
+        assert accounting.read > 70_000
+
+
+def test_the_command_prints_the_inventory_and_says_what_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--days", "8"]) == 0
+    text = capsys.readouterr().out
+    assert "Real devices" in text
+    assert "none of these devices exists" in text
+    assert text.count("(simulated)") >= 10
+    assert "study-plug left its fingerprint on day 7" in text
+
+
+def test_the_shipped_files_hold_only_what_the_networks_say() -> None:
+    library = open_library()
+    assert {entry.observed[0].source for entry in library.entries} >= set(NETWORKS)
+    assert all(source.licence and source.citation for source in library.sources)
+    assert all(entry.identity.coarse != "non-iot" for entry in library.entries)
+    assert LATER.endswith(".jsonl.gz")
