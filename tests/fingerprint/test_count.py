@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ethogram.config import CountSettings
-from ethogram.fingerprint.count import Gathering, count, merge_counts, split, tally
+from ethogram.fingerprint.count import count, merge_counts, split, tally
+from ethogram.fingerprint.gather import Gathering
 from ethogram.schema import COUNT_KEYS, COUNTS
 
 from .flows import T0, flow_table, hours
@@ -115,5 +116,5 @@ def test_counting_in_parts_and_adding_is_counting_at_once(rows: list[dict[str, o
 def test_gathering_in_blocks_is_adding_at_once(rows: list[dict[str, object]], step: int, least: int) -> None:
     gathering = Gathering(blocks=3, least=least)
     for start in range(0, len(rows), step):
-        gathering.add(tally(flow_table(rows[start : start + step])))
+        gathering.add(flow_table(rows[start : start + step]))
     assert_frame_equal(split(gathering.sum())[0], count(flow_table(rows))[0])

@@ -7,20 +7,22 @@ converged (or gave up, or fell silent) leave as fingerprints that carry their co
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import polars as pl
 
 from ethogram.config import CountSettings, ExporterSettings
 from ethogram.errors import ConfigurationError
-from ethogram.fingerprint.count import cap_services, merge_counts, split_fate, tally
+from ethogram.fingerprint.count import cap_services, merge_counts, sort_counts, split_fate, tally
 from ethogram.fingerprint.device import DeviceState, Export, Profile
 from ethogram.fingerprint.key import with_service
-from ethogram.schema import COUNT_KEYS, COUNTS, FINGERPRINT, TIME, Accounting
+from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
 
 __all__ = ["FingerprintExporter", "settings_digest"]
 
 _MICRO = 1_000_000
 _WINDOWS_AT_ONCE = 256  # fingerprints put together at once: bounds the copies of their counts
+_UNSEEN = -1  # window of what leaves without a fingerprint
 _HELD = {**COUNTS.schema, "epoch": pl.Int64()}
 
 
@@ -181,8 +183,7 @@ class FingerprintExporter:
         return self._exported(exports, ready)
 
     def _capped(self, rows: pl.DataFrame) -> pl.DataFrame:
-        capped = cap_services(rows, self.accounting, self.counting.max_services)
-        return capped.select(list(_HELD)).sort("epoch", *COUNT_KEYS)
+        return sort_counts(cap_services(rows, self.accounting, self.counting.max_services).select(list(_HELD)))
 
     def _end_of_epoch(self, epoch: int) -> list[Export]:
         """Windows of devices silent for too long, and devices beyond the bound."""
@@ -202,45 +203,51 @@ class FingerprintExporter:
 
     def _exported(self, exports: list[Export], ready: pl.DataFrame) -> pl.DataFrame:
         """Join the ended windows to their counts, and let go of those."""
-        rows = pl.concat([self.held, ready])
-        ended = pl.DataFrame(
-            [(i, x.device, epoch) for i, x in enumerate(exports) for epoch in x.epochs],
+        rows = pl.concat([self.held, ready]) if self.held.height else ready
+        visible = sorted((x for x in exports if x.visible), key=lambda x: (x.device, x.epochs))
+        ended = [*enumerate(visible), *((_UNSEEN, x) for x in exports if not x.visible)]
+        windows = pl.DataFrame(
+            [(i, x.device, epoch) for i, x in ended for epoch in x.epochs],
             schema={"window": pl.Int64, "device": pl.String, "epoch": pl.Int64}, orient="row",
         )  # fmt: skip
-        self.held = rows.join(ended, on=["device", "epoch"], how="anti")
-        wanted = [i for i, x in enumerate(exports) if x.visible]
-        if not wanted:
+        placed = rows.join(windows, on=["device", "epoch"], how="left", maintain_order="left")
+        self.held = placed.filter(pl.col("window").is_null()).drop("window")
+        if not visible:
             return FINGERPRINT.empty()
-        counts = pl.concat(
-            _collected(rows, ended.filter(pl.col("window").is_in(wanted[at : at + _WINDOWS_AT_ONCE])))
-            for at in range(0, len(wanted), _WINDOWS_AT_ONCE)
-        )
+        counts = _collected(placed.filter(pl.col("window") != _UNSEEN))
         epoch_us, digest = self.settings.epoch_s * _MICRO, settings_digest(self.settings, self.counting)
         heads = pl.DataFrame(
             [
                 (i, _name(x, epoch_us), x.device, x.epochs[0] * epoch_us, (x.epochs[-1] + 1) * epoch_us, x.status,
                  len(x.epochs), x.similarity, digest)
-                for i, x in enumerate(exports) if x.visible
+                for i, x in enumerate(visible)
             ],
             schema={"window": pl.Int64, "fingerprint": pl.String, "device": pl.String, "start": pl.Int64,
                     "end": pl.Int64, "status": pl.String, "epochs": pl.UInt32, "similarity": pl.Float64,
                     "settings": pl.String},
             orient="row",
         )  # fmt: skip
-        table = heads.join(counts, on="window", how="left").with_columns(
+        table = heads.join(counts, on="window", how="left", maintain_order="left").with_columns(
             pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
         )
-        return FINGERPRINT.conform(table).sort("device", "start")
+        return FINGERPRINT.conform(table)
 
 
-def _collected(rows: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
-    """Counts of each window as one list, and its flows."""
+def _collected(placed: pl.DataFrame) -> pl.DataFrame:
+    """Counts of each window as one list, and its flows.
+
+    What was held is of earlier epochs than what came now, and both are sorted: each window's rows are in order.
+    """
     fields = [c.name for c in COUNTS.columns if c.name != "device"]
-    return (
-        rows.join(ended, on=["device", "epoch"], how="inner")
-        .sort("window", *COUNT_KEYS)
+    if not placed["window"].is_sorted():
+        placed = placed.sort("window", maintain_order=True)
+    windows = placed["window"]
+    bounds = [windows.search_sorted(at) for at in range(0, int(windows[-1]) + 1, _WINDOWS_AT_ONCE)]
+    return pl.concat(
+        placed[begin:end]
         .group_by("window", maintain_order=True)
         .agg(pl.struct(fields).alias("counts"), pl.col("flows").sum())
+        for begin, end in pairwise([*bounds, len(windows)])
     )
 
 
@@ -250,7 +257,7 @@ def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[in
     Parameters
     ----------
     rows
-        Counts with a column ``epoch``.
+        Counts with a column ``epoch``; all of one device and epoch together.
     settings
         Names the services and the weight that is compared.
 
@@ -265,18 +272,24 @@ def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[in
         "octet_share": pl.col("octets_out").sum() + pl.col("octets_in").sum(),
         "packet_share": pl.col("packets_out").sum() + pl.col("packets_in").sum(),
     }[settings.representation.weight].cast(pl.Int64)
-    keys = ["epoch", "device"]
-    named: pl.DataFrame = with_service(rows, settings.key)
-    each = (
-        named.group_by(*keys, "service").agg(pl.col("flows").sum(), amount.alias("amount")).sort(*keys, "service")
-        .group_by(keys, maintain_order=True).agg("service", "flows", "amount")
+    # Epochs of a device are contiguous, so their number stands for both; numbers group faster than texts.
+    changed = (pl.col("device") != pl.col("device").shift()) | (pl.col("epoch") != pl.col("epoch").shift())
+    named: pl.DataFrame = with_service(rows, settings.key).with_columns(
+        changed.fill_null(value=False).cum_sum().alias("part"), pl.col("service").cast(pl.Categorical)
+    )
+    heads = named.group_by("part").agg(
+        pl.col("epoch", "device").first(), amount.alias("total")
     )  # fmt: skip
-    totals = named.group_by(keys).agg(amount.alias("total"))
+    each = (
+        named.group_by("part", "service").agg(pl.col("flows").sum(), amount.alias("amount"))
+        .with_columns(pl.col("service").cast(pl.String)).sort("part", "service")
+        .group_by("part", maintain_order=True).agg("service", "flows", "amount")
+    )  # fmt: skip
     return [
         (epoch, device, Profile(dict(zip(names, flows, strict=True)), dict(zip(names, amounts, strict=True)), total))
-        for epoch, device, names, flows, amounts, total in each.join(
-            totals, on=keys, how="left", maintain_order="left"
-        ).iter_rows()
+        for _, names, flows, amounts, epoch, device, total in each.join(heads, on="part", how="left")
+        .sort("epoch", "device")
+        .iter_rows()
     ]
 
 

@@ -13,14 +13,14 @@ import polars as pl
 
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySettings, RepresentationSettings
 from ethogram.errors import InputError
-from ethogram.fingerprint.count import FLOW_COLUMNS, Gathering, interval, split, tally
+from ethogram.fingerprint.count import FLOW_COLUMNS, interval, split
 from ethogram.fingerprint.exporter import FingerprintExporter
+from ethogram.fingerprint.gather import Gathering
 from ethogram.fingerprint.key import learn_ports, with_service
 from ethogram.fingerprint.represent import represent
 from ethogram.io.parquet import PARQUET_MAGIC, kind_of
 from ethogram.pipeline.flows import load_flows, read_flows
 from ethogram.schema import (
-    COUNTS,
     FINGERPRINT,
     FINGERPRINT_FORMAT,
     ITEM,
@@ -164,9 +164,9 @@ def _tally(
     run = read_flows(
         paths, devices=devices, settings=flow_settings, time_from=begin, time_to=end, on_progress=on_progress
     )
-    gathering = Gathering()
+    gathering = Gathering(counting)
     for batch in run.batches():
-        gathering.add(tally(batch, counting))
+        gathering.add(batch)
     errors += run.errors
     return gathering.sum(), sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
 
@@ -176,17 +176,14 @@ def _tally_lazy(
 ) -> tuple[pl.DataFrame, int]:
     """Tally a lazy flow table by the streaming engine, a slice at a time."""
     rows = int(flows.select(pl.len()).collect().item())
-    schema = flows.collect_schema()
-    # Text keys are grouped as numbers: that is half of the time.
-    texts = [name for name in ("device", "remote_domain", "initiator") if schema.get(name) == pl.String]
-    gathering = Gathering()
+    gathering = Gathering(counting)
     for start in range(0, max(rows, 1), _SLICE):
-        lean = flows.slice(start, _SLICE).select(FLOW_COLUMNS).with_columns(pl.col(texts).cast(pl.Categorical))
+        lean = flows.slice(start, _SLICE).select(FLOW_COLUMNS)
         if begin is not None:
             lean = lean.filter(pl.col("start") >= begin)
         if end is not None:
             lean = lean.filter(pl.col("start") < end)
-        gathering.add(tally(lean, counting).collect(engine="streaming").cast(COUNTS.schema))
+        gathering.add(lean)
     tallied = gathering.sum()
     return tallied, rows - int(tallied["flows"].sum())
 

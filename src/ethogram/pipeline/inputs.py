@@ -13,7 +13,8 @@ import pyarrow.parquet
 
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings
 from ethogram.errors import InputError
-from ethogram.fingerprint.count import merge_counts, split, tally
+from ethogram.fingerprint.count import split
+from ethogram.fingerprint.gather import Gathering
 from ethogram.pipeline.flows import read_flows
 from ethogram.pipeline.identify import DONE, Seen, export_counts
 from ethogram.schema import COUNTS, FINGERPRINT
@@ -130,11 +131,11 @@ def read_counts(
     run = read_flows(
         inputs, devices=devices, settings=flow_settings, time_from=time_from, time_to=time_to, on_progress=on_progress
     )
-    total: pl.DataFrame | None = None
+    gathering = Gathering(chosen)
     for batch in run.batches():
-        part = tally(batch, chosen)
-        total = part if total is None else merge_counts(total, part)
-    if total is None or not total.height:
+        gathering.add(batch)
+    total = gathering.sum()
+    if not total.height:
         counts = COUNTS.empty()
         notes = []
     else:

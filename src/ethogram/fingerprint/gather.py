@@ -1,0 +1,155 @@
+"""Counting of many batches of flows: keys are packed into integers, which group and sort several times faster.
+
+Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch gives; that one is the form to read.
+"""
+
+from __future__ import annotations
+
+import narwhals as nw
+import polars as pl
+
+from ethogram.config import CountSettings
+from ethogram.fingerprint.count import FATE, marked
+from ethogram.schema import COUNT_VOLUMES, COUNTS, ROLE, SCOPE, TIME
+
+__all__ = ["Gathering"]
+
+_KEYS = ["device", "name", "key"]  # code of the device, code of the name (0: none), all else of the key as one number
+_VOLUMES = [name for name in COUNT_VOLUMES if name != "flows"]
+_PORT, _ROLE, _SCOPE, _ANSWERED, _FATE = 6, 5, 3, 2, 0  # first bit of each; protocol and time stand above the port
+_PROTOCOL, _TIME = _PORT + 16, _PORT + 24
+_LONGEST = 1 << 63
+
+
+class Gathering:
+    """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
+
+    Parts wait until they together are twice as long as the sum was; adding is done by blocks of devices, because
+    grouping holds several copies of what it groups.
+
+    Parameters
+    ----------
+    settings
+        Resolution and what is left out.
+    blocks, least
+        Blocks of devices, and the rows below which everything is added at once.
+
+    Examples
+    --------
+    >>> from ethogram.schema import FLOW
+    >>> gathering = Gathering()
+    >>> gathering.add(FLOW.empty())
+    >>> gathering.sum().height
+    0
+    """
+
+    def __init__(self, settings: CountSettings | None = None, blocks: int = 8, least: int = 1 << 18) -> None:
+        self._settings = settings or CountSettings()
+        self._unit_us = self._settings.sub_epoch_s * 1_000_000
+        self._blocks, self._least, self._folded = blocks, least, 0
+        self._parts: list[pl.DataFrame] = []
+        # Numbers stand for the same texts only as long as some column of this type lives.
+        self._words = pl.Series([""], dtype=pl.Categorical)
+
+    def add(self, flows: pl.DataFrame | pl.LazyFrame) -> None:
+        """Take one batch; a lazy one is read by the streaming engine.
+
+        Parameters
+        ----------
+        flows
+            Form :data:`ethogram.schema.FLOW`; at least the columns of
+            :data:`ethogram.fingerprint.count.FLOW_COLUMNS`. Fixed words may be plain text.
+        """
+        rows = nw.to_native(marked(flows.lazy(), self._settings)).select(
+            *(_code(name) for name in ("device", "name")), _packed(self._unit_us).alias("key"), *_VOLUMES
+        )
+        self._parts.append(_grouped(rows.collect(engine="streaming")))
+        if sum(part.height for part in self._parts) > 2 * self._folded + self._least:
+            self._fold()
+
+    def sum(self) -> pl.DataFrame:
+        """What :func:`ethogram.fingerprint.count.tally` gives of all batches so far, in no order."""
+        if not self._parts:
+            return pl.DataFrame(schema={**COUNTS.schema, FATE: pl.UInt8})
+        self._fold()
+        key = pl.col("key")
+
+        def bits(first: int, n: int) -> pl.Expr:
+            return (key // (1 << first)) % (1 << n)
+
+        return self._parts[0].select(
+            _text("device"),
+            pl.from_epoch(key // (1 << _TIME) * self._unit_us, time_unit="us").cast(TIME).alias("time"),
+            bits(_PROTOCOL, 8).cast(pl.UInt8).alias("protocol"),
+            bits(_PORT, 16).cast(pl.UInt16).alias("port"),
+            bits(_ROLE, 1).cast(pl.UInt8).cat.to(ROLE).alias("role"),
+            bits(_SCOPE, 2).cast(pl.UInt8).cat.to(SCOPE).alias("scope"),
+            (bits(_ANSWERED, 1) == 1).alias("answered"),
+            _text("name"),
+            *COUNT_VOLUMES,
+            bits(_FATE, 2).cast(pl.UInt8).alias(FATE),
+        )
+
+    def _fold(self) -> None:
+        """Add the parts up."""
+        if len(self._parts) > 1:
+            rows = sum(part.height for part in self._parts)
+            blocks = 1 if rows <= self._least else self._blocks
+            block = pl.col("device") % blocks
+            volumes = [pl.col(name).sum() for name in COUNT_VOLUMES]
+            self._parts = [
+                pl.concat(
+                    pl.concat(part.filter(block == b) for part in self._parts).group_by(_KEYS).agg(volumes)
+                    for b in range(blocks)
+                )
+            ]
+        self._folded = self._parts[0].height
+
+
+def _code(name: str) -> pl.Expr:
+    """Give a text as a number that is the same in every batch; 0 where there is none."""
+    return (pl.col(name).cast(pl.Categorical).to_physical().cast(pl.UInt32) + 1).fill_null(0).alias(name)
+
+
+def _text(name: str) -> pl.Expr:
+    """Turn the number of :func:`_code` back."""
+    return pl.when(pl.col(name) > 0).then(pl.col(name) - 1).cat.to(pl.Categorical).cast(pl.String).alias(name)
+
+
+def _packed(unit_us: int) -> pl.Expr:
+    """Everything of the key but the two texts as one number; null where a part is."""
+    scope = (pl.col("scope") == "lan").cast(pl.Int64) + (pl.col("scope") == "multicast").cast(pl.Int64) * 2
+    return (
+        (pl.col("start").dt.timestamp("us") // unit_us) * (1 << _TIME)
+        + pl.col("protocol").cast(pl.Int64) * (1 << _PROTOCOL)
+        + pl.col("port").cast(pl.Int64) * (1 << _PORT)
+        + (pl.col("role") == "server").cast(pl.Int64) * (1 << _ROLE)
+        + scope * (1 << _SCOPE)
+        + pl.col("answered").cast(pl.Int64) * (1 << _ANSWERED)
+        + pl.col(FATE).cast(pl.Int64)
+    )
+
+
+def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add up rows of one key: by one number where all three fit into it, which they nearly always do."""
+    volumes = [pl.len().cast(pl.UInt64).alias("flows"), *(pl.col(name).cast(pl.UInt64).sum() for name in _VOLUMES)]
+    key = rows["key"]
+    if not rows.height or key.null_count():
+        return rows.group_by(_KEYS).agg(volumes)
+    first = int(key.min())  # type: ignore[arg-type]
+    spans = [int(rows[name].max()) + 1 for name in ("device", "name")]  # type: ignore[arg-type]
+    span = int(key.max()) - first + 1  # type: ignore[arg-type]
+    if spans[0] * spans[1] * span >= _LONGEST:
+        return rows.group_by(_KEYS).agg(volumes)
+    who = pl.col("device").cast(pl.Int64) * spans[1] + pl.col("name").cast(pl.Int64)
+    whole = pl.col("whole")
+    grouped = (
+        rows.lazy().select((who * span + (pl.col("key") - first)).alias("whole"), *_VOLUMES)
+        .group_by("whole").agg(volumes).collect(engine="streaming")
+    )  # fmt: skip
+    return grouped.select(
+        (whole // (span * spans[1])).cast(pl.UInt32).alias("device"),
+        (whole // span % spans[1]).cast(pl.UInt32).alias("name"),
+        (whole % span + first).alias("key"),
+        *COUNT_VOLUMES,
+    )
