@@ -26,15 +26,24 @@ def token(row: dict[str, object]) -> str:
     return f"{protocol}/{row['port']} {row['role']} {scope}"
 
 
+def place(row: dict[str, object]) -> str | None:
+    protocol = {6: "TCP", 17: "UDP"}[row["protocol"]]  # type: ignore[index]
+    if row["protocol"] == 17 and row["port"] in (53, 67, 123):
+        return f"UDP/{row['port']} any"
+    return f"{protocol} {row['scope']}" if row["scope"] != "multicast" else None
+
+
 def bag(windows: Windows, item: int, part: str) -> dict[str, tuple[float, float, float]]:
     """Token to (v, log mean octets out, log mean octets in), added up row by row."""
+    rows = windows.counts.filter(pl.col("item") == item).to_dicts()
+    portless = 2 * sum(r["packets_out"] for r in rows if r["port"] == 0) > sum(r["packets_out"] for r in rows)
     sums: dict[str, list[float]] = {}
-    for row in windows.counts.filter(pl.col("item") == item).iter_rows(named=True):
-        key = (
-            token(row)
-            if part == "services"
-            else (f"name {row['name']}" if row["name"] and row["port"] not in (53, 123) else None)
-        )
+    for row in rows:
+        key = place(row) if part == "places" else None
+        if part == "services" and not portless and row["port"] != 0:
+            key = token(row)
+        if part == "names" and row["name"] and row["port"] not in (53, 123):
+            key = f"name {row['name']}"
         if key is not None:
             total = sums.setdefault(key, [0.0] * 4)
             for i, name in enumerate(("packets_out", "octets_out", "packets_in", "octets_in")):
@@ -54,6 +63,8 @@ def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
         mine, theirs = bag(q, i, part), bag(r, j, part)
         if not mine or not theirs:
             continue
+        if part == "places" and bag(q, i, "services") and bag(r, j, "services"):
+            continue
         having = {label: set() for label in labels}  # type: ignore[var-annotated]
         for k, label in enumerate(labels):
             having[label] |= set(bag(r, k, part))
@@ -66,7 +77,7 @@ def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
             below += weight * max(a[0] if a else 0.0, b[0] if b else 0.0)
             if a and b:
                 shared = weight * min(a[0], b[0])
-                back = part == "names" or (key.endswith("wan") and not key.startswith("UDP/53"))
+                back = part == "names" or key.endswith(" wan")
                 for x, y, width, use in ((a[1], b[1], 0.25, True), (a[2], b[2], 0.5, back)):
                     if use:
                         shared *= 0.5 if math.isnan(x) or math.isnan(y) else math.exp(-abs(x - y) / width)
@@ -75,14 +86,23 @@ def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
     return total
 
 
+def without_ports(windows: Windows, item: int) -> Windows:
+    """One item as a source tells it that knows protocols and places, but of ports only what names the resolver."""
+    port = pl.when((pl.col("item") == item) & (pl.col("port") != 53)).then(0).otherwise("port").cast(pl.UInt16)
+    return Windows(windows.items, windows.counts.with_columns(port=port))
+
+
 @pytest.mark.parametrize("with_names", [False, True])
-def test_it_computes_its_formula(with_names: bool) -> None:
+@pytest.mark.parametrize("with_ports", [False, True])
+def test_it_computes_its_formula(with_names: bool, with_ports: bool) -> None:
     known = windows_of(*(days(label, label, 2) for label in ("camera", "plug", "speaker")))
     later = windows_of(days("camera", "x", 1, first=9, seed=4), days("plug", "y", 1, first=9, seed=4))
     labels = ["camera"] * 2 + ["plug"] * 2 + ["speaker"] * 2
     if with_names:
         known = named(known, {443: "cloud.example", 8883: "plug.example"})
         later = named(later, {443: "cloud.example", 123: "time.example", 53: "x.example"})
+    if not with_ports:
+        known, later = without_ports(known, 2), without_ports(later, 0)
     method = CrossNetwork().fit(known, labels)
     expected = np.array(
         [[max(ratio(later, known, labels, i, j) for j in (2 * c, 2 * c + 1)) for c in range(3)] for i in range(2)]
@@ -99,3 +119,14 @@ def test_names_decide_between_devices_with_the_same_services() -> None:
     method = CrossNetwork().fit(known, ["acme", "acme", "bell", "bell"])
     assert method.labels_[int(method.scores(later)[0].argmax())] == "bell"
     assert "name bell.example" in {term.service for term in method.explain(later, ["bell"])[0]}
+
+
+def test_places_stand_in_where_a_side_has_no_ports() -> None:
+    known = windows_of(days("camera", "a", 1), days("plug", "b", 1))
+    later = without_ports(windows_of(days("camera", "c", 1, first=9)), 0)
+    method = CrossNetwork().fit(known, ["camera", "plug"])
+    assert method.labels_[int(method.scores(later)[0].argmax())] == "camera"
+    services = {term.service for term in method.explain(later, ["camera"])[0]}
+    assert services == {"TCP wan", "TCP lan", "UDP/53 any", "all places"}
+    (terms,) = method.explain(known.take([0]), ["camera"])
+    assert "all places" not in {term.service for term in terms}

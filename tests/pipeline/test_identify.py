@@ -91,7 +91,7 @@ def test_converged_fingerprints_are_enrolled_alone_where_there_are_some() -> Non
 
 def test_later_days_are_named_by_every_way_to_a_verdict() -> None:
     known = library()
-    for method in ("nearest", "likelihood", "cross-network", "cross-network-families"):
+    for method in ("nearest", "likelihood", "cross-network", "cross-network-families", "cross-network-kinds"):
         inventory = identify(regroup(home(2, 20, seed=3), "device"), known, settings_for(method))
         assert [v.verdict for v in inventory.devices] == ["camera", "plug", "recorder"], method
         assert inventory.library.startswith("library ")
@@ -131,9 +131,12 @@ def test_nothing_to_learn_from_and_nothing_to_name_are_said(monkeypatch: pytest.
 
 
 def test_the_method_fits_where_the_library_was_made() -> None:
-    assert default_method(packaged=False) == "likelihood"
+    assert default_method(packaged=False) == "evidence"
     assert default_method(packaged=True, level="model") == "cross-network"
-    assert default_method(packaged=True, level="type") == "cross-network-families"
+    assert default_method(packaged=True, level="label") == "cross-network"
+    assert default_method(packaged=True, level="family") == "cross-network-families"
+    assert default_method(packaged=True, level="type") == "cross-network-kinds"
+    assert default_method(packaged=True, level="coarse") == "cross-network-kinds"
     assert settings_for("likelihood").window_s == 21_600
 
 

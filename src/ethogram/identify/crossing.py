@@ -2,7 +2,7 @@
 
 What survives a move is membership, relative volume, and how large the packets of each service are (firmware decides
 that); what does not is absolute volume and how long a flow lasts. Hence for two windows q and r, per part (services;
-names) and token t:
+names; places) and token t:
 
     v_t = (log(1 + packets out) / its mean over the window's tokens) ** 1/2
     w_t = log(1 + labels / labels that have t)                               0 where no enrolled window has t
@@ -10,138 +10,35 @@ names) and token t:
     s   = sum w_t min(v_q, v_r) k_t / sum w_t max(v_q, v_r)
 
 A raw score is the log likelihood ratio sum over parts of (slope * s + offset) to the label's best window. A part that
-one of the two lacks says nothing.
+one of the two lacks says nothing; places stand in for services where a source knows no ports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.match import best_of_labels
-from ethogram.identify.ports import port_name
-from ethogram.schema import DYNAMIC_FROM, Windows
+from ethogram.identify.tokens import Tokens, tokens_of
+from ethogram.schema import Windows
 
 __all__ = ["PARTS", "CrossNetwork"]
 
 PARTS = ("services", "names")
-LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2)}
-"""Slope and offset of each part: logistic regression of *same product* on pairs from different networks."""
+ALL_PARTS = (*PARTS, "places")
+"""Places stand in for services where one of two windows has no ports."""
+
+LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2), "places": (10.0, -5.0)}
+"""Slope and offset of each part, calibrated on pairs from different networks: logistic regression of *same product*."""
 
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
 MISSING = 0.5  # kernel where one side has no sizes
-PADDED = 46.0  # octets: smaller packets are padded by Ethernet, which some meters count and some do not
-SCATTERED = 8  # high ports of one protocol, role and scope from which on they are all *dyn*
 BLOCK = 1024
-_RESOLVER = (pl.col("protocol") == 17) & (pl.col("port") == 53)
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """One part of n windows in sparse rows; Z tokens, S different ones.
-
-    Parameters
-    ----------
-    indptr, index
-        (n + 1), (Z) rows; ``index`` ascends inside a row, -1 where no enrolled window has the token.
-    value
-        (Z) relative volume v.
-    out, back
-        (Z) log of the mean octets of a packet; NaN where unknown or not to be compared.
-    compare_back
-        (Z) whether sizes of the way back may be compared.
-    names
-        Of the tokens.
-    """
-
-    indptr: NDArray[np.int64]
-    index: NDArray[np.int64]
-    value: NDArray[np.float64]
-    out: NDArray[np.float64]
-    back: NDArray[np.float64]
-    compare_back: NDArray[np.bool_]
-    names: list[str]
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    @property
-    def has(self) -> NDArray[np.bool_]:
-        """Whether each window has this part at all."""
-        result: NDArray[np.bool_] = np.diff(self.indptr) > 0
-        return result
-
-
-def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
-    """The token of a row of counts, and whether its sizes of the way back may be compared."""
-    if part == "names":
-        # Who answers DNS or tells the time is the network's choice, or a pool's.
-        clock = (pl.col("protocol") == 17) & (pl.col("port") == 123)
-        usual = clock if asked else clock | _RESOLVER
-        return pl.when(~usual).then("name " + pl.col("name")), pl.lit(value=True)
-    # A port of the dynamic range is chance, as are many high ports on one side; where the resolver is, and what it
-    # answers, is the network's doing.
-    side = ["item", "protocol", "role", "scope"]
-    many = pl.when(pl.col("port") >= 1024).then(pl.col("port")).drop_nulls().n_unique().over(side) > SCATTERED
-    chance = (pl.col("port") >= DYNAMIC_FROM) | ((pl.col("port") >= 1024) & many)
-    named = pl.when(chance).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
-    scope = pl.when(_RESOLVER).then(pl.lit("any")).otherwise(pl.col("scope").cast(pl.String))
-    outside = (pl.col("scope").cast(pl.String) == "wan") & ~_RESOLVER
-    return pl.concat_str(named, pl.col("role").cast(pl.String), scope, separator=" "), outside
-
-
-def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, asked: bool = False) -> Tokens:
-    """The tokens of every window; ``names`` are those known from enrolment, without it all that occur."""
-    token, outside = _token(part, asked=asked)
-    volumes = ("packets_out", "octets_out", "packets_in", "octets_in")
-    rows = (
-        windows.counts.with_columns(token=token, outside=outside)
-        .drop_nulls("token")
-        .group_by("item", "token", "outside")
-        .agg(pl.col(name).sum().cast(pl.Float64) for name in volumes)
-        .filter(pl.col("packets_out") > 0)
-    )
-    known = rows["token"].unique().sort().to_list() if names is None else names
-    number = pl.DataFrame({"token": pl.Series(known, dtype=pl.String), "index": np.arange(len(known), dtype=np.int64)})
-
-    def size(octets: str, packets: str) -> pl.Expr:
-        mean = pl.col(octets) / pl.col(packets)
-        seen = (pl.col(octets) > 0) & (pl.col(packets) > 0)
-        return pl.when(seen).then(pl.max_horizontal(mean, pl.lit(PADDED)).log()).otherwise(float("nan"))
-
-    volume = pl.col("packets_out").log1p()
-    rows = (
-        rows.join(number, on="token", how="left")
-        .with_columns(index=pl.col("index").fill_null(-1))
-        # In one order always: a mean depends on the order of its terms in the last digit, and ties on the last digit.
-        .sort("item", "index", "token")
-        .with_columns(
-            value=(volume / volume.mean().over("item")).sqrt(),
-            out=size("octets_out", "packets_out"),
-            back=size("octets_in", "packets_in"),
-        )
-    )
-    per_item = np.bincount(rows["item"].to_numpy(), minlength=len(windows))
-    return Tokens(
-        np.concatenate([[0], np.cumsum(per_item)]).astype(np.int64),
-        rows["index"].to_numpy().astype(np.int64),
-        _numbers(rows["value"]),
-        _numbers(rows["out"]),
-        _numbers(rows["back"]),
-        rows["outside"].to_numpy().astype(np.bool_),
-        known,
-    )
-
-
-def _numbers(column: pl.Series) -> NDArray[np.float64]:
-    return column.to_numpy().astype(np.float64)
 
 
 class CrossNetwork(Identifier):
@@ -155,10 +52,10 @@ class CrossNetwork(Identifier):
         Whether names that were only asked for count. Some sources know them and some do not, so across sources they do
         not compare; inside a network they do.
     parts
-        Which parts are compared: *services*, *names*.
+        Which parts are compared: *services*, *names*, *places*.
     """
 
-    def __init__(self, *, name_sizes: bool = True, asked: bool = False, parts: tuple[str, ...] = PARTS) -> None:
+    def __init__(self, *, name_sizes: bool = True, asked: bool = False, parts: tuple[str, ...] = ALL_PARTS) -> None:
         self.name_sizes = name_sizes
         self.asked = asked
         self.parts = parts
@@ -188,6 +85,8 @@ class CrossNetwork(Identifier):
                 slope, offset = LINES[part]
                 alike = self._alike(part, tokens, start, end)
                 both = tokens.has[start:end, None] & self.parts_[part].has[None, :]
+                if part == "places" and "services" in parts:
+                    both &= ~(parts["services"].has[start:end, None] & self.parts_["services"].has[None, :])
                 total += np.where(both, slope * alike + offset, 0.0)
             yield start, total
 
@@ -234,6 +133,9 @@ class CrossNetwork(Identifier):
                 nearest = int(self.starts_[c]) + int(ratios[self.starts_[c] : ends[c]].argmax())
                 terms: list[Term] = []
                 for part in self.parts:
+                    stands_in = part == "places" and "services" in parts
+                    if stands_in and parts["services"].has[i] and self.parts_["services"].has[nearest]:
+                        continue
                     terms += self._terms(part, parts[part], i, nearest)
                 found.append(terms)
         return found

@@ -12,6 +12,7 @@ from ethogram.identify.crossing import CrossNetwork
 from ethogram.identify.evidence import WeightOfEvidence
 from ethogram.identify.forest import FourTotals, GradientBoosting, RandomForest
 from ethogram.identify.identifier import Identifier, Represent
+from ethogram.identify.kind import CrossNetworkKind
 from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.identify.match import Compare, NearestFingerprint
 from ethogram.identify.mud import MudContainment
@@ -39,6 +40,7 @@ METHODS: dict[str, Callable[[Kit, IdentifySettings], Identifier]] = {
     "likelihood": lambda _, _s: LikelihoodRatios(),
     "cross-network": lambda _, _s: CrossNetwork(),
     "cross-network-families": lambda _, _s: CrossNetwork(name_sizes=False),
+    "cross-network-kinds": lambda _, _s: CrossNetworkKind(),
     "random-forest": lambda _, s: RandomForest(s.seed),
     "gradient-boosting": lambda _, s: GradientBoosting(s.seed),
     "four-totals": lambda _, s: FourTotals(s.seed),

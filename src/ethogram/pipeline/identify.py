@@ -88,12 +88,14 @@ class Seen:
 def default_method(packaged: bool, level: str = "label") -> str:
     """The method when none is named: across networks for the library that comes along, else all the evidence.
 
-    What the packaged library knows was seen on other networks, where absolute volume does not hold; families and
-    types are told better there without the packet sizes of names.
+    What the packaged library knows was seen on other networks, where absolute volume does not hold. Families are told
+    better there without the packet sizes of names, and kinds of things by how they behave, too.
     """
     if not packaged:
         return "evidence"
-    return "cross-network" if level in {"label", "model"} else "cross-network-families"
+    return {"family": "cross-network-families", "type": "cross-network-kinds", "coarse": "cross-network-kinds"}.get(
+        level, "cross-network"
+    )
 
 
 def settings_for(method: str = "evidence", **values: object) -> IdentifySettings:

@@ -1,0 +1,69 @@
+"""What kind of thing a device is, across networks: the nearest known product, weighed by what kind it behaves like.
+
+    score(label) = log likelihood ratio of the same product, to the label's nearest window     (a known product)
+                 + log(K p(kind of the label))                                                 (or a new one of a kind)
+
+p is told by a linear classifier over K kinds, from statistics of behaviour. A product that is enrolled is recognised
+by its services and names, and then the ratio is far larger than what behaviour can add; one that is new has no near
+window, and behaviour decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.identify.behaviour import Behaviour
+from ethogram.identify.crossing import CrossNetwork
+from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.schema import Windows
+
+__all__ = ["CrossNetworkKind", "kind_of"]
+
+
+def kind_of(label: str) -> str:
+    """The kind in a label: what stands after the last slash, as a family is *vendor/type*; else the label itself.
+
+    >>> kind_of("tp-link/plug"), kind_of("camera")
+    ('plug', 'camera')
+    """
+    return label.rsplit("/", 1)[-1]
+
+
+class CrossNetworkKind(Identifier):
+    """:class:`CrossNetwork` without packet sizes of names, and the probability of each label's kind.
+
+    Raw scores are log likelihood ratios, in nats.
+    """
+
+    def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """Learn the products, and how each kind behaves."""
+        self.labels_ = require_labels(windows, labels)
+        self.products_ = CrossNetwork(name_sizes=False).fit(windows, labels)
+        self._learn(windows, labels)
+        return self
+
+    def _learn(self, windows: Windows, labels: Sequence[str]) -> None:
+        self.behaviour_ = Behaviour().fit(windows, [kind_of(label) for label in labels])
+        kinds = self.behaviour_.kinds_
+        self.columns_ = np.array([kinds.index(kind_of(label)) for label in self.labels_], dtype=np.int64)
+
+    def _prior(self, windows: Windows) -> NDArray[np.float64]:
+        found = self.behaviour_.log_probabilities(windows) + np.log(len(self.behaviour_.kinds_))
+        result: NDArray[np.float64] = found[:, self.columns_]
+        return result
+
+    def scores(self, windows: Windows) -> NDArray[np.float64]:
+        """Log likelihood ratio of each label, shape (n, L)."""
+        self.require_fit()
+        return self.products_.scores(windows) + self._prior(windows)
+
+    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+        """The terms of the nearest window, and those of the behaviour."""
+        self.require_fit()
+        near = self.products_.explain(windows, labels)
+        behaves = self.behaviour_.explain(windows, [kind_of(label) for label in labels])
+        return [a + b for a, b in zip(near, behaves, strict=True)]

@@ -1,0 +1,135 @@
+"""Windows as bags of tokens that hold on another network: services, names, and, for want of ports, places.
+
+A *service* is its protocol, port, role and scope; a *name* is a registrable domain talked to; a *place* is a protocol
+and where it goes, which is all that a source without ports knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.identify.ports import port_name
+from ethogram.schema import DYNAMIC_FROM, TCP, UDP, Windows
+
+__all__ = ["Tokens", "tokens_of"]
+
+PADDED = 46.0  # octets: smaller packets are padded by Ethernet, which some meters count and some do not
+SCATTERED = 8  # high ports of one protocol, role and scope from which on they are all *dyn*
+_RESOLVER = (pl.col("protocol") == UDP) & (pl.col("port") == 53)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One part of n windows in sparse rows; Z tokens, S different ones.
+
+    Parameters
+    ----------
+    indptr, index
+        (n + 1), (Z) rows; ``index`` ascends inside a row, -1 where no enrolled window has the token.
+    value
+        (Z) relative volume v.
+    out, back
+        (Z) log of the mean octets of a packet; NaN where unknown or not to be compared.
+    compare_back
+        (Z) whether sizes of the way back may be compared.
+    names
+        Of the tokens.
+    """
+
+    indptr: NDArray[np.int64]
+    index: NDArray[np.int64]
+    value: NDArray[np.float64]
+    out: NDArray[np.float64]
+    back: NDArray[np.float64]
+    compare_back: NDArray[np.bool_]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def has(self) -> NDArray[np.bool_]:
+        """Whether each window has this part at all."""
+        result: NDArray[np.bool_] = np.diff(self.indptr) > 0
+        return result
+
+
+def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
+    """The token of a row of counts, and whether its sizes of the way back may be compared."""
+    transport = pl.col("protocol").is_in([TCP, UDP])
+    scope = pl.col("scope").cast(pl.String)
+    outside = (scope == "wan") & ~_RESOLVER
+    if part == "names":
+        # Who answers DNS or tells the time is the network's choice, or a pool's.
+        clock = (pl.col("protocol") == UDP) & (pl.col("port") == 123)
+        theirs = clock if asked else clock | _RESOLVER
+        return pl.when(~theirs).then("name " + pl.col("name")), pl.lit(value=True)
+    if part == "places":
+        usual = (pl.col("protocol") == UDP) & pl.col("port").is_in([53, 67, 123])
+        bare = port_name().str.replace(r"/\d+$", "")
+        stated = pl.when(usual).then(port_name() + " any").when(scope != "multicast").then(bare + " " + scope)
+        return pl.when(transport).then(stated), outside & ~usual
+    # A port of the dynamic range is chance, as are many high ports on one side; where the resolver is, and what it
+    # answers, is the network's doing.
+    side = ["item", "protocol", "role", "scope"]
+    many = pl.when(pl.col("port") >= 1024).then(pl.col("port")).drop_nulls().n_unique().over(side) > SCATTERED
+    chance = (pl.col("port") >= DYNAMIC_FROM) | ((pl.col("port") >= 1024) & many)
+    named = pl.when(chance).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
+    place = pl.when(_RESOLVER).then(pl.lit("any")).otherwise(scope)
+    # Some sources state no ports, but for a few that the protocol's name gives away: those are no services.
+    packets = pl.col("packets_out").cast(pl.Float64)
+    portless = transport & (pl.col("port") == 0)
+    known = packets.filter(portless).sum().over("item") <= packets.filter(transport).sum().over("item") / 2
+    token = pl.concat_str(named, pl.col("role").cast(pl.String), place, separator=" ")
+    return pl.when(known & ~portless).then(token), outside
+
+
+def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, asked: bool = False) -> Tokens:
+    """The tokens of every window; ``names`` are those known from enrolment, without it all that occur."""
+    token, outside = _token(part, asked=asked)
+    volumes = ("packets_out", "octets_out", "packets_in", "octets_in")
+    rows = (
+        windows.counts.with_columns(token=token, outside=outside)
+        .drop_nulls("token")
+        .group_by("item", "token", "outside")
+        .agg(pl.col(name).sum().cast(pl.Float64) for name in volumes)
+        .filter(pl.col("packets_out") > 0)
+    )
+    known = rows["token"].unique().sort().to_list() if names is None else names
+    number = pl.DataFrame({"token": pl.Series(known, dtype=pl.String), "index": np.arange(len(known), dtype=np.int64)})
+
+    def size(octets: str, packets: str) -> pl.Expr:
+        mean = pl.col(octets) / pl.col(packets)
+        seen = (pl.col(octets) > 0) & (pl.col(packets) > 0)
+        return pl.when(seen).then(pl.max_horizontal(mean, pl.lit(PADDED)).log()).otherwise(float("nan"))
+
+    volume = pl.col("packets_out").log1p()
+    rows = (
+        rows.join(number, on="token", how="left")
+        .with_columns(index=pl.col("index").fill_null(-1))
+        # In one order always: a mean depends on the order of its terms in the last digit, and ties on the last digit.
+        .sort("item", "index", "token")
+        .with_columns(
+            value=(volume / volume.mean().over("item")).sqrt(),
+            out=size("octets_out", "packets_out"),
+            back=size("octets_in", "packets_in"),
+        )
+    )
+    per_item = np.bincount(rows["item"].to_numpy(), minlength=len(windows))
+    return Tokens(
+        np.concatenate([[0], np.cumsum(per_item)]).astype(np.int64),
+        rows["index"].to_numpy().astype(np.int64),
+        _numbers(rows["value"]),
+        _numbers(rows["out"]),
+        _numbers(rows["back"]),
+        rows["outside"].to_numpy().astype(np.bool_),
+        known,
+    )
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    return column.to_numpy().astype(np.float64)

@@ -1,0 +1,125 @@
+"""Behaviour: each statistic against what a person would count, and the probabilities against their formula."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ethogram.identify.behaviour import STATISTICS, Behaviour, behaviour
+from ethogram.identify.crossing import CrossNetwork
+from ethogram.identify.kind import CrossNetworkKind
+from ethogram.schema import ITEM_COUNTS, Windows
+
+from .traffic import HABITS, START, days, windows_of
+
+# protocol, port, role, scope, flows, octets out, octets in, packets out, packets in
+ROWS = [
+    (6, 443, "client", "wan", 4, 9_000, 2_900, 30, 20),
+    (6, 443, "client", "wan", 1, 1_000, 1_100, 10, 10),
+    (6, 554, "server", "lan", 2, 5_000, 900, 5, 6),
+    (17, 53, "client", "lan", 7, 420, 700, 7, 7),
+    (17, 3478, "client", "wan", 1, 300, 200, 2, 2),
+    (17, 5353, "client", "multicast", 3, 300, 0, 3, 0),
+    (17, 50_001, "client", "wan", 1, 40, 40, 1, 1),
+    (17, 60_001, "client", "wan", 1, 40, 40, 1, 1),
+]
+
+
+def window(rows: list[tuple[object, ...]], duration_ms: int = 1_000) -> Windows:
+    items = windows_of(days("plug", "x", 1)).items
+    counts = [(0, START, *row[:4], row[3] != "multicast", None, *row[4:], duration_ms) for row in rows]
+    return Windows(items, pl.DataFrame(counts, schema=ITEM_COUNTS.schema, orient="row"))
+
+
+def statistics(windows: Windows) -> dict[str, float]:
+    return dict(zip(STATISTICS, behaviour(windows)[0].tolist(), strict=True))
+
+
+def test_statistics_are_what_a_person_counts() -> None:
+    found = statistics(window(ROWS))
+    packets = 50 + 11 + 14 + 4 + 3 + 2 + 2 + 20
+    outside = 50 + 20 + 4 + 2 + 2
+    assert found["octets out over in, outside"] == pytest.approx(math.log((10_380 + 100) / (4_280 + 100)))
+    assert found["octets out over in, TCP outside"] == pytest.approx(math.log((10_000 + 100) / (4_000 + 100)))
+    assert found["packet size out, TCP outside"] == pytest.approx(math.log(10_000 / 40))
+    assert found["packet size in, TCP outside"] == pytest.approx(math.log(4_000 / 30))
+    assert found["packet size out, UDP outside"] == pytest.approx(math.log(380 / 4))
+    assert found["packet size out, inside"] == pytest.approx(math.log(5_000 / 5))
+    assert found["share of TCP outside"] == pytest.approx(70 / packets)
+    assert found["share of UDP outside"] == pytest.approx(8 / packets)
+    assert found["share inside"] == pytest.approx(11 / packets)
+    assert found["share of multicast"] == pytest.approx(3 / packets)
+    assert found["packets for each DNS packet"] == pytest.approx(math.log((outside + 1) / (14 + 1)))
+    assert found["packets of a flow outside"] == pytest.approx(math.log((outside + 1) / (8 + 1)))
+    # The two ports of the dynamic range are one service.
+    assert found["services"] == pytest.approx(math.log(1 + 6))
+    present = {name for name, value in found.items() if name in STATISTICS[14:] and value == 1.0}
+    assert present == {
+        "serves video", "multicast DNS", "HTTPS outside", "other UDP outside", "finds its way through NAT",
+    }  # fmt: skip
+
+
+def test_what_a_source_cannot_know_is_unknown() -> None:
+    no_ports = statistics(window([(*row[:1], 0, *row[2:]) for row in ROWS]))
+    assert all(math.isnan(no_ports[name]) for name in STATISTICS[13:])
+    assert no_ports["share inside"] > 0
+    no_time = statistics(window(ROWS, duration_ms=0))
+    assert math.isnan(no_time["packets of a flow outside"])
+    silent = behaviour(Windows(window(ROWS).items, window(ROWS).counts.clear()))
+    assert silent.shape == (1, len(STATISTICS))
+    assert np.isnan(silent).all()
+
+
+def test_small_packets_count_as_padded_and_few_packets_as_nothing() -> None:
+    found = statistics(window([(6, 443, "client", "wan", 1, 120, 80, 3, 2)]))
+    assert found["packet size out, TCP outside"] == pytest.approx(math.log(46))
+    assert math.isnan(found["packet size in, TCP outside"])
+
+
+def homes(count: int = 3) -> tuple[Windows, list[str]]:
+    parts = [days(kind, f"{kind}-{i}", 1, seed=i) for kind in HABITS for i in range(count)]
+    return windows_of(*parts), [kind for kind in HABITS for _ in range(count)]
+
+
+def test_probabilities_are_those_of_the_formula() -> None:
+    windows, kinds = homes()
+    model = Behaviour().fit(windows, kinds)
+    found = behaviour(windows)
+    z = np.zeros_like(found)
+    for j, column in enumerate(found.T):
+        seen = column[~np.isnan(column)]
+        if seen.size and seen.std() > 1e-9:
+            z[:, j] = np.clip(np.nan_to_num((column - seen.mean()) / seen.std(), nan=0.0), -3, 3)
+    raw = z @ model.coefficients_.T + model.offsets_
+    expected = np.log(np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(model.log_probabilities(windows), expected, atol=1e-9)
+    assert [model.kinds_[j] for j in model.log_probabilities(windows).argmax(axis=1)] == kinds
+
+
+@pytest.mark.parametrize("kinds", [["camera"], ["camera", "plug"], ["camera", "plug", "speaker"]])
+def test_terms_of_behaviour_add_up(kinds: list[str]) -> None:
+    windows = windows_of(*(days(kind, kind, 2) for kind in kinds))
+    model = Behaviour().fit(windows, [kind for kind in kinds for _ in range(2)])
+    logs = model.log_probabilities(windows)
+    np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1.0)
+    for row, terms in zip(logs, model.explain(windows, [kinds[0]] * len(windows)), strict=True):
+        assert sum(term.contribution for term in terms) == pytest.approx(row[0] + math.log(len(kinds)))
+
+
+def test_a_new_product_is_told_by_its_kind() -> None:
+    windows, kinds = homes()
+    labels = [f"maker{i % 3}/{kind}" for i, kind in enumerate(kinds)]
+    method = CrossNetworkKind().fit(windows, labels)
+    near = CrossNetwork(name_sizes=False).fit(windows, labels).scores(windows)
+    behaves = Behaviour().fit(windows, kinds)
+    columns = [behaves.kinds_.index(label.split("/")[1]) for label in method.labels_]
+    expected = near + math.log(3) + behaves.log_probabilities(windows)[:, columns]
+    np.testing.assert_allclose(method.scores(windows), expected)
+    # Nothing is known of its services or names: what is left is how it behaves.
+    ports = pl.when(pl.col("scope").cast(pl.String) == "wan").then(pl.lit(40_000)).otherwise("port").cast(pl.UInt16)
+    later = windows_of(days("camera", "new", 1, first=9, seed=7))
+    strange = Windows(later.items, later.counts.filter(pl.col("port") != 554).with_columns(port=ports))
+    assert method.labels_[int(method.scores(strange)[0].argmax())].endswith("/camera")
