@@ -170,6 +170,9 @@ class IdentifySettings(Settings):
         le=1,
         description="share of a label's own held-out windows that may fall below its threshold",
     )
+    least_score: float = Field(
+        default=0.5, ge=0, le=1, description="a label that is less likely than this is not said: unknown"
+    )
     few: int = Field(default=20, ge=1, description="labels with fewer held-out windows use the threshold of all labels")
     folds: int = Field(default=5, ge=2, description="blocks of time held out in turn to fit thresholds and calibration")
     terms: int = Field(default=12, ge=1, description="terms of evidence shown; the others are added up in one")

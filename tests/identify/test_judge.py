@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from ethogram.config import IdentifySettings
 from ethogram.errors import UsageError
 from ethogram.identify.calibrate import Calibration, softmax
+from ethogram.identify.evidence import WeightOfEvidence
 from ethogram.identify.explain import evidence, sentence
 from ethogram.identify.identifier import Term, folds_by_time
 from ethogram.identify.judge import Judge
@@ -230,3 +231,19 @@ def test_how_known_a_window_looks_is_its_share_of_the_usual_score_times_its_cali
     assert known == pytest.approx(np.array([[0.5, 0.125], [0.0, 0.15]]))
     with pytest.raises(UsageError):
         Coverage().apply(held, held)
+
+
+def test_a_label_that_is_unlikely_is_not_said() -> None:
+    known = windows_of(*(days(label, label, 4) for label in ("camera", "plug", "speaker")))
+    labels = [label for label in ("camera", "plug", "speaker") for _ in range(4)]
+    later = windows_of(days("camera", "x", 1, first=9, seed=4))
+    bold = IdentifySettings(method="evidence", quantile=0.0, least_score=0.0)
+    shy = bold.model_copy(update={"least_score": 1.0})
+    said = {
+        name: Judge(WeightOfEvidence(), settings).fit(known, labels).verdicts(later)[0]
+        for name, settings in (("bold", bold), ("shy", shy))
+    }
+    assert said["bold"].verdict == "camera"
+    assert said["shy"].verdict == UNKNOWN
+    assert said["shy"].nearest == "camera"
+    assert said["shy"].reason.startswith("not sure enough; the nearest is camera")

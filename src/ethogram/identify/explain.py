@@ -93,7 +93,9 @@ def how_often(share: float) -> str:
     return "now and then"
 
 
-def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapping[str, float]) -> str:
+def sentence(
+    label: str, nearest: str, found: Sequence[Evidence], presence: Mapping[str, float], *, strange: bool = True
+) -> str:
     """The evidence in one sentence.
 
     Parameters
@@ -104,6 +106,8 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
         As :func:`evidence` gives it.
     presence
         Service to the share of the window's active hours in which it was used; may be empty.
+    strange
+        Whether an unknown device is unlike the nearest label, and not merely as like several.
     """
     named = [e for e in found if e.quantity not in {"sum", "offset"}]
     # Evidence about a kind of service, or all traffic, is only worth words when nothing is said of a service itself.
@@ -120,7 +124,7 @@ def sentence(label: str, nearest: str, found: Sequence[Evidence], presence: Mapp
     unlike = [s for s in unlike if not s.startswith(GENERAL)][:2]
     parts = []
     if label == UNKNOWN:
-        parts.append(f"too unlike every known device; the nearest is {nearest}")
+        parts.append(f"{'too unlike every known device' if strange else 'not sure enough'}; the nearest is {nearest}")
         if speaks:
             parts.append(f"it shares {_uses(speaks, presence)}")
     elif speaks:

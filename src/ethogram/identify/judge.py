@@ -111,14 +111,16 @@ class Judge:
         best = raw.argmax(axis=1) if raw.size else np.zeros(0, dtype=np.int64)
         top = raw[np.arange(len(raw)), best]
         strangeness = self.thresholds_.strangeness(self._known(raw))[np.arange(len(raw)), best]
+        calibrated = self.calibration_.apply(raw)
+        unsure = calibrated[np.arange(len(raw)), best] < self.settings.least_score
         return Decision(
             labels=self.identifier.labels_,
             raw=raw,
-            calibrated=self.calibration_.apply(raw),
+            calibrated=calibrated,
             best=best,
             tied=(raw == top[:, None]).sum(axis=1) > 1,
             strangeness=strangeness,
-            unknown=np.zeros(len(raw), dtype=bool) if self.settings.closed else strangeness > 1.0,
+            unknown=np.zeros(len(raw), dtype=bool) if self.settings.closed else (strangeness > 1.0) | unsure,
         )
 
     def _still_needed(self, label: str, observed_s: float) -> float | None:
@@ -176,7 +178,9 @@ class Judge:
                     known_types=dict(zip(decision.labels, scores.tolist(), strict=True)),
                     strangeness=float(decision.strangeness[item]),
                     evidence=found,
-                    reason="silent: nothing was seen" if silent else sentence(label, nearest, found, times),
+                    reason="silent: nothing was seen"
+                    if silent
+                    else sentence(label, nearest, found, times, strange=bool(decision.strangeness[item] > 1.0)),
                     window=Window(start=start, end=end),
                     flows=int(flows[item]),
                     converged=done,
