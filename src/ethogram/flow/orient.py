@@ -71,12 +71,15 @@ class Orientation:
         if not block.height:
             return FLOW.empty()
         block = self._with_devices(self._with_places(block))
-        known = block.filter(pl.col("source_device").is_not_null() | pl.col("destination_device").is_not_null())
+        has_device = block.select(pl.any_horizontal(pl.col("source_device", "destination_device").is_not_null()))
+        known = block if has_device.to_series().all() else block.filter(has_device.to_series())
         self.accounting.ignore("no device", block.height - known.height)
         self.accounting.used += known.height
         known = self._with_service(known)
-        out = known.filter(pl.col("source_device").is_not_null()).select(_seen_from("source"))
-        back = known.filter(pl.col("destination_device").is_not_null()).select(_seen_from("destination"))
+        out, back = pl.collect_all(
+            known.lazy().filter(pl.col(f"{side}_device").is_not_null()).select(_seen_from(side))
+            for side in ("source", "destination")
+        )
         self.accounting.correct("between two devices: a row for each", out.height + back.height - known.height)
         rows = pl.concat([out, back])
         return FLOW.conform(rows if rows["start"].is_sorted() else rows.sort("start", maintain_order=True))
