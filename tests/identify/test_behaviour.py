@@ -123,3 +123,10 @@ def test_a_new_product_is_told_by_its_kind() -> None:
     later = windows_of(days("camera", "new", 1, first=9, seed=7))
     strange = Windows(later.items, later.counts.filter(pl.col("port") != 554).with_columns(port=ports))
     assert method.labels_[int(method.scores(strange)[0].argmax())].endswith("/camera")
+
+
+def test_kinds_that_were_seen_once_are_no_kinds() -> None:
+    windows, _ = homes()
+    labels = [f"model {i}" for i in range(len(windows))]
+    near = CrossNetwork(name_sizes=False).fit(windows, labels).scores(windows)
+    np.testing.assert_allclose(CrossNetworkKind().fit(windows, labels).scores(windows), near, atol=1e-9)

@@ -149,7 +149,8 @@ class Behaviour:
         self.spread_ = np.sqrt((apart**2).sum(axis=0) / count)
         self.coefficients_ = np.zeros((len(self.kinds_), len(STATISTICS)))
         self.offsets_ = np.zeros(len(self.kinds_))
-        if len(self.kinds_) > 1:
+        # Kinds of which most were seen once are no kinds: nothing is learnt, and all are alike.
+        if 1 < len(self.kinds_) <= len(kinds) / 2:
             model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=1000)
             model.fit(self._standardised(found), list(kinds))
             if len(self.kinds_) == 2:
