@@ -23,7 +23,13 @@ __all__ = ["FingerprintExporter", "settings_digest"]
 _MICRO = 1_000_000
 _WINDOWS_AT_ONCE = 256  # fingerprints put together at once: bounds the copies of their counts
 _UNSEEN = -1  # window of what leaves without a fingerprint
+_ROWS_AT_ONCE = 1 << 19  # counts sorted and cut at once, or of one device if that has more
 _HELD = {**COUNTS.schema, "epoch": pl.Int64()}
+_CARRIED = [c.name for c in COUNTS.columns if c.name != "device"]
+_COLLECTED = {
+    "window": pl.Int64(), "counts": pl.List(pl.Struct({name: COUNTS.schema[name] for name in _CARRIED})),
+    "flows": pl.UInt64(),
+}  # fmt: skip
 
 
 def settings_digest(settings: ExporterSettings, counting: CountSettings) -> str:
@@ -165,10 +171,13 @@ class FingerprintExporter:
             ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
         if not ready.height and not export_open:
             return FINGERPRINT.empty()
-        ready = self._capped(ready)
+        blocks = [self._capped(block) for block in _by_devices(ready)]
+        del ready
+        profiles = [profile for block in blocks for profile in profiles_of(block, self.settings)]
+        profiles.sort(key=lambda profile: profile[:2])
         exports: list[Export] = []
         epoch = None
-        for now, device, profile in profiles_of(ready, self.settings):
+        for now, device, profile in profiles:
             if epoch is not None and now != epoch:
                 exports += self._end_of_epoch(epoch)
             epoch = now
@@ -180,7 +189,7 @@ class FingerprintExporter:
             for state in self.devices.values():
                 exports += state.leave("open")
         self.unchanged += sum(export.status == "unchanged" for export in exports)
-        return self._exported(exports, ready)
+        return self._exported(exports, blocks)
 
     def _capped(self, rows: pl.DataFrame) -> pl.DataFrame:
         return sort_counts(cap_services(rows, self.accounting, self.counting.max_services).select(list(_HELD)))
@@ -201,20 +210,25 @@ class FingerprintExporter:
             self.evicted += excess
         return exports
 
-    def _exported(self, exports: list[Export], ready: pl.DataFrame) -> pl.DataFrame:
+    def _exported(self, exports: list[Export], blocks: list[pl.DataFrame]) -> pl.DataFrame:
         """Join the ended windows to their counts, and let go of those."""
-        rows = pl.concat([self.held, ready]) if self.held.height else ready
+        if self.held.height:
+            blocks = [pl.concat([self.held, *blocks])]
         visible = sorted((x for x in exports if x.visible), key=lambda x: (x.device, x.epochs))
         ended = [*enumerate(visible), *((_UNSEEN, x) for x in exports if not x.visible)]
         windows = pl.DataFrame(
             [(i, x.device, epoch) for i, x in ended for epoch in x.epochs],
             schema={"window": pl.Int64, "device": pl.String, "epoch": pl.Int64}, orient="row",
         )  # fmt: skip
-        placed = rows.join(windows, on=["device", "epoch"], how="left", maintain_order="left")
-        self.held = placed.filter(pl.col("window").is_null()).drop("window")
+        held, counts = [pl.DataFrame(schema=_HELD)], [pl.DataFrame(schema=_COLLECTED)]
+        for i, block in enumerate(blocks):
+            placed = block.join(windows, on=["device", "epoch"], how="left", maintain_order="left")
+            held.append(placed.filter(pl.col("window").is_null()).drop("window"))
+            counts += _collected(placed.filter(pl.col("window") != _UNSEEN))
+            blocks[i] = block.clear()
+        self.held = pl.concat(held)
         if not visible:
             return FINGERPRINT.empty()
-        counts = _collected(placed.filter(pl.col("window") != _UNSEEN))
         epoch_us, digest = self.settings.epoch_s * _MICRO, settings_digest(self.settings, self.counting)
         heads = pl.DataFrame(
             [
@@ -227,28 +241,40 @@ class FingerprintExporter:
                     "settings": pl.String},
             orient="row",
         )  # fmt: skip
-        table = heads.join(counts, on="window", how="left", maintain_order="left").with_columns(
+        # Both are in order of the window, and each window has counts.
+        table = pl.concat([heads, pl.concat(counts).drop("window")], how="horizontal").with_columns(
             pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
         )
         return FINGERPRINT.conform(table)
 
 
-def _collected(placed: pl.DataFrame) -> pl.DataFrame:
+def _by_devices(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Cut rows into blocks of whole devices, in order of the device: bounds the copies made of them."""
+    sizes = rows.group_by("device").len().sort("device")
+    block = sizes.select("device", block=(pl.col("len").cum_sum() - pl.col("len")) // _ROWS_AT_ONCE)
+    if not sizes.height or block["block"].max() == 0:
+        return [rows]
+    devices = block.group_by("block", maintain_order=True).agg("device")["device"]
+    return [rows.filter(pl.col("device").is_in(some.implode())) for some in devices]
+
+
+def _collected(placed: pl.DataFrame) -> list[pl.DataFrame]:
     """Counts of each window as one list, and its flows.
 
     What was held is of earlier epochs than what came now, and both are sorted: each window's rows are in order.
     """
-    fields = [c.name for c in COUNTS.columns if c.name != "device"]
+    if not placed.height:
+        return []
     if not placed["window"].is_sorted():
         placed = placed.sort("window", maintain_order=True)
     windows = placed["window"]
-    bounds = [windows.search_sorted(at) for at in range(0, int(windows[-1]) + 1, _WINDOWS_AT_ONCE)]
-    return pl.concat(
+    bounds = [windows.search_sorted(at) for at in range(int(windows[0]), int(windows[-1]) + 1, _WINDOWS_AT_ONCE)]
+    return [
         placed[begin:end]
         .group_by("window", maintain_order=True)
-        .agg(pl.struct(fields).alias("counts"), pl.col("flows").sum())
+        .agg(pl.struct(_CARRIED).alias("counts"), pl.col("flows").sum())
         for begin, end in pairwise([*bounds, len(windows)])
-    )
+    ]
 
 
 def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[int, str, Profile]]:

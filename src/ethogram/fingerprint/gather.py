@@ -48,8 +48,9 @@ class Gathering:
         self._unit_us = self._settings.sub_epoch_s * 1_000_000
         self._blocks, self._least, self._folded = blocks, least, 0
         self._parts: list[pl.DataFrame] = []
+        self._kind = pl.Categorical(pl.Categories.random())
         # Numbers stand for the same texts only as long as some column of this type lives.
-        self._words = pl.Series([""], dtype=pl.Categorical)
+        self._words = pl.Series([""], dtype=self._kind)
 
     def add(self, flows: pl.DataFrame | pl.LazyFrame) -> None:
         """Take one batch; a lazy one is read by the streaming engine.
@@ -61,7 +62,7 @@ class Gathering:
             :data:`ethogram.fingerprint.count.FLOW_COLUMNS`. Fixed words may be plain text.
         """
         rows = nw.to_native(marked(flows.lazy(), self._settings)).select(
-            *(_code(name) for name in ("device", "name")), _packed(self._unit_us).alias("key"), *_VOLUMES
+            *(_code(name, self._kind) for name in ("device", "name")), _packed(self._unit_us).alias("key"), *_VOLUMES
         )
         self._parts.append(_grouped(rows.collect(engine="streaming")))
         if sum(part.height for part in self._parts) > 2 * self._folded + self._least:
@@ -78,14 +79,14 @@ class Gathering:
             return (key // (1 << first)) % (1 << n)
 
         return self._parts[0].select(
-            _text("device"),
+            _text("device", self._kind),
             pl.from_epoch(key // (1 << _TIME) * self._unit_us, time_unit="us").cast(TIME).alias("time"),
             bits(_PROTOCOL, 8).cast(pl.UInt8).alias("protocol"),
             bits(_PORT, 16).cast(pl.UInt16).alias("port"),
             bits(_ROLE, 1).cast(pl.UInt8).cat.to(ROLE).alias("role"),
             bits(_SCOPE, 2).cast(pl.UInt8).cat.to(SCOPE).alias("scope"),
             (bits(_ANSWERED, 1) == 1).alias("answered"),
-            _text("name"),
+            _text("name", self._kind),
             *COUNT_VOLUMES,
             bits(_FATE, 2).cast(pl.UInt8).alias(FATE),
         )
@@ -106,14 +107,14 @@ class Gathering:
         self._folded = self._parts[0].height
 
 
-def _code(name: str) -> pl.Expr:
+def _code(name: str, kind: pl.Categorical) -> pl.Expr:
     """Give a text as a number that is the same in every batch; 0 where there is none."""
-    return (pl.col(name).cast(pl.Categorical).to_physical().cast(pl.UInt32) + 1).fill_null(0).alias(name)
+    return (pl.col(name).cast(kind).to_physical().cast(pl.UInt32) + 1).fill_null(0).alias(name)
 
 
-def _text(name: str) -> pl.Expr:
+def _text(name: str, kind: pl.Categorical) -> pl.Expr:
     """Turn the number of :func:`_code` back."""
-    return pl.when(pl.col(name) > 0).then(pl.col(name) - 1).cat.to(pl.Categorical).cast(pl.String).alias(name)
+    return pl.when(pl.col(name) > 0).then(pl.col(name) - 1).cat.to(kind).cast(pl.String).alias(name)
 
 
 def _packed(unit_us: int) -> pl.Expr:

@@ -114,6 +114,7 @@ def fingerprint(
     exporter.accounting.read += outside
     exporter.accounting.ignore(OUTSIDE, outside)
     exporter.add(tallied)
+    del tallied  # else it would be held beside what is made of it
     table = exporter.finish(export_open=export_open)
     exporter.accounting.check()
     return FingerprintRun(
