@@ -107,6 +107,12 @@ def test_terms_of_behaviour_add_up(kinds: list[str]) -> None:
     np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1.0)
     for row, terms in zip(logs, model.explain(windows, [kinds[0]] * len(windows)), strict=True):
         assert sum(term.contribution for term in terms) == pytest.approx(row[0] + math.log(len(kinds)))
+    standard = {term.service: term.expected for term in model.explain(windows, kinds[:1] * len(windows))[0][:-1]}
+    pair = [model.explain(windows.take([i]), kinds[:1])[0][:-1] for i in range(2)]
+    for service, expected in standard.items():
+        seen = [term.observed for terms in pair for term in terms if term.service == service]
+        if len(seen) == 2:
+            assert expected == pytest.approx(sum(seen) / 2)
 
 
 def test_a_new_product_is_told_by_its_kind() -> None:

@@ -147,12 +147,15 @@ class Behaviour:
         self.mean_ = np.where(known, found, 0.0).sum(axis=0) / count
         apart = np.where(known, found - self.mean_, 0.0)
         self.spread_ = np.sqrt((apart**2).sum(axis=0) / count)
+        z = self._standardised(found)
+        own = np.array(kinds)[None, :] == np.array(self.kinds_)[:, None]
+        self.usual_ = own @ z / own.sum(axis=1, keepdims=True)
         self.coefficients_ = np.zeros((len(self.kinds_), len(STATISTICS)))
         self.offsets_ = np.zeros(len(self.kinds_))
         # Kinds of which most were seen once are no kinds: nothing is learnt, and all are alike.
         if 1 < len(self.kinds_) <= len(kinds) / 2:
             model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=1000)
-            model.fit(self._standardised(found), list(kinds))
+            model.fit(z, list(kinds))
             if len(self.kinds_) == 2:
                 self.coefficients_[1], self.offsets_[1] = model.coef_[0], model.intercept_[0]
             else:
@@ -178,7 +181,8 @@ class Behaviour:
     def explain(self, windows: Windows, kinds: Sequence[str]) -> list[list[Term]]:
         """Terms that add up to the log probability of the kind given for each item, times the number of kinds.
 
-        What each statistic says for the kind above what it says for the mean of all kinds, and one term for the rest.
+        What each statistic, beside what is usual for the kind, says for the kind above what it says for the mean of all
+        kinds; and one term for the rest.
         """
         z = self._standardised(behaviour(windows))
         logs = self._logs(z) + np.log(len(self.kinds_))
@@ -187,11 +191,12 @@ class Behaviour:
         for row, log, kind in zip(z, logs, kinds, strict=True):
             at = self.kinds_.index(kind)
             parts = above[at] * row
+            named = zip(STATISTICS, row, self.usual_[at], parts, strict=True)
             terms = [
-                Term(name, f"behaviour of a {kind}", float(x), 0.0, float(part))
-                for name, x, part in zip(STATISTICS, row, parts, strict=True)
+                Term(f"all traffic, {name}", "standard deviations", float(x), float(usual), float(part))
+                for name, x, usual, part in named
                 if part
             ]
-            terms.append(Term("all behaviour", "offset", 0.0, 0.0, float(log[at] - parts.sum())))
+            terms.append(Term("all traffic, behaviour", "offset", 0.0, 0.0, float(log[at] - parts.sum())))
             found.append(terms)
         return found
