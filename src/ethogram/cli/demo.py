@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram.cli.identify import show_rows
-from ethogram.cli.run import progress
+from ethogram.cli.run import progress, results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +28,10 @@ def command(
     The real part reads counts that come with the package; nothing is fetched. The simulated home is marked as such
     wherever it shows; two of its devices were never enrolled, and one changes its behaviour.
     """
-    from rich.console import Console
 
     from ethogram.demo import NETWORKS, real_devices, simulated_home
 
-    console = Console(highlight=False)
+    console = results()
     right = said = seen = 0
     with progress("networks", len(NETWORKS) + 1) as advance:
         for network, title in NETWORKS.items():

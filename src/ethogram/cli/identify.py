@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, progress
+from ethogram.cli.run import errors, progress, results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,11 +102,9 @@ def command(
     elif form is Format.CSV:
         sys.stdout.write(to_csv(inventory))
     else:
-        from rich.console import Console
-
         for line in reading.notes:
             errors.print(line, markup=False, soft_wrap=True)
-        show_inventory(Console(highlight=False, width=None if sys.stdout.isatty() else 140), inventory)
+        show_inventory(results(), inventory)
     for line in reading.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
     return 3 if reading.errors else 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.run import results
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,10 +71,9 @@ def command(
 
 def _show(library: Library, *, full: bool) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console = results()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     if full:
         for name in ("entry", "label", "device", "from", "to", "status", "flows", "services", "seen"):

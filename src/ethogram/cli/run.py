@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,10 +17,19 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-__all__ = ["errors", "progress", "run"]
+__all__ = ["errors", "progress", "results", "run"]
 
 errors = Console(stderr=True, highlight=False)
 """Messages for people go to standard error; results alone go to standard output."""
+
+
+PIPE_WIDTH = 140
+"""Columns of a table that nobody's terminal bounds."""
+
+
+def results() -> Console:
+    """Where results for people go: as wide as the terminal, and wide enough in a pipe."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) -> int:

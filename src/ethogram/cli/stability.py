@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.run import errors
+from ethogram.cli.run import errors, results
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,10 +89,9 @@ def _csv(found: Stability) -> str:
 
 
 def _show(found: Stability, compare: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = results()
     for name in TABLES:
         frame = getattr(found, name)
         table = Table(title=name.capitalize(), title_justify="left", title_style="bold", box=None, pad_edge=False)
