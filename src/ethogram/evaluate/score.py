@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from ethogram.evaluate.build import build
 from ethogram.evaluate.items import Items
 from ethogram.evaluate.splits import Split, by_network, chronological
 from ethogram.evaluate.task import Method, Task
+from ethogram.identify.identifier import folds_by_time
 from ethogram.identify.judge import Judge
 from ethogram.schema import UNKNOWN
 
@@ -135,7 +136,7 @@ def _one(task: Task, method: Method, items: Items, split: Split) -> _Scored | No
     # Calibration means a fit for each fold: it is asked for where one split stands for the task.
     if method.calibrated and task.split.kind == "chronological":
         judge = Judge(build(method), method.identify.model_copy(update={"closed": True}))
-        decision = judge.fit(learn.windows, names).decide(ask.windows)
+        decision = judge.fit(learn.windows, names, _folds(learn, method.identify.folds)).decide(ask.windows)
         scores, columns = decision.raw, decision.labels
         confidence = decision.calibrated[np.arange(len(truth)), decision.best]
     else:
@@ -153,6 +154,12 @@ def _one(task: Task, method: Method, items: Items, split: Split) -> _Scored | No
         labels=set(names),
         left_out=int((~known).sum()) if task.known_only else 0,
     )
+
+
+def _folds(learn: Items, folds: int) -> NDArray[np.int64]:
+    """Blocks of time within each unit; a run is a device of its own, but no run of its unit may stand beside it."""
+    items = learn.windows.items.with_columns(device=learn.truth["unit"])
+    return folds_by_time(replace(learn.windows, items=items), folds)
 
 
 def _pool(parts: Sequence[_Scored]) -> _Scored | None:
@@ -216,7 +223,9 @@ def _left_out(task: Task, method: Method, items: Items, split: Split, out: tuple
     learn, ask = items.take(keep), items.take(split.test)
     truth = ask.labels(task.level)
     decision = (
-        Judge(build(method), method.identify).fit(learn.windows, learn.labels(task.level).tolist()).decide(ask.windows)
+        Judge(build(method), method.identify)
+        .fit(learn.windows, learn.labels(task.level).tolist(), _folds(learn, method.identify.folds))
+        .decide(ask.windows)
     )
     stranger = np.isin(truth, out)
     found = np.asarray(decision.verdicts, dtype=np.str_)

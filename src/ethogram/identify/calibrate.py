@@ -27,10 +27,12 @@ ENOUGH = 200
 
 
 def softmax(scores: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities along the last axis; a NaN score gets none."""
+    """Probabilities along the last axis; a NaN score gets none, and a row without any score is all zeros."""
     scaled = np.where(np.isnan(scores), -np.inf, scores) / temperature
-    shifted = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    result: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
+    top = scaled.max(axis=-1, keepdims=True)
+    shifted = np.exp(scaled - np.where(np.isfinite(top), top, 0.0))
+    total = shifted.sum(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = shifted / np.where(total > 0, total, 1.0)
     return result
 
 
