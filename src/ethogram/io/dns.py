@@ -228,6 +228,12 @@ def read_messages(
     return count
 
 
+def _responses(batch: PacketBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The packets that may be responses over UDP, and the octets of their payload."""
+    rows = np.flatnonzero((batch.source_port == DNS) & (batch.protocol == UDP) & (batch.payload_octets > 12))
+    return rows.astype(np.int64), batch.payload_octets[rows].astype(np.int64)
+
+
 def read_answers(batch: PacketBatch) -> DnsAnswers:
     """Read the DNS answers among the packets of a batch.
 
@@ -240,15 +246,14 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
     -------
     One row per address in an answer.
     """
-    from_dns = batch.source_port == DNS
-    chosen = np.flatnonzero(from_dns & (batch.protocol == UDP) & (batch.payload_octets > 12))
-    sizes = batch.payload_octets[chosen].astype(np.int64)
+    chosen, sizes = _responses(batch)
     room = int(sizes.sum()) // 16  # no address record is shorter
     out: tuple[Any, ...] = tuple(np.empty(room, kind) for kind in (np.uint8, np.uint64, np.uint64, np.uint32, np.int64))
     names = np.empty(min(room * NAME, 1 << 26), np.uint8)
     places = np.zeros(room + 1, np.int64)
     counts = np.zeros(len(REASONS), np.int64)
-    counts[OVER_TCP] = np.count_nonzero(from_dns & (batch.protocol == TCP) & (batch.payload_octets > 0))
+    over_tcp = (batch.source_port == DNS) & (batch.protocol == TCP) & (batch.payload_octets > 0)
+    counts[OVER_TCP] = np.count_nonzero(over_tcp)
     count = 0
     if chosen.size:
         count = read_messages(batch.data, chosen, batch.payload_offset[chosen], sizes, out, names, places, counts)
@@ -302,13 +307,12 @@ def read_questions(batch: PacketBatch) -> DnsQuestions:
     -------
     One row per response that has exactly one question.
     """
-    chosen = np.flatnonzero((batch.source_port == DNS) & (batch.protocol == UDP) & (batch.payload_octets > 12))
-    sizes = batch.payload_octets[chosen].astype(np.int64)
+    chosen, sizes = _responses(batch)
     # A name cannot be longer than what was captured of its message.
     names = np.empty(min(int(np.minimum(sizes, NAME).sum()), 1 << 26), np.uint8)
     places, kept = np.zeros(chosen.size + 1, np.int64), np.zeros(chosen.size, np.int64)
     count = read_question_names(batch.data, batch.payload_offset[chosen], sizes, names, places, kept)
-    return DnsQuestions(chosen[kept[:count]].astype(np.int64), text_series(names, places[: count + 1]))
+    return DnsQuestions(chosen[kept[:count]], text_series(names, places[: count + 1]))
 
 
 def text_series(octets: NDArray[np.uint8], places: NDArray[np.int64]) -> pl.Series:
