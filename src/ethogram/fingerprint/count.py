@@ -5,6 +5,7 @@ Written as Narwhals expressions, so the same lines run on every backend that Nar
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import narwhals as nw
@@ -25,6 +26,7 @@ __all__ = [
     "marked",
     "merge_counts",
     "sort_counts",
+    "sorted_rows",
     "split",
     "split_fate",
     "tally",
@@ -133,20 +135,43 @@ def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple
 
 
 def sort_counts(counts: pl.DataFrame) -> pl.DataFrame:
-    """Sort by :data:`ethogram.schema.COUNT_KEYS`: as numbers, because texts of millions of rows sort slowly."""
+    """Sort by :data:`ethogram.schema.COUNT_KEYS`."""
+    return counts[sorted_rows(counts)]
+
+
+def sorted_rows(counts: pl.DataFrame) -> pl.Series:
+    """Give the numbers of the rows in order of :data:`ethogram.schema.COUNT_KEYS`.
+
+    Keys are sorted as numbers, because millions of texts sort slowly.
+    """
+    if not counts.height:
+        return pl.Series(dtype=pl.get_index_type())
 
     def rank(name: str) -> pl.Series:
         words = pl.Enum(counts[name].cast(pl.Categorical).unique().cast(pl.String).drop_nulls().sort())
         return counts[name].cast(words).to_physical()
 
     seconds = counts["time"].dt.timestamp("us") // 1_000_000
+    hours = bool((seconds % 3_600 == 0).all())
     service = (
         pl.col("protocol").cast(pl.Int64) * (1 << 20) + pl.col("port").cast(pl.Int64) * 16
         + pl.col("role").to_physical().cast(pl.Int64) * 8 + pl.col("scope").to_physical().cast(pl.Int64) * 2
         + pl.col("answered").cast(pl.Int64)
     )  # fmt: skip
-    numbers = counts.select(rank("device"), seconds, service.alias("service"), rank("name"))
-    return counts[numbers.select(pl.arg_sort_by(numbers.columns, maintain_order=True)).to_series()]
+    numbers = counts.select(
+        rank("device").cast(pl.Int64),
+        (seconds // 3_600 if hours else seconds).alias("time"),
+        service.alias("service"),
+        (rank("name").cast(pl.Int64) + 1).fill_null(0),
+    )
+    numbers = numbers.with_columns(pl.all() - pl.all().min())
+    spans = [int(span) + 1 for span in numbers.max().row(0)]
+    if prod(spans) < 1 << 63:  # all in one number, as nearly always
+        whole = pl.lit(0, dtype=pl.Int64)
+        for name, span in zip(numbers.columns, spans, strict=True):
+            whole = whole * span + pl.col(name)
+        return numbers.select(whole.arg_sort()).to_series()
+    return numbers.select(pl.arg_sort_by(numbers.columns, maintain_order=True)).to_series()
 
 
 def split_fate(tallied: pl.DataFrame, accounting: Accounting) -> pl.DataFrame:
@@ -170,7 +195,7 @@ def cap_services(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.
     Names are bounded in the same way: those beyond the bound become unknown.
     """
     day = pl.col("time").dt.truncate("1d").alias("day")
-    rows = counts.group_by("device", day).len()["len"].max()
+    rows = counts.lazy().group_by("device", day).len().collect(engine="streaming")["len"].max()
     if rows is None or rows <= most:  # type: ignore[operator]
         return counts  # fewer rows than the bound cannot hold more services
     for key, reason in ((["protocol", "port"], "services over the cap"), (["name"], "names over the cap")):

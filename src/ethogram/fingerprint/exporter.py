@@ -6,6 +6,7 @@ converged (or gave up, or fell silent) leave as fingerprints that carry their co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from ethogram.config import CountSettings, ExporterSettings
 from ethogram.errors import ConfigurationError
-from ethogram.fingerprint.count import cap_services, merge_counts, sort_counts, split_fate, tally
+from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate, tally
 from ethogram.fingerprint.device import DeviceState, Export, Profile
 from ethogram.fingerprint.key import with_service
 from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
@@ -118,15 +119,20 @@ class FingerprintExporter:
         self.clock_us = last if self.clock_us is None else max(last, self.clock_us)
         return self._close((self.clock_us - settings.lateness_s * _MICRO) // epoch_us)
 
-    def add(self, tallied: pl.DataFrame) -> None:
+    def add(self, tallied: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
         """Take counts without looking at the clock: a file is read whole before its epochs close.
 
         Parameters
         ----------
         tallied
-            What :func:`ethogram.fingerprint.count.tally` gives, collected; or plain counts.
+            What :func:`ethogram.fingerprint.count.tally` gives, collected; or plain counts. Of several frames, no two
+            hold the same key.
         """
-        counts = split_fate(tallied, self.accounting) if "fate" in tallied.columns else self._plain(tallied)
+        tables = [tallied] if isinstance(tallied, pl.DataFrame) else tallied
+        counts = pl.concat(
+            [COUNTS.empty()]
+            + [split_fate(each, self.accounting) if "fate" in each.columns else self._plain(each) for each in tables]
+        )
         epoch = pl.col("time").dt.timestamp("us") // (self.settings.epoch_s * _MICRO)
         rows = counts.with_columns(epoch.alias("epoch")).select(list(_HELD))
         self.pending = merge_counts(self.pending, rows) if self.pending.height else rows
@@ -171,9 +177,9 @@ class FingerprintExporter:
             ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
         if not ready.height and not export_open:
             return FINGERPRINT.empty()
-        blocks = [self._capped(block) for block in _by_devices(ready)]
-        del ready
-        profiles = [profile for block in blocks for profile in profiles_of(block, self.settings)]
+        ready = cap_services(ready, self.accounting, self.counting.max_services).select(list(_HELD))
+        blocks = _by_devices(ready)
+        profiles = [profile for rows in blocks for profile in profiles_of(ready[rows], self.settings)]
         profiles.sort(key=lambda profile: profile[:2])
         exports: list[Export] = []
         epoch = None
@@ -189,10 +195,7 @@ class FingerprintExporter:
             for state in self.devices.values():
                 exports += state.leave("open")
         self.unchanged += sum(export.status == "unchanged" for export in exports)
-        return self._exported(exports, blocks)
-
-    def _capped(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return sort_counts(cap_services(rows, self.accounting, self.counting.max_services).select(list(_HELD)))
+        return self._exported(exports, ready, blocks)
 
     def _end_of_epoch(self, epoch: int) -> list[Export]:
         """Windows of devices silent for too long, and devices beyond the bound."""
@@ -210,10 +213,11 @@ class FingerprintExporter:
             self.evicted += excess
         return exports
 
-    def _exported(self, exports: list[Export], blocks: list[pl.DataFrame]) -> pl.DataFrame:
+    def _exported(self, exports: list[Export], ready: pl.DataFrame, blocks: list[pl.Series]) -> pl.DataFrame:
         """Join the ended windows to their counts, and let go of those."""
+        parts = (ready[rows] for rows in blocks)
         if self.held.height:
-            blocks = [pl.concat([self.held, *blocks])]
+            parts = (part for part in [pl.concat([self.held, *parts])])
         visible = sorted((x for x in exports if x.visible), key=lambda x: (x.device, x.epochs))
         ended = [*enumerate(visible), *((_UNSEEN, x) for x in exports if not x.visible)]
         windows = pl.DataFrame(
@@ -221,11 +225,10 @@ class FingerprintExporter:
             schema={"window": pl.Int64, "device": pl.String, "epoch": pl.Int64}, orient="row",
         )  # fmt: skip
         held, counts = [pl.DataFrame(schema=_HELD)], [pl.DataFrame(schema=_COLLECTED)]
-        for i, block in enumerate(blocks):
-            placed = block.join(windows, on=["device", "epoch"], how="left", maintain_order="left")
+        for part in parts:
+            placed = part.join(windows, on=["device", "epoch"], how="left", maintain_order="left")
             held.append(placed.filter(pl.col("window").is_null()).drop("window"))
             counts += _collected(placed.filter(pl.col("window") != _UNSEEN))
-            blocks[i] = block.clear()
         self.held = pl.concat(held)
         if not visible:
             return FINGERPRINT.empty()
@@ -248,14 +251,18 @@ class FingerprintExporter:
         return FINGERPRINT.conform(table)
 
 
-def _by_devices(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Cut rows into blocks of whole devices, in order of the device: bounds the copies made of them."""
-    sizes = rows.group_by("device").len().sort("device")
-    block = sizes.select("device", block=(pl.col("len").cum_sum() - pl.col("len")) // _ROWS_AT_ONCE)
-    if not sizes.height or block["block"].max() == 0:
-        return [rows]
-    devices = block.group_by("block", maintain_order=True).agg("device")["device"]
-    return [rows.filter(pl.col("device").is_in(some.implode())) for some in devices]
+def _by_devices(counts: pl.DataFrame) -> list[pl.Series]:
+    """Numbers of the sorted rows, in blocks of whole devices: they bound the copies made of the rows."""
+    rows = sorted_rows(counts)
+    sizes = counts.lazy().group_by("device").len().sort("device").collect(engine="streaming")["len"].to_list()
+    bounds, end = [0], 0
+    for size in sizes:
+        if end > bounds[-1] and end + size - bounds[-1] > _ROWS_AT_ONCE:
+            bounds.append(end)
+        end += size
+    if sizes:
+        bounds.append(end)
+    return [rows[begin:end] for begin, end in pairwise(bounds)]
 
 
 def _collected(placed: pl.DataFrame) -> list[pl.DataFrame]:

@@ -5,6 +5,8 @@ Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch giv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import narwhals as nw
 import polars as pl
 
@@ -24,15 +26,20 @@ _LONGEST = 1 << 63
 class Gathering:
     """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
 
-    Parts wait until they together are twice as long as the sum was; adding is done by blocks of devices, because
-    grouping holds several copies of what it groups.
+    Parts wait, by blocks of devices, until they together are twice as long as the sum was; one block at a time is added
+    up, because grouping holds several copies of what it groups.
 
     Parameters
     ----------
     settings
         Resolution and what is left out.
     blocks, least
-        Blocks of devices, and the rows below which everything is added at once.
+        Blocks of devices, and the rows that may wait at least.
+
+    Attributes
+    ----------
+    flows
+        Flows taken.
 
     Examples
     --------
@@ -46,8 +53,9 @@ class Gathering:
     def __init__(self, settings: CountSettings | None = None, blocks: int = 8, least: int = 1 << 18) -> None:
         self._settings = settings or CountSettings()
         self._unit_us = self._settings.sub_epoch_s * 1_000_000
-        self._blocks, self._least, self._folded = blocks, least, 0
-        self._parts: list[pl.DataFrame] = []
+        self.flows = 0
+        self._least, self._waiting, self._limit = least, 0, least
+        self._blocks: list[list[pl.DataFrame]] = [[] for _ in range(blocks)]
         self._kind = pl.Categorical(pl.Categories.random())
         # Numbers stand for the same texts only as long as some column of this type lives.
         self._words = pl.Series([""], dtype=self._kind)
@@ -64,21 +72,35 @@ class Gathering:
         rows = nw.to_native(marked(flows.lazy(), self._settings)).select(
             *(_code(name, self._kind) for name in ("device", "name")), _packed(self._unit_us).alias("key"), *_VOLUMES
         )
-        self._parts.append(_grouped(rows.collect(engine="streaming")))
-        if sum(part.height for part in self._parts) > 2 * self._folded + self._least:
-            self._fold()
+        part = _grouped(rows.collect(engine="streaming"))
+        for b, parts in enumerate(self._blocks):
+            parts.append(part.filter(pl.col("device") % len(self._blocks) == b))
+        self._waiting += part.height
+        self.flows += int(part["flows"].sum())
+        if self._waiting > self._limit:
+            self._waiting = sum(self._folded(parts).height for parts in self._blocks)
+            self._limit = 2 * self._waiting + self._least
 
     def sum(self) -> pl.DataFrame:
-        """What :func:`ethogram.fingerprint.count.tally` gives of all batches so far, in no order."""
-        if not self._parts:
-            return pl.DataFrame(schema={**COUNTS.schema, FATE: pl.UInt8})
-        self._fold()
+        """What :func:`ethogram.fingerprint.count.tally` gives of all batches so far, in no order; nothing is left."""
+        return pl.concat([pl.DataFrame(schema={**COUNTS.schema, FATE: pl.UInt8}), *self.take()])
+
+    def take(self) -> Iterator[pl.DataFrame]:
+        """Give the sum block by block, no device in two of them, and let go of each."""
+        for parts in self._blocks:
+            if parts:
+                whole = self._folded(parts)
+                parts.clear()
+                yield self._readable(whole)
+
+    def _readable(self, packed: pl.DataFrame) -> pl.DataFrame:
+        """Turn numbers back into the columns of a tally."""
         key = pl.col("key")
 
         def bits(first: int, n: int) -> pl.Expr:
             return (key // (1 << first)) % (1 << n)
 
-        return self._parts[0].select(
+        return packed.select(
             _text("device", self._kind),
             pl.from_epoch(key // (1 << _TIME) * self._unit_us, time_unit="us").cast(TIME).alias("time"),
             bits(_PROTOCOL, 8).cast(pl.UInt8).alias("protocol"),
@@ -91,20 +113,11 @@ class Gathering:
             bits(_FATE, 2).cast(pl.UInt8).alias(FATE),
         )
 
-    def _fold(self) -> None:
-        """Add the parts up."""
-        if len(self._parts) > 1:
-            rows = sum(part.height for part in self._parts)
-            blocks = 1 if rows <= self._least else self._blocks
-            block = pl.col("device") % blocks
-            volumes = [pl.col(name).sum() for name in COUNT_VOLUMES]
-            self._parts = [
-                pl.concat(
-                    pl.concat(part.filter(block == b) for part in self._parts).group_by(_KEYS).agg(volumes)
-                    for b in range(blocks)
-                )
-            ]
-        self._folded = self._parts[0].height
+    def _folded(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
+        """Add the parts of a block up; one is left."""
+        if len(parts) > 1:
+            parts[:] = [pl.concat(parts).group_by(_KEYS).agg(pl.col(name).sum() for name in COUNT_VOLUMES)]
+        return parts[0]
 
 
 def _code(name: str, kind: pl.Categorical) -> pl.Expr:

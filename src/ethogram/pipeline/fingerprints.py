@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -106,15 +106,17 @@ def fingerprint(
     """
     chosen, counting = settings or ExporterSettings(), counting or CountSettings()
     errors: list[str] = []
-    tallied, outside = _tally(source, counting, begin, end, devices, flow_settings, errors, on_progress)
+    gathered, outside = _tally(source, counting, begin, end, devices, flow_settings, errors, on_progress)
+    blocks: Iterable[pl.DataFrame] = gathered.take()
     if learn_days:
-        ports = learn_ports(split(tallied, counting)[0], learn_days, chosen.key.dynamic_from)
+        blocks = [gathered.sum()]
+        ports = learn_ports(split(blocks[0], counting)[0], learn_days, chosen.key.dynamic_from)
         chosen = chosen.model_copy(update={"key": chosen.key.model_copy(update={"ports": ports})})
     exporter = FingerprintExporter(chosen, counting, max_devices=None)
     exporter.accounting.read += outside
     exporter.accounting.ignore(OUTSIDE, outside)
-    exporter.add(tallied)
-    del tallied  # else it would be held beside what is made of it
+    exporter.add(blocks)
+    del blocks  # else it would be held beside what is made of it
     table = exporter.finish(export_open=export_open)
     exporter.accounting.check()
     return FingerprintRun(
@@ -137,10 +139,10 @@ def count_flows(
         Every flow used, or ignored or dropped for a reason.
     """
     problems: list[str] = [] if errors is None else errors
-    tallied, outside = _tally(
+    gathered, outside = _tally(
         source, counting or CountSettings(), begin, end, devices, flow_settings, problems, on_progress
     )
-    counts, accounting = split(tallied, counting)
+    counts, accounting = split(gathered.sum(), counting)
     accounting.read += outside
     accounting.ignore(OUTSIDE, outside)
     return counts, accounting
@@ -149,7 +151,7 @@ def count_flows(
 def _tally(
     source: Source, counting: CountSettings, begin: datetime | None, end: datetime | None, devices: Path | None,
     flow_settings: FlowSettings | None, errors: list[str], on_progress: Callable[[int], None] | None,
-) -> tuple[pl.DataFrame, int]:  # fmt: skip
+) -> tuple[Gathering, int]:  # fmt: skip
     """Tally a source; beside it the flows outside the time asked for."""
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         return _tally_lazy(source.lazy(), counting, begin, end)
@@ -169,12 +171,12 @@ def _tally(
     for batch in run.batches():
         gathering.add(batch)
     errors += run.errors
-    return gathering.sum(), sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
+    return gathering, sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
 
 
 def _tally_lazy(
     flows: pl.LazyFrame, counting: CountSettings, begin: datetime | None, end: datetime | None
-) -> tuple[pl.DataFrame, int]:
+) -> tuple[Gathering, int]:
     """Tally a lazy flow table by the streaming engine, a slice at a time."""
     rows = int(flows.select(pl.len()).collect().item())
     gathering = Gathering(counting)
@@ -185,8 +187,7 @@ def _tally_lazy(
         if end is not None:
             lean = lean.filter(pl.col("start") < end)
         gathering.add(lean)
-    tallied = gathering.sum()
-    return tallied, rows - int(tallied["flows"].sum())
+    return gathering, rows - gathering.flows
 
 
 def _is_flow_table(path: Path) -> bool:
