@@ -411,6 +411,16 @@ def test_a_dns_exchange_is_named_by_what_was_asked_in_it() -> None:
     assert by_start["remote_domain"].to_list() == [None, "example.com", None, None]
 
 
+def test_a_multicast_group_stands_for_itself_with_and_without_names() -> None:
+    rows = [biflow(at=i, protocol=17, destination_address=address, destination_port=1900)
+            for i, address in enumerate(["239.255.255.250", "224.0.0.251", "10.0.0.255", SERVER])]  # fmt: skip
+    for enabled in (True, False):
+        flows, _ = oriented(*rows)
+        named = Naming(NameSettings(enabled=enabled)).named(flows).sort("start")
+        assert named["remote_domain"].to_list() == ["239.255.255.250", "224.0.0.251", None, None]
+        assert named["remote_name"].null_count() == 4
+
+
 def test_names_can_be_switched_off() -> None:
     flows, _ = oriented(biflow(destination_name="a.example.com"))
     off = Naming(NameSettings(enabled=False)).named(flows)

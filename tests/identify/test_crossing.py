@@ -130,3 +130,12 @@ def test_places_stand_in_where_a_side_has_no_ports() -> None:
     assert services == {"TCP wan", "TCP lan", "UDP/53 any", "all places"}
     (terms,) = method.explain(known.take([0]), ["camera"])
     assert "all places" not in {term.service for term in terms}
+
+
+def test_groups_that_are_spoken_to_are_services_and_no_names() -> None:
+    windows = windows_of(days("speaker", "a", 1))
+    name = pl.when(pl.col("port") == 5353).then(pl.lit("ff02::fb"))
+    method = CrossNetwork().fit(Windows(windows.items, windows.counts.with_columns(name=name)), ["speaker"])
+    assert "UDP/5353 server multicast ff02::fb" in method.parts_["services"].names
+    assert "UDP/1900 client multicast" in method.parts_["services"].names
+    assert method.parts_["names"].names == []

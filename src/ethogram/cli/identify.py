@@ -65,7 +65,8 @@ def command(
     method: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="The identifier. Default: likelihood; cross-network with the library that comes along."
+            metavar="NAME",
+            help="The identifier. Default: all the evidence, or across networks with the library that comes along; cross-network with the library that comes along.",
         ),
     ] = "",
     epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch.")] = 86_400,

@@ -7,6 +7,7 @@ that names the same service and remote is one flow.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,7 +19,7 @@ from ethogram.config import CountSettings
 from ethogram.errors import InputError
 from ethogram.evaluate.corpus import CardDevice
 from ethogram.flow.names import domains
-from ethogram.schema import COUNT_KEYS, COUNTS, FLOW, ICMP, ICMPV6, IGMP, TCP, UDP, Accounting
+from ethogram.schema import COUNT_KEYS, COUNTS, FLOW, GROUP, ICMP, ICMPV6, IGMP, TCP, UDP, Accounting
 
 __all__ = ["NOMINAL", "flow_features", "rule_counters", "scope_of"]
 
@@ -144,7 +145,8 @@ def _service_of_rules(rules: pl.DataFrame, mac: str) -> pl.DataFrame:
 def _names(peers: Sequence[str]) -> dict[str, str | None]:
     """Registrable domain of each host name; None of an address or of nobody."""
     found = domains(pl.Series(peers, dtype=pl.String).str.strip_chars_start("*."))["remote_domain"]
-    return dict(zip(peers, found.to_list(), strict=True))
+    domain = dict(zip(peers, found.to_list(), strict=True))
+    return domain | {peer: peer for peer in peers if re.match(GROUP, peer)}
 
 
 def flow_features(files: Sequence[Path], instance: str) -> tuple[pl.DataFrame, Accounting]:

@@ -15,7 +15,7 @@ from ethogram.config import CountSettings
 from ethogram.evaluate.labelled import LABELS, LabelledFlows
 from ethogram.fingerprint.count import count
 from ethogram.pipeline.statistics import flow_statistics
-from ethogram.schema import COUNTS, FLOW, ITEM, ITEM_COUNTS, TIME, Windows
+from ethogram.schema import COUNTS, FLOW, GROUP, ITEM, ITEM_COUNTS, TIME, Windows
 
 __all__ = ["Items", "Material", "gather", "item_windows"]
 
@@ -41,10 +41,15 @@ class Material:
         null = pl.lit(None, dtype=pl.String)
         return replace(
             self,
-            flows=self.flows.with_columns(remote_name=null, remote_domain=null),
-            counts=self.counts.with_columns(name=null),
+            # A multicast group is an address that everybody knows.
+            flows=self.flows.with_columns(remote_name=null, remote_domain=_group("remote_domain")),
+            counts=self.counts.with_columns(name=_group("name")),
             digest=self.digest + "-names",
         )
+
+
+def _group(column: str) -> pl.Expr:
+    return pl.when(pl.col(column).str.contains(GROUP)).then(column)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import polars as pl
 import tldextract
 
 from ethogram.config import NameSettings
-from ethogram.schema import FLOW, NAME_ANSWER, NAME_QUESTION, UDP, codes_of
+from ethogram.schema import FLOW, GROUP, NAME_ANSWER, NAME_QUESTION, UDP, codes_of
 
 __all__ = ["Naming", "domains", "suffix_list_date", "suffix_list_works"]
 
@@ -102,18 +102,22 @@ class Naming:
             self._answers = together.tail(self._settings.max_answers)
 
     def named(self, flows: pl.DataFrame) -> pl.DataFrame:
-        """Flows with ``remote_name`` and ``remote_domain``; in order of start, as they came."""
+        """Flows with ``remote_name`` and ``remote_domain``; in order of start, as they came.
+
+        A multicast group stands for itself: its address is nobody's, and known without any name service.
+        """
+        group = pl.when((pl.col("scope") == "multicast") & pl.col("remote").str.contains(GROUP)).then("remote")
         if not self._settings.enabled or not flows.height:
-            nothing = pl.lit(None, dtype=pl.String)
-            return flows.with_columns(remote_name=nothing, remote_domain=nothing)
+            return flows.with_columns(remote_name=pl.lit(None, dtype=pl.String), remote_domain=group)
         if self._questions.height:
             flows = self._by_questions(flows)
         names = flows["remote_name"]
         if self._answers.height and names.null_count():
             names = self._by_answers(flows)
         if names.null_count() == len(names):
-            return flows.with_columns(remote_domain=pl.lit(None, dtype=pl.String))
-        return flows.with_columns(domains(names).get_columns()).select(FLOW.names)
+            return flows.with_columns(remote_domain=group)
+        named = flows.with_columns(domains(names).get_columns())
+        return named.with_columns(remote_domain=pl.coalesce("remote_domain", group)).select(FLOW.names)
 
     def _by_questions(self, flows: pl.DataFrame) -> pl.DataFrame:
         """Name each DNS exchange by what was last asked in it."""

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.identify.ports import port_name
-from ethogram.schema import DYNAMIC_FROM, TCP, UDP, Windows
+from ethogram.schema import DYNAMIC_FROM, GROUP, TCP, UDP, Windows
 
 __all__ = ["Tokens", "tokens_of"]
 
@@ -63,11 +63,12 @@ def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
     transport = pl.col("protocol").is_in([TCP, UDP])
     scope = pl.col("scope").cast(pl.String)
     outside = (scope == "wan") & ~_RESOLVER
+    group = pl.col("name").str.contains(GROUP)
     if part == "names":
         # Who answers DNS or tells the time is the network's choice, or a pool's.
         clock = (pl.col("protocol") == UDP) & (pl.col("port") == 123)
         theirs = clock if asked else clock | _RESOLVER
-        return pl.when(~theirs).then("name " + pl.col("name")), pl.lit(value=True)
+        return pl.when(~theirs & ~group).then("name " + pl.col("name")), pl.lit(value=True)
     if part == "places":
         usual = (pl.col("protocol") == UDP) & pl.col("port").is_in([53, 67, 123])
         bare = port_name().str.replace(r"/\d+$", "")
@@ -84,7 +85,9 @@ def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
     packets = pl.col("packets_out").cast(pl.Float64)
     portless = transport & (pl.col("port") == 0)
     known = packets.filter(portless).sum().over("item") <= packets.filter(transport).sum().over("item") / 2
-    token = pl.concat_str(named, pl.col("role").cast(pl.String), place, separator=" ")
+    # Which groups it joins and speaks to tells a device's software.
+    to = pl.when(group).then("name")
+    token = pl.concat_str(named, pl.col("role").cast(pl.String), place, to, separator=" ", ignore_nulls=True)
     return pl.when(known & ~portless).then(token), outside
 
 

@@ -12,7 +12,7 @@ from ethogram.schema.biflow import (
     TCP_SYN,
     TIME,
 )
-from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS
+from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
 from ethogram.schema.matrix import ServiceMatrix
@@ -34,6 +34,7 @@ __all__ = [
     "FINGERPRINT",
     "FINGERPRINT_FORMAT",
     "FLOW",
+    "GROUP",
     "ICMP",
     "ICMPV6",
     "IGMP",

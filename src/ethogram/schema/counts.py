@@ -8,7 +8,7 @@ from ethogram.schema.biflow import TIME
 from ethogram.schema.flow import ROLE, SCOPE
 from ethogram.schema.table import Column, Table
 
-__all__ = ["COUNTS", "COUNT_KEYS", "COUNT_VOLUMES"]
+__all__ = ["COUNTS", "COUNT_KEYS", "COUNT_VOLUMES", "GROUP"]
 
 COUNTS = Table(
     "counts",
@@ -21,7 +21,7 @@ COUNTS = Table(
         Column("role", ROLE, "", "the device's side of the service"),
         Column("scope", SCOPE, "", "wan, lan or multicast"),
         Column("answered", pl.Boolean(), "", "whether both sides sent something"),
-        Column("name", pl.String(), "", "registrable domain of the other end, where known", nullable=True),
+        Column("name", pl.String(), "", "registrable domain of the other end, or its group", nullable=True),
         Column("flows", pl.UInt64(), "flows", "flows of this service that began in the sub-epoch"),
         Column("octets_out", pl.UInt64(), "octets", "IP octets the device sent"),
         Column("octets_in", pl.UInt64(), "octets", "IP octets the device received"),
@@ -30,6 +30,9 @@ COUNTS = Table(
         Column("duration_ms", pl.UInt64(), "ms", "sum of the flows' durations"),
     ),
 )  # fmt: skip
+
+GROUP = r"^(22[4-9]|23[0-9])\.|^ff0[0-9a-f]::([^1]|1$|1:[0-9]$)"
+"""Text of a multicast group that no address is part of: which of them a device speaks to tells its software."""
 
 COUNT_KEYS = ["device", "time", "protocol", "port", "role", "scope", "answered", "name"]
 COUNT_VOLUMES = ["flows", "octets_out", "octets_in", "packets_out", "packets_in", "duration_ms"]

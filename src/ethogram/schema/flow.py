@@ -43,6 +43,6 @@ FLOW = Table(
         Column("end_reason", pl.UInt8(), "", "flowEndReason (RFC 5102) of the last joined record", nullable=True),
         Column("joined", pl.UInt32(), "records", "records that were joined into this row (1 = none was cut)"),
         Column("remote_name", pl.String(), "", "host name of the other end, or asked for by DNS", nullable=True),
-        Column("remote_domain", pl.String(), "", "its registrable (second-level) domain", nullable=True),
+        Column("remote_domain", pl.String(), "", "its registrable domain; a multicast group is its own", nullable=True),
     ),
 )  # fmt: skip
