@@ -35,16 +35,17 @@ def command(
 
     ``bench list`` names tasks and methods. ``bench TASK ...`` adds one row for each task and method to --out; rows
     that are there already, for the same data and code, are not made again. ``bench report ROWS.jsonl -o FOLDER``
-    writes tables and plots from rows alone.
+    writes tables and plots from rows alone: the last of each task and method; those of another definition of the task,
+    of other data, or of a method that the task no longer asks are left out, those of earlier code are marked.
     """
     from ethogram.errors import ConfigurationError, UsageError
     from ethogram.evaluate import task as definitions
     from ethogram.evaluate.corpus import cards as known_cards
 
-    if tasks[0] == "report":
-        _report(tasks[1:], out)
-        return
     known_tasks, known_methods = definitions.tasks(task_files), definitions.methods(method_files)
+    if tasks[0] == "report":
+        _report(tasks[1:], out, known_tasks, known_methods)
+        return
     if tasks == ["list"]:
         _list(known_tasks, known_methods)
         return
@@ -147,15 +148,20 @@ def _line(row: dict[str, object], fresh: bool) -> str:
     return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
 
 
-def _report(arguments: list[str], out: Path) -> None:
+def _report(arguments: list[str], out: Path, tasks: dict[str, Task], methods: dict[str, Method]) -> None:
     from ethogram.cli.run import errors
     from ethogram.errors import UsageError
-    from ethogram.evaluate.bench import read_rows
+    from ethogram.evaluate.bench import applies, read_rows
     from ethogram.evaluate.report import write_report
 
     if not arguments:
         raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")
     rows = [row for name in arguments for row in read_rows(Path(name))]
+    # A known task no longer asks some methods, or they are no more.
+    asked = {(t.name, m.name) for t in tasks.values() for m in methods.values() if applies(t, m)}
+    kept = [row for row in rows if row["task"] not in tasks or (row["task"], row["method"]) in asked]
+    if len(kept) < len(rows):
+        errors.print(f"{len(rows) - len(kept)} rows of methods that their task no longer asks are left out")
     folder = Path("results") if out == Path("bench.jsonl") else out
-    for path in write_report(rows, folder):
+    for path in write_report(kept, folder):
         errors.print(str(path))

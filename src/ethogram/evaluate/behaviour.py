@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import polars as pl
 
-from ethogram.config import ExporterSettings
+from ethogram.config import ExporterSettings, KeySettings
 from ethogram.errors import UsageError
 from ethogram.evaluate import metrics
 from ethogram.evaluate.items import Items, Material
 from ethogram.evaluate.score import Figures
 from ethogram.evaluate.task import Method, Task
+from ethogram.fingerprint.key import learn_ports
 from ethogram.fingerprint.similarity import pairwise
+from ethogram.fingerprint.stability import kaplan_meier
 from ethogram.pipeline.fingerprints import fingerprint, service_matrix, windows_from_fingerprints
 
 __all__ = ["convergence", "likeness", "recurrence"]
@@ -45,26 +49,35 @@ def likeness(task: Task, method: Method, items: Items) -> Figures:
 
 
 def convergence(task: Task, method: Method, material: Material) -> Figures:
-    """E2: epochs and flows until export for each threshold, by both ways to compare.
+    """E2: epochs until export, for each threshold, comparison, length of epoch, and list of ports.
 
-    An unconverged window is censored: it counts in ``share`` and not in the medians.
+    Windows that end otherwise, at their greatest length or with the capture, are censored: they count in ``share``,
+    and the median is that of Kaplan and Meier (NaN where half of the windows were never seen to converge). ``devices``
+    is the part of the devices that converged at all. Ports are learnt from the first third of the days.
     """
     _only_nearest(task, method)
     values: dict[str, float] = {}
+    devices = material.labels["device"].n_unique()
     n = 0
-    for threshold in task.values:
-        for compare in COMPARES:
-            table = _exported(material, method, threshold, compare)
-            done = table.filter(pl.col("status") == "converged")
-            ended = table.filter(pl.col("status").is_in(["converged", "unconverged"]))
-            at = f"@{threshold:g} {compare}"
-            values[f"share{at}"] = done.height / max(ended.height, 1)
-            values[f"windows{at}"] = float(ended.height)
-            for name, quantile in (("median", 0.5), ("q75", 0.75), ("p95", 0.95)):
-                found = done["epochs"].quantile(quantile, "nearest")
-                values[f"epochs_{name}{at}"] = float("nan") if found is None else float(found)
-            n = max(n, ended.height)
+    for keys, key in (("all", method.key), ("learnt", _learnt(task, method, material))):
+        for epoch, compare, threshold in product(task.epochs, COMPARES, task.values):
+            table = _exported(material, method.model_copy(update={"key": key}), threshold, compare, epoch)
+            done = table["status"] == "converged"
+            curve = kaplan_meier(table["epochs"].to_list(), done.to_list()).filter(pl.col("survival") <= 0.5)
+            at = f"@{threshold:g} {compare} {epoch // 3600}h {keys}"
+            values[f"windows{at}"] = float(table.height)
+            values[f"share{at}"] = float(done.mean() or 0.0)  # type: ignore[arg-type]
+            values[f"median{at}"] = float(curve["duration"][0]) if curve.height else float("nan")
+            values[f"devices{at}"] = table.filter(done)["device"].n_unique() / devices
+            n = max(n, table.height)
     return Figures(n, 0, material.labels["id"].n_unique(), values, {}, "none", {"axis": list(task.values)})
+
+
+def _learnt(task: Task, method: Method, material: Material) -> KeySettings:
+    """The key with the ports that each device's first third of days keeps using."""
+    day = pl.col("time").dt.date()
+    first = day.rank("dense").over("device") <= (day.n_unique().over("device") * task.split.share - 1e-9).ceil()
+    return method.key.model_copy(update={"ports": learn_ports(material.counts.filter(first))})
 
 
 def recurrence(task: Task, method: Method, material: Material) -> Figures:
@@ -111,9 +124,11 @@ def _best_earlier(alike: np.ndarray, devices: np.ndarray) -> tuple[np.ndarray, n
     return own, other
 
 
-def _exported(material: Material, method: Method, threshold: float, compare: str) -> pl.DataFrame:
+def _exported(
+    material: Material, method: Method, threshold: float, compare: str, epoch_s: int = 86_400
+) -> pl.DataFrame:
     settings = ExporterSettings.of(
-        threshold=threshold, compare=compare, key=method.key, representation=method.representation
+        threshold=threshold, compare=compare, epoch_s=epoch_s, key=method.key, representation=method.representation
     )
     return fingerprint(material.flows, settings).table
 

@@ -16,6 +16,7 @@ import orjson
 import polars as pl
 
 from ethogram import __version__
+from ethogram.config import FlowSettings, MeterSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate import axis, behaviour, score
 from ethogram.evaluate.corpus import Card
@@ -27,8 +28,8 @@ from ethogram.evaluate.task import Method, Task
 __all__ = ["Bench", "applies", "read_rows"]
 
 FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "pipeline/statistics",
-            "evaluate/axis", "evaluate/behaviour", "evaluate/build", "evaluate/items", "evaluate/metrics",
-            "evaluate/score", "evaluate/splits")  # fmt: skip
+            "evaluate/axis", "evaluate/behaviour", "evaluate/build", "evaluate/harm", "evaluate/items",
+            "evaluate/metrics", "evaluate/score", "evaluate/splits")  # fmt: skip
 """The code that decides a figure, once the data is loaded."""
 
 ROW_FORMAT = "ethogram.bench/1"
@@ -63,6 +64,7 @@ class Bench:
     _loaded: dict[str, LabelledFlows] = field(default_factory=dict)
     _materials: dict[str, Material] = field(default_factory=dict)
     _items: dict[tuple[str, object, bool], Items] = field(default_factory=dict)
+    _remade: dict[tuple[str, str], Material] = field(default_factory=dict)
 
     def material(self, task: Task) -> Material:
         """What a task reads; loaded once, and kept while tasks read the same."""
@@ -70,6 +72,7 @@ class Bench:
         if key not in self._materials:
             self._items.clear()
             self._materials.clear()
+            self._remade.clear()
             for name in task.corpora:
                 if name not in self.cards:
                     raise UsageError(f"task {task.name}: no corpus card {name!r}")
@@ -99,7 +102,7 @@ class Bench:
         return {
             **self.identity(task, method),
             "format": ROW_FORMAT, "version": __version__, "commit": commit(),
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "made": _now(),
             "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
             "seed": task.seed,
             "method_title": method.title, "group": method.group,
@@ -137,22 +140,46 @@ class Bench:
                     yield held, False
                     continue
                 if method.needs_statistics and not self.material(task).flows.height:
-                    yield {**identity, "format": ROW_FORMAT, "absent": "the source has no flows, only counts"}, True
+                    yield (
+                        {
+                            **identity,
+                            "format": ROW_FORMAT,
+                            "made": _now(),
+                            "absent": "the source has no flows, only counts",
+                        },
+                        True,
+                    )
                     continue
                 yield self.row(task, method), True
 
     def _figures(self, task: Task, method: Method) -> score.Figures:
-        if task.kind in ("early", "robust", "convergence", "recurrence"):
+        if task.kind == "robust":
+            return axis.robust(task, method, self.material(task), lambda text: self._remetered(task, text))
+        if task.kind in ("early", "convergence", "recurrence"):
             whole: Callable[[Task, Method, Material], score.Figures] = {
-                "early": axis.early, "robust": axis.robust,
-                "convergence": behaviour.convergence, "recurrence": behaviour.recurrence,
+                "early": axis.early, "convergence": behaviour.convergence, "recurrence": behaviour.recurrence,
             }[task.kind]  # fmt: skip
             return whole(task, method, self.material(task))
         items = self.items(task, statistics=method.needs_statistics)
         by_items: Callable[[Task, Method, Items], score.Figures] = {
-            "closed": score.closed, "open": score.open_set, "similarity": behaviour.likeness,
+            "closed": score.closed, "open": score.open_set, "similarity": behaviour.likeness, "drift": axis.drift,
         }[task.kind]  # fmt: skip
         return by_items(task, method, items)
+
+    def _remetered(self, task: Task, text: str) -> Material:
+        """The material of a task from captures metered under other timeouts, ``active/idle`` in seconds."""
+        if (task.name, text) not in self._remade:
+            times, _, apart = text.partition(" ")
+            active, idle = (float(part) for part in times.split("/"))
+            meter = MeterSettings(active_timeout_s=active, idle_timeout_s=idle)
+            flows = FlowSettings(join_cut=not apart)
+            loaded = [
+                load(self.cards[name], self.root, flows=flows, meter=meter, counts=task.counts,
+                     cache_folder=self.cache_folder) for name in task.corpora
+            ]  # fmt: skip
+            material = gather([_only(one, task) for one in loaded], task.counts)
+            self._remade[task.name, text] = material if task.names else material.without_names()
+        return self._remade[task.name, text]
 
 
 def _only(loaded: LabelledFlows, task: Task) -> LabelledFlows:
@@ -165,6 +192,10 @@ def _only(loaded: LabelledFlows, task: Task) -> LabelledFlows:
         return loaded
     keep = pl.col("device").is_in(labels["device"].implode())
     return replace(loaded, flows=loaded.flows.filter(keep), counts=loaded.counts.filter(keep), labels=labels)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def commit() -> str:

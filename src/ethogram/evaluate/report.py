@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,16 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-__all__ = ["task_table", "write_report"]
+from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 
-Row = dict[str, object]
-GROUPS = ("plain", "option", "default", "baseline")
-SHOWN = {
-    "closed": ("macro_f1", "accuracy", "accuracy_lenient", "macro_f1_merged", "calibration_error"),
-    "open": ("auroc", "fpr95", "auroc_apart", "fpr95_apart", "oscr", "accepted_known", "rejected_unknown", "macro_f1"),
-    "similarity": ("within", "between", "separable", "services"),
-}
-HEADS = {
-    "macro_f1": "macro-F1", "accuracy": "accuracy", "accuracy_lenient": "accuracy, ties lenient",
-    "macro_f1_merged": "macro-F1, twins as one", "calibration_error": "calibration error", "auroc": "AUROC",
-    "fpr95": "FPR at 95 % TPR", "auroc_apart": "AUROC, twins apart", "fpr95_apart": "FPR, twins apart", "oscr": "OSCR",
-    "accepted_known": "knowns accepted", "rejected_unknown": "unknowns rejected", "within": "within a label",
-    "between": "between labels", "separable": "pairs told apart (AUROC)", "services": "services",
-}  # fmt: skip
+__all__ = ["current", "write_report"]
+
+BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
+"""Kinds of task with one main figure, and that figure; all others go along an axis."""
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write one page, one CSV and one plot for each task, and an index; the last row of a pair wins.
+    """Write one page, one CSV and one plot for each task, and an index, from the :func:`current` rows.
 
     Returns
     -------
@@ -40,13 +29,12 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         What was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    latest = {(str(row["task"]), str(row["method"])): row for row in rows}
     by_task: dict[str, list[Row]] = {}
-    for row in latest.values():
+    for row in current(rows):
         by_task.setdefault(str(row["task"]), []).append(row)
     written = []
     for name, part in sorted(by_task.items()):
-        done = sorted((row for row in part if "absent" not in row), key=_order)
+        done = sorted((row for row in part if "absent" not in row), key=lambda row: GROUPS.index(str(row["group"])))
         if not done:
             continue
         page = folder / f"{name}.md"
@@ -57,51 +45,20 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     return [*written, index]
 
 
-def _order(row: Row) -> tuple[int, str]:
-    return GROUPS.index(str(row["group"])), str(row["method"])
+def current(rows: Sequence[Row]) -> list[Row]:
+    """The rows that may stand beside one another: the last one of each task and method.
 
-
-def _values(row: Row) -> dict[str, float]:
-    found = row["values"]
-    return {k: float("nan") if v is None else float(v) for k, v in found.items()} if isinstance(found, dict) else {}
-
-
-def _interval(row: Row, name: str) -> tuple[float, float] | None:
-    found = row["intervals"]
-    pair = found.get(name) if isinstance(found, dict) else None
-    return (float(pair[0]), float(pair[1])) if pair and None not in pair else None
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.0f}" if value == int(value) and value > 1 else f"{value:.3f}"
-
-
-def _cell(row: Row, name: str) -> str:
-    value = _values(row).get(name, float("nan"))
-    pair = _interval(row, name)
-    return _number(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair and not math.isnan(value) else "")
-
-
-def task_table(rows: Sequence[Row]) -> str:
-    """The Markdown table of one task: a line for each method, with intervals where a row has them."""
-    columns = list(SHOWN.get(str(rows[0]["kind"]), ())) or list(_values(rows[0]))
-    columns = [name for name in columns if any(name in _values(row) for row in rows)]
-    if str(rows[0]["kind"]) in ("early", "robust"):
-        columns = [name for name in columns if not name.startswith(("n@", "accuracy@"))]
-    if str(rows[0]["kind"]) in ("convergence", "recurrence"):
-        return _transposed(rows, columns)
-    lines = ["| method | " + " | ".join(HEADS.get(name, name) for name in columns) + " | n | s |"]
-    lines.append("|---|" + "---|" * (len(columns) + 2))
-    for row in rows:
-        cells = " | ".join(_cell(row, name) for name in columns)
-        lines.append(f"| {row['method_title']} (`{row['method']}`) | {cells} | {row['n']} | {row['wall_s']} |")
-    return "\n".join(lines)
-
-
-def _transposed(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    lines = ["| | " + " | ".join(f"`{row['method']}`" for row in rows) + " |", "|---|" + "---|" * len(rows)]
-    lines += [f"| {name} | " + " | ".join(_cell(row, name) for row in rows) + " |" for name in columns]
-    return "\n".join(lines)
+    The last row of a task says what is current. Rows on another definition of the task or on other data are left
+    out; rows that other code made stay, marked as ``stale``.
+    """
+    latest = {(str(row["task"]), str(row["method"])): row for row in rows}
+    newest = {str(row["task"]): row for row in rows}
+    kept = []
+    for (task, _), row in latest.items():
+        best = newest[task]
+        if all(row.get(name) == best.get(name) for name in ("task_digest", "data_digest")):
+            kept.append({**row, "stale": row.get("code_digest") != best.get("code_digest")})
+    return kept
 
 
 def _page(name: str, rows: Sequence[Row], absent: Sequence[Row]) -> str:
@@ -127,6 +84,8 @@ def _page(name: str, rows: Sequence[Row], absent: Sequence[Row]) -> str:
         "",
         f"![{first['title']}]({name}.png)",
     ]
+    if any(row["stale"] for row in rows):
+        lines.append("\n† made by earlier code than the newest line: run the command again.")
     lines += _notes(rows)
     if str(first["experiment"]) == "across networks" and any(row["method"] == "random-forest" for row in rows):
         lines.append("\nSources that only count have no flow statistics: there the forest sees zeros.")
@@ -136,12 +95,12 @@ def _page(name: str, rows: Sequence[Row], absent: Sequence[Row]) -> str:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """What the best row still confuses, and how it does in each network."""
-    best = max(rows, key=lambda row: _values(row).get("macro_f1", float("-inf")))
+    best = max(rows, key=lambda row: values_of(row).get("macro_f1", float("-inf")))
     details = best["details"]
     if not isinstance(details, dict) or "confusions" not in details:
         return []
     lines = []
-    left = _values(best).get("left_out", 0.0)
+    left = values_of(best).get("left_out", 0.0)
     if left:
         lines.append(f"\n{left:.0f} test items whose label is not enrolled were left out.")
     if details["confusions"]:
@@ -159,7 +118,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
-    names = list(dict.fromkeys(name for row in rows for name in _values(row)))
+    names = list(dict.fromkeys(name for row in rows for name in values_of(row)))
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         plain = ["task", "method", "group", "n", "n_enrol", "labels", "seed", "commit", "task_digest", "method_digest",
@@ -167,8 +126,8 @@ def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
         bounds = [f"{name}_{side}" for name in names for side in ("low", "high")]
         writer.writerow([*plain, *names, *bounds])
         for row in rows:
-            values = _values(row)
-            pairs = [_interval(row, name) for name in names]
+            values = values_of(row)
+            pairs = [interval_of(row, name) for name in names]
             writer.writerow([
                 *(row[name] for name in plain), *(values.get(name, "") for name in names),
                 *(bound for pair in pairs for bound in (pair or ("", ""))),
@@ -178,16 +137,14 @@ def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
 
 def _plot(path: Path, rows: Sequence[Row]) -> Path:
     kind = str(rows[0]["kind"])
-    figure, axes = plt.subplots(
-        figsize=(7.5, 0.34 * len(rows) + 1.4 if kind in ("closed", "open", "similarity") else 4.2)
-    )
-    if kind in ("early", "robust", "convergence", "recurrence"):
+    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 1.4 if kind in BARS else 4.2))
+    if kind not in BARS:
         _curves(axes, rows, kind)
     else:
-        main = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}[kind]
+        main = BARS[kind]
         names = [str(row["method"]) for row in rows]
-        values = [_values(row).get(main, float("nan")) for row in rows]
-        pairs = [_interval(row, main) or (value, value) for row, value in zip(rows, values, strict=True)]
+        values = [values_of(row).get(main, float("nan")) for row in rows]
+        pairs = [interval_of(row, main) or (value, value) for row, value in zip(rows, values, strict=True)]
         errors = [[v - low for v, (low, _) in zip(values, pairs, strict=True)],
                   [high - v for v, (_, high) in zip(values, pairs, strict=True)]]  # fmt: skip
         colours = ["#9aa5b1", "#4c78a8", "#2b8a3e", "#c98b3a"]
@@ -196,7 +153,7 @@ def _plot(path: Path, rows: Sequence[Row]) -> Path:
         axes.invert_yaxis()
         axes.set_xlim(0, 1.02)
         axes.set_xlabel(HEADS[main])
-    axes.grid(axis="x" if kind in ("closed", "open", "similarity") else "both", lw=0.3)
+    axes.grid(axis="x" if kind in BARS else "both", lw=0.3)
     axes.set_title(str(rows[0]["title"]), fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
@@ -204,22 +161,40 @@ def _plot(path: Path, rows: Sequence[Row]) -> Path:
     return path
 
 
+CURVES = {
+    "convergence": ("share", (" halves 24h all", " halves 24h learnt"), "share of windows that converge"),
+    "recurrence": ("identical", (" previous", " halves"), "share identical to an earlier one"),
+    "drift": ("macro_f1", (" first third", " refreshed"), "macro-F1"),
+}  # fmt: skip
+"""Kind of task to the figure drawn, one curve for each ending of its name, and what the axis says."""
+
+
 def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
-    stem = {"early": "macro_f1", "robust": "macro_f1", "convergence": "epochs_median", "recurrence": "identical"}[kind]
-    for row in rows:
-        for suffix in ("",) if kind in ("early", "robust") else (" previous", " halves"):
-            points = [
-                (float(name.split("@")[1].split(" ")[0].rstrip("s")), value)
-                for name, value in _values(row).items()
-                if name.startswith(f"{stem}@") and name.endswith(suffix or name[-1])
-            ]
-            axes.plot(*zip(*sorted(points), strict=True), marker="o", ms=3, lw=1, label=f"{row['method']}{suffix}")
-    axes.set_ylabel({"epochs_median": "days to convergence (median)", "identical": "share identical to an earlier one"}
-                    .get(stem, HEADS.get(stem, stem)))  # fmt: skip
-    axes.set_xlabel({"early": "seconds observed", "robust": "loss, or stray services per hour"}.get(kind, "threshold"))
-    if kind == "early":
+    stem, endings, says = CURVES.get(kind, ("macro_f1", ("",), "macro-F1"))
+    for row, colour in zip(rows, _colours(len(rows)), strict=True):
+        for ending, line in zip(endings, ("-", "--"), strict=False):
+            found = {
+                name.removeprefix(f"{stem}@").removesuffix(ending): value
+                for name, value in values_of(row).items() if name.startswith(f"{stem}@") and name.endswith(ending)
+            }  # fmt: skip
+            try:
+                places = [float(name.rstrip("s")) for name in found]
+            except ValueError:
+                places = [float(i) for i in range(len(found))]
+                axes.set_xticks(places, list(found), fontsize=7)
+            axes.plot(places, list(found.values()), line, color=colour, marker="o", ms=3, lw=1,
+                      label=f"{row['method']}{ending}")  # fmt: skip
+    details = rows[0]["details"]
+    across = details.get("across", "threshold") if isinstance(details, dict) else "threshold"
+    axes.set_ylabel(says)
+    axes.set_xlabel(across)
+    if across in ("seconds observed", "one packet seen in"):
         axes.set_xscale("log")
     axes.legend(fontsize=6, ncol=2)
+
+
+def _colours(n: int) -> list[Any]:
+    return [mpl.colormaps["tab10"](i % 10) for i in range(n)]
 
 
 def _index(by_task: dict[str, list[Row]]) -> str:
@@ -236,15 +211,15 @@ def _index(by_task: dict[str, list[Row]]) -> str:
         done = [row for row in rows if "absent" not in row]
         if not done:
             continue
-        main = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}.get(str(done[0]["kind"]))
+        main = BARS.get(str(done[0]["kind"]))
         cells = []
         for group in GROUPS:
             inside = [row for row in done if row["group"] == group]
             if not inside or main is None:
                 cells.append("")
                 continue
-            best = max(inside, key=lambda row: _values(row).get(main, -1.0))
-            cells.append(f"{_number(_values(best)[main])} (`{best['method']}`)")
+            best = max(inside, key=lambda row: values_of(row).get(main, -1.0))
+            cells.append(f"{number(values_of(best)[main])} (`{best['method']}`)")
         lines.append(f"| [{name}]({name}.md) | " + " | ".join(cells) + " |")
     lines += ["", "Closed sets: macro-F1. Open sets: AUROC. Likeness: pairs told apart. Others: see the page.", ""]
     return "\n".join(lines)

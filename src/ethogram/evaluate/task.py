@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -53,8 +54,22 @@ class Task(Settings):
     )
     twins: dict[str, str] = Field(default_factory=dict, description="labels that count as one in the merged figures")
     counts: CountSettings = CountSettings()
-    values: tuple[float, ...] = Field(default=(), description="the axis of early and robust tasks")
-    draws: int = Field(default=0, ge=0, description="open set: random draws of three labels beside each label alone")
+    values: tuple[float, ...] = Field(
+        default=(),
+        description="the axis: seconds, thresholds, what robust loses, or days on which drift's blocks begin",
+    )
+    harm: Literal["flows", "sampling", "days", "timeouts"] = Field(
+        default="flows", description="robust: flows lost (or strayed), packets sampled, days not enrolled, timeouts"
+    )
+    timeouts: tuple[str, ...] = Field(
+        default=(), description="harm = timeouts: active/idle seconds of the test side, and 'apart' to join nothing"
+    )
+    epochs: tuple[int, ...] = Field(default=(86_400,), description="convergence: lengths of an epoch in seconds")
+    draws: int = Field(
+        default=0,
+        ge=0,
+        description="open set: draws of three labels beside each label alone; harm = days: draws of the days enrolled",
+    )
     methods: tuple[str, ...] = Field(default=(), description="methods run by default; none named: all that apply")
     without: tuple[str, ...] = Field(default=(), description="methods left out, as too slow for the quick set")
     quick: bool = Field(default=True, description="part of the quick set")
@@ -64,6 +79,9 @@ class Task(Settings):
     def _fits(self) -> Self:
         if self.split.kind == "network" and not (self.split.enrol and self.split.test):
             raise ValueError("a split by network names the networks that enrol and test")
+        for text in self.timeouts:
+            if not re.fullmatch(r"[1-9]\d*/[1-9]\d*( apart)?", text):
+                raise ValueError(f"timeouts {text!r}: write them as 300/30, or 300/30 apart")
         return self
 
 
