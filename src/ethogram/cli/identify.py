@@ -66,7 +66,7 @@ def command(
         str,
         typer.Option(
             metavar="NAME",
-            help="The identifier. Default: all the evidence, or across networks with the library that comes along; cross-network with the library that comes along.",
+            help="The identifier. Default: all the evidence; across networks with the library that comes along.",
         ),
     ] = "",
     epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch.")] = 86_400,
