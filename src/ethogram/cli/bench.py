@@ -157,11 +157,11 @@ def _report(arguments: list[str], out: Path, tasks: dict[str, Task], methods: di
     if not arguments:
         raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")
     rows = [row for name in arguments for row in read_rows(Path(name))]
-    # A known task no longer asks some methods, or they are no more.
-    asked = {(t.name, m.name) for t in tasks.values() for m in methods.values() if applies(t, m)}
-    kept = [row for row in rows if row["task"] not in tasks or (row["task"], row["method"]) in asked]
+    # A known task has changed, no longer asks some methods, or they are no more.
+    asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applies(t, m)}
+    kept = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
     if len(kept) < len(rows):
-        errors.print(f"{len(rows) - len(kept)} rows of methods that their task no longer asks are left out")
+        errors.print(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")
     folder = Path("results") if out == Path("bench.jsonl") else out
     for path in write_report(kept, folder):
         errors.print(str(path))

@@ -12,6 +12,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from ethogram.evaluate.goals import goal_table
 from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 
 __all__ = ["current", "write_report"]
@@ -201,8 +202,13 @@ def _index(by_task: dict[str, list[Row]]) -> str:
     lines = [
         "# Results",
         "",
-        "Figures on real traffic, each page with the command that makes it. Below is the best line of each group. It",
-        "is chosen on the test items: a group of many methods looks better than any one of them chosen beforehand.",
+        "Figures on real traffic, each page with the command that makes it. What they mean: [reading.md](reading.md).",
+        "",
+        *goal_table(by_task),
+        "## Tasks",
+        "",
+        "Below is the best line of each group. It is chosen on the test items: a group of many methods looks better",
+        "than any one of them chosen beforehand.",
         "",
         "| task | plain | option | default | baseline |",
         "|---|---|---|---|---|",

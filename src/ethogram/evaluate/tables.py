@@ -61,13 +61,13 @@ def task_table(rows: Sequence[Row]) -> str:
     if kind in ("early", "robust", "drift"):
         columns = [name for name in columns if not name.startswith(("n@", "accuracy@"))]
     if kind == "convergence":
-        return _convergence(rows)
+        return _convergence(rows, columns)
     if kind == "recurrence":
         return _transposed(rows, columns)
     lines = []
     if kind in ("early", "robust", "drift"):
         details = rows[0]["details"]
-        lines += [f"Macro-F1 by {details['across'] if isinstance(details, dict) else 'value'}.", ""]
+        lines += [f"Macro-F1 by {details.get('across', 'value') if isinstance(details, dict) else 'value'}.", ""]
     lines.append("| method | " + " | ".join(_head(name) for name in columns) + " | n | s |")
     lines.append("|---|" + "---|" * (len(columns) + 2))
     for row in rows:
@@ -87,9 +87,9 @@ def _head(name: str) -> str:
     return name.partition("@")[2] or HEADS.get(name, name)
 
 
-def _convergence(rows: Sequence[Row]) -> str:
+def _convergence(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """One table for each comparison and length of epoch."""
-    places = [name.partition("@")[2].split(" ") for name in values_of(rows[0]) if name.startswith("share@")]
+    places = [name.partition("@")[2].split(" ") for name in columns if name.startswith("share@")]
     lines = [
         "Each cell: share of the windows that converged (of so many); Kaplan-Meier median in epochs, windows cut off",
         "by the end of the capture or by their greatest length being censored, – where half never converge; share of",
