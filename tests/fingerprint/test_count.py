@@ -113,8 +113,10 @@ def test_counting_in_parts_and_adding_is_counting_at_once(rows: list[dict[str, o
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(small_flow, min_size=1, max_size=30), st.integers(1, 7), st.integers(0, 20))
-def test_gathering_in_blocks_is_adding_at_once(rows: list[dict[str, object]], step: int, least: int) -> None:
-    gathering = Gathering(blocks=3, least=least)
+def test_gathering_batches_is_counting_at_once(rows: list[dict[str, object]], step: int, least: int) -> None:
+    gathering = Gathering(least=least)
     for start in range(0, len(rows), step):
         gathering.add(flow_table(rows[start : start + step]))
-    assert_frame_equal(split(gathering.sum())[0], count(flow_table(rows))[0])
+    whole, accounting = count(flow_table(rows))
+    assert_frame_equal(gathering.counts(), whole)
+    assert gathering.accounting.as_dict() == accounting.as_dict()

@@ -20,6 +20,7 @@ __all__ = [
     "FLOW_COLUMNS",
     "PROBE",
     "PROTOCOL",
+    "REASONS",
     "cap_services",
     "count",
     "interval",
@@ -42,9 +43,10 @@ FLOW_COLUMNS = [
 """What counting reads of the flow table."""
 
 FATE = "fate"
-"""Column that says where a flow goes: 0 used, else the index into (PROTOCOL, PROBE) plus 1."""
+"""Column that says where a flow goes: 0 used, else the index into :data:`REASONS` plus 1."""
 
-_REASONS = (PROTOCOL, PROBE)
+REASONS = (PROTOCOL, PROBE)
+"""Why flows are ignored, in order of their fate."""
 
 
 def interval(seconds: int) -> str:
@@ -185,7 +187,7 @@ def split_fate(tallied: pl.DataFrame, accounting: Accounting) -> pl.DataFrame:
         if fate == 0:
             accounting.used += n
         else:
-            accounting.ignore(_REASONS[fate - 1], n)
+            accounting.ignore(REASONS[fate - 1], n)
     return tallied.filter(pl.col(FATE) == 0).drop(FATE)
 
 

@@ -133,8 +133,7 @@ class FingerprintExporter:
             [COUNTS.empty()]
             + [split_fate(each, self.accounting) if "fate" in each.columns else self._plain(each) for each in tables]
         )
-        epoch = pl.col("time").dt.timestamp("us") // (self.settings.epoch_s * _MICRO)
-        rows = counts.with_columns(epoch.alias("epoch")).select(list(_HELD))
+        rows = self._dated(counts)
         self.pending = merge_counts(self.pending, rows) if self.pending.height else rows
         if self.max_devices is not None and self.pending["device"].n_unique() > self.max_devices:
             self._drop_devices(self.max_devices)
@@ -148,6 +147,45 @@ class FingerprintExporter:
             Those not yet given by :meth:`feed`.
         """
         return self._close(None, export_open=export_open)
+
+    def whole(self, blocks: Iterable[pl.DataFrame], last_us: int, *, export_open: bool = True) -> pl.DataFrame:
+        """Export an input that is known whole, a block of devices at a time; what :meth:`finish` gives after all of it.
+
+        Devices have nothing to do with one another but the end of the input, up to which they may be silent.
+
+        Parameters
+        ----------
+        blocks
+            Form :data:`ethogram.schema.COUNTS`, sorted by key across all blocks, no device in two of them; services
+            over the bound are already joined. Their flows are accounted for by who counted them.
+        last_us
+            Start of the last sub-epoch with a flow of any device, in microseconds since 1970.
+        export_open
+            As for :meth:`finish`.
+
+        Returns
+        -------
+        fingerprints
+            Of all blocks.
+        """
+        last = last_us // (self.settings.epoch_s * _MICRO)
+        tables = [FINGERPRINT.empty()]
+        for block in blocks:
+            ready = self._dated(block)
+            states: dict[str, DeviceState] = {}
+            exports: list[Export] = []
+            for epoch, device, profile in profiles_of(ready, self.settings):
+                exports += states.setdefault(device, DeviceState(device)).advance(epoch, profile, self.settings)
+            for state in states.values():
+                exports += state.silent_until(last, self.settings) + state.leave("open", visible=export_open)
+            self.unchanged += sum(export.status == "unchanged" for export in exports)
+            tables.append(self._exported(exports, [ready]))
+        return pl.concat(tables)
+
+    def _dated(self, counts: pl.DataFrame) -> pl.DataFrame:
+        """Add the epoch of each row."""
+        epoch = pl.col("time").dt.timestamp("us") // (self.settings.epoch_s * _MICRO)
+        return counts.with_columns(epoch.alias("epoch")).select(list(_HELD))
 
     def _drop_devices(self, most: int) -> None:
         """Keep the devices with most flows in open epochs: forged addresses come with few."""
@@ -195,7 +233,7 @@ class FingerprintExporter:
             for state in self.devices.values():
                 exports += state.leave("open")
         self.unchanged += sum(export.status == "unchanged" for export in exports)
-        return self._exported(exports, ready, blocks)
+        return self._exported(exports, (ready[rows] for rows in blocks))
 
     def _end_of_epoch(self, epoch: int) -> list[Export]:
         """Windows of devices silent for too long, and devices beyond the bound."""
@@ -213,9 +251,8 @@ class FingerprintExporter:
             self.evicted += excess
         return exports
 
-    def _exported(self, exports: list[Export], ready: pl.DataFrame, blocks: list[pl.Series]) -> pl.DataFrame:
+    def _exported(self, exports: list[Export], parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Join the ended windows to their counts, and let go of those."""
-        parts = (ready[rows] for rows in blocks)
         if self.held.height:
             parts = (part for part in [pl.concat([self.held, *parts])])
         visible = sorted((x for x in exports if x.visible), key=lambda x: (x.device, x.epochs))

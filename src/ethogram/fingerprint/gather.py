@@ -1,4 +1,4 @@
-"""Counting of many batches of flows: keys are packed into integers, which group and sort several times faster.
+"""Counting of many batches of flows: keys are packed into integers and added up in one table of compiled code.
 
 Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch gives; that one is the form to read.
 """
@@ -6,59 +6,74 @@ Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch giv
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, cast
 
 import narwhals as nw
+import numpy as np
 import polars as pl
+from numba import njit
+from numpy.typing import NDArray
 
 from ethogram.config import CountSettings
-from ethogram.fingerprint.count import FATE, marked
-from ethogram.schema import COUNT_VOLUMES, COUNTS, ROLE, SCOPE, TIME
+from ethogram.fingerprint.count import REASONS, cap_services, marked, sort_counts
+from ethogram.schema import COUNT_VOLUMES, COUNTS, ROLE, SCOPE, TIME, Accounting
 
 __all__ = ["Gathering"]
 
-_KEYS = ["device", "name", "key"]  # code of the device, code of the name (0: none), all else of the key as one number
 _VOLUMES = [name for name in COUNT_VOLUMES if name != "flows"]
 _PORT, _ROLE, _SCOPE, _ANSWERED, _FATE = 6, 5, 3, 2, 0  # first bit of each; protocol and time stand above the port
 _PROTOCOL, _TIME = _PORT + 16, _PORT + 24
 _LONGEST = 1 << 63
+_NONE = -(1 << 63)  # key of a flow without one
+_WHO, _KEY, _FIRST = 0, 1, 2  # columns of the table: codes of device and name, all else of the key, then the volumes
+_WIDTH = _FIRST + len(COUNT_VOLUMES)  # eight numbers: one line of cache
+_AT_ONCE = 1 << 19  # counts made readable at once, or of one device if that has more
+
+Table = NDArray[np.int64]
+compiled = cast(Any, njit)(cache=True, nogil=True, error_model="numpy")
 
 
 class Gathering:
     """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
 
-    Parts wait, by blocks of devices, until they together are twice as long as the sum was; one block at a time is added
-    up, because grouping holds several copies of what it groups.
+    One table in open addressing holds a line for each key; flows come nearly in order of time, so the lines in use are
+    those of an hour and stay in the cache. A batch is added while the next one is read.
 
     Parameters
     ----------
     settings
         Resolution and what is left out.
-    blocks, least
-        Blocks of devices, and the rows that may wait at least.
+    least
+        Lines the table holds at first.
 
     Attributes
     ----------
-    flows
-        Flows taken.
+    accounting
+        Of the flows taken; complete after :meth:`settle`, which everything that reads the counts calls.
 
     Examples
     --------
     >>> from ethogram.schema import FLOW
     >>> gathering = Gathering()
     >>> gathering.add(FLOW.empty())
-    >>> gathering.sum().height
+    >>> gathering.counts().height
     0
     """
 
-    def __init__(self, settings: CountSettings | None = None, blocks: int = 8, least: int = 1 << 18) -> None:
+    def __init__(self, settings: CountSettings | None = None, least: int = 1 << 16) -> None:
         self._settings = settings or CountSettings()
         self._unit_us = self._settings.sub_epoch_s * 1_000_000
-        self.flows = 0
-        self._least, self._waiting, self._limit = least, 0, least
-        self._blocks: list[list[pl.DataFrame]] = [[] for _ in range(blocks)]
+        self.accounting = Accounting("flows")
+        self._table: Table = np.empty((least, _WIDTH), dtype=np.int64)
+        self._slots = _empty_slots(least)
+        self._lines = 0
         self._kind = pl.Categorical(pl.Categories.random())
         # Numbers stand for the same texts only as long as some column of this type lives.
         self._words = pl.Series([""], dtype=self._kind)
+        self._worker = ThreadPoolExecutor(1)
+        self._busy: Future[None] | None = None
 
     def add(self, flows: pl.DataFrame | pl.LazyFrame) -> None:
         """Take one batch; a lazy one is read by the streaming engine.
@@ -70,37 +85,97 @@ class Gathering:
             :data:`ethogram.fingerprint.count.FLOW_COLUMNS`. Fixed words may be plain text.
         """
         rows = nw.to_native(marked(flows.lazy(), self._settings)).select(
-            *(_code(name, self._kind) for name in ("device", "name")), _packed(self._unit_us).alias("key"), *_VOLUMES
+            *(_code(name, self._kind) for name in ("device", "name")),
+            _packed(self._unit_us).fill_null(_NONE).alias("key"),
+            *(pl.col(name).cast(pl.UInt64).fill_null(0) for name in _VOLUMES),
         )
-        part = _grouped(rows.collect(engine="streaming"))
-        for b, parts in enumerate(self._blocks):
-            parts.append(part.filter(pl.col("device") % len(self._blocks) == b))
-        self._waiting += part.height
-        self.flows += int(part["flows"].sum())
-        if self._waiting > self._limit:
-            self._waiting = sum(self._folded(parts).height for parts in self._blocks)
-            self._limit = 2 * self._waiting + self._least
+        batch = rows.collect(engine="streaming")
+        self.settle()
+        self._busy = self._worker.submit(self._fold, batch)
 
-    def sum(self) -> pl.DataFrame:
-        """What :func:`ethogram.fingerprint.count.tally` gives of all batches so far, in no order; nothing is left."""
-        return pl.concat([pl.DataFrame(schema={**COUNTS.schema, FATE: pl.UInt8}), *self.take()])
+    def settle(self) -> None:
+        """Wait until every batch is added up."""
+        if self._busy is not None:
+            self._busy.result()
+            self._busy = None
 
-    def take(self) -> Iterator[pl.DataFrame]:
-        """Give the sum block by block, no device in two of them, and let go of each."""
-        for parts in self._blocks:
-            if parts:
-                whole = self._folded(parts)
-                parts.clear()
-                yield self._readable(whole)
+    def last(self) -> int | None:
+        """Start of the last sub-epoch with a flow, in microseconds since 1970; None without counts."""
+        self.settle()
+        if not self._lines:
+            return None
+        return int(self._table[: self._lines, _KEY].max() >> _TIME) * self._unit_us
 
-    def _readable(self, packed: pl.DataFrame) -> pl.DataFrame:
-        """Turn numbers back into the columns of a tally."""
+    def counts(self) -> pl.DataFrame:
+        """Form :data:`ethogram.schema.COUNTS`, sorted by its key."""
+        return pl.concat([COUNTS.empty(), *self.blocks()])
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """Give the counts block by block, sorted by key across all of them, no device in two blocks.
+
+        Services beyond the bound of the settings are joined, and the accounting says so; ask once.
+        """
+        self.settle()
+        self._slots = _empty_slots(0)
+        table = self._table[: self._lines]
+        ranks = [self._ranks(code) for code in (table[:, _WHO] >> 32, table[:, _WHO] & 0xFFFFFFFF)]
+        order, ends = _by_rank(table, ranks[0])
+        for begin, end in pairwise(_cuts(ends)):
+            lines = table[order[begin:end]]
+            counts = self._readable(lines[_sorted(lines, *ranks)])
+            corrected = self.accounting.corrected.total()
+            counts = cap_services(counts, self.accounting, self._settings.max_services)
+            yield sort_counts(counts) if self.accounting.corrected.total() != corrected else counts
+
+    def _fold(self, batch: pl.DataFrame) -> None:
+        """Add a batch to the table, which grows as it must."""
+        left = np.zeros(1 + len(REASONS), dtype=np.int64)
+        for part in batch.to_arrow().to_batches():  # as it lies in memory: nothing is copied
+            columns, done = [column.to_numpy() for column in part.columns], 0
+            while True:
+                self._lines, done = _add(self._slots, self._table, self._lines, done, left, *columns)
+                if done == part.num_rows:
+                    break
+                self._grow()
+        self.accounting.read += batch.height
+        self.accounting.used += batch.height - int(left.sum())
+        self.accounting.drop("empty required column", int(left[0]))
+        for reason, n in zip(REASONS, left[1:], strict=True):
+            self.accounting.ignore(reason, int(n))
+
+    def _grow(self) -> None:
+        """Make room for as many lines again."""
+        grown = np.empty((2 * len(self._table) + 1, _WIDTH), dtype=np.int64)
+        grown[: self._lines] = self._table[: self._lines]
+        self._table, self._slots = grown, _empty_slots(len(grown))
+        _place(self._slots, self._table, self._lines)
+
+    def _ranks(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the place in sorted order of each code's text; 0 where there is none."""
+        n = int(codes.max()) + 1 if len(codes) else 1
+        used = np.zeros(n, dtype=np.bool_)
+        used[codes] = True
+        used[0] = False
+        numbers = np.flatnonzero(used)
+        texts = pl.DataFrame({"code": numbers.astype(np.uint32)}).select(_text("code", self._kind)).to_series()
+        ranks = np.zeros(n, dtype=np.int64)
+        ranks[numbers[texts.arg_sort().to_numpy()]] = np.arange(1, len(numbers) + 1)
+        return ranks
+
+    def _readable(self, lines: Table) -> pl.DataFrame:
+        """Turn numbers back into counts."""
+        columns = {
+            "device": (lines[:, _WHO] >> 32).astype(np.uint32),
+            "name": (lines[:, _WHO] & 0xFFFFFFFF).astype(np.uint32),
+            "key": np.ascontiguousarray(lines[:, _KEY]),
+            **{name: lines[:, _FIRST + i].astype(np.uint64) for i, name in enumerate(COUNT_VOLUMES)},
+        }
         key = pl.col("key")
 
         def bits(first: int, n: int) -> pl.Expr:
             return (key // (1 << first)) % (1 << n)
 
-        return packed.select(
+        return pl.DataFrame(columns).select(
             _text("device", self._kind),
             pl.from_epoch(key // (1 << _TIME) * self._unit_us, time_unit="us").cast(TIME).alias("time"),
             bits(_PROTOCOL, 8).cast(pl.UInt8).alias("protocol"),
@@ -110,14 +185,7 @@ class Gathering:
             (bits(_ANSWERED, 1) == 1).alias("answered"),
             _text("name", self._kind),
             *COUNT_VOLUMES,
-            bits(_FATE, 2).cast(pl.UInt8).alias(FATE),
         )
-
-    def _folded(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
-        """Add the parts of a block up; one is left."""
-        if len(parts) > 1:
-            parts[:] = [pl.concat(parts).group_by(_KEYS).agg(pl.col(name).sum() for name in COUNT_VOLUMES)]
-        return parts[0]
 
 
 def _code(name: str, kind: pl.Categorical) -> pl.Expr:
@@ -131,7 +199,7 @@ def _text(name: str, kind: pl.Categorical) -> pl.Expr:
 
 
 def _packed(unit_us: int) -> pl.Expr:
-    """Everything of the key but the two texts as one number; null where a part is."""
+    """Everything of the key but the two texts as one number, in order of the key; null where a part is."""
     scope = (pl.col("scope") == "lan").cast(pl.Int64) + (pl.col("scope") == "multicast").cast(pl.Int64) * 2
     return (
         (pl.col("start").dt.timestamp("us") // unit_us) * (1 << _TIME)
@@ -140,30 +208,112 @@ def _packed(unit_us: int) -> pl.Expr:
         + (pl.col("role") == "server").cast(pl.Int64) * (1 << _ROLE)
         + scope * (1 << _SCOPE)
         + pl.col("answered").cast(pl.Int64) * (1 << _ANSWERED)
-        + pl.col(FATE).cast(pl.Int64)
+        + pl.col("fate").cast(pl.Int64)
     )
 
 
-def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add up rows of one key: by one number where all three fit into it, which they nearly always do."""
-    volumes = [pl.len().cast(pl.UInt64).alias("flows"), *(pl.col(name).cast(pl.UInt64).sum() for name in _VOLUMES)]
-    key = rows["key"]
-    if not rows.height or key.null_count():
-        return rows.group_by(_KEYS).agg(volumes)
-    first = int(key.min())  # type: ignore[arg-type]
-    spans = [int(rows[name].max()) + 1 for name in ("device", "name")]  # type: ignore[arg-type]
-    span = int(key.max()) - first + 1  # type: ignore[arg-type]
-    if spans[0] * spans[1] * span >= _LONGEST:
-        return rows.group_by(_KEYS).agg(volumes)
-    who = pl.col("device").cast(pl.Int64) * spans[1] + pl.col("name").cast(pl.Int64)
-    whole = pl.col("whole")
-    grouped = (
-        rows.lazy().select((who * span + (pl.col("key") - first)).alias("whole"), *_VOLUMES)
-        .group_by("whole").agg(volumes).collect(engine="streaming")
-    )  # fmt: skip
-    return grouped.select(
-        (whole // (span * spans[1])).cast(pl.UInt32).alias("device"),
-        (whole // span % spans[1]).cast(pl.UInt32).alias("name"),
-        (whole % span + first).alias("key"),
-        *COUNT_VOLUMES,
-    )
+def _empty_slots(lines: int) -> NDArray[np.int32]:
+    """Places for so many lines, at most half of them taken."""
+    return np.full(1 << max(4, (2 * lines).bit_length()), -1, dtype=np.int32)
+
+
+def _cuts(ends: NDArray[np.int64]) -> list[int]:
+    """Where blocks of whole devices begin and end."""
+    bounds, last = [0], 0
+    for end in ends.tolist():
+        if last > bounds[-1] and end - bounds[-1] > _AT_ONCE:
+            bounds.append(last)
+        last = end
+    return bounds if last == bounds[-1] else [*bounds, last]
+
+
+def _sorted(lines: Table, devices: NDArray[np.int64], names: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order of the lines by device, key and name."""
+    device, name, key = devices[lines[:, _WHO] >> 32], names[lines[:, _WHO] & 0xFFFFFFFF], lines[:, _KEY]
+    device, key = device - device.min(), key - key.min()
+    spans = [int(part.max()) + 1 for part in (device, key, name)]
+    if spans[0] * spans[1] * spans[2] < _LONGEST:  # as nearly always
+        whole = pl.Series((device * spans[1] + key) * spans[2] + name)
+        return whole.arg_sort().to_numpy()
+    return np.lexsort((name, key, device))
+
+
+@compiled  # type: ignore[untyped-decorator]
+def _by_rank(table: Table, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort line numbers by the rank of their device, and say where each rank ends."""
+    ends = np.zeros(len(ranks) + 1, dtype=np.int64)
+    for i in range(len(table)):
+        ends[ranks[table[i, 0] >> 32] + 1] += 1
+    for r in range(1, len(ends)):
+        ends[r] += ends[r - 1]
+    order = np.empty(len(table), dtype=np.int64)
+    for i in range(len(table)):
+        rank = ranks[table[i, 0] >> 32]
+        order[ends[rank]] = i
+        ends[rank] += 1
+    return order, ends[:-1]
+
+
+@compiled  # type: ignore[untyped-decorator]
+def _hash(who: int, key: int) -> Any:
+    """Finaliser of splitmix64 over both parts of a key."""
+    value = np.uint64(who) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(key)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@compiled  # type: ignore[untyped-decorator]
+def _place(slots: NDArray[np.int32], table: Table, lines: int) -> None:
+    """Enter lines of different keys into empty places."""
+    mask = np.uint64(len(slots) - 1)
+    for line in range(lines):
+        at = _hash(table[line, 0], table[line, 1]) & mask
+        while slots[at] >= 0:
+            at = (at + np.uint64(1)) & mask
+        slots[at] = line
+
+
+@compiled  # type: ignore[untyped-decorator]
+def _add(
+    slots: NDArray[np.int32], table: Table, lines: int, begin: int, left: NDArray[np.int64],
+    device: NDArray[np.uint32], name: NDArray[np.uint32], key: NDArray[np.int64], octets_out: NDArray[np.uint64],
+    octets_in: NDArray[np.uint64], packets_out: NDArray[np.uint64], packets_in: NDArray[np.uint64],
+    duration_ms: NDArray[np.uint64],
+) -> tuple[int, int]:  # fmt: skip
+    """Add flows from one on; give the lines of the table, and the flow at which it was full."""
+    mask = np.uint64(len(slots) - 1)
+    for i in range(begin, len(key)):
+        k = key[i]
+        if k == _NONE or device[i] == 0:
+            left[0] += 1
+            continue
+        fate = k & 3
+        if fate:
+            left[fate] += 1
+            continue
+        who = (np.int64(device[i]) << 32) | np.int64(name[i])
+        at = _hash(who, k) & mask
+        while True:
+            line = int(slots[at])
+            if line < 0:
+                if lines == len(table):
+                    return lines, i
+                line = lines
+                lines += 1
+                slots[at] = line
+                table[line, 0] = who
+                table[line, 1] = k
+                for j in range(2, table.shape[1]):
+                    table[line, j] = 0
+                break
+            if table[line, 1] == k and table[line, 0] == who:
+                break
+            at = (at + np.uint64(1)) & mask
+        table[line, 2] += 1
+        table[line, 3] += np.int64(octets_out[i])
+        table[line, 4] += np.int64(octets_in[i])
+        table[line, 5] += np.int64(packets_out[i])
+        table[line, 6] += np.int64(packets_in[i])
+        table[line, 7] += np.int64(duration_ms[i])
+    return lines, len(key)

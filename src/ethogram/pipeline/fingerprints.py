@@ -13,7 +13,7 @@ import polars as pl
 
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySettings, RepresentationSettings
 from ethogram.errors import InputError
-from ethogram.fingerprint.count import FLOW_COLUMNS, interval, split
+from ethogram.fingerprint.count import FLOW_COLUMNS, interval
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.gather import Gathering
 from ethogram.fingerprint.key import learn_ports, with_service
@@ -46,7 +46,7 @@ Source = pl.LazyFrame | pl.DataFrame | str | Path | Sequence[str | Path]
 """A flow table, or inputs of any kind."""
 
 OUTSIDE = "outside the time asked for"
-_SLICE = 1 << 21  # flows decoded at once: the engine left alone reads ahead without bound
+_SLICE = 1 << 20  # flows decoded at once: the engine left alone reads ahead without bound
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,15 @@ def fingerprint(
     chosen, counting = settings or ExporterSettings(), counting or CountSettings()
     errors: list[str] = []
     gathered, outside = _tally(source, counting, begin, end, devices, flow_settings, errors, on_progress)
-    blocks: Iterable[pl.DataFrame] = gathered.take()
+    blocks: Iterable[pl.DataFrame] = gathered.blocks()
     if learn_days:
-        blocks = [gathered.sum()]
-        ports = learn_ports(split(blocks[0], counting)[0], learn_days, chosen.key.dynamic_from)
+        blocks = [gathered.counts()]
+        ports = learn_ports(blocks[0], learn_days, chosen.key.dynamic_from)
         chosen = chosen.model_copy(update={"key": chosen.key.model_copy(update={"ports": ports})})
     exporter = FingerprintExporter(chosen, counting, max_devices=None)
-    exporter.accounting.read += outside
-    exporter.accounting.ignore(OUTSIDE, outside)
-    exporter.add(blocks)
-    del blocks  # else it would be held beside what is made of it
-    table = exporter.finish(export_open=export_open)
-    exporter.accounting.check()
-    return FingerprintRun(
-        table, exporter.settings, exporter.counting, exporter.accounting, exporter.unchanged, errors
-    )  # fmt: skip
+    table = exporter.whole(blocks, gathered.last() or 0, export_open=export_open)
+    accounting = _accounted(gathered, outside)
+    return FingerprintRun(table, chosen, counting, accounting, exporter.unchanged, errors)
 
 
 def count_flows(
@@ -142,10 +136,18 @@ def count_flows(
     gathered, outside = _tally(
         source, counting or CountSettings(), begin, end, devices, flow_settings, problems, on_progress
     )
-    counts, accounting = split(gathered.sum(), counting)
+    counts = gathered.counts()
+    return counts, _accounted(gathered, outside)
+
+
+def _accounted(gathered: Gathering, outside: int) -> Accounting:
+    """Accounting of all flows, those outside the time asked for among them."""
+    accounting = Accounting("flows")
+    accounting.merge(gathered.accounting)
     accounting.read += outside
     accounting.ignore(OUTSIDE, outside)
-    return counts, accounting
+    accounting.check()
+    return accounting
 
 
 def _tally(
@@ -187,7 +189,8 @@ def _tally_lazy(
         if end is not None:
             lean = lean.filter(pl.col("start") < end)
         gathering.add(lean)
-    return gathering, rows - gathering.flows
+    gathering.settle()
+    return gathering, rows - gathering.accounting.read
 
 
 def _is_flow_table(path: Path) -> bool:

@@ -13,11 +13,10 @@ import pyarrow.parquet
 
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings
 from ethogram.errors import InputError
-from ethogram.fingerprint.count import split
 from ethogram.fingerprint.gather import Gathering
 from ethogram.pipeline.flows import read_flows
 from ethogram.pipeline.identify import DONE, Seen, export_counts
-from ethogram.schema import COUNTS, FINGERPRINT
+from ethogram.schema import FINGERPRINT
 
 __all__ = ["COUNTING", "Reading", "is_fingerprints", "read_counts", "read_seen"]
 
@@ -134,14 +133,8 @@ def read_counts(
     gathering = Gathering(chosen)
     for batch in run.batches():
         gathering.add(batch)
-    total = gathering.sum()
-    if not total.height:
-        counts = COUNTS.empty()
-        notes = []
-    else:
-        counts, accounting = split(total, chosen)
-        counts = COUNTS.conform(counts)
-        notes = [f"count: {accounting.line()}"]
+    counts = gathering.counts()
+    notes = [f"count: {gathering.accounting.line()}"] if gathering.accounting.read else []
     lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in run.reports]
     lines += [f"{name}: passed over: {reason}" for name, reason in run.skipped]
     lines += [f"{name}: {accounting.line()}" for name, accounting in run.stages.items()]
