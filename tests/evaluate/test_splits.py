@@ -80,6 +80,14 @@ def test_a_unit_in_two_networks_is_not_enrolled_or_refused() -> None:
         Split("one network", two, np.array([0]), np.array([1]), separates=("network",))
 
 
+def test_networks_of_one_site_never_stand_on_both_sides() -> None:
+    frame = items([("u1", 0), ("u2", 0), ("u3", 0)], network=["lab", "lab-rules", "home"], model=["m", "m", "m"])
+    sites = {"lab": "lab", "lab-rules": "lab"}
+    assert by_network(frame, ["home"], ["lab"], sites=sites).enrol.tolist() == [2]
+    with pytest.raises(LeakError, match=r"site lab on both sides, test items \[0\]"):
+        by_network(frame, ["home", "lab-rules"], ["lab"], sites=sites)
+
+
 def test_a_model_left_out_is_nowhere_enrolled() -> None:
     frame = items([("a", 0), ("b", 0), ("c", 0)], model=["m", "n", "m"])
     split = by_model(frame, ["m"])

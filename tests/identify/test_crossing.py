@@ -139,3 +139,16 @@ def test_groups_that_are_spoken_to_are_services_and_no_names() -> None:
     assert "UDP/5353 server multicast ff02::fb" in method.parts_["services"].names
     assert "UDP/1900 client multicast" in method.parts_["services"].names
     assert method.parts_["names"].names == []
+
+
+def test_a_window_without_octets_says_what_may_run_and_not_how_much() -> None:
+    known = windows_of(days("camera", "a", 1), days("plug", "b", 1))
+    nothing = [pl.lit(0, dtype=pl.UInt64).alias(name) for name in ("octets_out", "octets_in")]
+    more = pl.when(pl.col("port") == 53).then(9).otherwise(1).cast(pl.UInt64)
+    profile = Windows(known.items, known.counts.with_columns(*nothing, packets_out=more))
+    method = CrossNetwork().fit(profile, ["camera", "plug"])
+    services = method.parts_["services"]
+    assert services.value.tolist() == [1.0] * 6
+    assert np.isnan(services.out).all()
+    assert np.isnan(services.back).all()
+    assert method.labels_[int(method.scores(known.take([1]))[0].argmax())] == "plug"

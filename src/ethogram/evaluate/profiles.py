@@ -1,11 +1,12 @@
-"""MUD profiles (RFC 8520) as counts of what they allow: for containment, and for nothing else.
+"""MUD profiles (RFC 8520) as counts of what they allow: services and names of a product, without volumes.
 
-An access-control entry counts as one flow of its service at the nominal epoch. There is no traffic in a profile, so
-volumes are 0 and nothing may be learnt from them.
+An access-control entry counts as one flow of its service at the nominal epoch, with one packet on the way it allows.
+There is no traffic in a profile: octets are 0, which says that sizes and volumes are unknown.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ethogram.config import CountSettings
 from ethogram.errors import InputError
 from ethogram.evaluate.counters import NOMINAL, scope_of
 from ethogram.flow.names import domains
-from ethogram.schema import COUNT_KEYS, COUNTS, TCP, UDP, Accounting
+from ethogram.schema import COUNT_KEYS, COUNTS, GROUP, TCP, UDP, Accounting
 
 __all__ = ["mud_profiles"]
 
@@ -50,14 +51,16 @@ def mud_profiles(files: Sequence[Path], instance: str, settings: CountSettings) 
             elif row["protocol"] not in (TCP, UDP) and not settings.other_protocols:
                 accounting.ignore("protocol")
             else:
-                rows.append(row)
+                rows.append(row | {"packets_out": int(outward), "packets_in": int(not outward)})
     accounting.used = len(rows)
     if not rows:
         return COUNTS.empty(), accounting
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    frame = frame.with_columns(name=domains(frame["name"])["remote_domain"])
-    counts = frame.group_by("protocol", "port", "role", "scope", "name").agg(flows=pl.len())
-    nothing = [pl.lit(0).alias(c) for c in ("octets_out", "octets_in", "packets_out", "packets_in", "duration_ms")]
+    frame = frame.with_columns(name=pl.coalesce("group", domains(frame["name"])["remote_domain"]))
+    counts = frame.group_by("protocol", "port", "role", "scope", "name").agg(
+        pl.col("packets_out", "packets_in").max(), flows=pl.len()
+    )
+    nothing = [pl.lit(0).alias(c) for c in ("octets_out", "octets_in", "duration_ms")]
     counts = counts.with_columns(
         *nothing, device=pl.lit(instance), time=pl.lit(NOMINAL), answered=pl.col("scope") != "multicast"
     )
@@ -76,7 +79,7 @@ def _entries(file: Path) -> Iterator[tuple[bool, dict[str, Any]]]:
 
 
 def _row(outward: bool, matches: dict[str, Any]) -> dict[str, Any] | None:
-    """Service, role, scope and name of one entry; None where it is not about IP."""
+    """Service, role, scope, and name or group of one entry; None where it is not about IP."""
     packet = matches.get("ipv4") or matches.get("ipv6")
     if packet is None or "protocol" not in packet:
         return None
@@ -91,4 +94,5 @@ def _row(outward: bool, matches: dict[str, Any]) -> dict[str, Any] | None:
         "role": "server" if served and not asked else "client",
         "scope": scope_of(networks[0]) if networks else "lan" if inside else "wan",
         "name": names[0] if names else None,
+        "group": networks[0] if networks and re.match(GROUP, networks[0]) else None,
     }  # fmt: skip

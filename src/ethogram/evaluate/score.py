@@ -49,13 +49,15 @@ def splits_of(task: Task, items: Items) -> list[Split]:
     if how.kind == "chronological":
         return [chronological(truth, by=how.by, share=how.share, clock=how.clock_s)]
     if how.kind == "network":
-        return [by_network(truth, how.enrol, how.test)]
+        return [by_network(truth, how.enrol, how.test, sites=how.sites)]
     networks = sorted(truth["network"].unique().to_list())
     sites = {name: how.sites.get(name, name) for name in networks}
-    tested = sorted({sites[name] for name in networks if not how.test or name in how.test})
+    asked = [name for name in networks if not how.test or name in how.test]
     return [
-        by_network(truth, [n for n in networks if sites[n] != left], [n for n in networks if sites[n] == left])
-        for left in tested
+        by_network(
+            truth, [n for n in networks if sites[n] != left], [n for n in asked if sites[n] == left], sites=sites
+        )
+        for left in sorted({sites[name] for name in asked})
     ]
 
 

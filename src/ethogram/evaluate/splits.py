@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,14 +132,21 @@ def chronological(
     return Split(name, items, _numbers(marked, "early"), _numbers(marked, "late"), in_time=True)
 
 
-def by_network(items: pl.DataFrame, enrol: Sequence[str], test: Sequence[str], *, drop_shared: bool = True) -> Split:
-    """Some networks enrol, others test; a unit that stands in both is not enrolled (or, kept, refused as a leak)."""
+def by_network(
+    items: pl.DataFrame, enrol: Sequence[str], test: Sequence[str], *, sites: Mapping[str, str] | None = None,
+    drop_shared: bool = True,
+) -> Split:  # fmt: skip
+    """Some networks enrol, others test; a unit that stands in both is not enrolled (or, kept, refused as a leak).
+
+    Networks that ``sites`` puts in one place never stand on both sides.
+    """
+    items = items.with_columns(site=pl.col("network").replace(dict(sites or {})))
     tested = items.filter(pl.col("network").is_in(list(test)))
     known = items.filter(pl.col("network").is_in(list(enrol)))
     if drop_shared:
         known = known.filter(~pl.col("unit").is_in(tested["unit"].unique().to_list()))
     name = f"network {'+'.join(enrol)} -> {'+'.join(test)}"
-    return Split(name, items, _rows(known), _rows(tested), separates=("network", "unit"))
+    return Split(name, items, _rows(known), _rows(tested), separates=("network", "site", "unit"))
 
 
 def by_model(items: pl.DataFrame, test: Sequence[str]) -> Split:

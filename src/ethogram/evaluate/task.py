@@ -26,7 +26,9 @@ class SplitSettings(Settings):
     share: float = Field(default=1 / 3, gt=0, lt=1, description="first part of the days or windows enrols")
     clock_s: int | None = Field(default=None, description="with by = clock: enrolment ends so long after the start")
     enrol: tuple[str, ...] = Field(default=(), description="networks that enrol")
-    test: tuple[str, ...] = Field(default=(), description="networks that test; each_network: each of these in turn")
+    test: tuple[str, ...] = Field(
+        default=(), description="networks that test; each_network: each of these in turn, and others only enrol"
+    )
     sites: dict[str, str] = Field(
         default_factory=dict, description="networks of one place, which leave together: network to place"
     )

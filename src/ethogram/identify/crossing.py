@@ -10,7 +10,8 @@ names; places) and token t:
     s   = sum w_t min(v_q, v_r) k_t / sum w_t max(v_q, v_r)
 
 A raw score is the log likelihood ratio sum over parts of (slope * s + offset) to the label's best window. A part that
-one of the two lacks says nothing; places stand in for services where a source knows no ports.
+one of the two lacks says nothing; places stand in for services where a source knows no ports. A window without octets
+is a list of what may run, as a profile gives it: v is 1 and sizes are unknown.
 """
 
 from __future__ import annotations

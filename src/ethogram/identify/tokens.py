@@ -117,7 +117,10 @@ def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, as
         # In one order always: a mean depends on the order of its terms in the last digit, and ties on the last digit.
         .sort("item", "index", "token")
         .with_columns(
-            value=(volume / volume.mean().over("item")).sqrt(),
+            # Without octets, as of a profile, packets say what may run, and nothing of how much.
+            value=pl.when(pl.col("octets_out").sum().over("item") > 0)
+            .then((volume / volume.mean().over("item")).sqrt())
+            .otherwise(1.0),
             out=size("octets_out", "packets_out"),
             back=size("octets_in", "packets_in"),
         )
