@@ -17,6 +17,7 @@ from ethogram.config import CountSettings, ExporterSettings, RepresentationSetti
 from ethogram.errors import ConfigurationError, LibraryError
 from ethogram.fingerprint.count import tally
 from ethogram.fingerprint.exporter import FingerprintExporter
+from ethogram.fingerprint.gather import Gathering
 from ethogram.fingerprint.state import restore, save
 from ethogram.schema import FINGERPRINT
 
@@ -228,6 +229,32 @@ def test_streamed_is_batched_byte_for_byte(
         turn += 1
     tables.append(exporter.finish())
     assert (octets_of(tables), exporter.accounting.as_dict()) == batch(flows.reverse(), chosen)
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrivals, st.sampled_from(["tumbling", "change"]), st.sampled_from([1, 15, 1000]), st.booleans())
+def test_exported_by_blocks_of_devices_is_batched_byte_for_byte(
+    rows: list[tuple[str, int, int, int, int, bool]], mode: str, at_once: int, export_open: bool
+) -> None:
+    chosen = HOURLY.model_copy(update={"mode": mode})
+    flows = arrived(rows)
+    whole = FingerprintExporter(chosen, QUARTERS, max_devices=None)
+    whole.add(tally(flows, QUARTERS))
+    gathering = Gathering(QUARTERS, least=1)
+    for start in range(0, flows.height, 7):
+        gathering.add(flows.slice(start, 7))
+    blocks = FingerprintExporter(chosen, QUARTERS)
+    table = blocks.whole(gathering.blocks(at_once), gathering.last() or 0, export_open=export_open)
+    assert octets_of([table]) == octets_of([whole.finish(export_open=export_open)])
+    assert table.select("device", "start").equals(table.select("device", "start").sort("device", "start"))
+    assert (gathering.accounting.as_dict(), blocks.unchanged) == (whole.accounting.as_dict(), whole.unchanged)
+
+
+def test_blocks_hold_whole_devices_and_begin_where_the_bound_says() -> None:
+    gathering = Gathering(least=1)
+    gathering.add(flow_table({"device": d, "service_port": port} for d in "cab" for port in range(1, 4)))
+    assert [block["device"].unique().sort().to_list() for block in gathering.blocks(6)] == [["a", "b"], ["c"]]
+    assert [block.height for block in gathering.blocks(2)] == [3, 3, 3]
 
 
 @settings(max_examples=30, deadline=None)

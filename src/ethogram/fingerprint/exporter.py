@@ -6,7 +6,8 @@ converged (or gave up, or fell silent) leave as fingerprints that carry their co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -170,7 +171,7 @@ class FingerprintExporter:
         """
         last = last_us // (self.settings.epoch_s * _MICRO)
         tables = [FINGERPRINT.empty()]
-        for block in blocks:
+        for block in _ahead(blocks):
             ready = self._dated(block)
             states: dict[str, DeviceState] = {}
             exports: list[Export] = []
@@ -286,6 +287,16 @@ class FingerprintExporter:
             pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
         )
         return FINGERPRINT.conform(table)
+
+
+def _ahead(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Make the next block while one is used: making runs in compiled code, using mostly in the interpreter."""
+    coming = iter(blocks)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, coming, None)
+        while (block := following.result()) is not None:
+            following = pool.submit(next, coming, None)
+            yield block
 
 
 def _by_devices(counts: pl.DataFrame) -> list[pl.Series]:

@@ -6,8 +6,8 @@ Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch giv
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
+from threading import Lock
 from typing import Any, cast
 
 import narwhals as nw
@@ -39,7 +39,7 @@ class Gathering:
     """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
 
     One table in open addressing holds a line for each key; flows come nearly in order of time, so the lines in use are
-    those of an hour and stay in the cache. A batch is added while the next one is read.
+    those of an hour and stay in the cache. Several threads may add: they read at once and take turns at the table.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Gathering:
     Attributes
     ----------
     accounting
-        Of the flows taken; complete after :meth:`settle`, which everything that reads the counts calls.
+        Of the flows taken.
 
     Examples
     --------
@@ -72,8 +72,7 @@ class Gathering:
         self._kind = pl.Categorical(pl.Categories.random())
         # Numbers stand for the same texts only as long as some column of this type lives.
         self._words = pl.Series([""], dtype=self._kind)
-        self._worker = ThreadPoolExecutor(1)
-        self._busy: Future[None] | None = None
+        self._turn = Lock()
 
     def add(self, flows: pl.DataFrame | pl.LazyFrame) -> None:
         """Take one batch; a lazy one is read by the streaming engine.
@@ -90,18 +89,11 @@ class Gathering:
             *(pl.col(name).cast(pl.UInt64).fill_null(0) for name in _VOLUMES),
         )
         batch = rows.collect(engine="streaming")
-        self.settle()
-        self._busy = self._worker.submit(self._fold, batch)
-
-    def settle(self) -> None:
-        """Wait until every batch is added up."""
-        if self._busy is not None:
-            self._busy.result()
-            self._busy = None
+        with self._turn:
+            self._fold(batch)
 
     def last(self) -> int | None:
         """Start of the last sub-epoch with a flow, in microseconds since 1970; None without counts."""
-        self.settle()
         if not self._lines:
             return None
         return int(self._table[: self._lines, _KEY].max() >> _TIME) * self._unit_us
@@ -110,17 +102,21 @@ class Gathering:
         """Form :data:`ethogram.schema.COUNTS`, sorted by its key."""
         return pl.concat([COUNTS.empty(), *self.blocks()])
 
-    def blocks(self) -> Iterator[pl.DataFrame]:
+    def blocks(self, at_once: int = _AT_ONCE) -> Iterator[pl.DataFrame]:
         """Give the counts block by block, sorted by key across all of them, no device in two blocks.
 
         Services beyond the bound of the settings are joined, and the accounting says so; ask once.
+
+        Parameters
+        ----------
+        at_once
+            Rows of a block; more only where one device has more.
         """
-        self.settle()
         self._slots = _empty_slots(0)
         table = self._table[: self._lines]
         ranks = [self._ranks(code) for code in (table[:, _WHO] >> 32, table[:, _WHO] & 0xFFFFFFFF)]
         order, ends = _by_rank(table, ranks[0])
-        for begin, end in pairwise(_cuts(ends)):
+        for begin, end in pairwise(_cuts(ends, at_once)):
             lines = table[order[begin:end]]
             counts = self._readable(lines[_sorted(lines, *ranks)])
             corrected = self.accounting.corrected.total()
@@ -217,11 +213,11 @@ def _empty_slots(lines: int) -> NDArray[np.int32]:
     return np.full(1 << max(4, (2 * lines).bit_length()), -1, dtype=np.int32)
 
 
-def _cuts(ends: NDArray[np.int64]) -> list[int]:
+def _cuts(ends: NDArray[np.int64], most: int) -> list[int]:
     """Where blocks of whole devices begin and end."""
     bounds, last = [0], 0
     for end in ends.tolist():
-        if last > bounds[-1] and end - bounds[-1] > _AT_ONCE:
+        if last > bounds[-1] and end - bounds[-1] > most:
             bounds.append(last)
         last = end
     return bounds if last == bounds[-1] else [*bounds, last]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ Source = pl.LazyFrame | pl.DataFrame | str | Path | Sequence[str | Path]
 """A flow table, or inputs of any kind."""
 
 OUTSIDE = "outside the time asked for"
+_THREADS = 2  # slices read at once: one alone keeps one core busy
 _SLICE = 1 << 20  # flows decoded at once: the engine left alone reads ahead without bound
 
 
@@ -182,14 +184,21 @@ def _tally_lazy(
     """Tally a lazy flow table by the streaming engine, a slice at a time."""
     rows = int(flows.select(pl.len()).collect().item())
     gathering = Gathering(counting)
-    for start in range(0, max(rows, 1), _SLICE):
+
+    def add(start: int) -> None:
         lean = flows.slice(start, _SLICE).select(FLOW_COLUMNS)
         if begin is not None:
             lean = lean.filter(pl.col("start") >= begin)
         if end is not None:
             lean = lean.filter(pl.col("start") < end)
         gathering.add(lean)
-    gathering.settle()
+
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for done in [pool.submit(add, start) for start in range(0, max(rows, 1), _SLICE)]:
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
     return gathering, rows - gathering.accounting.read
 
 
