@@ -130,12 +130,13 @@ def peer(path: str) -> dict[str, float]:
 
 
 def measured(what: str, path: Path) -> dict[str, float]:
-    """One measurement in a process of its own, with its peak memory."""
+    """One measurement in a process of its own, with its peak memory and the load of the machine before it."""
+    load = os.getloadavg()[0]
     done = subprocess.run(
         [sys.executable, __file__, "--only", what, "--file", str(path)], capture_output=True, text=True, check=True
     )
     result: dict[str, float] = json.loads(done.stdout)
-    return result
+    return {**result, "load": load}
 
 
 def main() -> None:
@@ -173,10 +174,10 @@ def main() -> None:
             print(
                 f"{what:<13} {result['seconds']:6.2f} s  {rate:6.2f} M flows/s  {ratio:5.2f} x DuckDB's time  "
                 f"processor {result['processor_s']:6.2f} s  "
-                f"{result['peak_mib']:6,.0f} MiB peak  {result['rows']:,.0f} rows"
+                f"{result['peak_mib']:6,.0f} MiB peak  {result['rows']:,.0f} rows  load before {result['load']:.1f}"
             )
         if options.json:
-            report = {"flows": flows, "cores": os.cpu_count(), "load": os.getloadavg()[0], **best}
+            report = {"flows": flows, "cores": os.cpu_count(), **best}
             options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
