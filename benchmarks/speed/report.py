@@ -54,16 +54,20 @@ def flow_rows() -> list[tuple[str, ...]]:
     size, rate = f"{n / 1e6:.0f} M flows", n / ours["seconds"] / 1e6
     peer = f"DuckDB, the same counts: {times(duck['seconds'], duck['processor_s'])}; load {duck['load']:.1f}"
 
-    def row(what: str, goal: str, figure: str, result: dict[str, float], beside: str, met: bool) -> tuple[str, ...]:
+    def row(what: str, goal: str, figure: str, result: dict[str, float], other: str, met: bool) -> tuple[str, ...]:
         took = times(result["seconds"], result["processor_s"])
-        return (what, goal, figure, took, beside, said(met), f"{result['load']:.1f}", command)
+        return (what, goal, figure, took, other, said(met), f"{result['load']:.1f}", command)
+
+    def beside(result: dict[str, float]) -> str:
+        wall, cpu = (result[key] / duck[key] for key in ("seconds", "processor_s"))
+        return f"{wall:.2f} x, CPU {cpu:.2f} x"
 
     ratio, alone = ours["seconds"] / duck["seconds"], counts["seconds"] / duck["seconds"]
     memory = f"DuckDB {duck['peak_mib']:,.0f} MiB"
     return [
         row(f"{size} to fingerprints", ">= 5 M flows/s on two cores", f"{rate:.1f} M flows/s", ours, "", rate >= 5),
-        row("the same beside a query", "<= 1.5 x its time", f"{ratio:.2f} x, CPU {ours['processor_s'] / duck['processor_s']:.2f} x", ours, peer, ratio <= 1.5),
-        row("counts alone", "<= 1.5 x its time", f"{alone:.2f} x, CPU {counts['processor_s'] / duck['processor_s']:.2f} x", counts, peer, alone <= 1.5),
+        row("the same beside a query", "<= 1.5 x its time", beside(ours), ours, peer, ratio <= 1.5),
+        row("counts alone", "<= 1.5 x its time", beside(counts), counts, peer, alone <= 1.5),
         row("peak memory, fingerprints", "< 2,048 MiB", f"{ours['peak_mib']:,.0f} MiB", ours, memory,
             ours["peak_mib"] < 2048),
         row("peak memory, counts", "< 2,048 MiB", f"{counts['peak_mib']:,.0f} MiB", counts, memory,
@@ -91,7 +95,8 @@ def main() -> None:
         "Each figure stands beside its peer in one run on one machine: two cores, x86-64, 24 GiB. Other work shared "
         "it, more in some runs than in others: the column of load says how many processes wanted a core just before "
         "that row was measured (average of a minute, which the measurement before it is part of). Wall times are "
-        "therefore upper bounds, and CPU time, of all threads together, stands beside them; busy neighbours raise that too, but less. "
+        "therefore upper bounds, and CPU time, of all threads together, stands beside them; busy neighbours raise "
+        "that too, but less. "
         "The flows are drawn; how is told at the head of the program. Commands are in `benchmarks/speed`.", "",
         f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}",
         *(f"| {' | '.join(row)} |" for row in (*capture_rows(), *flow_rows(), *other_rows())), "",
