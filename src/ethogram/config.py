@@ -123,6 +123,9 @@ class KeySettings(Settings):
     name: bool = False
     dynamic_from: int = Field(default=DYNAMIC_FROM, ge=1, le=65536, description="ports from here on are one: dyn")
     coarseness: Literal["port", "class", "protocol"] = "port"
+    rhythm_h: int | None = Field(
+        default=None, ge=1, le=24, description="parts of the day (UTC) of so many hours are told apart; none: not"
+    )
     ports: tuple[str, ...] | None = Field(
         default=None, description="services learnt at enrolment, as TCP/443; all others become dyn"
     )

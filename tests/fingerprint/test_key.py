@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import polars as pl
 import pytest
 
 from ethogram.config import KeySettings
@@ -58,3 +61,17 @@ def test_ports_are_learnt_where_a_device_keeps_using_them() -> None:
 def test_a_device_seen_on_one_day_teaches_its_low_ports_only() -> None:
     rows = count_table([{"port": 443}, {"protocol": 17, "port": 53}, {"port": 50123}, {"protocol": 1, "port": 0}])
     assert learn_ports(rows, 3) == ("TCP/443", "UDP/53")
+
+
+def test_the_part_of_the_day_may_be_part_of_the_service() -> None:
+    counts = pl.DataFrame(
+        {
+            "protocol": [6, 6, 17],
+            "port": [443, 443, 53],
+            "time": [datetime(2024, 5, 1, hour, tzinfo=UTC) for hour in (5, 6, 23)],
+        },
+        schema_overrides={"protocol": pl.UInt8, "port": pl.UInt16},
+    )
+    named = with_service(counts, KeySettings(rhythm_h=6))["service"].to_list()
+    assert named == ["TCP/443 from 0 h", "TCP/443 from 6 h", "UDP/53 from 18 h"]
+    assert with_service(counts, KeySettings())["service"].to_list() == ["TCP/443", "TCP/443", "UDP/53"]

@@ -23,13 +23,13 @@ def service(settings: KeySettings | None = None) -> nw.Expr:
     Parameters
     ----------
     settings
-        Which parts are in the key. In order: protocol and port, role, scope, answered, name; a name that is not
-        known is left out.
+        Which parts are in the key. In order: protocol and port, role, scope, answered, name, part of the day; a
+        name that is not known is left out.
 
     Returns
     -------
     expression
-        Over the columns ``protocol, port, role, scope, answered, name``.
+        Over the columns ``protocol, port, role, scope, answered, name``, and ``time`` where the rhythm is in the key.
 
     References
     ----------
@@ -61,6 +61,9 @@ def service(settings: KeySettings | None = None) -> nw.Expr:
         parts.append(nw.when(nw.col("answered")).then(nw.lit("answered")).otherwise(nw.lit("unanswered")))
     if chosen.name:
         parts.append(nw.col("name"))
+    if chosen.rhythm_h is not None:
+        begun = nw.col("time").dt.hour().cast(nw.Int32) // chosen.rhythm_h * chosen.rhythm_h
+        parts.append(nw.concat_str([nw.lit("from"), begun.cast(nw.String), nw.lit("h")], separator=" "))
     whole = nw.concat_str(parts, separator=" ", ignore_nulls=True) if len(parts) > 1 else parts[0]
     return whole.alias("service")
 
