@@ -14,8 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ethogram.config import CountSettings
 from ethogram.evaluate.bench import Bench
 from ethogram.evaluate.corpus import Card, cards
@@ -74,9 +72,7 @@ def main(arguments: Sequence[str]) -> None:
         found = found.merge(library(early, card, COUNTS.digest))
         later = later.merge(library(late, card, COUNTS.digest))
     for name in WHOLE:
-        items = whole(bench, name)
-        rows = np.flatnonzero(~items.truth["device"].is_null().to_numpy())
-        found = found.merge(library(items.take(rows), known[name], COUNTS.digest))
+        found = found.merge(library(whole(bench, name), known[name], COUNTS.digest))
     DATA.mkdir(exist_ok=True)
     for made, file in ((found, "library.jsonl.gz"), (later, "later.jsonl.gz")):
         pack.write(made, DATA / file)

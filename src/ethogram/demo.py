@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.config import FlowSettings, MeterSettings
 from ethogram.errors import LibraryError
 from ethogram.fingerprint.count import count
 from ethogram.flow.devices_file import DeviceFile
@@ -23,6 +23,7 @@ from ethogram.identify.library import Identity, Library, Source
 from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect
 from ethogram.pipeline.identify import PACKAGED, Seen, enrol, identify, judge_of, regroup, settings_for
+from ethogram.pipeline.inputs import COUNTING
 from ethogram.schema import UNKNOWN, Accounting, Verdict, Windows
 from ethogram.simulate import SimulatedHome
 
@@ -35,7 +36,6 @@ NETWORKS = {
     "stevens_lsif_2019": "Stevens Institute 2019: 7 days known, the next 13 identified",
     "unsw_2016_kics_flows": "UNSW 2016: 8 hours known, the next 16 identified",
 }
-COUNTING = CountSettings(other_protocols=True)
 DAY_S = 86_400
 WATCHED_H = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 72, 96, 144, 192, 240, 312)
 

@@ -95,10 +95,11 @@ def _methods(text: str | None, known: dict[str, Method]) -> list[Method]:
 
 
 def _list(tasks: dict[str, Task], methods: dict[str, Method]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from ethogram.cli.run import results
+
+    console = results()
     for title, rows in (
         ("Tasks", [(t.name, t.experiment, t.title) for t in tasks.values()]),
         ("Methods", [(m.name, m.group, m.title) for m in methods.values()]),

@@ -9,7 +9,7 @@ import polars as pl
 
 from ethogram.schema import Windows
 
-__all__ = ["STATISTICS", "flow_statistics", "with_statistics"]
+__all__ = ["STATISTICS", "flow_statistics"]
 
 _SIZES = ("octets_out", "octets_in", "packets_out", "packets_in", "duration_s", "gap_s")
 _QUANTILES = (0.25, 0.5, 0.75)
@@ -83,8 +83,3 @@ def flow_statistics(flows: pl.DataFrame | pl.LazyFrame, windows: Windows) -> pl.
     found = inside.group_by("item").agg(_aggregates())
     rows = items.select("item").join(found, on="item", how="left", maintain_order="left")
     return rows.select("item", pl.col(*STATISTICS).cast(pl.Float64)).collect()
-
-
-def with_statistics(windows: Windows, flows: pl.DataFrame | pl.LazyFrame) -> Windows:
-    """The same windows with their flow statistics beside them."""
-    return Windows(windows.items, windows.counts, flow_statistics(flows, windows))
