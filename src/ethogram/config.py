@@ -13,6 +13,7 @@ from ethogram.schema import DYNAMIC_FROM
 
 __all__ = [
     "CaptureSettings",
+    "CollectSettings",
     "CountSettings",
     "ExporterSettings",
     "FlowSettings",
@@ -22,6 +23,7 @@ __all__ = [
     "NameSettings",
     "RepresentationSettings",
     "Settings",
+    "WireSettings",
 ]
 
 
@@ -65,6 +67,49 @@ class MeterSettings(Settings):
     max_flows: int = Field(default=1 << 22, gt=0, description="live flows held at once; the oldest leave first")
     octets: Literal["ip", "frame"] = Field(default="ip", description="count octets of the IP packet or of the frame")
     vlan_key: bool = Field(default=False, description="the VLAN tag is part of a flow's key")
+
+
+class WireSettings(Settings):
+    """Export messages (NetFlow v5, v9, IPFIX) to biflows; every bound has a counter of what it turned away."""
+
+    max_exporters: int = Field(default=4096, gt=0, description="exporters known at once; further ones are refused")
+    max_templates: int = Field(default=1 << 15, gt=0, description="templates held; the one unused for longest leaves")
+    max_templates_per_exporter: int = Field(
+        default=4096, gt=0, description="so that one exporter cannot crowd out others"
+    )
+    max_fields: int = Field(default=512, gt=0, description="fields of one template; a longer one is refused")
+    template_lifetime_s: float = Field(
+        default=86_400.0, gt=0, description="over UDP, a template not sent again for so long is forgotten"
+    )
+    pending_octets: int = Field(
+        default=1 << 26, ge=0, description="octets of sets held until their template comes; the oldest leave first"
+    )
+    pending_octets_per_exporter: int = Field(default=1 << 22, ge=0, description="the same for one exporter")
+    pending_age_s: float = Field(default=1800.0, ge=0, description="how long such a set is held")
+    scale_sampling: bool = Field(default=True, description="multiply octets and packets by the sampling rate in force")
+    block_octets: int = Field(default=1 << 25, ge=1 << 16, description="octets of messages that are decoded together")
+    segment_s: float = Field(
+        default=60.0, gt=0, description="blocks, and segments on disk, end at multiples of this time of arrival"
+    )
+
+
+class CollectSettings(Settings):
+    """The live collector."""
+
+    queue_octets: int = Field(
+        default=1 << 28, ge=1 << 20, description="octets received and not yet decoded; what comes beyond is counted"
+    )
+    socket_octets: int = Field(default=1 << 25, gt=0, description="receive buffer asked of the kernel, for each socket")
+    allow: tuple[str, ...] = Field(default=(), description="prefixes exporters may send from; none: any")
+    rate_limit: float | None = Field(
+        default=None, gt=0, description="messages a second of one exporter, beyond which they are refused; none: any"
+    )
+    burst_s: float = Field(default=5.0, gt=0, description="seconds of the rate limit that may come at once")
+    max_connections: int = Field(default=256, gt=0, description="TCP connections open at once")
+    idle_s: float = Field(default=3600.0, gt=0, description="a TCP connection silent for longer is closed")
+    max_devices: int = Field(
+        default=100_000, gt=0, description="devices whose fingerprints are kept; others are counted"
+    )
 
 
 class NameSettings(Settings):

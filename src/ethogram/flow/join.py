@@ -139,7 +139,8 @@ class Joining:
 _PAIRS = [("source_address", "destination_address"), ("source_port", "destination_port"),
           ("octets", "reverse_octets"), ("packets", "reverse_packets"),
           ("initial_tcp_flags", "reverse_initial_tcp_flags"), ("union_tcp_flags", "reverse_union_tcp_flags"),
-          ("source_mac", "destination_mac"), ("source_name", "destination_name")]  # fmt: skip
+          ("source_mac", "destination_mac"), ("source_name", "destination_name"),
+          ("raw_octets", "reverse_raw_octets"), ("raw_packets", "reverse_raw_packets")]  # fmt: skip
 
 
 def _turned(rows: pl.DataFrame, over: str) -> pl.DataFrame:
@@ -164,13 +165,15 @@ def _summed(rows: pl.DataFrame) -> pl.DataFrame:
     rows = _turned(rows, "_group")
     first = ["protocol", "source_address", "destination_address", "source_port", "destination_port", "start"]
     known = ["initial_tcp_flags", "reverse_initial_tcp_flags", "source_mac", "destination_mac", "source_name",
-             "destination_name", "vlan"]  # fmt: skip
+             "destination_name", "vlan", "direction", "one_way"]  # fmt: skip
     counted = ["octets", "packets", "reverse_octets", "reverse_packets", "joined"]
     unions = ["union_tcp_flags", "reverse_union_tcp_flags"]
+    raw = ["raw_octets", "raw_packets", "reverse_raw_octets", "reverse_raw_packets"]
     return rows.group_by("_group", maintain_order=True).agg(
         *(pl.col(name).first() for name in first),
         *(pl.col(name).drop_nulls().first() for name in known),
         *(pl.col(name).sum() for name in counted),
+        *(pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in raw),
         *(pl.when(pl.col(n).count() > 0).then(pl.col(n).fill_null(0).bitwise_or()).alias(n) for n in unions),
         pl.col("end").max(),
         pl.col("end_reason", "_last_cut").last(),

@@ -164,4 +164,8 @@ def _seen_from(side: str) -> list[pl.Expr]:
         (both | both_octets).alias("answered"),
         pl.col("end_reason"), pl.col("joined"),
         pl.col(f"{other}_name").alias("remote_name"),
+        pl.col(f"{sent}raw_octets").alias("raw_octets_out"),
+        pl.col(f"{received}raw_octets").alias("raw_octets_in"),
+        pl.col(f"{sent}raw_packets").alias("raw_packets_out"),
+        pl.col(f"{received}raw_packets").alias("raw_packets_in"),
     ]  # fmt: skip

@@ -14,7 +14,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.config import MeterSettings
-from ethogram.meter.address import MAC, AddressText
 from ethogram.meter.cache import (
     EVICTED,
     FLOW_RECORD,
@@ -29,6 +28,7 @@ from ethogram.meter.cache import (
     reindex,
 )
 from ethogram.schema import BIFLOW, TCP, PacketBatch
+from ethogram.schema.address import MAC, AddressText
 
 __all__ = ["BiflowMeter"]
 

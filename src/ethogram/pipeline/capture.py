@@ -11,9 +11,9 @@ import polars as pl
 from ethogram.config import CaptureSettings, MeterSettings
 from ethogram.io.capture import CaptureSource, open_capture
 from ethogram.io.dns import DNS, read_answers, read_questions
-from ethogram.meter.address import AddressText
 from ethogram.meter.biflow import BiflowMeter
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, PacketBatch
+from ethogram.schema.address import AddressText
 
 __all__ = ["CaptureFlows", "capture_flows"]
 

@@ -13,6 +13,7 @@ from ethogram.schema.biflow import (
     TIME,
 )
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
+from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
 from ethogram.schema.matrix import ServiceMatrix
@@ -56,7 +57,10 @@ __all__ = [
     "UNKNOWN",
     "Accounting",
     "Column",
+    "DatagramBatch",
+    "DatagramSource",
     "Evidence",
+    "Exporter",
     "FlowSource",
     "Inventory",
     "PacketBatch",

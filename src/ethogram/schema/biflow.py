@@ -53,6 +53,16 @@ BIFLOW = Table(
                nullable=True),
         Column("destination_name", pl.String(), "", "the destination's host name (TLS server name, HTTP host, "
                "a meter's name field), where the record itself names it", nullable=True),
+        Column("raw_octets", pl.UInt64(), "octets", "octets as exported, where sampling was scaled away",
+               nullable=True),
+        Column("raw_packets", pl.UInt64(), "packets", "packets as exported, where sampling was scaled away",
+               nullable=True),
+        Column("reverse_raw_octets", pl.UInt64(), "octets", "the same of the other direction", nullable=True),
+        Column("reverse_raw_packets", pl.UInt64(), "packets", "the same of the other direction", nullable=True),
+        Column("direction", pl.UInt8(), "", "flowDirection: 0 seen on the way into the exporter, 1 on the way out",
+               nullable=True),
+        Column("one_way", pl.Boolean(), "", "the record is one half, the other comes as a record of its own; null: as "
+               "is usual for the format", nullable=True),
     ),
 )  # fmt: skip
 

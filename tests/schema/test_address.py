@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethogram.meter import address as address_module
-from ethogram.meter.address import MAC, AddressText
+from ethogram.schema import address as address_module
+from ethogram.schema.address import MAC, AddressText
 
 
 def texts(text: AddressText, numbers: list[tuple[int, int]]) -> list[str | None]:
