@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types docs clean
+# Seconds of each fuzz target, and their names; none: all of them.
+FUZZ_SECONDS ?= 60
+FUZZ ?=
+
+.PHONY: demo test check lint types docs fuzz clean
 
 $(VENV)/core.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,6 +18,11 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
 	@touch $@ $(VENV)/core.stamp
+
+$(VENV)/fuzz.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,fuzz]'
+	@touch $@ $(VENV)/dev.stamp $(VENV)/core.stamp
 
 demo: $(VENV)/core.stamp
 	$(BIN)/ethogram demo
@@ -28,6 +37,9 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 check: lint types test
+
+fuzz: $(VENV)/fuzz.stamp
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
