@@ -127,6 +127,8 @@ class Joining:
 
     def _hold(self, block: pl.DataFrame) -> pl.DataFrame:
         """Keep back what the next block may continue: cut, and ended no longer than the gap before the newest."""
+        if not block.height:
+            return block
         newest = block["start"].max()
         waits = pl.col("_last_cut") & ((pl.lit(newest) - pl.col("end")).dt.total_microseconds() <= self._gap)
         held = block.filter(waits).sort("end")

@@ -1,9 +1,8 @@
 """The verb *flows*: captures and flow records of any kind to one flow table.
 
-Memory: a block of ``block_flows`` records, those that still may be joined (about a million at most), the ports of the
-devices (about a million), the DNS answers (``max_answers``), and the meter's live flows. Ties of the service side and
-shared MACs are judged on the blocks read so far, and an answer names what is read with it or after it: an input of one
-block is judged whole.
+Memory: a block of ``block_flows`` records, what the stages hold (:mod:`ethogram.pipeline.stages`), and the meter's live
+flows. Ties of the service side and shared MACs are judged on the blocks read so far, and an answer names what is read
+with it or after it: an input of one block is judged whole.
 """
 
 from __future__ import annotations
@@ -22,15 +21,13 @@ from ethogram.config import CaptureSettings, FlowSettings, MeterSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
-from ethogram.flow.join import Joining, Pairing
 from ethogram.flow.local import LocalNetwork
-from ethogram.flow.names import Naming
-from ethogram.flow.orient import Orientation
 from ethogram.io.capture import is_capture
 from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
-from ethogram.pipeline.capture import CaptureFlows, capture_flows
+from ethogram.pipeline.capture import capture_flows
+from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
@@ -99,20 +96,12 @@ class FlowRun:
         settings = self._settings
         self.reports: list[InputReport] = []
         self.rows = 0
-        self._pairing = Pairing(settings.pair_gap_s)
-        self._joining = Joining(settings.join_gap_s, self._meter.active_timeout_s, settings.join_span_s)
-        self._orientation = Orientation(LocalNetwork(settings.local), self._make_namer(), *self._times)
-        self._naming = Naming(settings.names)
+        self._stages = FlowStages(settings, self._make_namer(), self._meter.active_timeout_s, self._times)
 
     @property
     def stages(self) -> dict[str, Accounting]:
         """Accountings of the stages after reading, by name, in order; those that saw nothing are left out."""
-        stages = {
-            "pair": self._pairing.accounting,
-            "join": self._joining.accounting,
-            "orient": self._orientation.accounting,
-        }
-        return {name: accounting for name, accounting in stages.items() if accounting.read}
+        return self._stages.accountings
 
     @property
     def errors(self) -> list[str]:
@@ -135,23 +124,33 @@ class FlowRun:
                 yield from map(self._given, self._pass_through(opened))
                 continue
             source = self._source(opened)
-            one_way = self._is_one_way(source)
+            # A source that was cut where a live run cut it gives whole blocks, and so the flows of that run.
+            whole = bool(getattr(source, "whole_blocks", False))
             for batch in self._read(opened, source):
-                waiting.append(batch.with_columns(_one_way=pl.lit(one_way)))
+                if whole and waiting:
+                    yield self._block(waiting, source)
+                    rows = 0
+                waiting.append(self._said(batch, source))
                 rows += batch.height
-                if rows >= self._settings.block_flows:
-                    self._learn_names(source)
-                    yield self._given(self._flows(waiting))
-                    waiting, rows = [], 0
-            self._learn_names(source)
-        yield self._given(self._flows(waiting, last=True))
+                if whole or rows >= self._settings.block_flows:
+                    yield self._block(waiting, source)
+                    rows = 0
+            self._stages.learn_names(source)
+        yield self._given(self._stages.flows(pl.concat(waiting or [BIFLOW.empty()]), last=True))
         self._check()
 
-    def _learn_names(self, source: FlowSource) -> None:
-        self._naming.learn(source.name_answers())
-        # Only captures see questions; records name their DNS exchanges themselves, if at all.
-        if isinstance(source, CaptureFlows):
-            self._naming.learn_questions(source.name_questions())
+    def _block(self, waiting: list[pl.DataFrame], source: FlowSource) -> pl.DataFrame:
+        """The flows of what waits, which is emptied."""
+        self._stages.learn_names(source)
+        block = pl.concat(waiting)
+        waiting.clear()
+        return self._given(self._stages.flows(block))
+
+    def _said(self, batch: pl.DataFrame, source: FlowSource) -> pl.DataFrame:
+        """Say of each record that does not say it itself whether its other direction is a record of its own."""
+        if not getattr(source, "unidirectional", False):
+            return batch
+        return batch.with_columns(pl.col("one_way").fill_null(value=True))
 
     def _given(self, frame: pl.DataFrame) -> pl.DataFrame:
         self.rows += frame.height
@@ -162,11 +161,6 @@ class FlowRun:
             named, capture = self._settings.names.enabled, CaptureSettings(strict=self._strict)
             return capture_flows(opened.path, self._meter, named, capture)
         return opened.source()
-
-    def _is_one_way(self, source: FlowSource) -> bool:
-        if self._settings.pair == "auto":
-            return bool(getattr(source, "unidirectional", False))
-        return self._settings.pair == "always"
 
     def _read(self, opened: Opened, source: FlowSource) -> Iterator[pl.DataFrame]:
         """Batches of one input; damage ends the input, not the run, unless strict."""
@@ -210,24 +204,6 @@ class FlowRun:
             source.accounting.used -= batch.height - kept.height
             source.accounting.ignore("outside the time asked for", batch.height - kept.height)
             yield kept
-
-    def _flows(self, waiting: list[pl.DataFrame], *, last: bool = False) -> pl.DataFrame:
-        """One block of biflows to the flow table: pair, join, orient, name."""
-        if not waiting:
-            # At the end the stages may still hold records of the blocks before.
-            block = self._pairing.flows(BIFLOW.empty(), last=last)
-        else:
-            block = pl.concat(waiting)
-            one_way = pl.col("_one_way")
-            halves = block.filter(one_way).drop("_one_way")
-            block = block.filter(~one_way).drop("_one_way")
-            if halves.height or last:
-                block = pl.concat([block, self._pairing.flows(halves, last=last)])
-        if self._settings.join_cut:
-            block = self._joining.flows(block, last=last)
-        else:
-            block = block.with_columns(joined=pl.lit(1, dtype=pl.UInt32))
-        return self._naming.named(self._orientation.rows(block))
 
     def _check(self) -> None:
         """Hold the sums, and refuse inputs that gave nothing: an empty table would look like a silent network."""

@@ -1,0 +1,110 @@
+"""Biflows to the flow table, block by block: paired, joined, oriented, named. Files and the live stream share it.
+
+Memory: a block, the records that may still be paired or joined (about a million at most), the ports of the devices
+(about a million) and the DNS answers (``max_answers``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from ethogram.config import FlowSettings
+from ethogram.flow.devices import Namer
+from ethogram.flow.join import Joining, Pairing
+from ethogram.flow.local import LocalNetwork
+from ethogram.flow.names import Naming
+from ethogram.flow.orient import Orientation
+from ethogram.schema import BIFLOW, Accounting, FlowSource
+
+__all__ = ["FlowStages"]
+
+
+class FlowStages:
+    """Turn blocks of biflows into blocks of the flow table.
+
+    What a block gives depends on it and on the blocks before it alone: the same blocks give the same flows, live and
+    replayed.
+
+    Parameters
+    ----------
+    settings
+        Of all stages.
+    namer
+        Gives ends their device.
+    active_timeout_s
+        Of the meter that made the records, for records that do not say why they ended.
+    times
+        Flows that begin outside these are ignored; the second is excluded.
+
+    Examples
+    --------
+    >>> from ethogram.flow.devices import LocalDevices
+    >>> stages = FlowStages(FlowSettings(), LocalDevices(), 1800.0)
+    >>> stages.flows(BIFLOW.empty(), last=True).height
+    0
+    """
+
+    def __init__(
+        self,
+        settings: FlowSettings,
+        namer: Namer,
+        active_timeout_s: float,
+        times: tuple[datetime | None, datetime | None] = (None, None),
+    ) -> None:
+        self._settings = settings
+        self._pairing = Pairing(settings.pair_gap_s)
+        self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
+        self._orientation = Orientation(LocalNetwork(settings.local), namer, *times)
+        self._naming = Naming(settings.names)
+
+    @property
+    def accountings(self) -> dict[str, Accounting]:
+        """Accountings of the stages by name, in order; those that saw nothing are left out."""
+        stages = {
+            "pair": self._pairing.accounting,
+            "join": self._joining.accounting,
+            "orient": self._orientation.accounting,
+        }
+        return {name: accounting for name, accounting in stages.items() if accounting.read}
+
+    def learn_names(self, source: FlowSource) -> None:
+        """Take the passive DNS that a source has found so far."""
+        self._naming.learn(source.name_answers())
+        # Only captures see questions; records name their DNS exchanges themselves, if at all.
+        questions = getattr(source, "name_questions", None)
+        if questions is not None:
+            self._naming.learn_questions(questions())
+
+    def flows(self, biflows: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
+        """Give the flows of one block; records that later ones may complete wait for the next, unless it is the last.
+
+        Parameters
+        ----------
+        biflows
+            Form :data:`ethogram.schema.BIFLOW`. Under ``pair="auto"`` the rows with ``one_way`` are paired; null is
+            a whole biflow here, so who knows that a source is one-way says it in the rows.
+        last
+            Give everything that waits, too.
+
+        Returns
+        -------
+        flows
+            Form :data:`ethogram.schema.FLOW`, in order of start.
+        """
+        block = self._paired(biflows, last)
+        if self._settings.join_cut:
+            block = self._joining.flows(block, last=last)
+        else:
+            block = block.with_columns(joined=pl.lit(1, dtype=pl.UInt32))
+        return self._naming.named(self._orientation.rows(block))
+
+    def _paired(self, block: pl.DataFrame, last: bool) -> pl.DataFrame:
+        if self._settings.pair == "never" or (self._settings.pair == "auto" and not block["one_way"].any()):
+            # At the end the stage may still hold records of the blocks before.
+            return pl.concat([block, self._pairing.flows(BIFLOW.empty(), last=True)]) if last else block
+        if self._settings.pair == "always":
+            return self._pairing.flows(block, last=last)
+        halves = pl.col("one_way").fill_null(value=False)
+        return pl.concat([block.filter(~halves), self._pairing.flows(block.filter(halves), last=last)])
