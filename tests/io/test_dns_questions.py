@@ -24,6 +24,7 @@ def batch_of(*payloads: bytes) -> PacketBatch:
         destination_port=np.full(count, 4000, np.uint16), tcp_flags=np.zeros(count, np.uint8),
         ip_octets=np.zeros(count, np.uint32), frame_octets=np.zeros(count, np.uint32),
         vlan=np.full(count, 0xFFFF, np.uint16), source_mac=zero, destination_mac=zero,
+        internet_offset=np.zeros(count, np.int64),
         payload_offset=np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64), payload_octets=sizes, data=data,
     )  # fmt: skip
 

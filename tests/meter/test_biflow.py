@@ -59,7 +59,7 @@ def batch(packets: Sequence[P]) -> PacketBatch:
         column([p.vlan for p in packets], np.uint16),
         column([0x020000000000 + p.source for p in packets], np.uint64),
         column([0x020000000000 + p.destination for p in packets], np.uint64),
-        np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(0, np.uint8),
+        np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(0, np.uint8),
     )  # fmt: skip
 
 

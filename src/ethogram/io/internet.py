@@ -78,6 +78,7 @@ PACKET = np.dtype(
         ("vlan", np.uint16),
         ("source_mac", np.uint64),
         ("destination_mac", np.uint64),
+        ("internet_offset", np.int64),
         ("payload_offset", np.int64),
         ("payload_octets", np.int32),
     ],
@@ -272,6 +273,7 @@ def parse_internet(data: Any, at: int, end: int, wire: int, packet: Any, counter
     packet.destination_port = destination_port
     packet.tcp_flags = flags
     packet.ip_octets = total
+    packet.internet_offset = at
     packet.payload_offset = payload
     packet.payload_octets = limit - payload
     return 0
