@@ -1,0 +1,253 @@
+"""Templates: what an exporter says of the fields of its records, and how that is read from template sets.
+
+Reference: RFC 7011 sections 3.4 and 7, RFC 5103 section 6.1 (reverse elements), RFC 3954 sections 5.2 and 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.io.wire.walk import IPFIX, V5, V9
+
+__all__ = ["VARIABLE", "Definition", "Field", "Template", "parse_definitions", "v5_template"]
+
+VARIABLE = 65535
+"""The length of a field whose length stands in each record (RFC 7011 section 7)."""
+
+REVERSE_PEN = 29305
+YAF_PEN, YAF_REVERSE = 6871, 0x4000
+ENTERPRISE_BIT = 0x8000
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a template.
+
+    Parameters
+    ----------
+    enterprise
+        Private enterprise number; 0 for IANA's elements and for all of v9.
+    id
+        Information element; in the scope fields of v9 the kind of scope (1 system, 2 interface, 3 line card,
+        4 cache, 5 template).
+    length
+        Octets in a record, or :data:`VARIABLE`.
+    scope
+        Whether it is a scope field of an options template.
+    reverse
+        Whether it tells of the other direction of a biflow (RFC 5103).
+    """
+
+    enterprise: int
+    id: int
+    length: int
+    scope: bool = False
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Template:
+    """The fields of a kind of record, and where they stand in it.
+
+    Parameters
+    ----------
+    version
+        5, 9 or 10.
+    domain
+        Observation domain (v9: source).
+    id
+        Template number, 256 or more; 0 for NetFlow v5.
+    fields
+        In order; an element may come several times.
+    options
+        Whether its records are options, that is, tell of the exporter and not of flows.
+    generation
+        Number that no other template of the store has had.
+    """
+
+    version: int
+    domain: int
+    id: int
+    fields: tuple[Field, ...]
+    options: bool = False
+    generation: int = field(default=0, compare=False)
+
+    @cached_property
+    def variable(self) -> tuple[int, ...]:
+        """Indices of the fields of variable length."""
+        return tuple(i for i, one in enumerate(self.fields) if one.length == VARIABLE)
+
+    @cached_property
+    def shortest(self) -> int:
+        """Octets of the shortest record there can be."""
+        return sum(1 if one.length == VARIABLE else one.length for one in self.fields)
+
+    @cached_property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """For each field the number of variable ones before it, and its distance from the end of the last of them."""
+        found, passed, distance = [], 0, 0
+        for one in self.fields:
+            found.append((passed, distance))
+            if one.length == VARIABLE:
+                passed, distance = passed + 1, 0
+            else:
+                distance += one.length
+        return tuple(found)
+
+    @cached_property
+    def runs(self) -> NDArray[np.int64]:
+        """Octets of fixed length before each variable field, and after the last."""
+        runs = [0]
+        for one in self.fields:
+            if one.length == VARIABLE:
+                runs.append(0)
+            else:
+                runs[-1] += one.length
+        return np.array(runs, np.int64)
+
+    @cached_property
+    def index(self) -> dict[tuple[int, int, bool], int]:
+        """First field of each element, by enterprise, id and direction; kinds of scope in v9 are no elements."""
+        found: dict[tuple[int, int, bool], int] = {}
+        for i, one in enumerate(self.fields):
+            if not (one.scope and self.version == V9):
+                found.setdefault((one.enterprise, one.id, one.reverse), i)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a template set says of one number.
+
+    Parameters
+    ----------
+    id
+        Template number; 2 or 3, with no fields: all templates, or all options templates (RFC 7011 section 8.1).
+    fields
+        None when the template is withdrawn, or wrong.
+    options
+        Whether it is an options template.
+    problem
+        Why it cannot be used; it then takes the place of the one before, which is void.
+    """
+
+    id: int
+    fields: tuple[Field, ...] | None
+    options: bool
+    problem: str | None = None
+
+
+def parse_definitions(octets: bytes, version: int, options: bool, max_fields: int) -> list[Definition]:
+    """Read a template set or options template set, without its header.
+
+    Parameters
+    ----------
+    octets
+        Body of the set.
+    version
+        9 or 10.
+    options
+        Whether it is an options template set.
+    max_fields
+        A template of more fields cannot be used.
+
+    Returns
+    -------
+    One definition for each template in it. What cannot be read ends the set; the last one then says why.
+
+    Examples
+    --------
+    >>> [source] = parse_definitions(bytes.fromhex("0100000100080004"), 9, False, 512)
+    >>> source.id, source.fields
+    (256, (Field(enterprise=0, id=8, length=4, scope=False, reverse=False),))
+    """
+    found: list[Definition] = []
+    at, end = 0, len(octets)
+    while end - at >= 4:
+        number = int.from_bytes(octets[at : at + 2])
+        count = int.from_bytes(octets[at + 2 : at + 4])
+        at += 4
+        if number < 256:
+            if version == IPFIX and count == 0 and number in (2, 3):
+                found.append(Definition(number, None, options))
+                continue
+            if any(octets[at - 4 :]):
+                found.append(Definition(number, None, options, "template number below 256"))
+            break
+        scopes = 0
+        if version == IPFIX and count == 0:
+            found.append(Definition(number, None, options))
+            continue
+        if options:
+            if end - at < 2:
+                found.append(Definition(number, None, options, "cut short"))
+                break
+            second = int.from_bytes(octets[at : at + 2])
+            at += 2
+            # v9 counts the octets of scope and option fields, IPFIX all fields and those of the scope.
+            scopes, count = (count // 4, count // 4 + second // 4) if version == V9 else (second, count)
+        fields, at, problem = parse_fields(octets, at, count, scopes, version, max_fields)
+        found.append(Definition(number, None if problem else fields, options, problem))
+        if at > end:
+            break
+    return found
+
+
+def parse_fields(
+    octets: bytes, at: int, count: int, scopes: int, version: int, max_fields: int
+) -> tuple[tuple[Field, ...], int, str | None]:
+    """Fields of one template, the place after them (beyond the end when cut short), and what is wrong."""
+    fields: list[Field] = []
+    end = len(octets)
+    for i in range(count):
+        if end - at < 4:
+            return (), end + 1, "cut short"
+        element = int.from_bytes(octets[at : at + 2])
+        length = int.from_bytes(octets[at + 2 : at + 4])
+        at += 4
+        enterprise, reverse = 0, False
+        if version == IPFIX and element & ENTERPRISE_BIT:
+            if end - at < 4:
+                return (), end + 1, "cut short"
+            element &= ~ENTERPRISE_BIT
+            enterprise = int.from_bytes(octets[at : at + 4])
+            at += 4
+            if enterprise == REVERSE_PEN:
+                enterprise, reverse = 0, True
+            elif enterprise == YAF_PEN and element & YAF_REVERSE:
+                element, reverse = element & ~YAF_REVERSE, True
+        if len(fields) < max_fields:
+            fields.append(Field(enterprise, element, length, i < scopes, reverse))
+    return tuple(fields), at, problem_of(fields, count, scopes, max_fields)
+
+
+def problem_of(fields: list[Field], count: int, scopes: int, max_fields: int) -> str | None:
+    """Why a template that was read whole cannot be used."""
+    if count > max_fields:
+        return "too many fields"
+    if not any(one.length for one in fields):
+        return "records of no length"
+    if scopes > count:
+        return "more scope fields than fields"
+    return None
+
+
+def v5_fields(lengths: Iterable[tuple[int, int]]) -> tuple[Field, ...]:
+    """Fields of IANA's elements."""
+    return tuple(Field(0, element, length) for element, length in lengths)
+
+
+V5_FIELDS = v5_fields((
+    (8, 4), (12, 4), (15, 4), (10, 2), (14, 2), (2, 4), (1, 4), (22, 4), (21, 4), (7, 2), (11, 2), (210, 1), (6, 1),
+    (4, 1), (5, 1), (16, 2), (17, 2), (9, 1), (13, 1), (210, 2),
+))  # fmt: skip
+
+
+def v5_template(generation: int) -> Template:
+    """NetFlow v5's only record, by the numbers of IANA's elements."""
+    return Template(V5, 0, 0, V5_FIELDS, False, generation)

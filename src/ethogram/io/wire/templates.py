@@ -1,0 +1,249 @@
+"""The templates in force, by exporter, version, observation domain and number, within bounds.
+
+A template belongs to the exporter's address, whatever port it came from; over TCP and in files to the session too.
+Reference: RFC 7011 sections 8 and 8.4.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass
+
+from ethogram.config import WireSettings
+from ethogram.io.wire.lookup import GenerationTable
+from ethogram.io.wire.template import Definition, Template
+from ethogram.io.wire.walk import IPFIX
+from ethogram.schema import Exporter
+
+__all__ = ["Event", "Key", "TemplateStore"]
+
+Key = tuple[int, int, int, int]
+"""Slot of the exporter, version, observation domain, template number."""
+
+MAX_EVENTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth knowing that happened to a template: *new*, *changed*, *withdrawn*, *expired*, *evicted*,
+    *refused: why*."""
+
+    arrival_ns: int
+    exporter: Exporter
+    version: int
+    domain: int
+    id: int
+    what: str
+
+
+@dataclass(slots=True)
+class Entry:
+    """A template in force: when it was last sent, and by whom."""
+
+    template: Template
+    seen_ns: int
+    exporter: Exporter
+
+
+@dataclass(slots=True)
+class Slot:
+    """An exporter that is known: its templates in order of last use."""
+
+    exporter: Exporter
+    seen_ns: int
+    keys: OrderedDict[Key, None]
+
+
+class TemplateStore:
+    """Templates by key, each with a generation number that is never used twice.
+
+    Parameters
+    ----------
+    settings
+        Bounds and lifetime.
+
+    Attributes
+    ----------
+    counters
+        What happened how often, by the words of :class:`Event`.
+    events
+        The last of them.
+    """
+
+    def __init__(self, settings: WireSettings | None = None) -> None:
+        self._settings = settings or WireSettings()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()  # in order of last use
+        self._slots: dict[tuple[str, str, int], int] = {}
+        self._known: dict[int, Slot] = {}
+        self._free: list[int] = []
+        self._next_slot = 0
+        self._generation = 0
+        self._oldest_ns: int | None = None  # no template was last sent before
+        self._by_generation: dict[int, Key] = {}
+        self._retired: dict[int, Entry] = {}
+        self.table = GenerationTable(self._settings.max_templates)
+        self.counters: Counter[str] = Counter()
+        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # Exporters
+
+    def slot(self, exporter: Exporter, now_ns: int) -> int:
+        """Number of an exporter, the same for all its ports; -1 when there are too many already."""
+        place = place_of(exporter)
+        slot = self._slots.get(place)
+        if slot is None:
+            if len(self._slots) >= self._settings.max_exporters and not self._forget_silent(now_ns):
+                return -1
+            slot = self._free.pop() if self._free else self._next_slot
+            self._next_slot = max(self._next_slot, slot + 1)
+            self._slots[place] = slot
+            self._known[slot] = Slot(exporter, now_ns, OrderedDict())
+        known = self._known[slot]
+        known.seen_ns = max(known.seen_ns, now_ns)
+        return slot
+
+    def exporter(self, slot: int) -> Exporter:
+        """The exporter with this number."""
+        return self._known[slot].exporter
+
+    def _forget_silent(self, now_ns: int) -> bool:
+        """Give up the numbers of exporters silent for a template's lifetime that have no templates left."""
+        before = now_ns - int(self._settings.template_lifetime_s * 1e9)
+        silent = [slot for slot, known in self._known.items() if not known.keys and known.seen_ns < before]
+        for slot in silent:
+            self._forget(slot)
+        return bool(silent)
+
+    def _forget(self, slot: int) -> None:
+        del self._slots[place_of(self._known.pop(slot).exporter)]
+        self._free.append(slot)
+
+    def end_session(self, exporter: Exporter, now_ns: int = 0) -> None:
+        """Forget a TCP connection or file and its templates (RFC 7011 section 8.4)."""
+        slot = self._slots.get(place_of(exporter))
+        if slot is not None:
+            for key in list(self._known[slot].keys):
+                self._remove(key, now_ns, "session ended")
+            self._forget(slot)
+
+    # Templates
+
+    def changes(self, slot: int, version: int, domain: int, definition: Definition, now_ns: int) -> bool:
+        """Whether a definition would change anything; one that only repeats is noted as sent again."""
+        entry = self._entries.get((slot, version, domain, definition.id))
+        if entry is None or definition.fields is None:
+            return True
+        template = entry.template
+        if template.fields != definition.fields or template.options != definition.options:
+            return True
+        entry.seen_ns = now_ns
+        self._used((slot, version, domain, definition.id))
+        return False
+
+    def apply(
+        self, slot: int, exporter: Exporter, version: int, domain: int, definition: Definition, now_ns: int
+    ) -> Key | None:
+        """Put a definition into force.
+
+        Returns
+        -------
+        The key when there is a new template under it, whose waiting sets can be decoded now.
+        """
+        key = (slot, version, domain, definition.id)
+        if definition.fields is None:
+            self._void(key, exporter, definition, now_ns)
+            return None
+        old = self._entries.get(key)
+        if old is not None:
+            self._remove(key, now_ns, None)
+        else:
+            self._make_room(slot, now_ns)
+        self._generation += 1
+        template = Template(version, domain, definition.id, definition.fields, definition.options, self._generation)
+        self._entries[key] = Entry(template, now_ns, exporter)
+        self._known[slot].keys[key] = None
+        self._by_generation[self._generation] = key
+        self.table[key] = self._generation
+        self._oldest_ns = now_ns if self._oldest_ns is None else min(self._oldest_ns, now_ns)
+        self._note(key, exporter, now_ns, "new" if old is None else "changed")
+        return key
+
+    def _void(self, key: Key, exporter: Exporter, definition: Definition, now_ns: int) -> None:
+        """Withdraw a template, or all of a kind; or delete one whose redefinition cannot be used."""
+        slot, version, domain, number = key
+        if definition.problem is not None:
+            self._remove(key, now_ns, None)
+            self._note(key, exporter, now_ns, f"refused: {definition.problem}")
+        elif version == IPFIX and number < 256:
+            for other in list(self._known[slot].keys):
+                same_domain = other[1:3] == (version, domain)
+                if same_domain and self._entries[other].template.options == definition.options:
+                    self._remove(other, now_ns, "withdrawn")
+        else:
+            self._remove(key, now_ns, "withdrawn")
+
+    def _make_room(self, slot: int, now_ns: int) -> None:
+        keys = self._known[slot].keys
+        while len(keys) >= self._settings.max_templates_per_exporter:
+            self._remove(next(iter(keys)), now_ns, "evicted")
+        while len(self._entries) >= self._settings.max_templates:
+            self._remove(next(iter(self._entries)), now_ns, "evicted")
+
+    def _remove(self, key: Key, now_ns: int, what: str | None) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        del self._known[key[0]].keys[key]
+        del self.table[key]
+        del self._by_generation[entry.template.generation]
+        self._retired[entry.template.generation] = entry
+        if what is not None:
+            self._note(key, entry.exporter, now_ns, what)
+
+    def expire(self, now_ns: int) -> None:
+        """Forget templates not sent again for their lifetime; those of sessions live as long as the session."""
+        before = now_ns - int(self._settings.template_lifetime_s * 1e9)
+        if self._oldest_ns is None or self._oldest_ns >= before:
+            return
+        oldest: int | None = None
+        for key, entry in list(self._entries.items()):
+            if entry.exporter.transport != "udp":
+                continue
+            if entry.seen_ns < before:
+                self._remove(key, now_ns, "expired")
+            else:
+                oldest = entry.seen_ns if oldest is None else min(oldest, entry.seen_ns)
+        self._oldest_ns = oldest
+
+    def of(self, generation: int) -> Entry:
+        """The template of a generation, also of one that is no longer in force since :meth:`settle`."""
+        key = self._by_generation.get(generation)
+        return self._retired[generation] if key is None else self._entries[key]
+
+    def settle(self, used: list[int]) -> None:
+        """Note which generations a batch used, and let go of those that are no longer in force."""
+        for generation in used:
+            key = self._by_generation.get(generation)
+            if key is not None:
+                self._used(key)
+        self._retired.clear()
+
+    def _used(self, key: Key) -> None:
+        self._entries.move_to_end(key)
+        self._known[key[0]].keys.move_to_end(key)
+
+    def templates(self) -> list[tuple[Exporter, Template]]:
+        """All templates in force, in order of key."""
+        return [(entry.exporter, entry.template) for _, entry in sorted(self._entries.items())]
+
+    def _note(self, key: Key, exporter: Exporter, now_ns: int, what: str) -> None:
+        self.counters[what] += 1
+        self.events.append(Event(now_ns, exporter, key[1], key[2], key[3], what))
+
+
+def place_of(exporter: Exporter) -> tuple[str, str, int]:
+    """What tells exporters apart: not the UDP port, but the connection or file."""
+    return exporter.address, "udp" if exporter.transport == "udp" else "session", exporter.session
