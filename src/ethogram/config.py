@@ -15,6 +15,7 @@ __all__ = [
     "CaptureSettings",
     "CollectSettings",
     "CountSettings",
+    "CustomFlowSettings",
     "ExporterSettings",
     "FlowSettings",
     "IdentifySettings",
@@ -67,6 +68,38 @@ class MeterSettings(Settings):
     max_flows: int = Field(default=1 << 22, gt=0, description="live flows held at once; the oldest leave first")
     octets: Literal["ip", "frame"] = Field(default="ip", description="count octets of the IP packet or of the frame")
     vlan_key: bool = Field(default=False, description="the VLAN tag is part of a flow's key")
+
+
+class CustomFlowSettings(Settings):
+    """Packets to custom flows. The record has room for ten packets and 3,000 symbols: fewer can be asked for."""
+
+    direction: Literal["outgoing", "bidirectional"] = Field(
+        default="outgoing", description="packets the device sent, or those of both directions"
+    )
+    interval_s: float = Field(default=60.0, gt=0, le=3600, description="a record ends so long after its first packet")
+    packets: int = Field(default=10, ge=1, le=10, description="packets that are described one by one")
+    packet_octets: int = Field(default=1000, ge=0, le=1000, description="payload octets kept of one packet")
+    symbols: int = Field(default=3000, ge=2, le=3000, description="payload symbols of one record, marks included")
+    protocols: tuple[int, ...] = Field(default=(6, 17), description="IANA numbers of the protocols that are metered")
+    private: tuple[str, ...] = Field(
+        default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+        description="prefixes of remote addresses that become 0.0.0.0",
+    )
+    fragment_s: float = Field(
+        default=30.0, ge=0, description="how long later fragments join the flow of the first; 0: never"
+    )
+    max_fragments: int = Field(default=4096, ge=1, le=1 << 20, description="fragmented packets remembered at once")
+    lateness_s: float = Field(
+        default=5.0, ge=0, description="packets out of order by less than this still find their record"
+    )
+    leap_s: float = Field(
+        default=60.0, gt=0, description="time that goes back by more than this is another capture's: all records end"
+    )
+    max_flows: int = Field(default=1 << 18, ge=1, description="live records held at once; the oldest leave first")
+    max_octets: int = Field(
+        default=1 << 28, ge=1 << 14, description="payload octets of live records held at once; the oldest leave first"
+    )
+    block_flows: int = Field(default=1 << 16, ge=1, description="records named, written and read together")
 
 
 class WireSettings(Settings):

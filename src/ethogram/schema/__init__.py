@@ -13,6 +13,7 @@ from ethogram.schema.biflow import (
     TIME,
 )
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
+from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows
 from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
@@ -30,6 +31,8 @@ __all__ = [
     "COUNTS",
     "COUNT_KEYS",
     "COUNT_VOLUMES",
+    "CUSTOM_FLOW",
+    "CUSTOM_FORMAT",
     "DYNAMIC_FROM",
     "END_REASONS",
     "FINGERPRINT",
@@ -57,6 +60,7 @@ __all__ = [
     "UNKNOWN",
     "Accounting",
     "Column",
+    "CustomFlows",
     "DatagramBatch",
     "DatagramSource",
     "Evidence",

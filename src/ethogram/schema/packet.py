@@ -33,9 +33,7 @@ class PacketBatch:
     vlan: NDArray[np.uint16]  # 0xFFFF where untagged
     source_mac: NDArray[np.uint64]  # 0 where the link type has none
     destination_mac: NDArray[np.uint64]
-    internet_offset: NDArray[
-        np.int64
-    ]  # of the IP header in ``data``: identification and fragment offset are read there
+    internet_offset: NDArray[np.int64]  # of the IP header in ``data``
     payload_offset: NDArray[np.int64]  # of the transport payload in ``data``
     payload_octets: NDArray[np.int32]  # captured payload octets: may be fewer than were sent
     data: NDArray[np.uint8]  # the captured octets of this batch

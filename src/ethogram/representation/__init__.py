@@ -1,0 +1,1 @@
+"""Flow representations: vectors of custom flows, encoders, reconstruction."""
