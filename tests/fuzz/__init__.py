@@ -1,0 +1,1 @@
+"""Fuzz targets: one for each parser, with seeds of our own making."""

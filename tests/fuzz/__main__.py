@@ -1,0 +1,83 @@
+"""Run fuzz targets one after the other: ``python -m fuzz [NAME...] --seconds 60``; ``make fuzz`` runs all of them.
+
+Code that Numba compiles cannot be instrumented: a target over such code first runs as the Python it is written in,
+with octets that refuse reads outside their bounds; then, from the corpus found so far, compiled.
+Findings are kept in ``build/fuzz``; the exit code is 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .targets import TARGETS
+
+TESTS = Path(__file__).parent.parent
+FINDINGS = TESTS.parent / "build" / "fuzz"
+
+
+def say(line: str) -> None:
+    """A line for whoever watches."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def run(name: str, corpus: Path, seconds: int, compiled: bool, seed: int) -> str:
+    """One process of one target; gives a line on what it did. What ends early is started again for the time left."""
+    environment = dict(os.environ, PYTHONPATH=str(TESTS), NUMBA_DISABLE_JIT="0" if compiled else "1")
+    until, executions, edges, stops = time.monotonic() + seconds, 0, 0, 0
+    while (left := round(until - time.monotonic())) > 0 and stops < 10:
+        done = subprocess.run(
+            [sys.executable, "-m", "fuzz.one", name, str(corpus), str(FINDINGS), str(left),
+             "--seed", str(seed + stops)],
+            env=environment, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        for line in done.stderr.splitlines():
+            if line.startswith(("FINDING", "==")) or "SUMMARY" in line:
+                say(f"  {line}")
+        told = re.findall(r"^#(\d+)\t.*?cov: (\d+)", done.stderr, re.MULTILINE)
+        if told:
+            executions += int(told[-1][0])
+            edges = max(edges, *(int(cover) for _, cover in told))
+        if done.returncode:
+            stops += 1
+            if not told:
+                say(done.stderr[-2000:])
+    how = "compiled" if compiled else "interpreted"
+    return f"{name:12} {how:11} {executions:9,} inputs, {edges:5,} edges, {len(list(corpus.iterdir())):5,} kept"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; none: all")
+    parser.add_argument("--seconds", type=int, default=60, help="of each target, half of it compiled where code is")
+    parser.add_argument("--corpus", type=Path, help="folder where inputs are kept from run to run")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(TARGETS)
+    if unknown:
+        parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+    FINDINGS.mkdir(parents=True, exist_ok=True)
+    before = {file: file.stat().st_mtime for file in FINDINGS.iterdir()}
+    with tempfile.TemporaryDirectory(prefix="fuzz-corpus-") as temporary:
+        for name in chosen.names or TARGETS:
+            corpus = (chosen.corpus or Path(temporary)) / name
+            corpus.mkdir(parents=True, exist_ok=True)
+            ways = (False, True) if TARGETS[name].compiled else (True,)
+            for compiled in ways:
+                say(run(name, corpus, max(chosen.seconds // len(ways), 1), compiled, chosen.seed))
+    new = sorted(file for file in FINDINGS.iterdir() if before.get(file) != file.stat().st_mtime)
+    for file in new:
+        say(f"finding: {file}")
+    say("no finding" if not new else f"{len(new)} files of findings")
+    return 1 if new else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

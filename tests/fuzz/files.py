@@ -1,0 +1,137 @@
+"""Files that hold other files, and those we write ourselves: packed inputs, Parquet, libraries, states."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zipfile
+from datetime import UTC, datetime
+from functools import cache
+
+import orjson
+import polars as pl
+
+from ethogram.config import CaptureSettings
+from ethogram.fingerprint import state
+from ethogram.fingerprint.exporter import FingerprintExporter
+from ethogram.identify import pack
+from ethogram.identify.library import Entry, Identity, Library, Observation, Source
+from ethogram.io.capture import open_capture
+from ethogram.io.compressed import first_octets
+from ethogram.schema import BIFLOW, FLOW
+
+from .captures import pcaps
+from .harness import INTERPRETED, Target, allowed, written
+from .texts import check_open, records
+
+SMALL = CaptureSettings(max_octets=1 << 24, max_ratio=100)
+
+
+def check_packed(octets: bytes) -> None:
+    """A file that may be compressed, as text and as a capture."""
+    file = written("packed", octets)
+    check_open(file)
+    allowed(lambda: first_octets(file))
+    if not INTERPRETED:
+        source = open_capture(file, SMALL)
+        allowed(lambda: sum(map(len, source.batches())))
+        source.accounting.check()
+
+
+def packed() -> list[bytes]:
+    text, capture = records.joy_json(), pcaps()[1]
+    found = [gzip.compress(one, mtime=0) for one in (text, capture)] + [gzip.compress(text[:50], mtime=0) * 2]
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        octets = io.BytesIO()
+        with zipfile.ZipFile(octets, "w", method) as archive:
+            archive.writestr("a/flows.json", text)
+            archive.writestr("README", b"about")
+            archive.writestr("b.pcap", capture)
+            archive.writestr("c.json.gz", found[0])
+        found.append(octets.getvalue())
+    return found
+
+
+def check_parquet(octets: bytes) -> None:
+    check_open(written("flows.parquet", octets), "parquet")
+
+
+def tables() -> list[bytes]:
+    found = []
+    for table in (BIFLOW, FLOW):
+        row = {c.name: [None if c.nullable else _some(c.dtype)] for c in table.columns}
+        octets = io.BytesIO()
+        pl.DataFrame(row, schema=table.schema).write_parquet(octets)
+        found.append(octets.getvalue())
+    return found
+
+
+def _some(kind: pl.DataType) -> object:
+    if isinstance(kind, pl.Datetime):
+        return datetime(2024, 5, 1, tzinfo=UTC)
+    if isinstance(kind, pl.Enum):
+        return kind.categories[0]
+    return {pl.String: "10.0.0.1", pl.Boolean: True}.get(kind.base_type(), 1)
+
+
+def check_library(octets: bytes) -> None:
+    """A library as it stands, and with the compression told by its first octets."""
+
+    def read() -> None:
+        library = pack.read(written("library.jsonl", octets))
+        library.windows()
+        assert pack.load(pack.dump(library)) == library
+
+    allowed(read)
+
+
+@cache
+def library() -> bytes:
+    counts = tuple(
+        (3600 * i, service, "client", scope, True, name, 3, 900, 5000, 9, 12, 1500)
+        for i, (service, scope, name) in enumerate([("TCP/443", "wan", "site.example"), ("UDP/53", "lan", None)])
+    )
+    seen = Observation("camera", datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 2, tzinfo=UTC), "home")
+    entry = Entry(Identity("den camera", "m1", "acme", "camera", "camera"), (seen,), "open", counts)
+    return pack.dump(Library((entry,), (Source("home", "2024-05-03", "", "CC0", ""),)))
+
+
+def check_state(octets: bytes) -> None:
+    """An exporter's state; then again with a checksum that agrees, as somebody who edits it could make it."""
+    allowed(lambda: state.restore(written("state", octets)))
+    head, line_end, payload = octets.partition(b"\n")
+    try:
+        fields = orjson.loads(head)
+    except orjson.JSONDecodeError:
+        return
+    if isinstance(fields, dict):
+        fields["sha256"] = hashlib.sha256(payload).hexdigest()
+        sound = orjson.dumps(fields) + line_end + payload
+        allowed(lambda: state.restore(written("state", sound)))
+        allowed(lambda: state.restore(written("state", sound), clean_start=True))
+
+
+def states() -> list[bytes]:
+    file = written("saved", b"")
+    exporter = FingerprintExporter()
+    state.save(exporter, file)
+    found = [file.read_bytes()]
+    row = {"device": "camera", "device_address": "10.0.0.5", "remote": "198.51.100.7", "local_port": 40000,
+           "remote_port": 443, "protocol": 6, "octets_out": 900, "octets_in": 5000, "packets_out": 9, "packets_in": 12,
+           "initiator": "device", "service_port": 443, "role": "client", "scope": "wan", "answered": True,
+           "joined": 1}  # fmt: skip
+    times = [datetime(2024, 5, day, 12, tzinfo=UTC) for day in (1, 2, 3)]
+    rows = [row | {"start": time, "end": time} for time in times]
+    exporter.feed(FLOW.conform(pl.DataFrame(rows)))
+    state.save(exporter, file)
+    return [*found, file.read_bytes()]
+
+
+TARGETS = [
+    Target("packed", packed, check_packed, words=(b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04", b"\x1f\x8b\x08")),
+    Target("parquet", tables, check_parquet, words=(b"PAR1",)),
+    Target("library", lambda: [library(), gzip.compress(library(), mtime=0)], check_library,
+           words=(b'"counts":', b"[]", b"{}", b"null", b"\n", b"-1", b"1e99")),
+    Target("state", states, check_state, words=(b'"devices":', b"[]", b"{}", b"null", b"-1", b"1e99")),
+]  # fmt: skip
