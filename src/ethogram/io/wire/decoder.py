@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import lru_cache
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
+from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, match
+from ethogram.io.wire.pending import Held, PendingSets
 from ethogram.io.wire.records import Records
-from ethogram.io.wire.template import parse_definitions, v5_template
-from ethogram.io.wire.templates import Event, TemplateStore
+from ethogram.io.wire.sequence import Sequences
+from ethogram.io.wire.template import v5_template
+from ethogram.io.wire.templates import Entry, Event, TemplateStore
 from ethogram.io.wire.walk import (
     COUNTERS,
     HEADER,
+    IPFIX,
     MESSAGES_CORRECTED,
     MESSAGES_DROPPED,
     MESSAGES_READ,
@@ -24,18 +27,14 @@ from ethogram.io.wire.walk import (
     SETS_DROPPED,
     SETS_IGNORED,
     SETS_READ,
-    V5,
+    V9,
     walk,
-)  # fmt: skip
-from ethogram.schema import Accounting, DatagramBatch
+)
+from ethogram.schema import Accounting, DatagramBatch, Exporter
 
 __all__ = ["Decoder"]
 
 TABLE_ROWS = 1 << 18  # messages, and sets, that are looked at together
-NO_TEMPLATE, TEMPLATE_SET = -1, -2
-V5_FIRST = -1_000_000_000  # the generation of v5 records of the first exporter; downwards from there
-
-definitions_of = lru_cache(1 << 12)(parse_definitions)
 
 
 class Decoder:
@@ -57,8 +56,7 @@ class Decoder:
     records
         Over records: data records are used, options records ignored (they tell of the exporter, not of flows).
     sequence
-        When it is set, its ``observe(headers, exporters, records, whole)`` is told of each chunk of messages: how
-        many data records (options included) each had, and whether all its sets could be decoded.
+        When it is set, it follows the sequence numbers of all messages.
     """
 
     def __init__(self, settings: WireSettings | None = None, store: TemplateStore | None = None) -> None:
@@ -67,7 +65,14 @@ class Decoder:
         self.accounting = Accounting("messages")
         self.sets = Accounting("sets")
         self.records = Accounting("records")
-        self.sequence: Any = None
+        self.pending = PendingSets(self._settings, self._leave)
+        self.sequence: Sequences | None = None
+
+    def _leave(self, reason: str, count: int) -> None:
+        """Sets wait, leave undecoded, or (a count below zero) wait no longer."""
+        self.sets.drop(reason, count)
+        if not self.sets.dropped[reason]:
+            del self.sets.dropped[reason]
 
     @property
     def events(self) -> deque[Event]:
@@ -80,25 +85,45 @@ class Decoder:
         Returns
         -------
         The records of each template, data and options apart (``template.options``); sets that waited for a template
-        which has now come stand before those that came after it.
+        which has now come stand before those that came with it.
         """
         found: list[Records] = []
         if not len(batch):
             return found
         now_ns = int(batch.arrival_ns.max())
         self.store.expire(now_ns)
-        slots = np.array([self.store.slot(one, now_ns) for one in batch.exporters], np.int32)
+        self.pending.expire(now_ns)
+        slots = np.full(len(batch.exporters), -1, np.int64)
+        for number in np.unique(batch.exporter).tolist():
+            slots[number] = self.store.slot(batch.exporters[number], now_ns)
         row = 0
+        rows = max(TABLE_ROWS, int(batch.octets.max()) // 4 + 2)
+        headers, sets = np.empty(rows, HEADER), np.empty(rows, SET)
         while row < len(batch):
-            rows = max(TABLE_ROWS, int(batch.octets.max()) // 4 + 2)
-            headers, sets, counters = np.empty(rows, HEADER), np.empty(rows, SET), np.zeros(COUNTERS, np.int64)
+            counters = np.zeros(COUNTERS, np.int64)
             row, messages, count = walk(
                 batch.data, batch.offset, batch.octets, batch.arrival_ns, batch.exporter, slots, row,
                 headers, sets, counters,
             )  # fmt: skip
             self._count(counters)
-            found += self._chunk(batch, slots, headers[:messages].copy(), sets[:count].copy())
+            chunk = headers[:messages].copy(), sets[:count].copy()
+            matched = match(self.store, self.pending, self.sets, self._settings, batch, slots, *chunk)
+            released = [self._released(entry, waited) for entry, waited in matched.released]
+            fresh = self._records(batch, *chunk, matched.generations)
+            for one in (*released, *fresh):
+                self._count_records(one)
+            if self.sequence is not None:
+                self._follow(self.sequence, chunk[0], chunk[1], matched.generations, fresh, released)
+            self.store.settle([one.template.generation for one in fresh])
+            found += released
+            found += fresh
         return found
+
+    def end_session(self, exporter: Exporter, now_ns: int = 0) -> None:
+        """Forget the templates of a TCP connection or file that has ended, and what waited for one."""
+        slot = self.store.end_session(exporter, now_ns)
+        if slot is not None:
+            self.pending.end_session(slot)
 
     def _count(self, counters: NDArray[np.int64]) -> None:
         self.accounting.read += int(counters[MESSAGES_READ])
@@ -113,58 +138,35 @@ class Decoder:
         for place, reason in SETS_IGNORED.items():
             self.sets.ignore(reason, int(counters[place]))
 
-    def _chunk(
-        self, batch: DatagramBatch, slots: NDArray[np.int32], headers: NDArray[np.void], sets: NDArray[np.void]
-    ) -> list[Records]:
-        generations = self._match(batch, slots, headers, sets)
-        found = self._records(batch, headers, sets, generations)
-        self.store.settle([one.template.generation for one in found])
-        return found
-
-    def _match(
-        self, batch: DatagramBatch, slots: NDArray[np.int32], headers: NDArray[np.void], sets: NDArray[np.void]
-    ) -> NDArray[np.int64]:
-        """Generation of each set: that of the last definition of its template that stands before it."""
-        generations = np.full(len(sets), TEMPLATE_SET, np.int64)
-        v5 = np.flatnonzero(headers["version"][sets["message"]] == V5)
-        if v5.size:
-            generations[v5] = V5_FIRST - slots[headers["exporter"][sets["message"][v5]]]
-        done = 0
-        for row in np.flatnonzero((sets["id"] < 256) & (generations == TEMPLATE_SET)).tolist():
-            number, at, octets = int(sets["id"][row]), int(sets["offset"][row]), int(sets["octets"][row])
-            header = headers[sets["message"][row]]
-            version, domain, exporter = int(header["version"]), int(header["domain"]), int(header["exporter"])
-            slot, arrival_ns = int(slots[exporter]), int(header["arrival_ns"])
-            options = number in (1, 3)
-            body = batch.data[at : at + octets].tobytes()
-            self.sets.used += 1
-            for definition in definitions_of(body, version, options, self._settings.max_fields):
-                if self.store.changes(slot, version, domain, definition, arrival_ns):
-                    self.store.table.look_up(headers, slots, sets, done, row, generations)
-                    done = row
-                    self.store.apply(slot, batch.exporters[exporter], version, domain, definition, arrival_ns)
-        self.store.table.look_up(headers, slots, sets, done, len(sets), generations)
-        return generations
+    def _released(self, entry: Entry, waited: list[Held]) -> Records:
+        """Records of sets that waited, oldest first."""
+        sizes = [held.data.size for held in waited]
+        shifts = np.cumsum([0, *sizes[:-1]])
+        octets = np.concatenate([held.octets for held in waited])
+        return Records(
+            entry.template, entry.exporter, waited[-1].exporters,
+            np.concatenate([held.data for held in waited]),
+            np.concatenate([held.headers for held in waited]),
+            np.arange(len(octets), dtype=np.int32),
+            np.concatenate([held.offset + shift for held, shift in zip(waited, shifts, strict=True)]),
+            octets,
+        )  # fmt: skip
 
     def _records(
         self, batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64]
     ) -> list[Records]:
-        found = []
+        """Records of each template, in order of its first set."""
+        found: list[tuple[int, Records]] = []
         order = np.argsort(generations, kind="stable")
         ordered = generations[order]
-        bounds = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1, append=ordered[-1:] + 1))
+        bounds = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(order)]
         message, offset, octets = (np.ascontiguousarray(sets[name][order]) for name in ("message", "offset", "octets"))
-        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            generation = int(ordered[begin])
-            if generation == TEMPLATE_SET:
-                continue
-            self.sets.used += 0 if generation == NO_TEMPLATE else end - begin
-            if generation == NO_TEMPLATE:
-                self.sets.drop("no template", end - begin)
+        for begin, end in pairwise(bounds):
+            generation = int(ordered[begin]) if begin < end else TEMPLATE_SET
+            if generation in (TEMPLATE_SET, HELD):
                 continue
             if generation <= V5_FIRST:
-                template = v5_template(generation)
-                exporter = self.store.exporter(V5_FIRST - generation)
+                template, exporter = v5_template(generation), self.store.exporter(V5_FIRST - generation)
             else:
                 entry = self.store.of(generation)
                 template, exporter = entry.template, entry.exporter
@@ -172,9 +174,8 @@ class Decoder:
                 template, exporter, batch.exporters, batch.data, headers,
                 message[begin:end], offset[begin:end], octets[begin:end],
             )  # fmt: skip
-            found.append(one)
-            self._count_records(one)
-        return found
+            found.append((int(order[begin]), one))
+        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def _count_records(self, one: Records) -> None:
         self.records.read += len(one) + one.broken
@@ -183,3 +184,23 @@ class Decoder:
             self.records.ignore("options record", len(one))
         else:
             self.records.used += len(one)
+
+    def _follow(
+        self, sequence: Sequences, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64],
+        fresh: list[Records], released: list[Records],
+    ) -> None:  # fmt: skip
+        """Tell the sequence numbers how many records each message had, and what is not known of it."""
+        empty = np.zeros(0, np.int64)
+        messages = np.concatenate([empty, *(one.set_message for one in fresh)])
+        records = np.concatenate([empty, *(one.set_records for one in fresh)])
+        units = np.bincount(messages, records, len(headers)).astype(np.int64)
+        units[headers["version"] == V9] = 1
+        held = sets[generations == HELD]
+        unknown = np.bincount(held["message"], held["octets"], len(headers)).astype(np.int64) + headers["unread"]
+        sequence.add(headers, units, unknown)
+        for one in released:
+            if one.template.version == IPFIX:
+                columns = (one.headers["exporter"], one.headers["domain"], one.headers["sequence"])
+                for row in zip(*(c.tolist() for c in columns), one.set_records.tolist(), one.set_octets.tolist(),
+                               strict=True):  # fmt: skip
+                    sequence.settle(*row)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ethogram.io.wire.compiled import compiled, inner, u8, u16, u32
 
-__all__ = ["locate_fixed", "locate_variable", "read_halves", "read_unsigned", "read_unsigned_spans"]
+__all__ = ["copy_sets", "locate_fixed", "locate_variable", "read_halves", "read_unsigned", "read_unsigned_spans"]
 
 
 @compiled
@@ -140,3 +140,14 @@ def read_halves(data: Any, base: Any, distance: Any, lengths: Any, high: Any, lo
         low[row] = number(data, at, length)
         above = min(max(length - 8, 0), 8)
         high[row] = number(data, at + max(length - 16, 0), above)
+
+
+@compiled
+def copy_sets(data: Any, offset: Any, octets: Any, copy: Any) -> None:
+    """Copy the bodies of sets one behind the other."""
+    at = np.int64(0)
+    for row in range(offset.shape[0]):
+        length = np.int64(octets[row])
+        begin = np.int64(offset[row])
+        copy[at : at + length] = data[begin : begin + length]
+        at += length

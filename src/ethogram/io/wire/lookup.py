@@ -108,7 +108,7 @@ class GenerationTable:
             self._used += put(self._keys, self._generations, first, second, self._seed, generation)
 
     def look_up(
-        self, headers: NDArray[np.void], slots: NDArray[np.int32], sets: NDArray[np.void], begin: int, end: int,
+        self, headers: NDArray[np.void], slots: NDArray[np.int64], sets: NDArray[np.void], begin: int, end: int,
         found: NDArray[np.int64],
     ) -> None:  # fmt: skip
         """Write the generation of each data set between two rows."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ethogram.io.wire.gather import locate_fixed, locate_variable, read_halves, read_unsigned, read_unsigned_spans
 from ethogram.io.wire.template import VARIABLE, Template
+from ethogram.io.wire.walk import V9
 from ethogram.schema import Exporter
 
 __all__ = ["Records"]
@@ -39,6 +40,8 @@ class Records:
 
     Attributes
     ----------
+    set_message, set_octets, set_records
+        Of each set its row in ``headers``, octets and number of records.
     broken
         Sets in which what was left could not be a record: a field of variable length leads behind the set's end.
     """
@@ -60,7 +63,8 @@ class Records:
         self.data = data
         self.headers = headers
         self.broken = 0
-        self._set_message = message
+        self.set_octets = octets
+        self.set_message = message
         self._kept: dict[tuple[str, int], Any] = {}
         if template.variable:
             self._locate(offset, octets)
@@ -96,17 +100,26 @@ class Records:
     @cached_property
     def message(self) -> NDArray[np.int32]:
         """Row of ``headers`` of each record."""
-        return np.repeat(self._set_message, self.set_records)
+        return np.repeat(self.set_message, self.set_records)
 
     def has(self, enterprise: int, id: int, reverse: bool = False) -> int | None:  # noqa: A002 (the field's word)
         """Index of the first field of an element; None when the template has none."""
-        return self.template.index.get((enterprise, id, reverse))
+        return self._index.get((enterprise, id, reverse))
+
+    @cached_property
+    def _index(self) -> dict[tuple[int, int, bool], int]:
+        """First field of each element. It is kept here, not with the template, which lives longer."""
+        found: dict[tuple[int, int, bool], int] = {}
+        for i, one in enumerate(self.template.fields):
+            if not (one.scope and self.template.version == V9):  # kinds of scope in v9 are no elements
+                found.setdefault((one.enterprise, one.id, one.reverse), i)
+        return found
 
     def _place(self, i: int) -> tuple[NDArray[np.int64], int]:
         """From where, and how far behind it, field ``i`` stands (a variable one: its content)."""
         if self.template.fields[i].length == VARIABLE:
             return self._at[self.template.variable.index(i)], 0
-        passed, distance = self.template.places[i]
+        passed, distance = self.template.places[i].tolist()
         if not passed:
             return self.starts, distance
         key = ("ends", passed)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.io.wire.walk import IPFIX, V5, V9
 
-__all__ = ["VARIABLE", "Definition", "Field", "Template", "parse_definitions", "v5_template"]
+__all__ = ["V5_FIELDS", "VARIABLE", "Definition", "Field", "Template", "parse_definitions", "v5_template"]
 
 VARIABLE = 65535
 """The length of a field whose length stands in each record (RFC 7011 section 7)."""
@@ -88,16 +88,17 @@ class Template:
         return sum(1 if one.length == VARIABLE else one.length for one in self.fields)
 
     @cached_property
-    def places(self) -> tuple[tuple[int, int], ...]:
+    def places(self) -> NDArray[np.int32]:
         """For each field the number of variable ones before it, and its distance from the end of the last of them."""
-        found, passed, distance = [], 0, 0
-        for one in self.fields:
-            found.append((passed, distance))
+        found = np.empty((len(self.fields), 2), np.int32)
+        passed, distance = 0, 0
+        for i, one in enumerate(self.fields):
+            found[i] = passed, distance
             if one.length == VARIABLE:
                 passed, distance = passed + 1, 0
             else:
                 distance += one.length
-        return tuple(found)
+        return found
 
     @cached_property
     def runs(self) -> NDArray[np.int64]:
@@ -110,14 +111,10 @@ class Template:
                 runs[-1] += one.length
         return np.array(runs, np.int64)
 
-    @cached_property
-    def index(self) -> dict[tuple[int, int, bool], int]:
-        """First field of each element, by enterprise, id and direction; kinds of scope in v9 are no elements."""
-        found: dict[tuple[int, int, bool], int] = {}
-        for i, one in enumerate(self.fields):
-            if not (one.scope and self.version == V9):
-                found.setdefault((one.enterprise, one.id, one.reverse), i)
-        return found
+    @property
+    def weight(self) -> int:
+        """How many templates it counts as when they are bounded: one for each begun 64 fields."""
+        return 1 + (len(self.fields) - 1) // 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +219,14 @@ def parse_fields(
             elif enterprise == YAF_PEN and element & YAF_REVERSE:
                 element, reverse = element & ~YAF_REVERSE, True
         if len(fields) < max_fields:
-            fields.append(Field(enterprise, element, length, i < scopes, reverse))
+            fields.append(field_of(enterprise, element, length, i < scopes, reverse))
     return tuple(fields), at, problem_of(fields, count, scopes, max_fields)
+
+
+@lru_cache(1 << 14)
+def field_of(enterprise: int, element: int, length: int, scope: bool, reverse: bool) -> Field:
+    """A field; equal ones are the same object, so that ten thousand templates take little room."""
+    return Field(enterprise, element, length, scope, reverse)
 
 
 def problem_of(fields: list[Field], count: int, scopes: int, max_fields: int) -> str | None:

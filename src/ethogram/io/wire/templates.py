@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from ethogram.config import WireSettings
+from ethogram.errors import InputError
 from ethogram.io.wire.lookup import GenerationTable
 from ethogram.io.wire.template import Definition, Template
+from ethogram.io.wire.template_file import load_templates, save_templates
 from ethogram.io.wire.walk import IPFIX
 from ethogram.schema import Exporter
 
-__all__ = ["Event", "Key", "TemplateStore"]
+__all__ = ["Entry", "Event", "Key", "TemplateStore"]
 
 Key = tuple[int, int, int, int]
 """Slot of the exporter, version, observation domain, template number."""
@@ -47,11 +50,12 @@ class Entry:
 
 @dataclass(slots=True)
 class Slot:
-    """An exporter that is known: its templates in order of last use."""
+    """An exporter that is known: its templates in order of last use, and what they count as together."""
 
     exporter: Exporter
     seen_ns: int
     keys: OrderedDict[Key, None]
+    weight: int = 0
 
 
 class TemplateStore:
@@ -75,8 +79,9 @@ class TemplateStore:
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # in order of last use
         self._slots: dict[tuple[str, str, int], int] = {}
         self._known: dict[int, Slot] = {}
-        self._free: list[int] = []
-        self._next_slot = 0
+        self._next_slot = 0  # never used twice: sets may still wait under the number of an exporter that has left
+        self._swept_ns: int | None = None
+        self._weight = 0
         self._generation = 0
         self._oldest_ns: int | None = None  # no template was last sent before
         self._by_generation: dict[int, Key] = {}
@@ -97,8 +102,8 @@ class TemplateStore:
         if slot is None:
             if len(self._slots) >= self._settings.max_exporters and not self._forget_silent(now_ns):
                 return -1
-            slot = self._free.pop() if self._free else self._next_slot
-            self._next_slot = max(self._next_slot, slot + 1)
+            slot = self._next_slot
+            self._next_slot += 1
             self._slots[place] = slot
             self._known[slot] = Slot(exporter, now_ns, OrderedDict())
         known = self._known[slot]
@@ -110,24 +115,26 @@ class TemplateStore:
         return self._known[slot].exporter
 
     def _forget_silent(self, now_ns: int) -> bool:
-        """Give up the numbers of exporters silent for a template's lifetime that have no templates left."""
-        before = now_ns - int(self._settings.template_lifetime_s * 1e9)
-        silent = [slot for slot, known in self._known.items() if not known.keys and known.seen_ns < before]
+        """Give up exporters silent for a template's lifetime that have no templates left; whether there were any."""
+        lifetime = int(self._settings.template_lifetime_s * 1e9)
+        # A flood of forged addresses must not make each of them look through all.
+        if self._swept_ns is not None and 0 <= now_ns - self._swept_ns < lifetime // 64:
+            return False
+        self._swept_ns = now_ns
+        silent = [slot for slot, known in self._known.items() if not known.keys and known.seen_ns < now_ns - lifetime]
         for slot in silent:
-            self._forget(slot)
+            del self._slots[place_of(self._known.pop(slot).exporter)]
         return bool(silent)
 
-    def _forget(self, slot: int) -> None:
-        del self._slots[place_of(self._known.pop(slot).exporter)]
-        self._free.append(slot)
-
-    def end_session(self, exporter: Exporter, now_ns: int = 0) -> None:
-        """Forget a TCP connection or file and its templates (RFC 7011 section 8.4)."""
-        slot = self._slots.get(place_of(exporter))
+    def end_session(self, exporter: Exporter, now_ns: int = 0) -> int | None:
+        """Forget a TCP connection or file and its templates (RFC 7011 section 8.4); returns its number."""
+        slot = self._slots.pop(place_of(exporter), None)
         if slot is not None:
             for key in list(self._known[slot].keys):
                 self._remove(key, now_ns, "session ended")
-            self._forget(slot)
+            del self._known[slot]
+        self._retired.clear()
+        return slot
 
     # Templates
 
@@ -144,13 +151,14 @@ class TemplateStore:
         return False
 
     def apply(
-        self, slot: int, exporter: Exporter, version: int, domain: int, definition: Definition, now_ns: int
-    ) -> Key | None:
-        """Put a definition into force.
+        self, slot: int, exporter: Exporter, version: int, domain: int, definition: Definition, now_ns: int,
+        what: str = "new",
+    ) -> Entry | None:  # fmt: skip
+        """Put a definition into force; ``what`` names the event of a new template.
 
         Returns
         -------
-        The key when there is a new template under it, whose waiting sets can be decoded now.
+        The new template; None when one was withdrawn or is void.
         """
         key = (slot, version, domain, definition.id)
         if definition.fields is None:
@@ -159,17 +167,18 @@ class TemplateStore:
         old = self._entries.get(key)
         if old is not None:
             self._remove(key, now_ns, None)
-        else:
-            self._make_room(slot, now_ns)
         self._generation += 1
         template = Template(version, domain, definition.id, definition.fields, definition.options, self._generation)
-        self._entries[key] = Entry(template, now_ns, exporter)
+        self._make_room(slot, template.weight, now_ns)
+        self._weight += template.weight
+        self._known[slot].weight += template.weight
+        entry = self._entries[key] = Entry(template, now_ns, exporter)
         self._known[slot].keys[key] = None
         self._by_generation[self._generation] = key
         self.table[key] = self._generation
         self._oldest_ns = now_ns if self._oldest_ns is None else min(self._oldest_ns, now_ns)
-        self._note(key, exporter, now_ns, "new" if old is None else "changed")
-        return key
+        self._note(key, exporter, now_ns, what if old is None else "changed")
+        return entry
 
     def _void(self, key: Key, exporter: Exporter, definition: Definition, now_ns: int) -> None:
         """Withdraw a template, or all of a kind; or delete one whose redefinition cannot be used."""
@@ -185,18 +194,21 @@ class TemplateStore:
         else:
             self._remove(key, now_ns, "withdrawn")
 
-    def _make_room(self, slot: int, now_ns: int) -> None:
-        keys = self._known[slot].keys
-        while len(keys) >= self._settings.max_templates_per_exporter:
-            self._remove(next(iter(keys)), now_ns, "evicted")
-        while len(self._entries) >= self._settings.max_templates:
+    def _make_room(self, slot: int, weight: int, now_ns: int) -> None:
+        known = self._known[slot]
+        while known.keys and known.weight + weight > self._settings.max_templates_per_exporter:
+            self._remove(next(iter(known.keys)), now_ns, "evicted")
+        while self._entries and self._weight + weight > self._settings.max_templates:
             self._remove(next(iter(self._entries)), now_ns, "evicted")
 
     def _remove(self, key: Key, now_ns: int, what: str | None) -> None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
-        del self._known[key[0]].keys[key]
+        known = self._known[key[0]]
+        del known.keys[key]
+        known.weight -= entry.template.weight
+        self._weight -= entry.template.weight
         del self.table[key]
         del self._by_generation[entry.template.generation]
         self._retired[entry.template.generation] = entry
@@ -235,9 +247,32 @@ class TemplateStore:
         self._entries.move_to_end(key)
         self._known[key[0]].keys.move_to_end(key)
 
-    def templates(self) -> list[tuple[Exporter, Template]]:
-        """All templates in force, in order of key."""
-        return [(entry.exporter, entry.template) for _, entry in sorted(self._entries.items())]
+    def entries(self) -> list[Entry]:
+        """All templates in force, in order of exporter, version, domain and number."""
+        return [entry for _, entry in sorted(self._entries.items(), key=lambda item: item[0])]
+
+    def save(self, path: Path) -> None:
+        """Write the templates that came over UDP; the file is replaced as a whole, or not at all.
+
+        Raises
+        ------
+        InputError
+            When it cannot be written.
+        """
+        save_templates(path, [(e.exporter, e.template, e.seen_ns) for e in self._entries.values()])
+
+    def load(self, path: Path) -> str | None:
+        """Take up what :meth:`save` wrote; returns why it could not be, and then nothing was taken up."""
+        try:
+            found = load_templates(path, self._settings.max_fields)
+        except InputError as error:
+            return f"{error}: templates are learnt anew"
+        for exporter, template, seen_ns in found:
+            slot = self.slot(exporter, seen_ns)
+            if slot >= 0:
+                definition = Definition(template.id, template.fields, template.options)
+                self.apply(slot, exporter, template.version, template.domain, definition, seen_ns, "loaded")
+        return None
 
     def _note(self, key: Key, exporter: Exporter, now_ns: int, what: str) -> None:
         self.counters[what] += 1

@@ -35,6 +35,7 @@ HEADER = np.dtype(
         ("sampling", np.uint16),  # v5: two bits of mode, fourteen of interval
         ("count", np.int32),  # as stated by the header, not believed; -1 in IPFIX
         ("octets", np.int32),
+        ("unread", np.int32),  # octets of sets at its end whose length is wrong
         ("datagram", np.int32),  # row of the batch
     ],
     align=True,
@@ -123,7 +124,8 @@ def walk(
                 fill(headers, messages, row, IPFIX, u32(data, at + 12), u32(data, at + 8), u32(data, at + 4), length)
                 headers[messages]["arrival_ns"] = arrival_ns[row]
                 headers[messages]["exporter"] = exporter[row]
-                count = walk_sets(data, at + IPFIX_HEADER, at + length, 2, messages, sets, count, counters)
+                count, left = walk_sets(data, at + IPFIX_HEADER, at + length, 2, messages, sets, count, counters)
+                headers[messages]["unread"] = left
                 messages += 1
                 counters[MESSAGES_USED] += 1
                 at += length
@@ -151,7 +153,7 @@ def walk(
                 count = v5_records(data, at, size, messages, sets, count, counters)
             else:
                 fill(headers, messages, row, V9, u32(data, at + 16), u32(data, at + 12), u32(data, at + 8), size)
-                count = walk_sets(data, at + V9_HEADER, end, 0, messages, sets, count, counters)
+                count, header["unread"] = walk_sets(data, at + V9_HEADER, end, 0, messages, sets, count, counters)
             header["count"] = u16(data, at + 2)
             header["uptime_ms"] = u32(data, at + 4)
             header["arrival_ns"] = arrival_ns[row]
@@ -178,6 +180,7 @@ def fill(
     header["sampling"] = 0
     header["count"] = -1
     header["octets"] = octets
+    header["unread"] = 0
     header["datagram"] = datagram
 
 
@@ -197,8 +200,14 @@ def v5_records(data: Any, at: Any, size: Any, message: Any, sets: Any, count: An
 @inner
 def walk_sets(
     data: Any, at: Any, end: Any, template_id: Any, message: Any, sets: Any, count: Any, counters: Any
-) -> Any:
-    """Write the sets between ``at`` and ``end``; the first whose length is wrong ends the message."""
+) -> tuple[Any, Any]:
+    """Write the sets between ``at`` and ``end``; the first whose length is wrong ends the message.
+
+    Returns
+    -------
+    count, left
+        Rows of ``sets`` filled, and octets of the message that could not be read.
+    """
     while end - at >= SET_HEADER:
         number = u16(data, at)
         length = u16(data, at + 2)
@@ -208,17 +217,17 @@ def walk_sets(
         counters[SETS_READ] += 1
         if length < SET_HEADER:
             counters[SET_LENGTH] += 1
-            break
+            return count, end - at
         if length > end - at:
             counters[SET_BEYOND] += 1
-            break
+            return count, end - at
         if number >= FIRST_DATA_SET or number == template_id or number == template_id + 1:
             add(sets, count, message, number, at + SET_HEADER, length - SET_HEADER)
             count += 1
         else:
             counters[RESERVED] += 1
         at += length
-    return count
+    return count, 0
 
 
 @inner

@@ -1,0 +1,113 @@
+"""Sets matched with the template in force where they stand: the last definition of their key that came before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.config import WireSettings
+from ethogram.io.wire.pending import WAITING, Held, PendingSets
+from ethogram.io.wire.template import Definition, parse_definitions
+from ethogram.io.wire.templates import Entry, TemplateStore
+from ethogram.io.wire.walk import V5
+from ethogram.schema import Accounting, DatagramBatch
+
+__all__ = ["HELD", "TEMPLATE_SET", "V5_FIRST", "Matched", "match"]
+
+# What stands for a generation where there is none.
+NO_TEMPLATE, TEMPLATE_SET, HELD = -1, -2, -3
+V5_FIRST = -1_000_000  # v5 records of the exporter in slot 0; those of others below
+
+FIRST_DATA_SET = 256
+SHORT = 1024  # octets of a template set that is remembered, since it is sent again and again
+
+parse_again = lru_cache(1 << 10)(parse_definitions)
+
+
+@dataclass
+class Matched:
+    """What became of the sets of a chunk.
+
+    Parameters
+    ----------
+    generations
+        Of each set the generation of its template; or one of the constants of this module.
+    released
+        Templates that came, each with the sets that had waited for it.
+    """
+
+    generations: NDArray[np.int64]
+    released: list[tuple[Entry, list[Held]]] = field(default_factory=list)
+
+
+def definitions_of(body: bytes, version: int, options: bool, max_fields: int) -> Sequence[Definition]:
+    """What a template set says."""
+    parse = parse_again if len(body) <= SHORT else parse_definitions
+    return parse(body, version, options, max_fields)
+
+
+def match(
+    store: TemplateStore, pending: PendingSets, accounting: Accounting, settings: WireSettings, batch: DatagramBatch,
+    slots: NDArray[np.int64], headers: NDArray[np.void], sets: NDArray[np.void],
+) -> Matched:  # fmt: skip
+    """Go through the template sets of a chunk in order; between two changes all data sets are looked up at once.
+
+    Parameters
+    ----------
+    store, pending, accounting
+        Brought up to date.
+    settings
+        Bounds.
+    batch, slots
+        The batch, and the slot of each of its exporters.
+    headers, sets
+        The chunk.
+    """
+    matched = Matched(np.full(len(sets), TEMPLATE_SET, np.int64))
+    generations = matched.generations
+    messages = sets["message"]
+    v5 = headers["version"][messages] == V5
+    if v5.any():
+        generations[v5] = V5_FIRST - slots[headers["exporter"][messages[v5]]]
+    done = 0
+
+    def look_up(end: int) -> None:
+        """Match, or hold, the sets before ``end``, all of which came before the next change."""
+        store.table.look_up(headers, slots, sets, done, end, generations)
+        missing = np.flatnonzero(generations[done:end] == NO_TEMPLATE) + done
+        if missing.size:
+            generations[missing] = HELD
+            pending.hold(batch.data, batch.exporters, headers, slots, sets[missing])
+
+    rows = np.flatnonzero((sets["id"] < FIRST_DATA_SET) & ~v5)
+    accounting.used += rows.size
+    of_row = headers[messages[rows]]
+    columns = (
+        rows, sets["id"][rows], sets["offset"][rows], sets["octets"][rows], of_row["version"], of_row["domain"],
+        of_row["exporter"], of_row["arrival_ns"],
+    )  # fmt: skip
+    for row, number, at, octets, version, domain, exporter, arrival_ns in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        slot = int(slots[exporter])
+        body = batch.data[at : at + octets].tobytes()
+        for definition in definitions_of(body, version, number in (1, 3), settings.max_fields):
+            if not store.changes(slot, version, domain, definition, arrival_ns):
+                continue
+            look_up(row)
+            done = row
+            entry = store.apply(slot, batch.exporters[exporter], version, domain, definition, arrival_ns)
+            waited = [] if entry is None else pending.take((slot, version, domain, definition.id))
+            if entry is not None and waited:
+                count = sum(len(held.octets) for held in waited)
+                pending.leave(WAITING, -count)
+                accounting.used += count
+                accounting.correct("waited for a template", count)
+                matched.released.append((entry, waited))
+    look_up(len(sets))
+    accounting.used += int(np.count_nonzero((generations >= 0) | (generations <= V5_FIRST)))
+    return matched
