@@ -23,6 +23,7 @@ where *sent* is the distance from the first number seen to the last, and one uni
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +167,7 @@ class Sequences:
             found[int(exporter)] = SequenceTotals(**{name: int(mine[name].sum()) for name in _SUMS})
         return found
 
-    def state(self) -> dict[str, NDArray[np.void] | NDArray[np.int64]]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """All there is to go on from, as plain arrays."""
         return {
             "streams": self._streams[: self._count].copy(),
@@ -174,7 +175,7 @@ class Sequences:
             "past": np.array([*(self._past[name] for name in _SUMS), self.forgotten, self._clock], np.int64),
         }
 
-    def restore(self, state: dict[str, NDArray[np.void] | NDArray[np.int64]]) -> None:
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on from :meth:`state`.
 
         Raises

@@ -7,7 +7,8 @@ counted yet.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -39,11 +40,16 @@ STREAM = np.dtype(
 HOLE = np.dtype([("start", np.int64), ("end", np.int64), ("owner", np.int64), ("bound", np.int64)], align=True)
 """Positions nobody covered; ``owner`` began it with sets of which at most ``bound`` records are not counted yet."""
 
-compiled = cast(Any, njit)(cache=True, nogil=True, error_model="numpy")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile on first use and keep the result on disk; what calls each other is in this one file."""
+    return cast(F, cast(Any, njit)(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @compiled
-def find(table: Any, streams: Any, exporter: int, version: int, domain: int) -> int:
+def find(table: Any, streams: Any, exporter: Any, version: Any, domain: Any) -> Any:
     """Place in the hash table of a stream, or of the free place where it belongs."""
     mixed = (np.uint64(exporter) * np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(domain) ^ (np.uint64(version) << 40)
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -155,7 +161,7 @@ def again(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms:
 
 
 @compiled
-def one(row: Any, holes: Any, sequence: int, units: int, bound: int, time_s: int, boot_ms: int) -> None:
+def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any, boot_ms: Any) -> None:
     """One message of a stream."""
     row["messages"] += 1
     if row["messages"] == 1:
@@ -229,7 +235,7 @@ def track(
 
 
 @compiled
-def settle_one(row: Any, holes: Any, sequence: int, units: int, bound: int) -> int:
+def settle_one(row: Any, holes: Any, sequence: int, units: int, bound: int) -> Any:
     """Records of a message that were counted later; returns how many had a place."""
     jump = (sequence - row["next"] + (1 << 31)) % (1 << 32) - (1 << 31)
     position = row["next"] + jump

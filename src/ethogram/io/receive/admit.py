@@ -1,0 +1,226 @@
+"""The compiled half of :mod:`ethogram.io.receive.udp`: read datagrams, know their exporter, keep what may be kept.
+
+Nothing here needs the interpreter's lock: a receiver reads on while records are decoded. All memory is given by the
+caller and of fixed size, whatever is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit, types
+
+__all__ = [
+    "ACCEPTED", "ADDRESS", "COUNTERS", "EXPORTER", "MESSAGE_HEADER", "NOT_ALLOWED", "POLL", "QUEUE", "RATE_LIMIT",
+    "READ", "STATE", "TOO_MANY", "TRUNCATED", "admit", "place_of", "receive",
+]  # fmt: skip
+
+READ, ACCEPTED, NOT_ALLOWED, TOO_MANY, RATE_LIMIT, QUEUE, TRUNCATED, COUNTERS = 0, 1, 2, 3, 4, 5, 6, 7
+
+MESSAGE_HEADER = np.dtype(
+    [
+        ("name", np.uint64), ("name_octets", np.uint32), ("pad", np.uint32), ("vector", np.uint64),
+        ("vectors", np.uint64), ("control", np.uint64), ("control_octets", np.uint64), ("flags", np.int32),
+        ("pad2", np.uint32), ("octets", np.uint32), ("pad3", np.uint32),
+    ]
+)  # fmt: skip
+"""``struct mmsghdr`` where pointers have 64 bits."""
+
+POLL = np.dtype([("fd", np.int32), ("events", np.int16), ("found", np.int16)])
+"""``struct pollfd``."""
+
+EXPORTER = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("address", np.int64),
+                     ("seen_ns", np.int64), ("index", np.int32)], align=True)  # fmt: skip
+"""An exporter: where it sends from, its row among addresses, and the index that batches know it by."""
+
+ADDRESS = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("tokens", np.float64),
+                    ("at_ns", np.int64)])  # fmt: skip
+"""An address (without a port) and its bucket: tokens as of a time."""
+
+STATE = np.dtype([("count", np.int64), ("next", np.int64), ("arrival_ns", np.int64), ("socket", np.int64),
+                  ("exporters", np.int64), ("addresses", np.int64), ("seed", np.uint64)])  # fmt: skip
+"""Datagrams in the slots and the next one to look at; exporters and addresses known."""
+
+POLLIN, DONT_WAIT, TRUNC, INET, INET6 = 1, 0x40, 0x20, 2, 10
+NAP_MS = 1  # after a small batch: many datagrams at a time cost less than one at a time
+
+_recvmmsg: Any = types.ExternalFunction(
+    "recvmmsg", types.int32(types.int32, types.uintp, types.uint32, types.int32, types.uintp)
+)
+_poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uint64, types.int32))
+_clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile on first use and keep the result on disk; what calls each other is in this one file."""
+    return cast(F, cast(Any, njit)(cache=True, nogil=True, error_model="numpy")(function))
+
+
+@compiled
+def place_of(places: Any, rows: Any, high: Any, low: Any, port: Any, seed: Any) -> Any:
+    """Place in a hash table of an exporter or address (port -1), or the free place where it belongs."""
+    mixed = (high ^ seed) * np.uint64(0x9E3779B97F4A7C15) ^ (low + seed) ^ (np.uint64(port + 1) << np.uint64(40))
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
+    mask = places.shape[0] - 1
+    at = np.int64(mixed >> np.uint64(33)) & mask
+    while places[at] >= 0:
+        row = rows[places[at]]
+        if row["high"] == high and row["low"] == low and (port < 0 or row["port"] == port):
+            return at
+        at = (at + 1) & mask
+    return at
+
+
+@compiled
+def number(octets: Any, begin: int, count: int) -> Any:
+    """Octets as one number, big-endian."""
+    value = np.uint64(0)
+    for i in range(begin, begin + count):
+        value = (value << np.uint64(8)) | np.uint64(octets[i])
+    return value
+
+
+@compiled
+def allowed(prefixes: Any, high: Any, low: Any) -> Any:
+    """Whether an address lies in one of the prefixes; without any, all do."""
+    for i in range(prefixes.shape[0]):
+        if high & prefixes[i, 2] == prefixes[i, 0] and low & prefixes[i, 3] == prefixes[i, 1]:
+            return True
+    return prefixes.shape[0] == 0
+
+
+@compiled
+def known(state: Any, name: Any, prefixes: Any, tables: Any, burst: float, now_ns: int, counters: Any) -> Any:
+    """Row of a datagram's exporter; -1 when it may not send, or there is no room for another."""
+    places, exporters, address_places, addresses = tables
+    family = np.int64(name[0]) | (np.int64(name[1]) << 8)
+    port = np.int64(number(name, 2, 2))
+    if family == INET6:
+        high, low = number(name, 8, 8), number(name, 16, 8)
+    else:
+        high, low = np.uint64(0), (np.uint64(0xFFFF) << np.uint64(32)) | number(name, 4, 4)
+    at = place_of(places, exporters, high, low, port, state["seed"])
+    if places[at] >= 0:
+        return places[at]
+    if not allowed(prefixes, high, low):
+        counters[NOT_ALLOWED] += 1
+        return -1
+    if state["exporters"] == exporters.shape[0]:
+        counters[TOO_MANY] += 1
+        return -1
+    address_at = place_of(address_places, addresses, high, low, -1, state["seed"])
+    if address_places[address_at] < 0:
+        address_places[address_at] = state["addresses"]
+        address = addresses[state["addresses"]]
+        address["high"], address["low"], address["tokens"], address["at_ns"] = high, low, burst, now_ns
+        state["addresses"] += 1
+    row = state["exporters"]
+    places[at] = row
+    exporter = exporters[row]
+    exporter["high"], exporter["low"], exporter["port"] = high, low, port
+    exporter["address"], exporter["index"] = address_places[address_at], -1
+    state["exporters"] += 1
+    return row
+
+
+@compiled
+def admit(
+    state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, rate: float, burst: float,
+    out: Any, filled: Any, room: int, counters: Any,
+) -> bool:  # fmt: skip
+    """Move datagrams from the slots to the batch; False when the batch is full and some are left.
+
+    Parameters
+    ----------
+    out
+        Octets, and of each message its place, length, time and exporter row.
+    filled
+        Messages, octets with overhead, and octets of the batch so far.
+    room
+        Octets with overhead that were reserved; a datagram beyond them is lost when they are less than the batch.
+    """
+    data, offset, octets, arrival, sender = out
+    overhead = np.int64(64)
+    exporters, addresses = tables[1], tables[3]
+    now_ns = state["arrival_ns"]
+    while state["next"] < state["count"]:
+        slot = state["next"]
+        length = np.int64(headers[slot]["octets"])
+        if filled[0] == offset.shape[0] or filled[2] + length > data.shape[0]:
+            return False
+        state["next"] += 1
+        counters[READ] += 1
+        row = known(state, names[slot], prefixes, tables, burst, now_ns, counters)
+        if row < 0:
+            continue
+        exporters[row]["seen_ns"] = now_ns
+        if headers[slot]["flags"] & TRUNC:
+            counters[TRUNCATED] += 1
+            continue
+        if rate > 0:
+            bucket = addresses[exporters[row]["address"]]
+            # A clock that was set back adds nothing.
+            since = max(now_ns - bucket["at_ns"], 0)
+            bucket["tokens"] = min(burst, bucket["tokens"] + since * rate * 1e-9)
+            bucket["at_ns"] = now_ns
+            if bucket["tokens"] < 1.0:
+                counters[RATE_LIMIT] += 1
+                continue
+            bucket["tokens"] -= 1.0
+        if filled[1] + length + overhead > room:
+            counters[QUEUE] += 1
+            continue
+        counters[ACCEPTED] += 1
+        message, begin = filled[0], filled[2]
+        data[begin : begin + length] = slots[slot, :length]
+        offset[message], octets[message], arrival[message], sender[message] = begin, length, now_ns, row
+        filled[0] += 1
+        filled[1] += length + overhead
+        filled[2] += length
+    return True
+
+
+@compiled
+def now(clock: Any) -> Any:
+    """Nanoseconds since 1970."""
+    _clock(0, clock.ctypes.data)
+    return clock[0] * 1_000_000_000 + clock[1]
+
+
+@compiled
+def receive(
+    polled: Any, state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, rate: float,
+    burst: float, out: Any, filled: Any, room: int, counters: Any, clock: Any, wait_ms: int,
+) -> None:  # fmt: skip
+    """Read all sockets in turn until the batch is full or ``wait_ms`` have passed.
+
+    Every read takes as many datagrams as are there, up to the number of slots; they share a time of arrival.
+    """
+    until = now(clock) + wait_ms * 1_000_000
+    while admit(state, headers, names, slots, prefixes, tables, rate, burst, out, filled, room, counters):
+        left_ms = (until - now(clock)) // 1_000_000
+        # A clock that was set back must not keep the batch.
+        if left_ms <= 0 or left_ms > wait_ms:
+            return
+        if _poll(polled.ctypes.data, np.uint64(polled.shape[0]), np.int32(left_ms)) <= 0:
+            return
+        most = 0
+        for _ in range(polled.shape[0]):
+            state["socket"] = (state["socket"] + 1) % polled.shape[0]
+            one = polled[state["socket"]]
+            if one["found"] == 0:
+                continue
+            for slot in range(headers.shape[0]):
+                headers[slot]["name_octets"] = names.shape[1]
+            count = _recvmmsg(one["fd"], headers.ctypes.data, np.uint32(headers.shape[0]), np.int32(DONT_WAIT), 0)
+            if count > 0:
+                state["count"], state["next"], state["arrival_ns"] = count, 0, now(clock)
+                most = max(most, count)
+                break
+        if most < headers.shape[0] // 4:
+            _poll(polled.ctypes.data, np.uint64(0), np.int32(NAP_MS))

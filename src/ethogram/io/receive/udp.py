@@ -1,0 +1,320 @@
+"""Export messages over UDP: one thread reads all sockets in compiled code and waits for nothing but datagrams.
+
+Linux hands over many datagrams in one call (``recvmmsg``); without it they are read one by one. The time of arrival is
+this machine's clock when a call returned, at most about a millisecond after the datagram. Every datagram is counted:
+used, or dropped for a reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.config import CollectSettings
+from ethogram.io.receive import admit as kernel
+from ethogram.io.receive.address import Listen, Prefixes, address_of
+from ethogram.io.receive.queue import MESSAGE_OVERHEAD, Exporters, MessageQueue, SessionEnd
+from ethogram.schema import Accounting, DatagramBatch, Exporter
+
+__all__ = ["UdpReceiver"]
+
+SLOTS = 512  # datagrams of one call
+BATCH_OCTETS, LEAST_BATCH = 1 << 22, 1 << 17  # a batch holds any one datagram
+WAIT_MS = 50  # how long a batch gathers, and how long a stop may take
+FORGET_EVERY_NS = 10_000_000_000
+SO_RCVBUFFORCE, SO_MEMINFO, MEMINFO_DROPS = 33, 55, 8  # Linux
+
+REASONS = {
+    kernel.NOT_ALLOWED: "not allowed",
+    kernel.TOO_MANY: "too many exporters",
+    kernel.RATE_LIMIT: "rate limit",
+    kernel.QUEUE: "queue",
+    kernel.TRUNCATED: "truncated",
+}
+SOCKET = "socket"
+
+
+class UdpReceiver:
+    """Receive datagrams of several sockets into a queue.
+
+    Parameters
+    ----------
+    places
+        Where to listen.
+    queue, exporters
+        Where messages go, and who gives exporters their index.
+    settings
+        Bounds, prefixes and rates.
+    max_exporters
+        Exporters (address and port) known at once. When there is no room, those silent for ``settings.idle_s`` are
+        forgotten; datagrams of further ones are refused and counted. Forged addresses cannot grow memory.
+    largest
+        Octets of a datagram that are read; a longer one is counted as truncated.
+
+    Attributes
+    ----------
+    listening
+        Where it listens, with the ports that the system chose.
+    failure
+        What ended the receiving thread, which nothing should.
+
+    Notes
+    -----
+    A message of a refused or limited exporter is dropped before anything is read of it. The rate is of an address,
+    whatever port it sends from.
+    """
+
+    def __init__(
+        self, places: Sequence[Listen], queue: MessageQueue, exporters: Exporters,
+        settings: CollectSettings | None = None, *, max_exporters: int = 4096, largest: int = 65_535,
+    ) -> None:  # fmt: skip
+        self.settings = settings or CollectSettings()
+        self.listening: list[Listen] = []
+        self._places = list(places)
+        self._queue, self._exporters = queue, exporters
+        self._prefixes = Prefixes(self.settings.allow).rows
+        self._largest, self._max_exporters = largest, max_exporters
+        self._sockets: list[socket.socket] = []
+        self._lost: list[int] = []
+        self._lost_before = 0
+        self.failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._counters = np.zeros(kernel.COUNTERS, np.int64)
+        self._forgotten_ns = 0
+        self._batch_octets = max(LEAST_BATCH, min(BATCH_OCTETS, queue.bound // 4))
+
+    def start(self) -> None:
+        """Open the sockets and begin to receive.
+
+        Raises
+        ------
+        InputError
+            When an address cannot be had.
+        """
+        try:
+            for place in self._places:
+                opened = place.open()
+                self._sockets.append(opened)
+                self._enlarge(opened)
+                self.listening.append(place.bound(opened))
+        except BaseException:
+            self._close()
+            raise
+        self._lost = [0] * len(self._sockets)
+        self._make_tables()
+        run = self._run_many if has_recvmmsg() else self._run_single
+        self._compile()
+        self._thread = threading.Thread(target=self._guarded, args=(run,), name="receive udp", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take what has already arrived, and close the sockets."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._close()
+
+    @property
+    def buffer_octets(self) -> list[int]:
+        """Receive buffer of each socket, as the kernel granted it."""
+        return [opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for opened in self._sockets]
+
+    @property
+    def accounting(self) -> Accounting:
+        """Over datagrams, those included that the kernel dropped because the socket's buffer was full."""
+        counts = self._counters.copy()
+        accounting = Accounting("datagrams", used=int(counts[kernel.ACCEPTED]))
+        for place, reason in REASONS.items():
+            accounting.drop(reason, int(counts[place]))
+        accounting.drop(SOCKET, self._socket_drops())
+        # The counters are read while they are written; what is read is what became something.
+        accounting.read = accounting.used + accounting.dropped.total()
+        return accounting
+
+    def _enlarge(self, opened: socket.socket) -> None:
+        """Ask for a large buffer, beyond the system's bound where that is permitted."""
+        for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
+            try:
+                opened.setsockopt(socket.SOL_SOCKET, option, self.settings.socket_octets)
+                return
+            except OSError:
+                continue
+
+    def _socket_drops(self) -> int:
+        for place, opened in enumerate(self._sockets):
+            try:
+                drops = struct.unpack("9I", opened.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[MEMINFO_DROPS]
+            except (OSError, struct.error):
+                continue
+            # The kernel counts in 32 bits.
+            self._lost[place] += (drops - self._lost[place]) % (1 << 32)
+        return self._lost_before + sum(self._lost)
+
+    def _close(self) -> None:
+        self._lost_before = self._socket_drops() if self._lost else 0
+        self._lost = []
+        for opened in self._sockets:
+            opened.close()
+        self._sockets = []
+
+    def _make_tables(self) -> None:
+        self._state = np.zeros(1, kernel.STATE)
+        self._state[0]["seed"] = np.random.default_rng().integers(1, 1 << 63)
+        rows = self._max_exporters
+        places = 1 << (2 * rows).bit_length()
+        self._tables = (
+            np.full(places, -1, np.int64), np.zeros(rows, kernel.EXPORTER),
+            np.full(places, -1, np.int64), np.zeros(rows, kernel.ADDRESS),
+        )  # fmt: skip
+        self._headers = np.zeros(SLOTS, kernel.MESSAGE_HEADER)
+        self._names = np.zeros((SLOTS, 28), np.uint8)
+        self._slots = np.empty((SLOTS, self._largest), np.uint8)
+        self._vectors = np.zeros((SLOTS, 2), np.uint64)
+        numbers = np.arange(SLOTS, dtype=np.uint64)
+        self._vectors[:, 0] = self._slots.ctypes.data + numbers * np.uint64(self._largest)
+        self._vectors[:, 1] = self._largest
+        self._headers["name"] = self._names.ctypes.data + numbers * np.uint64(self._names.shape[1])
+        self._headers["vector"] = self._vectors.ctypes.data + numbers * np.uint64(16)
+        self._headers["vectors"] = 1
+        messages = self._batch_octets // 128
+        self._out: tuple[Any, ...] = (
+            np.empty(self._batch_octets, np.uint8), np.empty(messages, np.int64), np.empty(messages, np.int32),
+            np.empty(messages, np.int64), np.empty(messages, np.int32),
+        )  # fmt: skip
+        rate = self.settings.rate_limit or 0.0
+        self._limits = (rate, max(rate * self.settings.burst_s, 1.0))
+        self._full = self._batch_octets + MESSAGE_OVERHEAD * messages
+
+    def _compile(self) -> None:
+        """Compile, or load what was compiled, before datagrams come."""
+        filled = np.zeros(3, np.int64)
+        if has_recvmmsg():
+            self._call_receive(np.zeros(0, kernel.POLL), filled, 0, 0)
+        self._admit(filled, 0)
+
+    def _guarded(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
+        try:
+            self._loop(run)
+        except BaseException as error:  # a thread has nobody to tell: whoever waits for messages asks
+            self.failure = error
+            raise
+
+    def _loop(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
+        """Batch after batch until stopped, and then what is still in the sockets."""
+        last = False
+        while not last:
+            last = self._stopping.is_set()
+            reserved = self._queue.reserve(self._full)
+            filled = np.zeros(3, np.int64)
+            run(filled, reserved)
+            self._queue.put(self._batch(filled), reserved)
+            self._forget()
+            # A full batch may have left datagrams in the slots; after a stop there is no hurry, but an end.
+            last = last and self._state[0]["next"] == self._state[0]["count"]
+
+    def _run_many(self, filled: NDArray[np.int64], room: int) -> None:
+        polled = np.zeros(len(self._sockets), kernel.POLL)
+        polled["fd"], polled["events"] = [each.fileno() for each in self._sockets], 1
+        self._call_receive(polled, filled, room, WAIT_MS)
+
+    def _call_receive(self, polled: NDArray[np.void], filled: NDArray[np.int64], room: int, wait_ms: int) -> None:
+        kernel.receive(
+            polled, self._state[0], self._headers, self._names, self._slots, self._prefixes, self._tables,
+            *self._limits, self._out, filled, room, self._counters, np.zeros(2, np.int64), wait_ms,
+        )  # fmt: skip
+
+    def _run_single(self, filled: NDArray[np.int64], room: int) -> None:
+        """The same without ``recvmmsg``."""
+        until = time.monotonic() + WAIT_MS / 1000
+        while self._admit(filled, room) and (left := until - time.monotonic()) > 0:
+            ready, _, _ = select.select(self._sockets, [], [], left)
+            count = 0
+            for opened in ready:
+                while count < SLOTS:
+                    try:
+                        octets, _, flags, name = opened.recvmsg_into([memoryview(self._slots[count])])
+                    except BlockingIOError:
+                        break
+                    self._headers[count]["octets"], self._headers[count]["flags"] = octets, flags
+                    self._names[count] = np.frombuffer(_sockaddr(opened.family, name), np.uint8)
+                    count += 1
+            self._state[0]["count"], self._state[0]["next"] = count, 0
+            self._state[0]["arrival_ns"] = time.time_ns()
+
+    def _admit(self, filled: NDArray[np.int64], room: int) -> bool:
+        return bool(
+            kernel.admit(
+                self._state[0], self._headers, self._names, self._slots, self._prefixes, self._tables,
+                *self._limits, self._out, filled, room, self._counters,
+            )
+        )  # fmt: skip
+
+    def _batch(self, filled: NDArray[np.int64]) -> DatagramBatch:
+        data, offset, octets, arrival, sender = self._out
+        messages, length = int(filled[0]), int(filled[2])
+        rows = self._tables[1]
+        fresh = np.flatnonzero(rows["index"][: int(self._state[0]["exporters"])] < 0)
+        if fresh.size:
+            rows["index"][fresh] = self._exporters.add([_exporter(rows[row]) for row in fresh])
+        return DatagramBatch(
+            data[:length].copy(), offset[:messages].copy(), octets[:messages].copy(), arrival[:messages].copy(),
+            rows["index"][sender[:messages]], self._exporters.now,
+        )  # fmt: skip
+
+    def _forget(self) -> None:
+        """Make room for new exporters where old ones have long been silent."""
+        state, (_, exporters, _, _) = self._state[0], self._tables
+        now_ns = time.time_ns()
+        if state["exporters"] < self._max_exporters or now_ns - self._forgotten_ns < FORGET_EVERY_NS:
+            return
+        self._forgotten_ns = now_ns
+        keep = exporters["seen_ns"] >= now_ns - int(self.settings.idle_s * 1e9)
+        for row in exporters[~keep]:
+            self._queue.end(SessionEnd(int(row["index"]), _exporter(row)))
+        self._rebuild(exporters[keep])
+
+    def _rebuild(self, kept: NDArray[np.void]) -> None:
+        state = self._state[0]
+        places, exporters, address_places, addresses = self._tables
+        old = addresses.copy()
+        places[:], address_places[:] = -1, -1
+        state["exporters"] = state["addresses"] = 0
+        for row in kept:
+            at = kernel.place_of(address_places, addresses, row["high"], row["low"], -1, state["seed"])
+            if address_places[at] < 0:
+                addresses[state["addresses"]] = old[row["address"]]
+                address_places[at] = state["addresses"]
+                state["addresses"] += 1
+            exporters[state["exporters"]] = row
+            exporters[state["exporters"]]["address"] = address_places[at]
+            place = kernel.place_of(places, exporters, row["high"], row["low"], row["port"], state["seed"])
+            places[place] = state["exporters"]
+            state["exporters"] += 1
+
+
+def has_recvmmsg() -> bool:
+    """Whether the system's C library hands over many datagrams in one call, in the form that is used here."""
+    return hasattr(ctypes.CDLL(None), "recvmmsg") and ctypes.sizeof(ctypes.c_void_p) == 8
+
+
+def _exporter(row: NDArray[np.void]) -> Exporter:
+    return Exporter(address_of(int(row["high"]), int(row["low"])), int(row["port"]), "udp")
+
+
+def _sockaddr(family: int, name: tuple[Any, ...]) -> bytes:
+    """A socket's address in the form that ``recvmmsg`` gives, for systems without it."""
+    head = struct.pack("<H", 10 if family == socket.AF_INET6 else 2) + struct.pack(">H", name[1])
+    if family == socket.AF_INET6:
+        return head + bytes(4) + socket.inet_pton(family, name[0].split("%", 1)[0]) + bytes(4)
+    return head + socket.inet_aton(name[0]) + bytes(20)
