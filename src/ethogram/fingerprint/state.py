@@ -19,6 +19,10 @@ from ethogram.schema import COUNTS, Accounting
 __all__ = ["STATE_FORMAT", "restore", "save"]
 
 STATE_FORMAT = "ethogram.exporter-state/1"
+_UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, OverflowError, MemoryError,
+    pl.exceptions.PolarsError, pl.exceptions.PanicException,
+)  # fmt: skip
 _WHERE = "closed"  # True for counts of a closed epoch (held by an open window), False for one still pending
 
 
@@ -111,8 +115,16 @@ def _load(exporter: FingerprintExporter, source: Path) -> None:
         raise LibraryError(f"{source}: exporter state is damaged (its checksum does not agree)")
     if digest != settings_digest(exporter.settings, exporter.counting):
         raise LibraryError(f"{source}: exporter state was made with other settings ({digest})")
-    body = orjson.loads(payload[:octets])
-    table = pl.read_ipc(io.BytesIO(payload[octets:]))
+    try:
+        _fill(exporter, payload[:octets], payload[octets:])
+    except _UNREADABLE as error:  # the checksum agrees: somebody made it so
+        first = str(error).partition("\n")[0]
+        raise LibraryError(f"{source}: exporter state is damaged ({type(error).__name__}: {first})") from None
+
+
+def _fill(exporter: FingerprintExporter, json: bytes, counts: bytes) -> None:
+    body = orjson.loads(json)
+    table = pl.read_ipc(io.BytesIO(counts))
     names = [*COUNTS.names, "epoch"]
     exporter.held = table.filter(_WHERE).select(names)
     exporter.pending = table.filter(~pl.col(_WHERE)).select(names)

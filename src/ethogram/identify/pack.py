@@ -9,6 +9,7 @@ import gzip
 import io
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -125,7 +126,7 @@ def read(path: str | Path) -> Library:
             return load(stream, name=source.name, place=str(source))
     except FileNotFoundError:
         raise LibraryError(f"{source}: there is no such library") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise LibraryError(f"{source}: cannot be read: {error}") from None
 
 

@@ -6,6 +6,8 @@ Decompression is streamed, so a bomb costs time only, and both its size and its 
 from __future__ import annotations
 
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,14 +18,18 @@ from typing import IO, cast
 from ethogram.config import CaptureSettings
 from ethogram.errors import InputError
 
-__all__ = ["GZIP_MAGIC", "ZIP_MAGIC", "Member", "first_octets", "open_members"]
+__all__ = ["DAMAGE", "GZIP_MAGIC", "ZIP_MAGIC", "Member", "first_octets", "open_members"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 RATIO_FROM = 1 << 26  # small files may be as repetitive as they like
 STEP = 1 << 20  # no single decompression is asked for more
 
-DAMAGE = (EOFError, OSError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+DAMAGE = (
+    EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, struct.error, ValueError, KeyError,
+    IndexError, OverflowError,
+)  # fmt: skip
+"""What the libraries raise over damaged archives: not all of it is documented, a fuzzer found the rest."""
 
 
 class Member:
@@ -123,7 +129,7 @@ def open_members(path: Path, settings: CaptureSettings) -> Iterator[Member]:
         except DAMAGE as error:
             raise InputError(f"damaged zip archive: {one_line(error)}", file=path) from None
         for info in archive.infolist():
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 continue
             name = f"{path}:{info.filename}"
             with ExitStack() as inner:

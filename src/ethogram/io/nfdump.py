@@ -13,7 +13,7 @@ from ethogram.config import FlowSettings
 from ethogram.io.nfdump_json import json_lines
 from ethogram.io.open_text import TextInput, first_line
 from ethogram.io.table import RecordSource, as_time, first_of, flags, numbers, protocols, to_biflows
-from ethogram.io.table_csv import delimited, split_header
+from ethogram.io.table_csv import delimited, distinct, split_header
 from ethogram.io.table_json import objects, text_field
 from ethogram.schema import TCP_ACK, TCP_SYN
 
@@ -90,7 +90,7 @@ class Source(RecordSource):
         for batch in self._text.batches():
             numbers_, lines = batch.filled()
             if header is None and lines:
-                header = [name.lower() for name in split_header(lines.pop(0))]
+                header = distinct([name.lower() for name in split_header(lines.pop(0))])
                 numbers_.pop(0)
             ends = [i for i, line in enumerate(lines) if line.startswith(_SUMMARY)]
             stop = ends[0] if ends else len(lines)

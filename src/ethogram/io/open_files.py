@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ethogram.errors import InputError
+from ethogram.io.compressed import DAMAGE, one_line
 from ethogram.io.open_text import ZIP_MAGIC, TextInput
 
 __all__ = ["MAX_FILES", "expand", "texts_of"]
@@ -67,9 +68,10 @@ def texts_of(path: Path) -> Iterator[TextInput]:
             yield TextInput(path)
             return
         with zipfile.ZipFile(path) as packed:
-            members = [m for m in packed.infolist() if not m.is_dir() and "__MACOSX/" not in m.filename]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(getattr(error, "strerror", None) or str(error), file=path) from None
+            names = [m for m in packed.infolist() if "__MACOSX/" not in m.filename]
+    except DAMAGE as error:
+        raise InputError(getattr(error, "strerror", None) or one_line(error), file=path) from None
+    members = [member for member in names if not member.filename.endswith("/")]
     if len(members) > MAX_MEMBERS:
         raise InputError(f"a zip of more than {MAX_MEMBERS} members", file=path)
     for member in sorted(members, key=lambda m: m.filename):

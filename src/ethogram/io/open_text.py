@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ethogram.errors import InputError
+from ethogram.io.compressed import DAMAGE
 
 __all__ = ["GZIP_MAGIC", "HEAD_OCTETS", "MAX_LINE_OCTETS", "ZIP_MAGIC", "Lines", "TextInput"]
 
@@ -106,7 +106,7 @@ class TextInput:
                 return gzip.open(stream)  # type: ignore[return-value]
             stream.seek(0)
             return stream
-        except (OSError, zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
+        except DAMAGE as error:
             raise InputError(f"cannot be opened: {_reason(error)}", file=self.name) from None
 
     def _read(self, stream: IO[bytes], octets: int) -> tuple[bytes, InputError | None]:
@@ -123,7 +123,7 @@ class TextInput:
                 wanted -= len(piece)
         except EOFError:
             return b"".join(pieces), InputError("the compressed file is cut short", file=self.name)
-        except (OSError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        except DAMAGE as error:
             return b"".join(pieces), InputError(f"cannot be read: {_reason(error)}", file=self.name)
         return b"".join(pieces), None
 

@@ -23,7 +23,7 @@ BATCH_ROWS = 1 << 18
 def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"not a readable Parquet file: {str(error).splitlines()[0]}", file=path) from None
 
 
@@ -58,7 +58,7 @@ def _batches(path: Path, table: Table, accounting: Accounting) -> Iterator[pl.Da
             accounting.drop("empty required column", frame.height - kept.height)
             accounting.used += kept.height
             yield kept
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"damaged Parquet file: {str(error).splitlines()[0]}", file=path) from None
 
 

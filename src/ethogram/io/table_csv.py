@@ -9,7 +9,7 @@ import polars as pl
 
 from ethogram.io.table import RecordSource
 
-__all__ = ["delimited", "split_header"]
+__all__ = ["delimited", "distinct", "split_header"]
 
 
 def split_header(line: bytes, delimiter: str = ",") -> list[str]:
@@ -23,13 +23,20 @@ def split_header(line: bytes, delimiter: str = ",") -> list[str]:
         cells = next(csv.reader([text], delimiter=delimiter))
     except (csv.Error, StopIteration):  # no header at all: what it holds is then no known column
         cells = text.split(delimiter)
-    names: list[str] = []
+    return distinct(cells)
+
+
+def distinct(cells: Sequence[str]) -> list[str]:
+    """Names of columns without spaces around them, each once: doubled ones get a number."""
+    names: dict[str, None] = {}
+    copies: dict[str, int] = {}
     for raw in cells:
-        name, copy = raw.strip(), 2
+        bare = name = raw.strip()
         while name in names:
-            name, copy = f"{raw.strip()}_{copy}", copy + 1
-        names.append(name)
-    return names
+            copies[bare] = copies.get(bare, 1) + 1
+            name = f"{bare}_{copies[bare]}"
+        names[name] = None
+    return list(names)
 
 
 def delimited(

@@ -10,7 +10,7 @@ import polars as pl
 from ethogram.errors import InputError
 from ethogram.io.open_text import TextInput, first_line
 from ethogram.io.table import RecordSource
-from ethogram.io.table_csv import delimited, split_header
+from ethogram.io.table_csv import delimited, distinct, split_header
 from ethogram.io.table_json import objects
 
 __all__ = ["log_frames"]
@@ -74,7 +74,7 @@ def _tab_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.Data
                 escaped = line.removeprefix("#separator").strip()
                 separator = chr(int(escaped[2:], 16)) if _is_escape(escaped) else escaped or "\t"
             elif line.startswith("#fields"):
-                header = line.split(separator)[1:]
+                header = distinct(line.split(separator)[1:])
             elif line.startswith("#unset_field"):
                 unset = line.split(separator)[-1]
             elif line.startswith("#empty_field"):

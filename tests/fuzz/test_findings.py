@@ -1,0 +1,76 @@
+"""What fuzzing found, as the shortest input that showed it. Each goes through the target it was found by."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from .files import library, states
+from .harness import allowed, written
+from .targets import TARGETS
+
+
+def central(name: bytes, *, needed: int = 20, flags: int = 0, method: int = 0) -> bytes:
+    """A zip of one empty member as its central directory tells it; nothing stands where the member should."""
+    entry = b"PK\x01\x02" + struct.pack("<HHHHHHIIIHHHHHII", 20, needed, flags, method, 0, 33, 0, 0, 0, len(name),
+                                        0, 0, 0, 0, 0, 0) + name  # fmt: skip
+    return b"PK\x03\x04" + entry + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(entry), 4, 0)
+
+
+def state_with(json: bytes, table: bytes = b"", octets: int | None = None) -> bytes:
+    """An exporter state of our settings; the target makes the checksum agree."""
+    digest = states()[0].split(b'"settings":"')[1][:25]
+    size = len(json) if octets is None else octets
+    return (
+        b'{"format":"ethogram.exporter-state/1","settings":"%s","sha256":"","json_octets":%d}\n' % (digest, size)
+        + json
+        + table
+    )
+
+
+EMPTY_STATE = states()[0].partition(b"\n")[2]
+
+FINDINGS: dict[str, tuple[str, bytes]] = {
+    "zip member whose name is not the UTF-8 it claims": ("packed", central(b"\x87", flags=0x800)),
+    "zip member that needs version 24": ("packed", central(b"a", needed=240)),
+    "zip member without a name": ("packed", central(b"")),
+    "zip member with a line end in its name": ("packed", central(b"a\nb", flags=1)),
+    "zip member with a terminal code in its name": ("packed", central(b"a\x1b[2J")),
+    "gzip whose data are damaged": ("library", b"\x1f\x8b\x08\0\0\0\0\0\x02\x03mQ\xe1Q\xc3\xc7g"),
+    "Zeek fields of one name": ("zeek", b"#\n#fields\t\t\n\t-"),
+    "nfdump fields of one name but for case": ("nfdump", b"ts,sa,da,pr,SA\n1,10.0.0.1,10.0.0.2,6,x\n"),
+    "state without a table": ("state", state_with(EMPTY_STATE[: EMPTY_STATE.index(b"ARROW1")])),
+    "state without a body": ("state", state_with(b"", b"ARROW1", 1)),
+    "state whose body has other keys": ("state", state_with(b"{}", EMPTY_STATE[EMPTY_STATE.index(b"ARROW1") :])),
+    "state whose table is cut": (
+        "state",
+        state_with(EMPTY_STATE[: EMPTY_STATE.index(b"ARROW1")], b"\xff\x14\0\0\0\4\0\1\0\0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_what_fuzzing_found_stays_repaired(name: str) -> None:
+    target, octets = FINDINGS[name]
+    TARGETS[target].check(octets)
+
+
+def test_names_inside_archives_are_shown_without_what_controls_a_terminal() -> None:
+    from ethogram.errors import InputError
+
+    assert str(InputError("locked", file="x.zip:a\nb\x1b[2J")) == "x.zip:a\\x0ab\\x1b[2J: locked"
+
+
+def test_doubled_names_of_columns_are_told_apart() -> None:
+    from ethogram.io.table_csv import distinct
+
+    assert distinct(["a", " a", "b", "a", "a_2"]) == ["a", "a_2", "b", "a_3", "a_2_2"]
+
+
+def test_the_sound_library_is_read() -> None:
+    from ethogram.identify import pack
+
+    found = allowed(lambda: pack.read(written("library.jsonl", library())))
+    assert isinstance(found, pack.Library)
+    assert found.labels() == ["den camera"]
