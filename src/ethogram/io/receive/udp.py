@@ -91,7 +91,7 @@ class UdpReceiver:
         self._stopping = threading.Event()
         self._counters = np.zeros(kernel.COUNTERS, np.int64)
         self._forgotten_ns = 0
-        self._batch_octets = max(LEAST_BATCH, min(BATCH_OCTETS, queue.bound // 4))
+        self._batch_octets = max(LEAST_BATCH, min(BATCH_OCTETS, queue.bound // 8))
 
     def start(self) -> None:
         """Open the sockets and begin to receive.

@@ -1,0 +1,44 @@
+"""Where IPFIX messages begin and end in a stream of octets: each states its length (RFC 7011 section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ethogram.io.receive.admit import compiled
+
+__all__ = ["BAD_LENGTH", "BAD_VERSION", "SHORTEST", "frames"]
+
+SHORTEST, IPFIX = 16, 10
+BAD_VERSION, BAD_LENGTH = 1, 2
+
+
+@compiled
+def frames(data: Any, begin: int, end: int, offset: Any, octets: Any) -> tuple[int, int, int]:
+    """Find whole messages.
+
+    Parameters
+    ----------
+    data, begin, end
+        Octets, and the part of them that was received.
+    offset, octets
+        Filled with place and length of each message.
+
+    Returns
+    -------
+    count, consumed, fault
+        Messages found, the place behind the last one, and :data:`BAD_VERSION` or :data:`BAD_LENGTH` when what follows
+        is no message.
+    """
+    count, at = 0, begin
+    while end - at >= 4 and count < offset.shape[0]:
+        if data[at] != 0 or data[at + 1] != IPFIX:
+            return count, at, BAD_VERSION
+        length = (int(data[at + 2]) << 8) | int(data[at + 3])
+        if length < SHORTEST:
+            return count, at, BAD_LENGTH
+        if end - at < length:
+            break
+        offset[count], octets[count] = at, length
+        count += 1
+        at += length
+    return count, at, 0

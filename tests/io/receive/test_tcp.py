@@ -1,0 +1,240 @@
+"""IPFIX over TCP and TLS: messages framed by their length, bounded connections, and sessions that end."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ethogram.config import CollectSettings
+from ethogram.errors import ConfigurationError
+from ethogram.io.receive import tcp
+from ethogram.io.receive.address import Listen
+from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
+from ethogram.io.receive.tcp import TcpReceiver, tls_context
+from ethogram.schema import DatagramBatch
+
+
+def message(octets: int, fill: int = 0) -> bytes:
+    return struct.pack(">HHIII", 10, octets, 0, 0, 0) + bytes([fill % 256]) * (octets - 16)
+
+
+@contextmanager
+def receiving(
+    *places: str, tls: ssl.SSLContext | None = None, queue_octets: int = 1 << 24, **settings: object
+) -> Iterator[TcpReceiver]:
+    queue, exporters = MessageQueue(queue_octets), Exporters()
+    receiver = TcpReceiver(
+        [Listen.parse(place) for place in places or ("tcp://127.0.0.1:0",)], queue, exporters,
+        CollectSettings.of(**settings), tls,
+    )  # fmt: skip
+    receiver.start()
+    try:
+        yield receiver
+    finally:
+        receiver.stop()
+    assert receiver.failure is None
+    assert receiver.accounting.balanced
+    assert receiver.connections == 0
+
+
+def drain(receiver: TcpReceiver) -> tuple[list[tuple[int, bytes]], list[SessionEnd]]:
+    """Messages with their exporter's index, and ended sessions."""
+    messages, ended = [], []
+    while (item := receiver._queue.take(0)) is not None:
+        if isinstance(item, DatagramBatch):
+            for begin, length, index in zip(item.offset, item.octets, item.exporter, strict=True):
+                assert item.exporters[index].transport in {"tcp", "tls"}
+                messages.append((int(index), item.data[begin : begin + length].tobytes()))
+        else:
+            ended.append(item)
+    return messages, ended
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+
+
+def connect(receiver: TcpReceiver, place: int = 0) -> socket.socket:
+    host = "::1" if receiver.listening[place].host == "::1" else "127.0.0.1"
+    return socket.create_connection((host, receiver.listening[place].port), timeout=10)
+
+
+def test_messages_come_whole_however_the_stream_is_cut() -> None:
+    sent = [message(16 + 37 * i % 1400, i) for i in range(400)] + [message(65_535, 7), message(16)]
+    stream = b"".join(sent)
+    with receiving("tcp://127.0.0.1:0", "tcp://[::1]:0") as receiver:
+        with connect(receiver) as one, connect(receiver, 1) as two:
+            for at in range(0, len(stream), 997):
+                one.sendall(stream[at : at + 997])
+            two.sendall(stream)
+        until(lambda: receiver.closed["ended by the exporter"] == 2)
+    messages, ended = drain(receiver)
+    assert receiver.accounting.used == 2 * len(sent)
+    for session in ended:
+        assert [m for index, m in messages if index == session.index] == sent
+    assert len({session.exporter.session for session in ended}) == 2
+    assert {session.exporter.address for session in ended} == {"127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (struct.pack(">HHIII", 9, 20, 0, 0, 0), "bad version"),
+        (b"GET / HTTP/1.1\r\n\r\n", "bad version"),
+        (struct.pack(">HH", 10, 15) + bytes(12), "bad length"),
+        (message(100)[:60], "ended inside a message"),
+        (b"", "ended by the exporter"),
+    ],
+)
+def test_what_is_no_message_closes_that_connection_alone(octets: bytes, reason: str) -> None:
+    with receiving() as receiver, connect(receiver) as good:
+        with connect(receiver) as bad:
+            bad.sendall(message(50) + octets)
+            if reason.startswith("bad"):
+                assert bad.recv(1) == b""
+        until(lambda: receiver.closed.total() > 0)
+        assert receiver.closed == Counter({reason: 1})
+        good.sendall(message(40))
+        until(lambda: receiver.accounting.read == 2)
+    assert sorted(len(m) for _, m in drain(receiver)[0]) == [40, 50]
+    assert receiver.closed[reason] == 1 + (reason == "ended by the exporter")
+
+
+def test_connections_are_bounded_and_their_senders_may_be_refused() -> None:
+    with receiving(max_connections=2) as receiver, connect(receiver) as one, connect(receiver) as two:
+        until(lambda: receiver.connections == 2)
+        with connect(receiver) as three:
+            assert three.recv(1) == b""
+        two.close()
+        until(lambda: receiver.connections == 1)
+        with connect(receiver) as four:
+            four.sendall(message(16))
+            one.sendall(message(16))
+            until(lambda: receiver.accounting.read == 2)
+    assert receiver.closed["too many connections"] == 1
+    assert receiver.opened == 3
+    with receiving("tcp://0.0.0.0:0", allow=("192.0.2.0/24",)) as receiver:
+        with connect(receiver) as opened:
+            assert opened.recv(1) == b""
+        assert receiver.closed == Counter({"not allowed": 1})
+
+
+def test_a_silent_connection_is_closed() -> None:
+    with receiving(idle_s=0.2) as receiver, connect(receiver) as opened:
+        assert opened.recv(1) == b""
+    assert receiver.closed == Counter({"idle": 1})
+
+
+def test_a_full_queue_or_a_rate_makes_the_exporter_wait_and_loses_nothing() -> None:
+    sent = 4000
+    with receiving(queue_octets=1 << 20) as receiver, connect(receiver) as opened:
+        opened.setblocking(False)
+        stream, at, messages = memoryview(message(1000) * sent), 0, 0
+        deadline = time.monotonic() + 30
+        while messages < sent and time.monotonic() < deadline:
+            try:
+                at += opened.send(stream[at : at + 65_536]) if at < len(stream) else 0
+            except BlockingIOError:
+                # Only when everything between us is full is something taken from the queue.
+                assert receiver._queue.highest_octets <= 1 << 20
+                messages += len(drain(receiver)[0])
+            if at == len(stream):
+                messages += len(drain(receiver)[0])
+        assert messages == sent
+    with receiving(rate_limit=200, burst_s=0.1) as receiver, connect(receiver) as opened:
+        begin = time.monotonic()
+        for _ in range(10):
+            opened.sendall(message(16) * 10)
+            time.sleep(0.01)
+        until(lambda: receiver.accounting.used == 100)
+        # 20 at once, and 80 more at 200 a second, but for the last batch, which was read before it was weighed.
+        assert time.monotonic() - begin > 0.2
+    assert receiver.accounting.used == 100
+
+
+def certificates(folder: Path) -> dict[str, Path]:
+    """An authority, and a collector and an exporter that it signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the openssl command is not installed: no certificates can be made")
+    files = {
+        name: folder / name for name in ("ca.pem", "ca.key", "server.pem", "server.key", "client.pem", "client.key")
+    }
+    extension = folder / "san"
+    extension.write_text("subjectAltName=IP:127.0.0.1\n")
+
+    def openssl(*arguments: object) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(*new, "-x509", "-days", 2, "-subj", "/CN=ca", "-keyout", files["ca.key"], "-out", files["ca.pem"])
+    for name in ("server", "client"):
+        request = folder / f"{name}.csr"
+        openssl(*new, "-subj", f"/CN={name}", "-keyout", files[f"{name}.key"], "-out", request)
+        openssl("x509", "-req", "-in", request, "-CA", files["ca.pem"], "-CAkey", files["ca.key"], "-CAcreateserial",
+                "-days", 2, "-extfile", extension, "-out", files[f"{name}.pem"])  # fmt: skip
+    return files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return certificates(tmp_path_factory.mktemp("tls"))
+
+
+def test_messages_over_tls_from_exporters_with_a_certificate(files: dict[str, Path]) -> None:
+    context = tls_context(files["server.pem"], files["server.key"], files["ca.pem"])
+    client = ssl.create_default_context(cafile=str(files["ca.pem"]))
+    sent = [message(16 + 53 * i % 3000, i) for i in range(300)]
+    with receiving("tls://127.0.0.1:0", tls=context) as receiver:
+        stranger = ssl.create_default_context(cafile=str(files["ca.pem"]))
+        with pytest.raises((ssl.SSLError, OSError)), connect(receiver) as raw:  # noqa: SIM117
+            with stranger.wrap_socket(raw, server_hostname="127.0.0.1") as opened:
+                opened.sendall(message(16))
+                if opened.recv(1) == b"":
+                    raise OSError("closed")
+        client.load_cert_chain(files["client.pem"], files["client.key"])
+        with connect(receiver) as raw, client.wrap_socket(raw, server_hostname="127.0.0.1") as opened:
+            opened.sendall(b"".join(sent))
+            until(lambda: receiver.accounting.used == len(sent))
+            assert opened.version() in {"TLSv1.2", "TLSv1.3"}
+        until(lambda: receiver.closed.total() == 2)
+    messages, ended = drain(receiver)
+    assert [m for _, m in messages] == sent
+    assert ended[-1].exporter.transport == "tls"
+    assert receiver.closed["no TLS handshake"] == 1
+
+
+def test_who_does_not_speak_tls_is_closed(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "HANDSHAKE_S", 0.2)
+    context = tls_context(files["server.pem"], files["server.key"])
+    with receiving("tls://127.0.0.1:0", tls=context) as receiver:
+        with connect(receiver) as plain, connect(receiver) as silent:
+            plain.sendall(message(400))
+            until(lambda: receiver.closed.total() == 2)
+            assert silent.recv(1) == b""
+        assert receiver.closed == Counter({"no TLS handshake": 2})
+    assert drain(receiver)[0] == []
+
+
+def test_wrong_certificates_are_one_line(files: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        tls_context(tmp_path / "none.pem")
+    with pytest.raises(ConfigurationError, match=r"server\.pem: no certificate with its key"):
+        tls_context(files["server.pem"], files["client.key"])
+    (tmp_path / "empty").touch()
+    with pytest.raises(ConfigurationError, match="empty: no certificates in PEM form"):
+        tls_context(files["server.pem"], files["server.key"], tmp_path / "empty")
+    with pytest.raises(ConfigurationError, match="needs a certificate"):
+        TcpReceiver([Listen.parse("tls://127.0.0.1:0")], MessageQueue(1 << 20), Exporters())
