@@ -1,0 +1,277 @@
+"""What exporters say of themselves in options records: sampling rates, when they started, and what numbers stand for.
+
+Values are reassigned: a later one takes the place of the one before. A rate is in force from the message on that
+states it; for records before the first statement, that one is taken.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.io.wire.elements import Element, element
+from ethogram.io.wire.records import Records
+from ethogram.io.wire.text import texts
+
+__all__ = ["Facts", "Origin", "Sampling", "origin_of", "rates_of"]
+
+Origin = tuple[str, int, int, int]
+"""Exporter's address, its session, protocol version, and observation domain: to whom a fact belongs."""
+
+MAX_ORIGINS = 1 << 14
+MAX_NAMES = 1 << 14  # of each kind, of each origin
+MAX_SAMPLERS = 1 << 12  # of each origin
+MAX_STATED = 1 << 10  # statements of one sampler's rate within one block of messages
+
+SAMPLER_IDS = (302, 48)  # selectorId, samplerId
+ALGORITHM, SIZE, POPULATION, PROBABILITY = 304, 309, 310, 311
+INTERVAL, SPACE, V9_INTERVAL, RANDOM_INTERVAL = 305, 306, 34, 50
+SYSTEM_INIT = 160
+RANDOM_N_OF_N, UNIFORM = 3, 4
+
+NAMES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "interface": ((10, 14, 252, 253), (82, 83)),
+    "VRF": ((234, 235), (236,)),
+    "application": ((95,), (96, 94)),
+    "sampler": ((302, 48), (335, 84)),
+}
+"""Kind of name: the elements that number it, and those that name it."""
+
+V9_INTERFACE_SCOPE = 2
+
+
+@dataclass
+class Sampling:
+    """Rates of the samplers of one origin.
+
+    Attributes
+    ----------
+    rates
+        For each sampler, by its number (None: the one of records that name no sampler), its rates in the order in
+        which they were stated, each with the row of the message that states it.
+    """
+
+    rates: OrderedDict[int | None, list[tuple[int, float]]] = field(default_factory=OrderedDict)
+
+    def of(self, sampler: int | None) -> list[tuple[int, float]] | None:
+        """Rates of a sampler. Records that name none take the rate stated without one, or the only one there is."""
+        found = self.rates.get(sampler)
+        if found is None and sampler != 0:
+            found = self.rates.get(None)
+        if found is None and sampler is None and len(self.rates) == 1:
+            found = next(iter(self.rates.values()))
+        return found
+
+
+@dataclass
+class _Known:
+    """Facts of one origin."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    system_init_us: int | None = None
+    names: dict[str, OrderedDict[object, str]] = field(default_factory=dict)
+
+
+def origin_of(records: Records) -> Origin:
+    """To whom facts in these records, or for them, belong."""
+    template, exporter = records.template, records.exporter
+    return exporter.address, exporter.session, template.version, template.domain
+
+
+def rates_of(records: Records) -> NDArray[np.float64] | None:
+    """Packets observed for one that was selected, as the records state it; None where their template cannot.
+
+    Parameters
+    ----------
+    records
+        N records, of options or flows.
+
+    Returns
+    -------
+    float64[N]; 0 where a record states nothing.
+
+    References
+    ----------
+    RFC 5477 section 8.2 (305 packets are selected, then 306 are not; 309 of 310; probability 311), RFC 3954 section 8
+    (34). Some exporters state only 305, and mean one of so many.
+    """
+
+    def column(number: int) -> NDArray[np.float64] | None:
+        index = records.has(0, number)
+        return None if index is None else records.unsigned(index).astype(np.float64)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = []
+        size, population = column(SIZE), column(POPULATION)
+        if size is not None and population is not None:
+            found.append(population / size)
+        index = records.has(0, PROBABILITY)
+        if index is not None:
+            found.append(1 / records.real(index))
+        interval, space = column(INTERVAL), column(SPACE)
+        if interval is not None:
+            found.append(interval if space is None else (interval + space) / interval)
+        found += [one for one in (column(V9_INTERVAL), column(RANDOM_INTERVAL)) if one is not None]
+    if not found:
+        return None
+    rates = np.zeros(len(records))
+    for one in reversed(found):
+        usable = np.isfinite(one) & (one >= 1)
+        rates = np.where(usable, one, rates)
+    return rates
+
+
+class Facts:
+    """What is known of exporters from their options records.
+
+    Attributes
+    ----------
+    forgotten
+        Facts that left because there were more than the bounds allow, by kind.
+    elements
+        Names and types exporters give for elements of enterprises (RFC 5610), by enterprise and id.
+
+    Examples
+    --------
+    >>> facts = Facts()
+    >>> facts.system_init_us(("192.0.2.1", 0, 10, 0)) is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Origin, _Known] = OrderedDict()
+        self._table: object = None
+        self.forgotten: dict[str, int] = {}
+        self.elements: OrderedDict[tuple[int, int], str] = OrderedDict()
+
+    def begin(self, table: object) -> None:
+        """A new table of messages begins: what was stated so far was stated before it."""
+        if table is self._table:
+            return
+        self._table = table
+        for known in self._known.values():
+            for stated in known.sampling.rates.values():
+                if len(stated) > 1 or stated[0][0] >= 0:
+                    stated[:] = [(-1, stated[-1][1])]
+
+    def _of(self, origin: Origin) -> _Known:
+        known = self._known.get(origin)
+        if known is None:
+            known = self._known[origin] = _Known()
+            if len(self._known) > MAX_ORIGINS:
+                self._known.popitem(last=False)
+                self._forget("exporters")
+        return known
+
+    def _forget(self, kind: str) -> None:
+        self.forgotten[kind] = self.forgotten.get(kind, 0) + 1
+
+    def sampling(self, origin: Origin) -> Sampling | None:
+        """Sampling rates; None when the exporter stated none."""
+        known = self._known.get(origin)
+        return known.sampling if known is not None and known.sampling.rates else None
+
+    def system_init_us(self, origin: Origin) -> int | None:
+        """When the exporter started, microseconds since 1970."""
+        known = self._known.get(origin)
+        return None if known is None else known.system_init_us
+
+    def names(self, origin: Origin) -> dict[str, dict[object, str]]:
+        """Names of interfaces, VRFs, applications and samplers, by kind and number."""
+        known = self._known.get(origin)
+        return {} if known is None else {kind: dict(names) for kind, names in known.names.items()}
+
+    @property
+    def origins(self) -> list[Origin]:
+        """Everyone of whom something is known."""
+        return list(self._known)
+
+    def element(self, enterprise: int, id: int) -> Element:  # noqa: A002 (the word of RFC 7011)
+        """An element, with the name an exporter gave it when the table has none."""
+        found = element(enterprise, id)
+        name = None if found.known else self.elements.get((enterprise, id))
+        return Element(enterprise, id, name, found.type, known=False) if name else found
+
+    def learn(self, records: Records) -> None:
+        """Take the facts out of records.
+
+        Parameters
+        ----------
+        records
+            Options records, or records without addresses, which some exporters use for the same purpose.
+        """
+        if not len(records):
+            return
+        self.begin(records.headers)
+        origin = origin_of(records)
+        self._learn_rates(records, origin)
+        index = records.has(0, SYSTEM_INIT)
+        if index is not None:
+            value = int(records.unsigned(index)[-1])
+            if 0 < value < 1 << 47:
+                self._of(origin).system_init_us = value * 1000
+        for kind, (numbers, names) in NAMES.items():
+            self._learn_names(records, origin, kind, numbers, names)
+        self._learn_elements(records)
+
+    def _learn_rates(self, records: Records, origin: Origin) -> None:
+        rates = rates_of(records)
+        if rates is None or not rates.any():
+            return
+        indices = (records.has(0, number) for number in SAMPLER_IDS)
+        index = next((found for found in indices if found is not None), None)
+        samplers = [None] * len(records) if index is None else records.unsigned(index).tolist()
+        known = self._of(origin).sampling.rates
+        # Of each run of the same statement the first is enough: it is in force until another one comes.
+        for sampler, rate, row in zip(samplers, rates.tolist(), records.message.tolist(), strict=True):
+            if rate < 1:
+                continue
+            stated = known.get(sampler)
+            if stated is None:
+                if len(known) >= MAX_SAMPLERS:
+                    known.popitem(last=False)
+                    self._forget("samplers")
+                stated = known[sampler] = []
+            if not stated or stated[-1][1] != rate:
+                # Templates are read one after the other, so that a statement may come after a later one.
+                bisect.insort(stated, (row, rate), key=lambda one: one[0])
+                if len(stated) > MAX_STATED:
+                    del stated[0]
+                    self._forget("rates")
+
+    def _learn_names(
+        self, records: Records, origin: Origin, kind: str,
+        numbers: tuple[int, ...], names: tuple[int, ...],
+    ) -> None:  # fmt: skip
+        text = next((i for i in (records.has(0, number) for number in names) if i is not None), None)
+        keys = [i for i in (records.has(0, number) for number in numbers) if i is not None][:1]
+        if not keys and kind == "interface":
+            keys = [i for i, one in enumerate(records.template.fields) if one.scope and one.id == V9_INTERFACE_SCOPE][
+                :1
+            ]
+        if text is None or not keys:
+            return
+        known = self._of(origin).names.setdefault(kind, OrderedDict())
+        for key, name in zip(records.unsigned(keys[0]).tolist(), texts(records, text).to_list(), strict=True):
+            if name:
+                known[key] = name
+        while len(known) > MAX_NAMES:
+            known.popitem(last=False)
+            self._forget(f"{kind} names")
+
+    def _learn_elements(self, records: Records) -> None:
+        places = [records.has(0, number) for number in (346, 303, 341)]
+        if any(place is None for place in places):
+            return
+        enterprise, number, name = (place for place in places if place is not None)
+        columns = (records.unsigned(enterprise).tolist(), records.unsigned(number).tolist(), texts(records, name))
+        for pen, identifier, text in zip(*columns, strict=True):
+            if text:
+                self.elements[pen, identifier & 0x7FFF] = text
+        while len(self.elements) > MAX_NAMES:
+            self.elements.popitem(last=False)
+            self._forget("elements")

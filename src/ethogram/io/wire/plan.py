@@ -1,0 +1,121 @@
+"""What of a template is read to make biflows of its records: worked out once for each form of template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ethogram.io.wire import choice
+from ethogram.io.wire.choice import Key, every_field, places_of
+from ethogram.io.wire.template import Template
+from ethogram.io.wire.times import TimePlan
+from ethogram.io.wire.walk import V9
+
+__all__ = ["Pair", "Plan"]
+
+FLOW_FLAGS = 65  # a field type of FortiOS in NetFlow v9
+ASA = ((0, 33002, False), (0, 40005, False))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A source and a destination address of the same version, and how deep inside tunnels they are."""
+
+    version: int
+    source: int
+    destination: int
+    level: int
+
+
+class Plan:
+    """The fields that make a biflow.
+
+    Attributes
+    ----------
+    ignored
+        Why records of this template are no flows; None when they are.
+    pairs
+        Address pairs, the outer before the inner.
+    protocol, ports
+        Fields by level: of the protocol, of source and destination port.
+    octets, packets, reverse_octets, reverse_packets
+        Field of each counter, or None.
+    initiator
+        Fields of initiator octets, responder octets, initiator packets, responder packets; None without both octets.
+    one_way
+        Whether a record tells of one direction only.
+    """
+
+    def __init__(self, template: Template) -> None:
+        every = every_field(template)
+        first = {key: places[0] for key, places in every.items()}
+        protocols = every.get((0, 4, False)) or [first[key] for key in choice.PROTOCOL if key in first]
+        self.pairs = pairs_of(every, len(protocols))
+        self.protocol = protocols
+        self.ports = tuple(ports_of(every, keys) for keys in choice.PORTS)
+        translated = not (template.version == V9 and (0, FLOW_FLAGS, False) in first)
+        self.nat = [(version, first[key]) for version, key in choice.NAT_ADDRESSES if key in first and translated]
+        self.nat_port = places_of(first, choice.NAT_PORTS)[:1] if translated else ()
+        self._counts(first)
+        self.times = TimePlan(template)
+        self.flags = [places_of(first, keys)[:1] for keys in choice.FLAGS]
+        self.inner_flags = every.get((0, 6, False), [])
+        self.initial_flags = [places_of(first, keys) for keys in choice.INITIAL_FLAGS]
+        self.union_flags = [places_of(first, keys) for keys in choice.UNION_FLAGS]
+        self.macs = [places_of(first, keys) for keys in choice.MACS]
+        self.vlan = places_of(first, choice.VLAN)
+        self.names = places_of(first, tuple(key for key, _ in choice.NAMES))
+        self.end_reason = places_of(first, choice.END_REASON)
+        self.direction = places_of(first, choice.DIRECTION)
+        self.biflow_direction = places_of(first, choice.BIFLOW_DIRECTION)
+        self.ip_version = places_of(first, choice.IP_VERSION)
+        self.firewall = places_of(first, choice.FIREWALL_EVENT)
+        self.nat_event = places_of(first, choice.NAT_EVENT)
+        self.ignored = self._ignored()
+
+    def _counts(self, first: dict[Key, int]) -> None:
+        def field(name: str) -> int | None:
+            keys = [getattr(tier, name) for tier in choice.COUNT_TIERS] + list(choice.COUNTS.get(name, ()))
+            return next((first[key] for key in keys if key in first), None)
+
+        self.octets, self.packets = field("octets"), field("packets")
+        self.reverse_octets, self.reverse_packets = field("reverse_octets"), field("reverse_packets")
+        if any(key in first for key in (*choice.NTOP, *choice.NTOP_V9)) and (0, 1, False) in first:
+            self.reverse_octets = first.get(choice.NTOP_REVERSE["reverse_octets"], self.reverse_octets)
+            self.reverse_packets = first.get(choice.NTOP_REVERSE["reverse_packets"], self.reverse_packets)
+        both = choice.BIFLOW_COUNTS
+        names = ("octets", "reverse_octets", "packets", "reverse_packets")
+        found = [first.get(key) if (key := getattr(both, name)) is not None else None for name in names]
+        self.initiator = found if found[0] is not None and found[1] is not None else None
+        reverse = self.reverse_octets is not None or self.reverse_packets is not None
+        self.one_way = not (reverse or self.initiator or any(key in first for key in ASA))
+
+    def _ignored(self) -> str | None:
+        if not self.pairs:
+            return "no source and destination address"
+        if self.octets is None and self.packets is None and self.initiator is None:
+            event = "NAT event" if self.nat_event else "firewall event" if self.firewall else "record"
+            return f"{event} without octets and packets"
+        return None if self.protocol else "no protocol"
+
+
+def pairs_of(every: dict[Key, list[int]], protocols: int) -> list[Pair]:
+    """Address pairs in the order of the template; where the protocol is repeated, each is a level deeper."""
+    found = []
+    for version, source, destination in choice.ADDRESSES:
+        found += [
+            (here, there, version)
+            for here, there in zip(every.get(source, ()), every.get(destination, ()), strict=False)
+        ]
+    levels = max(protocols, 1)
+    return [
+        Pair(version, here, there, min(level, levels - 1)) for level, (here, there, version) in enumerate(sorted(found))
+    ]
+
+
+def ports_of(every: dict[Key, list[int]], keys: tuple[Key, ...]) -> list[list[int]]:
+    """For each level the fields that may hold the port."""
+    general = every.get(keys[0])
+    if general is not None:
+        return [[place] for place in general]
+    others = [every[key][0] for key in keys[1:] if key in every]
+    return [others] if others else []

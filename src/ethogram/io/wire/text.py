@@ -1,0 +1,78 @@
+"""Fields that hold text, as columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ethogram.io.wire.records import Records
+
+__all__ = ["host_names", "octets_of", "texts"]
+
+MOST = 1 << 12  # octets of one text that are kept
+
+
+def octets_of(records: Records, i: int) -> pl.Series:
+    """A field as it stands, one row of binary for each record.
+
+    Parameters
+    ----------
+    records
+        N records.
+    i
+        Index of the field.
+    """
+    offset, length = records.spans(i)
+    # What is left out would be filling or no name; it keeps memory below a few octets for each one that arrived.
+    length = np.minimum(length, MOST).astype(np.int64)
+    ends = np.cumsum(length)
+    total = int(ends[-1]) if ends.size else 0
+    places = np.arange(total) + np.repeat(offset - (ends - length), length)
+    content = records.data[places]
+    bounds = np.concatenate([np.zeros(1, np.int64), ends])
+    found = pa.Array.from_buffers(
+        pa.large_binary(), len(records), [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(content))]
+    )
+    series = pl.from_arrow(found)
+    assert isinstance(series, pl.Series)
+    return series
+
+
+def texts(records: Records, i: int) -> pl.Series:
+    """A field as text: UTF-8, without the zeros and blanks that fill it up; null where it is empty or not UTF-8.
+
+    Parameters
+    ----------
+    records
+        N records.
+    i
+        Index of the field.
+    """
+    octets = octets_of(records, i)
+    try:
+        text = octets.cast(pl.String)
+    except pl.exceptions.ComputeError:  # one that is not UTF-8; then each is looked at
+        text = pl.Series([decoded(one) for one in octets.to_list()], dtype=pl.String)
+    text = text.str.strip_chars("\x00 ")
+    # Some exporters leave what was in the buffer before behind the zero that ends the text.
+    if text.str.contains("\x00", literal=True).any():
+        text = text.str.replace(r"(?s)\x00.*$", "")
+    return text.set(text == "", None)
+
+
+def decoded(octets: bytes) -> str | None:
+    """Text of octets; None where they are not UTF-8."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def host_names(records: Records, i: int) -> pl.Series:
+    """A field as host name: lower case, without port and final dot; null where it is none."""
+    name = texts(records, i)
+    if name.null_count() == len(name):
+        return name
+    name = name.str.to_lowercase().str.replace(r":\d+$", "").str.strip_chars_end(".")
+    return name.set(~name.str.contains(r"^[a-z0-9_]([a-z0-9_.-]{0,252})$"), None)
