@@ -14,7 +14,7 @@ an MTU, carry each protocol's own sequence number, and are the same octets for t
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +27,13 @@ from ethogram.io.wire.template import REVERSE_PEN, YAF_PEN, YAF_REVERSE, Field, 
 from ethogram.schema import DatagramBatch, Exporter
 
 __all__ = [
-    "Data", "Encoded", "MessageBuilder", "Set", "Values", "batch", "data", "data_set", "encode", "template_set",
-    "withdrawal_set", "write_file",
+    "HEADER", "Data", "Encoded", "MessageBuilder", "Set", "Values", "batch", "data", "data_set", "encode",
+    "template_set", "withdrawal_set", "write_file",
 ]  # fmt: skip
 
-HEADER = {5: 24, 9: 20, 10: 16}  # octets
+HEADER = {5: 24, 9: 20, 10: 16}
+"""Octets of each protocol's message header."""
+
 V5_RECORDS, V5_OCTETS = 30, 48  # records of one message at most, octets of each
 ALIGN = 4  # sets are padded to a multiple of it
 
@@ -43,6 +45,11 @@ class Set:
     octets: bytes
     records: int
     data: bool
+
+    @property
+    def number(self) -> int:
+        """Set id: the template's for data; a set of v5 has none."""
+        return int.from_bytes(self.octets[:2])
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,10 @@ class MessageBuilder:
         time_ms
             Time of export, milliseconds since 1970.
         """
-        done: list[bytes] = []
+        return [self.message(sets, time_ms) for sets in self.packed(parts)]
+
+    def packed(self, parts: Iterable[Set | Data]) -> Iterator[list[Set]]:
+        """The sets of each message that these parts need; the sequence stays where it is."""
         waiting: list[Set] = []
         room = full = self.mtu - HEADER[self.version]
         for part in parts:
@@ -191,15 +201,14 @@ class MessageBuilder:
             while at < (len(part.records) if isinstance(part, Data) else 1):
                 one = self._cut(part, at, room, whole=not waiting)
                 if one is None or (waiting and len(one.octets) > room):
-                    done.append(self.message(waiting, time_ms))
+                    yield waiting
                     waiting, room = [], full
                     continue
                 waiting.append(one)
                 room -= len(one.octets)
                 at += one.records if isinstance(part, Data) else 1
         if waiting:
-            done.append(self.message(waiting, time_ms))
-        return done
+            yield waiting
 
     def _cut(self, part: Set | Data, at: int, room: int, *, whole: bool) -> Set | None:
         """The next set of a part, of as many records as there is room for; at least one in a message of its own."""

@@ -1,0 +1,130 @@
+"""What a network does to messages on their way: it loses some and delays others; counted, the same for a seed.
+
+A message is lost only where sequence numbers can tell: the first and the last of each domain's run arrive, and the
+first is not overtaken, since no collector can know of what was sent before the first message it has, or after the last.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ethogram.errors import UsageError
+
+__all__ = ["Disturbance", "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One export message.
+
+    Parameters
+    ----------
+    octets
+        The message.
+    time_ms
+        When it was exported, milliseconds since 1970.
+    domain
+        Its observation domain.
+    run
+        How often the exporter had restarted before it.
+    flows
+        Flow records in it.
+    units
+        By how much it moves the sequence: flow records (v5), 1 (v9), data records with those of options (IPFIX).
+    """
+
+    octets: bytes
+    time_ms: int
+    domain: int
+    run: int
+    flows: int
+    units: int
+
+
+class Disturbance:
+    """Loses and delays messages.
+
+    Parameters
+    ----------
+    loss, reorder
+        Shares of messages that are lost, and that later ones overtake.
+    window
+        Messages that can overtake one, at most.
+    seed
+        Of the choice.
+
+    Attributes
+    ----------
+    lost
+        Messages that did not arrive: their number, flow records and sequence units.
+    reordered
+        Messages that arrived after a later one of their domain, and moved the sequence.
+    """
+
+    def __init__(self, loss: float = 0.0, reorder: float = 0.0, window: int = 8, seed: int = 1) -> None:
+        if not (0 <= loss < 1 and 0 <= reorder <= 1 and window >= 1):
+            raise UsageError("loss and reorder are shares of messages; a window has one message or more")
+        self._loss, self._reorder, self._window = loss, reorder, window
+        self._random = np.random.default_rng([seed, 0x10552])
+        self.lost = {"messages": 0, "flows": 0, "units": 0}
+        self.reordered = 0
+
+    def __call__(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """The messages that arrive, in the order in which they do."""
+        return self._delayed(self._survivors(messages)) if self._loss or self._reorder else iter(messages)
+
+    def _survivors(self, messages: Iterable[Message]) -> Iterator[Message]:
+        missing: dict[int, list[Message]] = {}  # by domain: those that are lost if another message follows
+        run = 0
+        for message in messages:
+            if message.run != run:
+                yield from self._last_of(missing)
+                run, missing = message.run, {}
+            if message.domain in missing and self._random.random() < self._loss:
+                missing[message.domain].append(message)
+                continue
+            self._lose(missing.get(message.domain, []))
+            missing[message.domain] = []
+            yield message
+        yield from self._last_of(missing)
+
+    def _last_of(self, missing: dict[int, list[Message]]) -> Iterator[Message]:
+        for waiting in missing.values():
+            self._lose(waiting[:-1])
+            yield from waiting[-1:]
+
+    def _lose(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.lost["messages"] += 1
+            self.lost["flows"] += message.flows
+            self.lost["units"] += message.units
+
+    def _delayed(self, messages: Iterable[Message]) -> Iterator[Message]:
+        held: list[tuple[float, int, Message]] = []
+        newest: dict[tuple[int, int], int] = {}
+        run = 0
+        for place, message in enumerate(messages):
+            if message.run != run:
+                yield from (self._arrives(heapq.heappop(held), newest) for _ in range(len(held)))
+                run = message.run
+            known = (message.run, message.domain) in newest or any(m.domain == message.domain for _, _, m in held)
+            delay = 0.0
+            if known and self._random.random() < self._reorder:
+                delay = float(self._random.integers(1, self._window + 1)) + 0.5
+            heapq.heappush(held, (place + delay, place, message))
+            while held and held[0][0] <= place:
+                yield self._arrives(heapq.heappop(held), newest)
+        while held:
+            yield self._arrives(heapq.heappop(held), newest)
+
+    def _arrives(self, one: tuple[float, int, Message], newest: dict[tuple[int, int], int]) -> Message:
+        _, place, message = one
+        key = (message.run, message.domain)
+        if place < newest.get(key, -1) and message.units:
+            self.reordered += 1
+        newest[key] = max(place, newest.get(key, -1))
+        return message
