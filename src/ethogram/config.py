@@ -16,7 +16,9 @@ __all__ = [
     "CollectSettings",
     "CountSettings",
     "CustomFlowSettings",
+    "EncoderSettings",
     "ExporterSettings",
+    "FieldSettings",
     "FlowSettings",
     "IdentifySettings",
     "KeySettings",
@@ -24,6 +26,7 @@ __all__ = [
     "NameSettings",
     "RepresentationSettings",
     "Settings",
+    "TrainingSettings",
     "WireSettings",
 ]
 
@@ -71,7 +74,7 @@ class MeterSettings(Settings):
 
 
 class CustomFlowSettings(Settings):
-    """Packets to custom flows. The record has room for ten packets and 3,000 symbols: fewer can be asked for."""
+    """Packets to custom flows. The record has room for 3,000 symbols, ten packets, and 1,000 octets of each."""
 
     direction: Literal["outgoing", "bidirectional"] = Field(
         default="outgoing", description="packets the device sent, or those of both directions"
@@ -79,7 +82,6 @@ class CustomFlowSettings(Settings):
     interval_s: float = Field(default=60.0, gt=0, le=3600, description="a record ends so long after its first packet")
     packets: int = Field(default=10, ge=1, le=10, description="packets that are described one by one")
     packet_octets: int = Field(default=1000, ge=0, le=1000, description="payload octets kept of one packet")
-    symbols: int = Field(default=3000, ge=2, le=3000, description="payload symbols of one record, marks included")
     protocols: tuple[int, ...] = Field(default=(6, 17), description="IANA numbers of the protocols that are metered")
     private: tuple[str, ...] = Field(
         default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
@@ -99,7 +101,7 @@ class CustomFlowSettings(Settings):
     max_octets: int = Field(
         default=1 << 28, ge=1 << 14, description="payload octets of live records held at once; the oldest leave first"
     )
-    block_flows: int = Field(default=1 << 16, ge=1, description="records named, written and read together")
+    block_flows: int = Field(default=1 << 15, ge=1, description="records named, written and read together")
 
 
 class WireSettings(Settings):
@@ -267,3 +269,83 @@ class IdentifySettings(Settings):
         description="windows a fingerprint is split into, whose scores are averaged; none: it is whole",
     )
     seed: int = Field(default=0, ge=0, description="of every method that draws at random")
+
+
+ENCODER_SIZES: dict[str, tuple[tuple[int, ...], int]] = {
+    "small": ((128,), 16), "base": ((512, 128), 32), "large": ((1024, 256), 64)
+}  # fmt: skip
+"""Widths between the input and the latent units, and the number of latent units, by size."""
+
+
+class FieldSettings(Settings):
+    """The encoder over semantic fields; every width and every share that is hidden from it while it learns."""
+
+    octets: int = Field(default=12, ge=0, le=64, description="first payload octets of a packet with embeddings")
+    grams: int = Field(default=48, ge=0, le=256, description="pieces of text in the payload that are looked at")
+    buckets: int = Field(default=2048, ge=16, le=65_536, description="embeddings that pieces of text are hashed to")
+    token: int = Field(default=64, ge=4, description="numbers that describe one packet inside")
+    hidden: int = Field(default=256, ge=4, description="width of the layers over the whole flow")
+    ports: bool = Field(default=True, description="look at the class of the ports")
+    hide_packet: float = Field(default=0.15, ge=0, lt=1, description="share of packets hidden")
+    hide_field: float = Field(default=0.15, ge=0, lt=1, description="share of the fields of the flow hidden")
+    hide_payload: float = Field(default=0.3, ge=0, lt=1, description="share of packets whose payload is hidden")
+    hide_ports: float = Field(default=0.3, ge=0, lt=1, description="share of flows whose ports are hidden")
+
+
+class EncoderSettings(Settings):
+    """The network between vectors and embeddings. Widths, latent units and the start of the variance are ours."""
+
+    kind: Literal["ae", "vae", "fields", "pca", "random-projection", "untrained", "raw"] = Field(
+        default="vae", description="what turns a vector into an embedding"
+    )
+    size: Literal["small", "base", "large"] = Field(default="base", description="widths and number of latent units")
+    view: str = Field(default="full", description="which of the 3,040 numbers it sees")
+    widths: tuple[int, ...] | None = Field(default=None, description="widths of the hidden layers; none: by size")
+    d: int | None = Field(default=None, ge=1, le=4096, description="latent units; none: by size")
+    output: Literal["linear", "sigmoid"] = Field(default="linear", description="what the decoder ends with")
+    log_variance_limit: float = Field(default=10.0, gt=0, description="the posterior's log variance is clamped to this")
+    log_variance_start: float = Field(default=-3.0, description="where its bias starts")
+    fields: FieldSettings = FieldSettings()
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers of the encoder, from the input on."""
+        return ENCODER_SIZES[self.size][0] if self.widths is None else self.widths
+
+    @property
+    def latent(self) -> int:
+        """Latent units."""
+        return ENCODER_SIZES[self.size][1] if self.d is None else self.d
+
+
+class TrainingSettings(Settings):
+    """How an encoder learns. The KL weight is the one reported for the paper; all else is ours."""
+
+    loss: Literal["mse", "mse-balanced"] = Field(
+        default="mse-balanced", description="mean over all numbers, or mean of the means of meta, packets and payload"
+    )
+    kl_weight: float = Field(
+        default=1e-3, ge=0, description="of the KL term, summed over the latent units and averaged over the batch"
+    )
+    kl_warmup_steps: int = Field(default=500, ge=0, description="steps over which that weight rises from nothing")
+    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    batch: int = Field(default=256, ge=1, description="flows in one step")
+    gradient_norm: float = Field(default=5.0, gt=0, description="a longer gradient is cut to this")
+    passes: int = Field(default=30, ge=1, description="passes over the training flows at most")
+    patience: int = Field(
+        default=3, ge=1, description="passes without a lower loss on the held-out days before it ends"
+    )
+    least_gain: float = Field(default=0.001, ge=0, description="share by which the loss must fall to count as lower")
+    held_out: float = Field(default=0.2, ge=0, lt=1, description="share of the days, the last ones, that are held out")
+    gap_days: int = Field(default=1, ge=0, description="days before the held-out ones that are not used")
+    held_out_flows: int = Field(default=20_000, ge=1, description="flows of the held-out days that are looked at")
+    seeds: int = Field(default=3, ge=1, description="how often it is repeated")
+    first_seed: int = Field(default=0, ge=0, description="the seed of the first; the others follow")
+    arithmetic: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of products inside; auto: bfloat16 where the processor has it"
+    )
+    threads: int = Field(default=0, ge=0, description="threads of the arithmetic; 0: one for each core")
+    buffer_flows: int = Field(
+        default=1 << 19, ge=1, description="flows in memory at once, among which they are shuffled"
+    )
+    save_s: float = Field(default=60.0, ge=0, description="seconds between saved states, to go on from")

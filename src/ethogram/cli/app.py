@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
     "library": ("ethogram.cli.library", "list, merge or remove what a library holds"),
     "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
+    "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),
     "bench": ("ethogram.cli.bench", "leakage-safe tasks on labelled corpora"),
     "demo": ("ethogram.cli.demo", "real devices and a simulated home, identified"),
     "doctor": ("ethogram.cli.doctor", "what is installed and reachable, and why something is not"),

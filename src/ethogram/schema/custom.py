@@ -9,6 +9,7 @@ arXiv 2601.19315.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,11 +21,11 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from ethogram.errors import InputError
+from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema.biflow import TIME
 from ethogram.schema.table import Column, Table
 
-__all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows"]
+__all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "private_mask"]
 
 CUSTOM_FORMAT = "ethogram.custom-flows/1"
 """Name of the form on disk, kept in the file's metadata."""
@@ -215,6 +216,29 @@ class CustomFlows:
             When it has another form.
         """
         return cls.of_arrow(CUSTOM_FLOW.conform(frame).to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def private_mask(addresses: NDArray[np.uint32], prefixes: Sequence[str]) -> NDArray[np.bool_]:
+    """Which IPv4 addresses lie in one of the prefixes.
+
+    Raises
+    ------
+    ConfigurationError
+        When one is no IPv4 prefix.
+
+    Examples
+    --------
+    >>> private_mask(np.array([0x0A000001, 0x08080808], np.uint32), ["10.0.0.0/8"]).tolist()
+    [True, False]
+    """
+    found = np.zeros(addresses.shape, np.bool_)
+    for prefix in prefixes:
+        try:
+            network = ipaddress.IPv4Network(prefix, strict=False)
+        except ValueError:
+            raise ConfigurationError(f"setting private: {prefix!r} is no prefix such as 192.168.0.0/16") from None
+        found |= (addresses & np.uint32(int(network.netmask))) == np.uint32(int(network.network_address))
+    return found
 
 
 MAX_CHUNK_OCTETS = 1 << 30

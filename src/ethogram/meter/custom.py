@@ -1,0 +1,324 @@
+"""The custom meter: packets to one-minute custom flows, addressed by endpoints, before devices are known.
+
+A record opens at the first packet of its five-tuple and ends a minute later, whatever TCP does; a packet exactly a
+minute after the first opens the next. IPv4 alone; IPv6, other protocols and fragments whose first was not seen are
+counted. Which end is a device is said afterwards, by :meth:`Metered.seen_from`.
+
+Reference: A. Sivanathan et al., arXiv 2601.19315; RFC 791 section 3.2 (fragments).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import CustomFlowSettings
+from ethogram.errors import ConfigurationError
+from ethogram.meter import custom_cache as cache
+from ethogram.schema import CustomFlows, PacketBatch, private_mask
+
+__all__ = ["CustomMeter", "Metered"]
+
+FIRST_RECORDS = 1 << 10
+FIRST_BLOCKS = 1 << 12
+OUTPUT_ROWS = 1 << 12
+OUTPUT_OCTETS = 1 << 22
+BEFORE_ALL_TIMES = -(1 << 62)
+
+
+@dataclass(frozen=True)
+class Metered:
+    """Custom flows that ended, in the order in which they began; way 1 is from the source of the first packet.
+
+    ``records`` has the form ``RECORD``, length N; the other columns are those of
+    :class:`~ethogram.schema.CustomFlows`.
+    """
+
+    records: NDArray[np.void]
+    first_packet: NDArray[np.int64]
+    packet_offset_us: NDArray[np.uint32]
+    packet_octets: NDArray[np.uint32]
+    packet_way: NDArray[np.uint8]
+    payload_octets: NDArray[np.uint16]
+    first_octet: NDArray[np.int64]
+    payload: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return int(self.records.shape[0])
+
+    def part(self, begin: int, end: int) -> Metered:
+        """The records from row ``begin`` to ``end``, excluded."""
+        packets = slice(self.first_packet[begin], self.first_packet[end])
+        octets = slice(self.first_octet[begin], self.first_octet[end])
+        return Metered(
+            self.records[begin:end],
+            self.first_packet[begin : end + 1] - self.first_packet[begin],
+            self.packet_offset_us[packets],
+            self.packet_octets[packets],
+            self.packet_way[packets],
+            self.payload_octets[packets],
+            self.first_octet[begin : end + 1] - self.first_octet[begin],
+            self.payload[octets],
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[Metered]) -> Metered:
+        """Some parts as one; there is at least one."""
+        return cls(
+            np.concatenate([part.records for part in parts]),
+            _joined([part.first_packet for part in parts]),
+            np.concatenate([part.packet_offset_us for part in parts]),
+            np.concatenate([part.packet_octets for part in parts]),
+            np.concatenate([part.packet_way for part in parts]),
+            np.concatenate([part.payload_octets for part in parts]),
+            _joined([part.first_octet for part in parts]),
+            np.concatenate([part.payload for part in parts]),
+        )
+
+    def seen_from(
+        self, rows: NDArray[np.int64], reverse: NDArray[np.bool_], device: pl.Series, private: Sequence[str]
+    ) -> CustomFlows:
+        """Custom flows of devices.
+
+        Parameters
+        ----------
+        rows
+            Which records, length K; a record between two devices comes twice.
+        reverse
+            Whether the device is the destination of the first packet, length K.
+        device
+            Its name, length K.
+        private
+            Prefixes of remote addresses that become 0.0.0.0.
+        """
+        fields = self.records
+        whole = CustomFlows(
+            device=pl.Series("device", [None] * len(self), dtype=pl.String),
+            start_us=fields["start"] // 1000,
+            remote=fields["destination"].copy(),
+            remote_port=fields["destination_port"].copy(),
+            device_port=fields["source_port"].copy(),
+            protocol=fields["protocol"].copy(),
+            octets=fields["octets"].copy(),
+            packets=fields["packets"].copy(),
+            first_packet=self.first_packet,
+            packet_offset_us=self.packet_offset_us,
+            packet_octets=self.packet_octets,
+            packet_out=self.packet_way,
+            payload_octets=self.payload_octets,
+            first_octet=self.first_octet,
+            payload=self.payload,
+        )
+        flows = whole.take(rows)
+        source = fields["source"][rows]
+        remote = np.where(reverse, source, flows.remote)
+        remote[private_mask(remote, private)] = 0
+        turned = np.repeat(reverse, np.diff(flows.first_packet))
+        return CustomFlows(
+            **{
+                **vars(flows),
+                "device": device.alias("device"),
+                "remote": remote,
+                "remote_port": np.where(reverse, flows.device_port, flows.remote_port),
+                "device_port": np.where(reverse, flows.remote_port, flows.device_port),
+                "packet_out": flows.packet_out ^ turned,
+            }
+        )
+
+
+class CustomMeter:
+    """Meter packets into custom flows.
+
+    Parameters
+    ----------
+    settings
+        Interval, what is kept of packets, and bounds.
+
+    Examples
+    --------
+    >>> meter = CustomMeter(CustomFlowSettings())
+    >>> len(meter.flush()), meter.live
+    (0, 0)
+    """
+
+    def __init__(self, settings: CustomFlowSettings) -> None:
+        private_mask(np.zeros(1, np.uint32), settings.private)  # a wrong prefix is said before anything is read
+        self._settings = settings
+        self._both = settings.direction == "bidirectional"
+        self._allowed = np.zeros(256, np.bool_)
+        if not all(0 <= number <= 255 for number in settings.protocols):
+            raise ConfigurationError("setting protocols: a protocol number is 0 to 255")
+        self._allowed[list(settings.protocols)] = True
+        blocks = settings.max_octets // cache.BLOCK
+        self._rules = (
+            _ns(settings.interval_s), _ns(settings.lateness_s), _ns(settings.leap_s), settings.max_flows, blocks
+        )  # fmt: skip
+        self._keep = (settings.packets, settings.packet_octets, _ns(settings.fragment_s))
+        self._seed = np.uint64(np.random.default_rng().integers(1 << 63))
+        self._output: tuple[NDArray[Any], ...] = (
+            np.zeros(OUTPUT_ROWS, cache.RECORD),
+            np.zeros((4, OUTPUT_ROWS * 10), np.uint32),
+            np.zeros(OUTPUT_OCTETS, np.uint8),
+        )
+        self._state = np.zeros(cache.STATE, np.int64)
+        self._state[cache.CLOCK] = BEFORE_ALL_TIMES
+        self._ring = np.zeros(FIRST_RECORDS, cache.RECORD)
+        self._described = np.zeros((FIRST_RECORDS, 4, 10), np.uint32)
+        self._index = _new_index(FIRST_RECORDS)
+        self._blocks = _new_blocks(min(FIRST_BLOCKS, blocks))
+        self._fragments = np.zeros(settings.max_fragments, cache.FRAGMENT)
+        self._fragment_index = _new_index(settings.max_fragments)
+
+    @property
+    def live(self) -> int:
+        """Records held now."""
+        return int(self._state[cache.TAIL] - self._state[cache.HEAD])
+
+    @property
+    def read(self) -> int:
+        """Packets read so far."""
+        return int(self._state[cache.READ])
+
+    @property
+    def metered(self) -> int:
+        """Packets that are part of a record."""
+        return int(self._state[cache.METERED])
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Packets that are part of none, by reason."""
+        return {reason: int(self._state[place]) for place, reason in cache.COUNTERS.items()}
+
+    @property
+    def corrected(self) -> dict[str, int]:
+        """What else happened: packets whose payload was not captured whole, fragments joined, and so on."""
+        names = {
+            cache.NO_PAYLOAD: "payload not captured whole",
+            cache.FRAGMENTS: "fragment joined to its first",
+            cache.LEAPS: "time went back",
+            cache.EVICTED: "record ended early for lack of room",
+        }
+        return {name: int(self._state[place]) for place, name in names.items()}
+
+    def feed(self, batch: PacketBatch) -> list[Metered]:
+        """Meter a batch.
+
+        Parameters
+        ----------
+        batch
+            P packets in the order of the capture.
+
+        Returns
+        -------
+        The records that ended meanwhile, in parts of bounded size. Those of all batches together do not depend on
+        how the packets are cut into batches.
+        """
+        packets = (
+            np.ascontiguousarray(batch.time_ns), np.ascontiguousarray(batch.version),
+            np.ascontiguousarray(batch.protocol), batch.source_low.astype(np.uint32),
+            batch.destination_low.astype(np.uint32), np.ascontiguousarray(batch.source_port),
+            np.ascontiguousarray(batch.destination_port), np.ascontiguousarray(batch.ip_octets),
+            np.ascontiguousarray(batch.source_mac), np.ascontiguousarray(batch.destination_mac),
+            np.ascontiguousarray(batch.internet_offset), np.ascontiguousarray(batch.payload_offset),
+            np.ascontiguousarray(batch.payload_octets),
+        )  # fmt: skip
+        parts = []
+        row = 0
+        while row < len(batch):
+            row, why = cache.feed(
+                packets, batch.data, row, self._allowed, self._both, self._rules, self._keep, self._state, self._ring,
+                self._described, self._blocks, self._index, self._fragments, self._fragment_index, self._seed,
+                self._output,
+            )  # fmt: skip
+            if why == cache.OUTPUT_FULL:
+                parts.append(self._given())
+            elif why == cache.GROW_RING:
+                self._grow_ring()
+            elif why == cache.GROW_BLOCKS:
+                self._blocks = _grown_blocks(self._blocks, self._rules[4])
+        if self._state[cache.GIVEN_ROWS]:
+            parts.append(self._given())
+        return parts
+
+    def flush(self) -> list[Metered]:
+        """End all live records; the meter is empty afterwards, and begins anew with its counters kept."""
+        parts = []
+        done = False
+        while not done:
+            done = cache.drain(self._state, self._ring, self._described, self._blocks, self._index, self._output)
+            if self._state[cache.GIVEN_ROWS]:
+                parts.append(self._given())
+        self._state[cache.CLOCK] = BEFORE_ALL_TIMES
+        self._fragment_index[:] = 0
+        self._state[cache.REMEMBERED] = 0
+        return parts
+
+    def _grow_ring(self) -> None:
+        """Double the queue; records keep their number, so only their place changes."""
+        size = self._ring.size
+        numbers = np.arange(self._state[cache.HEAD], self._state[cache.TAIL])
+        ring = np.zeros(2 * size, cache.RECORD)
+        described = np.zeros((2 * size, 4, 10), np.uint32)
+        ring[numbers % ring.size] = self._ring[numbers % size]
+        described[numbers % ring.size] = self._described[numbers % size]
+        self._ring, self._described, self._index = ring, described, _new_index(ring.size)
+        cache.enter_all(ring, self._index, self._state)
+
+    def _given(self) -> Metered:
+        """What stands in the output, which is empty afterwards."""
+        rows, packets, octets = (
+            int(self._state[place]) for place in (cache.GIVEN_ROWS, cache.GIVEN_PACKETS, cache.GIVEN_OCTETS)
+        )
+        self._state[[cache.GIVEN_ROWS, cache.GIVEN_PACKETS, cache.GIVEN_OCTETS]] = 0
+        records, (offset, size, way, kept), payload = self._output
+        first_packet = _offsets(records["kept"][:rows])
+        lengths = kept[:packets].astype(np.uint16)
+        return Metered(
+            records=records[:rows].copy(),
+            first_packet=first_packet,
+            packet_offset_us=offset[:packets].copy(),
+            packet_octets=size[:packets].copy(),
+            packet_way=way[:packets].astype(np.uint8),
+            payload_octets=lengths,
+            first_octet=_offsets(lengths)[first_packet],
+            payload=payload[:octets].copy(),
+        )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Where runs of these lengths begin, and where the last ends."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _joined(offsets: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Offsets of runs that stand behind one another."""
+    return _offsets(np.concatenate([np.diff(part) for part in offsets]))
+
+
+def _new_index(places: int) -> NDArray[np.uint64]:
+    """An empty index for that many, at most half full; its size is a power of two."""
+    return np.zeros(1 << (2 * places - 1).bit_length(), np.uint64)
+
+
+Blocks = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
+
+
+def _new_blocks(count: int) -> Blocks:
+    """Octets of blocks, the block behind each, and the stack of free ones."""
+    return np.zeros((count, cache.BLOCK), np.uint8), np.zeros(count, np.int32), np.zeros(count, np.int32)
+
+
+def _grown_blocks(blocks: Blocks, most: int) -> Blocks:
+    count = len(blocks[0])
+    grown = _new_blocks(min(2 * count, most))
+    grown[0][:count], grown[1][:count], grown[2][:count] = blocks
+    return grown

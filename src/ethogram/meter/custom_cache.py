@@ -1,0 +1,473 @@
+"""The cache of live custom flows, compiled: a queue in order of opening, an index over it, and blocks of payload.
+
+Every record lasts equally long, so the queue's head is the next to leave and nothing is ever swept. A record whose
+key began anew stays in the queue, closed, until its turn comes. What a packet does depends on the packets before it
+alone, never on how they were cut into batches, nor on hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+from ethogram.meter.cache import EMPTY, hash_pair, insert, mix, remove
+
+__all__ = [
+    "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "FRAGMENT", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
+    "GROW_BLOCKS", "GROW_RING", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NO_PAYLOAD",
+    "OTHER_PROTOCOL", "OUTPUT_FULL", "READ", "RECORD", "REMEMBERED", "STATE", "SYMBOLS", "TAIL", "drain", "enter_all",
+    "feed",
+]  # fmt: skip
+
+RECORD = np.dtype(
+    [
+        ("start", np.int64),  # ns
+        ("octets", np.uint64),
+        ("packets", np.uint64),
+        ("source_mac", np.uint64),
+        ("destination_mac", np.uint64),
+        ("source", np.uint32),
+        ("destination", np.uint32),
+        ("hash", np.uint32),
+        ("first_block", np.int32),
+        ("last_block", np.int32),
+        ("fill", np.int32),  # octets in the last block
+        ("symbols", np.int32),
+        ("source_port", np.uint16),
+        ("destination_port", np.uint16),
+        ("protocol", np.uint8),
+        ("kept", np.uint8),  # packets described one by one
+        ("closed", np.uint8),  # its key began anew
+        ("evicted", np.uint8),
+    ],
+    align=True,
+)
+"""A live record; the source is whoever sent its first packet."""
+
+FRAGMENT = np.dtype(
+    [
+        ("time", np.int64),
+        ("source", np.uint32),
+        ("destination", np.uint32),
+        ("hash", np.uint32),
+        ("identification", np.uint16),
+        ("source_port", np.uint16),
+        ("destination_port", np.uint16),
+        ("protocol", np.uint8),
+    ],
+    align=True,
+)
+"""The first fragment of a packet: what its later ones lack."""
+
+SYMBOLS = 3000
+BLOCK = 128  # octets
+SPARE_BLOCKS = 1000 // BLOCK + 2  # what one packet may need
+
+DONE, OUTPUT_FULL, GROW_RING, GROW_BLOCKS = 0, 1, 2, 3
+"""Why :func:`feed` returned."""
+
+HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS, REMEMBERED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+READ, METERED, IPV6, OTHER_PROTOCOL, LOST_FRAGMENT, NO_PAYLOAD, EVICTED, FRAGMENTS, LEAPS = range(9, 18)
+COUNTERS = {IPV6: "ipv6", OTHER_PROTOCOL: "other protocol", LOST_FRAGMENT: "fragment without its first"}
+"""Why a packet is not metered."""
+STATE = 18
+"""Places of the state: numbers of the queue's first record and of the next; newest time seen; free blocks on the
+stack; blocks ever used; rows, packets and octets of the output; first fragments ever remembered; counters."""
+
+ROOM = Path(__file__).parent
+STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / "cache.py", ROOM / "custom_cache.py"))
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kept(function: F, **options: bool) -> F:
+    """Compile; what is kept on disk is void when this file or the one it calls into changes (Numba knows of one)."""
+    dispatcher = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
+    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if file is not None and hasattr(file, "_source_stamp"):
+        file._source_stamp = STAMP
+    return cast(F, dispatcher)
+
+
+def compiled(function: F) -> F:
+    """Compile a function that Python calls."""
+    return kept(function)
+
+
+def inner(function: F) -> F:
+    """Compile a function that only compiled ones call: without the wrapper for Python."""
+    return kept(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+@compiled
+def enter_all(ring: Any, index: Any, state: Any) -> None:
+    """Fill an empty index with all records that are open."""
+    mask = ring.shape[0] - 1
+    for number in range(state[HEAD], state[TAIL]):
+        if ring[number & mask].closed == 0:
+            insert(index, ring[number & mask].hash, number & mask)
+
+
+@inner
+def same_key(record: Any, source: Any, destination: Any, source_port: int, destination_port: int) -> int:
+    """1 when a packet goes from the record's source, -1 when the other way, 0 when it is of another flow."""
+    if (
+        record.source == source
+        and record.destination == destination
+        and record.source_port == source_port
+        and record.destination_port == destination_port
+    ):
+        return 1
+    if (
+        record.source == destination
+        and record.destination == source
+        and record.source_port == destination_port
+        and record.destination_port == source_port
+    ):
+        return -1
+    return 0
+
+
+@inner
+def find(
+    ring: Any, index: Any, tag: Any, source: Any, destination: Any, source_port: int, destination_port: int,
+    protocol: int, both: bool,
+) -> tuple[Any, Any, int]:  # fmt: skip
+    """Index place, ring place and direction of the open record of a packet; direction 0 when there is none."""
+    mask = np.int64(index.shape[0] - 1)
+    at = np.int64(tag) & mask
+    entry = index[at]
+    while entry != EMPTY:
+        if entry >> np.uint64(32) == np.uint64(tag):
+            place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+            if ring[place].protocol == protocol:
+                way = same_key(ring[place], source, destination, source_port, destination_port)
+                if way > 0 or (way < 0 and both):
+                    return at, place, way
+        at = (at + 1) & mask
+        entry = index[at]
+    return np.int64(-1), np.int64(-1), 0
+
+
+@inner
+def has_room(state: Any, output: Any) -> Any:
+    """Whether the largest record fits into the output."""
+    return state[GIVEN_ROWS] < output[0].shape[0] and state[GIVEN_OCTETS] + SYMBOLS <= output[2].shape[0]
+
+
+@inner
+def give_out(state: Any, ring: Any, described: Any, blocks: Any, index: Any, output: Any) -> None:
+    """Move the head of the queue to the output; its blocks become free."""
+    place = state[HEAD] & np.int64(ring.shape[0] - 1)
+    record = ring[place]
+    output[0][state[GIVEN_ROWS]] = record
+    at = state[GIVEN_PACKETS]
+    for k in range(record.kept):
+        for column in range(4):
+            output[1][column, at + k] = described[place, column, k]
+    state[GIVEN_PACKETS] = at + record.kept
+    arena, chain, free = blocks
+    block = record.first_block
+    out = output[2]
+    at = state[GIVEN_OCTETS]
+    while block >= 0:
+        count = record.fill if block == record.last_block else BLOCK
+        out[at : at + count] = arena[block, :count]
+        at += count
+        free[state[FREE]] = block
+        state[FREE] += 1
+        block = chain[block]
+    state[GIVEN_OCTETS] = at
+    if record.closed == 0:
+        remove(index, record.hash, place)
+    state[GIVEN_ROWS] += 1
+    state[HEAD] += 1
+
+
+@compiled
+def drain(state: Any, ring: Any, described: Any, blocks: Any, index: Any, output: Any) -> bool:
+    """Give out what the output has room for; whether that was all."""
+    while state[HEAD] < state[TAIL]:
+        if not has_room(state, output):
+            return False
+        give_out(state, ring, described, blocks, index, output)
+    return True
+
+
+@inner
+def keep_octets(state: Any, record: Any, blocks: Any, data: Any, at: int, count: int) -> None:
+    """Append captured octets to a record's blocks; there are enough free ones."""
+    arena, chain, free = blocks
+    while count > 0:
+        if record.first_block < 0 or record.fill == BLOCK:
+            if state[FREE] > 0:
+                state[FREE] -= 1
+                block = free[state[FREE]]
+            else:
+                block = np.int32(state[MADE_BLOCKS])
+                state[MADE_BLOCKS] += 1
+            chain[block] = -1
+            if record.first_block < 0:
+                record.first_block = block
+            else:
+                chain[record.last_block] = block
+            record.last_block = block
+            record.fill = 0
+        part = min(count, BLOCK - record.fill)
+        arena[record.last_block, record.fill : record.fill + part] = data[at : at + part]
+        record.fill += part
+        at += part
+        count -= part
+
+
+@inner
+def fragment_place(fragments: Any, index: Any, tag: Any, wanted: Any) -> Any:
+    """Place of the first fragment that is remembered under (source, destination, protocol, identification); or -1."""
+    mask = np.int64(index.shape[0] - 1)
+    at = np.int64(tag) & mask
+    entry = index[at]
+    while entry != EMPTY:
+        if entry >> np.uint64(32) == np.uint64(tag):
+            place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+            known = fragments[place]
+            if (
+                known.source == wanted[0]
+                and known.destination == wanted[1]
+                and known.protocol == wanted[2]
+                and known.identification == wanted[3]
+            ):
+                return place
+        at = (at + 1) & mask
+        entry = index[at]
+    return np.int64(-1)
+
+
+@inner
+def remember(
+    state: Any, fragments: Any, index: Any, tag: Any, key: Any, time: int, source_port: int, destination_port: int
+) -> None:
+    """Keep the ports of a first fragment; the one remembered for longest leaves."""
+    place = fragment_place(fragments, index, tag, key)
+    if place < 0:
+        place = state[REMEMBERED] % fragments.shape[0]
+        if state[REMEMBERED] >= fragments.shape[0]:
+            remove(index, fragments[place].hash, place)
+        state[REMEMBERED] += 1
+        insert(index, tag, place)
+    known = fragments[place]
+    known.source, known.destination, known.protocol, known.identification = key
+    known.hash = tag
+    known.time = time
+    known.source_port = source_port
+    known.destination_port = destination_port
+
+
+@inner
+def open_record(state: Any, ring: Any, index: Any, at: Any, tag: Any, packets: Any, row: int, ports: Any) -> Any:
+    """A new record at the queue's tail, in the index at ``at`` or, when that is negative, wherever there is room."""
+    place = state[TAIL] & np.int64(ring.shape[0] - 1)
+    state[TAIL] += 1
+    if at >= 0:
+        index[at] = (np.uint64(tag) << np.uint64(32)) | np.uint64(place + 1)
+    else:
+        insert(index, tag, place)
+    record = ring[place]
+    record.start = packets[0][row]
+    record.octets = 0
+    record.packets = 0
+    record.source = packets[3][row]
+    record.destination = packets[4][row]
+    record.source_port, record.destination_port = ports
+    record.protocol = packets[2][row]
+    record.source_mac = packets[8][row]
+    record.destination_mac = packets[9][row]
+    record.hash = tag
+    record.first_block = -1
+    record.last_block = -1
+    record.fill = 0
+    record.symbols = 0
+    record.kept = 0
+    record.closed = 0
+    record.evicted = 0
+    return place
+
+
+@inner
+def count_packet(
+    state: Any, record: Any, described: Any, blocks: Any, packets: Any, row: int, way: int, at: Any, there: Any,
+    most_packets: int, most_octets: int, data: Any,
+) -> None:  # fmt: skip
+    """Add a packet to a record; its payload was captured from ``at`` on, ``there`` octets of it."""
+    record.packets += np.uint64(1)
+    record.octets += np.uint64(packets[7][row])
+    if way > 0 and record.source_mac == 0:
+        record.source_mac = packets[8][row]
+    if way < 0 and record.destination_mac == 0:
+        record.destination_mac = packets[8][row]
+    k = record.kept
+    if k >= most_packets:
+        return
+    octets = 0
+    if record.symbols < SYMBOLS:  # its start symbol has room
+        octets = min(there, most_octets, SYMBOLS - 1 - record.symbols)
+        record.symbols = min(record.symbols + octets + 2, SYMBOLS)
+    described[0, k] = max(packets[0][row] - record.start, 0) // 1000
+    described[1, k] = packets[7][row]
+    described[2, k] = 1 if way > 0 else 0
+    described[3, k] = octets
+    record.kept = k + 1
+    keep_octets(state, record, blocks, data, at, octets)
+
+
+@inner
+def make_room(
+    state: Any, ring: Any, described: Any, blocks: Any, index: Any, output: Any, time: int, rules: Any
+) -> int:
+    """Move the clock to a packet's time and end what is due; then see that one more record and payload have room.
+
+    Returns
+    -------
+    ``DONE``, or what is to be done before the packet can be metered; nothing is done twice when it is asked again.
+    """
+    interval, lateness, leap, max_flows, max_blocks = rules
+    if time < state[CLOCK] - leap:
+        if not drain(state, ring, described, blocks, index, output):
+            return OUTPUT_FULL
+        state[LEAPS] += 1
+        state[CLOCK] = time
+    state[CLOCK] = max(state[CLOCK], time)
+    mask = np.int64(ring.shape[0] - 1)
+    while state[HEAD] < state[TAIL]:
+        live = state[TAIL] - state[HEAD]
+        spare = state[FREE] + blocks[0].shape[0] - state[MADE_BLOCKS]
+        record = ring[state[HEAD] & mask]
+        if record.start + interval + lateness > state[CLOCK]:
+            if spare < SPARE_BLOCKS and blocks[0].shape[0] < max_blocks:
+                return GROW_BLOCKS
+            if live < max_flows and spare >= SPARE_BLOCKS:
+                break
+            if not has_room(state, output):
+                return OUTPUT_FULL
+            record.evicted = 1
+            state[EVICTED] += 1
+        elif not has_room(state, output):
+            return OUTPUT_FULL
+        give_out(state, ring, described, blocks, index, output)
+    return GROW_RING if state[TAIL] - state[HEAD] == ring.shape[0] else DONE
+
+
+@inner
+def fragment_of(packets: Any, row: int, data: Any) -> tuple[Any, bool, Any, Any]:
+    """Whether an IPv4 packet is a fragment: offset in units of 8 octets, more to come, identification, header."""
+    at = packets[10][row]
+    if at < 0 or at + 8 > data.shape[0]:
+        return 0, False, 0, 0
+    flags = (np.int64(data[at + 6]) << 8) | np.int64(data[at + 7])
+    identification = (np.int64(data[at + 4]) << 8) | np.int64(data[at + 5])
+    return flags & 0x1FFF, (flags & 0x2000) != 0, identification, (np.int64(data[at]) & 15) * 4
+
+
+@compiled
+def feed(
+    packets: Any,
+    data: Any,
+    first: int,
+    allowed: Any,
+    both: bool,
+    rules: Any,
+    keep: Any,
+    state: Any,
+    ring: Any,
+    described: Any,
+    blocks: Any,
+    index: Any,
+    fragments: Any,
+    fragment_index: Any,
+    seed: Any,
+    output: Any,
+) -> tuple[int, int]:
+    """Meter packets from row ``first`` on, until they are done, the output is full or the cache must grow.
+
+    Parameters
+    ----------
+    packets
+        Columns: time, version, protocol, low halves of source and destination, ports, IP octets, MACs, and places of
+        IP header and payload, captured octets of payload.
+    allowed
+        By protocol number, whether it is metered.
+    both
+        Whether both directions are one record.
+    rules, keep
+        Interval, lateness and leap in ns, bounds on records and blocks; packets and octets kept, and how long a first
+        fragment is remembered, in ns.
+    state, ring, described, blocks, index, fragments, fragment_index
+        The cache; changed in place.
+    output
+        Records and their packets and payload, appended.
+
+    Returns
+    -------
+    row, why
+        The first packet not metered, and ``DONE``, ``OUTPUT_FULL``, ``GROW_RING`` or ``GROW_BLOCKS``.
+    """
+    interval, lateness = rules[0], rules[1]
+    most_packets, most_octets, fragment_ns = keep
+    for row in range(first, packets[0].shape[0]):
+        time = packets[0][row]
+        why = make_room(state, ring, described, blocks, index, output, time, rules)
+        if why != DONE:
+            return row, why
+        state[READ] += 1
+        protocol = packets[2][row]
+        if packets[1][row] != 4:
+            state[IPV6] += 1
+            continue
+        if not allowed[protocol]:
+            state[OTHER_PROTOCOL] += 1
+            continue
+        source, destination = packets[3][row], packets[4][row]
+        source_port, destination_port = packets[5][row], packets[6][row]
+        at, there = packets[11][row], np.int64(packets[12][row])
+        offset, more, identification, header = fragment_of(packets, row, data)
+        if (offset > 0 or more) and fragment_ns > 0:
+            key = (source, destination, protocol, identification)
+            both_ends = (np.uint64(source) << np.uint64(32)) | np.uint64(destination)
+            tag = np.uint32(mix(mix(both_ends ^ seed) ^ np.uint64(identification << 8 | protocol)) >> np.uint64(32))
+            if offset == 0:
+                remember(state, fragments, fragment_index, tag, key, time, source_port, destination_port)
+        if offset > 0:
+            place = fragment_place(fragments, fragment_index, tag, key) if fragment_ns > 0 else np.int64(-1)
+            if place < 0 or abs(time - fragments[place].time) > fragment_ns:
+                state[LOST_FRAGMENT] += 1
+                continue
+            state[FRAGMENTS] += 1
+            source_port, destination_port = fragments[place].source_port, fragments[place].destination_port
+            # The reader gives no payload of it; what follows the IP header is the transport's payload going on.
+            end = at + there
+            at = min(packets[10][row] + header, end)
+            there = end - at
+        state[METERED] += 1
+        if packets[10][row] + np.int64(packets[7][row]) > at + there:
+            state[NO_PAYLOAD] += 1
+        rest = np.uint64(protocol)
+        zero = np.uint64(0)
+        tag = hash_pair(
+            seed, zero, np.uint64(source), source_port, zero, np.uint64(destination), destination_port, rest
+        )
+        slot, place, way = find(ring, index, tag, source, destination, source_port, destination_port, protocol, both)
+        if way != 0:
+            age = time - ring[place].start
+            if age >= interval or age < -lateness or ring[place].start + interval + lateness <= state[CLOCK]:
+                ring[place].closed = 1
+                way = 0
+        if way == 0:
+            ports = (source_port, destination_port)
+            place = open_record(state, ring, index, slot, tag, packets, row, ports)
+            way = 1
+        count_packet(
+            state, ring[place], described[place], blocks, packets, row, way, at, there, most_packets, most_octets, data
+        )
+    return packets[0].shape[0], DONE

@@ -1,0 +1,345 @@
+"""The verb *vectors*: captures, and files of custom flows, to one table of custom flows.
+
+Memory: a block of ``block_flows`` records (half a kilobyte each, three at most), the meter's live records, and what
+naming remembers of addresses inside. Each input is a stream of its own: its records end with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings
+from ethogram.errors import InputError
+from ethogram.flow.devices import LocalDevices, Namer
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.flow.local import LocalNetwork
+from ethogram.io.capture import CaptureSource, is_capture, open_capture
+from ethogram.io.open import CAPTURE, open_inputs
+from ethogram.io.open_files import expand
+from ethogram.meter.custom import CustomMeter, Metered
+from ethogram.pipeline.flows import InputReport
+from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
+from ethogram.schema import TIME, Accounting, CustomFlows, by_unique
+from ethogram.schema.address import MAC, AddressText
+
+__all__ = ["VectorRun", "collect_vectors", "read_vectors", "write_vectors"]
+
+PARQUET_MAGIC = b"PAR1"
+CUSTOM, PUBLISHED = "custom-flows", "published"
+SIDES = ("source", "destination")
+
+
+@dataclass(frozen=True)
+class VectorInput:
+    """One input, of known format and not yet read."""
+
+    path: Path
+    format: str
+
+
+class VectorRun:
+    """One reading of inputs, begun by :meth:`batches`; each call of it reads anew.
+
+    Attributes
+    ----------
+    reports
+        One for each input read so far.
+    stages
+        Accountings of *meter* and *device*, over packets.
+    skipped
+        Files in directories and globs that are of no format read here, with the reason.
+    rows
+        Custom flows given so far.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[VectorInput],
+        namer: Callable[[], Namer],
+        settings: CustomFlowSettings,
+        flow: FlowSettings,
+        capture: CaptureSettings,
+        on_progress: Callable[[int], None] | None = None,
+        skipped: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._inputs = inputs
+        self._make_namer = namer
+        self._flow = flow
+        self._capture = capture
+        self._on_progress = on_progress
+        self.settings = settings
+        self.skipped = list(skipped)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.reports: list[InputReport] = []
+        self.rows = 0
+        self._meter = CustomMeter(self.settings)
+        self._ends = Ends(LocalNetwork(self._flow.local), self._make_namer(), self.settings)
+
+    @property
+    def stages(self) -> dict[str, Accounting]:
+        """Accountings of the stages after reading captures, by name."""
+        meter = Accounting("packets", self._meter.read, self._meter.metered)
+        for reason, count in self._meter.ignored.items():
+            meter.ignore(reason, count)
+        for what, count in self._meter.corrected.items():
+            meter.correct(what, count)
+        return {"meter": meter, "device": self._ends.accounting} if meter.read else {}
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each place where an input ended early."""
+        return [line for report in self.reports for line in report.errors]
+
+    def batches(self) -> Iterator[CustomFlows]:
+        """Give custom flows in batches, each in the order in which they began.
+
+        Raises
+        ------
+        InputError
+            When the inputs hold nothing at all, or no custom flow.
+        """
+        self._reset()
+        block = self.settings.block_flows
+        waiting: list[Metered] = []
+        count = 0
+        for given in self._inputs:
+            if given.format != CAPTURE:
+                yield from map(self._counted, self._of_file(given))
+                continue
+            for part in self._metered(given):
+                waiting.append(part)
+                count += len(part)
+                if count < block:
+                    continue
+                whole = Metered.concat(waiting)
+                cuts = range(0, count - count % block, block)
+                for begin in cuts:
+                    yield self._counted(self._ends.named(whole.part(begin, begin + block)))
+                waiting = [whole.part(count - count % block, count)]
+                count %= block
+        if count:
+            yield self._counted(self._ends.named(Metered.concat(waiting)))
+        self._check()
+
+    def _counted(self, flows: CustomFlows) -> CustomFlows:
+        self.rows += len(flows)
+        return flows
+
+    def _metered(self, given: VectorInput) -> Iterator[Metered]:
+        """Records of one capture; damage ends the input, not the run, unless strict."""
+        source: CaptureSource = open_capture(given.path, self._capture)
+        report = InputReport(source.name, given.format, source.accounting)
+        self.reports.append(report)
+        try:
+            for batch in source.batches():
+                yield from self._meter.feed(batch)
+                if self._on_progress is not None:
+                    self._on_progress(len(batch))
+        except InputError as error:
+            if self._capture.strict:
+                raise
+            report.errors.append(str(error))
+        report.errors += source.notes
+        yield from self._meter.flush()
+
+    def _of_file(self, given: VectorInput) -> Iterator[CustomFlows]:
+        """Custom flows of a file, ours or published; only flows of the same direction go together."""
+        file = VectorFile(given.path)
+        report = InputReport(file.name, given.format, file.accounting)
+        self.reports.append(report)
+        if file.direction not in {None, self.settings.direction}:
+            raise InputError(
+                f"{file.direction} flows, but {self.settings.direction} ones are asked for", file=given.path
+            )
+        try:
+            for flows in file.batches():
+                if self._on_progress is not None:
+                    self._on_progress(int(flows.packets.sum()))
+                yield flows
+        except InputError as error:
+            if self._capture.strict:
+                raise
+            report.errors.append(str(error))
+
+    def _check(self) -> None:
+        """Hold the sums, and refuse inputs that gave nothing: an empty file would look like a silent network."""
+        for accounting in (*(report.accounting for report in self.reports), *self.stages.values()):
+            accounting.check()
+        if self.rows:
+            return
+        name = self.reports[0].name if len(self.reports) == 1 else None
+        if not any(report.accounting.read for report in self.reports):
+            raise InputError(
+                "; ".join(self.errors) or "no packets and no custom flows", file=None if self.errors else name
+            )
+        why = "; ".join(accounting.line() for accounting in self.stages.values() if accounting.read)
+        why = why or "; ".join(report.accounting.line() for report in self.reports)
+        hint = ""
+        if self._ends.accounting.read:
+            hint = " (--local says what is inside, --devices names devices)"
+        raise InputError(f"no custom flow of a device: {why}{hint}", file=name)
+
+
+class Ends:
+    """Which end of a record is a device; records of none are counted.
+
+    Attributes
+    ----------
+    accounting
+        Over packets. Those of a record between two devices are used once and give two rows, counted apart.
+    """
+
+    def __init__(self, local: LocalNetwork, namer: Namer, settings: CustomFlowSettings) -> None:
+        self.accounting = Accounting("packets")
+        self._local = local
+        self._namer = namer
+        self._settings = settings
+        self._text = AddressText()
+
+    def named(self, records: Metered) -> CustomFlows:
+        """The custom flows of a block of records: those that a device sent, or those of a device at either end."""
+        devices = self._devices(records)
+        packets = records.records["packets"].astype(np.int64)
+        has = [device.is_not_null().to_numpy() for device in devices]
+        both = self._settings.direction == "bidirectional"
+        self.accounting.read += int(packets.sum())
+        none = ~(has[0] | has[1])
+        self.accounting.ignore("no device", int(packets[none].sum()))
+        if not both:
+            self.accounting.ignore("received, not sent, by a device", int(packets[has[1] & ~has[0]].sum()))
+            has[1][:] = False
+        self.accounting.used += int(packets[has[0] | has[1]].sum())
+        self.accounting.correct("between two devices: a record for each", int((has[0] & has[1]).sum()))
+        # A record and its mirror image stand side by side.
+        rows = np.concatenate([np.flatnonzero(side) for side in has])
+        reverse = np.repeat([False, True], [int(side.sum()) for side in has])
+        order = np.argsort(rows, kind="stable")
+        names = pl.concat([device.filter(pl.Series(side)) for device, side in zip(devices, has, strict=True)])
+        return records.seen_from(rows[order], reverse[order], names.gather(pl.Series(order)), self._settings.private)
+
+    def _devices(self, records: Metered) -> list[pl.Series]:
+        """Device of source and destination of each record, null where it is none."""
+        four = np.full(len(records), 4, np.uint8)
+        mac = np.full(len(records), MAC, np.uint8)
+        none = np.zeros(len(records), np.uint64)
+        start = pl.Series("start", records.records["start"] // 1000).cast(TIME)
+        addresses = [self._text(four, none, records.records[side].astype(np.uint64)) for side in SIDES]
+        places = by_unique(pl.concat(addresses), self._local.places)
+        ends = [
+            pl.DataFrame(
+                {
+                    "start": start,
+                    "address": address,
+                    "mac": self._text(mac, none, records.records[f"{side}_mac"]),
+                    "place": place,
+                }
+            )
+            for side, address, place in zip(
+                SIDES, addresses, (places.head(len(records)), places.tail(len(records))), strict=True
+            )
+        ]
+        for end in ends:
+            self._namer.learn(end)
+        source, destination = (self._namer.devices(end) for end in ends)
+        # A device that talks to itself (its own router seen twice) is one end, not two.
+        return [source, destination.set(destination.eq_missing(source), None)]
+
+
+def read_vectors(
+    inputs: Sequence[str | Path],
+    *,
+    devices: Path | None = None,
+    settings: CustomFlowSettings | None = None,
+    flow: FlowSettings | None = None,
+    capture: CaptureSettings | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> VectorRun:
+    """Open captures, and files of custom flows, to be read as one; nothing is read before :meth:`VectorRun.batches`.
+
+    Parameters
+    ----------
+    inputs
+        Files, directories and globs. In directories and globs, files of another format are passed over and named in
+        ``skipped``.
+    devices
+        Device file; without one every address inside is a device.
+    settings
+        Direction, interval, what is kept of packets, and bounds.
+    flow
+        What is inside, and how devices are named without a device file.
+    capture
+        The reader's settings; under ``strict`` damage is an error.
+    on_progress
+        Called with the number of packets of each batch.
+
+    Raises
+    ------
+    InputError
+        When an input is missing, empty, or holds no packets, such as a file of flow records.
+    ConfigurationError
+        When the device file or a prefix is wrong.
+
+    Examples
+    --------
+    >>> run = read_vectors(["day.pcap"])  # doctest: +SKIP
+    >>> flows = collect_vectors(run)  # doctest: +SKIP
+    """
+    settings, flow, capture = settings or CustomFlowSettings(), flow or FlowSettings(), capture or CaptureSettings()
+    LocalNetwork(flow.local)  # a wrong prefix is said before anything is read
+    named = DeviceFile.load(devices) if devices is not None else None
+    opened: list[VectorInput] = []
+    skipped: list[tuple[str, str]] = []
+    for path, by_user in expand(inputs):
+        try:
+            opened.append(VectorInput(path, _format_of(path, flow)))
+        except InputError as error:
+            if by_user:
+                raise
+            skipped.append((str(path), error.reason))
+    if not opened:
+        raise InputError("no captures there", file=str(inputs[0]) if len(inputs) == 1 else None)
+
+    def namer() -> Namer:
+        return named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
+
+    return VectorRun(opened, namer, settings, flow, capture, on_progress, skipped)
+
+
+def _format_of(path: Path, flow: FlowSettings) -> str:
+    """What an input is; flow records are refused by name, since they have no packets."""
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise InputError(error.strerror or str(error), file=path) from None
+    if not magic:
+        raise InputError("empty file", file=path)
+    if magic == PARQUET_MAGIC:
+        return PUBLISHED if VectorFile(path).published else CUSTOM
+    found = next(open_inputs(path, flow, is_capture))
+    if found.format != CAPTURE:
+        raise InputError(f"flow records ({found.format}): custom flows need the packets of a capture", file=path)
+    return CAPTURE
+
+
+def collect_vectors(run: VectorRun) -> CustomFlows:
+    """All custom flows of a run in memory."""
+    return CustomFlows.concat(list(run.batches()))
+
+
+def write_vectors(run: VectorRun, path: Path) -> int:
+    """Write the custom flows of a run to Parquet, batch by batch; the file appears only when it is whole.
+
+    Returns
+    -------
+    int
+        Rows written.
+    """
+    return write_custom_flows(path, run.batches(), run.settings)
