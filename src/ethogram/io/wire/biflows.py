@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
+from ethogram.io.wire.assemble import RAW, Piece, assembled
 from ethogram.io.wire.endpoints import Endpoints, endpoints_of
 from ethogram.io.wire.options import Facts, origin_of
 from ethogram.io.wire.plan import Plan
@@ -17,17 +18,16 @@ from ethogram.io.wire.records import Records
 from ethogram.io.wire.sampling import Rate, rate_of, scaled
 from ethogram.io.wire.template import Field, Template
 from ethogram.io.wire.text import host_names
-from ethogram.schema import BIFLOW, TIME, Accounting
-from ethogram.schema.address import MAC, AddressText
+from ethogram.schema import BIFLOW, END_REASONS, Accounting
+from ethogram.schema.address import AddressText
 
 __all__ = ["Biflows"]
 
 Counts = dict[str, NDArray[np.uint64]]
+Numbers = dict[str, NDArray[np.generic]]
 
 MAX_PLANS = 1 << 12
 FIREWALL_REASONS = {1: "firewall event: flow created", 3: "firewall event: flow denied"}
-REVERSE_INITIATOR = 2  # biflowDirection: the source is who responded
-SIDES = (("source", "destination"), ("octets", "reverse_octets"), ("packets", "reverse_packets"))
 
 
 @lru_cache(maxsize=MAX_PLANS)
@@ -79,7 +79,7 @@ class Biflows:
         -------
         The biflow table (:data:`ethogram.schema.BIFLOW`), template by template.
         """
-        frames: list[pl.DataFrame] = []
+        pieces: list[Piece | None] = []
         begin = 0
         while begin < len(found):
             end = begin + 1
@@ -88,10 +88,9 @@ class Biflows:
             for records in found[begin:end]:
                 if records.template.options:
                     self.facts.learn(records)
-            frames += [self.of(records) for records in found[begin:end] if not records.template.options]
+            pieces += [self._piece(records) for records in found[begin:end] if not records.template.options]
             begin = end
-        frames = [frame for frame in frames if frame.height]
-        return pl.concat(frames) if frames else BIFLOW.empty()
+        return self._table(pieces)
 
     def of(self, records: Records) -> pl.DataFrame:
         """Biflows of the records of one template; none of options records, which are learnt.
@@ -105,39 +104,55 @@ class Biflows:
         -------
         At most N rows of :data:`ethogram.schema.BIFLOW`.
         """
-        if records.template.options:
-            self.facts.learn(records)
-            return BIFLOW.empty()
+        return self.batch([records])
+
+    def _table(self, pieces: list[Piece | None]) -> pl.DataFrame:
+        flows = [piece for piece in pieces if piece is not None and len(piece)]
+        self.accounting.used += sum(map(len, flows))
+        return assembled(flows, self._text) if flows else BIFLOW.empty()
+
+    def _piece(self, records: Records) -> Piece | None:
+        """Columns of the records that are flows."""
         self.accounting.read += len(records)
         if not len(records):
-            return BIFLOW.empty()
+            return None
         plan = plan_of(records.template.version, records.template.fields)
         if plan.ignored is not None:
             if not plan.pairs:
                 self.facts.learn(records)
             self.accounting.ignore(plan.ignored, len(records))
-            return BIFLOW.empty()
+            return None
         ends = endpoints_of(plan, records)
         counts = counts_of(plan, records)
         kept = self._kept(plan, records, ends, counts)
         if kept is not None and not kept.size:
-            return BIFLOW.empty()
-        columns = self._columns(plan, records, ends, counts)
-        frame = pl.DataFrame(columns)
-        if kept is not None:
-            frame = frame[kept]
-            ends = ends.of(kept)
-        self.accounting.used += frame.height
-        frame = frame.with_columns(
-            ends.source.text(self._text).alias("source_address"),
-            ends.destination.text(self._text).alias("destination_address"),
-        )
-        if plan.biflow_direction:
-            frame = turned(frame)
-        return frame.select(
-            pl.col(c.name) if c.name in frame.columns else pl.lit(None, dtype=c.dtype).alias(c.name)
-            for c in BIFLOW.columns
-        )
+            return None
+        times = plan.times.times(records, self.facts.system_init_us(origin_of(records)))
+        for reason, number in times.corrected.items():
+            self.accounting.correct(reason, number)
+        piece = Piece(ends, {"start": times.start, "end": times.end}, plan.one_way)
+        self._scale(piece, records, counts)
+        piece.numbers |= flags_of(plan, records, ends.level)
+        piece.numbers |= more_of(plan, records)
+        piece.texts = names_of(plan, records, ends)
+        return piece if kept is None else piece.of(kept)
+
+    def _scale(self, piece: Piece, records: Records, counts: Counts) -> None:
+        """Counters as they were before sampling, and as exported where that is something else."""
+        rate: Rate = 1.0
+        if self._settings.scale_sampling:
+            rate, unknown = rate_of(records, self.facts)
+            self.accounting.correct("rate of the sampler unknown, not scaled", unknown)
+        if isinstance(rate, float) and rate == 1:
+            piece.numbers |= counts
+            return
+        piece.scaled = np.full(len(records), rate != 1) if isinstance(rate, float) else rate != 1
+        for name, raw in RAW.items():
+            values = counts.get(name)
+            if values is None:
+                values = np.zeros(len(records), np.uint64)
+            piece.numbers[raw] = values
+            piece.numbers[name] = scaled(values, rate)
 
     def _kept(self, plan: Plan, records: Records, ends: Endpoints, counts: Counts) -> NDArray[np.int64] | None:
         """Rows that are flows; None when all are."""
@@ -162,70 +177,6 @@ class Biflows:
         self.accounting.ignore(reason, int(nothing.sum()))
         return np.flatnonzero(~(nowhere | nothing))
 
-    def _columns(self, plan: Plan, records: Records, ends: Endpoints, counts: Counts) -> dict[str, pl.Series]:
-        times = plan.times.times(records, self.facts.system_init_us(origin_of(records)))
-        for reason, number in times.corrected.items():
-            self.accounting.correct(reason, number)
-        columns = {
-            "start": pl.Series(times.start).cast(TIME),
-            "end": pl.Series(times.end).cast(TIME),
-            "protocol": pl.Series(ends.protocol),
-            "source_port": pl.Series(ends.source_port),
-            "destination_port": pl.Series(ends.destination_port),
-        }
-        rate: Rate = 1.0
-        if self._settings.scale_sampling:
-            rate, unknown = rate_of(records, self.facts)
-            self.accounting.correct("rate of the sampler unknown, not scaled", unknown)
-        for name in ("octets", "packets", "reverse_octets", "reverse_packets"):
-            values = counts.get(name)
-            if values is None:
-                values = np.zeros(len(records), np.uint64)
-            columns[name] = pl.Series(values if isinstance(rate, float) and rate == 1 else scaled(values, rate))
-            if not isinstance(rate, float) or rate != 1:
-                raw = name.replace("reverse_", "reverse_raw_") if name.startswith("reverse") else f"raw_{name}"
-                columns[raw] = with_null(values, None if isinstance(rate, float) else rate == 1)
-        columns.update(flags_of(plan, records, ends.level))
-        columns.update(self._more(plan, records))
-        columns.update(self._names(plan, records, ends))
-        columns["one_way"] = pl.repeat(plan.one_way, len(records), dtype=pl.Boolean, eager=True)
-        return columns
-
-    def _more(self, plan: Plan, records: Records) -> dict[str, pl.Series]:
-        """Columns few exporters have."""
-        found: dict[str, pl.Series] = {}
-        for name, places in (("source_mac", plan.macs[0]), ("destination_mac", plan.macs[1])):
-            mac = first_of(records, places)
-            if mac is not None:
-                same = np.full(len(records), MAC, np.uint8)
-                found[name] = self._text(same, np.zeros(len(records), np.uint64), mac & np.uint64((1 << 48) - 1))
-        vlan = first_of(records, plan.vlan)
-        if vlan is not None:
-            vlan &= np.uint64(0xFFF)
-            found["vlan"] = with_null(vlan.astype(np.uint16), vlan == 0)
-        reason = first_of(records, plan.end_reason)
-        if reason is not None:
-            found["end_reason"] = with_null(reason.astype(np.uint8), (reason == 0) | (reason > 5))
-        direction = first_of(records, plan.direction)
-        if direction is not None:
-            found["direction"] = with_null(direction.astype(np.uint8), direction > 1)
-        if plan.biflow_direction:
-            found["_biflow_direction"] = pl.Series(records.unsigned(plan.biflow_direction[0]))
-        return found
-
-    def _names(self, plan: Plan, records: Records, ends: Endpoints) -> dict[str, pl.Series]:
-        """Names of the server: the destination, but in records of one direction the end with the smaller port."""
-        name: pl.Series | None = None
-        for place in plan.names:
-            other = host_names(records, place)
-            name = other if name is None else name.zip_with(name.is_not_null(), other)
-        if name is None or name.null_count() == len(name):
-            return {}
-        if not plan.one_way:
-            return {"destination_name": name}
-        answer = pl.Series(ends.source_port < ends.destination_port)
-        return {"source_name": name.set(~answer, None), "destination_name": name.set(answer, None)}
-
 
 def first_of(records: Records, places: Sequence[int]) -> NDArray[np.uint64] | None:
     """The first of these fields that is not 0, in each record; None when there is none of them."""
@@ -236,12 +187,6 @@ def first_of(records: Records, places: Sequence[int]) -> NDArray[np.uint64] | No
         elif not found.all():
             found = np.where(found == 0, records.unsigned(place), found)
     return found
-
-
-def with_null(values: NDArray[np.generic], null: NDArray[np.bool_] | None) -> pl.Series:
-    """A column with nulls where the mask says so."""
-    series = pl.Series(values)
-    return series if null is None or not null.any() else series.set(pl.Series(null), None)
 
 
 def counts_of(plan: Plan, records: Records) -> Counts:
@@ -266,9 +211,9 @@ def counts_of(plan: Plan, records: Records) -> Counts:
     return found
 
 
-def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> dict[str, pl.Series]:
-    """TCP flags; 0 is null, since no TCP packet but a probe has none and other protocols have no flags."""
-    found: dict[str, pl.Series] = {}
+def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> Numbers:
+    """TCP flags; 0 stands for none, since no TCP packet but a probe has none and other protocols have no flags."""
+    found: Numbers = {}
     for side, prefix in enumerate(("", "reverse_")):
         initial, union = first_of(records, plan.initial_flags[side]), first_of(records, plan.flags[side])
         if level is not None and union is not None and not side:
@@ -280,30 +225,40 @@ def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> d
             union = rest if initial is None else rest | initial
         for name, values in (("initial", initial), ("union", union)):
             if values is not None:
-                low = values.astype(np.uint8)
-                found[f"{prefix}{name}_tcp_flags"] = with_null(low, low == 0)
+                found[f"{prefix}{name}_tcp_flags"] = values.astype(np.uint8)
     return found
 
 
-def turned(frame: pl.DataFrame) -> pl.DataFrame:
-    """Records whose source is the responder, turned round (RFC 5103 section 6.3)."""
-    back = pl.col("_biflow_direction") == REVERSE_INITIATOR
-    columns = []
-    for name in frame.columns:
-        other = opposite(name)
-        if other in frame.columns and other != name:
-            columns.append(pl.when(back).then(other).otherwise(name).alias(name))
-    return frame.with_columns(columns).drop("_biflow_direction")
+def more_of(plan: Plan, records: Records) -> Numbers:
+    """Columns not every exporter has."""
+    found: Numbers = {}
+    for name, places in (("source_mac", plan.macs[0]), ("destination_mac", plan.macs[1])):
+        mac = first_of(records, places)
+        if mac is not None:
+            found[name] = mac & np.uint64((1 << 48) - 1)
+    vlan = first_of(records, plan.vlan)
+    if vlan is not None:
+        found["vlan"] = (vlan & np.uint64(0xFFF)).astype(np.uint16)
+    reason = first_of(records, plan.end_reason)
+    if reason is not None:
+        found["end_reason"] = np.where(reason <= max(END_REASONS), reason, 0).astype(np.uint8)
+    direction = first_of(records, plan.direction)
+    if direction is not None:
+        found["direction"] = np.where(direction <= 1, direction, 255).astype(np.uint8)
+    if plan.biflow_direction:
+        found["_biflow_direction"] = records.unsigned(plan.biflow_direction[0]).astype(np.uint8)
+    return found
 
 
-def opposite(name: str) -> str:
-    """The column of the other direction.
-
-    >>> opposite("source_port"), opposite("reverse_raw_octets"), opposite("initial_tcp_flags"), opposite("vlan")
-    ('destination_port', 'raw_octets', 'reverse_initial_tcp_flags', 'reverse_vlan')
-    """
-    if name.startswith("source_"):
-        return f"destination_{name.removeprefix('source_')}"
-    if name.startswith("destination_"):
-        return f"source_{name.removeprefix('destination_')}"
-    return name.removeprefix("reverse_") if name.startswith("reverse_") else f"reverse_{name}"
+def names_of(plan: Plan, records: Records, ends: Endpoints) -> dict[str, pl.Series]:
+    """Names of the server: the destination, but in records of one direction the end with the smaller port."""
+    name: pl.Series | None = None
+    for place in plan.names:
+        other = host_names(records, place)
+        name = other if name is None else name.zip_with(name.is_not_null(), other)
+    if name is None or name.null_count() == len(name):
+        return {}
+    if not plan.one_way:
+        return {"destination_name": name}
+    answer = pl.Series(ends.source_port < ends.destination_port)
+    return {"source_name": name.set(~answer, None), "destination_name": name.set(answer, None)}
