@@ -52,8 +52,8 @@ class Target:
     words: tuple[bytes, ...] = ()
 
 
-class OutsideError(Exception):
-    """Octets were read or written outside what a parser was given."""
+class OutsideError(IndexError):
+    """Octets were read or written outside what a parser was given; as an IndexError it also ends a loop over them."""
 
 
 class Octets(np.ndarray):

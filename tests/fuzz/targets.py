@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import captures, files, texts
+from . import captures, files, messages, texts
 from .harness import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*captures.TARGETS, *texts.TARGETS, *files.TARGETS)
+    target.name: target for target in (*captures.TARGETS, *texts.TARGETS, *files.TARGETS, *messages.TARGETS)
 }  # fmt: skip

@@ -1,0 +1,235 @@
+"""Export messages: NetFlow v5 and v9, IPFIX, and the file that keeps templates."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ethogram.config import WireSettings
+from ethogram.io.wire import decoder, pending, records
+from ethogram.io.wire.build import MessageBuilder, data, template_set, withdrawal_set
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.records import Records
+from ethogram.io.wire.sequence import Sequences
+from ethogram.io.wire.template import V5_FIELDS, VARIABLE, Field, Template, v5_template
+from ethogram.io.wire.templates import TemplateStore
+from ethogram.schema import DatagramBatch, Exporter
+
+from .harness import INTERPRETED, Target, allowed, bounded, replace_in, written
+
+NOW_MS = 1_700_000_000_000
+EXPORTERS = (Exporter("192.0.2.1", 4739), Exporter("192.0.2.1", 4740), Exporter("2001:db8::1", 4739, "tcp", 1))
+SMALL = WireSettings(
+    max_exporters=2, max_templates=8, max_templates_per_exporter=4, max_fields=24, pending_octets=1 << 14,
+    pending_octets_per_exporter=1 << 13,
+)  # fmt: skip
+"""Bounds that a short input can reach."""
+WIDE = WireSettings(max_templates=1 << 9)
+"""Bounds that none reaches."""
+
+if INTERPRETED:
+
+    def _with_bounds(kernel: Any) -> Any:
+        return lambda *given: kernel(*(bounded(one) if isinstance(one, np.ndarray) else one for one in given))
+
+    replace_in([decoder], "walk", _with_bounds)
+    replace_in([pending], "copy_sets", _with_bounds)
+    for name in ("locate_fixed", "locate_variable", "read_halves", "read_unsigned", "read_unsigned_spans"):
+        replace_in([records], name, _with_bounds)
+
+
+def framed(*messages: bytes, exporter: int = 0) -> bytes:
+    """Datagrams as one input: for each the number of its exporter, its length in two octets, and its octets."""
+    return b"".join(bytes([exporter]) + len(one).to_bytes(2) + one for one in messages)
+
+
+def unframed(octets: bytes) -> tuple[list[bytes], list[int]]:
+    """Datagrams, and the number of the exporter of each; the last may be cut."""
+    found, senders, at = [], [], 0
+    while at + 3 <= len(octets) and len(found) < 64:
+        length = int.from_bytes(octets[at + 1 : at + 3])
+        found.append(octets[at + 3 : at + 3 + length])
+        senders.append(octets[at] % len(EXPORTERS))
+        at += 3 + length
+    return found, senders
+
+
+def batch_of(datagrams: list[bytes], senders: list[int]) -> DatagramBatch:
+    """A batch with other octets before, between and behind its datagrams, so that reading outside one shows."""
+    lengths = np.array([len(one) for one in datagrams], np.int32)
+    octets = b"\xa5" * 3 + b"".join(one + b"\x5a" * (i % 3) for i, one in enumerate(datagrams))
+    offset = (
+        3 + np.cumsum(lengths, dtype=np.int64) - lengths + np.cumsum([0, *(i % 3 for i in range(len(lengths) - 1))])
+    )
+    arrival = NOW_MS * 1_000_000 + np.arange(len(datagrams), dtype=np.int64) * 10**9
+    return DatagramBatch(
+        np.array(bytearray(octets), np.uint8), offset.astype(np.int64), lengths, arrival, np.array(senders, np.int32),
+        EXPORTERS,
+    )  # fmt: skip
+
+
+def read_all(one: Records) -> int:
+    """Every column of records in every form; nothing lies outside their octets."""
+    rows = len(one)
+    assert one.set_records.sum() == rows == len(one.message) == len(one.starts)
+    for i in range(len(one.template.fields)):
+        offset, length = one.spans(i)
+        assert len(offset) == len(length) == rows
+        assert (
+            bool((offset >= 0).all()) and bool((length >= 0).all()) and bool((offset + length <= len(one.data)).all())
+        )
+        for column in (one.unsigned(i), one.signed(i), one.real(i), *one.address(i)):
+            assert len(column) == rows
+    return rows
+
+
+def decoded(datagrams: list[bytes], senders: list[int], settings: WireSettings, together: int) -> dict[Any, int]:
+    """Decode in batches of so many datagrams; gives the number of records by template. Sums hold."""
+    of = Decoder(settings)
+    of.sequence = Sequences(4)
+    found: dict[Any, int] = {}
+    for at in range(0, len(datagrams), together):
+        for one in of.decode(batch_of(datagrams[at : at + together], senders[at : at + together])):
+            key = one.exporter.address, one.template.version, one.template.domain, one.template.id, one.template.fields
+            found[key] = found.get(key, 0) + read_all(one)
+    assert of.records.used + of.records.ignored.total() == sum(found.values())
+    for accounting in (of.accounting, of.sets, of.records):
+        accounting.check()
+    totals = of.sequence.totals
+    assert totals.sent == totals.received + totals.gaps + totals.undecoded
+    of.end_session(EXPORTERS[2])
+    for accounting in (of.accounting, of.sets, of.records):
+        accounting.check()
+    return found
+
+
+def check_messages(octets: bytes) -> None:
+    """Decode in one batch and one by one, which must not matter, and then under bounds that are reached."""
+    datagrams, senders = unframed(octets)
+    if not datagrams:
+        return
+    whole = decoded(datagrams, senders, WIDE, len(datagrams))
+    assert decoded(datagrams, senders, WIDE, 1) == whole
+    decoded(datagrams, senders, SMALL, 3)
+
+
+def check_one(template: tuple[bytes, ...], octets: bytes) -> None:
+    """One message, after others that define templates."""
+    check_messages(framed(*template, octets))
+
+
+MIXED = (
+    Field(0, 150, 4), Field(0, 8, 4), Field(0, 12, 4), Field(0, 7, 2), Field(0, 11, 2), Field(0, 4, 1), Field(0, 1, 8),
+    Field(0, 2, 3), Field(0, 96, VARIABLE), Field(0, 1, 4, reverse=True), Field(9, 77, 3), Field(6871, 21, 2),
+    Field(0, 27, 16), Field(0, 82, VARIABLE), Field(0, 320, 4),
+)  # fmt: skip
+PLAIN = tuple(Field(0, i, n) for i, n in ((22, 4), (21, 4), (8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (1, 4), (2, 4)))
+OPTIONS = (Field(0, 149, 4, scope=True), Field(0, 302, 1), Field(0, 305, 4), Field(0, 160, 8))
+OPTIONS_V9 = (Field(0, 1, 4, scope=True), Field(0, 48, 1), Field(0, 49, 1), Field(0, 50, 4), Field(0, 84, 12))
+
+
+def columns_of(fields: tuple[Field, ...], rows: int) -> list[Any]:
+    """Values for each field: text where the length is free, small numbers elsewhere."""
+    found: list[Any] = []
+    for place, field in enumerate(fields):
+        if field.length == VARIABLE:
+            found.append([b"x" * ((7 * row + place) % 300) for row in range(rows)])
+        elif field.length > 8:
+            found.append(np.full((rows, field.length), 0x20 + place, np.uint8))
+        else:
+            found.append((np.arange(rows) * 7 + place) % 200)
+    return found
+
+
+@cache
+def exported(version: int) -> tuple[bytes, ...]:
+    """Messages of one protocol: templates, options, data before and behind them, a change and a withdrawal."""
+    build = MessageBuilder(version, 7, boot_ms=NOW_MS - 10**6, mtu=600)
+    if version == 5:
+        return tuple(build.messages([data(v5_template(0), columns_of(V5_FIELDS, 14))], NOW_MS))
+    fields = PLAIN if version == 9 else MIXED
+    flows = Template(version, 7, 256, fields)
+    other = Template(version, 7, 257, tuple(one for one in fields[::-1] if one.length != VARIABLE))
+    told = Template(version, 7, 258, OPTIONS if version == 10 else OPTIONS_V9, options=True)
+    parts = [
+        data(other, columns_of(other.fields, 3)), template_set(flows, other), data(flows, columns_of(fields, 5)),
+        template_set(told), data(told, columns_of(told.fields, 2)), data(other, columns_of(other.fields, 4)),
+        template_set(Template(version, 7, 256, other.fields)), data(other, columns_of(other.fields, 2)),
+    ]  # fmt: skip
+    if version == 10:
+        parts += [withdrawal_set(257), data(other, columns_of(other.fields, 1)), withdrawal_set(options=True)]
+    return tuple(build.messages(parts, NOW_MS))
+
+
+def streams(version: int) -> list[bytes]:
+    """Whole exchanges: from one exporter, and from several whose messages alternate."""
+    messages = exported(version)
+    return [framed(*messages), b"".join(framed(one, exporter=i) for one in messages for i in (0, 2))]
+
+
+def templates_first(version: int) -> tuple[bytes, ...]:
+    """One message with the templates alone."""
+    build = MessageBuilder(version, 7)
+    fields = PLAIN if version == 9 else MIXED
+    sets = [template_set(Template(version, 7, 256, fields), Template(version, 7, 257, PLAIN))]
+    return (build.message(sets, NOW_MS),)
+
+
+def data_alone(version: int) -> list[bytes]:
+    """Messages of data for those templates."""
+    build = MessageBuilder(version, 7, mtu=1200)
+    fields = PLAIN if version == 9 else MIXED
+    of = [Template(version, 7, 256, fields), Template(version, 7, 257, PLAIN)]
+    return [build.messages([data(one, columns_of(one.fields, rows))], NOW_MS)[0] for one in of for rows in (1, 4)]
+
+
+def check_templates(octets: bytes) -> None:
+    """The file of templates; then again with a checksum that agrees, as somebody who edits it could make it."""
+    file = written("templates", octets)
+    head, line_end, body = octets.partition(b"\n")
+    forms = [octets]
+    try:
+        fields = orjson.loads(head)
+    except orjson.JSONDecodeError:
+        fields = None
+    if isinstance(fields, dict):
+        fields["sha256"] = hashlib.sha256(body.removesuffix(b"\n")).hexdigest()
+        forms.append(orjson.dumps(fields) + line_end + body)
+    for form in forms:
+        file.write_bytes(form)
+        store = TemplateStore(SMALL)
+        problem = allowed(lambda store=store: store.load(file))  # type: ignore[misc]
+        assert problem is None or (isinstance(problem, str) and "\n" not in problem)
+        assert len(store) <= SMALL.max_templates
+        assert problem is None or not len(store), "what is refused is refused whole"
+        Decoder(SMALL, store).decode(batch_of(list(exported(10)), [0] * len(exported(10))))
+
+
+def template_files() -> list[bytes]:
+    file = written("saved-templates", b"")
+    found = []
+    for version in (9, 10):
+        of = Decoder()
+        of.decode(batch_of(list(exported(version)), [0] * len(exported(version))))
+        of.store.save(file)
+        found.append(file.read_bytes())
+    return found
+
+
+WORDS = (b"\0\x0a", b"\0\x09", b"\0\x05", b"\0\2\0\x08", b"\0\3\0\x0a", b"\1\0", b"\1\1", b"\xff\xff", b"\xff\1\0",
+         b"\0\0\x72\x79", b"\0\0\x1a\xd7", b"\x80\0", b"\0\4", b"\0\0\0\0")  # fmt: skip
+
+TARGETS = [
+    Target("netflow-v5", lambda: [*map(framed, exported(5)), framed(*exported(5))], check_messages, compiled=True,
+           words=WORDS),
+    Target("netflow-v9", partial(streams, 9), check_messages, compiled=True, words=WORDS),
+    Target("ipfix", partial(streams, 10), check_messages, compiled=True, words=WORDS),
+    Target("v9-data", partial(data_alone, 9), partial(check_one, templates_first(9)), compiled=True, words=WORDS),
+    Target("ipfix-data", partial(data_alone, 10), partial(check_one, templates_first(10)), compiled=True, words=WORDS),
+    Target("templates", template_files, check_templates,
+           words=(b"[", b"]", b"null", b"-1", b"true", b"65536", b"1e400", b'"', b"{}")),
+]  # fmt: skip
