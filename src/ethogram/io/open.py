@@ -6,7 +6,8 @@ Captures are no flow records: :func:`formats_of` says ``capture`` and the pipeli
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +18,21 @@ from ethogram.io.open_files import texts_of
 from ethogram.io.open_text import TextInput
 from ethogram.schema import FlowSource
 
-__all__ = ["CAPTURE", "FLOW_TABLE", "MAPPED", "PARQUET", "READERS", "Opened", "format_names", "open_inputs"]
+__all__ = [
+    "CAPTURE",
+    "FLOW_TABLE",
+    "MAPPED",
+    "PARQUET",
+    "READERS",
+    "WIRE",
+    "Opened",
+    "format_names",
+    "join_exports",
+    "open_inputs",
+]
 
 CAPTURE, PARQUET, FLOW_TABLE, MAPPED = "capture", "parquet", "flow-table", "csv"
+PCAPNG = b"\x0a\x0d\x0d\x0a"
 
 READERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "yaf": ("ethogram.io.supermediator", "YAF flows as super_mediator's JSON", (".json",)),
@@ -28,6 +41,13 @@ READERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "joy": ("ethogram.io.joy", "Joy's JSON", (".json",)),
 }
 """Format -> module, meaning, suffixes. A module has ``recognises(head)`` and ``Source(text, settings)``."""
+
+IPFIX, EXPORTS = "ipfix", "exports"
+WIRE = {
+    IPFIX: "IPFIX file (RFC 5655)",
+    EXPORTS: "recording, capture of an export, or raw NetFlow datagrams",
+}
+"""Formats of export messages -> meaning. A capture of an export is only known by its user for one."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,7 @@ class Opened:
     path
         The file.
     format
-        A key of :data:`READERS`, ``csv``, ``parquet``, ``flow-table`` or ``capture``.
+        A key of :data:`READERS` or :data:`WIRE`, ``csv``, ``parquet``, ``flow-table`` or ``capture``.
     source
         Makes the reader; None for a capture.
     passed_over
@@ -57,7 +77,7 @@ class Opened:
 
 def format_names() -> list[str]:
     """Every name ``--format`` takes."""
-    return [*READERS, MAPPED, PARQUET, CAPTURE]
+    return [*READERS, MAPPED, PARQUET, CAPTURE, *WIRE]
 
 
 def _module(name: str) -> ModuleType:
@@ -99,7 +119,13 @@ def open_inputs(
     if form == CAPTURE:
         yield Opened(str(path), path, CAPTURE, None)
         return
+    if form in WIRE:
+        yield _exported(form, [path], settings)
+        return
     texts = list(texts_of(path))
+    if form is None and mapping is None and texts and (told := _wire_format(texts[0].head())) is not None:
+        yield _exported(told, [path], settings)
+        return
     if form is None and any(is_capture(text.head()) for text in texts):
         # All members of a zip of captures are metered together, as one input.
         yield Opened(str(path), path, CAPTURE, None)
@@ -112,6 +138,47 @@ def open_inputs(
             yield member
         else:
             yield Opened(text.name, path, "unknown", None, member.reason)
+
+
+def _wire_format(head: bytes) -> str | None:
+    """Which of the formats of export messages begins so. Only then is what decodes them loaded."""
+    if head[:1] != b"\0" and head[:4] != PCAPNG:
+        return None
+    for name, module in ((IPFIX, "ethogram.io.wire.file"), (EXPORTS, "ethogram.io.wire.source")):
+        if importlib.import_module(module).recognises(head):
+            return name
+    return None
+
+
+def _exported(form: str, paths: Sequence[Path], settings: FlowSettings) -> Opened:
+    def source() -> FlowSource:
+        made: FlowSource = importlib.import_module("ethogram.io.wire.source").SOURCES[form](paths, settings)
+        return made
+
+    name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return Opened(name, paths[0], form, source)
+
+
+def join_exports(inputs: Sequence[Opened], settings: FlowSettings) -> list[Opened]:
+    """Make one input of recordings and captures of an export that follow each other.
+
+    They are pieces of one stream: the templates in one are those of the next.
+
+    Parameters
+    ----------
+    inputs
+        In order.
+    settings
+        Given to the reader.
+    """
+    joined: list[Opened] = []
+    for form, group in itertools.groupby(inputs, lambda one: one.format):
+        pieces = list(group)
+        if form == EXPORTS and len(pieces) > 1:
+            joined.append(_exported(EXPORTS, [one.path for one in pieces], settings))
+        else:
+            joined += pieces
+    return joined
 
 
 def _told(text: TextInput, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened | InputError:

@@ -13,7 +13,7 @@ __all__ = ["compiled", "inner", "u8", "u16", "u32"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROOM = Path(__file__).parent
-COMPILED = ("compiled", "walk", "gather", "lookup")
+COMPILED = ("compiled", "walk", "gather", "lookup", "file", "fragments", "capture_export", "recording")
 STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / f"{name}.py" for name in COMPILED))
 
 

@@ -1,0 +1,205 @@
+"""Captures of an export: the UDP payloads of a pcap or pcapng that are export messages; recordings among them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.config import CaptureSettings
+from ethogram.io.capture import CaptureSource
+from ethogram.io.compressed import first_octets
+from ethogram.io.wire.compiled import compiled, inner, u16
+from ethogram.io.wire.fragments import FRAGMENT, Fragments, find_fragments
+from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, session_of
+from ethogram.io.wire.walk import IPFIX, V5, V9
+from ethogram.schema import Accounting, DatagramBatch, Exporter, PacketBatch
+
+__all__ = ["CaptureExport", "is_export"]
+
+UDP = 17
+V5_MOST, V9_MOST = 30, 4096  # records and sets that a header's count is believed to mean
+
+
+@inner
+def set_begins(data: Any, at: Any, template_id: Any) -> Any:
+    """Whether a set may begin here."""
+    number = u16(data, at)
+    return (number >= 256 or number == template_id or number == template_id + 1) and u16(data, at + 2) >= 4
+
+
+@compiled
+def is_export(data: Any, at: Any, size: Any) -> Any:
+    """Whether octets begin like an export message: its header and the begin of its first set are sound."""
+    if size < 16:
+        return False
+    version = u16(data, at)
+    if version == V5:
+        return size >= 24 and u16(data, at + 2) <= V5_MOST
+    if version == V9:
+        return size >= 20 and u16(data, at + 2) <= V9_MOST and (size < 24 or set_begins(data, at + 20, 0))
+    if version == IPFIX:
+        length = u16(data, at + 2)
+        return length >= 16 and (length < 20 or size < 20 or set_begins(data, at + 16, 2))
+    return False
+
+
+@compiled
+def payloads(data: Any, protocol: Any, offset: Any, captured: Any, octets: Any) -> tuple[int, int, int]:
+    """Write the octets of each packet's payload that is an export message; -1 for all others.
+
+    The length in the UDP header tells payload from padding.
+
+    Returns
+    -------
+    not_udp, not_export, cut
+        Packets that are not messages, by reason, and messages that the capture cut short.
+    """
+    not_udp, not_export, cut = 0, 0, 0
+    for row in range(protocol.shape[0]):
+        if octets[row] == FRAGMENTED:
+            continue
+        octets[row] = -1
+        if protocol[row] != UDP or offset[row] < 8:
+            not_udp += 1
+            continue
+        there = np.int64(captured[row])
+        stated = u16(data, offset[row] - 4) - 8
+        if stated < 0:  # 0: a length that does not fit in the header
+            stated = there
+        if not is_export(data, offset[row], min(stated, there)):
+            not_export += 1
+            continue
+        if stated > there:
+            cut += 1
+        octets[row] = min(stated, there)
+    return not_udp, not_export, cut
+
+
+FRAGMENTED = -2
+
+
+class CaptureExport:
+    """The export messages in a capture (:class:`~ethogram.schema.DatagramSource`).
+
+    Every UDP payload that begins like an export message is one, whatever its ports. Datagrams in IP fragments are
+    put together again.
+
+    Parameters
+    ----------
+    path
+        pcap or pcapng; plain, .gz or .zip.
+    settings
+        Caps.
+    exporters
+        List of exporters to be added to, when several captures are read as one source.
+
+    Attributes
+    ----------
+    accounting
+        Over packets.
+    """
+
+    def __init__(
+        self, path: Path, settings: CaptureSettings | None = None, *, exporters: list[Exporter] | None = None
+    ) -> None:
+        self.name = str(path)
+        self.accounting = Accounting("packets")
+        self._path = path
+        # Damage is an error here, to be reported at the end by whoever reads.
+        self._settings = (settings or CaptureSettings()).model_copy(update={"strict": True, "tunnels": False})
+        self._exporters = [] if exporters is None else exporters
+        self._numbers: dict[tuple[int, ...], int] = {}
+
+    def datagrams(self) -> Iterator[DatagramBatch]:
+        """Give the messages in the order of the capture.
+
+        Raises
+        ------
+        InputError
+            When the file is no capture, or damaged; what came before was given.
+        """
+        recorded = is_recording(first_octets(self._path, HEAD_OCTETS))
+        fragments = Fragments()
+        capture = CaptureSource(self._path, self._settings)
+        try:
+            for packets in capture.batches():
+                found = self._messages(packets, fragments, recorded)
+                if len(found):
+                    yield found
+        finally:
+            self.accounting.drop("IP fragments without the others", fragments.end())
+            self.accounting.merge(_only_lost(capture.accounting))
+
+    def _messages(self, packets: PacketBatch, fragments: Fragments, recorded: bool) -> DatagramBatch:
+        data, octets = packets.data, np.zeros(len(packets), np.int64)
+        offset = packets.payload_offset.copy()
+        pieces = np.empty(len(packets), FRAGMENT)
+        pieces = pieces[: find_fragments(data, packets.version, packets.internet_offset, pieces)]
+        pieces = pieces[packets.protocol[pieces["row"]] == UDP]
+        self.accounting.read += len(packets)
+        octets[pieces["row"]] = FRAGMENTED
+        not_udp, not_export, cut = payloads(data, packets.protocol, offset, packets.payload_octets, octets)
+        self.accounting.ignore("not UDP", not_udp)
+        self.accounting.ignore("not an export message", not_export)
+        self.accounting.correct("cut short by the capture", cut)
+        joined: list[bytes] = []
+        size = data.size
+        for one in pieces:
+            whole = fragments.add(packets, one)
+            if whole is None:
+                continue
+            payload, count = whole
+            if not is_export(np.frombuffer(payload, np.uint8), 0, len(payload)):
+                self.accounting.ignore("not an export message", count)
+                continue
+            offset[one["row"]], octets[one["row"]] = size, len(payload)
+            joined.append(payload)
+            size += len(payload)
+            self.accounting.ignore("other fragments of a message", count - 1)
+        if joined:
+            data = np.concatenate([data, np.frombuffer(b"".join(joined), np.uint8)])
+        rows = np.flatnonzero(octets >= 0)
+        self.accounting.used += rows.size
+        return DatagramBatch(
+            data, offset[rows], octets[rows].astype(np.int32), packets.time_ns[rows],
+            self._exporter(packets, rows, recorded), self._exporters,
+        )  # fmt: skip
+
+    def _exporter(self, packets: PacketBatch, rows: NDArray[np.int64], recorded: bool) -> NDArray[np.int32]:
+        """Number of each message's exporter, by source address and port; in a recording by session too."""
+        key = np.zeros((rows.size, 5), np.uint64)
+        key[:, 0] = packets.version[rows]
+        key[:, 1], key[:, 2] = packets.source_high[rows], packets.source_low[rows]
+        key[:, 3] = packets.source_port[rows]
+        if recorded:
+            key[:, 4] = packets.destination_low[rows]
+        distinct, inverse = np.unique(key.view(np.dtype((np.void, 40))), return_inverse=True)
+        numbers = np.empty(distinct.shape[0], np.int32)
+        for i, one in enumerate(distinct.view(np.uint64).reshape(-1, 5).tolist()):
+            if tuple(one) not in self._numbers:
+                self._numbers[tuple(one)] = len(self._exporters)
+                self._exporters.append(exporter_of(recorded, *one))
+            numbers[i] = self._numbers[tuple(one)]
+        return numbers[inverse.reshape(-1)]
+
+
+def exporter_of(recorded: bool, version: int, high: int, low: int, port: int, destination: int) -> Exporter:
+    """The exporter of a message with this source."""
+    if version == 4:
+        address = socket.inet_ntop(socket.AF_INET, low.to_bytes(4))
+    else:
+        address = socket.inet_ntop(socket.AF_INET6, (high << 64 | low).to_bytes(16))
+    session = session_of(version, destination) if recorded else None
+    return Exporter(address, port) if session is None else Exporter(address, port, "tcp", session)
+
+
+def _only_lost(capture: Accounting) -> Accounting:
+    """What the capture's reader itself left out; the packets it gave are counted here."""
+    lost = Accounting("packets", capture.read - capture.used)
+    lost.ignored, lost.dropped = capture.ignored, capture.dropped
+    return lost

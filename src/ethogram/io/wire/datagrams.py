@@ -1,0 +1,104 @@
+"""Raw datagrams in files: one NetFlow v9 message, or v5 or IPFIX messages, as a socket gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ethogram.config import CaptureSettings
+from ethogram.errors import InputError
+from ethogram.io.compressed import Member, open_members
+from ethogram.io.wire.blocks import batch_of
+from ethogram.io.wire.walk import V5, V5_RECORD, V9
+from ethogram.schema import Accounting, DatagramBatch, Exporter
+
+__all__ = ["DatagramFile", "recognises"]
+
+V5_HEADER, V5_MOST, V9_HEADER = 24, 30, 20
+LONGEST = 65535
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a file that begins so is a NetFlow v5 or v9 message.
+
+    Examples
+    --------
+    >>> recognises(bytes.fromhex("0009" "0001" + "00" * 16 + "0000" "0008" "01000000"))
+    True
+    >>> recognises(b"time,octets")
+    False
+    """
+    version, count = int.from_bytes(head[:2]), int.from_bytes(head[2:4])
+    if version == V5:
+        return 1 <= count <= V5_MOST and len(head) >= V5_HEADER + V5_RECORD
+    if version == V9 and count and len(head) >= V9_HEADER + 4:
+        number, octets = int.from_bytes(head[20:22]), int.from_bytes(head[22:24])
+        return (number in (0, 1) or number >= 256) and octets >= 4
+    return False
+
+
+class DatagramFile:
+    """The messages of a file of raw datagrams (:class:`~ethogram.schema.DatagramSource`).
+
+    A v9 message does not state its length: it is the whole file. Messages of v5 may follow each other. Their time of
+    arrival is that of their export, and files of one folder come from one exporter.
+
+    Parameters
+    ----------
+    path
+        The file; plain, .gz or .zip.
+    settings
+        Caps.
+    exporters
+        List of exporters to be added to, when several files are read as one source.
+    """
+
+    def __init__(
+        self, path: Path, settings: CaptureSettings | None = None, *, exporters: list[Exporter] | None = None
+    ) -> None:
+        self.name = str(path)
+        self.accounting = Accounting("messages")
+        self._path = path
+        self._settings = settings or CaptureSettings()
+        self._exporters = [] if exporters is None else exporters
+
+    def datagrams(self) -> Iterator[DatagramBatch]:
+        """Give the messages.
+
+        Raises
+        ------
+        InputError
+            When the file is longer than its messages.
+        """
+        exporter = Exporter(str(self._path.parent), 0, "file")
+        if exporter not in self._exporters:
+            self._exporters.append(exporter)
+        number = self._exporters.index(exporter)
+        for member in open_members(self._path, self._settings):
+            messages, rest = self._messages(member)
+            self.accounting.read += len(messages)
+            self.accounting.used += len(messages)
+            times = np.array([int.from_bytes(one[8:12]) for one in messages], np.int64) * 1_000_000_000
+            if messages:
+                yield batch_of(messages, times, number, self._exporters)
+            if rest is not None:
+                self.accounting.read += 1
+                self.accounting.drop("no message")
+                raise InputError("no NetFlow message: the rest is not read", file=member.name, offset=rest)
+
+    def _messages(self, member: Member) -> tuple[list[bytes], int | None]:
+        """The messages, and where something follows that is none."""
+        buffer = bytearray(self._settings.block_octets)
+        octets = buffer[: member.fill(memoryview(buffer))]
+        if octets[:2] == b"\0\x09":
+            return [bytes(octets[:LONGEST])], LONGEST if len(octets) > LONGEST else None
+        found, at = [], 0
+        while len(octets) - at >= V5_HEADER and octets[at : at + 2] == b"\0\x05":
+            stated = V5_HEADER + V5_RECORD * int.from_bytes(octets[at + 2 : at + 4])
+            if stated > len(octets) - at or octets[at + stated : at + stated + 2] != b"\0\x05":
+                stated = len(octets) - at  # the count may be wrong, and what follows is no other message
+            found.append(bytes(octets[at : at + min(stated, LONGEST)]))
+            at += stated
+        return found, at if at < len(octets) or not found else None

@@ -1,0 +1,126 @@
+"""IP fragments of large datagrams in a capture, put together again (RFC 791 section 3.2, RFC 8200 section 4.5)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.io.wire.compiled import compiled, u8, u16, u32
+from ethogram.schema import PacketBatch
+
+__all__ = ["FRAGMENT", "Fragments", "find_fragments"]
+
+FRAGMENT = np.dtype(
+    [
+        ("row", np.int64), ("id", np.int64), ("at", np.int64), ("more", np.bool_), ("begin", np.int64),
+        ("octets", np.int64),
+    ]
+)  # fmt: skip
+"""One fragment: packet row, identification, place in the datagram, and where its octets are in the batch's data."""
+
+MAX_DATAGRAMS = 256  # that are not complete; the oldest leaves first
+MAX_PIECES = 64
+UDP_HEADER = 8
+
+
+@compiled
+def find_fragments(data: Any, version: Any, internet_offset: Any, found: Any) -> int:
+    """Write the fragments among packets, whose IP headers have been checked; returns how many there are."""
+    count = 0
+    size = data.shape[0]
+    for row in range(version.shape[0]):
+        at = internet_offset[row]
+        if version[row] == 4 and size - at >= 20:
+            word = u16(data, at + 6)
+            if word & 0x3FFF == 0:  # no "more fragments", and offset 0
+                continue
+            header = (u8(data, at) & 15) * 4
+            number, begin, end = u16(data, at + 4), at + header, at + u16(data, at + 2)
+            place, more = (word & 0x1FFF) * 8, word & 0x2000 != 0
+        elif version[row] == 6 and size - at >= 48 and data[at + 6] == 44:
+            word = u16(data, at + 42)
+            number, begin, end = u32(data, at + 44), at + 48, at + 40 + u16(data, at + 4)
+            place, more = word & 0xFFF8, word & 1 != 0
+        else:
+            continue
+        one = found[count]
+        one["row"] = row
+        one["id"] = number
+        one["at"] = place
+        one["more"] = more
+        one["begin"] = begin
+        one["octets"] = max(min(end, size) - begin, 0)
+        count += 1
+    return count
+
+
+@dataclass
+class Pieces:
+    """What is there of one datagram: pieces by place, and its length once the last piece has come."""
+
+    octets: int | None = None
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+    def whole(self) -> bytes | None:
+        """The datagram, when it is complete."""
+        if self.octets is None or sum(map(len, self.parts.values())) < self.octets:
+            return None
+        joined = bytearray(self.octets)
+        at = 0
+        for place in sorted(self.parts):
+            if place > at:
+                return None
+            part = self.parts[place]
+            joined[place : place + len(part)] = part
+            at = max(at, place + len(part))
+        return bytes(joined[: self.octets]) if at >= self.octets else None
+
+
+class Fragments:
+    """Datagrams that are not complete yet.
+
+    Attributes
+    ----------
+    lost
+        Fragments of datagrams that will never be complete.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[tuple[int, ...], Pieces] = OrderedDict()
+        self.lost = 0
+
+    def add(self, packets: PacketBatch, one: NDArray[np.void]) -> tuple[bytes, int] | None:
+        """Take a fragment; gives the UDP payload it completes, and of how many fragments it is."""
+        row = int(one["row"])
+        key = (
+            int(packets.version[row]), int(one["id"]),
+            int(packets.source_high[row]), int(packets.source_low[row]),
+            int(packets.destination_high[row]), int(packets.destination_low[row]),
+        )  # fmt: skip
+        pieces = self._waiting.setdefault(key, Pieces())
+        begin, octets, place = int(one["begin"]), int(one["octets"]), int(one["at"])
+        if place in pieces.parts or len(pieces.parts) >= MAX_PIECES:
+            self.lost += 1
+            return None
+        pieces.parts[place] = packets.data[begin : begin + octets].tobytes()
+        if not one["more"]:
+            pieces.octets = place + octets
+        datagram = pieces.whole()
+        if datagram is not None:
+            del self._waiting[key]
+            return datagram[UDP_HEADER:], len(pieces.parts)
+        if len(self._waiting) > MAX_DATAGRAMS:
+            _, gone = self._waiting.popitem(last=False)
+            self.lost += len(gone.parts)
+        return None
+
+    def end(self) -> int:
+        """Give up; returns the fragments lost in all."""
+        lost = self.lost + sum(len(pieces.parts) for pieces in self._waiting.values())
+        self._waiting.clear()
+        self.lost = 0
+        return lost

@@ -1,0 +1,188 @@
+"""Exports on disk as flow records: messages found, cut into blocks, decoded, and made biflows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from ethogram.config import FlowSettings, WireSettings
+from ethogram.errors import InputError
+from ethogram.io.capture import is_capture
+from ethogram.io.compressed import first_octets
+from ethogram.io.wire import datagrams
+from ethogram.io.wire.biflows import Biflows
+from ethogram.io.wire.blocks import blocks_of
+from ethogram.io.wire.capture_export import CaptureExport
+from ethogram.io.wire.datagrams import DatagramFile
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.file import IpfixFile
+from ethogram.io.wire.recording import HEAD_OCTETS, is_recording
+from ethogram.io.wire.sequence import Sequences
+from ethogram.schema import NAME_ANSWER, Accounting, DatagramBatch, DatagramSource, Exporter
+
+__all__ = ["ExportFiles", "Source", "exports", "ipfix_file", "recognises"]
+
+
+class ExportFiles:
+    """Captures of an export, recordings and raw datagrams, one after the other as one source of messages.
+
+    Their exporters keep their templates from file to file, as in the stream that the files were cut from.
+
+    Parameters
+    ----------
+    paths
+        In order of time.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+        self.accounting = Accounting("messages")
+        self._paths = paths
+
+    def datagrams(self) -> Iterator[DatagramBatch]:
+        """Give the messages of all files.
+
+        Raises
+        ------
+        InputError
+            Behind the last message, when a file was damaged: where the first of them is.
+        """
+        exporters: list[Exporter] = []
+        damage: list[InputError] = []
+        for path in self._paths:
+            try:
+                source = self._source(path, exporters)
+                try:
+                    yield from source.datagrams()
+                finally:
+                    self._count(source.accounting)
+            except InputError as error:
+                damage.append(error)
+        if len(damage) == 1:
+            raise damage[0]
+        if damage:
+            raise InputError(f"{damage[0].reason} (and {len(damage) - 1} more files are damaged)", file=damage[0].file,
+                             offset=damage[0].offset)  # fmt: skip
+
+    @staticmethod
+    def _source(path: Path, exporters: list[Exporter]) -> DatagramSource:
+        head = first_octets(path, HEAD_OCTETS)
+        if is_capture(head):
+            return CaptureExport(path, exporters=exporters)
+        if head[:2] == b"\0\x0a":
+            return IpfixFile(path, address=str(path.parent), exporters=exporters)
+        if head[:2] in (b"\0\x05", b"\0\x09"):
+            return DatagramFile(path, exporters=exporters)
+        raise InputError("no capture and no export message", file=path)
+
+    def _count(self, accounting: Accounting) -> None:
+        """Packets of a capture are counted as the messages they might have been."""
+        accounting.unit = self.accounting.unit
+        self.accounting.merge(accounting)
+
+
+class Source:
+    """Flow records of a source of export messages (:class:`~ethogram.schema.FlowSource`).
+
+    Parameters
+    ----------
+    datagrams
+        The messages.
+    settings
+        Of decoding.
+    by_time
+        Whether blocks end with the segments of the clock, as live.
+
+    Attributes
+    ----------
+    decoder, biflows
+        What decodes, and what makes biflows: their counters, events and facts.
+    unidirectional
+        Most exporters send a record for each direction; each record says whether it is a half.
+    """
+
+    unidirectional = True
+
+    def __init__(
+        self, datagrams: DatagramSource, settings: WireSettings | None = None, *, by_time: bool = True
+    ) -> None:
+        self.name = datagrams.name
+        self.accounting = Accounting("records")
+        self.first_problem: tuple[int, str] | None = None
+        self._datagrams = datagrams
+        self._settings = settings or WireSettings()
+        self._by_time = by_time
+        self.decoder = Decoder(self._settings)
+        self.decoder.sequence = Sequences()
+        self.biflows = Biflows(self._settings)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Give biflow tables, one for each block of messages.
+
+        Raises
+        ------
+        InputError
+            Where a file is damaged; what came before was given.
+        """
+        try:
+            for block in blocks_of(self._datagrams.datagrams(), self._settings, by_time=self._by_time):
+                yield self._decoded(block)
+        finally:
+            self._count()
+
+    def _decoded(self, block: DatagramBatch) -> pl.DataFrame:
+        frame = self.biflows.batch(self.decoder.decode(block))
+        self._count()
+        return frame
+
+    def _count(self) -> None:
+        """Records the decoder gave and biflows took, in one sum."""
+        total = Accounting("records")
+        total.merge(self.biflows.accounting)
+        decoded = self.decoder.records
+        total.read = decoded.read
+        total.ignored.update(decoded.ignored)
+        total.dropped.update(decoded.dropped)
+        total.corrected.update(decoded.corrected)
+        self.accounting.__dict__.update(total.__dict__)
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each kind of loss before the records."""
+        found = [
+            accounting.line()
+            for accounting in (self._datagrams.accounting, self.decoder.accounting, self.decoder.sets)
+            if accounting.dropped or accounting.corrected or accounting.ignored
+        ]
+        sequence = self.decoder.sequence
+        if sequence is not None and sequence.totals.gaps:
+            found.append(f"sequence numbers say that {sequence.totals.gaps:,} records or messages never arrived")
+        for what in ("evicted", "expired"):
+            count = self.decoder.store.counters[what]
+            if count:
+                found.append(f"{count:,} templates were {what}")
+        return found
+
+    def name_answers(self) -> pl.DataFrame:
+        """Passive DNS; exports have none."""
+        return NAME_ANSWER.empty()
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a file that begins so holds nothing but an export: a recording, or NetFlow messages."""
+    return is_recording(head) or datagrams.recognises(head)
+
+
+def exports(paths: Sequence[Path], _: FlowSettings) -> Source:
+    """Captures of an export, recordings, and raw datagrams, as one stream."""
+    return Source(ExportFiles(paths))
+
+
+def ipfix_file(paths: Sequence[Path], _: FlowSettings) -> Source:
+    """An IPFIX file."""
+    return Source(IpfixFile(paths[0]), by_time=False)
+
+
+SOURCES: dict[str, Callable[[Sequence[Path], FlowSettings], Source]] = {"exports": exports, "ipfix": ipfix_file}
