@@ -23,7 +23,7 @@ from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.io.capture import is_capture
-from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, open_inputs
+from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, join_exports, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import capture_flows
@@ -291,6 +291,7 @@ def read_flows(
     def namer() -> Namer:
         return named if named is not None else LocalDevices(settings.device_by, settings.router_addresses)
 
+    opened = join_exports(opened, settings)
     return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped)
 
 
