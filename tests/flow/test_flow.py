@@ -14,10 +14,12 @@ from ethogram.config import NameSettings
 from ethogram.errors import ConfigurationError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile, mac_of
-from ethogram.flow.join import Joining, Pairing
+from ethogram.flow.join import Joining
 from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.flow.names import Naming, domains, suffix_list_date
 from ethogram.flow.orient import Orientation
+from ethogram.flow.pair import Pairing
+from ethogram.flow.together import LINKED
 from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, NAME_QUESTION
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
@@ -345,17 +347,23 @@ def test_joining_conserves_and_blocks_do_not_matter(rows: list[dict[str, object]
         assert whole[name].sum() + whole[other].sum() == sum(r["octets"] + r["reverse_octets"] for r in biflows)
 
 
+def halves(*rows: dict[str, object]) -> pl.DataFrame:
+    return table(*rows).with_columns(
+        one_way=pl.lit(value=True), joined=pl.lit(1, dtype=pl.UInt32), last_cut=pl.lit(value=False)
+    )
+
+
 def test_one_way_records_become_biflows() -> None:
     silent = {"reverse_octets": 0, "reverse_packets": 0}
     back = TURNED | silent
     rows = [biflow(**silent), biflow(at=0.5, **back), biflow(at=100, **silent), biflow(at=100, source_port=1, **silent),
             biflow(at=300, **silent), biflow(at=300.5, **back), biflow(at=300.6, **silent)]  # fmt: skip
     stage = Pairing(gap_s=10)
-    flows = pl.concat([stage.flows(table(*rows[:1])), stage.flows(table(*rows[1:]), last=True)]).sort("start")
+    flows = pl.concat([stage.flows(halves(*rows[:1])), stage.flows(halves(*rows[1:]), last=True)]).sort("start")
     stage.accounting.check()
     assert flows["reverse_octets"].to_list() == [300, 0, 0, 300, 0]
     assert stage.accounting.corrected == {"paired with the opposite direction": 2}
-    assert BIFLOW.matches(flows.schema)
+    assert dict(flows.schema) == LINKED
 
 
 # --- names -----------------------------------------------------------------------------------------------------

@@ -1,55 +1,27 @@
-"""Records that belong together: a cut biflow and its continuation, a one-way record and its answer.
+"""Records cut at the active timeout become one again: a biflow and its continuation, a half and its own.
 
-Both work on sorted columns: the records of one five-tuple lie beside each other, in order of start.
+The records of one five-tuple are looked at in order of start; only five-tuples of which a record was cut are.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
-from ethogram.schema import BIFLOW, TCP, TCP_ACK, TCP_SYN, Accounting
+from ethogram.flow.chain import chained, directed, of_these
+from ethogram.flow.pair import is_half
+from ethogram.flow.together import LINKED, added, nothing_of
+from ethogram.flow.tuples import tuples_of
+from ethogram.schema import TCP, TCP_ACK, TCP_SYN, Accounting
 
-__all__ = ["Joining", "Pairing"]
+__all__ = ["Joining"]
 
 ACTIVE_TIMEOUT = 2
 _MAX_HELD = 1 << 20
 # Meters cut at the first packet after the timeout, and round: a record this close to it was cut by it.
 _NEARLY = 0.98
 _SLACK_US = 1_000_000
-
-
-def _swapped() -> pl.Expr:
-    """Whether a record points from the larger endpoint to the smaller one."""
-    larger = pl.col("source_address") > pl.col("destination_address")
-    same = pl.col("source_address") == pl.col("destination_address")
-    return larger | (same & (pl.col("source_port") > pl.col("destination_port")))
-
-
-def _tuple_hash() -> pl.Expr:
-    """A number that is the same for both directions of a five-tuple."""
-    # Each end is hashed as a whole, which keeps a:1 to b:2 apart from a:2 to b:1.
-    ends = [
-        pl.col(f"{side}_address").hash(seed=1).xor(pl.col(f"{side}_port").hash(seed=2)).hash(seed=3)
-        for side in ("source", "destination")
-    ]
-    return ends[0].xor(ends[1]).xor(pl.col("protocol").hash(seed=4))
-
-
-def _by_tuple(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add ``_swapped`` and ``_same`` (five-tuple as in the row before, either way), sorted by five-tuple and start.
-
-    The sort goes by a hash, and equality is then checked on the endpoints themselves: should two tuples ever share a
-    hash, a join may be missed but never made wrongly.
-    """
-    frame = frame.with_columns(_swapped().alias("_swapped"))
-    frame = frame.with_columns(_tuple_hash().alias("_key")).sort("_key", "start", maintain_order=True)
-    turned = pl.col("_swapped") != pl.col("_swapped").shift(1)
-    same = pl.col("protocol") == pl.col("protocol").shift(1)
-    for here, there in (("source", "destination"), ("destination", "source")):
-        for part in ("address", "port"):
-            now = pl.when(turned).then(f"{there}_{part}").otherwise(f"{here}_{part}")
-            same = same & (now == pl.col(f"{here}_{part}").shift(1))
-    return frame.with_columns(same.fill_null(False).alias("_same")).drop("_key")
+_HELD = {**LINKED, "_seen": pl.Int64(), "_reach": pl.Int64()}
 
 
 def _us(seconds: float) -> int:
@@ -60,7 +32,8 @@ class Joining:
     """Joins records cut at the active timeout with the next record of the same five-tuple, either way round.
 
     A record was cut when its end reason says so; where there is none, when it lasted about the active timeout. The
-    next one continues it when it begins within ``gap_s`` of its end and not with a new handshake.
+    next one continues it when it begins within ``gap_s`` of its end and not with a new handshake. A half
+    (:func:`ethogram.flow.pair.is_half`) is continued by one of its own direction alone.
 
     Parameters
     ----------
@@ -77,164 +50,103 @@ class Joining:
     ----------
     accounting
         Over the unit ``records``; joined ones are counted as corrections. Records that may still be continued are
-        held between blocks, at most about a million; then the oldest leave first and are counted.
+        held between blocks: by the clock, which is the latest start so far, for the gap and the active timeout, since
+        what continues them is sent when it ends in its turn. What cannot grow any more inside its interval leaves at
+        once. At most about a million are held; then the oldest leave first and are counted.
     """
 
     def __init__(self, gap_s: float, active_timeout_s: float, span_s: float | None = None) -> None:
         self.accounting = Accounting("records")
         self._gap = _us(gap_s)
         self._cut = _us(active_timeout_s * _NEARLY)
-        self._span = None if span_s is None else _us(span_s)
-        self._held = BIFLOW.empty().with_columns(joined=pl.lit(1, dtype=pl.UInt32), _last_cut=pl.lit(False)).clear()
+        self._hold = _us(gap_s + active_timeout_s)
+        self._span = 0 if span_s is None else _us(span_s)
+        self._clock = np.iinfo(np.int64).min >> 1
+        self._held = pl.DataFrame(schema=_HELD)
 
     def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
-        """Biflows of a block, with ``joined``; those that may be continued wait for the next block unless ``last``."""
+        """Biflows of a block, in the form :data:`ethogram.flow.together.LINKED`.
+
+        Those that may be continued wait for the next block, unless it is the last.
+        """
         self.accounting.read += block.height
         self.accounting.used += block.height
         lasted = (pl.col("end") - pl.col("start")).dt.total_microseconds()
         block = block.with_columns(
             joined=pl.lit(1, dtype=pl.UInt32),
-            _last_cut=(pl.col("end_reason") == ACTIVE_TIMEOUT).fill_null(lasted >= self._cut),
-        )
-        block = pl.concat([self._held, block.select(self._held.columns)])
-        self._held = self._held.clear()
-        if block["_last_cut"].any():
-            # Only the five-tuples of which a record was cut need be looked at; the hash is the same either way round.
-            tuples = block.select(_tuple_hash().alias("key"))["key"]
-            maybe = tuples.is_in(tuples.filter(block["_last_cut"]).unique().implode())
-            block = pl.concat([block.filter(~maybe), self._joined(block.filter(maybe))])
-        if not last:
-            block = self._hold(block)
-        return block.drop("_last_cut")
-
-    def _joined(self, block: pl.DataFrame) -> pl.DataFrame:
-        rows = _by_tuple(block)
-        gap = (pl.col("start") - pl.col("end").shift(1)).dt.total_microseconds()
-        opens = (pl.col("protocol") == TCP) & (
-            pl.col("initial_tcp_flags").and_(pl.lit(TCP_SYN | TCP_ACK, dtype=pl.UInt8)) == TCP_SYN
-        ).fill_null(False)
-        continues = (
-            pl.col("_same") & pl.col("_last_cut").shift(1) & ~opens & gap.is_between(-_SLACK_US, self._gap)
-        ).fill_null(False)
-        rows = rows.with_columns(continues.alias("_continues")).with_columns(_chain=(~pl.col("_continues")).cum_sum())
-        in_chain = pl.col("_continues") | pl.col("_continues").shift(-1).fill_null(False)
-        alone = rows.filter(~in_chain).select(block.columns)
-        interval = pl.lit(0) if self._span is None else pl.col("start").dt.epoch("us") // self._span
-        chains = _as_begun(rows.filter(in_chain)).with_columns(_group=pl.struct("_chain", interval).rle_id())
-        together = _summed(chains).select(block.columns)
-        self.accounting.correct("joined with the record before", block.height - alone.height - together.height)
-        return pl.concat([alone, together])
-
-    def _hold(self, block: pl.DataFrame) -> pl.DataFrame:
-        """Keep back what the next block may continue: cut, and ended no longer than the gap before the newest."""
-        if not block.height:
+            last_cut=(pl.col("end_reason") == ACTIVE_TIMEOUT).fill_null(lasted >= self._cut),
+        ).select(list(LINKED))
+        before = self._clock
+        if block.height:
+            self._clock = max(before, int(block["start"].to_physical().max()))  # type: ignore[arg-type]
+        if not self._held.height and not block["last_cut"].any():
             return block
-        newest = block["start"].max()
-        waits = pl.col("_last_cut") & ((pl.lit(newest) - pl.col("end")).dt.total_microseconds() <= self._gap)
-        held = block.filter(waits).sort("end")
-        if held.height > _MAX_HELD:
-            self.accounting.correct("let go before its continuation", held.height - _MAX_HELD)
-        self._held = held.tail(_MAX_HELD)
-        return pl.concat([block.filter(~waits), held.head(max(held.height - _MAX_HELD, 0))])
-
-
-_PAIRS = [("source_address", "destination_address"), ("source_port", "destination_port"),
-          ("octets", "reverse_octets"), ("packets", "reverse_packets"),
-          ("initial_tcp_flags", "reverse_initial_tcp_flags"), ("union_tcp_flags", "reverse_union_tcp_flags"),
-          ("source_mac", "destination_mac"), ("source_name", "destination_name"),
-          ("raw_octets", "reverse_raw_octets"), ("raw_packets", "reverse_raw_packets")]  # fmt: skip
-
-
-def _turned(rows: pl.DataFrame, over: str) -> pl.DataFrame:
-    """The records of each group in the direction of its first one."""
-    turned = pl.col("_swapped") != pl.col("_swapped").first().over(over)
-
-    def side(here: str, there: str) -> pl.Expr:
-        return pl.when(turned).then(there).otherwise(here).alias(here)
-
-    sides = [expression for a, b in _PAIRS for expression in (side(a, b), side(b, a))]
-    return rows.with_columns(*sides, _swapped=pl.col("_swapped").first().over(over))
-
-
-def _as_begun(rows: pl.DataFrame) -> pl.DataFrame:
-    """The records of each ``_chain`` with the direction and handshake that it began with."""
-    opening = ["initial_tcp_flags", "reverse_initial_tcp_flags"]
-    return _turned(rows, "_chain").with_columns(pl.col(name).drop_nulls().first().over("_chain") for name in opening)
-
-
-def _summed(rows: pl.DataFrame) -> pl.DataFrame:
-    """One biflow for each ``_group``, in the direction of its first record."""
-    rows = _turned(rows, "_group")
-    first = ["protocol", "source_address", "destination_address", "source_port", "destination_port", "start"]
-    known = ["initial_tcp_flags", "reverse_initial_tcp_flags", "source_mac", "destination_mac", "source_name",
-             "destination_name", "vlan", "direction", "one_way"]  # fmt: skip
-    counted = ["octets", "packets", "reverse_octets", "reverse_packets", "joined"]
-    unions = ["union_tcp_flags", "reverse_union_tcp_flags"]
-    raw = ["raw_octets", "raw_packets", "reverse_raw_octets", "reverse_raw_packets"]
-    return rows.group_by("_group", maintain_order=True).agg(
-        *(pl.col(name).first() for name in first),
-        *(pl.col(name).drop_nulls().first() for name in known),
-        *(pl.col(name).sum() for name in counted),
-        *(pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in raw),
-        *(pl.when(pl.col(n).count() > 0).then(pl.col(n).fill_null(0).bitwise_or()).alias(n) for n in unions),
-        pl.col("end").max(),
-        pl.col("end_reason", "_last_cut").last(),
-    )  # fmt: skip
-
-
-class Pairing:
-    """Pairs one-way records of opposite direction that overlap, or follow each other within a gap, into biflows.
-
-    Parameters
-    ----------
-    gap_s
-        Largest silence between the end of one and the start of the other.
-
-    Attributes
-    ----------
-    accounting
-        Over the unit ``records``; pairs are counted as corrections. Unpaired records that may still be answered are
-        held between blocks.
-    """
-
-    def __init__(self, gap_s: float) -> None:
-        self.accounting = Accounting("records")
-        self._gap = _us(gap_s)
-        self._held = BIFLOW.empty()
-
-    def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
-        """Biflows of a block; records with packets both ways pass as they are."""
-        self.accounting.read += block.height
-        self.accounting.used += block.height
-        block = pl.concat([self._held, block])
+        clock = pl.max_horizontal(pl.col("start").to_physical().cum_max(), pl.lit(before))
+        block = block.with_columns(clock.alias("_seen"), pl.col("end").to_physical().alias("_reach"))
+        rows = pl.concat([self._held, block])
         self._held = self._held.clear()
-        if not block.height:
-            return block
-        one_way = (pl.col("reverse_packets") == 0) & (pl.col("reverse_octets") == 0)
-        both, rows = block.filter(~one_way), _by_tuple(block.filter(one_way))
-        gap = (pl.col("start") - pl.col("end").shift(1)).dt.total_microseconds()
-        answers = (
-            pl.col("_same") & (pl.col("_swapped") != pl.col("_swapped").shift(1)) & (gap <= self._gap)
-        ).fill_null(False)
-        # In a run of records that answer each other, the first and second are a pair, the third and fourth, ...
-        rows = rows.with_columns(answers.alias("_answers")).with_columns(_run=(~pl.col("_answers")).cum_sum())
-        second = pl.int_range(pl.len()).over("_run") % 2 == 1
-        rows = rows.with_columns(second.alias("_second")).with_columns(
-            _group=(~pl.col("_second")).cum_sum(), _last_cut=pl.lit(False), joined=pl.lit(1, dtype=pl.UInt32)
-        )
-        in_pair = pl.col("_second") | pl.col("_second").shift(-1).fill_null(False)
-        pairs = _summed(rows.filter(in_pair)).select(block.columns)
-        alone = rows.filter(~in_pair).select(block.columns)
-        self.accounting.correct("paired with the opposite direction", pairs.height)
+        parts = self._joined(rows)
         if not last:
-            alone = self._hold(alone)
-        return pl.concat([both, pairs, alone])
+            parts = [given for part in parts for given in self._waiting(part)]
+            parts += self._bound()
+        return pl.concat([part.select(list(LINKED)) for part in parts]).filter(pl.col("joined") > 0)
 
-    def _hold(self, alone: pl.DataFrame) -> pl.DataFrame:
-        if not alone.height:
-            return alone
-        newest = alone["start"].max()
-        waits = (pl.lit(newest) - pl.col("end")).dt.total_microseconds() <= self._gap
-        held = alone.filter(waits).sort("end")
+    def _joined(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
+        """Records that stay as they are, and those of chains, one for each interval."""
+        tuples = tuples_of(rows)
+        key = np.empty(rows.height, np.uint64)
+        directed(tuples.one, tuples.swapped, rows.select(is_half()).to_series().to_numpy(), key)
+        cut = rows["last_cut"].to_numpy()
+        order = np.flatnonzero(of_these(key, cut))
+        start, end, reach = (rows[name].to_physical().to_numpy() for name in ("start", "end", "_reach"))
+        order = order[np.lexsort((start[order], key[order]))]
+        opens = rows.select(
+            (pl.col("protocol") == TCP)
+            & (pl.col("initial_tcp_flags").and_(pl.lit(TCP_SYN | TCP_ACK, dtype=pl.UInt8)) == TCP_SYN).fill_null(
+                value=False
+            )
+        ).to_series()
+        chain, group, furthest = np.empty(len(order), np.int64), np.empty(len(order), np.int64), reach[order]
+        chained(
+            key[order], tuples.two[order], start[order], end[order], cut[order], opens.to_numpy()[order], furthest,
+            self._gap, _SLACK_US, self._span, chain, group,
+        )  # fmt: skip
+        linked = np.bincount(chain)[chain] > 1
+        if not linked.any():
+            return [rows]
+        order, furthest = order[linked], furthest[linked]
+        chain, group = (np.unique(numbers[linked], return_inverse=True)[1] for numbers in (chain, group))
+        stays = np.ones(rows.height, np.bool_)
+        stays[order] = False
+        of_chains = rows[pl.Series(order)]
+        last = np.append(np.flatnonzero(np.diff(group)), len(group) - 1)
+        one = added(of_chains, tuples.swapped[order], chain, group).with_columns(
+            _seen=of_chains["_seen"].gather(pl.Series(last)), _reach=pl.Series(furthest[last])
+        )
+        pieces = of_chains.filter(pl.col("joined") > 0).height
+        self.accounting.correct("joined with the record before", pieces - one.filter(pl.col("joined") > 0).height)
+        return [rows.filter(pl.Series(stays)), one]
+
+    def _waiting(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
+        """Keep back what the next block may continue, and give the rest."""
+        waits = rows["last_cut"] & (rows["_seen"] + self._hold >= self._clock)
+        if "_final" in rows.columns:
+            waits = waits & ~rows["_final"]
+        held, given = rows.filter(waits).select(list(_HELD)), rows.filter(~waits)
+        if not self._span or not held.height:
+            self._held = pl.concat([self._held, held])
+            return [given]
+        # What begins after the end of the interval is not added: the record leaves, and what stays of it says how the
+        # connection began.
+        full = (held["_reach"] - _SLACK_US) // self._span > held["start"].to_physical() // self._span
+        self._held = pl.concat([self._held, held.filter(~full), nothing_of(held.filter(full))])
+        return [given, held.filter(full)]
+
+    def _bound(self) -> list[pl.DataFrame]:
+        over = self._held.height - _MAX_HELD
+        if over <= 0:
+            return []
+        self.accounting.correct("let go before its continuation", over)
+        held = self._held.sort("_seen")
         self._held = held.tail(_MAX_HELD)
-        return pl.concat([alone.filter(~waits), held.head(max(held.height - _MAX_HELD, 0))])
+        return [held.head(over)]

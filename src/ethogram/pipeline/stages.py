@@ -1,4 +1,4 @@
-"""Biflows to the flow table, block by block: paired, joined, oriented, named. Files and the live stream share it.
+"""Biflows to the flow table, block by block: joined, paired, oriented, named. Files and the live stream share it.
 
 Memory: a block, the records that may still be paired or joined (about a million at most), the ports of the devices
 (about a million) and the DNS answers (``max_answers``).
@@ -12,11 +12,12 @@ import polars as pl
 
 from ethogram.config import FlowSettings
 from ethogram.flow.devices import Namer
-from ethogram.flow.join import Joining, Pairing
+from ethogram.flow.join import Joining
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.names import Naming
 from ethogram.flow.orient import Orientation
-from ethogram.schema import BIFLOW, Accounting, FlowSource
+from ethogram.flow.pair import Pairing
+from ethogram.schema import Accounting, FlowSource
 
 __all__ = ["FlowStages"]
 
@@ -41,6 +42,7 @@ class FlowStages:
     Examples
     --------
     >>> from ethogram.flow.devices import LocalDevices
+    >>> from ethogram.schema import BIFLOW
     >>> stages = FlowStages(FlowSettings(), LocalDevices(), 1800.0)
     >>> stages.flows(BIFLOW.empty(), last=True).height
     0
@@ -54,7 +56,8 @@ class FlowStages:
         times: tuple[datetime | None, datetime | None] = (None, None),
     ) -> None:
         self._settings = settings
-        self._pairing = Pairing(settings.pair_gap_s)
+        self._paired = False
+        self._pairing = Pairing(settings.pair_gap_s, active_timeout_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
         self._orientation = Orientation(LocalNetwork(settings.local), namer, *times)
         self._naming = Naming(settings.names)
@@ -63,8 +66,8 @@ class FlowStages:
     def accountings(self) -> dict[str, Accounting]:
         """Accountings of the stages by name, in order; those that saw nothing are left out."""
         stages = {
-            "pair": self._pairing.accounting,
             "join": self._joining.accounting,
+            "pair": self._pairing.accounting,
             "orient": self._orientation.accounting,
         }
         return {name: accounting for name, accounting in stages.items() if accounting.read}
@@ -93,18 +96,18 @@ class FlowStages:
         flows
             Form :data:`ethogram.schema.FLOW`, in order of start.
         """
-        block = self._paired(biflows, last)
+        block = self._said(biflows)
         if self._settings.join_cut:
             block = self._joining.flows(block, last=last)
         else:
-            block = block.with_columns(joined=pl.lit(1, dtype=pl.UInt32))
+            block = block.with_columns(joined=pl.lit(1, dtype=pl.UInt32), last_cut=pl.lit(value=False))
+        if self._paired or block["one_way"].any():
+            self._paired = True
+            block = self._pairing.flows(block, last=last)
         return self._naming.named(self._orientation.rows(block))
 
-    def _paired(self, block: pl.DataFrame, last: bool) -> pl.DataFrame:
-        if self._settings.pair == "never" or (self._settings.pair == "auto" and not block["one_way"].any()):
-            # At the end the stage may still hold records of the blocks before.
-            return pl.concat([block, self._pairing.flows(BIFLOW.empty(), last=True)]) if last else block
-        if self._settings.pair == "always":
-            return self._pairing.flows(block, last=last)
-        halves = pl.col("one_way").fill_null(value=False)
-        return pl.concat([block.filter(~halves), self._pairing.flows(block.filter(halves), last=last)])
+    def _said(self, biflows: pl.DataFrame) -> pl.DataFrame:
+        """Say of every record whether it is to be paired, as the settings want it."""
+        if self._settings.pair == "auto":
+            return biflows
+        return biflows.with_columns(one_way=pl.lit(self._settings.pair == "always"))

@@ -1,0 +1,209 @@
+"""One-way records to biflows: each half finds the one that answers it.
+
+Halves are judged in order of their end, which is nearly the order in which exporters send them. Those that overlap,
+or nearly follow each other, are a pair as soon as both are there; of several the one that overlaps most is taken.
+Others wait, and when the wait is over are paired with the nearest that lies within the gap. So a lost record, or a
+flow that was cut at different moments in either direction, does not shift all pairs after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.flow.match import ALONE, OPEN, match
+from ethogram.flow.together import LINKED
+from ethogram.flow.tuples import tuples_of
+from ethogram.schema import Accounting
+
+__all__ = ["Pairing", "is_half"]
+
+_MAX_HELD = 1 << 20
+_AT_ONCE_US = 1_000_000  # answers come within a round trip; what is further apart may belong to another record
+_WAIT_S = 60.0  # exporters look for ended flows every few seconds, and send UDP ones when their idle timeout is over
+_NEVER_ANSWERED = r"^(22[4-9]|23\d)\.|^255\.255\.255\.255$|^ff"
+
+
+def is_half() -> pl.Expr:
+    """Whether a record is one-way, and so to be paired."""
+    nothing_back = (pl.col("reverse_packets") == 0) & (pl.col("reverse_octets") == 0)
+    return pl.col("one_way").fill_null(value=False) & nothing_back
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """What matching reads of N halves, and their rows in the frame that holds the rest of them."""
+
+    one: NDArray[np.uint64]
+    two: NDArray[np.uint64]
+    swapped: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    wait: NDArray[np.int64]
+    until: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    def __getitem__(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Halves:
+        return _Halves(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def __add__(self, other: _Halves) -> _Halves:
+        return _Halves(*(
+            np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__dataclass_fields__
+        ))  # fmt: skip
+
+    @staticmethod
+    def none() -> _Halves:
+        """No halves."""
+        numbers, whole = np.empty(0, np.uint64), np.empty(0, np.int64)
+        return _Halves(numbers, numbers, np.empty(0, np.uint8), *[whole] * 5)
+
+
+class Pairing:
+    """Pairs halves of opposite direction into biflows; other records pass as they are.
+
+    Parameters
+    ----------
+    gap_s
+        Largest silence between the end of one and the start of the other.
+    cut_wait_s
+        How much longer a record waits that was cut at the active timeout: its answer may still be running.
+
+    Attributes
+    ----------
+    accounting
+        Over the unit ``records``; pairs are counted as corrections. Halves that wait for their answer are held
+        between blocks: a minute and the gap by the clock, which is the latest start so far; at most about a million,
+        then the oldest leave first; and at most 64 of one five-tuple and direction. What leaves early is counted.
+    """
+
+    def __init__(self, gap_s: float, cut_wait_s: float = 1800.0) -> None:
+        self.accounting = Accounting("records")
+        self._gap = round(gap_s * 1e6)
+        self._wait = round((gap_s + _WAIT_S) * 1e6)
+        self._cut_wait = round(cut_wait_s * 1e6)
+        self._clock = np.iinfo(np.int64).min >> 1
+        self._halves = _Halves.none()
+        self._held = pl.DataFrame(schema=LINKED)
+
+    def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
+        """Give the biflows of a block; halves that may still be answered wait, unless it is the last.
+
+        Parameters
+        ----------
+        block
+            Columns :data:`ethogram.flow.together.LINKED`.
+        """
+        half = block.select(is_half()).to_series()
+        whole, halves = block.filter(~half), block.filter(half)
+        self.accounting.read += halves.height
+        self.accounting.used += halves.height
+        if not halves.height and not len(self._halves.row):
+            return whole
+        return pl.concat([whole, *self._matched(halves, last)])
+
+    def _matched(self, block: pl.DataFrame, last: bool) -> list[pl.DataFrame]:
+        """Pairs, and halves let go alone."""
+        held = len(self._halves.row)
+        all_ = self._halves + self._read(block)
+        partner = np.empty(len(all_.row), np.int64)
+        self._clock, crowded = match(
+            all_.one, all_.two, all_.swapped, all_.start, all_.end, all_.wait, all_.until, held, self._clock,
+            min(_AT_ONCE_US, self._gap), self._gap, last, partner,
+        )  # fmt: skip
+        self.accounting.correct("let go before its answer", crowded)
+        frame = pl.concat([self._held, block])
+        self._release(all_, partner, frame)
+        first = np.flatnonzero(partner > np.arange(len(partner)))
+        second = partner[first]
+        later = _begins_later(all_, frame, first, second)
+        first, second = np.where(later, second, first), np.where(later, first, second)
+        pairs = _paired(_rows(frame, all_.row[first]), _rows(frame, all_.row[second]))
+        self.accounting.correct("paired with the opposite direction", pairs.height)
+        given = [pairs, _rows(frame, all_.row[partner == ALONE])]
+        self._keep(all_, partner == OPEN, frame)
+        return given
+
+    def _read(self, block: pl.DataFrame) -> _Halves:
+        """What matching needs of a block, in order of end."""
+        end = block["end"].to_physical()
+        order = np.arange(len(end)) if end.is_sorted() else end.arg_sort(descending=False).to_numpy().astype(np.int64)
+        tuples = tuples_of(block)
+        wait = np.where(block["last_cut"].to_numpy(), self._wait + self._cut_wait, self._wait)
+        start = block["start"].to_physical().to_numpy()
+        rows = np.arange(len(end)) + self._held.height
+        return _Halves(
+            tuples.one, tuples.two, tuples.swapped, start, end.to_numpy(), wait, np.empty_like(wait), rows
+        )[order]  # fmt: skip
+
+    def _release(self, halves: _Halves, partner: NDArray[np.int64], frame: pl.DataFrame) -> None:
+        """Let go what will never be answered, and the oldest of what is too much."""
+        still = np.flatnonzero(partner == OPEN)
+        fresh = still[halves.row[still] >= self._held.height]
+        to = _rows(frame.select("destination_address"), halves.row[fresh])["destination_address"]
+        partner[fresh[to.str.contains(_NEVER_ANSWERED).to_numpy()]] = ALONE
+        still = np.flatnonzero(partner == OPEN)
+        over = max(len(still) - _MAX_HELD, 0)
+        partner[still[:over]] = ALONE
+        self.accounting.correct("let go before its answer", over)
+
+    def _keep(self, halves: _Halves, still: NDArray[np.bool_], frame: pl.DataFrame) -> None:
+        kept = halves[still]
+        fresh = kept.row >= self._held.height
+        # Rows that have left are cleared away only when they are most: millions may wait while few leave.
+        if len(kept.row) * 2 >= self._held.height:
+            added = _rows(frame, kept.row[fresh])
+            kept.row[fresh] = np.arange(added.height) + self._held.height
+            self._held = pl.concat([self._held, added])
+        else:
+            self._held = _rows(frame, kept.row)
+            kept.row[:] = np.arange(len(kept.row))
+        self._halves = kept
+
+
+def _rows(frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.DataFrame:
+    return frame[pl.Series(rows, dtype=pl.get_index_type())]
+
+
+def _begins_later(
+    halves: _Halves, frame: pl.DataFrame, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether the second of each pair began it. At the same time: the one from the higher port, then the other end."""
+    later = halves.start[second] < halves.start[first]
+    ties = np.flatnonzero(halves.start[second] == halves.start[first])
+    if ties.size:
+        ports = _rows(frame.select("source_port", "destination_port"), halves.row[first[ties]])
+        low, high = ports["source_port"].to_numpy(), ports["destination_port"].to_numpy()
+        later[ties] = (low < high) | ((low == high) & (halves.swapped[first[ties]] == 1))
+    return later
+
+
+def _paired(there: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
+    """Biflows of halves, row by row; what one does not know the other may."""
+    same = ["protocol", "source_address", "destination_address", "source_port", "destination_port"]
+    sent = ["octets", "packets", "initial_tcp_flags", "union_tcp_flags", "raw_octets", "raw_packets"]
+    crossed = [("source_mac", "destination_mac"), ("destination_mac", "source_mac"),
+               ("source_name", "destination_name"), ("destination_name", "source_name"),
+               ("vlan", "vlan"), ("direction", "direction")]  # fmt: skip
+    ends_later = back["end"] > there["end"]
+
+    def of_later(name: str) -> pl.Series:
+        return back[name].zip_with(ends_later, there[name])
+
+    def known(name: str, other: str) -> pl.Series:
+        mine = there[name]
+        return mine.zip_with(mine.is_not_null(), back[other]) if mine.null_count() else mine
+
+    joined = pl.DataFrame({"one": there["joined"], "two": back["joined"]}).max_horizontal()
+    columns = {
+        **{name: there[name] for name in same},
+        **{name: there[name] for name in sent},
+        **{f"reverse_{name}": back[name] for name in sent},
+        **{name: known(name, other) for name, other in crossed},
+        "start": there["start"], "end": of_later("end"),
+        "end_reason": of_later("end_reason"), "last_cut": of_later("last_cut"), "joined": joined,
+        "one_way": pl.repeat(False, there.height, dtype=pl.Boolean, eager=True),
+    }  # fmt: skip
+    return pl.DataFrame({name: columns[name] for name in LINKED})
