@@ -16,12 +16,12 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train]'
 	@touch $@ $(VENV)/core.stamp
 
 $(VENV)/fuzz.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,fuzz]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,fuzz]'
 	@touch $@ $(VENV)/dev.stamp $(VENV)/core.stamp
 
 demo: $(VENV)/core.stamp

@@ -1,0 +1,121 @@
+"""Encoders to ONNX, with the header in the file's metadata, so that embedding needs neither torch nor safetensors.
+
+The network takes the first K of its W columns, K being as many as are not padding in any row of a batch.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ethogram.errors import UsageError
+from ethogram.representation.dense import Layer, stack
+from ethogram.representation.encoder import Header, Tensors
+
+if TYPE_CHECKING:
+    from ethogram.representation.fields import FieldEncoder
+
+__all__ = ["INPUT", "INPUT_FIELDS", "METADATA", "OUTPUT", "export_dense", "export_fields"]
+
+INPUT, INPUT_FIELDS, OUTPUT = "x", "fields", "z"
+METADATA = "ethogram"
+OPSET, IR_VERSION = 17, 10
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError:
+        raise UsageError("writing ONNX needs onnx: pip install 'ethogram[train]'") from None
+    return onnx
+
+
+def _signed(model: Any, header: Header) -> bytes:
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA, header.json().decode()
+    return bytes(model.SerializeToString())
+
+
+def export_dense(header: Header, tensors: Tensors) -> bytes:
+    """The encoder half of a stack of matrices.
+
+    Parameters
+    ----------
+    header, tensors
+        As saved; the header goes into the metadata.
+
+    Returns
+    -------
+    bytes
+        An ONNX model: ``x`` float32 [N, K] to ``z`` float32 [N, D].
+    """
+    onnx = _onnx()
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    nodes, weights, at = [], [], INPUT
+    layers = stack(header.encoder, tensors)[0]
+    for i, layer in enumerate(layers):
+        matrix = np.ascontiguousarray(layer.weight.T)
+        weights += [numpy_helper.from_array(matrix, f"w{i}"), numpy_helper.from_array(layer.bias, f"b{i}")]
+        product = f"w{i}"
+        if i == 0:
+            # Only the rows of the first matrix that the columns at hand meet.
+            weights.append(numpy_helper.from_array(np.zeros(1, np.int64), "zero"))
+            nodes += [
+                helper.make_node("Shape", [INPUT], ["k"], start=1, end=2),
+                helper.make_node("Slice", ["w0", "zero", "k", "zero"], ["used"]),
+            ]
+            product = "used"
+        end = OUTPUT if i == len(layers) - 1 else f"h{i}"
+        nodes += _linear(helper, layer, at, product, i, end)
+        at = end
+    if not layers:
+        nodes = [helper.make_node("Identity", [INPUT], [OUTPUT])]
+    real = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes, "encoder",
+        [helper.make_tensor_value_info(INPUT, real, ["N", "K"])],
+        [helper.make_tensor_value_info(OUTPUT, real, ["N", header.d])],
+        weights,
+    )  # fmt: skip
+    model = helper.make_model(
+        graph, producer_name="ethogram", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+    return _signed(model, header)
+
+
+def _linear(helper: Any, layer: Layer, at: str, weight: str, i: int, end: str) -> list[Any]:
+    nodes = [helper.make_node("MatMul", [at, weight], [f"m{i}"])]
+    if layer.then == "relu":
+        return [
+            *nodes,
+            helper.make_node("Add", [f"m{i}", f"b{i}"], [f"a{i}"]),
+            helper.make_node("Relu", [f"a{i}"], [end]),
+        ]
+    return [*nodes, helper.make_node("Add", [f"m{i}", f"b{i}"], [end])]
+
+
+def export_fields(net: FieldEncoder, header: Header) -> bytes:
+    """The encoder half of the field-aware network.
+
+    Returns
+    -------
+    bytes
+        An ONNX model: ``fields`` float32 [N, F]
+        (:func:`ethogram.representation.field_columns.describe`) to ``z`` float32 [N, D].
+    """
+    import torch
+
+    onnx = _onnx()
+    buffer = io.BytesIO()
+    given = torch.zeros(2, net.plan.width)
+    with warnings.catch_warnings():
+        # The exporter that follows the trace needs no further package; its successor does.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.eval(), (given,), buffer, input_names=[INPUT_FIELDS], output_names=[OUTPUT],
+            dynamic_axes={INPUT_FIELDS: {0: "N"}, OUTPUT: {0: "N"}}, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    return _signed(onnx.load_from_string(buffer.getvalue()), header)

@@ -1,0 +1,404 @@
+"""Training: passes over shuffled flows, early stopping on held-out days, and states to go on from.
+
+All that is random is a function of the seed, the pass and the step: the order of the flows, what is hidden, the noise.
+A state therefore is weights, moments of the optimiser and three counters, and a run that was interrupted ends with the
+same bits as one that was not (same machine, same number of threads).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+import torch
+from numpy.typing import NDArray
+
+from ethogram.config import TrainingSettings
+from ethogram.errors import ConfigurationError, EthogramError, LibraryError
+from ethogram.representation.checkpoint import read_arrays, write_arrays, written
+from ethogram.representation.losses import kl_weight_at
+from ethogram.representation.network import Network, has_bfloat16
+from ethogram.schema import CustomFlows
+
+__all__ = ["STATE_FORMAT", "FlowBlocks", "Held", "Progress", "Training", "order_of"]
+
+STATE_FORMAT = "ethogram.training-state/1"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class FlowBlocks(Protocol):
+    """Flows that are read a block at a time."""
+
+    sizes: NDArray[np.int64]  # flows of each block
+
+    def read(self, block: int) -> CustomFlows:
+        """The flows of one block, always the same ones in the same order."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Flows in memory as one block."""
+
+    flows: CustomFlows
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """One block."""
+        return np.array([len(self.flows)], np.int64)
+
+    def read(self, block: int) -> CustomFlows:
+        """All of them."""
+        del block
+        return self.flows
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is.
+
+    Parameters
+    ----------
+    seed, pass_number, passes, step, steps
+        Counted from 0; ``steps`` are those of one pass.
+    loss
+        Mean over this pass so far.
+    held_out
+        Lowest on the held-out days so far; NaN when there is none yet.
+    seconds_left
+        Until the end of the last pass that may come; early stopping ends it sooner.
+    """
+
+    seed: int
+    pass_number: int
+    passes: int
+    step: int
+    steps: int
+    loss: float
+    held_out: float
+    seconds_left: float
+
+
+@dataclass
+class _Place:
+    """Where a training stands; what is written beside the weights."""
+
+    pass_number: int = 0
+    step: int = 0  # in this pass
+    total_steps: int = 0
+    loss_sum: float = 0.0
+    best: float = math.inf
+    best_pass: int = -1
+    curves: list[dict[str, float]] = field(default_factory=list)
+    finished: bool = False
+
+
+def order_of(
+    sizes: NDArray[np.int64], seed: int, pass_number: int, buffer_flows: int
+) -> list[tuple[tuple[int, ...], NDArray[np.int64]]]:
+    """The order of one pass: groups of blocks that are in memory together, and the order of the flows in each.
+
+    Parameters
+    ----------
+    sizes
+        Flows of each block.
+    seed, pass_number
+        What the order is a function of.
+    buffer_flows
+        A group has no more flows than this, unless one block alone has.
+
+    Examples
+    --------
+    >>> [group for group, _ in order_of(np.array([2, 2, 2]), 0, 0, 6)]
+    [(0, 1, 2)]
+    """
+    random = np.random.default_rng([seed, pass_number, 0x0FDE])
+    groups: list[list[int]] = []
+    held = buffer_flows
+    for block in random.permutation(len(sizes)):
+        if held + sizes[block] > buffer_flows:
+            groups.append([])
+            held = 0
+        groups[-1].append(int(block))
+        held += int(sizes[block])
+    # In a group blocks stand in their own order: what is in memory may then be kept from one pass to the next.
+    ordered = [tuple(sorted(group)) for group in groups]
+    return [(group, random.permutation(int(sizes[list(group)].sum()))) for group in ordered]
+
+
+class Training:
+    """One seed of one network.
+
+    Parameters
+    ----------
+    net
+        With its first weights; it has the best ones when :meth:`run` returns True.
+    settings
+        How it learns.
+    seed
+        Of order, noise and masks.
+    data
+        Digest of the training flows: a state of other flows is refused.
+    state
+        Folder of the saved state; None: nothing is saved.
+    """
+
+    def __init__(
+        self, net: Network, settings: TrainingSettings, *, seed: int = 0, data: str = "", state: Path | None = None
+    ) -> None:
+        self.net, self.settings, self.seed, self.data, self.state = net, settings, seed, data, state
+        self.place = _Place()
+        wanted = settings.arithmetic
+        self.arithmetic = ("bfloat16" if has_bfloat16() else "float32") if wanted == "auto" else wanted
+        self.threads = settings.threads or os.cpu_count() or 1
+        self._names, self._parameters = map(list, zip(*net.named_parameters(), strict=True))
+        self._optimizer = torch.optim.Adam(self._parameters, lr=settings.learning_rate, fused=True)
+        self._best: dict[str, NDArray[np.float32]] = {}
+        self._kept: tuple[tuple[int, ...], CustomFlows] | None = None
+        self._saved_at = time.monotonic()
+
+    @property
+    def curves(self) -> list[dict[str, float]]:
+        """One row per pass: losses of training and held-out days, seconds."""
+        return self.place.curves
+
+    def run(
+        self,
+        train: FlowBlocks,
+        held_out: FlowBlocks | None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Train from the saved state, or the start.
+
+        Parameters
+        ----------
+        train
+            Flows to learn from.
+        held_out
+            Flows of other days, which say when to stop; None: all passes are made.
+        on_progress
+            Called after each step.
+        should_stop
+            Asked after each step; when it says so, the state is saved and False returned.
+
+        Returns
+        -------
+        bool
+            Whether it came to its end.
+
+        Raises
+        ------
+        ConfigurationError
+            When the saved state belongs to other settings or flows.
+        LibraryError
+            When the saved state is damaged.
+        EthogramError
+            When the loss is no longer a number.
+        """
+        torch.set_num_threads(self.threads)
+        self._resume()
+        started, done_before = time.monotonic(), self.place.total_steps
+        steps = self._steps(train)
+        while not self.place.finished:
+            pass_started = time.monotonic()
+            for prepared in self._batches(train):
+                self._step(prepared)
+                if on_progress is not None:
+                    self._tell(on_progress, started, done_before, steps)
+                if should_stop is not None and should_stop():
+                    self._save()
+                    return False
+                if self.state is not None and time.monotonic() - self._saved_at >= self.settings.save_s:
+                    self._save()
+            self._end_pass(held_out, time.monotonic() - pass_started)
+            self._save()
+        if self._best:
+            self.net.load(self._best)
+        return True
+
+    def _steps(self, train: FlowBlocks) -> int:
+        batch, settings = self.settings.batch, self.settings
+        order = order_of(train.sizes, self.seed, self.place.pass_number, settings.buffer_flows)
+        return sum(-(-len(rows) // batch) for _, rows in order)
+
+    def _batches(self, train: FlowBlocks) -> Iterator[Any]:
+        """Batches of this pass from where it stands, each made while the one before is learnt from."""
+        batch, done = self.settings.batch, 0
+        order = order_of(train.sizes, self.seed, self.place.pass_number, self.settings.buffer_flows)
+        with ThreadPoolExecutor(1) as pool:
+            for group, rows in order:
+                steps = -(-len(rows) // batch)
+                first = min(max(self.place.step - done, 0), steps)
+                done += steps
+                if first == steps:
+                    continue
+                flows = self._group(train, group)
+                ready = pool.submit(self.net.prepare, flows, rows[first * batch : (first + 1) * batch])
+                for i in range(first, steps):
+                    prepared = ready.result()
+                    if i + 1 < steps:
+                        ready = pool.submit(self.net.prepare, flows, rows[(i + 1) * batch : (i + 2) * batch])
+                    yield prepared
+
+    def _group(self, train: FlowBlocks, group: tuple[int, ...]) -> CustomFlows:
+        """The flows of some blocks; those of the last group stay in memory."""
+        if self._kept is None or self._kept[0] != group:
+            self._kept = None
+            self._kept = (group, CustomFlows.concat([train.read(block) for block in group]))
+        return self._kept[1]
+
+    def _generator(self) -> torch.Generator:
+        """Noise of this step alone."""
+        seed = np.random.SeedSequence([self.seed, self.place.total_steps, 0x0153]).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(seed))
+
+    def _step(self, prepared: Any) -> None:
+        settings, place = self.settings, self.place
+        weight = kl_weight_at(place.total_steps, settings.kl_weight, settings.kl_warmup_steps)
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
+            found = self.net.losses(prepared, loss=settings.loss, kl_weight=weight, generator=self._generator())
+        found["loss"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, settings.gradient_norm)
+        loss = float(found["loss"].detach())
+        if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
+            raise EthogramError(
+                f"training came apart in step {place.total_steps} (loss {loss}): try a lower learning rate"
+            )
+        self._optimizer.step()
+        place.loss_sum += loss
+        place.step += 1
+        place.total_steps += 1
+
+    def _tell(self, on_progress: Callable[[Progress], None], started: float, before: int, steps: int) -> None:
+        place, passes = self.place, self.settings.passes
+        each = (time.monotonic() - started) / max(place.total_steps - before, 1)
+        left = each * (passes * steps - place.total_steps)
+        held_out = place.best if math.isfinite(place.best) else math.nan
+        on_progress(
+            Progress(
+                self.seed, place.pass_number, passes, place.step, steps, place.loss_sum / place.step, held_out, left
+            )
+        )
+
+    def held_out_losses(self, flows: FlowBlocks) -> dict[str, float]:
+        """Losses on other flows, at the full KL weight, with nothing drawn and nothing hidden; means over the flows."""
+        sums: dict[str, float] = {}
+        total = 0
+        with torch.inference_mode():
+            for block in range(len(flows.sizes)):
+                read = flows.read(block)
+                for begin in range(0, len(read), 1024):
+                    rows = np.arange(begin, min(begin + 1024, len(read)))
+                    found = self.net.losses(
+                        self.net.prepare(read, rows), loss=self.settings.loss, kl_weight=self.settings.kl_weight,
+                        generator=None,
+                    )  # fmt: skip
+                    total += len(rows)
+                    for name, value in found.items():
+                        sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
+        return {name: value / total for name, value in sums.items()}
+
+    def _end_pass(self, held_out: FlowBlocks | None, seconds: float) -> None:
+        place, settings = self.place, self.settings
+        row = {"pass": float(place.pass_number + 1), "train_loss": place.loss_sum / max(place.step, 1)}
+        if held_out is not None:
+            found = self.held_out_losses(held_out)
+            row |= {f"held_out_{name}": value for name, value in found.items()}
+            if found["loss"] < place.best * (1 - settings.least_gain) or place.best_pass < 0:
+                place.best, place.best_pass = found["loss"], place.pass_number
+                self._best = self.net.tensors()
+        place.curves.append({**row, "seconds": round(seconds, 3)})
+        place.pass_number += 1
+        place.step, place.loss_sum = 0, 0.0
+        waited = place.pass_number - 1 - place.best_pass
+        place.finished = place.pass_number >= settings.passes or (held_out is not None and waited >= settings.patience)
+
+    # -- the state
+
+    @property
+    def _made_with(self) -> dict[str, Any]:
+        return {
+            "format": STATE_FORMAT,
+            "encoder": self.net.settings.digest,
+            # What only says where and how often work is saved does not change the weights.
+            "training": self.settings.model_copy(update={"save_s": 0.0, "threads": 0, "seeds": 1}).digest,
+            "seed": self.seed,
+            "data": self.data,
+            "arithmetic": self.arithmetic,
+            "threads": self.threads,
+        }
+
+    def _save(self) -> None:
+        """Arrays first, then the line that names them: an interruption leaves the old state or the new one."""
+        self._saved_at = time.monotonic()
+        if self.state is None:
+            return
+        arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in self.net.tensors().items()}
+        arrays |= {f"best/{name}": value for name, value in self._best.items()}
+        for name, parameter in zip(self._names, self._parameters, strict=True):
+            own = self._optimizer.state.get(parameter)
+            if own:
+                arrays |= {f"{moment}/{name}": own[moment].numpy() for moment in _MOMENTS}
+        file = self.state / f"state-{self.place.total_steps}-{self.place.pass_number}.safetensors"
+        digest = write_arrays(file, arrays, b"{}")
+        told = {**self._made_with, "file": file.name, "sha256": digest, "place": asdict(self.place)}
+        written(self.state / "state.json", orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+        for old in self.state.glob("state-*.safetensors"):
+            if old != file:
+                old.unlink(missing_ok=True)
+
+    def _resume(self) -> None:
+        index = None if self.state is None else self.state / "state.json"
+        if index is None or not index.exists():
+            return
+        assert self.state is not None
+        try:
+            told = orjson.loads(index.read_bytes())
+            file = self.state / Path(told["file"]).name
+            place = _Place(**{**told["place"], "best": _number(told["place"]["best"])})
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise LibraryError(f"{index}: no saved training: {error}") from None
+        for name, value in self._made_with.items():
+            if told.get(name) != value:
+                raise ConfigurationError(
+                    f"{self.state}: a training with another {name} was begun here ({told.get(name)}, not {value});"
+                    " begin anew or choose another directory"
+                )
+        try:
+            whole = hashlib.sha256(file.read_bytes()).hexdigest() == told["sha256"]
+        except OSError as error:
+            raise LibraryError(f"{file}: {error.strerror or error}") from None
+        if not whole:
+            raise LibraryError(f"{file}: is not the state that was saved")
+        self._take(read_arrays(file)[1], place)
+
+    def _take(self, arrays: dict[str, NDArray[Any]], place: _Place) -> None:
+        def part(prefix: str) -> dict[str, NDArray[np.float32]]:
+            return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+        self.net.load(part("weights/"))
+        self._best = part("best/")
+        moments = {moment: part(f"{moment}/") for moment in _MOMENTS}
+        for name, parameter in zip(self._names, self._parameters, strict=True):
+            if name in moments[_MOMENTS[0]]:
+                self._optimizer.state[parameter] = {
+                    "step": torch.tensor(float(place.total_steps)),
+                    **{moment: torch.from_numpy(values[name].copy()) for moment, values in moments.items()},
+                }
+        self.place = place
+
+
+def _number(value: float | None) -> float:
+    """JSON has no infinity."""
+    return math.inf if value is None else float(value)
