@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
     "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),
     "bench": ("ethogram.cli.bench", "leakage-safe tasks on labelled corpora"),
+    "simulate": ("ethogram.cli.simulate", "a home that does not exist, sent as IPFIX or NetFlow"),
     "demo": ("ethogram.cli.demo", "real devices and a simulated home, identified"),
     "doctor": ("ethogram.cli.doctor", "what is installed and reachable, and why something is not"),
 }

@@ -1,0 +1,145 @@
+"""``ethogram simulate``: a home that does not exist, sent as IPFIX or NetFlow."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ethogram.cli.run import errors, progress
+from ethogram.errors import UsageError
+
+if TYPE_CHECKING:
+    from ethogram.simulate.disturb import Disturbance
+    from ethogram.simulate.exporter import Sent
+    from ethogram.simulate.send import Delivery
+
+__all__ = ["command"]
+
+
+def command(
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="Where to send: udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT; nowhere else."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write an IPFIX file (RFC 5655) instead.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days of the script, from 2026-01-05.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the script and of what goes wrong: same seed, same octets.")] = 1,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="ipfix (biflows), ipfix-uniflow, v9 or v5.")] = "ipfix",
+    domains: Annotated[int, typer.Option(min=1, max=255, help="Observation domains the flows are spread over.")] = 1,
+    loss: Annotated[float, typer.Option(metavar="SHARE", help="Share of messages that are lost on the way.")] = 0.0,
+    reorder: Annotated[float, typer.Option(metavar="SHARE", help="Share of messages that others overtake.")] = 0.0,
+    restart_at: Annotated[
+        list[float] | None,
+        typer.Option(metavar="DAY", help="The exporter restarts after so many days (1.5 is noon); again for more."),
+    ] = None,
+    sampling: Annotated[int, typer.Option(metavar="N", min=1, help="Only one packet of N is looked at.")] = 1,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="RECORDS", help="Flow records a second at most. Default: 20,000, or as --speed says."),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(metavar="X", help="How much faster than the clock: 86400 sends a day in a second.")
+    ] = None,
+    templates_every: Annotated[
+        int, typer.Option(metavar="MESSAGES", min=0, help="Send templates again after so many messages; 0: never.")
+    ] = 200,
+    mtu: Annotated[int, typer.Option(metavar="OCTETS", help="Longest message.")] = 1400,
+    authority: Annotated[
+        Path | None, typer.Option("--ca", metavar="FILE", help="TLS: who vouches for the collector (PEM).")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="FILE", help="TLS: our certificate and its key (PEM).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON on standard output.")] = False,
+) -> int:
+    """Send the flows of a simulated home, as a router would, to one address or into a file.
+
+    Fifteen devices of thirteen kinds that do not exist; the far ends are documentation addresses (RFC 5737), so that
+    nothing can be taken for real traffic. What was sent is counted exactly: a collector that counts rightly finds
+    received + gaps = sent.
+    """
+    from datetime import timedelta
+
+    from ethogram.simulate import SimulatedHome
+    from ethogram.simulate.disturb import Disturbance
+    from ethogram.simulate.exporter import ExportSettings, FlowExporter
+    from ethogram.simulate.layout import PROTOCOLS
+    from ethogram.simulate.send import Pace, client_context, place_of, send, write
+
+    if (to is None) == (output is None):
+        raise UsageError("say where to: --to udp://HOST:PORT, or -o FILE")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    place = None if to is None else place_of(to)
+    if not protocol.startswith("ipfix") and (place is None or place.transport != "udp"):
+        raise UsageError(f"{protocol} goes over UDP only; files, TCP and TLS are IPFIX's")
+    home = SimulatedHome(days=days, seed=seed)
+    settings = ExportSettings.of(
+        protocol=protocol, domains=domains, mtu=mtu, template_messages=templates_every, sampling=sampling, seed=seed,
+        restarts=[home.start + timedelta(days=day) for day in restart_at or ()],
+    )  # fmt: skip
+    exporter, network = FlowExporter(settings), Disturbance(loss, reorder, seed=seed)
+    messages = network(exporter.messages(home.batches()))
+    with progress("flow records sent") as advance:
+        if output is not None:
+            delivery = write(messages, output)
+        else:
+            assert place is not None
+            default = 20_000.0 if speed is None else None
+            context = client_context(authority, certificate) if place.transport == "tls" else None
+            delivery = send(messages, place, Pace(rate or default, speed), context, advance)
+    where = str(output if place is None else place)
+    if as_json:
+        import orjson
+
+        report = _report(where, protocol, exporter.sent, network, delivery)
+        sys.stdout.write(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        _show(where, exporter.sent, network, delivery)
+    return 0
+
+
+def _report(where: str, protocol: str, sent: Sent, network: Disturbance, delivery: Delivery) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        "format": "ethogram.simulate-report/1",
+        "simulated": True,
+        "to": where,
+        "protocol": protocol,
+        "exported": sent.as_dict(),
+        "lost": network.lost,
+        "reordered": network.reordered,
+        "delivered": asdict(delivery),
+    }
+
+
+def _show(where: str, sent: Sent, network: Disturbance, delivery: Delivery) -> None:
+    def line(text: str) -> None:
+        errors.print(text, markup=False, soft_wrap=True)
+
+    line(f"simulated home to {where}: none of these devices exists")
+    aside = f", {sent.unsampled:,} of them never sampled" if sent.unsampled else ""
+    line(
+        f"exported: {sent.biflows:,} biflows{aside} as {sent.flows:,} flow records in {sent.messages:,} messages"
+        f" ({sent.octets:,} octets), with {sent.templates:,} templates and {sent.options:,} options records"
+        + (f"; {sent.restarts:,} restarts" if sent.restarts else "")
+    )
+    if network.lost["messages"] or network.reordered:
+        line(
+            f"on the way: {network.lost['messages']:,} messages lost with {network.lost['flows']:,} flow records,"
+            f" {network.reordered:,} overtaken"
+        )
+    line(
+        f"delivered: {delivery.flows:,} flow records in {delivery.messages:,} messages in {delivery.seconds:.1f} s;"
+        f" the sequence numbers moved by {sent.units:,}, {network.lost['units']:,} of it lost"
+    )
+    if delivery.refused:
+        line(f"nobody listened there: {delivery.refused:,} messages were refused")

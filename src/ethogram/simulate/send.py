@@ -1,0 +1,270 @@
+"""Where simulated messages go: over UDP, TCP or TLS to the one address the user names, or into an IPFIX file."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ethogram.errors import ConfigurationError, InputError, UsageError
+from ethogram.io.receive.address import Listen
+from ethogram.io.wire.build import write_file
+from ethogram.simulate.disturb import Message
+
+__all__ = ["Delivery", "Pace", "Stream", "UdpSender", "client_context", "place_of", "send", "write"]
+
+CONNECT_S = 10.0
+BUFFER = 1 << 20  # octets asked of the kernel, so that a burst does not wait
+
+
+def place_of(text: str) -> Listen:
+    """Read ``udp://HOST:PORT``, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
+
+    >>> place_of("udp://[2001:db8::1]:2055").port
+    2055
+    """
+    try:
+        place = Listen.parse(text)
+    except UsageError:
+        place = None
+    if place is None or not place.port:
+        raise UsageError(f"{text!r} is no place to send to such as udp://192.0.2.1:2055, tcp://[::1]:4739 or tls://…")
+    return place
+
+
+@dataclass
+class Delivery:
+    """What was handed to the network or the file.
+
+    Parameters
+    ----------
+    messages, flows, units, octets
+        Delivered: messages, flow records in them, what they move the sequence by, and octets.
+    refused
+        Messages that this or the other machine refused: nobody listens there (UDP; they count as delivered, since
+        which of them were lost is not known).
+    seconds
+        How long it took.
+    """
+
+    messages: int = 0
+    flows: int = 0
+    units: int = 0
+    octets: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+
+    def add(self, message: Message) -> None:
+        """Count one message."""
+        self.messages += 1
+        self.flows += message.flows
+        self.units += message.units
+        self.octets += len(message.octets)
+
+
+class Pace:
+    """When the next message may go.
+
+    Parameters
+    ----------
+    rate
+        Flow records a second at most.
+    speed
+        Seconds of the script in one second: 86,400 sends a day a second.
+    """
+
+    def __init__(self, rate: float | None = None, speed: float | None = None) -> None:
+        if any(value is not None and value <= 0 for value in (rate, speed)):
+            raise UsageError("a rate or a speed is more than 0")
+        self._rate, self._speed = rate, speed
+        self._begin = 0.0
+        self._flows = 0
+        self._first_ms: int | None = None
+
+    def wait(self, message: Message) -> None:
+        """Sleep until this message is due."""
+        if self._first_ms is None:
+            self._begin, self._first_ms = time.monotonic(), message.time_ms
+        due = self._begin
+        if self._rate is not None:
+            due += self._flows / self._rate
+        if self._speed is not None:
+            due = max(due, self._begin + (message.time_ms - self._first_ms) / 1000 / self._speed)
+        ahead = due - time.monotonic()
+        if ahead > 0.001:  # a shorter sleep takes longer than it says
+            time.sleep(ahead)
+        self._flows += message.flows
+
+
+class UdpSender:
+    """Sends each message as one datagram.
+
+    Raises
+    ------
+    InputError
+        When the name is unknown or there is no way to the address.
+    """
+
+    def __init__(self, place: Listen) -> None:
+        self.place = place
+        self.refused = 0
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_DGRAM)[0]
+            self.socket = socket.socket(family, kind)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+            self.socket.connect(address)
+        except OSError as error:
+            raise InputError(f"cannot send: {error.strerror or error}", file=str(place)) from None
+
+    def send(self, message: Message) -> None:
+        """Send one message."""
+        # The network says of one datagram that nobody listens when the next is sent: that one was not sent, then.
+        for _ in range(3):
+            try:
+                self.socket.send(message.octets)
+                return
+            except ConnectionRefusedError:
+                self.refused += 1
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE:
+                    raise InputError("a message is too long for the network: a smaller --mtu", file=str(self.place)
+                                     ) from None  # fmt: skip
+                raise InputError(f"cannot send: {error.strerror or error}", file=str(self.place)) from None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+class Stream:
+    """Sends IPFIX messages over one TCP or TLS connection; a restarted exporter opens another (RFC 7011 section 10.4).
+
+    Raises
+    ------
+    InputError
+        When there is no connection, or the other end does not prove who it is.
+    """
+
+    def __init__(self, place: Listen, context: ssl.SSLContext | None = None) -> None:
+        self.place = place
+        self.refused = 0
+        self._context = context
+        self._run = 0
+        self._socket = self._connect()
+
+    def _connect(self) -> socket.socket:
+        try:
+            plain = socket.create_connection((self.place.host, self.place.port), CONNECT_S)
+            if self._context is None:
+                return plain
+            return self._context.wrap_socket(plain, server_hostname=self.place.host)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error
+            raise InputError(f"cannot connect: {reason}", file=str(self.place)) from None
+
+    def send(self, message: Message) -> None:
+        """Send one message; waits while the other end does."""
+        try:
+            if message.run != self._run:
+                self.close()
+                self._socket, self._run = self._connect(), message.run
+            self._socket.sendall(message.octets)
+        except OSError as error:
+            raise InputError(f"the connection broke: {error.strerror or error}", file=str(self.place)) from None
+
+    def close(self) -> None:
+        """End the session: what was sent arrives, then the other end knows that it is over."""
+        try:
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket = self._socket.unwrap()
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other end was faster
+        finally:
+            self._socket.close()
+
+
+def client_context(authority: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """TLS of an exporter: the collector proves who it is to this authority (or the system's), and we to it.
+
+    Raises
+    ------
+    ConfigurationError
+        When a file is missing or wrong.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"TLS: {error.strerror or error}") from None
+    return context
+
+
+def send(
+    messages: Iterable[Message], place: Listen, pace: Pace | None = None, context: ssl.SSLContext | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Delivery:  # fmt: skip
+    """Send messages to the place, and nowhere else.
+
+    Parameters
+    ----------
+    messages
+        In order of arrival.
+    place
+        Where to.
+    pace
+        When; by default as fast as the network takes them.
+    context
+        For TLS.
+    on_progress
+        Called with the flow records of each message.
+    """
+    begin = time.monotonic()
+    delivery = Delivery()
+    sender = UdpSender(place) if place.transport == "udp" else Stream(place, context)
+    pace = pace or Pace()
+    try:
+        for message in messages:
+            pace.wait(message)
+            sender.send(message)
+            delivery.add(message)
+            if on_progress is not None:
+                on_progress(message.flows)
+    finally:
+        sender.close()
+        delivery.refused = sender.refused
+        delivery.seconds = time.monotonic() - begin
+    return delivery
+
+
+def write(messages: Iterable[Message], path: Path) -> Delivery:
+    """Write messages into an IPFIX file (RFC 5655); the file appears only when it is whole.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    begin = time.monotonic()
+    delivery = Delivery()
+
+    def counted() -> Iterator[bytes]:
+        for message in messages:
+            delivery.add(message)
+            yield message.octets
+
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write_file(part, counted())
+        part.replace(path)
+    except InputError as error:
+        raise InputError(error.reason, file=path) from None
+    finally:
+        part.unlink(missing_ok=True)
+    delivery.seconds = time.monotonic() - begin
+    return delivery
