@@ -1,0 +1,162 @@
+"""Options: sampling rates by sampler and by time, system start, names; later ones take the place of earlier ones."""
+
+from __future__ import annotations
+
+import pytest
+from exports import COUNTS, KEY, NOW_MS, TIMES, Column, Export
+
+from ethogram.io.wire import options
+from ethogram.io.wire.options import Facts, origin_of
+
+ORIGIN = ("192.0.2.1", 0, 10, 1)
+
+
+def flows(*columns: Column) -> list[Column]:
+    return [*KEY, *COUNTS, *TIMES, *columns]
+
+
+def rates(export: Export) -> list[tuple[int, int | None]]:
+    return export.table().select("octets", "raw_octets").rows()
+
+
+@pytest.mark.parametrize(
+    ("stated", "rate"),
+    [
+        ([(34, 4, [100])], 100),
+        ([(50, 4, [100])], 100),
+        ([(305, 4, [100])], 100),
+        ([(305, 4, [1]), (306, 4, [99])], 100),
+        ([(309, 4, [1]), (310, 4, [100])], 100),
+        ([(305, 4, [1]), (304, 2, [3]), (309, 4, [1]), (310, 4, [256])], 256),
+        ([(305, 4, [256]), (304, 2, [3]), (309, 4, [1]), (310, 4, [256])], 256),
+        ([(309, 4, [2]), (310, 4, [5])], 2.5),
+        ([(34, 4, [0])], 1),
+        ([(34, 4, [1])], 1),
+    ],
+)
+def test_a_rate_stated_without_sampler_holds_for_the_domain(stated: list[Column], rate: float) -> None:
+    export = Export()
+    export.send([(149, 4, [1]), *stated], number=300, options=True)
+    export.send(flows())
+    raw = None if rate == 1 else 1000
+    assert rates(export)[0] == (round(1000 * rate), raw)
+
+
+def test_each_sampler_has_its_rate() -> None:
+    export = Export()
+    export.send([(302, 4, [1, 2]), (305, 4, [1, 1]), (306, 4, [9, 99])], number=300, options=True)
+    export.send(flows((302, 4, [1, 2])))
+    assert rates(export) == [(10_000, 1000), (200_000, 2000)]
+    export.send(flows((302, 4, [2, 0])))
+    assert rates(export) == [(100_000, 1000), (2000, None)]  # number 0 is no sampler
+    export.send(flows((302, 4, [7, 1])))
+    assert rates(export) == [(1000, None), (20_000, 2000)]
+    assert export.biflows.accounting.corrected == {"rate of the sampler unknown, not scaled": 1}
+
+
+def test_flows_that_name_no_sampler_take_the_only_one_there_is() -> None:
+    export = Export(9)
+    export.send([(1, 4, [0]), (48, 1, [3]), (50, 4, [64])], number=300, options=True)
+    export.send(flows())
+    assert rates(export)[0] == (64_000, 1000)
+    export.send([(1, 4, [0]), (48, 1, [4]), (50, 4, [8])], number=300, options=True)
+    export.send(flows())
+    assert rates(export)[0] == (1000, None)
+
+
+def test_what_the_record_itself_states_goes_before_options() -> None:
+    export = Export()
+    export.send([(149, 4, [1]), (34, 4, [100])], number=300, options=True)
+    export.send(flows((34, 4, [5, 0])))
+    assert rates(export) == [(5000, 1000), (200_000, 2000)]
+
+
+def test_a_rate_is_in_force_from_the_message_that_states_it() -> None:
+    export = Export()
+    export.send([(149, 4, [1]), (34, 4, [10])], number=300, options=True)
+    export.send(flows())
+    export.send([(149, 4, [1]), (34, 4, [20])], number=300, options=True)
+    export.send(flows())
+    assert [row[0] for row in rates(export)] == [10_000, 20_000, 20_000, 40_000]
+    export.send(flows())
+    export.send([(149, 4, [1]), (34, 4, [30])], number=300, options=True)
+    export.send(flows())
+    assert [row[0] for row in rates(export)] == [20_000, 40_000, 30_000, 60_000]
+
+
+def test_flows_before_the_first_statement_take_it() -> None:
+    export = Export()
+    export.send(flows())
+    export.send([(149, 4, [1]), (34, 4, [10])], number=300, options=True)
+    assert rates(export) == [(10_000, 1000), (20_000, 2000)]
+
+
+def test_rates_of_other_domains_do_not_matter() -> None:
+    export = Export(domain=1)
+    export.send([(149, 4, [2]), (34, 4, [10])], number=300, options=True)
+    other = Export(domain=2)
+    export.messages, other.messages = [], export.messages
+    assert other.table().height == 0
+    export.send(flows())
+    other.messages += export.messages
+    export.messages = []
+    assert other.biflows.batch(other.records())["raw_octets"].null_count() == 0
+    third = Export(domain=3)
+    third.send(flows())
+    other.messages += third.messages
+    assert other.biflows.batch(other.records())["raw_octets"].null_count() == 2
+
+
+def test_version_5_states_the_interval_in_its_header() -> None:
+    from ethogram.io.wire.template import v5_template
+
+    export = Export(5, domain=0, sampling=(1 << 14) | 100)
+    values = {8: 1, 12: 2, 2: 3, 1: 180, 4: 6}
+    export.send([(one.id, one.length, [values.get(one.id, 0)]) for one in v5_template(0).fields])
+    assert rates(export) == [(18_000, 180)]
+
+
+def test_packets_and_both_directions_are_scaled() -> None:
+    export = Export()
+    export.send(flows((34, 4, [10, 10])), reverse=[(1, 4, [5, 6]), (2, 4, [1, 2])])
+    names = ("packets", "reverse_octets", "reverse_packets", "raw_packets", "reverse_raw_octets", "reverse_raw_packets")
+    assert export.table().select(names).row(0) == (100, 50, 10, 10, 5, 1)
+
+
+def test_system_start_names_and_elements_are_learnt_and_overwritten() -> None:
+    export = Export()
+    export.send([(149, 4, [1]), (160, 8, [NOW_MS])], number=300, options=True)
+    export.send([(10, 4, [7, 8]), (82, 12, [b"eth7", b"eth8"])], number=301, options=True)
+    export.send([(234, 4, [3]), (236, 8, [b"blue"])], number=302, options=True)
+    export.send([(10, 4, [7]), (82, 12, [b"lan0"])], number=303, options=True)
+    export.send([(346, 4, [4242]), (303, 2, [0x8007]), (341, 65535, [b"ourElement"])], number=304, options=True)
+    facts = Facts()
+    for records in export.records():
+        assert origin_of(records) == ORIGIN
+        facts.learn(records)
+    assert facts.system_init_us(ORIGIN) == NOW_MS * 1000
+    assert facts.names(ORIGIN) == {"interface": {7: "lan0", 8: "eth8"}, "VRF": {3: "blue"}}
+    assert facts.element(4242, 7).name == "ourElement"
+    assert facts.element(0, 7).name == "sourceTransportPort"
+    assert facts.sampling(ORIGIN) is None
+
+
+def test_statistics_without_addresses_state_rates_too() -> None:
+    export = Export(9)
+    export.send([(34, 4, [10]), (36, 2, [1800]), (41, 8, [5])], number=300)
+    export.send(flows())
+    assert rates(export) == [(10_000, 1000), (20_000, 2000)]
+    assert export.biflows.accounting.ignored == {"no source and destination address": 1}
+
+
+def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "MAX_NAMES", 3)
+    monkeypatch.setattr(options, "MAX_SAMPLERS", 2)
+    export = Export()
+    export.send([(10, 4, [1, 2, 3, 4, 5]), (82, 4, [b"a", b"b", b"c", b"d", b"e"])], number=300, options=True)
+    export.send([(302, 4, [1, 2, 3]), (34, 4, [10, 20, 30])], number=301, options=True)
+    facts = Facts()
+    for records in export.records():
+        facts.learn(records)
+    assert facts.names(ORIGIN)["interface"] == {3: "c", 4: "d", 5: "e"}
+    assert facts.forgotten == {"interface names": 2, "samplers": 1}
