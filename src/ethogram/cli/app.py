@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 # verb -> (module, what it does). A module has one function ``command`` that Typer turns into the command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "flows": ("ethogram.cli.flows", "captures and flow records of any kind to one flow table"),
+    "collect": ("ethogram.cli.collect", "NetFlow and IPFIX from the network, live: flows and fingerprints"),
     "fingerprint": ("ethogram.cli.fingerprint", "the fingerprint exporter: flows to fingerprints"),
     "stability": ("ethogram.cli.stability", "convergence, recurrence, distinguishability: tables and plots"),
     "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),

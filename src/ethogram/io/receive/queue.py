@@ -30,19 +30,22 @@ class Exporters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._all: tuple[Exporter, ...] = ()
+        self._index: dict[Exporter, int] = {}
         self._free: list[int] = []
 
     def add(self, exporters: list[Exporter]) -> list[int]:
-        """Give each an index."""
+        """Give each an index: the one it has, if it is known."""
         with self._lock:
             known, indexes = list(self._all), []
             for exporter in exporters:
-                if self._free:
+                index = self._index.get(exporter)
+                if index is None and self._free:
                     index = self._free.pop()
                     known[index] = exporter
-                else:
+                elif index is None:
                     index = len(known)
                     known.append(exporter)
+                self._index[exporter] = index
                 indexes.append(index)
             self._all = tuple(known)
             return indexes
@@ -50,18 +53,27 @@ class Exporters:
     def release(self, index: int) -> None:
         """Allow an index to be given again; nothing with it may be on its way any more."""
         with self._lock:
-            self._free.append(index)
+            if self._index.pop(self._all[index], None) is not None:
+                self._free.append(index)
 
     @property
     def now(self) -> tuple[Exporter, ...]:
         """All of them, as they are now; never changed later."""
         return self._all
 
-    def restore(self, exporters: list[Exporter], live: set[int]) -> None:
-        """Begin with the indexes of an earlier run; those not in ``live`` are free."""
+    @property
+    def live(self) -> dict[int, Exporter]:
+        """Those whose index is in use."""
         with self._lock:
-            self._all = tuple(exporters)
-            self._free = [index for index in range(len(exporters)) if index not in live]
+            return {index: exporter for exporter, index in self._index.items()}
+
+    def restore(self, live: dict[int, Exporter]) -> None:
+        """Begin with the indexes of an earlier run."""
+        with self._lock:
+            nobody = Exporter("", 0)
+            self._all = tuple(live.get(index, nobody) for index in range(max(live, default=-1) + 1))
+            self._index = {exporter: index for index, exporter in live.items()}
+            self._free = [index for index in range(len(self._all)) if index not in live]
 
 
 class MessageQueue:

@@ -145,6 +145,8 @@ class TcpReceiver:
         InputError
             When an address cannot be had.
         """
+        if not self._places:
+            return
         frames(np.zeros(1, np.uint8), 0, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))  # compiled before it counts
         try:
             for place in self._places:

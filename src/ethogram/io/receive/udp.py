@@ -101,6 +101,8 @@ class UdpReceiver:
         InputError
             When an address cannot be had.
         """
+        if not self._places:
+            return
         try:
             for place in self._places:
                 opened = place.open()

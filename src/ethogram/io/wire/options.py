@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,6 +196,23 @@ class Facts:
         found = element(enterprise, id)
         name = None if found.known else self.elements.get((enterprise, id))
         return Element(enterprise, id, name, found.type, known=False) if name else found
+
+    def state(self) -> list[list[Any]]:
+        """Rates and start times in force, as plain data that :meth:`restore` takes; names are learnt anew."""
+        return [
+            [list(origin), known.system_init_us, [[sampler, stated[-1][1]] for sampler, stated in rates.items()]]
+            for origin, known in self._known.items()
+            if (rates := known.sampling.rates) or known.system_init_us is not None
+        ]
+
+    def restore(self, state: list[list[Any]]) -> None:
+        """Go on from :meth:`state`; sessions have ended since."""
+        for (address, session, version, domain), system_init_us, rates in state:
+            if not session:
+                known = self._of((address, session, version, domain))
+                known.system_init_us = system_init_us
+                for sampler, rate in rates:
+                    known.sampling.rates[sampler] = [(-1, float(rate))]
 
     def learn(self, records: Records) -> None:
         """Take the facts out of records.

@@ -1,0 +1,314 @@
+"""The live collector: messages from the network to flow tables and fingerprints on disk, each loss counted.
+
+Receivers put messages into a bounded queue and wait for nothing. One worker takes them out, cuts them into blocks,
+decodes, makes flows, and writes. Blocks and segments end by the clock of arrival, also when nothing arrives, so that
+a recording gives the same blocks again.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
+from ethogram.errors import EthogramError, InputError
+from ethogram.flow.devices import LocalDevices, Namer
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.io.receive.address import Listen
+from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
+from ethogram.io.receive.tcp import TcpReceiver
+from ethogram.io.receive.udp import UdpReceiver
+from ethogram.io.wire.biflows import Biflows
+from ethogram.io.wire.blocks import Blocks
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.recording import Recording
+from ethogram.io.wire.sequence import Sequences
+from ethogram.pipeline.stage_state import restore_stages, stages_state
+from ethogram.pipeline.stages import FlowStages
+from ethogram.schema import BIFLOW, Accounting, DatagramBatch
+from ethogram.serve.counters import Counters
+from ethogram.serve.output import Output
+from ethogram.serve.segments import written_whole
+from ethogram.serve.state import CollectorState
+
+__all__ = ["Collector", "CollectorSettings"]
+
+TEMPLATES, COUNTERS = "state/templates", "counters.json"
+TAKE_S = 0.1
+CLOCK_GRACE_NS = 200_000_000  # a receiver hands over at least this often
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """The settings of every stage of a collector."""
+
+    wire: WireSettings = field(default_factory=WireSettings)
+    collect: CollectSettings = field(default_factory=CollectSettings)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    exporter: ExporterSettings = field(default_factory=ExporterSettings)
+    counting: CountSettings = field(default_factory=CountSettings)
+    active_timeout_s: float = 1800.0
+
+
+class Collector:
+    """Collect from the network until stopped.
+
+    Parameters
+    ----------
+    listen
+        Where to listen.
+    folder
+        Where ``flows``, ``fingerprints``, ``state`` and ``counters.json`` are written. A folder that a collector used
+        before is gone on with: nothing in it is counted twice.
+    settings
+        Of all stages.
+    devices
+        Device file; without one every address inside is a device.
+    record
+        Folder that keeps all messages as they arrived.
+    tls
+        For ``tls`` places.
+
+    Attributes
+    ----------
+    counters
+        Everything that is counted.
+    failure
+        What ended the worker, which nothing should.
+    problems
+        What could not be used of an earlier run.
+
+    Examples
+    --------
+    >>> collector = Collector([Listen.parse("udp://127.0.0.1:0")], Path("collected"))
+    >>> collector.start()  # doctest: +SKIP
+    >>> collector.stop()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, listen: Sequence[Listen], folder: Path, settings: CollectorSettings | None = None, *,
+        devices: Path | None = None, record: Path | None = None, tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        self.settings = settings or CollectorSettings()
+        wire, collect = self.settings.wire, self.settings.collect
+        self.folder = folder
+        self.queue, self.exporters = MessageQueue(collect.queue_octets), Exporters()
+        places = list(listen)
+        self.udp = UdpReceiver(
+            [place for place in places if place.transport == "udp"], self.queue, self.exporters, collect,
+            max_exporters=wire.max_exporters,
+        )  # fmt: skip
+        self.tcp = TcpReceiver(
+            [place for place in places if place.transport != "udp"], self.queue, self.exporters, collect, tls
+        )
+        self.decoder = Decoder(wire)
+        self.decoder.sequence = self.sequences = Sequences()
+        self.biflows = Biflows(wire)
+        self.stages = FlowStages(self.settings.flow, self._namer(devices), self.settings.active_timeout_s)
+        self.output = Output(folder, self.settings.exporter, self.settings.counting, collect, wire.segment_s)
+        self.recorded = Accounting("messages")
+        self.counters = Counters(self)
+        self.failure: BaseException | None = None
+        self.problems: list[str] = []
+        self._record = record
+        self._recording: Recording | None = None
+        self._blocks = Blocks(wire)
+        self._segment_ns = max(int(wire.segment_s * 1e9), 1)
+        self._segment: int | None = None
+        self._waiting = False  # messages that are in no block yet
+        self._ended: list[SessionEnd] = []
+        self._stopping, self._stopped = threading.Event(), threading.Event()
+        self._worker: threading.Thread | None = None
+
+    def _namer(self, devices: Path | None) -> Namer:
+        if devices is not None:
+            return DeviceFile.load(devices)
+        return LocalDevices(self.settings.flow.device_by, self.settings.flow.router_addresses)
+
+    @property
+    def listening(self) -> list[Listen]:
+        """Where it listens, with the ports that the system chose."""
+        return self.udp.listening + self.tcp.listening
+
+    def start(self) -> None:
+        """Take the folder, go on from what is in it, and begin to receive.
+
+        Raises
+        ------
+        InputError
+            When the folder cannot be written, or an address not be had.
+        UsageError
+            When another collector has the folder.
+        LibraryError
+            When what is in the folder was made with other settings.
+        """
+        state, self.problems = self.output.open()
+        try:
+            if self._record is not None:
+                self._recording = Recording(self._record)
+            self._restore(state)
+            self.udp.start()
+            self.tcp.start()
+        except BaseException:
+            self.udp.stop()
+            self.tcp.stop()
+            self.output.close()
+            raise
+        self._worker = threading.Thread(target=self._guarded, name="collect", daemon=True)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Take what has arrived, write all of it, and close everything.
+
+        Raises
+        ------
+        EthogramError
+            When the worker had failed.
+        """
+        self.udp.stop()
+        self.tcp.stop()
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.join()
+            self._worker = None
+        self.output.close()
+        if self.failure is not None:
+            raise EthogramError(f"the collector failed: {self.failure!r}") from self.failure
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait; returns whether the collector has ended by itself, which is a failure."""
+        return self._stopped.wait(timeout_s) or any(each.failure is not None for each in (self.udp, self.tcp))
+
+    def _guarded(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # a thread has nobody to tell: whoever waits for it asks
+            self.failure = error
+        finally:
+            self._stopped.set()
+
+    def _work(self) -> None:
+        while True:
+            ending = self._stopping.is_set()
+            item = self.queue.take(0.0 if ending else TAKE_S)
+            if isinstance(item, DatagramBatch):
+                self._waiting = True
+                for block in self._blocks.add(item):
+                    self._block(block)
+            elif item is not None:
+                self._ended.append(item)
+            elif ending:
+                break
+            else:
+                self._close_by_clock()
+        self._last_blocks()
+        self._finish()
+
+    def _close_by_clock(self) -> None:
+        """End a segment whose time is over, as the next message would."""
+        segment = self._blocks.segment
+        if segment is None or not (self._waiting or self._segment is not None):
+            self._end_sessions(time.time_ns())
+            return
+        end_ns = (segment + 1) * self._segment_ns
+        if time.time_ns() >= end_ns + CLOCK_GRACE_NS and self.queue.passed(end_ns):
+            self._last_blocks()
+            self._commit()
+
+    def _last_blocks(self) -> None:
+        for block in self._blocks.last():
+            self._block(block)
+        self._waiting = False
+
+    def _block(self, block: DatagramBatch) -> None:
+        """One block through all stages."""
+        segment = int(block.arrival_ns[0]) // self._segment_ns
+        if self._segment is not None and segment > self._segment:
+            self._commit()
+        if self._segment is None:
+            self._segment = segment
+            self.output.begin(segment * self._segment_ns)
+        self._keep(block)
+        biflows = self.biflows.batch(self.decoder.decode(block))
+        self.output.add(self.stages.flows(biflows))
+        self._end_sessions(int(block.arrival_ns[-1]))
+
+    def _keep(self, block: DatagramBatch) -> None:
+        """Record a block; a full disk must not stop the rest."""
+        if self._recording is None:
+            return
+        self.recorded.read += len(block)
+        try:
+            self._recording.write(block)
+            self.recorded.used += len(block)
+        except InputError as error:
+            self.recorded.drop("cannot be written", len(block))
+            self.output.problem = str(error)
+
+    def _end_sessions(self, now_ns: int) -> None:
+        """Forget sessions that had ended before this block was complete."""
+        ended, self._ended = self._ended, []
+        for session in ended:
+            if session.exporter.transport != "udp":
+                self.decoder.end_session(session.exporter, now_ns)
+            self.sequences.end_session(session.index)
+            self.exporters.release(session.index)
+
+    def _commit(self, *, last: bool = False) -> None:
+        self._segment = None
+        self._save_templates()
+        self.output.commit(self._state, last=last)
+        self._write_counters()
+
+    def _finish(self) -> None:
+        """Everything that waits for later messages goes out: nobody knows when there will be some."""
+        now_ns = time.time_ns()
+        if self._segment is None:
+            self.output.begin(now_ns // self._segment_ns * self._segment_ns)
+        self.output.add(self.stages.flows(BIFLOW.empty(), last=True))
+        self._end_sessions(now_ns)
+        self._commit(last=True)
+        if self._recording is not None:
+            self._recording.close()
+
+    def _save_templates(self) -> None:
+        try:
+            self.decoder.store.save(self.folder / TEMPLATES)
+        except (InputError, OSError) as error:
+            self.output.problem = str(error)
+
+    def _write_counters(self) -> None:
+        try:
+            written_whole(self.folder / COUNTERS, self.counters.json())
+        except OSError as error:
+            self.output.problem = f"{self.folder / COUNTERS}: cannot be written: {error.strerror or error}"
+
+    def _state(self, state: CollectorState) -> CollectorState:
+        state.counters = self.counters.totals()
+        state.exporters = {index: e for index, e in self.exporters.live.items() if e.transport == "udp"}
+        state.arrays = self.sequences.state()
+        state.frames = stages_state(self.stages)
+        state.facts = self.biflows.facts.state()
+        state.waiting_sets = len(self.decoder.pending)
+        return state
+
+    def _restore(self, state: CollectorState | None) -> None:
+        templates = self.folder / TEMPLATES
+        if templates.exists() and (problem := self.decoder.store.load(templates)) is not None:
+            self.problems.append(problem)
+        if state is None:
+            return
+        self.counters.restore(state.counters)
+        self.exporters.restore(state.exporters)
+        self.sequences.restore(state.arrays)
+        for index in self.sequences.by_exporter():
+            if index not in state.exporters:
+                self.sequences.end_session(index)
+        if not restore_stages(self.stages, state.frames):
+            self.problems.append("flows that waited for their other half were of another version, and are lost")
+        self.biflows.facts.restore(state.facts)
+        self.counters.lost_waiting += state.waiting_sets

@@ -1,0 +1,163 @@
+"""Everything a collector counts: where each datagram, message, set, record and flow went."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ethogram.schema import Accounting
+from ethogram.serve.state import accounting_of
+
+if TYPE_CHECKING:
+    from ethogram.serve.collector import Collector
+
+__all__ = ["COUNTERS_FORMAT", "Counters", "Loss"]
+
+COUNTERS_FORMAT = "ethogram.collect-counters/1"
+MOST_EXPORTERS = 100  # named one by one, those with most losses first
+WAITED = "waited for a template at a restart"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One place on the way where something was lost, for people."""
+
+    place: str
+    reason: str
+    count: int
+    unit: str
+
+
+class Counters:
+    """Counters of a collector, those of the runs before it in the same folder included.
+
+    Parameters
+    ----------
+    collector
+        Whose.
+    """
+
+    def __init__(self, collector: Collector) -> None:
+        self._of = collector
+        self._before: dict[str, Accounting] = {}
+        self._connections_before: Counter[str] = Counter()
+        self._opened_before = 0
+        self.lost_waiting = 0
+        self.started = time.time()
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from :meth:`totals` of an earlier run."""
+        self._before = {name: accounting_of(each) for name, each in saved["accountings"].items()}
+        self._connections_before = Counter(saved["connections"]["closed"])
+        self._opened_before = int(saved["connections"]["opened"])
+        self.lost_waiting = int(saved["lost_waiting"])
+
+    def accountings(self) -> dict[str, Accounting]:
+        """Accounting of every stage by name, in the order of the way."""
+        of = self._of
+        now = {
+            "datagrams": of.udp.accounting,
+            "stream": of.tcp.accounting,
+            "recording": of.recorded,
+            "messages": of.decoder.accounting,
+            "sets": of.decoder.sets,
+            "records": of.decoder.records,
+            "biflows": of.biflows.accounting,
+            **of.stages.accountings,
+            "fingerprints": of.output.exporter.accounting,
+            "output": of.output.accounting,
+        }
+        found: dict[str, Accounting] = {}
+        for name in dict.fromkeys([*now, *self._before]):
+            accounting = Accounting(now[name].unit if name in now else self._before[name].unit)
+            # The fingerprint exporter's own state keeps its counters.
+            if name in self._before and name != "fingerprints":
+                accounting.merge(self._before[name])
+            if name in now:
+                accounting.merge(now[name])
+            if accounting.read:
+                found[name] = accounting
+        return found
+
+    def totals(self) -> dict[str, Any]:
+        """What :meth:`restore` takes."""
+        return {
+            "accountings": {
+                name: each.as_dict() for name, each in self.accountings().items() if name != "fingerprints"
+            },
+            "connections": {"opened": self._opened, "closed": dict(self._closed)},
+            "lost_waiting": self.lost_waiting,
+        }
+
+    @property
+    def _opened(self) -> int:
+        return self._opened_before + self._of.tcp.opened
+
+    @property
+    def _closed(self) -> Counter[str]:
+        return self._connections_before + self._of.tcp.closed
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        of = self._of
+        return {
+            "format": COUNTERS_FORMAT,
+            "time": datetime.now(tz=UTC).isoformat(timespec="milliseconds"),
+            "listening": [str(place) for place in of.listening],
+            "uptime_s": round(time.time() - self.started, 3),
+            "stages": {name: each.as_dict() for name, each in self.accountings().items()},
+            "sequence": {**of.sequences.totals.as_dict(), "forgotten_streams": of.sequences.forgotten},
+            "lost": [vars(loss) for loss in self.losses()],
+            "queue": {
+                "octets": of.queue.octets, "highest_octets": of.queue.highest_octets, "bound_octets": of.queue.bound,
+            },
+            "socket_buffers": of.udp.buffer_octets,
+            "connections": {"open": of.tcp.connections, "opened": self._opened, "closed": dict(self._closed)},
+            "templates": {"held": len(of.decoder.store), **dict(of.decoder.store.counters)},
+            "waiting": {"sets": len(of.decoder.pending), "octets": of.decoder.pending.octets},
+            "written": {
+                "segments": of.output.segments, "fingerprints": of.output.fingerprints,
+                "devices": len(of.output.exporter.devices), "evicted_devices": of.output.exporter.evicted,
+                "problem": of.output.problem,
+            },
+            "exporters": self.exporters(),
+        }  # fmt: skip
+
+    def json(self) -> bytes:
+        """The same as text."""
+        return orjson.dumps(self.as_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def losses(self) -> list[Loss]:
+        """Every loss that is not zero, by the place on the way."""
+        found = [
+            Loss(name, reason, count, accounting.unit)
+            for name, accounting in self.accountings().items()
+            for reason, count in sorted(accounting.dropped.items())
+        ]
+        totals = self._of.sequences.totals
+        if totals.gaps:
+            found.append(Loss("sequence", "gap", totals.gaps, "units"))
+        if totals.undecoded:
+            found.append(Loss("sequence", "records not counted", totals.undecoded, "records"))
+        if self.lost_waiting:
+            found.append(Loss("sets", WAITED, self.lost_waiting, "sets"))
+        return found
+
+    def exporters(self) -> list[dict[str, Any]]:
+        """Sums for the exporters with most losses."""
+        known = self._of.exporters.now
+        rows: list[dict[str, Any]] = [
+            {
+                "address": known[index].address, "port": known[index].port, "transport": known[index].transport,
+                **totals.as_dict(),
+            }
+            for index, totals in self._of.sequences.by_exporter().items()
+            if index < len(known)
+        ]  # fmt: skip
+        rows.sort(key=lambda row: (-row["gaps"], row["address"], row["port"]))
+        return rows[:MOST_EXPORTERS]

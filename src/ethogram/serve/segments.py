@@ -1,0 +1,151 @@
+"""Flow tables on disk by time of arrival: each file appears when it is whole, and never changes afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow
+import pyarrow.parquet
+
+from ethogram.errors import InputError
+from ethogram.schema import FLOW
+
+__all__ = ["SegmentName", "SegmentWriter", "segments_in", "synced", "written_whole"]
+
+ROW_GROUP = 1 << 20
+_NAME = re.compile(r"^(\d{8}T\d{6}(?:\.\d+)?Z)-(\d{8,})$")
+
+
+@dataclass(frozen=True, order=True)
+class SegmentName:
+    """What names a segment: its number, which only grows, and the time of arrival it begins with."""
+
+    number: int
+    start_ns: int
+
+    @property
+    def stem(self) -> str:
+        """Text of it, in which files sort as they were written.
+
+        >>> SegmentName(12, 1_700_000_040_000_000_000).stem
+        '20231114T221400Z-00000012'
+        """
+        moment = datetime.fromtimestamp(self.start_ns // 1_000_000_000, tz=UTC)
+        part = f"{self.start_ns % 1_000_000_000:09d}".rstrip("0")
+        return f"{moment:%Y%m%dT%H%M%S}{'.' + part if part else ''}Z-{self.number:08d}"
+
+
+def segments_in(folder: Path, suffix: str = ".parquet") -> dict[int, Path]:
+    """Segments of a folder by number, in order."""
+    found = {}
+    for path in folder.glob(f"*{suffix}"):
+        match = _NAME.match(path.name.removesuffix(suffix))
+        if match:
+            found[int(match[2])] = path
+    return dict(sorted(found.items()))
+
+
+def synced(folder: Path) -> None:
+    """Make sure that names in a folder are on disk."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def written_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole, or as it was before."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class SegmentWriter:
+    """One segment while it grows, under a name that no reader looks at.
+
+    Parameters
+    ----------
+    folder
+        Where it will be.
+    name
+        How it will be called.
+
+    Attributes
+    ----------
+    rows
+        Written so far.
+    """
+
+    SCHEMA: pyarrow.Schema = FLOW.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+
+    def __init__(self, folder: Path, name: SegmentName) -> None:
+        self.path = folder / f"{name.stem}.parquet"
+        self.rows = 0
+        self._part = folder / f".{name.stem}.part"
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+
+    def write(self, flows: pl.DataFrame) -> None:
+        """Add flows, as one row group or more.
+
+        Raises
+        ------
+        InputError
+            When they cannot be written; the segment is then void.
+        """
+        if not flows.height:
+            return
+        try:
+            if self._writer is None:
+                self._writer = pyarrow.parquet.ParquetWriter(self._part, self.SCHEMA, compression="zstd")
+            table = flows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.SCHEMA)
+            self._writer.write_table(table, row_group_size=ROW_GROUP)
+        except OSError as error:
+            self.abandon()
+            raise InputError(f"cannot be written: {error.strerror or error}", file=self.path) from None
+        self.rows += flows.height
+
+    def close(self) -> None:
+        """Finish the file and bring it to disk, still under its hidden name.
+
+        Raises
+        ------
+        InputError
+            When it cannot be written; the segment is then void.
+        """
+        if self._writer is None:
+            return
+        try:
+            self._writer.close()
+            with self._part.open("rb") as stream:
+                os.fsync(stream.fileno())
+        except OSError as error:
+            self.abandon()
+            raise InputError(f"cannot be written: {error.strerror or error}", file=self.path) from None
+
+    def commit(self) -> None:
+        """Give the file its name; without rows there is no file."""
+        if self.rows:
+            self._part.replace(self.path)
+            synced(self.path.parent)
+
+    def abandon(self) -> None:
+        """Remove what there is."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+            self._writer = None
+        self._part.unlink(missing_ok=True)
+        self.rows = 0

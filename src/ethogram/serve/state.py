@@ -1,0 +1,201 @@
+"""What the collector goes on from after it was stopped or killed: one file for each segment, checked before it is used.
+
+The order of writing decides what a crash can do. First the segment under a hidden name, then the state that belongs
+to it, then the segment gets its name: *that* commits both. A state whose segment has no name is of an epoch that was
+lost, and is removed. A segment without flows has no file; its state commits itself. A note of the last commit follows,
+so that a segment which somebody has since moved away is not taken for one that never was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.errors import LibraryError
+from ethogram.schema import Accounting, Exporter
+from ethogram.serve.segments import SegmentName, segments_in, written_whole
+
+__all__ = ["STATE_FORMAT", "CollectorState", "accounting_of", "committed", "load_state", "note", "noted", "save_state"]
+
+STATE_FORMAT = "ethogram.collector-state/1"
+SUFFIX = ".state"
+NOTE = "committed"
+
+
+@dataclass
+class CollectorState:
+    """What belongs to a committed segment.
+
+    Parameters
+    ----------
+    number, rows
+        Of the segment.
+    exporter_number
+        The segment after which the fingerprint exporter's own state was saved; flows of later ones are fed again.
+    counters
+        Everything counted until then.
+    exporters
+        UDP exporters by index.
+    frames, arrays
+        What stages hold of earlier flows; sequence numbers.
+    waiting_sets
+        Sets that waited for a template, which are not kept.
+    """
+
+    number: int
+    rows: int
+    exporter_number: int
+    counters: dict[str, Any] = field(default_factory=dict)
+    exporters: dict[int, Exporter] = field(default_factory=dict)
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    facts: Any = None
+    waiting_sets: int = 0
+
+
+def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
+    """Write the state of a segment; on disk, whole, when this returns."""
+    parts: dict[str, bytes] = {
+        "state": orjson.dumps(
+            {
+                "number": state.number,
+                "rows": state.rows,
+                "exporter_number": state.exporter_number,
+                "counters": state.counters,
+                "exporters": [[index, e.address, e.port] for index, e in sorted(state.exporters.items())],
+                "facts": state.facts,
+                "waiting_sets": state.waiting_sets,
+            }
+        )
+    }
+    for key, frame in state.frames.items():
+        table = io.BytesIO()
+        frame.write_ipc(table, compression="zstd")
+        parts[f"frame:{key}"] = table.getvalue()
+    for key, array in state.arrays.items():
+        table = io.BytesIO()
+        np.save(table, array, allow_pickle=False)
+        parts[f"array:{key}"] = table.getvalue()
+    payload = b"".join(parts.values())
+    head = {
+        "format": STATE_FORMAT,
+        "sha256": hashlib.sha256(payload).hexdigest(),
+        "parts": [[key, len(content)] for key, content in parts.items()],
+    }
+    path = folder / f"{name.stem}{SUFFIX}"
+    written_whole(path, orjson.dumps(head) + b"\n" + payload)
+    return path
+
+
+def load_state(path: Path) -> CollectorState:
+    """Read a state.
+
+    Raises
+    ------
+    LibraryError
+        When it is damaged or of another version.
+    """
+    try:
+        line, _, payload = path.read_bytes().partition(b"\n")
+        head = orjson.loads(line)
+        if head["format"] != STATE_FORMAT:
+            raise LibraryError(f"{path}: collector state of another version ({head['format']}, not {STATE_FORMAT})")
+        if hashlib.sha256(payload).hexdigest() != head["sha256"]:
+            raise LibraryError(f"{path}: collector state is damaged (its checksum does not agree)")
+        parts, at = {}, 0
+        for key, octets in head["parts"]:
+            parts[key] = payload[at : at + octets]
+            at += octets
+        body = orjson.loads(parts["state"])
+        return CollectorState(
+            number=body["number"],
+            rows=body["rows"],
+            exporter_number=body["exporter_number"],
+            counters=body["counters"],
+            exporters={index: Exporter(address, port) for index, address, port in body["exporters"]},
+            frames={
+                key.removeprefix("frame:"): pl.read_ipc(io.BytesIO(content))
+                for key, content in parts.items() if key.startswith("frame:")
+            },
+            arrays={
+                key.removeprefix("array:"): np.load(io.BytesIO(content), allow_pickle=False)
+                for key, content in parts.items() if key.startswith("array:")
+            },
+            facts=body["facts"],
+            waiting_sets=body["waiting_sets"],
+        )  # fmt: skip
+    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+        raise LibraryError(f"{path}: no collector state: {str(error).splitlines()[0]}") from None
+
+
+def committed(states: Path, flows: Path) -> tuple[int, CollectorState | None, list[str]]:
+    """The last committed segment, its state, and what had to be passed over.
+
+    What a crash left of later segments is removed. When the state of the last segment cannot be used, an older one is
+    taken, or none: the flows of the segments behind it are then fed again.
+
+    Returns
+    -------
+    number, state, problems
+        0 and None when there is nothing yet.
+    """
+    named, kept = segments_in(flows), segments_in(states, SUFFIX)
+    problems: list[str] = []
+    loaded: dict[int, CollectorState] = {}
+    last = max(max(named, default=0), noted(states))
+    for number, path in sorted(kept.items(), reverse=True):
+        try:
+            state = load_state(path)
+        except LibraryError as error:
+            problems.append(str(error))
+            continue
+        if state.rows and number > last:
+            path.unlink(missing_ok=True)
+            continue
+        loaded[number] = state
+        last = max(last, number)
+        break
+    for folder in (states, flows):
+        for path in folder.glob(".*.part"):
+            path.unlink(missing_ok=True)
+    return last, loaded[max(loaded)] if loaded else None, problems
+
+
+def note(states: Path, number: int) -> None:
+    """Note that a segment is committed."""
+    written_whole(states / NOTE, b"%d\n" % number)
+
+
+def noted(states: Path) -> int:
+    """The last commit noted; 0 without a note."""
+    try:
+        return int((states / NOTE).read_bytes())
+    except (OSError, ValueError):
+        return 0
+
+
+def accounting_of(saved: Any) -> Accounting:
+    """An accounting from its plain data."""
+    accounting = Accounting(str(saved["unit"]), read=int(saved["read"]), used=int(saved["used"]))
+    for name in ("ignored", "dropped", "corrected"):
+        getattr(accounting, name).update(saved[name])
+    return accounting
+
+
+def numbers_in(folder: Path, pattern: str) -> dict[int, Path]:
+    """Files of a folder by the number in their name."""
+    found = {}
+    for path in folder.glob("*"):
+        match = re.fullmatch(pattern, path.name)
+        if match:
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
