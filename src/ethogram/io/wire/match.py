@@ -77,6 +77,8 @@ def match(
 
     def look_up(end: int) -> None:
         """Match, or hold, the sets before ``end``, all of which came before the next change."""
+        if end == done:
+            return
         store.table.look_up(headers, slots, sets, done, end, generations)
         missing = np.flatnonzero(generations[done:end] == NO_TEMPLATE) + done
         if missing.size:

@@ -20,6 +20,9 @@ __all__ = ["EVICTED", "EXPIRED", "REFUSED", "SESSION_ENDED", "WAITING", "Held", 
 WAITING, EVICTED, EXPIRED = "waiting for a template", "evicted while waiting", "expired while waiting"
 REFUSED, SESSION_ENDED = "no template, and no room to wait", "session ended while waiting"
 
+MOST_GROUPS = 1 << 14
+"""Templates that may be missing in one chunk of messages."""
+
 SET_COST, GROUP_COST = 128, 2048
 """Octets that holding a set, and a group of sets, takes beside its content: they count towards the bounds too."""
 
@@ -105,8 +108,8 @@ class PendingSets:
             key = (
                 int(first[row]) >> 8, int(first[row]) & 0xFF, int(second[row]) >> 16, int(second[row]) & 0xFFFF,
             )  # fmt: skip
-            if key not in self._of_key and len(self._of_key) >= self._settings.max_templates:
-                # More templates are missing than could ever be known: this is a flood, and is not looked at further.
+            if at >= MOST_GROUPS or (key not in self._of_key and len(self._of_key) >= self._settings.max_templates):
+                # So many templates are missing that this is a flood, and is not looked at further.
                 self.leave(REFUSED, sum(b - a for _, a, b in groups[at:]))
                 break
             rows = order[begin:end]
