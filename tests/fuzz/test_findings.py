@@ -29,6 +29,12 @@ def state_with(json: bytes, table: bytes = b"", octets: int | None = None) -> by
     )
 
 
+def absurd_length(state: bytes) -> bytes:
+    """A state whose first compressed column (Zstandard) says it unpacks to 7,378,697,629,483,820,646 octets."""
+    at = state.index(b"\x28\xb5\x2f\xfd")
+    return state[: at - 8] + b"f" * 8 + state[at:]
+
+
 EMPTY_STATE = states()[0].partition(b"\n")[2]
 
 FINDINGS: dict[str, tuple[str, bytes]] = {
@@ -43,6 +49,7 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
     "state without a table": ("state", state_with(EMPTY_STATE[: EMPTY_STATE.index(b"ARROW1")])),
     "state without a body": ("state", state_with(b"", b"ARROW1", 1)),
     "state whose body has other keys": ("state", state_with(b"{}", EMPTY_STATE[EMPTY_STATE.index(b"ARROW1") :])),
+    "state with a column of absurd length": ("state", absurd_length(states()[1])),
     "state whose table is cut": (
         "state",
         state_with(EMPTY_STATE[: EMPTY_STATE.index(b"ARROW1")], b"\xff\x14\0\0\0\4\0\1\0\0"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import orjson
 import polars as pl
+import pyarrow
+import pyarrow.ipc
 
 from ethogram.config import CountSettings, ExporterSettings
 from ethogram.errors import LibraryError
@@ -21,7 +23,7 @@ __all__ = ["STATE_FORMAT", "restore", "save"]
 STATE_FORMAT = "ethogram.exporter-state/1"
 _UNREADABLE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, OverflowError, MemoryError,
-    pl.exceptions.PolarsError, pl.exceptions.PanicException,
+    pyarrow.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException,
 )  # fmt: skip
 _WHERE = "closed"  # True for counts of a closed epoch (held by an open window), False for one still pending
 
@@ -124,7 +126,10 @@ def _load(exporter: FingerprintExporter, source: Path) -> None:
 
 def _fill(exporter: FingerprintExporter, json: bytes, counts: bytes) -> None:
     body = orjson.loads(json)
-    table = pl.read_ipc(io.BytesIO(counts))
+    # Arrow's own reader checks what it reads; Polars' ends the process over lengths that are wrong.
+    arrow = pyarrow.ipc.open_file(pyarrow.BufferReader(counts)).read_all()
+    arrow.validate(full=True)
+    table = pl.DataFrame(pl.from_arrow(arrow))
     names = [*COUNTS.names, "epoch"]
     exporter.held = table.filter(_WHERE).select(names)
     exporter.pending = table.filter(~pl.col(_WHERE)).select(names)
