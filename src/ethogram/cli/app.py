@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "library": ("ethogram.cli.library", "list, merge or remove what a library holds"),
     "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
     "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),
+    "pretrain": ("ethogram.cli.pretrain", "unlabelled custom flows to an encoder"),
+    "embed": ("ethogram.cli.embed", "custom flows to embeddings by an encoder"),
     "bench": ("ethogram.cli.bench", "leakage-safe tasks on labelled corpora"),
     "simulate": ("ethogram.cli.simulate", "a home that does not exist, sent as IPFIX or NetFlow"),
     "demo": ("ethogram.cli.demo", "real devices and a simulated home, identified"),

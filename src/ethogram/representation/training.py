@@ -38,7 +38,9 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 class FlowBlocks(Protocol):
     """Flows that are read a block at a time."""
 
-    sizes: NDArray[np.int64]  # flows of each block
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Flows of each block."""
 
     def read(self, block: int) -> CustomFlows:
         """The flows of one block, always the same ones in the same order."""
@@ -75,6 +77,8 @@ class Progress:
         Lowest on the held-out days so far; NaN when there is none yet.
     seconds_left
         Until the end of the last pass that may come; early stopping ends it sooner.
+    seconds_a_seed
+        That all passes of one seed take.
     """
 
     seed: int
@@ -85,6 +89,7 @@ class Progress:
     loss: float
     held_out: float
     seconds_left: float
+    seconds_a_seed: float
 
 
 @dataclass
@@ -283,13 +288,11 @@ class Training:
     def _tell(self, on_progress: Callable[[Progress], None], started: float, before: int, steps: int) -> None:
         place, passes = self.place, self.settings.passes
         each = (time.monotonic() - started) / max(place.total_steps - before, 1)
-        left = each * (passes * steps - place.total_steps)
+        whole = each * passes * steps
+        left = whole - each * place.total_steps
         held_out = place.best if math.isfinite(place.best) else math.nan
-        on_progress(
-            Progress(
-                self.seed, place.pass_number, passes, place.step, steps, place.loss_sum / place.step, held_out, left
-            )
-        )
+        loss = place.loss_sum / place.step
+        on_progress(Progress(self.seed, place.pass_number, passes, place.step, steps, loss, held_out, left, whole))
 
     def held_out_losses(self, flows: FlowBlocks) -> dict[str, float]:
         """Losses on other flows, at the full KL weight, with nothing drawn and nothing hidden; means over the flows."""

@@ -1,0 +1,72 @@
+"""``ethogram embed``: custom flows, or captures, to embeddings."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethogram.cli.run import errors, progress
+from ethogram.errors import EthogramWarning
+
+__all__ = ["command"]
+
+
+def command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Custom flows (Parquet, ours or of the published layout), or captures."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Embeddings to write (Parquet).")],
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The encoder: a directory that 'ethogram pretrain' made, or an .onnx file."),
+    ] = None,
+    devices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Captures: device file, as for 'ethogram vectors'.")
+    ] = None,
+    local: Annotated[
+        list[str] | None, typer.Option(metavar="CIDR", help="Captures: what is inside; again for more.")
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="0: one for each core.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
+) -> int:
+    """Embed flows with a trained encoder: one row for each flow, with its key and the numbers of the embedding.
+
+    Needs ONNX Runtime, not torch.
+    """
+    from ethogram.config import FlowSettings
+    from ethogram.pipeline.representations import embed
+
+    with progress("packets read") as advance, warnings.catch_warnings():
+        warnings.simplefilter("ignore", EthogramWarning)
+        run = embed(
+            inputs, output, model=model, devices=devices, threads=threads, on_progress=advance,
+            flow=FlowSettings.of(local=tuple(local)) if local else None,
+        )  # fmt: skip
+    reports = run.vectors.reports
+    header = run.header
+    if as_json:
+        import orjson
+
+        told = {
+            "format": "ethogram.embed-report/1", "inputs": [report.as_dict() for report in reports],
+            "stages": {name: accounting.as_dict() for name, accounting in run.vectors.stages.items()},
+            "kind": header.encoder.kind, "d": header.d, "weights": header.weights, "rows": run.rows,
+            "output": str(output),
+        }  # fmt: skip
+        sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in reports]
+        lines += [f"{name}: passed over: {reason}" for name, reason in run.vectors.skipped]
+        lines += [f"{name}: {accounting.line()}" for name, accounting in run.vectors.stages.items()]
+        what = f"{header.encoder.kind} of weights {header.weights}, {header.d} numbers each"
+        lines.append(f"{run.rows:,} embeddings ({what}) written to {output}")
+        for line in lines:
+            errors.print(line, markup=False, soft_wrap=True)
+    for problem in run.vectors.errors:
+        errors.print(f"ethogram: {problem}", markup=False, soft_wrap=True)
+    return 3 if run.vectors.errors else 0

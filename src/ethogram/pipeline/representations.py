@@ -1,0 +1,391 @@
+"""The verbs *pretrain* and *embed*: custom flows to an encoder, and flows to embeddings by it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from ethogram import __version__
+from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, TrainingSettings
+from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
+from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text
+from ethogram.pipeline.vectors import VectorRun, read_vectors
+from ethogram.representation import baselines
+from ethogram.representation.card import card
+from ethogram.representation.checkpoint import MODEL_FORMAT, load, save, written
+from ethogram.representation.dense import DenseEncoder
+from ethogram.representation.encoder import Header, Tensors
+from ethogram.representation.export_onnx import export_dense, export_fields
+from ethogram.representation.inference import OnnxEncoder
+from ethogram.representation.vector import expand
+from ethogram.representation.views import view_of
+from ethogram.schema import CustomFlows
+
+if TYPE_CHECKING:
+    from ethogram.representation.network import Network
+    from ethogram.representation.training import Progress
+
+__all__ = ["EMBEDDING_FORMAT", "EmbedRun", "Pretraining", "embed", "open_embedding", "pretrain"]
+
+EMBEDDING_FORMAT = "ethogram.embeddings/1"
+EMBEDDING_KEY = b"ethogram.embeddings"
+LEARNT = ("ae", "vae", "fields")
+SEEDLESS = ("pca", "raw")
+KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
+
+
+@dataclass
+class Pretraining:
+    """What a run of :func:`pretrain` came to.
+
+    Parameters
+    ----------
+    headers
+        Of the seeds that came to their end.
+    chosen
+        Which of them is the encoder.
+    finished
+        False when it was interrupted; the same call goes on.
+    notes
+        Lines for the user.
+    """
+
+    headers: list[Header] = field(default_factory=list)
+    chosen: int = 0
+    finished: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def pretrain(
+    inputs: Sequence[str | Path],
+    output: Path,
+    *,
+    encoder: EncoderSettings | None = None,
+    training: TrainingSettings | None = None,
+    source: str = "",
+    licence: str = "",
+    restart: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Pretraining:
+    """Train an encoder on unlabelled custom flows, once for each seed.
+
+    Parameters
+    ----------
+    inputs
+        Files, directories and globs of custom flows.
+    output
+        Directory of the model; what is unfinished in it is gone on with.
+    encoder, training
+        Settings; the defaults when None.
+    source, licence
+        What the flows are and who may use them, for the card.
+    restart
+        Throw away what is in ``output`` of an earlier run.
+    on_progress, should_stop
+        As for :meth:`ethogram.representation.training.Training.run`.
+
+    Raises
+    ------
+    InputError
+        When an input holds no custom flows.
+    ConfigurationError
+        When settings are wrong, or ``output`` holds another encoder.
+    UsageError
+        When torch is not installed and the kind needs it.
+    """
+    encoder, training = encoder or EncoderSettings(), training or TrainingSettings()
+    encoder = encoder.model_copy(update={"view": view_of(encoder.view).name})
+    _check(encoder)
+    files = FlowFiles(inputs)
+    split = DaySplit.of(files, training)
+    data = {**_told(files, split), "source": source, "licence": licence}
+    if restart:
+        _clear(output)
+    run = Pretraining(notes=_notes(files, split))
+    count = 1 if encoder.kind in SEEDLESS else training.seeds
+    for seed in range(training.first_seed, training.first_seed + count):
+        folder = output / f"seed-{seed}"
+        header = _finished(folder, encoder, training, data, seed)
+        if header is not None:
+            run.notes.append(f"seed {seed}: already there")
+        else:
+            header = _train(folder, encoder, training, split, data, seed, on_progress, should_stop)
+        if header is None:
+            run.finished = False
+            run.notes.append(f"seed {seed}: interrupted; the same command goes on from here")
+            return run
+        run.headers.append(header)
+    run.chosen = min(range(count), key=lambda i: _held_out(run.headers[i]))
+    _write_index(output, run)
+    return run
+
+
+def _check(encoder: EncoderSettings) -> None:
+    view = view_of(encoder.view)
+    if encoder.kind == "fields" and not view.name.startswith("full"):
+        raise ConfigurationError(f"setting view: the field-aware encoder reads packets and payload, not {view.name!r}")
+    if encoder.kind == "pca" and encoder.latent > view.width:
+        raise ConfigurationError(f"setting d: {encoder.latent} directions of {view.width} numbers")
+
+
+def _told(files: FlowFiles, split: DaySplit) -> dict[str, Any]:
+    def span(part: DayBlocks) -> list[str]:
+        days = part.days()
+        return [day_text(days[0]), day_text(days[-1])]
+
+    told: dict[str, Any] = {
+        "digest": files.digest,
+        "direction": files.direction,
+        "flows": int(split.train.sizes.sum()),
+        "days": span(split.train),
+    }
+    if split.held_out is not None:
+        told |= {"held_out_flows": int(split.held_out.sizes.sum()), "held_out_days": span(split.held_out)}
+    return told
+
+
+def _notes(files: FlowFiles, split: DaySplit) -> list[str]:
+    days = len(split.train.days())
+    learnt = int(split.train.sizes.sum())
+    note = f"{len(files):,} flows of {len(files.paths)} files: {learnt:,} of {days} days to learn from"
+    if split.held_out is None:
+        return [note + "; none held out: every pass is made"]
+    return [note + f", {int(split.held_out.sizes.sum()):,} of {len(split.held_out.days())} later days to stop by"]
+
+
+# -- one seed
+
+
+def _train(
+    folder: Path,
+    encoder: EncoderSettings,
+    training: TrainingSettings,
+    split: DaySplit,
+    data: dict[str, Any],
+    seed: int,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> Header | None:
+    """Make the encoder of one seed and write it; None when it was interrupted."""
+    made = {"ethogram": __version__, "numpy": np.__version__, "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    header = Header(encoder=encoder, seed=seed, data=data, made=made)
+    if encoder.kind not in (*LEARNT, "untrained"):
+        dense = _baseline(encoder, split, seed)
+        return _write(folder, replace(header, weights=dense.digest), dense.tensors, None)
+    net = _network(encoder, seed)
+    made["torch"] = importlib.metadata.version("torch")
+    if encoder.kind in LEARNT:
+        from ethogram.representation.training import Training
+
+        trainer = Training(net, training, seed=seed, data=data["digest"], state=folder / "state")
+        if not trainer.run(split.train, split.held_out, on_progress=on_progress, should_stop=should_stop):
+            return None
+        made |= {"arithmetic": trainer.arithmetic, "threads": str(trainer.threads)}
+        header = replace(header, training=training, curves=trainer.curves)
+    header = _write(folder, replace(header, weights=net.digest), net.tensors(), net)
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    return header
+
+
+def _network(encoder: EncoderSettings, seed: int) -> Network:
+    try:
+        from ethogram.representation.autoencoder import Autoencoder
+        from ethogram.representation.fields import FieldEncoder
+    except ImportError as error:
+        raise UsageError(
+            f"an encoder of kind {encoder.kind} needs torch: pip install 'ethogram[train]' ({error})"
+        ) from None
+    return FieldEncoder(encoder, seed) if encoder.kind == "fields" else Autoencoder(encoder, seed)
+
+
+def _baseline(encoder: EncoderSettings, split: DaySplit, seed: int) -> DenseEncoder:
+    if encoder.kind == "raw":
+        return baselines.raw(encoder.view)
+    if encoder.kind == "random-projection":
+        return baselines.random_projection(encoder, seed)
+    return baselines.pca(encoder, _vectors(split.train, encoder.view))
+
+
+def _vectors(part: DayBlocks, view: str, batch: int = 4096) -> Iterator[NDArray[np.float32]]:
+    for block in range(len(part.sizes)):
+        flows = part.read(block)
+        for begin in range(0, len(flows), batch):
+            yield expand(flows, view, np.arange(begin, min(begin + batch, len(flows))))
+
+
+def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) -> Header:
+    fields = header.encoder.kind == "fields"
+    exported = export_fields(net, header) if fields else export_dense(header, tensors)  # type: ignore[arg-type]
+    written(folder / "encoder.onnx", exported)
+    # Written last: a seed that has it is finished.
+    save(folder / "encoder.safetensors", header, tensors)
+    return header
+
+
+def _finished(
+    folder: Path, encoder: EncoderSettings, training: TrainingSettings, data: dict[str, Any], seed: int
+) -> Header | None:
+    """The header of a seed that came to its end here before, when it is what is asked for now."""
+    file = folder / "encoder.safetensors"
+    if not file.exists():
+        return None
+    header, _ = load(file)
+    same = header.encoder == encoder and header.seed == seed and header.data.get("digest") == data["digest"]
+    if same and encoder.kind in LEARNT:
+        free = {"save_s": 0.0, "threads": 0, "seeds": 1, "first_seed": 0}
+        assert header.training is not None
+        same = header.training.model_copy(update=free) == training.model_copy(update=free)
+    if not same:
+        raise ConfigurationError(f"{folder}: holds another encoder; choose another directory, or --restart")
+    return header
+
+
+def _held_out(header: Header) -> float:
+    losses = [row["held_out_loss"] for row in header.curves if "held_out_loss" in row]
+    return min(losses, default=math.inf)
+
+
+def _clear(output: Path) -> None:
+    for folder in output.glob("seed-*"):
+        if (folder / "encoder.safetensors").exists() or (folder / "state" / "state.json").exists():
+            shutil.rmtree(folder)
+    (output / "model.json").unlink(missing_ok=True)
+
+
+def _write_index(output: Path, run: Pretraining) -> None:
+    seeds = []
+    for header in run.headers:
+        name = f"seed-{header.seed}"
+        loss = _held_out(header)
+        files = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted((output / name).glob("encoder.*"))
+        }
+        seeds.append({"name": name, "weights": header.weights, "sha256": files,
+                      "held_out_loss": loss if math.isfinite(loss) else None})  # fmt: skip
+    index = {"format": MODEL_FORMAT, "encoder": seeds[run.chosen]["name"], "seeds": seeds}
+    written(output / "card.md", card(run.headers, run.chosen, output.name).encode())
+    written(output / "model.json", orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+# -- embedding
+
+
+@dataclass
+class EmbedRun:
+    """What a run of :func:`embed` came to."""
+
+    header: Header
+    vectors: VectorRun
+    rows: int
+
+
+def open_embedding(model: Path | None, threads: int = 0) -> OnnxEncoder:
+    """The encoder a user names.
+
+    Raises
+    ------
+    LibraryError
+        When it cannot be used.
+    UsageError
+        When none is named.
+    """
+    if model is None:
+        raise UsageError("--model names the encoder: a directory that 'ethogram pretrain' made, or an .onnx file")
+    if model.suffix == ".safetensors":
+        beside = model.with_suffix(".onnx")
+        if not beside.exists():
+            load(model)  # says first what may be wrong with it
+            raise LibraryError(f"{model}: weights, but no {beside.name} beside it to embed with")
+        model = beside
+    return OnnxEncoder(model, threads)
+
+
+def embed(
+    inputs: Sequence[str | Path],
+    output: Path,
+    *,
+    model: Path | None = None,
+    devices: Path | None = None,
+    flow: FlowSettings | None = None,
+    threads: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> EmbedRun:
+    """Embed custom flows, or those of captures, and write one row for each.
+
+    Parameters
+    ----------
+    inputs
+        Custom flows (Parquet, ours or published) or captures.
+    output
+        Parquet to write: the flow's key, times and totals, and its ``embedding``.
+    model
+        The encoder: a directory of ``ethogram pretrain``, or an ``.onnx`` file.
+    devices, flow
+        For captures, as for :func:`ethogram.pipeline.vectors.read_vectors`.
+    threads
+        Chunks computed at once; 0: one for each core.
+    on_progress
+        Called with the number of packets of each batch.
+
+    Raises
+    ------
+    InputError, LibraryError, ConfigurationError
+        When flows, encoder or device file cannot be used.
+    """
+    encoder = open_embedding(model, threads)
+    direction = encoder.header.data.get("direction") or "outgoing"
+    run = read_vectors(
+        inputs, devices=devices, settings=CustomFlowSettings.of(direction=direction), flow=flow, on_progress=on_progress
+    )
+    if not output.parent.is_dir():
+        raise InputError("cannot be written: no such folder", file=output)
+    told = {
+        "format": EMBEDDING_FORMAT, "weights": encoder.digest, "kind": encoder.header.encoder.kind,
+        "d": encoder.header.d, "view": encoder.header.encoder.view, "scaling": encoder.header.scaling,
+        "seed": encoder.header.seed, "ethogram": __version__,
+    }  # fmt: skip
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    rows = 0
+    writer: pyarrow.parquet.ParquetWriter | None = None
+    try:
+        for flows in run.batches():
+            table = _embedded(flows, encoder.embed(flows))
+            if writer is None:
+                schema = table.schema.with_metadata({EMBEDDING_KEY: orjson.dumps(told)})
+                # Embeddings are noise to a compressor.
+                writer = pyarrow.parquet.ParquetWriter(part, schema, compression="zstd", use_dictionary=["device"])
+            writer.write_table(table.cast(writer.schema))
+            rows += len(flows)
+        if writer is not None:
+            writer.close()
+            writer = None
+            part.replace(output)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=output) from None
+    finally:
+        if writer is not None:
+            writer.close()
+        part.unlink(missing_ok=True)
+    return EmbedRun(encoder.header, run, rows)
+
+
+def _embedded(flows: CustomFlows, z: NDArray[np.float32]) -> pyarrow.Table:
+    table = flows.arrow().select(list(KEPT_COLUMNS))
+    values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(z.reshape(-1)), z.shape[1])
+    return table.append_column("embedding", values)
