@@ -49,6 +49,7 @@ class DeviceFile:
 
     def __init__(self, entries: pl.DataFrame) -> None:
         self.entries = entries.sort("kind", "key", "from")
+        self.by_time = bool((entries["from"] > _FIRST).any() or (entries["to"] < _LAST).any())
 
     @classmethod
     def load(cls, path: Path) -> DeviceFile:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ethogram.flow.devices import Namer
-from ethogram.flow.local import INSIDE, MULTICAST, UNSPECIFIED, LocalNetwork
-from ethogram.flow.service import BY_CLASS, BY_HANDSHAKE, BY_RECURRENCE, TIE, PortMemory, turn_by_record
-from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, Accounting, by_unique
+from ethogram.flow.local import LocalNetwork
+from ethogram.flow.numbers import numbered, numbered_pairs, sorted_by
+from ethogram.flow.ports import PortMemory
+from ethogram.flow.sides import BY_CLASS, BY_HANDSHAKE, BY_RECURRENCE, TIE, picked, scopes, sides
+from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, Accounting, codes_of
 
 __all__ = ["Orientation"]
 
@@ -18,6 +24,20 @@ _CORRECTIONS = {
     BY_CLASS: "reversed by port class",
     BY_RECURRENCE: "reversed by the recurring port",
 }
+_NO_FLAGS = np.full(1, -1, np.int16)
+
+Numbers = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Who is at the source (row 0) and the destination (row 1) of N biflows."""
+
+    address: Numbers  # number of the address; shape 2 x N, as all but the texts
+    addresses: pl.Series  # text of each number
+    place: NDArray[np.uint8]
+    device: Numbers  # below 0 for none
+    devices: pl.Series
 
 
 class Orientation:
@@ -37,6 +57,11 @@ class Orientation:
     accounting
         Over the unit ``flows``: biflows in. A flow between two devices is used once and gives two rows, which is
         counted among the corrections.
+
+    Notes
+    -----
+    The handshake decides where it was seen; else the lower class of ports serves; a tie goes to the port that the
+    device keeps using; else the meter's order stays. A destination that is multicast always serves.
     """
 
     def __init__(
@@ -70,19 +95,15 @@ class Orientation:
         block = self._in_time(block)
         if not block.height:
             return FLOW.empty()
-        block = self._with_devices(self._with_places(block))
-        has_device = block.select(pl.any_horizontal(pl.col("source_device", "destination_device").is_not_null()))
-        known = block if has_device.to_series().all() else block.filter(has_device.to_series())
-        self.accounting.ignore("no device", block.height - known.height)
-        self.accounting.used += known.height
-        known = self._with_service(known)
-        out, back = pl.collect_all(
-            known.lazy().filter(pl.col(f"{side}_device").is_not_null()).select(_seen_from(side))
-            for side in ("source", "destination")
-        )
-        self.accounting.correct("between two devices: a row for each", out.height + back.height - known.height)
-        rows = pl.concat([out, back])
-        return FLOW.conform(rows if rows["start"].is_sorted() else rows.sort("start", maintain_order=True))
+        ends = self._ends(block)
+        has_device = (ends.device >= 0).any(axis=0)
+        known = int(has_device.sum())
+        self.accounting.ignore("no device", block.height - known)
+        self.accounting.used += known
+        turned = self._turned(block, ends)
+        row, is_source = _seen_from(block["start"], ends.device)
+        self.accounting.correct("between two devices: a row for each", len(row) - known)
+        return _flows(block, ends, turned, row, is_source)
 
     def _in_time(self, block: pl.DataFrame) -> pl.DataFrame:
         kept = block
@@ -93,79 +114,117 @@ class Orientation:
         self.accounting.ignore("outside the time asked for", block.height - kept.height)
         return kept
 
-    def _with_places(self, block: pl.DataFrame) -> pl.DataFrame:
-        both = pl.concat([block["source_address"], block["destination_address"]])
-        places = by_unique(both, self._local.places)
-        return block.with_columns(source_place=places.head(block.height), destination_place=places.tail(block.height))
-
-    def _with_devices(self, block: pl.DataFrame) -> pl.DataFrame:
-        ends = {
-            side: block.select(
-                "start", pl.col(f"{side}_address").alias("address"), pl.col(f"{side}_mac").alias("mac"),
-                pl.col(f"{side}_place").alias("place"),
-            )
-            for side in ("source", "destination")
-        }  # fmt: skip
-        for end in ends.values():
-            self._namer.learn(end)
-        named = {f"{side}_device": self._namer.devices(end) for side, end in ends.items()}
+    def _ends(self, block: pl.DataFrame) -> _Ends:
+        """Addresses, places and devices: each is looked up once, and not once a row."""
+        n = block.height
+        address, addresses = numbered(pl.concat([block["source_address"], block["destination_address"]]))
+        place_of = self._local.places(addresses).to_numpy()
+        macs = pl.concat([block["source_mac"], block["destination_mac"]])
+        if getattr(self._namer, "by_time", True):
+            which = first = np.arange(2 * n, dtype=np.int32)
+        elif macs.null_count() == 2 * n:
+            which, first = address, numbered_pairs(address.astype(np.uint64), np.zeros(2 * n, np.uint64))[1]
+        else:
+            mac = codes_of(macs)[0].cast(pl.Int64).fill_null(-1).to_numpy().astype(np.uint64)
+            which, first = numbered_pairs(address.astype(np.uint64), mac)
+        at = pl.Series(first)
+        distinct = pl.DataFrame({
+            "start": pl.concat([block["start"]] * 2).gather(at), "address": addresses.gather(pl.Series(address[first])),
+            "mac": macs.gather(at), "place": pl.Series(place_of[address[first]]),
+        })  # fmt: skip
+        self._namer.learn(distinct)
+        codes, devices = codes_of(self._namer.devices(distinct))
+        device = codes.cast(pl.Int32).fill_null(-1).to_numpy()[which].reshape(2, n)
         # A device that talks to itself (its own router seen twice) is one end, not two.
-        return block.with_columns(**named).with_columns(
-            destination_device=pl.when(pl.col("destination_device").ne_missing(pl.col("source_device")))
-            .then("destination_device")
-        )  # fmt: skip
+        device[1, device[0] == device[1]] = -1
+        return _Ends(address.reshape(2, n), addresses, place_of[address].reshape(2, n), device, devices)
 
-    def _with_service(self, block: pl.DataFrame) -> pl.DataFrame:
-        turned, why = turn_by_record()
-        block = block.with_columns(turned=turned, why=why)
-        self._memory.learn(block)
-        is_tie = block["why"] == TIE
-        if is_tie.any():
-            rows = is_tie.arg_true()
-            recurs = self._memory.turned(block.filter(is_tie))
-            block = block.with_columns(
-                block["turned"].scatter(rows, recurs).alias("turned"),
-                block["why"].scatter(rows, recurs.cast(pl.UInt8) * BY_RECURRENCE).alias("why"),
-            )
-        for value, count in block["why"].value_counts().iter_rows():
-            if value in _CORRECTIONS:
-                self.accounting.correct(_CORRECTIONS[value], count)
-        return block
+    def _turned(self, block: pl.DataFrame, ends: _Ends) -> NDArray[np.bool_]:
+        """Whether each biflow is to be turned round; biflows without a device count for nothing."""
+        n = block.height
+        turned, why = np.empty(n, np.bool_), np.empty(n, np.uint8)
+        ports = np.stack([block["source_port"].to_numpy(), block["destination_port"].to_numpy()])
+        protocol = block["protocol"].to_numpy()
+        first, answer = (_flags(block[f"{side}initial_tcp_flags"]) for side in ("", "reverse_"))
+        sides(protocol, ports[0], ports[1], first, answer, ends.place[1], turned, why)
+        devices = ends.devices.hash(1).to_numpy()
+        forgotten = self._memory.forgotten
+        self._memory.learn(devices, ends.device, protocol, ports, turned, why)
+        self.accounting.correct("ports of devices forgotten", self._memory.forgotten - forgotten)
+        ties = np.flatnonzero(why == TIE)
+        if ties.size:
+            recurs = self._memory.turned(ties, devices, ends.device, protocol, ports)
+            turned[ties], why[ties] = recurs, recurs * np.uint8(BY_RECURRENCE)
+        counts = np.bincount(why[(ends.device >= 0).any(axis=0)], minlength=TIE)
+        for value, reason in _CORRECTIONS.items():
+            self.accounting.correct(reason, int(counts[value]))
+        return turned
 
 
-def _seen_from(side: str) -> list[pl.Expr]:
-    """Columns of the flow table with ``side`` as the device."""
-    other = "destination" if side == "source" else "source"
-    sent, received = ("", "reverse_") if side == "source" else ("reverse_", "")
-    # The source began unless the record was turned round.
-    began = ~pl.col("turned") if side == "source" else pl.col("turned")
-    place = pl.col(f"{other}_place")
-    both = (pl.col("packets") > 0) & (pl.col("reverse_packets") > 0)
-    both_octets = (pl.col("octets") > 0) & (pl.col("reverse_octets") > 0)
-    return [
-        pl.col(f"{side}_device").alias("device"),
-        pl.col(f"{side}_address").alias("device_address"),
-        pl.col(f"{other}_address").alias("remote"),
-        pl.col(f"{side}_port").alias("local_port"),
-        pl.col(f"{other}_port").alias("remote_port"),
-        pl.col("protocol"), pl.col("start"), pl.col("end"),
-        pl.col(f"{sent}octets").alias("octets_out"),
-        pl.col(f"{received}octets").alias("octets_in"),
-        pl.col(f"{sent}packets").alias("packets_out"),
-        pl.col(f"{received}packets").alias("packets_in"),
-        pl.col(f"{sent}initial_tcp_flags").alias("first_flags_out"),
-        pl.col(f"{received}initial_tcp_flags").alias("first_flags_in"),
-        pl.when(began).then(pl.lit("device")).otherwise(pl.lit("remote")).cast(INITIATOR).alias("initiator"),
-        pl.when("turned").then("source_port").otherwise("destination_port").alias("service_port"),
-        pl.when(began).then(pl.lit("client")).otherwise(pl.lit("server")).cast(ROLE).alias("role"),
-        pl.when(place == MULTICAST).then(pl.lit("multicast"))
-        .when((place == INSIDE) | (place == UNSPECIFIED)).then(pl.lit("lan"))
-        .otherwise(pl.lit("wan")).cast(SCOPE).alias("scope"),
-        (both | both_octets).alias("answered"),
-        pl.col("end_reason"), pl.col("joined"),
-        pl.col(f"{other}_name").alias("remote_name"),
-        pl.col(f"{sent}raw_octets").alias("raw_octets_out"),
-        pl.col(f"{received}raw_octets").alias("raw_octets_in"),
-        pl.col(f"{sent}raw_packets").alias("raw_packets_out"),
-        pl.col(f"{received}raw_packets").alias("raw_packets_in"),
-    ]  # fmt: skip
+def _flags(flags: pl.Series) -> NDArray[np.int16]:
+    """TCP flags, below 0 for unknown; of length 1 when all are."""
+    if flags.null_count() == len(flags):
+        return _NO_FLAGS
+    return flags.cast(pl.Int16).fill_null(-1).to_numpy()
+
+
+def _seen_from(start: pl.Series, device: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Biflow and side of each row of the flow table, in order of start; of one start, sources first."""
+    sources, destinations = (np.flatnonzero(each >= 0).astype(np.int32) for each in device)
+    row = np.concatenate([sources, destinations])
+    order = sorted_by(start.to_physical().to_numpy()[row])
+    return row[order], order < len(sources)
+
+
+def _flows(
+    block: pl.DataFrame, ends: _Ends, turned: NDArray[np.bool_], row: Numbers, is_source: NDArray[np.bool_]
+) -> pl.DataFrame:
+    """Columns of the flow table, each biflow as its device sees it."""
+    at = pl.Series(row)
+    begins = turned[row] != is_source  # the source began unless the record was turned round
+
+    def of_device(source: NDArray[Any], destination: NDArray[Any]) -> NDArray[Any]:
+        found = np.empty(len(row), source.dtype)
+        picked(source, destination, row, is_source, found)
+        return found
+
+    def columns(name: str, other: str) -> tuple[pl.Series, pl.Series]:
+        """A column as the device sees it, and as the other end does."""
+        here, there = block[name], block[other]
+        if here.null_count() == there.null_count() == block.height:
+            return (pl.repeat(None, len(row), dtype=here.dtype, eager=True),) * 2
+        if here.null_count() or there.null_count() or here.dtype == pl.String:
+            one, two, side = here.gather(at), there.gather(at), pl.Series(is_source)
+            return one.zip_with(side, two), two.zip_with(side, one)
+        numbers = here.to_numpy(), there.to_numpy()
+        return pl.Series(of_device(*numbers)), pl.Series(of_device(*numbers[::-1]))
+
+    nothing = pl.repeat(None, len(row), dtype=pl.String, eager=True)
+    octets, packets = columns("octets", "reverse_octets"), columns("packets", "reverse_packets")
+    flags = columns("initial_tcp_flags", "reverse_initial_tcp_flags")
+    ports = columns("source_port", "destination_port")
+    raw_octets = columns("raw_octets", "reverse_raw_octets")
+    raw_packets = columns("raw_packets", "reverse_raw_packets")
+    scope = np.empty(len(row), np.uint8)
+    scopes(of_device(ends.place[1], ends.place[0]), scope)
+    serves = pl.Series(np.where(begins, ports[1].to_numpy(), ports[0].to_numpy()))
+    both = (packets[0] > 0) & (packets[1] > 0) | (octets[0] > 0) & (octets[1] > 0)
+    given = {
+        "device": ends.devices.gather(pl.Series(of_device(ends.device[0], ends.device[1]))),
+        "device_address": ends.addresses.gather(pl.Series(of_device(ends.address[0], ends.address[1]))),
+        "remote": ends.addresses.gather(pl.Series(of_device(ends.address[1], ends.address[0]))),
+        "local_port": ports[0], "remote_port": ports[1],
+        **{name: block[name].gather(at) for name in ("protocol", "start", "end", "end_reason", "joined")},
+        "octets_out": octets[0], "octets_in": octets[1], "packets_out": packets[0], "packets_in": packets[1],
+        "first_flags_out": flags[0], "first_flags_in": flags[1],
+        "initiator": _words(~begins, INITIATOR), "service_port": serves, "role": _words(~begins, ROLE),
+        "scope": _words(scope, SCOPE), "answered": both,
+        "remote_name": columns("source_name", "destination_name")[1], "remote_domain": nothing,
+        "raw_octets_out": raw_octets[0], "raw_octets_in": raw_octets[1],
+        "raw_packets_out": raw_packets[0], "raw_packets_in": raw_packets[1],
+    }  # fmt: skip
+    return pl.DataFrame({name: given[name] for name in FLOW.names})
+
+
+def _words(numbers: NDArray[Any], words: pl.Enum) -> pl.Series:
+    return pl.DataFrame({"word": numbers.astype(np.uint8)}).select(pl.col("word").cat.to(words)).to_series()
