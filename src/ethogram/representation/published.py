@@ -33,7 +33,7 @@ KEYS = ("Device", "FirstSeen", "RemIP", "Proto", "DevPort", "RemPort", "TotalFlo
 SYMBOL_NAMES = tuple(f"C_{i:03d}" for i in range(SYMBOLS))
 PACKET_NAMES = tuple(f"P{k:02d}_{what}" for k in range(PACKETS) for what in ("TO", "PS", "D"))
 ELEVENTH = "P10_PS"
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": "6", "udp": "17"}
 
 
 def is_published(columns: Collection[str]) -> bool:
@@ -252,7 +252,7 @@ def _since_1970(values: pl.Series) -> pl.Series:
         pl.when(value < 1e11).then(value * 1e6).when(value < 1e14).then(value * 1e3).when(value < 1e17).then(value)
         .otherwise(value / 1e3)
     )  # fmt: skip
-    return frame.select(pl.when(value.is_finite() & (value >= 0)).then(scaled).round().cast(pl.Int64))["literal"]
+    return frame.select(pl.when(value.is_finite() & (value >= 0)).then(scaled).round().cast(pl.Int64).alias("us"))["us"]
 
 
 def _address(series: pl.Series) -> pl.Series:
