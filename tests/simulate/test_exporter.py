@@ -17,8 +17,9 @@ from ethogram.io.wire.sequence import Sequences
 from ethogram.schema import BIFLOW
 from ethogram.simulate import SimulatedHome
 from ethogram.simulate.disturb import Disturbance, Message
-from ethogram.simulate.exporter import ExportSettings, FlowExporter, Sent, in_order
+from ethogram.simulate.exporter import ExportSettings, FlowExporter, Sent
 from ethogram.simulate.layout import PROTOCOLS, Protocol, halves
+from ethogram.simulate.timeout import VOLUMES, cut, in_order
 
 SEQUENCE_RULE = {"ipfix": "records", "ipfix-uniflow": "records", "v9": "messages", "v5": "flows"}
 
@@ -49,7 +50,8 @@ def test_every_record_arrives_and_the_sequence_says_so(protocol: Protocol) -> No
     messages, sent = exported(biflows, protocol=protocol, domains=3)
     decoder, sequences, flows, _ = decoded(messages)
     assert sent.biflows == biflows[0].height
-    assert flows == sent.flows == (sent.biflows if protocol == "ipfix" else halves(biflows[0]).height)
+    records = cut(biflows[0], 1800)
+    assert flows == sent.flows == (records if protocol == "ipfix" else halves(records)).height
     assert len(messages) == sent.messages == decoder.accounting.used
     assert sum(len(message.octets) for message in messages) == sent.octets
     assert max(len(message.octets) for message in messages) <= 1400
@@ -142,6 +144,28 @@ def test_records_leave_in_order_of_their_ends_over_all_days() -> None:
     messages, _ = exported(frames)
     times = [message.time_ms for message in messages]
     assert times == sorted(times)
+
+
+def test_long_flows_are_cut_at_the_active_timeout_and_nothing_of_them_is_lost() -> None:
+    [whole] = home()
+    pieces = cut(whole, 1800)
+    assert pieces.drop("_first").schema == BIFLOW.schema
+    assert cut(whole, 0).drop("_first").equals(whole)
+    assert pieces["_first"].sum() == whole.height < pieces.height
+    for name in VOLUMES:
+        assert pieces[name].sum() == whole[name].sum()
+    assert pieces.filter((pl.col("packets") == 0) & (pl.col("reverse_packets") == 0)).is_empty()
+    key = ["source_address", "destination_address", "source_port", "destination_port", "protocol"]
+    lock = pieces.filter((pl.col("destination_port") == 8883) & (pl.col("packets") > 0)).sort(*key, "start")
+    for _, flow in lock.group_by(key, maintain_order=True):
+        assert flow["start"][1:].equals(flow["end"][:-1])
+        assert flow["end_reason"].to_list() == [2] * (flow.height - 1) + [3]
+        assert flow["initial_tcp_flags"].to_list() == [2] + [16] * (flow.height - 1)
+        if flow.height > 1:
+            assert flow["union_tcp_flags"].to_list() == [18] + [16] * (flow.height - 2) + [17]
+            assert (flow["end"] - flow["start"])[:-1].dt.total_seconds().unique().to_list() == [1800]
+    single = pieces.filter(pl.col("protocol") == 17)
+    assert set(single["union_tcp_flags"].to_list()) == {None}
 
 
 def test_ipv6_goes_out_where_the_protocol_can_and_is_counted_where_not() -> None:

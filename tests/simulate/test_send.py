@@ -50,7 +50,7 @@ def split(octets: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_datagrams_arrive_one_message_each(host: str) -> None:
-    given = messages(flush_s=3600)
+    given = messages(flush_s=3600, active_s=0)
     with udp_receiver(host) as receiver:
         port = receiver.getsockname()[1]
         delivery = send(given, place_of(f"udp://[{host}]:{port}" if ":" in host else f"udp://{host}:{port}"))

@@ -17,7 +17,6 @@ from pydantic import Field
 
 from ethogram.config import Settings
 from ethogram.io.wire.build import HEADER, Data, Encoded, MessageBuilder, Set, data_set, encode, template_set
-from ethogram.schema import BIFLOW
 from ethogram.simulate.disturb import Message
 from ethogram.simulate.layout import (
     OPTIONS_ID,
@@ -28,6 +27,7 @@ from ethogram.simulate.layout import (
     milliseconds,
     packed_addresses,
 )
+from ethogram.simulate.timeout import cut, in_order
 
 __all__ = ["ExportSettings", "FlowExporter", "Sent"]
 
@@ -41,6 +41,7 @@ class ExportSettings(Settings):
     domains: int = Field(default=1, ge=1, le=255, description="observation domains; a pair of addresses stays in one")
     mtu: int = Field(default=1400, ge=128, le=65_507, description="octets of a message at most")
     flush_s: int = Field(default=60, ge=1, description="a record waits in the exporter for so long at most")
+    active_s: int = Field(default=1800, ge=0, description="a flow lasting longer is cut into several records; 0: never")
     template_messages: int = Field(
         default=200, ge=0, description="messages after which templates are sent again; 0: no"
     )
@@ -135,11 +136,11 @@ class FlowExporter:
         self.sent = Sent()
 
     def messages(self, biflows: Iterable[pl.DataFrame]) -> Iterator[Message]:
-        """Export biflows (:data:`ethogram.schema.BIFLOW`), in batches that are roughly in order of their ends."""
-        for frame in in_order(biflows):
+        """Export biflows (:data:`ethogram.schema.BIFLOW`), in batches that are roughly in order of time."""
+        for frame in in_order(cut(batch, self.settings.active_s) for batch in biflows):
             if not frame.height:
                 continue
-            self.sent.biflows += frame.height
+            self.sent.biflows += int(frame["_first"].sum())
             if not self._domains:
                 # It was started an hour before: the first records have begun since.
                 self._start((int(milliseconds(frame["start"]).min()) // 1000 - 3600) * 1000)
@@ -264,15 +265,3 @@ class FlowExporter:
         seen = sampled.filter((pl.col("packets") > 0) | (pl.col("reverse_packets") > 0))
         self.sent.unsampled += sampled.height - seen.height
         return seen
-
-
-def in_order(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Records in order of their ends, over all batches: those later than the next batch's first wait for it."""
-    held = BIFLOW.empty()
-    for batch in batches:
-        if not batch.height:
-            continue
-        first = batch["end"].min()
-        yield held.filter(pl.col("end") < first)
-        held = pl.concat([held.filter(pl.col("end") >= first), BIFLOW.conform(batch)]).sort("end", maintain_order=True)
-    yield held
