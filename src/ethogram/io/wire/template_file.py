@@ -84,7 +84,10 @@ def load_templates(path: Path, max_fields: int) -> list[Row]:
             raise InputError("no file of templates of this version", file=path)
         if stated.get("sha256") != hashlib.sha256(body).hexdigest():
             raise InputError("damaged: its checksum is another", file=path)
-        return [row_of(row, max_fields) for row in orjson.loads(body)]
+        rows = orjson.loads(body)
+        if not isinstance(rows, list):
+            raise InputError("no list of templates", file=path)
+        return [row_of(row, max_fields) for row in rows]
     except (ValueError, TypeError, KeyError, IndexError):
         raise InputError("no file of templates", file=path) from None
 
