@@ -25,14 +25,16 @@ def logstash(wire: Path) -> list[bytes]:
 
 def pmacct(wire: Path) -> list[bytes]:
     """The export datagrams in pmacct's captures."""
-    found = []
-    for file in sorted((wire / "pmacct").rglob("*.pcap")):
-        for batch in CaptureExport(file).datagrams():
-            found += [
-                batch.data[o : o + n].tobytes()
-                for o, n in zip(batch.offset.tolist(), batch.octets.tolist(), strict=True)
-            ]
-    return found
+    return [one for file in sorted((wire / "pmacct").rglob("*.pcap")) for one in datagrams_of(file)]
+
+
+def datagrams_of(file: Path) -> list[bytes]:
+    """The export datagrams in a capture."""
+    return [
+        batch.data[at : at + octets].tobytes()
+        for batch in CaptureExport(file).datagrams()
+        for at, octets in zip(batch.offset.tolist(), batch.octets.tolist(), strict=True)
+    ]
 
 
 def mutated_batches(datagrams: list[bytes], count: int, seed: int, together: int = 8192) -> Iterator[DatagramBatch]:
