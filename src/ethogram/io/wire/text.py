@@ -54,10 +54,8 @@ def texts(records: Records, i: int) -> pl.Series:
         text = octets.cast(pl.String)
     except pl.exceptions.ComputeError:  # one that is not UTF-8; then each is looked at
         text = pl.Series([decoded(one) for one in octets.to_list()], dtype=pl.String)
-    text = text.str.strip_chars("\x00 ")
-    # Some exporters leave what was in the buffer before behind the zero that ends the text.
-    if text.str.contains("\x00", literal=True).any():
-        text = text.str.replace(r"(?s)\x00.*$", "")
+    # Zeros fill a text up; behind the first some exporters leave what was in the buffer before.
+    text = text.str.replace(r"(?s)\x00.*$", "").str.strip_chars(" ")
     return text.set(text == "", None)
 
 
