@@ -153,7 +153,7 @@ def _run(collector: Collector, duration: float | None, every_s: float) -> None:
 def _sums(collector: Collector) -> tuple[int, int, int]:
     """Messages received, records decoded and flows made so far."""
     of = collector
-    return of.udp.accounting.used + of.tcp.accounting.used, of.decoder.records.read, of.output.accounting.read
+    return of.udp.accounting.used + of.tcp.accounting.used, of.decoder.records.read, of.flows
 
 
 def _line(collector: Collector, before: tuple[int, int, int], sums: tuple[int, int, int], seconds: float) -> str:

@@ -16,6 +16,7 @@ from ethogram.pipeline.stages import FlowStages
 
 __all__ = ["restore_stages", "stages_state"]
 
+_PORTS = ("device", "port", "count")
 _CLOCKS = {"stage": pl.String(), "clock": pl.Int64(), "begun": pl.Boolean()}
 
 
@@ -25,7 +26,6 @@ def _frames(stages: FlowStages) -> dict[str, tuple[Any, str]]:
     places: dict[str, tuple[Any, str]] = {
         "pair": (stages._pairing, "_held"),
         "join": (stages._joining, "_held"),
-        "ports": (orientation._memory, "_counts"),
     }
     if hasattr(orientation._namer, "_pairs"):
         places["macs"] = (orientation._namer, "_pairs")
@@ -41,7 +41,9 @@ def stages_state(stages: FlowStages) -> dict[str, pl.DataFrame]:
     """
     found = {name: getattr(owner, attribute) for name, (owner, attribute) in _frames(stages).items()}
     halves = stages._pairing._halves
-    found["halves"] = pl.DataFrame({name: getattr(halves, name) for name in halves.__dataclass_fields__})
+    found["halves"] = pl.DataFrame({name: getattr(halves, name).copy() for name in halves.__dataclass_fields__})
+    memory = stages._orientation._memory
+    found["ports"] = pl.DataFrame({name: memory._lines[name][: memory._count].copy() for name in _PORTS})
     found["clocks"] = pl.DataFrame(
         [("pair", int(stages._pairing._clock), stages._paired), ("join", int(stages._joining._clock), True)],
         schema=_CLOCKS, orient="row",
@@ -57,7 +59,9 @@ def restore_stages(stages: FlowStages, held: dict[str, pl.DataFrame]) -> bool:
     places = _frames(stages)
     if any(name not in held or held[name].schema != getattr(*place).schema for name, place in places.items()):
         return False
-    if not {"halves", "clocks"} <= set(held) or dict(held["clocks"].schema) != _CLOCKS:
+    if not {"halves", "clocks", "ports"} <= set(held) or dict(held["clocks"].schema) != _CLOCKS:
+        return False
+    if held["ports"].columns != list(_PORTS):
         return False
     pairing: Pairing = stages._pairing
     fields = pairing._halves.__dataclass_fields__
@@ -72,6 +76,12 @@ def restore_stages(stages: FlowStages, held: dict[str, pl.DataFrame]) -> bool:
             for name in fields
         )
     )
+    memory, ports = stages._orientation._memory, held["ports"]
+    lines = np.empty(max(2 * ports.height, len(memory._lines)), memory._lines.dtype)
+    for name in _PORTS:
+        lines[name][: ports.height] = ports[name].to_numpy()
+    memory._count = ports.height
+    memory._place(lines)
     for stage, clock, begun in held["clocks"].iter_rows():
         if stage == "pair":
             pairing._clock, stages._paired = clock, begun

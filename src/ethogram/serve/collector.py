@@ -1,16 +1,17 @@
 """The live collector: messages from the network to flow tables and fingerprints on disk, each loss counted.
 
-Receivers put messages into a bounded queue and wait for nothing. One worker takes them out, cuts them into blocks,
-decodes, makes flows, and writes. Blocks and segments end by the clock of arrival, also when nothing arrives, so that
-a recording gives the same blocks again.
+Receivers put messages into a bounded queue and wait for nothing. One thread takes them out, cuts them into blocks,
+decodes and makes flows; another counts and writes them. Blocks and segments end by the clock of arrival, also when
+nothing arrives, so that a recording gives the same blocks again.
 """
 
 from __future__ import annotations
 
+import queue
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,7 @@ __all__ = ["Collector", "CollectorSettings"]
 
 TEMPLATES, COUNTERS = "state/templates", "counters.json"
 TAKE_S = 0.1
+TASKS = 3  # blocks of flows that may wait for the writing thread
 CLOCK_GRACE_NS = 200_000_000  # a receiver hands over at least this often
 
 
@@ -123,11 +125,19 @@ class Collector:
         self._ended: list[SessionEnd] = []
         self._stopping, self._stopped = threading.Event(), threading.Event()
         self._worker: threading.Thread | None = None
+        self._tasks: queue.Queue[Callable[[], object] | None] = queue.Queue(TASKS)
+        self._failed = threading.Event()
+        self._flows = 0
 
     def _namer(self, devices: Path | None) -> Namer:
         if devices is not None:
             return DeviceFile.load(devices)
         return LocalDevices(self.settings.flow.device_by, self.settings.flow.router_addresses)
+
+    @property
+    def flows(self) -> int:
+        """Flows made so far."""
+        return self._flows
 
     @property
     def listening(self) -> list[Listen]:
@@ -184,11 +194,15 @@ class Collector:
         return self._stopped.wait(timeout_s) or any(each.failure is not None for each in (self.udp, self.tcp))
 
     def _guarded(self) -> None:
+        writer = threading.Thread(target=self._write, name="write", daemon=True)
+        writer.start()
         try:
             self._work()
         except BaseException as error:  # a thread has nobody to tell: whoever waits for it asks
-            self.failure = error
+            self.failure = self.failure or error
         finally:
+            self._tasks.put(None)
+            writer.join()
             self._stopped.set()
 
     def _work(self) -> None:
@@ -230,12 +244,34 @@ class Collector:
         if self._segment is not None and segment > self._segment:
             self._commit()
         if self._segment is None:
-            self._segment = segment
-            self.output.begin(segment * self._segment_ns)
+            self._begin(segment)
         self._keep(block)
         biflows = self.biflows.batch(self.decoder.decode(block))
-        self.output.add(self.stages.flows(biflows))
+        flows = self.stages.flows(biflows)
+        self._flows += flows.height
+        self._then(lambda: self.output.add(flows))
         self._end_sessions(int(block.arrival_ns[-1]))
+
+    def _begin(self, segment: int) -> None:
+        self._segment = segment
+        self._then(lambda: self.output.begin(segment * self._segment_ns))
+
+    def _then(self, task: Callable[[], object]) -> None:
+        """Let the writing thread do something after what it has to do already; waits when that is much."""
+        if self._failed.is_set():
+            raise EthogramError("nothing more can be written")
+        self._tasks.put(task)
+
+    def _write(self) -> None:
+        """The writing thread: one task after the other."""
+        while (task := self._tasks.get()) is not None:
+            if self._failed.is_set():
+                continue  # whoever gives tasks must not wait for ever
+            try:
+                task()
+            except BaseException as error:  # a thread has nobody to tell: whoever waits for it asks
+                self.failure = error
+                self._failed.set()
 
     def _keep(self, block: DatagramBatch) -> None:
         """Record a block; a full disk must not stop the rest."""
@@ -259,17 +295,25 @@ class Collector:
             self.exporters.release(session.index)
 
     def _commit(self, *, last: bool = False) -> None:
+        """Commit the segment with the state as it is now, when everything before it is written."""
         self._segment = None
         self._save_templates()
-        self.output.commit(self._state, last=last)
-        self._write_counters()
+        snapshot = self._snapshot()
+
+        def commit() -> None:
+            self.output.commit(snapshot, last=last)
+            self._write_counters()
+
+        self._then(commit)
 
     def _finish(self) -> None:
         """Everything that waits for later messages goes out: nobody knows when there will be some."""
         now_ns = time.time_ns()
         if self._segment is None:
-            self.output.begin(now_ns // self._segment_ns * self._segment_ns)
-        self.output.add(self.stages.flows(BIFLOW.empty(), last=True))
+            self._begin(now_ns // self._segment_ns)
+        flows = self.stages.flows(BIFLOW.empty(), last=True)
+        self._flows += flows.height
+        self._then(lambda: self.output.add(flows))
         self._end_sessions(now_ns)
         self._commit(last=True)
         if self._recording is not None:
@@ -287,14 +331,16 @@ class Collector:
         except OSError as error:
             self.output.problem = f"{self.folder / COUNTERS}: cannot be written: {error.strerror or error}"
 
-    def _state(self, state: CollectorState) -> CollectorState:
-        state.counters = self.counters.totals()
-        state.exporters = {index: e for index, e in self.exporters.live.items() if e.transport == "udp"}
-        state.arrays = self.sequences.state()
-        state.frames = stages_state(self.stages)
-        state.facts = self.biflows.facts.state()
-        state.waiting_sets = len(self.decoder.pending)
-        return state
+    def _snapshot(self) -> CollectorState:
+        """What belongs to the segment that ends now; the next one changes none of it."""
+        return CollectorState(
+            counters=self.counters.totals(),
+            exporters={index: e for index, e in self.exporters.live.items() if e.transport == "udp"},
+            arrays=self.sequences.state(),
+            frames=stages_state(self.stages),
+            facts=self.biflows.facts.state(),
+            waiting_sets=len(self.decoder.pending),
+        )
 
     def _restore(self, state: CollectorState | None) -> None:
         templates = self.folder / TEMPLATES

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["COUNTERS_FORMAT", "Counters", "Loss"]
 
 COUNTERS_FORMAT = "ethogram.collect-counters/1"
+OWN = ("fingerprints", "output")  # what is written keeps these itself
 MOST_EXPORTERS = 100  # named one by one, those with most losses first
 WAITED = "waited for a template at a restart"
 
@@ -75,11 +76,10 @@ class Counters:
         found: dict[str, Accounting] = {}
         for name in dict.fromkeys([*now, *self._before]):
             accounting = Accounting(now[name].unit if name in now else self._before[name].unit)
-            # The fingerprint exporter's own state keeps its counters.
-            if name in self._before and name != "fingerprints":
+            if name in self._before:
                 accounting.merge(self._before[name])
             if name in now:
-                accounting.merge(now[name])
+                accounting.merge(_copied(now[name]))
             if accounting.read:
                 found[name] = accounting
         return found
@@ -87,9 +87,7 @@ class Counters:
     def totals(self) -> dict[str, Any]:
         """What :meth:`restore` takes."""
         return {
-            "accountings": {
-                name: each.as_dict() for name, each in self.accountings().items() if name != "fingerprints"
-            },
+            "accountings": {name: each.as_dict() for name, each in self.accountings().items() if name not in OWN},
             "connections": {"opened": self._opened, "closed": dict(self._closed)},
             "lost_waiting": self.lost_waiting,
         }
@@ -161,3 +159,11 @@ class Counters:
         ]  # fmt: skip
         rows.sort(key=lambda row: (-row["gaps"], row["address"], row["port"]))
         return rows[:MOST_EXPORTERS]
+
+
+def _copied(accounting: Accounting) -> Accounting:
+    """An accounting that another thread may be writing, as it is now."""
+    return Accounting(
+        accounting.unit, accounting.read, accounting.used, Counter(dict(accounting.ignored)),
+        Counter(dict(accounting.dropped)), Counter(dict(accounting.corrected)),
+    )  # fmt: skip

@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -21,7 +21,7 @@ from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
 from ethogram.schema import FINGERPRINT, FLOW, Accounting
 from ethogram.serve.segments import SegmentName, SegmentWriter, segments_in, synced
-from ethogram.serve.state import SUFFIX, CollectorState, committed, note, numbers_in, save_state
+from ethogram.serve.state import SUFFIX, CollectorState, accounting_of, committed, note, numbers_in, save_state
 
 __all__ = ["Output"]
 
@@ -52,7 +52,7 @@ class Output:
     accounting
         Over flows: written, or dropped because nothing could be written.
     segments, fingerprints
-        Segments with flows, and fingerprints, written since :meth:`open`.
+        Segments with flows, and fingerprints, written in this folder.
     problem
         The last one with writing, until writing works again.
     """
@@ -109,6 +109,9 @@ class Output:
             if number > self._number:
                 path.unlink()
         (self.folder / OPEN).unlink(missing_ok=True)
+        if state is not None:
+            self.accounting = accounting_of(state.output["accounting"])
+            self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
         self._restore()
         return state, problems
 
@@ -156,13 +159,13 @@ class Output:
         except InputError as error:
             self._fail(error, before + flows.height)
 
-    def commit(self, state: Callable[[CollectorState], CollectorState], *, last: bool = False) -> bool:
+    def commit(self, state: CollectorState, *, last: bool = False) -> bool:
         """End the segment: its flows, its fingerprints and the state become one, or none of them is there.
 
         Parameters
         ----------
         state
-            Fills in what the collector knows.
+            What the collector knows; what the output knows is filled in.
         last
             Save the fingerprint exporter too, and its open windows for people.
 
@@ -181,9 +184,9 @@ class Output:
                 self._write_fingerprints(table, self.folder / FINGERPRINTS / f"{self._name.stem}.parquet")
             if last or self._number - self._exporter_number >= self._save_every:
                 self._save_exporter()
-            saved = save_state(
-                self.folder / STATE, self._name, state(CollectorState(self._number, rows, self._exporter_number))
-            )
+            state.number, state.rows, state.exporter_number = self._number, rows, self._exporter_number
+            state.output = self._written(rows)
+            saved = save_state(self.folder / STATE, self._name, state)
             writer.commit()
             note(self.folder / STATE, self._number)
             if last:
@@ -194,13 +197,21 @@ class Output:
             (self.folder / STATE / f"{self._name.stem}{SUFFIX}").unlink(missing_ok=True)
             self._fail(error, rows)
             return False
-        self.accounting.used += rows
-        self.segments += bool(rows)
-        self.fingerprints += sum(table.height for table in self._exported)
+        self.accounting = accounting_of(state.output["accounting"])
+        self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
         self._exported = []
         self.problem = None
         self._forget_before(saved)
         return True
+
+    def _written(self, rows: int) -> dict[str, Any]:
+        """What is written once this segment is committed."""
+        accounting = self.accounting.as_dict() | {"used": self.accounting.used + rows}
+        exported = sum(table.height for table in self._exported)
+        return {
+            "accounting": accounting, "segments": self.segments + bool(rows),
+            "fingerprints": self.fingerprints + exported,
+        }  # fmt: skip
 
     def close(self) -> None:
         """Let another collector have the folder."""

@@ -47,19 +47,24 @@ class CollectorState:
         UDP exporters by index.
     frames, arrays
         What stages hold of earlier flows; sequence numbers.
+    facts
+        What exporters said of themselves.
     waiting_sets
         Sets that waited for a template, which are not kept.
+    output
+        What was written until then, this segment included.
     """
 
-    number: int
-    rows: int
-    exporter_number: int
+    number: int = 0
+    rows: int = 0
+    exporter_number: int = 0
     counters: dict[str, Any] = field(default_factory=dict)
     exporters: dict[int, Exporter] = field(default_factory=dict)
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     facts: Any = None
     waiting_sets: int = 0
+    output: dict[str, Any] = field(default_factory=dict)
 
 
 def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
@@ -74,6 +79,7 @@ def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
                 "exporters": [[index, e.address, e.port] for index, e in sorted(state.exporters.items())],
                 "facts": state.facts,
                 "waiting_sets": state.waiting_sets,
+                "output": state.output,
             }
         )
     }
@@ -132,6 +138,7 @@ def load_state(path: Path) -> CollectorState:
             },
             facts=body["facts"],
             waiting_sets=body["waiting_sets"],
+            output=body["output"],
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise LibraryError(f"{path}: no collector state: {str(error).splitlines()[0]}") from None

@@ -177,8 +177,10 @@ def test_exporters_that_fell_silent_make_room_for_others(monkeypatch: pytest.Mon
     assert receiver.accounting.dropped == Counter()
     # An index is given again only when whoever reads the queue has said so.
     assert len(receiver._exporters.now) == 9
-    receiver._exporters.release(got.ended[0].index)
-    assert receiver._exporters.add([got.ended[1].exporter]) == [got.ended[0].index]
+    again, other = got.ended[0], got.ended[1].exporter
+    assert receiver._exporters.add([again.exporter]) == [9]
+    receiver._exporters.release(again.index)
+    assert receiver._exporters.add([other]) == [again.index]
 
 
 def test_a_datagram_that_is_cut_off_is_not_used(way: str) -> None:

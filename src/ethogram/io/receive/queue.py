@@ -50,11 +50,16 @@ class Exporters:
             self._all = tuple(known)
             return indexes
 
-    def release(self, index: int) -> None:
-        """Allow an index to be given again; nothing with it may be on its way any more."""
+    def leave(self, index: int) -> None:
+        """Forget an exporter: should it come again, it gets another index."""
         with self._lock:
-            if self._index.pop(self._all[index], None) is not None:
-                self._free.append(index)
+            if self._index.get(self._all[index]) == index:
+                del self._index[self._all[index]]
+
+    def release(self, index: int) -> None:
+        """Allow the index of one that has left to be given again; nothing with it may be on its way any more."""
+        with self._lock:
+            self._free.append(index)
 
     @property
     def now(self) -> tuple[Exporter, ...]:

@@ -327,6 +327,7 @@ class TcpReceiver:
         if not connection.paused_until_s:
             self._selector.unregister(connection.socket)
         connection.socket.close()
+        self._exporters.leave(connection.index)
         self._queue.end(SessionEnd(connection.index, connection.exporter))
 
     def _close_all(self) -> None:

@@ -283,6 +283,7 @@ class UdpReceiver:
         self._forgotten_ns = now_ns
         keep = exporters["seen_ns"] >= now_ns - int(self.settings.idle_s * 1e9)
         for row in exporters[~keep]:
+            self._exporters.leave(int(row["index"]))
             self._queue.end(SessionEnd(int(row["index"]), _exporter(row)))
         self._rebuild(exporters[keep])
 
