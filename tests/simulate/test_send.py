@@ -203,12 +203,25 @@ def test_the_command_sends_to_the_place_it_is_given(capsys: pytest.CaptureFixtur
     assert "delivered:" in text
 
 
+def test_the_command_loads_a_collector(capsys: pytest.CaptureFixture[str]) -> None:
+    with udp_receiver("127.0.0.1") as receiver:
+        to = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        assert main(["simulate", "--to", to, "--load", "0.2", "--homes", "100", "--rate", "50000", "--json"]) == 0
+    report = orjson.loads(capsys.readouterr().out)
+    assert report["devices"] == 1500
+    assert report["delivered"]["flows"] == report["delivered"]["units"] > 5000
+    assert report["delivered"]["flows"] < 20_000 + 50_000 * report["delivered"]["seconds"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         ([], 2, "say where to"),
         (["--to", "udp://127.0.0.1:1", "-o", "x.ipfix"], 2, "say where to"),
         (["-o", "x.ipfix", "--protocol", "v9"], 2, "over UDP only"),
+        (["-o", "x.ipfix", "--load", "1"], 2, "--load goes to"),
+        (["--to", "tcp://127.0.0.1:1", "--load", "1"], 2, "load goes over UDP"),
+        (["--to", "udp://127.0.0.1:1", "--load", "1", "--homes", "0"], 2, "homes"),
         (["-o", "x.ipfix", "--protocol", "sflow"], 2, "no protocol"),
         (["-o", "x.ipfix", "--loss", "2"], 2, "shares of messages"),
         (["-o", "x.ipfix", "--mtu", "10"], 5, "setting mtu"),

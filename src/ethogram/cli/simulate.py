@@ -14,9 +14,12 @@ from ethogram.errors import UsageError
 if TYPE_CHECKING:
     from ethogram.simulate.disturb import Disturbance
     from ethogram.simulate.exporter import Sent
+    from ethogram.simulate.load import Load
     from ethogram.simulate.send import Delivery
 
 __all__ = ["command"]
+
+FORMAT = "ethogram.simulate-report/1"
 
 
 def command(
@@ -51,6 +54,15 @@ def command(
         int, typer.Option(metavar="MESSAGES", min=0, help="Send templates again after so many messages; 0: never.")
     ] = 200,
     mtu: Annotated[int, typer.Option(metavar="OCTETS", help="Longest message.")] = 1400,
+    load: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Load: send the first day again and again for so long, as of --homes; "
+            "as fast as possible, or at --rate. UDP only.",
+        ),
+    ] = None,
+    homes: Annotated[int, typer.Option(metavar="N", help="Load: of so many homes, fifteen devices each.")] = 1,
     authority: Annotated[
         Path | None, typer.Option("--ca", metavar="FILE", help="TLS: who vouches for the collector (PEM).")
     ] = None,
@@ -71,6 +83,7 @@ def command(
     from ethogram.simulate.disturb import Disturbance
     from ethogram.simulate.exporter import ExportSettings, FlowExporter
     from ethogram.simulate.layout import PROTOCOLS
+    from ethogram.simulate.load import Load
     from ethogram.simulate.send import Pace, client_context, place_of, send, write
 
     if (to is None) == (output is None):
@@ -81,6 +94,14 @@ def command(
     if not protocol.startswith("ipfix") and (place is None or place.transport != "udp"):
         raise UsageError(f"{protocol} goes over UDP only; files, TCP and TLS are IPFIX's")
     home = SimulatedHome(days=days, seed=seed)
+    if load is not None:
+        if place is None or domains != 1 or loss or reorder or restart_at or speed is not None:
+            raise UsageError("--load goes to --to udp://…, with --homes, --rate, --protocol, --sampling, --mtu, --seed")
+        made = Load(ExportSettings.of(protocol=protocol, mtu=mtu, sampling=sampling, seed=seed), homes, seed)
+        with progress("flow records sent") as advance:
+            delivery = made.send(place, seconds=load, rate=rate, on_progress=advance)
+        _show_load(str(place), protocol, made, delivery, as_json)
+        return 0
     settings = ExportSettings.of(
         protocol=protocol, domains=domains, mtu=mtu, template_messages=templates_every, sampling=sampling, seed=seed,
         restarts=[home.start + timedelta(days=day) for day in restart_at or ()],
@@ -97,20 +118,23 @@ def command(
             delivery = send(messages, place, Pace(rate or default, speed), context, advance)
     where = str(output if place is None else place)
     if as_json:
-        import orjson
-
-        report = _report(where, protocol, exporter.sent, network, delivery)
-        sys.stdout.write(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n")
+        _print(_report(where, protocol, exporter.sent, network, delivery))
     else:
         _show(where, exporter.sent, network, delivery)
     return 0
+
+
+def _print(report: dict[str, object]) -> None:
+    import orjson
+
+    sys.stdout.write(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 def _report(where: str, protocol: str, sent: Sent, network: Disturbance, delivery: Delivery) -> dict[str, object]:
     from dataclasses import asdict
 
     return {
-        "format": "ethogram.simulate-report/1",
+        "format": FORMAT,
         "simulated": True,
         "to": where,
         "protocol": protocol,
@@ -141,5 +165,31 @@ def _show(where: str, sent: Sent, network: Disturbance, delivery: Delivery) -> N
         f"delivered: {delivery.flows:,} flow records in {delivery.messages:,} messages in {delivery.seconds:.1f} s;"
         f" the sequence numbers moved by {sent.units:,}, {network.lost['units']:,} of it lost"
     )
+    _show_refused(delivery)
+
+
+def _show_load(where: str, protocol: str, load: Load, delivery: Delivery, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        _print(
+            {
+                "format": FORMAT, "simulated": True, "to": where, "protocol": protocol, "homes": load.homes,
+                "devices": load.devices, "delivered": asdict(delivery),
+            }
+        )  # fmt: skip
+        return
+    errors.print(
+        f"load of {load.homes:,} simulated homes with {load.devices:,} devices to {where}: none of them exists\n"
+        f"delivered: {delivery.flows:,} flow records in {delivery.messages:,} messages in {delivery.seconds:.1f} s"
+        f" ({delivery.flows / max(delivery.seconds, 1e-9):,.0f} a second); the sequence numbers moved by"
+        f" {delivery.units:,}",
+        markup=False,
+        soft_wrap=True,
+    )
+    _show_refused(delivery)
+
+
+def _show_refused(delivery: Delivery) -> None:
     if delivery.refused:
-        line(f"nobody listened there: {delivery.refused:,} messages were refused")
+        errors.print(f"nobody listened there: {delivery.refused:,} messages were refused", markup=False)

@@ -122,18 +122,26 @@ class UdpSender:
 
     def send(self, message: Message) -> None:
         """Send one message."""
-        # The network says of one datagram that nobody listens when the next is sent: that one was not sent, then.
-        for _ in range(3):
+        self.send_octets(message.octets)
+
+    def send_octets(self, octets: bytes) -> None:
+        """Send one datagram."""
+        while True:
             try:
-                self.socket.send(message.octets)
+                self.socket.send(octets)
                 return
-            except ConnectionRefusedError:
-                self.refused += 1
             except OSError as error:
-                if error.errno == errno.EMSGSIZE:
-                    raise InputError("a message is too long for the network: a smaller --mtu", file=str(self.place)
-                                     ) from None  # fmt: skip
-                raise InputError(f"cannot send: {error.strerror or error}", file=str(self.place)) from None
+                if error.errno is not None and self.refuses(error.errno):
+                    continue
+                reason = "a message is too long for the network: a smaller MTU" if error.errno == errno.EMSGSIZE else (
+                    f"cannot send: {error.strerror or error}")  # fmt: skip
+                raise InputError(reason, file=str(self.place)) from None
+
+    def refuses(self, number: int) -> bool:
+        """Whether an error tells that nobody listened for an earlier datagram; it is counted, and sending goes on."""
+        if number == errno.ECONNREFUSED:
+            self.refused += 1
+        return number in {errno.ECONNREFUSED, errno.EINTR}
 
     def close(self) -> None:
         """Close the socket."""

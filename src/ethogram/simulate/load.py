@@ -1,0 +1,230 @@
+"""Load: one simulated home's day made once, and sent again and again as other days of other homes.
+
+Between two sendings only what differs is written into the messages: sequence numbers and the octets of addresses that
+say which home it is, and once a day the times. Linux sends many datagrams in one call (``sendmmsg``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.errors import InputError, UsageError
+from ethogram.io.receive.address import Listen
+from ethogram.io.receive.admit import MESSAGE_HEADER
+from ethogram.io.wire.build import batch
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.records import Records
+from ethogram.simulate.exporter import ExportSettings, FlowExporter
+from ethogram.simulate.home import SimulatedHome
+from ethogram.simulate.send import Delivery, UdpSender
+
+__all__ = ["MAX_HOMES", "Load"]
+
+MAX_HOMES = 1 << 16
+HOME_NETWORK = 0xC0A84D00  # 192.168.77.0/24, which becomes 10.x.y.0/24
+CHUNK = 256  # messages of one call
+DAY_MS = 86_400_000
+SEQUENCE_AT, SECONDS_AT = {5: 16, 9: 12, 10: 8}, {5: 8, 9: 8, 10: 4}
+UPTIME_AT = 4  # v5 and v9
+TIMES = {5: (21, 22), 9: (21, 22), 10: (152, 153)}
+
+
+class Load:
+    """Prepared messages of a home's day.
+
+    Parameters
+    ----------
+    settings
+        Protocol and MTU; one domain, no restart.
+    homes
+        How many homes there are, with fifteen devices each.
+    seed
+        Of the script.
+
+    Attributes
+    ----------
+    devices
+        How many devices all homes have.
+    flows, units
+        Of one home's day: flow records, and by how much it moves the sequence.
+
+    Examples
+    --------
+    >>> load = Load(homes=1000)
+    >>> load.devices
+    15000
+    """
+
+    def __init__(self, settings: ExportSettings | None = None, homes: int = 1, seed: int = 1) -> None:
+        if not 1 <= homes <= MAX_HOMES:
+            raise UsageError(f"between 1 and {MAX_HOMES:,} homes")
+        given = (settings or ExportSettings()).model_copy(
+            # Full messages, and templates once in each home's day.
+            update={"domains": 1, "restarts": (), "flush_s": 86_400, "template_messages": 0, "template_s": 0}
+        )
+        home = SimulatedHome(days=1, seed=seed)
+        exporter = FlowExporter(given)
+        messages = list(exporter.messages(home.batches()))
+        self.homes, self.devices = homes, homes * len(home.devices)
+        self.flows, self.units = exporter.sent.flows, exporter.sent.units
+        self._flows = np.array([message.flows for message in messages])
+        self._units = np.array([message.units for message in messages])
+        made = batch([message.octets for message in messages])
+        self.data, self._offset, self._octets = made.data.copy(), made.offset, made.octets.astype(np.int64)
+        self._version = int(self.data[1])
+        self._find(Decoder().decode(made))
+
+    def _find(self, records: list[Records]) -> None:
+        """Where times, addresses of the home and its MACs stand in the messages."""
+        addresses, macs, times = [], [], []
+        for one in records:
+            if one.template.options:
+                continue
+            for element in (8, 12):
+                place, values = _field(one, element)
+                addresses.append(place[(values & np.uint64(0xFFFFFF00)) == np.uint64(HOME_NETWORK)])
+            for element in (56, 80):
+                place, values = _field(one, element)
+                macs.append(place[values > 0])
+            times += [_field(one, element) for element in TIMES[self._version]]
+        self._addresses, self._macs = np.concatenate(addresses), np.concatenate(macs)
+        self.data[self._addresses] = 10
+        self._times_at = np.concatenate([place for place, _ in times])
+        self._times = np.concatenate([values for _, values in times])
+        self._seconds = self._words(SECONDS_AT[self._version])
+        self._uptime = self._words(UPTIME_AT)
+
+    def _words(self, at: int) -> NDArray[np.uint64]:
+        """A word of every message's header."""
+        place = (self._offset + at)[:, None] + np.arange(4)
+        words: NDArray[np.uint64] = self.data[place].view(">u4").reshape(-1).astype(np.uint64)
+        return words
+
+    def _write(self, place: NDArray[np.int64], values: NDArray[np.uint64], octets: int) -> None:
+        wide = values.astype(">u8").view(np.uint8).reshape(-1, 8)
+        self.data[place[:, None] + np.arange(octets)] = wide[:, 8 - octets :]
+
+    def prepare(self, cycle: int) -> None:
+        """Make the messages those of a home's day: cycles go through all homes, then to the next day."""
+        home, day = cycle % self.homes, cycle // self.homes
+        before = np.cumsum(self._units) - self._units + cycle * self.units
+        self._write(self._offset + SEQUENCE_AT[self._version], before.astype(np.uint64), 4)
+        for places in (self._addresses, self._macs):
+            self.data[places + 1], self.data[places + 2] = home >> 8, home & 0xFF
+        if home == 0:
+            shift = np.uint64(day * DAY_MS)
+            self._write(self._times_at, self._times + shift, 8 if self._version == 10 else 4)
+            self._write(self._offset + SECONDS_AT[self._version], self._seconds + shift // np.uint64(1000), 4)
+            if self._version != 10:
+                self._write(self._offset + UPTIME_AT, self._uptime + shift, 4)
+
+    def messages(self, cycles: int) -> Iterator[bytes]:
+        """The messages of so many homes' days, one by one."""
+        for cycle in range(cycles):
+            self.prepare(cycle)
+            for at, octets in zip(self._offset, self._octets, strict=True):
+                yield self.data[at : at + octets].tobytes()
+
+    def send(
+        self, place: Listen, *, seconds: float, rate: float | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Delivery:  # fmt: skip
+        """Send for some time.
+
+        Parameters
+        ----------
+        place
+            UDP; nothing is sent elsewhere.
+        seconds
+            How long.
+        rate
+            Flow records a second; by default as many as this machine can.
+        on_progress
+            Called with the flow records of each chunk.
+
+        Raises
+        ------
+        UsageError
+            When the place is not UDP.
+        InputError
+            When it cannot be reached.
+        """
+        if place.transport != "udp":
+            raise UsageError("load goes over UDP")
+        sender = UdpSender(place)
+        chunks = _Chunks(sender, self.data, self._offset, self._octets)
+        delivery = Delivery()
+        begin = time.monotonic()
+        cycle = 0
+        try:
+            while delivery.seconds < seconds:
+                self.prepare(cycle)
+                cycle += 1
+                for first in range(0, len(self._offset), CHUNK):
+                    last = min(first + CHUNK, len(self._offset))
+                    chunks.send(first, last)
+                    flows = int(self._flows[first:last].sum())
+                    delivery.messages += last - first
+                    delivery.flows += flows
+                    delivery.units += int(self._units[first:last].sum())
+                    delivery.octets += int(self._octets[first:last].sum())
+                    if on_progress is not None:
+                        on_progress(flows)
+                    ahead = 0.0 if rate is None else begin + delivery.flows / rate - time.monotonic()
+                    if ahead > 0.0005:
+                        time.sleep(ahead)
+                    delivery.seconds = time.monotonic() - begin
+                    if delivery.seconds >= seconds:
+                        break
+        finally:
+            sender.close()
+            delivery.refused = sender.refused
+        return delivery
+
+
+def _field(records: Records, element: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Where an element stands, and its values; nothing when the template has none."""
+    index = records.has(0, element)
+    if index is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.uint64)
+    return records.spans(index)[0].copy(), records.unsigned(index).copy()
+
+
+class _Chunks:
+    """Many datagrams in one call, or one by one where the system has no such call."""
+
+    def __init__(
+        self, sender: UdpSender, data: NDArray[np.uint8], offset: NDArray[np.int64], octets: NDArray[np.int64]
+    ) -> None:
+        self._sender, self._data, self._offset, self._octets = sender, data, offset, octets
+        library = ctypes.CDLL(None, use_errno=True)
+        self._call = getattr(library, "sendmmsg", None) if ctypes.sizeof(ctypes.c_void_p) == 8 else None
+        self._vectors = np.empty((len(offset), 2), np.uint64)
+        self._vectors[:, 0], self._vectors[:, 1] = data.ctypes.data + offset, octets
+        self._headers = np.zeros(len(offset), MESSAGE_HEADER)
+        self._headers["vector"] = self._vectors.ctypes.data + 16 * np.arange(len(offset))
+        self._headers["vectors"] = 1
+
+    def send(self, first: int, last: int) -> None:
+        """Send these messages."""
+        if self._call is None:
+            for at in range(first, last):
+                begin = int(self._offset[at])
+                self._sender.send_octets(self._data[begin : begin + int(self._octets[at])].tobytes())
+            return
+        descriptor, size = self._sender.socket.fileno(), MESSAGE_HEADER.itemsize
+        while first < last:
+            headers = ctypes.c_void_p(self._headers.ctypes.data + first * size)
+            sent = self._call(descriptor, headers, ctypes.c_uint(last - first), 0)
+            if sent < 0:
+                number = ctypes.get_errno()
+                if not self._sender.refuses(number):
+                    raise InputError(f"cannot send: {os.strerror(number)}", file=str(self._sender.place))
+                continue
+            first += sent
