@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     **{room: set(GROUND) for room in SIDE},
     "pipeline": GROUND | SIDE,
     **{room: GROUND | SIDE | {"pipeline"} for room in UPPER},
-    "demo": GROUND | SIDE | {"pipeline", "simulate"},
+    "demo": GROUND | SIDE | {"pipeline", "serve", "simulate"},
     "cli": GROUND | SIDE | UPPER | {"pipeline", "demo"},
     "__init__": set(),
 }

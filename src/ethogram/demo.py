@@ -1,10 +1,15 @@
-"""The demo: real devices from shipped counts, then a scripted home, both through the same way as any other input."""
+"""The demo: real devices from shipped counts, then a scripted home whose router exports IPFIX to a collector.
+
+The home's messages go over UDP on this machine's loopback; some are dropped on purpose, to show that the collector
+knows of each. Nothing else is sent anywhere.
+"""
 
 from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -12,22 +17,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ethogram.config import FlowSettings, MeterSettings
-from ethogram.errors import LibraryError
+from ethogram.errors import InputError, LibraryError
 from ethogram.fingerprint.count import count
-from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify import pack
 from ethogram.identify.judge import Judge
 from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
-from ethogram.io.open import Opened
-from ethogram.pipeline.flows import FlowRun, collect
+from ethogram.io.receive.address import Listen
+from ethogram.io.wire.sequence import SequenceTotals
+from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.identify import PACKAGED, Seen, enrol, identify, judge_of, regroup, settings_for
 from ethogram.pipeline.inputs import COUNTING
 from ethogram.schema import UNKNOWN, Accounting, Verdict, Windows
+from ethogram.serve.collector import Collector
 from ethogram.simulate import SimulatedHome
+from ethogram.simulate.disturb import Disturbance, Message
+from ethogram.simulate.exporter import ExportSettings, FlowExporter, Sent
+from ethogram.simulate.send import send
 
-__all__ = ["LATER", "NETWORKS", "Change", "Home", "Sighting", "real_devices", "simulated_home"]
+__all__ = ["LATER", "NETWORKS", "Change", "Export", "Home", "Sighting", "real_devices", "simulated_home"]
 
 LATER = "later.jsonl.gz"
 """Later windows of enrolled devices, in ``ethogram/data``; their labels are the truth and are shown beside."""
@@ -37,6 +45,8 @@ NETWORKS = {
     "unsw_2016_kics_flows": "UNSW 2016: 8 hours known, the next 16 identified",
 }
 DAY_S = 86_400
+LOSS, REORDER = 0.01, 0.01  # shares of the messages
+AHEAD, WAIT_S = 64, 5.0  # messages the sender may be ahead of the collector, and how long it waits for it
 WATCHED_H = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 72, 96, 144, 192, 240, 312)
 
 
@@ -75,12 +85,43 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Export:
+    """How the home's flows came over the network.
+
+    Parameters
+    ----------
+    place
+        Where the collector listened.
+    sent
+        By the exporter's own account.
+    lost
+        Messages that were dropped on purpose, and the flow records and sequence units in them.
+    sequence
+        What the collector knows from the sequence numbers alone.
+    seconds
+        How long it took to send.
+    """
+
+    place: str
+    sent: Sent
+    lost: dict[str, int]
+    sequence: SequenceTotals
+    seconds: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether what was received and what is known to be missing are what was sent."""
+        return self.sequence.received + self.sequence.gaps == self.sent.units
+
+
+@dataclass(frozen=True)
 class Home:
-    """The simulated home's inventory, who changed, and the accounting of its records."""
+    """The simulated home's inventory, who changed, how its flows came, and the accounting of its records."""
 
     sightings: list[Sighting]
     changes: list[Change]
-    accounting: list[Accounting]
+    export: Export
+    accounting: dict[str, Accounting]
 
 
 def _packaged(name: str) -> Library:
@@ -131,14 +172,38 @@ def _decided(windows: Windows, judge: Judge, final: Sequence[str]) -> list[float
     return settled
 
 
-def _home_run(home: SimulatedHome, devices: Path) -> FlowRun:
-    named = DeviceFile.load(devices)
-    opened = Opened(home.name, devices, "simulated", lambda: home)
-    return FlowRun([opened], lambda: named, FlowSettings(), MeterSettings())
+def _collected(home: SimulatedHome, folder: Path) -> tuple[pl.DataFrame, Export, dict[str, Accounting]]:
+    """Send the home's flows to a collector of our own and read what it has written."""
+    devices = folder / "devices.csv"
+    with devices.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["device", "mac"], *home.device_file().iter_rows()])
+    exporter = FlowExporter(ExportSettings(flush_s=600, template_s=86_400))
+    network = Disturbance(LOSS, REORDER, seed=home.seed)
+    collector = Collector([Listen("udp", "127.0.0.1", 0)], folder / "collected", devices=devices)
+    collector.start()
+    try:
+        [place] = collector.listening
+        delivery = send(_not_ahead(network(exporter.messages(home.batches())), collector), place)
+    finally:
+        collector.stop()
+    export = Export(str(place), exporter.sent, network.lost, collector.sequences.totals, delivery.seconds)
+    stages = collector.counters.accountings()
+    return collect(read_flows([folder / "collected" / "flows"])), export, stages
+
+
+def _not_ahead(messages: Iterable[Message], collector: Collector) -> Iterator[Message]:
+    """Messages no faster than they are received: on a busy machine a socket's buffer may be small."""
+    for number, message in enumerate(messages):
+        until = time.monotonic() + WAIT_S
+        while number % (AHEAD // 2) == 0 and collector.udp.accounting.read < number - AHEAD:
+            if time.monotonic() > until:
+                raise InputError(f"nothing arrived for {WAIT_S:.0f} s", file=str(collector.listening[0]))
+            time.sleep(0.002)
+        yield message
 
 
 def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
-    """Enrol the first days of a scripted home and identify the rest.
+    """Collect the flows of a scripted home over UDP, enrol its first days and identify the rest.
 
     Parameters
     ----------
@@ -146,14 +211,15 @@ def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
         Days of the script, and how many of them are enrolled.
     seed
         Of the script.
+
+    Raises
+    ------
+    InputError
+        When no socket can be opened on the loopback.
     """
     home = SimulatedHome(days=days, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "devices.csv"
-        with file.open("w", newline="") as stream:
-            csv.writer(stream).writerows([["device", "mac"], *home.device_file().iter_rows()])
-        run = _home_run(home, file)
-        flows = collect(run)
+        flows, export, stages = _collected(home, Path(folder))
     counts, counted = count(flows, COUNTING)
     seen = Seen.of_counts(counts, DAY_S)
     day = (seen.windows.items["start"] - home.start).dt.total_days().to_numpy()
@@ -171,7 +237,7 @@ def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
     inventory = identify(whole, known, settings, judge=judge, simulated=True).devices
     decided = _decided(whole.windows, judge, [one.verdict for one in inventory])
     sightings = [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory, decided, strict=True)]
-    return Home(sightings, changes, [*run.stages.values(), counted])
+    return Home(sightings, changes, export, {**stages, "counts": counted})
 
 
 def _changes(by_day: Sequence[Verdict], home: SimulatedHome, truth: dict[str, str]) -> list[Change]:

@@ -6,6 +6,7 @@ import pytest
 
 from ethogram.cli.app import main
 from ethogram.demo import LATER, NETWORKS, real_devices, simulated_home
+from ethogram.errors import InputError
 from ethogram.pipeline.identify import open_library
 from ethogram.schema import UNKNOWN
 
@@ -32,9 +33,32 @@ def test_the_simulated_home_knows_strangers_and_sees_who_changed() -> None:
     assert not any(one.right is False for one in home.sightings)
     assert [(change.device, change.day) for change in home.changes] == [("study-plug", 7)]
     assert "TCP/23" in home.changes[0].after.reason
-    for accounting in home.accounting:
+    for accounting in home.accounting.values():
         accounting.check()
-        assert accounting.read > 70_000
+
+
+def test_the_homes_flows_come_over_udp_and_each_one_that_does_not_is_known() -> None:
+    home = simulated_home(4, 2, seed=3)
+    export, stages = home.export, home.accounting
+    assert export.place.startswith("udp://127.0.0.1:")
+    assert export.sent.flows > export.sent.biflows > 25_000  # long flows are cut
+    assert export.exact
+    assert export.lost["messages"] > 5
+    assert export.sequence.gaps == export.lost["units"]
+    assert export.sequence.received == export.sent.units - export.lost["units"]
+    assert stages["datagrams"].read == stages["messages"].used == export.sent.messages - export.lost["messages"]
+    assert stages["biflows"].used == export.sequence.received
+    assert stages["orient"].used == stages["output"].used == stages["counts"].used
+    assert not any(stages[name].dropped for name in stages)
+
+
+def test_a_machine_without_a_loopback_is_told_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr("ethogram.io.receive.address.socket.socket.bind", refuse)
+    with pytest.raises(InputError, match=r"^udp://127.0.0.1:0: cannot listen: Cannot assign requested address$"):
+        simulated_home(4, 2)
 
 
 def test_the_command_prints_the_inventory_and_says_what_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +68,9 @@ def test_the_command_prints_the_inventory_and_says_what_is_simulated(capsys: pyt
     assert "none of these devices exists" in text
     assert text.count("(simulated)") >= 10
     assert "study-plug left its fingerprint on day 7" in text
+    assert "received" in text
+    assert "+ gaps" in text
+    assert "= sent" in text
 
 
 def test_the_shipped_files_hold_only_what_the_networks_say() -> None:

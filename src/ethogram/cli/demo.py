@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ethogram.demo import Home, Sighting
+    from ethogram.demo import Export, Home, Sighting
 
 __all__ = ["command"]
 
@@ -26,7 +26,8 @@ def command(
     """Identify real devices on later days, then the devices of a simulated home.
 
     The real part reads counts that come with the package; nothing is fetched. The simulated home is marked as such
-    wherever it shows; two of its devices were never enrolled, and one changes its behaviour.
+    wherever it shows; two of its devices were never enrolled, and one changes its behaviour. Its flows come as IPFIX
+    over UDP from a simulated router to a collector, both in this process and on the loopback address.
     """
 
     from ethogram.demo import NETWORKS, real_devices, simulated_home
@@ -45,6 +46,7 @@ def command(
         home = simulated_home(days, days // 2, seed)
         advance(1)
     console.print("\nA simulated home: none of these devices exists.", markup=False)
+    _say_export(console, home.export)
     _show(console, home.sightings)
     _say(console, home)
     console.print(
@@ -71,6 +73,18 @@ def _show(console: Console, found: Sequence[Sighting]) -> None:
     show_rows(console, ["is", "verdict", "score", "decided after"], rows)
 
 
+def _say_export(console: Console, export: Export) -> None:
+    """How the flows came: what was sent, and what the collector knows of it."""
+    sent, known = export.sent, export.sequence
+    console.print(
+        f"{sent.flows:,} flow records of its router came as IPFIX over {export.place}: {sent.messages:,} messages in"
+        f" {export.seconds:.1f} s, {export.lost['messages']:,} of them dropped on purpose.\n"
+        f"received {known.received:,} + gaps {known.gaps:,} {'=' if export.exact else 'is not'} sent {sent.units:,}"
+        " records",
+        markup=False,
+    )
+
+
 def _say(console: Console, home: Home) -> None:
     """Who changed, and that no record was lost."""
     for change in home.changes:
@@ -79,5 +93,5 @@ def _say(console: Console, home: Home) -> None:
             f" {change.after.verdict}; {change.after.reason}",
             markup=False,
         )
-    for accounting in home.accounting:
-        console.print(accounting.line(), markup=False, style="dim")
+    for name, accounting in home.accounting.items():
+        console.print(f"{name}: {accounting.line()}", markup=False, style="dim")
