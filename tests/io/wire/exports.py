@@ -67,6 +67,13 @@ class Export:
         else:
             self.messages += self.builder.messages([template_set(template), data(template, values)], time_ms)
 
+    def split(self, message: bytes) -> tuple[bytes, bytes]:
+        """An IPFIX message of two sets as two messages."""
+        head, length = message[:16], int.from_bytes(message[18:20])
+        parts = (message[16 : 16 + length], message[16 + length :])
+        first, second = (head[:2] + (16 + len(part)).to_bytes(2) + head[4:] + part for part in parts)
+        return first, second
+
     def records(self) -> list[Records]:
         """Decode what is queued, as one batch."""
         lengths = np.array([len(one) for one in self.messages], np.int32)

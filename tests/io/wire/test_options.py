@@ -160,3 +160,26 @@ def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         facts.learn(records)
     assert facts.names(ORIGIN)["interface"] == {3: "c", 4: "d", 5: "e"}
     assert facts.forgotten == {"interface names": 2, "samplers": 1}
+
+
+def test_a_rate_stated_late_in_one_batch_holds_for_all_of_the_next() -> None:
+    export = Export()
+    for _ in range(5):
+        export.send(flows())
+    export.send([(149, 4, [1]), (34, 4, [10])], number=300, options=True)
+    export.send([(149, 4, [1]), (34, 4, [20])], number=300, options=True)
+    assert {row[0] for row in rates(export)} == {10_000, 20_000}
+    export.send(flows())
+    assert [row[0] for row in rates(export)] == [20_000, 40_000]
+
+
+def test_flows_that_waited_for_their_template_are_scaled() -> None:
+    export = Export()
+    export.send([(149, 4, [1]), (34, 4, [10])], number=300, options=True)
+    export.send(flows())
+    whole = list(export.messages)
+    template, records = export.split(whole[1])
+    export.messages = [whole[0], records]
+    assert export.table().height == 0
+    export.messages = [template]
+    assert [row[0] for row in rates(export)] == [10_000, 20_000]

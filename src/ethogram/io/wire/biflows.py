@@ -85,6 +85,7 @@ class Biflows:
             end = begin + 1
             while end < len(found) and found[end].headers is found[begin].headers:
                 end += 1
+            self.facts.begin(found[begin].headers)
             for records in found[begin:end]:
                 if records.template.options:
                     self.facts.learn(records)

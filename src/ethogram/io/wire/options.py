@@ -7,6 +7,7 @@ states it; for records before the first statement, that one is taken.
 from __future__ import annotations
 
 import bisect
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,19 +146,25 @@ class Facts:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Origin, _Known] = OrderedDict()
-        self._table: object = None
+        self._table: weakref.ref[NDArray[np.void]] | None = None
+        self._fresh: list[list[tuple[int, float]]] = []  # stated in this table
         self.forgotten: dict[str, int] = {}
         self.elements: OrderedDict[tuple[int, int], str] = OrderedDict()
 
-    def begin(self, table: object) -> None:
-        """A new table of messages begins: what was stated so far was stated before it."""
-        if table is self._table:
+    def begin(self, table: NDArray[np.void]) -> None:
+        """A table of messages begins, in whose rows times are told; what was stated so far was stated before it.
+
+        Parameters
+        ----------
+        table
+            The ``headers`` of the records to come.
+        """
+        if self._table is not None and self._table() is table:
             return
-        self._table = table
-        for known in self._known.values():
-            for stated in known.sampling.rates.values():
-                if len(stated) > 1 or stated[0][0] >= 0:
-                    stated[:] = [(-1, stated[-1][1])]
+        self._table = weakref.ref(table)
+        for stated in self._fresh:
+            stated[:] = [(-1, stated[-1][1])]
+        self._fresh = []
 
     def _of(self, origin: Origin) -> _Known:
         known = self._known.get(origin)
@@ -257,6 +264,7 @@ class Facts:
             if not stated or stated[-1][1] != rate:
                 # Templates are read one after the other, so that a statement may come after a later one.
                 bisect.insort(stated, (row, rate), key=lambda one: one[0])
+                self._fresh.append(stated)
                 if len(stated) > MAX_STATED:
                     del stated[0]
                     self._forget("rates")
