@@ -6,17 +6,23 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 
+from ethogram.io.receive.address import Listen
+from ethogram.io.receive.queue import Exporters, MessageQueue
+from ethogram.io.receive.tcp import TcpReceiver
+from ethogram.io.receive.udp import UdpReceiver
+from ethogram.io.wire.biflows import Biflows
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.sequence import Sequences
+from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import Accounting
+from ethogram.serve.output import Output
 from ethogram.serve.state import accounting_of
 
-if TYPE_CHECKING:
-    from ethogram.serve.collector import Collector
-
-__all__ = ["COUNTERS_FORMAT", "Counters", "Loss"]
+__all__ = ["COUNTERS_FORMAT", "Counted", "Counters", "Loss"]
 
 COUNTERS_FORMAT = "ethogram.collect-counters/1"
 OWN = ("fingerprints", "output")  # what is written keeps these itself
@@ -34,6 +40,26 @@ class Loss:
     unit: str
 
 
+class Counted(Protocol):
+    """The parts of a collector that count."""
+
+    udp: UdpReceiver
+    tcp: TcpReceiver
+    queue: MessageQueue
+    exporters: Exporters
+    recorded: Accounting
+    decoder: Decoder
+    sequences: Sequences
+    biflows: Biflows
+    stages: FlowStages
+    output: Output
+
+    @property
+    def listening(self) -> list[Listen]:
+        """Where it listens."""
+        ...
+
+
 class Counters:
     """Counters of a collector, those of the runs before it in the same folder included.
 
@@ -43,7 +69,7 @@ class Counters:
         Whose.
     """
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Counted) -> None:
         self._of = collector
         self._before: dict[str, Accounting] = {}
         self._connections_before: Counter[str] = Counter()

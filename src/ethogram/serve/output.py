@@ -6,6 +6,7 @@ fingerprints that left and the state behind it; what is not committed when the p
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -193,8 +194,9 @@ class Output:
                 self._write_open()
         except (OSError, InputError) as error:
             writer.abandon()
-            (self.folder / FINGERPRINTS / f"{self._name.stem}.parquet").unlink(missing_ok=True)
-            (self.folder / STATE / f"{self._name.stem}{SUFFIX}").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.folder / FINGERPRINTS / f"{self._name.stem}.parquet").unlink(missing_ok=True)
+                (self.folder / STATE / f"{self._name.stem}{SUFFIX}").unlink(missing_ok=True)
             self._fail(error, rows)
             return False
         self.accounting = accounting_of(state.output["accounting"])

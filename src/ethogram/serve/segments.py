@@ -147,5 +147,6 @@ class SegmentWriter:
             with contextlib.suppress(OSError):
                 self._writer.close()
             self._writer = None
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be written often cannot be removed either
+            self._part.unlink(missing_ok=True)
         self.rows = 0
