@@ -123,6 +123,9 @@ class Joining:
         one = added(of_chains, tuples.swapped[order], chain, group).with_columns(
             _seen=of_chains["_seen"].gather(pl.Series(last)), _reach=pl.Series(furthest[last])
         )
+        # In order of their first records, not of hashes, which are other ones in each run.
+        first = order[np.flatnonzero(np.diff(group, prepend=-1))]
+        one = one[pl.Series(np.argsort(first))]
         pieces = of_chains.filter(pl.col("joined") > 0).height
         self.accounting.correct("joined with the record before", pieces - one.filter(pl.col("joined") > 0).height)
         return [rows.filter(pl.Series(stays)), one]

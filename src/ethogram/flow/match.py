@@ -20,6 +20,9 @@ OPEN, ALONE = -1, -2
 MOST = 64
 """Halves of one five-tuple and direction that wait at once; the oldest of more is let go."""
 
+TUPLE = np.dtype([("one", np.uint64), ("two", np.uint64), ("head", np.int32, 2)])
+"""Key of a five-tuple, and the first half that waits in either direction."""
+
 
 @compiled
 def match(
@@ -60,37 +63,34 @@ def match(
         size *= 2
     mask = np.uint64(size - 1)
     slots = np.full(size, -1, np.int32)
-    chosen = np.empty(n, np.int32)  # a half of each five-tuple, for its keys
-    heads = np.full((n, 2), -1, np.int32)
-    following = np.full(n, -1, np.int32)
-    tuples = crowded = 0
+    tuples = np.empty(n, TUPLE)
+    following = np.empty(n, np.int32)
+    count = crowded = 0
     for i in range(n):
         partner[i] = OPEN
         at = one[i] & mask
-        while slots[at] >= 0:
-            like = chosen[slots[at]]
-            if one[like] == one[i] and two[like] == two[i]:
-                break
+        while slots[at] >= 0 and not (tuples[slots[at]].one == one[i] and tuples[slots[at]].two == two[i]):
             at = (at + np.uint64(1)) & mask
         if slots[at] < 0:
-            slots[at] = tuples
-            chosen[tuples] = i
-            tuples += 1
-        t = slots[at]
+            slots[at] = count
+            tuples[count].one, tuples[count].two = one[i], two[i]
+            tuples[count].head[0] = tuples[count].head[1] = -1
+            count += 1
+        heads = tuples[slots[at]].head
         side = np.int64(swapped[i])
         if i >= held:
             clock = max(clock, start[i])
             until[i] = clock + wait[i]
-            settle(t, clock, gap, start, end, until, heads, following, partner)
-            best = nearest(i, heads[t, 1 - side], at_once, start, end, following)
+            settle(heads, clock, gap, start, end, until, following, partner)
+            best = nearest(i, heads[1 - side], at_once, start, end, following)
             if best >= 0:
-                unlink(best, t, 1 - side, heads, following)
+                unlink(best, 1 - side, heads, following)
                 partner[i], partner[best] = best, i
                 continue
-        crowded += append(i, t, side, heads, following, partner)
+        crowded += append(i, side, heads, following, partner)
     final = np.iinfo(np.int64).max if last else clock
-    for t in range(tuples):
-        settle(t, final, gap, start, end, until, heads, following, partner)
+    for t in range(count):
+        settle(tuples[t].head, final, gap, start, end, until, following, partner)
     return clock, crowded
 
 
@@ -107,34 +107,32 @@ def nearest(row: Any, head: Any, gap: Any, start: Any, end: Any, following: Any)
 
 
 @inner
-def settle(
-    t: Any, clock: Any, gap: Any, start: Any, end: Any, until: Any, heads: Any, following: Any, partner: Any
-) -> None:
+def settle(heads: Any, clock: Any, gap: Any, start: Any, end: Any, until: Any, following: Any, partner: Any) -> None:
     """Let go the halves of a five-tuple that have waited long enough, in order of that, with a partner if there is."""
     while True:
         due, due_side = -1, 0
         for side in range(2):
-            j = heads[t, side]
+            j = heads[side]
             while j >= 0:
                 if until[j] <= clock and (due < 0 or until[j] < until[due] or (until[j] == until[due] and j < due)):
                     due, due_side = j, side
                 j = following[j]
         if due < 0:
             return
-        unlink(due, t, due_side, heads, following)
-        best = nearest(due, heads[t, 1 - due_side], gap, start, end, following)
+        unlink(due, due_side, heads, following)
+        best = nearest(due, heads[1 - due_side], gap, start, end, following)
         partner[due] = ALONE
         if best >= 0:
-            unlink(best, t, 1 - due_side, heads, following)
+            unlink(best, 1 - due_side, heads, following)
             partner[due], partner[best] = best, due
 
 
 @inner
-def unlink(row: Any, t: Any, side: Any, heads: Any, following: Any) -> None:
+def unlink(row: Any, side: Any, heads: Any, following: Any) -> None:
     """Take a half out of its list."""
-    j = heads[t, side]
+    j = heads[side]
     if j == row:
-        heads[t, side] = following[row]
+        heads[side] = following[row]
         return
     while following[j] != row:
         j = following[j]
@@ -142,12 +140,12 @@ def unlink(row: Any, t: Any, side: Any, heads: Any, following: Any) -> None:
 
 
 @inner
-def append(row: Any, t: Any, side: Any, heads: Any, following: Any, partner: Any) -> Any:
+def append(row: Any, side: Any, heads: Any, following: Any, partner: Any) -> Any:
     """Put a half at the end of its list; the first of too many is let go. Gives how many were."""
     following[row] = -1
-    j = heads[t, side]
+    j = heads[side]
     if j < 0:
-        heads[t, side] = row
+        heads[side] = row
         return 0
     length = 1
     while following[j] >= 0:
@@ -156,7 +154,7 @@ def append(row: Any, t: Any, side: Any, heads: Any, following: Any, partner: Any
     following[j] = row
     if length < MOST:
         return 0
-    first = heads[t, side]
-    heads[t, side] = following[first]
+    first = heads[side]
+    heads[side] = following[first]
     partner[first] = ALONE
     return 1

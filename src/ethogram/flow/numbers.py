@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from ethogram.flow.compiled import compiled, mixed
-from ethogram.schema import codes_of
+from ethogram.flow.compiled import compiled, inner, mixed
 
-__all__ = ["numbered", "numbered_pairs", "sorted_by"]
+__all__ = ["hashed", "numbered", "numbered_pairs", "sorted_by"]
 
+_SEEDS = secrets.randbits(63), secrets.randbits(63)
 _DIGIT = 11  # bits sorted at once: the counters stay in the innermost cache
 
 Numbers = NDArray[np.int32]
 
 
-def numbered(values: pl.Series) -> tuple[Numbers, pl.Series]:
-    """Number the distinct texts of a column without nulls.
+def hashed(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Two hashes of each text, which stand for it: 128 bits, under seeds that nobody outside can know.
 
-    A text of Polars is 16 octets, which hold it or say where it lies. Equal ones are equal texts, so that each text is
-    looked at once, and not once a row; what lies in several places is found among those few.
+    Different texts share them once in 10^38 pairs, so that equal hashes are taken for equal texts.
+    """
+    one, two = (texts.hash(seed).to_numpy() for seed in _SEEDS)
+    return one, two
+
+
+def numbered(texts: pl.Series) -> tuple[Numbers, pl.Series]:
+    """Number the distinct texts of a column without nulls, by their hashes.
 
     Returns
     -------
@@ -32,21 +38,12 @@ def numbered(values: pl.Series) -> tuple[Numbers, pl.Series]:
 
     Examples
     --------
-    >>> numbers, texts = numbered(pl.Series(["b", "a", "b", "a text that is longer than 12 octets"]))
+    >>> numbers, texts = numbered(pl.Series(["b", "a", "b"]))
     >>> numbers.tolist(), texts.to_list()
-    ([0, 1, 0, 2], ['b', 'a', 'a text that is longer than 12 octets'])
+    ([0, 1, 0], ['b', 'a'])
     """
-    array: Any = values.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-    if array.type != pa.string_view() or not len(array):
-        codes, texts = codes_of(values)
-        return codes.to_numpy().astype(np.int32), texts
-    views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[array.offset : array.offset + len(array)]
-    numbers, first = numbered_pairs(views[:, 0], views[:, 1])
-    texts = values.gather(pl.Series(first))
-    again, distinct = numbered_pairs(texts.hash(1).to_numpy(), texts.hash(2).to_numpy())
-    if len(distinct) == len(first):
-        return numbers, texts
-    return again[numbers], texts.gather(pl.Series(distinct))
+    numbers, first = numbered_pairs(*hashed(texts))
+    return numbers, texts.gather(pl.Series(first))
 
 
 def numbered_pairs(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
@@ -60,31 +57,40 @@ def numbered_pairs(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[N
 def number(low: Any, high: Any, numbers: Any, first: Any) -> Any:
     """Fill in ``numbers`` and ``first``; gives how many there are. The table grows with what it holds."""
     slots = np.full(1 << 12, -1, np.int32)
+    known = np.empty((1 << 11, 2), np.uint64)
     mask = np.uint64(len(slots) - 1)
     count = 0
     for i in range(len(low)):
         at = mixed(low[i], high[i]) & mask
-        while slots[at] >= 0:
-            row = first[slots[at]]
-            if low[row] == low[i] and high[row] == high[i]:
-                break
+        while slots[at] >= 0 and not (known[slots[at], 0] == low[i] and known[slots[at], 1] == high[i]):
             at = (at + np.uint64(1)) & mask
-        if slots[at] >= 0:
+        if slots[at] < 0:
+            slots[at] = count
+            known[count, 0], known[count, 1] = low[i], high[i]
+            first[count] = i
+            count += 1
+            if count == len(known):
+                known, slots = grown(known)
+                mask = np.uint64(len(slots) - 1)
+            numbers[i] = count - 1
+        else:
             numbers[i] = slots[at]
-            continue
-        slots[at] = count
-        first[count] = i
-        numbers[i] = count
-        count += 1
-        if 2 * count > len(slots):
-            slots = np.full(4 * len(slots), -1, np.int32)
-            mask = np.uint64(len(slots) - 1)
-            for known in range(count):
-                at = mixed(low[first[known]], high[first[known]]) & mask
-                while slots[at] >= 0:
-                    at = (at + np.uint64(1)) & mask
-                slots[at] = known
     return count
+
+
+@inner
+def grown(known: Any) -> Any:
+    """Room for four times as many, and their places."""
+    more = np.empty((4 * len(known), 2), np.uint64)
+    more[: len(known)] = known
+    slots = np.full(2 * len(more), -1, np.int32)
+    mask = np.uint64(len(slots) - 1)
+    for each in range(len(known)):
+        at = mixed(known[each, 0], known[each, 1]) & mask
+        while slots[at] >= 0:
+            at = (at + np.uint64(1)) & mask
+        slots[at] = each
+    return more, slots
 
 
 @compiled

@@ -24,6 +24,7 @@ __all__ = ["Pairing", "is_half"]
 _MAX_HELD = 1 << 20
 _AT_ONCE_US = 1_000_000  # answers come within a round trip; what is further apart may belong to another record
 _WAIT_S = 60.0  # exporters look for ended flows every few seconds, and send UDP ones when their idle timeout is over
+Rows = NDArray[np.int64]
 _NEVER_ANSWERED = r"^(22[4-9]|23\d)\.|^255\.255\.255\.255$|^ff"
 
 
@@ -40,13 +41,13 @@ class _Halves:
     one: NDArray[np.uint64]
     two: NDArray[np.uint64]
     swapped: NDArray[np.uint8]
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-    wait: NDArray[np.int64]
-    until: NDArray[np.int64]
-    row: NDArray[np.int64]
+    start: Rows
+    end: Rows
+    wait: Rows
+    until: Rows
+    row: Rows
 
-    def __getitem__(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Halves:
+    def __getitem__(self, chosen: NDArray[np.bool_] | Rows) -> _Halves:
         return _Halves(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def __add__(self, other: _Halves) -> _Halves:
@@ -114,13 +115,13 @@ class Pairing:
             min(_AT_ONCE_US, self._gap), self._gap, last, partner,
         )  # fmt: skip
         self.accounting.correct("let go before its answer", crowded)
-        frame = pl.concat([self._held, block])
+        frame = pl.concat([self._held, block]) if self._held.height else block
         self._release(all_, partner, frame)
         first = np.flatnonzero(partner > np.arange(len(partner)))
         second = partner[first]
         later = _begins_later(all_, frame, first, second)
         first, second = np.where(later, second, first), np.where(later, first, second)
-        pairs = _paired(_rows(frame, all_.row[first]), _rows(frame, all_.row[second]))
+        pairs = _paired(frame, all_.row[first], all_.row[second])
         self.accounting.correct("paired with the opposite direction", pairs.height)
         given = [pairs, _rows(frame, all_.row[partner == ALONE])]
         self._keep(all_, partner == OPEN, frame)
@@ -138,7 +139,7 @@ class Pairing:
             tuples.one, tuples.two, tuples.swapped, start, end.to_numpy(), wait, np.empty_like(wait), rows
         )[order]  # fmt: skip
 
-    def _release(self, halves: _Halves, partner: NDArray[np.int64], frame: pl.DataFrame) -> None:
+    def _release(self, halves: _Halves, partner: Rows, frame: pl.DataFrame) -> None:
         """Let go what will never be answered, and the oldest of what is too much."""
         still = np.flatnonzero(partner == OPEN)
         fresh = still[halves.row[still] >= self._held.height]
@@ -163,13 +164,11 @@ class Pairing:
         self._halves = kept
 
 
-def _rows(frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.DataFrame:
+def _rows(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return frame[pl.Series(rows, dtype=pl.get_index_type())]
 
 
-def _begins_later(
-    halves: _Halves, frame: pl.DataFrame, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _begins_later(halves: _Halves, frame: pl.DataFrame, first: Rows, second: Rows) -> NDArray[np.bool_]:
     """Whether the second of each pair began it. At the same time: the one from the higher port, then the other end."""
     later = halves.start[second] < halves.start[first]
     ties = np.flatnonzero(halves.start[second] == halves.start[first])
@@ -180,30 +179,32 @@ def _begins_later(
     return later
 
 
-def _paired(there: pl.DataFrame, back: pl.DataFrame) -> pl.DataFrame:
-    """Biflows of halves, row by row; what one does not know the other may."""
-    same = ["protocol", "source_address", "destination_address", "source_port", "destination_port"]
+def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
+    """Biflows of pairs of rows; what one half does not know the other may."""
     sent = ["octets", "packets", "initial_tcp_flags", "union_tcp_flags", "raw_octets", "raw_packets"]
     crossed = [("source_mac", "destination_mac"), ("destination_mac", "source_mac"),
                ("source_name", "destination_name"), ("destination_name", "source_name"),
                ("vlan", "vlan"), ("direction", "direction")]  # fmt: skip
-    ends_later = back["end"] > there["end"]
+    there, back = pl.Series(first), pl.Series(second)
+    end = frame["end"].to_physical().to_numpy()
+    later = pl.Series(np.where(end[second] > end[first], second, first))
+    empty = {name for name in LINKED if frame[name].null_count() == frame.height}
 
-    def of_later(name: str) -> pl.Series:
-        return back[name].zip_with(ends_later, there[name])
+    def taken(name: str, rows: pl.Series) -> pl.Series:
+        if name in empty:
+            return pl.repeat(None, len(rows), dtype=LINKED[name], eager=True)
+        return frame[name].gather(rows)
 
     def known(name: str, other: str) -> pl.Series:
-        mine = there[name]
-        return mine.zip_with(mine.is_not_null(), back[other]) if mine.null_count() else mine
+        mine = taken(name, there)
+        return mine if other in empty else mine.zip_with(mine.is_not_null(), taken(other, back))
 
-    joined = pl.DataFrame({"one": there["joined"], "two": back["joined"]}).max_horizontal()
+    joined = frame["joined"].to_numpy()
     columns = {
-        **{name: there[name] for name in same},
-        **{name: there[name] for name in sent},
-        **{f"reverse_{name}": back[name] for name in sent},
+        **{f"reverse_{name}": taken(name, back) for name in sent},
         **{name: known(name, other) for name, other in crossed},
-        "start": there["start"], "end": of_later("end"),
-        "end_reason": of_later("end_reason"), "last_cut": of_later("last_cut"), "joined": joined,
-        "one_way": pl.repeat(False, there.height, dtype=pl.Boolean, eager=True),
+        **{name: taken(name, later) for name in ("end", "end_reason", "last_cut")},
+        "joined": pl.Series(np.maximum(joined[first], joined[second])),
+        "one_way": pl.repeat(False, len(first), dtype=pl.Boolean, eager=True),
     }  # fmt: skip
-    return pl.DataFrame({name: columns[name] for name in LINKED})
+    return pl.DataFrame({name: columns[name] if name in columns else taken(name, there) for name in LINKED})

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.flow.compiled import compiled, mixed
+from ethogram.flow.numbers import hashed
 
 __all__ = ["Tuples", "tuples_of"]
 
@@ -44,7 +45,7 @@ def tuples_of(frame: pl.DataFrame) -> Tuples:
     ends = [(frame[f"{side}_address"], frame[f"{side}_port"]) for side in ("source", "destination")]
     one, two = (np.empty(frame.height, np.uint64) for _ in range(2))
     swapped = np.empty(frame.height, np.uint8)
-    columns: list[NDArray[np.uint64]] = [address.hash(seed).to_numpy() for address, _ in ends for seed in (1, 2)]
+    columns: list[NDArray[np.uint64]] = [each for address, _ in ends for each in hashed(address)]
     columns += [port.cast(pl.UInt16).to_numpy() for _, port in ends]
     keys(*columns, frame["protocol"].cast(pl.UInt8).to_numpy(), one, two, swapped)  # type: ignore[call-arg]
     return Tuples(one, two, swapped)
