@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
+from ethogram.errors import InputError
 from ethogram.io.wire.gather import copy_sets
 from ethogram.schema import DatagramBatch, Exporter
 
@@ -107,10 +108,14 @@ def compact(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
 def blocks_of(
     batches: Iterable[DatagramBatch], settings: WireSettings, *, by_time: bool = True
 ) -> Iterator[DatagramBatch]:
-    """All messages of a source, in blocks."""
+    """All messages of a source, in blocks; where its input is damaged, what came before is given first."""
     blocks = Blocks(settings, by_time=by_time)
-    for batch in batches:
-        yield from blocks.add(batch)
+    try:
+        for batch in batches:
+            yield from blocks.add(batch)
+    except InputError:
+        yield from blocks.last()
+        raise
     yield from blocks.last()
 
 

@@ -49,8 +49,10 @@ def is_export(data: Any, at: Any, size: Any) -> Any:
 
 
 @compiled
-def payloads(data: Any, protocol: Any, offset: Any, captured: Any, octets: Any) -> tuple[int, int, int]:
+def payloads(data: Any, protocol: Any, offset: Any, captured: Any, every: bool, octets: Any) -> tuple[int, int, int]:
     """Write the octets of each packet's payload that is an export message; -1 for all others.
+
+    In a recording ``every`` payload counts: what is replayed is to be what was received.
 
     The length in the UDP header tells payload from padding.
 
@@ -71,7 +73,7 @@ def payloads(data: Any, protocol: Any, offset: Any, captured: Any, octets: Any) 
         stated = u16(data, offset[row] - 4) - 8
         if stated < 0:  # 0: a length that does not fit in the header
             stated = there
-        if not is_export(data, offset[row], min(stated, there)):
+        if not every and not is_export(data, offset[row], min(stated, there)):
             not_export += 1
             continue
         if stated > there:
@@ -143,7 +145,7 @@ class CaptureExport:
         pieces = pieces[packets.protocol[pieces["row"]] == UDP]
         self.accounting.read += len(packets)
         octets[pieces["row"]] = FRAGMENTED
-        not_udp, not_export, cut = payloads(data, packets.protocol, offset, packets.payload_octets, octets)
+        not_udp, not_export, cut = payloads(data, packets.protocol, offset, packets.payload_octets, recorded, octets)
         self.accounting.ignore("not UDP", not_udp)
         self.accounting.ignore("not an export message", not_export)
         self.accounting.correct("cut short by the capture", cut)

@@ -1,0 +1,393 @@
+"""Exports on disk: IPFIX files, captures of an export, recordings, raw datagrams, and how each is told."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zipfile
+from collections.abc import Sequence
+from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from exports import COUNTS, KEY, TIMES
+from wire_messages import ONE, TWO, S, columns, data, ipfix, several, template, v5, v5_record, v9
+
+from ethogram.config import CaptureSettings, FlowSettings, WireSettings
+from ethogram.errors import InputError
+from ethogram.io.capture import is_capture, open_capture
+from ethogram.io.open import EXPORTS, IPFIX, Opened, join_exports, open_inputs
+from ethogram.io.wire import datagrams, file
+from ethogram.io.wire.build import MessageBuilder, batch, template_set
+from ethogram.io.wire.build import data as data_of
+from ethogram.io.wire.capture_export import CaptureExport
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.file import IpfixFile
+from ethogram.io.wire.recording import Recording, is_recording
+from ethogram.io.wire.source import ExportFiles, Source, exports, ipfix_file
+from ethogram.io.wire.template import Field, Template
+from ethogram.pipeline.flows import collect, read_flows
+from ethogram.schema import DatagramBatch, DatagramSource, Exporter
+
+FOUR = [(8, 4)]
+MESSAGES = [ipfix(template(256, FOUR)), *(ipfix(data(256, i)) for i in range(20))]
+
+
+def flows(count: int, start: int = 0) -> list[bytes]:
+    """Messages of flows that have all a flow needs."""
+    given = [*KEY, *COUNTS, *TIMES]
+    one = Template(10, 0, 256, tuple(Field(0, number, length) for number, length, _ in given))
+    values = [np.resize(np.array(list(column)), count) for _, _, column in given]
+    values[1] = values[1] + np.arange(count)
+    build = MessageBuilder(10, sequence=start)
+    return build.messages([template_set(one), data_of(one, values)], 1_700_000_000_000)
+
+
+def payloads(source: DatagramSource) -> list[tuple[Exporter, int, bytes]]:
+    found = []
+    for one in source.datagrams():
+        for row in range(len(one)):
+            at, size = int(one.offset[row]), int(one.octets[row])
+            found.append((one.exporters[one.exporter[row]], int(one.arrival_ns[row]), bytes(one.data[at : at + size])))
+    source.accounting.check()
+    return found
+
+
+def values(source: DatagramSource) -> list[int]:
+    decoder = Decoder()
+    found = [number for one in source.datagrams() for _, [row] in columns(decoder.decode(one)) for number in row]
+    source.accounting.check()
+    return found
+
+
+# IPFIX files
+
+
+@pytest.mark.parametrize("packed", ["plain", "gz", "zip"])
+def test_an_ipfix_file_is_read_plain_or_packed(tmp_path: Path, packed: str) -> None:
+    path = tmp_path / "flows.ipfix"
+    octets = b"".join(MESSAGES)
+    if packed == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("flows.ipfix", octets)
+    else:
+        path.write_bytes(gzip.compress(octets) if packed == "gz" else octets)
+    for settings in (CaptureSettings(), CaptureSettings(block_octets=4096)):
+        source = IpfixFile(path, settings)
+        assert values(source) == list(range(20))
+        assert source.accounting.used == len(MESSAGES)
+    exporter, arrival_ns, first = payloads(IpfixFile(path))[0]
+    assert (exporter.transport, exporter.port, arrival_ns, first) == ("file", 0, 1000 * S, MESSAGES[0])
+    assert exporter.address.startswith(str(path))
+
+
+def test_messages_over_the_end_of_a_block_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "long.ipfix"
+    long = [ipfix(template(256, FOUR)), *(ipfix(data(256, *range(i, i + 9000))) for i in range(9))]
+    path.write_bytes(b"".join(long))
+    assert [octets for _, _, octets in payloads(IpfixFile(path, CaptureSettings(block_octets=4096)))] == long
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason", "dropped"),
+    [
+        (b"\0\x0a\0", "the last message is not whole", {"cut short": 1}),
+        (ipfix(data(256, 1))[:-1], "the last message is not whole", {"cut short": 1}),
+        (b"\0\x0b" + bytes(30), "no IPFIX message: the rest is not read", {"no message": 1}),
+        (struct.pack(">HH", 10, 15) + bytes(30), "no IPFIX message: the rest is not read", {"no message": 1}),
+    ],
+)
+def test_what_came_before_damage_is_kept(tmp_path: Path, tail: bytes, reason: str, dropped: dict[str, int]) -> None:
+    path = tmp_path / "flows.ipfix"
+    sound = b"".join(MESSAGES)
+    path.write_bytes(sound + tail)
+    source = IpfixFile(path)
+    found: list[bytes] = []
+    with pytest.raises(InputError, match=reason) as raised:
+        found += [bytes(one.data) for one in source.datagrams()]
+    assert raised.value.offset == len(sound) and raised.value.file == str(path)
+    assert source.accounting.dropped == dropped and source.accounting.used == len(MESSAGES)
+    source.accounting.check()
+
+
+def test_a_packed_file_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "flows.ipfix.gz"
+    noise = np.random.default_rng(1).bytes(8000)
+    octets = b"".join([*MESSAGES, ipfix(template(300, [(8, 1)]), data(300, *noise, octets=1))])
+    path.write_bytes(gzip.compress(octets)[:-4000])
+    source = IpfixFile(path)
+    with pytest.raises(InputError, match="cannot be read on"):
+        list(source.datagrams())
+    assert source.accounting.used == len(MESSAGES) and source.accounting.dropped == {"cut short": 1}
+
+
+# Captures
+
+
+def udp(source: str, payload: bytes, *, port: int = 4739, length: int | None = None,
+        fragments: Sequence[int] = (), protocol: int = 17, number: int = 1) -> list[bytes]:  # fmt: skip
+    """IP packets of a datagram, cut into fragments at these places of the IP payload."""
+    body = struct.pack(">HHHH", port, 2055, 8 + len(payload) if length is None else length, 0) + payload
+    a = ip_address(source)
+    b = ip_address("192.0.2.99" if a.version == 4 else "2001:db8::99")
+    edges = [0, *fragments, len(body)]
+    packets = []
+    for begin, end in pairwise(edges):
+        part, more = body[begin:end], end < len(body)
+        if a.version == 4:
+            word = begin // 8 | (0x2000 if more else 0)
+            head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(part), number, word, 64, protocol, 0)
+        else:
+            extension = struct.pack(">BBHI", protocol, 0, begin | more, number) if fragments else b""
+            head = struct.pack(">IHBB", 6 << 28, len(part) + len(extension), 44 if fragments else protocol, 64)
+            part = extension + part
+        packets.append(head + a.packed + b.packed + part)
+    return packets
+
+
+def capture(path: Path, packets: Sequence[bytes], *, snap: int = 65535) -> Path:
+    out = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, snap, 101)
+    for number, packet in enumerate(packets):
+        out += struct.pack("<IIII", 1000 + number, 5, min(len(packet), snap), len(packet)) + packet[:snap]
+    path.write_bytes(out)
+    return path
+
+
+def test_the_messages_in_a_capture_whatever_their_ports(tmp_path: Path) -> None:
+    packets = [
+        *udp("192.0.2.1", MESSAGES[0], port=1), *udp("192.0.2.1", MESSAGES[1], port=2),
+        *udp("2001:db8::1", v5([v5_record(5)])), *udp("192.0.2.1", b"GET / HTTP/1.1\r\n\r\n"),
+        *udp("192.0.2.1", MESSAGES[1], protocol=6),
+        *udp("192.0.2.1", MESSAGES[2] + b"pad", length=8 + len(MESSAGES[2])),
+        *udp("192.0.2.1", MESSAGES[3], length=0), *udp("192.0.2.1", b"\0\x09abcdefghijklmnopqrstuvwxyz"),
+    ]  # fmt: skip
+    source = CaptureExport(capture(tmp_path / "x.pcap", packets))
+    assert payloads(source) == [
+        (Exporter("192.0.2.1", 1), 1000 * S + 5, MESSAGES[0]), (Exporter("192.0.2.1", 2), 1001 * S + 5, MESSAGES[1]),
+        (Exporter("2001:db8::1", 4739), 1002 * S + 5, v5([v5_record(5)])),
+        (Exporter("192.0.2.1", 4739), 1005 * S + 5, MESSAGES[2]),
+        (Exporter("192.0.2.1", 4739), 1006 * S + 5, MESSAGES[3]),
+    ]  # fmt: skip
+    assert source.accounting.as_dict() == {
+        "unit": "packets", "read": 8, "used": 5, "ignored": {"not UDP": 1, "not an export message": 2}, "dropped": {},
+        "corrected": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_a_datagram_in_fragments_is_put_together_in_any_order(tmp_path: Path, address: str) -> None:
+    long = ipfix(template(256, FOUR), data(256, *range(900)))
+    other = ipfix(template(256, FOUR), data(256, *range(500, 900)))
+    a = udp(address, long, fragments=[1480, 2960], number=7)
+    b = udp(address, other, fragments=[800], number=8)
+    order = [a[2], b[1], a[0], *udp(address, MESSAGES[0]), a[1], b[0]]
+    source = CaptureExport(capture(tmp_path / "x.pcap", order))
+    assert [octets for _, _, octets in payloads(source)] == [MESSAGES[0], long, other]
+    assert source.accounting.ignored == {"other fragments of a message": 3} and source.accounting.used == 3
+
+
+def test_fragments_without_the_others_are_counted(tmp_path: Path) -> None:
+    long = udp("192.0.2.1", ipfix(template(256, FOUR), data(256, *range(900))), fragments=[1480, 2960])
+    source = CaptureExport(capture(tmp_path / "x.pcap", [long[0], long[2], *udp("192.0.2.1", MESSAGES[0])]))
+    assert len(payloads(source)) == 1
+    assert source.accounting.dropped == {"IP fragments without the others": 2}
+
+
+def test_what_the_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = capture(tmp_path / "x.pcap", udp("192.0.2.1", v5([v5_record(i) for i in range(3)])), snap=28 + 24 + 100)
+    source = CaptureExport(path)
+    decoder = Decoder()
+    [found] = [one for given in source.datagrams() for one in decoder.decode(given)]
+    assert len(found) == 2
+    assert source.accounting.corrected == {"cut short by the capture": 1}
+
+
+# Recordings
+
+
+def recorded(folder: Path, batches: Sequence[DatagramBatch], **how: object) -> list[Path]:
+    recording = Recording(folder, **how)  # type: ignore[arg-type]
+    for one in batches:
+        recording.write(one)
+    recording.close()
+    return sorted(folder.iterdir())
+
+
+def test_a_recording_gives_back_what_was_recorded(tmp_path: Path) -> None:
+    tcp, six = Exporter("192.0.2.3", 7, "tcp", 12), Exporter("2001:db8::5", 4739)
+    first = Exporter("192.0.2.3", 8, "tcp", 0)
+    messages = [
+        (ONE, MESSAGES[0]), (six, v5([v5_record(1)])), (tcp, MESSAGES[0]), (first, MESSAGES[1]), (TWO, v9()),
+        (tcp, ipfix(data(256, *range(16_370)))), (ONE, b""),
+    ]  # fmt: skip
+    given = several(messages)
+    given.arrival_ns[:] = [1_700_000_000_123_456_789 + i for i in range(len(messages))]
+    [path] = recorded(tmp_path / "new" / "folder", [given])
+    assert path.name == "20231114T221320.123456789Z-0000.pcapng"
+    assert is_recording(path.read_bytes()) and is_capture(path.read_bytes())
+    found = payloads(CaptureExport(path))
+    assert found == [
+        (exporter, 1_700_000_000_123_456_789 + i, octets)
+        for i, (exporter, octets) in enumerate(messages)
+    ]  # fmt: skip
+
+
+def test_standard_readers_see_sound_packets(tmp_path: Path) -> None:
+    [path] = recorded(tmp_path, [batch(MESSAGES, ONE, 5 * S)])
+    source = open_capture(path)
+    [packets] = list(source.batches())
+    assert source.accounting.used == len(MESSAGES) and source.notes == []
+    assert set(packets.source_port.tolist()) == {4739} and set(packets.protocol.tolist()) == {17}
+    at = int(packets.internet_offset[0])
+    words = packets.data[at : at + 20].view(">u2").astype(np.int64)
+    assert int(words.sum()) % 0xFFFF == 0  # the checksum of the IPv4 header
+
+
+def test_files_of_a_recording_are_one_stream_in_order_of_their_names(tmp_path: Path) -> None:
+    pieces = [batch([one], ONE, i * 3600 * S) for i, one in enumerate(MESSAGES)]
+    paths = recorded(tmp_path, pieces)
+    assert len(paths) == len(MESSAGES)
+    assert values(ExportFiles(paths)) == list(range(20))
+    small = recorded(tmp_path / "small", [batch([one], ONE, 1) for one in MESSAGES], file_octets=300)
+    assert len(small) > 3 and values(ExportFiles(small)) == list(range(20))
+
+
+def test_a_recording_cut_off_by_a_crash_is_read_up_to_there(tmp_path: Path) -> None:
+    paths = recorded(tmp_path, [batch(MESSAGES[:5], ONE, 1), batch(MESSAGES[5:], ONE, 7200 * S)])
+    paths[0].write_bytes(paths[0].read_bytes()[:-10])
+    source = ExportFiles(paths)
+    found = []
+    decoder = Decoder()
+    with pytest.raises(InputError, match="not whole") as raised:
+        for one in source.datagrams():
+            found += [number for _, [row] in columns(decoder.decode(one)) for number in row]
+    assert found == [0, 1, 2, *range(4, 20)]
+    assert raised.value.file == str(paths[0])
+    source.accounting.check()
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be made"):
+        Recording(tmp_path / "file" / "below")
+
+
+# Raw datagrams
+
+
+def test_raw_datagrams_of_one_folder_share_their_templates(tmp_path: Path) -> None:
+    texts = {"1.dat": v9(template(256, FOUR, 9)), "2.dat": v9(data(256, 7)), "3.dat": MESSAGES[0] + MESSAGES[4],
+             "4.dat": v5([v5_record(1)]) + v5([v5_record(2)])}  # fmt: skip
+    for name, octets in texts.items():
+        (tmp_path / name).write_bytes(octets)
+    found = payloads(ExportFiles([tmp_path / name for name in texts]))
+    assert [octets for _, _, octets in found] == [
+        texts["1.dat"], texts["2.dat"], MESSAGES[0], MESSAGES[4], v5([v5_record(1)]), v5([v5_record(2)]),
+    ]  # fmt: skip
+    assert {(one.address, one.transport, one.session) for one, _, _ in found} == {(str(tmp_path), "file", 0)}
+    decoder = Decoder()
+    records = [one for given in ExportFiles([tmp_path / n for n in texts]).datagrams() for one in decoder.decode(given)]
+    assert [len(one) for one in records] == [1, 1, 2]
+
+
+def test_a_file_that_is_no_datagram_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.dat").write_bytes(b"\0\x09" + bytes(70_000))
+    (tmp_path / "y.dat").write_bytes(b"hello")
+    for name, reason in (("x.dat", "no NetFlow message"), ("y.dat", "no capture and no export message")):
+        source = ExportFiles([tmp_path / name])
+        with pytest.raises(InputError, match=reason):
+            list(source.datagrams())
+        source.accounting.check()
+
+
+# How formats are told, and flows of them
+
+
+def told(path: Path, form: str | None = None) -> list[str]:
+    return [one.format for one in open_inputs(path, FlowSettings(), is_capture, form=form)]
+
+
+def test_content_tells_exports_from_captures_and_texts(tmp_path: Path) -> None:
+    [recording] = recorded(tmp_path / "recording", [batch(MESSAGES)])
+    plain = capture(tmp_path / "x.pcap", udp("192.0.2.1", MESSAGES[0]))
+    (tmp_path / "x.ipfix").write_bytes(b"".join(MESSAGES))
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"".join(MESSAGES)))
+    (tmp_path / "x.dat").write_bytes(v9(template(256, FOUR, 9)))
+    (tmp_path / "nul").write_bytes(bytes(100))
+    assert told(recording) == [EXPORTS] and told(plain) == ["capture"] and told(plain, EXPORTS) == [EXPORTS]
+    assert told(tmp_path / "x.ipfix") == told(tmp_path / "x.gz") == [IPFIX]
+    assert told(tmp_path / "x.dat") == [EXPORTS]
+    with pytest.raises(InputError, match="unknown format"):
+        told(tmp_path / "nul")
+    assert not file.recognises(b"") and not datagrams.recognises(b"") and not file.recognises(b"\0\x0a\0\x10")
+
+
+def test_only_what_follows_each_other_is_joined() -> None:
+    def opened(name: str, form: str) -> Opened:
+        return Opened(name, Path(name), form, None)
+
+    joined = join_exports([opened("a", EXPORTS), opened("b", EXPORTS), opened("c", IPFIX), opened("d", IPFIX),
+                           opened("e", EXPORTS)], FlowSettings())  # fmt: skip
+    assert [(one.name, one.format) for one in joined] == [
+        ("a and 1 more", EXPORTS), ("c", IPFIX), ("d", IPFIX), ("e", EXPORTS)
+    ]  # fmt: skip
+
+
+def test_an_export_becomes_flows_by_every_way_the_same(tmp_path: Path) -> None:
+    messages = flows(3000)
+    exporter = Exporter("192.0.2.1", 4739)
+    (tmp_path / "x.ipfix").write_bytes(b"".join(messages))
+    half = len(messages) // 2
+    recorded(tmp_path / "recording", [batch(messages[:half], exporter, S), batch(messages[half:], exporter, 9999 * S)])
+    capture(tmp_path / "x.pcap", [packet for one in messages for packet in udp("192.0.2.1", one)])
+    tables = []
+    for path, form in ((tmp_path / "x.ipfix", None), (tmp_path / "recording", None), (tmp_path / "x.pcap", EXPORTS)):
+        run = read_flows([path], format=form)
+        tables.append(collect(run))
+        [report] = run.reports
+        assert report.accounting.as_dict()["used"] == 3000 and not report.errors
+        assert report.notes == []
+    assert tables[0].height > 0
+    for other in tables[1:]:
+        assert other.sort(other.columns).equals(tables[0].sort(tables[0].columns))
+
+
+def test_a_damaged_file_gives_its_flows_and_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "x.ipfix"
+    octets = b"".join(flows(300))
+    path.write_bytes(octets + b"\0\x0a\0")
+    run = read_flows([path])
+    assert collect(run).height > 0
+    assert run.errors == [f"{path} at octet {len(octets)}: the last message is not whole"]
+    with pytest.raises(InputError, match="not whole"):
+        collect(read_flows([path], strict=True))
+
+
+def test_notes_say_what_was_lost_before_the_records(tmp_path: Path) -> None:
+    messages = flows(600)
+    source = Source(IpfixFile(written(tmp_path, [messages[0], *messages[2:], ipfix(data(999, 1), sequence=600)])))
+    table = pl.concat(list(source.batches()))
+    lost = 600 - table.height
+    assert lost > 0 and source.accounting.used == table.height
+    assert f"sequence numbers say that {lost} records or messages never arrived" in source.notes
+    assert any("waiting for a template 1" in note for note in source.notes)
+    assert source.name_answers().height == 0 and source.unidirectional
+
+
+def written(folder: Path, messages: Sequence[bytes]) -> Path:
+    path = folder / "written.ipfix"
+    path.write_bytes(b"".join(messages))
+    return path
+
+
+def test_blocks_do_not_change_the_records(tmp_path: Path) -> None:
+    path = written(tmp_path, flows(9000))
+    small = Source(IpfixFile(path), WireSettings(block_octets=1 << 16), by_time=False)
+    tables = list(small.batches())
+    assert len(tables) > 3
+    whole = pl.concat(list(ipfix_file([path], FlowSettings()).batches()))
+    assert pl.concat(tables).equals(whole)
+    assert exports([path], FlowSettings()).name == str(path)
