@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "flows": ("ethogram.cli.flows", "captures and flow records of any kind to one flow table"),
     "collect": ("ethogram.cli.collect", "NetFlow and IPFIX from the network, live: flows and fingerprints"),
+    "wire": ("ethogram.cli.wire", "what NetFlow and IPFIX exports hold, template by template"),
     "fingerprint": ("ethogram.cli.fingerprint", "the fingerprint exporter: flows to fingerprints"),
     "stability": ("ethogram.cli.stability", "convergence, recurrence, distinguishability: tables and plots"),
     "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),

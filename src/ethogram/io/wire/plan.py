@@ -41,6 +41,8 @@ class Plan:
         Field of each counter, or None.
     initiator
         Fields of initiator octets, responder octets, initiator packets, responder packets; None without both octets.
+    octet_tier
+        What octets are counted over, where it is not the usual.
     one_way
         Whether a record tells of one direction only.
     """
@@ -78,6 +80,9 @@ class Plan:
             return next((first[key] for key in keys if key in first), None)
 
         self.octets, self.packets = field("octets"), field("packets")
+        self.octet_tier = next((t.meaning for t in choice.COUNT_TIERS if t.octets in first), None)
+        if self.octet_tier == choice.COUNT_TIERS[0].meaning:
+            self.octet_tier = None  # as is usual
         self.reverse_octets, self.reverse_packets = field("reverse_octets"), field("reverse_packets")
         if any(key in first for key in (*choice.NTOP, *choice.NTOP_V9)) and (0, 1, False) in first:
             self.reverse_octets = first.get(choice.NTOP_REVERSE["reverse_octets"], self.reverse_octets)
@@ -96,6 +101,52 @@ class Plan:
             event = "NAT event" if self.nat_event else "firewall event" if self.firewall else "record"
             return f"{event} without octets and packets"
         return None if self.protocol else "no protocol"
+
+    def sources(self) -> dict[str, tuple[int, ...]]:
+        """For each column of a biflow the fields it is made of, the first choice first."""
+        both = self.initiator or [None] * 4
+        columns: dict[str, tuple[int | None, ...]] = {
+            "start": self.times.start_fields, "end": self.times.end_fields, "protocol": tuple(self.protocol),
+            "source_address": tuple(pair.source for pair in self.pairs),
+            "destination_address": (
+                *(place for _, place in self.nat), *(pair.destination for pair in self.pairs)
+            ),
+            "source_port": tuple(place for level in self.ports[0] for place in level),
+            "destination_port": (*self.nat_port, *(place for level in self.ports[1] for place in level)),
+            "octets": (both[0], self.octets), "packets": (both[2], self.packets),
+            "reverse_octets": (both[1], self.reverse_octets), "reverse_packets": (both[3], self.reverse_packets),
+            "initial_tcp_flags": self.initial_flags[0], "reverse_initial_tcp_flags": self.initial_flags[1],
+            "union_tcp_flags": self.flags[0] or (*self.union_flags[0], *self.initial_flags[0]),
+            "reverse_union_tcp_flags": self.flags[1] or (*self.union_flags[1], *self.initial_flags[1]),
+            "end_reason": self.end_reason, "source_mac": self.macs[0], "destination_mac": self.macs[1],
+            "vlan": self.vlan, "direction": self.direction, "destination_name": self.names,
+        }  # fmt: skip
+        found = {name: tuple(place for place in places if place is not None) for name, places in columns.items()}
+        return {name: places for name, places in found.items() if places}
+
+    def missing(self) -> list[str]:
+        """What a user should know that records of this template do not tell."""
+        found = []
+        sources = self.sources()
+        if "start" not in sources and "end" not in sources:
+            found.append("no time: the time of export is taken")
+        elif "start" not in sources:
+            found.append("no start time: the end is taken for it")
+        if self.times.ipfix and self.times.uses_uptime and self.times.init is None:
+            found.append("no system start in the record: taken from options, else from the time of export")
+        if self.octets is None and self.initiator is None:
+            found.append("no octets")
+        elif self.octet_tier is not None and self.initiator is None:
+            found.append(f"octets counted {self.octet_tier}")
+        if "packets" not in sources:
+            found.append("no packets")
+        if not self.ports[0] or not self.ports[1]:
+            found.append("no ports")
+        if self.one_way:
+            found.append("one direction only: records are paired with their answers")
+        if "union_tcp_flags" not in sources:
+            found.append("no TCP flags: who began is told by ports")
+        return found
 
 
 def pairs_of(every: dict[Key, list[int]], protocols: int) -> list[Pair]:

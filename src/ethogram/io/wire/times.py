@@ -144,6 +144,22 @@ class TimePlan:
         self.ipfix = template.version == IPFIX
 
     @property
+    def start_fields(self) -> tuple[int, ...]:
+        """Fields that tell the start, or of which it can be worked out."""
+        found = [place for place, _ in (*self.start, *self.reverse_start)]
+        if not found and self.end and self.duration is not None:
+            found = [self.duration[0]]
+        return tuple(found)
+
+    @property
+    def end_fields(self) -> tuple[int, ...]:
+        """The same of the end."""
+        found = [place for place, _ in (*self.end, *self.reverse_end)]
+        if not found and self.start and self.duration is not None:
+            found = [self.duration[0]]
+        return tuple(found or (place for place, _ in self.moment))
+
+    @property
     def uses_uptime(self) -> bool:
         """Whether a time is told by the exporter's uptime."""
         return any(form == UPTIME for _, form in (*self.start[:1], *self.end[:1]))

@@ -1,0 +1,352 @@
+"""The verb *wire*: what exports hold, template by template, and what of it flows are made of.
+
+It answers *why are there no flows*: each template says what it feeds and what is missing, each exporter what it said
+of sampling and of itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import FlowSettings, WireSettings
+from ethogram.errors import InputError
+from ethogram.flow.local import INSIDE, LocalNetwork
+from ethogram.io.capture import is_capture
+from ethogram.io.compressed import first_octets
+from ethogram.io.open_files import expand
+from ethogram.io.wire.biflows import Biflows, plan_of
+from ethogram.io.wire.blocks import blocks_of
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.elements import ENTERPRISES, Element
+from ethogram.io.wire.options import Origin, origin_of
+from ethogram.io.wire.records import Records
+from ethogram.io.wire.rows import field_names, rows_of
+from ethogram.io.wire.sequence import Sequences
+from ethogram.io.wire.source import ExportFiles
+from ethogram.io.wire.template import VARIABLE, Template
+from ethogram.schema import Accounting
+
+__all__ = ["DomainReport", "TemplateReport", "WireReport", "inspect", "print_records"]
+
+MAX_TEMPLATES = 1 << 14  # reported; further ones are counted
+LONG_S = 3600
+MAGIC = {b"\0\x05", b"\0\x09", b"\0\x0a"}
+
+
+@dataclass
+class TemplateReport:
+    """One form of template in one observation domain."""
+
+    id: int
+    options: bool
+    fields: list[dict[str, Any]]
+    records: int = 0
+    uses: dict[str, list[str]] = field(default_factory=dict)
+    ignored: str | None = None
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass
+class DomainReport:
+    """One observation domain of one exporter; ``messages`` are those with records."""
+
+    exporter: str
+    session: int
+    version: int
+    domain: int
+    transport: str
+    ports: set[int] = field(default_factory=set)
+    messages: int = 0
+    first: int | None = None
+    last: int | None = None
+    templates: dict[tuple[int, bool, tuple[Any, ...]], TemplateReport] = field(default_factory=dict)
+    sampling: dict[str, float] = field(default_factory=dict)
+    system_init: str | None = None
+    names: dict[str, int] = field(default_factory=dict)
+    flows: int = 0
+    local: int = 0
+    longest_s: float = 0.0
+    directions: Counter[str] = field(default_factory=Counter)
+    advice: list[str] = field(default_factory=list)
+
+
+@dataclass
+class WireReport:
+    """All that was found."""
+
+    domains: list[DomainReport] = field(default_factory=list)
+    accountings: dict[str, Accounting] = field(default_factory=dict)
+    sequence: dict[str, int] = field(default_factory=dict)
+    templates: dict[str, int] = field(default_factory=dict)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "format": "ethogram.wire-report/1",
+            "domains": [_domain_object(domain) for domain in self.domains],
+            "accounting": {name: one.as_dict() for name, one in self.accountings.items()},
+            "sequence": self.sequence,
+            "templates": self.templates,
+            "templates_not_listed": self.left_out,
+            "skipped": [{"input": name, "reason": reason} for name, reason in self.skipped],
+            "errors": self.errors,
+        }
+
+
+def _domain_object(domain: DomainReport) -> dict[str, Any]:
+    return {
+        "exporter": domain.exporter, "transport": domain.transport, "ports": sorted(domain.ports),
+        "session": domain.session, "version": domain.version, "domain": domain.domain, "messages": domain.messages,
+        "first_export": _iso(domain.first), "last_export": _iso(domain.last), "flows": domain.flows,
+        "flows_with_a_local_end": domain.local, "longest_s": domain.longest_s, "directions": dict(domain.directions),
+        "sampling": domain.sampling, "system_init": domain.system_init, "names": domain.names,
+        "advice": domain.advice,
+        "templates": [
+            {
+                "id": one.id, "options": one.options, "records": one.records, "fields": one.fields, "uses": one.uses,
+                "ignored": one.ignored, "missing": one.missing,
+            }
+            for one in domain.templates.values()
+        ],
+    }  # fmt: skip
+
+
+def _iso(seconds: int | None) -> str | None:
+    if seconds is None or not 0 <= seconds < 1 << 37:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+def inspect(
+    inputs: Sequence[str | Path],
+    *,
+    settings: WireSettings | None = None,
+    local: Sequence[str] = FlowSettings().local,
+    on_records: Callable[[Records, Biflows], None] | None = None,
+) -> WireReport:
+    """Read exports and report what they hold.
+
+    Parameters
+    ----------
+    inputs
+        Files, directories and globs: IPFIX files, recordings, captures of an export, raw datagrams.
+    settings
+        Bounds of the decoder.
+    local
+        Prefixes that are inside, to tell whether devices show at all.
+    on_records
+        Called with the records of each template, and with what makes flows of them, before it does.
+
+    Raises
+    ------
+    InputError
+        When no input holds an export.
+    """
+    report = WireReport()
+    paths = []
+    for path, by_user in expand(inputs):
+        problem = _problem(path)
+        if problem is None:
+            paths.append(path)
+        elif by_user:
+            raise InputError(problem, file=path)
+        else:
+            report.skipped.append((str(path), problem))
+    if not paths:
+        raise InputError("no file with export messages", file=str(inputs[0]) if len(inputs) == 1 else None)
+    reading = _Reading(report, settings or WireSettings(), LocalNetwork(local), on_records)
+    source = ExportFiles(paths)
+    try:
+        for block in blocks_of(source.datagrams(), reading.settings):
+            reading.take(reading.decoder.decode(block))
+    except InputError as error:
+        report.errors.append(str(error))
+    reading.end(source.accounting)
+    if not report.domains and not report.errors:
+        raise InputError("no export messages in it", file=str(paths[0]) if len(paths) == 1 else None)
+    return report
+
+
+def _problem(path: Path) -> str | None:
+    """Why a file holds no export messages; None when it may."""
+    try:
+        head = first_octets(path, 4)
+    except InputError as error:
+        return error.reason
+    if not head:
+        return "the file is empty"
+    return None if is_capture(head) or head[:2] in MAGIC else "no capture and no export message"
+
+
+class _Reading:
+    """One pass over the records."""
+
+    def __init__(
+        self, report: WireReport, settings: WireSettings, local: LocalNetwork,
+        on_records: Callable[[Records, Biflows], None] | None,
+    ) -> None:  # fmt: skip
+        self.report, self.settings = report, settings
+        self.decoder = Decoder(settings)
+        self.sequences = self.decoder.sequence = Sequences()
+        self.biflows = Biflows(settings)
+        self._local = local
+        self._on_records = on_records
+        self._domains: dict[Origin, DomainReport] = {}
+
+    def take(self, found: list[Records]) -> None:
+        """Records of one block."""
+        for records in found:
+            if records.template.options:
+                self.biflows.facts.learn(records)
+        messages: dict[tuple[int, Origin], list[NDArray[np.int32]]] = {}
+        for records in found:
+            messages.setdefault((id(records.headers), origin_of(records)), []).append(np.unique(records.message))
+            domain = self._domain(records)
+            template = self._template(domain, records.template)
+            if template is not None:
+                template.records += len(records)
+            if self._on_records is not None:
+                self._on_records(records, self.biflows)
+            if not records.template.options:
+                flows = self.biflows.of(records)
+                if flows.height:
+                    self._count(domain, flows)
+        for (_, origin), rows in messages.items():
+            self._domains[origin].messages += np.unique(np.concatenate(rows)).size
+
+    def _domain(self, records: Records) -> DomainReport:
+        origin, exporter = origin_of(records), records.exporter
+        domain = self._domains.get(origin)
+        if domain is None:
+            domain = DomainReport(exporter.address, exporter.session, origin[2], origin[3], exporter.transport)
+            self._domains[origin] = domain
+            self.report.domains.append(domain)
+        headers = records.headers[np.unique(records.message)]
+        for number in np.unique(headers["exporter"]).tolist():
+            domain.ports.add(records.exporters[number].port)
+        times = headers["export_time_s"]
+        if times.size:
+            first, last = int(times.min()), int(times.max())
+            domain.first = first if domain.first is None else min(first, domain.first)
+            domain.last = last if domain.last is None else max(last, domain.last)
+            if origin[2] == 5:
+                domain.domain = int(headers["domain"][0])
+        return domain
+
+    def _template(self, domain: DomainReport, template: Template) -> TemplateReport | None:
+        key = (template.id, template.options, template.fields)
+        found = domain.templates.get(key)
+        if found is None:
+            if sum(len(one.templates) for one in self.report.domains) >= MAX_TEMPLATES:
+                self.report.left_out += 1
+                return None
+            found = domain.templates[key] = TemplateReport(template.id, template.options, [])
+            described(found, template, self.biflows.facts.element)
+        return found
+
+    def _count(self, domain: DomainReport, flows: pl.DataFrame) -> None:
+        domain.flows += flows.height
+        ends = pl.concat([flows["source_address"], flows["destination_address"]]).unique()
+        inside = ends.filter(self._local.places(ends) == INSIDE)
+        has = pl.any_horizontal(pl.col("source_address", "destination_address").is_in(inside.implode()))
+        domain.local += int(flows.select(has.sum()).item())
+        longest = flows.select((pl.col("end") - pl.col("start")).max().dt.total_microseconds()).item()
+        domain.longest_s = max(domain.longest_s, longest / 1e6)
+        for direction, count in flows["direction"].drop_nulls().value_counts().iter_rows():
+            domain.directions["out" if direction else "in"] += count
+
+    def end(self, messages: Accounting) -> None:
+        """What is known when all was read."""
+        decoder, facts, report = self.decoder, self.biflows.facts, self.report
+        for entry in decoder.store.entries():  # templates without records
+            origin = (entry.exporter.address, entry.exporter.session, entry.template.version, entry.template.domain)
+            domain = self._domains.get(origin)
+            if domain is None:
+                domain = DomainReport(*origin, entry.exporter.transport, {entry.exporter.port})
+                self._domains[origin] = domain
+                report.domains.append(domain)
+            self._template(domain, entry.template)
+        for origin, domain in self._domains.items():
+            sampling = facts.sampling(origin)
+            for sampler, stated in sampling.rates.items() if sampling is not None else ():
+                domain.sampling["all" if sampler is None else str(sampler)] = stated[-1][1]
+            started = facts.system_init_us(origin)
+            domain.system_init = None if started is None else _iso(started // 1_000_000)
+            domain.names = {kind: len(names) for kind, names in facts.names(origin).items()}
+            domain.templates = dict(sorted(domain.templates.items(), key=lambda one: (one[0][1], one[0][0])))
+            domain.advice = advice_of(domain)
+        report.accountings = {
+            "input": messages, "messages": decoder.accounting, "sets": decoder.sets, "records": decoder.records,
+            "flows": self.biflows.accounting,
+        }  # fmt: skip
+        report.sequence = self.sequences.totals.as_dict()
+        report.templates = dict(decoder.store.counters)
+
+
+def described(report: TemplateReport, template: Template, element_of: Callable[[int, int], Element]) -> None:
+    """Fill in the fields of a template, what flows use of it, and what they lack."""
+    names = field_names(template, element_of)
+    for name, one in zip(names, template.fields, strict=True):
+        known = element_of(one.enterprise, one.id)
+        report.fields.append({
+            "name": name, "enterprise": one.enterprise, "id": one.id, "type": known.type, "unit": known.unit,
+            "octets": None if one.length == VARIABLE else one.length, "scope": one.scope, "reverse": one.reverse,
+            "known": known.known, "by": ENTERPRISES.get(one.enterprise, str(one.enterprise)),
+        })  # fmt: skip
+    if template.options:
+        return
+    plan = plan_of(template.version, template.fields)
+    report.ignored = plan.ignored
+    if plan.ignored is None:
+        report.uses = {column: [names[place] for place in places] for column, places in plan.sources().items()}
+        report.missing = plan.missing()
+
+
+def advice_of(domain: DomainReport) -> list[str]:
+    """What a user may want to change at the exporter, or should know of it."""
+    found = []
+    for sampler, rate in domain.sampling.items():
+        if rate > 1:
+            which = "" if sampler == "all" else f" (sampler {sampler})"
+            found.append(f"sampling 1:{rate:g}{which}: counts are scaled, short flows are mostly missed")
+    data = [one for one in domain.templates.values() if not one.options]
+    if not data:
+        found.append("no template of flows: is the export of flows switched on?")
+    elif not any(one.records for one in data):
+        found.append("templates but no records yet")
+    elif not domain.flows:
+        found.append("no record is a flow: see why at each template")
+    elif not domain.local:
+        found.append("no flow has a local end: exported behind the address translator, or --local is other prefixes")
+    if len(domain.directions) > 1:
+        found.append("flows are exported on the way in and on the way out: the same flow may come twice")
+    if domain.longest_s > LONG_S:
+        found.append(
+            f"the longest record lasts {domain.longest_s:,.0f} s: an active timeout of 60 s shows devices sooner"
+        )
+    return found
+
+
+def print_records(records: Records, biflows: Biflows, most: int | None) -> Iterator[dict[str, Any]]:
+    """Records as plain data for JSON lines, with who sent them."""
+    template, exporter = records.template, records.exporter
+    headers = records.headers
+    for row, values in enumerate(rows_of(records, most, biflows.facts.element)):
+        header = headers[records.message[row]]
+        yield {
+            "exporter": exporter.address, "version": template.version, "domain": int(header["domain"]),
+            "template": template.id, "options": template.options, "exported": _iso(int(header["export_time_s"])),
+            "sequence": int(header["sequence"]), "record": values,
+        }  # fmt: skip
