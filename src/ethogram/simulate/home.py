@@ -245,9 +245,9 @@ class SimulatedHome:
                 "source_port": high.astype(np.uint16),
                 "destination_port": np.full(count, habit.port, np.uint16),
                 "octets": back if serves else out,
-                "packets": _packets(back if serves else out),
+                "packets": _packets(back if serves else out, duration),
                 "reverse_octets": out if serves else back,
-                "reverse_packets": _packets(out if serves else back),
+                "reverse_packets": _packets(out if serves else back, duration),
                 "initial_tcp_flags": np.full(count, TCP_SYN) if tcp else [None] * count,
                 "reverse_initial_tcp_flags": np.where(answered, TCP_SYN | TCP_ACK, 0) if tcp else [None] * count,
                 "union_tcp_flags": union if tcp else [None] * count,
@@ -293,6 +293,7 @@ def _volumes(median: float, spread: float, count: int, random: np.random.Generat
     return np.exp(random.normal(np.log(median), spread, count)).astype(np.uint64)
 
 
-def _packets(octets: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Packets that such a volume takes at about 700 octets each; nothing takes none."""
-    return np.where(octets > 0, 1 + octets // np.uint64(700), np.uint64(0)).astype(np.uint64)
+def _packets(octets: NDArray[np.uint64], duration_s: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Packets that such a volume takes at about 700 octets each, and one in ten minutes to stay open; nothing: none."""
+    open_s = 1 + np.ceil(duration_s / 600 - 1).clip(0).astype(np.uint64)
+    return np.where(octets > 0, np.maximum(1 + octets // np.uint64(700), open_s), np.uint64(0)).astype(np.uint64)
