@@ -99,9 +99,12 @@ class CustomFlowSettings(Settings):
     )
     max_flows: int = Field(default=1 << 18, ge=1, description="live records held at once; the oldest leave first")
     max_octets: int = Field(
-        default=1 << 28, ge=1 << 14, description="payload octets of live records held at once; the oldest leave first"
+        default=1 << 28,
+        ge=1 << 14,
+        le=1 << 34,
+        description="payload octets of live records held at once; the oldest leave first",
     )
-    block_flows: int = Field(default=1 << 15, ge=1, description="records named, written and read together")
+    block_flows: int = Field(default=1 << 14, ge=1, description="records named, written and read together")
 
 
 class WireSettings(Settings):
@@ -280,8 +283,8 @@ ENCODER_SIZES: dict[str, tuple[tuple[int, ...], int]] = {
 class FieldSettings(Settings):
     """The encoder over semantic fields; every width and every share that is hidden from it while it learns."""
 
-    octets: int = Field(default=12, ge=0, le=64, description="first payload octets of a packet with embeddings")
-    grams: int = Field(default=48, ge=0, le=256, description="pieces of text in the payload that are looked at")
+    octets: int = Field(default=12, ge=1, le=64, description="first payload octets of a packet with embeddings")
+    grams: int = Field(default=48, ge=1, le=256, description="pieces of text in the payload that are looked at")
     buckets: int = Field(default=2048, ge=16, le=65_536, description="embeddings that pieces of text are hashed to")
     token: int = Field(default=64, ge=4, description="numbers that describe one packet inside")
     hidden: int = Field(default=256, ge=4, description="width of the layers over the whole flow")

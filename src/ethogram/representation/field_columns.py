@@ -122,7 +122,7 @@ def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: 
     length, letters = 0, 0
     word = np.empty(24, np.int64)
     for i in range(symbols.shape[0] + 1):
-        code = np.int64(np.rint(symbols[i] * 258.0)) if i < symbols.shape[0] else 0
+        code = np.int64(symbols[i] * np.float32(258.0) + np.float32(0.5)) if i < symbols.shape[0] else 0
         character: Any = 0
         lower: Any = False
         if code >= 3 and k >= 0 and k < PACKETS:

@@ -188,12 +188,16 @@ class FieldEncoder(Network):
         flow = self.flow_head(h).float().split((PROTOCOLS, PORTS, PORTS, 2), 1)
         tokens = self.packet_out(h).reshape(-1, PACKETS, own.token)
         packet = self.packet_head(tokens).float().split((2, SIZES, GAPS, 1, CLASSES), -1)
-        octets = self.octet_head(tokens).reshape(-1, PACKETS, own.octets, OCTET_WIDTH)
         return {
             "protocol": flow[0], "remote_port": flow[1], "device_port": flow[2], "totals": flow[3],
             "text": self.text(h).float(), "ways": packet[0], "size": packet[1], "gap": packet[2], "kept": packet[3],
-            "classes": packet[4], "octets": (octets @ self.octet.weight.to(octets.dtype).T + self.octet_bias).float(),
+            "classes": packet[4], "tokens": tokens,
         }  # fmt: skip
+
+    def _octets(self, tokens: Tensor) -> Tensor:
+        """Scores [M, octets, 258] of the first octets of M packets."""
+        guessed = self.octet_head(tokens).reshape(len(tokens), self.settings.fields.octets, OCTET_WIDTH)
+        return (guessed @ self.octet.weight.to(guessed.dtype).T + self.octet_bias).float()
 
     def errors(self, loss: str, prepared: Fields, z: Tensor) -> dict[str, Tensor]:
         """Mean error of the groups of fields, each so scaled that knowing nothing costs about one."""
@@ -219,12 +223,12 @@ class FieldEncoder(Network):
         if self.settings.fields.ports:
             found["remote_port"] = _classes(said["remote_port"], columns[:, 1].long())
             found["device_port"] = _classes(said["device_port"], columns[:, 2].long())
-        if self.settings.fields.octets:
-            found["octets"] = _classes(said["octets"], octets, kept[..., None].expand(octets.shape))
-        if self.settings.fields.grams:
-            grams = columns[:, self.plan.grams].long()
-            chances = said["text"].log_softmax(1).gather(1, grams)
-            found["text"] = -_mean(chances, (grams > 0).to(chances.dtype)) / math.log(self.settings.fields.buckets)
+        # Most packets carry nothing: only those that do are guessed.
+        carrying = kept > 0
+        found["octets"] = _classes(self._octets(said["tokens"][carrying]), octets[carrying])
+        grams = columns[:, self.plan.grams].long()
+        chances = said["text"].log_softmax(1).gather(1, grams)
+        found["text"] = -_mean(chances, (grams > 0).to(chances.dtype)) / math.log(self.settings.fields.buckets)
         return {"reconstruction": torch.stack(list(found.values())).mean(), **found}
 
     def vectors(self, z: Tensor) -> Tensor:
@@ -258,4 +262,4 @@ def _classes(said: Tensor, true: Tensor, weight: Tensor | None = None) -> Tensor
     """Cross entropy in units of knowing nothing."""
     each = functional.cross_entropy(said.flatten(0, -2), true.flatten(), reduction="none")
     scaled = each / math.log(said.shape[-1])
-    return scaled.mean() if weight is None else _mean(scaled, weight.flatten())
+    return _mean(scaled, torch.ones_like(scaled) if weight is None else weight.flatten())
