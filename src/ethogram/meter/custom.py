@@ -25,7 +25,6 @@ from ethogram.schema import CustomFlows, PacketBatch, private_mask
 __all__ = ["CustomMeter", "Metered"]
 
 FIRST_RECORDS = 1 << 10
-FIRST_BLOCKS = 1 << 12
 OUTPUT_ROWS = 1 << 12
 OUTPUT_OCTETS = 1 << 22
 BEFORE_ALL_TIMES = -(1 << 62)
@@ -156,7 +155,7 @@ class CustomMeter:
         self._allowed[list(settings.protocols)] = True
         blocks = settings.max_octets // cache.BLOCK
         self._rules = (
-            _ns(settings.interval_s), _ns(settings.lateness_s), _ns(settings.leap_s), settings.max_flows, blocks
+            _ns(settings.interval_s), _ns(settings.lateness_s), _ns(settings.leap_s), settings.max_flows
         )  # fmt: skip
         self._keep = (settings.packets, settings.packet_octets, _ns(settings.fragment_s))
         self._seed = np.uint64(np.random.default_rng().integers(1 << 63))
@@ -170,7 +169,10 @@ class CustomMeter:
         self._ring = np.zeros(FIRST_RECORDS, cache.RECORD)
         self._described = np.zeros((FIRST_RECORDS, 4, 10), np.uint32)
         self._index = _new_index(FIRST_RECORDS)
-        self._blocks = _new_blocks(min(FIRST_BLOCKS, blocks))
+        # Memory that was never touched is not there yet: this costs what the busiest minute needs.
+        self._blocks = (
+            np.zeros((blocks, cache.BLOCK), np.uint8), np.zeros(blocks, np.int32), np.zeros(blocks, np.int32)
+        )  # fmt: skip
         self._fragments = np.zeros(settings.max_fragments, cache.FRAGMENT)
         self._fragment_index = _new_index(settings.max_fragments)
 
@@ -237,10 +239,8 @@ class CustomMeter:
             )  # fmt: skip
             if why == cache.OUTPUT_FULL:
                 parts.append(self._given())
-            elif why == cache.GROW_RING:
+            elif why == cache.GROW:
                 self._grow_ring()
-            elif why == cache.GROW_BLOCKS:
-                self._blocks = _grown_blocks(self._blocks, self._rules[4])
         if self._state[cache.GIVEN_ROWS]:
             parts.append(self._given())
         return parts
@@ -307,18 +307,3 @@ def _joined(offsets: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 def _new_index(places: int) -> NDArray[np.uint64]:
     """An empty index for that many, at most half full; its size is a power of two."""
     return np.zeros(1 << (2 * places - 1).bit_length(), np.uint64)
-
-
-Blocks = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]
-
-
-def _new_blocks(count: int) -> Blocks:
-    """Octets of blocks, the block behind each, and the stack of free ones."""
-    return np.zeros((count, cache.BLOCK), np.uint8), np.zeros(count, np.int32), np.zeros(count, np.int32)
-
-
-def _grown_blocks(blocks: Blocks, most: int) -> Blocks:
-    count = len(blocks[0])
-    grown = _new_blocks(min(2 * count, most))
-    grown[0][:count], grown[1][:count], grown[2][:count] = blocks
-    return grown

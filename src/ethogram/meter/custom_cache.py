@@ -18,7 +18,7 @@ from ethogram.meter.cache import EMPTY, hash_pair, insert, mix, remove
 
 __all__ = [
     "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "FRAGMENT", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
-    "GROW_BLOCKS", "GROW_RING", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NO_PAYLOAD",
+    "GROW", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NO_PAYLOAD",
     "OTHER_PROTOCOL", "OUTPUT_FULL", "READ", "RECORD", "REMEMBERED", "STATE", "SYMBOLS", "TAIL", "drain", "enter_all",
     "feed",
 ]  # fmt: skip
@@ -67,7 +67,7 @@ SYMBOLS = 3000
 BLOCK = 128  # octets
 SPARE_BLOCKS = 1000 // BLOCK + 2  # what one packet may need
 
-DONE, OUTPUT_FULL, GROW_RING, GROW_BLOCKS = 0, 1, 2, 3
+DONE, OUTPUT_FULL, GROW = 0, 1, 2
 """Why :func:`feed` returned."""
 
 HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS, REMEMBERED = 0, 1, 2, 3, 4, 5, 6, 7, 8
@@ -175,7 +175,8 @@ def give_out(state: Any, ring: Any, described: Any, blocks: Any, index: Any, out
     at = state[GIVEN_OCTETS]
     while block >= 0:
         count = record.fill if block == record.last_block else BLOCK
-        out[at : at + count] = arena[block, :count]
+        for i in range(count):
+            out[at + i] = arena[block, i]
         at += count
         free[state[FREE]] = block
         state[FREE] += 1
@@ -217,7 +218,9 @@ def keep_octets(state: Any, record: Any, blocks: Any, data: Any, at: int, count:
             record.last_block = block
             record.fill = 0
         part = min(count, BLOCK - record.fill)
-        arena[record.last_block, record.fill : record.fill + part] = data[at : at + part]
+        last, fill = record.last_block, record.fill
+        for i in range(part):
+            arena[last, fill + i] = data[at + i]
         record.fill += part
         at += part
         count -= part
@@ -297,10 +300,11 @@ def open_record(state: Any, ring: Any, index: Any, at: Any, tag: Any, packets: A
 
 @inner
 def count_packet(
-    state: Any, record: Any, described: Any, blocks: Any, packets: Any, row: int, way: int, at: Any, there: Any,
-    most_packets: int, most_octets: int, data: Any,
+    state: Any, ring: Any, place: Any, described: Any, blocks: Any, packets: Any, row: int, way: int, at: Any,
+    there: Any, most_packets: int, most_octets: int, data: Any,
 ) -> None:  # fmt: skip
     """Add a packet to a record; its payload was captured from ``at`` on, ``there`` octets of it."""
+    record = ring[place]
     record.packets += np.uint64(1)
     record.octets += np.uint64(packets[7][row])
     if way > 0 and record.source_mac == 0:
@@ -314,12 +318,13 @@ def count_packet(
     if record.symbols < SYMBOLS:  # its start symbol has room
         octets = min(there, most_octets, SYMBOLS - 1 - record.symbols)
         record.symbols = min(record.symbols + octets + 2, SYMBOLS)
-    described[0, k] = max(packets[0][row] - record.start, 0) // 1000
-    described[1, k] = packets[7][row]
-    described[2, k] = 1 if way > 0 else 0
-    described[3, k] = octets
+    described[place, 0, k] = max(packets[0][row] - record.start, 0) // 1000
+    described[place, 1, k] = packets[7][row]
+    described[place, 2, k] = 1 if way > 0 else 0
+    described[place, 3, k] = octets
     record.kept = k + 1
-    keep_octets(state, record, blocks, data, at, octets)
+    if octets > 0:
+        keep_octets(state, record, blocks, data, at, octets)
 
 
 @inner
@@ -332,7 +337,7 @@ def make_room(
     -------
     ``DONE``, or what is to be done before the packet can be metered; nothing is done twice when it is asked again.
     """
-    interval, lateness, leap, max_flows, max_blocks = rules
+    interval, lateness, leap, max_flows = rules
     if time < state[CLOCK] - leap:
         if not drain(state, ring, described, blocks, index, output):
             return OUTPUT_FULL
@@ -345,8 +350,6 @@ def make_room(
         spare = state[FREE] + blocks[0].shape[0] - state[MADE_BLOCKS]
         record = ring[state[HEAD] & mask]
         if record.start + interval + lateness > state[CLOCK]:
-            if spare < SPARE_BLOCKS and blocks[0].shape[0] < max_blocks:
-                return GROW_BLOCKS
             if live < max_flows and spare >= SPARE_BLOCKS:
                 break
             if not has_room(state, output):
@@ -356,7 +359,7 @@ def make_room(
         elif not has_room(state, output):
             return OUTPUT_FULL
         give_out(state, ring, described, blocks, index, output)
-    return GROW_RING if state[TAIL] - state[HEAD] == ring.shape[0] else DONE
+    return GROW if state[TAIL] - state[HEAD] == ring.shape[0] else DONE
 
 
 @inner
@@ -401,7 +404,7 @@ def feed(
     both
         Whether both directions are one record.
     rules, keep
-        Interval, lateness and leap in ns, bounds on records and blocks; packets and octets kept, and how long a first
+        Interval, lateness and leap in ns, most live records; packets and octets kept, and how long a first
         fragment is remembered, in ns.
     state, ring, described, blocks, index, fragments, fragment_index
         The cache; changed in place.
@@ -411,15 +414,25 @@ def feed(
     Returns
     -------
     row, why
-        The first packet not metered, and ``DONE``, ``OUTPUT_FULL``, ``GROW_RING`` or ``GROW_BLOCKS``.
+        The first packet not metered, and ``DONE``, ``OUTPUT_FULL`` or ``GROW``.
     """
-    interval, lateness = rules[0], rules[1]
+    interval, lateness, leap, max_flows = rules
+    mask, most, places = ring.shape[0] - 1, min(ring.shape[0], max_flows), blocks[0].shape[0]
     most_packets, most_octets, fragment_ns = keep
     for row in range(first, packets[0].shape[0]):
         time = packets[0][row]
-        why = make_room(state, ring, described, blocks, index, output, time, rules)
-        if why != DONE:
-            return row, why
+        head, live = ring[state[HEAD] & mask], state[TAIL] - state[HEAD]
+        spare = state[FREE] + places - state[MADE_BLOCKS]
+        if (
+            time < state[CLOCK] - leap
+            or (live > 0 and head.start + interval + lateness <= max(state[CLOCK], time))
+            or live >= most
+            or spare < SPARE_BLOCKS
+        ):
+            why = make_room(state, ring, described, blocks, index, output, time, rules)
+            if why != DONE:
+                return row, why
+        state[CLOCK] = max(state[CLOCK], time)
         state[READ] += 1
         protocol = packets[2][row]
         if packets[1][row] != 4:
@@ -468,6 +481,6 @@ def feed(
             place = open_record(state, ring, index, slot, tag, packets, row, ports)
             way = 1
         count_packet(
-            state, ring[place], described[place], blocks, packets, row, way, at, there, most_packets, most_octets, data
+            state, ring, place, described, blocks, packets, row, way, at, there, most_packets, most_octets, data
         )
     return packets[0].shape[0], DONE
