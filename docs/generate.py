@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+import fields
+
 from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, NAME_QUESTION, Table
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -33,6 +36,7 @@ def pages() -> dict[Path, str]:
             "table and nothing else; labels never ride on it.",
             [FLOW, BIFLOW, NAME_ANSWER, NAME_QUESTION],
         ),
+        REFERENCE / "fields.md": fields.page(),
     }
 
 

@@ -85,8 +85,9 @@ def _show(report: WireReport, fields: bool) -> None:
 
 def _show_domain(domain: DomainReport, fields: bool) -> None:
     ports = ", ".join(map(str, sorted(domain.ports)))
-    _line(f"{domain.exporter} ({domain.transport}, port {ports}), {VERSIONS[domain.version]}, domain {domain.domain}: "
-          f"{domain.messages:,} messages with records, {domain.flows:,} flows, {domain.local:,} with a local end")  # fmt: skip
+    who = f"{domain.exporter} ({domain.transport}, port {ports}), {VERSIONS[domain.version]}, domain {domain.domain}"
+    what = f"{domain.messages:,} messages with records, {domain.flows:,} flows, {domain.local:,} with a local end"
+    _line(f"{who}: {what}")
     for name, count in domain.names.items():
         _line(f"  names of {name}s: {count:,}")
     if domain.system_init is not None:

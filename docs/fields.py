@@ -1,0 +1,162 @@
+"""The page of fields: which elements feed which column, made from the tables the decoder reads by."""
+
+from __future__ import annotations
+
+from ethogram.io.wire import choice, options, times
+from ethogram.io.wire.choice import Key
+from ethogram.io.wire.elements import ENTERPRISES, element, elements
+from ethogram.io.wire.template import V5_FIELDS
+from ethogram.schema import BIFLOW
+
+V9_ONLY = 8192  # field types from here on exist in version 9 alone
+V5_ELEMENTS = {(0, one.id, False) for one in V5_FIELDS}
+
+INTRODUCTION = """What an exporter's record becomes: for each column of the biflow table the elements it is made of,
+the first choice first, in NetFlow v5, v9 and IPFIX. NetFlow v9 and IPFIX share the registry's numbers; v5's fixed
+record is read as if it were a template of them. `ethogram wire FILE` says which of these an exporter's templates have,
+and what is missing."""
+
+RULES = {
+    "start": "The finest first. Relative times count from the message's uptime (v5, v9), from `systemInitTime"
+    "Milliseconds` in the record or in options (IPFIX), else the latest is taken for the time of export. Uptimes wrap "
+    "after 49.7 days. Without any time: the time of export, counted as corrected.",
+    "end": "As the start; where it is missing the start plus the duration, or the moment of a firewall's event. An end "
+    "before its start changes places with it and is counted.",
+    "protocol": "Of repeated ones (a packet in a tunnel) the innermost.",
+    "source_address": "Before translation. Of both families the pair that is not zero; of pairs inside one another the "
+    "innermost.",
+    "destination_address": "Behind the translator where that is not zero, so that both directions show the device's "
+    "own address; FortiOS (v9 field type 65) writes the translated address into answers too, and is taken as is.",
+    "source_port": "0 for protocols without ports; ICMP type and code are not ports.",
+    "destination_port": "As the destination's address: behind the translator where that is not zero.",
+    "octets": "Initiator and responder octets where a template has both; else the first counter of the template.",
+    "packets": "As octets; 0 where no counter of packets is exported.",
+    "reverse_octets": "Only biflow records have them; one-way records are paired later. ntop's meter counts the other "
+    "direction in the outgoing counters.",
+    "reverse_packets": "As the reverse octets.",
+    "initial_tcp_flags": "0 is null.",
+    "reverse_initial_tcp_flags": "0 is null.",
+    "union_tcp_flags": "0 is null. YAF's union leaves out the first packet: both are united.",
+    "reverse_union_tcp_flags": "As the source's.",
+    "end_reason": "1 to 5; others are null.",
+    "source_mac": "As it arrived; 0 is null.",
+    "destination_mac": "As it left, which is the device and not the router; 0 is null.",
+    "vlan": "The low 12 bits of the first that is not 0.",
+    "source_name": "As the destination's name, in one-way records whose source has the smaller port.",
+    "destination_name": "Host names only, lower case, without port; in one-way records the end with the smaller port "
+    "has the name.",
+    "raw_octets": "As exported, where a sampling rate above 1 was in force.",
+    "raw_packets": "As exported, where a sampling rate above 1 was in force.",
+    "reverse_raw_octets": "The same of the other direction.",
+    "reverse_raw_packets": "The same of the other direction.",
+    "direction": "0 or 1; others are null.",
+    "one_way": "True unless the template has counters of the other direction, or is a Cisco firewall's.",
+}  # fmt: skip
+
+
+def of_forms(forms: tuple[tuple[int, str], ...]) -> tuple[Key, ...]:
+    """Elements of times."""
+    return tuple((0, number, False) for number, _ in forms)
+
+
+def reversed_keys(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    """The same elements of the other direction."""
+    return tuple((enterprise, number, True) for enterprise, number, _ in keys)
+
+
+def sources() -> dict[str, tuple[Key, ...]]:
+    """Elements of each column, the first choice first."""
+    both, tiers = choice.BIFLOW_COUNTS, choice.COUNT_TIERS
+    counts = {
+        name: tuple(key for key in (getattr(both, name), *(getattr(one, name) for one in tiers)) if key is not None)
+        for name in ("octets", "packets", "reverse_octets", "reverse_packets")
+    }
+    for name, keys in choice.COUNTS.items():
+        counts[name] = (*counts[name], *keys, choice.NTOP_REVERSE[name])
+    durations = tuple((0, number, False) for number, _ in times.DURATIONS)
+    start, end = of_forms(times.START_FORMS), of_forms(times.END_FORMS)
+    return {
+        "start": (*start, *reversed_keys(start[:5]), *durations, *of_forms(times.MOMENT_FORMS)),
+        "end": (*end, *reversed_keys(end[:5]), *durations, *of_forms(times.MOMENT_FORMS)),
+        "protocol": choice.PROTOCOL,
+        "source_address": tuple(source for _, source, _ in choice.ADDRESSES),
+        "destination_address": (
+            *(key for _, key in choice.NAT_ADDRESSES), *(destination for _, _, destination in choice.ADDRESSES)
+        ),
+        "source_port": choice.PORTS[0],
+        "destination_port": (*choice.NAT_PORTS, *choice.PORTS[1]),
+        **counts,
+        "initial_tcp_flags": choice.INITIAL_FLAGS[0],
+        "reverse_initial_tcp_flags": choice.INITIAL_FLAGS[1],
+        "union_tcp_flags": (*choice.FLAGS[0], *choice.UNION_FLAGS[0], *choice.INITIAL_FLAGS[0]),
+        "reverse_union_tcp_flags": (*choice.FLAGS[1], *choice.UNION_FLAGS[1], *choice.INITIAL_FLAGS[1]),
+        "end_reason": choice.END_REASON,
+        "source_mac": choice.MACS[0],
+        "destination_mac": choice.MACS[1],
+        "vlan": choice.VLAN,
+        "source_name": tuple(key for key, _ in choice.NAMES),
+        "destination_name": tuple(key for key, _ in choice.NAMES),
+        "direction": choice.DIRECTION,
+    }  # fmt: skip
+
+
+def told(key: Key) -> str:
+    """An element with its name and number."""
+    enterprise, number, reverse = key
+    known = element(enterprise, number)
+    where = f"{enterprise}.{number}" if enterprise else str(number)
+    return f"`{known.reverse_name if reverse else known.name}` ({where}{', reverse' if reverse else ''})"
+
+
+def cells(keys: tuple[Key, ...]) -> tuple[str, str, str]:
+    """What v5, v9 and IPFIX have of these."""
+    v5 = [key for key in keys if key in V5_ELEMENTS]
+    v9 = [key for key in keys if key[0] == 0 and not key[2]]
+    ipfix = [key for key in keys if key[0] or key[1] < V9_ONLY]
+    shared = v9 == ipfix and bool(v9)
+    return ", ".join(map(told, v5)), ", ".join(map(told, v9)), "the same" if shared else ", ".join(map(told, ipfix))
+
+
+def page() -> str:
+    """The whole page."""
+    made = sources()
+    lines = ["# Fields by protocol", "", "<!-- made by docs/generate.py; do not edit -->", "", INTRODUCTION, ""]
+    lines += ["| column | NetFlow v5 | NetFlow v9 | IPFIX | rule |", "|---|---|---|---|---|"]
+    for column in BIFLOW.columns:
+        v5, v9, ipfix = cells(made.get(column.name, ()))
+        lines.append(f"| `{column.name}` | {v5} | {v9} | {ipfix} | {RULES[column.name]} |")
+    lines += ["", "## What decides whether a record is a flow", ""]
+    lines += [
+        f"- {told(choice.FIREWALL_EVENT[0])}, {told(choice.FIREWALL_EVENT[1])}: *created* and *denied* without octets "
+        "and packets are ignored by reason; *deleted*, *updated*, and a *created* that counts packets are flows.",
+        f"- {told(choice.NAT_EVENT[0])}: a translator's log has no octets and packets, and is ignored by reason.",
+        f"- {told(choice.BIFLOW_DIRECTION[0])}: with 2 the source is the responder, and the record is turned round.",
+        f"- {told(choice.IP_VERSION[0])}: decides where a record fills in addresses of both families.",
+        "- Records without source and destination address, or without protocol, are no flows; what they say of "
+        "sampling is learnt.",
+        "", "## Sampling and other options", "",
+        "Rates come from the record itself, else from options of the same exporter and observation domain: of the "
+        "record's sampler ("
+        + ", ".join(told((0, number, False)) for number in options.SAMPLER_IDS)
+        + "), else stated without sampler, else of the only sampler. The one in force when the message came counts. "
+        "NetFlow v5 states it in each header.",
+        "", "| form | elements | rate |", "|---|---|---|",
+        f"| n of N | {told((0, options.SIZE, False))}, {told((0, options.POPULATION, False))} | N / n |",
+        f"| probability | {told((0, options.PROBABILITY, False))} | 1 / p |",
+        f"| count-based | {told((0, options.INTERVAL, False))}, {told((0, options.SPACE, False))} | "
+        "(interval + space) / interval; the interval alone is taken for 1 of so many |",
+        f"| NetFlow v9 | {told((0, options.V9_INTERVAL, False))}, {told((0, options.RANDOM_INTERVAL, False))} | "
+        "the value |",
+        "", f"Also learnt: {told((0, options.SYSTEM_INIT, False))}; names of "
+        + "; ".join(f"{kind}s from {', '.join(told((0, n, False)) for n in names)}" for kind, (_, names) in
+                    options.NAMES.items())
+        + "; names of elements from type information (RFC 5610).",
+        "", "## Elements known", "",
+        "| whose | how many |", "|---|---|",
+    ]  # fmt: skip
+    counts: dict[int, int] = {}
+    for enterprise, _ in elements():
+        counts[enterprise] = counts.get(enterprise, 0) + 1
+    lines += [f"| {ENTERPRISES[number]} ({number}) | {count} |" for number, count in sorted(counts.items())]
+    lines += ["", "All others are kept by number (`enterprise.id`), as octets.", ""]
+    return "\n".join(lines)
