@@ -217,7 +217,7 @@ class TimePlan:
         return start, np.where(start > 0, start + lasted, 0)
 
     def _with_reverse(self, reading: _Reading, start: Array, end: Array) -> tuple[Array, Array]:
-        """A biflow begins with the first packet of either direction and ends with the last (RFC 5103 section 5)."""
+        """A biflow begins with the first packet of either direction and ends with the last (RFC 5103)."""
         other = reading.first(self.reverse_start)
         if other is not None:
             start = np.where(other > 0, np.minimum(np.where(start > 0, start, other), other), start)

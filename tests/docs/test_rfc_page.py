@@ -1,0 +1,22 @@
+"""The page of RFC compliance names tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_row_says_its_state_and_every_test_it_names_exists() -> None:
+    text = (ROOT / "docs" / "reference" / "rfc-compliance.md").read_text("utf-8")
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row[-1].strip() != "held by"]
+    assert len(rows) > 60
+    for row in rows:
+        assert re.match(r"(done|partly|no)\b", row[-2].strip()), row
+        named = re.findall(r"`([^`]+)`", row[-1])
+        assert named or row[-1].strip() == "none", row
+        assert all((ROOT / "tests" / name).exists() for name in named), row
+        if row[-2].startswith("done"):
+            assert named, f"done, and nothing holds it: {row}"
