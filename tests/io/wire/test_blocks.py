@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire_messages import S
 
 from ethogram.config import WireSettings
-from ethogram.io.wire.blocks import Blocks, blocks_of
+from ethogram.io.wire.blocks import Blocks
 from ethogram.io.wire.build import batch
 from ethogram.schema import DatagramBatch, Exporter
 
@@ -58,11 +58,6 @@ def test_a_block_ends_with_its_segment_of_the_clock() -> None:
     messages = [(int(time * S), b"abcd") for time in times]
     # The one that is late by its clock belongs to the block it came in.
     assert list(map(len, given_in(messages, [], settings_of(1000)))) == [3, 2, 3]
-
-
-def test_files_have_no_clock() -> None:
-    messages = batch([b"abcd"] * 3, arrival_ns=[0, 100 * S, 9000 * S])
-    assert [len(block) for block in blocks_of([messages], settings_of(1000), by_time=False)] == [3]
 
 
 @settings(max_examples=200, deadline=None)

@@ -383,11 +383,24 @@ def written(folder: Path, messages: Sequence[bytes]) -> Path:
     return path
 
 
+def test_each_file_of_a_zip_is_a_session_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.ipfix", b"".join(MESSAGES[:3] if number % 2 == 0 else MESSAGES[1:3]))
+    source = Source(IpfixFile(path), WireSettings(max_exporters=2), by_time=False)
+    list(source.batches())
+    assert source.decoder.records.used == 5 * 2
+    assert source.decoder.accounting.dropped == {} and source.decoder.store.counters["session ended"] == 4
+    assert source.decoder.sets.dropped == {"session ended while waiting": 4 * 2}
+
+
 def test_blocks_do_not_change_the_records(tmp_path: Path) -> None:
     path = written(tmp_path, flows(9000))
-    small = Source(IpfixFile(path), WireSettings(block_octets=1 << 16), by_time=False)
+    small = Source(IpfixFile(path, CaptureSettings(block_octets=1 << 12)), by_time=False)
+    timed = Source(IpfixFile(path), WireSettings(block_octets=1 << 16))
     tables = list(small.batches())
-    assert len(tables) > 3
+    assert len(tables) > 3 and len(list(timed.batches())) > 3
     whole = pl.concat(list(ipfix_file([path], FlowSettings()).batches()))
     assert pl.concat(tables).equals(whole)
     assert exports([path], FlowSettings()).name == str(path)

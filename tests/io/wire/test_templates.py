@@ -189,6 +189,12 @@ def test_templates_are_kept_over_a_restart(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["templates"]
 
 
+def test_a_decoder_uses_the_store_it_is_given_even_an_empty_one() -> None:
+    store = TemplateStore()
+    decode(Decoder(store=store), ipfix(template(256, FOUR)))
+    assert len(store) == 1
+
+
 def test_without_a_file_yet_nothing_is_taken_up(tmp_path: Path) -> None:
     assert TemplateStore().load(tmp_path / "none") is None
 

@@ -26,14 +26,11 @@ class Blocks:
     ----------
     settings
         Bounds of a block.
-    by_time
-        Whether blocks end with the segments of the clock; a file's messages have no time of arrival.
     """
 
-    def __init__(self, settings: WireSettings, *, by_time: bool = True) -> None:
+    def __init__(self, settings: WireSettings) -> None:
         self._octets_at_most = settings.block_octets
         self._segment_ns = max(int(settings.segment_s * 1e9), 1)
-        self._by_time = by_time
         self._parts: list[DatagramBatch] = []
         self._octets = 0
         self._segment: int | None = None
@@ -48,9 +45,7 @@ class Blocks:
         if not len(batch):
             return
         ends = np.cumsum(batch.octets, dtype=np.int64)
-        segments = np.zeros(len(batch), np.int64)
-        if self._by_time:
-            segments = np.maximum.accumulate(batch.arrival_ns // self._segment_ns)
+        segments = np.maximum.accumulate(batch.arrival_ns // self._segment_ns)
         begin, taken = 0, 0
         while begin < len(batch):
             # A message from before the segment, late by a disordered clock, belongs to the block it came in.
@@ -105,11 +100,9 @@ def compact(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
     )
 
 
-def blocks_of(
-    batches: Iterable[DatagramBatch], settings: WireSettings, *, by_time: bool = True
-) -> Iterator[DatagramBatch]:
+def blocks_of(batches: Iterable[DatagramBatch], settings: WireSettings) -> Iterator[DatagramBatch]:
     """All messages of a source, in blocks; where its input is damaged, what came before is given first."""
-    blocks = Blocks(settings, by_time=by_time)
+    blocks = Blocks(settings)
     try:
         for batch in batches:
             yield from blocks.add(batch)

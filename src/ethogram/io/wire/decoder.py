@@ -61,7 +61,7 @@ class Decoder:
 
     def __init__(self, settings: WireSettings | None = None, store: TemplateStore | None = None) -> None:
         self._settings = settings or WireSettings()
-        self.store = store or TemplateStore(self._settings)
+        self.store = TemplateStore(self._settings) if store is None else store
         self.accounting = Accounting("messages")
         self.sets = Accounting("sets")
         self.records = Accounting("records")

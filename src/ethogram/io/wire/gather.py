@@ -108,7 +108,8 @@ def read_unsigned(data: Any, base: Any, distance: Any, length: Any, values: Any)
             values[row] = u32(data, base[row] + distance)
     elif length == 8:
         for row in range(rows):
-            values[row] = number(data, base[row] + distance, 8)
+            at = base[row] + distance
+            values[row] = (np.uint64(u32(data, at)) << np.uint64(32)) | np.uint64(u32(data, at + 4))
     else:
         for row in range(rows):
             values[row] = number(data, base[row] + distance, length)

@@ -93,7 +93,8 @@ class Source:
     settings
         Of decoding.
     by_time
-        Whether blocks end with the segments of the clock, as live.
+        Whether messages are cut into blocks by the clock, as live. Files have no time of arrival, and the templates
+        of one are not those of the next.
 
     Attributes
     ----------
@@ -127,10 +128,22 @@ class Source:
             Where a file is damaged; what came before was given.
         """
         try:
-            for block in blocks_of(self._datagrams.datagrams(), self._settings, by_time=self._by_time):
+            for block in self._blocks():
                 yield self._decoded(block)
         finally:
             self._count()
+
+    def _blocks(self) -> Iterator[DatagramBatch]:
+        if self._by_time:
+            yield from blocks_of(self._datagrams.datagrams(), self._settings)
+            return
+        session: Exporter | None = None
+        for batch in self._datagrams.datagrams():
+            now = batch.exporters[int(batch.exporter[0])]
+            if session is not None and session != now:
+                self.decoder.end_session(session)
+            session = now
+            yield batch
 
     def _decoded(self, block: DatagramBatch) -> pl.DataFrame:
         frame = self.biflows.batch(self.decoder.decode(block))
