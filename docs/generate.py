@@ -8,7 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import fields
 
-from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, NAME_QUESTION, Table
+from ethogram.config import CustomFlowSettings
+from ethogram.representation.views import BASES, COLUMNS, OPTIONS, view_of
+from ethogram.schema import BIFLOW, CUSTOM_FLOW, FLOW, NAME_ANSWER, NAME_QUESTION, Table
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -27,6 +29,57 @@ def page_of(title: str, introduction: str, tables: list[Table]) -> str:
     return "\n".join(lines)
 
 
+SCALED = {
+    "relative_time": "0; under `time-of-day` the second of the day (UTC) / 86,400",
+    "remote_octet_1": "octets of the remote IPv4 address / 255; four zeros where it is private",
+    "remote_port": "/ 65,535",
+    "device_port": "/ 65,535",
+    "protocol": "/ 255",
+    "octets": "min(1, log1p(octets) / log1p(10,000,000))",
+    "packets": "min(1, log1p(packets) / log1p(100,000))",
+    "packet_0_offset": "seconds since the first packet / 60, at most 1; likewise for packets 1 to 9",
+    "packet_0_octets": "IP total length / 1,500, at most 1",
+    "packet_0_out": "1 when the device sent it; 0 when it received it or there is no such packet",
+    "symbol_0": "code / 258: 0 padding, 1 start of a packet, 2 its end, octet b as b + 3; likewise to `symbol_2999`",
+}
+
+
+def vector_page() -> str:
+    """The form of custom flows, and the layout, views and settings of their vectors."""
+    page = page_of(
+        "Custom flows and their vectors",
+        "What `ethogram vectors` writes (Parquet), raw and ragged; and what one row becomes when it is expanded.",
+        [CUSTOM_FLOW],
+    )
+    lines = [
+        page.rstrip(), "", "## Vector", "",
+        "3,040 numbers in [0, 1], scaling version `1`. It is fixed: nothing is fitted on data. A file names the "
+        "version it is for, a model the one it was trained with; another is refused.", "",
+        "| place | name | number |", "|---|---|---|",
+        *(f"| {COLUMNS.index(name)} | `{name}` | {meaning} |" for name, meaning in SCALED.items()),
+        "", "## Views", "",
+        "A view is a base, and behind it any of " + ", ".join(f"`/{option}`" for option in OPTIONS) + ", in any order: "
+        "`meta+packets/no-address/no-ports`. Options that change nothing are left out of the canonical name.", "",
+        "| base | numbers | without address | without ports | without both |", "|---|---|---|---|---|",
+        *(
+            f"| `{base}` | "
+            + " | ".join(
+                f"{view_of(base + option).width:,}"
+                for option in ("", "/no-address", "/no-ports", "/no-address/no-ports")
+            )
+            + " |"
+            for base in BASES
+        ),
+        "", "## Settings", "", "| setting | default | what it does |", "|---|---|---|",
+        *(
+            f"| `{name}` | {field.default!r} | {field.description} |"
+            for name, field in CustomFlowSettings.model_fields.items()
+        ),
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     """Every generated page and what belongs into it."""
     return {
@@ -36,6 +89,7 @@ def pages() -> dict[Path, str]:
             "table and nothing else; labels never ride on it.",
             [FLOW, BIFLOW, NAME_ANSWER, NAME_QUESTION],
         ),
+        REFERENCE / "custom-flow.md": vector_page(),
         REFERENCE / "fields.md": fields.page(),
     }
 

@@ -1,0 +1,31 @@
+"""The page about custom flows: its example runs and prints what the page says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "vectors.md").read_text("utf-8")
+
+
+def block(language: str) -> str:
+    [found] = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    return str(found)
+
+
+def test_the_example_runs_and_prints_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = (
+        f'ethogram() {{ "{sys.executable}" -c "import sys; from ethogram.cli import main; sys.exit(main())" "$@"; }}\n'
+    )
+    done = subprocess.run(["sh", "-ec", command + block("sh")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == block("text")
+    exec(compile(block("python"), "vectors.md", "exec"), {})
+    assert capsys.readouterr().out == "(2, 36) ('relative_time', 'remote_port', 'device_port')\n"
