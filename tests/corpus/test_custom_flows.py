@@ -80,6 +80,6 @@ def test_aalto_differs_by_the_local_address_alone(corpus: Path, tmp_path: Path) 
         plain += plain_count(files, mac, with_local_address=True)
         without_address += plain_count(files, mac, with_local_address=False)
     assert ours == plain == 14_942
-    # The other program's key has no address of the device. One that gets its address within the minute (0.0.0.0
-    # before) goes on in the same record there; here it is another five-tuple: 71 records.
+    # The other program's key has no address of the device. One that speaks from two (its factory address and the
+    # leased one, to the mDNS group) is one record there; here each is a five-tuple of its own.
     assert without_address == 14_871 == ours - 71
