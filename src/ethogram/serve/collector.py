@@ -40,7 +40,7 @@ __all__ = ["Collector", "CollectorSettings"]
 
 TEMPLATES, COUNTERS = "state/templates", "counters.json"
 TAKE_S = 0.1
-TASKS = 3  # blocks of flows that may wait for the writing thread
+TASKS = 1  # blocks of flows that may wait for the writing thread
 CLOCK_GRACE_NS = 200_000_000  # a receiver hands over at least this often
 
 

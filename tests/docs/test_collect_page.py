@@ -1,0 +1,60 @@
+"""The page about collecting: its example runs, and it names every reason that something is lost for."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ethogram.io.receive import tcp, udp
+from ethogram.io.wire import pending, walk
+from ethogram.pipeline.fingerprints import read_fingerprints
+from ethogram.serve import counters
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "collect.md").read_text("utf-8")
+
+
+def test_the_example_runs_and_its_sum_is_what_the_simulation_sent(tmp_path: Path) -> None:
+    [shell] = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        shell = shell.replace("29739", str(free.getsockname()[1]))
+    command = tmp_path / "bin" / "ethogram"
+    command.parent.mkdir()
+    command.write_text(f"#!{sys.executable}\nimport sys\nfrom ethogram.cli import main\nsys.exit(main())\n")
+    command.chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-ec", shell],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    [sums] = re.findall(
+        r"^sequence: ([\d,]+) units sent = ([\d,]+) received \+ ([\d,]+) in gaps", done.stderr, flags=re.M
+    )
+    sent, received, gaps = (int(number.replace(",", "")) for number in sums)
+    assert sent == received + gaps
+    assert gaps > 0
+    assert f"moved by {sums[0]}" in done.stderr, "what the simulation says it sent"
+    assert read_fingerprints(tmp_path / "fingerprints.parquet").table.height > 0
+
+
+@pytest.mark.parametrize(
+    "reason",
+    sorted({
+        *udp.REASONS.values(), udp.SOCKET, *tcp.FAULTS.values(), *walk.MESSAGES_DROPPED.values(),
+        *walk.SETS_DROPPED.values(), pending.WAITING, pending.EVICTED, pending.EXPIRED, pending.REFUSED,
+        pending.SESSION_ENDED, counters.WAITED,
+    }),
+)  # fmt: skip
+def test_every_reason_is_on_the_page(reason: str) -> None:
+    assert f"`{reason}`" in PAGE
