@@ -18,6 +18,8 @@ from ethogram.io.wire.records import Records
 from ethogram.io.wire.sampling import Rate, rate_of, scaled
 from ethogram.io.wire.template import Field, Template
 from ethogram.io.wire.text import host_names
+from ethogram.io.wire.times import Times
+from ethogram.io.wire.totals import Totals
 from ethogram.schema import BIFLOW, END_REASONS, Accounting
 from ethogram.schema.address import AddressText
 
@@ -53,8 +55,9 @@ class Biflows:
 
     Notes
     -----
-    A record without octets and packets is no flow: a firewall's *created* and *denied*, a translator's event. Their
-    *deleted* and *updated* count, and so does a *created* that counts packets.
+    Total counters of flows that are reported again and again count by what was added. A record without octets and
+    packets is no flow: a firewall's *created* and *denied*, a translator's event. Their *deleted* and *updated*
+    count, and so does a *created* that counts packets.
 
     References
     ----------
@@ -66,6 +69,7 @@ class Biflows:
         self.facts = facts or Facts()
         self.accounting = Accounting("records")
         self._text = AddressText()
+        self._totals = Totals()
 
     def batch(self, found: Sequence[Records]) -> pl.DataFrame:
         """Biflows of all records of one batch of messages, options learnt before flows are scaled by them.
@@ -125,18 +129,35 @@ class Biflows:
             return None
         ends = endpoints_of(plan, records)
         counts = counts_of(plan, records)
+        times = plan.times.times(records, self.facts.system_init_us(origin_of(records)))
+        start = times.start
+        if plan.totals:
+            counts, start = self._since(plan, records, ends, counts, times)
         kept = self._kept(plan, records, ends, counts)
         if kept is not None and not kept.size:
             return None
-        times = plan.times.times(records, self.facts.system_init_us(origin_of(records)))
         for reason, number in times.corrected.items():
             self.accounting.correct(reason, number)
-        piece = Piece(ends, {"start": times.start, "end": times.end}, plan.one_way)
+        piece = Piece(ends, {"start": start, "end": times.end}, plan.one_way)
         self._scale(piece, records, counts)
         piece.numbers |= flags_of(plan, records, ends.level)
         piece.numbers |= more_of(plan, records)
         piece.texts = names_of(plan, records, ends)
         return piece if kept is None else piece.of(kept)
+
+    def _since(
+        self, plan: Plan, records: Records, ends: Endpoints, counts: Counts, times: Times
+    ) -> tuple[Counts, NDArray[np.int64]]:
+        """Totals of flows that are reported again and again, as what came since."""
+        origin = np.full(len(records), hash(origin_of(records)) & 0xFFFF_FFFF_FFFF_FFFF, np.uint64)
+        sides = (ends.source, ends.destination)
+        ports = ends.source_port.astype(np.uint64) << np.uint64(16) | ends.destination_port
+        key = [origin, ports, ends.protocol, times.start, *(half for side in sides for half in (side.high, side.low))]
+        key += [records.unsigned(place) for place in plan.flow_id]
+        known = self._totals.again
+        found = self._totals.since(key, counts, times.start, times.end)
+        self.accounting.correct("total counted since the record before", self._totals.again - known)
+        return found
 
     def _scale(self, piece: Piece, records: Records, counts: Counts) -> None:
         """Counters as they were before sampling, and as exported where that is something else."""
@@ -174,7 +195,9 @@ class Biflows:
                 self.accounting.ignore(reason, int(rows.sum()))
                 nowhere |= rows
                 nothing &= ~rows
-        reason = "NAT event without octets and packets" if plan.nat_event else "record without octets and packets"
+        reason = f"{'NAT event' if plan.nat_event else 'record'} without octets and packets"
+        if plan.totals:
+            reason = "total that did not grow"
         self.accounting.ignore(reason, int(nothing.sum()))
         return np.flatnonzero(~(nowhere | nothing))
 

@@ -55,8 +55,8 @@ class Tier:
         Of the other.
     meaning
         What they are.
-    needs
-        Elements of which the template must have one for this tier to be what it seems.
+    total
+        Whether they count from the flow's beginning, and not from its last record.
     """
 
     octets: Key
@@ -64,12 +64,12 @@ class Tier:
     reverse_octets: Key | None
     reverse_packets: Key | None
     meaning: str
-    needs: tuple[Key, ...] = ()
+    total: bool = False
 
 
-def tier(octets: int, packets: int, meaning: str) -> Tier:
+def tier(octets: int, packets: int, meaning: str, total: bool = False) -> Tier:
     """A tier whose other direction is told by reverse elements (RFC 5103)."""
-    return Tier((0, octets, False), (0, packets, False), (0, octets, True), (0, packets, True), meaning)
+    return Tier((0, octets, False), (0, packets, False), (0, octets, True), (0, packets, True), meaning, total)
 
 
 NTOP = tuple((35632, number, False) for number in (80, 118, 119, 180, 187, 188, 205))
@@ -77,17 +77,17 @@ NTOP_V9 = tuple((0, 57472 + number, False) for _, number, _ in NTOP)
 
 BIFLOW_COUNTS = Tier(
     (0, 231, False), (0, 298, False), (0, 232, False), (0, 299, False),
-    "initiator and responder, both in one record", (),
+    "initiator and responder, both in one record",
 )  # fmt: skip
 """Taken first, where a template has both octet elements: some exporters use one of them for something else."""
 
 COUNT_TIERS = (
     tier(1, 2, "since the last record of the flow"),
-    tier(85, 86, "of the whole flow"),
+    tier(85, 86, "from the beginning of the flow", total=True),
     tier(23, 24, "behind the exporter"),
-    tier(171, 172, "of the whole flow, behind the exporter"),
+    tier(171, 172, "from the beginning of the flow, behind the exporter", total=True),
     tier(352, 430, "of frames, since the last record: a last resort"),
-    tier(353, 431, "of frames, of the whole flow: a last resort"),
+    tier(353, 431, "of frames, from the beginning of the flow: a last resort", total=True),
 )
 """The first of which the template has one counter; ``BIFLOW_COUNTS`` goes before."""
 
@@ -110,6 +110,7 @@ BIFLOW_DIRECTION = iana(239)
 FIREWALL_EVENT = iana(233, 40005)
 NAT_EVENT = iana(230)
 IP_VERSION = iana(60)
+FLOW_ID = iana(148)
 
 MACS = (iana(56, 414, 81), iana(57, 80, 415))
 """Of the source as it arrived; of the destination as it left, which is the device and not the router itself."""

@@ -41,6 +41,8 @@ class Plan:
         Field of each counter, or None.
     initiator
         Fields of initiator octets, responder octets, initiator packets, responder packets; None without both octets.
+    totals
+        Whether counters are those of the whole flow so far.
     octet_tier
         What octets are counted over, where it is not the usual.
     one_way
@@ -72,6 +74,7 @@ class Plan:
         self.ip_version = places_of(first, choice.IP_VERSION)
         self.firewall = places_of(first, choice.FIREWALL_EVENT)
         self.nat_event = places_of(first, choice.NAT_EVENT)
+        self.flow_id = places_of(first, choice.FLOW_ID)
         self.ignored = self._ignored()
 
     def _counts(self, first: dict[Key, int]) -> None:
@@ -87,10 +90,12 @@ class Plan:
         if any(key in first for key in (*choice.NTOP, *choice.NTOP_V9)) and (0, 1, False) in first:
             self.reverse_octets = first.get(choice.NTOP_REVERSE["reverse_octets"], self.reverse_octets)
             self.reverse_packets = first.get(choice.NTOP_REVERSE["reverse_packets"], self.reverse_packets)
+        self.totals = next((t.total for t in choice.COUNT_TIERS if t.octets in first or t.packets in first), False)
         both = choice.BIFLOW_COUNTS
         names = ("octets", "reverse_octets", "packets", "reverse_packets")
         found = [first.get(key) if (key := getattr(both, name)) is not None else None for name in names]
         self.initiator = found if found[0] is not None and found[1] is not None else None
+        self.totals = self.totals and self.initiator is None
         reverse = self.reverse_octets is not None or self.reverse_packets is not None
         self.one_way = not (reverse or self.initiator or any(key in first for key in ASA))
 
