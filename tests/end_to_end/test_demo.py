@@ -61,6 +61,13 @@ def test_a_machine_without_a_loopback_is_told_so_in_one_line(monkeypatch: pytest
         simulated_home(4, 2)
 
 
+def test_a_loopback_that_carries_nothing_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ethogram.demo.WAIT_S", 0.2)
+    monkeypatch.setattr("ethogram.simulate.send.UdpSender.send_octets", lambda *_: None)
+    with pytest.raises(InputError, match=r"^udp://127.0.0.1:\d+: nothing arrived for 0 s$"):
+        simulated_home(4, 2)
+
+
 def test_the_command_prints_the_inventory_and_says_what_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--days", "8"]) == 0
     text = capsys.readouterr().out
