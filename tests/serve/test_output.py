@@ -14,6 +14,7 @@ import pytest
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings
 from ethogram.errors import LibraryError
 from ethogram.pipeline.fingerprints import fingerprint, read_fingerprints
+from ethogram.pipeline.stage_state import StageState
 from ethogram.schema import FLOW, Exporter
 from ethogram.serve import output as output_module
 from ethogram.serve.output import Output
@@ -160,16 +161,18 @@ def test_a_segment_without_flows_has_a_state_and_no_file(tmp_path: Path) -> None
 
 
 def test_a_state_is_read_as_it_was_written_or_refused(tmp_path: Path) -> None:
+    held = StageState({"_joining._held": flows_of(0)}, {"_memory._lines": np.arange(5)}, {"_clock": {"value": 3}})
     state = CollectorState(
-        3, 10, 2, {"a": 1}, {4: Exporter("192.0.2.1", 9)}, {"held": flows_of(0)}, {"streams": np.arange(5)},
-        [["x"]], 7, {"segments": 1},
-    )  # fmt: skip
+        3, 10, 2, {"a": 1}, {4: Exporter("192.0.2.1", 9)}, held, {"streams": np.arange(7)}, [["x"]], 7, {"segments": 1}
+    )
     path = save_state(tmp_path, SegmentName(3, 0), state)
     back = load_state(path)
     assert (back.number, back.rows, back.exporter_number, back.counters) == (3, 10, 2, {"a": 1})
     assert back.exporters == {4: Exporter("192.0.2.1", 9)}
-    assert back.frames["held"].equals(flows_of(0))
-    assert back.arrays["streams"].tolist() == [0, 1, 2, 3, 4]
+    assert back.stages.tables["_joining._held"].equals(flows_of(0))
+    assert back.stages.arrays["_memory._lines"].tolist() == [0, 1, 2, 3, 4]
+    assert back.stages.plain == {"_clock": {"value": 3}}
+    assert back.sequences["streams"].tolist() == list(range(7))
     assert (back.facts, back.waiting_sets, back.output) == ([["x"]], 7, {"segments": 1})
     content = path.read_bytes()
     for broken in (b"", b"x", content[:-1], content.replace(b"state/1", b"state/2"), b"{}\n", b"[1]\n"):

@@ -28,7 +28,7 @@ from ethogram.io.wire.blocks import Blocks
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.recording import Recording
 from ethogram.io.wire.sequence import Sequences
-from ethogram.pipeline.stage_state import restore_stages, stages_state
+from ethogram.pipeline.stage_state import StageMemory
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, Accounting, DatagramBatch
 from ethogram.serve.counters import Counters
@@ -111,6 +111,7 @@ class Collector:
         self.decoder.sequence = self.sequences = Sequences()
         self.biflows = Biflows(wire)
         self.stages = FlowStages(self.settings.flow, self._namer(devices), self.settings.active_timeout_s)
+        self._memory = StageMemory(self.stages)
         self.output = Output(folder, self.settings.exporter, self.settings.counting, collect, wire.segment_s)
         self.recorded = Accounting("messages")
         self.counters = Counters(self)
@@ -336,8 +337,8 @@ class Collector:
         return CollectorState(
             counters=self.counters.totals(),
             exporters={index: e for index, e in self.exporters.live.items() if e.transport == "udp"},
-            arrays=self.sequences.state(),
-            frames=stages_state(self.stages),
+            sequences=self.sequences.state(),
+            stages=self._memory.state(),
             facts=self.biflows.facts.state(),
             waiting_sets=len(self.decoder.pending),
         )
@@ -350,11 +351,11 @@ class Collector:
             return
         self.counters.restore(state.counters)
         self.exporters.restore(state.exporters)
-        self.sequences.restore(state.arrays)
+        self.sequences.restore(state.sequences)
         for index in self.sequences.by_exporter():
             if index not in state.exporters:
                 self.sequences.end_session(index)
-        if not restore_stages(self.stages, state.frames):
+        if not self._memory.restore(state.stages):
             self.problems.append("flows that waited for their other half were of another version, and are lost")
         self.biflows.facts.restore(state.facts)
         self.counters.lost_waiting += state.waiting_sets

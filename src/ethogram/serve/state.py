@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.errors import LibraryError
+from ethogram.pipeline.stage_state import StageState
 from ethogram.schema import Accounting, Exporter
 from ethogram.serve.segments import SegmentName, segments_in, written_whole
 
@@ -45,7 +46,7 @@ class CollectorState:
         Everything counted until then.
     exporters
         UDP exporters by index.
-    frames, arrays
+    stages, sequences
         What stages hold of earlier flows; sequence numbers.
     facts
         What exporters said of themselves.
@@ -60,8 +61,8 @@ class CollectorState:
     exporter_number: int = 0
     counters: dict[str, Any] = field(default_factory=dict)
     exporters: dict[int, Exporter] = field(default_factory=dict)
-    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    stages: StageState = field(default_factory=StageState)
+    sequences: dict[str, NDArray[Any]] = field(default_factory=dict)
     facts: Any = None
     waiting_sets: int = 0
     output: dict[str, Any] = field(default_factory=dict)
@@ -80,17 +81,19 @@ def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
                 "facts": state.facts,
                 "waiting_sets": state.waiting_sets,
                 "output": state.output,
+                "plain": state.stages.plain,
             }
         )
     }
-    for key, frame in state.frames.items():
+    for key, frame in state.stages.tables.items():
         table = io.BytesIO()
         frame.write_ipc(table, compression="zstd")
-        parts[f"frame:{key}"] = table.getvalue()
-    for key, array in state.arrays.items():
-        table = io.BytesIO()
-        np.save(table, array, allow_pickle=False)
-        parts[f"array:{key}"] = table.getvalue()
+        parts[f"table:{key}"] = table.getvalue()
+    for kind, arrays in (("array", state.stages.arrays), ("sequence", state.sequences)):
+        for key, array in arrays.items():
+            table = io.BytesIO()
+            np.save(table, array, allow_pickle=False)
+            parts[f"{kind}:{key}"] = table.getvalue()
     payload = b"".join(parts.values())
     head = {
         "format": STATE_FORMAT,
@@ -128,20 +131,27 @@ def load_state(path: Path) -> CollectorState:
             exporter_number=body["exporter_number"],
             counters=body["counters"],
             exporters={index: Exporter(address, port) for index, address, port in body["exporters"]},
-            frames={
-                key.removeprefix("frame:"): pl.read_ipc(io.BytesIO(content))
-                for key, content in parts.items() if key.startswith("frame:")
-            },
-            arrays={
-                key.removeprefix("array:"): np.load(io.BytesIO(content), allow_pickle=False)
-                for key, content in parts.items() if key.startswith("array:")
-            },
+            stages=StageState(
+                {key: pl.read_ipc(io.BytesIO(content)) for key, content in _of("table", parts)},
+                {key: _array(content) for key, content in _of("array", parts)},
+                body["plain"],
+            ),
+            sequences={key: _array(content) for key, content in _of("sequence", parts)},
             facts=body["facts"],
             waiting_sets=body["waiting_sets"],
             output=body["output"],
         )  # fmt: skip
     except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise LibraryError(f"{path}: no collector state: {str(error).splitlines()[0]}") from None
+
+
+def _of(kind: str, parts: dict[str, bytes]) -> list[tuple[str, bytes]]:
+    return [(key.split(":", 1)[1], content) for key, content in parts.items() if key.startswith(f"{kind}:")]
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array
 
 
 def committed(states: Path, flows: Path) -> tuple[int, CollectorState | None, list[str]]:
