@@ -13,7 +13,7 @@ __all__ = ["compiled", "inner", "mixed"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 ROOM = Path(__file__).parent
-COMPILED = ("compiled", "tuples", "match", "chain", "numbers", "sides", "ports")
+COMPILED = ("compiled", "tuples", "match", "twin_match", "chain", "numbers", "sides", "ports")
 STAMP = tuple(
     (p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / f"{name}.py" for name in COMPILED) if p.exists()
 )

@@ -50,9 +50,9 @@ class Joining:
     ----------
     accounting
         Over the unit ``records``; joined ones are counted as corrections. Records that may still be continued are
-        held between blocks: by the clock, which is the latest start so far, for the gap and the active timeout, since
-        what continues them is sent when it ends in its turn. What cannot grow any more inside its interval leaves at
-        once. At most about a million are held; then the oldest leave first and are counted.
+        held between blocks: from their end, by the clock, which is the latest start so far, for the gap and the
+        active timeout, since what continues them is sent when it ends in its turn. What cannot grow any more inside
+        its interval leaves at once. At most about a million are held; then the oldest leave first and are counted.
     """
 
     def __init__(self, gap_s: float, active_timeout_s: float, span_s: float | None = None) -> None:
@@ -81,7 +81,7 @@ class Joining:
             self._clock = max(before, int(block["start"].to_physical().max()))  # type: ignore[arg-type]
         if not self._held.height and not block["last_cut"].any():
             return block
-        clock = pl.max_horizontal(pl.col("start").to_physical().cum_max(), pl.lit(before))
+        clock = pl.max_horizontal(pl.col("start").to_physical().cum_max(), pl.col("end").to_physical(), pl.lit(before))
         block = block.with_columns(clock.alias("_seen"), pl.col("end").to_physical().alias("_reach"))
         rows = pl.concat([self._held, block])
         self._held = self._held.clear()

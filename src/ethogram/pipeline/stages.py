@@ -17,13 +17,14 @@ from ethogram.flow.local import LocalNetwork
 from ethogram.flow.names import Naming
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
+from ethogram.flow.twins import Twins
 from ethogram.schema import Accounting, FlowSource
 
 __all__ = ["FlowStages"]
 
 
 class FlowStages:
-    """Turn blocks of biflows into blocks of the flow table.
+    """Turn blocks of biflows into blocks of the flow table: seen once, joined, paired, oriented, named.
 
     What a block gives depends on it and on the blocks before it alone: the same blocks give the same flows, live and
     replayed.
@@ -57,6 +58,7 @@ class FlowStages:
     ) -> None:
         self._settings = settings
         self._paired = False
+        self._twins = Twins()
         self._pairing = Pairing(settings.pair_gap_s, active_timeout_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
         self._orientation = Orientation(LocalNetwork(settings.local), namer, *times)
@@ -66,6 +68,7 @@ class FlowStages:
     def accountings(self) -> dict[str, Accounting]:
         """Accountings of the stages by name, in order; those that saw nothing are left out."""
         stages = {
+            "twins": self._twins.accounting,
             "join": self._joining.accounting,
             "pair": self._pairing.accounting,
             "orient": self._orientation.accounting,
@@ -96,7 +99,7 @@ class FlowStages:
         flows
             Form :data:`ethogram.schema.FLOW`, in order of start.
         """
-        block = self._said(biflows)
+        block = self._twins.without(self._said(biflows))
         if self._settings.join_cut:
             block = self._joining.flows(block, last=last)
         else:

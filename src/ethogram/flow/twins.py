@@ -1,0 +1,109 @@
+"""Flows that an exporter saw twice: on the way into it and, by another interface, on the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.flow.tuples import tuples_of
+from ethogram.flow.twin_match import FIRST, SECOND, twins
+from ethogram.schema import Accounting
+
+__all__ = ["Twins"]
+
+_MAX_HELD = 1 << 20
+_WAIT_US = 60_000_000  # both are sent when the same flow has ended, but from two caches
+_COUNTS = ("octets", "packets", "reverse_octets", "reverse_packets")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is remembered of N records."""
+
+    one: NDArray[np.uint64]
+    two: NDArray[np.uint64]
+    swapped: NDArray[np.uint8]
+    direction: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    octets: NDArray[np.uint64]
+    packets: NDArray[np.uint64]
+    seen: NDArray[np.int64]
+
+    def chosen(self, rows: NDArray[np.bool_]) -> _Seen:
+        return _Seen(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def with_more(self, other: _Seen) -> _Seen:
+        return _Seen(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+
+
+class Twins:
+    """Takes out the second record of a flow that was exported on the way in and on the way out.
+
+    Two records are twins when their five-tuple and its direction are the same, ``direction`` is 0 in one and 1 in the
+    other, they overlap in time, and packets and octets are equal or nearly so. The one on the way in stays, since it
+    has the device's own MAC; the other way round only when it had already left with an earlier block. Without
+    ``direction`` there are no twins. Of exporters that sample, twins differ and cannot be told.
+
+    Attributes
+    ----------
+    accounting
+        Over the unit ``records``; those taken out are counted as corrections. Records are remembered for a minute by
+        the clock, which is the latest start so far, once both directions were seen; at most about a million.
+    """
+
+    def __init__(self) -> None:
+        self.accounting = Accounting("records")
+        self._directions: set[int] = set()
+        self._clock = np.iinfo(np.int64).min >> 1
+        self._seen: _Seen | None = None
+
+    def without(self, block: pl.DataFrame) -> pl.DataFrame:
+        """The records of a block but for the twins of others."""
+        if block["direction"].null_count() == block.height:
+            return block
+        self._directions |= set(block["direction"].drop_nulls().unique())
+        if not {0, 1} <= self._directions:
+            return block
+        row = np.flatnonzero(block["direction"].is_not_null().to_numpy())
+        new = self._read(block[pl.Series(row)])
+        held = 0 if self._seen is None else len(self._seen.one)
+        all_ = new if self._seen is None else self._seen.with_more(new)
+        found = np.zeros(len(all_.one), np.uint8)
+        twins(
+            all_.one,
+            all_.two,
+            all_.swapped,
+            all_.direction,
+            all_.start,
+            all_.end,
+            all_.octets,
+            all_.packets,
+            held,
+            found,
+        )
+        gone = row[found[held:] == SECOND]
+        # What found its twin needs no memory: a third record would be another flow.
+        waits = (found != SECOND) & (found != FIRST) & (all_.seen + _WAIT_US >= self._clock)
+        waits[np.flatnonzero(waits)[:-_MAX_HELD]] = False
+        self._seen = all_.chosen(waits)
+        self.accounting.read += len(row)
+        self.accounting.used += len(row)
+        self.accounting.correct("seen on the way in and on the way out", len(gone))
+        stays = np.ones(block.height, np.bool_)
+        stays[gone] = False
+        return block.filter(pl.Series(stays)) if len(gone) else block
+
+    def _read(self, rows: pl.DataFrame) -> _Seen:
+        tuples = tuples_of(rows)
+        start = rows["start"].to_physical().to_numpy()
+        seen = np.maximum(np.maximum.accumulate(start), self._clock)
+        self._clock = int(seen[-1]) if len(seen) else self._clock
+        octets, packets, more_octets, more_packets = (rows[name].to_numpy() for name in _COUNTS)
+        return _Seen(
+            tuples.one, tuples.two, tuples.swapped, rows["direction"].to_numpy(), start,
+            rows["end"].to_physical().to_numpy(), octets + more_octets, packets + more_packets, seen,
+        )  # fmt: skip
