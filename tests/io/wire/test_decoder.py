@@ -204,3 +204,35 @@ def test_more_messages_than_fit_in_one_table_are_all_read(monkeypatch: pytest.Mo
 
 def test_no_messages_give_no_records() -> None:
     assert decode(Decoder()) == []
+
+
+def test_records_of_equal_templates_are_decoded_as_one_and_stand_apart() -> None:
+    variable_fields = [(96, 65535), (8, 4)]
+    decoder = Decoder()
+    messages = [ipfix(template(256 + i, variable_fields if i % 2 else FOUR)) for i in range(6)]
+    for turn in range(3):
+        messages += [
+            ipfix(set_of(256 + i, (bytes([i]) + bytes(i) if i % 2 else b"") + bytes([0, 0, turn, i])), sequence=turn)
+            for i in (5, 2, 0, 1, 4)
+        ]
+    found = decode(decoder, *messages)
+    assert [one.template.id for one in found] == [261, 258, 256, 257, 260]
+    for one in found:
+        i = one.template.id - 256
+        last = one.has(0, 8)
+        assert last is not None and len(one) == 3 and one.set_records.tolist() == [1, 1, 1]
+        assert one.unsigned(last).tolist() == one.signed(last).tolist() == [i, 256 + i, 512 + i]
+        assert one.address(last)[1].tolist() == [i, 256 + i, 512 + i]
+        assert one.headers["sequence"][one.message].tolist() == [0, 1, 2]
+        assert bytes(one.data[one.starts[0] : one.starts[0] + 1]) == (bytes([i]) if i % 2 else b"\0")
+        if i % 2:
+            assert one.spans(0)[1].tolist() == [i] * 3
+        assert np.isfinite(one.real(last)).all()
+    assert decoder.records.used == 15
+
+
+def test_versions_with_equal_fields_are_decoded_as_one_and_keep_their_version() -> None:
+    decoder = Decoder()
+    nine, ten = decode(decoder, v9(template(256, FOUR, 9), data(256, 1)), ipfix(template(256, FOUR), data(256, 2)))
+    assert (nine.template.version, nine.unsigned(0).tolist()) == (9, [1])
+    assert (ten.template.version, ten.unsigned(0).tolist()) == (10, [2])

@@ -13,7 +13,7 @@ from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, match
 from ethogram.io.wire.pending import Held, PendingSets
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
-from ethogram.io.wire.template import v5_template
+from ethogram.io.wire.template import Template, v5_template
 from ethogram.io.wire.templates import Entry, Event, TemplateStore
 from ethogram.io.wire.walk import (
     COUNTERS,
@@ -109,11 +109,11 @@ class Decoder:
             chunk = headers[:messages].copy(), sets[:count].copy()
             matched = match(self.store, self.pending, self.sets, self._settings, batch, slots, *chunk)
             released = [self._released(entry, waited) for entry, waited in matched.released]
-            fresh = self._records(batch, *chunk, matched.generations)
-            for one in (*released, *fresh):
+            fresh, wholes = self._records(batch, *chunk, matched.generations)
+            for one in (*released, *wholes):
                 self._count_records(one)
             if self.sequence is not None:
-                self._follow(self.sequence, chunk[0], chunk[1], matched.generations, fresh, released)
+                self._follow(self.sequence, chunk[0], chunk[1], matched.generations, wholes, released)
             self.store.settle([one.template.generation for one in fresh])
             found += released
             found += fresh
@@ -154,13 +154,12 @@ class Decoder:
 
     def _records(
         self, batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64]
-    ) -> list[Records]:
-        """Records of each template, in order of its first set."""
-        found: list[tuple[int, Records]] = []
+    ) -> tuple[list[Records], list[Records]]:
+        """Records of each template in order of its first set, and those decoded as one since their fields are equal."""
         order = np.argsort(generations, kind="stable")
         ordered = generations[order]
         bounds = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(order)]
-        message, offset, octets = (np.ascontiguousarray(sets[name][order]) for name in ("message", "offset", "octets"))
+        alike: dict[tuple[int, int], list[tuple[Template, Exporter, NDArray[np.int64]]]] = {}
         for begin, end in pairwise(bounds):
             generation = int(ordered[begin]) if begin < end else TEMPLATE_SET
             if generation in (TEMPLATE_SET, HELD):
@@ -170,12 +169,23 @@ class Decoder:
             else:
                 entry = self.store.of(generation)
                 template, exporter = entry.template, entry.exporter
-            one = Records(
-                template, exporter, batch.exporters, batch.data, headers,
-                message[begin:end], offset[begin:end], octets[begin:end],
+            # Scope fields mean something else in v9, and options are counted apart.
+            key = id(template.fields), template.version if template.options else 0
+            alike.setdefault(key, []).append((template, exporter, order[begin:end]))
+        found: list[tuple[int, Records]] = []
+        wholes: list[Records] = []
+        for members in alike.values():
+            templates, exporters, rows = zip(*members, strict=True)
+            chosen = sets[np.concatenate(rows)]
+            message, offset, octets = (np.ascontiguousarray(chosen[name]) for name in ("message", "offset", "octets"))
+            whole = Records(
+                templates[0], exporters[0], batch.exporters, batch.data, headers, message, offset, octets
             )  # fmt: skip
-            found.append((int(order[begin]), one))
-        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+            wholes.append(whole)
+            ends = np.cumsum([0, *map(len, rows)])
+            parts = [whole] if len(members) == 1 else whole.parts(templates, exporters, ends)
+            found += [(int(places[0]), part) for places, part in zip(rows, parts, strict=True)]
+        return [one for _, one in sorted(found, key=lambda pair: pair[0])], wholes
 
     def _count_records(self, one: Records) -> None:
         self.records.read += len(one) + one.broken

@@ -163,6 +163,7 @@ class Recording:
         self._begun_ns = 0
         self._heads: NDArray[np.uint8] = np.zeros((0, HEADERS), np.uint8)
         self._lengths: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._known: list[Exporter | None] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -198,15 +199,19 @@ class Recording:
         self._octets += size
 
     def _learn(self, batch: DatagramBatch) -> None:
-        """Headers of the exporters that are new."""
-        known = len(self._lengths)
-        fresh = [ip_header(one) for one in batch.exporters[known:]]
-        if fresh:
-            heads = np.zeros((len(fresh), HEADERS), np.uint8)
-            for row, head in enumerate(fresh):
-                heads[row, : len(head)] = np.frombuffer(head, np.uint8)
-            self._heads = np.concatenate([self._heads, heads])
-            self._lengths = np.concatenate([self._lengths, np.array([len(head) for head in fresh], np.int32)])
+        """Headers of the exporters that are new, also of one that has the number of another that has left."""
+        more = len(batch.exporters) - len(self._lengths)
+        if more > 0:
+            self._heads = np.concatenate([self._heads, np.zeros((more, HEADERS), np.uint8)])
+            self._lengths = np.concatenate([self._lengths, np.zeros(more, np.int32)])
+            self._known += [None] * more
+        for number in np.unique(batch.exporter).tolist():
+            exporter = batch.exporters[number]
+            if self._known[number] != exporter:
+                head = ip_header(exporter)
+                self._heads[number, : len(head)] = np.frombuffer(head, np.uint8)
+                self._lengths[number] = len(head)
+                self._known[number] = exporter
 
     def _next(self, now_ns: int) -> None:
         self.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +67,8 @@ class Records:
         self.set_octets = octets
         self.set_message = message
         self._kept: dict[tuple[str, int], Any] = {}
+        self._whole: Records | None = None  # what this is a part of
+        self._slice = slice(None)
         if template.variable:
             self._locate(offset, octets)
         else:
@@ -85,12 +88,36 @@ class Records:
         self._kept["starts", 0] = starts[:rows]
         self._at, self._length = at[:, :rows], length[:, :rows]
 
+    def parts(
+        self, templates: Sequence[Template], exporters: Sequence[Exporter], bounds: NDArray[np.int64]
+    ) -> Iterator[Records]:
+        """Records of several templates with the same fields, which were decoded as one.
+
+        Parameters
+        ----------
+        templates, exporters
+            Of each part.
+        bounds
+            First set of each part, and the number of sets.
+        """
+        rows = np.concatenate([[0], np.cumsum(self.set_records)])[bounds].tolist()
+        for i, (template, exporter) in enumerate(zip(templates, exporters, strict=True)):
+            part = copy(self)
+            part.template, part.exporter, part.broken = template, exporter, 0
+            sets = slice(int(bounds[i]), int(bounds[i + 1]))
+            part.set_message, part.set_octets = self.set_message[sets], self.set_octets[sets]
+            part.set_records = self.set_records[sets]
+            part._whole, part._slice, part._rows = self, slice(rows[i], rows[i + 1]), rows[i + 1] - rows[i]
+            yield part
+
     def __len__(self) -> int:
         return self._rows
 
     @property
     def starts(self) -> NDArray[np.int64]:
         """Where each record begins in ``data``."""
+        if self._whole is not None:
+            return self._whole.starts[self._slice]
         if ("starts", 0) not in self._kept:
             starts = np.empty(self._rows, np.int64)
             locate_fixed(self._offset, self.set_records, self.template.shortest, starts)
@@ -100,11 +127,14 @@ class Records:
     @cached_property
     def message(self) -> NDArray[np.int32]:
         """Row of ``headers`` of each record."""
+        if self._whole is not None:
+            return self._whole.message[self._slice]
         return np.repeat(self.set_message, self.set_records)
 
     def has(self, enterprise: int, id: int, reverse: bool = False) -> int | None:  # noqa: A002 (the field's word)
         """Index of the first field of an element; None when the template has none."""
-        return self._index.get((enterprise, id, reverse))
+        whole = self if self._whole is None else self._whole
+        return whole._index.get((enterprise, id, reverse))
 
     @cached_property
     def _index(self) -> dict[tuple[int, int, bool], int]:
@@ -129,6 +159,9 @@ class Records:
 
     def spans(self, i: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Offset in ``data`` and length in octets of a field in each record; int64[N], int32[N]."""
+        if self._whole is not None:
+            offset, octets = self._whole.spans(i)
+            return offset[self._slice], octets[self._slice]
         base, distance = self._place(i)
         length = self.template.fields[i].length
         if length == VARIABLE:
@@ -137,6 +170,8 @@ class Records:
 
     def unsigned(self, i: int) -> NDArray[np.uint64]:
         """A field as numbers, whatever its length (RFC 7011 section 6.2); of more than 8 octets the last 8."""
+        if self._whole is not None:
+            return self._whole.unsigned(i)[self._slice]
         key = ("unsigned", i)
         if key not in self._kept:
             values = np.empty(self._rows, np.uint64)
@@ -151,6 +186,8 @@ class Records:
 
     def signed(self, i: int) -> NDArray[np.int64]:
         """A field as signed numbers; shorter ones are sign-extended."""
+        if self._whole is not None:
+            return self._whole.signed(i)[self._slice]
         key = ("signed", i)
         if key not in self._kept:
             values = self.unsigned(i).view(np.int64)
@@ -162,6 +199,8 @@ class Records:
 
     def real(self, i: int) -> NDArray[np.float64]:
         """A field as floating-point numbers of 4 or 8 octets (IEEE 754); NaN of any other length."""
+        if self._whole is not None:
+            return self._whole.real(i)[self._slice]
         key = ("real", i)
         if key not in self._kept:
             values = self.unsigned(i)
@@ -178,6 +217,9 @@ class Records:
 
     def address(self, i: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """A field of up to 16 octets as a number in two halves: high, low; uint64[N] each. IPv4 is all in the low."""
+        if self._whole is not None:
+            high, low = self._whole.address(i)
+            return high[self._slice], low[self._slice]
         key = ("address", i)
         if key not in self._kept:
             length = self.template.fields[i].length

@@ -220,7 +220,13 @@ def parse_fields(
                 element, reverse = element & ~YAF_REVERSE, True
         if len(fields) < max_fields:
             fields.append(field_of(enterprise, element, length, i < scopes, reverse))
-    return tuple(fields), at, problem_of(fields, count, scopes, max_fields)
+    return same(tuple(fields)), at, problem_of(fields, count, scopes, max_fields)
+
+
+@lru_cache(1 << 12)
+def same(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """The fields of a template; equal ones are mostly the same object, by which their records are decoded together."""
+    return fields
 
 
 @lru_cache(1 << 14)

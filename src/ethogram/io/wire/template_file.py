@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ethogram.errors import InputError
-from ethogram.io.wire.template import Template, field_of, problem_of
+from ethogram.io.wire.template import Template, field_of, problem_of, same
 from ethogram.schema import Exporter
 
 __all__ = ["load_templates", "save_templates"]
@@ -95,8 +95,11 @@ def load_templates(path: Path, max_fields: int) -> list[Row]:
 def row_of(row: list[Any], max_fields: int) -> Row:
     """One template, checked as one that came over the network would be."""
     address, port, version, domain, number, options, seen_ns, given = row
-    fields = tuple(
-        field_of(whole(one[0], 32), whole(one[1], 16), whole(one[2], 16), bool(one[3]), bool(one[4])) for one in given
+    fields = same(
+        tuple(
+            field_of(whole(one[0], 32), whole(one[1], 16), whole(one[2], 16), bool(one[3]), bool(one[4]))
+            for one in given
+        )
     )
     scopes = sum(one.scope for one in fields)
     if (
