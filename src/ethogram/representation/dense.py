@@ -7,6 +7,7 @@ first needs torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ from ethogram.config import EncoderSettings
 from ethogram.representation.encoder import Header, Tensors, digest_of, sized
 from ethogram.representation.views import view_of
 
-__all__ = ["DenseEncoder", "Layer", "shapes", "stack"]
+__all__ = ["DenseEncoder", "Layer", "decoder_layers", "encoder_layers", "shapes"]
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,34 @@ def shapes(settings: EncoderSettings) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def stack(settings: EncoderSettings, tensors: Tensors) -> tuple[list[Layer], list[Layer]]:
-    """The layers of the encoder and those of the decoder; the mean is the embedding of a variational one."""
+def _layer(tensors: Tensors, name: str, then: str = "") -> Layer:
+    return Layer(tensors[f"{name}.weight"], tensors[f"{name}.bias"], then)
 
-    def layer(name: str, then: str = "") -> Layer:
-        return Layer(tensors[f"{name}.weight"], tensors[f"{name}.bias"], then)
 
+def encoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
+    """The layers from vectors to embeddings; of a variational encoder, those that lead to the mean."""
     if settings.kind == "raw":
-        return [], []
+        return []
     if settings.kind in {"pca", "random-projection"}:
-        mean, components = tensors["mean"], tensors["components"]
+        return [Layer(tensors["components"], -(tensors["components"] @ tensors["mean"]))]
+    hidden = [_layer(tensors, f"encoder.{i}", "relu") for i in range(len(settings.hidden))]
+    return [*hidden, _layer(tensors, "mean")]
+
+
+def decoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
+    """The layers from embeddings to vectors."""
+    if settings.kind == "raw":
+        return []
+    if settings.kind in {"pca", "random-projection"}:
+        components = tensors["components"]
         # Rows of PCA are orthonormal: the transpose leads back. Those of a random projection nearly are.
         back = components.T if settings.kind == "pca" else np.linalg.pinv(components).astype(np.float32)
-        return [Layer(components, -(components @ mean))], [Layer(np.ascontiguousarray(back), mean)]
-    encoder = [layer(f"encoder.{i}", "relu") for i in range(len(settings.hidden))]
-    inner = [layer(f"decoder.{i}", "relu") for i in range(len(settings.hidden))]
-    last = layer(f"decoder.{len(settings.hidden)}", "sigmoid" if settings.output == "sigmoid" else "")
-    return [*encoder, layer("mean")], [*inner, last]
+        return [Layer(np.ascontiguousarray(back), tensors["mean"])]
+    hidden = [_layer(tensors, f"decoder.{i}", "relu") for i in range(len(settings.hidden))]
+    return [
+        *hidden,
+        _layer(tensors, f"decoder.{len(settings.hidden)}", "sigmoid" if settings.output == "sigmoid" else ""),
+    ]
 
 
 @dataclass(frozen=True)
@@ -99,16 +111,24 @@ class DenseEncoder:
     def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings, float32 [N, D], of vectors [N, W]."""
         x = sized(x, self.header.view.width, "vectors")
-        for layer in stack(self.header.encoder, self.tensors)[0]:
+        for layer in self._inward:
             x = layer(x)
         return x
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors, float32 [N, W], of embeddings [N, D]."""
         z = sized(z, self.header.d, "embeddings")
-        for layer in stack(self.header.encoder, self.tensors)[1]:
+        for layer in self._outward:
             z = layer(z)
         return z
+
+    @cached_property
+    def _inward(self) -> list[Layer]:
+        return encoder_layers(self.header.encoder, self.tensors)
+
+    @cached_property
+    def _outward(self) -> list[Layer]:
+        return decoder_layers(self.header.encoder, self.tensors)
 
     @property
     def digest(self) -> str:

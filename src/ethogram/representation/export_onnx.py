@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ethogram.errors import UsageError
-from ethogram.representation.dense import Layer, stack
+from ethogram.representation.dense import Layer, encoder_layers
 from ethogram.representation.encoder import Header, Tensors
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def export_dense(header: Header, tensors: Tensors) -> bytes:
     onnx = _onnx()
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     nodes, weights, at = [], [], INPUT
-    layers = stack(header.encoder, tensors)[0]
+    layers = encoder_layers(header.encoder, tensors)
     for i, layer in enumerate(layers):
         matrix = np.ascontiguousarray(layer.weight.T)
         weights += [numpy_helper.from_array(matrix, f"w{i}"), numpy_helper.from_array(layer.bias, f"b{i}")]
