@@ -29,7 +29,7 @@ RULES = {
     "own address; FortiOS (v9 field type 65) writes the translated address into answers too, and is taken as is.",
     "source_port": "0 for protocols without ports; ICMP type and code are not ports.",
     "destination_port": "As the destination's address: behind the translator where that is not zero.",
-    "octets": "Initiator and responder octets where a template has both; else the first counter of the template. Totals "
+    "octets": "Initiator and responder octets where a template has both; else the template's first counter. Totals "
     "of a flow that is reported again count by what was added.",
     "packets": "As octets; 0 where no counter of packets is exported.",
     "reverse_octets": "Only biflow records have them; one-way records are paired later. ntop's meter counts the other "

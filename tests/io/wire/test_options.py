@@ -183,3 +183,25 @@ def test_flows_that_waited_for_their_template_are_scaled() -> None:
     assert export.table().height == 0
     export.messages = [template]
     assert [row[0] for row in rates(export)] == [10_000, 20_000]
+
+
+def test_all_facts_together_stay_bounded_and_the_oldest_exporter_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "MAX_HELD", 6)
+    facts = Facts()
+    for domain in (1, 2, 3):
+        export = Export(domain=domain)
+        export.send([(10, 4, [1, 2]), (82, 4, [b"a", b"b"])], number=300, options=True)
+        export.send([(302, 4, [1]), (34, 4, [10])], number=301, options=True)
+        for records in export.records():
+            facts.learn(records)
+    assert [origin[3] for origin in facts.origins] == [2, 3]
+    assert facts.forgotten == {"exporters": 1}
+    assert facts.sampling(("192.0.2.1", 0, 10, 1)) is None
+    assert facts.names(("192.0.2.1", 0, 10, 3)) == {"interface": {1: "a", 2: "b"}}
+
+
+def test_a_long_name_is_cut() -> None:
+    export, facts = Export(), Facts()
+    export.send([(10, 4, [1]), (82, 65535, [b"a" * 1000])], number=300, options=True)
+    facts.learn(export.records()[0])
+    assert facts.names(ORIGIN) == {"interface": {1: "a" * 128}}

@@ -28,7 +28,7 @@ __all__ = ["Biflows"]
 Counts = dict[str, NDArray[np.uint64]]
 Numbers = dict[str, NDArray[np.generic]]
 
-MAX_PLANS = 1 << 12
+MAX_PLANS = 1 << 10
 FIREWALL_REASONS = {1: "firewall event: flow created", 3: "firewall event: flow denied"}
 
 

@@ -28,6 +28,8 @@ MAX_ORIGINS = 1 << 14
 MAX_NAMES = 1 << 14  # of each kind, of each origin
 MAX_SAMPLERS = 1 << 12  # of each origin
 MAX_STATED = 1 << 10  # statements of one sampler's rate within one block of messages
+MAX_HELD = 1 << 17  # samplers and names of all origins together
+NAME_MOST = 128  # characters of a name
 
 SAMPLER_IDS = (302, 48)  # selectorId, samplerId
 ALGORITHM, SIZE, POPULATION, PROBABILITY = 304, 309, 310, 311
@@ -76,6 +78,7 @@ class _Known:
     sampling: Sampling = field(default_factory=Sampling)
     system_init_us: int | None = None
     names: dict[str, OrderedDict[object, str]] = field(default_factory=dict)
+    held: int = 0  # samplers and names
 
 
 def origin_of(records: Records) -> Origin:
@@ -148,6 +151,7 @@ class Facts:
         self._known: OrderedDict[Origin, _Known] = OrderedDict()
         self._table: weakref.ref[NDArray[np.void]] | None = None
         self._fresh: list[list[tuple[int, float]]] = []  # stated in this table
+        self._held = 0
         self.forgotten: dict[str, int] = {}
         self.elements: OrderedDict[tuple[int, int], str] = OrderedDict()
 
@@ -171,9 +175,22 @@ class Facts:
         if known is None:
             known = self._known[origin] = _Known()
             if len(self._known) > MAX_ORIGINS:
-                self._known.popitem(last=False)
-                self._forget("exporters")
+                self._leave()
+        self._known.move_to_end(origin)
         return known
+
+    def _leave(self) -> None:
+        """Whoever has said nothing of itself for longest is forgotten."""
+        _, gone = self._known.popitem(last=False)
+        self._held -= gone.held
+        self._forget("exporters")
+
+    def _hold(self, known: _Known) -> None:
+        """One fact more; others leave when that is too many."""
+        known.held += 1
+        self._held += 1
+        while self._held > MAX_HELD and len(self._known) > 1:
+            self._leave()
 
     def _forget(self, kind: str) -> None:
         self.forgotten[kind] = self.forgotten.get(kind, 0) + 1
@@ -219,6 +236,7 @@ class Facts:
                 known = self._of((address, session, version, domain))
                 known.system_init_us = system_init_us
                 for sampler, rate in rates:
+                    self._hold(known)
                     known.sampling.rates[sampler] = [(-1, float(rate))]
 
     def learn(self, records: Records) -> None:
@@ -250,7 +268,8 @@ class Facts:
         indices = (records.has(0, number) for number in SAMPLER_IDS)
         index = next((found for found in indices if found is not None), None)
         samplers = [None] * len(records) if index is None else records.unsigned(index).tolist()
-        known = self._of(origin).sampling.rates
+        origin_known = self._of(origin)
+        known = origin_known.sampling.rates
         # Of each run of the same statement the first is enough: it is in force until another one comes.
         for sampler, rate, row in zip(samplers, rates.tolist(), records.message.tolist(), strict=True):
             if rate < 1:
@@ -260,6 +279,8 @@ class Facts:
                 if len(known) >= MAX_SAMPLERS:
                     known.popitem(last=False)
                     self._forget("samplers")
+                else:
+                    self._hold(origin_known)
                 stated = known[sampler] = []
             if not stated or stated[-1][1] != rate:
                 # Templates are read one after the other, so that a statement may come after a later one.
@@ -281,20 +302,27 @@ class Facts:
             ]
         if text is None or not keys:
             return
-        known = self._of(origin).names.setdefault(kind, OrderedDict())
-        for key, name in zip(records.unsigned(keys[0]).tolist(), texts(records, text).to_list(), strict=True):
-            if name:
-                known[key] = name
-        while len(known) > MAX_NAMES:
-            known.popitem(last=False)
-            self._forget(f"{kind} names")
+        origin_known = self._of(origin)
+        known = origin_known.names.setdefault(kind, OrderedDict())
+        names_of = texts(records, text).str.slice(0, NAME_MOST).to_list()
+        for key, name in zip(records.unsigned(keys[0]).tolist(), names_of, strict=True):
+            if not name:
+                continue
+            if key not in known:
+                if len(known) >= MAX_NAMES:
+                    known.popitem(last=False)
+                    self._forget(f"{kind} names")
+                else:
+                    self._hold(origin_known)
+            known[key] = name
 
     def _learn_elements(self, records: Records) -> None:
         places = [records.has(0, number) for number in (346, 303, 341)]
         if any(place is None for place in places):
             return
         enterprise, number, name = (place for place in places if place is not None)
-        columns = (records.unsigned(enterprise).tolist(), records.unsigned(number).tolist(), texts(records, name))
+        text_of = texts(records, name).str.slice(0, NAME_MOST).to_list()
+        columns = (records.unsigned(enterprise).tolist(), records.unsigned(number).tolist(), text_of)
         for pen, identifier, text in zip(*columns, strict=True):
             if text:
                 self.elements[pen, identifier & 0x7FFF] = text
