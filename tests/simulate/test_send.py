@@ -203,6 +203,22 @@ def test_the_command_sends_to_the_place_it_is_given(capsys: pytest.CaptureFixtur
     assert "delivered:" in text
 
 
+def test_over_tcp_templates_are_sent_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        sessions: list[bytes] = []
+        thread = threading.Thread(target=accepted, args=(listener, sessions, 1))
+        thread.start()
+        to = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["simulate", "--to", to, "--rate", "1000000", "--json"]) == 0
+        thread.join(20)
+    report = orjson.loads(capsys.readouterr().out)
+    octets = split(sessions[0])
+    assert len(octets) == report["delivered"]["messages"] > 1000
+    assert [i for i, message in enumerate(octets) if message[16:18] == b"\0\2"] == [0]
+    assert report["exported"]["templates"] == 2
+
+
 def test_the_command_loads_a_collector(capsys: pytest.CaptureFixture[str]) -> None:
     with udp_receiver("127.0.0.1") as receiver:
         to = f"udp://127.0.0.1:{receiver.getsockname()[1]}"

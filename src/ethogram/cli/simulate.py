@@ -51,7 +51,12 @@ def command(
         float | None, typer.Option(metavar="X", help="How much faster than the clock: 86400 sends a day in a second.")
     ] = None,
     templates_every: Annotated[
-        int, typer.Option(metavar="MESSAGES", min=0, help="Send templates again after so many messages; 0: never.")
+        int,
+        typer.Option(
+            metavar="MESSAGES",
+            min=0,
+            help="Send templates again after so many messages; 0: never. Over TCP and TLS they are sent once.",
+        ),
     ] = 200,
     mtu: Annotated[int, typer.Option(metavar="OCTETS", help="Longest message.")] = 1400,
     load: Annotated[
@@ -102,8 +107,10 @@ def command(
             delivery = made.send(place, seconds=load, rate=rate, on_progress=advance)
         _show_load(str(place), protocol, made, delivery, as_json)
         return 0
+    stream = place is not None and place.transport != "udp"
+    repeated = {"template_messages": 0, "template_s": 0} if stream else {"template_messages": templates_every}
     settings = ExportSettings.of(
-        protocol=protocol, domains=domains, mtu=mtu, template_messages=templates_every, sampling=sampling, seed=seed,
+        protocol=protocol, domains=domains, mtu=mtu, sampling=sampling, seed=seed, **repeated,
         restarts=[home.start + timedelta(days=day) for day in restart_at or ()],
     )  # fmt: skip
     exporter, network = FlowExporter(settings), Disturbance(loss, reorder, seed=seed)
