@@ -29,7 +29,7 @@ class Encoded:
     offset: NDArray[np.int64]  # N + 1 places in ``octets``: where each record begins, and where the last ends
 
     def __len__(self) -> int:
-        return self.offset.shape[0] - 1
+        return int(self.offset.shape[0]) - 1
 
     def __getitem__(self, rows: slice) -> Encoded:
         first, last, _ = rows.indices(len(self))
