@@ -41,10 +41,9 @@ def run(name: str, corpus: Path, seconds: int, compiled: bool, seed: int) -> str
         for line in done.stderr.splitlines():
             if line.startswith(("FINDING", "==")) or "SUMMARY" in line:
                 say(f"  {line}")
-        told = re.findall(r"^#(\d+)\t.*?cov: (\d+)", done.stderr, re.MULTILINE)
-        if told:
-            executions += int(told[-1][0])
-            edges = max(edges, *(int(cover) for _, cover in told))
+        told = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
+        executions += max(map(int, told), default=0)
+        edges = max(edges, *map(int, re.findall(r" cov: (\d+)", done.stderr)), 0)
         if done.returncode:
             stops += 1
             if not told:

@@ -11,13 +11,14 @@ import orjson
 
 from ethogram.config import WireSettings
 from ethogram.io.wire import decoder, pending, records
+from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.build import MessageBuilder, data, template_set, withdrawal_set
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.template import V5_FIELDS, VARIABLE, Field, Template, v5_template
 from ethogram.io.wire.templates import TemplateStore
-from ethogram.schema import DatagramBatch, Exporter
+from ethogram.schema import BIFLOW, DatagramBatch, Exporter
 
 from .harness import INTERPRETED, Target, allowed, bounded, replace_in, written
 
@@ -89,15 +90,21 @@ def read_all(one: Records) -> int:
 
 def decoded(datagrams: list[bytes], senders: list[int], settings: WireSettings, together: int) -> dict[Any, int]:
     """Decode in batches of so many datagrams; gives the number of records by template. Sums hold."""
-    of = Decoder(settings)
+    of, biflows = Decoder(settings), Biflows(settings)
     of.sequence = Sequences(4)
+    flows = 0
     found: dict[Any, int] = {}
     for at in range(0, len(datagrams), together):
-        for one in of.decode(batch_of(datagrams[at : at + together], senders[at : at + together])):
+        given = of.decode(batch_of(datagrams[at : at + together], senders[at : at + together]))
+        frame = biflows.batch(given)
+        assert BIFLOW.matches(frame.schema)
+        flows += frame.height
+        for one in given:
             key = one.exporter.address, one.template.version, one.template.domain, one.template.id, one.template.fields
             found[key] = found.get(key, 0) + read_all(one)
     assert of.records.used + of.records.ignored.total() == sum(found.values())
-    for accounting in (of.accounting, of.sets, of.records):
+    assert (biflows.accounting.read, biflows.accounting.used) == (of.records.used, flows)
+    for accounting in (of.accounting, of.sets, of.records, biflows.accounting):
         accounting.check()
     totals = of.sequence.totals
     assert totals.sent == totals.received + totals.gaps + totals.undecoded

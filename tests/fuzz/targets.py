@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from . import captures, files, messages, texts
+from . import captures, exports, files, messages, texts
 from .harness import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*captures.TARGETS, *texts.TARGETS, *files.TARGETS, *messages.TARGETS)
+    target.name: target
+    for room in (captures, texts, files, messages, exports)
+    for target in room.TARGETS
 }  # fmt: skip

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from .exports import collector_states
 from .files import library, states
 from .harness import allowed, written
 from .targets import TARGETS
@@ -35,6 +36,13 @@ def absurd_length(state: bytes) -> bytes:
     return state[: at - 8] + b"f" * 8 + state[at:]
 
 
+def broken_array(state: bytes) -> bytes:
+    """A collector state with an array whose description ends in the middle."""
+    at = state.index(b"\x93NUMPY")
+    end = state.index(b"}", at)
+    return state[:end] + b" " + state[end + 1 :]
+
+
 EMPTY_STATE = states()[0].partition(b"\n")[2]
 
 FINDINGS: dict[str, tuple[str, bytes]] = {
@@ -50,6 +58,8 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
     "state without a body": ("state", state_with(b"", b"ARROW1", 1)),
     "state whose body has other keys": ("state", state_with(b"{}", EMPTY_STATE[EMPTY_STATE.index(b"ARROW1") :])),
     "state with a column of absurd length": ("state", absurd_length(states()[1])),
+    "collector state with a column of absurd length": ("collector-state", absurd_length(collector_states()[0])),
+    "collector state with half a description": ("collector-state", broken_array(collector_states()[0])),
     "state whose table is cut": (
         "state",
         state_with(EMPTY_STATE[: EMPTY_STATE.index(b"ARROW1")], b"\xff\x14\0\0\0\4\0\1\0\0"),

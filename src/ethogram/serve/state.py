@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.errors import LibraryError
+from ethogram.fingerprint.state import UNREADABLE, table_of
 from ethogram.pipeline.stage_state import StageState
 from ethogram.schema import Accounting, Exporter
 from ethogram.serve.segments import SegmentName, segments_in, written_whole
@@ -132,7 +132,7 @@ def load_state(path: Path) -> CollectorState:
             counters=body["counters"],
             exporters={index: Exporter(address, port) for index, address, port in body["exporters"]},
             stages=StageState(
-                {key: pl.read_ipc(io.BytesIO(content)) for key, content in _of("table", parts)},
+                {key: table_of(content) for key, content in _of("table", parts)},
                 {key: _array(content) for key, content in _of("array", parts)},
                 body["plain"],
             ),
@@ -141,8 +141,11 @@ def load_state(path: Path) -> CollectorState:
             waiting_sets=body["waiting_sets"],
             output=body["output"],
         )  # fmt: skip
-    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        raise LibraryError(f"{path}: no collector state: {str(error).splitlines()[0]}") from None
+    except LibraryError:
+        raise
+    except UNREADABLE as error:
+        first = str(error).partition("\n")[0]
+        raise LibraryError(f"{path}: no collector state ({type(error).__name__}: {first})") from None
 
 
 def _of(kind: str, parts: dict[str, bytes]) -> list[tuple[str, bytes]]:
@@ -150,7 +153,7 @@ def _of(kind: str, parts: dict[str, bytes]) -> list[tuple[str, bytes]]:
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return array
 
 
