@@ -2,7 +2,8 @@
 
 Each message is a UDP datagram from its exporter, with its time of arrival in nanoseconds. The destination is a
 loopback address, which only tells UDP (127.0.0.1 or ::1) from TCP sessions (the numbers after it). The file's
-application is :data:`APPLICATION`: by that a recording is told from a capture.
+application is :data:`APPLICATION`: by that a recording is told from a capture. Its comment has the settings under
+which the messages were decoded live, so that they are decoded the same way again.
 Reference: draft-ietf-opsawg-pcapng sections 4.1 to 4.3; LINKTYPE_RAW.
 """
 
@@ -15,18 +16,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from ethogram.errors import InputError
+from ethogram.config import WireSettings
+from ethogram.errors import ConfigurationError, InputError
 from ethogram.io.wire.compiled import compiled
 from ethogram.schema import DatagramBatch, Exporter
 
-__all__ = ["APPLICATION", "HEAD_OCTETS", "Recording", "is_recording", "session_of"]
+__all__ = ["APPLICATION", "HEAD_OCTETS", "Recording", "is_recording", "session_of", "settings_of"]
 
 APPLICATION = b"ethogram recording"
-HEAD_OCTETS = 512
+HEAD_OCTETS = 4096
 MAGIC = b"\x0a\x0d\x0d\x0a"
 LINKTYPE_RAW = 101
+COMMENT = 1  # option of any block
 BLOCK_OCTETS, TRAILER_OCTETS, HEADERS = 28, 4, 64  # of an enhanced packet block; most octets of IP and UDP header
 FIRST_V4, FIRST_V6 = 0x7F000001, 1
 MOST_SESSIONS = 1 << 23
@@ -37,13 +41,33 @@ def is_recording(head: bytes) -> bool:
     return head[:4] == MAGIC and APPLICATION in head[:HEAD_OCTETS]
 
 
+def settings_of(head: bytes) -> WireSettings | None:
+    """Settings that a recording beginning so was made under; None when it does not say, or not as we do.
+
+    Examples
+    --------
+    >>> settings_of(section(WireSettings(segment_s=5.0))).segment_s
+    5.0
+    """
+    at, end = 24, min(int.from_bytes(head[4:8], "little") - 4, len(head))
+    while is_recording(head) and end - at >= 4:
+        code, length = struct.unpack_from("<HH", head, at)
+        if code == COMMENT:
+            try:
+                return WireSettings.of(**orjson.loads(head[at + 4 : at + 4 + length]))
+            except (ValueError, TypeError, ConfigurationError):
+                return None
+        at += 4 + (length + 3) // 4 * 4
+    return None
+
+
 def session_of(version: int, destination: int) -> int | None:
     """Number of the session in the low half of a destination address; None over UDP."""
     number = destination - (FIRST_V4 if version == 4 else FIRST_V6)
     return number - 1 if number > 0 else None
 
 
-def section() -> bytes:
+def section(settings: WireSettings | None) -> bytes:
     """Section header and interface description of a file."""
 
     def option(code: int, value: bytes) -> bytes:
@@ -53,7 +77,8 @@ def section() -> bytes:
         length = len(body) + 12
         return struct.pack("<II", kind, length) + body + struct.pack("<I", length)
 
-    options = option(4, APPLICATION) + option(0, b"")
+    comment = b"" if settings is None else option(COMMENT, orjson.dumps(settings.model_dump(mode="json")))
+    options = option(4, APPLICATION) + comment + option(0, b"")
     header = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options)
     options = option(9, b"\x09") + option(0, b"")  # if_tsresol: nanoseconds
     return header + block(1, struct.pack("<HHI", LINKTYPE_RAW, 0, 0) + options)
@@ -143,6 +168,8 @@ class Recording:
     ----------
     folder
         Made when it is not there.
+    settings
+        Of the decoder that gets the same messages, to be used when they are replayed.
     file_octets
         A file that has grown to this is closed, and the next begun.
     file_s
@@ -154,8 +181,11 @@ class Recording:
         When the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, file_octets: int = 1 << 28, file_s: float = 3600.0) -> None:
+    def __init__(
+        self, folder: Path, settings: WireSettings | None = None, *, file_octets: int = 1 << 28, file_s: float = 3600.0
+    ) -> None:
         self._folder = folder
+        self._section = section(settings)
         self._file_octets = file_octets
         self._file_ns = int(file_s * 1e9)
         self._stream: IO[bytes] | None = None
@@ -221,7 +251,7 @@ class Recording:
         while (path := self._folder / f"{stamp}.{rest:09d}Z-{number:04d}.pcapng").exists():  # a clock was set back
             number += 1
         self._stream = path.open("xb")
-        self._stream.write(section())
+        self._stream.write(self._section)
         self._octets, self._begun_ns = 0, now_ns
 
     def close(self) -> None:

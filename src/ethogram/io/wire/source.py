@@ -18,7 +18,7 @@ from ethogram.io.wire.capture_export import CaptureExport
 from ethogram.io.wire.datagrams import DatagramFile
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.file import IpfixFile
-from ethogram.io.wire.recording import HEAD_OCTETS, is_recording
+from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, settings_of
 from ethogram.io.wire.sequence import Sequences
 from ethogram.schema import NAME_ANSWER, Accounting, DatagramBatch, DatagramSource, Exporter
 
@@ -100,6 +100,8 @@ class Source:
     ----------
     decoder, biflows
         What decodes, and what makes biflows: their counters, events and facts.
+    whole_blocks
+        Whether each batch is to become flows by itself, as it did live.
     unidirectional
         Most exporters send a record for each direction; each record says whether it is a half.
     """
@@ -115,6 +117,7 @@ class Source:
         self._datagrams = datagrams
         self._settings = settings or WireSettings()
         self._by_time = by_time
+        self.whole_blocks = False
         self.decoder = Decoder(self._settings)
         self.decoder.sequence = Sequences()
         self.biflows = Biflows(self._settings)
@@ -189,8 +192,11 @@ def recognises(head: bytes) -> bool:
 
 
 def exports(paths: Sequence[Path], _: FlowSettings) -> Source:
-    """Captures of an export, recordings, and raw datagrams, as one stream."""
-    return Source(ExportFiles(paths))
+    """Captures of an export, recordings, and raw datagrams, as one stream; a recording as it was decoded live."""
+    head = first_octets(paths[0], HEAD_OCTETS)
+    source = Source(ExportFiles(paths), settings_of(head))
+    source.whole_blocks = is_recording(head)
+    return source
 
 
 def ipfix_file(paths: Sequence[Path], _: FlowSettings) -> Source:
