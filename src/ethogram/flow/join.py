@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from ethogram.flow.chain import chained, directed, of_these
+from ethogram.flow.numbers import secret
 from ethogram.flow.pair import is_half
 from ethogram.flow.together import LINKED, added, nothing_of
 from ethogram.flow.tuples import tuples_of
@@ -93,7 +94,7 @@ class Joining:
 
     def _joined(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
         """Records that stay as they are, and those of chains, one for each interval."""
-        tuples = tuples_of(rows)
+        tuples = tuples_of(rows, secret())
         key = np.empty(rows.height, np.uint64)
         directed(tuples.one, tuples.swapped, rows.select(is_half()).to_series().to_numpy(), key)
         cut = rows["last_cut"].to_numpy()

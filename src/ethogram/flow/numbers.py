@@ -11,20 +11,25 @@ from numpy.typing import NDArray
 
 from ethogram.flow.compiled import compiled, inner, mixed
 
-__all__ = ["hashed", "numbered", "numbered_pairs", "sorted_by"]
+__all__ = ["hashed", "numbered", "numbered_pairs", "secret", "sorted_by"]
 
-_SEEDS = secrets.randbits(63), secrets.randbits(63)
 _DIGIT = 11  # bits sorted at once: the counters stay in the innermost cache
 
 Numbers = NDArray[np.int32]
 
 
-def hashed(texts: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Two hashes of each text, which stand for it: 128 bits, under seeds that nobody outside can know.
+def secret() -> int:
+    """A number that nobody outside can know, for :func:`hashed`."""
+    return secrets.randbits(62) + 1
 
-    Different texts share them once in 10^38 pairs, so that equal hashes are taken for equal texts.
+
+def hashed(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Two hashes of each text, which stand for it: 128 bits.
+
+    Different texts share them once in 10^38 pairs, so that equal hashes are taken for equal texts. Who does not know
+    the seed cannot make texts that do.
     """
-    one, two = (texts.hash(seed).to_numpy() for seed in _SEEDS)
+    one, two = (texts.hash(seed + i).to_numpy() for i in range(2))
     return one, two
 
 
@@ -42,7 +47,7 @@ def numbered(texts: pl.Series) -> tuple[Numbers, pl.Series]:
     >>> numbers.tolist(), texts.to_list()
     ([0, 1, 0], ['b', 'a'])
     """
-    numbers, first = numbered_pairs(*hashed(texts))
+    numbers, first = numbered_pairs(*hashed(texts, secret()))
     return numbers, texts.gather(pl.Series(first))
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.flow.match import ALONE, OPEN, match
+from ethogram.flow.numbers import secret
 from ethogram.flow.together import LINKED
 from ethogram.flow.tuples import tuples_of
 from ethogram.schema import Accounting
@@ -86,6 +87,7 @@ class Pairing:
         self._wait = round((gap_s + _WAIT_S) * 1e6)
         self._cut_wait = round(cut_wait_s * 1e6)
         self._clock = np.iinfo(np.int64).min >> 1
+        self._seed = 0  # drawn at first use: it belongs to the keys that are held, and is kept with them
         self._halves = _Halves.none()
         self._held = pl.DataFrame(schema=LINKED)
 
@@ -131,7 +133,8 @@ class Pairing:
         """What matching needs of a block, in order of end."""
         end = block["end"].to_physical()
         order = np.arange(len(end)) if end.is_sorted() else end.arg_sort(descending=False).to_numpy().astype(np.int64)
-        tuples = tuples_of(block)
+        self._seed = self._seed or secret()
+        tuples = tuples_of(block, self._seed)
         wait = np.where(block["last_cut"].to_numpy(), self._wait + self._cut_wait, self._wait)
         start = block["start"].to_physical().to_numpy()
         rows = np.arange(len(end)) + self._held.height
@@ -169,13 +172,14 @@ def _rows(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 
 
 def _begins_later(halves: _Halves, frame: pl.DataFrame, first: Rows, second: Rows) -> NDArray[np.bool_]:
-    """Whether the second of each pair began it. At the same time: the one from the higher port, then the other end."""
+    """Whether the second of each pair began it; of one start, the half from the higher port, else the lower address."""
     later = halves.start[second] < halves.start[first]
     ties = np.flatnonzero(halves.start[second] == halves.start[first])
     if ties.size:
-        ports = _rows(frame.select("source_port", "destination_port"), halves.row[first[ties]])
-        low, high = ports["source_port"].to_numpy(), ports["destination_port"].to_numpy()
-        later[ties] = (low < high) | ((low == high) & (halves.swapped[first[ties]] == 1))
+        names = [f"{side}_{what}" for what in ("port", "address") for side in ("source", "destination")]
+        ends = _rows(frame.select(names), halves.row[first[ties]])
+        lower, equal = ends["source_port"] < ends["destination_port"], ends["source_port"] == ends["destination_port"]
+        later[ties] = (lower | (equal & (ends["source_address"] > ends["destination_address"]))).to_numpy()
     return later
 
 

@@ -33,19 +33,20 @@ class Tuples:
     swapped: NDArray[np.uint8]
 
 
-def tuples_of(frame: pl.DataFrame) -> Tuples:
-    """Keys of the records of a biflow table.
+def tuples_of(frame: pl.DataFrame, seed: int) -> Tuples:
+    """Keys of the records of a biflow table, under a :func:`~ethogram.flow.numbers.secret`.
 
+    >>> from ethogram.flow.numbers import secret
     >>> ends = {"source_address": ["10.0.0.1", "10.0.0.2"], "destination_address": ["10.0.0.2", "10.0.0.1"],
     ...         "source_port": [1, 2], "destination_port": [2, 1], "protocol": [6, 6]}
-    >>> found = tuples_of(pl.DataFrame(ends))
+    >>> found = tuples_of(pl.DataFrame(ends), secret())
     >>> bool(found.one[0] == found.one[1]), bool(found.swapped[0] == found.swapped[1])
     (True, False)
     """
     ends = [(frame[f"{side}_address"], frame[f"{side}_port"]) for side in ("source", "destination")]
     one, two = (np.empty(frame.height, np.uint64) for _ in range(2))
     swapped = np.empty(frame.height, np.uint8)
-    columns: list[NDArray[np.uint64]] = [each for address, _ in ends for each in hashed(address)]
+    columns: list[NDArray[np.uint64]] = [each for address, _ in ends for each in hashed(address, seed)]
     columns += [port.cast(pl.UInt16).to_numpy() for _, port in ends]
     keys(*columns, frame["protocol"].cast(pl.UInt8).to_numpy(), one, two, swapped)  # type: ignore[call-arg]
     return Tuples(one, two, swapped)

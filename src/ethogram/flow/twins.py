@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram.flow.numbers import secret
 from ethogram.flow.tuples import tuples_of
 from ethogram.flow.twin_match import FIRST, SECOND, twins
 from ethogram.schema import Accounting
@@ -59,6 +60,7 @@ class Twins:
         self.accounting = Accounting("records")
         self._directions: set[int] = set()
         self._clock = np.iinfo(np.int64).min >> 1
+        self._seed = 0  # drawn at first use: it belongs to the keys that are held, and is kept with them
         self._seen: _Seen | None = None
 
     def without(self, block: pl.DataFrame) -> pl.DataFrame:
@@ -98,7 +100,8 @@ class Twins:
         return block.filter(pl.Series(stays)) if len(gone) else block
 
     def _read(self, rows: pl.DataFrame) -> _Seen:
-        tuples = tuples_of(rows)
+        self._seed = self._seed or secret()
+        tuples = tuples_of(rows, self._seed)
         start = rows["start"].to_physical().to_numpy()
         seen = np.maximum(np.maximum.accumulate(start), self._clock)
         self._clock = int(seen[-1]) if len(seen) else self._clock
