@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
@@ -117,7 +118,9 @@ class Record:
         return -late <= time - self.start < end and self.start + end + late > clock
 
 
-def meter(packets: list[P], settings: CustomFlowSettings) -> tuple[list[Record], Counter[str]]:
+def meter(
+    packets: list[P], settings: CustomFlowSettings, senders: Sequence[str] = ()
+) -> tuple[list[Record], Counter[str]]:
     """Custom flows in the order in which they began, and what became of packets that are part of none."""
     end = round((settings.interval_s + settings.lateness_s) * 1e9)
     done: list[Record] = []
@@ -146,6 +149,10 @@ def meter(packets: list[P], settings: CustomFlowSettings) -> tuple[list[Record],
             continue
         if p.protocol not in settings.protocols:
             counts["other protocol"] += 1
+            continue
+        is_inside = not senders or any(ip_address(p.source) in ip_network(prefix) for prefix in senders)
+        if settings.direction == "outgoing" and not is_inside:
+            counts["sent from outside"] += 1
             continue
         ports = (p.source_port, p.destination_port)
         name = (p.source, p.destination, p.protocol, p.identification)

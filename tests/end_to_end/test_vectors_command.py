@@ -54,12 +54,11 @@ def test_outgoing_flows_and_the_report(home: Path, capsys: pytest.CaptureFixture
     report = orjson.loads(capsys.readouterr().out)
     assert report["rows"] == 4
     assert report["stages"]["meter"] == {
-        "unit": "packets", "read": 8, "used": 6, "ignored": {"ipv6": 1, "other protocol": 1}, "dropped": {},
-        "corrected": {},
+        "unit": "packets", "read": 8, "used": 4, "dropped": {}, "corrected": {},
+        "ignored": {"ipv6": 1, "other protocol": 1, "sent from outside": 2},
     }  # fmt: skip
     assert report["stages"]["device"] == {
-        "unit": "packets", "read": 6, "used": 4, "ignored": {"no device": 1, "received, not sent, by a device": 1},
-        "dropped": {}, "corrected": {},
+        "unit": "packets", "read": 4, "used": 4, "ignored": {}, "dropped": {}, "corrected": {},
     }  # fmt: skip
     [given] = report["inputs"]
     assert (given["format"], given["accounting"]["read"], given["accounting"]["used"]) == ("capture", 8, 8)
@@ -101,6 +100,15 @@ def test_without_a_device_file_every_address_inside_is_a_device(home: Path) -> N
     assert call(home / "day.pcap", "-o", out, "--local", "203.0.113.5/32", "--private", "203.0.113.0/24") == 0
     [row] = load_vectors([out]).frame().select("device", "remote").rows()
     assert row[1] == 0
+
+
+def test_what_others_inside_sent_is_told_apart(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "one.csv").write_text("device,ip\nhub,192.168.1.8\nfar,203.0.113.5\n")
+    assert call(home / "day.pcap", "-o", home / "v.parquet", "--devices", home / "one.csv", "--json") == 0
+    report = orjson.loads(capsys.readouterr().out)
+    assert report["stages"]["meter"]["ignored"] == {"ipv6": 1, "other protocol": 1, "sent from outside": 1}
+    assert report["stages"]["device"]["ignored"] == {"no device": 2, "received, not sent, by a device": 1}
+    assert load_vectors([home / "v.parquet"]).device.to_list() == ["hub", "far"]
 
 
 def test_blocks_and_kinds_of_file_make_no_difference(home: Path) -> None:
@@ -174,7 +182,7 @@ def test_bad_input_is_one_line_and_a_code(home: Path, capsys: pytest.CaptureFixt
     line = fails(3, made("six.pcap", [P(T, version=6)] * 4))
     assert "six.pcap: no custom flow of a device: 4 packets read = 0 used + 4 ignored (ipv6 4)" in line
     line = fails(3, made("away.pcap", [P(T, source="203.0.113.5")]))
-    assert "ignored (no device 1)" in line
+    assert "ignored (sent from outside 1)" in line
     assert "--local says what is inside" in line
     (home / "conn.log").write_bytes(TEXTS["zeek tsv"][1])
     assert "flow records (zeek): custom flows need the packets of a capture" in fails(3, home / "conn.log")

@@ -43,8 +43,8 @@ def cut(batch: PacketBatch, cuts: Sequence[int]) -> list[PacketBatch]:
 
 
 def metered(folder: Path, packets: list[P], cuts: Sequence[int] = (), /, *, link: int = 1, vlan: int | None = None,
-            **options: object) -> tuple[Metered, CustomMeter]:  # fmt: skip
-    meter = CustomMeter(CustomFlowSettings.of(**options))
+            senders: Sequence[str] = (), **options: object) -> tuple[Metered, CustomMeter]:  # fmt: skip
+    meter = CustomMeter(CustomFlowSettings.of(**options), senders)
     parts = []
     for batch in read(folder, twin.capture(packets, link=link, vlan=vlan)):
         for piece in cut(batch, cuts):
@@ -110,7 +110,7 @@ def test_a_private_remote_address_is_not_shown(tmp_path: Path, remote: str, show
 def test_what_is_not_metered_is_counted_by_reason(tmp_path: Path) -> None:
     packets = [P(0, version=6), P(1, protocol=1), P(2, protocol=47), P(3), P(4, offset=9, payload=b"z" * 8)]
     _, meter = metered(tmp_path, packets)
-    assert meter.ignored == {"ipv6": 1, "other protocol": 2, "fragment without its first": 1}
+    assert meter.ignored == {"ipv6": 1, "other protocol": 2, "sent from outside": 0, "fragment without its first": 1}
     assert meter.metered == 1
     _, meter = metered(tmp_path, packets, protocols=(6, 17, 47))
     assert meter.ignored["other protocol"] == 1
@@ -255,15 +255,17 @@ def traffic(draw: st.DrawFn) -> list[P]:
 @given(
     traffic(), st.lists(st.integers(0, 50), max_size=4), st.sampled_from(["outgoing", "bidirectional"]),
     st.sampled_from([1, 2, 3, 100]), st.sampled_from([1, 2, 100]), st.sampled_from([(10, 1000), (3, 7), (1, 0)]),
+    st.sampled_from([(), (), ("192.168.1.8/32", "198.51.0.0/16")]),
 )  # fmt: skip
 def test_the_plain_twin_gives_the_same_numbers(
-    tmp_path: Path, packets: list[P], cuts: list[int], direction: str, flows: int, fragments: int, keep: tuple[int, int]
-) -> None:
+    tmp_path: Path, packets: list[P], cuts: list[int], direction: str, flows: int, fragments: int,
+    keep: tuple[int, int], senders: tuple[str, ...],
+) -> None:  # fmt: skip
     options = {"direction": direction, "max_flows": flows, "max_fragments": fragments, "packets": keep[0],
                "packet_octets": keep[1]}  # fmt: skip
     chosen = CustomFlowSettings.of(**options)
-    records, meter = metered(tmp_path, packets, cuts, **options)
-    expected, counts = twin.meter(packets, chosen)
+    records, meter = metered(tmp_path, packets, cuts, senders=senders, **options)
+    expected, counts = twin.meter(packets, chosen, senders)
     assert meter.metered == counts.pop("metered", 0)
     assert {reason: count for reason, count in meter.ignored.items() if count} == dict(counts)
     for reverse in (False, True):

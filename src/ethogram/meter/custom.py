@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.meter import custom_cache as cache
-from ethogram.schema import CustomFlows, PacketBatch, private_mask
+from ethogram.schema import CustomFlows, PacketBatch, ipv4_networks, private_mask
 
 __all__ = ["CustomMeter", "Metered"]
 
 FIRST_RECORDS = 1 << 10
 OUTPUT_ROWS = 1 << 12
 OUTPUT_OCTETS = 1 << 22
+MOST_SENDERS = 64  # more are not worth asking for each packet
 BEFORE_ALL_TIMES = -(1 << 62)
 
 
@@ -137,6 +138,14 @@ class CustomMeter:
     ----------
     settings
         Interval, what is kept of packets, and bounds.
+    senders
+        IPv4 prefixes that hold every device. Outgoing packets from elsewhere are counted and not kept, since they
+        cannot be a device's; none: all are kept.
+
+    Raises
+    ------
+    ConfigurationError
+        When a prefix or a protocol number is wrong.
 
     Examples
     --------
@@ -145,7 +154,7 @@ class CustomMeter:
     (0, 0)
     """
 
-    def __init__(self, settings: CustomFlowSettings) -> None:
+    def __init__(self, settings: CustomFlowSettings, senders: Sequence[str] = ()) -> None:
         private_mask(np.zeros(1, np.uint32), settings.private)  # a wrong prefix is said before anything is read
         self._settings = settings
         self._both = settings.direction == "bidirectional"
@@ -154,6 +163,9 @@ class CustomMeter:
             raise ConfigurationError("setting protocols: a protocol number is 0 to 255")
         self._allowed[list(settings.protocols)] = True
         blocks = settings.max_octets // cache.BLOCK
+        self._senders = np.zeros((0, 2), np.uint32)
+        if not self._both and len(senders) <= MOST_SENDERS:
+            self._senders = ipv4_networks(senders, "local")
         self._rules = (
             _ns(settings.interval_s), _ns(settings.lateness_s), _ns(settings.leap_s), settings.max_flows
         )  # fmt: skip
@@ -233,9 +245,9 @@ class CustomMeter:
         row = 0
         while row < len(batch):
             row, why = cache.feed(
-                packets, batch.data, row, self._allowed, self._both, self._rules, self._keep, self._state, self._ring,
-                self._described, self._blocks, self._index, self._fragments, self._fragment_index, self._seed,
-                self._output,
+                packets, batch.data, row, self._allowed, self._senders, self._both, self._rules, self._keep,
+                self._state, self._ring, self._described, self._blocks, self._index, self._fragments,
+                self._fragment_index, self._seed, self._output,
             )  # fmt: skip
             if why == cache.OUTPUT_FULL:
                 parts.append(self._given())

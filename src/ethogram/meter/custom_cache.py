@@ -19,8 +19,8 @@ from ethogram.meter.cache import EMPTY, hash_pair, insert, mix, remove
 __all__ = [
     "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "FRAGMENT", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
     "GROW", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NO_PAYLOAD",
-    "OTHER_PROTOCOL", "OUTPUT_FULL", "READ", "RECORD", "REMEMBERED", "STATE", "SYMBOLS", "TAIL", "drain", "enter_all",
-    "feed",
+    "OTHER_PROTOCOL", "OUTPUT_FULL", "OUTSIDE", "READ", "RECORD", "REMEMBERED", "STATE", "SYMBOLS", "TAIL", "drain",
+    "enter_all", "feed",
 ]  # fmt: skip
 
 RECORD = np.dtype(
@@ -71,10 +71,15 @@ DONE, OUTPUT_FULL, GROW = 0, 1, 2
 """Why :func:`feed` returned."""
 
 HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS, REMEMBERED = 0, 1, 2, 3, 4, 5, 6, 7, 8
-READ, METERED, IPV6, OTHER_PROTOCOL, LOST_FRAGMENT, NO_PAYLOAD, EVICTED, FRAGMENTS, LEAPS = range(9, 18)
-COUNTERS = {IPV6: "ipv6", OTHER_PROTOCOL: "other protocol", LOST_FRAGMENT: "fragment without its first"}
+READ, METERED, IPV6, OTHER_PROTOCOL, LOST_FRAGMENT, NO_PAYLOAD, EVICTED, FRAGMENTS, LEAPS, OUTSIDE = range(9, 19)
+COUNTERS = {
+    IPV6: "ipv6",
+    OTHER_PROTOCOL: "other protocol",
+    OUTSIDE: "sent from outside",
+    LOST_FRAGMENT: "fragment without its first",
+}
 """Why a packet is not metered."""
-STATE = 18
+STATE = 19
 """Places of the state: numbers of the queue's first record and of the next; newest time seen; free blocks on the
 stack; blocks ever used; rows, packets and octets of the output; first fragments ever remembered; counters."""
 
@@ -373,12 +378,22 @@ def fragment_of(packets: Any, row: int, data: Any) -> tuple[Any, bool, Any, Any]
     return flags & 0x1FFF, (flags & 0x2000) != 0, identification, (np.int64(data[at]) & 15) * 4
 
 
+@inner
+def is_among(networks: Any, address: Any) -> bool:
+    """Whether an address lies in one of some networks."""
+    for i in range(networks.shape[0]):  # noqa: SIM110 (compiled)
+        if address & networks[i, 1] == networks[i, 0]:
+            return True
+    return False
+
+
 @compiled
 def feed(
     packets: Any,
     data: Any,
     first: int,
     allowed: Any,
+    senders: Any,
     both: bool,
     rules: Any,
     keep: Any,
@@ -401,6 +416,8 @@ def feed(
         IP header and payload, captured octets of payload.
     allowed
         By protocol number, whether it is metered.
+    senders
+        Networks and masks that a packet must come from, uint32 [K, 2]; from anywhere when there are none.
     both
         Whether both directions are one record.
     rules, keep
@@ -443,6 +460,9 @@ def feed(
             continue
         source, destination = packets[3][row], packets[4][row]
         source_port, destination_port = packets[5][row], packets[6][row]
+        if senders.shape[0] > 0 and not is_among(senders, source):
+            state[OUTSIDE] += 1
+            continue
         at, there = packets[11][row], np.int64(packets[12][row])
         offset, more, identification, header = fragment_of(packets, row, data)
         if (offset > 0 or more) and fragment_ns > 0:

@@ -61,6 +61,7 @@ class VectorRun:
         self,
         inputs: Sequence[VectorInput],
         namer: Callable[[], Namer],
+        senders: Sequence[str],
         settings: CustomFlowSettings,
         flow: FlowSettings,
         capture: CaptureSettings,
@@ -69,6 +70,7 @@ class VectorRun:
     ) -> None:
         self._inputs = inputs
         self._make_namer = namer
+        self._senders = senders
         self._flow = flow
         self._capture = capture
         self._on_progress = on_progress
@@ -79,7 +81,7 @@ class VectorRun:
     def _reset(self) -> None:
         self.reports: list[InputReport] = []
         self.rows = 0
-        self._meter = CustomMeter(self.settings)
+        self._meter = CustomMeter(self.settings, self._senders)
         self._ends = Ends(LocalNetwork(self._flow.local), self._make_namer(), self.settings)
 
     @property
@@ -182,7 +184,7 @@ class VectorRun:
         why = "; ".join(accounting.line() for accounting in self.stages.values() if accounting.read)
         why = why or "; ".join(report.accounting.line() for report in self.reports)
         hint = ""
-        if self._ends.accounting.read:
+        if self._ends.accounting.read or self._meter.ignored["sent from outside"]:
             hint = " (--local says what is inside, --devices names devices)"
         raise InputError(f"no custom flow of a device: {why}{hint}", file=name)
 
@@ -309,7 +311,14 @@ def read_vectors(
     def namer() -> Namer:
         return named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
 
-    return VectorRun(opened, namer, settings, flow, capture, on_progress, skipped)
+    senders = _senders(flow.local, named)
+    return VectorRun(opened, namer, senders, settings, flow, capture, on_progress, skipped)
+
+
+def _senders(local: Sequence[str], named: DeviceFile | None) -> list[str]:
+    """IPv4 prefixes that hold every address a device may send from: inside, its own by the file, none yet (DHCP)."""
+    own = [] if named is None else named.entries.filter(pl.col("kind") == "ip")["key"].unique().sort().to_list()
+    return [prefix for prefix in (*local, *own, "0.0.0.0/32") if ":" not in prefix]
 
 
 def _format_of(path: Path, flow: FlowSettings) -> str:

@@ -13,7 +13,7 @@ from ethogram.schema.biflow import (
     TIME,
 )
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
-from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, private_mask
+from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
 from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
@@ -76,6 +76,7 @@ __all__ = [
     "Windows",
     "by_unique",
     "codes_of",
+    "ipv4_networks",
     "private_mask",
     "service_name",
 ]

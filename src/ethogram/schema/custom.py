@@ -25,7 +25,7 @@ from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema.biflow import TIME
 from ethogram.schema.table import Column, Table
 
-__all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "private_mask"]
+__all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "private_mask"]
 
 CUSTOM_FORMAT = "ethogram.custom-flows/1"
 """Name of the form on disk, kept in the file's metadata."""
@@ -218,6 +218,24 @@ class CustomFlows:
         return cls.of_arrow(CUSTOM_FLOW.conform(frame).to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
+def ipv4_networks(prefixes: Sequence[str], setting: str) -> NDArray[np.uint32]:
+    """Network and mask of IPv4 prefixes, length K x 2; ``setting`` is named in the error.
+
+    Raises
+    ------
+    ConfigurationError
+        When one is no IPv4 prefix.
+    """
+    found = np.zeros((len(prefixes), 2), np.uint32)
+    for row, prefix in enumerate(prefixes):
+        try:
+            network = ipaddress.IPv4Network(prefix, strict=False)
+        except ValueError:
+            raise ConfigurationError(f"setting {setting}: {prefix!r} is no prefix such as 192.168.0.0/16") from None
+        found[row] = int(network.network_address), int(network.netmask)
+    return found
+
+
 def private_mask(addresses: NDArray[np.uint32], prefixes: Sequence[str]) -> NDArray[np.bool_]:
     """Which IPv4 addresses lie in one of the prefixes.
 
@@ -232,12 +250,8 @@ def private_mask(addresses: NDArray[np.uint32], prefixes: Sequence[str]) -> NDAr
     [True, False]
     """
     found = np.zeros(addresses.shape, np.bool_)
-    for prefix in prefixes:
-        try:
-            network = ipaddress.IPv4Network(prefix, strict=False)
-        except ValueError:
-            raise ConfigurationError(f"setting private: {prefix!r} is no prefix such as 192.168.0.0/16") from None
-        found |= (addresses & np.uint32(int(network.netmask))) == np.uint32(int(network.network_address))
+    for network, mask in ipv4_networks(prefixes, "private"):
+        found |= (addresses & mask) == network
     return found
 
 
