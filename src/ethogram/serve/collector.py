@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
+
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
 from ethogram.errors import EthogramError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
@@ -160,7 +162,7 @@ class Collector:
         state, self.problems = self.output.open()
         try:
             if self._record is not None:
-                self._recording = Recording(self._record)
+                self._recording = Recording(self._record, self.settings.wire)
             self._restore(state)
             self.udp.start()
             self.tcp.start()
@@ -178,7 +180,7 @@ class Collector:
         Raises
         ------
         EthogramError
-            When the worker had failed.
+            When one of its threads had failed.
         """
         self.udp.stop()
         self.tcp.stop()
@@ -187,8 +189,9 @@ class Collector:
             self._worker.join()
             self._worker = None
         self.output.close()
-        if self.failure is not None:
-            raise EthogramError(f"the collector failed: {self.failure!r}") from self.failure
+        failure = self.failure or self.udp.failure or self.tcp.failure
+        if failure is not None:
+            raise EthogramError(f"the collector failed: {failure!r}") from failure
 
     def wait(self, timeout_s: float) -> bool:
         """Wait; returns whether the collector has ended by itself, which is a failure."""
@@ -248,6 +251,8 @@ class Collector:
             self._begin(segment)
         self._keep(block)
         biflows = self.biflows.batch(self.decoder.decode(block))
+        # A record that does not say whether it is a half is one: most exporters send a record for each direction.
+        biflows = biflows.with_columns(pl.col("one_way").fill_null(value=True))
         flows = self.stages.flows(biflows)
         self._flows += flows.height
         self._then(lambda: self.output.add(flows))

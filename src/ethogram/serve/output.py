@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet
 
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings
-from ethogram.errors import InputError, UsageError
+from ethogram.errors import InputError, LibraryError, UsageError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
@@ -29,6 +30,7 @@ __all__ = ["Output"]
 FLOWS, FINGERPRINTS, STATE = "flows", "fingerprints", "state"
 OPEN = "open.parquet"
 _EXPORTER = r"exporter-(\d+)"
+OTHER_SETTINGS = "other settings"
 _SHARE = 0.05  # of the time of a segment that saving the fingerprint exporter may take
 
 
@@ -113,26 +115,36 @@ class Output:
         if state is not None:
             self.accounting = accounting_of(state.output["accounting"])
             self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
-        self._restore()
-        return state, problems
+        return state, problems + self._restore()
 
-    def _restore(self) -> None:
-        """The fingerprint exporter as it was after the last committed segment."""
+    def _restore(self) -> list[str]:
+        """The fingerprint exporter as it was after the last committed segment; what could not be used of it."""
+        problems = []
         saved = {n: p for n, p in numbers_in(self.folder / STATE, _EXPORTER).items() if n <= self._number}
         self._exporter_number = 0
-        if saved:
-            newest = max(saved)
-            self.exporter = restore(
-                saved[newest], self._settings, self._counting, max_devices=self._collect.max_devices
-            )
-            self._exporter_number = newest
+        for number, path in sorted(saved.items(), reverse=True):
+            try:
+                self.exporter = restore(path, self._settings, self._counting, max_devices=self._collect.max_devices)
+            except LibraryError as error:
+                if OTHER_SETTINGS in str(error):
+                    raise
+                problems.append(f"{error}; flows that are here are counted again")
+                continue
+            self._exporter_number = number
+            break
         for number, path in segments_in(self.folder / FLOWS).items():
             if number > self._exporter_number:
-                tables = [FINGERPRINT.empty()]
-                for group in range(pl.scan_parquet(path).select(pl.len()).collect().item() // FEED + 1):
-                    flows = FLOW.conform(pl.read_parquet(path).slice(group * FEED, FEED))
-                    tables.append(self.exporter.feed(flows))
-                self._write_fingerprints(pl.concat(tables), self.folder / FINGERPRINTS / path.name)
+                self._feed_again(path)
+        return problems
+
+    def _feed_again(self, path: Path) -> None:
+        """The flows of a segment that the exporter's state does not know; their fingerprints are what they were."""
+        tables = [FINGERPRINT.empty()]
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                flows = FLOW.conform(pl.DataFrame(file.read_row_group(group)), file=str(path))
+                tables.append(self.exporter.feed(flows))
+        self._write_fingerprints(pl.concat(tables), self.folder / FINGERPRINTS / path.name)
 
     def begin(self, start_ns: int) -> None:
         """Begin a segment."""
@@ -188,6 +200,7 @@ class Output:
             state.number, state.rows, state.exporter_number = self._number, rows, self._exporter_number
             state.output = self._written(rows)
             saved = save_state(self.folder / STATE, self._name, state)
+            synced(self.folder / STATE)
             writer.commit()
             note(self.folder / STATE, self._number)
             if last:
@@ -234,6 +247,8 @@ class Output:
         if table.height:
             run = FingerprintRun(table, self._settings, self._counting, self.exporter.accounting)
             write_fingerprints(run, path)
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
             synced(path.parent)
 
     def _save_exporter(self) -> None:
@@ -257,6 +272,3 @@ class Output:
         for number, path in numbers_in(self.folder / STATE, _EXPORTER).items():
             if number < self._exporter_number:
                 path.unlink(missing_ok=True)
-
-
-FEED = 1 << 20  # flows of a segment that are fed again at once

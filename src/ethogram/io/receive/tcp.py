@@ -180,7 +180,6 @@ class TcpReceiver:
             self._read_on()
         except BaseException as error:  # a thread has nobody to tell: whoever waits for messages asks
             self.failure = error
-            raise
 
     def _read_on(self) -> None:
         """Take what has arrived before a stop, for a second at most: exporters may go on sending."""

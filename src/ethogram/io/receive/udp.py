@@ -210,7 +210,6 @@ class UdpReceiver:
             self._loop(run)
         except BaseException as error:  # a thread has nobody to tell: whoever waits for messages asks
             self.failure = error
-            raise
 
     def _loop(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
         """Batch after batch until stopped, and then what is still in the sockets."""
