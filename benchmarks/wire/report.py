@@ -95,11 +95,11 @@ def collecting(found: dict[str, Any]) -> list[str]:
     homes = found["runs"][0]
     return [
         "## Collecting", "",
-        f"`python {found['command']}`. One process receives IPFIX over UDP, decodes, pairs, joins, orients, "
-        f"writes Parquet and counts fingerprints of {homes['sent']['devices']:,} devices of {homes['homes']:,} simulated "
-        f"homes; the sender is another process on the same {found['cores']} cores. *Lost at the socket* are datagrams that "
-        "the kernel dropped because the process did not read them in time; *lost inside* is everything dropped by any stage "
-        "of the process. *Stop* is the time to work off what waited and write it when told to stop.", "",
+        f"`python {found['command']}`. One process receives IPFIX over UDP, decodes, pairs, joins, orients, writes "
+        f"Parquet, and counts fingerprints of {homes['sent']['devices']:,} devices of {homes['homes']:,} simulated "
+        f"homes; the sender is another process on the same {found['cores']} cores. *Lost at the socket* are datagrams "
+        "that the kernel dropped because the process did not read them in time; *lost inside* is everything dropped by "
+        "any stage of the process. *Stop* is the time to work off what waited, and to write it, when told to stop.", "",
         *table(["Records/s asked", "sent/s", "for, s", "lost at the socket", "lost inside", "records missing", "CPU, s",
                 "stop, s", "RSS, MiB", "queue at most, MiB", "load"], rows), "",
         "The sums: datagrams sent = used + dropped for a reason, the socket's among them; records sent = received + "
