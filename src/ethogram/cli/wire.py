@@ -85,7 +85,8 @@ def _show(report: WireReport, fields: bool) -> None:
 
 def _show_domain(domain: DomainReport, fields: bool) -> None:
     ports = ", ".join(map(str, sorted(domain.ports)))
-    who = f"{domain.exporter} ({domain.transport}, port {ports}), {VERSIONS[domain.version]}, domain {domain.domain}"
+    how = domain.transport if domain.transport == "file" else f"{domain.transport}, port {ports}"
+    who = f"{domain.exporter} ({how}), {VERSIONS[domain.version]}, domain {domain.domain}"
     what = f"{domain.messages:,} messages with records, {domain.flows:,} flows, {domain.local:,} with a local end"
     _line(f"{who}: {what}")
     for name, count in domain.names.items():

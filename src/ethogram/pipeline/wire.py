@@ -319,7 +319,7 @@ def advice_of(domain: DomainReport) -> list[str]:
     found = []
     for sampler, rate in domain.sampling.items():
         if rate > 1:
-            which = "" if sampler == "all" else f" (sampler {sampler})"
+            which = {"all": ""}.get(sampler, f" ({sampler if ' ' in sampler else f'sampler {sampler}'})")
             found.append(f"sampling 1:{rate:g}{which}: counts are scaled, short flows are mostly missed")
     data = [one for one in domain.templates.values() if not one.options]
     if not data:

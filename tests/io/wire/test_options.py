@@ -205,3 +205,17 @@ def test_a_long_name_is_cut() -> None:
     export.send([(10, 4, [1]), (82, 65535, [b"a" * 1000])], number=300, options=True)
     facts.learn(export.records()[0])
     assert facts.names(ORIGIN) == {"interface": {1: "a" * 128}}
+
+
+@pytest.mark.parametrize("version", [9, 10])
+def test_rates_of_interfaces_hold_for_flows_seen_on_them(version: int) -> None:
+    export = Export(version)
+    scope = 2 if version == 9 else 10
+    export.send([(scope, 4, [7]), (34, 4, [10])], number=300, options=True)
+    export.send(flows((10, 4, [7, 8])))
+    assert rates(export) == [(10_000, 1000), (2000, None)]
+    export.send([(scope, 4, [7, 8]), (34, 4, [10, 100])], number=300, options=True)
+    export.send(flows((10, 4, [7, 8]), (14, 4, [8, 9]), (61, 1, [0, 0])))
+    assert rates(export) == [(10_000, 1000), (200_000, 2000)]
+    export.send(flows((10, 4, [7, 9]), (14, 4, [8, 9]), (61, 1, [1, 0])))
+    assert rates(export) == [(100_000, 1000), (2000, None)]

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ethogram.io.wire.elements import Element, element
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.text import texts
+from ethogram.io.wire.walk import V9
 
-__all__ = ["Facts", "Origin", "Sampling", "origin_of", "rates_of"]
+__all__ = ["Facts", "Origin", "Sampling", "interface", "origin_of", "rates_of"]
 
 Origin = tuple[str, int, int, int]
 """Exporter's address, its session, protocol version, and observation domain: to whom a fact belongs."""
@@ -55,18 +56,23 @@ class Sampling:
     Attributes
     ----------
     rates
-        For each sampler, by its number (None: the one of records that name no sampler), its rates in the order in
-        which they were stated, each with the row of the message that states it.
+        For each sampler, by its number (None: the one of records that name no sampler; text: an interface's), its
+        rates in the order in which they were stated, each with the row of the message that states it.
     """
 
-    rates: OrderedDict[int | None, list[tuple[int, float]]] = field(default_factory=OrderedDict)
+    rates: OrderedDict[int | str | None, list[tuple[int, float]]] = field(default_factory=OrderedDict)
 
-    def of(self, sampler: int | None) -> list[tuple[int, float]] | None:
+    @property
+    def by_interface(self) -> bool:
+        """Whether there are rates of interfaces."""
+        return any(isinstance(sampler, str) for sampler in self.rates)
+
+    def of(self, sampler: int | str | None) -> list[tuple[int, float]] | None:
         """Rates of a sampler. Records that name none take the rate stated without one, or the only one there is."""
         found = self.rates.get(sampler)
         if found is None and sampler != 0:
             found = self.rates.get(None)
-        if found is None and sampler is None and len(self.rates) == 1:
+        if found is None and sampler is None and len(self.rates) == 1 and not self.by_interface:
             found = next(iter(self.rates.values()))
         return found
 
@@ -85,6 +91,18 @@ def origin_of(records: Records) -> Origin:
     """To whom facts in these records, or for them, belong."""
     template, exporter = records.template, records.exporter
     return exporter.address, exporter.session, template.version, template.domain
+
+
+def interface(number: int) -> str:
+    """The sampler of an interface."""
+    return f"interface {number}"
+
+
+def interface_scope(records: Records) -> int | None:
+    """The scope field that says which interface an option is about."""
+    v9 = records.template.version == V9
+    numbers = (V9_INTERFACE_SCOPE,) if v9 else NAMES["interface"][0]
+    return next((i for i, one in enumerate(records.template.fields) if one.scope and one.id in numbers), None)
 
 
 def rates_of(records: Records) -> NDArray[np.float64] | None:
@@ -267,7 +285,11 @@ class Facts:
             return
         indices = (records.has(0, number) for number in SAMPLER_IDS)
         index = next((found for found in indices if found is not None), None)
-        samplers = [None] * len(records) if index is None else records.unsigned(index).tolist()
+        samplers: list[int | str | None] = [None] * len(records)
+        if index is not None:
+            samplers = records.unsigned(index).tolist()
+        elif (place := interface_scope(records)) is not None:
+            samplers = [interface(number) for number in records.unsigned(place).tolist()]
         origin_known = self._of(origin)
         known = origin_known.sampling.rates
         # Of each run of the same statement the first is enough: it is in force until another one comes.
@@ -296,10 +318,8 @@ class Facts:
     ) -> None:  # fmt: skip
         text = next((i for i in (records.has(0, number) for number in names) if i is not None), None)
         keys = [i for i in (records.has(0, number) for number in numbers) if i is not None][:1]
-        if not keys and kind == "interface":
-            keys = [i for i, one in enumerate(records.template.fields) if one.scope and one.id == V9_INTERFACE_SCOPE][
-                :1
-            ]
+        if not keys and kind == "interface" and (place := interface_scope(records)) is not None:
+            keys = [place]
         if text is None or not keys:
             return
         origin_known = self._of(origin)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.io.wire.options import SAMPLER_IDS, Facts, origin_of, rates_of
+from ethogram.io.wire.options import SAMPLER_IDS, Facts, Sampling, interface, origin_of, rates_of
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.walk import V5
 
 __all__ = ["HEADER_INTERVAL", "rate_of", "scaled"]
 
 HEADER_INTERVAL = 0x3FFF  # of the field in NetFlow v5's header; the two bits above are the mode
+INGRESS, EGRESS, DIRECTION = 10, 14, 61
 MOST = np.uint64((1 << 63) - 1)
 
 Rate = NDArray[np.float64] | float
@@ -51,23 +54,43 @@ def _stated(records: Records, facts: Facts) -> tuple[Rate, int]:
     if sampling is None:
         return 1.0, 0 if index is None else int(np.count_nonzero(records.unsigned(index)))
     if index is None:
-        stated = sampling.of(None)
-        return (1.0, 0) if stated is None else (_in_force(records.message, stated), 0)
-    samplers = records.unsigned(index)
-    if samplers.size and (samplers == samplers[0]).all():
-        distinct, inverse = samplers[:1], np.zeros(samplers.size, np.int64)
-    else:
-        distinct, inverse = np.unique(samplers, return_inverse=True)
+        return _without_sampler(records, sampling), 0
     rate, unknown = np.ones(len(records)), 0
-    for place, sampler in enumerate(distinct.tolist()):
-        rows = inverse == place
+    for sampler, rows in _distinct(records.unsigned(index)):
         stated = sampling.of(sampler)
         if stated is not None:
-            found = _in_force(records.message, stated)
-            rate[rows] = found if isinstance(found, float) else found[rows]
+            rate[rows] = _in_force(records.message[rows], stated)
         elif sampler:  # number 0 stands for no sampler
-            unknown += int(rows.sum())
+            unknown += records.message[rows].size
     return rate, unknown
+
+
+def _without_sampler(records: Records, sampling: Sampling) -> Rate:
+    """Records that name no sampler: by the interface the flow was seen on, or as stated for all."""
+    stated = sampling.of(None)
+    rate: Rate = 1.0 if stated is None else _in_force(records.message, stated)
+    place, out, direction = records.has(0, INGRESS), records.has(0, EGRESS), records.has(0, DIRECTION)
+    if place is None or not sampling.by_interface:
+        return rate
+    seen_on = records.unsigned(place)
+    if out is not None and direction is not None:
+        seen_on = np.where(records.unsigned(direction) == 1, records.unsigned(out), seen_on)
+    rates = np.full(len(records), rate) if isinstance(rate, float) else rate.copy()
+    for number, rows in _distinct(seen_on):
+        own = sampling.rates.get(interface(number))
+        if own is not None:
+            rates[rows] = _in_force(records.message[rows], own)
+    return rates
+
+
+def _distinct(values: NDArray[np.uint64]) -> Iterator[tuple[int, slice | NDArray[np.bool_]]]:
+    """Each distinct value and its rows."""
+    if values.size and (values == values[0]).all():
+        yield int(values[0]), slice(None)
+        return
+    distinct, inverse = np.unique(values, return_inverse=True)
+    for place, value in enumerate(distinct.tolist()):
+        yield value, inverse == place
 
 
 def _in_force(message: NDArray[np.int32], stated: list[tuple[int, float]]) -> Rate:
