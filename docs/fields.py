@@ -139,7 +139,8 @@ def page() -> str:
         "Rates come from the record itself, else from options of the same exporter and observation domain: of the "
         "record's sampler ("
         + ", ".join(told((0, number, False)) for number in options.SAMPLER_IDS)
-        + "), of the interface it was seen on, else stated without sampler, else of the only sampler. The one in force when the message came counts. "
+        + "), of the interface it was seen on, else stated without sampler, else of the only sampler. The one in force "
+        "when the message came counts. "
         "NetFlow v5 states it in each header.",
         "", "| form | elements | rate |", "|---|---|---|",
         f"| n of N | {told((0, options.SIZE, False))}, {told((0, options.POPULATION, False))} | N / n |",
