@@ -43,6 +43,7 @@ PACKET = 5  # fields of a packet before its classes and octets: present, out, si
 PRESENT, OUT, SIZE, GAP, KEPT = range(PACKET)
 PACKETS = 10
 SIZES = 72  # bins of a packet's size: every 4 octets up to 128, every 16 up to 512, then every 64
+SCALE, HALF, ONE = np.float32(258.0), np.float32(0.5), np.float32(1.0)
 GAPS = 24  # bins of the logarithm of the time between packets
 FULL_GAP = float(np.log1p(60_000.0))  # ms
 
@@ -117,41 +118,51 @@ def add_word(word: Any, length: int, letters: int, buckets: int, out: Any, count
 def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: int, out: Any, grams: Any) -> None:
     """Payload symbols (scaled) of one flow to the fields of its packets, and its words."""
     k = -1
-    seen = 0
-    count = 0
-    length, letters = 0, 0
+    count: Any = 0
+    length: Any = 0
+    letters: Any = 0
     word = np.empty(24, np.int64)
-    for i in range(symbols.shape[0] + 1):
-        code = np.int64(symbols[i] * np.float32(258.0) + np.float32(0.5)) if i < symbols.shape[0] else 0
-        character: Any = 0
-        lower: Any = False
-        if code >= 3 and k >= 0 and k < PACKETS:
+    i: Any = 0
+    end = symbols.shape[0]
+    while i < end and symbols[i] > 0:
+        code = np.int64(symbols[i] * SCALE + HALF)
+        i += 1
+        if code < 3:
+            if length >= 4:
+                count = add_word(word, min(length, 24), letters, buckets, grams, count)
+            length, letters = 0, 0
+            k += code == 1
+            continue
+        if k < 0 or k >= PACKETS:
+            continue
+        # The octets of one packet, up to its end.
+        base = FLOW + k * packet
+        seen = 0
+        while code >= 3:
             octet = code - 3
-            base = FLOW + k * packet
-            out[base + PACKET + classes[octet]] += 1.0
+            out[base + PACKET + classes[octet]] += ONE
             if seen < octets:
                 out[base + PACKET + CLASSES + seen] = octet + 1
             seen += 1
-            out[base + KEPT] = seen
-            lower = 97 <= octet <= 122
-            if lower or 48 <= octet <= 57:
-                character = octet
-            elif 65 <= octet <= 90:
-                character = octet + 32
-        # A word ends where characters do, and an upper-case letter begins one.
-        if character == 0 or (character >= 97 and not lower):
-            count = add_word(word, min(length, 24), letters, buckets, grams, count)
-            length, letters = 0, 0
-        if character:
-            if length < 24:
-                word[length] = character
-            length += 1
-            letters += 1 if character >= 97 else 0
-        if code == 1:
-            k += 1
-            seen = 0
-        elif code == 0:
-            break
+            kind = classes[octet]
+            # A word ends where characters do, and an upper-case letter begins one.
+            if kind < 2 or kind > 3:
+                if length >= 4:
+                    count = add_word(word, min(length, 24), letters, buckets, grams, count)
+                length, letters = 0, 0
+                octet += 32
+            if 2 <= kind <= 4:
+                if length < 24:
+                    word[length] = octet
+                length += 1
+                letters += kind > 2
+            if i >= end:
+                break
+            code = np.int64(symbols[i] * SCALE + HALF)
+            i += code >= 3
+        out[base + KEPT] = seen
+    if length >= 4:
+        add_word(word, min(length, 24), letters, buckets, grams, count)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
