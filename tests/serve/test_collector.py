@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -238,6 +239,32 @@ def test_sessions_over_tcp_end_with_their_templates(tmp_path: Path) -> None:
     totals = collector.sequences.totals
     assert (totals.received, totals.gaps) == (400, 0)
     assert totals.undecoded == 0  # the unknown message was the last of its stream
+
+
+def test_sockets_of_all_kinds_side_by_side_keep_their_exporters_apart(tmp_path: Path) -> None:
+    places = ("udp://127.0.0.1:0", "udp://[::1]:0", "tcp://127.0.0.1:0")
+    with collecting(tmp_path, *places, settings=settings_of(segment_s=0.1)) as collector:
+        ports = [place.port for place in collector.listening]
+        senders = 0
+        for turn in range(30):
+            sender = CountingSender(per_message=5)
+            messages = [sender.announce(), *(sender.message() for _ in range(10))]
+            if turn % 3 == 2:
+                with socket.create_connection(("127.0.0.1", ports[2])) as out:
+                    out.sendall(b"".join(messages))
+            else:
+                family, host = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))[turn % 3]
+                with socket.socket(family, socket.SOCK_DGRAM) as out:
+                    for message in messages:
+                        out.sendto(message, (host, ports[turn % 3]))
+            senders += 1
+            time.sleep(0.01)
+        until(lambda: collector.flows == senders * 50)
+    totals = collector.sequences.totals
+    assert (totals.received, totals.gaps, totals.resets, totals.duplicates) == (1500, 0, 0, 0)
+    assert flows_in(tmp_path).height == 1500
+    transports = Counter(exporter.transport for exporter in collector.exporters.now)
+    assert transports["udp"] == 20
 
 
 def test_a_disk_that_cannot_be_written_is_counted_and_receiving_goes_on(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -215,7 +215,8 @@ class Collector:
             item = self.queue.take(0.0 if ending else TAKE_S)
             if isinstance(item, DatagramBatch):
                 self._waiting = True
-                for block in self._blocks.add(item):
+                # Receivers run side by side: a batch that was made first may come last, and know fewer exporters.
+                for block in self._blocks.add(replace(item, exporters=self.exporters.now)):
                     self._block(block)
             elif item is not None:
                 self._ended.append(item)
@@ -339,9 +340,14 @@ class Collector:
 
     def _snapshot(self) -> CollectorState:
         """What belongs to the segment that ends now; the next one changes none of it."""
+        followed = set(self.sequences.by_exporter())
         return CollectorState(
             counters=self.counters.totals(),
-            exporters={index: e for index, e in self.exporters.live.items() if e.transport == "udp"},
+            exporters={
+                index: exporter
+                for index, exporter in self.exporters.live.items()
+                if exporter.transport == "udp" and index in followed
+            },
             sequences=self.sequences.state(),
             stages=self._memory.state(),
             facts=self.biflows.facts.state(),
