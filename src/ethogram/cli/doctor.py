@@ -20,6 +20,10 @@ _NEEDED = ("polars", "pyarrow", "numpy", "numba", "scipy", "scikit-learn", "narw
            "tldextract", "matplotlib", "typer", "rich")  # fmt: skip
 _OPTIONAL = {
     "lightgbm": ("bench", "the gradient boosting baselines"),
+    "torch": ("train", "training encoders"),
+    "safetensors": ("train", "training encoders and reading their weights"),
+    "onnx": ("train", "writing encoders for other programs"),
+    "onnxruntime": ("embed", "embedding flows"),
     "duckdb": ("speed", "the comparison of speed"),
     "nfstream": ("speed", "the comparison of speed"),
 }

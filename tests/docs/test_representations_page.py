@@ -1,0 +1,42 @@
+"""The page about encoders: its commands and its program run, in the order of the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from custom_flows_made import made
+from ethogram.cli import main
+from ethogram.config import CustomFlowSettings, EncoderSettings, TrainingSettings
+from ethogram.pipeline.vector_files import write_custom_flows
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "representations.md").read_text("utf-8")
+
+
+def test_the_commands_and_the_program_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("flows.parquet", "other.parquet"):
+        write_custom_flows(Path(name), [made(60, seed=len(name))], CustomFlowSettings())
+    commands = re.findall(r"^\$ ethogram ((?:pretrain|embed) .*)$", PAGE, flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["pretrain", "embed"]
+    quick = ["--passes", "1", "--seeds", "1", "--threads", "1", "--set", "encoder.widths=[8]"]
+    for command in commands:
+        parts = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', command)]
+        assert main([*parts, *(quick if parts[0] == "pretrain" else [])]) == 0
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    found: dict[str, np.ndarray] = {}
+    exec(compile(program, "representations.md", "exec"), found)
+    assert found["z"].shape == (60, 32)
+    assert found["x_hat"].shape == (60, 3040)
+
+
+def test_settings_that_the_page_names_are_there() -> None:
+    for name in re.findall(r"--set (encoder|training)\.([\w.]+)=", PAGE):
+        section: object = EncoderSettings() if name[0] == "encoder" else TrainingSettings()
+        for part in name[1].split("."):
+            section = getattr(section, part)
+    kinds = set(re.findall(r"`([\w-]+)`", re.search(r"\| `--kind`.*?\n\n", PAGE, flags=re.DOTALL)[0]))  # type: ignore[index]
+    assert set(EncoderSettings.model_fields["kind"].annotation.__args__) <= kinds  # type: ignore[union-attr]
