@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/speed/vectors.py [--sizes 0.3 1 3] [--twin 0.02] [--corpus] [--write]
+    python benchmarks/speed/vectors.py [--sizes 0.3 1 3] [--twin 0.2] [--corpus] [--write]
 
 Each run is a process of its own on one core; compiling is done before and printed apart. The capture is the synthetic
 one of ``captures.py`` with random payload: 200 devices, half of the packets outgoing. The peer is the plain twin of
@@ -137,7 +137,7 @@ def main() -> None:
     """Measure, print a table, and keep the result when asked."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--sizes", type=float, nargs="+", default=[0.3, 1.0, 3.0], help="M packets")
-    arguments.add_argument("--twin", type=float, default=0.02, help="M packets that the plain twin reads, too")
+    arguments.add_argument("--twin", type=float, default=0.2, help="M packets that the plain twin reads, too")
     arguments.add_argument("--corpus", action="store_true", help="also the captures of ETHOGRAM_CORPUS")
     arguments.add_argument("--write", action="store_true", help=f"keep the result in {RESULTS.name}")
     options = arguments.parse_args()
