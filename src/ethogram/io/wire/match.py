@@ -23,9 +23,9 @@ NO_TEMPLATE, TEMPLATE_SET, HELD = -1, -2, -3
 V5_FIRST = -1_000_000  # v5 records of the exporter in slot 0; those of others below
 
 FIRST_DATA_SET = 256
-SHORT = 1024  # octets of a template set that is remembered, since it is sent again and again
+SHORT = 4096  # octets of a template set that is remembered, since it is sent again and again
 
-parse_again = lru_cache(1 << 10)(parse_definitions)
+parse_again = lru_cache(1 << 9)(parse_definitions)
 
 
 @dataclass
