@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ethogram.io.wire import choice, options, times
+from ethogram.io.wire import choice, options, rates, times
 from ethogram.io.wire.choice import Key
 from ethogram.io.wire.elements import ENTERPRISES, element, elements
 from ethogram.io.wire.template import V5_FIELDS
@@ -138,16 +138,16 @@ def page() -> str:
         "", "## Sampling and other options", "",
         "Rates come from the record itself, else from options of the same exporter and observation domain: of the "
         "record's sampler ("
-        + ", ".join(told((0, number, False)) for number in options.SAMPLER_IDS)
+        + ", ".join(told((0, number, False)) for number in rates.SAMPLER_IDS)
         + "), of the interface it was seen on, else stated without sampler, else of the only sampler. The one in force "
         "when the message came counts. "
         "NetFlow v5 states it in each header.",
         "", "| form | elements | rate |", "|---|---|---|",
-        f"| n of N | {told((0, options.SIZE, False))}, {told((0, options.POPULATION, False))} | N / n |",
-        f"| probability | {told((0, options.PROBABILITY, False))} | 1 / p |",
-        f"| count-based | {told((0, options.INTERVAL, False))}, {told((0, options.SPACE, False))} | "
+        f"| n of N | {told((0, rates.SIZE, False))}, {told((0, rates.POPULATION, False))} | N / n |",
+        f"| probability | {told((0, rates.PROBABILITY, False))} | 1 / p |",
+        f"| count-based | {told((0, rates.INTERVAL, False))}, {told((0, rates.SPACE, False))} | "
         "(interval + space) / interval; the interval alone is taken for 1 of so many |",
-        f"| NetFlow v9 | {told((0, options.V9_INTERVAL, False))}, {told((0, options.RANDOM_INTERVAL, False))} | "
+        f"| NetFlow v9 | {told((0, rates.V9_INTERVAL, False))}, {told((0, rates.RANDOM_INTERVAL, False))} | "
         "the value |",
         "", f"Also learnt: {told((0, options.SYSTEM_INIT, False))}; names of "
         + "; ".join(f"{kind}s from {', '.join(told((0, n, False)) for n in names)}" for kind, (_, names) in

@@ -14,7 +14,7 @@ from ethogram.errors import UsageError
 if TYPE_CHECKING:
     from ethogram.io.wire.biflows import Biflows
     from ethogram.io.wire.records import Records
-    from ethogram.pipeline.wire import DomainReport, TemplateReport, WireReport
+    from ethogram.pipeline.wire_report import DomainReport, TemplateReport, WireReport
 
 __all__ = ["command"]
 

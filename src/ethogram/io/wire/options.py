@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.io.wire.elements import Element, element
+from ethogram.io.wire.rates import INTERFACES, SAMPLER_IDS, Sampling, interface, interface_scope, rates_of
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.text import texts
-from ethogram.io.wire.walk import V9
 
-__all__ = ["Facts", "Origin", "Sampling", "interface", "origin_of", "rates_of"]
+__all__ = ["Facts", "Origin", "origin_of"]
 
 Origin = tuple[str, int, int, int]
 """Exporter's address, its session, protocol version, and observation domain: to whom a fact belongs."""
@@ -32,49 +32,15 @@ MAX_STATED = 1 << 10  # statements of one sampler's rate within one block of mes
 MAX_HELD = 1 << 17  # samplers and names of all origins together
 NAME_MOST = 128  # characters of a name
 
-SAMPLER_IDS = (302, 48)  # selectorId, samplerId
-ALGORITHM, SIZE, POPULATION, PROBABILITY = 304, 309, 310, 311
-INTERVAL, SPACE, V9_INTERVAL, RANDOM_INTERVAL = 305, 306, 34, 50
 SYSTEM_INIT = 160
-RANDOM_N_OF_N, UNIFORM = 3, 4
 
 NAMES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "interface": ((10, 14, 252, 253), (82, 83)),
+    "interface": (INTERFACES, (82, 83)),
     "VRF": ((234, 235), (236,)),
     "application": ((95,), (96, 94)),
-    "sampler": ((302, 48), (335, 84)),
+    "sampler": (SAMPLER_IDS, (335, 84)),
 }
 """Kind of name: the elements that number it, and those that name it."""
-
-V9_INTERFACE_SCOPE = 2
-
-
-@dataclass
-class Sampling:
-    """Rates of the samplers of one origin.
-
-    Attributes
-    ----------
-    rates
-        For each sampler, by its number (None: the one of records that name no sampler; text: an interface's), its
-        rates in the order in which they were stated, each with the row of the message that states it.
-    """
-
-    rates: OrderedDict[int | str | None, list[tuple[int, float]]] = field(default_factory=OrderedDict)
-
-    @property
-    def by_interface(self) -> bool:
-        """Whether there are rates of interfaces."""
-        return any(isinstance(sampler, str) for sampler in self.rates)
-
-    def of(self, sampler: int | str | None) -> list[tuple[int, float]] | None:
-        """Rates of a sampler. Records that name none take the rate stated without one, or the only one there is."""
-        found = self.rates.get(sampler)
-        if found is None and sampler != 0:
-            found = self.rates.get(None)
-        if found is None and sampler is None and len(self.rates) == 1 and not self.by_interface:
-            found = next(iter(self.rates.values()))
-        return found
 
 
 @dataclass
@@ -91,61 +57,6 @@ def origin_of(records: Records) -> Origin:
     """To whom facts in these records, or for them, belong."""
     template, exporter = records.template, records.exporter
     return exporter.address, exporter.session, template.version, template.domain
-
-
-def interface(number: int) -> str:
-    """The sampler of an interface."""
-    return f"interface {number}"
-
-
-def interface_scope(records: Records) -> int | None:
-    """The scope field that says which interface an option is about."""
-    v9 = records.template.version == V9
-    numbers = (V9_INTERFACE_SCOPE,) if v9 else NAMES["interface"][0]
-    return next((i for i, one in enumerate(records.template.fields) if one.scope and one.id in numbers), None)
-
-
-def rates_of(records: Records) -> NDArray[np.float64] | None:
-    """Packets observed for one that was selected, as the records state it; None where their template cannot.
-
-    Parameters
-    ----------
-    records
-        N records, of options or flows.
-
-    Returns
-    -------
-    float64[N]; 0 where a record states nothing.
-
-    References
-    ----------
-    RFC 5477 section 8.2 (305 packets are selected, then 306 are not; 309 of 310; probability 311), RFC 3954 section 8
-    (34). Some exporters state only 305, and mean one of so many.
-    """
-
-    def column(number: int) -> NDArray[np.float64] | None:
-        index = records.has(0, number)
-        return None if index is None else records.unsigned(index).astype(np.float64)
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = []
-        size, population = column(SIZE), column(POPULATION)
-        if size is not None and population is not None:
-            found.append(population / size)
-        index = records.has(0, PROBABILITY)
-        if index is not None:
-            found.append(1 / records.real(index))
-        interval, space = column(INTERVAL), column(SPACE)
-        if interval is not None:
-            found.append(interval if space is None else (interval + space) / interval)
-        found += [one for one in (column(V9_INTERVAL), column(RANDOM_INTERVAL)) if one is not None]
-    if not found:
-        return None
-    rates = np.zeros(len(records))
-    for one in reversed(found):
-        usable = np.isfinite(one) & (one >= 1)
-        rates = np.where(usable, one, rates)
-    return rates
 
 
 class Facts:

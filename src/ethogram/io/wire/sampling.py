@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.io.wire.options import SAMPLER_IDS, Facts, Sampling, interface, origin_of, rates_of
+from ethogram.io.wire.options import Facts, origin_of
+from ethogram.io.wire.rates import SAMPLER_IDS, Sampling, interface, rates_of
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.walk import V5
 

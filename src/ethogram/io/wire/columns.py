@@ -1,0 +1,106 @@
+"""Columns of a biflow that are read straight from the fields a plan chose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.io.wire.endpoints import Endpoints
+from ethogram.io.wire.plan import Plan
+from ethogram.io.wire.records import Records
+from ethogram.io.wire.text import host_names
+from ethogram.schema import END_REASONS
+
+__all__ = ["Counts", "Numbers", "counts_of", "flags_of", "more_of", "names_of"]
+
+Counts = dict[str, NDArray[np.uint64]]
+Numbers = dict[str, NDArray[np.generic]]
+
+
+def first_of(records: Records, places: Sequence[int]) -> NDArray[np.uint64] | None:
+    """The first of these fields that is not 0, in each record; None when there is none of them."""
+    found: NDArray[np.uint64] | None = None
+    for place in places:
+        if found is None:
+            found = records.unsigned(place)
+        elif not found.all():
+            found = np.where(found == 0, records.unsigned(place), found)
+    return found
+
+
+def counts_of(plan: Plan, records: Records) -> Counts:
+    """Counters of each direction as exported; those the template has none of are left out, but for octets."""
+    fields = {
+        "octets": plan.octets, "packets": plan.packets,
+        "reverse_octets": plan.reverse_octets, "reverse_packets": plan.reverse_packets,
+    }  # fmt: skip
+    found = {name: records.unsigned(place) for name, place in fields.items() if place is not None}
+    if plan.initiator is not None:
+        names = ("octets", "reverse_octets", "packets", "reverse_packets")
+        both = {name: records.unsigned(p) for name, p in zip(names, plan.initiator, strict=True) if p is not None}
+        empty = (both["octets"] == 0) & (both["reverse_octets"] == 0)
+        if found and empty.any():
+            none = np.zeros(len(records), np.uint64)
+            both = {
+                name: np.where(empty, found.get(name, none), both.get(name, none))
+                for name in dict.fromkeys((*both, *found))
+            }
+        found = both
+    found.setdefault("octets", np.zeros(len(records), np.uint64))
+    return found
+
+
+def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> Numbers:
+    """TCP flags; 0 stands for none, since no TCP packet but a probe has none and other protocols have no flags."""
+    found: Numbers = {}
+    for side, prefix in enumerate(("", "reverse_")):
+        initial, union = first_of(records, plan.initial_flags[side]), first_of(records, plan.flags[side])
+        if level is not None and union is not None and not side:
+            for depth, place in enumerate(plan.inner_flags):
+                if depth:
+                    union = np.where(level == depth, records.unsigned(place), union)
+        rest = first_of(records, plan.union_flags[side])
+        if union is None and rest is not None:
+            union = rest if initial is None else rest | initial
+        for name, values in (("initial", initial), ("union", union)):
+            if values is not None:
+                found[f"{prefix}{name}_tcp_flags"] = values.astype(np.uint8)
+    return found
+
+
+def more_of(plan: Plan, records: Records) -> Numbers:
+    """Columns not every exporter has."""
+    found: Numbers = {}
+    for name, places in (("source_mac", plan.macs[0]), ("destination_mac", plan.macs[1])):
+        mac = first_of(records, places)
+        if mac is not None:
+            found[name] = mac & np.uint64((1 << 48) - 1)
+    vlan = first_of(records, plan.vlan)
+    if vlan is not None:
+        found["vlan"] = (vlan & np.uint64(0xFFF)).astype(np.uint16)
+    reason = first_of(records, plan.end_reason)
+    if reason is not None:
+        found["end_reason"] = np.where(reason <= max(END_REASONS), reason, 0).astype(np.uint8)
+    direction = first_of(records, plan.direction)
+    if direction is not None:
+        found["direction"] = np.where(direction <= 1, direction, 255).astype(np.uint8)
+    if plan.biflow_direction:
+        found["_biflow_direction"] = records.unsigned(plan.biflow_direction[0]).astype(np.uint8)
+    return found
+
+
+def names_of(plan: Plan, records: Records, ends: Endpoints) -> dict[str, pl.Series]:
+    """Names of the server: the destination, but in records of one direction the end with the smaller port."""
+    name: pl.Series | None = None
+    for place in plan.names:
+        other = host_names(records, place)
+        name = other if name is None else name.zip_with(name.is_not_null(), other)
+    if name is None or name.null_count() == len(name):
+        return {}
+    if not plan.one_way:
+        return {"destination_name": name}
+    answer = pl.Series(ends.source_port < ends.destination_port)
+    return {"source_name": name.set(~answer, None), "destination_name": name.set(answer, None)}

@@ -1,0 +1,103 @@
+"""Sampling rates as records state them, and those of the samplers of one exporter."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.io.wire.records import Records
+from ethogram.io.wire.walk import V9
+
+__all__ = ["SAMPLER_IDS", "Sampling", "interface", "interface_scope", "rates_of"]
+
+SAMPLER_IDS = (302, 48)  # selectorId, samplerId
+SIZE, POPULATION, PROBABILITY = 309, 310, 311
+INTERVAL, SPACE, V9_INTERVAL, RANDOM_INTERVAL = 305, 306, 34, 50
+INTERFACES = (10, 14, 252, 253)
+V9_INTERFACE_SCOPE = 2
+
+
+@dataclass
+class Sampling:
+    """Rates of the samplers of one origin.
+
+    Attributes
+    ----------
+    rates
+        For each sampler, by its number (None: the one of records that name no sampler; text: an interface's), its
+        rates in the order in which they were stated, each with the row of the message that states it.
+    """
+
+    rates: OrderedDict[int | str | None, list[tuple[int, float]]] = field(default_factory=OrderedDict)
+
+    @property
+    def by_interface(self) -> bool:
+        """Whether there are rates of interfaces."""
+        return any(isinstance(sampler, str) for sampler in self.rates)
+
+    def of(self, sampler: int | str | None) -> list[tuple[int, float]] | None:
+        """Rates of a sampler. Records that name none take the rate stated without one, or the only one there is."""
+        found = self.rates.get(sampler)
+        if found is None and sampler != 0:
+            found = self.rates.get(None)
+        if found is None and sampler is None and len(self.rates) == 1 and not self.by_interface:
+            found = next(iter(self.rates.values()))
+        return found
+
+
+def interface(number: int) -> str:
+    """The sampler of an interface."""
+    return f"interface {number}"
+
+
+def interface_scope(records: Records) -> int | None:
+    """The scope field that says which interface an option is about."""
+    v9 = records.template.version == V9
+    numbers = (V9_INTERFACE_SCOPE,) if v9 else INTERFACES
+    return next((i for i, one in enumerate(records.template.fields) if one.scope and one.id in numbers), None)
+
+
+def rates_of(records: Records) -> NDArray[np.float64] | None:
+    """Packets observed for one that was selected, as the records state it; None where their template cannot.
+
+    Parameters
+    ----------
+    records
+        N records, of options or flows.
+
+    Returns
+    -------
+    float64[N]; 0 where a record states nothing.
+
+    References
+    ----------
+    RFC 5477 section 8.2 (305 packets are selected, then 306 are not; 309 of 310; probability 311), RFC 3954 section 8
+    (34). Some exporters state only 305, and mean one of so many.
+    """
+
+    def column(number: int) -> NDArray[np.float64] | None:
+        index = records.has(0, number)
+        return None if index is None else records.unsigned(index).astype(np.float64)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = []
+        size, population = column(SIZE), column(POPULATION)
+        if size is not None and population is not None:
+            found.append(population / size)
+        index = records.has(0, PROBABILITY)
+        if index is not None:
+            found.append(1 / records.real(index))
+        interval, space = column(INTERVAL), column(SPACE)
+        if interval is not None:
+            found.append(interval if space is None else (interval + space) / interval)
+        found += [one for one in (column(V9_INTERVAL), column(RANDOM_INTERVAL)) if one is not None]
+    if not found:
+        return None
+    rates = np.zeros(len(records))
+    for one in reversed(found):
+        usable = np.isfinite(one) & (one >= 1)
+        rates = np.where(usable, one, rates)
+    return rates
