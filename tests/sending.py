@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from ethogram.io.wire.build import MessageBuilder, data, template_set
 from ethogram.io.wire.template import Field, Template
@@ -66,6 +67,15 @@ class CountingSender:
             [data(self.template, columns)], self.now_ms() if time_ms is None else time_ms
         )  # fmt: skip
         return message
+
+
+def needs_ipv6() -> None:
+    """Skip where this machine has no IPv6 to itself."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as opened:
+            opened.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error.strerror}")
 
 
 def send_all(messages: Sequence[bytes], port: int, *, pause_every: int = 50) -> None:

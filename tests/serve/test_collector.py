@@ -26,7 +26,7 @@ from ethogram.serve.segments import segments_in
 from ethogram.simulate import SimulatedHome
 from ethogram.simulate.disturb import Disturbance
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
-from sending import CountingSender, send_all
+from sending import CountingSender, needs_ipv6, send_all
 
 
 def settings_of(segment_s: float = 0.5, epoch_s: int = 86_400, **collect_settings: object) -> CollectorSettings:
@@ -242,6 +242,7 @@ def test_sessions_over_tcp_end_with_their_templates(tmp_path: Path) -> None:
 
 
 def test_sockets_of_all_kinds_side_by_side_keep_their_exporters_apart(tmp_path: Path) -> None:
+    needs_ipv6()
     places = ("udp://127.0.0.1:0", "udp://[::1]:0", "tcp://127.0.0.1:0")
     with collecting(tmp_path, *places, settings=settings_of(segment_s=0.1)) as collector:
         ports = [place.port for place in collector.listening]

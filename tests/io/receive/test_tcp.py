@@ -22,6 +22,7 @@ from ethogram.io.receive.address import Listen
 from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
 from ethogram.io.receive.tcp import TcpReceiver, tls_context
 from ethogram.schema import DatagramBatch
+from sending import needs_ipv6
 
 
 def message(octets: int, fill: int = 0) -> bytes:
@@ -73,6 +74,7 @@ def connect(receiver: TcpReceiver, place: int = 0) -> socket.socket:
 
 
 def test_messages_come_whole_however_the_stream_is_cut() -> None:
+    needs_ipv6()
     sent = [message(16 + 37 * i % 1400, i) for i in range(400)] + [message(65_535, 7), message(16)]
     stream = b"".join(sent)
     with receiving("tcp://127.0.0.1:0", "tcp://[::1]:0") as receiver:

@@ -18,6 +18,7 @@ from ethogram.io.receive.address import Listen
 from ethogram.io.receive.queue import MESSAGE_OVERHEAD, Exporters, MessageQueue, SessionEnd
 from ethogram.io.receive.udp import UdpReceiver
 from ethogram.schema import DatagramBatch
+from sending import needs_ipv6
 
 
 class Received:
@@ -82,6 +83,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_datagrams_come_whole_in_order_with_their_sender(way: str) -> None:
+    needs_ipv6()
     with receiving("udp://127.0.0.1:0", "udp://[::1]:0") as receiver, sender() as four, sender("::1") as six:
         before = time.time_ns()
         texts = [str(i).encode() * (i % 40) for i in range(1500)]
