@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from wire_messages import ONE, TWO, S, columns, data, decode, ipfix, several, template, v9
 
 from ethogram.config import WireSettings
@@ -118,3 +119,11 @@ def test_sequence_numbers_follow_what_waits() -> None:
     decode(decoder, ipfix(template(256, FOUR), sequence=6))
     totals = decoder.sequence.totals
     assert (totals.received, totals.gaps, totals.undecoded, totals.sent) == (4, 2, 0, 6)
+
+
+def test_a_flood_of_missing_templates_is_not_looked_at_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ethogram.io.wire.pending.MOST_GROUPS", 5)
+    decoder = Decoder()
+    decode(decoder, ipfix(*(data(256 + i, i) for i in range(9))))
+    assert decoder.sets.dropped == {WAITING: 5, "no template, and no room to wait": 4}
+    assert columns(decode(decoder, ipfix(template(256, FOUR), template(264, FOUR)))) == [(256, [[0]])]

@@ -259,3 +259,20 @@ def test_loaded_templates_expire_as_if_there_had_been_no_restart(tmp_path: Path)
     store.load(tmp_path / "templates")
     assert store.entries()[0].seen_ns == 1000 * S
     assert decode(Decoder(settings, store), ipfix(data(256, 1)), at_s=1101) == []
+
+
+def test_ten_thousand_templates_of_five_hundred_exporters() -> None:
+    exporters = [Exporter(f"198.51.{i >> 8}.{i & 255}", 2055) for i in range(500)]
+    announced = [template(256 + k, FOUR if k % 2 else TWO_TWO) for k in range(20)]
+    decoder = Decoder()
+    decoder.decode(several([(one, ipfix(*announced)) for one in exporters]))
+    assert len(decoder.store) == 10_000
+    rng = np.random.default_rng(4)
+    order = rng.permutation(10_000)
+    messages = [(exporters[n // 20], ipfix(data(256 + n % 20, int(n)))) for n in order.tolist()]
+    found = decoder.decode(several(messages))
+    assert [(one.exporter, one.template.id) for one in found] == [(exporters[n // 20], 256 + n % 20) for n in order]
+    for n, one in zip(order.tolist(), found, strict=True):
+        values = [one.unsigned(i).tolist() for i in range(len(one.template.fields))]
+        assert values == ([[n]] if n % 2 else [[n >> 16], [n & 0xFFFF]])
+    assert decoder.sets.dropped == {}
