@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.meter import custom_cache as cache
+from ethogram.meter.fragments import FRAGMENT, REMEMBERED
 from ethogram.schema import CustomFlows, PacketBatch, ipv4_networks, private_mask
 
 __all__ = ["CustomMeter", "Metered"]
@@ -185,7 +186,7 @@ class CustomMeter:
         self._blocks = (
             np.zeros((blocks, cache.BLOCK), np.uint8), np.zeros(blocks, np.int32), np.zeros(blocks, np.int32)
         )  # fmt: skip
-        self._fragments = np.zeros(settings.max_fragments, cache.FRAGMENT)
+        self._fragments = np.zeros(settings.max_fragments, FRAGMENT)
         self._fragment_index = _new_index(settings.max_fragments)
 
     @property
@@ -267,7 +268,7 @@ class CustomMeter:
                 parts.append(self._given())
         self._state[cache.CLOCK] = BEFORE_ALL_TIMES
         self._fragment_index[:] = 0
-        self._state[cache.REMEMBERED] = 0
+        self._state[REMEMBERED] = 0
         return parts
 
     def _grow_ring(self) -> None:

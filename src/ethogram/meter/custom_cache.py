@@ -7,19 +7,18 @@ alone, never on how they were cut into batches, nor on hashes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ethogram.meter.cache import EMPTY, hash_pair, insert, mix, remove
+from ethogram.meter.compiled import compiled, inner
+from ethogram.meter.fragments import fragment_of, fragment_place, remember
 
 __all__ = [
-    "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "FRAGMENT", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
+    "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
     "GROW", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NO_PAYLOAD",
-    "OTHER_PROTOCOL", "OUTPUT_FULL", "OUTSIDE", "READ", "RECORD", "REMEMBERED", "STATE", "SYMBOLS", "TAIL", "drain",
+    "OTHER_PROTOCOL", "OUTPUT_FULL", "OUTSIDE", "READ", "RECORD", "STATE", "SYMBOLS", "TAIL", "drain",
     "enter_all", "feed",
 ]  # fmt: skip
 
@@ -48,21 +47,6 @@ RECORD = np.dtype(
 )
 """A live record; the source is whoever sent its first packet."""
 
-FRAGMENT = np.dtype(
-    [
-        ("time", np.int64),
-        ("source", np.uint32),
-        ("destination", np.uint32),
-        ("hash", np.uint32),
-        ("identification", np.uint16),
-        ("source_port", np.uint16),
-        ("destination_port", np.uint16),
-        ("protocol", np.uint8),
-    ],
-    align=True,
-)
-"""The first fragment of a packet: what its later ones lack."""
-
 SYMBOLS = 3000
 BLOCK = 128  # octets
 SPARE_BLOCKS = 1000 // BLOCK + 2  # what one packet may need
@@ -70,7 +54,7 @@ SPARE_BLOCKS = 1000 // BLOCK + 2  # what one packet may need
 DONE, OUTPUT_FULL, GROW = 0, 1, 2
 """Why :func:`feed` returned."""
 
-HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS, REMEMBERED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS = 0, 1, 2, 3, 4, 5, 6, 7
 READ, METERED, IPV6, OTHER_PROTOCOL, LOST_FRAGMENT, NO_PAYLOAD, EVICTED, FRAGMENTS, LEAPS, OUTSIDE = range(9, 19)
 COUNTERS = {
     IPV6: "ipv6",
@@ -82,29 +66,6 @@ COUNTERS = {
 STATE = 19
 """Places of the state: numbers of the queue's first record and of the next; newest time seen; free blocks on the
 stack; blocks ever used; rows, packets and octets of the output; first fragments ever remembered; counters."""
-
-ROOM = Path(__file__).parent
-STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / "cache.py", ROOM / "custom_cache.py"))
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def kept(function: F, **options: bool) -> F:
-    """Compile; what is kept on disk is void when this file or the one it calls into changes (Numba knows of one)."""
-    dispatcher = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
-    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if file is not None and hasattr(file, "_source_stamp"):
-        file._source_stamp = STAMP
-    return cast(F, dispatcher)
-
-
-def compiled(function: F) -> F:
-    """Compile a function that Python calls."""
-    return kept(function)
-
-
-def inner(function: F) -> F:
-    """Compile a function that only compiled ones call: without the wrapper for Python."""
-    return kept(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @compiled
@@ -232,48 +193,6 @@ def keep_octets(state: Any, record: Any, blocks: Any, data: Any, at: int, count:
 
 
 @inner
-def fragment_place(fragments: Any, index: Any, tag: Any, wanted: Any) -> Any:
-    """Place of the first fragment that is remembered under (source, destination, protocol, identification); or -1."""
-    mask = np.int64(index.shape[0] - 1)
-    at = np.int64(tag) & mask
-    entry = index[at]
-    while entry != EMPTY:
-        if entry >> np.uint64(32) == np.uint64(tag):
-            place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-            known = fragments[place]
-            if (
-                known.source == wanted[0]
-                and known.destination == wanted[1]
-                and known.protocol == wanted[2]
-                and known.identification == wanted[3]
-            ):
-                return place
-        at = (at + 1) & mask
-        entry = index[at]
-    return np.int64(-1)
-
-
-@inner
-def remember(
-    state: Any, fragments: Any, index: Any, tag: Any, key: Any, time: int, source_port: int, destination_port: int
-) -> None:
-    """Keep the ports of a first fragment; the one remembered for longest leaves."""
-    place = fragment_place(fragments, index, tag, key)
-    if place < 0:
-        place = state[REMEMBERED] % fragments.shape[0]
-        if state[REMEMBERED] >= fragments.shape[0]:
-            remove(index, fragments[place].hash, place)
-        state[REMEMBERED] += 1
-        insert(index, tag, place)
-    known = fragments[place]
-    known.source, known.destination, known.protocol, known.identification = key
-    known.hash = tag
-    known.time = time
-    known.source_port = source_port
-    known.destination_port = destination_port
-
-
-@inner
 def open_record(state: Any, ring: Any, index: Any, at: Any, tag: Any, packets: Any, row: int, ports: Any) -> Any:
     """A new record at the queue's tail, in the index at ``at`` or, when that is negative, wherever there is room."""
     place = state[TAIL] & np.int64(ring.shape[0] - 1)
@@ -365,17 +284,6 @@ def make_room(
             return OUTPUT_FULL
         give_out(state, ring, described, blocks, index, output)
     return GROW if state[TAIL] - state[HEAD] == ring.shape[0] else DONE
-
-
-@inner
-def fragment_of(packets: Any, row: int, data: Any) -> tuple[Any, bool, Any, Any]:
-    """Whether an IPv4 packet is a fragment: offset in units of 8 octets, more to come, identification, header."""
-    at = packets[10][row]
-    if at < 0 or at + 8 > data.shape[0]:
-        return 0, False, 0, 0
-    flags = (np.int64(data[at + 6]) << 8) | np.int64(data[at + 7])
-    identification = (np.int64(data[at + 4]) << 8) | np.int64(data[at + 5])
-    return flags & 0x1FFF, (flags & 0x2000) != 0, identification, (np.int64(data[at]) & 15) * 4
 
 
 @inner

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings
@@ -23,15 +22,14 @@ from ethogram.io.open import CAPTURE, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.meter.custom import CustomMeter, Metered
 from ethogram.pipeline.flows import InputReport
+from ethogram.pipeline.vector_ends import Ends
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
-from ethogram.schema import TIME, Accounting, CustomFlows, by_unique
-from ethogram.schema.address import MAC, AddressText
+from ethogram.schema import Accounting, CustomFlows
 
 __all__ = ["VectorRun", "collect_vectors", "read_vectors", "write_vectors"]
 
 PARQUET_MAGIC = b"PAR1"
 CUSTOM, PUBLISHED = "custom-flows", "published"
-SIDES = ("source", "destination")
 
 
 @dataclass(frozen=True)
@@ -187,71 +185,6 @@ class VectorRun:
         if self._ends.accounting.read or self._meter.ignored["sent from outside"]:
             hint = " (--local says what is inside, --devices names devices)"
         raise InputError(f"no custom flow of a device: {why}{hint}", file=name)
-
-
-class Ends:
-    """Which end of a record is a device; records of none are counted.
-
-    Attributes
-    ----------
-    accounting
-        Over packets. Those of a record between two devices are used once and give two rows, counted apart.
-    """
-
-    def __init__(self, local: LocalNetwork, namer: Namer, settings: CustomFlowSettings) -> None:
-        self.accounting = Accounting("packets")
-        self._local = local
-        self._namer = namer
-        self._settings = settings
-        self._text = AddressText()
-
-    def named(self, records: Metered) -> CustomFlows:
-        """The custom flows of a block of records: those that a device sent, or those of a device at either end."""
-        devices = self._devices(records)
-        packets = records.records["packets"].astype(np.int64)
-        has = [device.is_not_null().to_numpy() for device in devices]
-        both = self._settings.direction == "bidirectional"
-        self.accounting.read += int(packets.sum())
-        none = ~(has[0] | has[1])
-        self.accounting.ignore("no device", int(packets[none].sum()))
-        if not both:
-            self.accounting.ignore("received, not sent, by a device", int(packets[has[1] & ~has[0]].sum()))
-            has[1][:] = False
-        self.accounting.used += int(packets[has[0] | has[1]].sum())
-        self.accounting.correct("between two devices: a record for each", int((has[0] & has[1]).sum()))
-        # A record and its mirror image stand side by side.
-        rows = np.concatenate([np.flatnonzero(side) for side in has])
-        reverse = np.repeat([False, True], [int(side.sum()) for side in has])
-        order = np.argsort(rows, kind="stable")
-        names = pl.concat([device.filter(pl.Series(side)) for device, side in zip(devices, has, strict=True)])
-        return records.seen_from(rows[order], reverse[order], names.gather(pl.Series(order)), self._settings.private)
-
-    def _devices(self, records: Metered) -> list[pl.Series]:
-        """Device of source and destination of each record, null where it is none."""
-        four = np.full(len(records), 4, np.uint8)
-        mac = np.full(len(records), MAC, np.uint8)
-        none = np.zeros(len(records), np.uint64)
-        start = pl.Series("start", records.records["start"] // 1000).cast(TIME)
-        addresses = [self._text(four, none, records.records[side].astype(np.uint64)) for side in SIDES]
-        places = by_unique(pl.concat(addresses), self._local.places)
-        ends = [
-            pl.DataFrame(
-                {
-                    "start": start,
-                    "address": address,
-                    "mac": self._text(mac, none, records.records[f"{side}_mac"]),
-                    "place": place,
-                }
-            )
-            for side, address, place in zip(
-                SIDES, addresses, (places.head(len(records)), places.tail(len(records))), strict=True
-            )
-        ]
-        for end in ends:
-            self._namer.learn(end)
-        source, destination = (self._namer.devices(end) for end in ends)
-        # A device that talks to itself (its own router seen twice) is one end, not two.
-        return [source, destination.set(destination.eq_missing(source), None)]
 
 
 def read_vectors(
