@@ -216,10 +216,31 @@ def million_devices(share: float) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def names_of_interfaces(share: float) -> dict[str, Any]:
+    """500,000 names of interfaces, each of 500 octets, that 1,000 addresses state in options records."""
+    run = Run()
+    # An options template: scope ingressInterface, then interfaceName of variable length.
+    body = struct.pack(">HHHHHHH", 300, 2, 1, 10, 4, 82, 65535)
+    head = struct.pack(">HH", 3, 4 + len(body)) + body
+    each = 50
+
+    def made() -> Any:
+        for number in range(int(10_000 * share)):
+            states = b"".join(
+                struct.pack(">IBH", number // 1000 * each + i, 255, 500) + b"%08d" % (number * each + i) + b"x" * 492
+                for i in range(each)
+            )
+            yield number % 1000, ipfix(0, head + records(300, states))
+
+    in_batches(run, made())
+    return run.result(bound="131,072 names and samplers", forgotten=dict(run.biflows.facts.forgotten))
+
+
 CASES = {
     "10,000 templates of 500 exporters": many_templates,
     "200,000 templates": flood_of_templates,
     "sets that never get a template": sets_without_template,
+    "500,000 names of interfaces": names_of_interfaces,
     "a million forged exporters": forged_exporters,
     "the shortest records": short_records,
     "a million devices": million_devices,
@@ -251,7 +272,7 @@ def main() -> None:
             continue
         one = json.loads(done.stdout)
         result["cases"][name] = one
-        told = {**one["template_events"], **one["sets_dropped"], **one["messages_dropped"]}
+        told = {**one["template_events"], **one["sets_dropped"], **one["messages_dropped"], **one.get("forgotten", {})}
         if "devices_evicted" in one:
             told |= {"devices held": one["devices_held"], "windows evicted": one["devices_evicted"]}
             told |= {f"flows: {reason}": count for reason, count in one["fingerprints"]["dropped"].items()}

@@ -114,6 +114,7 @@ def memory(found: dict[str, Any]) -> list[str]:
     rows = []
     for name, one in found["cases"].items():
         told = {**one["template_events"], **one["sets_dropped"], **one["messages_dropped"]}
+        told |= {f"forgotten: {kind}": count for kind, count in one.get("forgotten", {}).items()}
         if "devices_evicted" in one:
             told |= {"devices held": one["devices_held"]}
             told |= {f"flows: {reason}": count for reason, count in one["fingerprints"]["dropped"].items()}
