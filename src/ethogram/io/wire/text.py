@@ -6,7 +6,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from ethogram.io.wire.gather import copy_sets
 from ethogram.io.wire.records import Records
+from ethogram.schema import by_unique
 
 __all__ = ["host_names", "octets_of", "texts"]
 
@@ -25,15 +27,12 @@ def octets_of(records: Records, i: int) -> pl.Series:
     """
     offset, length = records.spans(i)
     # What is left out would be filling or no name; it keeps memory below a few octets for each one that arrived.
-    length = np.minimum(length, MOST).astype(np.int64)
-    ends = np.cumsum(length)
-    total = int(ends[-1]) if ends.size else 0
-    places = np.arange(total) + np.repeat(offset - (ends - length), length)
-    content = records.data[places]
+    length = np.minimum(length, np.int32(MOST))
+    ends = np.cumsum(length, dtype=np.int64)
+    content = np.empty(int(ends[-1]) if ends.size else 0, np.uint8)
+    copy_sets(records.data, offset, length, content)
     bounds = np.concatenate([np.zeros(1, np.int64), ends])
-    found = pa.Array.from_buffers(
-        pa.large_binary(), len(records), [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(content))]
-    )
+    found = pa.Array.from_buffers(pa.large_binary(), len(records), [None, pa.py_buffer(bounds), pa.py_buffer(content)])
     series = pl.from_arrow(found)
     assert isinstance(series, pl.Series)
     return series
@@ -55,7 +54,9 @@ def texts(records: Records, i: int) -> pl.Series:
     except pl.exceptions.ComputeError:  # one that is not UTF-8; then each is looked at
         text = pl.Series([decoded(one) for one in octets.to_list()], dtype=pl.String)
     # Zeros fill a text up; behind the first some exporters leave what was in the buffer before.
-    text = text.str.replace(r"(?s)\x00.*$", "").str.strip_chars(" ")
+    if text.str.contains("\x00", literal=True).any():
+        text = text.str.replace(r"(?s)\x00.*$", "")
+    text = text.str.strip_chars(" ")
     return text.set(text == "", None)
 
 
@@ -72,5 +73,10 @@ def host_names(records: Records, i: int) -> pl.Series:
     name = texts(records, i)
     if name.null_count() == len(name):
         return name
+    return by_unique(name, plain_names)
+
+
+def plain_names(name: pl.Series) -> pl.Series:
+    """Host names without port and final dot; null where the text is none."""
     name = name.str.to_lowercase().str.replace(r":\d+$", "").str.strip_chars_end(".")
     return name.set(~name.str.contains(r"^[a-z0-9_]([a-z0-9_.-]{0,252})$"), None)
