@@ -236,3 +236,19 @@ def test_versions_with_equal_fields_are_decoded_as_one_and_keep_their_version() 
     nine, ten = decode(decoder, v9(template(256, FOUR, 9), data(256, 1)), ipfix(template(256, FOUR), data(256, 2)))
     assert (nine.template.version, nine.unsigned(0).tolist()) == (9, [1])
     assert (ten.template.version, ten.unsigned(0).tolist()) == (10, [2])
+
+
+def test_records_so_short_that_they_are_an_attack_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ethogram.io.wire.decoder.SHORT_RECORDS", 100)
+    for short in ([(4, 1)], [(96, 65535)]):
+        decoder = Decoder()
+        decode(decoder, ipfix(template(256, short), template(257, FOUR), template(258, [(8, 4)] * 5)))
+        tiny = ipfix(set_of(256, bytes(60)))
+        found = decode(decoder, tiny, tiny, ipfix(data(257, *range(60))), ipfix(set_of(258, bytes(200))), tiny)
+        # 100 more than one for each 16 octets: first those of four octets, then of one octet what room is left for.
+        assert [(one.template.id, len(one)) for one in found] == [(256, 60), (257, 60), (258, 10)]
+        assert decoder.sets.dropped == {"more records than its octets are worth": 2}
+        decode(decoder, *(ipfix(set_of(300, bytes(40))) for _ in range(5)))
+        assert [len(one) for one in decode(decoder, ipfix(template(300, short)))] == [80]
+        assert decoder.sets.dropped == {"more records than its octets are worth": 5}
+        assert decoder.records.used == 210

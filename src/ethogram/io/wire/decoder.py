@@ -35,6 +35,12 @@ from ethogram.schema import Accounting, DatagramBatch, Exporter
 __all__ = ["Decoder"]
 
 TABLE_ROWS = 1 << 18  # messages, and sets, that are looked at together
+SHORT, SHORT_RECORDS = 16, 1 << 16
+"""Octets of a record that can be a flow; records of fewer octets that are decoded together without further question.
+A record takes about 200 octets as a row of the biflow table, however short it was."""
+
+Member = tuple[Template, Exporter, NDArray[np.int64]]
+"""A template, its exporter, and the rows of its sets."""
 
 
 class Decoder:
@@ -143,14 +149,39 @@ class Decoder:
         sizes = [held.data.size for held in waited]
         shifts = np.cumsum([0, *sizes[:-1]])
         octets = np.concatenate([held.octets for held in waited])
+        offset = np.concatenate([held.offset + shift for held, shift in zip(waited, shifts, strict=True)])
+        message = np.arange(len(octets), dtype=np.int32)
+        data, headers = (np.concatenate([getattr(held, name) for held in waited]) for name in ("data", "headers"))
+        one = Records(entry.template, entry.exporter, waited[-1].exporters, data, headers, message, offset, octets)
+        kept = self._kept(one, SHORT_RECORDS)
+        if kept is None:
+            return one
         return Records(
-            entry.template, entry.exporter, waited[-1].exporters,
-            np.concatenate([held.data for held in waited]),
-            np.concatenate([held.headers for held in waited]),
-            np.arange(len(octets), dtype=np.int32),
-            np.concatenate([held.offset + shift for held, shift in zip(waited, shifts, strict=True)]),
-            octets,
-        )  # fmt: skip
+            entry.template, entry.exporter, one.exporters, data, headers, message[kept], offset[kept], octets[kept]
+        )
+
+    def _kept(self, one: Records, more: int) -> NDArray[np.bool_] | None:
+        """Which sets are kept of records so short that they would take many times the room of their octets.
+
+        Parameters
+        ----------
+        one
+            Records of one or several templates.
+        more
+            Records there may be beyond one for each :data:`SHORT` octets.
+
+        Returns
+        -------
+        For each set whether it is kept; None when all are.
+        """
+        most = int(one.set_octets.sum(dtype=np.int64)) // SHORT + more
+        if len(one) <= most:
+            return None
+        kept: NDArray[np.bool_] = np.cumsum(one.set_records) <= most
+        lost = int(np.count_nonzero(~kept))
+        self.sets.used -= lost
+        self.sets.drop("more records than its octets are worth", lost)
+        return kept
 
     def _records(
         self, batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64]
@@ -159,7 +190,7 @@ class Decoder:
         order = np.argsort(generations, kind="stable")
         ordered = generations[order]
         bounds = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(order)]
-        alike: dict[tuple[int, int], list[tuple[Template, Exporter, NDArray[np.int64]]]] = {}
+        alike: dict[tuple[int, int], list[Member]] = {}
         for begin, end in pairwise(bounds):
             generation = int(ordered[begin]) if begin < end else TEMPLATE_SET
             if generation in (TEMPLATE_SET, HELD):
@@ -174,14 +205,21 @@ class Decoder:
             alike.setdefault(key, []).append((template, exporter, order[begin:end]))
         found: list[tuple[int, Records]] = []
         wholes: list[Records] = []
-        for members in alike.values():
-            templates, exporters, rows = zip(*members, strict=True)
-            chosen = sets[np.concatenate(rows)]
-            message, offset, octets = (np.ascontiguousarray(chosen[name]) for name in ("message", "offset", "octets"))
-            whole = Records(
-                templates[0], exporters[0], batch.exporters, batch.data, headers, message, offset, octets
-            )  # fmt: skip
+        more = SHORT_RECORDS
+        for members in sorted(alike.values(), key=lambda one: -one[0][0].shortest):
+            whole = whole_of(batch, headers, sets, members)
+            kept = self._kept(whole, more)
+            if kept is not None:
+                every = np.concatenate([rows for _, _, rows in members])
+                generations[every[~kept]] = HELD
+                left = [(template, exporter, rows[generations[rows] != HELD]) for template, exporter, rows in members]
+                members = [member for member in left if member[2].size]  # noqa: PLW2901
+                if not members:
+                    continue
+                whole = whole_of(batch, headers, sets, members)
+            more -= max(len(whole) - int(whole.set_octets.sum(dtype=np.int64)) // SHORT, 0)
             wholes.append(whole)
+            templates, exporters, rows = zip(*members, strict=True)
             ends = np.cumsum([0, *map(len, rows)])
             parts = [whole] if len(members) == 1 else whole.parts(templates, exporters, ends)
             found += [(int(places[0]), part) for places, part in zip(rows, parts, strict=True)]
@@ -214,3 +252,11 @@ class Decoder:
                 for row in zip(*(c.tolist() for c in columns), one.set_records.tolist(), one.set_octets.tolist(),
                                strict=True):  # fmt: skip
                     sequence.settle(*row)
+
+
+def whole_of(batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], members: list[Member]) -> Records:
+    """The records of templates with the same fields, as one."""
+    template, exporter, _ = members[0]
+    chosen = sets[np.concatenate([rows for _, _, rows in members])]
+    message, offset, octets = (np.ascontiguousarray(chosen[name]) for name in ("message", "offset", "octets"))
+    return Records(template, exporter, batch.exporters, batch.data, headers, message, offset, octets)
