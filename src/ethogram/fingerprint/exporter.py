@@ -25,6 +25,7 @@ __all__ = ["FingerprintExporter", "settings_digest"]
 _MICRO = 1_000_000
 _WINDOWS_AT_ONCE = 256  # fingerprints put together at once: bounds the copies of their counts
 _UNSEEN = -1  # window of what leaves without a fingerprint
+_ADDED_AT_ONCE = 1 << 18  # counts that wait to be added to those of their time
 _ROWS_AT_ONCE = 1 << 19  # counts sorted and cut at once, or of one device if that has more
 _HELD = {**COUNTS.schema, "epoch": pl.Int64()}
 _CARRIED = [c.name for c in COUNTS.columns if c.name != "device"]
@@ -86,8 +87,35 @@ class FingerprintExporter:
         self.evicted = self.unchanged = 0
         self.clock_us: int | None = None
         self.devices: dict[str, DeviceState] = {}
-        self.pending = pl.DataFrame(schema=_HELD)
+        self._open: dict[object, pl.DataFrame] = {}  # counts of open epochs by their time
+        self._added: list[pl.DataFrame] = []
+        self._names: set[str] = set()
         self.held = pl.DataFrame(schema=_HELD)
+
+    @property
+    def pending(self) -> pl.DataFrame:
+        """Counts of epochs that are still open, each key once."""
+        self._settle()
+        return pl.concat([pl.DataFrame(schema=_HELD), *self._open.values()])
+
+    @pending.setter
+    def pending(self, counts: pl.DataFrame) -> None:
+        self._added = []
+        self._open = {time: rows for (time,), rows in counts.group_by("time")}
+        self._names = set(counts["device"].unique())
+
+    def _settle(self) -> None:
+        """Add what was added since, to the counts of its own time: those of a day would take too long."""
+        added, self._added = self._added, []
+        if not added:
+            return
+        rows = pl.concat(added)
+        for (time,), part in rows.group_by("time"):
+            known = self._open.get(time)
+            self._open[time] = merge_counts(part) if known is None else merge_counts(known, part)
+        self._names.update(rows["device"].unique())
+        if self.max_devices is not None and len(self._names) > self.max_devices:
+            self._drop_devices(self.max_devices)
 
     def feed(self, flows: pl.DataFrame) -> pl.DataFrame:
         """Take the next flows of a stream, in order of arrival; give the fingerprints of epochs that closed.
@@ -134,10 +162,12 @@ class FingerprintExporter:
             [COUNTS.empty()]
             + [split_fate(each, self.accounting) if "fate" in each.columns else self._plain(each) for each in tables]
         )
+        if not counts.height:
+            return
         rows = self._dated(counts)
-        self.pending = merge_counts(self.pending, rows) if self.pending.height else rows
-        if self.max_devices is not None and self.pending["device"].n_unique() > self.max_devices:
-            self._drop_devices(self.max_devices)
+        self._added.append(rows)
+        if sum(part.height for part in self._added) > _ADDED_AT_ONCE:
+            self._settle()
 
     def finish(self, *, export_open: bool = True) -> pl.DataFrame:
         """Close every epoch at the end of the input; windows still open leave as ``open`` when asked.
@@ -211,6 +241,8 @@ class FingerprintExporter:
         """Run the state machines over the pending epochs below ``before`` (all, without it)."""
         if before is None:
             ready, self.pending = self.pending, self.pending.clear()
+        elif not export_open and not self._due(before):
+            return FINGERPRINT.empty()
         else:
             due = pl.col("epoch") < before
             ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
@@ -235,6 +267,13 @@ class FingerprintExporter:
                 exports += state.leave("open")
         self.unchanged += sum(export.status == "unchanged" for export in exports)
         return self._exported(exports, (ready[rows] for rows in blocks))
+
+    def _due(self, before: int) -> bool:
+        """Whether counts of an epoch before this one are open."""
+        return any(int(part["epoch"][0]) < before for part in self._open.values()) or any(
+            int(part["epoch"].min()) < before  # type: ignore[arg-type]
+            for part in self._added
+        )
 
     def _end_of_epoch(self, epoch: int) -> list[Export]:
         """Windows of devices silent for too long, and devices beyond the bound."""
