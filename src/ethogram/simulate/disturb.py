@@ -1,7 +1,8 @@
 """What a network does to messages on their way: it loses some and delays others; counted, the same for a seed.
 
-A message is lost only where sequence numbers can tell: the first and the last of each domain's run arrive, and the
-first is not overtaken, since no collector can know of what was sent before the first message it has, or after the last.
+A message is lost only where sequence numbers can tell: no collector can know of what was sent before the first message
+it has, or after the last. So the first of each domain's run arrive in their order, up to the first with records, which
+shows that a new count has begun; and the last arrives.
 """
 
 from __future__ import annotations
@@ -84,11 +85,14 @@ class Disturbance:
             if message.run != run:
                 yield from self._last_of(missing)
                 run, missing = message.run, {}
-            if message.domain in missing and self._random.random() < self._loss:
-                missing[message.domain].append(message)
-                continue
-            self._lose(missing.get(message.domain, []))
-            missing[message.domain] = []
+            if message.domain in missing:
+                if self._random.random() < self._loss:
+                    missing[message.domain].append(message)
+                    continue
+                self._lose(missing[message.domain])
+                missing[message.domain] = []
+            elif message.units:
+                missing[message.domain] = []
             yield message
         yield from self._last_of(missing)
 
@@ -106,15 +110,17 @@ class Disturbance:
     def _delayed(self, messages: Iterable[Message]) -> Iterator[Message]:
         held: list[tuple[float, int, Message]] = []
         newest: dict[tuple[int, int], int] = {}
+        begun: set[tuple[int, int]] = set()
         run = 0
         for place, message in enumerate(messages):
             if message.run != run:
                 yield from (self._arrives(heapq.heappop(held), newest) for _ in range(len(held)))
                 run = message.run
-            known = (message.run, message.domain) in newest or any(m.domain == message.domain for _, _, m in held)
             delay = 0.0
-            if known and self._random.random() < self._reorder:
+            if (run, message.domain) in begun and self._random.random() < self._reorder:
                 delay = float(self._random.integers(1, self._window + 1)) + 0.5
+            elif message.units:
+                begun.add((run, message.domain))
             heapq.heappush(held, (place + delay, place, message))
             while held and held[0][0] <= place:
                 yield self._arrives(heapq.heappop(held), newest)

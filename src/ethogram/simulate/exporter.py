@@ -157,7 +157,7 @@ class FlowExporter:
     def _start(self, boot_ms: int) -> None:
         rate = self.settings.sampling
         self._boot_ms = boot_ms
-        self._time_ms = max(self._time_ms, boot_ms)
+        self._time_ms = max(self._time_ms + 1000, boot_ms)  # it does not start anew within a second
         sampling = 1 << 14 | rate if rate > 1 else 0  # mode 1: deterministic
         self._domains = [
             _Domain(MessageBuilder(self._layout.version, number, 0, boot_ms, self.settings.mtu, sampling))
