@@ -72,6 +72,18 @@ def numbers_on_disk(folder: Path) -> list[int]:
     return sorted(pl.concat(tables)["octets_out"] - 1) if tables else []
 
 
+def quiet_port(rng: random.Random) -> int:
+    """A free port that the system gives to nobody who asks for any: it must still be free after a kill."""
+    while True:
+        port = rng.randrange(20_000, 30_000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+            try:
+                opened.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
 def until_committed(folder: Path, more_than: int) -> None:
     for _ in range(3000):
         if len(segments_in(folder / "flows")) > more_than:
@@ -83,7 +95,7 @@ def until_committed(folder: Path, more_than: int) -> None:
 def test_killed_at_any_moment_it_loses_at_most_one_segment_and_counts_nothing_twice(tmp_path: Path) -> None:
     rng = random.Random(11)
     options = ("--segment", "0.4", "--epoch", "1h", "--lateness", "1s", "--granularity", "8")
-    collector = Process(tmp_path, *options)
+    collector = Process(tmp_path, *options, listen=f"udp://127.0.0.1:{quiet_port(rng)}")
     sending = Sending(CountingSender(), collector.port)
     sending.start()
     committed: list[int] = []
