@@ -33,7 +33,7 @@ def recognises(head: bytes) -> bool:
     True
     """
     length = int.from_bytes(head[2:4])
-    if head[:2] != b"\0\x0a" or not HEADER <= length <= max(len(head), LONGEST) or len(head) < HEADER:
+    if head[:2] != b"\0\x0a" or length < HEADER or len(head) < HEADER:
         return False
     if length == HEADER:
         return True
