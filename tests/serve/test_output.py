@@ -129,6 +129,40 @@ def test_killed_at_any_step_the_rest_goes_on_as_if_uninterrupted(
     assert again.fingerprints == live.height - read_fingerprints(tmp_path / "open.parquet").table.height
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), pl.exceptions.ComputeError("parquet: No space left on device")]
+)
+def test_a_disk_that_is_full_at_any_step_loses_the_segment_and_keeps_its_fingerprints(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    for step, (owner, name, _) in STEPS.items():
+        if name in ("note", "_forget_before"):
+            continue
+        output = output_of(tmp_path / step)
+        output.open()
+        write_hours(output, range(2))
+        output.begin(2)
+        output.add(flows_of(2))
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, full)
+            assert not output.commit(CollectorState())
+        assert "No space left on device" in str(output.problem)
+        assert output.accounting.dropped == {"cannot be written": 50}
+        write_hours(output, range(3, 6), last=True)
+        assert output.problem is None
+        assert output.accounting.balanced
+        output.close()
+        assert len(segments_in(tmp_path / step / "flows")) == 5
+        assert list((tmp_path / step / "flows").glob(".*")) == []
+        # The exporter has seen all six hours, and what left with the lost segment came with the next.
+        assert output.exporter.accounting.used == 300
+        parts = [*segments_in(tmp_path / step / "fingerprints").values(), tmp_path / step / "open.parquet"]
+        assert sum(read_fingerprints(part).table["flows"].sum() for part in parts) == 300
+
+
 def test_segments_that_were_moved_away_are_not_taken_for_lost(tmp_path: Path) -> None:
     output = output_of(tmp_path)
     output.open()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow
 import pyarrow.parquet
 
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings
@@ -205,7 +206,7 @@ class Output:
             note(self.folder / STATE, self._number)
             if last:
                 self._write_open()
-        except (OSError, InputError) as error:
+        except (OSError, InputError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
             writer.abandon()
             with contextlib.suppress(OSError):
                 (self.folder / FINGERPRINTS / f"{self._name.stem}.parquet").unlink(missing_ok=True)
@@ -240,7 +241,8 @@ class Output:
     def _fail(self, error: Exception, rows: int) -> None:
         """The flows of this segment are lost to the disk; the next segment is tried anew."""
         self._writer = None
-        self.problem = str(error) if isinstance(error, InputError) else f"{self.folder}: cannot be written: {error}"
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        self.problem = str(error) if isinstance(error, InputError) else f"{self.folder}: cannot be written: {reason}"
         self.accounting.drop("cannot be written", rows)
 
     def _write_fingerprints(self, table: pl.DataFrame, path: Path) -> None:
