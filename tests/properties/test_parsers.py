@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fuzz.harness import Target
 from fuzz.targets import TARGETS
 
-LAW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=25, database=None)
+LAW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=16, database=None)
 EVERY_OCTET = 300
 """Up to this length an input is cut behind each octet; of a longer one, that many cuts are spread over it."""
 
