@@ -77,6 +77,8 @@ def main() -> None:
         (chosen.findings / f"{name}.bin").write_bytes(short)
         sys.stderr.write(f"FINDING {target.name}: {told}\n")
 
+    for seed in target.seeds():  # before the clock runs: what is compiled is compiled by them
+        found(seed)
     atheris.Setup(
         [
             sys.argv[0], str(chosen.corpus), f"-max_total_time={chosen.seconds}", f"-timeout={TIMEOUT_S}",
