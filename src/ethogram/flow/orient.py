@@ -132,7 +132,9 @@ class Orientation:
             "start": pl.concat([block["start"]] * 2).gather(at), "address": addresses.gather(pl.Series(address[first])),
             "mac": macs.gather(at), "place": pl.Series(place_of[address[first]]),
         })  # fmt: skip
+        forgotten = getattr(self._namer, "forgotten", 0)
         self._namer.learn(distinct)
+        self.accounting.correct("addresses of devices forgotten", getattr(self._namer, "forgotten", 0) - forgotten)
         codes, devices = codes_of(self._namer.devices(distinct))
         device = codes.cast(pl.Int32).fill_null(-1).to_numpy()[which].reshape(2, n)
         # A device that talks to itself (its own router seen twice) is one end, not two.
