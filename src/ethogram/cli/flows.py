@@ -70,7 +70,10 @@ def command(
         float, typer.Option(metavar="SECONDS", help="Captures: a flow silent for longer has ended.")
     ] = 120.0,
     active_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="A flow lasting longer is cut; records cut there are joined again.")
+        float,
+        typer.Option(
+            metavar="SECONDS", help="A flow lasting longer is cut, and joined again. For exports: the router's setting."
+        ),
     ] = 1800.0,
     join: Annotated[bool, typer.Option("--join/--no-join", help="Join records cut at the active timeout.")] = True,
     pair: Annotated[
