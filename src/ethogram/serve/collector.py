@@ -37,6 +37,7 @@ from ethogram.serve.counters import Counters
 from ethogram.serve.output import Output
 from ethogram.serve.segments import written_whole
 from ethogram.serve.state import CollectorState
+from ethogram.serve.warm import warm
 
 __all__ = ["Collector", "CollectorSettings"]
 
@@ -164,6 +165,8 @@ class Collector:
             if self._record is not None:
                 self._recording = Recording(self._record, self.settings.wire)
             self._restore(state)
+            chosen = self.settings
+            warm(chosen.flow, chosen.exporter, chosen.counting, chosen.active_timeout_s)
             self.udp.start()
             self.tcp.start()
         except BaseException:

@@ -196,3 +196,12 @@ def test_it_goes_on_from_a_saved_state() -> None:
     broken = {**first.state(), "streams": np.zeros(1, np.int64)}
     with pytest.raises(InputError, match="no sequence state"):
         Sequences().restore(broken)
+
+
+def test_what_is_lost_right_behind_the_first_templates_after_a_restart_is_a_gap() -> None:
+    sequences = Sequences()
+    # Forty records, then a restart: templates alone as number 0, twelve records lost, the next message is number 12.
+    rows = [(100, 1000, 0), (120, 1001, 0), (0, 1010, 0), (12, 1011, 0), (20, 1012, 0)]
+    sequences.add(headers_of(rows), np.array([20, 20, 0, 8, 5]))
+    totals = sequences.totals
+    assert (totals.resets, totals.received, totals.gaps, totals.sent) == (1, 53, 12, 65)

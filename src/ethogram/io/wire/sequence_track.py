@@ -31,11 +31,13 @@ STREAM = np.dtype(
         ("resets", np.int64), ("since", np.int64), ("first", np.int64), ("next", np.int64), ("first_time", np.int64),
         ("newest_time", np.int64), ("boot_ms", np.int64), ("tail_owner", np.int64), ("tail_bound", np.int64),
         ("again_next", np.int64), ("again_first", np.int64), ("again_units", np.int64),
-        ("again_messages", np.int64), ("again_time", np.int64), ("holes", np.int64),
+        ("again_messages", np.int64), ("again_time", np.int64), ("holes", np.int64), ("announced", np.int64),
     ],
     align=True,
 )  # fmt: skip
-"""One stream; ``since`` counts messages since it began or began anew, ``again_`` describes a run of repeated ones."""
+"""One stream; ``since`` counts messages since it began or began anew, ``again_`` describes a run of repeated ones, and
+``announced`` is where a later message without records stood that has an earlier number, as the first templates after a
+restart have; those of exporters that number such messages wrongly have it too, so that alone it means nothing."""
 
 HOLE = np.dtype([("start", np.int64), ("end", np.int64), ("owner", np.int64), ("bound", np.int64)], align=True)
 """Positions nobody covered; ``owner`` began it with sets of which at most ``bound`` records are not counted yet."""
@@ -108,6 +110,7 @@ def begin(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms:
     row["since"] = 1
     row["holes"] = 0
     row["again_messages"] = 0
+    row["announced"] = NO_OWNER
 
 
 @compiled
@@ -177,6 +180,7 @@ def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any
     row["since"] += 1
     if jump >= 0:
         row["again_messages"] = 0
+        row["announced"] = NO_OWNER
         if units or bound or jump:
             insert(row, holes, row["holes"], row["next"], position, row["tail_owner"], row["tail_bound"])
             row["tail_owner"], row["tail_bound"] = position, bound
@@ -188,6 +192,8 @@ def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any
         row["boot_ms"] = boot_ms
         return
     if units == 0 and bound == 0:
+        if time_s > row["newest_time"]:
+            row["announced"] = position
         return
     # Uptime wraps after 49.7 days, and the start that follows from it with it.
     later = (boot_ms - row["boot_ms"] + (1 << 31)) % (1 << 32) - (1 << 31)
@@ -195,7 +201,13 @@ def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any
     # Exported after all that is known, and yet of an earlier number: no message on a detour either.
     if restarted or time_s > row["newest_time"]:
         row["resets"] += 1
+        announced = row["announced"]
         begin(row, position, units, bound, time_s, boot_ms)
+        if announced <= position <= announced + BACK:
+            # The new count began with the message without records: what is between was lost.
+            row["first"] = announced
+            row["sent"] += position - announced
+            insert(row, holes, 0, announced, position, NO_OWNER, 0)
     elif fills(row, holes, position, units, bound):
         row["again_messages"] = 0
     elif not before_first(row, holes, position, units, bound, time_s):
