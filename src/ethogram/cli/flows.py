@@ -35,7 +35,7 @@ def command(
         list[str],
         typer.Argument(
             metavar="IN...",
-            help="Files, directories or quoted globs: pcap, pcapng, YAF/super_mediator "
+            help="Files, directories or quoted globs: pcap, pcapng, NetFlow and IPFIX exports, YAF/super_mediator "
             "JSON, Zeek conn, nfdump CSV or JSON, Joy JSON, CSV with --mapping, Parquet; plain, .gz, .zip.",
         ),
     ],
@@ -60,7 +60,7 @@ def command(
             "--format",
             metavar="NAME",
             help="Format of the inputs, instead of telling it by content: yaf, "
-            "zeek, nfdump, joy, csv, parquet, capture.",
+            "zeek, nfdump, joy, exports, ipfix, csv, parquet, capture.",
         ),
     ] = None,
     mapping: Annotated[
