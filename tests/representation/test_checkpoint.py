@@ -87,6 +87,17 @@ def test_torch_numpy_and_onnx_runtime_give_the_same(kind: str, tmp_path: Path) -
         assert np.abs(exported.embed(FLOWS.take(np.array([5]))) - z[5]).max() < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["ae", "vae of numbers"])
+def test_half_the_size_is_a_thousandth_off(kind: str, tmp_path: Path) -> None:
+    net = write(tmp_path, KINDS[kind])
+    whole = (tmp_path / "encoder.onnx").stat().st_size
+    (tmp_path / "half.onnx").write_bytes(export_dense(net.header, net.tensors(), half=True))
+    assert (tmp_path / "half.onnx").stat().st_size < (0.6 if kind == "ae" else 1) * whole
+    z = net.encode(expand(FLOWS, KINDS[kind].view))
+    off = np.abs(OnnxEncoder(tmp_path / "half.onnx", 1).embed(FLOWS) - z)
+    assert 0 < off.mean() < 3e-3 * z.std(0).mean()
+
+
 @pytest.mark.parametrize("kind", BASELINES)
 def test_baselines_are_encoders_too(kind: str, tmp_path: Path) -> None:
     encoder = BASELINES[kind]()

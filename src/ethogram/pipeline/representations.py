@@ -43,6 +43,9 @@ __all__ = ["EMBEDDING_FORMAT", "EmbedRun", "Pretraining", "embed", "open_embeddi
 
 EMBEDDING_FORMAT = "ethogram.embeddings/1"
 EMBEDDING_KEY = b"ethogram.embeddings"
+PACKAGED = Path(__file__).parent.parent / "data" / "encoder.onnx"
+"""The encoder that comes with the package."""
+
 LEARNT = ("ae", "vae", "fields")
 SEEDLESS = ("pca", "raw")
 KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
@@ -296,17 +299,19 @@ class EmbedRun:
 
 
 def open_embedding(model: Path | None, threads: int = 0) -> OnnxEncoder:
-    """The encoder a user names.
+    """The encoder a user names; the packaged one when none is named.
 
     Raises
     ------
     LibraryError
         When it cannot be used.
     UsageError
-        When none is named.
+        When none is named, and none is packaged.
     """
     if model is None:
-        raise UsageError("--model names the encoder: a directory that 'ethogram pretrain' made, or an .onnx file")
+        if not PACKAGED.exists():
+            raise UsageError("--model names the encoder: a directory that 'ethogram pretrain' made, or an .onnx file")
+        model = PACKAGED
     if model.suffix == ".safetensors":
         beside = model.with_suffix(".onnx")
         if not beside.exists():
