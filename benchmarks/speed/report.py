@@ -113,7 +113,33 @@ def vector_rows() -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def encoder_rows() -> list[tuple[str, ...]]:
+    """Flows to embeddings, and training."""
+    embedding, training, memory = read("embedding"), read("training"), read("training-memory")
+    rows = {row["name"]: row for row in embedding["rows"]}
+    ours, rounded = rows["ethogram, from packed flows"], rows["torch bfloat16, vectors ready"]
+    peer = max(row["flows_s"] for name, row in rows.items() if name.startswith("torch float32, vectors ready"))
+    learnt, plain = training["ratio"], training["seconds"]["plain loop, float32"]
+    best = max(learnt["ethogram, bfloat16"], learnt["ethogram, float32"])
+    other = (
+        f"eager torch float32, vectors ready: {peer:,.0f} flows/s; in bfloat16 {rounded['flows_s']:,.0f}, off by "
+        f"{rounded['error_mean']:.1g} of the spread"
+    )
+    return [
+        ("embedding, base encoder", ">= 2 x torch, aim 100,000 flows/s",
+         f"{ours['flows_s']:,.0f} flows/s, {ours['ratio']:.1f} x, off by {ours['error_mean']:.1g}", "", other,
+         said(ours["ratio"] >= 2), f"{embedding['load']:.1f}", "embedding.py"),
+        ("training, base autoencoder", ">= 1.5 x a plain loop",
+         f"{best:.1f} x, in float32 {learnt['ethogram, float32']:.1f} x", times(plain / best, None),
+         f"plain float32 loop {plain:.1f} s for {training['flows']:,} flows", said(best >= 1.5),
+         f"{training['load']:.1f}", "training.py"),
+        (f"peak memory, training on {memory['flows'] / 1e6:g} M flows", "< 4,096 MiB",
+         f"{memory['peak_mib']:,.0f} MiB", "", "", said(memory["peak_mib"] < 4096), "", "training.py --memory"),
+    ]  # fmt: skip
+
+
 def main() -> None:
+    rows = (*capture_rows(), *vector_rows(), *encoder_rows(), *flow_rows(), *other_rows())
     lines = [
         "# Speed", "",
         "Each figure stands beside its peer in one run on one machine: two cores, x86-64, 24 GiB. Other work shared "
@@ -123,7 +149,7 @@ def main() -> None:
         "that too, but less. "
         "The flows are drawn; how is told at the head of the program. Commands are in `benchmarks/speed`.", "",
         f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}",
-        *(f"| {' | '.join(row)} |" for row in (*capture_rows(), *vector_rows(), *flow_rows(), *other_rows())), "",
+        *(f"| {' | '.join(row)} |" for row in rows), "",
         *NOTES, "",
     ]  # fmt: skip
     PAGE.write_text("\n".join(lines))
