@@ -44,7 +44,8 @@ WAVES = 12  # wavelengths a packet's size is looked at with, 4 to 3,000 octets
 OCTET_WIDTH, PORT_WIDTH, PROTOCOL_WIDTH, GRAM_WIDTH = 8, 12, 4, 48
 TEXT_RANK = 64  # of the matrix that guesses pieces of text
 PROTOCOLS = 4  # hidden, TCP, UDP, another
-NUMBERS_SCALE = 20.0  # variance of scaled totals is about 1 / 20: errors of numbers weigh like those of classes
+# One over the variance of scaled totals, and of octets carried: errors of numbers weigh like those of classes.
+NUMBERS_SCALE, KEPT_SCALE = 20.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class FieldEncoder(Network):
                 said["ways"][..., 1], packets[..., OUT], reduction="none"), present) / math.log(2),
             "size": _classes(said["size"], size_bin(packets[..., SIZE]), present),
             "gap": _classes(said["gap"], gap, present),
-            "kept": NUMBERS_SCALE * _mean((said["kept"][..., 0] - packets[..., KEPT]).square(), present),
+            "kept": KEPT_SCALE * _mean((said["kept"][..., 0] - packets[..., KEPT]).square(), present),
             "classes": NUMBERS_SCALE * _mean(
                 (said["classes"].softmax(-1) - packets[..., PACKET : PACKET + CLASSES]).square().mean(-1), kept),
         }  # fmt: skip
