@@ -24,6 +24,8 @@ __all__ = [
     "KeySettings",
     "MeterSettings",
     "NameSettings",
+    "ProbeSettings",
+    "ReconstructionSettings",
     "RepresentationSettings",
     "Settings",
     "TrainingSettings",
@@ -352,3 +354,67 @@ class TrainingSettings(Settings):
         default=1 << 19, ge=1, description="flows in memory at once, among which they are shuffled"
     )
     save_s: float = Field(default=60.0, ge=0, description="seconds between saved states, to go on from")
+
+
+class ReconstructionSettings(Settings):
+    """What is measured of encoders that decode."""
+
+    flows: int = Field(default=20_000, ge=2, description="flows of a network that are looked at, drawn evenly")
+    first_symbols: int = Field(default=100, ge=1, le=3000, description="payload symbols whose octets are compared")
+    active_variance: float = Field(
+        default=0.01, ge=0, description="a latent unit whose mean varies by more than this over flows is active"
+    )
+    least_flows: int = Field(default=20, ge=1, description="labels and services with fewer flows have no row")
+    services: int = Field(default=20, ge=1, description="services with a row, those with most flows")
+    seed: int = Field(default=0, ge=0, description="of the draw of flows")
+
+
+class ProbeSettings(Settings):
+    """Classifiers on frozen embeddings. The grid is the same for every encoder; it is searched on training days."""
+
+    level: Literal["label", "model", "family", "type", "coarse"] = Field(
+        default="label", description="what is told apart"
+    )
+    probes: tuple[Literal["logistic", "knn", "mlp", "forest"], ...] = Field(
+        default=("logistic",), min_length=1, description="classifiers on the embeddings"
+    )
+    budgets: tuple[int | None, ...] = Field(
+        default=(None,), min_length=1, description="labelled flows for each type; none: all"
+    )
+    seeds: int = Field(default=3, ge=1, description="how often each is repeated")
+    whiten: bool = Field(default=False, description="after standardising, turn and scale to unit covariance")
+    whiten_floor: float = Field(
+        default=1e-4, gt=0, description="directions of a smaller share of the largest variance are left out"
+    )
+    split: Literal["day", "device-day"] = Field(
+        default="day", description="inside a network: days cut for all devices at once, or each device's own days"
+    )
+    test_share: float = Field(default=0.3, gt=0, lt=1, description="share of the days, the last ones, that test")
+    held_out: float = Field(
+        default=0.25, ge=0, lt=1, description="share of the training days, the last ones, that choose and calibrate"
+    )
+    gap_days: int = Field(default=1, ge=0, description="days that are not used between two sides of one network")
+    shared_types: bool = Field(default=False, description="train only types that are tested too")
+    train_flows: int = Field(
+        default=20_000, ge=2, description="training flows in memory at most; the types with most give way"
+    )
+    test_flows: int = Field(default=50_000, ge=1, description="test flows at most, drawn evenly")
+    logistic_c: tuple[float, ...] = Field(default=(0.1, 1.0, 10.0), min_length=1, description="grid of the logistic")
+    logistic_steps: int = Field(default=300, ge=1, description="of its solver at most")
+    neighbours: int = Field(default=5, ge=1, description="of kNN")
+    mlp_width: int = Field(default=64, ge=1, description="of its one hidden layer")
+    mlp_decay: tuple[float, ...] = Field(default=(1e-4, 1e-2), min_length=1, description="grid of the MLP")
+    mlp_passes: int = Field(default=50, ge=1, description="of the MLP at most")
+    trees: int = Field(default=200, ge=1, description="of the forest")
+    leaf: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="grid of the forest: flows in a leaf")
+    balanced: bool = Field(default=True, description="every type weighs the same, however many flows it has")
+    draws: int = Field(default=1000, ge=1, description="of the bootstrap over device-days")
+    aggregate: tuple[int, ...] = Field(default=(1, 5, 20), description="flows of a device that give one verdict")
+    aggregate_s: int = Field(default=3600, ge=0, description="and those of so many seconds of the clock; 0: not")
+    quantile: float = Field(
+        default=0.05, ge=0, le=1, description="share of held-out verdicts of known types that may become unknown"
+    )
+    tune_passes: int = Field(default=15, ge=1, description="passes of networks that learn from labels")
+    tune_rate: float = Field(default=1e-3, gt=0, description="their learning rate")
+    tune_batch: int = Field(default=256, ge=1, description="flows in one of their steps")
+    tune_patience: int = Field(default=3, ge=1, description="passes without a lower held-out loss before they end")

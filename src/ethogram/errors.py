@@ -2,6 +2,7 @@
 
 EthogramError                1  a fault of ours
 ├── UsageError               2  the command was called wrongly
+│   └── LeakError            2  what a split claims to keep apart stands on both of its sides
 ├── InputError               3  a file or record cannot be used: says file, place and reason
 ├── LibraryError             4  a fingerprint library or model cannot be used
 └── ConfigurationError       5  a setting, device file or mapping is wrong
@@ -18,6 +19,7 @@ __all__ = [
     "EthogramError",
     "EthogramWarning",
     "InputError",
+    "LeakError",
     "LibraryError",
     "UsageError",
 ]
@@ -47,6 +49,10 @@ class UsageError(EthogramError):
     """The command or function was called with arguments that do not fit together."""
 
     exit_code = 2
+
+
+class LeakError(UsageError):
+    """Two sides of a split share what it claims to keep apart; the text names the rows."""
 
 
 class InputError(EthogramError):

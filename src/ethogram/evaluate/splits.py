@@ -11,15 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.errors import UsageError
+from ethogram.errors import LeakError, UsageError
 
 __all__ = ["LeakError", "Split", "by_model", "by_network", "chronological"]
 
 Indices = NDArray[np.int64]
-
-
-class LeakError(UsageError):
-    """Enrolment and test share what the split claims to keep apart; the text names the rows."""
 
 
 @dataclass(frozen=True)
