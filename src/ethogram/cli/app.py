@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),
     "pretrain": ("ethogram.cli.pretrain", "unlabelled custom flows to an encoder"),
     "embed": ("ethogram.cli.embed", "custom flows to embeddings by an encoder"),
+    "reconstruct": ("ethogram.cli.reconstruct", "how well encoders give back flows, here and on another network"),
+    "probe": ("ethogram.cli.probe", "classifiers on frozen embeddings, under splits that cannot leak"),
     "bench": ("ethogram.cli.bench", "leakage-safe tasks on labelled corpora"),
     "simulate": ("ethogram.cli.simulate", "a home that does not exist, sent as IPFIX or NetFlow"),
     "demo": ("ethogram.cli.demo", "real devices and a simulated home, identified"),

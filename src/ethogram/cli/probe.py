@@ -1,0 +1,158 @@
+"""``ethogram probe``: classifiers on frozen embeddings, under splits that cannot leak."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ethogram.cli.reconstruct import as_csv, check_form, dump, show, told
+from ethogram.cli.run import errors
+from ethogram.errors import UsageError
+
+if TYPE_CHECKING:
+    from ethogram.config import ProbeSettings
+    from ethogram.pipeline.probe import ProbeRun
+
+__all__ = ["command"]
+
+SHOWN = {
+    "figures": ["encoder", "probe", "budget", "d", "trained_on", "tested_on", "device_days", "types", "macro_f1", "low",
+                "high", "spread", "balanced_accuracy", "accuracy"],
+    "types": ["encoder", "type", "f1", "precision", "recall", "items"],
+    "devices": ["encoder", "seed", "probe", "flows", "verdicts", "macro_f1", "low", "high", "calibration_error",
+                "unknown", "right_of_said", "strangers", "strangers_unknown"],
+}  # fmt: skip
+TABLES = ("figures", "types", "confusion", "devices")
+BUDGETS = (10, 50, 200, 1000, None)
+
+
+def command(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Custom flows of one network.")],
+    labels: Annotated[Path, typer.Option(metavar="FILE", help="CSV device,label[,model,vendor,type,coarse,from,to].")],
+    model: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="A model's path, raw, raw:full, pca, random-projection, untrained, or "
+                                          "baselines for all five; again for more."),
+    ],
+    test: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Custom flows of another network that tests; else later days of IN do."),
+    ] = None,
+    test_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Labels of --test, if others.")] = None,
+    pretrained_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="What an encoder learnt from, where it is neither IN nor --test."),
+    ] = None,
+    level: Annotated[str | None, typer.Option(metavar="LEVEL", help="label, model, family, type, coarse.")] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="logistic (default), knn, mlp, forest, or all.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N", help="Labelled flows per type, or all (default); curve: 10, 50, 200, 1,000, all."),
+    ] = None,
+    whiten: Annotated[bool, typer.Option(help="Whiten embeddings, not only standardise.")] = False,
+    tune: Annotated[
+        bool, typer.Option(help="Also the encoder let loose, and its network from scratch (needs torch).")
+    ] = False,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Default: 3.")] = None,
+    test_share: Annotated[float | None, typer.Option(metavar="SHARE", help="Days that test. Default: 0.3.")] = None,
+    gap_days: Annotated[int | None, typer.Option(metavar="N", help="Days between sides. Default: 1.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="BY", help="day (default), or device-day: each device's own days.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting: train_flows=50000.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+) -> int:  # fmt: skip
+    """Fit simple classifiers on embeddings of labelled flows, and test them on other days or another network.
+
+    Days that an encoder learnt from are left out; what is fitted has seen training flows alone.
+    """
+    from ethogram.pipeline.probe import draw
+    from ethogram.pipeline.probe import probe as run_probe
+
+    check_form(form)
+    settings = _settings(
+        setting or [], level=level, probes=_probes(probe), budgets=_budgets(budget), whiten=whiten or None,
+        seeds=seeds, test_share=test_share, gap_days=gap_days, split=split,
+    )  # fmt: skip
+    found = run_probe(
+        inputs, labels, model, test=test or (), test_labels=test_labels, pretrained_on=pretrained_on or (), tune=tune,
+        settings=settings, on_progress=told,
+    )  # fmt: skip
+    _print(found, form)
+    for path in draw(found, plots) if plots is not None else ():
+        errors.print(f"drawn: {path}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _probes(given: list[str] | None) -> list[str] | None:
+    return ["logistic", "knn", "mlp", "forest"] if given and "all" in given else given
+
+
+def _budgets(given: list[str] | None) -> list[int | None] | None:
+    """Budgets as numbers; ``all`` is none, ``curve`` stands for five of them."""
+    found: list[int | None] = []
+    for text in given or ():
+        if text == "curve":
+            found += BUDGETS
+        elif text == "all":
+            found.append(None)
+        elif text.replace(",", "").isdigit() and int(text.replace(",", "")) > 0:
+            found.append(int(text.replace(",", "")))
+        else:
+            raise UsageError(f"--budget: {text!r} is no number of flows, nor all, nor curve")
+    return list(dict.fromkeys(found)) or None
+
+
+def _settings(given: list[str], **own: Any) -> ProbeSettings:
+    import orjson
+
+    from ethogram.config import ProbeSettings
+
+    values: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: say NAME=VALUE")
+        try:
+            values[name.strip()] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            values[name.strip()] = value
+    return ProbeSettings.of(**{**values, **{name: value for name, value in own.items() if value is not None}})
+
+
+def _print(found: ProbeRun, form: str) -> None:
+    import polars as pl
+
+    for name, accounting in found.accounting.items():
+        errors.print(f"{name}: {accounting.line()}", markup=False, soft_wrap=True)
+    sides = ", ".join(f"{len(side):,} flows {name}" for name, side in found.split.sides.items())
+    errors.print(f"split {found.split.digest}: {found.split.name}; {sides}", markup=False, soft_wrap=True)
+    for note in found.notes:
+        errors.print(note, markup=False, soft_wrap=True)
+    tables = {name: getattr(found, name) for name in TABLES}
+    if form == "json":
+        head = {
+            "format": "ethogram.probe/1", "settings": found.settings.model_dump(mode="json"), "notes": found.notes,
+            "split": {"name": found.split.name, "digest": found.split.digest, "gap_days": found.split.gap_days},
+            "accounting": {name: accounting.as_dict() for name, accounting in found.accounting.items()},
+        }  # fmt: skip
+        dump(head, tables)
+    elif form == "csv":
+        sys.stdout.write(as_csv(tables))
+    else:
+        together = found.figures.filter(pl.col("seed").is_null())
+        show(together.with_columns(pl.col("budget").cast(pl.String).fill_null("all")),
+             "Flows: macro-F1 over the types that are tested, 95 % by device-day", SHOWN["figures"])  # fmt: skip
+        first = pl.col("seed") == pl.col("seed").min().over("encoder", "probe")
+        whole = pl.col("budget").is_null() & (pl.col("probe") == pl.col("probe").first())
+        show(found.types.filter(whole & first), f"By {found.settings.level} (first probe, first seed)", SHOWN["types"])
+        if found.devices.height:
+            show(found.devices.filter(first), "Devices: verdicts of several flows", SHOWN["devices"])

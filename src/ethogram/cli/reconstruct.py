@@ -1,0 +1,167 @@
+"""``ethogram reconstruct``: how well encoders give back flows, here and on another network."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ethogram.cli.run import errors, results
+from ethogram.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ethogram.pipeline.reconstruct import Reconstructions
+
+__all__ = ["as_csv", "check_form", "check_level", "command", "dump", "show", "told"]
+
+TABLES = ("errors", "octets", "units", "agreement", "by", "cdf")
+# What a terminal shows of each table; JSON and CSV have all columns and the tables left out here.
+SHOWN = {
+    "errors": ["encoder", "seed", "part", "mean_here", "median_here", "p95_here", "mean_there", "median_there",
+               "p95_there", "shift_ratio"],
+    "octets": ["encoder", "seed", "network", "octets", "accuracy", "constant"],
+    "by": ["encoder", "network", "by", "name", "flows", "overall", "meta", "packets", "payload", "non-padding"],
+    "agreement": ["encoder", "seed", "other", "linear_cka"],
+}  # fmt: skip
+TITLES = {
+    "errors": "Mean squared error of a flow", "octets": "Octets given back of the first payload symbols",
+    "by": "Mean error by service and label", "agreement": "Agreement of seeds (linear CKA)",
+}  # fmt: skip
+
+
+def command(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN...", help="Custom flows of the network that the encoders learnt from.")
+    ],
+    model: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="A model's path, or raw, pca, random-projection, untrained; again for more."),
+    ],
+    there: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Custom flows of another network; again for more.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV device,label[,type ...]: errors by label too.")
+    ] = None,
+    there_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="The same for --there.")] = None,
+    level: Annotated[str, typer.Option(metavar="LEVEL", help="label, model, family, type or coarse.")] = "label",
+    pretrained_on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="What an encoder learnt from, where it is not IN; again for more."),
+    ] = None,
+    flows: Annotated[int | None, typer.Option(metavar="N", help="Flows of a network at most. Default: 20,000.")] = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+) -> int:
+    """Tell how well encoders give back flows they did not learn from: by block, service and label, here and there."""
+    from ethogram.config import ReconstructionSettings
+    from ethogram.pipeline.reconstruct import draw, reconstructions
+
+    check_form(form)
+    check_level(level)
+    settings = ReconstructionSettings.of(**({} if flows is None else {"flows": flows}))
+    found = reconstructions(
+        inputs, model, there=there or (), labels=labels, there_labels=there_labels, level=level,
+        pretrained_on=pretrained_on or (), settings=settings, on_progress=told,
+    )  # fmt: skip
+    _print(found, form)
+    for path in draw(found, plots) if plots is not None else ():
+        errors.print(f"drawn: {path}", markup=False, soft_wrap=True)
+    return 0
+
+
+def check_form(form: str) -> None:
+    """Refuse a form that is none."""
+    if form not in ("text", "json", "csv"):
+        raise UsageError(f"--format: {form!r} is none of text, json, csv")
+
+
+def check_level(level: str) -> None:
+    """Refuse a level that is none."""
+    if level not in ("label", "model", "family", "type", "coarse"):
+        raise UsageError(f"--level: {level!r} is none of label, model, family, type, coarse")
+
+
+def told(what: str, share: float) -> None:
+    """Progress on a terminal."""
+    if errors.is_terminal:
+        errors.print(f"{share:4.0%}  {what}", markup=False, soft_wrap=True)
+
+
+def _print(found: Reconstructions, form: str) -> None:
+    tables = {name: getattr(found, name) for name in TABLES}
+    for note in found.notes:
+        errors.print(note, markup=False, soft_wrap=True)
+    if form == "json":
+        dump({"format": "ethogram.reconstruction/1", "notes": found.notes}, tables)
+    elif form == "csv":
+        sys.stdout.write(as_csv(tables))
+    else:
+        for name, title in TITLES.items():
+            if tables[name].height:
+                show(tables[name], title, SHOWN[name])
+        _units(found.units)
+
+
+def _units(units: pl.DataFrame) -> None:
+    import polars as pl
+
+    if not units.height:
+        return
+    keys = ["encoder", "seed", "network"]
+    counted = units.group_by(keys, maintain_order=True).agg(
+        pl.col("active").sum(), pl.len().alias("units"), pl.col("kl").sum().alias("kl_nats"),
+        (pl.col("kl") > 0.01).sum().alias("above_0.01_nats"), pl.col("kl").null_count().alias("bare"),
+    )  # fmt: skip
+    none = pl.col("bare") == pl.col("units")
+    counted = counted.with_columns(
+        pl.when(none).then(None).otherwise(c).alias(c) for c in ("kl_nats", "above_0.01_nats")
+    )
+    show(counted, "Latent units", [*keys, "units", "active", "above_0.01_nats", "kl_nats"])
+
+
+def dump(head: dict[str, Any], tables: dict[str, pl.DataFrame]) -> None:
+    """Print tables as one JSON object; what is no number is null."""
+    import orjson
+
+    value = {**head, **{name: frame.to_dicts() for name, frame in tables.items()}}
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def as_csv(tables: dict[str, pl.DataFrame]) -> str:
+    """Every row of the tables as CSV, with the table's name in front; a table begins with its own header."""
+    import polars as pl
+
+    return "".join(
+        frame.select(pl.lit(name).alias("table"), pl.all()).write_csv()
+        for name, frame in tables.items()
+        if frame.height
+    )
+
+
+def show(frame: pl.DataFrame, title: str, columns: list[str]) -> None:
+    """Print some columns of a table for people."""
+    from rich.table import Table
+
+    console = results()
+    columns = [name for name in columns if name in frame.columns]
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right" if frame.schema[name].is_numeric() else "left")
+    for row in frame.select(columns).iter_rows():
+        table.add_row(*map(_cell, row))
+    console.print(table)
+    console.print()
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}" if 0.0995 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

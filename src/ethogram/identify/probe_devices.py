@@ -1,0 +1,126 @@
+"""A device's verdict from its flows: mean log probability of several, calibrated, and unknown below a threshold.
+
+Calibration and thresholds are fitted on held-out training days, whatever is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.identify.aggregate import average
+from ethogram.identify.calibrate import Calibration
+from ethogram.identify.openset import Thresholds
+
+__all__ = ["DeviceVerdicts", "Groups", "groups_of"]
+
+UNKNOWN_CODE = -1
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Flows that give one verdict together.
+
+    Parameters
+    ----------
+    owner
+        [N] group of each flow; -1 for a flow of no whole group.
+    first
+        [G] one flow of each group, which says its device and day.
+    """
+
+    owner: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.first.size)
+
+
+def groups_of(
+    device: pl.Series, start_us: NDArray[np.int64], flows: int = 0, seconds: int = 0, truth: NDArray[np.int64] | None
+    = None,
+) -> Groups:  # fmt: skip
+    """Groups of consecutive flows of one device.
+
+    Parameters
+    ----------
+    device, start_us
+        [N] of each flow.
+    flows
+        So many flows, one after the other on one day (UTC); fewer at the day's end are no group.
+    seconds
+        Instead: all flows between multiples of so many seconds of the clock.
+    truth
+        [N]: a group is of one type (a device's label may change within its day).
+
+    Examples
+    --------
+    >>> groups_of(pl.Series(["a", "b", "a", "a"]), np.arange(4), flows=2).owner.tolist()
+    [0, -1, 0, -1]
+    """
+    step = seconds * 1_000_000 if seconds else 86_400_000_000
+    frame = pl.DataFrame({
+        "device": device, "time": start_us, "part": start_us // step,
+        "truth": np.zeros(len(start_us), np.int64) if truth is None else truth,
+    }).with_row_index("row").sort("device", "truth", "part", "time", "row")  # fmt: skip
+    key = ["device", "truth", "part"]
+    if not seconds:
+        place = pl.int_range(pl.len()).over(key) // flows
+        frame = frame.with_columns(place=place)
+        key.append("place")
+    frame = frame.with_columns(size=pl.len().over(key), group=pl.struct(key).rle_id())
+    if not seconds:
+        frame = frame.filter(pl.col("size") == flows)
+    owner = np.full(len(start_us), -1, np.int64)
+    if not frame.height:
+        return Groups(owner, np.zeros(0, np.int64))
+    _, first, codes = np.unique(frame["group"].to_numpy(), return_index=True, return_inverse=True)
+    rows = frame["row"].to_numpy().astype(np.int64)
+    owner[rows] = codes
+    return Groups(owner, rows[first])
+
+
+class DeviceVerdicts:
+    """Log probabilities of flows to calibrated verdicts of groups.
+
+    Parameters
+    ----------
+    quantile
+        Share of held-out verdicts of known types that may become unknown.
+    """
+
+    def __init__(self, quantile: float = 0.05) -> None:
+        self.quantile = quantile
+
+    def fit(
+        self, log_probability: NDArray[np.float64], truth: NDArray[np.int64], groups: Groups, names: Sequence[str]
+    ) -> Self:
+        """Learn from flows [N, T] of held-out training days."""
+        scores = self.scores(log_probability, groups)
+        labels = [names[code] for code in truth[groups.first]]
+        self.calibration_ = Calibration().fit(scores, names, labels)
+        self.thresholds_ = Thresholds(self.quantile).fit(scores, names, labels)
+        self.held_out_ = len(groups)
+        return self
+
+    @staticmethod
+    def scores(log_probability: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
+        """Mean log probability of each group, [G, T]."""
+        inside = groups.owner >= 0
+        return average(log_probability[inside], groups.owner[inside], len(groups))
+
+    def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated probability of each type, [G, T]."""
+        return self.calibration_.apply(scores)
+
+    def verdicts(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Of each group [G]: the likeliest type, the same or -1 (unknown), and the probability of that type."""
+        best = scores.argmax(1) if len(scores) else np.zeros(0, np.int64)
+        rows = np.arange(len(scores))
+        strange = self.thresholds_.strangeness(scores)[rows, best] > 1
+        return best, np.where(strange, UNKNOWN_CODE, best), self.probabilities(scores)[rows, best]

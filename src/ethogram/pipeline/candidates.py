@@ -1,0 +1,176 @@
+"""Encoders to compare: models by path, baselines by name, all behind one interface, with one encoder for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ethogram.config import EncoderSettings
+from ethogram.errors import LibraryError, UsageError
+from ethogram.representation import baselines
+from ethogram.representation.checkpoint import load, load_encoder, model_file
+from ethogram.representation.dense import DenseEncoder
+from ethogram.representation.encoder import Encoder, Header, Tensors
+from ethogram.representation.inference import OnnxEncoder
+from ethogram.representation.vector import expand
+from ethogram.representation.views import view_of
+from ethogram.schema import CustomFlows
+
+__all__ = ["BASELINES", "Candidate", "Embedding", "candidates"]
+
+BASELINES = ("raw", "raw:full", "pca", "random-projection", "untrained")
+"""All baselines: raw 40 and raw 3,040 numbers, and three encoders of 32 numbers that learnt nothing or a projection."""
+
+BATCH = 2048
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Embeddings of some flows by one encoder, batch by batch; they are kept where they are small."""
+
+    embed: Callable[[CustomFlows], NDArray[np.float32]]
+    flows: CustomFlows
+    d: int
+    keep_octets: int = 1 << 28
+
+    def __post_init__(self) -> None:
+        small = len(self.flows) * self.d * 4 <= self.keep_octets
+        object.__setattr__(self, "_kept", self.embed(self.flows) if small else None)
+
+    def whole(self) -> NDArray[np.float32]:
+        """All of them, [N, D]."""
+        kept: NDArray[np.float32] | None = self._kept  # type: ignore[attr-defined]
+        return self.embed(self.flows) if kept is None else kept
+
+    def batches(self) -> Iterator[NDArray[np.float32]]:
+        """All of them in order, in parts of bounded size."""
+        kept: NDArray[np.float32] | None = self._kept  # type: ignore[attr-defined]
+        for begin in range(0, len(self.flows), 4 * BATCH):
+            part = slice(begin, begin + 4 * BATCH)
+            yield self.embed(self.flows.take(part)) if kept is None else kept[part]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One encoder as the user names it.
+
+    Parameters
+    ----------
+    name
+        For the tables.
+    paths
+        A model's directories or files, one for each seed; none for a baseline.
+    settings
+        A baseline's.
+    """
+
+    name: str
+    paths: tuple[Path, ...] = ()
+    settings: EncoderSettings | None = None
+
+    def header(self, seed: int) -> Header:
+        """What a model says of itself; of a baseline its settings."""
+        if self.settings is not None:
+            return Header(encoder=self.settings, seed=seed)
+        return self.weights(seed)[0]
+
+    def weights(self, seed: int) -> tuple[Header, Tensors]:
+        """Header and weights of a model."""
+        return load(model_file(self._path(seed), ".safetensors"))
+
+    def _path(self, seed: int) -> Path:
+        return self.paths[seed % len(self.paths)]
+
+    @property
+    def seeds(self) -> int:
+        """How many encoders differ by the seed alone; 0: any number."""
+        if self.settings is None:
+            return len(self.paths)
+        return 1 if self.settings.kind in {"raw", "pca"} else 0
+
+    def open(self, seed: int, train: CustomFlows) -> Encoder:
+        """The encoder of a seed; PCA is fitted on the training flows, without their labels."""
+        if self.settings is None:
+            return load_encoder(self._path(seed))
+        if self.settings.kind == "raw":
+            return baselines.raw(self.settings.view)
+        if self.settings.kind == "random-projection":
+            return baselines.random_projection(self.settings, seed)
+        if self.settings.kind == "pca":
+            batches = (
+                expand(train, self.settings.view, np.arange(i, min(i + BATCH, len(train))))
+                for i in range(0, len(train), BATCH)
+            )
+            return baselines.pca(self.settings, batches)
+        try:
+            from ethogram.representation.supervised import network_of
+        except ImportError as error:
+            raise UsageError(f"networks need torch: pip install 'ethogram[train]' ({error})") from None
+        net = network_of(self.settings, seed)
+        return DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
+
+    def embedder(self, encoder: Encoder, seed: int) -> Callable[[CustomFlows], NDArray[np.float32]]:
+        """Embeds flows: with ONNX Runtime where the model has it exported, which gives the same numbers faster."""
+        if self.paths:
+            try:
+                fast = OnnxEncoder(self._path(seed))
+            except LibraryError:
+                fast = None
+            if fast is not None and fast.digest == encoder.digest:
+                return fast.embed
+
+        def embed(flows: CustomFlows) -> NDArray[np.float32]:
+            parts = [
+                encoder.encode(expand(flows, encoder.header.view, np.arange(i, min(i + BATCH, len(flows)))))
+                for i in range(0, len(flows), BATCH)
+            ]
+            return np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
+
+        return embed
+
+
+def candidates(names: list[str]) -> list[Candidate]:
+    """Encoders by name.
+
+    Parameters
+    ----------
+    names
+        A path of a model (a directory with several seeds stands for all of them), or a baseline: ``raw``, ``pca``,
+        ``random-projection``, ``untrained``, behind a colon its view (``raw:full``). ``baselines`` names them all.
+
+    Raises
+    ------
+    LibraryError
+        When there is no such model.
+    UsageError
+        When none is named, or one twice.
+    """
+    given = [each for name in names for each in (BASELINES if name == "baselines" else (name,))]
+    found = [_candidate(name) for name in given]
+    if not found:
+        raise UsageError("no encoder is named")
+    twice = {candidate.name for candidate in found if sum(c.name == candidate.name for c in found) > 1}
+    if twice:
+        raise UsageError(f"the encoder {min(twice)} is named twice")
+    return found
+
+
+def _candidate(name: str) -> Candidate:
+    path = Path(name)
+    kind, _, view = name.partition(":")
+    if not path.exists() and kind in {"raw", "pca", "random-projection", "untrained"}:
+        wanted = view_of(view or ("meta+packets" if kind == "raw" else "full"))
+        settings = EncoderSettings.of(kind=kind, view=wanted.name)
+        label = f"raw {wanted.width:,}" if kind == "raw" and wanted.name in {"full", "meta+packets"} else name
+        return Candidate(label, settings=settings)
+    index = path / "model.json"
+    if not index.exists():
+        return Candidate(path.stem if path.suffix else path.name, (path,))
+    model_file(path, ".safetensors")  # says what is wrong with it
+    seeds = [path / Path(str(seed["name"])).name for seed in orjson.loads(index.read_bytes())["seeds"]]
+    return Candidate(path.name, tuple(seeds))

@@ -1,0 +1,229 @@
+"""Log probabilities of test flows to rows: by encoder and probe, by type, by pair of types, by device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import ProbeSettings
+from ethogram.identify.probe_devices import DeviceVerdicts, Groups, groups_of
+from ethogram.identify.probe_figures import (
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    calibration_error,
+    confusion_of,
+    confusions,
+    interval,
+    macro_f1,
+    per_type,
+)
+from ethogram.pipeline.labelled_flows import LabelledFlows
+from ethogram.schema import CustomFlows
+
+__all__ = ["Fitted", "Rows", "Tested", "aggregations"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted, and with how much."""
+
+    encoder: str
+    kind: str
+    seed: int
+    probe: str
+    budget: int | None
+    trained_on: int
+    d: int
+    choice: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The first columns of every table."""
+        return {"encoder": self.encoder, "seed": self.seed, "probe": self.probe, "budget": self.budget}
+
+
+@dataclass
+class Tested:
+    """Test flows with their types.
+
+    Parameters
+    ----------
+    flows
+        N flows, in memory.
+    truth
+        [N] their types, coded as in training; -1: not in training.
+    device, start_us
+        [N] whose flow, and when.
+    cluster
+        [N] device-day, coded 0, 1, ...
+    """
+
+    flows: CustomFlows
+    truth: NDArray[np.int64]
+    device: pl.Series
+    start_us: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+    groups: dict[str, Groups] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, part: LabelledFlows, truth: NDArray[np.int64]) -> Tested:
+        """Test flows of a network."""
+        days = pl.DataFrame({"device": part.days.device, "day": part.days.day})
+        cluster = days.select(pl.struct("device", "day").rank("dense")).to_series().to_numpy().astype(np.int64) - 1
+        return cls(part.flows(), truth, part.days.device, part.start_us, cluster)
+
+    def group(self, settings: ProbeSettings) -> None:
+        """Put flows of each device together, in every way asked for."""
+        for name, flows, seconds in aggregations(settings):
+            self.groups[name] = groups_of(self.device, self.start_us, flows, seconds, self.truth)
+
+
+def aggregations(settings: ProbeSettings) -> list[tuple[str, int, int]]:
+    """Name, flows and seconds of each way flows are put together.
+
+    >>> [name for name, _, _ in aggregations(ProbeSettings())]
+    ['1', '5', '20', '3600 s']
+    """
+    found = [(str(flows), flows, 0) for flows in settings.aggregate]
+    return [*found, (f"{settings.aggregate_s} s", 0, settings.aggregate_s)] if settings.aggregate_s else found
+
+
+class Rows:
+    """The tables of one run.
+
+    Parameters
+    ----------
+    names
+        Types in training, by code.
+    tested
+        Test flows.
+    settings
+        Of the run.
+    """
+
+    def __init__(self, names: Sequence[str], tested: Tested, settings: ProbeSettings) -> None:
+        self.names, self.tested, self.settings = list(names), tested, settings
+        self._figures: list[dict[str, Any]] = []
+        self._types: list[dict[str, Any]] = []
+        self._devices: list[dict[str, Any]] = []
+        self._confusion: list[dict[str, Any]] = []
+        self._drawn: dict[tuple[Any, ...], list[NDArray[np.float64]]] = {}
+
+    def add(
+        self, fitted: Fitted, said: NDArray[np.float64], held_out: NDArray[np.float64] | None,
+        held_out_truth: NDArray[np.int64], groups: Mapping[str, Groups],
+    ) -> None:  # fmt: skip
+        """Rows of one fitted probe.
+
+        Parameters
+        ----------
+        fitted
+            What it is.
+        said
+            Log probabilities of the test flows, [N, T].
+        held_out, held_out_truth, groups
+            Those of held-out training flows, their types and groups, to calibrate by; None: nothing is.
+        """
+        known = np.flatnonzero(self.tested.truth >= 0)
+        truth, best, types = self.tested.truth[known], said[known].argmax(1), len(self.names)
+        _, cluster = np.unique(self.tested.cluster[known], return_inverse=True)
+        parts = confusions(truth, best, cluster, types)
+        whole = parts.sum(0)
+        drawn = bootstrap(parts, draws=self.settings.draws)
+        self._drawn.setdefault((fitted.encoder, fitted.probe, fitted.budget), []).append(drawn)
+        low, high = interval(drawn)
+        self._figures.append({
+            **fitted.row, "kind": fitted.kind, "d": fitted.d, "whitened": self.settings.whiten,
+            "trained_on": fitted.trained_on, "tested_on": known.size, "device_days": len(parts),
+            "types": int((whole.sum(1) > 0).sum()), "macro_f1": macro_f1(whole), "low": low, "high": high,
+            "balanced_accuracy": balanced_accuracy(whole), "accuracy": accuracy(whole), "choice": fitted.choice,
+        })  # fmt: skip
+        self._types += [{**fitted.row, **row} for row in per_type(whole, self.names)]
+        self._confusion += [
+            {**fitted.row, "true": self.names[i], "said": self.names[j], "flows": int(whole[i, j])}
+            for i, j in np.argwhere(whole > 0).tolist()
+        ]
+        if fitted.budget is None:
+            for name, part in self.tested.groups.items():
+                if len(part):
+                    calibrated = held_out is not None and len(groups[name])
+                    own = None if not calibrated else (held_out, held_out_truth, groups[name])
+                    self._devices.append({**fitted.row, "flows": name, **self._verdicts(said, part, own)})
+
+    def _verdicts(
+        self, said: NDArray[np.float64], part: Groups,
+        held_out: tuple[NDArray[np.float64] | None, NDArray[np.int64], Groups] | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Figures of devices' verdicts, each from the flows of one group."""
+        judge = DeviceVerdicts(self.settings.quantile)
+        scores = judge.scores(said, part)
+        truth = self.tested.truth[part.first]
+        known = truth >= 0
+        best = scores.argmax(1)
+        clusters = np.unique(self.tested.cluster[part.first[known]], return_inverse=True)[1]
+        parts = confusions(truth[known], best[known], clusters, len(self.names))
+        low, high = interval(bootstrap(parts, draws=self.settings.draws))
+        whole = parts.sum(0) if len(parts) else confusion_of(truth[known], best[known], len(self.names))
+        row: dict[str, Any] = {
+            "verdicts": int(known.sum()), "strangers": int((~known).sum()), "macro_f1": macro_f1(whole), "low": low,
+            "high": high, "accuracy": accuracy(whole),
+        }  # fmt: skip
+        row |= dict.fromkeys(("calibrated_on", "calibration_error", "unknown", "right_of_said", "strangers_unknown"))
+        if held_out is None or held_out[0] is None:
+            return row
+        judge.fit(held_out[0], held_out[1], held_out[2], self.names)
+        _, verdict, probability = judge.verdicts(scores)
+        right = best == truth
+        kept = known & (verdict >= 0)
+        row["calibrated_on"] = judge.held_out_
+        row["calibration_error"] = calibration_error(probability[known], right[known])
+        row["unknown"] = _share(verdict[known] < 0)
+        row["right_of_said"] = _share(right[kept])
+        row["strangers_unknown"] = _share(verdict[~known] < 0)
+        return row
+
+    def figures(self) -> pl.DataFrame:
+        """One row for each encoder, probe, budget and seed; behind them one of all seeds, without a seed."""
+        found = _frame(self._figures)
+        together = []
+        keys = ["encoder", "probe", "budget"]
+        for (encoder, probe, budget), part in found.group_by(keys, maintain_order=True):
+            low, high = interval(np.mean(self._drawn[encoder, probe, budget], axis=0))
+            means = {name: part[name].mean() for name in ("macro_f1", "balanced_accuracy", "accuracy")}
+            first = part.row(0, named=True)
+            spread = float(part["macro_f1"].max() - part["macro_f1"].min())  # type: ignore[operator, arg-type]
+            own = {"seed": None, "seeds": part.height, "low": low, "high": high, "spread": spread, "choice": ""}
+            together.append({**first, **means, **own})
+        schema: dict[str, Any] = {**found.schema, "seeds": pl.Int64, "spread": pl.Float64}
+        each = found.with_columns(seeds=pl.lit(1, pl.Int64), spread=pl.lit(None, pl.Float64))
+        return pl.concat([each, pl.DataFrame(together, schema=schema)])
+
+    def types(self) -> pl.DataFrame:
+        """F1, precision and recall of each type."""
+        return _frame(self._types)
+
+    def confusion(self) -> pl.DataFrame:
+        """Flows by true type and type said."""
+        return _frame(self._confusion)
+
+    def devices(self) -> pl.DataFrame:
+        """Verdicts of devices, by how many flows each is made of."""
+        return _frame(self._devices)
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """A table whose columns are of the same kind whatever is missing in them."""
+    found = pl.DataFrame(rows, infer_schema_length=None)
+    empty = {"budget": pl.Int64, "calibrated_on": pl.Int64}
+    nulls = [name for name, kind in found.schema.items() if kind == pl.Null]
+    return found.with_columns(pl.col(name).cast(empty.get(name, pl.Float64)) for name in nulls)
+
+
+def _share(which: NDArray[np.bool_]) -> float | None:
+    return float(which.mean()) if which.size else None

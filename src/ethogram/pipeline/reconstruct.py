@@ -1,0 +1,267 @@
+"""The verb *reconstruct*: how well encoders give back flows of days they did not learn from, and of another network.
+
+No label is needed; with a label file the errors are told by label as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import ReconstructionSettings
+from ethogram.errors import LeakError
+from ethogram.identify.flow_labels import FlowLabels
+from ethogram.identify.labels import read_labels
+from ethogram.pipeline.candidates import Candidate, candidates
+from ethogram.pipeline.flow_days import FlowFiles
+from ethogram.pipeline.labelled_flows import days_learnt, drawn, network_name, taken
+from ethogram.representation.reconstruction import PARTS, Reconstruction, linear_cka, reconstruct, spread
+from ethogram.schema import CustomFlows, service_name
+
+__all__ = ["Reconstructions", "draw", "reconstructions"]
+
+HERE, THERE = "here", "there"
+CDF = np.linspace(0, 1, 101)
+
+
+@dataclass
+class Reconstructions:
+    """What a run of :func:`reconstructions` came to.
+
+    Parameters
+    ----------
+    errors
+        Encoder, seed, part: error here and there (mean, median, p95) and their ratio.
+    cdf
+        Quantiles of the error of a flow, by encoder, seed, part and network.
+    by
+        Mean error by label and by service.
+    units
+        Latent units: variance, divergence, active or not.
+    octets
+        Octets given back of the first payload symbols, and what a constant guess gets.
+    agreement
+        Linear CKA of each pair of seeds of one encoder.
+    notes
+        Lines for the user.
+    """
+
+    errors: pl.DataFrame
+    cdf: pl.DataFrame
+    by: pl.DataFrame
+    units: pl.DataFrame
+    octets: pl.DataFrame
+    agreement: pl.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Flows of one network, and what is known of each."""
+
+    where: str
+    name: str
+    flows: CustomFlows
+    services: NDArray[np.str_]
+    labels: NDArray[np.str_] | None
+    learnt: CustomFlows | None
+
+
+def reconstructions(
+    here: Sequence[str | Path],
+    encoders: Sequence[str],
+    *,
+    there: Sequence[str | Path] = (),
+    labels: Path | None = None,
+    there_labels: Path | None = None,
+    level: str = "label",
+    pretrained_on: Sequence[str | Path] = (),
+    settings: ReconstructionSettings | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Reconstructions:
+    """Encode and decode flows of one or two networks and compare.
+
+    Parameters
+    ----------
+    here
+        Custom flows of the network the encoders learnt from; of files they learnt from only other days are looked at.
+    encoders
+        As for :func:`ethogram.pipeline.candidates.candidates`; every seed of a model has rows of its own.
+    there
+        Custom flows of another network.
+    labels, there_labels, level
+        Label files, for errors by label at a level.
+    pretrained_on
+        Files an encoder learnt from, where those are not ``here``.
+    settings
+        Everything else.
+    on_progress
+        Called with what is being done, and the share that is done.
+
+    Raises
+    ------
+    LeakError
+        When an encoder learnt from every day of ``here``.
+    InputError, ConfigurationError, LibraryError, UsageError
+        When flows, labels or encoders cannot be used.
+    """
+    settings = settings or ReconstructionSettings()
+    chosen = candidates(list(encoders))
+    notes: list[str] = []
+    others = [FlowFiles([path]) for path in pretrained_on]
+    networks = [_network(HERE, here, labels, level, chosen, others, settings, notes)]
+    if there:
+        networks.append(_network(THERE, there, there_labels or labels, level, chosen, others, settings, notes))
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("errors", "cdf", "by", "units", "octets")}
+    agreement: list[dict[str, Any]] = []
+    for number, candidate in enumerate(chosen):
+        embedded: dict[int, NDArray[np.float32]] = {}
+        for seed in range(candidate.seeds or 1):
+            if on_progress is not None:
+                on_progress(f"{candidate.name}, seed {seed}", number / len(chosen))
+            fit = networks[0].flows if networks[0].learnt is None else networks[0].learnt
+            encoder = candidate.open(seed, fit)
+            found = [reconstruct(encoder, n.flows, first_symbols=settings.first_symbols) for n in networks]
+            embedded[seed] = found[0].z
+            told = {"encoder": candidate.name, "kind": encoder.header.encoder.kind, "d": encoder.header.d, "seed": seed}
+            _rows(tables, told, networks, found, settings)
+        agreement += _agreement(candidate, embedded)
+        if candidate.settings is not None and candidate.settings.kind == "pca" and networks[0].learnt is None:
+            notes.append(
+                f"{candidate.name}: fitted on the very flows it gives back; 'ethogram pretrain --kind pca' is not"
+            )
+        if encoder.header.encoder.kind == "fields":
+            notes.append(
+                f"{candidate.name}: its decoder gives no address and no payload back; those errors are of zeros"
+            )
+    return Reconstructions(
+        **{name: pl.DataFrame(rows, infer_schema_length=None) for name, rows in tables.items()},
+        agreement=pl.DataFrame(agreement, schema={"encoder": pl.String, "seed": pl.Int64, "other": pl.Int64,
+                                                  "linear_cka": pl.Float64}), notes=notes,
+    )  # fmt: skip
+
+
+def _network(
+    where: str, inputs: Sequence[str | Path], labels: Path | None, level: str, chosen: Sequence[Candidate],
+    others: Sequence[FlowFiles], settings: ReconstructionSettings, notes: list[str],
+) -> Network:  # fmt: skip
+    files = FlowFiles(inputs)
+    name = network_name(inputs)
+    days = np.concatenate(files.days).astype(np.int64)
+    kept = np.ones(days.size, np.bool_)
+    devices: set[str] = set()
+    for block in range(len(files.groups)):
+        devices |= set(files.block(block).device.unique())
+    for candidate in chosen:
+        for seed in range(candidate.seeds if candidate.paths else 0):
+            learnt = days_learnt(candidate.header(seed), [files, *others], devices)
+            if learnt is None:
+                note = f"{candidate.name}: learnt from files that are not here; that its days are others is not proved"
+                notes += [] if note in notes else [note]
+            else:
+                kept &= ~np.isin(days, learnt)
+    if not kept.any():
+        raise LeakError(f"{name}: an encoder learnt from every day of it; give flows of other days")
+    if not kept.all():
+        notes.append(f"{name}: {int((~kept).sum()):,} flows of days that an encoder learnt from are left out")
+    rows = np.flatnonzero(kept)
+    rows = rows[drawn(rows.size, settings.flows, settings.seed)]
+    notes.append(f"{name}: {rows.size:,} of {days.size:,} flows, of {np.unique(days[rows]).size} days")
+    flows = taken(files, rows)
+    left_out = np.flatnonzero(~kept)
+    learnt_from = taken(files, left_out[drawn(left_out.size, settings.flows, settings.seed)]) if left_out.size else None
+    said = None
+    if labels is not None:
+        known = FlowLabels(read_labels(labels), level)
+        code = known.of(flows.device, flows.start_us)
+        notes.append(f"{name}: labels: {known.accounting.line()}")
+        said = np.array([*known.names, ""], np.str_)[code]
+    return Network(where, name, flows, _services(flows), said, learnt_from)
+
+
+def _services(flows: CustomFlows) -> NDArray[np.str_]:
+    """Service of each flow, by the remote port."""
+    pairs = flows.protocol.astype(np.int64) << 16 | flows.remote_port
+    unique, place = np.unique(pairs, return_inverse=True)
+    return np.array([service_name(int(p >> 16), int(p & 0xFFFF)) for p in unique], np.str_)[place]
+
+
+def _rows(
+    tables: dict[str, list[dict[str, Any]]], told: dict[str, Any], networks: Sequence[Network],
+    found: Sequence[Reconstruction], settings: ReconstructionSettings,
+) -> None:  # fmt: skip
+    parts = [part for part in PARTS if part in found[0].errors]
+    for part in parts:
+        row = {**told, "part": part}
+        for network, one in zip(networks, found, strict=True):
+            row |= {f"{name}_{network.where}": value for name, value in spread(one.errors[part]).items()}
+            known = one.errors[part][~np.isnan(one.errors[part])]
+            if known.size:
+                values = np.quantile(known, CDF)
+                tables["cdf"] += [
+                    {**told, "part": part, "network": network.where, "share": float(s), "error": float(v)}
+                    for s, v in zip(CDF, values, strict=True)
+                ]
+        if len(found) == 2:
+            row["shift_ratio"] = row["mean_there"] / row["mean_here"] if row["mean_here"] > 0 else None
+        tables["errors"].append(row)
+    for network, one in zip(networks, found, strict=True):
+        for what, names in (("service", network.services), ("label", network.labels)):
+            if names is not None:
+                tables["by"] += _by(told, network.where, what, names, one, parts, settings)
+        if one.octets is not None:
+            tables["octets"].append({
+                **told, "network": network.where, "symbols": len(one.octets.seen), "octets": int(one.octets.seen.sum()),
+                "accuracy": one.octets.accuracy, "constant": one.octets.constant(found[0].octets or one.octets),
+            })  # fmt: skip
+        active = one.active(settings.active_variance)
+        tables["units"] += [
+            {**told, "network": network.where, "unit": i, "variance": float(one.z[:, i].var()),
+             "kl": None if one.kl is None else float(one.kl[i]), "active": bool(active[i])}
+            for i in range(len(active) if told["kind"] != "raw" else 0)
+        ]  # fmt: skip
+
+
+def _by(
+    told: dict[str, Any], where: str, what: str, names: NDArray[np.str_], one: Reconstruction, parts: Sequence[str],
+    settings: ReconstructionSettings,
+) -> list[dict[str, Any]]:  # fmt: skip
+    frame = pl.DataFrame({"name": names, **{part: one.errors[part] for part in parts}}).fill_nan(None)
+    grouped = (
+        frame.filter(pl.col("name") != "").group_by("name").agg(pl.len().alias("flows"), pl.col(parts).mean())
+        .filter(pl.col("flows") >= settings.least_flows).sort(["flows", "name"], descending=[True, False])
+    )  # fmt: skip
+    if what == "service":
+        grouped = grouped.head(settings.services)
+    return [{**told, "network": where, "by": what, **row} for row in grouped.iter_rows(named=True)]
+
+
+def _agreement(candidate: Candidate, embedded: dict[int, NDArray[np.float32]]) -> list[dict[str, Any]]:
+    return [
+        {"encoder": candidate.name, "seed": a, "other": b, "linear_cka": linear_cka(embedded[a], embedded[b])}
+        for a, b in combinations(sorted(embedded), 2)
+    ]
+
+
+def draw(found: Reconstructions, folder: Path) -> list[Path]:
+    """Draw every plot that has data into a folder, with the data of each beside it as CSV."""
+    from ethogram.representation import plots  # matplotlib takes long to load and is wanted only here
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn_ = [plots.error_curves(found.cdf, folder / "errors.png")]
+    if "shift_ratio" in found.errors.columns:
+        drawn_.append(plots.shift_bars(found.errors, folder / "shift.png"))
+    if found.errors["d"].n_unique() > 1:
+        drawn_.append(plots.error_by_width(found.errors, folder / "error-by-d.png"))
+    if found.units.height and found.units["kl"].null_count() < found.units.height:
+        drawn_.append(plots.unit_bars(found.units, folder / "units.png"))
+    if found.by.height:
+        drawn_.append(plots.error_by_name(found.by, folder / "by-service-and-label.png"))
+    return drawn_

@@ -1,0 +1,134 @@
+"""A network that learns from labels: an encoder let loose, or the same one from scratch, with one matrix behind it.
+
+What a frozen encoder is compared with. The encoder that was given is copied; its weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ethogram.config import EncoderSettings, ProbeSettings
+from ethogram.errors import EthogramError
+from ethogram.representation.autoencoder import Autoencoder
+from ethogram.representation.encoder import Tensors
+from ethogram.representation.fields import FieldEncoder
+from ethogram.representation.network import Network
+from ethogram.representation.vector import expand
+from ethogram.schema import CustomFlows
+
+__all__ = ["LabelledNetwork", "network_of"]
+
+BATCH = 4096
+
+
+def network_of(settings: EncoderSettings, seed: int, tensors: Tensors | None = None) -> Network:
+    """The network of some settings: with these weights, or from scratch."""
+    net: Network = FieldEncoder(settings, seed) if settings.kind == "fields" else Autoencoder(settings, seed)
+    if tensors is not None:
+        net.load(tensors)
+    return net
+
+
+class LabelledNetwork:
+    """An encoder and a linear layer, learnt together.
+
+    Parameters
+    ----------
+    net
+        Its encoder; it is changed.
+    types
+        How many there are.
+    settings
+        Passes, rate, batch, patience, and whether types weigh the same.
+    seed
+        Of the linear layer and the order of the flows.
+    """
+
+    def __init__(self, net: Network, types: int, settings: ProbeSettings, seed: int = 0) -> None:
+        self.net, self.types, self.settings, self.seed = net, types, settings, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(net.settings.latent, types)
+
+    def fit(
+        self, flows: CustomFlows, truth: NDArray[np.int64], rows: NDArray[np.int64], held_out: NDArray[np.int64]
+    ) -> Self:
+        """Learn from some rows of the flows; others, of later days, say when to stop.
+
+        Parameters
+        ----------
+        flows, truth
+            N flows and their types, coded 0, 1, ...
+        rows
+            Which to learn from.
+        held_out
+            Which to stop by; none: all passes are made.
+        """
+        torch.set_num_threads(os.cpu_count() or 1)
+        own = self.settings
+        parameters = [*self.net.parameters(), *self.head.parameters()]
+        optimizer = torch.optim.Adam(parameters, lr=own.tune_rate)
+        counts = np.bincount(truth[rows], minlength=self.types)
+        weight = np.where(counts > 0, rows.size / (np.sum(counts > 0) * np.maximum(counts, 1)), 0.0)
+        weights = torch.from_numpy((weight if own.balanced else np.ones(self.types)).astype(np.float32))
+        best, best_pass, kept = math.inf, 0, self._weights()
+        for number in range(own.tune_passes):
+            order = np.random.default_rng([self.seed, number, 0x7E57]).permutation(rows)
+            for begin in range(0, len(order), own.tune_batch):
+                chosen = order[begin : begin + own.tune_batch]
+                optimizer.zero_grad(set_to_none=True)
+                loss = functional.cross_entropy(
+                    self._scores(flows, chosen), torch.from_numpy(truth[chosen]), weight=weights
+                )
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+                optimizer.step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise EthogramError("learning from labels came apart: try a lower tune_rate")
+            if held_out.size:
+                value = self._held_out_loss(flows, truth, held_out, weights)
+                if value < best:
+                    best, best_pass, kept = value, number, self._weights()
+                elif number - best_pass >= own.tune_patience:
+                    break
+        if held_out.size:
+            self._take(kept)
+        return self
+
+    def _scores(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Tensor:
+        z = self.net.embed_vectors(expand(flows, self.net.view, rows))
+        return torch.as_tensor(self.head(z))
+
+    def _held_out_loss(
+        self, flows: CustomFlows, truth: NDArray[np.int64], rows: NDArray[np.int64], weights: Tensor
+    ) -> float:
+        with torch.inference_mode():
+            parts = [self._scores(flows, rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+            known = torch.from_numpy(truth[rows])
+            return float(functional.cross_entropy(torch.cat(parts), known, weight=weights))
+
+    def _weights(self) -> list[Tensor]:
+        return [value.detach().clone() for value in (*self.net.parameters(), *self.head.parameters())]
+
+    def _take(self, weights: list[Tensor]) -> None:
+        with torch.no_grad():
+            for own, value in zip((*self.net.parameters(), *self.head.parameters()), weights, strict=True):
+                own.copy_(value)
+
+    def log_probabilities(self, flows: CustomFlows) -> NDArray[np.float64]:
+        """Logarithm of the probability of each type, [N, types]."""
+        with torch.inference_mode():
+            parts = [
+                self._scores(flows, np.arange(i, min(i + BATCH, len(flows)))).log_softmax(1).double().numpy()
+                for i in range(0, len(flows), BATCH)
+            ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.types))
