@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -378,7 +378,7 @@ class ProbeSettings(Settings):
     probes: tuple[Literal["logistic", "knn", "mlp", "forest"], ...] = Field(
         default=("logistic",), min_length=1, description="classifiers on the embeddings"
     )
-    budgets: tuple[int | None, ...] = Field(
+    budgets: tuple[Annotated[int, Field(ge=1)] | None, ...] = Field(
         default=(None,), min_length=1, description="labelled flows for each type; none: all"
     )
     seeds: int = Field(default=3, ge=1, description="how often each is repeated")
@@ -409,7 +409,9 @@ class ProbeSettings(Settings):
     leaf: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="grid of the forest: flows in a leaf")
     balanced: bool = Field(default=True, description="every type weighs the same, however many flows it has")
     draws: int = Field(default=1000, ge=1, description="of the bootstrap over device-days")
-    aggregate: tuple[int, ...] = Field(default=(1, 5, 20), description="flows of a device that give one verdict")
+    aggregate: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(1, 5, 20), description="flows of a device that give one verdict"
+    )
     aggregate_s: int = Field(default=3600, ge=0, description="and those of so many seconds of the clock; 0: not")
     quantile: float = Field(
         default=0.05, ge=0, le=1, description="share of held-out verdicts of known types that may become unknown"

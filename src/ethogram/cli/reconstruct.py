@@ -152,7 +152,8 @@ def show(frame: pl.DataFrame, title: str, columns: list[str]) -> None:
     columns = [name for name in columns if name in frame.columns]
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in columns:
-        table.add_column(name.replace("_", " "), justify="right" if frame.schema[name].is_numeric() else "left")
+        number = frame.schema[name].is_numeric()
+        table.add_column(name.replace("_", " "), justify="right" if number else "left", no_wrap=not number)
     for row in frame.select(columns).iter_rows():
         table.add_row(*map(_cell, row))
     console.print(table)

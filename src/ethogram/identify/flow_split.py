@@ -74,10 +74,10 @@ class FlowSplit:
         What was done, for the provenance.
     by
         ``day``: sides of one network are more than ``gap_days`` apart, for all devices together; ``device-day``: the
-        same for each device alone; ``network``: train and test stand in different networks, and other sides of one
-        network are apart by day.
+        same for each device alone; ``network``: ``train`` and ``test`` stand in different networks, and other sides
+        of one network are apart by day.
     sides
-        Flows by the name of the side; with ``network``, ``test`` is the one that stands elsewhere.
+        Flows by the name of the side.
     gap_days
         Days that nobody uses between two sides of one network.
 
@@ -106,7 +106,7 @@ class FlowSplit:
             if not len(side):
                 raise UsageError(f"split {self.name}: no flow in {name}")
         for left, right in combinations(self.sides, 2):
-            if self.by == "network" and "test" in (left, right):
+            if self.by == "network" and {left, right} == {"train", "test"}:
                 self._refuse_shared_network(left, right)
             elif self.sides[left].network == self.sides[right].network:
                 self._refuse_near_days(left, right)

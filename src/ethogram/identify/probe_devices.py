@@ -104,7 +104,8 @@ class DeviceVerdicts:
         scores = self.scores(log_probability, groups)
         labels = [names[code] for code in truth[groups.first]]
         self.calibration_ = Calibration().fit(scores, names, labels)
-        self.thresholds_ = Thresholds(self.quantile).fit(scores, names, labels)
+        # What is asked later is how sure the likeliest type looks, right or wrong: the threshold is learnt of that.
+        self.thresholds_ = Thresholds(self.quantile).fit(scores, names, [names[code] for code in scores.argmax(1)])
         self.held_out_ = len(groups)
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import orjson
@@ -21,7 +22,7 @@ from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
 
-__all__ = ["BASELINES", "Candidate", "Embedding", "candidates"]
+__all__ = ["BASELINES", "Candidate", "Embedding", "candidates", "supervised"]
 
 BASELINES = ("raw", "raw:full", "pca", "random-projection", "untrained")
 """All baselines: raw 40 and raw 3,040 numbers, and three encoders of 32 numbers that learnt nothing or a projection."""
@@ -107,11 +108,7 @@ class Candidate:
                 for i in range(0, len(train), BATCH)
             )
             return baselines.pca(self.settings, batches)
-        try:
-            from ethogram.representation.supervised import network_of
-        except ImportError as error:
-            raise UsageError(f"networks need torch: pip install 'ethogram[train]' ({error})") from None
-        net = network_of(self.settings, seed)
+        net = supervised().network_of(self.settings, seed)
         return DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
 
     def embedder(self, encoder: Encoder, seed: int) -> Callable[[CustomFlows], NDArray[np.float32]]:
@@ -132,6 +129,21 @@ class Candidate:
             return np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
 
         return embed
+
+
+def supervised() -> ModuleType:
+    """The room's module of networks that learn from labels, which loads torch.
+
+    Raises
+    ------
+    UsageError
+        When torch is not installed.
+    """
+    try:
+        from ethogram.representation import supervised as module
+    except ImportError as error:
+        raise UsageError(f"networks need torch: pip install 'ethogram[train]' ({error})") from None
+    return module
 
 
 def candidates(names: list[str]) -> list[Candidate]:

@@ -18,9 +18,19 @@ from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.representation.encoder import Header
 from ethogram.schema import CustomFlows
 
-__all__ = ["LabelledFlows", "days_learnt", "drawn", "network_name", "taken"]
+__all__ = ["LabelledFlows", "days_learnt", "drawn", "learnt_from", "network_name", "taken"]
 
 DAY_US = 86_400_000_000
+
+
+def learnt_from(inputs: Sequence[str | Path], others: Sequence[str | Path]) -> list[FlowFiles]:
+    """Files an encoder may have learnt from: each of some, all of them together, and all with others.
+
+    Digests are of the content, so that the right one is known when it is met.
+    """
+    found = [FlowFiles([path]) for path in others] if len(others) > 1 else []
+    found += [FlowFiles(others)] if others else []
+    return [*found, FlowFiles([*inputs, *others])] if others and inputs else found
 
 
 def network_name(inputs: Sequence[str | Path]) -> str:

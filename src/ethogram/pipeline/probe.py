@@ -6,7 +6,7 @@ Training flows choose, standardise, fit, calibrate and set thresholds; test flow
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError, LeakError, UsageError
-from ethogram.identify.flow_split import FlowSplit
+from ethogram.identify.flow_split import FlowDays, FlowSplit
 from ethogram.identify.probe import Probe, Standardiser, budget_rows, choose, most_even
 from ethogram.identify.probe_devices import Groups, groups_of
-from ethogram.pipeline.candidates import Candidate, Embedding, candidates
+from ethogram.pipeline.candidates import Candidate, Embedding, candidates, supervised
 from ethogram.pipeline.flow_days import FlowFiles, day_text
-from ethogram.pipeline.labelled_flows import LabelledFlows, days_learnt, drawn
+from ethogram.pipeline.labelled_flows import LabelledFlows, days_learnt, drawn, learnt_from
 from ethogram.pipeline.probe_rows import Fitted, Rows, Tested, aggregations
 from ethogram.schema import Accounting, CustomFlows
 
@@ -110,8 +110,10 @@ def probe(
         _refuse_same_files(networks)
     notes: list[str] = []
     accounting: dict[str, Accounting] = {}
-    unused = _unlearnt(networks, chosen, [FlowFiles([path]) for path in pretrained_on], settings, notes)
-    split, train, later = _split(networks, unused, settings)
+    both = learnt_from(inputs, test) if test else []
+    known = [*(network.files for network in networks), *both, *learnt_from(inputs, pretrained_on)]
+    unused, learnt = _unlearnt(networks, chosen, known, settings, notes)
+    split, train, later = _split(networks, unused, learnt, settings)
     for network, kept in zip(networks, unused, strict=True):
         accounting[network.days.network] = _accounted(network, kept)
         notes += _told(network)
@@ -133,51 +135,57 @@ def _refuse_same_files(networks: list[LabelledFlows]) -> None:
 
 
 def _unlearnt(
-    networks: list[LabelledFlows], chosen: list[Candidate], others: list[FlowFiles], settings: ProbeSettings,
+    networks: list[LabelledFlows], chosen: list[Candidate], known: list[FlowFiles], settings: ProbeSettings,
     notes: list[str],
-) -> list[NDArray[np.int64]]:  # fmt: skip
-    """Of each network the flows of days that no encoder learnt from, nor stood next to."""
-    found = []
-    known = [*(network.files for network in networks), *others]
+) -> tuple[list[NDArray[np.int64]], dict[str, FlowDays]]:  # fmt: skip
+    """Of each network the flows of days that no encoder learnt from, nor stood next to; and those it learnt from."""
+    found: list[NDArray[np.int64]] = []
+    sides: dict[str, FlowDays] = {}
     unknown: set[str] = set()
     for network in networks:
-        kept = np.ones(len(network.days), np.bool_)
         devices = set(network.days.device.unique())
+        learnt = np.zeros(0, np.int64)
         for candidate in chosen:
             for seed in range(candidate.seeds if candidate.paths else 0):
                 days = days_learnt(candidate.header(seed), known, devices)
                 if days is None:
                     unknown.add(candidate.name)
-                    continue
-                for shift in range(-settings.gap_days, settings.gap_days + 1):
-                    kept &= ~np.isin(network.days.day, days + shift)
+                else:
+                    learnt = np.union1d(learnt, days)
+        near = np.concatenate([learnt + shift for shift in range(-settings.gap_days, settings.gap_days + 1)])
+        kept = ~np.isin(network.days.day, near)
         if not kept.any():
             span = np.unique(network.days.day)
             raise LeakError(
                 f"an encoder learnt from every labelled day of {network.days.network} ({day_text(span[0])} to "
-                f"{day_text(span[-1])}, or next to it): pretrain it on fewer days, or label flows of others"
+                f"{day_text(span[-1])}) or the one beside it: pretrain it on fewer days, or label flows of others"
             )
+        side = network.days.take(np.isin(network.days.day, learnt))
+        if len(side):
+            sides[f"unlabelled of {side.network}"] = side
         found.append(np.flatnonzero(kept))
     notes += [
         f"{name}: learnt from files that are not here; that its days are others cannot be proved "
         "(--pretrained-on names them)"
         for name in sorted(unknown)
     ]
-    return found
+    return found, sides
 
 
 def _split(
-    networks: list[LabelledFlows], unused: list[NDArray[np.int64]], settings: ProbeSettings
+    networks: list[LabelledFlows], unused: list[NDArray[np.int64]], learnt: dict[str, FlowDays], settings: ProbeSettings
 ) -> tuple[FlowSplit, LabelledFlows, LabelledFlows]:
+    """The split, which proves that training, test and what the encoders learnt from are apart, and its two sides."""
     parts = [network.take(rows) for network, rows in zip(networks, unused, strict=True)]
     if len(parts) == 2:
-        sides = {"train": parts[0].days, "test": parts[1].days}
+        sides = {"train": parts[0].days, "test": parts[1].days, **learnt}
         name = f"network {parts[0].days.network} -> {parts[1].days.network}"
         return FlowSplit(name, "network", sides, settings.gap_days), parts[0], parts[1]
     split = FlowSplit.by_day(
         parts[0].days, test_share=settings.test_share, gap_days=settings.gap_days, by=settings.split
     )
     where = [np.flatnonzero(np.isin(networks[0].days.rows, side.rows)) for side in split.sides.values()]
+    split = replace(split, sides={**split.sides, **learnt})
     return split, networks[0].take(where[0]), networks[0].take(where[1])
 
 
@@ -293,7 +301,8 @@ def _measure(
             if on_progress is not None:
                 on_progress(f"{candidate.name}, seed {seed}", done / total)
             done += 1
-            encoder = candidate.open(seed, material.flows)
+            if not seed or candidate.seeds != 1:
+                encoder = candidate.open(seed, material.flows)
             before = encoder.digest
             again = before == last
             if not again:
@@ -355,8 +364,7 @@ def _tuned(
     rows: Rows, held: _Groups, candidate: Candidate, seed: int, material: Material, settings: ProbeSettings
 ) -> None:
     """The encoder let loose, and its network from scratch, both stopped by held-out training days."""
-    from ethogram.representation.supervised import LabelledNetwork, network_of
-
+    module = supervised()
     header = candidate.header(seed)
     weights = candidate.weights(seed)[1] if candidate.paths else None
     for name in ("unfrozen", "scratch"):
@@ -366,8 +374,8 @@ def _tuned(
             used = budget_rows(material.truth, budget, seed)
             fit, late = used[material.early[used]], used[material.late[used]]
             fit = fit if np.unique(material.truth[fit]).size > 1 else used
-            net = network_of(header.encoder, seed + 1, weights if name == "unfrozen" else None)
-            learnt = LabelledNetwork(net, len(material.names), settings, seed)
+            net = module.network_of(header.encoder, seed + 1, weights if name == "unfrozen" else None)
+            learnt = module.LabelledNetwork(net, len(material.names), settings, seed)
             learnt.fit(material.flows, material.truth, fit, late)
             said = learnt.log_probabilities(material.flows.take(late)) if budget is None and late.size else None
             rows.add(

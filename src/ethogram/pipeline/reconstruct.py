@@ -21,7 +21,7 @@ from ethogram.identify.flow_labels import FlowLabels
 from ethogram.identify.labels import read_labels
 from ethogram.pipeline.candidates import Candidate, candidates
 from ethogram.pipeline.flow_days import FlowFiles
-from ethogram.pipeline.labelled_flows import days_learnt, drawn, network_name, taken
+from ethogram.pipeline.labelled_flows import days_learnt, drawn, learnt_from, network_name, taken
 from ethogram.representation.reconstruction import PARTS, Reconstruction, linear_cka, reconstruct, spread
 from ethogram.schema import CustomFlows, service_name
 
@@ -115,7 +115,7 @@ def reconstructions(
     settings = settings or ReconstructionSettings()
     chosen = candidates(list(encoders))
     notes: list[str] = []
-    others = [FlowFiles([path]) for path in pretrained_on]
+    others = learnt_from(here, pretrained_on)
     networks = [_network(HERE, here, labels, level, chosen, others, settings, notes)]
     if there:
         networks.append(_network(THERE, there, there_labels or labels, level, chosen, others, settings, notes))
@@ -176,14 +176,14 @@ def _network(
     notes.append(f"{name}: {rows.size:,} of {days.size:,} flows, of {np.unique(days[rows]).size} days")
     flows = taken(files, rows)
     left_out = np.flatnonzero(~kept)
-    learnt_from = taken(files, left_out[drawn(left_out.size, settings.flows, settings.seed)]) if left_out.size else None
+    apart = taken(files, left_out[drawn(left_out.size, settings.flows, settings.seed)]) if left_out.size else None
     said = None
     if labels is not None:
         known = FlowLabels(read_labels(labels), level)
         code = known.of(flows.device, flows.start_us)
         notes.append(f"{name}: labels: {known.accounting.line()}")
         said = np.array([*known.names, ""], np.str_)[code]
-    return Network(where, name, flows, _services(flows), said, learnt_from)
+    return Network(where, name, flows, _services(flows), said, apart)
 
 
 def _services(flows: CustomFlows) -> NDArray[np.str_]:

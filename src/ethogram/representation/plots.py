@@ -255,8 +255,8 @@ def confusion_plot(confusion: pl.DataFrame, path: Path) -> Path:
         panels[0].set_ylabel("true")
         figure.colorbar(image, ax=list(panels), label="share of the true type's flows", shrink=0.8)
 
-    side = 1.4 + 0.16 * len(names)
-    return _saved(path, (side * len(encoders) + 1.6, side + 0.8), confusion, draw)
+    side = max(2.6, 1.4 + 0.16 * len(names))
+    return _saved(path, (side * len(encoders) + 1.6, side + 1.0), confusion, draw)
 
 
 def verdict_curves(devices: pl.DataFrame, path: Path) -> Path:
