@@ -405,6 +405,7 @@ class ProbeSettings(Settings):
     mlp_width: int = Field(default=64, ge=1, description="of its one hidden layer")
     mlp_decay: tuple[float, ...] = Field(default=(1e-4, 1e-2), min_length=1, description="grid of the MLP")
     mlp_passes: int = Field(default=50, ge=1, description="of the MLP at most")
+    mlp_steps: int = Field(default=1000, ge=0, description="fewer steps than this: so few flows need more passes")
     trees: int = Field(default=200, ge=1, description="of the forest")
     leaf: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="grid of the forest: flows in a leaf")
     balanced: bool = Field(default=True, description="every type weighs the same, however many flows it has")
@@ -417,6 +418,7 @@ class ProbeSettings(Settings):
         default=0.05, ge=0, le=1, description="share of held-out verdicts of known types that may become unknown"
     )
     tune_passes: int = Field(default=15, ge=1, description="passes of networks that learn from labels")
+    tune_steps: int = Field(default=300, ge=0, description="fewer steps than this: so few flows need more passes")
     tune_rate: float = Field(default=1e-3, gt=0, description="their learning rate")
     tune_batch: int = Field(default=256, ge=1, description="flows in one of their steps")
     tune_patience: int = Field(default=3, ge=1, description="passes without a lower held-out loss before they end")

@@ -122,8 +122,10 @@ class Probe:
         if self.name == "mlp":
             from sklearn.neural_network import MLPClassifier
 
-            return MLPClassifier((own.mlp_width,), alpha=self.choice["decay"], max_iter=own.mlp_passes,
-                                 n_iter_no_change=5, random_state=self.seed)  # fmt: skip
+            batch = min(200, n)
+            passes = max(own.mlp_passes, own.mlp_steps // -(-n // batch))
+            return MLPClassifier((own.mlp_width,), alpha=self.choice["decay"], max_iter=passes, batch_size=batch,
+                                 n_iter_no_change=10, random_state=self.seed)  # fmt: skip
         from sklearn.ensemble import RandomForestClassifier
 
         return RandomForestClassifier(own.trees, min_samples_leaf=int(self.choice["leaf"]), class_weight=weights,

@@ -79,8 +79,10 @@ class LabelledNetwork:
         counts = np.bincount(truth[rows], minlength=self.types)
         weight = np.where(counts > 0, rows.size / (np.sum(counts > 0) * np.maximum(counts, 1)), 0.0)
         weights = torch.from_numpy((weight if own.balanced else np.ones(self.types)).astype(np.float32))
+        passes = max(own.tune_passes, own.tune_steps // -(-rows.size // own.tune_batch))
+        patience = own.tune_patience * -(-passes // own.tune_passes)
         best, best_pass, kept = math.inf, 0, self._weights()
-        for number in range(own.tune_passes):
+        for number in range(passes):
             order = np.random.default_rng([self.seed, number, 0x7E57]).permutation(rows)
             for begin in range(0, len(order), own.tune_batch):
                 chosen = order[begin : begin + own.tune_batch]
@@ -98,7 +100,7 @@ class LabelledNetwork:
                 value = self._held_out_loss(flows, truth, held_out, weights)
                 if value < best:
                     best, best_pass, kept = value, number, self._weights()
-                elif number - best_pass >= own.tune_patience:
+                elif number - best_pass >= patience:
                     break
         if held_out.size:
             self._take(kept)

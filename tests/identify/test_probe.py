@@ -1,0 +1,258 @@
+"""Probes and their figures, against plain loops and other libraries."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as others
+
+from ethogram.config import ProbeSettings
+from ethogram.errors import ConfigurationError, UsageError
+from ethogram.evaluate import metrics
+from ethogram.identify import probe_figures as figures
+from ethogram.identify.probe import PROBES, Probe, Standardiser, budget_rows, choose, grid_of, most_even
+from ethogram.identify.probe_devices import DeviceVerdicts, groups_of
+
+QUICK = ProbeSettings(trees=10, mlp_passes=20, mlp_width=8)
+
+
+def clouds(n: int, seed: int = 0, d: int = 5, types: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Types as clouds of points, of unlike spread in each direction."""
+    random = np.random.default_rng(seed)
+    truth = np.arange(n) % types
+    centres = np.random.default_rng(99).standard_normal((types, d)) * 4
+    return ((centres[truth] + random.standard_normal((n, d))) * 10.0 ** np.arange(d)).astype(np.float32), truth
+
+
+class TestFigures:
+    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+    def test_as_other_implementations_have_them(self, pairs: list[tuple[int, int]]) -> None:
+        truth, said = np.array(pairs).T
+        table = figures.confusion_of(truth, said, 4)
+        present = np.unique(truth)
+        assert figures.macro_f1(table) == pytest.approx(
+            others.f1_score(truth, said, labels=present, average="macro", zero_division=0)
+        )
+        assert figures.macro_f1(table) == pytest.approx(metrics.macro_f1(truth.astype(str), said.astype(str)))
+        recall = [np.mean(said[truth == code] == code) for code in present]
+        assert figures.balanced_accuracy(table) == pytest.approx(np.mean(recall))
+        assert figures.accuracy(table) == pytest.approx(np.mean(truth == said))
+        rows = {row["type"]: row for row in figures.per_type(table, ["a", "b", "c", "d"])}
+        assert set(rows) == {"abcd"[code] for code in present}
+        for code in present:
+            row = rows["abcd"[code]]
+            assert row["items"] == np.sum(truth == code)
+            assert row["f1"] == pytest.approx(others.f1_score(truth == code, said == code, zero_division=0))
+
+    def test_the_bootstrap_draws_whole_device_days(self) -> None:
+        random = np.random.default_rng(1)
+        truth, cluster = random.integers(0, 3, 400), random.integers(0, 25, 400)
+        said = np.where(random.random(400) < 0.7, truth, random.integers(0, 3, 400))
+        parts = figures.confusions(truth, said, cluster, 3)
+        assert parts.sum() == 400
+        assert np.array_equal(parts[7], figures.confusion_of(truth[cluster == 7], said[cluster == 7], 3))
+        low, high = figures.interval(figures.bootstrap(parts, draws=3000))
+        names = truth.astype(str), said.astype(str)
+        other = metrics.bootstrap_interval(
+            lambda rows: metrics.macro_f1(names[0][rows], names[1][rows]), cluster.astype(str).tolist(), draws=600
+        )
+        assert (low, high) == pytest.approx(other, abs=0.015)
+        assert low < figures.macro_f1(parts.sum(0)) < high
+
+    def test_one_bad_day_widens_the_interval_more_than_as_many_bad_flows(self) -> None:
+        truth = np.tile([0, 1], 200)
+        cluster = np.repeat(np.arange(10), 40)
+        one_day = np.where(cluster == 3, 1 - truth, truth)
+        scattered = np.where(np.arange(400) % 10 == 3, 1 - truth, truth)
+        reach = []
+        for said in (one_day, scattered):
+            low, high = figures.interval(figures.bootstrap(figures.confusions(truth, said, cluster, 2)))
+            reach.append(high - low)
+        assert reach[0] > 3 * reach[1]
+
+    def test_nothing_tested(self) -> None:
+        parts = figures.confusions(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), 2)
+        assert np.isnan(figures.interval(figures.bootstrap(parts))).all()
+        assert np.isnan(figures.macro_f1(np.zeros((2, 2), np.int64)))
+
+    def test_calibration_error(self) -> None:
+        random = np.random.default_rng(0)
+        sure = random.random(500)
+        right = random.random(500) < sure
+        assert figures.calibration_error(sure, right) == pytest.approx(metrics.calibration_error(sure, right))
+        assert figures.calibration_error(np.full(4, 0.9), np.zeros(4, bool)) == pytest.approx(0.9)
+
+
+class TestStandardiser:
+    def test_a_number_that_never_changed_stays_silent_on_another_network(self) -> None:
+        z = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+        z[:, 1] = 7
+        standard = Standardiser().fit(z)
+        assert np.allclose(standard.apply(z).std(0), [1, 0, 1], atol=1e-4)
+        assert standard.apply(np.full((1, 3), 1e6, np.float32))[0, 1] == 0
+
+    def test_whitened_is_round_and_leaves_empty_directions_out(self) -> None:
+        random = np.random.default_rng(0)
+        z = random.standard_normal((400, 3)).astype(np.float32) @ np.array([[1, 0.9, 0], [0, 0.2, 1], [0, 0, 1]])
+        z = np.column_stack([z, z[:, 0] + z[:, 1]]).astype(np.float32)  # one direction says nothing new
+        white = Standardiser(whiten=True).fit(z).apply(z)
+        assert white.shape == (400, 3)
+        assert np.allclose(np.cov(white.T), np.eye(3), atol=1e-3)
+
+    def test_it_learns_from_what_it_is_fitted_on_alone(self) -> None:
+        train, test = clouds(90)[0], clouds(90, seed=5)[0] * 3
+        standard = Standardiser(whiten=True).fit(train)
+        alone = standard.apply(test[:1])
+        assert np.array_equal(standard.apply(test)[:1], alone) or np.allclose(standard.apply(test)[:1], alone)
+
+
+@pytest.mark.parametrize("name", PROBES)
+class TestProbes:
+    def test_it_tells_clouds_apart_by_probabilities(self, name: str) -> None:
+        z, truth = clouds(150)
+        standard = Standardiser().fit(z)
+        learnt = Probe(name, QUICK, grid_of(name, QUICK)[0]).fit(standard.apply(z), truth)
+        later, known = clouds(90, seed=1)
+        said = learnt.log_probabilities(standard.apply(later), 3)
+        assert np.allclose(np.exp(said).sum(1), 1, atol=1e-6)
+        assert np.mean(said.argmax(1) == known) > 0.95
+
+    def test_the_same_seed_gives_the_same(self, name: str) -> None:
+        z, truth = clouds(60)
+        z = Standardiser().fit(z).apply(z)
+        first, second = (Probe(name, QUICK, seed=4).fit(z, truth).log_probabilities(z, 3) for _ in range(2))
+        assert np.array_equal(first, second)
+
+    def test_a_type_that_was_not_learnt_has_the_least_there_is(self, name: str) -> None:
+        z, truth = clouds(60, types=2)
+        learnt = Probe(name, QUICK).fit(Standardiser().fit(z).apply(z), np.where(truth == 1, 3, truth))
+        said = learnt.log_probabilities(Standardiser().fit(z).apply(z), 5)
+        assert set(said.argmax(1)) == {0, 3}
+        assert np.all(said[:, [1, 2, 4]] == np.log(1e-12))
+
+    def test_one_type_is_refused(self, name: str) -> None:
+        z, _ = clouds(6)
+        with pytest.raises(UsageError, match="at least two"):
+            Probe(name, QUICK).fit(z, np.zeros(6, np.int64))
+
+
+def test_types_weigh_the_same_however_many_flows_they_have() -> None:
+    random = np.random.default_rng(0)
+    z = np.concatenate([random.normal(0, 1, 900), random.normal(1.5, 1, 30)]).astype(np.float32)[:, None]
+    truth = np.repeat([0, 1], [900, 30])
+    for name in ("logistic", "mlp"):
+        recall = []
+        for balanced in (True, False):
+            settings = QUICK.model_copy(update={"balanced": balanced, "mlp_passes": 60})
+            said = Probe(name, settings).fit(z, truth).log_probabilities(z, 2).argmax(1)
+            recall.append(np.mean(said[truth == 1]))
+        assert recall[0] > recall[1] + 0.2, name
+
+
+def test_the_grid_is_searched_on_what_is_held_out() -> None:
+    z, truth = clouds(60)
+    z = Standardiser().fit(z).apply(z)
+    settings = QUICK.model_copy(update={"logistic_c": (1e-6, 1.0)})
+    noisy = np.where(np.arange(60) % 2 == 0, truth, (truth + 1) % 3)
+    choice, said = choose("logistic", settings, 0, (z, truth), (z[:30], truth[:30]), 3)
+    assert said.shape == (30, 3)
+    values = {}
+    for option in grid_of("logistic", settings):
+        found = Probe("logistic", settings, option).fit(z, truth).log_probabilities(z[:30], 3).argmax(1)
+        values[option["c"]] = figures.macro_f1(figures.confusion_of(truth[:30], found, 3))
+    assert values[choice["c"]] == max(values.values())
+    del noisy
+    assert grid_of("logistic", ProbeSettings())[0] == {"c": 1.0}
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.integers(1, 12))
+def test_budgets_give_each_type_so_many(truth: list[int], per_type: int) -> None:
+    rows = budget_rows(np.array(truth), per_type, seed=3)
+    assert len(set(rows)) == rows.size
+    for code in set(truth):
+        assert sum(truth[row] == code for row in rows) == min(per_type, truth.count(code))
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=9), st.integers(9, 900))
+def test_types_with_most_flows_give_way(counts: list[int], most: int) -> None:
+    limit = most_even(counts, most)
+    total = sum(min(count, limit) for count in counts)
+    assert total <= most or limit == 1
+    assert total == sum(counts) or sum(min(count, limit + 1) for count in counts) > most
+
+
+def test_wrong_settings_are_refused() -> None:
+    for wrong in ({"probes": ["svm"]}, {"budgets": [0]}, {"test_share": 1.0}, {"probes": []}, {"neighbors": 5}):
+        with pytest.raises(ConfigurationError):
+            ProbeSettings.of(**wrong)
+
+
+class TestDevices:
+    @given(
+        st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3 * 86_400)), max_size=50),
+        st.integers(1, 5),
+        st.booleans(),
+    )
+    def test_groups_as_a_plain_loop_makes_them(self, rows: list[tuple[str, int]], size: int, clock: bool) -> None:
+        device = pl.Series([name for name, _ in rows], dtype=pl.String)
+        start = np.array([second for _, second in rows], np.int64) * 1_000_000
+        found = groups_of(device, start, 0 if clock else size, 3600 if clock else 0)
+        expected: set[tuple[int, ...]] = set()
+        step = 3600 if clock else 86_400
+        for key in {(name, second // step) for name, second in rows}:
+            own = [i for i, (name, second) in enumerate(rows) if (name, second // step) == key]
+            own.sort(key=lambda i: (rows[i][1], i))
+            if clock:
+                expected.add(tuple(own))
+            else:
+                expected |= {tuple(own[i : i + size]) for i in range(0, len(own) - size + 1, size)}
+        made = {
+            tuple(sorted(np.flatnonzero(found.owner == i), key=lambda r: (rows[r][1], r))) for i in range(len(found))
+        }
+        assert made == expected
+        assert all(found.owner[found.first[i]] == i for i in range(len(found)))
+
+    def test_a_group_is_of_one_type(self) -> None:
+        start = np.arange(4, dtype=np.int64)
+        found = groups_of(pl.Series(["a"] * 4), start, seconds=3600, truth=np.array([0, 1, 0, 1]))
+        assert sorted(np.bincount(found.owner).tolist()) == [2, 2]
+
+    def test_more_flows_make_surer_and_strangers_become_unknown(self) -> None:
+        random = np.random.default_rng(0)
+        n, types = 6000, 3
+
+        def talk(truth: np.ndarray, clear: float) -> np.ndarray:
+            scores = random.standard_normal((truth.size, types))
+            scores[np.arange(truth.size), truth] += clear
+            return np.log(figures.softmax(scores))
+
+        truth = np.repeat(np.arange(60) % types, n // 60)
+        device = pl.Series([f"d{i}" for i in np.repeat(np.arange(60), n // 60)])
+        start = np.tile(np.arange(n // 60), 60).astype(np.int64) * 1_000_000
+        accuracy, unknown, strange = {}, {}, {}
+        for flows in (1, 20):
+            groups = groups_of(device, start, flows)
+            judge = DeviceVerdicts(0.05).fit(talk(truth, 1.5), truth, groups, ["a", "b", "c"])
+            scores = judge.scores(talk(truth, 1.5), groups)
+            best, verdict, probability = judge.verdicts(scores)
+            accuracy[flows] = np.mean(best == truth[groups.first])
+            unknown[flows] = np.mean(verdict < 0)
+            gap = figures.calibration_error(probability, best == truth[groups.first])
+            assert gap < 0.05
+            nobody = judge.scores(talk(truth, 0.0), groups)
+            strange[flows] = np.mean(judge.verdicts(nobody)[1] < 0)
+        assert accuracy[20] > 0.99 > accuracy[1]
+        assert unknown[1] == pytest.approx(0.05, abs=0.03)
+        assert unknown[20] < 0.12
+        assert strange[20] > 0.8
+
+    def test_means_as_a_plain_loop_has_them(self) -> None:
+        said = np.log(figures.softmax(np.random.default_rng(0).standard_normal((7, 2))))
+        groups = groups_of(pl.Series(["a", "b", "a", "a", "b", "a", "a"]), np.arange(7), flows=2)
+        scores = DeviceVerdicts.scores(said, groups)
+        for i in range(len(groups)):
+            assert scores[i] == pytest.approx(said[groups.owner == i].mean(0))
+        assert np.sum(groups.owner < 0) == 1
