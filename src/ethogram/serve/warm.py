@@ -12,7 +12,7 @@ from ethogram.config import CountSettings, ExporterSettings, FlowSettings, WireS
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.flow.devices import LocalDevices
 from ethogram.io.wire.biflows import Biflows
-from ethogram.io.wire.build import MessageBuilder, batch, data, template_set
+from ethogram.io.wire.build import MessageBuilder, Values, batch, data, template_set
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.template import VARIABLE, Field, Template
@@ -44,9 +44,11 @@ def warm(flow: FlowSettings, exporter: ExporterSettings, counting: CountSettings
     inside, outside = np.array([0xC0A80001, 0xC0000201]), np.array([0xC0000201, 0xC0A80001])
     ports = np.array([50_000, 8_883])
     start = np.array([_TIME_MS, _TIME_MS + 10])
-    columns = [inside, outside, ports, ports[::-1], np.array([6, 6]), np.array([900, 700]), np.array([9, 7]),
-               np.array([2, 18]), start, start + 60_000, np.array([_ACTIVE_TIMEOUT] * 2), np.array([2, 3])]  # fmt: skip
-    later = [*columns[:8], start + 60_000, start + 90_000, *columns[10:], [b"a.example", b""]]
+    columns: list[Values] = [
+        inside, outside, ports, ports[::-1], np.array([6, 6]), np.array([900, 700]), np.array([9, 7]), np.array([2, 18]),
+        start, start + 60_000, np.array([_ACTIVE_TIMEOUT] * 2), np.array([2, 3]),
+    ]  # fmt: skip
+    later: list[Values] = [*columns[:8], start + 60_000, start + 90_000, *columns[10:], [b"a.example", b""]]
     messages = MessageBuilder(10).messages(
         [template_set(fixed), template_set(named), data(fixed, columns), data(named, later)], _TIME_MS + 90_000
     )
