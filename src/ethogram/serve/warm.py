@@ -45,8 +45,8 @@ def warm(flow: FlowSettings, exporter: ExporterSettings, counting: CountSettings
     ports = np.array([50_000, 8_883])
     start = np.array([_TIME_MS, _TIME_MS + 10])
     columns: list[Values] = [
-        inside, outside, ports, ports[::-1], np.array([6, 6]), np.array([900, 700]), np.array([9, 7]), np.array([2, 18]),
-        start, start + 60_000, np.array([_ACTIVE_TIMEOUT] * 2), np.array([2, 3]),
+        inside, outside, ports, ports[::-1], np.array([6, 6]), np.array([900, 700]), np.array([9, 7]),
+        np.array([2, 18]), start, start + 60_000, np.array([_ACTIVE_TIMEOUT] * 2), np.array([2, 3]),
     ]  # fmt: skip
     later: list[Values] = [*columns[:8], start + 60_000, start + 90_000, *columns[10:], [b"a.example", b""]]
     messages = MessageBuilder(10).messages(
