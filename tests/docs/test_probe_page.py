@@ -1,4 +1,4 @@
-"""The page about judging encoders: its commands and its program run; it names every reason and setting that is there."""
+"""The page about judging encoders: its commands and its program run; it names reasons and settings that are there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ethogram.cli import main
 from ethogram.config import ProbeSettings
 from ethogram.identify import flow_labels
-from ethogram.pipeline import probe
+from ethogram.pipeline import probe_material as material
 from labelled_flows_made import home, write_home
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "probe.md").read_text("utf-8")
@@ -41,7 +41,13 @@ def test_the_commands_and_the_program_run(
 
 @pytest.mark.parametrize(
     "reason",
-    [flow_labels.DEVICE_WITHOUT_LABEL, flow_labels.OTHER_TIME, flow_labels.NO_LEVEL, probe.LEARNT_DAY, probe.BEYOND],
+    [
+        flow_labels.DEVICE_WITHOUT_LABEL,
+        flow_labels.OTHER_TIME,
+        flow_labels.NO_LEVEL,
+        material.LEARNT_DAY,
+        material.BEYOND,
+    ],
 )
 def test_reasons_are_on_the_page(reason: str) -> None:
     assert f"`{reason}`" in PAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,7 @@ class TestAcrossNetworks:
     def test_the_same_flows_cannot_train_and_test(self, place: Path, tmp_path: Path) -> None:
         copy = tmp_path / "other.parquet"
         copy.write_bytes((place / "home.parquet").read_bytes())
-        with pytest.raises(LeakError, match="are the same"):
+        with pytest.raises(LeakError, match="900 flows train and test"):
             run(place, "raw", test=[copy])
 
     def test_a_unit_cannot_stand_on_both_sides(self, place: Path, tmp_path: Path) -> None:
@@ -209,6 +210,8 @@ class TestWhatEncodersLearntFrom:
         assert nobody is not None
         assert not nobody.size
         assert days_learnt(header, [], {"hub 0"}) is None
+        settings = header.encoder.model_copy(update={"kind": "untrained"})
+        assert days_learnt(replace(header, encoder=settings), known, {"hub 0"}).tolist() == []  # type: ignore[union-attr]
 
 
 class TestLabelNetworks:
@@ -241,6 +244,12 @@ class TestLabelNetworks:
 
 
 class TestBadInput:
+    def test_no_torch(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ethogram.representation.supervised", None)
+        monkeypatch.delattr("ethogram.representation.supervised", raising=False)
+        with pytest.raises(UsageError, match=r"ethogram\[train\]"):
+            run(place, "untrained")
+
     def test_labels_of_nobody_here(self, place: Path, tmp_path: Path) -> None:
         (tmp_path / "l.csv").write_text("device,label,type\nstranger,x,camera\n")
         with pytest.raises(InputError, match=r"no flow with a label.*device without a label 900"):

@@ -1,0 +1,199 @@
+"""Which flows of a probe train, choose, calibrate and test; what is left out is counted, and what leaks is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import ProbeSettings
+from ethogram.errors import LeakError, UsageError
+from ethogram.identify.flow_split import FlowDays, FlowSplit
+from ethogram.identify.probe import budget_rows, most_even
+from ethogram.pipeline.candidates import Candidate
+from ethogram.pipeline.flow_days import FlowFiles, day_text
+from ethogram.pipeline.labelled_flows import LabelledFlows, days_learnt, drawn
+from ethogram.pipeline.probe_rows import Tested
+from ethogram.schema import Accounting, CustomFlows
+
+__all__ = ["BETWEEN", "BEYOND", "LEARNT_DAY", "STRANGER", "UNTESTED", "Material", "accounted", "material_of",
+           "refuse_shared", "split_of", "told", "unlearnt"]  # fmt: skip
+
+LEARNT_DAY = "day the encoder learnt from"
+BETWEEN = "between the sides"
+BEYOND = "more than are used"
+STRANGER = "type not in training"
+UNTESTED = "type not tested"
+
+
+def refuse_shared(train: LabelledFlows, test: LabelledFlows) -> None:
+    """Refuse two networks that have a name, or a flow, in common.
+
+    Raises
+    ------
+    LeakError
+        When one flow, by device and microsecond, stands on both sides.
+    UsageError
+        When two files have one name.
+    """
+    pair = (pl.DataFrame({"device": n.days.device, "start": n.start_us, "row": n.days.rows}) for n in (train, test))
+    shared = next(pair).join(next(pair), on=["device", "start"], suffix="_test")
+    if shared.height:
+        raise LeakError(
+            f"{shared.height:,} flows train and test: the same device at the same microsecond, first rows "
+            f"{shared['row_test'].head(5).to_list()} of {test.days.network}"
+        )
+    if train.days.network == test.days.network:
+        raise UsageError(f"two networks of one name: {train.days.network}; rename a file")
+
+
+def unlearnt(
+    networks: list[LabelledFlows], chosen: list[Candidate], known: list[FlowFiles], settings: ProbeSettings,
+    notes: list[str],
+) -> tuple[list[NDArray[np.int64]], dict[str, FlowDays]]:  # fmt: skip
+    """Of each network the flows of days that no encoder learnt from, nor stood next to; and those it learnt from."""
+    found: list[NDArray[np.int64]] = []
+    sides: dict[str, FlowDays] = {}
+    unknown: set[str] = set()
+    for network in networks:
+        devices = set(network.days.device.unique())
+        learnt = np.zeros(0, np.int64)
+        for candidate in chosen:
+            for seed in range(candidate.seeds if candidate.paths else 0):
+                days = days_learnt(candidate.header(seed), known, devices)
+                if days is None:
+                    unknown.add(candidate.name)
+                else:
+                    learnt = np.union1d(learnt, days)
+        near = np.concatenate([learnt + shift for shift in range(-settings.gap_days, settings.gap_days + 1)])
+        kept = ~np.isin(network.days.day, near)
+        if not kept.any():
+            span = np.unique(network.days.day)
+            raise LeakError(
+                f"an encoder learnt from every labelled day of {network.days.network} ({day_text(span[0])} to "
+                f"{day_text(span[-1])}) or the one beside it: pretrain it on fewer days, or label flows of others"
+            )
+        side = network.days.take(np.isin(network.days.day, learnt))
+        if len(side):
+            sides[f"unlabelled of {side.network}"] = side
+        found.append(np.flatnonzero(kept))
+    notes += [
+        f"{name}: learnt from files that are not here; that its days are others cannot be proved "
+        "(--pretrained-on names them)"
+        for name in sorted(unknown)
+    ]
+    return found, sides
+
+
+def split_of(
+    networks: list[LabelledFlows], unused: list[NDArray[np.int64]], learnt: dict[str, FlowDays], settings: ProbeSettings
+) -> tuple[FlowSplit, LabelledFlows, LabelledFlows]:
+    """The split, which proves that training, test and what the encoders learnt from are apart, and its two sides."""
+    parts = [network.take(rows) for network, rows in zip(networks, unused, strict=True)]
+    if len(parts) == 2:
+        sides = {"train": parts[0].days, "test": parts[1].days, **learnt}
+        name = f"network {parts[0].days.network} -> {parts[1].days.network}"
+        return FlowSplit(name, "network", sides, settings.gap_days), parts[0], parts[1]
+    split = FlowSplit.by_day(
+        parts[0].days, test_share=settings.test_share, gap_days=settings.gap_days, by=settings.split
+    )
+    where = [np.flatnonzero(np.isin(networks[0].days.rows, side.rows)) for side in split.sides.values()]
+    split = replace(split, sides={**split.sides, **learnt})
+    return split, networks[0].take(where[0]), networks[0].take(where[1])
+
+
+def accounted(network: LabelledFlows, kept: NDArray[np.int64]) -> Accounting:
+    """The labels' accounting, less the days that encoders learnt from."""
+    own = network.labels.accounting
+    out = len(network.days) - kept.size
+    if out:
+        own.ignore(LEARNT_DAY, out)
+        own.used -= out
+    return own
+
+
+def told(network: LabelledFlows) -> list[str]:
+    notes = []
+    if network.labels.bare:
+        shown = ", ".join(f"{name} ({n:,} flows)" for name, n in sorted(network.labels.bare.items())[:5])
+        notes.append(f"{network.days.network}: {len(network.labels.bare)} devices without a label: {shown}")
+    if network.labels.unseen:
+        notes.append(f"{network.days.network}: labelled and not seen: {', '.join(network.labels.unseen[:8])}")
+    return notes
+
+
+@dataclass(frozen=True)
+class Material:
+    """Training flows with their types, and which of them are held out to choose and calibrate by."""
+
+    names: list[str]
+    flows: CustomFlows
+    truth: NDArray[np.int64]
+    early: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    hours: LabelledFlows
+
+
+def material_of(
+    train: LabelledFlows, test: LabelledFlows, settings: ProbeSettings, accounting: dict[str, Accounting],
+    notes: list[str],
+) -> tuple[Material, Tested]:  # fmt: skip
+    own, tested = accounting[train.days.network], accounting[test.days.network]
+    if settings.shared_types:
+        shared = np.flatnonzero(np.isin(train.types, np.unique(test.types)))
+        _move(own, UNTESTED, len(train.days) - shared.size)
+        train = train.take(shared)
+    names, counts = np.unique(train.types, return_counts=True)
+    if not names.size:
+        raise UsageError(f"no {settings.level} stands in training and in test")
+    if names.size < 2:
+        raise UsageError(f"training flows of one {settings.level} only ({names[0]}): a probe needs two")
+    most = most_even(counts.tolist(), settings.train_flows)
+    code = np.searchsorted(names, train.types)
+    rows = budget_rows(code, most, 0)
+    truth = np.where(np.isin(test.types, names), np.searchsorted(names, test.types), -1)
+    truth = np.where(truth == names.size, -1, truth)
+    strangers = int((truth < 0).sum())
+    if strangers == truth.size:
+        raise UsageError(
+            f"no {settings.level} that is tested was trained: {', '.join(np.unique(test.types)[:5])} are not among "
+            f"{', '.join(names[:5])}"
+        )
+    test_rows = drawn(len(test.days), settings.test_flows, 0)
+    _move(own, BEYOND, len(train.days) - rows.size)
+    _move(tested, STRANGER, int((truth[test_rows] < 0).sum()))
+    _move(tested, BEYOND, len(test.days) - test_rows.size)
+    _move(own, BETWEEN, own.used - rows.size - (0 if own is not tested else int((truth[test_rows] >= 0).sum())))
+    if strangers:
+        unseen = sorted(set(test.types[truth < 0]))
+        notes.append(f"{strangers:,} test flows of types not in training, as strangers: {', '.join(unseen[:8])}")
+    part = train.take(rows)
+    early, late = _held_out(part, settings, notes)
+    part_test = test.take(test_rows)
+    material = Material([str(name) for name in names], part.flows(), code[rows], early, late, part)
+    return material, Tested.of(part_test, truth[test_rows])
+
+
+def _move(accounting: Accounting, reason: str, count: int) -> None:
+    if count:
+        accounting.ignore(reason, count)
+        accounting.used -= count
+
+
+def _held_out(
+    part: LabelledFlows, settings: ProbeSettings, notes: list[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The last training days, apart from the others by the gap; none where the days do not suffice."""
+    nothing = np.zeros(len(part.days), np.bool_)
+    try:
+        if not settings.held_out:
+            raise UsageError("nothing is held out")
+        inner = FlowSplit.by_day(part.days, test_share=settings.held_out, gap_days=settings.gap_days,
+                                 by=settings.split, names=("fit", "held out"))  # fmt: skip
+    except UsageError as error:
+        notes.append(f"not calibrated, nothing called unknown, first choice of the grid: {error}")
+        return ~nothing, nothing
+    early, late = (np.isin(part.days.rows, side.rows) for side in inner.sides.values())
+    return early, late
