@@ -39,7 +39,7 @@ def test_the_example_runs_and_its_sum_is_what_the_simulation_sent(tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     [sums] = re.findall(
-        r"^sequence: ([\d,]+) units sent = ([\d,]+) received \+ ([\d,]+) in gaps", done.stderr, flags=re.M
+        r"^sequence: ([\d,]+) units sent = ([\d,]+) received \+ ([\d,]+) in gaps", done.stdout, flags=re.M
     )
     sent, received, gaps = (int(number.replace(",", "")) for number in sums)
     assert sent == received + gaps
