@@ -367,6 +367,7 @@ class ReconstructionSettings(Settings):
     least_flows: int = Field(default=20, ge=1, description="labels and services with fewer flows have no row")
     services: int = Field(default=20, ge=1, description="services with a row, those with most flows")
     seed: int = Field(default=0, ge=0, description="of the draw of flows")
+    seeds: int = Field(default=3, ge=1, description="of baselines that are drawn; of a model all that it has")
 
 
 class ProbeSettings(Settings):

@@ -299,6 +299,14 @@ class TestBadInput:
             run(place, str(tmp_path / "m.safetensors"))
 
 
+def test_a_model_without_its_list_of_seeds_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0" / "encoder.safetensors").write_bytes(b"")
+    (tmp_path / "model.json").write_text('{"format": "ethogram.model/1", "encoder": "seed-0"}')
+    with pytest.raises(LibraryError, match="is none of ours: 'seeds'"):
+        candidates([str(tmp_path)])
+
+
 def test_flows_come_in_the_order_of_their_rows(place: Path) -> None:
     part = LabelledFlows.read([place / "home.parquet"], place / "home.csv", "type")
     rows = np.array([0, 5, 299, 300, 301, 899])

@@ -86,6 +86,12 @@ def test_latent_units_and_agreement_of_seeds(found: Reconstructions) -> None:
     assert found.agreement["linear_cka"].is_between(0, 1).all()
 
 
+def test_drawn_baselines_are_drawn_more_than_once(place: Path) -> None:
+    drawn = reconstructions([place / "home.parquet"], ["random-projection:meta+packets"], settings=SMALL)
+    assert drawn.errors["seed"].unique().sort().to_list() == [0, 1, 2]
+    assert drawn.agreement.height == 3
+
+
 def test_octets_of_the_first_symbols(found: Reconstructions) -> None:
     row = found.octets.filter(encoder="ae", seed=0, network="here").row(0, named=True)
     assert row["symbols"] == 20

@@ -22,7 +22,7 @@ __all__ = ["as_csv", "check_form", "check_level", "command", "dump", "show", "to
 TABLES = ("errors", "octets", "units", "agreement", "by", "cdf")
 # What a terminal shows of each table; JSON and CSV have all columns and the tables left out here.
 SHOWN = {
-    "errors": ["encoder", "seed", "part", "mean_here", "median_here", "p95_here", "mean_there", "median_there",
+    "errors": ["encoder", "d", "seed", "part", "mean_here", "median_here", "p95_here", "mean_there", "median_there",
                "p95_there", "shift_ratio"],
     "octets": ["encoder", "seed", "network", "octets", "accuracy", "constant"],
     "by": ["encoder", "network", "by", "name", "flows", "overall", "meta", "packets", "payload", "non-padding"],

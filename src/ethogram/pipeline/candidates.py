@@ -184,5 +184,8 @@ def _candidate(name: str) -> Candidate:
     if not index.exists():
         return Candidate(path.stem if path.suffix else path.name, (path,))
     model_file(path, ".safetensors")  # says what is wrong with it
-    seeds = [path / Path(str(seed["name"])).name for seed in orjson.loads(index.read_bytes())["seeds"]]
+    try:
+        seeds = [path / Path(str(seed["name"])).name for seed in orjson.loads(index.read_bytes())["seeds"]]
+    except (KeyError, TypeError) as error:
+        raise LibraryError(f"{index}: is none of ours: {error}") from None
     return Candidate(path.name, tuple(seeds))

@@ -123,7 +123,7 @@ def reconstructions(
     agreement: list[dict[str, Any]] = []
     for number, candidate in enumerate(chosen):
         embedded: dict[int, NDArray[np.float32]] = {}
-        for seed in range(candidate.seeds or 1):
+        for seed in range(candidate.seeds or settings.seeds):
             if on_progress is not None:
                 on_progress(f"{candidate.name}, seed {seed}", number / len(chosen))
             fit = networks[0].flows if networks[0].learnt is None else networks[0].learnt
