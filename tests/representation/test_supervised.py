@@ -1,0 +1,67 @@
+"""Networks that learn from labels: each kind learns through its embedding, repeatably, and leaves what it was given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from custom_flows_made import made
+from ethogram.config import EncoderSettings, FieldSettings, ProbeSettings
+
+torch = pytest.importorskip("torch")
+
+from ethogram.representation.supervised import LabelledNetwork, network_of  # noqa: E402
+
+FLOWS = made(120, seed=3)
+TRUTH = np.searchsorted([53, 80, 443], FLOWS.remote_port).astype(np.int64)
+QUICK = ProbeSettings(tune_passes=2, tune_steps=0, tune_batch=40)
+SMALL = FieldSettings(octets=4, grams=8, buckets=64, token=8, hidden=16)
+
+
+def settings(kind: str) -> EncoderSettings:
+    return EncoderSettings(kind=kind, widths=(8,), d=4, fields=SMALL)
+
+
+@pytest.mark.parametrize("kind", ["ae", "vae", "fields", "untrained"])
+def test_labels_reach_every_part_of_the_encoder_and_the_weights_given_stay(kind: str) -> None:
+    given = network_of(settings(kind), seed=1)
+    weights, digest = given.tensors(), given.digest
+    net = network_of(settings(kind), seed=9, tensors=weights)
+    assert net.digest == digest, "it begins where the encoder is"
+    learnt = LabelledNetwork(net, 3, QUICK, seed=0)
+    rows, late = np.arange(80), np.arange(80, 120)
+    # Without stopping by held-out flows the last weights are kept: both steps of it show.
+    learnt.fit(FLOWS, TRUTH, rows, late[:0])
+    inward = [
+        name for name in weights if name.startswith(("encoder.", "mean.", "token.", "inward.", "octet.", "port."))
+    ]
+    assert len(inward) >= 4
+    assert all(not np.array_equal(net.tensors()[name], weights[name]) for name in inward)
+    assert given.digest == digest
+    assert np.exp(learnt.log_probabilities(FLOWS)).sum(1) == pytest.approx(1)
+
+
+def test_scratch_begins_elsewhere() -> None:
+    assert network_of(settings("ae"), 1).digest != network_of(settings("ae"), 2).digest
+    assert network_of(settings("ae"), 1).digest == network_of(settings("ae"), 1).digest
+
+
+def test_held_out_days_choose_the_weights() -> None:
+    """Held-out labels that contradict the training ones: the best weights are those of the first pass."""
+    rows, late = np.arange(80), np.arange(80, 120)
+    turned = TRUTH.copy()
+    turned[late] = (TRUTH[late] + 1) % 3
+    long = QUICK.model_copy(update={"tune_passes": 12, "tune_patience": 2, "tune_rate": 0.01})
+    stopped = LabelledNetwork(network_of(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late)
+    whole = LabelledNetwork(network_of(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late[:0])
+
+    def loss(net: LabelledNetwork) -> float:
+        said = net.log_probabilities(FLOWS)[late]
+        return float(-said[np.arange(late.size), turned[late]].mean())
+
+    assert loss(stopped) < loss(whole)
+
+
+def test_no_flows() -> None:
+    net = LabelledNetwork(network_of(settings("ae"), 1), 3, QUICK)
+    assert net.log_probabilities(FLOWS.take(slice(0, 0))).shape == (0, 3)
