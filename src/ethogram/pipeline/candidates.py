@@ -28,32 +28,35 @@ BASELINES = ("raw", "raw:full", "pca", "random-projection", "untrained")
 """All baselines: raw 40 and raw 3,040 numbers, and three encoders of 32 numbers that learnt nothing or a projection."""
 
 BATCH = 2048
+KEPT_OCTETS = 1 << 28  # embeddings of flows that are kept in memory, in bytes
 
 
-@dataclass(frozen=True)
 class Embedding:
-    """Embeddings of some flows by one encoder, batch by batch; they are kept where they are small."""
+    """Embeddings of some flows by one encoder, batch by batch; they are kept where they are small.
 
-    embed: Callable[[CustomFlows], NDArray[np.float32]]
-    flows: CustomFlows
-    d: int
-    keep_octets: int = 1 << 28
+    Parameters
+    ----------
+    embed
+        Flows to embeddings.
+    flows
+        N flows.
+    d
+        Numbers of an embedding.
+    """
 
-    def __post_init__(self) -> None:
-        small = len(self.flows) * self.d * 4 <= self.keep_octets
-        object.__setattr__(self, "_kept", self.embed(self.flows) if small else None)
+    def __init__(self, embed: Callable[[CustomFlows], NDArray[np.float32]], flows: CustomFlows, d: int) -> None:
+        self._embed, self._flows = embed, flows
+        self._kept = embed(flows) if len(flows) * d * 4 <= KEPT_OCTETS else None
 
     def whole(self) -> NDArray[np.float32]:
         """All of them, [N, D]."""
-        kept: NDArray[np.float32] | None = self._kept  # type: ignore[attr-defined]
-        return self.embed(self.flows) if kept is None else kept
+        return self._embed(self._flows) if self._kept is None else self._kept
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """All of them in order, in parts of bounded size."""
-        kept: NDArray[np.float32] | None = self._kept  # type: ignore[attr-defined]
-        for begin in range(0, len(self.flows), 4 * BATCH):
+        for begin in range(0, len(self._flows), 4 * BATCH):
             part = slice(begin, begin + 4 * BATCH)
-            yield self.embed(self.flows.take(part)) if kept is None else kept[part]
+            yield self._embed(self._flows.take(part)) if self._kept is None else self._kept[part]
 
 
 @dataclass(frozen=True)

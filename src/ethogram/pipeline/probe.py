@@ -135,7 +135,7 @@ def _measure(
     tested.group(settings)
     done, total = 0, len(chosen) * settings.seeds
     for candidate in chosen:
-        last = ""
+        last, met = "", set[str]()
         for seed in range(settings.seeds):
             if on_progress is not None:
                 on_progress(f"{candidate.name}, seed {seed}", done / total)
@@ -143,8 +143,9 @@ def _measure(
             if not seed or candidate.seeds != 1:
                 encoder = candidate.open(seed, material.flows)
             before = encoder.digest
-            again = before == last
-            if not again:
+            again = before in met
+            met.add(before)
+            if before != last:
                 embed = candidate.embedder(encoder, seed)
                 last = before
                 seen, unseen = (Embedding(embed, flows, encoder.header.d) for flows in (material.flows, tested.flows))
