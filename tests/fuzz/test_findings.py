@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
+import polars as pl
+import pyarrow
+import pyarrow.parquet
 import pytest
+
+from ethogram.io.parquet import Source
+from ethogram.schema import BIFLOW
 
 from .exports import collector_states
 from .files import library, states
@@ -91,3 +98,21 @@ def test_the_sound_library_is_read() -> None:
     found = allowed(lambda: pack.read(written("library.jsonl", library())))
     assert isinstance(found, pack.Library)
     assert found.labels() == ["den camera"]
+
+
+@pytest.mark.parametrize("place", ["metadata", "column"])
+def test_parquet_whose_text_is_no_text_is_damaged(place: str, tmp_path: Path) -> None:
+    flows = BIFLOW.empty().with_row_index().drop("index")
+    table = pl.concat([flows, pl.DataFrame({"source_address": ["??"]})], how="diagonal").to_arrow()
+    path = tmp_path / "flows.parquet"
+    if place == "metadata":
+        table = table.replace_schema_metadata({b"key": b"\xd3\xff"})
+    else:
+        at = table.schema.get_field_index("source_address")
+        broken = pyarrow.array([b"\xd3\xff"], pyarrow.binary()).view(pyarrow.string())
+        table = table.set_column(at, "source_address", broken)
+    pyarrow.parquet.write_table(table, path, store_schema=False)
+    found: list[int] = []
+    allowed(lambda: found.extend(frame.height for frame in Source(path).batches()))
+    # What is said of the columns is not needed; a column is.
+    assert found == ([0] if place == "metadata" else [])

@@ -47,12 +47,19 @@ def kind_of(path: Path) -> Literal["flow", "biflow"]:
     raise InputError(f"Parquet, but no {nearest} table: no column {', '.join(missing[nearest])}", file=path)
 
 
+def _frame(batch: pyarrow.RecordBatch) -> pl.DataFrame:
+    """A batch as Polars has it, which believes that text is text: in columns, in types and in what is said of them."""
+    batch.validate(full=True)
+    fields = [pyarrow.field(field.name, field.type) for field in batch.schema if str(field.type)]
+    return pl.DataFrame(pl.from_arrow(pyarrow.RecordBatch.from_arrays(batch.columns, schema=pyarrow.schema(fields))))
+
+
 def _batches(path: Path, table: Table, accounting: Accounting) -> Iterator[pl.DataFrame]:
     file = _opened(path)
     columns = [name for name in table.names if name in file.schema_arrow.names]
     try:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            frame = table.conform(pl.DataFrame(pl.from_arrow(pyarrow.Table.from_batches([batch]))), file=str(path))
+            frame = table.conform(_frame(batch), file=str(path))
             accounting.read += frame.height
             kept = frame.drop_nulls([c.name for c in table.columns if not c.nullable])
             accounting.drop("empty required column", frame.height - kept.height)
