@@ -90,7 +90,9 @@ class TestByDay:
         assert table.height == 4 * 4 * 2
         assert set(table.filter(budget=10)["trained_on"]) == {30}
         assert table["macro_f1"].is_between(0.2, 1).all()
-        assert (table.filter(pl.col("budget").is_null())["macro_f1"] > 0.8).all()
+        whole = table.filter(pl.col("budget").is_null())
+        assert whole.filter(encoder="raw 40", probe="logistic")["macro_f1"].item() > 0.95
+        assert whole.filter(encoder="raw 40", probe="forest")["macro_f1"].item() > 0.95
         assert len(candidates(["baselines"])) == 5
 
     def test_labels_that_mean_nothing_fall_to_chance(self, place: Path, tmp_path: Path) -> None:
@@ -234,13 +236,16 @@ class TestLabelNetworks:
 
         part = LabelledFlows.read([place / "home.parquet"], place / "home.csv", "type")
         rows, late = np.arange(0, 900, 2), np.arange(1, 900, 20)
-        settings = QUICK.model_copy(update={"tune_steps": 150, "tune_rate": 3e-3})
+        settings = QUICK.model_copy(update={"tune_steps": 100, "tune_rate": 3e-3, "tune_batch": 64})
+        whole = EncoderSettings(kind="ae", widths=(32,), d=8)
         losses = []
         for seed in (0, 0):
-            learnt = LabelledNetwork(network_of(TINY, seed), 3, settings, seed).fit(part.flows(), part.code, rows, late)
+            learnt = LabelledNetwork(network_of(whole, seed), 3, settings, seed).fit(
+                part.flows(), part.code, rows, late
+            )
             losses.append(learnt.log_probabilities(part.flows()))
         assert np.array_equal(losses[0], losses[1]), "same seed, same weights"
-        assert np.mean(losses[0].argmax(1)[late] == part.code[late]) > 0.9
+        assert np.mean(losses[0].argmax(1)[late] == part.code[late]) > 0.6, "a guess is right in a third"
 
 
 class TestBadInput:
