@@ -81,14 +81,15 @@ def test_spread_leaves_out_flows_without_a_value() -> None:
     assert all(math.isnan(value) for value in spread(np.full(3, np.nan)).values())
 
 
+@pytest.fixture(scope="module")
+def nets() -> dict[str, Encoder]:
+    pytest.importorskip("torch")
+    from ethogram.representation.supervised import network_of
+
+    return {kind: network_of(EncoderSettings(kind=kind, widths=(16,), d=4), 1) for kind in ("vae", "ae", "fields")}
+
+
 class TestLatentUnits:
-    @pytest.fixture(scope="class")
-    def nets(self) -> dict[str, Encoder]:
-        pytest.importorskip("torch")
-        from ethogram.representation.supervised import network_of
-
-        return {kind: network_of(EncoderSettings(kind=kind, widths=(16,), d=4), 1) for kind in ("vae", "ae", "fields")}
-
     def test_divergence_of_each_unit(self, nets: dict[str, Encoder]) -> None:
         for kind in ("vae", "fields"):
             mean, log_variance = posterior_of(nets[kind], FLOWS, np.arange(60)) or (None, None)
