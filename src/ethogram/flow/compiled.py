@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["compiled", "inner", "mixed"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-ROOM = Path(__file__).parent
-COMPILED = ("compiled", "tuples", "match", "twin_match", "chain", "numbers", "sides", "ports")
-STAMP = tuple(
-    (p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / f"{name}.py" for name in COMPILED) if p.exists()
+COMPILER = Compiler(
+    Path(__file__).parent, ("compiled", "tuples", "match", "twin_match", "chain", "numbers", "sides", "ports")
 )
-
-
-def compiled(function: F) -> F:
-    """Compile a function that Python calls, on first use, and keep the result on disk."""
-    return kept(function, {})
-
-
-def inner(function: F) -> F:
-    """Compile a function that only compiled ones call: without the wrapper for Python, which takes longest."""
-    return kept(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
-
-
-def kept(function: F, options: dict[str, bool]) -> F:
-    """Compile a function whose kept result is void as soon as any of these modules changes.
-
-    Numba looks at the file of the function alone, and would keep what it called from another.
-    """
-    dispatcher = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
-    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if file is not None and hasattr(file, "_source_stamp"):
-        file._source_stamp = STAMP
-    return cast(F, dispatcher)
+compiled, inner = COMPILER.compiled, COMPILER.inner
 
 
 @inner

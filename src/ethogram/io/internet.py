@@ -6,12 +6,12 @@ captured, so that no header can lead a read outside its own record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ethogram.schema.compiled import Compiler
 
 __all__ = [
     "CORRECTED",
@@ -90,33 +90,8 @@ as many arrays would be counted in and out at every call."""
 NO_VLAN = 0xFFFF
 MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also advances by 8 octets or more
 
-F = TypeVar("F", bound=Callable[..., Any])
-ROOM = Path(__file__).parent
-COMPILED = ("internet", "link", "pcap", "pcapng", "dns")
-STAMP = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in (ROOM / f"{name}.py" for name in COMPILED))
-
-
-def compiled(function: F) -> F:
-    """Compile a function that Python calls, on first use, and keep the result on disk."""
-    return kept(function, {})
-
-
-def inner(function: F) -> F:
-    """Compile a function that only compiled ones call: without the wrapper for Python, which takes longest."""
-    return kept(function, {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
-
-
-def kept(function: F, options: dict[str, bool]) -> F:
-    """Compile a function whose kept result is void as soon as any of the compiled modules of this room changes.
-
-    Numba voids a kept result when the function's own file changes, but not when that of a function it calls does.
-    The functions here call one another across files, so the stamp of all of them takes that of the one.
-    """
-    dispatcher = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
-    file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if file is not None and hasattr(file, "_source_stamp"):
-        file._source_stamp = STAMP
-    return cast(F, dispatcher)
+COMPILER = Compiler(Path(__file__).parent, ("internet", "link", "pcap", "pcapng", "dns"))
+compiled, inner = COMPILER.compiled, COMPILER.inner
 
 
 @inner
