@@ -239,3 +239,26 @@ def test_a_damaged_file_is_said(home: Path) -> None:
     path.write_bytes(octets)
     with pytest.raises(InputError, match=r"v\.parquet: "):
         load_vectors([path])
+
+
+def test_only_flows_of_some_time(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, part, again = (home / f"{name}.parquet" for name in ("whole", "part", "again"))
+    devices = ("--devices", home / "devices.csv")
+    assert call(home / "day.pcap", "-o", whole, *devices) == 0
+    capsys.readouterr()
+    span = ("--from", "2019-05-01T00:00:01", "--to", "2019-05-01T00:01:00")
+    assert call(home / "day.pcap", "-o", part, *devices, *span, "--json") == 0
+    starts = pl.read_parquet(whole)["start"].dt.epoch("us").to_numpy()
+    kept = (starts >= T // 1000 + 1_000_000) & (starts < T // 1000 + 60_000_000)
+    assert 0 < kept.sum() < len(starts)
+    assert pl.read_parquet(part).equals(pl.read_parquet(whole).filter(pl.Series(kept)))
+    assert orjson.loads(capsys.readouterr().out)["stages"]["time"] == {
+        "unit": "flows", "read": len(starts), "used": int(kept.sum()), "dropped": {}, "corrected": {},
+        "ignored": {"before --from": int((starts < T // 1000 + 1_000_000).sum()),
+                    "at --to or later": int((starts >= T // 1000 + 60_000_000).sum())},
+    }  # fmt: skip
+    # Files of custom flows are cut alike.
+    assert call(whole, "-o", again, *span) == 0
+    assert pl.read_parquet(again).equals(pl.read_parquet(part))
+    assert call(whole, "-o", again, "--from", "2020-01-01") == 3
+    assert "no custom flow of a device" in capsys.readouterr().err

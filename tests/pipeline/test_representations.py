@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,21 @@ class TestDays:
         with pytest.raises(ConfigurationError, match="leave no gap"):
             self.split(two)
         assert self.split(two, gap_days=0).train.days().tolist() == [0]
+
+    def test_only_some_days(self, flows: Path) -> None:
+        begin, end = (datetime(1970, 1, day, 12, tzinfo=UTC) for day in (3, 7))
+        split = DaySplit.of(FlowFiles([flows]), TrainingSettings(held_out=0.2, gap_days=1), begin, end)
+        assert split.held_out is not None
+        # Whole days: that of the first instant, and that of the last.
+        assert split.train.days().tolist() == [2, 3, 4]
+        assert split.held_out.days().tolist() == [6]
+        with pytest.raises(ConfigurationError, match=r"no flows of the days asked for; .* 1970-01-01 to 1970-01-10"):
+            DaySplit.of(FlowFiles([flows]), TrainingSettings(), datetime(1980, 1, 1, tzinfo=UTC))
+
+    def test_a_model_says_which_days_it_learnt_from(self, flows: Path, tmp_path: Path) -> None:
+        arguments = ["pretrain", str(flows), "-o", str(tmp_path / "m"), *OPTIONS, "--kind", "pca"]
+        assert main([*arguments, "--from", "1970-01-02", "--to", "1970-01-06", "--held-out", "0"]) == 0
+        assert load_encoder(tmp_path / "m").header.data["days"] == ["1970-01-02", "1970-01-05"]
 
     def test_the_digest_is_of_the_content(self, flows: Path, tmp_path: Path) -> None:
         (tmp_path / "other").mkdir()

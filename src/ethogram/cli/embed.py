@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress
 from ethogram.errors import EthogramWarning
 
@@ -31,6 +32,12 @@ def command(
     local: Annotated[
         list[str] | None, typer.Option(metavar="CIDR", help="Captures: what is inside; again for more.")
     ] = None,
+    time_from: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Only flows that begin at this time or later.")
+    ] = None,
+    time_to: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Only flows that begin before this time.")
+    ] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="0: one for each core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
 ) -> int:
@@ -46,6 +53,7 @@ def command(
         run = embed(
             inputs, output, model=model, devices=devices, threads=threads, on_progress=advance,
             flow=FlowSettings.of(local=tuple(local)) if local else None,
+            time_from=time_of(time_from, "--from"), time_to=time_of(time_to, "--to"),
         )  # fmt: skip
     reports = run.vectors.reports
     header = run.header

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors
 from ethogram.errors import UsageError
 
@@ -82,6 +83,12 @@ def command(
     gap_days: Annotated[
         int | None, typer.Option(metavar="N", help="Days before the held-out ones that are not used. Default: 1.")
     ] = None,
+    time_from: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="Only flows of this day (UTC) or later ones.")
+    ] = None,
+    time_to: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="Only flows of days before this one.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="How often it is repeated. Default: 3.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Default: one for each core.")] = None,
     setting: Annotated[
@@ -113,7 +120,8 @@ def command(
     with _stopping() as stop:
         run = pretrain(
             inputs, output, encoder=EncoderSettings.of(**chosen["encoder"]), training=training, source=source,
-            licence=licence, restart=restart, on_progress=report, should_stop=stop.is_set,
+            licence=licence, restart=restart, time_from=time_of(time_from, "--from"), time_to=time_of(time_to, "--to"),
+            on_progress=report, should_stop=stop.is_set,
         )  # fmt: skip
     report.close()
     for note in run.notes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress
 from ethogram.errors import EthogramWarning
 
@@ -59,6 +60,12 @@ def command(
     packet_octets: Annotated[
         int, typer.Option(metavar="N", help="Payload octets kept of one packet, at most 1,000.")
     ] = 1000,
+    time_from: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Only flows that begin at this time or later.")
+    ] = None,
+    time_to: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Only flows that begin before this time.")
+    ] = None,
     tunnels: Annotated[bool, typer.Option(help="Describe the packet inside IP in IP, GRE, GTP-U and CAPWAP.")] = False,
     strict: Annotated[bool, typer.Option(help="Stop at the first damage of a capture.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
@@ -84,6 +91,8 @@ def command(
             settings=CustomFlowSettings.of(**chosen),
             flow=FlowSettings.of(local=tuple(local)) if local else FlowSettings(),
             capture=CaptureSettings(strict=strict, tunnels=tunnels),
+            time_from=time_of(time_from, "--from"),
+            time_to=time_of(time_to, "--to"),
             on_progress=advance,
         )
         rows = write_vectors(run, output)

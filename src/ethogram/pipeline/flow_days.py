@@ -6,6 +6,7 @@ In memory is one day number per flow; the flows themselves are read a row group 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -132,8 +133,10 @@ class DaySplit:
     held_out: DayBlocks | None
 
     @classmethod
-    def of(cls, files: FlowFiles, settings: TrainingSettings) -> DaySplit:
-        """Hold out the last days, and leave a gap before them.
+    def of(
+        cls, files: FlowFiles, settings: TrainingSettings, begin: datetime | None = None, end: datetime | None = None
+    ) -> DaySplit:
+        """Hold out the last days, and leave a gap before them; only days from ``begin`` on that begin before ``end``.
 
         Raises
         ------
@@ -141,11 +144,19 @@ class DaySplit:
             When no day is left to learn from.
         """
         days = np.unique(np.concatenate(files.days))
+        whole = (int(days[0]), int(days[-1]))
+        first_day = whole[0] if begin is None else math.floor(begin.timestamp() * 1e6 / DAY_US)
+        end_day = whole[1] + 1 if end is None else math.ceil(end.timestamp() * 1e6 / DAY_US)
+        days = days[(days >= first_day) & (days < end_day)]
+        if not days.size:
+            raise ConfigurationError(
+                f"no flows of the days asked for; there are those from {day_text(whole[0])} to {day_text(whole[1])}"
+            )
         count = 0 if settings.held_out == 0 else max(1, round(settings.held_out * len(days)))
         last = days[len(days) - count :]
         first_held_out = int(last[0]) if count else int(days[-1]) + 1
         until = first_held_out - (settings.gap_days if count else 0)
-        train = _chosen(files, lambda day: day < until)
+        train = _chosen(files, lambda day: (day >= first_day) & (day < until))
         if not train.blocks:
             raise ConfigurationError(
                 f"{len(days)} days of flows: with {count} held out and a gap of {settings.gap_days} none is left to"
@@ -153,7 +164,10 @@ class DaySplit:
             )
         if not count:
             return cls(train, None)
-        split = cls(train, _sample(_chosen(files, lambda day: day >= first_held_out), settings.held_out_flows))
+        split = cls(
+            train,
+            _sample(_chosen(files, lambda day: (day >= first_held_out) & (day < end_day)), settings.held_out_flows),
+        )
         assert split.held_out is not None
         assert not np.intersect1d(split.train.days(), split.held_out.days()).size
         return split

@@ -82,6 +82,8 @@ def pretrain(
     source: str = "",
     licence: str = "",
     restart: bool = False,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pretraining:
@@ -99,6 +101,9 @@ def pretrain(
         What the flows are and who may use them, for the card.
     restart
         Throw away what is in ``output`` of an earlier run.
+    time_from, time_to
+        Only flows of the days (UTC) from the one of ``time_from`` on, and of those that begin before ``time_to``; the
+        last of them are held out.
     on_progress, should_stop
         As for :meth:`ethogram.representation.training.Training.run`.
 
@@ -115,7 +120,7 @@ def pretrain(
     encoder = encoder.model_copy(update={"view": view_of(encoder.view).name})
     _check(encoder)
     files = FlowFiles(inputs)
-    split = DaySplit.of(files, training)
+    split = DaySplit.of(files, training, time_from, time_to)
     data = {**_told(files, split), "source": source, "licence": licence}
     if restart:
         _clear(output)
@@ -329,6 +334,8 @@ def embed(
     devices: Path | None = None,
     flow: FlowSettings | None = None,
     threads: int = 0,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> EmbedRun:
     """Embed custom flows, or those of captures, and write one row for each.
@@ -341,8 +348,8 @@ def embed(
         Parquet to write: the flow's key, times and totals, and its ``embedding``.
     model
         The encoder: a directory of ``ethogram pretrain``, or an ``.onnx`` file.
-    devices, flow
-        For captures, as for :func:`ethogram.pipeline.vectors.read_vectors`.
+    devices, flow, time_from, time_to
+        As for :func:`ethogram.pipeline.vectors.read_vectors`.
     threads
         Chunks computed at once; 0: one for each core.
     on_progress
@@ -356,8 +363,9 @@ def embed(
     encoder = open_embedding(model, threads)
     direction = encoder.header.data.get("direction") or "outgoing"
     run = read_vectors(
-        inputs, devices=devices, settings=CustomFlowSettings.of(direction=direction), flow=flow, on_progress=on_progress
-    )
+        inputs, devices=devices, settings=CustomFlowSettings.of(direction=direction), flow=flow,
+        time_from=time_from, time_to=time_to, on_progress=on_progress,
+    )  # fmt: skip
     if not output.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=output)
     told = {

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings
@@ -65,6 +67,7 @@ class VectorRun:
         capture: CaptureSettings,
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
+        span: tuple[datetime | None, datetime | None] = (None, None),
     ) -> None:
         self._inputs = inputs
         self._make_namer = namer
@@ -72,6 +75,7 @@ class VectorRun:
         self._flow = flow
         self._capture = capture
         self._on_progress = on_progress
+        self._span = tuple(None if time is None else round(time.timestamp() * 1e6) for time in span)
         self.settings = settings
         self.skipped = list(skipped)
         self._reset()
@@ -79,6 +83,7 @@ class VectorRun:
     def _reset(self) -> None:
         self.reports: list[InputReport] = []
         self.rows = 0
+        self._time = Accounting("flows")
         self._meter = CustomMeter(self.settings, self._senders)
         self._ends = Ends(LocalNetwork(self._flow.local), self._make_namer(), self.settings)
 
@@ -90,7 +95,8 @@ class VectorRun:
             meter.ignore(reason, count)
         for what, count in self._meter.corrected.items():
             meter.correct(what, count)
-        return {"meter": meter, "device": self._ends.accounting} if meter.read else {}
+        metered = {"meter": meter, "device": self._ends.accounting} if meter.read else {}
+        return metered if self._span == (None, None) else {**metered, "time": self._time}
 
     @property
     def errors(self) -> list[str]:
@@ -129,6 +135,16 @@ class VectorRun:
         self._check()
 
     def _counted(self, flows: CustomFlows) -> CustomFlows:
+        if self._span != (None, None):
+            begin, end = self._span
+            early = np.zeros(len(flows), np.bool_) if begin is None else flows.start_us < begin
+            late = np.zeros(len(flows), np.bool_) if end is None else flows.start_us >= end
+            kept = np.flatnonzero(~(early | late))
+            self._time.read += len(flows)
+            self._time.ignore("before --from", int(early.sum()))
+            self._time.ignore("at --to or later", int((late & ~early).sum()))
+            self._time.used += kept.size
+            flows = flows.take(kept)
         self.rows += len(flows)
         return flows
 
@@ -194,6 +210,8 @@ def read_vectors(
     settings: CustomFlowSettings | None = None,
     flow: FlowSettings | None = None,
     capture: CaptureSettings | None = None,
+    time_from: datetime | None = None,
+    time_to: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> VectorRun:
     """Open captures, and files of custom flows, to be read as one; nothing is read before :meth:`VectorRun.batches`.
@@ -211,6 +229,8 @@ def read_vectors(
         What is inside, and how devices are named without a device file.
     capture
         The reader's settings; under ``strict`` damage is an error.
+    time_from, time_to
+        Only flows whose first packet is in [from, to).
     on_progress
         Called with the number of packets of each batch.
 
@@ -245,7 +265,7 @@ def read_vectors(
         return named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
 
     senders = _senders(flow.local, named)
-    return VectorRun(opened, namer, senders, settings, flow, capture, on_progress, skipped)
+    return VectorRun(opened, namer, senders, settings, flow, capture, on_progress, skipped, (time_from, time_to))
 
 
 def _senders(local: Sequence[str], named: DeviceFile | None) -> list[str]:
