@@ -19,6 +19,7 @@ from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
 from ethogram.schema.matrix import ServiceMatrix
 from ethogram.schema.packet import PacketBatch
+from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
 from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
 from ethogram.schema.source import FlowSource, PacketSource
 from ethogram.schema.table import Column, Table
@@ -47,6 +48,8 @@ __all__ = [
     "ITEM_COUNTS",
     "NAME_ANSWER",
     "NAME_QUESTION",
+    "PACKET_FLOW",
+    "PACKET_FORMAT",
     "ROLE",
     "SCOPE",
     "STATUS",
@@ -68,6 +71,7 @@ __all__ = [
     "FlowSource",
     "Inventory",
     "PacketBatch",
+    "PacketFlows",
     "PacketSource",
     "ServiceMatrix",
     "Table",
