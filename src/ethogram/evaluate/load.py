@@ -30,7 +30,7 @@ from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
 
-__all__ = ["CACHE", "code_digest", "files_of", "load"]
+__all__ = ["CACHE", "code_digest", "device_file", "files_of", "load", "runs_of"]
 
 CACHE = Path("~/.cache/ethogram")
 
@@ -112,7 +112,7 @@ def load(
     tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
     accounting: dict[str, Accounting] = {}
     for device in card.used_devices:
-        for instance, run, files in _runs(card, device, files_of(card, device, root)):
+        for instance, run, files in runs_of(card, device, files_of(card, device, root)):
             flow_rows, count_rows, stages = _read(card, device, instance, files, settings)
             _add(accounting, stages)
             if not flow_rows.height and not count_rows.height:
@@ -135,7 +135,7 @@ def load(
     return loaded
 
 
-def _runs(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:
+def runs_of(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:
     if card.runs != "file":
         yield device.id, "", files
         return
@@ -205,7 +205,7 @@ def _read(
         return collect(run), COUNTS.empty(), _stages(run)
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
-        _device_file(named, instance, device.mac, addresses)
+        device_file(named, instance, device.mac, addresses)
         run = read_flows(files, devices=named, settings=settings[0], meter=settings[1], strict=True)
         table = collect(run)
     if card.kind == "joy":
@@ -234,11 +234,11 @@ def _with_headers(way: str) -> pl.Expr:
 def _named(instance: str, mac: str | None, addresses: list[str]) -> DeviceFile:
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
-        _device_file(named, instance, mac, addresses)
+        device_file(named, instance, mac, addresses)
         return DeviceFile.load(named)
 
 
-def _device_file(path: Path, instance: str, mac: str | None, addresses: list[str]) -> None:
+def device_file(path: Path, instance: str, mac: str | None, addresses: list[str]) -> None:
     rows = [(instance, mac or "", address) for address in addresses] or [(instance, mac or "", "")]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -1,0 +1,248 @@
+"""Custom flows of a corpus of captures, with the truth beside them, kept as Parquet in the cache folder.
+
+What is kept is derived data, under a digest of the card, the files and the code that read them; it may be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.config import CustomFlowSettings
+from ethogram.errors import InputError, UsageError
+from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.load import CACHE, code_digest, device_file, files_of, runs_of
+from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
+from ethogram.pipeline.vectors import collect_vectors, read_vectors
+from ethogram.schema import Accounting, CustomFlows
+
+__all__ = ["TRUTH", "CorpusFlows", "load_flows"]
+
+DAY_US = 86_400_000_000
+LOADING = ("schema", "io", "meter", "flow", "pipeline/capture", "pipeline/vectors", "pipeline/vector_ends",
+           "pipeline/vector_files", "evaluate/load", "evaluate/flows/corpus")  # fmt: skip
+"""The code that decides what is loaded."""
+
+TRUTH: dict[str, pl.DataType] = {
+    "device": pl.String(), "id": pl.String(), "unit": pl.String(), "model": pl.String(), "vendor": pl.String(),
+    "family": pl.String(), "type": pl.String(), "coarse": pl.String(), "network": pl.String(), "run": pl.String(),
+    "corpus": pl.String(), "day": pl.Int32(), "device_day": pl.String(),
+}  # fmt: skip
+"""Columns of what is known of each flow."""
+
+_COUNTERS = ("ignored", "dropped", "corrected")
+
+
+@dataclass(frozen=True)
+class CorpusFlows:
+    """Flows of one corpus and, row by row beside them, what is true of them.
+
+    Parameters
+    ----------
+    card
+        What was read.
+    flows
+        N outgoing custom flows; devices are named ``corpus/instance``.
+    packets
+        Of the same rows the packets of both directions; None where they were not asked for.
+    truth
+        N rows of :data:`TRUTH`: the device and its labels, the day (since 1970-01-01 UTC), and the
+        ``device_day``, which all runs of a unit share.
+    digest
+        Of card, files and code.
+    accounting
+        Over packets, by stage.
+    """
+
+    card: Card
+    flows: CustomFlows
+    packets: Any
+    truth: pl.DataFrame
+    digest: str
+    accounting: dict[str, Accounting] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    @cached_property
+    def day(self) -> NDArray[np.int64]:
+        """Day of each flow, [N]."""
+        return self.truth["day"].to_numpy().astype(np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> CorpusFlows:
+        """Some of the flows, in that order."""
+        packets = None if self.packets is None else self.packets.take(rows)
+        truth = self.truth[pl.Series(rows)] if len(rows) else self.truth.clear()
+        return CorpusFlows(self.card, self.flows.take(rows), packets, truth, self.digest, self.accounting)
+
+
+def load_flows(
+    card: Card, root: Path, *, packets: bool = False, cache_folder: Path | None = CACHE,
+    settings: CustomFlowSettings | None = None, on_progress: Callable[[str], None] | None = None,
+) -> CorpusFlows:  # fmt: skip
+    """Custom flows of all devices that a card uses, in the order of the card.
+
+    Parameters
+    ----------
+    card
+        A corpus of captures.
+    root
+        The folder that holds the corpora.
+    packets
+        Whether the packets of each flow are wanted too.
+    cache_folder
+        Where loaded flows are kept; None keeps nothing.
+    settings
+        How packets become flows.
+    on_progress
+        Called with each device's name.
+
+    Raises
+    ------
+    UsageError
+        When the corpus holds no captures.
+    InputError
+        When a file is missing or cannot be used.
+
+    Examples
+    --------
+    >>> from ethogram.evaluate.corpus import card
+    >>> loaded = load_flows(card("stevens_lsif_2019"), Path("corpus"))  # doctest: +SKIP
+    """
+    if card.kind != "capture":
+        raise UsageError(f"corpus {card.name}: custom flows need captures, and its files are of kind {card.kind}")
+    if not (root / card.name).is_dir():
+        raise InputError("no such corpus folder", file=root / card.name)
+    settings = settings or CustomFlowSettings()
+    digest = _digest(card, root, settings)
+    kept = None if cache_folder is None else _Kept(cache_folder.expanduser() / "flows", card, digest)
+    if kept is not None and (found := kept.read(packets)) is not None:
+        return found
+    loaded = _load(card, root, packets, settings, digest, on_progress)
+    if kept is not None:
+        kept.write(loaded, settings)
+    return loaded
+
+
+def _load(
+    card: Card, root: Path, packets: bool, settings: CustomFlowSettings, digest: str,
+    on_progress: Callable[[str], None] | None,
+) -> CorpusFlows:  # fmt: skip
+    if packets:
+        raise UsageError("packets of flows cannot be read yet")
+    parts: list[CustomFlows] = []
+    truth = [pl.DataFrame(schema=TRUTH)]
+    accounting: dict[str, Accounting] = {}
+    for device in card.used_devices:
+        if on_progress is not None:
+            on_progress(device.id)
+        for instance, run, files in runs_of(card, device, files_of(card, device, root)):
+            flows = _flows_of(device, f"{card.name}/{instance}", files, settings, accounting)
+            if len(flows):
+                parts.append(flows)
+                truth.append(_truth(card, device, run, flows))
+    for each in accounting.values():
+        each.check()
+    return CorpusFlows(card, CustomFlows.concat(parts), None, pl.concat(truth), digest, accounting)
+
+
+def _flows_of(
+    device: CardDevice, name: str, files: Sequence[Path], settings: CustomFlowSettings,
+    accounting: dict[str, Accounting],
+) -> CustomFlows:  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "devices.csv"
+        device_file(named, name, device.mac, list(device.addresses))
+        run = read_vectors(files, devices=named, settings=settings)
+        try:
+            flows = collect_vectors(run)
+        except InputError:
+            # A capture in which the device says nothing over IPv4: counted, and no error of the corpus.
+            if not run.stages:
+                raise
+            flows = CustomFlows.empty()
+    if run.errors:
+        raise InputError("; ".join(run.errors), file=files[0])
+    for stage, own in (*(("read", report.accounting) for report in run.reports), *run.stages.items()):
+        accounting.setdefault(stage, Accounting(own.unit)).merge(own)
+    return flows
+
+
+def _truth(card: Card, device: CardDevice, run: str, flows: CustomFlows) -> pl.DataFrame:
+    day = pl.Series("day", flows.start_us // DAY_US, dtype=pl.Int32)
+    said = {
+        "id": device.id, "unit": card.unit_of(device), "model": device.model, "vendor": device.vendor,
+        "family": device.family, "type": device.type, "coarse": device.coarse, "network": card.network_of(device),
+        "run": run, "corpus": card.name,
+    }  # fmt: skip
+    frame = pl.DataFrame({"device": flows.device, "day": day}).with_columns(
+        **{name: pl.lit(value) for name, value in said.items()},
+        # A unit's day, whatever its runs: set-ups of one afternoon are no independent draws.
+        device_day=pl.lit(f"{card.name}/{device.id} ") + pl.col("day").cast(pl.String),
+    )
+    return frame.select(list(TRUTH))
+
+
+def _digest(card: Card, root: Path, settings: CustomFlowSettings) -> str:
+    text = hashlib.sha256(f"{card.digest} {settings.digest} {code_digest(*LOADING)}".encode())
+    for device in card.used_devices:
+        for file in files_of(card, device, root):
+            state = file.stat()
+            text.update(f"{file.name} {state.st_size} {state.st_mtime_ns};".encode())
+    return text.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Loaded flows on disk; what cannot be read is as good as none."""
+
+    folder: Path
+    card: Card
+    digest: str
+
+    def _path(self, part: str) -> Path:
+        return self.folder / f"{self.card.name}-{self.digest}.{part}"
+
+    def read(self, packets: bool) -> CorpusFlows | None:
+        if packets:
+            return None
+        try:
+            flows = load_vectors([self._path("flows.parquet")])
+            truth = pl.read_parquet(self._path("truth.parquet"))
+            stages = orjson.loads(self._path("accounting.json").read_bytes())
+        except (OSError, pl.exceptions.PolarsError, InputError, orjson.JSONDecodeError):
+            return None
+        if dict(truth.schema) != TRUTH or truth.height != len(flows) or not (truth["device"] == flows.device).all():
+            return None
+        accounting = {
+            name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
+        }
+        return CorpusFlows(self.card, flows, None, truth, self.digest, accounting)
+
+    def write(self, loaded: CorpusFlows, settings: CustomFlowSettings) -> None:
+        """Keep them, and forget older ones of this corpus."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for old in self.folder.glob(f"{self.card.name}-*"):
+            if self.digest not in old.name:
+                old.unlink(missing_ok=True)
+        stages = {
+            name: {"unit": of.unit, "read": of.read, "used": of.used, **{k: dict(getattr(of, k)) for k in _COUNTERS}}
+            for name, of in loaded.accounting.items()
+        }
+        beside = self._path(f"{os.getpid()}.part")
+        write_custom_flows(self._path("flows.parquet"), [loaded.flows], settings)
+        loaded.truth.write_parquet(beside)
+        beside.replace(self._path("truth.parquet"))
+        self._path("accounting.json").write_bytes(orjson.dumps(stages))
