@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,8 @@ def _of_torch(file: BinaryIO, start: bytes, path: Path) -> Any:
         raise LibraryError(f"{path}: neither safetensors nor a file of torch")
     try:
         # A namespace is what command lines are parsed to; several authors left theirs beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways, and none of them is ours
         asked = re.search(r"GLOBAL\s+([\w.]+)", str(error))
