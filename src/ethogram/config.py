@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ethogram.errors import ConfigurationError
 from ethogram.schema import DYNAMIC_FROM
+from ethogram.schema.packet_flows import MOST_PACKETS, PAYLOAD_OCTETS, PAYLOAD_PACKETS
 
 __all__ = [
     "CaptureSettings",
@@ -24,6 +25,7 @@ __all__ = [
     "KeySettings",
     "MeterSettings",
     "NameSettings",
+    "PacketFlowSettings",
     "ProbeSettings",
     "ReconstructionSettings",
     "RepresentationSettings",
@@ -107,6 +109,24 @@ class CustomFlowSettings(Settings):
         description="payload octets of live records held at once; the oldest leave first",
     )
     block_flows: int = Field(default=1 << 14, ge=1, description="records named, written and read together")
+
+
+class PacketFlowSettings(Settings):
+    """What is kept of the packets of both directions beside outgoing custom flows; headers are kept whole."""
+
+    packets: int = Field(default=MOST_PACKETS, ge=1, le=255, description="first packets of a flow")
+    payload_packets: int = Field(
+        default=PAYLOAD_PACKETS, ge=0, le=255, description="the first of them, whose payload is kept"
+    )
+    payload_octets: int = Field(
+        default=PAYLOAD_OCTETS, ge=0, le=1500, description="transport payload kept of such a packet"
+    )
+    max_octets: int = Field(
+        default=1 << 28,
+        ge=1 << 12,
+        le=1 << 34,
+        description="octets of live flows held at once; further packets are counted and not kept",
+    )
 
 
 class WireSettings(Settings):

@@ -17,11 +17,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.config import CustomFlowSettings
+from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.meter import custom_cache as cache
 from ethogram.meter.fragments import FRAGMENT, REMEMBERED
-from ethogram.schema import CustomFlows, PacketBatch, ipv4_networks, private_mask
+from ethogram.meter.packet_keeper import PacketKeeper, new_index
+from ethogram.schema import CustomFlows, PacketBatch, PacketFlows, ipv4_networks, private_mask
 
 __all__ = ["CustomMeter", "Metered"]
 
@@ -48,6 +49,7 @@ class Metered:
     payload_octets: NDArray[np.uint16]
     first_octet: NDArray[np.int64]
     payload: NDArray[np.uint8]
+    beside: PacketFlows | None = None  # packets of both directions, when they are kept
 
     def __len__(self) -> int:
         return int(self.records.shape[0])
@@ -65,11 +67,13 @@ class Metered:
             self.payload_octets[packets],
             self.first_octet[begin : end + 1] - self.first_octet[begin],
             self.payload[octets],
+            None if self.beside is None else self.beside.take(slice(begin, end)),
         )
 
     @classmethod
     def concat(cls, parts: Sequence[Metered]) -> Metered:
-        """Some parts as one; there is at least one."""
+        """Some parts as one; there is at least one, and packets are kept in all or none."""
+        beside = [part.beside for part in parts if part.beside is not None]
         return cls(
             np.concatenate([part.records for part in parts]),
             _joined([part.first_packet for part in parts]),
@@ -79,6 +83,7 @@ class Metered:
             np.concatenate([part.payload_octets for part in parts]),
             _joined([part.first_octet for part in parts]),
             np.concatenate([part.payload for part in parts]),
+            PacketFlows.concat(beside) if beside else None,
         )
 
     def seen_from(
@@ -142,11 +147,14 @@ class CustomMeter:
     senders
         IPv4 prefixes that hold every device. Outgoing packets from elsewhere are counted and not kept, since they
         cannot be a device's; none: all are kept.
+    packets
+        Keep the packets of both directions beside the records (see :mod:`~ethogram.meter.packet_keeper`); the records
+        are the same with and without.
 
     Raises
     ------
     ConfigurationError
-        When a prefix or a protocol number is wrong.
+        When a prefix or a protocol number is wrong, or packets are to be kept beside bidirectional records.
 
     Examples
     --------
@@ -155,10 +163,14 @@ class CustomMeter:
     (0, 0)
     """
 
-    def __init__(self, settings: CustomFlowSettings, senders: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: CustomFlowSettings, senders: Sequence[str] = (), packets: PacketFlowSettings | None = None
+    ) -> None:
         private_mask(np.zeros(1, np.uint32), settings.private)  # a wrong prefix is said before anything is read
         self._settings = settings
         self._both = settings.direction == "bidirectional"
+        if packets is not None and self._both:
+            raise ConfigurationError("setting direction: packets are kept beside outgoing flows alone")
         self._allowed = np.zeros(256, np.bool_)
         if not all(0 <= number <= 255 for number in settings.protocols):
             raise ConfigurationError("setting protocols: a protocol number is 0 to 255")
@@ -181,13 +193,14 @@ class CustomMeter:
         self._state[cache.CLOCK] = BEFORE_ALL_TIMES
         self._ring = np.zeros(FIRST_RECORDS, cache.RECORD)
         self._described = np.zeros((FIRST_RECORDS, 4, 10), np.uint32)
-        self._index = _new_index(FIRST_RECORDS)
+        self._index = new_index(FIRST_RECORDS)
         # Memory that was never touched is not there yet: this costs what the busiest minute needs.
         self._blocks = (
             np.zeros((blocks, cache.BLOCK), np.uint8), np.zeros(blocks, np.int32), np.zeros(blocks, np.int32)
         )  # fmt: skip
         self._fragments = np.zeros(settings.max_fragments, FRAGMENT)
-        self._fragment_index = _new_index(settings.max_fragments)
+        self._fragment_index = new_index(settings.max_fragments)
+        self.keeper = PacketKeeper(packets, self._senders, settings.max_fragments if packets is not None else 1)
 
     @property
     def live(self) -> int:
@@ -244,12 +257,15 @@ class CustomMeter:
         )  # fmt: skip
         parts = []
         row = 0
+        self.keeper.begin(packets, batch.data)
         while row < len(batch):
+            first = row
             row, why = cache.feed(
                 packets, batch.data, row, self._allowed, self._senders, self._both, self._rules, self._keep,
                 self._state, self._ring, self._described, self._blocks, self._index, self._fragments,
-                self._fragment_index, self._seed, self._output,
+                self._fragment_index, self._seed, self._output, self.keeper.roles, self.keeper.others,
             )  # fmt: skip
+            self.keeper.keep(first, row, int(self._state[cache.TAIL]))
             if why == cache.OUTPUT_FULL:
                 parts.append(self._given())
             elif why == cache.GROW:
@@ -269,6 +285,7 @@ class CustomMeter:
         self._state[cache.CLOCK] = BEFORE_ALL_TIMES
         self._fragment_index[:] = 0
         self._state[REMEMBERED] = 0
+        self.keeper.forget()
         return parts
 
     def _grow_ring(self) -> None:
@@ -279,7 +296,7 @@ class CustomMeter:
         described = np.zeros((2 * size, 4, 10), np.uint32)
         ring[numbers % ring.size] = self._ring[numbers % size]
         described[numbers % ring.size] = self._described[numbers % size]
-        self._ring, self._described, self._index = ring, described, _new_index(ring.size)
+        self._ring, self._described, self._index = ring, described, new_index(ring.size)
         cache.enter_all(ring, self._index, self._state)
 
     def _given(self) -> Metered:
@@ -300,6 +317,7 @@ class CustomMeter:
             payload_octets=lengths,
             first_octet=_offsets(lengths)[first_packet],
             payload=payload[:octets].copy(),
+            beside=self.keeper.given(int(self._state[cache.HEAD])),
         )
 
 
@@ -315,8 +333,3 @@ def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
 def _joined(offsets: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Offsets of runs that stand behind one another."""
     return _offsets(np.concatenate([np.diff(part) for part in offsets]))
-
-
-def _new_index(places: int) -> NDArray[np.uint64]:
-    """An empty index for that many, at most half full; its size is a power of two."""
-    return np.zeros(1 << (2 * places - 1).bit_length(), np.uint64)

@@ -16,10 +16,10 @@ from ethogram.meter.compiled import compiled, inner
 from ethogram.meter.fragments import fragment_of, fragment_place, remember
 
 __all__ = [
-    "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
-    "GROW", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NO_PAYLOAD",
-    "OTHER_PROTOCOL", "OUTPUT_FULL", "OUTSIDE", "READ", "RECORD", "STATE", "SYMBOLS", "TAIL", "drain",
-    "enter_all", "feed",
+    "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "FREE", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
+    "GROW", "HEAD", "IPV6", "LOST_FRAGMENT", "MADE_BLOCKS", "METERED", "NOBODY", "NO_PAYLOAD",
+    "OTHER_PROTOCOL", "OUTPUT_FULL", "OUTSIDE", "READ", "RECORD", "STATE", "SYMBOLS", "TAIL", "UNPORTED", "drain",
+    "enter_all", "feed", "is_among", "keep_octets",
 ]  # fmt: skip
 
 RECORD = np.dtype(
@@ -53,6 +53,9 @@ SPARE_BLOCKS = 1000 // BLOCK + 2  # what one packet may need
 
 DONE, OUTPUT_FULL, GROW = 0, 1, 2
 """Why :func:`feed` returned."""
+
+NOBODY, UNMETERED, UNPORTED = -1, -2, -3
+"""Instead of a record's number: there is none; packets of this kind have none; it is a fragment without its first."""
 
 HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS = 0, 1, 2, 3, 4, 5, 6, 7
 READ, METERED, IPV6, OTHER_PROTOCOL, LOST_FRAGMENT, NO_PAYLOAD, EVICTED, FRAGMENTS, LEAPS, OUTSIDE = range(9, 19)
@@ -295,6 +298,66 @@ def is_among(networks: Any, address: Any) -> bool:
     return False
 
 
+@inner
+def reverse_number(
+    state: Any, ring: Any, index: Any, tag: Any, packets: Any, row: int, ports: Any, own: Any, rules: Any
+) -> Any:
+    """Number of the open record that a packet answers, when it comes within the record's minute; or -1."""
+    mask = np.int64(index.shape[0] - 1)
+    at = np.int64(tag) & mask
+    while index[at] != EMPTY:
+        entry = index[at]
+        at = (at + 1) & mask
+        place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+        if entry >> np.uint64(32) != np.uint64(tag) or place == own or ring[place].protocol != packets[2][row]:
+            continue
+        if same_key(ring[place], packets[4][row], packets[3][row], ports[1], ports[0]) > 0:
+            start = ring[place].start
+            age = packets[0][row] - start
+            if age >= rules[0] or age < -rules[1] or start + rules[0] + rules[1] <= state[CLOCK]:
+                return np.int64(-1)
+            return number_of(state, ring, place)
+    return np.int64(-1)
+
+
+@inner
+def number_of(state: Any, ring: Any, place: Any) -> Any:
+    """The number of a live record by its place."""
+    return state[HEAD] + ((place - state[HEAD]) & np.int64(ring.shape[0] - 1))
+
+
+@inner
+def answered(
+    state: Any, ring: Any, index: Any, packets: Any, row: int, data: Any, seed: Any, rules: Any, fragment_ns: int,
+    others: Any,
+) -> Any:  # fmt: skip
+    """Number of the record that a packet from outside answers; ``NOBODY``, or ``UNPORTED`` for a lost fragment.
+
+    First fragments from outside are remembered apart, so that they crowd out none of a device's.
+    """
+    other_state, fragments, fragment_index = others
+    time, source, destination, protocol = packets[0][row], packets[3][row], packets[4][row], packets[2][row]
+    source_port, destination_port = packets[5][row], packets[6][row]
+    offset, more, identification, _ = fragment_of(packets, row, data)
+    if offset > 0 or more:
+        key = (source, destination, protocol, identification)
+        both_ends = (np.uint64(source) << np.uint64(32)) | np.uint64(destination)
+        tag = np.uint32(mix(mix(both_ends ^ seed) ^ np.uint64(identification << 8 | protocol)) >> np.uint64(32))
+        if offset == 0 and fragment_ns > 0:
+            remember(other_state, fragments, fragment_index, tag, key, time, source_port, destination_port)
+        elif offset > 0:
+            place = fragment_place(fragments, fragment_index, tag, key) if fragment_ns > 0 else np.int64(-1)
+            if place < 0 or abs(time - fragments[place].time) > fragment_ns:
+                return UNPORTED
+            source_port, destination_port = fragments[place].source_port, fragments[place].destination_port
+    zero = np.uint64(0)
+    tag = hash_pair(
+        seed, zero, np.uint64(source), source_port, zero, np.uint64(destination), destination_port, np.uint64(protocol)
+    )
+    ports = (source_port, destination_port)
+    return reverse_number(state, ring, index, tag, packets, row, ports, np.int64(-1), rules)
+
+
 @compiled
 def feed(
     packets: Any,
@@ -314,6 +377,8 @@ def feed(
     fragment_index: Any,
     seed: Any,
     output: Any,
+    roles: Any,
+    others: Any,
 ) -> tuple[int, int]:
     """Meter packets from row ``first`` on, until they are done, the output is full or the cache must grow.
 
@@ -335,6 +400,11 @@ def feed(
         The cache; changed in place.
     output
         Records and their packets and payload, appended.
+    roles
+        Where to say which records a packet is part of, int64 [P, 3]: number of the one it was sent in, number of the
+        one it answers, and number of the oldest record then; see ``NOBODY``. [0, 3] when they are not asked for.
+    others
+        State, table and index of the first fragments from outside; used when roles are asked for.
 
     Returns
     -------
@@ -344,6 +414,7 @@ def feed(
     interval, lateness, leap, max_flows = rules
     mask, most, places = ring.shape[0] - 1, min(ring.shape[0], max_flows), blocks[0].shape[0]
     most_packets, most_octets, fragment_ns = keep
+    has_roles = roles.shape[0] > 0
     for row in range(first, packets[0].shape[0]):
         time = packets[0][row]
         head, live = ring[state[HEAD] & mask], state[TAIL] - state[HEAD]
@@ -360,6 +431,8 @@ def feed(
         state[CLOCK] = max(state[CLOCK], time)
         state[READ] += 1
         protocol = packets[2][row]
+        if has_roles:
+            roles[row, 0], roles[row, 1], roles[row, 2] = UNMETERED, UNMETERED, state[HEAD]
         if packets[1][row] != 4:
             state[IPV6] += 1
             continue
@@ -370,6 +443,8 @@ def feed(
         source_port, destination_port = packets[5][row], packets[6][row]
         if senders.shape[0] > 0 and not is_among(senders, source):
             state[OUTSIDE] += 1
+            if has_roles:
+                roles[row, 1] = answered(state, ring, index, packets, row, data, seed, rules, fragment_ns, others)
             continue
         at, there = packets[11][row], np.int64(packets[12][row])
         offset, more, identification, header = fragment_of(packets, row, data)
@@ -408,6 +483,11 @@ def feed(
             ports = (source_port, destination_port)
             place = open_record(state, ring, index, slot, tag, packets, row, ports)
             way = 1
+        if has_roles:
+            # A flow of both directions holds what answers it already; ``place`` is its own otherwise.
+            roles[row, 0] = number_of(state, ring, place)
+            ports = (source_port, destination_port)
+            roles[row, 1] = reverse_number(state, ring, index, tag, packets, row, ports, place, rules)
         count_packet(
             state, ring, place, described, blocks, packets, row, way, at, there, most_packets, most_octets, data
         )

@@ -9,7 +9,7 @@ from ethogram.config import CustomFlowSettings
 from ethogram.flow.devices import Namer
 from ethogram.flow.local import LocalNetwork
 from ethogram.meter.custom import Metered
-from ethogram.schema import TIME, Accounting, CustomFlows, by_unique
+from ethogram.schema import TIME, Accounting, CustomFlows, PacketFlows, by_unique
 from ethogram.schema.address import MAC, AddressText
 
 __all__ = ["Ends"]
@@ -33,8 +33,11 @@ class Ends:
         self._settings = settings
         self._text = AddressText()
 
-    def named(self, records: Metered) -> CustomFlows:
-        """The custom flows of a block of records: those that a device sent, or those of a device at either end."""
+    def named(self, records: Metered) -> tuple[CustomFlows, PacketFlows | None]:
+        """The custom flows of a block of records: those that a device sent, or those of a device at either end.
+
+        Beside them are their packets, when the meter kept them.
+        """
         devices = self._devices(records)
         packets = records.records["packets"].astype(np.int64)
         has = [device.is_not_null().to_numpy() for device in devices]
@@ -52,7 +55,9 @@ class Ends:
         reverse = np.repeat([False, True], [int(side.sum()) for side in has])
         order = np.argsort(rows, kind="stable")
         names = pl.concat([device.filter(pl.Series(side)) for device, side in zip(devices, has, strict=True)])
-        return records.seen_from(rows[order], reverse[order], names.gather(pl.Series(order)), self._settings.private)
+        rows, reverse, names = rows[order], reverse[order], names.gather(pl.Series(order))
+        beside = None if records.beside is None else records.beside.take(rows)
+        return records.seen_from(rows, reverse, names, self._settings.private), beside
 
     def _devices(self, records: Metered) -> list[pl.Series]:
         """Device of source and destination of each record, null where it is none."""

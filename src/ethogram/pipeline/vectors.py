@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings
-from ethogram.errors import InputError
+from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
+from ethogram.errors import ConfigurationError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
@@ -26,9 +26,9 @@ from ethogram.meter.custom import CustomMeter, Metered
 from ethogram.pipeline.flows import InputReport
 from ethogram.pipeline.vector_ends import Ends
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
-from ethogram.schema import Accounting, CustomFlows
+from ethogram.schema import Accounting, CustomFlows, PacketFlows
 
-__all__ = ["VectorRun", "collect_vectors", "read_vectors", "write_vectors"]
+__all__ = ["VectorRun", "collect_pairs", "collect_vectors", "read_vectors", "write_vectors"]
 
 PARQUET_MAGIC = b"PAR1"
 CUSTOM, PUBLISHED = "custom-flows", "published"
@@ -55,6 +55,8 @@ class VectorRun:
         Files in directories and globs that are of no format read here, with the reason.
     rows
         Custom flows given so far.
+    settings, packets
+        Of custom flows, and of packets kept beside them (None: none are).
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class VectorRun:
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
         span: tuple[datetime | None, datetime | None] = (None, None),
+        packets: PacketFlowSettings | None = None,
     ) -> None:
         self._inputs = inputs
         self._make_namer = namer
@@ -77,6 +80,7 @@ class VectorRun:
         self._on_progress = on_progress
         self._span = tuple(None if time is None else round(time.timestamp() * 1e6) for time in span)
         self.settings = settings
+        self.packets = packets
         self.skipped = list(skipped)
         self._reset()
 
@@ -84,7 +88,7 @@ class VectorRun:
         self.reports: list[InputReport] = []
         self.rows = 0
         self._time = Accounting("flows")
-        self._meter = CustomMeter(self.settings, self._senders)
+        self._meter = CustomMeter(self.settings, self._senders, self.packets)
         self._ends = Ends(LocalNetwork(self._flow.local), self._make_namer(), self.settings)
 
     @property
@@ -96,6 +100,8 @@ class VectorRun:
         for what, count in self._meter.corrected.items():
             meter.correct(what, count)
         metered = {"meter": meter, "device": self._ends.accounting} if meter.read else {}
+        if self.packets is not None:
+            metered["packets of both directions"] = self._meter.keeper.accounting
         return metered if self._span == (None, None) else {**metered, "time": self._time}
 
     @property
@@ -111,13 +117,40 @@ class VectorRun:
         InputError
             When the inputs hold nothing at all, or no custom flow.
         """
+        for flows, _ in self._batches():
+            yield flows
+
+    def pairs(self) -> Iterator[tuple[CustomFlows, PacketFlows]]:
+        """Give custom flows as :meth:`batches` does, and beside each batch the packets of both directions, row by row.
+
+        Raises
+        ------
+        InputError
+            As :meth:`batches`.
+        ConfigurationError
+            When the run was opened without settings of packets.
+        """
+        if self.packets is None:
+            raise ConfigurationError("packets of both directions were not asked for: give read_vectors their settings")
+        for flows, packets in self._batches():
+            assert packets is not None
+            yield flows, packets
+
+    def _batches(self) -> Iterator[tuple[CustomFlows, PacketFlows | None]]:
+        """Custom flows and their packets.
+
+        Raises
+        ------
+        InputError
+            When the inputs hold nothing at all, or no custom flow.
+        """
         self._reset()
         block = self.settings.block_flows
         waiting: list[Metered] = []
         count = 0
         for given in self._inputs:
             if given.format != CAPTURE:
-                yield from map(self._counted, self._of_file(given))
+                yield from (self._counted(flows, None) for flows in self._of_file(given))
                 continue
             for part in self._metered(given):
                 waiting.append(part)
@@ -127,14 +160,14 @@ class VectorRun:
                 whole = Metered.concat(waiting)
                 cuts = range(0, count - count % block, block)
                 for begin in cuts:
-                    yield self._counted(self._ends.named(whole.part(begin, begin + block)))
+                    yield self._counted(*self._ends.named(whole.part(begin, begin + block)))
                 waiting = [whole.part(count - count % block, count)]
                 count %= block
         if count:
-            yield self._counted(self._ends.named(Metered.concat(waiting)))
+            yield self._counted(*self._ends.named(Metered.concat(waiting)))
         self._check()
 
-    def _counted(self, flows: CustomFlows) -> CustomFlows:
+    def _counted(self, flows: CustomFlows, packets: PacketFlows | None) -> tuple[CustomFlows, PacketFlows | None]:
         if self._span != (None, None):
             begin, end = self._span
             early = np.zeros(len(flows), np.bool_) if begin is None else flows.start_us < begin
@@ -145,8 +178,9 @@ class VectorRun:
             self._time.ignore("at --to or later", int((late & ~early).sum()))
             self._time.used += kept.size
             flows = flows.take(kept)
+            packets = None if packets is None else packets.take(kept)
         self.rows += len(flows)
-        return flows
+        return flows, packets
 
     def _metered(self, given: VectorInput) -> Iterator[Metered]:
         """Records of one capture; damage ends the input, not the run, unless strict."""
@@ -212,6 +246,7 @@ def read_vectors(
     capture: CaptureSettings | None = None,
     time_from: datetime | None = None,
     time_to: datetime | None = None,
+    packets: PacketFlowSettings | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> VectorRun:
     """Open captures, and files of custom flows, to be read as one; nothing is read before :meth:`VectorRun.batches`.
@@ -231,6 +266,9 @@ def read_vectors(
         The reader's settings; under ``strict`` damage is an error.
     time_from, time_to
         Only flows whose first packet is in [from, to).
+    packets
+        Keep the packets of both directions beside outgoing flows (:meth:`VectorRun.pairs`); the custom flows are the
+        same with and without. Of captures alone.
     on_progress
         Called with the number of packets of each batch.
 
@@ -239,7 +277,7 @@ def read_vectors(
     InputError
         When an input is missing, empty, or holds no packets, such as a file of flow records.
     ConfigurationError
-        When the device file or a prefix is wrong.
+        When the device file or a prefix is wrong, or packets are asked for beside bidirectional flows.
 
     Examples
     --------
@@ -248,12 +286,17 @@ def read_vectors(
     """
     settings, flow, capture = settings or CustomFlowSettings(), flow or FlowSettings(), capture or CaptureSettings()
     LocalNetwork(flow.local)  # a wrong prefix is said before anything is read
+    if packets is not None and settings.direction != "outgoing":
+        raise ConfigurationError("setting direction: packets are kept beside outgoing flows alone")
     named = DeviceFile.load(devices) if devices is not None else None
     opened: list[VectorInput] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
         try:
             opened.append(VectorInput(path, _format_of(path, flow)))
+            if packets is not None and opened[-1].format != CAPTURE:
+                del opened[-1]
+                raise InputError("custom flows without packets: packets need a capture", file=path)
         except InputError as error:
             if by_user:
                 raise
@@ -265,7 +308,9 @@ def read_vectors(
         return named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
 
     senders = _senders(flow.local, named)
-    return VectorRun(opened, namer, senders, settings, flow, capture, on_progress, skipped, (time_from, time_to))
+    return VectorRun(
+        opened, namer, senders, settings, flow, capture, on_progress, skipped, (time_from, time_to), packets
+    )
 
 
 def _senders(local: Sequence[str], named: DeviceFile | None) -> list[str]:
@@ -294,6 +339,12 @@ def _format_of(path: Path, flow: FlowSettings) -> str:
 def collect_vectors(run: VectorRun) -> CustomFlows:
     """All custom flows of a run in memory."""
     return CustomFlows.concat(list(run.batches()))
+
+
+def collect_pairs(run: VectorRun) -> tuple[CustomFlows, PacketFlows]:
+    """All custom flows of a run in memory, and beside them the packets of both directions, row by row."""
+    flows, packets = zip(*run.pairs(), strict=True)
+    return CustomFlows.concat(flows), PacketFlows.concat(packets)
 
 
 def write_vectors(run: VectorRun, path: Path) -> int:

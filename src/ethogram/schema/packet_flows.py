@@ -24,7 +24,10 @@ from ethogram.errors import InputError
 from ethogram.schema.custom import CustomFlows, gathered
 from ethogram.schema.table import Column, Table
 
-__all__ = ["MOST_PACKETS", "PACKET_FLOW", "PACKET_FORMAT", "PAYLOAD_OCTETS", "PAYLOAD_PACKETS", "PacketFlows"]
+__all__ = [
+    "MOST_PACKETS", "PACKET_COLUMNS", "PACKET_FLOW", "PACKET_FORMAT", "PAYLOAD_OCTETS", "PAYLOAD_PACKETS",
+    "PacketFlows",
+]  # fmt: skip
 
 PACKET_FORMAT = "ethogram.packet-flows/1"
 """Name of the form on disk, kept in the file's metadata."""
@@ -53,10 +56,11 @@ PACKET_FLOW = Table(
     ),
 )
 
-_PER_PACKET = {
+PACKET_COLUMNS = {
     "packet_offset_us": np.uint32, "packet_out": np.uint8, "packet_octets": np.uint32, "ip_octets": np.uint8,
     "transport_octets": np.uint8, "payload_octets": np.uint16,
 }  # fmt: skip
+"""Columns of packets and their types, in the order of the table."""
 _MOST_CHUNK = 1 << 30
 
 
@@ -118,7 +122,7 @@ class PacketFlows:
     @classmethod
     def empty(cls, flows: int = 0) -> PacketFlows:
         """That many flows without packets."""
-        columns: dict[str, NDArray[Any]] = {name: np.zeros(0, kind) for name, kind in _PER_PACKET.items()}
+        columns: dict[str, NDArray[Any]] = {name: np.zeros(0, kind) for name, kind in PACKET_COLUMNS.items()}
         return cls.of_columns(np.zeros(flows + 1, np.int64), columns, np.zeros(0, np.uint8))
 
     def take(self, rows: NDArray[np.integer[Any]] | slice) -> PacketFlows:
@@ -132,7 +136,7 @@ class PacketFlows:
         chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.ascontiguousarray(rows, np.int64)
         first = np.zeros(len(chosen) + 1, np.int64)
         columns: dict[str, NDArray[Any]] = {}
-        for name in _PER_PACKET:
+        for name in PACKET_COLUMNS:
             values = getattr(self, name)
             columns[name] = np.empty(int(self.packets[chosen].sum()), values.dtype)
             gathered(self.first_packet, chosen, values, first, columns[name])
@@ -148,7 +152,7 @@ class PacketFlows:
             return parts[0]
         if not parts:
             return cls.empty()
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _PER_PACKET}
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PACKET_COLUMNS}
         first = _offsets(np.concatenate([part.packets for part in parts]))
         return cls.of_columns(first, columns, np.concatenate([part.data for part in parts]))
 
@@ -227,7 +231,7 @@ class PacketFlows:
         first = pa.array(self.first_packet.astype(np.int32))
         octets = pa.py_buffer(self.first_octet[self.first_packet].astype(np.int32))
         data = [None, octets, pa.py_buffer(np.ascontiguousarray(self.data))]
-        columns = [pa.ListArray.from_arrays(first, pa.array(getattr(self, name))) for name in _PER_PACKET]
+        columns = [pa.ListArray.from_arrays(first, pa.array(getattr(self, name))) for name in PACKET_COLUMNS]
         return pa.table([*columns, pa.BinaryArray.from_buffers(pa.binary(), len(self), data)], names=PACKET_FLOW.names)
 
     @classmethod
@@ -249,7 +253,7 @@ class PacketFlows:
             raise InputError(f"not a packet_flow table: {str(error).splitlines()[0]}", file=file) from None
         first: NDArray[np.int64] | None = None
         columns: dict[str, NDArray[Any]] = {}
-        for name in _PER_PACKET:
+        for name in PACKET_COLUMNS:
             at, columns[name] = _list(table[name], name, file)
             if first is not None and not np.array_equal(at, first):
                 raise InputError(f"not a packet_flow table: {name} is not as long as the other lists", file=file)
@@ -296,7 +300,7 @@ def _list(column: Any, name: str, file: str | Path | None) -> tuple[NDArray[np.i
     if lists.null_count or lists.values.null_count:
         raise InputError(f"not a packet_flow table: an empty {name}", file=file)
     first = lists.offsets.to_numpy(zero_copy_only=False) if len(lists) else np.zeros(1, np.int64)
-    values = np.asarray(lists.values.to_numpy(zero_copy_only=False), _PER_PACKET[name])
+    values = np.asarray(lists.values.to_numpy(zero_copy_only=False), PACKET_COLUMNS[name])
     return first.astype(np.int64) - first[0], values[first[0] : first[-1]]
 
 
