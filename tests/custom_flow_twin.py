@@ -1,6 +1,7 @@
 """Custom flows again, in the plainest way: a list, a dictionary and one pass; and vectors number by number.
 
-Also builds the packets: octet by octet, with all that the edge rules speak of.
+Packets of both directions beside them, too. Also builds the packets: octet by octet, with all that the edge rules
+speak of.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from ethogram.config import CustomFlowSettings
+from ethogram.config import CustomFlowSettings, PacketFlowSettings
 
 MINUTE = 60_000_000_000
 
@@ -100,6 +101,18 @@ def capture(packets: list[P], *, link: int = 1, vlan: int | None = None) -> byte
     return out
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A packet beside a custom flow: what is kept of its headers and payload."""
+
+    offset_us: int
+    out: bool
+    octets: int
+    internet: bytes
+    transport: bytes
+    payload: bytes
+
+
 @dataclass
 class Record:
     """One custom flow: who began, and its packets as (time, size, forward, payload)."""
@@ -111,6 +124,25 @@ class Record:
     destination_port: int
     protocol: int
     packets: list[tuple[int, int, bool, bytes]] = field(default_factory=list)
+    beside: list[Kept] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of 128 octets that what is beside it takes, with 13 octets before each packet."""
+        return -(-sum(13 + len(k.internet) + len(k.transport) + len(k.payload) for k in self.beside) // 128)
+
+    def keep(self, p: P, out: bool, bounds: PacketFlowSettings, free: int) -> str:
+        """Keep a packet of either direction beside it; whether it was kept, or why not."""
+        if len(self.beside) == bounds.packets:
+            return "beyond the packets kept of a flow"
+        payload = p.there[: bounds.payload_octets] if len(self.beside) < bounds.payload_packets else b""
+        offset_us = max(p.time_ns - self.start, 0) // 1000
+        before = self.blocks
+        self.beside.append(Kept(offset_us, out, p.total, p.internet()[:20], p.transport, payload))
+        if self.blocks - before > free:
+            self.beside.pop()
+            return "no room"
+        return "kept"
 
     def belongs(self, time: int, clock: int, settings: CustomFlowSettings) -> bool:
         """Whether a packet of the same key is part of it."""
@@ -119,9 +151,13 @@ class Record:
 
 
 def meter(
-    packets: list[P], settings: CustomFlowSettings, senders: Sequence[str] = ()
-) -> tuple[list[Record], Counter[str]]:
-    """Custom flows in the order in which they began, and what became of packets that are part of none."""
+    packets: list[P], settings: CustomFlowSettings, senders: Sequence[str] = (),
+    bounds: PacketFlowSettings | None = None,
+) -> tuple[list[Record], Counter[str]]:  # fmt: skip
+    """Custom flows in the order in which they began, and what became of packets that are part of none.
+
+    With ``bounds``, the packets of both directions beside outgoing flows, too; their counters begin with "beside".
+    """
     end = round((settings.interval_s + settings.lateness_s) * 1e9)
     done: list[Record] = []
     live: list[Record] = []
@@ -135,6 +171,37 @@ def meter(
         done.append(record)
         for key in [key for key, value in current.items() if value is record]:
             del current[key]
+
+    first_from_outside: dict[object, P] = {}
+
+    def ports_of(p: P, firsts: dict[object, P]) -> tuple[int, int] | None:
+        """Ports of a packet, or of the first fragment that it continues."""
+        name = (p.source, p.destination, p.protocol, p.identification)
+        if p.more and p.offset == 0 and settings.fragment_s > 0:
+            if name not in firsts and len(firsts) == settings.max_fragments:
+                del firsts[next(iter(firsts))]
+            firsts[name] = p
+        if not p.offset:
+            return p.source_port, p.destination_port
+        first = firsts.get(name)
+        if first is None or abs(p.time_ns - first.time_ns) > settings.fragment_s * 1e9:
+            return None
+        return first.source_port, first.destination_port
+
+    def is_device(address: str) -> bool:
+        return not senders or any(ip_address(address) in ip_network(prefix) for prefix in senders)
+
+    def beside(p: P, record: Record | None, out: bool) -> None:
+        """Keep a packet with the flow it is part of, or say why not."""
+        if bounds is None or (record is None and not is_device(p.destination)):
+            return
+        free = bounds.max_octets // 128 - sum(one.blocks for one in live)
+        counts["beside: " + (record.keep(p, out, bounds, free) if record else "received before the device sent")] += 1
+
+    def answered(p: P, ports: tuple[int, int]) -> Record | None:
+        """The flow that is open the other way, when the packet comes within its minute."""
+        record = current.get((p.protocol, (p.destination, ports[1]), (p.source, ports[0])))
+        return record if record is not None and record.belongs(p.time_ns, clock, settings) else None
 
     for p in packets:
         if p.time_ns < clock - round(settings.leap_s * 1e9):
@@ -150,22 +217,20 @@ def meter(
         if p.protocol not in settings.protocols:
             counts["other protocol"] += 1
             continue
-        is_inside = not senders or any(ip_address(p.source) in ip_network(prefix) for prefix in senders)
-        if settings.direction == "outgoing" and not is_inside:
+        if settings.direction == "outgoing" and not is_device(p.source):
             counts["sent from outside"] += 1
+            if bounds is not None:
+                known = ports_of(p, first_from_outside)
+                if known is None:
+                    counts["beside: fragment without its first"] += 1
+                else:
+                    beside(p, answered(p, known), False)
             continue
-        ports = (p.source_port, p.destination_port)
-        name = (p.source, p.destination, p.protocol, p.identification)
-        if p.more and p.offset == 0 and settings.fragment_s > 0:
-            if name not in first_fragments and len(first_fragments) == settings.max_fragments:
-                del first_fragments[next(iter(first_fragments))]
-            first_fragments[name] = p
-        if p.offset:
-            first = first_fragments.get(name)
-            if first is None or abs(p.time_ns - first.time_ns) > settings.fragment_s * 1e9:
-                counts["fragment without its first"] += 1
-                continue
-            ports = (first.source_port, first.destination_port)
+        found = ports_of(p, first_fragments)
+        if found is None:
+            counts["fragment without its first"] += 1
+            continue
+        ports = found
         counts["metered"] += 1
         here, there = (p.source, ports[0]), (p.destination, ports[1])
         both = settings.direction == "bidirectional"
@@ -177,6 +242,9 @@ def meter(
             current[key] = record
         forward = here == (record.source, record.source_port) and there == (record.destination, record.destination_port)
         record.packets.append((p.time_ns, p.total, forward, p.there))
+        beside(p, record, True)
+        if here != there:
+            beside(p, answered(p, ports), False)
     return done + live, counts
 
 

@@ -299,9 +299,7 @@ def is_among(networks: Any, address: Any) -> bool:
 
 
 @inner
-def reverse_number(
-    state: Any, ring: Any, index: Any, tag: Any, packets: Any, row: int, ports: Any, own: Any, rules: Any
-) -> Any:
+def reverse_number(state: Any, ring: Any, index: Any, tag: Any, packets: Any, row: int, ports: Any, rules: Any) -> Any:
     """Number of the open record that a packet answers, when it comes within the record's minute; or -1."""
     mask = np.int64(index.shape[0] - 1)
     at = np.int64(tag) & mask
@@ -309,7 +307,7 @@ def reverse_number(
         entry = index[at]
         at = (at + 1) & mask
         place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-        if entry >> np.uint64(32) != np.uint64(tag) or place == own or ring[place].protocol != packets[2][row]:
+        if entry >> np.uint64(32) != np.uint64(tag) or ring[place].protocol != packets[2][row]:
             continue
         if same_key(ring[place], packets[4][row], packets[3][row], ports[1], ports[0]) > 0:
             start = ring[place].start
@@ -355,7 +353,7 @@ def answered(
         seed, zero, np.uint64(source), source_port, zero, np.uint64(destination), destination_port, np.uint64(protocol)
     )
     ports = (source_port, destination_port)
-    return reverse_number(state, ring, index, tag, packets, row, ports, np.int64(-1), rules)
+    return reverse_number(state, ring, index, tag, packets, row, ports, rules)
 
 
 @compiled
@@ -484,10 +482,10 @@ def feed(
             place = open_record(state, ring, index, slot, tag, packets, row, ports)
             way = 1
         if has_roles:
-            # A flow of both directions holds what answers it already; ``place`` is its own otherwise.
             roles[row, 0] = number_of(state, ring, place)
             ports = (source_port, destination_port)
-            roles[row, 1] = reverse_number(state, ring, index, tag, packets, row, ports, place, rules)
+            if source != destination or source_port != destination_port:  # else it would answer itself
+                roles[row, 1] = reverse_number(state, ring, index, tag, packets, row, ports, rules)
         count_packet(
             state, ring, place, described, blocks, packets, row, way, at, there, most_packets, most_octets, data
         )
