@@ -159,13 +159,10 @@ def adapter(
         ...
     ethogram.errors.ConfigurationError: no pretrained encoder 'gpt'; there are et-bert, traffic-former, ...
     """
-    module = _module(name)
-    if vocabulary is None:
-        built: PacketEncoder = module.build(checkpoint=checkpoint, seed=seed, widths=widths)
-    elif name in _WITH_VOCABULARY:
-        built = module.build(checkpoint=checkpoint, seed=seed, widths=widths, vocabulary=vocabulary)
-    else:
+    if vocabulary is not None and name in NAMES and name not in _WITH_VOCABULARY:
         raise ConfigurationError(f"{name} has no vocabulary")
+    options = {} if vocabulary is None else {"vocabulary": vocabulary}
+    built: PacketEncoder = _module(name).build(checkpoint=checkpoint, seed=seed, widths=widths, **options)
     return built
 
 

@@ -1,0 +1,294 @@
+"""The network that ET-BERT and TrafficFormer share, and how flows go through it on a processor.
+
+Post-norm transformer with learnt positions and segments. Its layer norm is of its own kind: it divides by the unbiased
+standard deviation plus epsilon, not by the root of the biased variance plus epsilon; weights trained for the one give
+other numbers in the other. Nothing attends to padding, so padding that a batch can do without is not computed.
+
+Reference: J. Devlin et al., "BERT", arXiv 1810.04805; the layout of names is that of the toolkit both papers used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ethogram.errors import ConfigurationError
+from ethogram.representation.encoder import digest_of
+from ethogram.representation.pretrained.bigrams import Vocabulary
+from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
+from ethogram.representation.pretrained.interface import Facts, random_weights
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["HEADS", "Bert", "BertEncoder", "BertWidths", "LayerNorm", "load_bert", "parameters_of"]
+
+HEADS = ("target.", "output_layer_")
+"""Names of what stands on the encoder when it is pretrained or fine-tuned."""
+
+EPSILON = 1e-6
+SEGMENTS = 3  # padding, first text, second text
+_CHUNK_FLOWS = 4096  # tokenised and sorted by length at once
+_BATCH_TOKENS = 4096  # through the network at once
+
+Tokens = Callable[[PacketFlows, NDArray[np.int64]], tuple[NDArray[np.int32], NDArray[np.int64]]]
+"""Tokens [K, L] and their number [K] of some flows."""
+
+
+@dataclass(frozen=True)
+class BertWidths:
+    """Sizes of the network.
+
+    Parameters
+    ----------
+    layers, hidden, heads, feedforward
+        Of the transformer.
+    vocabulary, positions
+        Rows of the embeddings.
+    length
+        Tokens of a sequence, at most.
+    """
+
+    layers: int = 12
+    hidden: int = 768
+    heads: int = 12
+    feedforward: int = 3072
+    vocabulary: int = 60_005
+    positions: int = 512
+    length: int = 512
+
+    def changed(self, widths: Mapping[str, int] | None) -> BertWidths:
+        """With some sizes of the user's.
+
+        Raises
+        ------
+        ConfigurationError
+            When there is no such size, or they do not fit together.
+        """
+        known = [f.name for f in fields(self)]
+        odd = sorted(set(widths or ()) - set(known))
+        if odd:
+            raise ConfigurationError(f"no width {odd[0]!r}; there are {', '.join(known)}")
+        found = replace(self, **dict(widths or {}))
+        if min(asdict(found).values()) < 1:
+            raise ConfigurationError("a width of the network is less than 1")
+        if found.hidden % found.heads:
+            raise ConfigurationError(f"{found.hidden} hidden units are no multiple of {found.heads} heads")
+        if found.length > found.positions:
+            raise ConfigurationError(f"{found.length} tokens, but {found.positions} positions")
+        return found
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / (unbiased standard deviation + 1e-6), scaled and shifted."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+        self.beta = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the last axis."""
+        variance, mean = torch.var_mean(x, -1, correction=1, keepdim=True)
+        return torch.addcmul(self.beta, (x - mean) / (variance.sqrt() + EPSILON), self.gamma)
+
+
+class _Embedding(nn.Module):
+    def __init__(self, widths: BertWidths) -> None:
+        super().__init__()
+        self.word_embedding = nn.Embedding(widths.vocabulary, widths.hidden)
+        self.position_embedding = nn.Embedding(widths.positions, widths.hidden)
+        self.segment_embedding = nn.Embedding(SEGMENTS, widths.hidden)
+        self.layer_norm = LayerNorm(widths.hidden)
+
+    def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
+        """[N, L] twice -> [N, L, H]."""
+        x = self.word_embedding(tokens) + self.segment_embedding(segments)
+        return self.layer_norm(x + self.position_embedding.weight[: tokens.shape[1]])
+
+
+class _Attention(nn.Module):
+    def __init__(self, widths: BertWidths) -> None:
+        super().__init__()
+        self.heads = widths.heads
+        # query, key, value
+        self.linear_layers = nn.ModuleList([nn.Linear(widths.hidden, widths.hidden) for _ in range(3)])
+        self.final_linear = nn.Linear(widths.hidden, widths.hidden)
+
+    def forward(self, x: Tensor, of: Tensor, mask: Tensor | None) -> Tensor:
+        """What ``of`` [N, M, H] takes from x [N, L, H] where the mask [N, 1, 1, L] is true."""
+        query, key, value = [
+            layer(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L or M, H / heads]
+            for layer, states in zip(self.linear_layers, (of, x, x), strict=True)
+        ]
+        taken = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.final_linear(taken.transpose(1, 2).flatten(2))
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, widths: BertWidths) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(widths.hidden, widths.feedforward)
+        self.linear_2 = nn.Linear(widths.feedforward, widths.hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(functional.gelu(self.linear_1(x)))
+
+
+class _Layer(nn.Module):
+    def __init__(self, widths: BertWidths) -> None:
+        super().__init__()
+        self.self_attn = _Attention(widths)
+        self.layer_norm_1 = LayerNorm(widths.hidden)
+        self.feed_forward = _FeedForward(widths)
+        self.layer_norm_2 = LayerNorm(widths.hidden)
+
+    def forward(self, x: Tensor, of: Tensor, mask: Tensor | None) -> Tensor:
+        """States of ``of``, which are some of the positions of x."""
+        inner = self.layer_norm_1(self.self_attn(x, of, mask) + of)
+        return self.layer_norm_2(self.feed_forward(inner) + inner)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, widths: BertWidths) -> None:
+        super().__init__()
+        self.transformer = nn.ModuleList([_Layer(widths) for _ in range(widths.layers)])
+
+
+class Bert(nn.Module):
+    """Tokens to states.
+
+    Parameters
+    ----------
+    widths
+        Sizes.
+    """
+
+    def __init__(self, widths: BertWidths) -> None:
+        super().__init__()
+        self.embedding = _Embedding(widths)
+        self.encoder = _Encoder(widths)
+
+    def forward(self, tokens: Tensor, segments: Tensor, *, first: bool = False) -> Tensor:
+        """States of all positions [N, L, H], or of the first alone [N, H].
+
+        Parameters
+        ----------
+        tokens
+            int [N, L].
+        segments
+            int [N, L]: 0 is padding, to which nothing attends.
+        first
+            Whether the last layer computes the first position only; its state is the same.
+        """
+        mask = None if bool((segments > 0).all()) else (segments > 0)[:, None, None, :]
+        x = self.embedding(tokens, segments)
+        *layers, last = self.encoder.transformer
+        for layer in layers:
+            x = layer(x, x, mask)
+        return last(x, x[:, :1], mask)[:, 0] if first else last(x, x, mask)
+
+    def draw(self, seed: int) -> None:
+        """Random weights: normal, 0.02 wide, but for the layer norms."""
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, value in self.named_parameters():
+                if name.endswith(("gamma", "beta")):
+                    value.fill_(float(name.endswith("gamma")))
+                else:
+                    value.normal_(0.0, 0.02, generator=generator)
+
+
+def parameters_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Numbers in weights of these shapes."""
+    return sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+def load_bert(
+    widths: BertWidths, *, checkpoint: Path | None, seed: int, vocabulary: Path | None
+) -> tuple[Bert, Vocabulary, str]:
+    """The network with the user's weights, or random ones; its vocabulary; where both are from."""
+    shapes = shapes_of(lambda: Bert(widths))
+    read = None if checkpoint is None else read_checkpoint(checkpoint, shapes, heads=HEADS)
+    known = (
+        Vocabulary.stated(widths.vocabulary) if vocabulary is None else Vocabulary.read(vocabulary, widths.vocabulary)
+    )
+    with torch.device("meta"):
+        net = Bert(widths)
+    net.to_empty(device="cpu")
+    if read is None:
+        net.draw(seed)
+        return net, known, random_weights(seed)
+    take(net, read.tensors)
+    return net, known, f"{read.origin}, {known.name}"
+
+
+class BertEncoder:
+    """Flows to the state of [CLS].
+
+    Parameters
+    ----------
+    facts
+        What is declared of it.
+    net
+        With its weights.
+    tokens
+        How flows become tokens.
+    origin
+        Where the weights are from.
+    given
+        Whatever else decides an embedding: digest of the vocabulary, seeds.
+    """
+
+    def __init__(self, facts: Facts, net: Bert, tokens: Tokens, *, origin: str, given: str) -> None:
+        self.facts, self.net, self.tokens, self.origin = facts, net.eval(), tokens, origin
+        weights = digest_of({name: value.detach().numpy() for name, value in net.named_parameters()})
+        self.digest = hashlib.sha256(f"{weights} {given}".encode()).hexdigest()[:16]
+
+    def embed(
+        self,
+        flows: PacketFlows,
+        rows: NDArray[np.integer[Any]] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Embeddings, float32 [K, d]; flows of like length go through the network together."""
+        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        out = np.empty((len(chosen), self.facts.d), np.float32)
+        done = 0
+        for begin in range(0, len(chosen), _CHUNK_FLOWS):
+            tokens, lengths = self.tokens(flows, chosen[begin : begin + _CHUNK_FLOWS])
+            for part in batches(lengths):
+                longest = int(lengths[part].max())
+                out[begin + part] = self._states(tokens[part, :longest], lengths[part])
+                done += len(part)
+                if on_progress is not None:
+                    on_progress(done, len(chosen))
+        return out
+
+    def _states(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        segments = (np.arange(tokens.shape[1]) < lengths[:, None]).astype(np.int64)
+        with torch.inference_mode():
+            states = self.net(torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(segments), first=True)
+        return np.asarray(states.float().numpy(), np.float32)
+
+
+def batches(lengths: NDArray[np.int64], tokens: int = _BATCH_TOKENS) -> list[NDArray[np.int64]]:
+    """Rows in groups of like length, each with at most so many tokens, padding included; the longest first.
+
+    >>> [part.tolist() for part in batches(np.array([2, 9, 2, 8]), 18)]
+    [[1, 3], [0, 2]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    found, begin = [], 0
+    while begin < len(order):
+        count = max(1, tokens // max(int(lengths[order[begin]]), 1))
+        found.append(order[begin : begin + count])
+        begin += count
+    return found
