@@ -6,14 +6,17 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ethogram.config import CountSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
 from ethogram.errors import ConfigurationError, UsageError
 
-__all__ = ["Method", "SplitSettings", "Task", "methods", "tasks"]
+__all__ = ["Method", "SplitSettings", "Task", "definition_files", "methods", "tasks"]
+
+ELSEWHERE = ("flows", "both")
+"""Kinds of tasks and methods that other modules define."""
 
 KINDS = Literal["closed", "open", "early", "robust", "similarity", "convergence", "recurrence", "drift"]
 
@@ -105,9 +108,16 @@ class Method(Settings):
         return self.identify.method in {"random-forest", "gradient-boosting"}
 
 
-def _read(kind: str, folder: Path | None) -> dict[str, dict[str, object]]:
+def definition_files(kind: str, folder: Path | None) -> dict[str, dict[str, Any]]:
+    """What the files of ``tasks`` or ``methods`` say, by the name of the file.
+
+    Raises
+    ------
+    ConfigurationError
+        When one is no TOML.
+    """
     root = resources.files("ethogram.evaluate") / kind if folder is None else folder
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for file in sorted(root.iterdir(), key=lambda p: p.name):
         if not file.name.endswith(".toml"):
             continue
@@ -120,17 +130,19 @@ def _read(kind: str, folder: Path | None) -> dict[str, dict[str, object]]:
 
 def tasks(folder: Path | None = None) -> dict[str, Task]:
     """All tasks by name: those of the package, or those of a folder of one's own."""
-    return {task.name: task for task in (Task.of(**values) for values in _read("tasks", folder).values())}
+    values = definition_files("tasks", folder).values()
+    return {task.name: task for task in (Task.of(**v) for v in values if v.get("kind") not in ELSEWHERE)}
 
 
 def methods(folder: Path | None = None) -> dict[str, Method]:
     """All methods by name, in the order of their files; one file may hold several as ``[[method]]``."""
     found: dict[str, Method] = {}
-    for file, values in _read("methods", folder).items():
+    for file, values in definition_files("methods", folder).items():
         rows = values.get("method")
         if not isinstance(rows, list):
             raise UsageError(f"{file}: no [[method]]")
         for row in rows:
-            method = Method.of(**row)
-            found[method.name] = method
+            if row.get("kind") not in ELSEWHERE:
+                method = Method.of(**row)
+                found[method.name] = method
     return found

@@ -75,17 +75,20 @@ class FlowSplit:
     by
         ``day``: sides of one network are more than ``gap_days`` apart, for all devices together; ``device-day``: the
         same for each device alone; ``network``: ``train`` and ``test`` stand in different networks, and other sides
-        of one network are apart by day.
+        of one network are apart as ``within`` says.
     sides
-        Flows by the name of the side.
+        Flows by the name of the side. A side of several networks has one entry for each, whose names begin alike:
+        ``train of home``, ``train of office``.
     gap_days
         Days that nobody uses between two sides of one network.
+    within
+        With ``network``: how sides of one network are apart.
 
     Raises
     ------
     LeakError
-        When two sides share days, stand nearer than the gap, or (``network``) share the network or a MAC address; the
-        text names rows.
+        When two sides share days, stand nearer than the gap, share (``network``) the network, or share a MAC address
+        in two networks; the text names rows.
     UsageError
         When a side is empty.
 
@@ -101,20 +104,26 @@ class FlowSplit:
     by: By
     sides: Mapping[str, FlowDays]
     gap_days: int = 1
+    within: Literal["day", "device-day"] = "day"
 
     def __post_init__(self) -> None:
         for name, side in self.sides.items():
             if not len(side):
                 raise UsageError(f"split {self.name}: no flow in {name}")
         for left, right in combinations(self.sides, 2):
-            if self.by == "network" and {left, right} == {"train", "test"}:
+            roles = _role(left), _role(right)
+            if self.sides[left].network != self.sides[right].network:
+                if roles[0] != roles[1]:
+                    self._refuse_shared_unit(left, right)
+            elif self.by == "network" and set(roles) == {"train", "test"}:
                 self._refuse_shared_network(left, right)
-            elif self.sides[left].network == self.sides[right].network:
+            else:
                 self._refuse_near_days(left, right)
 
     def _refuse_near_days(self, left: str, right: str) -> None:
         a, b = self.sides[left].device_days(), self.sides[right].device_days()
-        if self.by == "device-day":
+        by_device = "device-day" in (self.by, self.within)
+        if by_device:
             pairs = a.join(b, on="device", suffix="_other")
             near = pairs.filter((pl.col("day") - pl.col("day_other")).abs() <= self.gap_days)
             rows = near["row_other"]
@@ -129,9 +138,7 @@ class FlowSplit:
         if near.height:
             shown = [
                 f"{device} on {_date(day)}"
-                for device, day in near.select("device", "day_other" if self.by == "device-day" else "day")
-                .head(SHOWN)
-                .iter_rows()
+                for device, day in near.select("device", "day_other" if by_device else "day").head(SHOWN).iter_rows()
             ]
             raise LeakError(
                 f"split {self.name}: {left} and {right} stand within {self.gap_days} days of one another in "
@@ -141,8 +148,10 @@ class FlowSplit:
 
     def _refuse_shared_network(self, left: str, right: str) -> None:
         a, b = self.sides[left], self.sides[right]
-        if a.network == b.network:
-            raise LeakError(f"split {self.name}: {left} and {right} both stand in {a.network}; rows {b.rows[:SHOWN]}")
+        raise LeakError(f"split {self.name}: {left} and {right} both stand in {a.network}; rows {b.rows[:SHOWN]}")
+
+    def _refuse_shared_unit(self, left: str, right: str) -> None:
+        a, b = self.sides[left], self.sides[right]
         shared = [name for name in sorted(set(a.device.unique()) & set(b.device.unique())) if _MAC.match(name)]
         if shared:
             rows = b.rows[b.device.is_in(shared).to_numpy()][:SHOWN].tolist()
@@ -153,7 +162,8 @@ class FlowSplit:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits over networks, devices and days of all sides."""
-        text = hashlib.sha256(f"{self.by} {self.gap_days}".encode())
+        within = "" if self.within == "day" else f" {self.within}"
+        text = hashlib.sha256(f"{self.by} {self.gap_days}{within}".encode())
         for name, side in self.sides.items():
             text.update(f"|{name}|{side.network}|".encode())
             text.update(side.device_days().select("device", "day").write_csv().encode())
@@ -201,6 +211,11 @@ class FlowSplit:
                 f"a gap of {gap_days} and {names[1]}"
             )
         return cls(f"{by}, last {test_share:g} of the days", by, {names[0]: train, names[1]: test}, gap_days)
+
+
+def _role(side: str) -> str:
+    """What a side is for: the name up to the network."""
+    return side.partition(" of ")[0]
 
 
 def _date(day: int) -> str:

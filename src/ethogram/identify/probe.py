@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,10 +14,14 @@ from ethogram.config import ProbeSettings
 from ethogram.errors import UsageError
 from ethogram.identify.probe_figures import confusion_of, macro_f1
 
-__all__ = ["PROBES", "Probe", "Standardiser", "budget_rows", "choose", "grid_of", "most_even"]
+__all__ = ["DRAWS_NOTHING", "PROBES", "FrozenProbe", "Probe", "Standardiser", "budget_rows", "choose", "grid_of",
+           "most_even"]  # fmt: skip
 
 Floats = NDArray[np.float32]
 PROBES = ("logistic", "knn", "mlp", "forest")
+DRAWS_NOTHING = ("logistic", "knn")
+"""Probes that give the same again for another seed."""
+
 LEAST = 1e-12
 """A probability is never less than this: one flow must not rule out a type for its device."""
 
@@ -168,6 +173,56 @@ def choose(
             best = value, choice, said
     assert best is not None
     return best[1], best[2]
+
+
+@dataclass(frozen=True)
+class FrozenProbe:
+    """A probe on embeddings that stay as they are, chosen on held-out training flows and then fitted on all.
+
+    Parameters
+    ----------
+    standard, probe
+        Learnt from all training flows that are used.
+    held_out
+        Log probabilities [H, T] of the held-out training flows by the same choice learnt without them; None: there
+        were none to choose by.
+    """
+
+    standard: Standardiser
+    probe: Probe
+    held_out: NDArray[np.float64] | None
+
+    @classmethod
+    def fit(
+        cls, z: Floats, truth: NDArray[np.int64], used: NDArray[np.int64], fit: NDArray[np.int64],
+        held_out: NDArray[np.int64], types: int, *, name: str, settings: ProbeSettings, seed: int = 0,
+    ) -> Self:  # fmt: skip
+        """Choose and learn.
+
+        Parameters
+        ----------
+        z, truth
+            Embeddings [N, D] of training flows and their types, coded below ``types``.
+        used
+            Which of them are learnt from in the end.
+        fit, held_out
+            Which of those choose by which.
+        name, settings, seed
+            Of the probe.
+        """
+        choice, said = None, None
+        if held_out.size and np.unique(truth[fit]).size > 1:
+            first = Standardiser(settings.whiten, settings.whiten_floor).fit(z[fit])
+            choice, said = choose(
+                name, settings, seed, (first.apply(z[fit]), truth[fit]),
+                (first.apply(z[held_out]), truth[held_out]), types,
+            )  # fmt: skip
+        standard = Standardiser(settings.whiten, settings.whiten_floor).fit(z[used])
+        return cls(standard, Probe(name, settings, choice, seed).fit(standard.apply(z[used]), truth[used]), said)
+
+    def log_probabilities(self, z: Floats, types: int) -> NDArray[np.float64]:
+        """Logarithm of the probability of each type, [N, types], of embeddings as they come."""
+        return self.probe.log_probabilities(self.standard.apply(z), types)
 
 
 def budget_rows(truth: NDArray[np.int64], per_type: int | None, seed: int) -> NDArray[np.int64]:

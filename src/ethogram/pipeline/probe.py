@@ -15,7 +15,7 @@ import polars as pl
 from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError
 from ethogram.identify.flow_split import FlowSplit
-from ethogram.identify.probe import Probe, Standardiser, budget_rows, choose
+from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
 from ethogram.identify.probe_devices import Groups, groups_of
 from ethogram.pipeline.candidates import Candidate, Embedding, candidates, supervised
 from ethogram.pipeline.labelled_flows import LabelledFlows, learnt_from
@@ -33,7 +33,6 @@ from ethogram.schema import Accounting
 
 __all__ = ["ProbeRun", "draw", "probe"]
 
-DRAWS_NOTHING = ("logistic", "knn")
 TUNED = ("ae", "vae", "fields", "untrained")
 """Kinds whose networks can learn from labels."""
 
@@ -183,20 +182,13 @@ def _frozen(
         for probe_name in settings.probes:
             if again and budget is None and probe_name in DRAWS_NOTHING:
                 continue  # the same encoder, the same flows: the same figures
-            choosing = late.size > 0 and np.unique(material.truth[fit]).size > 1
-            choice, said = None, None
-            if choosing:
-                first = Standardiser(settings.whiten, settings.whiten_floor).fit(z[fit])
-                choice, said = choose(
-                    probe_name, settings, seed, (first.apply(z[fit]), material.truth[fit]),
-                    (first.apply(z[late]), material.truth[late]), types,
-                )  # fmt: skip
-            standard = Standardiser(settings.whiten, settings.whiten_floor).fit(z[used])
-            final = Probe(probe_name, settings, choice, seed).fit(standard.apply(z[used]), material.truth[used])
-            found = [final.log_probabilities(standard.apply(batch), types) for batch in test.batches()]
+            frozen = FrozenProbe.fit(
+                z, material.truth, used, fit, late, types, name=probe_name, settings=settings, seed=seed
+            )  # fmt: skip
+            found = [frozen.log_probabilities(batch, types) for batch in test.batches()]
             rows.add(
-                Fitted(name, kind, seed, probe_name, budget, used.size, z.shape[1], str(final.choice)),
-                np.concatenate(found), said if budget is None else None, material.truth[late], held.groups,
+                Fitted(name, kind, seed, probe_name, budget, used.size, z.shape[1], str(frozen.probe.choice)),
+                np.concatenate(found), frozen.held_out if budget is None else None, material.truth[late], held.groups,
             )  # fmt: skip
 
 
