@@ -12,6 +12,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from ethogram.evaluate.flow_report import write_flow_report
+from ethogram.evaluate.flow_rows import is_flow_row
 from ethogram.evaluate.goals import goal_table
 from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 
@@ -24,6 +26,8 @@ BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
 def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write one page, one CSV and one plot for each task, and an index, from the :func:`current` rows.
 
+    Rows of flow tasks have pages of another form, in the folder ``flows`` below.
+
     Returns
     -------
     list of Path
@@ -31,9 +35,13 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_task: dict[str, list[Row]] = {}
-    for row in current(rows):
+    kept = current(rows)
+    written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows")
+    fingerprints = [row for row in kept if not is_flow_row(row)]
+    if written and not fingerprints:
+        return written
+    for row in fingerprints:
         by_task.setdefault(str(row["task"]), []).append(row)
-    written = []
     for name, part in sorted(by_task.items()):
         done = sorted((row for row in part if "absent" not in row), key=lambda row: GROUPS.index(str(row["group"])))
         if not done:
@@ -42,7 +50,7 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         page.write_text(_page(name, done, [row for row in part if "absent" in row]))
         written += [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
     index = folder / "README.md"
-    index.write_text(_index(by_task))
+    index.write_text(_index(by_task, (folder / "flows" / "README.md").exists()))
     return [*written, index]
 
 
@@ -198,12 +206,13 @@ def _colours(n: int) -> list[Any]:
     return [mpl.colormaps["tab10"](i % 10) for i in range(n)]
 
 
-def _index(by_task: dict[str, list[Row]]) -> str:
+def _index(by_task: dict[str, list[Row]], flows: bool = False) -> str:
     lines = [
         "# Results",
         "",
         "Figures on real traffic, each page with the command that makes it. What they mean: [reading.md](reading.md).",
         "",
+        *(["Encoders of flows have pages of their own: [flows](flows/README.md).", ""] if flows else []),
         *goal_table(by_task),
         "## Tasks",
         "",

@@ -1,0 +1,303 @@
+"""The paper's three claims, answered from rows: does the KL term lower the shift, does it help across, does size?
+
+A contrast pairs rows that differ in one setting, by task and by seed. Its interval is over seeds: for each seed the
+mean over all pairs, and the t-interval of those means. It says how much chance there is in training, not how the next
+network will do; the share of pairs on the same side stands beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import spearmanr, t
+
+from ethogram.evaluate.flow_rows import FlowRow
+
+__all__ = ["Claim", "Contrast", "Verdict", "claim_lines", "claims", "contrast", "seed_interval"]
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
+
+REPORTED_KL = 1e-3
+"""The weight that is reported for the paper; a claim about the KL term is judged at it when there are rows of it."""
+
+BLOCKS = ("meta", "packets", "payload")
+SIZES = ("small", "base", "large")
+NO_HELP = 0.02
+"""Macro-F1 that a larger network must not gain for size to be of no help."""
+
+
+def seed_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Two-sided t-interval of a mean over seeds; one seed gives none.
+
+    >>> low, high = seed_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
+    """
+    found = np.asarray(values, np.float64)
+    if found.size < 2:
+        return math.nan, math.nan
+    half = float(t.ppf((1 + level) / 2, found.size - 1) * found.std(ddof=1) / math.sqrt(found.size))
+    return float(found.mean()) - half, float(found.mean()) + half
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One setting against another, over all pairs that differ in nothing else.
+
+    Parameters
+    ----------
+    name
+        What is compared.
+    low_side, high_side
+        Mean figure of the one and of the other; ratios have geometric means.
+    effect, low, high
+        Difference (other minus one; of ratios, their quotient) with its interval over seeds.
+    pairs, above
+        Pairs of rows, and in how many the other is higher.
+    seeds
+        Seeds that both have.
+    quotient
+        Whether the effect is a quotient: no effect is 1, and not 0.
+    """
+
+    name: str
+    low_side: float
+    high_side: float
+    effect: float
+    low: float
+    high: float
+    pairs: int
+    above: int
+    seeds: int
+    quotient: bool = False
+
+
+Key = Callable[[FlowRow], object]
+
+
+def contrast(
+    name: str, one: Sequence[FlowRow], other: Sequence[FlowRow], figure: str, key: Key, *, quotient: bool = False
+) -> Contrast | None:
+    """Compare two groups of rows by pairs of the same key and seed.
+
+    Returns
+    -------
+    Contrast or None
+        None when no two rows pair.
+    """
+    partner = {key(row): row for row in one if row.seeds(figure)}
+    rows = [(partner[key(row)], row) for row in other if row.seeds(figure) and key(row) in partner]
+    if not rows:
+        return None
+    count = min(min(len(a.seeds(figure)), len(b.seeds(figure))) for a, b in rows)
+    # [pair, side, seed]
+    table = np.array([[a.seeds(figure)[:count], b.seeds(figure)[:count]] for a, b in rows], np.float64)
+    if quotient:
+        table = np.log(np.maximum(table, 1e-12))
+    by_pair = (table[:, 1] - table[:, 0]).mean(axis=1)
+    by_seed = (table[:, 1] - table[:, 0]).mean(axis=0)
+    low, high = seed_interval(by_seed.tolist())
+    sides = table.mean(axis=(0, 2))
+    scale = math.exp if quotient else float
+    return Contrast(
+        name, scale(sides[0]), scale(sides[1]), scale(by_seed.mean()), scale(low), scale(high), len(rows),
+        int((by_pair > 0).sum()), count, quotient,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, what the rows say to it, and by which contrasts."""
+
+    says: str
+    rule: str
+    figure: str
+    verdict: Verdict
+    sides: tuple[str, str]
+    contrasts: tuple[Contrast, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
+    """The three claims, judged on the rows of tasks across networks.
+
+    Parameters
+    ----------
+    by_task
+        Rows of flow tasks.
+    """
+    rows = [row for found in by_task.values() for row in found if row.where == "across" and not row.detector]
+    return [_shift(rows), _transfer(rows), _size(rows)]
+
+
+def _but_kind(row: FlowRow) -> object:
+    return row.task, row.encoder.view, row.encoder.size, row.encoder.loss
+
+
+def _but_size(row: FlowRow) -> object:
+    return row.task, row.encoder.view, row.encoder.kind, row.encoder.kl_weight, row.encoder.loss
+
+
+def _kind(rows: Sequence[FlowRow], kind: str, weight: float | None = None) -> list[FlowRow]:
+    found = [row for row in rows if row.encoder.kind == kind]
+    return found if weight is None else [row for row in found if row.encoder.kl_weight == weight]
+
+
+def _weights(rows: Sequence[FlowRow]) -> list[float]:
+    return sorted({row.encoder.kl_weight for row in _kind(rows, "vae") if row.encoder.kl_weight})
+
+
+def _judged(weights: Sequence[float]) -> float | None:
+    """The weight at which claims are judged: the reported one, else the greatest."""
+    return REPORTED_KL if REPORTED_KL in weights else max(weights, default=None)
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    """All of them must hold; one that does not is enough against it."""
+    if not verdicts or (any(v == "cannot be told" for v in verdicts) and "does not hold" not in verdicts):
+        return "cannot be told"
+    return "does not hold" if "does not hold" in verdicts else "holds"
+
+
+def _shift(rows: Sequence[FlowRow]) -> Claim:
+    found, verdicts = [], list[Verdict]()
+    weights = _weights(rows)
+    for weight in weights:
+        for block in BLOCKS:
+            name = f"{block}: VAE, KL weight {weight:g}, against AE"
+            figure = f"shift_ratio_{block}"
+            one = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), figure, _but_kind, quotient=True)
+            if one is None:
+                continue
+            found.append(one)
+            if weight == _judged(weights):
+                verdicts.append(_below(one, 1.0))
+    return Claim(
+        "The KL term lowers the shift ratio of every block",
+        "holds when for every block the quotient of the ratios (VAE / AE) is below 1 with its whole interval; does not"
+        " hold when for one of them it is above 1 with its whole interval",
+        "shift ratio (error there / error here)",
+        _together(verdicts),
+        ("AE", "VAE"),
+        tuple(found),
+        _weight_note(weights),
+    )  # fmt: skip
+
+
+def _transfer(rows: Sequence[FlowRow]) -> Claim:
+    weights = _weights(rows)
+    found, verdicts = [], list[Verdict]()
+    for weight in weights:
+        name = f"VAE, KL weight {weight:g}, against AE"
+        one = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), "macro_f1", _but_kind)
+        if one is None:
+            continue
+        found.append(one)
+        if weight == _judged(weights):
+            verdicts.append(_above(one, 0.0))
+    return Claim(
+        "The KL term raises macro-F1 under shift",
+        "holds when the difference (VAE - AE) is above 0 with its whole interval, does not hold when it is below 0 with"
+        " its whole interval",
+        "macro-F1 across networks",
+        _together(verdicts),
+        ("AE", "VAE"),
+        tuple(found),
+        _weight_note(weights),
+    )  # fmt: skip
+
+
+def _size(rows: Sequence[FlowRow]) -> Claim:
+    trained = [row for row in rows if row.encoder.kind in ("ae", "vae")]
+    found, verdicts = [], list[Verdict]()
+    for small, large in ((0, 1), (1, 2), (0, 2)):
+        one = contrast(
+            f"{SIZES[large]} against {SIZES[small]}",
+            [row for row in trained if row.encoder.size == SIZES[small]],
+            [row for row in trained if row.encoder.size == SIZES[large]], "macro_f1", _but_size,
+        )  # fmt: skip
+        if one is not None:
+            found.append(one)
+            verdicts.append(_no_gain(one))
+    return Claim(
+        "Size does not help across networks",
+        f"holds when no larger network gains more than {NO_HELP:.2f} (upper end of the interval), does not hold when"
+        " one gains with its whole interval",
+        "macro-F1 across networks",
+        _together(verdicts),
+        ("smaller", "larger"),
+        tuple(found),
+        _rank_note(rows),
+    )  # fmt: skip
+
+
+def _below(one: Contrast, bound: float) -> Verdict:
+    if math.isnan(one.low):
+        return "cannot be told"
+    return "holds" if one.high < bound else "does not hold" if one.low > bound else "cannot be told"
+
+
+def _above(one: Contrast, bound: float) -> Verdict:
+    if math.isnan(one.low):
+        return "cannot be told"
+    return "holds" if one.low > bound else "does not hold" if one.high < bound else "cannot be told"
+
+
+def _no_gain(one: Contrast) -> Verdict:
+    if math.isnan(one.low):
+        return "cannot be told"
+    return "does not hold" if one.low > 0 else "holds" if one.high <= NO_HELP else "cannot be told"
+
+
+def _weight_note(weights: Sequence[float]) -> tuple[str, ...]:
+    judged = _judged(weights)
+    if judged is None:
+        return ("No rows of a variational autoencoder across networks.",)
+    return (f"Judged at KL weight {judged:g} (summed over the latent units, averaged over the batch).",)
+
+
+def _rank_note(rows: Sequence[FlowRow]) -> tuple[str, ...]:
+    """Rank correlation of parameters and quality over all networks of a task, whoever made them."""
+    notes = []
+    for task in dict.fromkeys(row.task for row in rows):
+        points = [
+            (row.cost.parameters, row.value()) for row in rows
+            if row.task == task and row.cost.parameters and not math.isnan(row.value()) and row.experiment != "grid"
+        ]  # fmt: skip
+        if len({size for size, _ in points}) < 4:
+            continue
+        rho = float(spearmanr([p for p, _ in points], [v for _, v in points]).statistic)
+        notes.append(f"`{task}`: rank correlation of parameters and macro-F1 over {len(points)} encoders {rho:+.2f}.")
+    return tuple(notes)
+
+
+def claim_lines(found: Sequence[Claim]) -> list[str]:
+    """The claims as Markdown: the verdict, the rule it was judged by, and a table of figures."""
+    lines = []
+    for number, claim in enumerate(found, 1):
+        lines += [f"### {number}. {claim.says}: {claim.verdict}", "", f"- Rule: {claim.rule}."]
+        lines += [*(f"- {note}" for note in claim.notes), ""]
+        if not claim.contrasts:
+            lines += ["There are no pairs of rows to compare.", ""]
+            continue
+        effect = "quotient" if claim.contrasts[0].quotient else "difference"
+        lines += [
+            f"| {claim.figure} | {' | '.join(claim.sides)} | {effect} | 95 % over seeds | seeds | higher |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for one in claim.contrasts:
+            between = "one seed" if math.isnan(one.low) else f"[{one.low:{_form(one)}}, {one.high:{_form(one)}}]"
+            lines.append(
+                f"| {one.name} | {one.low_side:.3f} | {one.high_side:.3f} | {one.effect:{_form(one)}} | {between} |"
+                f" {one.seeds} | {one.above} of {one.pairs} pairs |"
+            )
+        lines.append("")
+    return lines
+
+
+def _form(one: Contrast) -> str:
+    return ".3f" if one.quotient else "+.3f"

@@ -1,0 +1,199 @@
+"""Rows of flow tasks to pages: one for each task with its plots, and one over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ethogram.evaluate import plots_grid, plots_networks, plots_tasks
+from ethogram.evaluate.claims import claim_lines, claims
+from ethogram.evaluate.flow_goals import flow_goal_lines
+from ethogram.evaluate.flow_rows import EXPERIMENTS, RAW, FlowRow, flow_rows
+from ethogram.evaluate.flow_tables import (
+    best_of,
+    budget_table,
+    cost_table,
+    default_of,
+    quality_table,
+    types_table,
+    write_csv,
+)
+from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
+from ethogram.evaluate.tables import number
+
+__all__ = ["write_flow_report"]
+
+Plot = Callable[[Path, Sequence[FlowRow]], Path | None]
+
+PLOTS: dict[str, tuple[Plot, str]] = {
+    "budgets": (plots_tasks.budget_plot, "macro-F1 by labelled flows for each type"),
+    "confusion": (plots_tasks.confusion_plot, "where the flows of each type went"),
+    "reliability": (plots_tasks.reliability_plot, "how often verdicts of so much confidence are right"),
+    "coverage": (plots_tasks.coverage_plot, "macro-F1 and accuracy when only the surest verdicts are said"),
+}
+GRID: dict[str, tuple[Plot, str]] = {
+    "map": (plots_grid.grid_plot, "macro-F1 by view, size and KL weight"),
+    "shift": (plots_grid.shift_plot, "shift ratio by KL weight"),
+    "size": (plots_grid.size_plot, "macro-F1 by size"),
+}
+
+
+def write_flow_report(rows: Sequence[Mapping[str, object]], folder: Path) -> list[Path]:
+    """Write a page, a CSV and plots for each flow task, and an overview with goals, claims and leak detectors.
+
+    Parameters
+    ----------
+    rows
+        Rows that may stand beside one another; those of other tasks are passed over.
+    folder
+        Where the pages go.
+
+    Returns
+    -------
+    list of Path
+        What was written; nothing when there is no row of a flow task.
+
+    Raises
+    ------
+    InputError
+        When a row is not of the form of :mod:`ethogram.evaluate.flow_rows`.
+    """
+    by_task = flow_rows(rows)
+    if not by_task:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    absent = [row for row in rows if "absent" in row]
+    written: list[Path] = []
+    for name, found in by_task.items():
+        written += _task(name, found, [row for row in absent if row["task"] == name], folder)
+    return [*written, *_overview(by_task, folder)]
+
+
+def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, object]], folder: Path) -> list[Path]:
+    first = rows[0]
+    drawn = [plots_tasks.quality_plot(folder / f"{name}.png", rows)]
+    pictures: dict[str, list[str]] = {}
+    for stem, (plot, says) in (GRID if first.experiment == "grid" else PLOTS).items():
+        path = plot(folder / f"{name}-{stem}.png", rows)
+        if path is not None:
+            drawn.append(path)
+            pictures[stem] = [f"![{says}]({path.name})", ""]
+    lines = [
+        f"# {first.title}",
+        "",
+        f"Experiment: {first.experiment}, {EXPERIMENTS[first.experiment]}. Made from result rows by"
+        " `ethogram bench report`; do not edit.",
+        "",
+        "```",
+        f"ethogram bench {name} --corpus FOLDER -o rows.jsonl",
+        "ethogram bench report rows.jsonl -o docs/results",
+        "```",
+        "",
+        f"![macro-F1 of every method]({name}.png)",
+        "",
+        quality_table(rows),
+        "",
+        "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: the least and the greatest.",
+        *_marks(rows),
+        "",
+    ]
+    for stem in GRID:
+        lines += pictures.get(stem, [])
+    cost = cost_table(rows)
+    if cost:
+        lines += ["## Cost", "", cost, ""]
+    lines += leak_lines(rows)
+    lines += _section("Label budgets", budget_table(rows), pictures.get("budgets", []))
+    lines += _section("Verdicts", types_table(rows), [p for s in list(PLOTS)[1:] for p in pictures.get(s, [])])
+    lines += [f"Not applicable: `{row['method']}` ({row['absent']}).\n" for row in absent]
+    lines += _provenance(rows)
+    page = folder / f"{name}.md"
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    return [page, write_csv(folder / f"{name}.csv", rows), *drawn]
+
+
+def _section(head: str, table: str, pictures: list[str]) -> list[str]:
+    if not table and not pictures:
+        return []
+    return [f"## {head}", "", *([table, ""] if table else []), *pictures]
+
+
+def _marks(rows: Sequence[FlowRow]) -> list[str]:
+    lines = []
+    if any(row.stale for row in rows):
+        lines.append("\n† made by earlier code than the newest line: run the command again.")
+    if any(row.random_weights for row in rows):
+        lines.append("\n° an encoder of others with random weights: its architecture, not what it learnt.")
+    return lines
+
+
+def _provenance(rows: Sequence[FlowRow]) -> list[str]:
+    commits = sorted({f"`{row.commit or 'none'}`" for row in rows})
+    return [
+        f"{rows[0].n} test flows of {rows[0].labels} types, {rows[0].n_enrol} labelled flows to learn from. Commit"
+        f" {', '.join(commits)}, data `{rows[0].data_digest}`, split `{rows[0].split[:90]}`; {rows[0].machine}."
+    ]
+
+
+def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> list[Path]:
+    """The page over all tasks."""
+    written = []
+    pictures = []
+    path = plots_networks.inside_across_plot(folder / "inside-across.png", by_task)
+    if path is not None:
+        written.append(path)
+        pictures += ["## Inside against across", "", "![macro-F1 inside against across](inside-across.png)", "",
+                     "One point for each method that ran on every task of both experiments: means over the tasks. On"
+                     " the line a method does as well across networks as inside one.", ""]  # fmt: skip
+    for experiment in ("P2", "P3", "others"):
+        name = f"cost-{experiment.lower()}.png"
+        path = plots_networks.cost_plot(folder / name, by_task, experiment)
+        if path is not None:
+            written.append(path)
+            pictures += [f"## Quality against cost, {experiment}", "", f"![macro-F1 against cost]({name})", ""]
+    lines = [
+        "# Flow representations: results",
+        "",
+        "Made from result rows by `ethogram bench report`; do not edit. What they mean: [reading.md](../reading.md).",
+        "",
+        *flow_goal_lines(by_task),
+        "## The paper's claims",
+        "",
+        "Judged on the tasks across networks. Intervals are over seeds: how much chance there is in training, not how",
+        "the next network will do.",
+        "",
+        *claim_lines(claims(by_task)),
+        *leak_overview(by_task),
+        *pictures,
+        *_tasks(by_task),
+    ]
+    page = folder / "README.md"
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    return [page, *written]
+
+
+def _tasks(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
+    lines = [
+        "## Tasks",
+        "",
+        "Macro-F1. The best method is chosen on the test flows; the default was chosen before.",
+        "",
+        "| experiment | task | what it asks | default | raw 40 | best | shuffled |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in by_task.items():
+        shuffled = shuffled_of(rows)
+        cells = [
+            _figure(default_of(rows)),
+            _figure(next((row for row in rows if row.method in RAW), None), named=False),
+            _figure(best_of(rows)),
+            f"{shuffled.value:.3f}, {shuffled.verdict}" if shuffled else "not run",
+        ]
+        lines.append(f"| {rows[0].experiment} | [{name}]({name}.md) | {rows[0].title} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _figure(row: FlowRow | None, *, named: bool = True) -> str:
+    if row is None:
+        return ""
+    return number(row.value()) + (f" (`{row.method}`)" if named else "")

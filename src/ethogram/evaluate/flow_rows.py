@@ -1,0 +1,218 @@
+"""Result rows of flow tasks, read and checked: what tables, plots, goals and claims are made from.
+
+A row of a flow task has, beside what every row has (task, method, digests, commit, machine, n, wall time):
+
+- ``experiment``: ``P0`` inside a network, ``P2``, ``P3``, ``P4`` across, ``grid`` (the ablation), ``others`` (the same
+  small sample for networks that are slow), ``both`` (fingerprints and embeddings together);
+- ``values``: ``macro_f1``, ``balanced_accuracy``, ``accuracy``; ``macro_f1@50`` with 50 labelled flows for each type;
+  ``device_macro_f1@20`` of verdicts on 20 flows; ``shift_ratio_packets`` and so on, where an encoder decodes;
+- ``intervals``: of some values, 95 %, device-days drawn again;
+- ``details``: ``seeds`` (each value by seed), ``per_type``, ``confusion``, ``reliability``, ``coverage``;
+- ``cost``: parameters, numbers of the embedding, flows/s, memory, origin and licence of the weights;
+- ``encoder``: kind, size, view and KL weight, where the method has an encoder of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ethogram.errors import InputError
+
+__all__ = ["DETECTORS", "EXPERIMENTS", "RAW", "Confusion", "Cost", "Encoder", "FlowRow", "flow_rows", "is_flow_row"]
+
+EXPERIMENTS: dict[str, str] = {
+    "P0": "inside a network, later days",
+    "P2": "encoder from elsewhere, labels from here",
+    "P3": "nothing from the network that tests",
+    "P4": "its unlabelled flows, no labels from it",
+    "grid": "the ablation grid",
+    "others": "encoders of others, the same small sample for all",
+    "both": "fingerprints and embeddings together",
+}
+"""Experiments of flow tasks, in the order of a report, with what they ask."""
+
+DETECTORS: dict[str, str] = {
+    "shuffled": "labels of the training flows permuted: must fall to chance",
+    "shortcut": "address, ports and time alone: what a leak or a site would give",
+}
+"""Methods that are no competitors: they show whether a task can be solved by what it should not be solved by."""
+
+RAW = ("raw-40", "raw40", "raw")
+"""Names of the obligatory baseline: the 40 numbers of flow and packets, logistic regression."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Confusion(_Part):
+    """Flows by true type (rows) and type said (columns); both in the order of ``labels``."""
+
+    labels: tuple[str, ...] = ()
+    matrix: tuple[tuple[float, ...], ...] = ()
+
+
+class Cost(_Part):
+    """What a method needs. None: it has none, or nobody measured."""
+
+    parameters: int | None = None
+    embedding: int | None = None
+    flows_per_s: float | None = None
+    memory_mib: float | None = None
+    origin: str | None = None
+    licence: str | None = None
+    checkpoint: str | None = None
+
+
+class Encoder(_Part):
+    """The settings by which encoders of the grid differ."""
+
+    kind: str = ""
+    size: str = ""
+    view: str = ""
+    kl_weight: float | None = None
+    loss: str = ""
+
+
+class Details(_Part):
+    """What is beside the figures."""
+
+    seeds: Mapping[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    per_type: Mapping[str, Any] = Field(default_factory=dict)
+    confusion: Confusion = Confusion()
+    reliability: tuple[tuple[float, float, int], ...] = ()
+    coverage: tuple[tuple[float, float | None, float | None], ...] = ()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _by_figure(cls, found: object) -> object:
+        """Seeds as one mapping for each seed are turned: a list of values for each figure."""
+        if not isinstance(found, list):
+            return {} if found is None else found
+        names = dict.fromkeys(name for one in found for name in one if name != "seed")
+        return {name: [one.get(name) for one in found] for name in names}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_left_out(cls, found: object) -> object:
+        return {name: part for name, part in found.items() if part is not None} if isinstance(found, dict) else found
+
+
+class FlowRow(_Part):
+    """One row of a flow task."""
+
+    task: str
+    method: str
+    title: str
+    experiment: str
+    method_title: str = ""
+    group: str = ""
+    level: str = ""
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    n: int = 0
+    n_enrol: int = 0
+    labels: int = 0
+    values: Mapping[str, float | None]
+    intervals: Mapping[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+    details: Details = Details()
+    cost: Cost = Cost()
+    encoder: Encoder = Encoder()
+    where: Literal["inside", "across"] = "across"
+    stale: bool = False
+    wall_s: float = 0.0
+    commit: str = ""
+    machine: str = ""
+    data_digest: str = ""
+    split: str = ""
+
+    @classmethod
+    def of(cls, row: Mapping[str, object]) -> FlowRow:
+        """Check one row.
+
+        Raises
+        ------
+        InputError
+            When it is not of the form above; says what is wrong with it.
+        """
+        own = dict(row)
+        split = own.get("split")
+        own["split"] = " ".join(str(part) for part in split.values()) if isinstance(split, dict) else str(split or "")
+        own["where"] = _where(own)
+        for name in ("cost", "encoder", "details", "intervals", "train", "test"):
+            if own.get(name) is None:
+                own.pop(name, None)
+        try:
+            return cls.model_validate(own)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(f"row of {row.get('task')}, {row.get('method')}: {place}: {first['msg']}") from None
+
+    @property
+    def detector(self) -> bool:
+        """Whether it shows leaks and is no competitor."""
+        return self.method in DETECTORS
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether an encoder of others stands here without what it learnt."""
+        return "random weights" in (self.cost.origin or "")
+
+    def value(self, name: str = "macro_f1") -> float:
+        """A figure; NaN where the row has none.
+
+        >>> row = FlowRow(task="t", method="m", title="", experiment="P0", values={"macro_f1": 0.5})
+        >>> row.value(), row.value("accuracy")
+        (0.5, nan)
+        """
+        found = self.values.get(name)
+        return math.nan if found is None else float(found)
+
+    def interval(self, name: str = "macro_f1") -> tuple[float, float] | None:
+        """The 95 % interval of a figure, or None."""
+        low, high = self.intervals.get(name, (None, None))
+        return None if low is None or high is None or math.isnan(low + high) else (low, high)
+
+    def seeds(self, name: str = "macro_f1") -> list[float]:
+        """A figure for each seed; empty where seeds are not told apart."""
+        return [float(v) for v in self.details.seeds.get(name, ()) if v is not None and not math.isnan(v)]
+
+    def budgets(self) -> list[tuple[float, float, tuple[float, float] | None]]:
+        """Labelled flows for each type, macro-F1 and its interval; the last stands for all (infinity)."""
+        found = []
+        for name in self.values:
+            stem, at, number = name.partition("@")
+            if stem == "macro_f1" and at and number.isdigit():
+                found.append((float(number), self.value(name), self.interval(name)))
+        whole = (math.inf, self.value(), self.interval())
+        return [*sorted(found, key=lambda one: one[0]), whole] if found else []
+
+
+def _where(row: Mapping[str, object]) -> str:
+    """Inside one network or across two: as the row says it, else by the experiment."""
+    said = row.get("where")
+    if said in ("inside", "across"):
+        return str(said)
+    if isinstance(row.get("inside"), bool):
+        return "inside" if row["inside"] else "across"
+    return "inside" if row.get("experiment") == "P0" else "across"
+
+
+def is_flow_row(row: Mapping[str, object]) -> bool:
+    """Whether a result row is one of a flow task."""
+    return row.get("experiment") in EXPERIMENTS
+
+
+def flow_rows(rows: Sequence[Mapping[str, object]]) -> dict[str, list[FlowRow]]:
+    """Rows of flow tasks by task, experiments in their order; those that could not be made are left out."""
+    order = list(EXPERIMENTS)
+    found = [FlowRow.of(row) for row in rows if is_flow_row(row) and "absent" not in row]
+    by_task: dict[str, list[FlowRow]] = {}
+    for row in sorted(found, key=lambda row: (order.index(row.experiment), row.task)):
+        by_task.setdefault(row.task, []).append(row)
+    return by_task

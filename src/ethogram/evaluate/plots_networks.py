@@ -1,0 +1,114 @@
+"""Plots over all flow tasks: quality inside against across networks, and quality across against cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ethogram.evaluate.flow_rows import FlowRow
+from ethogram.evaluate.plots_style import GREY, colour_of, direct_names, saved
+
+__all__ = ["across_figures", "cost_plot", "inside_across_plot"]
+
+TITLES = {"P2": "P2: labels from there, encoder from elsewhere", "P3": "P3: nothing from there",
+          "P4": "P4: unlabelled flows from there"}  # fmt: skip
+
+
+def across_figures(by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> dict[str, tuple[float, FlowRow]]:
+    """Mean macro-F1 of each method over all tasks of an experiment; only methods that ran on every one of them.
+
+    Returns
+    -------
+    dict
+        Method to its mean, and the last of its rows (for group and cost).
+    """
+    tasks = [rows for rows in by_task.values() if rows[0].experiment == experiment]
+    found: dict[str, list[FlowRow]] = {}
+    for rows in tasks:
+        for row in rows:
+            if not math.isnan(row.value()):
+                found.setdefault(row.method, []).append(row)
+    return {
+        method: (float(np.mean([row.value() for row in rows])), rows[-1])
+        for method, rows in found.items() if len(rows) == len(tasks)
+    }  # fmt: skip
+
+
+def inside_across_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]]) -> Path | None:
+    """One point for each method: macro-F1 inside a network against macro-F1 across, a panel for each experiment."""
+    inside = across_figures(by_task, "P0")
+    panels_of = {
+        name: {m: one for m, one in across_figures(by_task, name).items() if m in inside} for name in TITLES
+    }  # fmt: skip
+    panels_of = {name: found for name, found in panels_of.items() if found}
+    if not panels_of:
+        return None
+    most = max(len(found) for found in panels_of.values())
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
+        for panel, (name, found) in zip(panels, panels_of.items(), strict=True):
+            points = [(inside[m][0], y, m, _colour(row)) for m, (y, row) in found.items()]
+            panel.plot((0, 1), (0, 1), color="#bbbbbb", lw=0.8)
+            for x, y, _, colour in points:
+                panel.plot(x, y, "o", color=colour, ms=5)
+            panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="macro-F1 inside (P0)", title=TITLES[name])
+            direct_names(panel, points)
+        panels[0].set_ylabel("macro-F1 across")
+
+    return saved(path, (4.6 * len(panels_of), max(3.6, 0.17 * most + 1.2)), draw)
+
+
+def _colour(row: FlowRow) -> str:
+    return GREY if row.detector else colour_of(row.group)
+
+
+def cost_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> Path | None:
+    """Macro-F1 across networks against parameters and against flows/s, on logarithmic axes."""
+    found = {m: one for m, one in across_figures(by_task, experiment).items() if not one[1].detector}
+    kinds: dict[str, Callable[[FlowRow], float | None]] = {
+        "parameters": lambda row: row.cost.parameters, "flows/s": lambda row: row.cost.flows_per_s,
+    }  # fmt: skip
+    drawn = {name: get for name, get in kinds.items() if any(get(row) for _, row in found.values())}
+    if not drawn:
+        return None
+    top = max(value for value, _ in found.values())
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(drawn), squeeze=False)[0]
+        for panel, (name, get) in zip(panels, drawn.items(), strict=True):
+            known = [(get(row), value, method, row) for method, (value, row) in found.items() if get(row) is not None]
+            positive = [float(x) for x, _, _, _ in known if x]
+            if not positive:
+                continue
+            # Methods without parameters stand left of all others.
+            none = min(positive) / 10
+            points = [(float(x) if x else none, y, m, _colour(row)) for x, y, m, row in known]
+            panel.set_xscale("log")
+            for x, y, _, colour in points:
+                panel.plot(x, y, "o", color=colour, ms=5)
+            panel.set(xlabel=name, ylim=(0, min(1.02, top * 1.25)))
+            panel.minorticks_off()
+            _none_tick(panel, none, any(not x for x, _, _, _ in known))
+            direct_names(panel, points)
+        panels[0].set_ylabel(f"macro-F1, mean over the {experiment} tasks")
+
+    return saved(path, (4.9 * len(drawn), max(3.6, 0.17 * len(found) + 1.2)), draw)
+
+
+def _none_tick(panel: Any, place: float, wanted: bool) -> None:
+    """A mark on a logarithmic axis for methods that have none of what it shows."""
+    if not wanted:
+        return
+    low, high = panel.get_xlim()
+    panel.axvline(place * 3, color="#cccccc", lw=0.8, linestyle=":")
+    ticks = [10.0**k for k in range(math.ceil(math.log10(place * 3)), math.floor(math.log10(high)) + 1)]
+    ticks = ticks[:: max(1, math.ceil(len(ticks) / 5))]
+    panel.set_xticks([place, *ticks], ["none", *(f"$10^{{{round(math.log10(tick))}}}$" for tick in ticks)])
+    panel.minorticks_off()
+    panel.set_xlim(min(low, place / 2), high)

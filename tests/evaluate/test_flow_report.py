@@ -1,0 +1,197 @@
+"""The report of flow tasks is made from rows alone: tables, leak detectors, goals, claims, plots."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import flow_rows_made as made
+import numpy as np
+import orjson
+import pytest
+
+from ethogram.cli import main
+from ethogram.errors import InputError
+from ethogram.evaluate.claims import claim_lines, claims, contrast, seed_interval
+from ethogram.evaluate.flow_goals import answers
+from ethogram.evaluate.flow_report import write_flow_report
+from ethogram.evaluate.flow_rows import Confusion, FlowRow, flow_rows
+from ethogram.evaluate.flow_tables import budget_table, cost_table, quality_table, types_table
+from ethogram.evaluate.leaks import blind_macro_f1, leak_lines, leak_overview, shuffled_of
+from ethogram.evaluate.metrics import macro_f1
+from ethogram.evaluate.plots_networks import across_figures
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    rows = folder / "rows.jsonl"
+    rows.write_bytes(b"\n".join(orjson.dumps(row) for row in made.all_rows()))
+    assert main(["bench", "report", str(rows), "-o", str(folder / "results")]) == 0
+    return folder / "results" / "flows"
+
+
+def test_each_task_has_a_page_a_table_and_plots(written: Path) -> None:
+    page = (written / "p3-as.md").read_text()
+    assert "# made-up task p3-as" in page
+    assert "ethogram bench p3-as" in page
+    # The best stands first, and random weights are marked.
+    lines = [line for line in page.splitlines() if line.startswith("| the ")]
+    assert lines[0].startswith("| the fields method (`fields`) | 0.7")
+    assert sum("°" in line for line in lines) == 1
+    for stem in ("", "-budgets", "-confusion", "-reliability", "-coverage"):
+        assert (written / f"p3-as{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"(p3-as{stem}.png)" in page
+    for stem in ("map", "shift", "size"):
+        assert f"(grid-ab-{stem}.png)" in (written / "grid-ab.md").read_text()
+        assert (written / f"grid-ab-{stem}.png").exists()
+    with (written / "p3-as.csv").open(newline="") as file:
+        table = {row["method"]: row for row in csv.DictReader(file)}
+    assert table["fields"]["licence"] == "MIT"
+    assert int(table["et-bert"]["parameters"]) == 131_500_000
+    assert float(table["raw-40"]["macro_f1_low"]) < float(table["raw-40"]["macro_f1"])
+    assert len(table["raw-40"]["macro_f1_seeds"].split()) == 3
+    assert (table["shuffled"]["leak_detector"], table["fields"]["leak_detector"]) == ("1", "0")
+
+
+def test_the_overview_answers_goals_claims_and_leaks(written: Path) -> None:
+    page = (written / "README.md").read_text()
+    assert "better than the raw 40 numbers: 3 of 3" in page
+    assert "lowers the shift ratio of every block: holds" in page
+    assert "| [p3-as](p3-as.md) | 0.2" in page
+    assert "fell to chance" in page
+    for name in ("inside-across.png", "cost-p2.png", "cost-p3.png"):
+        assert f"({name})" in page
+        assert (written / name).exists()
+    assert not (written.parent / "README.md").exists()  # there was no row of a fingerprint task
+
+
+def test_detectors_stand_apart_from_methods() -> None:
+    rows = flow_rows(made.task_rows("p3-as", "P3"))["p3-as"]
+    assert "shuffled" not in quality_table(rows)
+    assert "shortcut" not in cost_table(rows)
+    text = "\n".join(leak_lines(rows))
+    assert "`shuffled` fell to chance" in text
+    assert "`shortcut` is below every method" in text
+    inside = flow_rows(made.task_rows("p0-s", "P0"))["p0-s"]
+    raised = [one for one in inside if one.method != "shortcut"]
+    raised.append(next(r for r in inside if r.method == "shortcut").model_copy(update={"values": {"macro_f1": 0.92}}))
+    assert "is not below" in "\n".join(leak_lines(raised))
+    assert "Not run: `shuffled`, `shortcut`." in leak_lines([one for one in rows if not one.detector])
+
+
+def test_shuffled_labels_that_do_not_fall_are_said() -> None:
+    rows = [made.row("t", "shuffled", "P0", 0.5), made.row("t", "raw-40", "P0", 0.9)]
+    found = shuffled_of(flow_rows(rows)["t"])
+    assert found is not None
+    assert found.verdict == "ABOVE CHANCE"
+    assert found.margin == pytest.approx(0.3, abs=0.02)
+    assert "ABOVE CHANCE" in "\n".join(leak_overview(flow_rows(rows)))
+    without = made.row("t", "shuffled", "P0", 0.2, confusion=False)
+    without["intervals"] = {}
+    judged = shuffled_of(flow_rows([without])["t"])
+    assert judged is not None
+    assert (judged.chance, judged.verdict) == (0.2, "cannot be told")
+
+
+def test_chance_is_what_blind_verdicts_get() -> None:
+    random = np.random.default_rng(0)
+    truth = random.choice(["a", "b", "c"], 200_000, p=[0.7, 0.2, 0.1])
+    said = random.choice(["a", "b", "c"], 200_000, p=[0.2, 0.5, 0.3])
+    matrix = [[int(np.sum((truth == i) & (said == j))) for j in "abc"] for i in "abc"]
+    blind = blind_macro_f1(Confusion(labels=("a", "b", "c"), matrix=matrix))
+    assert blind == pytest.approx(macro_f1(truth, said), abs=0.005)
+    assert math.isnan(blind_macro_f1(Confusion()))
+
+
+def test_goals_are_answered_by_the_default_and_never_by_the_best() -> None:
+    rows = flow_rows(made.all_rows())
+    found = {(one.goal, one.task): one for one in answers(rows)}
+    inside = found["types inside a network, later days", "p0-s"]
+    assert inside.reached.endswith("(`fields`)")  # raw-3040 is better there
+    assert inside.verdict == "met, the interval spans it"
+    assert found["better than every other row", "p3-as"].asked == found["better than the raw 40 numbers", "p3-as"].asked
+    assert found["both together better than embeddings alone", "both-ab"].verdict == "met, intervals overlap"
+    worse = [made.row("t", "fields", "P3", 0.3, group="default"), made.row("t", "raw-40", "P3", 0.6)]
+    assert [one.verdict for one in answers(flow_rows(worse))] == ["not met", "not met"]
+
+
+def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
+    def verdicts(rows: list[dict[str, object]]) -> list[str]:
+        return [claim.verdict for claim in claims(flow_rows(rows))]
+
+    assert verdicts(made.grid_rows()) == ["holds", "holds", "holds"]
+    assert verdicts(made.grid_rows(shift=2.0, gain=-0.06))[:2] == ["does not hold", "does not hold"]
+    assert verdicts(made.grid_rows(shift=1.0, gain=0.0))[:2] == ["cannot be told", "cannot be told"]
+    assert verdicts(made.task_rows("p3-as", "P3")) == ["cannot be told"] * 3
+    single = made.grid_rows()
+    for row in single:
+        row["details"]["seeds"] = {name: values[:1] for name, values in row["details"]["seeds"].items()}
+    assert verdicts(single) == ["cannot be told"] * 3
+    text = "\n".join(claim_lines(claims(flow_rows(single))))
+    assert "one seed" in text
+    larger = made.grid_rows()
+    for row in larger:
+        if row["encoder"]["size"] == "large":
+            row["details"]["seeds"]["macro_f1"] = [value + 0.1 for value in row["details"]["seeds"]["macro_f1"]]
+    assert verdicts(larger)[2] == "does not hold"
+
+
+def test_a_contrast_pairs_rows_by_seed() -> None:
+    def row(kind: str, task: str, seeds: list[float]) -> FlowRow:
+        own = made.row(task, kind, "grid", 0.5, confusion=False)
+        own["details"]["seeds"]["macro_f1"] = seeds
+        return FlowRow.of(own)
+
+    one = [row("ae", "x", [0.1, 0.2, 0.3]), row("ae", "y", [0.5, 0.5, 0.5]), row("ae", "alone", [0.9] * 3)]
+    other = [row("vae", "x", [0.2, 0.4, 0.6]), row("vae", "y", [0.4, 0.4, 0.4])]
+    found = contrast("c", one, other, "macro_f1", lambda r: r.task)
+    assert found is not None
+    # By seed: the mean over both tasks of (0.1, 0.2, 0.3) and (-0.1, -0.1, -0.1).
+    assert (found.low, found.high) == pytest.approx(seed_interval([0.0, 0.05, 0.1]))
+    assert (found.effect, found.pairs, found.above, found.seeds) == (pytest.approx(0.05), 2, 1, 3)
+    ratio = contrast("c", one[:1], other[:1], "macro_f1", lambda r: r.task, quotient=True)
+    assert ratio is not None
+    assert ratio.effect == pytest.approx(2.0)
+    assert contrast("c", one, [], "macro_f1", lambda r: r.task) is None
+    assert all(math.isnan(bound) for bound in seed_interval([1.0]))
+
+
+def test_only_methods_of_every_task_are_averaged() -> None:
+    rows = made.task_rows("a", "P3") + made.task_rows("b", "P3")
+    rows = [row for row in rows if (row["task"], row["method"]) != ("b", "pca")]
+    found = across_figures(flow_rows(rows), "P3")
+    assert "pca" not in found
+    mean = np.mean([row["values"]["macro_f1"] for row in rows if row["method"] == "fields"])
+    assert found["fields"][0] == pytest.approx(mean)
+
+
+def test_rows_with_little_in_them_make_a_page_too(tmp_path: Path) -> None:
+    bare = {"task": "t", "method": "m", "title": "bare", "experiment": "P3", "values": {"macro_f1": None}}
+    assert [path.name for path in write_flow_report([bare], tmp_path)] == ["t.md", "t.csv", "t.png", "README.md"]
+    rows = flow_rows([bare])["t"]
+    assert (budget_table(rows), types_table(rows), cost_table(rows)) == ("", "", "")
+    absent = {"task": "t", "method": "other", "experiment": "P3", "absent": "no packets"}
+    write_flow_report([bare, absent], tmp_path)
+    assert "Not applicable: `other` (no packets)." in (tmp_path / "t.md").read_text()
+    assert write_flow_report([absent], tmp_path) == []
+
+
+def test_a_row_of_another_form_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = made.row("t", "m", "P3", 0.5)
+    row["values"] = {"macro_f1": "much"}
+    with pytest.raises(InputError, match=r"row of t, m: values\.macro_f1: .*number"):
+        FlowRow.of(row)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(orjson.dumps(row))
+    assert main(["bench", "report", str(path), "-o", str(tmp_path / "out")]) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_seeds_come_by_figure_or_by_seed() -> None:
+    row = made.row("t", "m", "P3", 0.5)
+    row["details"]["seeds"] = [{"seed": 0, "macro_f1": 0.4, "accuracy": 0.5}, {"seed": 1, "macro_f1": 0.6}]
+    found = FlowRow.of(row)
+    assert found.seeds() == [0.4, 0.6]
+    assert found.seeds("accuracy") == [0.5]
