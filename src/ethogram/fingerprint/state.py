@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import orjson
@@ -17,6 +16,7 @@ from ethogram.errors import LibraryError
 from ethogram.fingerprint.device import DeviceState
 from ethogram.fingerprint.exporter import FingerprintExporter, profiles_of, settings_digest
 from ethogram.schema import COUNTS, Accounting
+from ethogram.schema.whole import written_whole
 
 __all__ = ["STATE_FORMAT", "UNREADABLE", "restore", "save", "table_of"]
 
@@ -59,13 +59,7 @@ def save(exporter: FingerprintExporter, path: str | Path) -> None:
             "json_octets": len(body),
         }
     )
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(head + b"\n" + payload)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(target)
+    written_whole(Path(path), head + b"\n" + payload)
 
 
 def restore(

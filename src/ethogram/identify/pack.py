@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ethogram import __version__
 from ethogram.errors import LibraryError
 from ethogram.identify.library import ROW, Entry, Identity, Library, Observation, Source, utc
+from ethogram.schema.whole import written_whole
 
 __all__ = ["LIBRARY_FORMAT", "dump", "load", "read", "write"]
 
@@ -99,12 +98,7 @@ def write(library: Library, path: str | Path) -> None:
     if target.suffix == ".gz":
         octets = gzip.compress(octets, compresslevel=9, mtime=0)
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as half:
-            half.write(octets)
-            half.flush()
-            os.fsync(half.fileno())
-        Path(half.name).chmod(0o644)
-        Path(half.name).replace(target)
+        written_whole(target, octets)
     except OSError as error:
         raise LibraryError(f"{target}: cannot be written: {error.strerror}") from None
 

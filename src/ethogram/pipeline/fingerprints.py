@@ -30,6 +30,7 @@ from ethogram.schema import (
     ServiceMatrix,
     Windows,
 )
+from ethogram.schema.whole import whole
 
 __all__ = [
     "FingerprintRun",
@@ -214,20 +215,17 @@ def _is_flow_table(path: Path) -> bool:
 def write_fingerprints(run: FingerprintRun, path: str | Path) -> None:
     """Write fingerprints to Parquet, with their format and settings; the file appears only when it is whole."""
     target = Path(path)
-    partial = target.with_name(f".{target.name}.part")
     settings = orjson.dumps(
         {"exporter": run.settings.model_dump(mode="json"), "counts": run.counting.model_dump(mode="json")},
         option=orjson.OPT_SORT_KEYS,
     )
     try:
-        run.table.rechunk().write_parquet(
-            partial, metadata={"ethogram.format": FINGERPRINT_FORMAT, "ethogram.settings": settings.decode()}
-        )
-        partial.replace(target)
+        with whole(target) as part:
+            run.table.rechunk().write_parquet(
+                part, metadata={"ethogram.format": FINGERPRINT_FORMAT, "ethogram.settings": settings.decode()}
+            )
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_fingerprints(path: str | Path) -> FingerprintRun:

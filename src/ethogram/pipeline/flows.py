@@ -7,7 +7,6 @@ with it or after it: an input of one block is judged whole.
 
 from __future__ import annotations
 
-import os
 import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import capture_flows
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
+from ethogram.schema.whole import whole
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
 
@@ -310,18 +310,14 @@ def write_flows(run: FlowRun, path: Path) -> int:
     """
     if not path.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         schema = _arrow(FLOW.empty()).schema
-        with pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+        with whole(path) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for batch in run.batches():
                 if batch.height:
                     writer.write_table(_arrow(batch).cast(schema))
-        part.replace(path)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
-    finally:
-        part.unlink(missing_ok=True)
     return run.rows
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.representation import baselines
 from ethogram.representation.card import card
-from ethogram.representation.checkpoint import MODEL_FORMAT, load, save, written
+from ethogram.representation.checkpoint import MODEL_FORMAT, load, save
 from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Header, Tensors
 from ethogram.representation.export_onnx import export_dense, export_fields
@@ -34,6 +33,7 @@ from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
+from ethogram.schema.whole import whole, written_whole
 
 if TYPE_CHECKING:
     from ethogram.representation.network import Network
@@ -239,7 +239,8 @@ def _vectors(part: DayBlocks, view: str, batch: int = 4096) -> Iterator[NDArray[
 def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) -> Header:
     fields = header.encoder.kind == "fields"
     exported = export_fields(net, header) if fields else export_dense(header, tensors)  # type: ignore[arg-type]
-    written(folder / "encoder.onnx", exported)
+    folder.mkdir(parents=True, exist_ok=True)
+    written_whole(folder / "encoder.onnx", exported)
     # Written last: a seed that has it is finished.
     save(folder / "encoder.safetensors", header, tensors)
     return header
@@ -287,8 +288,8 @@ def _write_index(output: Path, run: Pretraining) -> None:
         seeds.append({"name": name, "weights": header.weights, "sha256": files,
                       "held_out_loss": loss if math.isfinite(loss) else None})  # fmt: skip
     index = {"format": MODEL_FORMAT, "encoder": seeds[run.chosen]["name"], "seeds": seeds}
-    written(output / "card.md", card(run.headers, run.chosen, output.name).encode())
-    written(output / "model.json", orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
+    written_whole(output / "card.md", card(run.headers, run.chosen, output.name).encode())
+    written_whole(output / "model.json", orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 # -- embedding
@@ -373,28 +374,18 @@ def embed(
         "d": encoder.header.d, "view": encoder.header.encoder.view, "scaling": encoder.header.scaling,
         "seed": encoder.header.seed, "ethogram": __version__,
     }  # fmt: skip
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    schema = _embedded(CustomFlows.empty(), np.zeros((0, encoder.header.d), np.float32)).schema
+    schema = schema.with_metadata({EMBEDDING_KEY: orjson.dumps(told)})
     rows = 0
-    writer: pyarrow.parquet.ParquetWriter | None = None
+    # Embeddings are noise to a compressor.
+    options = {"compression": "zstd", "use_dictionary": ["device"]}
     try:
-        for flows in run.batches():
-            table = _embedded(flows, encoder.embed(flows))
-            if writer is None:
-                schema = table.schema.with_metadata({EMBEDDING_KEY: orjson.dumps(told)})
-                # Embeddings are noise to a compressor.
-                writer = pyarrow.parquet.ParquetWriter(part, schema, compression="zstd", use_dictionary=["device"])
-            writer.write_table(table.cast(writer.schema))
-            rows += len(flows)
-        if writer is not None:
-            writer.close()
-            writer = None
-            part.replace(output)
+        with whole(output) as part, pyarrow.parquet.ParquetWriter(part, schema, **options) as writer:
+            for flows in run.batches():
+                writer.write_table(_embedded(flows, encoder.embed(flows)).cast(schema))
+                rows += len(flows)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=output) from None
-    finally:
-        if writer is not None:
-            writer.close()
-        part.unlink(missing_ok=True)
     return EmbedRun(encoder.header, run, rows)
 
 

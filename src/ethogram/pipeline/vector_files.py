@@ -5,7 +5,6 @@ The file's metadata names its form, the scaling it is meant for, the direction a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ethogram.errors import InputError
 from ethogram.representation.published import is_published, published_flows
 from ethogram.representation.vector import SCALING
 from ethogram.schema import CUSTOM_FLOW, CUSTOM_FORMAT, Accounting, CustomFlows
+from ethogram.schema.whole import whole
 
 __all__ = ["VectorFile", "load_vectors", "write_custom_flows"]
 
@@ -133,22 +133,20 @@ def write_custom_flows(path: Path, batches: Iterable[CustomFlows], settings: Cus
         "ethogram": __version__,
     }
     schema = CustomFlows.empty().arrow().schema.with_metadata({KEY: orjson.dumps(told)})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     rows = 0
     try:
-        with pyarrow.parquet.ParquetWriter(
-            part, schema, compression="zstd", compression_level=1, use_dictionary=_TEXT, write_statistics=["start"]
-        ) as writer:
-            for flows in batches:
-                if len(flows):
-                    writer.write_table(flows.arrow().cast(schema))
-                    rows += len(flows)
-        if rows:
-            part.replace(path)
+        with whole(path) as part:
+            with pyarrow.parquet.ParquetWriter(
+                part, schema, compression="zstd", compression_level=1, use_dictionary=_TEXT, write_statistics=["start"]
+            ) as writer:
+                for flows in batches:
+                    if len(flows):
+                        writer.write_table(flows.arrow().cast(schema))
+                        rows += len(flows)
+            if not rows:
+                part.unlink()
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
-    finally:
-        part.unlink(missing_ok=True)
     return rows
 
 

@@ -7,7 +7,6 @@ people, and ``model.json``, which says which of them is the encoder.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 from ethogram.errors import LibraryError
 from ethogram.representation.dense import DenseEncoder, shapes
 from ethogram.representation.encoder import Header, Tensors, digest_of
+from ethogram.schema.whole import written_whole
 
 if TYPE_CHECKING:
     from ethogram.representation.encoder import Encoder
 
-__all__ = ["MODEL_FORMAT", "load", "load_encoder", "model_file", "read_arrays", "refuse_pickle", "save", "write_arrays",
-           "written"]  # fmt: skip
+__all__ = ["MODEL_FORMAT", "load", "load_encoder", "model_file", "read_arrays", "refuse_pickle", "save",
+           "write_arrays"]  # fmt: skip
 
 MODEL_FORMAT = "ethogram.model/1"
 """Form of ``model.json``."""
@@ -32,26 +32,13 @@ METADATA = "ethogram"
 TRAIN = "pip install 'ethogram[train]'"
 
 
-def written(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: beside its place, then moved there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]], header: bytes) -> str:
     """Write arrays and their header as safetensors; returns the SHA-256 of the file."""
     from safetensors.numpy import save as pack
 
     content = pack({name: np.ascontiguousarray(value) for name, value in arrays.items()}, {METADATA: header.decode()})
-    written(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

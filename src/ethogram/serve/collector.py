@@ -33,9 +33,9 @@ from ethogram.io.wire.sequence import Sequences
 from ethogram.pipeline.stage_state import StageMemory
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, Accounting, DatagramBatch
+from ethogram.schema.whole import written_whole
 from ethogram.serve.counters import Counters
 from ethogram.serve.output import Output
-from ethogram.serve.segments import written_whole
 from ethogram.serve.state import CollectorState
 from ethogram.serve.warm import warm
 

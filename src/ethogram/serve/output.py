@@ -23,7 +23,8 @@ from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
 from ethogram.schema import FINGERPRINT, FLOW, Accounting
-from ethogram.serve.segments import SegmentName, SegmentWriter, segments_in, synced
+from ethogram.schema.whole import synced
+from ethogram.serve.segments import SegmentName, SegmentWriter, segments_in
 from ethogram.serve.state import SUFFIX, CollectorState, accounting_of, committed, note, numbers_in, save_state
 
 __all__ = ["Output"]

@@ -15,8 +15,9 @@ import pyarrow.parquet
 
 from ethogram.errors import InputError
 from ethogram.schema import FLOW
+from ethogram.schema.whole import synced
 
-__all__ = ["SegmentName", "SegmentWriter", "segments_in", "synced", "written_whole"]
+__all__ = ["SegmentName", "SegmentWriter", "segments_in"]
 
 ROW_GROUP = 1 << 20
 STATISTICS = ["device", "start", "end"]  # what files are looked through by
@@ -50,28 +51,6 @@ def segments_in(folder: Path, suffix: str = ".parquet") -> dict[int, Path]:
         if match:
             found[int(match[2])] = path
     return dict(sorted(found.items()))
-
-
-def synced(folder: Path) -> None:
-    """Make sure that names in a folder are on disk."""
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
-
-
-def written_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole, or as it was before."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class SegmentWriter:

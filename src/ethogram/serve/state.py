@@ -23,7 +23,8 @@ from ethogram.errors import LibraryError
 from ethogram.fingerprint.state import UNREADABLE, table_of
 from ethogram.pipeline.stage_state import StageState
 from ethogram.schema import Accounting, Exporter
-from ethogram.serve.segments import SegmentName, segments_in, written_whole
+from ethogram.schema.whole import written_whole
+from ethogram.serve.segments import SegmentName, segments_in
 
 __all__ = ["STATE_FORMAT", "CollectorState", "accounting_of", "committed", "load_state", "note", "noted", "save_state"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.io.receive.address import Listen
 from ethogram.io.wire.build import write_file
+from ethogram.schema.whole import whole
 from ethogram.simulate.disturb import Message
 
 __all__ = ["Delivery", "Pace", "Stream", "UdpSender", "client_context", "place_of", "send", "write"]
@@ -266,13 +267,10 @@ def write(messages: Iterable[Message], path: Path) -> Delivery:
             delivery.add(message)
             yield message.octets
 
-    part = path.with_name(f".{path.name}.part")
     try:
-        write_file(part, counted())
-        part.replace(path)
+        with whole(path) as part:
+            write_file(part, counted())
     except InputError as error:
         raise InputError(error.reason, file=path) from None
-    finally:
-        part.unlink(missing_ok=True)
     delivery.seconds = time.monotonic() - begin
     return delivery

@@ -7,7 +7,6 @@ beside its place, brought to disk, and renamed.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import orjson
 from ethogram.errors import InputError
 from ethogram.io.wire.template import Template, field_of, problem_of, same
 from ethogram.schema import Exporter
+from ethogram.schema.whole import written_whole
 
 __all__ = ["load_templates", "save_templates"]
 
@@ -43,22 +43,10 @@ def save_templates(path: Path, rows: Iterable[Row]) -> None:
         if one.transport == "udp"
     ])  # fmt: skip
     head = orjson.dumps({**FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as stream:
-            stream.write(head + b"\n" + body + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        written_whole(path, head + b"\n" + body + b"\n")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_templates(path: Path, max_fields: int) -> list[Row]:
