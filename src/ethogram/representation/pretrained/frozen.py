@@ -1,0 +1,116 @@
+"""A network with frozen weights as an encoder of packets: batches, digest, origin, and sizes by name."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ethogram.errors import ConfigurationError
+from ethogram.representation.encoder import digest_of
+from ethogram.representation.pretrained.interface import Facts
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["FrozenEncoder", "parameters_of", "seeded", "sizes_of"]
+
+S = TypeVar("S")
+N = TypeVar("N", bound=nn.Module)
+
+
+class FrozenEncoder:
+    """Runs a network over flows in batches of bounded memory; its weights never change.
+
+    Parameters
+    ----------
+    facts
+        What is declared of it.
+    net
+        The network.
+    origin
+        Where its weights are from.
+    given
+        Whatever else decides an embedding.
+    """
+
+    batch = 64  # flows at once
+    """Bounds the memory, and keeps what a layer hands to the next in the cache."""
+
+    def __init__(self, facts: Facts, net: nn.Module, origin: str, given: str = "") -> None:
+        self.facts = facts
+        self.net = net.eval().requires_grad_(False)
+        self.origin = origin
+        weights = digest_of({name: value.numpy() for name, value in net.state_dict().items()})
+        self.digest = hashlib.sha256(f"{weights} {given}".encode()).hexdigest()[:16]
+
+    @abstractmethod
+    def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
+        """Embeddings [K, d] of some flows."""
+
+    def embed(
+        self,
+        flows: PacketFlows,
+        rows: NDArray[np.integer[Any]] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Embeddings, float32 [K, d], of flows; the same in any batching.
+
+        Parameters
+        ----------
+        flows
+            Packets of N flows.
+        rows
+            Which of them, length K; None: all.
+        on_progress
+            Called with the number of flows done and of all to do.
+        """
+        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        z = np.empty((len(chosen), self.facts.d), np.float32)
+        with torch.inference_mode():
+            for begin in range(0, len(chosen), self.batch):
+                some = chosen[begin : begin + self.batch]
+                z[begin : begin + len(some)] = self.run(flows, some).float().numpy()
+                if on_progress is not None:
+                    on_progress(begin + len(some), len(chosen))
+        return z
+
+
+def sizes_of(paper: S, widths: Mapping[str, int] | None, name: str) -> S:
+    """The paper's sizes, with some replaced by name.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such size, or it is no positive number.
+    """
+    known = {field.name: getattr(paper, field.name) for field in fields(paper)}  # type: ignore[arg-type]
+    for size, value in (widths or {}).items():
+        if size not in known:
+            raise ConfigurationError(f"{name} has no size {size!r}; there are {', '.join(known)}")
+        least = 0 if isinstance(known[size], bool) else 1
+        if value < least:
+            raise ConfigurationError(f"{name}: {size} must be at least {least}, not {value}")
+    given = {size: type(known[size])(value) for size, value in (widths or {}).items()}
+    return replace(paper, **given)  # type: ignore[type-var]
+
+
+def seeded(make: Callable[[], N], seed: int) -> N:
+    """A network with random weights; the generator of the whole program stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def parameters_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Numbers in weights of these shapes.
+
+    >>> parameters_of({"weight": (2, 3), "bias": (2,)})
+    8
+    """
+    return sum(int(np.prod(shape)) for shape in shapes.values())

@@ -1,0 +1,315 @@
+"""The selective scan of Mamba on a CPU: the recurrence as it is written, compiled, in blocks that stay in the cache.
+
+For each flow, channel c and state k, over the tokens t::
+
+    h[c, k] = exp(step[t, c] A[c, k]) h[c, k] + step[t, c] x[t, c] B[t, k]
+    y[t, c] = sum_k C[t, k] h[c, k] + D[c] x[t, c]
+
+Nothing of size tokens x channels x states is ever in memory; the gradient runs through the states of one block at a
+time, which it computes again. Measured on one core, it is several times as fast as the same steps in torch.
+
+Reference: A. Gu and T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752,
+section 3.2.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+__all__ = ["convolved", "gated_scan", "selective_scan"]
+
+BLOCK = 64  # channels: states, decays and one row of each input of a block fit the first cache
+FLOAT = np.float32
+# exp(v) = 2^n 2^f with f in [-1/2, 1/2], and 2^f by its series: within two units in the last place.
+LOG2_E = FLOAT(1.4426950408889634)
+SMALLEST, LARGEST = FLOAT(-125.0), FLOAT(125.0)  # exponents beyond are as good as these
+SHIFT, WHOLE_SHIFT = FLOAT(128.5), np.int32(128)  # what is cut off above 0 is rounded
+HALF, BIAS, MANTISSA = FLOAT(0.5), np.int32(127), np.int32(23)
+P0, P1, P2, P3 = FLOAT(1.0), FLOAT(0.6931471805599453), FLOAT(0.24022650695910072), FLOAT(0.05550410866482158)
+P4, P5, P6 = FLOAT(0.009618129107628477), FLOAT(0.0013333558146428443), FLOAT(0.00015403530393381608)
+
+# Sums over channels may be taken in any order; without that they are not taken sixteen at a time.
+_compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+
+@njit(inline="always")
+def _decay(step: Any, rate: Any, width: int, bits: Any, whole_power: Any, out: Any) -> None:
+    """``out`` = 2^(step rate), for exponents up to 0; ``bits`` are those of ``whole_power``."""
+    for j in range(width):
+        v = max(step[j] * rate[j], SMALLEST)
+        whole = np.int32(v - HALF)
+        f = v - FLOAT(whole)
+        bits[j] = (whole + BIAS) << MANTISSA
+        out[j] = P0 + f * (P1 + f * (P2 + f * (P3 + f * (P4 + f * (P5 + f * P6)))))
+    for j in range(width):
+        out[j] *= whole_power[j]
+
+
+@njit(inline="always")
+def _silu(x: Any, width: int, bits: Any, whole_power: Any, out: Any) -> None:
+    """``out`` = x / (1 + 2^(-x log2 e))."""
+    for j in range(width):
+        v = min(max(-x[j] * LOG2_E, SMALLEST), LARGEST)
+        whole = np.int32(v + SHIFT) - WHOLE_SHIFT
+        f = v - FLOAT(whole)
+        bits[j] = (whole + BIAS) << MANTISSA
+        out[j] = P0 + f * (P1 + f * (P2 + f * (P3 + f * (P4 + f * (P5 + f * P6)))))
+    for j in range(width):
+        out[j] = x[j] / (P0 + out[j] * whole_power[j])
+
+
+@_compiled
+def _convolve(x: Any, weight: Any, bias: Any, first: int, last: int, y: Any) -> None:
+    tokens, channels, length = x.shape[1], x.shape[2], weight.shape[0]
+    bits = np.empty(BLOCK, np.int32)
+    whole_power = bits.view(np.float32)
+    total = np.empty(BLOCK, np.float32)
+    for i in range(first, last):
+        for t in range(tokens):
+            for begin in range(0, channels, BLOCK):
+                width = min(BLOCK, channels - begin)
+                for j in range(width):
+                    total[j] = bias[begin + j]
+                for k in range(max(0, length - 1 - t), length):
+                    xs, ws = x[i, t - length + 1 + k, begin : begin + width], weight[k, begin : begin + width]
+                    for j in range(width):
+                        total[j] += xs[j] * ws[j]
+                _silu(total, width, bits, whole_power, y[i, t, begin : begin + width])
+
+
+@_compiled
+def _rates(a: Any, begin: int, width: int, factor: Any, out: Any) -> None:
+    for k in range(a.shape[1]):
+        for j in range(width):
+            out[k, j] = a[begin + j, k] * factor
+
+
+@_compiled
+def _forward(
+    step: Any, x: Any, b: Any, c: Any, a: Any, d: Any, z: Any, first: int, last: int, only_last: bool, y: Any
+) -> None:
+    """The scan; where there is a gate ``z``, times its SiLU."""
+    tokens, channels, states = step.shape[1], step.shape[2], b.shape[2]
+    bits = np.empty(BLOCK, np.int32)
+    whole_power = bits.view(np.float32)
+    decay = np.empty(BLOCK, np.float32)
+    h = np.empty((states, BLOCK), np.float32)
+    rate = np.empty((states, BLOCK), np.float32)
+    for i in range(first, last):
+        for begin in range(0, channels, BLOCK):
+            width = min(BLOCK, channels - begin)
+            _rates(a, begin, width, LOG2_E, rate)
+            h[:] = FLOAT(0)
+            for t in range(tokens):
+                steps, xs = step[i, t, begin : begin + width], x[i, t, begin : begin + width]
+                if only_last and t < tokens - 1:
+                    for k in range(states):
+                        _decay(steps, rate[k], width, bits, whole_power, decay)
+                        hk, into = h[k], b[i, t, k]
+                        for j in range(width):
+                            hk[j] = hk[j] * decay[j] + steps[j] * xs[j] * into
+                    continue
+                at = 0 if only_last else t
+                ys = y[i, at, begin : begin + width]
+                for j in range(width):
+                    ys[j] = d[begin + j] * xs[j]
+                for k in range(states):
+                    _decay(steps, rate[k], width, bits, whole_power, decay)
+                    hk, into, out = h[k], b[i, t, k], c[i, t, k]
+                    for j in range(width):
+                        value = hk[j] * decay[j] + steps[j] * xs[j] * into
+                        hk[j] = value
+                        ys[j] += value * out
+                if len(z):
+                    _silu(z[i, at, begin : begin + width], width, bits, whole_power, decay)
+                    for j in range(width):
+                        ys[j] *= decay[j]
+
+
+@_compiled
+def _backward(
+    step: Any, x: Any, b: Any, c: Any, a: Any, d: Any, gy: Any, first: int, last: int,
+    g_step: Any, gx: Any, gb: Any, gc: Any, ga: Any, gd: Any,
+) -> None:  # fmt: skip
+    """Gradients; of what tokens have, in place; of ``a`` and ``d``, added."""
+    tokens, channels, states = step.shape[1], step.shape[2], b.shape[2]
+    bits = np.empty(BLOCK, np.int32)
+    whole_power = bits.view(np.float32)
+    decay = np.empty(BLOCK, np.float32)
+    rate = np.empty((states, BLOCK), np.float32)
+    # States before each token, and how fast they fade there.
+    before = np.empty((tokens + 1, states, BLOCK), np.float32)
+    fade = np.empty((tokens, states, BLOCK), np.float32)
+    g = np.empty((states, BLOCK), np.float32)
+    own, g_own = np.empty((states, BLOCK), np.float32), np.empty((states, BLOCK), np.float32)
+    gu = np.empty(BLOCK, np.float32)
+    for i in range(first, last):
+        gb[i] = FLOAT(0)
+        gc[i] = FLOAT(0)
+        for begin in range(0, channels, BLOCK):
+            width = min(BLOCK, channels - begin)
+            _rates(a, begin, width, LOG2_E, rate)
+            _rates(a, begin, width, FLOAT(1), own)
+            before[0] = FLOAT(0)
+            g_own[:] = FLOAT(0)
+            for t in range(tokens):
+                steps, xs = step[i, t, begin : begin + width], x[i, t, begin : begin + width]
+                for k in range(states):
+                    _decay(steps, rate[k], width, bits, whole_power, decay)
+                    into, old, new, kept = b[i, t, k], before[t, k], before[t + 1, k], fade[t, k]
+                    for j in range(width):
+                        kept[j] = decay[j]
+                        new[j] = old[j] * decay[j] + steps[j] * xs[j] * into
+            g[:] = FLOAT(0)
+            for back in range(tokens):
+                t = tokens - 1 - back
+                steps, xs = step[i, t, begin : begin + width], x[i, t, begin : begin + width]
+                gys, gs = gy[i, t, begin : begin + width], g_step[i, t, begin : begin + width]
+                gu[:] = FLOAT(0)
+                gs[:] = FLOAT(0)
+                for k in range(states):
+                    into, out, gk, a_k, ga_k = b[i, t, k], c[i, t, k], g[k], own[k], g_own[k]
+                    old, new, kept = before[t, k], before[t + 1, k], fade[t, k]
+                    sum_b = sum_c = FLOAT(0)
+                    for j in range(width):
+                        at = gk[j] + gys[j] * out
+                        sum_c += gys[j] * new[j]
+                        sum_b += at * steps[j] * xs[j]
+                        gu[j] += at * into
+                        faded = at * kept[j]
+                        grown = faded * old[j]
+                        gs[j] += grown * a_k[j]
+                        ga_k[j] += grown * steps[j]
+                        gk[j] = faded
+                    gb[i, t, k] += sum_b
+                    gc[i, t, k] += sum_c
+                gxs = gx[i, t, begin : begin + width]
+                for j in range(width):
+                    gs[j] += gu[j] * xs[j]
+                    gxs[j] = gu[j] * steps[j] + d[begin + j] * gys[j]
+                    gd[begin + j] += gys[j] * xs[j]
+            for k in range(states):
+                for j in range(width):
+                    ga[begin + j, k] += g_own[k, j]
+
+
+_NO_GATE = np.zeros((0, 0, 0), np.float32)
+
+
+def _spread(count: int, work: Any) -> None:
+    """``work(first, last)`` over ``count`` flows, on as many threads as torch may use."""
+    threads = min(torch.get_num_threads(), count)
+    if threads < 2:
+        work(0, count)
+        return
+    cuts = [count * k // threads for k in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, cuts[:-1], cuts[1:]))
+
+
+def _arrays(*given: Tensor) -> list[Any]:
+    return [value.detach().to(torch.float32).contiguous().numpy() for value in given]
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        ctx.save_for_backward(*given)
+        arrays = _arrays(*given)
+        y = torch.empty_like(given[1], dtype=torch.float32, memory_format=torch.contiguous_format)
+        _spread(len(given[0]), lambda first, last: _forward(*arrays, _NO_GATE, first, last, False, y.numpy()))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, ...]:
+        arrays, (gy,) = _arrays(*ctx.saved_tensors), _arrays(above[0])
+        step, x, b, c, a, d = arrays
+        found = [np.empty_like(value) for value in (step, x, b, c)]
+        parts: list[tuple[Any, Any]] = []
+
+        def some(first: int, last: int) -> None:
+            parts.append((np.zeros_like(a), np.zeros_like(d)))
+            _backward(*arrays, gy, first, last, *found, *parts[-1])
+
+        # One after the other, so that sums over flows are always taken in the same order.
+        some(0, len(step))
+        return tuple(torch.from_numpy(value) for value in (*found, *parts[0]))
+
+
+def selective_scan(step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: Tensor) -> Tensor:
+    """What the recurrence says at every token; it has a gradient.
+
+    Parameters
+    ----------
+    step
+        Step sizes, positive, [N, L, C] for N flows, L tokens, C channels.
+    x
+        Input of the channels, [N, L, C].
+    b, c
+        Into the states and out of them, [N, L, S].
+    a
+        Rates, negative, [C, S].
+    d
+        Weight of the input itself, [C].
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [N, L, C].
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 3, 1)
+    >>> selective_scan(one, one, one, one, torch.full((1, 1), -1e9), torch.zeros(1)).flatten().tolist()
+    [1.0, 1.0, 1.0]
+    """
+    return cast(Tensor, _Scan.apply(step, x, b, c, a, d))
+
+
+def gated_scan(
+    step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: Tensor, z: Tensor, *, last: bool = False
+) -> Tensor:
+    """What it says, times the SiLU of a gate, without a gradient.
+
+    Parameters
+    ----------
+    step, x, b, c, a, d
+        As of :func:`selective_scan`.
+    z
+        The gate, [N, L, C]; [N, 1, C] for the last token alone.
+    last
+        Whether only the last token is asked for; then the others are not computed.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 of the gate's shape.
+    """
+    arrays = _arrays(step, x, b, c, a, d, z)
+    y = np.empty(tuple(z.shape), np.float32)
+    _spread(len(step), lambda first, end: _forward(*arrays, first, end, last, y))
+    return torch.from_numpy(y)
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """SiLU of the convolution over tokens, each channel on its own, without a gradient.
+
+    Parameters
+    ----------
+    x
+        [N, L, C].
+    weight
+        [C, K]; the last of K is the token's own, those before it the tokens before.
+    bias
+        [C].
+    """
+    given, weights, biases = _arrays(x, weight.T, bias)
+    y = np.empty_like(given)
+    _spread(len(given), lambda first, last: _convolve(given, weights, biases, first, last, y))
+    return torch.from_numpy(y)
