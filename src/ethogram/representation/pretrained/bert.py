@@ -26,6 +26,7 @@ from ethogram.representation.encoder import digest_of
 from ethogram.representation.pretrained.bigrams import Vocabulary
 from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
 from ethogram.representation.pretrained.interface import Facts, random_weights
+from ethogram.representation.pretrained.linear import linear
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["HEADS", "Bert", "BertEncoder", "BertWidths", "LayerNorm", "load_bert", "parameters_of"]
@@ -96,6 +97,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of the last axis."""
+        x = x.float()
         variance, mean = torch.var_mean(x, -1, correction=1, keepdim=True)
         return torch.addcmul(self.beta, (x - mean) / (variance.sqrt() + EPSILON), self.gamma)
 
@@ -125,11 +127,11 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor, of: Tensor, mask: Tensor | None) -> Tensor:
         """What ``of`` [N, M, H] takes from x [N, L, H] where the mask [N, 1, 1, L] is true."""
         query, key, value = [
-            layer(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L or M, H / heads]
+            linear(layer, states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L or M, H / heads]
             for layer, states in zip(self.linear_layers, (of, x, x), strict=True)
         ]
         taken = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.final_linear(taken.transpose(1, 2).flatten(2))
+        return linear(self.final_linear, taken.transpose(1, 2).flatten(2))
 
 
 class _FeedForward(nn.Module):
@@ -139,7 +141,7 @@ class _FeedForward(nn.Module):
         self.linear_2 = nn.Linear(widths.feedforward, widths.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(functional.gelu(self.linear_1(x)))
+        return linear(self.linear_2, linear(self.linear_1, x, gelu=True))
 
 
 class _Layer(nn.Module):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ethogram.errors import ConfigurationError, LibraryError
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["NAMES", "Facts", "PacketEncoder", "adapter", "expected", "random_weights"]
+__all__ = ["HERE", "NAMES", "PRETRAINED_HERE", "Facts", "PacketEncoder", "adapter", "expected", "random_weights"]
 
 _MODULES = {
     "et-bert": "et_bert",
@@ -33,7 +33,15 @@ _MODULES = {
 }
 
 NAMES: tuple[str, ...] = tuple(_MODULES)
-"""Names that :func:`adapter` knows."""
+"""Encoders of others, of which the user may bring a checkpoint."""
+
+PRETRAINED_HERE = {
+    "et-bert-small": "et_bert_small",
+}
+"""Encoders of reduced size that learn here, and their modules; what those must have is said beside the loop."""
+
+HERE: tuple[str, ...] = tuple(PRETRAINED_HERE)
+"""Encoders that are pretrained here; their checkpoint is a file that was written here."""
 
 _WITH_VOCABULARY = frozenset({"et-bert", "traffic-former"})
 
@@ -135,7 +143,7 @@ def adapter(
     Parameters
     ----------
     name
-        One of :data:`NAMES`.
+        One of :data:`NAMES` or :data:`HERE`.
     checkpoint
         The user's file of weights; None: random weights, and the origin says so.
     seed
@@ -159,11 +167,21 @@ def adapter(
         ...
     ethogram.errors.ConfigurationError: no pretrained encoder 'gpt'; there are et-bert, traffic-former, ...
     """
+    if name in PRETRAINED_HERE:
+        return _pretrained_here(name, checkpoint, given=widths is not None or vocabulary is not None)
     if vocabulary is not None and name in NAMES and name not in _WITH_VOCABULARY:
         raise ConfigurationError(f"{name} has no vocabulary")
     options = {} if vocabulary is None else {"vocabulary": vocabulary}
     built: PacketEncoder = _module(name).build(checkpoint=checkpoint, seed=seed, widths=widths, **options)
     return built
+
+
+def _pretrained_here(name: str, checkpoint: Path | None, *, given: bool) -> PacketEncoder:
+    if checkpoint is None or given:
+        raise ConfigurationError(f"{name} is pretrained here: give the file that pretraining wrote, and nothing else")
+    from ethogram.representation.pretrained.pretraining import load_packets
+
+    return load_packets(checkpoint, name)
 
 
 def expected(name: str, widths: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
