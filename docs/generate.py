@@ -8,9 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import fields
 
-from ethogram.config import CustomFlowSettings
+from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.representation.views import BASES, COLUMNS, OPTIONS, view_of
-from ethogram.schema import BIFLOW, CUSTOM_FLOW, FLOW, NAME_ANSWER, NAME_QUESTION, Table
+from ethogram.schema import BIFLOW, CUSTOM_FLOW, FLOW, NAME_ANSWER, NAME_QUESTION, PACKET_FLOW, Table
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -48,8 +48,9 @@ def vector_page() -> str:
     """The form of custom flows, and the layout, views and settings of their vectors."""
     page = page_of(
         "Custom flows and their vectors",
-        "What `ethogram vectors` writes (Parquet), raw and ragged; and what one row becomes when it is expanded.",
-        [CUSTOM_FLOW],
+        "What `ethogram vectors` writes (Parquet), raw and ragged, and with `--beside` the packets of both directions; "
+        "and what one row becomes when it is expanded.",
+        [CUSTOM_FLOW, PACKET_FLOW],
     )
     lines = [
         page.rstrip(), "", "## Vector", "",
@@ -74,6 +75,11 @@ def vector_page() -> str:
         *(
             f"| `{name}` | {field.default!r} | {field.description} |"
             for name, field in CustomFlowSettings.model_fields.items()
+        ),
+        "", "Of packets beside (`--beside`):", "", "| setting | default | what it does |", "|---|---|---|",
+        *(
+            f"| `{name}` | {field.default!r} | {field.description} |"
+            for name, field in PacketFlowSettings.model_fields.items()
         ),
         "",
     ]  # fmt: skip

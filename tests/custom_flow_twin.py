@@ -125,6 +125,7 @@ class Record:
     protocol: int
     packets: list[tuple[int, int, bool, bytes]] = field(default_factory=list)
     beside: list[Kept] = field(default_factory=list)
+    cut: bool = False  # there was no room for one packet: none behind it is kept
 
     @property
     def blocks(self) -> int:
@@ -139,8 +140,9 @@ class Record:
         offset_us = max(p.time_ns - self.start, 0) // 1000
         before = self.blocks
         self.beside.append(Kept(offset_us, out, p.total, p.internet()[:20], p.transport, payload))
-        if self.blocks - before > free:
+        if self.cut or self.blocks - before > free:
             self.beside.pop()
+            self.cut = True
             return "no room"
         return "kept"
 

@@ -7,7 +7,8 @@ Usage::
 Each run is a process of its own on one core; compiling is done before and printed apart. The capture is the synthetic
 one of ``captures.py`` with random payload: 200 devices, half of the packets outgoing. The peer is the plain twin of
 the tests (a dictionary, a list and one pass, numbers one by one), which first proves that it gives the same numbers.
-``--corpus`` adds the captures of two networks named by ETHOGRAM_CORPUS. ``--write`` keeps the result as JSON.
+One row writes the packets of both directions beside, too. ``--corpus`` adds the captures of two networks named by
+ETHOGRAM_CORPUS. ``--write`` keeps the result as JSON.
 """
 
 from __future__ import annotations
@@ -36,19 +37,21 @@ OURS = """
 import sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-from ethogram.config import CustomFlowSettings
+from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.pipeline.vectors import read_vectors, write_vectors
 from ethogram.pipeline.vector_files import load_vectors
 from ethogram.representation.vector import expand
 warm_up, out, direction, *paths = sys.argv[1:]
-settings = CustomFlowSettings(direction=direction)
+beside = (Path(out + ".packets"),) if direction == "beside" else ()
+packets = PacketFlowSettings() if beside else None
+settings = CustomFlowSettings(direction="outgoing" if beside else direction)
 warm = time.perf_counter()
-write_vectors(read_vectors([warm_up], settings=settings), Path(out))
+write_vectors(read_vectors([warm_up], settings=settings, packets=packets), Path(out), *beside)
 expand(load_vectors([out]))
 warm = time.perf_counter() - warm
 begin, busy = time.perf_counter(), time.process_time()
-run = read_vectors(paths, settings=settings)
-rows = write_vectors(run, Path(out))
+run = read_vectors(paths, settings=settings, packets=packets)
+rows = write_vectors(run, Path(out), *beside)
 busy, wall = time.process_time() - busy, time.perf_counter() - begin
 packets = sum(report.accounting.read for report in run.reports)
 # Not getrusage: its peak is inherited from the process that started this one.
@@ -157,6 +160,8 @@ def main() -> None:
             print(row(f"{size:g} M, outgoing", run), flush=True)
         both = result["bidirectional"] = ours(warm, out, [path], "bidirectional")
         print(row(f"{options.sizes[-1]:g} M, bidirectional", both), flush=True)
+        beside = result["beside"] = ours(warm, out, [path], "beside")
+        print(row(f"{options.sizes[-1]:g} M, outgoing, packets beside", beside), flush=True)
         if options.corpus:
             sources = {"Stevens": "stevens_lsif_2019/*/*.zip", "Aalto": "aalto_iot_sentinel_2016/**/*.pcap"}
             for source, pattern in sources.items():

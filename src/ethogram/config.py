@@ -125,7 +125,7 @@ class PacketFlowSettings(Settings):
         default=1 << 28,
         ge=1 << 12,
         le=1 << 34,
-        description="octets of live flows held at once; further packets are counted and not kept",
+        description="octets of live flows held at once; beyond, packets of a flow from one on are not kept but counted",
     )
 
 

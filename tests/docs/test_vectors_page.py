@@ -13,8 +13,7 @@ PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "vectors.md").r
 
 
 def block(language: str) -> str:
-    [found] = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-    return str(found)
+    return "".join(re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL))
 
 
 def test_the_example_runs_and_prints_what_the_page_says(
@@ -28,4 +27,6 @@ def test_the_example_runs_and_prints_what_the_page_says(
     assert done.returncode == 0, done.stderr
     assert done.stderr == block("text")
     exec(compile(block("python"), "vectors.md", "exec"), {})
-    assert capsys.readouterr().out == "(2, 36) ('relative_time', 'remote_port', 'device_port')\n"
+    assert capsys.readouterr().out == (
+        "(2, 36) ('relative_time', 'remote_port', 'device_port')\n2 (2, 5, 64) [12, 12, 0, 0, 0]\n"
+    )

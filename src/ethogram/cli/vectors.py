@@ -32,6 +32,15 @@ def command(
     direction: Annotated[
         str, typer.Option(metavar="WHICH", help="outgoing: packets the device sent; bidirectional: both directions.")
     ] = "outgoing",
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            "--beside",
+            metavar="FILE",
+            help="Also write the packets of both directions beside outgoing flows, headers whole (Parquet): the input "
+            "of pretrained encoders.",
+        ),
+    ] = None,
     devices: Annotated[
         Path | None,
         typer.Option(
@@ -74,7 +83,7 @@ def command(
 
     Prints for every input and stage how many packets were read, used, ignored and dropped, by reason.
     """
-    from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings
+    from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
     from ethogram.pipeline.vectors import read_vectors, write_vectors
 
     chosen: dict[str, object] = {
@@ -93,21 +102,22 @@ def command(
             capture=CaptureSettings(strict=strict, tunnels=tunnels),
             time_from=time_of(time_from, "--from"),
             time_to=time_of(time_to, "--to"),
+            packets=None if beside is None else PacketFlowSettings(),
             on_progress=advance,
         )
-        rows = write_vectors(run, output)
+        rows = write_vectors(run, output, beside)
     if as_json:
         import orjson
 
-        sys.stdout.write(orjson.dumps(_report(run, rows, output), option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(_report(run, rows, output, beside), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        _show(run, rows, output)
+        _show(run, rows, output, beside)
     for line in run.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
     return 3 if run.errors else 0
 
 
-def _report(run: VectorRun, rows: int, output: Path) -> dict[str, object]:
+def _report(run: VectorRun, rows: int, output: Path, beside: Path | None) -> dict[str, object]:
     return {
         "format": "ethogram.vectors-report/1",
         "inputs": [report.as_dict() for report in run.reports],
@@ -116,10 +126,11 @@ def _report(run: VectorRun, rows: int, output: Path) -> dict[str, object]:
         "settings": run.settings.model_dump(mode="json"),
         "rows": rows,
         "output": str(output),
+        "beside": None if beside is None else str(beside),
     }
 
 
-def _show(run: VectorRun, rows: int, output: Path) -> None:
+def _show(run: VectorRun, rows: int, output: Path, beside: Path | None) -> None:
     def line(text: str) -> None:
         errors.print(text, markup=False, soft_wrap=True)
 
@@ -130,3 +141,5 @@ def _show(run: VectorRun, rows: int, output: Path) -> None:
     for name, accounting in run.stages.items():
         line(f"{name}: {accounting.line()}")
     line(f"{rows:,} {run.settings.direction} custom flows written to {output}")
+    if beside is not None:
+        line(f"the packets of both directions written to {beside}")

@@ -30,6 +30,7 @@ RECORD = np.dtype(
         ("fill", np.int32),  # octets in the last block
         ("blocks", np.int32),
         ("kept", np.int32),  # packets
+        ("cut", np.int32),  # 1: there was no room for one; none behind it is kept
     ],
     align=True,
 )
@@ -95,7 +96,8 @@ def keep_packet(
     octets = ip_octets + transport_octets + payload_octets
     size = record.octets + ENTRY + octets
     more = (size + BLOCK - 1) // BLOCK - record.blocks
-    if state[BLOCKS] + more > most_blocks:
+    if record.cut > 0 or state[BLOCKS] + more > most_blocks:
+        record.cut = 1
         state[NO_ROOM] += 1
         return
     put32(entry, 0, max(packets[0][row] - record.start, 0) // 1000)
@@ -144,7 +146,7 @@ def keep(
                 state[LAST] += 1
                 record = ring[sent & mask]
                 record.start = packets[0][row]
-                record.octets, record.blocks, record.kept, record.fill = 0, 0, 0, 0
+                record.octets, record.blocks, record.kept, record.fill, record.cut = 0, 0, 0, 0, 0
                 record.first_block, record.last_block = -1, -1
             keep_packet(packets, data, row, 1, state, ring, sent, blocks, entry, bounds)
         if answers >= 0:

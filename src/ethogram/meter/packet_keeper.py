@@ -2,7 +2,8 @@
 
 A record that a device opened has the packets it sent, and the answers of the same five-tuple that come within the
 record's minute, after its first packet: what came before is counted, and so is what is beyond the bounds. Later
-fragments join by identification, and have no transport header. Of a capture that was cut, what is there is kept.
+fragments join by identification, and have no transport header. Of a capture that was cut, what is there is kept. What
+is kept of a record are always its first packets: when there is no room for one, none behind it is kept either.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from ethogram.io.open import CAPTURE, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.meter.custom import CustomMeter, Metered
 from ethogram.pipeline.flows import InputReport
+from ethogram.pipeline.packet_files import written_beside
 from ethogram.pipeline.vector_ends import Ends
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
@@ -347,12 +348,33 @@ def collect_pairs(run: VectorRun) -> tuple[CustomFlows, PacketFlows]:
     return CustomFlows.concat(flows), PacketFlows.concat(packets)
 
 
-def write_vectors(run: VectorRun, path: Path) -> int:
-    """Write the custom flows of a run to Parquet, batch by batch; the file appears only when it is whole.
+def write_vectors(run: VectorRun, path: Path, packets: Path | None = None) -> int:
+    """Write the custom flows of a run to Parquet, batch by batch; a file appears only when it is whole.
+
+    Parameters
+    ----------
+    run
+        Not yet begun.
+    path
+        Of the custom flows.
+    packets
+        Where to write the packets of both directions, row by row the same flows; None: nowhere.
 
     Returns
     -------
     int
         Rows written.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be written, or the inputs hold no custom flow.
+    ConfigurationError
+        When packets are to be written and the run was opened without their settings.
     """
-    return write_custom_flows(path, run.batches(), run.settings)
+    if packets is None:
+        return write_custom_flows(path, run.batches(), run.settings)
+    if run.packets is None:
+        raise ConfigurationError("packets of both directions were not asked for: give read_vectors their settings")
+    with written_beside(packets, run.packets) as beside:
+        return write_custom_flows(path, beside(run.pairs()), run.settings)

@@ -213,7 +213,7 @@ class PacketFlows:
         first = np.searchsorted(out, self.first_packet)
         described = np.diff(flows.first_packet)
         compared = np.minimum(np.diff(first), described)
-        wrong = (compared == 0) & (described > 0)
+        wrong = (compared == 0) & (described > 0) & (self.packets > 0)  # there may have been no room for any
         nth = _nth(compared)
         theirs = np.repeat(flows.first_packet[:-1], compared) + nth
         ours = out[np.repeat(first[:-1], compared) + nth]
