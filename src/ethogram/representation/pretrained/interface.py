@@ -121,9 +121,14 @@ def random_weights(seed: int) -> str:
 
 def _module(name: str) -> Any:
     if name not in _MODULES:
-        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join(NAMES)}")
+        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join((*NAMES, *HERE))}")
+    return _loaded(_MODULES[name], name)
+
+
+def _loaded(module: str, name: str) -> Any:
+    """A module of this folder, when it is needed."""
     try:
-        return import_module(f"ethogram.representation.pretrained.{_MODULES[name]}")
+        return import_module(f"ethogram.representation.pretrained.{module}")
     except ModuleNotFoundError as error:
         if error.name in {"torch", "safetensors"}:
             raise LibraryError(f"{name} needs {error.name}: pip install 'ethogram[train]'") from None
@@ -179,9 +184,8 @@ def adapter(
 def _pretrained_here(name: str, checkpoint: Path | None, *, given: bool) -> PacketEncoder:
     if checkpoint is None or given:
         raise ConfigurationError(f"{name} is pretrained here: give the file that pretraining wrote, and nothing else")
-    from ethogram.representation.pretrained.pretraining import load_packets
-
-    return load_packets(checkpoint, name)
+    found: PacketEncoder = _loaded("pretraining", name).load_packets(checkpoint, name)
+    return found
 
 
 def expected(name: str, widths: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
