@@ -98,7 +98,7 @@ def grid_rows(task: str = "grid-ab", shift: float = 0.5, gain: float = 0.06) -> 
 def all_rows() -> list[dict[str, Any]]:
     """Rows of tasks inside and across networks, of the grid, and of both methods together."""
     both = [row("both-ab", name, "both", value, group=group) for name, value, group in (
-        ("both", 0.8, "default"), ("fingerprints", 0.7, "option"), ("embeddings", 0.72, "option"),
+        ("both", 0.8, "both"), ("fingerprints", 0.7, "alone"), ("embeddings", 0.72, "alone"),
         ("random-forest", 0.5, "baseline"))]  # fmt: skip
     tasks = {"p0-s": "P0", "p2-as": "P2", "p3-as": "P3", "p3-sa": "P3"}
     return [*(one for task, asked in tasks.items() for one in task_rows(task, asked)), *grid_rows(), *both]

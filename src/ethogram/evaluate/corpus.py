@@ -25,8 +25,18 @@ COARSE = {
 """Fine type to the coarse class that is scored across networks; every other type is ``other``."""
 
 Kind = Literal[
-    "capture", "zeek_csv", "joy", "app_flows", "packet_csv", "flow_features", "rule_counters", "mud", "flow_table"
+    "capture",
+    "zeek_csv",
+    "joy",
+    "app_flows",
+    "packet_csv",
+    "flow_features",
+    "rule_counters",
+    "mud",
+    "flow_table",
+    "folder",
 ]
+"""How the files of a corpus are read; ``folder``: custom flows and captures of one's own, all devices at once."""
 
 
 def coarse_of(fine: str) -> str:

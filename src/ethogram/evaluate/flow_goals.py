@@ -15,8 +15,7 @@ INSIDE = 0.9
 """Macro-F1 asked inside a network, split by day."""
 
 FUSED = "both"
-ALONE = ("fingerprints", "embeddings")
-"""Names of the methods that goals about both methods together are about."""
+"""Name of the method that goals about both methods together are about; those of the group ``alone`` are its parts."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,8 @@ def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
     fused = by_name.get(FUSED)
     if fused is None:
         return []
-    rivals = [(f"both together better than {name} alone", by_name[name]) for name in ALONE if name in by_name]
-    baseline = next(
-        (row for row in ranked(rows) if row.method not in (FUSED, *ALONE) and row.group == "baseline"), None
-    )
+    rivals = [(f"both together better than {row.method} alone", row) for row in rows if row.group == "alone"]
+    baseline = next((row for row in ranked(rows) if row.group == "baseline"), None)
     if baseline is not None:
         rivals.append(("both together better than the best baseline", baseline))
     return [Answer(goal, task, _asked(row), _shown(fused), _against(fused, row)) for goal, row in rivals]

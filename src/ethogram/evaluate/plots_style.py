@@ -26,6 +26,7 @@ STYLE: dict[Any, Any] = {
 GROUP_COLOURS = {
     "default": "#D55E00", "option": "#E69F00", "encoder": "#009E73", "grid": "#009E73", "raw": "#0072B2",
     "plain": "#0072B2", "baseline": "#56B4E9", "others": "#CC79A7", "pretrained": "#CC79A7", "detector": GREY,
+    "alone": "#0072B2", "both": "#D55E00",
 }  # fmt: skip
 
 

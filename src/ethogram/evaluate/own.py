@@ -1,0 +1,253 @@
+"""A corpus of one's own: a folder of labelled flows becomes a card for each network, and tasks that fit them.
+
+The folder holds ``labels.csv``, custom flows (``ethogram vectors``, or the published customFlow layout) or captures,
+and may hold ``card.toml``. Several networks are a folder each, named in the column ``network``.
+"""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ethogram.config import Settings
+from ethogram.errors import ConfigurationError, InputError
+from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.flows.task import FlowTask
+from ethogram.evaluate.published import PublishedSet, published
+from ethogram.flow.devices_file import mac_of
+
+__all__ = ["LABELS", "OwnCard", "OwnCorpus", "is_own", "own_corpus", "read_own_labels"]
+
+LABELS = ("device", "type", "model", "vendor", "network", "mac", "ip")
+"""Columns of ``labels.csv``; the first two are required."""
+
+FILES = ("*.parquet", "*.pcap", "*.pcapng", "*.cap", "*.pcap.gz", "*.pcapng.gz", "*.pcap.zst", "*.zip")
+LEVELS: tuple[Literal["model", "family", "type", "coarse"], ...] = ("model", "family", "type", "coarse")
+
+
+class OwnCard(Settings):
+    """What ``card.toml`` may say; everything has a default."""
+
+    name: str = ""
+    title: str = ""
+    years: str = ""
+    network: str = ""
+    source: str = "own"
+    citation: str = "none"
+    licence: str = "not given"
+    traps: tuple[str, ...] = ()
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class OwnCorpus:
+    """A folder that can be measured on.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the folders of the cards.
+    cards
+        One for each network.
+    tasks
+        What can be asked of them.
+    notes
+        What cannot, and why.
+    """
+
+    root: Path
+    cards: Mapping[str, Card]
+    tasks: Mapping[str, FlowTask]
+    notes: tuple[str, ...] = ()
+
+
+def is_own(folder: Path, known: Mapping[str, Card]) -> bool:
+    """Whether a folder is a corpus of one's own, and not one that holds folders of known corpora."""
+    if any((folder / name).is_dir() for name in known):
+        return False
+    return any((folder / name).is_file() for name in ("labels.csv", "card.toml")) or folder.name in published()
+
+
+def own_corpus(folder: Path) -> OwnCorpus:
+    """Read labels and card of a folder; flows are not read yet.
+
+    Raises
+    ------
+    InputError
+        When labels or files are missing, or a line of the labels is broken: says the line.
+    ConfigurationError
+        When a column or a field of the card is unknown.
+    """
+    if not folder.is_dir():
+        raise InputError("no such folder", file=folder)
+    folder = folder.resolve()
+    said = _card(folder / "card.toml")
+    model = _published(said.published or ("" if (folder / "labels.csv").exists() else folder.name), folder)
+    if (folder / "labels.csv").exists() or model is None or not model.devices:
+        devices = read_own_labels(folder / "labels.csv")
+    else:
+        devices = list(model.devices)
+    title = said.title or (model.title if model else said.name or folder.name)
+    networks = list(dict.fromkeys(device.network for device in devices))
+    cards = {}
+    for network in networks:
+        place = folder / network if len(networks) > 1 else folder
+        if not place.is_dir():
+            raise InputError(f"labels.csv names the network {network!r}: it needs a folder of that name", file=folder)
+        if not any(_files(place)):
+            raise InputError("no custom flows (.parquet) and no captures there", file=place)
+        name = place.name if len(networks) > 1 else said.name or folder.name
+        if name != place.name:
+            raise ConfigurationError(f"{folder / 'card.toml'}: name {name!r} is not the folder's, {place.name!r}")
+        cards[name] = Card(
+            name=name, title=title, years=said.years, network=network or said.network or name, kind="folder",
+            runs="none", source=said.source, citation=model.citation if model and said.citation == "none" else
+            said.citation, licence=model.licence if model and said.licence == "not given" else said.licence,
+            traps=said.traps, devices=tuple(device for device in devices if device.network == network),
+        )  # fmt: skip
+    root = folder if len(networks) > 1 else folder.parent
+    tasks, notes = _tasks(cards)
+    return OwnCorpus(root, cards, tasks, tuple(notes))
+
+
+def _card(path: Path) -> OwnCard:
+    if not path.exists():
+        return OwnCard()
+    try:
+        return OwnCard.model_validate(tomllib.loads(path.read_text()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _published(name: str, folder: Path) -> PublishedSet | None:
+    known = published()
+    if name and name in known:
+        return known[name]
+    if name and name != folder.name:
+        raise ConfigurationError(f"{folder / 'card.toml'}: no published set {name!r}; 'ethogram bench list' names them")
+    return None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for pattern in FILES for path in folder.rglob(pattern))
+
+
+def read_own_labels(path: Path) -> list[CardDevice]:
+    """Read ``labels.csv``: what each device is, and for captures by what it is told.
+
+    Raises
+    ------
+    InputError
+        When it is missing, or a line is broken.
+    ConfigurationError
+        When a column is missing or unknown.
+    """
+    devices: list[CardDevice] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = list(reader.fieldnames or ())
+            for name in LABELS[:2]:
+                if name not in names:
+                    raise ConfigurationError(f"{path}: labels need the columns device,type: no {name}")
+            unknown = [name for name in names if name not in LABELS]
+            if unknown:
+                raise ConfigurationError(f"{path}: no column {unknown[0]!r}; there are {', '.join(LABELS)}")
+            for row in reader:
+                devices.append(_device(row, path, reader.line_num))  # noqa: PERF401 (line numbers move with it)
+    except FileNotFoundError:
+        raise InputError("no labels.csv: it says what each device is", file=path) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read: {error}", file=path) from None
+    if not devices:
+        raise InputError("no device is labelled", file=path)
+    known: dict[tuple[str, str], str] = {}
+    for device in devices:
+        for word in (device.id.lower(), device.mac):
+            if word and known.setdefault((device.network, word), device.id) != device.id:
+                raise InputError(f"{word} stands for {known[device.network, word]} and for {device.id}", file=path)
+    if len({(device.network, device.id) for device in devices}) < len(devices):
+        twice = [d.id for i, d in enumerate(devices) if (d.network, d.id) in {(o.network, o.id) for o in devices[:i]}]
+        raise InputError(f"device {twice[0]} stands there twice", file=path)
+    return devices
+
+
+def _device(row: Mapping[str | None, object], path: Path, line: int) -> CardDevice:
+    if None in row:
+        raise InputError("more fields than columns", file=path, line=line)
+    text = {str(name): str(value or "").strip() for name, value in row.items()}
+    for name in LABELS[:2]:
+        if not text[name]:
+            raise InputError(f"no {name}", file=path, line=line)
+    mac = mac_of(text.get("mac") or text["device"])
+    if text.get("mac") and mac is None:
+        raise InputError(f"mac {text['mac']!r} is none", file=path, line=line)
+    addresses = text.get("ip", "").replace(";", " ").split()
+    for address in addresses:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise InputError(f"ip {address!r} is no address", file=path, line=line) from None
+    vendor = text.get("vendor", "").lower() or "unknown"
+    return CardDevice(
+        id=text["device"], model=text.get("model") or text["device"], vendor=vendor, type=text["type"],
+        files=tuple(f"**/{pattern}" for pattern in FILES), mac=mac, addresses=tuple(addresses),
+        network=text.get("network", ""),
+    )  # fmt: skip
+
+
+def _tasks(cards: Mapping[str, Card]) -> tuple[dict[str, FlowTask], list[str]]:
+    """By day inside each network; network against network where labels are shared."""
+    found: list[FlowTask] = []
+    notes: list[str] = []
+    for name, card in cards.items():
+        inside = _level([card], LEVELS)
+        if inside is None:
+            notes.append(f"{name}: one label only, nothing to tell apart")
+            continue
+        title = f"{card.title}: inside {card.network}, early days train, the last ones test"
+        found.append(_task(f"{name}-days", title, "P0", inside, encoder=(name,), probe=(name,), test=(name,)))
+    names = list(cards)
+    if len(names) > 2:
+        level = _level(list(cards.values()), LEVELS)
+        if level is None:
+            notes.append("no two labels are in all networks: no task across all of them")
+        else:
+            title = f"each of {', '.join(names)} in turn: the others train, it tests"
+            found.append(_task("each-network", title, "P3", level, each=tuple(names)))
+    pairs = [(a, b) for a in names for b in names if a != b] if len(names) == 2 else []
+    for a, b in pairs:
+        level = _level([cards[a], cards[b]], LEVELS)
+        if level is None:
+            notes.append(f"{a} and {b} share fewer than two labels at every level: no task across them")
+            break
+        found += [
+            _task(f"{a}-to-{b}", f"Encoder and labels from {a}, tested on {b}", "P3", level, encoder=(a,), probe=(a,),
+                  test=(b,)),
+            _task(f"{a}-encodes-{b}", f"Encoder from {a}; labels and test from {b}", "P2", level, encoder=(a,),
+                  probe=(b,), test=(b,)),
+        ]  # fmt: skip
+    return {task.name: task for task in found}, notes
+
+
+def _task(name: str, title: str, protocol: str, level: str, **networks: tuple[str, ...]) -> FlowTask:
+    return FlowTask.of(name=name, title=title, experiment=protocol, protocol=protocol, level=level, **networks)
+
+
+def _level(cards: Sequence[Card], levels: Sequence[Literal["model", "family", "type", "coarse"]]) -> str | None:
+    """The finest level at which two labels are in all of the networks."""
+    for level in levels:
+        shared = set.intersection(*({str(getattr(device, level)) for device in card.used_devices} for card in cards))
+        if len(shared) > 1:
+            return level
+    return None
