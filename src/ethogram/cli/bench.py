@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from ethogram.evaluate.corpus import Card
-    from ethogram.evaluate.task import Method, Task
 
 __all__ = ["command"]
 
@@ -30,6 +30,10 @@ def command(
     task_files: Annotated[Path | None, typer.Option(help="folder of tasks instead of the package's")] = None,
     method_files: Annotated[Path | None, typer.Option(help="folder of methods instead of the package's")] = None,
     again: Annotated[bool, typer.Option("--again", help="make rows again that are there already")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="of networks and probes; 0: one for each core")] = 0,
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE: weights of an encoder of others, such as et-bert=FILE")
+    ] = None,
 ) -> None:
     """Measure methods on tasks that cannot leak.
 
@@ -41,8 +45,10 @@ def command(
     from ethogram.errors import ConfigurationError, UsageError
     from ethogram.evaluate import task as definitions
     from ethogram.evaluate.corpus import cards as known_cards
+    from ethogram.evaluate.flows import task as of_flows
 
-    known_tasks, known_methods = definitions.tasks(task_files), definitions.methods(method_files)
+    known_tasks: dict[str, Any] = {**definitions.tasks(task_files), **of_flows.flow_tasks(task_files)}
+    known_methods: dict[str, Any] = {**definitions.methods(method_files), **of_flows.flow_methods(method_files)}
     if tasks[0] == "report":
         _report(tasks[1:], out, known_tasks, known_methods)
         return
@@ -55,19 +61,35 @@ def command(
     if not root.is_dir():
         raise ConfigurationError(f"no such folder: {root}")
     chosen = _tasks(tasks, known_tasks)
+    asked = _methods(methods, known_methods)
     _run(
         chosen,
-        _methods(methods, known_methods),
+        asked,
         root,
         out,
         cards=known_cards(cards),
         cache=cache,
         keep=not no_cache,
         again=again,
+        threads=threads,
+        checkpoints=_checkpoints(checkpoint or []),
+        quick=tasks == ["quick"] and methods is None,
     )
 
 
-def _tasks(names: list[str], known: dict[str, Task]) -> list[Task]:
+def _checkpoints(given: list[str]) -> dict[str, Path]:
+    from ethogram.errors import UsageError
+
+    found = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not equals or not name or not file:
+            raise UsageError(f"--checkpoint {text!r}: write NAME=FILE")
+        found[name] = Path(file)
+    return found
+
+
+def _tasks(names: list[str], known: dict[str, Any]) -> list[Any]:
     from ethogram.errors import UsageError
 
     if names == ["all"]:
@@ -80,12 +102,12 @@ def _tasks(names: list[str], known: dict[str, Task]) -> list[Task]:
     return [known[name] for name in names]
 
 
-def _methods(text: str | None, known: dict[str, Method]) -> list[Method]:
+def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
     from ethogram.errors import UsageError
 
     if text is None:
         return list(known.values())
-    found: dict[str, Method] = {}
+    found: dict[str, Any] = {}
     for word in text.split(","):
         named = {n: m for n, m in known.items() if word in (n, m.group)}
         if not named:
@@ -94,7 +116,7 @@ def _methods(text: str | None, known: dict[str, Method]) -> list[Method]:
     return list(found.values())
 
 
-def _list(tasks: dict[str, Task], methods: dict[str, Method]) -> None:
+def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
     from rich.table import Table
 
     from ethogram.cli.run import results
@@ -111,26 +133,34 @@ def _list(tasks: dict[str, Task], methods: dict[str, Method]) -> None:
 
 
 def _run(
-    tasks: list[Task], methods: list[Method], root: Path, out: Path, *, cards: dict[str, Card], cache: Path | None,
-    keep: bool, again: bool,
+    tasks: list[Any], methods: list[Any], root: Path, out: Path, *, cards: dict[str, Card], cache: Path | None,
+    keep: bool, again: bool, threads: int, checkpoints: dict[str, Path], quick: bool,
 ) -> None:  # fmt: skip
     import warnings
 
     import orjson
 
-    from ethogram.cli.run import errors, progress
-    from ethogram.evaluate.bench import Bench, read_rows
+    from ethogram.cli.run import errors, stages
+    from ethogram.evaluate.bench import Bench, applies, read_rows
+    from ethogram.evaluate.flows.run import FlowBench
+    from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
     from ethogram.evaluate.load import CACHE
+    from ethogram.evaluate.task import Method, Task
 
     # LightGBM finds many labels strange; that is what these tasks are.
     warnings.filterwarnings("ignore", module="lightgbm")
     held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
-    bench = Bench(root, cards, (cache or CACHE) if keep else None)
-    total = len(tasks) * len(methods)
+    folder = (cache or CACHE) if keep else None
+    plain = [task for task in tasks if isinstance(task, Task)], [m for m in methods if isinstance(m, Method)]
+    flows = [task for task in tasks if isinstance(task, FlowTask)], [m for m in methods if isinstance(m, FlowMethod)]
+    total = sum(applies(t, m) for t in plain[0] for m in plain[1])
+    total += sum(asks(t, m, quick=quick) for t in flows[0] for m in flows[1])
     made = kept = 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("ab") as file, progress("measuring", total) as advance:
-        for row, fresh in bench.run(tasks, methods, known=held):
+    with out.open("ab") as file, stages("measuring", total) as (advance, stage):
+        of_flows = FlowBench(root, cards, folder, threads, checkpoints, stage)
+        both = Bench(root, cards, folder).run(*plain, known=held), of_flows.run(*flows, known=held, quick=quick)
+        for row, fresh in chain(*both):
             if fresh:
                 file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
                 file.flush()
@@ -143,23 +173,33 @@ def _run(
 def _line(row: dict[str, object], fresh: bool) -> str:
     head = f"{row['task']:<24} {row['method']:<24}"
     if "absent" in row:
-        return f"{head} not applicable: {row['absent']}"
+        return f"{head} {'failed' if row.get('failed') else 'not applicable'}: {row['absent']}"
     values: dict[str, float] = row["values"]  # type: ignore[assignment]
     shown = "  ".join(f"{name} {value:.3f}" for name, value in list(values.items())[:3] if value is not None)
     return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
 
 
-def _report(arguments: list[str], out: Path, tasks: dict[str, Task], methods: dict[str, Method]) -> None:
+def _asked(task: Any, method: Any) -> bool:
+    from ethogram.evaluate.bench import applies
+    from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
+    from ethogram.evaluate.task import Method, Task
+
+    if isinstance(task, FlowTask):
+        return isinstance(method, FlowMethod) and asks(task, method)
+    return isinstance(task, Task) and isinstance(method, Method) and applies(task, method)
+
+
+def _report(arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any]) -> None:
     from ethogram.cli.run import errors
     from ethogram.errors import UsageError
-    from ethogram.evaluate.bench import applies, read_rows
+    from ethogram.evaluate.bench import read_rows
     from ethogram.evaluate.report import write_report
 
     if not arguments:
         raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")
     rows = [row for name in arguments for row in read_rows(Path(name))]
     # A known task has changed, no longer asks some methods, or they are no more.
-    asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applies(t, m)}
+    asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if _asked(t, m)}
     kept = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
     if len(kept) < len(rows):
         errors.print(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")

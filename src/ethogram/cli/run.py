@@ -17,7 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-__all__ = ["errors", "progress", "results", "run"]
+__all__ = ["errors", "progress", "results", "run", "stages"]
 
 errors = Console(stderr=True, highlight=False)
 """Messages for people go to standard error; results alone go to standard output."""
@@ -51,11 +51,18 @@ def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) ->
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show progress on a terminal, nothing in a pipe; the value advances by the number given."""
+    with stages(description, total) as (advance, _):
+        yield advance
+
+
+@contextmanager
+def stages(description: str, total: int | None = None) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+    """Likewise, for work that says what it is doing: the second function takes that."""
     if not errors.is_terminal:
-        yield lambda _: None
+        yield lambda _: None, lambda _: None
         return
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn()]  # fmt: skip
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda advance: bar.advance(task, advance)
+        yield lambda advance: bar.advance(task, advance), lambda text: bar.update(task, description=text)

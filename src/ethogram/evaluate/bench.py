@@ -25,7 +25,7 @@ from ethogram.evaluate.labelled import LabelledFlows
 from ethogram.evaluate.load import CACHE, code_digest, load
 from ethogram.evaluate.task import Method, Task
 
-__all__ = ["Bench", "applies", "read_rows"]
+__all__ = ["ROW_FORMAT", "Bench", "applies", "commit", "machine", "now", "read_rows"]
 
 FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "pipeline/statistics",
             "evaluate/axis", "evaluate/behaviour", "evaluate/build", "evaluate/harm", "evaluate/items",
@@ -102,7 +102,7 @@ class Bench:
         return {
             **self.identity(task, method),
             "format": ROW_FORMAT, "version": __version__, "commit": commit(),
-            "made": _now(),
+            "made": now(),
             "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
             "seed": task.seed,
             "method_title": method.title, "group": method.group,
@@ -144,7 +144,7 @@ class Bench:
                         {
                             **identity,
                             "format": ROW_FORMAT,
-                            "made": _now(),
+                            "made": now(),
                             "absent": "the source has no flows, only counts",
                         },
                         True,
@@ -194,7 +194,8 @@ def _only(loaded: LabelledFlows, task: Task) -> LabelledFlows:
     return replace(loaded, flows=loaded.flows.filter(keep), counts=loaded.counts.filter(keep), labels=labels)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

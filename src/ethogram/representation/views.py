@@ -32,7 +32,11 @@ COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 """Name of each of the 3,040 numbers."""
 
+ENDS = slice(0, 7)
+"""Places of time, address and ports: who is spoken to and when, nothing of what is said."""
+
 BASES: dict[str, tuple[slice, ...]] = {
+    "ends": (ENDS,),
     "meta": (META,),
     "packets": (PACKETS,),
     "meta+packets": (META, PACKETS),

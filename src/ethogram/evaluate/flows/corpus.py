@@ -20,10 +20,11 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.config import CustomFlowSettings
+from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.load import CACHE, code_digest, device_file, files_of, runs_of
+from ethogram.evaluate.own_flows import read_folder
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
 from ethogram.pipeline.vectors import collect_vectors, read_vectors
 from ethogram.schema import Accounting, CustomFlows
@@ -61,7 +62,7 @@ class CorpusFlows:
         N rows of :data:`TRUTH`: the device and its labels, the day (since 1970-01-01 UTC), and the
         ``device_day``, which all runs of a unit share.
     digest
-        Of card, files and code.
+        Of the flows and what is true of them.
     accounting
         Over packets, by stage.
     """
@@ -121,7 +122,7 @@ def load_flows(
     >>> from ethogram.evaluate.corpus import card
     >>> loaded = load_flows(card("stevens_lsif_2019"), Path("corpus"))  # doctest: +SKIP
     """
-    if card.kind != "capture":
+    if card.kind not in ("capture", "folder"):
         raise UsageError(f"corpus {card.name}: custom flows need captures, and its files are of kind {card.kind}")
     if not (root / card.name).is_dir():
         raise InputError("no such corpus folder", file=root / card.name)
@@ -130,16 +131,18 @@ def load_flows(
     kept = None if cache_folder is None else _Kept(cache_folder.expanduser() / "flows", card, digest)
     if kept is not None and (found := kept.read(packets)) is not None:
         return found
-    loaded = _load(card, root, packets, settings, digest, on_progress)
+    loaded = _load(card, root, packets, settings, on_progress)
     if kept is not None:
         kept.write(loaded, settings)
     return loaded
 
 
 def _load(
-    card: Card, root: Path, packets: bool, settings: CustomFlowSettings, digest: str,
+    card: Card, root: Path, packets: bool, settings: CustomFlowSettings,
     on_progress: Callable[[str], None] | None,
 ) -> CorpusFlows:  # fmt: skip
+    if card.kind == "folder":
+        return _folder(card, root, packets, settings)
     if packets:
         raise UsageError("packets of flows cannot be read yet")
     parts: list[CustomFlows] = []
@@ -155,7 +158,18 @@ def _load(
                 truth.append(_truth(card, device, run, flows))
     for each in accounting.values():
         each.check()
-    return CorpusFlows(card, CustomFlows.concat(parts), None, pl.concat(truth), digest, accounting)
+    flows, known = CustomFlows.concat(parts), pl.concat(truth)
+    return CorpusFlows(card, flows, None, known, _content(flows, known), accounting)
+
+
+def _folder(card: Card, root: Path, packets: bool, settings: CustomFlowSettings) -> CorpusFlows:
+    """A folder of one's own: all files at once, since each may hold all devices."""
+    files = files_of(card, card.used_devices[0], root)
+    found = read_folder(card, files, settings=settings, packets=PacketFlowSettings() if packets else None)
+    for each in found.accounting.values():
+        each.check()
+    truth = found.truth.select(list(TRUTH))
+    return CorpusFlows(card, found.flows, found.packets, truth, _content(found.flows, truth), found.accounting)
 
 
 def _flows_of(
@@ -195,6 +209,16 @@ def _truth(card: Card, device: CardDevice, run: str, flows: CustomFlows) -> pl.D
     return frame.select(list(TRUTH))
 
 
+def _content(flows: CustomFlows, truth: pl.DataFrame) -> str:
+    """Of what was loaded: other code that loads the same gives the same."""
+    text = hashlib.sha256()
+    for name, value in vars(flows).items():
+        if isinstance(value, np.ndarray):
+            text.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    text.update(truth.write_csv().encode())
+    return text.hexdigest()[:12]
+
+
 def _digest(card: Card, root: Path, settings: CustomFlowSettings) -> str:
     text = hashlib.sha256(f"{card.digest} {settings.digest} {code_digest(*LOADING)}".encode())
     for device in card.used_devices:
@@ -229,7 +253,7 @@ class _Kept:
         accounting = {
             name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
         }
-        return CorpusFlows(self.card, flows, None, truth, self.digest, accounting)
+        return CorpusFlows(self.card, flows, None, truth, _content(flows, truth), accounting)
 
     def write(self, loaded: CorpusFlows, settings: CustomFlowSettings) -> None:
         """Keep them, and forget older ones of this corpus."""

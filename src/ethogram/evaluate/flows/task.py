@@ -6,10 +6,12 @@ a gap between them. Encoders learn from early days alone, so that one encoder se
 
 from __future__ import annotations
 
+import hashlib
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import orjson
 from pydantic import Field, model_validator
 
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
@@ -84,6 +86,11 @@ class FlowTask(Settings):
         return bool(self.quick_methods)
 
     @property
+    def digest(self) -> str:
+        """Of what decides a figure: a better title, or one method more, changes none."""
+        return _digest_without(self, {"title", "methods", "without", "quick_methods"})
+
+    @property
     def corpora(self) -> tuple[str, ...]:
         """All corpora that are read."""
         return tuple(dict.fromkeys((*self.encoder, *self.probe, *self.test, *self.each)))
@@ -103,8 +110,8 @@ class FlowMethod(Settings):
     kind: Literal["flows"] = "flows"
     group: str
     encoder: EncoderSettings | None = Field(default=None, description="one of ours")
-    training: TrainingSettings = TrainingSettings()
-    steps: int = Field(default=1500, ge=1, description="of the training; passes follow from the flows")
+    training: TrainingSettings = TrainingSettings(kl_warmup_steps=150)
+    steps: int = Field(default=600, ge=1, description="of the training; passes follow from the flows")
     adapter: str = Field(default="", description="one of others")
     pretraining: dict[str, Any] = Field(
         default_factory=dict, description="an adapter that is pretrained here: its settings; none: as it comes"
@@ -124,6 +131,11 @@ class FlowMethod(Settings):
         return self
 
     @property
+    def digest(self) -> str:
+        """Of what decides a figure."""
+        return _digest_without(self, {"title", "group"})
+
+    @property
     def learns(self) -> bool:
         """Whether its encoder learns from unlabelled flows."""
         if self.encoder is None:
@@ -134,8 +146,15 @@ class FlowMethod(Settings):
 DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
 
 
-def asks(task: FlowTask, method: FlowMethod) -> bool:
-    """Whether a task asks a method."""
+def _digest_without(settings: Settings, prose: set[str]) -> str:
+    text = orjson.dumps(settings.model_dump(mode="json", exclude=prose), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def asks(task: FlowTask, method: FlowMethod, *, quick: bool = False) -> bool:
+    """Whether a task asks a method; ``quick``: in the quick set."""
+    if quick and method.name not in task.quick_methods:
+        return False
     if method.name in task.without or (method.adapter and not task.packets):
         return False
     wanted = task.methods or DEFAULT_GROUPS

@@ -1,0 +1,176 @@
+"""Verdicts on test flows of all turns and seeds to the figures of one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.identify.probe_figures import (
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    calibration_error,
+    confusion_of,
+    confusions,
+    interval,
+    macro_f1,
+    per_type,
+)
+
+__all__ = ["Said", "coverage_of", "pooled", "reliability_of", "seed_figures"]
+
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+BINS = 10
+MAIN = ("macro_f1", "balanced_accuracy", "accuracy")
+
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class Said:
+    """What was said of some test items, flows or groups of them, of one seed.
+
+    Parameters
+    ----------
+    truth
+        [N] true label by its code in the task; -1: a label that training did not have.
+    best
+        [N] the likeliest label.
+    cluster
+        [N] device-day.
+    probability
+        [N] of the likeliest label.
+    unknown
+        [N] whether it was called unknown; None where nothing was held out to learn that from.
+    """
+
+    truth: Ints
+    best: Ints
+    cluster: Ints
+    probability: NDArray[np.float64]
+    unknown: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def concat(cls, parts: Sequence[Said]) -> Said:
+        """All turns of a task; unknown where every turn tells."""
+        told = [part.unknown for part in parts if part.unknown is not None]
+        return cls(
+            np.concatenate([part.truth for part in parts]), np.concatenate([part.best for part in parts]),
+            np.concatenate([part.cluster for part in parts]), np.concatenate([part.probability for part in parts]),
+            np.concatenate(told) if len(told) == len(parts) else None,
+        )  # fmt: skip
+
+    @property
+    def known(self) -> Ints:
+        """Items whose label training had."""
+        return np.flatnonzero(self.truth >= 0)
+
+    def parts(self, types: int) -> NDArray[np.int64]:
+        """Confusions of each device-day, [C, T, T]."""
+        known = self.known
+        _, cluster = np.unique(self.cluster[known], return_inverse=True)
+        return confusions(self.truth[known], self.best[known], cluster, types)
+
+
+@dataclass
+class Pool:
+    """Figures that grow seed by seed: values of each, and draws of those with an interval."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    draws: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float | None) -> None:
+        """One more seed's value; NaN is none."""
+        if value is not None and not np.isnan(value):
+            self.values.setdefault(name, []).append(float(value))
+
+    def means(self) -> dict[str, float]:
+        """Over the seeds; the main figures first."""
+        means = {name: float(np.mean(found)) for name, found in self.values.items()}
+        return {name: means[name] for name in (*MAIN, *means) if name in means}
+
+    def intervals(self) -> dict[str, list[float]]:
+        """95 %, device-days drawn again, of the mean over the seeds."""
+        found = {name: interval(np.mean(drawn, axis=0)) for name, drawn in self.draws.items()}
+        return {name: [low, high] for name, (low, high) in found.items() if not np.isnan(low + high)}
+
+
+def seed_figures(pool: Pool, name: str, said: Said, types: int, draws: int, *, whole: bool = False) -> None:
+    """Add macro-F1 of one seed under ``name``, with draws; ``whole`` adds what only the main figure has."""
+    parts = said.parts(types)
+    if not len(parts):
+        return
+    confusion = parts.sum(0)
+    pool.add(name, macro_f1(confusion))
+    pool.draws.setdefault(name, []).append(bootstrap(parts, draws=draws))
+    if not whole:
+        return
+    pool.add("balanced_accuracy", balanced_accuracy(confusion))
+    pool.add("accuracy", accuracy(confusion))
+    known = said.known
+    right = said.best[known] == said.truth[known]
+    pool.add("calibration_error", calibration_error(said.probability[known], right))
+    unknown_figures(pool, "", said)
+
+
+def unknown_figures(pool: Pool, prefix: str, said: Said) -> None:
+    """How often known labels and strangers are called unknown, and how often the rest is right."""
+    if said.unknown is None:
+        return
+    known = said.truth >= 0
+    kept = known & ~said.unknown
+    pool.add(f"{prefix}unknown_share", _share(said.unknown[known]))
+    pool.add(f"{prefix}right_of_said", _share((said.best == said.truth)[kept]))
+    pool.add(f"{prefix}strangers_unknown", _share(said.unknown[~known]))
+
+
+def pooled(said: Sequence[Said], names: Sequence[str]) -> dict[str, Any]:
+    """Details of the main figure over all seeds: confusion, types, reliability, coverage."""
+    together = Said.concat(said)
+    known = together.known
+    confusion = confusion_of(together.truth[known], together.best[known], len(names))
+    shown = np.flatnonzero((confusion.sum(0) + confusion.sum(1)) > 0)
+    return {
+        "per_type": {row.pop("type"): row for row in per_type(confusion, names)},
+        "confusion": {
+            "labels": [names[i] for i in shown.tolist()],
+            # The mean over the seeds, as counts of flows.
+            "matrix": (confusion[np.ix_(shown, shown)] / len(said)).round(2).tolist(),
+        },
+        "reliability": reliability_of(together),
+        "coverage": coverage_of(together, len(names)),
+    }
+
+
+def reliability_of(said: Said) -> list[list[float]]:
+    """Mean probability, share right and number of items, by bins of the probability."""
+    known = said.known
+    probability, right = said.probability[known], said.best[known] == said.truth[known]
+    where = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
+    rows = []
+    for i in range(BINS):
+        own = where == i
+        if own.any():
+            rows.append([float(probability[own].mean()), float(right[own].mean()), int(own.sum())])
+    return rows
+
+
+def coverage_of(said: Said, types: int) -> list[list[float | None]]:
+    """Macro-F1 and accuracy when only the surest share of verdicts is given."""
+    known = said.known
+    order = known[np.argsort(-said.probability[known], kind="stable")]
+    rows: list[list[float | None]] = []
+    for share in SHARES:
+        kept = order[: max(1, round(share * order.size))]
+        if kept.size:
+            confusion = confusion_of(said.truth[kept], said.best[kept], types)
+            rows.append([share, macro_f1(confusion), accuracy(confusion)])
+    return rows
+
+
+def _share(which: NDArray[np.bool_]) -> float | None:
+    return float(which.mean()) if which.size else None
