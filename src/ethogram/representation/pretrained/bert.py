@@ -10,6 +10,7 @@ Reference: J. Devlin et al., "BERT", arXiv 1810.04805; the layout of names is th
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -98,8 +99,12 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Of the last axis."""
         x = x.float()
-        variance, mean = torch.var_mean(x, -1, correction=1, keepdim=True)
-        return torch.addcmul(self.beta, (x - mean) / (variance.sqrt() + EPSILON), self.gamma)
+        # By the fused norm y = (x - mean) r, r = 1 / root of the biased variance: the norm is y / (c + 1e-6 r). What
+        # that 1e-6 adds to the gradient is left out.
+        width = x.shape[-1]
+        y, _, r = torch.native_layer_norm(x, (width,), None, None, 1e-20)
+        normed = y / (math.sqrt(width / (width - 1)) + EPSILON * r.detach())
+        return torch.addcmul(self.beta, normed, self.gamma)
 
 
 class _Embedding(nn.Module):
@@ -130,7 +135,13 @@ class _Attention(nn.Module):
             linear(layer, states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L or M, H / heads]
             for layer, states in zip(self.linear_layers, (of, x, x), strict=True)
         ]
-        taken = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        if torch.is_grad_enabled():
+            # The fused operator is slow backwards in bfloat16.
+            scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
+            scores = scores if mask is None else scores + (mask.to(scores.dtype) - 1) * 1e4
+            taken = scores.softmax(-1).to(value.dtype) @ value
+        else:
+            taken = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return linear(self.final_linear, taken.transpose(1, 2).flatten(2))
 
 

@@ -31,7 +31,7 @@ __all__ = ["SMALL", "EtBertSmall", "again", "frequent_pairs", "fresh"]
 
 PAIRS = 64
 SMALL = BertWidths(
-    layers=2, hidden=128, heads=4, feedforward=512, vocabulary=8192, positions=1 + PACKETS * PAIRS,
+    layers=2, hidden=128, heads=4, feedforward=512, vocabulary=4096, positions=1 + PACKETS * PAIRS,
     length=1 + PACKETS * PAIRS,
 )  # fmt: skip
 HIDDEN = 0.15

@@ -37,6 +37,9 @@ NAMES: tuple[str, ...] = tuple(_MODULES)
 
 PRETRAINED_HERE = {
     "et-bert-small": "et_bert_small",
+    "yatc-small": "yatc_small",
+    "netmamba-small": "netmamba_small",
+    "flowsem": "flowsem",
 }
 """Encoders of reduced size that learn here, and their modules; what those must have is said beside the loop."""
 
