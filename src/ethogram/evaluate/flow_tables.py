@@ -11,7 +11,7 @@ from ethogram.evaluate.flow_rows import FlowRow
 from ethogram.evaluate.tables import number
 
 __all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "quality_table", "ranked",
-           "types_table", "write_csv"]  # fmt: skip
+           "seeds_cell", "types_table", "write_csv"]  # fmt: skip
 
 FIGURES = {
     "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ethogram.evaluate.claims import seed_interval
 from ethogram.evaluate.flow_rows import DETECTORS, Confusion, FlowRow
+from ethogram.evaluate.flow_tables import seeds_cell
 
 __all__ = ["Shuffled", "blind_macro_f1", "chance_of", "leak_lines", "leak_overview", "shuffled_of"]
 
@@ -37,13 +39,26 @@ def chance_of(row: FlowRow) -> float:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """What became of shuffled labels on one task."""
+    """What became of shuffled labels on one task.
+
+    Parameters
+    ----------
+    task
+        Its name.
+    value, chance
+        Macro-F1, mean over permutations, and that of the same verdicts if they knew nothing of the truth.
+    low
+        Lower end of an interval over permutations and device-days together: where types are far apart, all flows of a
+        type go to one label, and one permutation is right or wrong by luck about a whole type.
+    permutations
+        How many there were.
+    """
 
     task: str
     value: float
     low: float
-    high: float
     chance: float
+    permutations: int
 
     @property
     def margin(self) -> float:
@@ -52,7 +67,7 @@ class Shuffled:
 
     @property
     def verdict(self) -> str:
-        """Whether it fell to chance: the interval by device-day reaches down to it."""
+        """Whether it fell to chance: the interval reaches down to it."""
         if math.isnan(self.value + self.chance + self.low):
             return "cannot be told"
         return "fell to chance" if self.low <= self.chance else "ABOVE CHANCE"
@@ -62,8 +77,11 @@ def shuffled_of(rows: Sequence[FlowRow]) -> Shuffled | None:
     """The shuffled row of a task, judged; None when there is none."""
     for row in rows:
         if row.method == "shuffled":
-            low, high = row.interval() or (math.nan, math.nan)
-            return Shuffled(row.task, row.value(), low, high, chance_of(row))
+            low, _ = row.interval() or (math.nan, math.nan)
+            over = seed_interval(row.seeds(), level=0.99)[0]
+            # Independent: which labels went where, and which days were met. One permutation tells nothing of the first.
+            below = math.hypot(row.value() - low, 0.0 if math.isnan(over) else float(np.mean(row.seeds())) - over)
+            return Shuffled(row.task, row.value(), row.value() - below, chance_of(row), max(1, len(row.seeds())))
     return None
 
 
@@ -77,7 +95,7 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
     for name, row in there.items():
         pair = row.interval()
         between = f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair else ""
-        seeds = ", ".join(f"{value:.3f}" for value in row.seeds())
+        seeds = seeds_cell(row)
         accuracy = row.value("balanced_accuracy")
         shown = "" if math.isnan(accuracy) else f"{accuracy:.3f}"
         lines.append(f"| `{name}` | {DETECTORS[name]} | {row.value():.3f}{between} | {seeds} | {shown} |")
@@ -87,7 +105,8 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
     if found is not None:
         lines += [
             f"`shuffled` {found.verdict}: {found.value:.3f} against {found.chance:.3f}, which the same verdicts would"
-            f" get if they knew nothing of the truth; margin {found.margin:+.3f}.",
+            f" get if they knew nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations};"
+            f" lower end of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
             "",
         ]
     if "shortcut" in there:
@@ -131,7 +150,8 @@ def leak_overview(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
         "## Leak detectors",
         "",
         "`shuffled`: labels of the training flows permuted. Chance is the macro-F1 of the same verdicts if they knew",
-        "nothing of the truth. `shortcut`: a probe on remote address, ports and time alone.",
+        "nothing of the truth; above it is what stays above with the whole interval over permutations and device-days.",
+        "`shortcut`: a probe on remote address, ports and time alone.",
         "",
         "| task | shuffled | chance | margin | | shortcut | best method |",
         "|---|---|---|---|---|---|---|",
