@@ -66,6 +66,11 @@ class NetMambaSizes:
     ports: bool = True
     checksums: bool = True
 
+    @property
+    def digest(self) -> str:
+        """What decides an embedding beside the weights."""
+        return f"{self.addresses} {self.ports} {self.checksums}"
+
 
 PAPER = NetMambaSizes()
 
@@ -228,4 +233,4 @@ def build(*, checkpoint: Path | None = None, seed: int = 0, widths: Mapping[str,
         origin = read.origin
     name = "netmamba" if sizes == PAPER else f"netmamba ({sizes.depth} blocks, {sizes.d} wide)"
     facts = Facts(name, parameters_of(shapes), sizes.d, PACKETS, "none stated", "arXiv 2405.11449")
-    return NetMambaEncoder(facts, net, origin, str(sizes))
+    return NetMambaEncoder(facts, net, origin, sizes.digest)

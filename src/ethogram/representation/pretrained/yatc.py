@@ -75,6 +75,11 @@ class YatcSizes:
             if width % heads or width % 4:
                 raise ConfigurationError(f"yatc: a width of {width} does not divide by 4 and by {heads} heads")
 
+    @property
+    def digest(self) -> str:
+        """What decides an embedding beside the weights."""
+        return f"{self.heads} heads, {self.addresses} {self.ports} {self.checksums}"
+
 
 PAPER = YatcSizes()
 
@@ -256,7 +261,7 @@ def build(*, checkpoint: Path | None = None, seed: int = 0, widths: Mapping[str,
     name = "yatc" if sizes == PAPER else f"yatc ({sizes.depth} blocks, {sizes.d} wide)"
     source = "AAAI 2023, doi:10.1609/aaai.v37i4.25674"
     facts = Facts(name, parameters_of(shapes), sizes.d, PACKETS, "none stated", source)
-    return YatcEncoder(facts, net, origin, str(sizes))
+    return YatcEncoder(facts, net, origin, sizes.digest)
 
 
 def fill(net: Yatc, shapes: Mapping[str, tuple[int, ...]], checkpoint: Path) -> str:

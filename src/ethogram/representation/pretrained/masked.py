@@ -1,0 +1,45 @@
+"""What masked autoencoders over tokens share: which tokens are shown, and the error at those that were not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["HIDDEN", "error_of_hidden", "shown", "with_hidden"]
+
+HIDDEN = 0.9
+"""Share of tokens that YaTC and NetMamba hide from themselves."""
+
+
+def shown(n: int, tokens: int, hidden: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Which tokens of each flow are shown.
+
+    Parameters
+    ----------
+    n, tokens
+        Flows, and tokens of each.
+    hidden
+        Share that is not shown; at least one is.
+    generator
+        What the choice comes from.
+
+    Returns
+    -------
+    kept, absent
+        Their numbers [n, kept], ascending; and whether each of all tokens is hidden, float32 [n, tokens].
+    """
+    count = max(1, round(tokens * (1 - hidden)))
+    kept = torch.rand(n, tokens, generator=generator).argsort(1)[:, :count].sort(1).values
+    return kept, torch.ones(n, tokens).scatter(1, kept, 0.0)
+
+
+def with_hidden(seen: Tensor, kept: Tensor, hidden: Tensor, tokens: int) -> Tensor:
+    """All tokens [N, L, d]: those seen [N, K, d] in their places ``kept``, in all others the token ``hidden``."""
+    whole = hidden.to(seen.dtype).expand(len(seen), tokens, -1)
+    return whole.scatter(1, kept[..., None].expand_as(seen), seen)
+
+
+def error_of_hidden(said: Tensor, true: Tensor, absent: Tensor) -> Tensor:
+    """Mean squared error of what was said [N, L, O], over hidden tokens alone."""
+    each = (said.float() - true).square().mean(-1)
+    return (each * absent).sum() / absent.sum().clamp(min=1)

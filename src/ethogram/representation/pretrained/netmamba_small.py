@@ -1,0 +1,109 @@
+"""NetMamba at a size that two cores can train, by its own objective: guess the nine tenths of tokens that are hidden.
+
+The network of :mod:`netmamba` with 3 blocks of 128 and a decoder of 1 block of 64. Tokens that are shown go through
+the encoder in their order (the authors' code leaves them in the order they were drawn), all places through the decoder;
+the error is the mean square at hidden tokens. Checksums, from which the sum of the addresses follows, are not seen.
+
+The token of the class stands behind all that is guessed and goes in one direction, so that it has no gradient: what it
+asks of the states is learnt by fine-tuning only, in the paper too. Frozen, it asks with its first weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ethogram.representation.pretrained.frozen import parameters_of, sizes_of
+from ethogram.representation.pretrained.images import PACKETS
+from ethogram.representation.pretrained.interface import Facts
+from ethogram.representation.pretrained.masked import HIDDEN, error_of_hidden, shown, with_hidden
+from ethogram.representation.pretrained.netmamba import (
+    STRIDE,
+    TOKENS,
+    Block,
+    NetMamba,
+    NetMambaEncoder,
+    NetMambaSizes,
+    RootMeanSquare,
+    seen,
+)
+from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["SMALL", "MaskedNetMamba", "again", "fresh"]
+
+SMALL = NetMambaSizes(d=128, depth=3, inner=256, rank=8, decoder_d=64, decoder_depth=1, checksums=False)
+
+
+class MaskedNetMamba(PacketNetwork, NetMamba):
+    """The encoder and what stands on it when it is pretrained, under the names of the authors' file.
+
+    Parameters
+    ----------
+    sizes
+        Of both; the decoder's blocks have twice its width inside, and a sixteenth as rank.
+    hidden
+        Share of tokens hidden.
+    """
+
+    name = "netmamba-small"
+
+    def __init__(self, sizes: NetMambaSizes = SMALL, hidden: float = HIDDEN) -> None:
+        super().__init__(sizes)
+        self.hidden = hidden
+        d = sizes.decoder_d
+        self.decoder_embed = nn.Linear(sizes.d, d)
+        self.mask_token = nn.Parameter(torch.randn(1, 1, d) * 0.02)
+        self.decoder_pos_embed = nn.Parameter(torch.randn(1, TOKENS + 1, d) * 0.02)
+        self.decoder_blocks = nn.ModuleList(
+            Block(d, 2 * d, sizes.state, sizes.conv, -(-d // 16)) for _ in range(sizes.decoder_depth)
+        )
+        self.decoder_norm_f = RootMeanSquare(d)
+        self.decoder_pred = nn.Linear(d, STRIDE)
+
+    def described(self) -> dict[str, Any]:
+        """Sizes, and what is hidden."""
+        return {"sizes": asdict(self.sizes), "hidden": self.hidden}
+
+    def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
+        """Scaled octets [N, 1600] of flows."""
+        return torch.from_numpy(seen(flows, rows, self.sizes))
+
+    def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of hidden tokens."""
+        kept, absent = shown(len(prepared), TOKENS, self.hidden, generator)
+        tokens = self.tokens(prepared)
+        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2]))
+        known = self.decoder_embed(self(self.closed(tokens)))
+        whole = torch.cat([with_hidden(known[:, :-1], kept, self.mask_token, TOKENS), known[:, -1:]], 1)
+        whole = whole + self.decoder_pos_embed
+        for block in self.decoder_blocks:
+            whole = block(whole)
+        said = self.decoder_pred(self.decoder_norm_f(whole[:, :-1]))
+        return error_of_hidden(said, prepared.reshape(-1, TOKENS, STRIDE), absent)
+
+    def encoder(self, origin: str) -> NetMambaEncoder:
+        """Its encoder, frozen."""
+        net = NetMamba(self.sizes)
+        net.load_state_dict({name: self.state_dict()[name] for name in net.state_dict()})
+        size = parameters_of({name: tuple(value.shape) for name, value in net.state_dict().items()})
+        name = f"netmamba-small ({self.sizes.depth} blocks, {self.sizes.d} wide, pretrained here)"
+        facts = Facts(name, size, self.sizes.d, PACKETS, "Apache-2.0", "after arXiv 2405.11449")
+        return NetMambaEncoder(facts, net, origin, self.sizes.digest)
+
+
+def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedNetMamba:
+    """With first weights."""
+    del flows, seed  # the loop has set the seed
+    sizes = sizes_of(SMALL, settings.widths, MaskedNetMamba.name)
+    return MaskedNetMamba(sizes, HIDDEN if settings.hidden is None else settings.hidden)
+
+
+def again(described: dict[str, Any]) -> MaskedNetMamba:
+    """For weights of a file."""
+    return MaskedNetMamba(sizes_of(SMALL, described["sizes"], MaskedNetMamba.name), float(described["hidden"]))

@@ -1,0 +1,113 @@
+"""YaTC at a size that two cores can train, by its own objective: guess the nine tenths of an image that are hidden.
+
+The network of :mod:`yatc` with 2 blocks of 96 and a decoder of 1 block of 64. Patches of the whole image that are shown
+go through the encoder, all places through the decoder, and the error is the mean square at hidden patches. Addresses
+are not seen, nor the checksums from which their sum follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ethogram.representation.pretrained.frozen import parameters_of, sizes_of
+from ethogram.representation.pretrained.images import PACKETS, octets_of, scaled
+from ethogram.representation.pretrained.interface import Facts
+from ethogram.representation.pretrained.masked import HIDDEN, error_of_hidden, shown, with_hidden
+from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
+from ethogram.representation.pretrained.yatc import (
+    COLUMNS,
+    EPSILON,
+    PATCH,
+    PATCHES,
+    Block,
+    Yatc,
+    YatcEncoder,
+    YatcSizes,
+    patches,
+    waves,
+)
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["SMALL", "MaskedYatc", "again", "fresh"]
+
+SMALL = YatcSizes(
+    d=96, depth=2, heads=6, mlp=384, decoder_d=64, decoder_depth=1, decoder_heads=4, addresses=False, checksums=False
+)
+TOKENS = PACKETS * PATCHES
+
+
+class MaskedYatc(PacketNetwork, Yatc):
+    """The encoder and what stands on it when it is pretrained, under the names of the authors' file.
+
+    Parameters
+    ----------
+    sizes
+        Of both.
+    hidden
+        Share of patches hidden.
+    """
+
+    name = "yatc-small"
+
+    def __init__(self, sizes: YatcSizes = SMALL, hidden: float = HIDDEN) -> None:
+        super().__init__(sizes)
+        self.hidden = hidden
+        d = sizes.decoder_d
+        self.decoder_embed = nn.Linear(sizes.d, d)
+        self.mask_token = nn.Parameter(torch.randn(1, 1, d) * 0.02)
+        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, TOKENS + 1, d), requires_grad=False)
+        with torch.no_grad():
+            self.decoder_pos_embed.copy_(torch.from_numpy(waves(d, COLUMNS))[None])
+        self.decoder_blocks = nn.ModuleList(Block(d, sizes.decoder_heads, 4 * d) for _ in range(sizes.decoder_depth))
+        self.decoder_norm = nn.LayerNorm(d, eps=EPSILON)
+        self.decoder_pred = nn.Linear(d, PATCH * PATCH)
+
+    def described(self) -> dict[str, Any]:
+        """Sizes, and what is hidden."""
+        return {"sizes": asdict(self.sizes), "hidden": self.hidden}
+
+    def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
+        """Patches [N, 400, 4] of flows."""
+        sizes = self.sizes
+        octets = octets_of(flows, rows, addresses=sizes.addresses, ports=sizes.ports, checksums=sizes.checksums)
+        return patches(torch.from_numpy(scaled(octets))).reshape(len(rows), TOKENS, PATCH * PATCH)
+
+    def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of hidden patches."""
+        kept, absent = shown(len(prepared), TOKENS, self.hidden, generator)
+        seen = torch.as_tensor(self.patch_embed(prepared.gather(1, kept[..., None].expand(-1, -1, PATCH * PATCH))))
+        seen = seen + self.pos_embed[0, 1:][kept]
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(seen), -1, -1)
+        known = self.decoder_embed(self.norm(self.looked(torch.cat([first, seen], 1))))
+        whole = torch.cat([known[:, :1], with_hidden(known[:, 1:], kept, self.mask_token, TOKENS)], 1)
+        whole = whole + self.decoder_pos_embed
+        for block in self.decoder_blocks:
+            whole = block(whole)
+        return error_of_hidden(self.decoder_pred(self.decoder_norm(whole[:, 1:])), prepared, absent)
+
+    def encoder(self, origin: str) -> YatcEncoder:
+        """Its encoder, frozen."""
+        net = Yatc(self.sizes)
+        net.load_state_dict({name: self.state_dict()[name] for name in net.state_dict()})
+        size = parameters_of({name: tuple(value.shape) for name, value in net.state_dict().items()})
+        name = f"yatc-small ({self.sizes.depth} blocks, {self.sizes.d} wide, pretrained here)"
+        facts = Facts(name, size, self.sizes.d, PACKETS, "Apache-2.0", "after doi:10.1609/aaai.v37i4.25674")
+        return YatcEncoder(facts, net, origin, self.sizes.digest)
+
+
+def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedYatc:
+    """With first weights."""
+    del flows, seed  # the loop has set the seed
+    sizes = sizes_of(SMALL, settings.widths, MaskedYatc.name)
+    return MaskedYatc(sizes, HIDDEN if settings.hidden is None else settings.hidden)
+
+
+def again(described: dict[str, Any]) -> MaskedYatc:
+    """For weights of a file."""
+    return MaskedYatc(sizes_of(SMALL, described["sizes"], MaskedYatc.name), float(described["hidden"]))
