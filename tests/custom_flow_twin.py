@@ -136,7 +136,7 @@ class Record:
         """Keep a packet of either direction beside it; whether it was kept, or why not."""
         if len(self.beside) == bounds.packets:
             return "beyond the packets kept of a flow"
-        payload = p.there[: bounds.payload_octets] if len(self.beside) < bounds.payload_packets else b""
+        payload = p.there[: bounds.payload_octets if len(self.beside) < bounds.payload_packets else bounds.later_octets]
         offset_us = max(p.time_ns - self.start, 0) // 1000
         before = self.blocks
         self.beside.append(Kept(offset_us, out, p.total, p.internet()[:20], p.transport, payload))

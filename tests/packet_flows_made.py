@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import numpy as np
 
-from ethogram.schema.packet_flows import MOST_PACKETS, PAYLOAD_OCTETS, PAYLOAD_PACKETS, PacketFlows
+from ethogram.schema.packet_flows import LATER_OCTETS, MOST_PACKETS, PAYLOAD_OCTETS, PAYLOAD_PACKETS, PacketFlows
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def packet_flows(flows: list[list[Packet]]) -> PacketFlows:
     """Packet flows with what would be kept of these packets, as the meter keeps it."""
     kept = [flow[:MOST_PACKETS] for flow in flows]
     packets = [packet for flow in kept for packet in flow]
-    payload = [p.payload[:PAYLOAD_OCTETS] if k < PAYLOAD_PACKETS else b"" for flow in kept for k, p in enumerate(flow)]
+    most = [PAYLOAD_OCTETS if k < PAYLOAD_PACKETS else LATER_OCTETS for flow in kept for k in range(len(flow))]
+    payload = [p.payload[:octets] for p, octets in zip(packets, most, strict=True)]
     data = b"".join(p.internet + p.transport + part for p, part in zip(packets, payload, strict=True))
     return PacketFlows.of_columns(
         np.concatenate([[0], np.cumsum([len(flow) for flow in kept])]).astype(np.int64),

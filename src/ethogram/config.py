@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ethogram.errors import ConfigurationError
 from ethogram.schema import DYNAMIC_FROM
-from ethogram.schema.packet_flows import MOST_PACKETS, PAYLOAD_OCTETS, PAYLOAD_PACKETS
+from ethogram.schema.packet_flows import LATER_OCTETS, MOST_PACKETS, PAYLOAD_OCTETS, PAYLOAD_PACKETS
 
 __all__ = [
     "CaptureSettings",
@@ -116,11 +116,12 @@ class PacketFlowSettings(Settings):
 
     packets: int = Field(default=MOST_PACKETS, ge=1, le=255, description="first packets of a flow")
     payload_packets: int = Field(
-        default=PAYLOAD_PACKETS, ge=0, le=255, description="the first of them, whose payload is kept"
+        default=PAYLOAD_PACKETS, ge=0, le=255, description="the first of them, of whose payload more is kept"
     )
     payload_octets: int = Field(
         default=PAYLOAD_OCTETS, ge=0, le=1500, description="transport payload kept of such a packet"
     )
+    later_octets: int = Field(default=LATER_OCTETS, ge=0, le=1500, description="transport payload kept of the others")
     max_octets: int = Field(
         default=1 << 28,
         ge=1 << 12,

@@ -111,11 +111,13 @@ def test_a_device_that_talks_to_itself_does_not_answer_itself(tmp_path: Path) ->
 def test_of_many_packets_the_first_are_kept_and_payload_of_fewer(tmp_path: Path) -> None:
     packets = [P(i, payload=bytes([i]) * 300) for i in range(80)]
     [flow], counted = of(tmp_path, packets)
-    assert [k.payload for k in flow] == [bytes([i]) * 240 for i in range(5)] + [b""] * 67
+    assert [k.payload for k in flow] == [bytes([i]) * (240 if i < 5 else 12) for i in range(72)]
     assert [k.octets for k in flow] == [340] * 72
     assert counted == {"beyond the packets kept of a flow": 8}
-    [flow], counted = of(tmp_path, packets, kept=PacketFlowSettings(packets=3, payload_packets=1, payload_octets=7))
-    assert [k.payload for k in flow] == [bytes(7), b"", b""]
+    [flow], counted = of(
+        tmp_path, packets, kept=PacketFlowSettings(packets=3, payload_packets=1, payload_octets=7, later_octets=2)
+    )
+    assert [k.payload for k in flow] == [bytes(7), b"\x01" * 2, b"\x02" * 2]
     assert counted == {"beyond the packets kept of a flow": 77}
 
 
@@ -203,15 +205,17 @@ def traffic(draw: st.DrawFn) -> list[P]:
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     traffic(), st.lists(st.integers(0, 50), max_size=4), st.sampled_from([1, 2, 3, 100]), st.sampled_from([1, 2, 100]),
-    st.sampled_from([(72, 5, 240, 1 << 20), (72, 5, 240, 1 << 12), (3, 1, 1400, 1 << 12), (2, 0, 0, 1 << 20)]),
+    st.sampled_from(
+        [(72, 5, 240, 12, 1 << 20), (72, 5, 240, 12, 1 << 12), (3, 1, 1400, 0, 1 << 12), (2, 1, 0, 1400, 1 << 20)]
+    ),
     st.sampled_from([(), HOME, ("192.168.1.8/32", "198.51.0.0/16")]),
 )  # fmt: skip
 def test_the_plain_twin_keeps_the_same(
-    tmp_path: Path, packets: list[P], cuts: list[int], flows: int, fragments: int, kept: tuple[int, int, int, int],
+    tmp_path: Path, packets: list[P], cuts: list[int], flows: int, fragments: int, kept: tuple[int, ...],
     senders: tuple[str, ...],
 ) -> None:  # fmt: skip
     bounds = PacketFlowSettings.of(
-        **dict(zip(("packets", "payload_packets", "payload_octets", "max_octets"), kept, strict=True))
+        **dict(zip(("packets", "payload_packets", "payload_octets", "later_octets", "max_octets"), kept, strict=True))
     )
     options = {"max_flows": flows, "max_fragments": fragments}
     batches = [piece for batch in read(tmp_path, twin.capture(packets)) for piece in cut(batch, cuts)]

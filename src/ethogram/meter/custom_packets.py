@@ -78,7 +78,7 @@ def keep_packet(
     packets: Any, data: Any, row: int, way: int, state: Any, ring: Any, number: Any, blocks: Any, entry: Any, keep: Any
 ) -> None:
     """Append one packet to what is kept of a record, or count why not."""
-    most_packets, payload_packets, payload_most, most_blocks = keep
+    most_packets, payload_packets, payload_most, later_most, most_blocks = keep
     record = ring[number & np.int64(ring.shape[0] - 1)]
     state[READ] += 1
     if record.kept >= most_packets:
@@ -90,9 +90,8 @@ def keep_packet(
     end = payload_at + np.int64(packets[12][row])  # of what was captured
     ip_octets = min(header, end - begin)
     transport_octets = np.int64(0) if offset > 0 else min(payload_at - begin - ip_octets, np.int64(60))
-    payload_octets = np.int64(0)
-    if record.kept < payload_packets:
-        payload_octets = min(end - begin - ip_octets - transport_octets, payload_most)
+    most = payload_most if record.kept < payload_packets else later_most
+    payload_octets = min(end - begin - ip_octets - transport_octets, most)
     octets = ip_octets + transport_octets + payload_octets
     size = record.octets + ENTRY + octets
     more = (size + BLOCK - 1) // BLOCK - record.blocks
@@ -133,7 +132,8 @@ def keep(
     entry
         Room for an entry's head.
     bounds
-        Most packets of a flow, packets whose payload is kept, octets of it, and blocks of live records.
+        Most packets of a flow, how many of them are kept with more payload, octets of payload of those and of the
+        others, and blocks of live records.
     """
     mask = np.int64(ring.shape[0] - 1)
     for row in range(first, last):

@@ -47,10 +47,11 @@ class PacketKeeper:
         self.roles = np.zeros((0, 3), np.int64)
         if settings is None:
             return
-        self._room = 2 * MOST_ROWS * packed.blocks_of_packet(settings.payload_octets)
+        self._room = 2 * MOST_ROWS * packed.blocks_of_packet(max(settings.payload_octets, settings.later_octets))
         places = settings.max_octets // BLOCK + self._room
         self._bounds = (
-            settings.packets, settings.payload_packets, settings.payload_octets, settings.max_octets // BLOCK
+            settings.packets, settings.payload_packets, settings.payload_octets, settings.later_octets,
+            settings.max_octets // BLOCK,
         )  # fmt: skip
         self._ring = np.zeros(FIRST_RECORDS, packed.RECORD)
         # Memory that was never touched is not there yet: this costs what the busiest minute needs.

@@ -25,8 +25,8 @@ from ethogram.schema.custom import CustomFlows, gathered
 from ethogram.schema.table import Column, Table
 
 __all__ = [
-    "MOST_PACKETS", "PACKET_COLUMNS", "PACKET_FLOW", "PACKET_FORMAT", "PAYLOAD_OCTETS", "PAYLOAD_PACKETS",
-    "PacketFlows",
+    "LATER_OCTETS", "MOST_PACKETS", "PACKET_COLUMNS", "PACKET_FLOW", "PACKET_FORMAT", "PAYLOAD_OCTETS",
+    "PAYLOAD_PACKETS", "PacketFlows",
 ]  # fmt: skip
 
 PACKET_FORMAT = "ethogram.packet-flows/1"
@@ -35,9 +35,11 @@ PACKET_FORMAT = "ethogram.packet-flows/1"
 MOST_PACKETS = 72
 """Packets kept of a flow: twelve bursts of six."""
 PAYLOAD_PACKETS = 5
-"""The first packets, whose payload is kept; of the others the headers alone are."""
+"""The first packets, of whose payload much is kept."""
 PAYLOAD_OCTETS = 240
 """Octets of transport payload kept of such a packet."""
+LATER_OCTETS = 12
+"""Octets of transport payload kept of the other packets."""
 MOST_HEADER = 60
 """Octets of the longest IPv4 header, and of the longest TCP header."""
 
