@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from own_corpus_made import LABELS, write_networks, write_own
 
+from ethogram.cli import main
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import EthogramError, InputError, UsageError
+from ethogram.evaluate.bench import read_rows
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.load import files_of
 from ethogram.evaluate.own import is_own, own_corpus, read_own_labels
@@ -201,3 +203,32 @@ def test_a_folder_of_corpora_is_not_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "stevens_lsif_2019").mkdir()
     assert not is_own(tmp_path, known)
     assert not is_own(tmp_path / "stevens_lsif_2019", known)
+
+
+def test_the_command_measures_a_folder_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_networks(tmp_path / "mine", 300)
+    assert main(["bench", "list", "--corpus", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "home-to-office" in shown
+    assert "e4-stevens" not in shown and "Published sets" not in shown
+    rows = tmp_path / "rows.jsonl"
+    call = ["bench", "--corpus", str(folder), "--methods", "raw-40,shuffled", "--cache", str(tmp_path / "cache"), "-o",
+            str(rows)]  # fmt: skip
+    assert main([*call, "home-to-office"]) == 0
+    found = {row["method"]: row for row in read_rows(rows)}
+    assert found["raw-40"]["values"]["macro_f1"] > 0.9  # type: ignore[index]
+    assert found["shuffled"]["values"]["macro_f1"] < 0.7  # type: ignore[index]
+    assert main([*call, "home-to-office"]) == 0
+    assert "0 rows made, 2 were there already" in " ".join(capsys.readouterr().err.split())
+    assert main(["bench", "report", str(rows), "-o", str(tmp_path / "results")]) == 0
+    assert "## Leak detectors" in (tmp_path / "results" / "flows" / "home-to-office.md").read_text()
+
+
+def test_the_list_says_what_is_missing_of_published_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "stevens_lsif_2019").mkdir()
+    assert main(["bench", "list", "--corpus", str(tmp_path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Published sets" in shown
+    assert "missing: no folder" in shown
+    assert main(["bench", "--corpus", str(tmp_path)]) == 2
+    assert "say which tasks" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from ethogram.evaluate.corpus import Card
+    from ethogram.evaluate.own import OwnCorpus
 
 __all__ = ["command"]
 
@@ -18,8 +19,12 @@ CORPUS = "ETHOGRAM_CORPUS"
 
 
 def command(
-    tasks: Annotated[list[str], typer.Argument(help="tasks, 'list', 'all', 'quick', or 'report ROWS.jsonl'")],
-    corpus: Annotated[Path | None, typer.Option(help=f"folder of the corpora (also {CORPUS})")] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="tasks, 'list', 'all', 'quick', or 'report ROWS.jsonl'")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help=f"folder of the corpora (also {CORPUS}), or of one's own labelled flows")
+    ] = None,
     methods: Annotated[str | None, typer.Option(help="methods, by comma; a group's name stands for all of it")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="rows, added line by line; for 'report' a folder")] = Path(
         "bench.jsonl"
@@ -41,6 +46,9 @@ def command(
     that are there already, for the same data and code, are not made again. ``bench report ROWS.jsonl -o FOLDER``
     writes tables and plots from rows alone: the last of each task and method; those of another definition of the task,
     of other data, or of a method that the task no longer asks are left out, those of earlier code are marked.
+
+    ``bench --corpus MYDIR`` with labels.csv and custom flows or captures in it is a corpus of its own: it has its own
+    tasks, all of which run when none is named.
     """
     from ethogram.errors import ConfigurationError, UsageError
     from ethogram.evaluate import task as definitions
@@ -49,32 +57,54 @@ def command(
 
     known_tasks: dict[str, Any] = {**definitions.tasks(task_files), **of_flows.flow_tasks(task_files)}
     known_methods: dict[str, Any] = {**definitions.methods(method_files), **of_flows.flow_methods(method_files)}
-    if tasks[0] == "report":
-        _report(tasks[1:], out, known_tasks, known_methods)
-        return
-    if tasks == ["list"]:
-        _list(known_tasks, known_methods)
+    words = tasks or []
+    if words[:1] == ["report"]:
+        _report(words[1:], out, known_tasks, known_methods)
         return
     root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
+    every_card = known_cards(cards)
+    own = _own(root, every_card)
+    if own is not None:
+        root, every_card, known_tasks = own.root, dict(own.cards), dict(own.tasks)
+    if words == ["list"]:
+        _list(known_tasks, known_methods)
+        if own is None:
+            _list_published(root)
+        return
+    if not words and own is None:
+        raise UsageError("say which tasks: 'ethogram bench list' names them")
     if root is None:
         raise UsageError(f"say where the corpora are: --corpus FOLDER, or {CORPUS}")
     if not root.is_dir():
         raise ConfigurationError(f"no such folder: {root}")
-    chosen = _tasks(tasks, known_tasks)
+    chosen = _tasks(words or ["all"], known_tasks)
     asked = _methods(methods, known_methods)
     _run(
         chosen,
         asked,
         root,
         out,
-        cards=known_cards(cards),
+        cards=every_card,
         cache=cache,
         keep=not no_cache,
         again=again,
         threads=threads,
         checkpoints=_checkpoints(checkpoint or []),
-        quick=tasks == ["quick"] and methods is None,
+        quick=words == ["quick"] and methods is None,
     )
+
+
+def _own(root: Path | None, known: dict[str, Card]) -> OwnCorpus | None:
+    """The folder as a corpus of its own, when it is one."""
+    from ethogram.cli.run import errors
+    from ethogram.evaluate.own import is_own, own_corpus
+
+    if root is None or not root.is_dir() or not is_own(root, known):
+        return None
+    own = own_corpus(root)
+    for note in own.notes:
+        errors.print(note)
+    return own
 
 
 def _checkpoints(given: list[str]) -> dict[str, Path]:
@@ -117,19 +147,32 @@ def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
 
 
 def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
+    _table("Tasks", [(t.name, t.experiment, t.title) for t in tasks.values()])
+    asked = [m for m in methods.values() if any(_asked(t, m) for t in tasks.values())]
+    _table("Methods", [(m.name, m.group, m.title) for m in asked])
+
+
+def _list_published(root: Path | None) -> None:
+    """Published sets, and what is missing of each below the folder of the corpora."""
+    from ethogram.evaluate.published import missing, published
+
+    rows = []
+    for one in published().values():
+        gone = missing(one, root)
+        rows.append((one.name, f"{one.title}. {one.read_by}. Licence: {one.licence}",
+                     f"missing: {gone}. {one.where[0]}" if gone else "there"))  # fmt: skip
+    _table("Published sets", rows)
+
+
+def _table(title: str, rows: list[tuple[str, str, str]]) -> None:
     from rich.table import Table
 
     from ethogram.cli.run import results
 
-    console = results()
-    for title, rows in (
-        ("Tasks", [(t.name, t.experiment, t.title) for t in tasks.values()]),
-        ("Methods", [(m.name, m.group, m.title) for m in methods.values()]),
-    ):
-        table = Table(title=title, title_justify="left", show_header=False, box=None)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    for row in rows:
+        table.add_row(*row)
+    results().print(table)
 
 
 def _run(

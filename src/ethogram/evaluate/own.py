@@ -29,6 +29,9 @@ LABELS = ("device", "type", "model", "vendor", "network", "mac", "ip")
 """Columns of ``labels.csv``; the first two are required."""
 
 FILES = ("*.parquet", "*.pcap", "*.pcapng", "*.cap", "*.pcap.gz", "*.pcapng.gz", "*.pcap.zst", "*.zip")
+QUICK = ("raw-40", "shuffled", "shortcut", "pca", "vae")
+"""Methods of a quick run."""
+
 LEVELS: tuple[Literal["model", "family", "type", "coarse"], ...] = ("model", "family", "type", "coarse")
 
 
@@ -241,7 +244,9 @@ def _tasks(cards: Mapping[str, Card]) -> tuple[dict[str, FlowTask], list[str]]:
 
 
 def _task(name: str, title: str, protocol: str, level: str, **networks: tuple[str, ...]) -> FlowTask:
-    return FlowTask.of(name=name, title=title, experiment=protocol, protocol=protocol, level=level, **networks)
+    return FlowTask.of(
+        name=name, title=title, experiment=protocol, protocol=protocol, level=level, quick_methods=QUICK, **networks
+    )
 
 
 def _level(cards: Sequence[Card], levels: Sequence[Literal["model", "family", "type", "coarse"]]) -> str | None:
