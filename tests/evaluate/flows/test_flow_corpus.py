@@ -24,8 +24,7 @@ def test_small_networks_are_loaded_whole_and_come_again_from_the_cache(corpus: P
     assert again.truth.equals(loaded.truth) and again.flows.frame().equals(loaded.flows.frame())
     assert again.accounting == loaded.accounting and again.digest == loaded.digest
     kept = sorted(path.name for path in (tmp_path / "flows").iterdir())
-    assert kept == [f"uclouvain_2023_firewall-{loaded.digest}.{part}" for part in
-                    ("accounting.json", "flows.parquet", "truth.parquet")]  # fmt: skip
+    assert [name.partition(".")[2] for name in kept] == ["accounting.json", "flows.parquet", "truth.parquet"]
 
 
 def test_a_damaged_cache_is_as_good_as_none(corpus: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ FIGURING = ("evaluate/flows/run", "evaluate/flows/split", "evaluate/flows/figure
 
 DECODES = ("ae", "vae", "fields", "pca", "random-projection", "untrained")
 GROUPED = ("5", "20", "hour")
+LABELS = "labels of each type: "
 CLUSTERS = 1 << 32
 """Device-days of different turns are different ones."""
 
@@ -133,7 +134,7 @@ class FlowBench:
                     yield self._row(task, method, identity), True
 
     def _row(self, task: FlowTask, method: FlowMethod, identity: dict[str, str]) -> dict[str, object]:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         head: dict[str, object] = {
             **identity, "format": ROW_FORMAT, "version": __version__, "commit": commit(), "made": now(),
             "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
@@ -145,7 +146,8 @@ class FlowBench:
             # One method that cannot answer must not end a run of hours.
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             return {**head, "absent": reason, "failed": not isinstance(error, UsageError)}
-        return {**head, **found, "wall_s": round(time.perf_counter() - began, 3)}
+        return {**head, **found, "wall_s": round(time.perf_counter() - began, 3),
+                "cpu_s": round(time.process_time() - cpu, 3)}  # fmt: skip
 
     def measure(self, task: FlowTask, method: FlowMethod) -> dict[str, Any]:
         """What one method came to on one task: the parts of a row that are figures."""
@@ -204,7 +206,7 @@ class FlowBench:
                                     name=method.probe, settings=settings, seed=seed)  # fmt: skip
             said = verdicts(probe, test, truth, train.take(own) if own.size else None, code[own], labels,
                             np.searchsorted(names, labels), settings, grouped=budget is None)  # fmt: skip
-            found |= {name if budget is None else f"{budget}": one for name, one in said.items()}
+            found |= {name if budget is None else f"{LABELS}{budget}": one for name, one in said.items()}
         return found
 
     def _items(self, task: FlowTask, made: Made, rows: Rows, told: _Told) -> Items:
@@ -281,7 +283,7 @@ class _Told:
             seed_figures(self.pool, f"device_macro_f1@{name}", said, types, draws)
             unknown_figures(self.pool, f"device@{name}_", said)
         else:
-            seed_figures(self.pool, f"macro_f1@{name}", said, types, draws)
+            seed_figures(self.pool, f"macro_f1@{name.removeprefix(LABELS)}", said, types, draws)
 
     def tested(self, turn: str, code: NDArray[np.int64], truth: NDArray[np.int64], label: NDArray[np.str_]) -> None:
         """What one turn trained and tested."""
