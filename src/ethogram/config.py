@@ -301,13 +301,15 @@ ENCODER_SIZES: dict[str, tuple[tuple[int, ...], int]] = {
     "small": ((128,), 16), "base": ((512, 128), 32), "large": ((1024, 256), 64)
 }  # fmt: skip
 """Widths between the input and the latent units, and the number of latent units, by size."""
+FIELD_LATENT = {"small": 64, "base": 128, "large": 192}
+"""Latent units of the encoder over fields, by size."""
 
 
 class FieldSettings(Settings):
-    """The encoder over semantic fields; every width and every share that is hidden from it while it learns."""
+    """The encoder over semantic fields; every width, every share that is hidden from it while it learns, its losses."""
 
     octets: int = Field(default=12, ge=1, le=64, description="first payload octets of a packet with embeddings")
-    grams: int = Field(default=48, ge=1, le=256, description="pieces of text in the payload that are looked at")
+    grams: int = Field(default=96, ge=1, le=256, description="pieces of text in the payload that are looked at")
     buckets: int = Field(default=2048, ge=16, le=65_536, description="embeddings that pieces of text are hashed to")
     token: int = Field(default=64, ge=4, description="numbers that describe one packet inside")
     hidden: int = Field(default=256, ge=4, description="width of the layers over the whole flow")
@@ -316,6 +318,17 @@ class FieldSettings(Settings):
     hide_field: float = Field(default=0.15, ge=0, lt=1, description="share of the fields of the flow hidden")
     hide_payload: float = Field(default=0.3, ge=0, lt=1, description="share of packets whose payload is hidden")
     hide_ports: float = Field(default=0.3, ge=0, lt=1, description="share of flows whose ports are hidden")
+    hide_text: float = Field(default=0.2, ge=0, lt=1, description="share of flows whose text, or payload, is hidden")
+    hide_gram: float = Field(default=0.15, ge=0, lt=1, description="share of pieces of text hidden")
+    contrast: float = Field(
+        default=1.0, ge=0, description="weight of telling a flow of the same device and hour from flows of others; "
+        "0: nothing is learnt from which flows are of one device"
+    )  # fmt: skip
+    within_s: float = Field(default=3600.0, gt=0, description="how near flows of a device are to be told together")
+    same_flow: float = Field(default=0.2, ge=0, le=1, description="share of flows told by themselves, hidden otherwise")
+    temperature: float = Field(default=0.15, gt=0, description="similarities are divided by it when told")
+    spread: float = Field(default=0.2, ge=0, description="weight of what latent units lack in deviation, and share")
+    decorrelation: float = Field(default=0.04, ge=0, description="what shared variance weighs in that")
 
 
 class EncoderSettings(Settings):
@@ -341,7 +354,9 @@ class EncoderSettings(Settings):
     @property
     def latent(self) -> int:
         """Latent units."""
-        return ENCODER_SIZES[self.size][1] if self.d is None else self.d
+        if self.d is not None:
+            return self.d
+        return FIELD_LATENT[self.size] if self.kind == "fields" else ENCODER_SIZES[self.size][1]
 
 
 class TrainingSettings(Settings):

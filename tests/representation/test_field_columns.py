@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from custom_flows_made import made
@@ -37,6 +39,8 @@ def test_a_plain_loop_reads_the_same() -> None:
         row = found[i]
         assert row[0] == (1 if FLOWS.protocol[i] == 6 else 2)
         assert row[1] == KNOWN_PORTS.index(int(FLOWS.remote_port[i])) + 1
+        first_octet = int(FLOWS.remote[i]) >> 24
+        assert row[5] == (2 if 224 <= first_octet < 240 else 4)
         port = int(FLOWS.device_port[i])
         assert row[2] == (KNOWN_PORTS.index(port) + 1 if port in KNOWN_PORTS else PORTS - (2 if port < 49_152 else 1))
         octet, before = int(FLOWS.first_octet[i]), 0.0
@@ -61,6 +65,15 @@ def test_a_plain_loop_reads_the_same() -> None:
             assert np.isclose(packet[PACKET + 3], lower)
             octets = packet[PACKET + CLASSES :]
             assert octets.tolist() == [*(payload[:6] + 1.0), *([0.0] * (6 - min(6, kept)))]
+
+
+def test_of_an_address_its_kind_alone_is_read() -> None:
+    addresses = [0x0, 0xEFFFFFFA, 0xE00000FB, 0xFFFFFFFF, 0x08080808, 0xDFFFFFFF, 0xF0000001, 0x000000FF]
+    flows = replace(FLOWS.take(np.arange(8)), remote=np.array(addresses, np.uint32))
+    found = describe(expand(flows, "full"), view_of("full"), SETTINGS)
+    assert found[:, 5].tolist() == [1, 2, 2, 3, 4, 4, 4, 4]
+    without = view_of("full/no-address")
+    assert not describe(expand(flows, without), without, SETTINGS)[:, 5].any()
 
 
 def test_what_is_used_is_enough() -> None:

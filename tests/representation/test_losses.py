@@ -9,7 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ethogram.representation.losses import kl_divergence, kl_weight_at, mse, mse_balanced, reconstruction
+from ethogram.representation.losses import (
+    contrast,
+    kl_divergence,
+    kl_weight_at,
+    mse,
+    mse_balanced,
+    reconstruction,
+    spread,
+)
 
 BLOCKS = {"meta": slice(0, 2), "packets": slice(2, 3), "payload": slice(3, 8)}
 N, W, D = 5, 8, 3
@@ -73,6 +81,58 @@ def test_kl_is_summed_over_units_and_averaged_over_flows() -> None:
     # Twice the units, twice the term; twice the flows, the same.
     assert kl_divergence(mean.repeat(1, 2), log_variance.repeat(1, 2)).item() == pytest.approx(2 * found, rel=1e-5)
     assert kl_divergence(mean.repeat(2, 1), log_variance.repeat(2, 1)).item() == pytest.approx(found, rel=1e-5)
+
+
+def plain_contrast(projected: list[list[float]], device: list[int], temperature: float) -> float:
+    n, total = len(projected), 0.0
+    lengths = [math.sqrt(sum(a * a for a in row)) for row in projected]
+    for i in range(n):
+        companion = (i + n // 2) % n
+        scores = {}
+        for j in range(n):
+            if j == companion or device[j] != device[i]:
+                product = sum(a * b for a, b in zip(projected[i], projected[j], strict=True))
+                scores[j] = product / (lengths[i] * lengths[j]) / temperature
+        total += math.log(sum(math.exp(score) for score in scores.values())) - scores[companion]
+    return total / n
+
+
+def plain_spread(mean: list[list[float]], weight: float) -> float:
+    n, d = len(mean), len(mean[0])
+    centre = [sum(row[j] for row in mean) / n for j in range(d)]
+    lack, together = 0.0, 0.0
+    for j in range(d):
+        for k in range(d):
+            value = sum((row[j] - centre[j]) * (row[k] - centre[k]) for row in mean) / (n - 1)
+            if j == k:
+                lack += max(0.0, 1 - math.sqrt(value + 1e-4)) / d
+            else:
+                together += value * value / d
+    return lack + weight * together
+
+
+def test_companions_are_told_from_other_devices_alone() -> None:
+    generator = torch.Generator().manual_seed(3)
+    projected = torch.randn(12, D, generator=generator)
+    device = torch.tensor([0, 0, 1, 1, 2, 3] * 2)
+    found = contrast(projected, device, 0.2).item()
+    assert found == pytest.approx(plain_contrast(projected.tolist(), device.tolist(), 0.2), rel=1e-5)
+    # Companions alike, others opposite: nothing is left; one device alone has no strangers.
+    alike = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]).repeat(2, 1)
+    assert contrast(alike, torch.tensor([0, 1, 0, 1]), 0.1) < 1e-6
+    assert contrast(projected, torch.zeros(12, dtype=torch.int64), 0.2) == 0
+    # How long they are does not matter.
+    assert contrast(7 * projected, device, 0.2).item() == pytest.approx(found, rel=1e-5)
+
+
+def test_units_that_lack_spread_or_share_it_cost() -> None:
+    generator = torch.Generator().manual_seed(4)
+    mean = torch.randn(9, D, generator=generator) @ torch.tensor([[0.5, 1, 0], [0, 0.2, 0], [0, 0, 3.0]])
+    assert spread(mean, 0.3).item() == pytest.approx(plain_spread(mean.tolist(), 0.3), rel=1e-5)
+    assert spread(mean + 5, 0.3).item() == pytest.approx(spread(mean, 0.3).item(), rel=1e-4)
+    assert spread(torch.zeros(9, D), 0.3).item() == pytest.approx(0.99, rel=1e-5)
+    apart = torch.tensor([[2.0, 2], [2, -2], [-2, 2], [-2, -2]])
+    assert spread(apart, 1.0) == 0
 
 
 @given(st.integers(0, 2000), st.integers(0, 1000))

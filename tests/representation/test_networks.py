@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,12 +14,15 @@ from custom_flows_made import made
 from ethogram.config import EncoderSettings, FieldSettings, TrainingSettings
 from ethogram.errors import LibraryError
 from ethogram.representation.autoencoder import Autoencoder, UsedColumns
+from ethogram.representation.companions import Companions
 from ethogram.representation.dense import shapes
 from ethogram.representation.encoder import Encoder
-from ethogram.representation.fields import FieldEncoder, size_bin
+from ethogram.representation.field_columns import FLOW
+from ethogram.representation.fields import FieldEncoder, Fields, size_bin
 from ethogram.representation.network import Network
 from ethogram.representation.training import Held, Training
 from ethogram.representation.vector import expand
+from ethogram.schema import CustomFlows
 
 torch.set_num_threads(1)
 
@@ -104,6 +108,9 @@ def test_every_encoder_parameter_gets_a_gradient_from_the_reconstruction(net: Ne
     )
     found["reconstruction"].backward()
     for name, value in net.named_parameters():
+        if name.startswith("project."):  # behind z, and no part of the encoder: companions are compared there
+            assert value.grad is None
+            continue
         assert value.grad is not None, name
         assert value.grad.abs().sum() > 0, name
 
@@ -212,9 +219,14 @@ def test_bins_of_sizes() -> None:
 def test_addresses_and_hidden_ports_change_nothing() -> None:
     net = network(TINY["fields"])
     x = expand(FLOWS, "full")
+    x = x[(x[:, 1] < 224 / 255) & x[:, 1:5].any(1)]
     other = x.copy()
     other[:, 1:5] = 0.5
     assert np.array_equal(net.encode(x), net.encode(other))
+    for kind in ((0, 0, 0, 0), (239 / 255, 1, 1, 250 / 255), (1, 1, 1, 1)):
+        other[:, 1:5] = kind
+        assert not np.array_equal(net.encode(x), net.encode(other))
+    other[:, 1:5] = 0.5
     other[:, 5:7] = 0.5
     assert not np.array_equal(net.encode(x), net.encode(other))
     without = network(EncoderSettings(kind="fields", d=6, fields=TINY_FIELDS.model_copy(update={"ports": False})))
@@ -233,14 +245,88 @@ def test_what_is_hidden_is_not_seen() -> None:
     assert hides is not None
     assert 0.05 < hides.float().mean() < 0.3
     changed = hidden.columns.clone()
-    packets = changed[:, 5 : net.plan.grams.start].view(-1, 10, net.plan.packet)
-    packets[hides] = 3.0
-    seen = type(hidden)(changed, hidden.packets_hidden, hidden.payload_hidden)
+    packets = changed[:, FLOW : net.plan.grams.start].view(-1, 10, net.plan.packet)
+    packets[hides] = 1.0
+    seen = Fields(changed, hidden.packets_hidden, hidden.payload_hidden)
     assert torch.equal(net.posterior(seen)[0], net.posterior(hidden)[0])
 
 
+def test_companions_are_of_the_same_device_and_hour() -> None:
+    flows = made(400, seed=3, days=2)
+    companions = Companions(flows, 3600.0)
+    rows = np.random.default_rng(0).permutation(400)[:300]
+    device, hour = np.array(flows.device.to_list()), flows.start_us // 3_600_000_000
+    drawn = companions.draw(rows, 0.0)
+    assert (device[drawn] == device[rows]).all()
+    assert (hour[drawn] == hour[rows]).all()
+    alone = [np.sum((device == device[row]) & (hour == hour[row])) == 1 for row in rows]
+    assert 0 < np.mean(drawn == rows) < 1
+    assert (drawn[alone] == rows[alone]).all()
+    assert np.array_equal(drawn, companions.draw(rows, 0.0)), "a function of the rows"
+    assert not np.array_equal(drawn, companions.draw(rows[::-1].copy(), 0.0)[::-1])
+    assert np.array_equal(companions.draw(rows, 1.0), rows)
+    every = np.concatenate([companions.draw(np.full(64, row), 0.0) for row in range(8)])
+    for row in range(8):
+        others = np.flatnonzero((device == device[row]) & (hour == hour[row]))
+        assert set(every[64 * row : 64 * row + 64]) == set(others), "any of them, sooner or later"
+
+
+def test_without_contrast_devices_are_not_read() -> None:
+    fields = TINY_FIELDS.model_copy(update={"contrast": 0.0})
+    net = network(EncoderSettings(kind="fields", d=6, fields=fields))
+    prepared = net.prepare(FLOWS, ROWS)
+    assert prepared.companions is None
+    assert prepared.device is None
+    found = net.losses(prepared, loss="mse", kl_weight=0.0, generator=None)
+    assert found["loss"] == found["reconstruction"]
+    assert "likeness" not in found
+
+
+def test_every_parameter_learns_from_companions_but_those_that_guess() -> None:
+    net = network(TINY["fields"])
+    found = net.losses(net.prepare(FLOWS, ROWS), loss="mse", kl_weight=0.0, generator=torch.Generator().manual_seed(0))
+    own = net.settings.fields
+    assert found["likeness"].item() == pytest.approx(
+        own.contrast * found["contrast"].item() + own.spread * found["spread"].item(), rel=1e-5
+    )
+    assert found["loss"].item() == pytest.approx((found["reconstruction"] + found["likeness"]).item(), rel=1e-5)
+    found["likeness"].backward()
+    guessing = ("outward", "flow_head", "text", "packet_out", "packet_head", "octet_head", "octet_bias")
+    for name, value in net.named_parameters():
+        assert (value.grad is None) == name.startswith(guessing), name
+
+
+def test_devices_are_told_apart_on_flows_not_learnt_from() -> None:
+    """Made-up devices that differ by a word each: after learning, a flow's nearest is of its own device."""
+    fields = TINY_FIELDS.model_copy(update={"grams": 16, "token": 16, "hidden": 48, "hide_text": 0.0})
+    flows, others = (named(made(240, seed=seed, days=1)) for seed in (5, 6))
+
+    def nearest(net: Network) -> float:
+        z = net.encode(expand(others, "full"))
+        z = (z - z.mean(0)) / z.std(0)
+        apart = ((z[:, None] - z[None]) ** 2).sum(-1) + np.eye(len(z)) * 1e9
+        device = np.array(others.device.to_list())
+        return float(np.mean(device[apart.argmin(1)] == device))
+
+    net = network(EncoderSettings(kind="fields", d=8, fields=fields), 1)
+    before = nearest(net)
+    settings = TrainingSettings(passes=30, batch=48, threads=1, learning_rate=5e-3, arithmetic="float32")
+    assert Training(net, settings).run(Held(flows), None)
+    assert nearest(net) > max(before, 0.93)
+
+
+def named(flows: CustomFlows) -> CustomFlows:
+    """The same flows, but each device has a word of its own in all it sends."""
+    payload, at = flows.payload.copy(), flows.first_octet
+    for i, name in enumerate(flows.device.to_list()):
+        word = f" vendor{name[-1]}x{name[-1]}y ".encode()
+        if at[i + 1] - at[i] >= len(word):
+            payload[at[i] : at[i] + len(word)] = np.frombuffer(word, np.uint8)
+    return replace(flows, payload=payload)
+
+
 def test_numbers_of_a_flow_come_back_after_learning() -> None:
-    fields = TINY_FIELDS.model_copy(update={"token": 16, "hidden": 64})
+    fields = TINY_FIELDS.model_copy(update={"token": 16, "hidden": 64, "contrast": 0.0})
     net = network(EncoderSettings(kind="fields", d=8, fields=fields), 1)
     flows = made(300, seed=1)
     settings = TrainingSettings(

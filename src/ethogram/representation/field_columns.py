@@ -1,7 +1,7 @@
 """Semantic fields of a custom flow, read back from its vector: what a packet is like, and which words it carries.
 
-Positions in the payload mean little across networks; names asked for, greetings and packet sizes do. Addresses are
-never read, ports only by class and well-known number.
+Positions in the payload mean little across networks; names asked for, greetings and packet sizes do. Of an address
+nothing is read but its kind (private, multicast, broadcast, public), of ports their class and well-known number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ethogram.config import FieldSettings
 from ethogram.representation.used import numbers_of
 from ethogram.representation.views import PAYLOAD, View
 
-__all__ = ["CLASSES", "GAPS", "KNOWN_PORTS", "OCTETS", "PORTS", "SIZES", "FieldPlan", "describe"]
+__all__ = ["CLASSES", "GAPS", "KINDS", "KNOWN_PORTS", "OCTETS", "PORTS", "SIZES", "FieldPlan", "describe"]
 
 KNOWN_PORTS = (
     20, 21, 22, 23, 25, 53, 67, 68, 69, 80, 81, 88, 110, 111, 119, 123, 135, 137, 138, 139, 143, 161, 162, 179, 389,
@@ -38,7 +38,10 @@ OCTETS = 258
 CLASSES = 8
 """Kinds of octets that are counted: zero, control, digit, lower case, upper case, other printable, high, 255."""
 
-FLOW = 5  # fields of the whole flow: protocol, remote port, device port, octets, packets
+FLOW = 6  # fields of the whole flow: protocol, remote port, device port, octets, packets, kind of the remote address
+KINDS = 5
+"""Kinds of remote addresses: hidden, private, multicast, broadcast, public."""
+
 PACKET = 5  # fields of a packet before its classes and octets: present, out, size, gap, payload
 PRESENT, OUT, SIZE, GAP, KEPT = range(PACKET)
 PACKETS = 10
@@ -61,7 +64,7 @@ class FieldPlan:
     """Where each field stands in the columns of :func:`describe`.
 
     >>> FieldPlan(FieldSettings(octets=2, grams=3)).width
-    158
+    159
     """
 
     settings: FieldSettings
@@ -165,8 +168,19 @@ def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: 
         add_word(word, min(length, 24), letters, buckets, grams, count)
 
 
+@njit(cache=True, nogil=True)
+def kind_of(numbers: Any) -> Any:
+    """Kind of a remote address, from its octets (scaled)."""
+    first, last = np.rint(numbers[1] * 255.0), np.rint(numbers[4] * 255.0)
+    if first == 0.0 and last == 0.0 and numbers[2] == 0.0 and numbers[3] == 0.0:
+        return 1.0
+    if 224.0 <= first < 240.0:
+        return 2.0
+    return 3.0 if first == 255.0 and last == 255.0 else 4.0
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def read_flow(numbers: Any, ports: Any, with_ports: bool, packet: int, out: Any) -> None:
+def read_flow(numbers: Any, ports: Any, with_ports: bool, with_kind: bool, packet: int, out: Any) -> None:
     """The numbers of one flow to its fields, and those of its packets."""
     protocol = np.int64(np.rint(numbers[7] * 255.0))
     out[0] = 1.0 if protocol == 6 else (2.0 if protocol == 17 else 3.0)
@@ -175,6 +189,8 @@ def read_flow(numbers: Any, ports: Any, with_ports: bool, packet: int, out: Any)
         out[2] = ports[np.int64(np.rint(numbers[6] * 65535.0))]
     out[3] = numbers[8]
     out[4] = numbers[9]
+    if with_kind:
+        out[5] = kind_of(numbers)
     before = 0.0
     for k in range(PACKETS):
         base = FLOW + k * packet
@@ -189,13 +205,13 @@ def read_flow(numbers: Any, ports: Any, with_ports: bool, packet: int, out: Any)
 
 @njit(cache=True, nogil=True)
 def describe_all(
-    numbers: Any, symbols: Any, ports: Any, with_ports: bool, classes: Any, octets: int, packet: int, buckets: int,
-    first_gram: int, out: Any
+    numbers: Any, symbols: Any, ports: Any, with_ports: bool, with_kind: bool, classes: Any, octets: int, packet: int,
+    buckets: int, first_gram: int, out: Any
 ) -> None:  # fmt: skip
     """Every row of ``out`` from a row of numbers and one of payload symbols."""
     out[:] = 0.0
     for i in range(out.shape[0]):
-        read_flow(numbers[i], ports, with_ports, packet, out[i])
+        read_flow(numbers[i], ports, with_ports, with_kind, packet, out[i])
         read_packets(symbols[i], octets, packet, classes, buckets, out[i], out[i, first_gram:])
         for k in range(PACKETS):
             base = FLOW + k * packet
@@ -230,7 +246,7 @@ def describe(x: NDArray[np.float32], view: View, settings: FieldSettings) -> NDA
     out = np.empty((len(x), plan.width), np.float32)
     with_ports = settings.ports and 5 in view.places
     describe_all(
-        numbers, x[:, before:], _PORT_FIELD, with_ports, _CLASS, settings.octets, plan.packet, settings.buckets,
-        plan.grams.start, out,
+        numbers, x[:, before:], _PORT_FIELD, with_ports, 1 in view.places, _CLASS, settings.octets, plan.packet,
+        settings.buckets, plan.grams.start, out,
     )  # fmt: skip
     return out

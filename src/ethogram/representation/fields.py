@@ -1,12 +1,15 @@
 """The field-aware encoder: fields of the first packets and of the flow with embeddings of their own.
 
-It learns by guessing fields that were hidden from it (masked reconstruction), through a variational bottleneck. It
-never sees an address; ports are hidden from it in a share of the flows, so that it works without them.
+It learns two things at once: to guess fields that were hidden from it (masked reconstruction), and to tell a flow's
+companion, another flow of the same device within the hour, from flows of other devices (:mod:`.companions`). The first
+keeps what a flow is; the second finds which of it belongs to a device. It never sees an address, only its kind; ports
+and text are hidden from it in a share of the flows, so that it works without them.
 """
 
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ethogram.representation.companions import Companions
 from ethogram.representation.field_columns import (
     CLASSES,
     FLOW,
@@ -22,6 +26,7 @@ from ethogram.representation.field_columns import (
     GAP,
     GAPS,
     KEPT,
+    KINDS,
     KNOWN_PORTS,
     OCTETS,
     OUT,
@@ -34,27 +39,36 @@ from ethogram.representation.field_columns import (
     FieldPlan,
     describe,
 )
+from ethogram.representation.losses import contrast, spread
 from ethogram.representation.network import Network
 from ethogram.representation.used import expand_used, numbers_of, used_symbols
 from ethogram.schema import CustomFlows
 
-__all__ = ["FieldEncoder", "size_bin"]
+__all__ = ["FieldEncoder", "Fields", "size_bin"]
 
-WAVES = 12  # wavelengths a packet's size is looked at with, 4 to 3,000 octets
-OCTET_WIDTH, PORT_WIDTH, PROTOCOL_WIDTH, GRAM_WIDTH = 8, 12, 4, 48
+FIRST = 3  # packets that stand each for itself; of all together the mean and the maximum are seen
+OCTET_WIDTH, PORT_WIDTH, KIND_WIDTH, GRAM_WIDTH = 8, 16, 8, 48
 TEXT_RANK = 64  # of the matrix that guesses pieces of text
+PROJECTED = 64  # numbers by which companions are compared
 PROTOCOLS = 4  # hidden, TCP, UDP, another
-# One over the variance of scaled totals, and of octets carried: errors of numbers weigh like those of classes.
-NUMBERS_SCALE, KEPT_SCALE = 20.0, 8.0
+LENGTHS = 14  # bins of the logarithm of the octets a packet carries: none, hidden and none are one
+# One over the variance of scaled totals: errors of numbers weigh like those of classes.
+NUMBERS_SCALE = 20.0
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A batch of fields [N, F], and what of the packets is hidden [N, 10]."""
+    """A batch of fields [N, F], and what of the packets is hidden [N, 10].
+
+    Where companions are learnt from, theirs follow behind: ``companions`` apart, or [2 N, F] in one; ``device`` [2 N]
+    says whose they are.
+    """
 
     columns: Tensor
     packets_hidden: Tensor | None = None
     payload_hidden: Tensor | None = None
+    companions: Tensor | None = None
+    device: Tensor | None = None
 
 
 def size_bin(size: Tensor) -> Tensor:
@@ -74,7 +88,7 @@ def _bin_centres() -> NDArray[np.float32]:
 
 
 class FieldEncoder(Network):
-    """Tokens of ten packets and of the flow, joined by two layers into the posterior of the latent units.
+    """Tokens of packets, seen one by one and together, and of the flow, joined into the latent units.
 
     Examples
     --------
@@ -85,48 +99,65 @@ class FieldEncoder(Network):
     """
 
     def build(self) -> None:
-        """Embeddings, the encoder's layers, and a head for each field."""
+        """Embeddings, the encoder's layers, a head for each field, and the projection that companions meet in."""
         own, d = self.settings.fields, self.settings.latent
         self.plan = FieldPlan(own)
-        seen = 2 + (2 * WAVES + 1) + 2 + CLASSES + own.octets * OCTET_WIDTH
-        flow = PROTOCOL_WIDTH + 2 * PORT_WIDTH + 2 + GRAM_WIDTH
+        self._companions: tuple[weakref.ref[CustomFlows], Companions] | None = None
+        self.size, self.gap = nn.Embedding(SIZES + 1, own.token), nn.Embedding(GAPS, own.token)
+        self.length, self.way = nn.Embedding(LENGTHS, own.token), nn.Embedding(3, own.token)
+        for table in (self.size, self.gap, self.length):
+            nn.init.normal_(table.weight, std=0.5)
         self.octet = nn.Embedding(OCTETS, OCTET_WIDTH)
-        self.port = nn.Embedding(PORTS, PORT_WIDTH)
-        self.protocol = nn.Embedding(PROTOCOLS, PROTOCOL_WIDTH)
-        self.gram = nn.Embedding(own.buckets + 1, GRAM_WIDTH, padding_idx=0)
-        self.position = nn.Parameter(torch.zeros(PACKETS, own.token))
+        self.octets = nn.Linear(own.octets * OCTET_WIDTH, own.token)
+        self.classes = nn.Linear(CLASSES, own.token)
         self.unseen = nn.Parameter(torch.randn(own.token) * 0.1)
-        self.token = nn.Sequential(nn.Linear(seen, own.token), nn.ReLU(), nn.Linear(own.token, own.token))
+        self.token = nn.Sequential(nn.LayerNorm(own.token), nn.Linear(own.token, own.token), nn.ReLU())
+        self.port, self.gram = nn.Embedding(PORTS, PORT_WIDTH), nn.Embedding(own.buckets + 1, GRAM_WIDTH, padding_idx=0)
+        self.protocol, self.remote = nn.Embedding(PROTOCOLS, KIND_WIDTH), nn.Embedding(KINDS, KIND_WIDTH)
+        width = (FIRST + 2) * own.token + 2 * PORT_WIDTH + 2 * KIND_WIDTH + 2 + GRAM_WIDTH
         self.inward = nn.Sequential(
-            nn.Linear(PACKETS * own.token + flow, own.hidden), nn.LayerNorm(own.hidden), nn.ReLU(),
+            nn.Linear(width, own.hidden), nn.LayerNorm(own.hidden), nn.ReLU(),
             nn.Linear(own.hidden, own.hidden), nn.LayerNorm(own.hidden), nn.ReLU(),
         )  # fmt: skip
-        self.mean = nn.Linear(own.hidden, d)
-        self.log_variance = nn.Linear(own.hidden, d)
-        nn.init.constant_(self.log_variance.bias, self.settings.log_variance_start)
+        self.mean, self.past = nn.Linear(own.hidden, d), nn.Linear(width, d, bias=False)
+        self.project = nn.Sequential(nn.Linear(d, 2 * PROJECTED), nn.ReLU(), nn.Linear(2 * PROJECTED, PROJECTED))
         self.outward = nn.Sequential(nn.Linear(d, own.hidden), nn.ReLU())
-        self.flow_head = nn.Linear(own.hidden, PROTOCOLS + 2 * PORTS + 2)
+        self.flow_head = nn.Linear(own.hidden, PROTOCOLS + 2 * PORTS + KINDS + 2)
         self.text = nn.Sequential(nn.Linear(own.hidden, TEXT_RANK), nn.Linear(TEXT_RANK, own.buckets + 1))
         self.packet_out = nn.Sequential(nn.Linear(own.hidden, PACKETS * own.token), nn.ReLU())
-        self.packet_head = nn.Linear(own.token, 2 + SIZES + GAPS + 1 + CLASSES)
+        self.packet_head = nn.Linear(own.token, 2 + SIZES + GAPS + LENGTHS + CLASSES)
         self.octet_head = nn.Linear(own.token, own.octets * OCTET_WIDTH)
         self.octet_bias = nn.Parameter(torch.zeros(OCTETS))
-        waves = 2 * math.pi / torch.logspace(math.log10(4), math.log10(3000), WAVES)
-        self.register_buffer("waves", waves, persistent=False)
         self.register_buffer("centres", torch.from_numpy(_bin_centres()), persistent=False)
 
     # -- from flows and vectors to fields
 
     def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Fields:
-        """Fields of flows; the payload is expanded only as far as it goes."""
-        symbols = int(used_symbols(flows)[rows].max(initial=1))
-        return self._fields(expand_used(flows, self.view, rows, symbols))
+        """Fields of flows and of their companions; the payload is expanded only as far as it goes."""
+        own = self.settings.fields
+        if own.contrast == 0:
+            return Fields(self._columns(flows, rows))
+        held = None if self._companions is None else self._companions[0]()
+        if self._companions is None or held is not flows:
+            self._companions = weakref.ref(flows), Companions(flows, own.within_s)
+        companions = self._companions[1]
+        drawn = companions.draw(rows, own.same_flow)
+        device = torch.from_numpy(companions.device[np.concatenate([rows, drawn])])
+        return Fields(self._columns(flows, rows), companions=self._columns(flows, drawn), device=device)
 
-    def _fields(self, x: NDArray[np.float32]) -> Fields:
-        return Fields(torch.from_numpy(describe(x, self.view, self.settings.fields)))
+    def _columns(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Tensor:
+        symbols = int(used_symbols(flows)[rows].max(initial=1))
+        x = expand_used(flows, self.view, rows, symbols)
+        return torch.from_numpy(describe(x, self.view, self.settings.fields))
+
+    def paired(self, prepared: Fields) -> Fields:
+        """Flows, and their companions behind them."""
+        if prepared.companions is None:
+            return prepared
+        return Fields(torch.cat([prepared.columns, prepared.companions]), device=prepared.device)
 
     def hidden(self, prepared: Fields, generator: torch.Generator) -> Fields:
-        """Hide whole packets, the payload of packets, fields of the flow, and ports."""
+        """Hide whole packets, the payload of packets, fields of the flow, ports, and pieces of text."""
         own, n = self.settings.fields, prepared.columns.shape[0]
 
         def share(of: float, *shape: int) -> Tensor:
@@ -135,63 +166,82 @@ class FieldEncoder(Network):
         columns = prepared.columns.clone()
         columns[:, :FLOW].masked_fill_(share(own.hide_field, FLOW), 0.0)
         columns[:, 1:3].masked_fill_(share(own.hide_ports, 1), 0.0)
-        columns[:, self.plan.grams].masked_fill_(share(own.hide_payload, 1), 0.0)
-        return Fields(columns, share(own.hide_packet, PACKETS), share(own.hide_payload, PACKETS))
+        grams = share(own.hide_text, 1) | share(own.hide_gram, own.grams)
+        columns[:, self.plan.grams].masked_fill_(grams, 0.0)
+        payload = share(own.hide_payload, PACKETS) | share(own.hide_text, 1)
+        return Fields(columns, share(own.hide_packet, PACKETS), payload, device=prepared.device)
 
     # -- the encoder
 
-    def tokens(self, columns: Tensor, payload_hidden: Tensor | None = None) -> Tensor:
+    def _packets(self, columns: Tensor) -> Tensor:
+        return columns[:, FLOW : self.plan.grams.start].reshape(-1, PACKETS, self.plan.packet)
+
+    def tokens(self, prepared: Fields) -> Tensor:
         """[N, 10, T]: what each packet is like."""
-        own = self.settings.fields
-        packets = columns[:, FLOW : self.plan.grams.start].reshape(-1, PACKETS, self.plan.packet)
-        size = packets[..., SIZE : SIZE + 1]
-        angles = size * self.waves
-        rest = packets[..., KEPT : PACKET + CLASSES]
-        octets = packets[..., PACKET + CLASSES :].long()
-        if payload_hidden is not None:
-            rest = rest.masked_fill(payload_hidden[..., None], 0.0)
-            octets = octets.masked_fill(payload_hidden[..., None], OCTETS - 1)
-        parts = [packets[..., PRESENT : OUT + 1], angles.sin(), angles.cos(), size / 1500, packets[..., GAP : GAP + 1],
-                 rest, self.octet(octets).reshape(-1, PACKETS, own.octets * OCTET_WIDTH)]  # fmt: skip
-        return torch.as_tensor(self.token(torch.cat(parts, -1)))
+        packets = self._packets(prepared.columns)
+        present, kept = packets[..., PRESENT], packets[..., KEPT]
+        classes, octets = packets[..., PACKET : PACKET + CLASSES], packets[..., PACKET + CLASSES :].long()
+        if (hides := prepared.payload_hidden) is not None:
+            kept = kept.masked_fill(hides, 0.0)
+            classes = classes.masked_fill(hides[..., None], 0.0)
+            octets = octets.masked_fill(hides[..., None], OCTETS - 1)
+        size = (size_bin(packets[..., SIZE]) + 1) * (present > 0)
+        sums = self.size(size) + self.way((present * (1 + packets[..., OUT])).long()) + self.length(_length_bin(kept))
+        sums = sums + self.gap(_gap_bin(packets[..., GAP])) + self.classes(4 * classes)
+        sums = sums + self.octets(self.octet(octets).flatten(2))
+        if (hides := prepared.packets_hidden) is not None:
+            sums = torch.where(hides[..., None], self.unseen.to(sums.dtype), sums)
+        return torch.as_tensor(self.token(sums))
 
     def flow_token(self, columns: Tensor) -> Tensor:
-        """[N, ...]: protocol, ports, totals, and the mean embedding of the pieces of text."""
+        """[N, ...]: protocol, ports, kind of the remote address, totals, and the embeddings of the pieces of text."""
         grams = columns[:, self.plan.grams].long()
         count = (grams > 0).sum(1, keepdim=True).clamp(min=1).to(columns.dtype)
         text = self.gram(grams).sum(1) / count.sqrt()
         ports = self.port(columns[:, 1:3].long()).reshape(-1, 2 * PORT_WIDTH)
-        return torch.cat([self.protocol(columns[:, 0].long()), ports, columns[:, 3:FLOW], text], 1)
+        kinds = [self.protocol(columns[:, 0].long()), self.remote(columns[:, 5].long())]
+        return torch.cat([*kinds, ports, columns[:, 3:5], text], 1)
 
-    def posterior(self, prepared: Fields) -> tuple[Tensor, Tensor]:
-        """Mean and log variance [N, D] of the latent units."""
-        columns = prepared.columns
-        tokens = self.tokens(columns, prepared.payload_hidden)
+    def posterior(self, prepared: Fields) -> tuple[Tensor, Tensor | None]:
+        """Mean [N, D] of the latent units; their spread is held by :meth:`likeness`, not by a variance."""
+        tokens = self.tokens(prepared)
+        seen = self._packets(prepared.columns)[..., PRESENT]
         if prepared.packets_hidden is not None:
-            tokens = torch.where(prepared.packets_hidden[..., None], self.unseen.to(tokens.dtype), tokens)
-        tokens = functional.relu(tokens + self.position).flatten(1)
-        h = self.inward(torch.cat([tokens, self.flow_token(columns)], 1))
-        return self.mean(h), self.log_variance(h)
+            seen = seen * ~prepared.packets_hidden
+        there = tokens * seen[..., None]
+        mean = there.sum(1) / seen.sum(1, keepdim=True).clamp(min=1)
+        first = tokens[:, :FIRST].flatten(1)
+        flow = torch.cat([first, mean, there.amax(1), self.flow_token(prepared.columns)], 1)
+        return self.mean(self.inward(flow)) + self.past(flow), None
+
+    def likeness(self, prepared: Fields, mean: Tensor) -> dict[str, Tensor]:
+        """What telling companions costs, and that units vary little or together."""
+        own = self.settings.fields
+        if prepared.device is None:
+            return {}
+        found = {"contrast": contrast(self.project(mean).float(), prepared.device, own.temperature)}
+        found["spread"] = spread(mean, own.decorrelation)
+        return {"likeness": own.contrast * found["contrast"] + own.spread * found["spread"], **found}
 
     def forward(self, columns: Tensor) -> Tensor:
         """Embeddings [N, D] of fields [N, F]: what is exported."""
         return self.posterior(Fields(columns))[0]
 
     def embed_vectors(self, x: NDArray[np.float32]) -> Tensor:
-        """Mean of the posterior [N, D] of vectors [N, W]."""
-        return self.posterior(self._fields(x))[0]
+        """Embeddings [N, D] of vectors [N, W]."""
+        return self.forward(torch.from_numpy(describe(x, self.view, self.settings.fields)))
 
     # -- the decoder
 
     def _heads(self, z: Tensor) -> dict[str, Tensor]:
         own = self.settings.fields
         h = self.outward(z)
-        flow = self.flow_head(h).float().split((PROTOCOLS, PORTS, PORTS, 2), 1)
+        flow = self.flow_head(h).float().split((PROTOCOLS, PORTS, PORTS, KINDS, 2), 1)
         tokens = self.packet_out(h).reshape(-1, PACKETS, own.token)
-        packet = self.packet_head(tokens).float().split((2, SIZES, GAPS, 1, CLASSES), -1)
+        packet = self.packet_head(tokens).float().split((2, SIZES, GAPS, LENGTHS, CLASSES), -1)
         return {
-            "protocol": flow[0], "remote_port": flow[1], "device_port": flow[2], "totals": flow[3],
-            "text": self.text(h).float(), "ways": packet[0], "size": packet[1], "gap": packet[2], "kept": packet[3],
+            "protocol": flow[0], "remote_port": flow[1], "device_port": flow[2], "remote": flow[3], "totals": flow[4],
+            "text": self.text(h).float(), "ways": packet[0], "size": packet[1], "gap": packet[2], "length": packet[3],
             "classes": packet[4], "tokens": tokens,
         }  # fmt: skip
 
@@ -204,20 +254,20 @@ class FieldEncoder(Network):
         """Mean error of the groups of fields, each so scaled that knowing nothing costs about one."""
         del loss
         said, columns = self._heads(z), prepared.columns
-        packets = columns[:, FLOW : self.plan.grams.start].reshape(-1, PACKETS, self.plan.packet)
+        packets = self._packets(columns)
         present = packets[..., PRESENT]
         kept = present * (packets[..., KEPT] > 0)
-        gap = (packets[..., GAP] * GAPS).long().clamp(0, GAPS - 1)
         octets = packets[..., PACKET + CLASSES :].long()
         found = {
             "protocol": _classes(said["protocol"], columns[:, 0].long()),
-            "totals": NUMBERS_SCALE * (said["totals"] - columns[:, 3:FLOW]).square().mean(),
+            "remote": _classes(said["remote"], columns[:, 5].long()),
+            "totals": NUMBERS_SCALE * (said["totals"] - columns[:, 3:5]).square().mean(),
             "present": functional.binary_cross_entropy_with_logits(said["ways"][..., 0], present) / math.log(2),
             "out": _mean(functional.binary_cross_entropy_with_logits(
                 said["ways"][..., 1], packets[..., OUT], reduction="none"), present) / math.log(2),
             "size": _classes(said["size"], size_bin(packets[..., SIZE]), present),
-            "gap": _classes(said["gap"], gap, present),
-            "kept": KEPT_SCALE * _mean((said["kept"][..., 0] - packets[..., KEPT]).square(), present),
+            "gap": _classes(said["gap"], _gap_bin(packets[..., GAP]), present),
+            "length": _classes(said["length"], _length_bin(packets[..., KEPT]), present),
             "classes": NUMBERS_SCALE * _mean(
                 (said["classes"].softmax(-1) - packets[..., PACKET : PACKET + CLASSES]).square().mean(-1), kept),
         }  # fmt: skip
@@ -252,6 +302,14 @@ class FieldEncoder(Network):
         before = numbers_of(self.view)
         x_hat[:, :before] = out[:, self.view.places[:before].tolist()]
         return x_hat
+
+
+def _gap_bin(gap: Tensor) -> Tensor:
+    return (gap * GAPS).long().clamp(0, GAPS - 1)
+
+
+def _length_bin(kept: Tensor) -> Tensor:
+    return torch.where(kept > 0, 1 + (kept * (LENGTHS - 2)).long().clamp(0, LENGTHS - 2), 0)
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

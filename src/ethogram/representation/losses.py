@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["kl_divergence", "kl_weight_at", "mse", "mse_balanced", "reconstruction"]
+__all__ = ["contrast", "kl_divergence", "kl_weight_at", "mse", "mse_balanced", "reconstruction", "spread"]
 
 
 def mse(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -60,3 +60,55 @@ def kl_weight_at(step: int, weight: float, warmup_steps: int) -> float:
     [0.25, 0.5, 1.0, 1.0, 1.0]
     """
     return weight if warmup_steps <= 0 else weight * min(1.0, (step + 1) / warmup_steps)
+
+
+def contrast(projected: Tensor, device: Tensor, temperature: float) -> Tensor:
+    """How badly each flow tells its companion from flows of other devices, by the cosine of the projections.
+
+    Cross entropy over the companion and all flows of other devices, averaged over the flows; other flows of the same
+    device are left out: they are neither companions nor strangers.
+
+    Parameters
+    ----------
+    projected
+        [2 N, P]: N flows, then the companion of each.
+    device
+        [2 N]: whose they are.
+    temperature
+        Cosines are divided by it.
+
+    References
+    ----------
+    A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive Coding".
+    """
+    n = len(projected)
+    unit = functional.normalize(projected, dim=1)
+    scores = unit @ unit.T / temperature
+    companion = (torch.arange(n) + n // 2) % n
+    left_out = device[:, None] == device[None, :]
+    left_out[torch.arange(n), companion] = False
+    return functional.cross_entropy(scores.masked_fill(left_out, -1e4), companion)
+
+
+def spread(mean: Tensor, weight: float) -> Tensor:
+    """What it costs that latent units vary little over a batch, or together.
+
+    The mean over units of what their deviation lacks of one, and ``weight`` times the sum of squared covariances of
+    different units for each unit.
+
+    Parameters
+    ----------
+    mean
+        [N, D], N > 1.
+    weight
+        Of the covariances.
+
+    References
+    ----------
+    A. Bardes, J. Ponce, Y. LeCun, "VICReg: Variance-Invariance-Covariance Regularization".
+    """
+    centred = mean - mean.mean(0)
+    covariance = centred.T @ centred / (len(mean) - 1)
+    variance = covariance.diagonal()
+    together = covariance.square().sum() - variance.square().sum()
+    return functional.relu(1 - (variance + 1e-4).sqrt()).mean() + weight * together / mean.shape[1]

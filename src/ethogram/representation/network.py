@@ -80,6 +80,23 @@ class Network(nn.Module):
     def hidden(self, prepared: Any, generator: torch.Generator) -> Any:
         """``prepared`` with hidden from the encoder what it is to guess; the same where nothing is hidden."""
 
+    def paired(self, prepared: Any) -> Any:
+        """``prepared`` with what is learnt from beside it; the same where flows are learnt from one by one."""
+        return prepared
+
+    def likeness(self, prepared: Any, mean: Tensor) -> dict[str, Tensor]:
+        """``likeness``, what flows cost together rather than one by one, and its parts; nothing where there is none.
+
+        Parameters
+        ----------
+        prepared
+            From :meth:`paired`.
+        mean
+            Of the posterior, [N, D].
+        """
+        del prepared, mean
+        return {}
+
     def losses(
         self, prepared: Any, *, loss: str, kl_weight: float, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
@@ -99,8 +116,9 @@ class Network(nn.Module):
         Returns
         -------
         dict
-            ``loss``, ``reconstruction``, ``kl``, and the parts of the reconstruction.
+            ``loss``, ``reconstruction``, ``kl``, ``likeness`` where there is one, and parts of them.
         """
+        prepared = self.paired(prepared)
         seen = prepared if generator is None else self.hidden(prepared, generator)
         mean, log_variance = self.posterior(seen)
         mean = mean.float()
@@ -111,8 +129,11 @@ class Network(nn.Module):
             kl = kl_divergence(mean, log_variance)
             if generator is not None:
                 z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=generator)
-        found = self.errors(loss, prepared, z)
-        return {"loss": found["reconstruction"] + kl_weight * kl, "kl": kl, **found}
+        found = {**self.errors(loss, prepared, z), **self.likeness(prepared, mean)}
+        together = found["reconstruction"] + kl_weight * kl
+        if "likeness" in found:
+            together = together + found["likeness"]
+        return {"loss": together, "kl": kl, **found}
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings, float32 [N, D], of vectors [N, W]: the mean, nothing is drawn."""

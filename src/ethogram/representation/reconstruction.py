@@ -91,7 +91,7 @@ def posterior_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Mean and clamped log variance [N, D] of the latent units, in any order of rows; None where nothing is drawn."""
     settings = encoder.header.encoder
-    if settings.kind not in {"vae", "fields"}:
+    if settings.kind != "vae":
         return None
     if isinstance(encoder, DenseEncoder):
         x = expand(flows, encoder.header.view, rows)

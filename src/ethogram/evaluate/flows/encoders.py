@@ -54,7 +54,7 @@ _CODE: dict[str, tuple[str, ...]] = {
     "raw": (), "pca": ("representation/baselines",), "random-projection": ("representation/baselines",),
     "untrained": (*_NETWORKS, "representation/autoencoder"), "ae": (*_NETWORKS, "representation/autoencoder"),
     "vae": (*_NETWORKS, "representation/autoencoder"),
-    "fields": (*_NETWORKS, "representation/fields", "representation/field_columns"),
+    "fields": (*_NETWORKS, "representation/fields", "representation/field_columns", "representation/companions"),
 }  # fmt: skip
 
 
