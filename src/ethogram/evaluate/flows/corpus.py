@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -25,15 +24,16 @@ from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.load import CACHE, code_digest, device_file, files_of, runs_of
 from ethogram.evaluate.own_flows import read_folder
+from ethogram.pipeline.packet_files import load_packets, written_beside
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
-from ethogram.pipeline.vectors import collect_vectors, read_vectors
-from ethogram.schema import Accounting, CustomFlows
+from ethogram.pipeline.vectors import read_vectors
+from ethogram.schema import Accounting, CustomFlows, PacketFlows
 
 __all__ = ["TRUTH", "CorpusFlows", "load_flows"]
 
 DAY_US = 86_400_000_000
 LOADING = ("schema", "io", "meter", "flow", "pipeline/capture", "pipeline/vectors", "pipeline/vector_ends",
-           "pipeline/vector_files", "evaluate/load", "evaluate/flows/corpus")  # fmt: skip
+           "pipeline/vector_files", "pipeline/packet_files", "evaluate/load", "evaluate/flows/corpus")  # fmt: skip
 """The code that decides what is loaded."""
 
 TRUTH: dict[str, pl.DataType] = {
@@ -69,7 +69,7 @@ class CorpusFlows:
 
     card: Card
     flows: CustomFlows
-    packets: Any
+    packets: PacketFlows | None
     truth: pl.DataFrame
     digest: str
     accounting: dict[str, Accounting] = field(default_factory=dict)
@@ -138,28 +138,29 @@ def load_flows(
 
 
 def _load(
-    card: Card, root: Path, packets: bool, settings: CustomFlowSettings,
-    on_progress: Callable[[str], None] | None,
+    card: Card, root: Path, packets: bool, settings: CustomFlowSettings, on_progress: Callable[[str], None] | None
 ) -> CorpusFlows:  # fmt: skip
     if card.kind == "folder":
         return _folder(card, root, packets, settings)
-    if packets:
-        raise UsageError("packets of flows cannot be read yet")
     parts: list[CustomFlows] = []
+    beside: list[PacketFlows] = []
     truth = [pl.DataFrame(schema=TRUTH)]
     accounting: dict[str, Accounting] = {}
     for device in card.used_devices:
         if on_progress is not None:
             on_progress(device.id)
         for instance, run, files in runs_of(card, device, files_of(card, device, root)):
-            flows = _flows_of(device, f"{card.name}/{instance}", files, settings, accounting)
+            flows, own = _flows_of(device, f"{card.name}/{instance}", files, settings, packets, accounting)
             if len(flows):
                 parts.append(flows)
                 truth.append(_truth(card, device, run, flows))
+                if own is not None:
+                    beside.append(own)
     for each in accounting.values():
         each.check()
-    flows, known = CustomFlows.concat(parts), pl.concat(truth)
-    return CorpusFlows(card, flows, None, known, _content(flows, known), accounting)
+    whole, known = CustomFlows.concat(parts), pl.concat(truth)
+    held = PacketFlows.concat(beside) if packets else None
+    return CorpusFlows(card, whole, held, known, _content(whole, known), accounting)
 
 
 def _folder(card: Card, root: Path, packets: bool, settings: CustomFlowSettings) -> CorpusFlows:
@@ -173,25 +174,32 @@ def _folder(card: Card, root: Path, packets: bool, settings: CustomFlowSettings)
 
 
 def _flows_of(
-    device: CardDevice, name: str, files: Sequence[Path], settings: CustomFlowSettings,
+    device: CardDevice, name: str, files: Sequence[Path], settings: CustomFlowSettings, packets: bool,
     accounting: dict[str, Accounting],
-) -> CustomFlows:  # fmt: skip
+) -> tuple[CustomFlows, PacketFlows | None]:  # fmt: skip
+    wanted = PacketFlowSettings() if packets else None
+    flows: list[CustomFlows] = []
+    beside: list[PacketFlows] = []
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         device_file(named, name, device.mac, list(device.addresses))
-        run = read_vectors(files, devices=named, settings=settings)
+        run = read_vectors(files, devices=named, settings=settings, packets=wanted)
         try:
-            flows = collect_vectors(run)
+            if packets:
+                for batch, own in run.pairs():
+                    flows.append(batch)
+                    beside.append(own)
+            else:
+                flows += run.batches()
         except InputError:
             # A capture in which the device says nothing over IPv4: counted, and no error of the corpus.
-            if not run.stages:
+            if not run.stages or run.rows:
                 raise
-            flows = CustomFlows.empty()
     if run.errors:
         raise InputError("; ".join(run.errors), file=files[0])
-    for stage, own in (*(("read", report.accounting) for report in run.reports), *run.stages.items()):
-        accounting.setdefault(stage, Accounting(own.unit)).merge(own)
-    return flows
+    for stage, own_count in (*(("read", report.accounting) for report in run.reports), *run.stages.items()):
+        accounting.setdefault(stage, Accounting(own_count.unit)).merge(own_count)
+    return CustomFlows.concat(flows), PacketFlows.concat(beside) if packets else None
 
 
 def _truth(card: Card, device: CardDevice, run: str, flows: CustomFlows) -> pl.DataFrame:
@@ -240,10 +248,9 @@ class _Kept:
         return self.folder / f"{self.card.name}-{self.digest}.{part}"
 
     def read(self, packets: bool) -> CorpusFlows | None:
-        if packets:
-            return None
         try:
             flows = load_vectors([self._path("flows.parquet")])
+            held = load_packets(self._path("packets.parquet"), flows) if packets else None
             truth = pl.read_parquet(self._path("truth.parquet"))
             stages = orjson.loads(self._path("accounting.json").read_bytes())
         except (OSError, pl.exceptions.PolarsError, InputError, orjson.JSONDecodeError):
@@ -253,7 +260,7 @@ class _Kept:
         accounting = {
             name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
         }
-        return CorpusFlows(self.card, flows, None, truth, _content(flows, truth), accounting)
+        return CorpusFlows(self.card, flows, held, truth, _content(flows, truth), accounting)
 
     def write(self, loaded: CorpusFlows, settings: CustomFlowSettings) -> None:
         """Keep them, and forget older ones of this corpus."""
@@ -266,6 +273,9 @@ class _Kept:
             for name, of in loaded.accounting.items()
         }
         beside = self._path(f"{os.getpid()}.part")
+        if loaded.packets is not None:
+            with written_beside(self._path("packets.parquet"), PacketFlowSettings()) as passing:
+                deque(passing([(loaded.flows, loaded.packets)]), 0)
         write_custom_flows(self._path("flows.parquet"), [loaded.flows], settings)
         loaded.truth.write_parquet(beside)
         beside.replace(self._path("truth.parquet"))
