@@ -20,7 +20,7 @@ from ethogram.evaluate.flow_rows import Confusion, FlowRow, flow_rows
 from ethogram.evaluate.flow_tables import budget_table, cost_table, quality_table, types_table
 from ethogram.evaluate.leaks import blind_macro_f1, leak_lines, leak_overview, shuffled_of
 from ethogram.evaluate.metrics import macro_f1
-from ethogram.evaluate.plots_networks import across_figures
+from ethogram.evaluate.plots_networks import across_figures, comparable
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,9 @@ def test_the_overview_answers_goals_claims_and_leaks(written: Path) -> None:
     for name in ("inside-across.png", "cost-p2.png", "cost-p3.png"):
         assert f"({name})" in page
         assert (written / name).exists()
+    both = (written / "both-ab.md").read_text()
+    assert "| home | 12 | 0.79" in both
+    assert "fingerprints 0.70, embeddings 0.30" in both
     assert not (written.parent / "README.md").exists()  # there was no row of a fingerprint task
 
 
@@ -118,6 +121,9 @@ def test_goals_are_answered_by_the_default_and_never_by_the_best() -> None:
     assert inside.verdict == "met, the interval spans it"
     assert found["better than every other row", "p3-as"].asked == found["better than the raw 40 numbers", "p3-as"].asked
     assert found["both together better than embeddings alone", "both-ab"].verdict == "met, intervals overlap"
+    covered = "both together better than {} alone, at equal coverage"
+    assert found[covered.format("fingerprints"), "both-ab"].verdict == "met"
+    assert found[covered.format("embeddings"), "both-ab"].verdict == "not met"
     worse = [made.row("t", "fields", "P3", 0.3, group="default"), made.row("t", "raw-40", "P3", 0.6)]
     assert [one.verdict for one in answers(flow_rows(worse))] == ["not met", "not met"]
 
@@ -170,6 +176,16 @@ def test_only_methods_of_every_task_are_averaged() -> None:
     assert "pca" not in found
     mean = np.mean([row["values"]["macro_f1"] for row in rows if row["method"] == "fields"])
     assert found["fields"][0] == pytest.approx(mean)
+
+
+def test_across_is_compared_with_inside_on_the_same_flows_where_there_are_such() -> None:
+    rows = made.task_rows("p0-s", "P0") + made.task_rows("p2-as", "P2") + made.task_rows("p2-sa", "P2")
+    for row in rows:
+        row["test"], row["level"] = (["a"] if row["task"] == "p2-sa" else ["s"]), "model"
+    assert list(comparable(flow_rows(rows), "P2")) == ["p2-as"]
+    for row in rows:
+        row["level"] = row["task"]
+    assert list(comparable(flow_rows(rows), "P2")) == ["p2-as", "p2-sa"]
 
 
 def test_rows_with_little_in_them_make_a_page_too(tmp_path: Path) -> None:

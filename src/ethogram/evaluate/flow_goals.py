@@ -14,6 +14,9 @@ __all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines"]
 INSIDE = 0.9
 """Macro-F1 asked inside a network, split by day."""
 
+COVERED = "coverage_macro_f1"
+"""Mean macro-F1 over coverages of one half and more: both sides say as many verdicts."""
+
 FUSED = "both"
 """Name of the method that goals about both methods together are about; those of the group ``alone`` are its parts."""
 
@@ -74,7 +77,14 @@ def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
     baseline = next((row for row in ranked(rows) if row.group == "baseline"), None)
     if baseline is not None:
         rivals.append(("both together better than the best baseline", baseline))
-    return [Answer(goal, task, _asked(row), _shown(fused), _against(fused, row)) for goal, row in rivals]
+    found = [Answer(goal, task, _asked(row), _shown(fused), _against(fused, row)) for goal, row in rivals]
+    for goal, row in rivals:
+        if math.isnan(fused.value(COVERED) + row.value(COVERED)):
+            continue
+        verdict = "met" if round(fused.value(COVERED), 3) > round(row.value(COVERED), 3) else "not met"
+        asked, reached = (f"{one.value(COVERED):.3f} (`{one.method}`)" for one in (row, fused))
+        found.append(Answer(f"{goal}, at equal coverage", task, f"> {asked}", reached, verdict))
+    return found
 
 
 def _asked(row: FlowRow) -> str:

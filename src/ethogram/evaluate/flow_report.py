@@ -14,6 +14,7 @@ from ethogram.evaluate.flow_tables import (
     budget_table,
     cost_table,
     default_of,
+    network_table,
     quality_table,
     types_table,
     write_csv,
@@ -29,7 +30,7 @@ PLOTS: dict[str, tuple[Plot, str]] = {
     "budgets": (plots_tasks.budget_plot, "macro-F1 by labelled flows for each type"),
     "confusion": (plots_tasks.confusion_plot, "where the flows of each type went"),
     "reliability": (plots_tasks.reliability_plot, "how often verdicts of so much confidence are right"),
-    "coverage": (plots_tasks.coverage_plot, "macro-F1 and accuracy when only the surest verdicts are said"),
+    "coverage": (plots_tasks.coverage_plot, "macro-F1 (of the types still met) and accuracy of the surest verdicts"),
 }
 GRID: dict[str, tuple[Plot, str]] = {
     "map": (plots_grid.grid_plot, "macro-F1 by view, size and KL weight"),
@@ -81,8 +82,8 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
     lines = [
         f"# {first.title}",
         "",
-        f"Experiment: {first.experiment}, {EXPERIMENTS[first.experiment]}. Made from result rows by"
-        " `ethogram bench report`; do not edit.",
+        f"Experiment: {first.experiment}, {EXPERIMENTS[first.experiment]}; level: {first.level or 'not said'}."
+        " Made from result rows by `ethogram bench report`; do not edit.",
         "",
         "```",
         f"ethogram bench {name} --corpus FOLDER -o rows.jsonl",
@@ -103,6 +104,7 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
     if cost:
         lines += ["## Cost", "", cost, ""]
     lines += leak_lines(rows)
+    lines += _section("By the network that tests, macro-F1", network_table(rows), [])
     lines += _section("Label budgets", budget_table(rows), pictures.get("budgets", []))
     lines += _section("Verdicts", types_table(rows), [p for s in list(PLOTS)[1:] for p in pictures.get(s, [])])
     lines += [f"Not applicable: `{row['method']}` ({row['absent']}).\n" for row in absent]
@@ -143,8 +145,9 @@ def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> list[Pa
     if path is not None:
         written.append(path)
         pictures += ["## Inside against across", "", "![macro-F1 inside against across](inside-across.png)", "",
-                     "One point for each method that ran on every task of both experiments: means over the tasks. On"
-                     " the line a method does as well across networks as inside one.", ""]  # fmt: skip
+                     "One point for each method that ran on every task of both sides: means over the tasks. Across are"
+                     " tasks that test the same flows at the same level, where there are such; else all, and then only"
+                     " the order of methods can be compared.", ""]  # fmt: skip
     for experiment in ("P2", "P3", "others"):
         name = f"cost-{experiment.lower()}.png"
         path = plots_networks.cost_plot(folder / name, by_task, experiment)
@@ -178,8 +181,8 @@ def _tasks(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
         "",
         "Macro-F1. The best method is chosen on the test flows; the default was chosen before.",
         "",
-        "| experiment | task | what it asks | default | raw 40 | best | shuffled |",
-        "|---|---|---|---|---|---|---|",
+        "| experiment | task | what it asks | level | default | raw 40 | best | shuffled |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in by_task.items():
         shuffled = shuffled_of(rows)
@@ -189,7 +192,8 @@ def _tasks(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
             _figure(best_of(rows)),
             f"{shuffled.value:.3f}, {shuffled.verdict}" if shuffled else "not run",
         ]
-        lines.append(f"| {rows[0].experiment} | [{name}]({name}.md) | {rows[0].title} | " + " | ".join(cells) + " |")
+        head = f"| {rows[0].experiment} | [{name}]({name}.md) | {rows[0].title} | {rows[0].level} | "
+        lines.append(head + " | ".join(cells) + " |")
     return [*lines, ""]
 
 

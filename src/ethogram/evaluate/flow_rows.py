@@ -7,7 +7,8 @@ A row of a flow task has, beside what every row has (task, method, digests, comm
 - ``values``: ``macro_f1``, ``balanced_accuracy``, ``accuracy``; ``macro_f1@50`` with 50 labelled flows for each type;
   ``device_macro_f1@20`` of verdicts on 20 flows; ``shift_ratio_packets`` and so on, where an encoder decodes;
 - ``intervals``: of some values, 95 %, device-days drawn again;
-- ``details``: ``seeds`` (each value by seed), ``per_type``, ``confusion``, ``reliability``, ``coverage``;
+- ``details``: ``seeds`` (each value by seed), ``per_type``, ``confusion``, ``reliability``, ``coverage``; of both
+  methods together ``accuracy_by_network`` (items, accuracy, macro-F1) and the ``weights`` of each side;
 - ``cost``: parameters, numbers of the embedding, flows/s, memory, origin and licence of the weights;
 - ``encoder``: kind, size, view and KL weight, where the method has an encoder of ours.
 """
@@ -86,6 +87,8 @@ class Details(_Part):
     confusion: Confusion = Confusion()
     reliability: tuple[tuple[float, float, int], ...] = ()
     coverage: tuple[tuple[float, float | None, float | None], ...] = ()
+    accuracy_by_network: Mapping[str, tuple[int, float, float]] = Field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -161,7 +164,7 @@ class FlowRow(_Part):
     @property
     def random_weights(self) -> bool:
         """Whether an encoder of others stands here without what it learnt."""
-        return "random weights" in (self.cost.origin or "")
+        return "random weights" in (self.cost.origin or "") and not self.encoder.kind
 
     def value(self, name: str = "macro_f1") -> float:
         """A figure; NaN where the row has none.

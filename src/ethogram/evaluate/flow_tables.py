@@ -10,15 +10,15 @@ from pathlib import Path
 from ethogram.evaluate.flow_rows import FlowRow
 from ethogram.evaluate.tables import number
 
-__all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "quality_table", "ranked",
-           "seeds_cell", "types_table", "write_csv"]  # fmt: skip
+__all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "network_table", "quality_table",
+           "ranked", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
 
 FIGURES = {
     "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy",
-    "device_macro_f1@1": "device, 1 flow", "device_macro_f1@5": "device, 5 flows", "device_macro_f1@20":
+    "device_macro_f1@5": "device, 5 flows", "device_macro_f1@20":
     "device, 20 flows", "device_macro_f1@hour": "device, one hour", "calibration_error": "calibration error",
     "unknown_share": "unknown", "right_of_said": "right of what is said", "strangers_unknown": "strangers unknown",
-    "covered_macro_f1": "macro-F1 at equal coverage", "coverage": "coverage",
+    "coverage_macro_f1": "macro-F1 over coverages", "coverage_accuracy": "accuracy over coverages",
     "shift_ratio_overall": "shift ratio", "shift_ratio_meta": "of meta", "shift_ratio_packets": "of packets",
     "shift_ratio_payload": "of payload",
 }  # fmt: skip
@@ -133,6 +133,23 @@ def types_table(rows: Sequence[FlowRow]) -> str:
     lines = ["| type | " + " | ".join(f"F1 of {method_name(row)}" for row in chosen.values()) + " |"]
     lines.append("|---|" + "---|" * len(chosen))
     lines += [f"| {name} | " + " | ".join(_type_cell(row, name) for row in chosen.values()) + " |" for name in types]
+    return "\n".join(lines)
+
+
+def network_table(rows: Sequence[FlowRow]) -> str:
+    """Macro-F1 by the network that tests, for methods that say it: the default, its parts, the best baseline."""
+    baselines = [row for row in ranked(rows) if row.group == "baseline"][:1]
+    shown = [row for row in (default_of(rows), *(r for r in rows if r.group == "alone"), *baselines) if row]
+    shown = list({row.method: row for row in shown if row.details.accuracy_by_network}.values())
+    if not shown:
+        return ""
+    lines = ["| network | items | " + " | ".join(f"{method_name(row)}" for row in shown) + " | weights |"]
+    lines.append("|---|---|" + "---|" * (len(shown) + 1))
+    for name, (count, _, _) in shown[0].details.accuracy_by_network.items():
+        found = [row.details.accuracy_by_network.get(name) for row in shown]
+        weights = ", ".join(f"{side} {value:.2f}" for side, value in shown[0].details.weights.get(name, {}).items())
+        cells = [f"{one[2]:.3f}" if one else "" for one in found]
+        lines.append(f"| {name} | {count} | " + " | ".join(cells) + f" | {weights} |")
     return "\n".join(lines)
 
 

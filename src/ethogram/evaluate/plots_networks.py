@@ -19,6 +19,14 @@ TITLES = {"P2": "P2: labels from there, encoder from elsewhere", "P3": "P3: noth
           "P4": "P4: unlabelled flows from there"}  # fmt: skip
 
 
+def comparable(by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> Mapping[str, Sequence[FlowRow]]:
+    """Tasks of an experiment that test what tasks inside a network test, at the same level; without any, all of it."""
+    own = {name: rows for name, rows in by_task.items() if rows[0].experiment == experiment}
+    inside = {(rows[0].test, rows[0].level) for rows in by_task.values() if rows[0].experiment == "P0"}
+    same = {name: rows for name, rows in own.items() if (rows[0].test, rows[0].level) in inside}
+    return same or own
+
+
 def across_figures(by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> dict[str, tuple[float, FlowRow]]:
     """Mean macro-F1 of each method over all tasks of an experiment; only methods that ran on every one of them.
 
@@ -43,8 +51,9 @@ def inside_across_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]]) -> 
     """One point for each method: macro-F1 inside a network against macro-F1 across, a panel for each experiment."""
     inside = across_figures(by_task, "P0")
     panels_of = {
-        name: {m: one for m, one in across_figures(by_task, name).items() if m in inside} for name in TITLES
-    }  # fmt: skip
+        name: {m: one for m, one in across_figures(comparable(by_task, name), name).items() if m in inside}
+        for name in TITLES
+    }
     panels_of = {name: found for name, found in panels_of.items() if found}
     if not panels_of:
         return None
@@ -57,7 +66,9 @@ def inside_across_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]]) -> 
             panel.plot((0, 1), (0, 1), color="#bbbbbb", lw=0.8)
             for x, y, _, colour in points:
                 panel.plot(x, y, "o", color=colour, ms=5)
-            panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="macro-F1 inside (P0)", title=TITLES[name])
+            tasks = ", ".join(comparable(by_task, name))
+            panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="macro-F1 inside (P0)")
+            panel.set_title(f"{TITLES[name]}\n{tasks if len(tasks) < 60 else tasks[:57] + '…'}")
             direct_names(panel, points)
         panels[0].set_ylabel("macro-F1 across")
 
