@@ -93,7 +93,7 @@ def sizes_of(paper: S, widths: Mapping[str, int] | None, name: str) -> S:
     for size, value in (widths or {}).items():
         if size not in known:
             raise ConfigurationError(f"{name} has no size {size!r}; there are {', '.join(known)}")
-        least = 0 if isinstance(known[size], bool) else 1
+        least = 0 if isinstance(known[size], bool) or known[size] == 0 else 1
         if value < least:
             raise ConfigurationError(f"{name}: {size} must be at least {least}, not {value}")
     given = {size: type(known[size])(value) for size, value in (widths or {}).items()}

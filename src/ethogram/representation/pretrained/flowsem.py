@@ -1,0 +1,294 @@
+"""A masked autoencoder over a table of packet fields, in the manner of FlowSem-MAE.
+
+What it takes over: fields by their meaning instead of octets, each with an embedding of its own; fields that cannot be
+guessed, or tell the network, are not in the table (:mod:`packet_fields` says which and why); attention along two axes,
+between the fields of a packet and between packets; reconstruction of fields that were hidden. What is ours: numbers
+stand between two classes; a field that a packet does not have is no token; whole packets and whole fields are hidden
+too; half of the loss is what the mean of the tokens alone can say of the hidden fields, so that the embedding, which is
+this mean, has to know it.
+
+Reference: S. Huang and S. Yang, "Where Do Flow Semantics Reside? A Protocol-Native Tabular Pretraining Paradigm for
+Encrypted Traffic Classification", arXiv 2603.10051. Built from the paper's description; sizes are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ethogram.errors import ConfigurationError
+from ethogram.representation.pretrained.frozen import FrozenEncoder, sizes_of
+from ethogram.representation.pretrained.interface import Facts
+from ethogram.representation.pretrained.linear import linear
+from ethogram.representation.pretrained.packet_fields import FieldTable
+from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["SMALL", "FlowSem", "FlowSemEncoder", "FlowSemSizes", "again", "fresh"]
+
+HIDDEN = 0.3
+"""Share of single fields hidden."""
+HIDDEN_ROWS, HIDDEN_COLUMNS, HIDDEN_PORTS = 0.2, 0.15, 0.5
+CHUNK = 2048  # flows that are sorted together, so that batches have few cells without tokens
+
+
+@dataclass(frozen=True)
+class FlowSemSizes:
+    """Sizes of the network.
+
+    Parameters
+    ----------
+    d, depth, heads
+        Width of a token, layers of the encoder, heads of attention along each axis.
+    packets
+        First packets of a flow that are looked at.
+    octets
+        First octets of the payload of the first five packets that are fields too.
+    ports
+        Whether ports are fields.
+    """
+
+    d: int = 96
+    depth: int = 2
+    heads: int = 4
+    packets: int = 10
+    octets: int = 0
+    ports: bool = False
+
+    def __post_init__(self) -> None:
+        if self.d % self.heads:
+            raise ConfigurationError(f"flowsem: a width of {self.d} does not divide by {self.heads} heads")
+
+    @property
+    def table(self) -> FieldTable:
+        """The fields."""
+        return FieldTable(self.packets, self.ports, self.octets)
+
+
+SMALL = FlowSemSizes()
+
+
+class Axis(nn.Module):
+    """Tokens look at tokens along one axis of the table."""
+
+    def __init__(self, d: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(d)
+        self.qkv, self.proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """[N, A, B, d] along B, of which only tokens seen [N, A, B], and themselves, are looked at."""
+        n, rows, length, d = x.shape
+        given = linear(self.qkv, self.norm(x)).reshape(n * rows, length, 3, self.heads, d // self.heads)
+        query, key, value = given.permute(2, 0, 3, 1, 4)
+        own = torch.eye(length, dtype=torch.bool)
+        mask = seen.reshape(n * rows, 1, 1, length) | own
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return x + linear(self.proj, found.transpose(1, 2).reshape(n, rows, length, d))
+
+
+class Layer(nn.Module):
+    """Between the fields of a packet, between packets, and two layers at each token."""
+
+    def __init__(self, d: int, heads: int) -> None:
+        super().__init__()
+        self.fields, self.packets = Axis(d, heads), Axis(d, heads)
+        self.norm = nn.LayerNorm(d)
+        self.wide, self.narrow = nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """[N, R, F, d] of [N, R, F, d]."""
+        x = torch.as_tensor(self.fields(x, seen))
+        x = torch.as_tensor(self.packets(x.transpose(1, 2), seen.transpose(1, 2))).transpose(1, 2)
+        return x + linear(self.narrow, linear(self.wide, self.norm(x).contiguous(), gelu=True))
+
+
+class FlowSem(PacketNetwork):
+    """Encoder, decoder and the embeddings of fields.
+
+    Parameters
+    ----------
+    sizes
+        Of the network.
+    hidden
+        Share of single fields hidden.
+
+    Examples
+    --------
+    >>> sum(p.numel() for p in FlowSem().parameters()) < 1_000_000
+    True
+    """
+
+    name = "flowsem"
+
+    def __init__(self, sizes: FlowSemSizes = SMALL, hidden: float = HIDDEN) -> None:
+        super().__init__()
+        self.sizes, self.hidden, self.table = sizes, hidden, sizes.table
+        d, classes, fields = sizes.d, int(self.table.begins[-1]), len(self.table.fields)
+        self.value = nn.Embedding(classes, d)
+        self.field = nn.Embedding(fields, d)
+        self.row = nn.Embedding(1 + sizes.packets, d)
+        self.layers = nn.ModuleList(Layer(d, sizes.heads) for _ in range(sizes.depth))
+        self.norm = nn.LayerNorm(d)
+        self.decoder_embed = nn.Linear(d, d)
+        self.decoder_mean = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        self.decoder_field = nn.Embedding(fields, d)
+        self.decoder_row = nn.Embedding(1 + sizes.packets, d)
+        self.decoder_layer = Layer(d, sizes.heads)
+        self.decoder_pred = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, d))
+        self.decoder_bias = nn.Parameter(torch.zeros(classes))
+        for table in (self.value, self.field, self.row, self.decoder_field, self.decoder_row):
+            nn.init.normal_(table.weight, std=0.1)
+        columns, of_flow = self.table.columns, len(self.table.flow_fields)
+        number = torch.arange(columns) + of_flow  # of the field at each column
+        first = torch.where(torch.arange(columns) < of_flow, torch.arange(columns), 0)
+        places = torch.cat([first[None], number.expand(sizes.packets, -1)])
+        begins = torch.from_numpy(self.table.begins)
+        self.register_buffer("places", places, persistent=False)  # [R, F]
+        self.register_buffer("first", begins[:-1][places], persistent=False)
+        self.register_buffer("last", begins[1:][places] - 1, persistent=False)
+        self.places: Tensor
+        self.first: Tensor
+        self.last: Tensor
+
+    def described(self) -> dict[str, Any]:
+        """Sizes, and what is hidden."""
+        return {"sizes": asdict(self.sizes), "hidden": self.hidden}
+
+    def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
+        """Tables [N, R, F] of flows, with as many rows and columns as any of them needs."""
+        return trimmed(torch.from_numpy(self.table.describe(flows, rows)))
+
+    # -- the encoder
+
+    def between(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The two classes each field stands between, and how near the second it is."""
+        rows, columns = table.shape[1:]
+        place = (table - 1).clamp(min=0)
+        low = place.floor()
+        first, last = self.first[:rows, :columns], self.last[:rows, :columns]
+        below = torch.minimum(first + low.long(), last)
+        return below, torch.minimum(below + 1, last), place - low
+
+    def tokens(self, table: Tensor) -> Tensor:
+        """[N, R, F, d]: value, field and row of each cell."""
+        below, above, share = self.between(table)
+        rows, columns = table.shape[1:]
+        value = torch.lerp(self.value(below), self.value(above), share[..., None])
+        return value + self.field(self.places[:rows, :columns]) + self.row.weight[:rows, None]
+
+    def seen(self, table: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """What is known at each token [N, R, F, d], and their mean [N, d], of cells that are there [N, R, F]."""
+        x = self.tokens(table)
+        for layer in self.layers:
+            x = layer(x, there)
+        x = torch.as_tensor(self.norm(x))
+        weight = there[..., None].to(x.dtype)
+        return x, (x * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
+
+    def embed(self, table: Tensor) -> Tensor:
+        """[N, d] of tables [N, R, F], with nothing hidden."""
+        return self.seen(table, table > 0)[1].float()
+
+    # -- what it learns from
+
+    def hide(self, table: Tensor, generator: torch.Generator) -> Tensor:
+        """Which of the cells that are there are hidden, [N, R, F]; some are always seen."""
+        n, rows, columns = table.shape
+
+        def share(of: float, *shape: int) -> Tensor:
+            return torch.rand(n, *shape, generator=generator) < of
+
+        hidden = share(self.hidden, rows, columns)
+        hidden[:, 1:] |= share(HIDDEN_ROWS, rows - 1, 1) | share(HIDDEN_COLUMNS, 1, columns)
+        flow = len(self.table.flow_fields)
+        if self.sizes.ports:
+            hidden[:, 0, flow - 2 : flow] |= share(HIDDEN_PORTS, 1)
+        there = table > 0
+        return hidden & there & (there & ~hidden).any(2, keepdim=True).any(1, keepdim=True)
+
+    def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean over fields of the cross entropy at hidden cells, in units of knowing nothing: said by what is known at
+        the other cells, and by the mean of these alone."""
+        hidden = self.hide(prepared, generator)
+        there = prepared > 0
+        known, mean = self.seen(prepared, there & ~hidden)
+        rows, columns = prepared.shape[1:]
+        asked = self.decoder_field(self.places[:rows, :columns]) + self.decoder_row.weight[:rows, None]
+        x = torch.where(hidden[..., None], 0.0, self.decoder_embed(known).float()) + asked
+        local = torch.as_tensor(self.decoder_layer(x, there))[hidden]
+        of_mean = (self.decoder_mean(mean)[:, None, None].float() + asked)[hidden]
+        true = [value[hidden] for value in self.between(prepared)]
+        places = self.places[:rows, :columns].expand(len(prepared), -1, -1)[hidden]
+        return (self._errors(local, true, places) + self._errors(of_mean, true, places)) / 2
+
+    def _errors(self, x: Tensor, true: list[Tensor], places: Tensor) -> Tensor:
+        said = torch.as_tensor(self.decoder_pred(x))
+        below, above, share = true
+        found = []
+        for number, field in enumerate(self.table.fields):
+            at = (places == number).nonzero()[:, 0]
+            if not len(at):
+                continue
+            classes = slice(int(self.table.begins[number]), int(self.table.begins[number + 1]))
+            scores = said[at] @ self.value.weight[classes].to(said.dtype).T / math.sqrt(self.sizes.d)
+            chances = (scores.float() + self.decoder_bias[classes]).log_softmax(1)
+            near = chances.gather(1, (below[at] - classes.start)[:, None])[:, 0]
+            far = chances.gather(1, (above[at] - classes.start)[:, None])[:, 0]
+            weight = share[at]
+            found.append(-((1 - weight) * near + weight * far).mean() / math.log(field.classes))
+        return torch.stack(found).mean() if found else x.sum() * 0.0
+
+    def encoder(self, origin: str) -> FlowSemEncoder:
+        """Its encoder, frozen."""
+        own = {name: value for name, value in self.named_parameters() if not name.startswith("decoder_")}
+        sizes = self.sizes
+        said = f"{sizes.depth} layers, {sizes.d} wide{', ports' if sizes.ports else ''}"
+        said += f", {sizes.octets} octets" if sizes.octets else ""
+        facts = Facts(
+            f"flowsem ({said}, pretrained here)", sum(value.numel() for value in own.values()), sizes.d, sizes.packets,
+            "Apache-2.0", "after arXiv 2603.10051",
+        )  # fmt: skip
+        return FlowSemEncoder(facts, self, origin, str(sizes))
+
+
+def trimmed(table: Tensor) -> Tensor:
+    """Without rows behind the last that any flow has; at least that of the flow and one more stay."""
+    used = (table > 0).any(2).any(0)
+    rows = int(used.nonzero().max()) + 1 if bool(used.any()) else 1
+    return table[:, : max(rows, 2)]
+
+
+class FlowSemEncoder(FrozenEncoder):
+    """The encoder over packets; flows with few packets go together, so that cells without a token are few."""
+
+    batch = CHUNK
+    net: FlowSem
+
+    def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
+        """Embeddings [K, d] of some flows."""
+        table = torch.from_numpy(self.net.table.describe(flows, rows))
+        count = (table > 0).any(2).sum(1)
+        z = torch.empty(len(rows), self.net.sizes.d)
+        for part in count.argsort(stable=True).split(64):
+            z[part] = self.net.embed(trimmed(table[part]))
+        return z
+
+
+def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> FlowSem:
+    """With first weights."""
+    del flows, seed  # the loop has set the seed
+    return FlowSem(sizes_of(SMALL, settings.widths, "flowsem"), HIDDEN if settings.hidden is None else settings.hidden)
+
+
+def again(described: dict[str, Any]) -> FlowSem:
+    """For weights of a file."""
+    return FlowSem(sizes_of(SMALL, described["sizes"], "flowsem"), float(described["hidden"]))

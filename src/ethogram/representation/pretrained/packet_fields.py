@@ -1,0 +1,315 @@
+"""Fields of packets by their meaning: a table of rows (the flow, then its first packets) and columns (fields).
+
+A field says what a device or its peer decided, not where it was seen. Left out, because they tell the network or
+nothing at all:
+
+- addresses, and checksums, from which their sum follows;
+- hops: of the time to live only the value it began with is told (32, 64, 128, 255);
+- clock times, and times below a third of a second, which are those of the path;
+- TCP sequence and acknowledgement numbers, ports the system drew, TCP time stamps, the IP identification: these are
+  drawn at random or count from anywhere. How the identification moves from packet to packet is told, for the system
+  decides it;
+- of what was received: type of service and largest segment, which routers on the way rewrite;
+- IP total length, which follows from payload, header length and protocol, and would give each of them away.
+
+A field that a packet does not have is 0, and no token. Numbers stand between two classes, as their fraction says.
+
+Reference: RFC 791 section 3.1, RFC 9293 sections 3.1 and 3.2 (options), RFC 7323 section 2 (window scale).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["FLOW_FIELDS", "PACKET_FIELDS", "FieldTable", "Named"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A field: its name, and how many classes or places of numbers it has."""
+
+    name: str
+    classes: int
+
+
+PACKET_FIELDS = (
+    Named("way", 2),  # received, sent
+    Named("payload", 73),  # octets of transport payload
+    Named("gap", 14),  # since the packet before: below a third of a second, then its logarithm up to a minute
+    Named("ttl", 4),  # what it began with
+    Named("keep_whole", 2),  # don't fragment
+    Named("service", 5),  # type of service, of what was sent: none, low delay, expedited, other, with ECN
+    Named("identification", 8),  # of what was sent, against the one sent before
+    Named("flags", 11),
+    Named("window", 33),
+    Named("header", 11),  # words of the TCP header, less 5
+    Named("options", 32),  # kinds of TCP options in their order
+    Named("segment", 7),  # largest segment, of what was sent
+    Named("scale", 15),  # of the window
+)
+WAY, SIZE, GAP, TTL, WHOLE, SERVICE, IDENTIFICATION, FLAGS, WINDOW, HEADER, OPTIONS, SEGMENT, SCALE = range(13)
+
+KNOWN_PORTS = (
+    20, 21, 22, 23, 25, 53, 67, 68, 80, 81, 88, 110, 123, 137, 138, 139, 143, 161, 389, 443, 445, 500, 514, 515, 554,
+    587, 631, 853, 993, 995, 1400, 1883, 1900, 1935, 3074, 3478, 3702, 4070, 4500, 5000, 5001, 5060, 5222, 5223, 5228,
+    5353, 5355, 5540, 5555, 5671, 5683, 5684, 6667, 7000, 7547, 8000, 8008, 8009, 8080, 8081, 8086, 8088, 8123, 8443,
+    8554, 8883, 8888, 9000, 9100, 9200, 9999, 10000, 19302,
+)  # fmt: skip
+"""Ports that are a class of their own: services in common use."""
+
+_PORT = np.zeros(65_536, np.float32)
+for _begin, _end in ((0, 1024), (1024, 32_768), (32_768, 49_152), (49_152, 65_536)):
+    _PORT[_begin:_end] = 1 + len(KNOWN_PORTS) + (_begin > 0) + (_begin > 1024) + (_begin > 32_768)
+_PORT[list(KNOWN_PORTS)] = np.arange(1, len(KNOWN_PORTS) + 1)
+PORTS = len(KNOWN_PORTS) + 4
+
+FLOW_FIELDS = (
+    Named("protocol", 3),
+    Named("packets", 13),
+    Named("sent", 9),  # share of packets
+    Named("lasts", 14),
+    Named("octets_sent", 34),
+    Named("octets_received", 34),
+    Named("remote_port", PORTS),
+    Named("device_port", PORTS),
+)
+PROTOCOL, COUNT, SENT, LASTS, OCTETS_SENT, OCTETS_RECEIVED, REMOTE_PORT, DEVICE_PORT = range(8)
+
+_FLAGS = np.full(64, 9, np.int64)
+for _class, _bits in enumerate((0x02, 0x12, 0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x01)):
+    _FLAGS[_bits] = _class
+ECN_SYN = 10  # a SYN that asks for explicit congestion notification
+PATH_US = 300_000.0  # what takes less time is the path's doing
+
+
+@njit(cache=True, nogil=True)
+def _size(octets: float) -> float:
+    """Place of a number of octets: every 4 up to 128, every 16 up to 512, then every 64."""
+    if octets < 128:
+        return octets / 4
+    if octets < 512:
+        return 32 + (octets - 128) / 16
+    return min(56 + (octets - 512) / 64, 72.0)
+
+
+@njit(cache=True, nogil=True)
+def _time(us: float) -> float:
+    """Place of a time: 0 when the path may have taken it, then its logarithm up to a minute."""
+    if us < PATH_US:
+        return 0.0
+    return min(1 + 12 * np.log(us / PATH_US) / np.log(200.0), 13.0)
+
+
+@njit(cache=True, nogil=True)
+def _doubled(value: float, most: float) -> float:
+    """Two places for each doubling."""
+    return min(2 * np.log2(value + 1), most)
+
+
+@njit(cache=True, nogil=True)
+def _service(tos: int) -> int:
+    if tos & 3:
+        return 4
+    if tos == 0:
+        return 0
+    if tos == 0x10:
+        return 1
+    return 2 if tos >> 2 == 46 else 3
+
+
+@njit(cache=True, nogil=True)
+def _moved(now: int, before: int) -> int:
+    """How the identification moved since the packet sent before; ``before`` is -1 when there was none."""
+    if before < 0:
+        return 0 if now == 0 else 1
+    if now == 0:
+        return 2
+    if now == before:
+        return 3
+    step = (now - before) & 0xFFFF
+    if step == 1:
+        return 4
+    if step <= 64:
+        return 5
+    return 6 if step & 0xFF == 0 and step >> 8 <= 64 else 7
+
+
+@njit(cache=True, nogil=True)
+def _options(data: Any, begin: int, end: int, sent: bool, row: Any) -> None:
+    """Order of options, largest segment, scale of the window."""
+    order = np.uint32(2166136261)
+    at = begin
+    while at < end and data[at] != 0:
+        kind = data[at]
+        order = np.uint32((order ^ np.uint32(kind)) * np.uint32(16777619))
+        if kind == 1:
+            at += 1
+            continue
+        if at + 1 >= end or data[at + 1] < 2:
+            break
+        length = np.int64(data[at + 1])
+        if kind == 2 and length == 4 and at + 4 <= end and sent:
+            size = (np.int64(data[at + 2]) << 8) | np.int64(data[at + 3])
+            steps = (536, 1299, 1399, 1439, 1459, 1460)
+            place = 0
+            for limit in steps:
+                place += size > limit
+            row[SEGMENT] = 1 + place
+        if kind == 3 and length == 3 and at + 3 <= end:
+            row[SCALE] = 1 + min(np.int64(data[at + 2]), 14)
+        at += length
+    row[OPTIONS] = 1 + np.int64(order % np.uint32(32))
+
+
+@njit(cache=True, nogil=True)
+def _packet(data: Any, at: int, ip: int, transport: int, payload: int, sent: bool, before: int, row: Any) -> int:
+    """Fields of one packet but its gap; returns the identification sent last."""
+    row[WAY] = 1 + sent
+    row[SIZE] = 1 + _size(payload)
+    ttl = data[at + 8]
+    row[TTL] = 1 + (ttl > 32) + (ttl > 64) + (ttl > 128)
+    row[WHOLE] = 1 + ((data[at + 6] >> 6) & 1)
+    if sent:
+        row[SERVICE] = 1 + _service(np.int64(data[at + 1]))
+        now = (np.int64(data[at + 4]) << 8) | np.int64(data[at + 5])
+        row[IDENTIFICATION] = 1 + _moved(now, before)
+        before = now
+    if data[at + 9] == 6 and transport >= 20:
+        head = at + ip
+        flags = np.int64(data[head + 13])
+        asks = flags & 0xC0 == 0xC0 and flags & 0x12 == 2
+        row[FLAGS] = 1 + (ECN_SYN if asks else _FLAGS[flags & 63])
+        row[WINDOW] = 1 + _doubled((np.int64(data[head + 14]) << 8) | np.int64(data[head + 15]), 32.0)
+        row[HEADER] = 1 + max(np.int64(data[head + 12] >> 4) - 5, 0)
+        if transport > 20:
+            _options(data, head + 20, head + transport, sent, row)
+    return before
+
+
+@njit(cache=True, nogil=True)
+def _describe(
+    first_packet: Any, offset_us: Any, out: Any, octets: Any, ip_octets: Any, transport_octets: Any,
+    payload_octets: Any, first_octet: Any, data: Any, rows: Any, ports: bool, own: int, table: Any,
+) -> None:  # fmt: skip
+    for i in range(rows.shape[0]):
+        begin, end = first_packet[rows[i]], first_packet[rows[i] + 1]
+        if begin == end:
+            continue
+        flow = table[i, 0]
+        sent, volume_out, volume_in = 0, 0.0, 0.0
+        before = np.int64(-1)
+        for packet in range(begin, end):
+            at, ip, transport = first_octet[packet], np.int64(ip_octets[packet]), np.int64(transport_octets[packet])
+            payload = max(np.int64(octets[packet]) - ip - transport, 0)
+            sent += out[packet]
+            if out[packet]:
+                volume_out += payload
+            else:
+                volume_in += payload
+            k = packet - begin + 1
+            if k >= table.shape[1] or ip < 20:
+                continue
+            row = table[i, k]
+            before = _packet(data, at, ip, transport, payload, out[packet] == 1, before, row)
+            if packet > begin:
+                row[GAP] = 1 + _time(float(offset_us[packet]) - float(offset_us[packet - 1]))
+            head = at + ip + transport
+            for j in range(min(own, np.int64(payload_octets[packet]))):
+                row[SCALE + 1 + j] = 1 + data[head + j]
+        first, ip = first_octet[begin], np.int64(ip_octets[begin])
+        count = end - begin
+        if ip >= 20:
+            protocol = data[first + 9]
+            flow[PROTOCOL] = 1 if protocol == 6 else (2 if protocol == 17 else 3)
+            if ports and transport_octets[begin] >= 4:
+                head = first + ip
+                source = (np.int64(data[head]) << 8) | np.int64(data[head + 1])
+                destination = (np.int64(data[head + 2]) << 8) | np.int64(data[head + 3])
+                flow[REMOTE_PORT] = _PORT[destination if out[begin] else source]
+                flow[DEVICE_PORT] = _PORT[source if out[begin] else destination]
+        flow[COUNT] = 1 + _doubled(count - 1.0, 12.0)
+        flow[SENT] = 1 + 8.0 * sent / count
+        flow[LASTS] = 1 + _time(float(offset_us[end - 1]))
+        flow[OCTETS_SENT] = 1 + _doubled(volume_out, 33.0)
+        flow[OCTETS_RECEIVED] = 1 + _doubled(volume_in, 33.0)
+
+
+@dataclass(frozen=True)
+class FieldTable:
+    """Which fields there are, and where the classes of each begin in one list of all.
+
+    Parameters
+    ----------
+    packets
+        Rows after that of the flow.
+    ports
+        Whether ports are told.
+    octets
+        First octets of the payload that are told, of the first five packets.
+
+    Examples
+    --------
+    >>> FieldTable(packets=10).columns
+    13
+    """
+
+    packets: int = 10
+    ports: bool = False
+    octets: int = 0
+
+    @cached_property
+    def packet_fields(self) -> tuple[Named, ...]:
+        """Fields of a packet, column by column."""
+        return (*PACKET_FIELDS, *(Named(f"octet_{k}", 256) for k in range(self.octets)))
+
+    @property
+    def flow_fields(self) -> tuple[Named, ...]:
+        """Fields of the flow, column by column."""
+        return FLOW_FIELDS if self.ports else FLOW_FIELDS[:REMOTE_PORT]
+
+    @property
+    def columns(self) -> int:
+        """Of a row."""
+        return len(self.packet_fields)
+
+    @cached_property
+    def fields(self) -> tuple[Named, ...]:
+        """All fields, those of the flow first."""
+        return (*self.flow_fields, *self.packet_fields)
+
+    @cached_property
+    def begins(self) -> NDArray[np.int64]:
+        """Where the classes of each field begin; the last number is how many there are."""
+        return np.concatenate([[0], np.cumsum([field.classes for field in self.fields])]).astype(np.int64)
+
+    def describe(self, flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float32]:
+        """The table of each flow.
+
+        Parameters
+        ----------
+        flows
+            Packets of N flows.
+        rows
+            Which of them, length K; None: all.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 [K, 1 + packets, columns]: 0 where a field is not there, else 1 + its class or place.
+        """
+        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        table = np.zeros((len(chosen), 1 + self.packets, self.columns), np.float32)
+        _describe(
+            flows.first_packet, flows.packet_offset_us, flows.packet_out, flows.packet_octets, flows.ip_octets,
+            flows.transport_octets, flows.payload_octets, flows.first_octet, flows.data, chosen, self.ports,
+            self.octets, table,
+        )  # fmt: skip
+        return table
