@@ -1,0 +1,239 @@
+"""What netFound reads of a flow: bursts of packets, each packet as numbers of 16 bits, and what is told of a burst.
+
+A burst is packets of one direction without a gap of more than 10 ms between them; those of the other direction may
+fall in between. Bursts stand in the order of their first packets. Of a packet the fields are: header length, type of
+service, total length and flags of IP, time to live; flags, window, sequence and acknowledgement number (two numbers
+each, from the first ones of the flow on) and urgent pointer of TCP, or the length of UDP; and twelve octets of payload.
+Neither addresses nor ports are among them.
+
+Of a flow the first 72 packets are at hand (:data:`~ethogram.schema.packet_flows.MOST_PACKETS`): one with bursts of more
+than six packets may have fewer bursts here than its capture has.
+
+Reference: S. Guthula et al., "netFound: Foundation Model for Network Security", arXiv 2310.17025.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ethogram.schema.packet_flows import PacketFlows
+
+__all__ = ["CLS", "META", "MOST_BURSTS", "PACKETS", "TOKENS", "Bursts", "bursts_of"]
+
+MOST_BURSTS = 12
+PACKETS = 6
+"""Packets of a burst that are read."""
+GAP_US = 10_000
+"""A longer gap between packets of a direction ends a burst."""
+
+TCP_TOKENS, UDP_TOKENS = 18, 12
+TOKENS = 1 + PACKETS * TCP_TOKENS
+"""Most tokens of a burst, with the one before it."""
+CLS = 65_537
+"""Before each burst; a number n of 16 bits is token n + 1, and 0 is padding."""
+
+META = ("direction", "octets/1000", "packets", "gap, ms")
+"""What is told of a burst: 1 or -1, sums over the packets read, and the time since its direction's burst before."""
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Bursts of K flows, B in all, flow after flow.
+
+    Parameters
+    ----------
+    flow
+        int64 [B]: which flow a burst is of.
+    tokens
+        int32 [B, L]: tokens, L the most there are; padding is 0.
+    lengths
+        int64 [B]: tokens of each burst.
+    meta
+        float32 [B, 4]: what :data:`META` names.
+    protocol
+        int64 [K]: 6 or 17; 0 of a flow without packets.
+    """
+
+    flow: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    meta: NDArray[np.float32]
+    protocol: NDArray[np.int64]
+
+    def of_flows(self, rows: NDArray[np.int64]) -> Bursts:
+        """Bursts of some of the flows, numbered anew; the flows come in rising order."""
+        new = np.full(len(self.protocol), -1)
+        new[rows] = np.arange(len(rows))
+        some = np.flatnonzero(new[self.flow] >= 0)
+        longest = int(self.lengths[some].max(initial=1))
+        return Bursts(
+            new[self.flow[some]], self.tokens[some, :longest], self.lengths[some], self.meta[some], self.protocol[rows]
+        )
+
+
+_compiled: Any = njit(cache=True, nogil=True)
+
+
+@_compiled
+def _u8(data: Any, at: Any, length: Any, place: int) -> Any:
+    """An octet of a header of this length; 0 where it has none."""
+    return np.int64(data[at + place]) if place < length else np.int64(0)
+
+
+@_compiled
+def _u16(data: Any, at: Any, length: Any, place: int) -> Any:
+    return (_u8(data, at, length, place) << 8) | _u8(data, at, length, place + 1)
+
+
+@_compiled
+def _u32(data: Any, at: Any, length: Any, place: int) -> Any:
+    return (_u16(data, at, length, place) << 16) | _u16(data, at, length, place + 2)
+
+
+@_compiled
+def _fields(
+    data: Any, at: Any, ip: Any, transport: Any, payload: Any, protocol: int, relative: Any, sent: bool, first: bool,
+    out: Any, to: int,
+) -> int:  # fmt: skip
+    """Write the tokens of one packet from place ``to`` on; give the place behind them."""
+    found = np.zeros(TCP_TOKENS, np.int64)
+    found[0] = (_u8(data, at, ip, 0) & 15) * 4
+    found[1] = _u8(data, at, ip, 1)
+    found[2] = _u16(data, at, ip, 2)
+    found[3] = _u8(data, at, ip, 6) >> 5
+    found[4] = _u8(data, at, ip, 8)
+    head = at + ip
+    n = 5
+    if protocol == 6:
+        if transport >= 12:
+            begin, begin_back = relative
+            # The device's numbers count from its first one, the remote's from what the device acknowledged first.
+            sequence = _u32(data, head, transport, 4) - (begin if sent else begin_back)
+            acknowledgement = _u32(data, head, transport, 8) - (begin_back if sent else begin)
+            if first or (sent and begin_back == 0):
+                acknowledgement = np.int64(0)
+            found[7], found[8] = (sequence >> 16) & 0xFFFF, sequence & 0xFFFF
+            found[9], found[10] = (acknowledgement >> 16) & 0xFFFF, acknowledgement & 0xFFFF
+        found[5] = _u8(data, head, transport, 13)
+        found[6] = _u16(data, head, transport, 14)
+        found[11] = _u16(data, head, transport, 18)
+        n = 12
+    else:
+        found[5] = _u16(data, head, transport, 4)
+        n = 6
+    for i in range(6):
+        found[n + i] = _u16(data, head + transport, payload, 2 * i)
+    n += 6
+    for i in range(n):
+        out[to + i] = found[i] + 1
+    return to + n
+
+
+@_compiled
+def _ordered(times: Any, after: Any) -> Any:
+    """Numbers in the order of their times, those of a time by the second key, those alike as they came."""
+    order = np.arange(times.shape[0])
+    for i in range(1, order.shape[0]):
+        one, j = order[i], i
+        while j > 0 and (
+            times[order[j - 1]] > times[one] or (times[order[j - 1]] == times[one] and after[order[j - 1]] > after[one])
+        ):
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = one
+    return order
+
+
+@_compiled
+def _read(
+    first_packet: Any, offset_us: Any, sent: Any, octets: Any, ip: Any, transport: Any, payload: Any, first_octet: Any,
+    data: Any, rows: Any, flow: Any, tokens: Any, lengths: Any, meta: Any, protocols: Any,
+) -> int:  # fmt: skip
+    """Bursts of flows, written one after the other; their number is given."""
+    made = 0
+    for i in range(rows.shape[0]):
+        begin, end = first_packet[rows[i]], first_packet[rows[i] + 1]
+        if begin == end:
+            continue
+        n = end - begin
+        at = first_octet[begin]
+        protocol = _u8(data, at, ip[begin], 9)
+        protocols[i] = protocol
+        start, start_back = np.int64(0), np.int64(0)
+        if protocol == 6:
+            start = _u32(data, at + ip[begin], transport[begin], 4)
+            start_back = _u32(data, at + ip[begin], transport[begin], 8)
+            if start_back == 0 and n > 1:
+                start_back = _u32(data, first_octet[begin + 1] + ip[begin + 1], transport[begin + 1], 4)
+        times = offset_us[begin:end].astype(np.int64)
+        order = _ordered(times, np.zeros(n, np.int64))
+        current, last = np.full(2, -1), np.zeros(2, np.int64)
+        of = np.empty(n, np.int64)
+        starts, gaps, back = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+        count = 0
+        for j in order:
+            way = 1 if sent[begin + j] > 0 else 0
+            if current[way] < 0 or times[j] - last[way] > GAP_US:
+                if current[way] >= 0:
+                    gaps[count] = times[j] - starts[current[way]]
+                starts[count] = times[j]
+                back[count] = 1 - way
+                current[way] = count
+                count += 1
+            of[j] = current[way]
+            last[way] = times[j]
+        for burst in _ordered(starts[:count], back[:count])[:MOST_BURSTS]:
+            flow[made] = i
+            tokens[made, 0] = CLS
+            to, read, total = 1, 0, np.int64(0)
+            for j in order:
+                if of[j] != burst or read == PACKETS:
+                    continue
+                k = begin + j
+                to = _fields(
+                    data, first_octet[k], ip[k], transport[k], payload[k], protocol, (start, start_back),
+                    sent[k] > 0, j == 0, tokens[made], to,
+                )  # fmt: skip
+                total += octets[k]
+                read += 1
+            lengths[made] = to
+            meta[made, 0] = -1.0 if back[burst] > 0 else 1.0
+            meta[made, 1] = total / 1000
+            meta[made, 2] = read
+            meta[made, 3] = gaps[burst] / 1000
+            made += 1
+    return made
+
+
+def bursts_of(flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) -> Bursts:
+    """Bursts of some flows.
+
+    Parameters
+    ----------
+    flows
+        Packets of N flows.
+    rows
+        Which of them, length K; None: all.
+
+    Examples
+    --------
+    >>> bursts_of(PacketFlows.empty(3)).tokens.shape
+    (0, 1)
+    """
+    chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+    most = int(np.minimum(flows.packets[chosen], MOST_BURSTS).sum())
+    flow, lengths = np.zeros(most, np.int64), np.zeros(most, np.int64)
+    tokens, meta = np.zeros((most, TOKENS), np.int32), np.zeros((most, len(META)), np.float32)
+    protocol = np.zeros(len(chosen), np.int64)
+    made = _read(
+        flows.first_packet, flows.packet_offset_us, flows.packet_out, flows.packet_octets,
+        *(getattr(flows, name).astype(np.int64) for name in ("ip_octets", "transport_octets", "payload_octets")),
+        flows.first_octet, flows.data, chosen, flow, tokens, lengths, meta, protocol,
+    )  # fmt: skip
+    longest = int(lengths[:made].max(initial=1))
+    return Bursts(flow[:made], tokens[:made, :longest], lengths[:made], meta[:made], protocol)
