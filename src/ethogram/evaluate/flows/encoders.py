@@ -223,7 +223,10 @@ class Encoders:
     def _unlabelled(
         self, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], gap_days: int
     ) -> tuple[CustomFlows, CustomFlows | None]:
-        """Flows to learn from, and of later early days those that say which pass was best."""
+        """Flows to learn from, and of later early days those that say which pass was best.
+
+        Their device is the unit's address, as a meter names it: runs of one unit are one device. No label is in it.
+        """
         learn, held = [], []
         for name in sorted(unlabelled):
             rows = unlabelled[name]
@@ -232,10 +235,10 @@ class Encoders:
                 cut = FlowSplit.by_day(days, test_share=HELD_OUT, gap_days=gap_days, by="device-day",
                                        names=("learn", "best by"))  # fmt: skip
             except EthogramError:
-                learn.append(corpora[name].flows.take(rows))
+                learn.append(_by_unit(corpora[name], rows))
                 continue
-            learn.append(corpora[name].flows.take(cut.sides["learn"].rows))
-            held.append(corpora[name].flows.take(cut.sides["best by"].rows))
+            learn.append(_by_unit(corpora[name], cut.sides["learn"].rows))
+            held.append(_by_unit(corpora[name], cut.sides["best by"].rows))
         return CustomFlows.concat(learn), _some(CustomFlows.concat(held), HELD_OUT_FLOWS) if held else None
 
     def _path(self, digest: str) -> Path | None:
@@ -314,6 +317,10 @@ class Encoders:
         with part.open("wb") as file:
             np.savez(file, rows=found[0], z=found[1], cost=np.frombuffer(orjson.dumps(found[2]), np.uint8))
         part.replace(folder / f"{key}.npz")
+
+
+def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
+    return replace(loaded.flows.take(rows), device=loaded.truth["unit"].gather(rows))
 
 
 def replace_seed(method: FlowMethod, seed: int) -> int:
