@@ -1,0 +1,69 @@
+"""The page about the benchmark: its example runs, and what it names is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ethogram.evaluate.corpus import Card
+from ethogram.evaluate.flows.task import FlowMethod, FlowTask
+from ethogram.evaluate.own import LABELS, own_corpus
+from ethogram.evaluate.published import published
+from ethogram.evaluate.task import Method, Task
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "howto" / "benchmark.md").read_text("utf-8")
+sys.path.insert(0, str(ROOT / "tests" / "evaluate"))
+
+from own_corpus_made import write_networks  # noqa: E402
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_the_example_runs_on_made_up_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_networks(tmp_path / "mine", 300)
+    monkeypatch.chdir(tmp_path)
+    command = (
+        f'ethogram() {{ "{sys.executable}" -c "import sys; from ethogram.cli import main; sys.exit(main())" "$@"; }}\n'
+    )
+    (example,) = blocks("sh")
+    done = subprocess.run(["sh", "-ec", command + example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "home-encodes-office" in done.stdout
+    page = (tmp_path / "results" / "flows" / "home-to-office.md").read_text()
+    assert "`raw-40`" in page
+    assert "## Leak detectors" in page
+    assert (tmp_path / "results" / "flows" / "README.md").exists()
+
+
+def test_labels_on_the_page_are_labels(tmp_path: Path) -> None:
+    (text,) = blocks("csv")
+    assert set(text.splitlines()[0].split(",")) < set(LABELS)
+    (tmp_path / "labels.csv").write_text(text)
+    (tmp_path / "x.pcap").touch()
+    card = own_corpus(tmp_path).cards[tmp_path.name]
+    assert [device.family for device in card.devices] == ["acme/camera", "bolt/plug"]
+    assert card.devices[1].addresses == ("192.168.1.7",)
+
+
+def test_cards_tasks_and_methods_on_the_page_are_such() -> None:
+    card, task, method, flow_task, flow_method = (tomllib.loads(text) for text in blocks("toml"))
+    assert Card.model_validate(card).kind == "flow_table"
+    assert Task.of(**task).level == "model"
+    assert Method.of(**method["method"][0]).key.name
+    assert FlowTask.of(**flow_task).protocol == "P3"
+    found = FlowMethod.of(**flow_method["method"][0])
+    assert found.encoder is not None
+    assert found.encoder.view == "meta+packets/no-address"
+
+
+def test_every_published_set_is_on_the_page() -> None:
+    for name in published():
+        assert f"| `{name}` |" in PAGE
