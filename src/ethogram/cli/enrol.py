@@ -32,6 +32,13 @@ def command(
     source: Annotated[
         str | None, typer.Option(metavar="NAME", help="Provenance: what was enrolled. Default: the inputs' names.")
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Encoder of single flows, for captures. Default: the one that comes along."),
+    ] = None,
+    flows: Annotated[
+        bool, typer.Option("--flows/--no-flows", help="Enrol embeddings of single flows too, where there are packets.")
+    ] = True,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Provenance: who may use it.")] = "",
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
     local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
@@ -63,8 +70,15 @@ def command(
         licence=licence,
     )
     library, report = enrol(reading.seen, known, source=provenance, extend=base, name=output.name)
+    told: list[str] = []
+    if flows:
+        from ethogram.pipeline.flow_side import enrol_flows
+
+        told = enrol_flows(
+            inputs, reading.seen.windows, library, output, extend=extend, model=encoder, devices=devices, flow=flow
+        )
     pack.write(library, output)
-    for line in (*reading.notes, *report.lines(), f"{len(library):,} entries written to {output}"):
+    for line in (*reading.notes, *report.lines(), *told, f"{len(library):,} entries written to {output}"):
         errors.print(line, markup=False, soft_wrap=True)
     for line in reading.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)

@@ -69,6 +69,13 @@ def command(
             help="The identifier. Default: all the evidence; across networks with the library that comes along.",
         ),
     ] = "",
+    encoder: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Encoder the library was enrolled with. Default: the one that comes along."),
+    ] = None,
+    flows: Annotated[
+        bool, typer.Option("--flows/--no-flows", help="Use embeddings of single flows too, where there are any.")
+    ] = True,
     epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch.")] = 86_400,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
     local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
@@ -93,17 +100,25 @@ def command(
             time_to=time_of(time_to, "--to"), on_progress=advance,
             export=ExporterSettings() if per is Per.FINGERPRINT else None,
         )  # fmt: skip
-    inventory = identify(
-        regroup(reading.seen, per.value, epoch),
-        known,
-        settings_for(method or default_method(library is None, level.value), level=level.value, closed=closed),
-    )
+    seen = regroup(reading.seen, per.value, epoch)
+    settings = settings_for(method or default_method(library is None, level.value), level=level.value, closed=closed)
+    store, embedded, told = None, None, ""
+    if flows and library is not None:
+        from ethogram.pipeline.flow_side import flows_for
+
+        store, embedded, told = flows_for(inputs, seen.windows, library, encoder, devices=devices, flow=flow)
+    if store is not None and embedded is not None:
+        from ethogram.pipeline.both import identify_with_flows
+
+        inventory = identify_with_flows(seen, known, store, embedded, settings)
+    else:
+        inventory = identify(seen, known, settings)
     if form is Format.JSON:
         sys.stdout.buffer.write(to_json(inventory))
     elif form is Format.CSV:
         sys.stdout.write(to_csv(inventory))
     else:
-        for line in reading.notes:
+        for line in (*reading.notes, *filter(None, [told])):
             errors.print(line, markup=False, soft_wrap=True)
         show_inventory(results(), inventory)
     for line in reading.errors:
@@ -128,7 +143,8 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
     """Print the inventory, unknown devices last; under each device why."""
     rows = [
         (
-            [one.device, one.verdict + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}",
+            [one.device, one.verdict + (f" ({one.fallback.label})" if one.fallback else "")
+             + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}",
              "final" if one.converged else time_needed(one.expected_s)],
             "yellow" if one.verdict == "unknown" else "green" if one.score >= 0.8 else "",
             one.reason,

@@ -175,7 +175,9 @@ class Fusion:
         can = (y >= 0) & usable[np.arange(len(y)), y] if len(y) else np.zeros(0, bool)
         self.models_ = {side: _calibrate(scores, usable, y, weight, can) for side, scores in sides.items()}
         logs = {side: self.models_[side].logs(scores, usable) for side, scores in sides.items()}
-        both = np.logical_and.reduce([can, *(np.isfinite(one).any(axis=1) for one in logs.values())])
+        both = can.copy()
+        for one in logs.values():
+            both &= _there(one)
         self.fused_items_ = int(both.sum())
         seen = int(both.sum()) if units is None else len({u for u, b in zip(units, both, strict=True) if b})
         self._weigh({side: one[both] for side, one in logs.items()}, y[both], weight[both], seen)
@@ -220,7 +222,7 @@ class Fusion:
         shape = next(iter(given.values())).shape
         usable = _usable(given, shape)
         logs = {side: self.models_[side].logs(scores, usable) for side, scores in given.items()}
-        there = {side: np.isfinite(one).any(axis=1) for side, one in logs.items()}
+        there: dict[str, NDArray[np.bool_]] = {side: _there(one) for side, one in logs.items()}
         number = np.sum(list(there.values()), axis=0)
         weights: dict[str, Floats] = {}
         total = np.zeros(shape)
@@ -257,6 +259,11 @@ def fused_side(fusion: Fusion, given: Mapping[str, Floats]) -> Floats:
     known = _usable(given, next(iter(given.values())).shape)
     result: Floats = np.where(known, np.maximum(fusion.apply(given).logs, FAR), np.nan)
     return result
+
+
+def _there(scores: Floats) -> NDArray[np.bool_]:
+    """Items that a side sees, (n)."""
+    return np.asarray(np.isfinite(scores).any(axis=1), np.bool_)
 
 
 def _usable(sides: Mapping[str, Floats], shape: tuple[int, ...]) -> NDArray[np.bool_]:

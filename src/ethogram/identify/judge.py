@@ -90,6 +90,7 @@ class Judge:
         """
         chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
         names, held = self.identifier.held_out(windows, labels, chosen)
+        self.held_, self.groups_ = held, chosen
         self.identifier.fit(windows, labels)
         column = {name: j for j, name in enumerate(self.identifier.labels_)}
         self.calibration_ = Calibration().fit(held, names, labels)
@@ -135,6 +136,7 @@ class Judge:
         presence: ServiceMatrix | None = None,
         usual: Mapping[str, Collection[str]] | None = None,
         simulated: bool = False,
+        decision: Decision | None = None,
     ) -> list[Verdict]:
         """Verdicts with their evidence.
 
@@ -150,8 +152,10 @@ class Judge:
             Services of each label's enrolled windows: what is not among them is said to be extra.
         simulated
             Marks verdicts over simulated traffic.
+        decision
+            What was decided already, with more than these counts; by default :meth:`decide`.
         """
-        decision = self.decide(windows)
+        decision = self.decide(windows) if decision is None else decision
         flows = _flows(windows)
         why = self.identifier.explain(windows, [decision.labels[b] for b in decision.best])
         result = []

@@ -32,6 +32,7 @@ __all__ = [
     "Per",
     "Seen",
     "build",
+    "by_source",
     "default_method",
     "enrol",
     "export_counts",
@@ -41,6 +42,7 @@ __all__ = [
     "regroup",
     "settings_for",
     "time_to_converge",
+    "usual_services",
 ]
 
 Per = Literal["device", "fingerprint", "epoch"]
@@ -259,11 +261,11 @@ def judge_of(
         raise LibraryError(f"{library.name}: the library is empty")
     windows, labels = library.windows(), library.labels(chosen.level)
     judge = Judge(build(chosen, key, representation), chosen)
-    groups = _by_source(library) if chosen.method.startswith("cross-network") else None
+    groups = by_source(library) if chosen.method.startswith("cross-network") else None
     return judge.fit(windows, labels, groups, needed_s=time_to_converge(windows, labels))
 
 
-def _by_source(library: Library) -> NDArray[np.int64] | None:
+def by_source(library: Library) -> NDArray[np.int64] | None:
     """Entries of one source leave together: how a label scores elsewhere is learnt elsewhere. None with one source."""
     sources = [entry.observed[0].source for entry in library.entries]
     if len(set(sources)) < 2:
@@ -334,13 +336,13 @@ def identify(
         seen.windows,
         converged=seen.converged,
         presence=service_matrix(seen.windows, key, shares),
-        usual=_usual(library, chosen.settings.level, service_matrix(library.windows(), key, shares)),
+        usual=usual_services(library, chosen.settings.level, service_matrix(library.windows(), key, shares)),
         simulated=simulated,
     )
     return Inventory(library=f"{library.name} {library.digest}", devices=verdicts)
 
 
-def _usual(library: Library, level: str, presence: ServiceMatrix) -> dict[str, set[str]]:
+def usual_services(library: Library, level: str, presence: ServiceMatrix) -> dict[str, set[str]]:
     """The services of each label's windows."""
     found: dict[str, set[str]] = {}
     for i, label in enumerate(library.labels(level)):

@@ -24,7 +24,7 @@ from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, 
 from ethogram.schema.source import FlowSource, PacketSource
 from ethogram.schema.table import Column, Table
 from ethogram.schema.unique import by_unique, codes_of
-from ethogram.schema.verdict import UNKNOWN, Evidence, Inventory, Verdict, Window
+from ethogram.schema.verdict import UNKNOWN, Evidence, Fallback, Inventory, MethodShare, Verdict, Window
 from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
 
 __all__ = [
@@ -68,8 +68,10 @@ __all__ = [
     "DatagramSource",
     "Evidence",
     "Exporter",
+    "Fallback",
     "FlowSource",
     "Inventory",
+    "MethodShare",
     "PacketBatch",
     "PacketFlows",
     "PacketSource",

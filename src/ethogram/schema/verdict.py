@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["UNKNOWN", "Evidence", "Inventory", "Verdict", "Window"]
+__all__ = ["UNKNOWN", "Evidence", "Fallback", "Inventory", "MethodShare", "Verdict", "Window"]
 
 UNKNOWN = "unknown"
 
@@ -25,6 +25,27 @@ class Evidence(_Record):
     expected: float = Field(description="the library's weight")
     contribution: float = Field(description="this term's part of the raw score; the terms add up to it")
     note: Literal["", "missing", "extra"] = Field(default="", description="expected and absent, or not expected")
+
+
+class MethodShare(_Record):
+    """What one method said by itself, and how much it weighed in the verdict."""
+
+    method: Literal["fingerprints", "embeddings"] = Field(
+        description="service-level fingerprints, or embeddings of single flows"
+    )
+    weight: float = Field(description="of its log probability; 0: it saw nothing of the device, 1: it stands alone")
+    label: str = Field(description="the label it finds likeliest by itself")
+    score: float = Field(description="its own calibrated probability of that label, 0 to 1")
+    strangeness: float = Field(description="its own open-set score of the verdict's label: above 1 is strange")
+    flows: int = Field(default=0, description="flows it looked at")
+
+
+class Fallback(_Record):
+    """What can be said at a coarser level when the label is unknown."""
+
+    level: Literal["model", "family", "type", "coarse"]
+    label: str
+    score: float = Field(description="calibrated on enrolled products that were left out whole, 0 to 1")
 
 
 class Window(_Record):
@@ -56,6 +77,12 @@ class Verdict(_Record):
     expected_s: float | None = Field(default=None, description="time still needed for a final verdict, when known")
     level: Literal["model", "family", "type", "coarse", "label"] = "label"
     simulated: bool = False
+    methods: list[MethodShare] = Field(
+        default=[], description="what each method said, where fingerprints and embeddings were fused"
+    )
+    fallback: Fallback | None = Field(
+        default=None, description="where the verdict is 'unknown': the finest coarser level that is sure enough"
+    )
 
 
 class Inventory(_Record):
@@ -64,3 +91,6 @@ class Inventory(_Record):
     format: Literal["ethogram.inventory/1"] = "ethogram.inventory/1"
     library: str = Field(description="the library's name and digest")
     devices: list[Verdict]
+    encoder: str = Field(
+        default="", description="digest of the encoder whose embeddings were used; empty: fingerprints alone"
+    )
