@@ -57,11 +57,23 @@ _CODE: dict[str, tuple[str, ...]] = {
     "fields": (*_NETWORKS, "representation/fields", "representation/field_columns", "representation/companions"),
 }  # fmt: skip
 
+_PRETRAINED = ("frozen", "linear", "pretraining", "checkpoint")
+_BERT = tuple(f"representation/pretrained/{name}" for name in ("bert", "bigrams", "attention"))
+_IMAGES = tuple(f"representation/pretrained/{name}" for name in ("images", "masked", "scan", "yatc", "netmamba"))
+_USES: dict[str, tuple[str, ...]] = {
+    "et_bert": _BERT, "traffic_former": _BERT, "et_bert_small": (*_BERT, "representation/pretrained/et_bert"),
+    "yatc": _IMAGES, "netmamba": _IMAGES, "yatc_small": _IMAGES, "netmamba_small": _IMAGES,
+    "netfound": tuple(f"representation/pretrained/{name}" for name in ("attention", "bursts")),
+    "flowsem": tuple(f"representation/pretrained/{name}" for name in ("masked", "packet_fields", "attention")),
+}  # fmt: skip
+
 
 def encoder_code(method: FlowMethod) -> str:
     """Digest of the code that decides a method's embeddings."""
     if method.encoder is None:
-        return code_digest("representation/pretrained")
+        own = method.adapter.replace("-", "_")
+        shared = tuple(f"representation/pretrained/{name}" for name in _PRETRAINED)
+        return code_digest(f"representation/pretrained/{own}", *shared, *_USES.get(own, ()))
     return code_digest("evaluate/flows/encoders", *_VECTORS, *_CODE[method.encoder.kind])
 
 
@@ -118,7 +130,8 @@ class Encoders:
         if method.adapter:
             from ethogram.evaluate.flows.adapters import made_of_adapter
 
-            made = made_of_adapter(method, digest, self.checkpoints, own)
+            made = made_of_adapter(method, digest, self.checkpoints, unlabelled, corpora, own, self._path(digest),
+                                   self._tell)  # fmt: skip
         else:
             made = self._ours(method, digest, unlabelled, corpora, own, gap_days)
         self._made[digest] = made
