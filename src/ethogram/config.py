@@ -370,6 +370,9 @@ class TrainingSettings(Settings):
     )
     kl_warmup_steps: int = Field(default=500, ge=0, description="steps over which that weight rises from nothing")
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    learning_rate_end: float = Field(
+        default=1.0, ge=0, le=1, description="share of it that is left after all passes; it falls as half a cosine"
+    )
     batch: int = Field(default=256, ge=1, description="flows in one step")
     gradient_norm: float = Field(default=5.0, gt=0, description="a longer gradient is cut to this")
     passes: int = Field(default=30, ge=1, description="passes over the training flows at most")

@@ -15,6 +15,7 @@ from ethogram.representation.losses import (
     kl_weight_at,
     mse,
     mse_balanced,
+    rate_at,
     reconstruction,
     spread,
 )
@@ -141,3 +142,13 @@ def test_the_weight_rises_to_its_value_and_stays(step: int, warmup: int) -> None
     assert 0 < weight <= 0.5
     assert weight <= kl_weight_at(step + 1, 0.5, warmup)
     assert step + 1 < warmup or weight == 0.5
+
+
+@given(st.integers(0, 2000), st.integers(1, 1000), st.floats(0, 1))
+def test_the_rate_falls_to_its_share_and_stays(step: int, steps: int, end: float) -> None:
+    rate = rate_at(step, steps, 0.5, end)
+    assert 0.5 * end - 1e-12 <= rate <= 0.5
+    assert rate_at(step + 1, steps, 0.5, end) <= rate
+    assert rate_at(0, steps, 0.5, end) == 0.5
+    assert step < steps or rate == pytest.approx(0.5 * end)
+    assert rate_at(step, steps, 0.5, 1.0) == 0.5

@@ -89,9 +89,11 @@ def test_the_same_seed_gives_the_same_weights(encoder: EncoderSettings, arithmet
     assert told(first) == told(second)
 
 
+@pytest.mark.parametrize("end", [1.0, 0.0], ids=["even", "falling"])
 @pytest.mark.parametrize("encoder", [VAE, WHOLE, FIELDS], ids=["numbers", "full", "fields"])
-def test_an_interrupted_run_ends_with_the_same_weights(encoder: EncoderSettings, tmp_path: Path) -> None:
-    whole = trained(encoder)
+def test_an_interrupted_run_ends_with_the_same_weights(encoder: EncoderSettings, end: float, tmp_path: Path) -> None:
+    training = QUICK.model_copy(update={"learning_rate_end": end})
+    whole = trained(encoder, training)
     steps = []
     for stop_after in (3, 1, 8, 9, 10**9):  # within a pass, at its end, over it
 
@@ -99,7 +101,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(encoder: EncoderSettings,
             left[0] -= 1
             return left[0] == 0
 
-        part = Training(net_of(encoder), QUICK, state=tmp_path)
+        part = Training(net_of(encoder), training, state=tmp_path)
         finished = part.run(Blocks(FLOWS, []), Held(OTHERS), should_stop=stop)
         steps.append(part.place.total_steps)
         assert finished == (stop_after == 10**9)
@@ -109,7 +111,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(encoder: EncoderSettings,
     assert part.net.digest == whole.net.digest
     assert [row["train_loss"] for row in part.curves] == [row["train_loss"] for row in whole.curves]
     # A finished one stays finished.
-    again = Training(net_of(encoder), QUICK, state=tmp_path)
+    again = Training(net_of(encoder), training, state=tmp_path)
     assert again.run(Held(FLOWS), Held(OTHERS))
     assert again.place.total_steps == 24
     assert again.net.digest == whole.net.digest

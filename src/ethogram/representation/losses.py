@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["contrast", "kl_divergence", "kl_weight_at", "mse", "mse_balanced", "reconstruction", "spread"]
+__all__ = ["contrast", "kl_divergence", "kl_weight_at", "mse", "mse_balanced", "rate_at", "reconstruction",
+           "spread"]  # fmt: skip
 
 
 def mse(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -112,3 +114,12 @@ def spread(mean: Tensor, weight: float) -> Tensor:
     variance = covariance.diagonal()
     together = covariance.square().sum() - variance.square().sum()
     return functional.relu(1 - (variance + 1e-4).sqrt()).mean() + weight * together / mean.shape[1]
+
+
+def rate_at(step: int, steps: int, rate: float, end: float) -> float:
+    """The learning rate at a step counted from 0: it falls as half a cosine to a share of itself.
+
+    >>> [round(rate_at(step, 4, 1.0, 0.0), 3) for step in (0, 2, 4, 9)]
+    [1.0, 0.5, 0.0, 0.0]
+    """
+    return rate * (end + (1 - end) * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0))) / 2)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ethogram.config import TrainingSettings
 from ethogram.errors import ConfigurationError, EthogramError, LibraryError
 from ethogram.representation.checkpoint import read_arrays, write_arrays
-from ethogram.representation.losses import kl_weight_at
+from ethogram.representation.losses import kl_weight_at, rate_at
 from ethogram.representation.network import Network, has_bfloat16
 from ethogram.schema import CustomFlows
 from ethogram.schema.whole import written_whole
@@ -170,6 +170,7 @@ class Training:
         self._best: dict[str, NDArray[np.float32]] = {}
         self._kept: tuple[tuple[int, ...], CustomFlows] | None = None
         self._saved_at = time.monotonic()
+        self._all_steps = 1
 
     @property
     def curves(self) -> list[dict[str, float]]:
@@ -215,6 +216,7 @@ class Training:
         self._resume()
         started, done_before = time.monotonic(), self.place.total_steps
         steps = self._steps(train)
+        self._all_steps = steps * self.settings.passes
         while not self.place.finished:
             pass_started = time.monotonic()
             for prepared in self._batches(train):
@@ -271,6 +273,10 @@ class Training:
     def _step(self, prepared: Any) -> None:
         settings, place = self.settings, self.place
         weight = kl_weight_at(place.total_steps, settings.kl_weight, settings.kl_warmup_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate_at(
+                place.total_steps, self._all_steps, settings.learning_rate, settings.learning_rate_end
+            )
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
             found = self.net.losses(prepared, loss=settings.loss, kl_weight=weight, generator=self._generator())
