@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from own_corpus_made import LABELS, write_networks, write_own
+from own_corpus_made import LABELS, write_captures, write_networks, write_own
 
 from ethogram.cli import main
 from ethogram.config import CustomFlowSettings
@@ -232,3 +232,24 @@ def test_the_list_says_what_is_missing_of_published_sets(tmp_path: Path, capsys:
     assert "missing: no folder" in shown
     assert main(["bench", "--corpus", str(tmp_path)]) == 2
     assert "say which tasks" in capsys.readouterr().err
+
+
+def test_captures_are_asked_of_services_and_of_flows(tmp_path: Path) -> None:
+    folder = write_captures(tmp_path / "lab", ("here", "there"))
+    found = own_corpus(folder)
+    assert {"here-days", "here-days-services", "here-to-there", "here-to-there-services"} < set(found.tasks)
+    rows = tmp_path / "rows.jsonl"
+    tasks = ["here-days-services", "there-to-here-services", "here-days"]
+    call = ["bench", *tasks, "--corpus", str(folder), "--methods", "log-packets,cross-network-kinds,raw-40", "--cache",
+            str(tmp_path / "cache"), "-o", str(rows)]  # fmt: skip
+    assert main(call) == 0
+    made = {(row["task"], row["method"]): row for row in read_rows(rows)}
+    assert set(made) == {("here-days-services", "log-packets"), ("there-to-here-services", "cross-network-kinds"),
+                         ("here-days", "raw-40")}  # fmt: skip
+    for row in made.values():
+        assert row["values"]["macro_f1"] == 1.0  # type: ignore[index]
+    assert made["here-days-services", "log-packets"]["n"] == 3 * 6
+    # With custom flows in it there are no services to count.
+    write_own(folder / "here", 60)
+    (folder / "here" / "labels.csv").unlink()
+    assert not any(name.endswith("-services") for name in own_corpus(folder).tasks)

@@ -24,6 +24,7 @@ from ethogram.evaluate import records
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.counters import NOMINAL, flow_features, rule_counters
 from ethogram.evaluate.labelled import LABELS, Kept, LabelledFlows
+from ethogram.evaluate.own_flows import folder_services
 from ethogram.evaluate.profiles import mud_profiles
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.io.open import Opened
@@ -111,10 +112,15 @@ def load(
             return found
     tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
     accounting: dict[str, Accounting] = {}
+    whole = folder_services(card, files_of(card, card.used_devices[0], root), *settings[:2], accounting) if (
+        card.kind == "folder") else None  # fmt: skip
     for device in card.used_devices:
         for instance, run, files in runs_of(card, device, files_of(card, device, root)):
-            flow_rows, count_rows, stages = _read(card, device, instance, files, settings)
-            _add(accounting, stages)
+            if whole is not None:
+                flow_rows, count_rows = whole.filter(pl.col("device") == device.id), COUNTS.empty()
+            else:
+                flow_rows, count_rows, stages = _read(card, device, instance, files, settings)
+                _add(accounting, stages)
             if not flow_rows.height and not count_rows.height:
                 continue
             tables.append(flow_rows)

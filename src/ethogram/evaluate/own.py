@@ -21,6 +21,7 @@ from ethogram.errors import ConfigurationError, InputError
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.flows.task import FlowTask
 from ethogram.evaluate.published import PublishedSet, published
+from ethogram.evaluate.task import Task
 from ethogram.flow.devices_file import mac_of
 
 __all__ = ["LABELS", "OwnCard", "OwnCorpus", "is_own", "own_corpus", "read_own_labels"]
@@ -29,6 +30,10 @@ LABELS = ("device", "type", "model", "vendor", "network", "mac", "ip")
 """Columns of ``labels.csv``; the first two are required."""
 
 FILES = ("*.parquet", "*.pcap", "*.pcapng", "*.cap", "*.pcap.gz", "*.pcapng.gz", "*.pcap.zst", "*.zip")
+SERVICES_INSIDE = ("list", "g16", "prevalence", "log-packets", "evidence", "bag-of-ports", "mud")
+SERVICES_ACROSS = ("list", "g16", "log-packets-role-scope", "cross-network-kinds", "bag-of-ports", "mud")
+"""Methods on fingerprints that tasks of one's own ask."""
+
 QUICK = ("raw-40", "shuffled", "shortcut", "pca", "vae")
 """Methods of a quick run."""
 
@@ -67,7 +72,7 @@ class OwnCorpus:
 
     root: Path
     cards: Mapping[str, Card]
-    tasks: Mapping[str, FlowTask]
+    tasks: Mapping[str, FlowTask | Task]
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +121,8 @@ def own_corpus(folder: Path) -> OwnCorpus:
             traps=said.traps, devices=tuple(device for device in devices if device.network == network),
         )  # fmt: skip
     root = folder if len(networks) > 1 else folder.parent
-    tasks, notes = _tasks(cards)
+    counted = not any(file.suffix == ".parquet" for file in _files(folder))
+    tasks, notes = _tasks(cards, counted)
     return OwnCorpus(root, cards, tasks, tuple(notes))
 
 
@@ -209,9 +215,9 @@ def _device(row: Mapping[str | None, object], path: Path, line: int) -> CardDevi
     )  # fmt: skip
 
 
-def _tasks(cards: Mapping[str, Card]) -> tuple[dict[str, FlowTask], list[str]]:
-    """By day inside each network; network against network where labels are shared."""
-    found: list[FlowTask] = []
+def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask | Task], list[str]]:
+    """By day inside each network; network against network where labels are shared; of captures, on services too."""
+    found: list[FlowTask | Task] = []
     notes: list[str] = []
     for name, card in cards.items():
         inside = _level([card], LEVELS)
@@ -220,6 +226,9 @@ def _tasks(cards: Mapping[str, Card]) -> tuple[dict[str, FlowTask], list[str]]:
             continue
         title = f"{card.title}: inside {card.network}, early days train, the last ones test"
         found.append(_task(f"{name}-days", title, "P0", inside, encoder=(name,), probe=(name,), test=(name,)))
+        if counted:
+            found.append(_services(f"{name}-days-services", f"{card.title}: device-days, the first third enrols",
+                                   inside, (name,), SERVICES_INSIDE))  # fmt: skip
     names = list(cards)
     if len(names) > 2:
         level = _level(list(cards.values()), LEVELS)
@@ -240,7 +249,18 @@ def _tasks(cards: Mapping[str, Card]) -> tuple[dict[str, FlowTask], list[str]]:
             _task(f"{a}-encodes-{b}", f"Encoder from {a}; labels and test from {b}", "P2", level, encoder=(a,),
                   probe=(b,), test=(b,)),
         ]  # fmt: skip
+        if counted:
+            split = {"kind": "network", "enrol": (cards[a].network,), "test": (cards[b].network,)}
+            found.append(_services(f"{a}-to-{b}-services", f"{a} enrols, {b} tests: device-days", level, (a, b),
+                                   SERVICES_ACROSS, split=split))  # fmt: skip
     return {task.name: task for task in found}, notes
+
+
+def _services(
+    name: str, title: str, level: str, corpora: tuple[str, ...], methods: tuple[str, ...], **more: object
+) -> Task:
+    """A task on fingerprints."""
+    return Task.of(name=name, title=title, experiment="own", level=level, corpora=corpora, methods=methods, **more)
 
 
 def _task(name: str, title: str, protocol: str, level: str, **networks: tuple[str, ...]) -> FlowTask:

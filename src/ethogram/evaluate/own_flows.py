@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ethogram.config import CustomFlowSettings, PacketFlowSettings
+from ethogram.config import CustomFlowSettings, FlowSettings, MeterSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.flow.devices_file import mac_of
+from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
 
-__all__ = ["FolderFlows", "read_folder"]
+__all__ = ["FolderFlows", "folder_services", "read_folder"]
 
 DAY_US = 86_400_000_000
 UNLABELLED = "device without a label"
@@ -83,6 +84,40 @@ def read_folder(
     flows = CustomFlows.concat([one for one, _ in pairs])
     beside = None if packets is None else PacketFlows.concat([one for _, one in pairs if one is not None])
     return _labelled(card, flows, beside, run, files[0])
+
+
+def folder_services(
+    card: Card, files: Sequence[Path], settings: FlowSettings, meter: MeterSettings, accounting: dict[str, Accounting]
+) -> pl.DataFrame:
+    """Flows of services of all labelled devices, for fingerprints: the captures of a network in one go.
+
+    Parameters
+    ----------
+    card, files
+        The network's devices, and its captures.
+    settings, meter
+        Of the pipeline.
+    accounting
+        Written: by stage.
+
+    Raises
+    ------
+    UsageError
+        When there are files of custom flows: their packets were counted by the minute and remote, not by service.
+    InputError
+        When a capture cannot be used.
+    """
+    if any(file.suffix == ".parquet" for file in files):
+        raise UsageError(f"corpus {card.name}: fingerprints need captures, and it has files of custom flows")
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "devices.csv"
+        _device_file(named, card.used_devices)
+        run = read_flows([*files], devices=named, settings=settings, meter=meter, strict=True)
+        table = collect(run)
+    for report in run.reports:
+        accounting.setdefault("read", Accounting(report.accounting.unit)).merge(report.accounting)
+    accounting |= run.stages
+    return table
 
 
 def _device_file(path: Path, devices: Sequence[CardDevice]) -> int:
