@@ -195,11 +195,12 @@ def test_any_batching_gives_the_same_and_batches_are_bounded(name, monkeypatch) 
 
     monkeypatch.setattr(encoder.net, "forward", seen)
     monkeypatch.setattr(bert, "_CHUNK_FLOWS", 11)
+    monkeypatch.setattr(bert, "_BATCH_NUMBERS", 1500 * 12)
     told = []
     parts = encoder.embed(flows, on_progress=lambda done, total: told.append((done, total)))
     np.testing.assert_allclose(parts, whole, atol=2e-6)
     assert len(sizes) >= 4
-    assert max(sizes) <= 4096
+    assert max(sizes) <= 1500
     assert told[-1] == (40, 40)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 

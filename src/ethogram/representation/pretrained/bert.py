@@ -38,7 +38,8 @@ HEADS = ("target.", "output_layer_")
 EPSILON = 1e-6
 SEGMENTS = 3  # padding, first text, second text
 _CHUNK_FLOWS = 4096  # tokenised and sorted by length at once
-_BATCH_TOKENS = 4096  # through the network at once
+_BATCH_NUMBERS = 3 << 18
+"""Numbers of the states that go through the network at once: few enough that they stay in the cache of a core."""
 
 Tokens = Callable[[PacketFlows, NDArray[np.int64]], tuple[NDArray[np.int32], NDArray[np.int64]]]
 """Tokens [K, L] and their number [K] of some flows."""
@@ -277,7 +278,7 @@ class BertEncoder:
         done = 0
         for begin in range(0, len(chosen), _CHUNK_FLOWS):
             tokens, lengths = self.tokens(flows, chosen[begin : begin + _CHUNK_FLOWS])
-            for part in batches(lengths):
+            for part in batches(lengths, max(_BATCH_NUMBERS // self.facts.d, 1)):
                 longest = int(lengths[part].max())
                 out[begin + part] = self._states(tokens[part, :longest], lengths[part])
                 done += len(part)
@@ -292,7 +293,7 @@ class BertEncoder:
         return np.asarray(states.float().numpy(), np.float32)
 
 
-def batches(lengths: NDArray[np.int64], tokens: int = _BATCH_TOKENS) -> list[NDArray[np.int64]]:
+def batches(lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
     """Rows in groups of like length, each with at most so many tokens, padding included; the longest first.
 
     >>> [part.tolist() for part in batches(np.array([2, 9, 2, 8]), 18)]
