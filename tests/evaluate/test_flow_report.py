@@ -16,9 +16,9 @@ from ethogram.errors import InputError
 from ethogram.evaluate.claims import claim_lines, claims, contrast, seed_interval
 from ethogram.evaluate.flow_goals import answers
 from ethogram.evaluate.flow_report import write_flow_report
-from ethogram.evaluate.flow_rows import Confusion, FlowRow, flow_rows
+from ethogram.evaluate.flow_rows import Confusion, FlowRow, blind_macro_f1, blind_recall, flow_rows
 from ethogram.evaluate.flow_tables import budget_table, cost_table, quality_table, types_table
-from ethogram.evaluate.leaks import blind_macro_f1, leak_lines, leak_overview, shuffled_of
+from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
 from ethogram.evaluate.metrics import macro_f1
 from ethogram.evaluate.plots_networks import across_figures, comparable
 
@@ -59,7 +59,7 @@ def test_the_overview_answers_goals_claims_and_leaks(written: Path) -> None:
     page = (written / "README.md").read_text()
     assert "better than the raw 40 numbers: 3 of 3" in page
     assert "lowers the shift ratio of every block: holds" in page
-    assert "| [p3-as](p3-as.md) | 0.2" in page
+    assert "| [p3-as](p3-as.md) | 0.190 | 0.200 | -0.010 | fell to chance |" in page
     assert "fell to chance" in page
     for name in ("inside-across.png", "cost-p2.png", "cost-p3.png"):
         assert f"({name})" in page
@@ -81,18 +81,25 @@ def test_detectors_stand_apart_from_methods() -> None:
     raised = [one for one in inside if one.method != "shortcut"]
     raised.append(next(r for r in inside if r.method == "shortcut").model_copy(update={"values": {"macro_f1": 0.92}}))
     assert "is not below" in "\n".join(leak_lines(raised))
+    blind = [made.row("t", "raw-40", "P3", 0.22), made.row("t", "fields", "P3", 0.6)]
+    shown = "\n".join(leak_lines(flow_rows(blind)["t"]))
+    assert "Not above chance with their whole interval: `raw-40` (0.2" in shown
+    assert "`fields`" not in shown
     assert "Not run: `shuffled`, `shortcut`." in leak_lines([one for one in rows if not one.detector])
 
 
 def test_shuffled_labels_that_do_not_fall_are_said() -> None:
     rows = [made.row("t", "shuffled", "P0", 0.5), made.row("t", "raw-40", "P0", 0.9)]
+    seeds = rows[0]["details"]["seeds"]
+    seeds["balanced_accuracy"] = [0.48, 0.49, 0.5]
     found = shuffled_of(flow_rows(rows)["t"])
     assert found is not None
     assert (found.verdict, found.permutations) == ("ABOVE CHANCE", 3)
-    assert found.margin == pytest.approx(0.3, abs=0.02)
+    assert (found.value, found.chance) == (0.49, pytest.approx(0.2))
+    assert found.margin == pytest.approx(0.29)
     assert "ABOVE CHANCE" in "\n".join(leak_overview(flow_rows(rows)))
     # Permutations that differ as much as this can be right about a whole type by luck.
-    rows[0]["details"]["seeds"]["macro_f1"] = [0.2, 0.5, 0.8]
+    seeds["balanced_accuracy"] = [0.2, 0.49, 0.78]
     lucky = shuffled_of(flow_rows(rows)["t"])
     assert lucky is not None
     assert lucky.verdict == "fell to chance"
@@ -108,7 +115,11 @@ def test_chance_is_what_blind_verdicts_get() -> None:
     truth = random.choice(["a", "b", "c"], 200_000, p=[0.7, 0.2, 0.1])
     said = random.choice(["a", "b", "c"], 200_000, p=[0.2, 0.5, 0.3])
     matrix = [[int(np.sum((truth == i) & (said == j))) for j in "abc"] for i in "abc"]
-    blind = blind_macro_f1(Confusion(labels=("a", "b", "c"), matrix=matrix))
+    confusion = Confusion(labels=("a", "b", "c"), matrix=matrix)
+    assert blind_recall(confusion) == pytest.approx(1 / 3)
+    # What is said of a type that is not tested is wrong whatever the truth.
+    assert blind_recall(Confusion(labels=("a", "b"), matrix=((1, 3), (0, 0)))) == pytest.approx(0.25)
+    blind = blind_macro_f1(confusion)
     assert blind == pytest.approx(macro_f1(truth, said), abs=0.005)
     assert math.isnan(blind_macro_f1(Confusion()))
 

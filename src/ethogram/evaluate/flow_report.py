@@ -94,7 +94,8 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
         "",
         quality_table(rows),
         "",
-        "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: the least and the greatest.",
+        "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: the least and the greatest. Above",
+        "chance: above the macro-F1 that the same verdicts would get if they knew nothing of the truth.",
         *_marks(rows),
         "",
     ]
@@ -157,7 +158,8 @@ def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> list[Pa
     lines = [
         "# Flow representations: results",
         "",
-        "Made from result rows by `ethogram bench report`; do not edit. What they mean: [reading.md](../reading.md).",
+        "Made from result rows by `ethogram bench report`; do not edit."
+        + (" What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""),
         "",
         *flow_goal_lines(by_task),
         "## The paper's claims",

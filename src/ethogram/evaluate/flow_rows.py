@@ -19,11 +19,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ethogram.errors import InputError
 
-__all__ = ["DETECTORS", "EXPERIMENTS", "RAW", "Confusion", "Cost", "Encoder", "FlowRow", "flow_rows", "is_flow_row"]
+__all__ = ["DETECTORS", "EXPERIMENTS", "RAW", "Confusion", "Cost", "Encoder", "FlowRow", "blind_macro_f1",
+           "blind_recall", "chance_of", "flow_rows", "is_flow_row"]  # fmt: skip
 
 EXPERIMENTS: dict[str, str] = {
     "P0": "inside a network, later days",
@@ -204,6 +206,43 @@ def _where(row: Mapping[str, object]) -> str:
     if isinstance(row.get("inside"), bool):
         return "inside" if row["inside"] else "across"
     return "inside" if row.get("experiment") == "P0" else "across"
+
+
+def blind_macro_f1(confusion: Confusion) -> float:
+    """Macro-F1 that the same verdicts would get if they knew nothing of the truth: chance, with these shares.
+
+    With a share p of a type among the flows and q among the verdicts, both independent, its F1 is 2 p q / (p + q).
+
+    >>> blind_macro_f1(Confusion(labels=("a", "b"), matrix=((5, 5), (5, 5))))
+    0.5
+    """
+    matrix = np.asarray(confusion.matrix, np.float64)
+    if not matrix.size or not matrix.sum():
+        return math.nan
+    true, said = matrix.sum(axis=1) / matrix.sum(), matrix.sum(axis=0) / matrix.sum()
+    present = true > 0
+    return float(np.mean(2 * true[present] * said[present] / (true[present] + said[present])))
+
+
+def blind_recall(confusion: Confusion) -> float:
+    """Balanced accuracy of verdicts that know nothing of the truth: one of so many tested types, less what goes astray.
+
+    It is linear in the shares of the verdicts, so that a confusion pooled over seeds gives the mean over them.
+
+    >>> blind_recall(Confusion(labels=("a", "b", "c"), matrix=((4, 2, 4), (4, 2, 4), (0, 0, 0))))
+    0.3
+    """
+    matrix = np.asarray(confusion.matrix, np.float64)
+    if not matrix.size or not matrix.sum():
+        return math.nan
+    present = matrix.sum(axis=1) > 0
+    return float(matrix[:, present].sum() / matrix.sum() / present.sum())
+
+
+def chance_of(row: FlowRow) -> float:
+    """Macro-F1 of chance: by the shares of the row's own verdicts; without them, one of so many types."""
+    found = blind_macro_f1(row.details.confusion)
+    return found if not math.isnan(found) or not row.labels else 1 / row.labels
 
 
 def is_flow_row(row: Mapping[str, object]) -> bool:

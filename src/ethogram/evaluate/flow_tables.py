@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ethogram.evaluate.flow_rows import FlowRow
+from ethogram.evaluate.flow_rows import FlowRow, chance_of
 from ethogram.evaluate.tables import number
 
 __all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "network_table", "quality_table",
@@ -74,10 +74,19 @@ def quality_table(rows: Sequence[FlowRow]) -> str:
     """A line for each method, best first: figures with intervals, and macro-F1 over seeds."""
     columns = [name for name in FIGURES if any(not math.isnan(row.value(name)) for row in rows)]
     heads = [FIGURES[name] for name in columns]
-    lines = [f"| method | {heads[0] if heads else 'macro-F1'} | by seed | " + " | ".join([*heads[1:], "n"]) + " |"]
-    lines.append("|---|" + "---|" * (len(columns) + 2))
+    lines = [
+        f"| method | {heads[0] if heads else 'macro-F1'} | by seed | above chance | " + " | ".join([*heads[1:], "n"])
+    ]
+    lines = [lines[0] + " |", "|---|" + "---|" * (len(columns) + 3)]
     for row in ranked(rows):
-        cells = [_cell(row, "macro_f1"), seeds_cell(row), *(_cell(row, name) for name in columns[1:]), str(row.n)]
+        above = row.value() - chance_of(row)
+        cells = [
+            _cell(row, "macro_f1"),
+            seeds_cell(row),
+            "" if math.isnan(above) else f"{above:+.3f}",
+            *(_cell(row, name) for name in columns[1:]),
+            str(row.n),
+        ]
         title = f"{row.method_title} ({method_name(row)})" if row.method_title else method_name(row)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

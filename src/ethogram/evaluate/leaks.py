@@ -9,32 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ethogram.evaluate.claims import seed_interval
-from ethogram.evaluate.flow_rows import DETECTORS, Confusion, FlowRow
+from ethogram.evaluate.flow_rows import DETECTORS, FlowRow, blind_recall, chance_of
 from ethogram.evaluate.flow_tables import seeds_cell
 
-__all__ = ["Shuffled", "blind_macro_f1", "chance_of", "leak_lines", "leak_overview", "shuffled_of"]
-
-
-def blind_macro_f1(confusion: Confusion) -> float:
-    """Macro-F1 that the same verdicts would get if they knew nothing of the truth: chance, with these shares.
-
-    With a share p of a type among the flows and q among the verdicts, both independent, its F1 is 2 p q / (p + q).
-
-    >>> blind_macro_f1(Confusion(labels=("a", "b"), matrix=((5, 5), (5, 5))))
-    0.5
-    """
-    matrix = np.asarray(confusion.matrix, np.float64)
-    if not matrix.size or not matrix.sum():
-        return math.nan
-    true, said = matrix.sum(axis=1) / matrix.sum(), matrix.sum(axis=0) / matrix.sum()
-    present = true > 0
-    return float(np.mean(2 * true[present] * said[present] / (true[present] + said[present])))
-
-
-def chance_of(row: FlowRow) -> float:
-    """Macro-F1 of chance: by the shares of the row's own verdicts; without them, one of so many types."""
-    found = blind_macro_f1(row.details.confusion)
-    return found if not math.isnan(found) or not row.labels else 1 / row.labels
+__all__ = ["Shuffled", "leak_lines", "leak_overview", "shuffled_of"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +24,7 @@ class Shuffled:
     task
         Its name.
     value, chance
-        Macro-F1, mean over permutations, and that of the same verdicts if they knew nothing of the truth.
+        Balanced accuracy, mean over permutations, and that of verdicts that know nothing of the truth.
     low
         Lower end of an interval over permutations and device-days together: where types are far apart, all flows of a
         type go to one label, and one permutation is right or wrong by luck about a whole type.
@@ -77,11 +55,16 @@ def shuffled_of(rows: Sequence[FlowRow]) -> Shuffled | None:
     """The shuffled row of a task, judged; None when there is none."""
     for row in rows:
         if row.method == "shuffled":
+            # The share of verdicts that goes to each type is chance's own: macro-F1 of pooled permutations is not.
+            value, chance = row.value("balanced_accuracy"), blind_recall(row.details.confusion)
+            if math.isnan(chance) and row.labels:
+                chance = 1 / row.labels
             low, _ = row.interval() or (math.nan, math.nan)
-            over = seed_interval(row.seeds(), level=0.99)[0]
-            # Independent: which labels went where, and which days were met. One permutation tells nothing of the first.
-            below = math.hypot(row.value() - low, 0.0 if math.isnan(over) else float(np.mean(row.seeds())) - over)
-            return Shuffled(row.task, row.value(), row.value() - below, chance_of(row), max(1, len(row.seeds())))
+            seeds = row.seeds("balanced_accuracy")
+            over = seed_interval(seeds, level=0.99)[0]
+            # Independent: which labels went where, and which days were met (told by macro-F1's interval).
+            below = math.hypot(row.value() - low, 0.0 if math.isnan(over) else float(np.mean(seeds)) - over)
+            return Shuffled(row.task, value, value - below, chance, max(1, len(seeds)))
     return None
 
 
@@ -104,16 +87,27 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
     found = shuffled_of(rows)
     if found is not None:
         lines += [
-            f"`shuffled` {found.verdict}: {found.value:.3f} against {found.chance:.3f}, which the same verdicts would"
-            f" get if they knew nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations};"
-            f" lower end of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
+            f"`shuffled` {found.verdict}: balanced accuracy {found.value:.3f} against {found.chance:.3f} of verdicts"
+            f" that know nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations}; lower end"
+            f" of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
             "",
         ]
     if "shortcut" in there:
         lines += [_shortcut(there["shortcut"], rows), ""]
+    lines += _no_better_than_chance(rows)
     if missing:
         lines += [f"Not run: {', '.join(f'`{name}`' for name in missing)}.", ""]
     return lines
+
+
+def _no_better_than_chance(rows: Sequence[FlowRow]) -> list[str]:
+    """Methods whose interval reaches down to what their verdicts would get blindly."""
+    found = []
+    for row in rows:
+        pair, chance = row.interval(), chance_of(row)
+        if not row.detector and pair and not math.isnan(chance) and pair[0] <= chance:
+            found.append(f"`{row.method}` ({row.value():.3f}, chance {chance:.3f})")
+    return [f"Not above chance with their whole interval: {', '.join(found)}.", ""] if found else []
 
 
 def _shortcut(row: FlowRow, rows: Sequence[FlowRow]) -> str:
@@ -149,9 +143,9 @@ def leak_overview(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     return [
         "## Leak detectors",
         "",
-        "`shuffled`: labels of the training flows permuted. Chance is the macro-F1 of the same verdicts if they knew",
-        "nothing of the truth; above it is what stays above with the whole interval over permutations and device-days.",
-        "`shortcut`: a probe on remote address, ports and time alone.",
+        "`shuffled`: labels of the training flows permuted; balanced accuracy, and that of verdicts that know nothing",
+        "of the truth. Above chance is what is above it with the whole interval over permutations and device-days.",
+        "`shortcut`: a probe on remote address, ports and time alone; macro-F1.",
         "",
         "| task | shuffled | chance | margin | | shortcut | best method |",
         "|---|---|---|---|---|---|---|",

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ethogram.evaluate.flow_rows import RAW, FlowRow
+from ethogram.evaluate.flow_rows import RAW, FlowRow, chance_of
 from ethogram.evaluate.flow_tables import best_of, default_of, ranked
-from ethogram.evaluate.leaks import chance_of
 from ethogram.evaluate.plots_style import COLOURS, DASHES, GREY, MARKERS, colour_of, saved
 
 __all__ = ["budget_plot", "confusion_plot", "coverage_plot", "quality_plot", "reliability_plot"]
@@ -42,8 +41,8 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
             seeds = row.seeds()
             if len(seeds) > 1:
                 panel.plot(seeds, [place] * len(seeds), "|", color="black", ms=7, mew=0.8)
-            if row.method == "shuffled" and not math.isnan(chance_of(row)):
-                panel.plot(chance_of(row), place, "x", color="#b00000", ms=6, label="chance")
+            if not math.isnan(chance_of(row)):
+                panel.plot(chance_of(row), place, "x", color="#b00000", ms=4, label="chance")
         if detectors and apart:
             panel.axhline(apart - 0.15, color="#bbbbbb", lw=0.8)
         panel.set_yticks(places, [row.method + (" °" if row.random_weights else "") for row in shown])
@@ -54,7 +53,7 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
         groups = dict.fromkeys(row.group for row in shown if not row.detector)
         handles = [panel.plot([], [], "o", color=colour_of(group), label=group or "method")[0] for group in groups]
         own, names = panel.get_legend_handles_labels()
-        kept = [(h, n) for h, n in zip(own, names, strict=True) if n == "chance"] + [
+        kept = [(h, n) for h, n in zip(own, names, strict=True) if n == "chance"][:1] + [
             (h, h.get_label()) for h in handles
         ]
         panel.legend([h for h, _ in kept], [n for _, n in kept], loc="upper left", bbox_to_anchor=(1.0, 1.0))
