@@ -88,8 +88,8 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
     if found is not None:
         lines += [
             f"`shuffled` {found.verdict}: balanced accuracy {found.value:.3f} against {found.chance:.3f} of verdicts"
-            f" that know nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations}; lower end"
-            f" of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
+            f" that know nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations}; lower"
+            f" end of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
             "",
         ]
     if "shortcut" in there:
