@@ -30,7 +30,7 @@ def compiled_modules() -> list[str]:
     return [
         ".".join(file.relative_to(source).with_suffix("").parts)
         for file in source.rglob("*.py")
-        if re.search(r"^(@(compiled|inner|njit|nb\.njit|numba\.njit)\b)", file.read_text(), re.MULTILINE)
+        if re.search(r"^(@(_?compiled|inner|njit|nb\.njit|numba\.njit)\b)", file.read_text(), re.MULTILINE)
     ]
 
 

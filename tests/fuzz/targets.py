@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import captures, exports, files, messages, texts
+from . import beside, captures, exports, files, messages, texts
 from .harness import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for room in (captures, texts, files, messages, exports)
+    for room in (captures, beside, texts, files, messages, exports)
     for target in room.TARGETS
 }  # fmt: skip

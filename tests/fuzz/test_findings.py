@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from ethogram.io.parquet import Source
 from ethogram.schema import BIFLOW
 
+from .beside import packet_files
 from .exports import collector_states
 from .files import library, states
 from .harness import allowed, written
@@ -116,3 +118,25 @@ def test_parquet_whose_text_is_no_text_is_damaged(place: str, tmp_path: Path) ->
     allowed(lambda: found.extend(frame.height for frame in Source(path).batches()))
     # What is said of the columns is not needed; a column is.
     assert found == ([0] if place == "metadata" else [])
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "reason"),
+    [(b"element", b"\xf1lement", "not a readable Parquet file"), (b"\x16\x06", b"\x16\x08", "4 rows|damaged Parquet")],
+    ids=["names of columns that are no text", "a footer that tells of other rows"],
+)
+def test_damaged_files_of_packets_are_said(was: bytes, becomes: bytes, reason: str, tmp_path: Path) -> None:
+    from ethogram.errors import InputError
+    from ethogram.pipeline.packet_files import load_packets
+
+    sound, path, said = packet_files()[1], tmp_path / "packets.parquet", []
+    footer = sound.rindex(b"PAR1") - 4 - int.from_bytes(sound[-8:-4], "little")
+    at = sound.find(was, footer)
+    while at >= 0:
+        path.write_bytes(sound[:at] + becomes + sound[at + len(was) :])
+        try:
+            assert len(load_packets(path)) == 3
+        except InputError as error:
+            said.append(str(error))
+        at = sound.find(was, at + 1)
+    assert any(re.search(reason, line) for line in said)

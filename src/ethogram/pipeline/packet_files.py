@@ -54,7 +54,7 @@ class PacketFile:
             raise InputError("no such file", file=path)
         try:
             self._file = pyarrow.parquet.ParquetFile(self.path)
-        except (OSError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise InputError(f"not a readable Parquet file: {str(error).splitlines()[0]}", file=path) from None
         schema = self._file.schema_arrow
         missing = [name for name in PACKET_FLOW.names if name not in schema.names]
@@ -78,11 +78,15 @@ class PacketFile:
         InputError
             When the file is damaged.
         """
+        read = 0
         try:
             for batch in self._file.iter_batches(batch_size=rows, columns=PACKET_FLOW.names):
+                read += batch.num_rows
                 yield PacketFlows.of_arrow(pyarrow.Table.from_batches([batch]), file=self.path)
-        except (OSError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise InputError(f"damaged Parquet file: {str(error).splitlines()[0]}", file=self.path) from None
+        if read != self.rows:
+            raise InputError(f"damaged Parquet file: {read:,} rows, not {self.rows:,}", file=self.path)
 
 
 def load_packets(path: str | Path, flows: CustomFlows | None = None) -> PacketFlows:

@@ -85,7 +85,7 @@ class VectorFile:
                 self.accounting.read += len(flows)
                 self.accounting.used += len(flows)
                 yield flows
-        except (OSError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise InputError(f"damaged Parquet file: {str(error).splitlines()[0]}", file=self.path) from None
 
 
@@ -153,7 +153,7 @@ def write_custom_flows(path: Path, batches: Iterable[CustomFlows], settings: Cus
 def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"not a readable Parquet file: {str(error).splitlines()[0]}", file=path) from None
 
 
