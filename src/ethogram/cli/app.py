@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
     "library": ("ethogram.cli.library", "list, merge or remove what a library holds"),
     "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
+    "unknown": ("ethogram.cli.unknown", "unknown devices in groups, to be named and enrolled"),
     "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),
     "pretrain": ("ethogram.cli.pretrain", "unlabelled custom flows to an encoder"),
     "embed": ("ethogram.cli.embed", "custom flows to embeddings by an encoder"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -256,16 +257,24 @@ class NearestWindows(Expert):
     def scores(self, windows: FlowWindows) -> NDArray[np.float64]:
         """Likeness to the nearest window, 0 to 1."""
         out = np.full((windows.items, self.labels_), np.nan)
-        bags = self._bags(windows)
-        whole = self.known_ @ self.weight_
-        for i in np.flatnonzero(windows.flows > 0):
-            least = np.minimum(bags[i][None, :], self.known_) @ self.weight_
-            most = bags[i] @ self.weight_ + whole - least
-            alike = least / np.maximum(most, FEW)
+        for i, alike in self._alike(windows):
             best = np.zeros(self.labels_)
             np.maximum.at(best, self.codes_, alike)
             out[i, self.classes_] = best[self.classes_]
         return out
+
+    def likeness(self, windows: FlowWindows) -> NDArray[np.float64]:
+        """Likeness of each item to each enrolled window that has flows, (n, K); NaN where an item has none."""
+        out = np.full((windows.items, len(self.known_)), np.nan)
+        for i, alike in self._alike(windows):
+            out[i] = alike
+        return out
+
+    def _alike(self, windows: FlowWindows) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        bags, whole = self._bags(windows), self.known_ @ self.weight_
+        for i in np.flatnonzero(windows.flows > 0).tolist():
+            least = np.minimum(bags[i][None, :], self.known_) @ self.weight_
+            yield i, least / np.maximum(bags[i] @ self.weight_ + whole - least, FEW)
 
 
 EXPERTS: dict[str, type[Expert]] = {

@@ -13,7 +13,6 @@ from ethogram.errors import InputError, LibraryError
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.fused_judge import FusedDecision, FusedJudge
-from ethogram.identify.identifier import folds_by_time
 from ethogram.identify.judge import Decision, Judge
 from ethogram.identify.library import LEVELS, Library
 from ethogram.pipeline.fingerprints import service_matrix
@@ -74,11 +73,14 @@ class Coarser:
             left = [i for i, one in enumerate(found) if one is None]
             if not left:
                 break
+            several = self._several(level, products)
+            if not several:
+                continue
             labels, probabilities = self._judged(level, groups, windows.take(left),
                                                  None if flows is None else flows.take(left))  # fmt: skip
             for i, row in zip(left, probabilities, strict=True):
                 best = int(row.argmax())
-                if row[best] >= self.settings.least_score:
+                if row[best] >= self.settings.least_score and labels[best] in several:
                     found[i] = Fallback(level=level, label=labels[best], score=float(row[best]))  # type: ignore[arg-type]
         return found
 
@@ -90,22 +92,20 @@ class Coarser:
             update={"level": level, "method": default_method(packaged=True, level=level), "window_s": None}
         )
         known = self.library.windows()
-        chosen = groups if self._held(groups, names) else folds_by_time(known, settings.folds)
         if flows is None or self.store is None:
-            judge = Judge(build(settings), settings).fit(known, names, chosen)
+            judge = Judge(build(settings), settings).fit(known, names, groups)
             decision = judge.decide(windows)
             return decision.labels, decision.calibrated
         side = self.store.windows([entry.digest for entry in self.library.entries])
-        fused = FusedJudge(build(settings), settings).fit(known, names, side, chosen).decide(windows, flows)
+        fused = FusedJudge(build(settings), settings).fit(known, names, side, groups).decide(windows, flows)
         return fused.labels, fused.fused.probabilities
 
-    @staticmethod
-    def _held(groups: NDArray[np.int64], names: Sequence[str]) -> bool:
-        """Whether some label keeps a product when one is left out."""
-        products: dict[str, set[int]] = {}
-        for name, group in zip(names, groups.tolist(), strict=True):
-            products.setdefault(name, set()).add(group)
-        return any(len(mine) > 1 for mine in products.values())
+    def _several(self, level: str, products: Sequence[str]) -> set[str]:
+        """Names of which two products are enrolled: what only one product shows is that product, and no kind."""
+        known: dict[str, set[str]] = {}
+        for name, product in zip(self.library.labels(level), products, strict=True):
+            known.setdefault(name, set()).add(product)
+        return {name for name, mine in known.items() if len(mine) > 1}
 
 
 def identify_with_flows(

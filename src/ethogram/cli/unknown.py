@@ -1,0 +1,157 @@
+"""``ethogram unknown``: devices that a library does not know, in groups to be named."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ethogram.cli.flows import time_of
+from ethogram.cli.identify import Level
+from ethogram.cli.run import errors, progress, results
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ethogram.identify.library import Identity
+    from ethogram.pipeline.unknown import UnknownGroups
+
+__all__ = ["command", "named_groups"]
+
+
+class Format(StrEnum):
+    """How the groups are written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Fingerprints (Parquet), or anything that 'ethogram flows' reads."),
+    ],
+    library: Annotated[Path, typer.Option(metavar="FILE", help="Known devices.")],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=LABEL", help="Name a group and enrol it: 1=porch-cam, or "
+                     "1=porch-cam,MODEL,VENDOR,TYPE,COARSE; again for more."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Library to write. Default: --library itself.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How the groups are written.")] = Format.TABLE,
+    level: Annotated[Level, typer.Option(help="What is told apart.")] = Level.LABEL,
+    method: Annotated[str, typer.Option(metavar="NAME", help="The identifier. Default: all the evidence.")] = "",
+    encoder: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Encoder the library was enrolled with. Default: the one that comes along."),
+    ] = None,
+    flows: Annotated[
+        bool, typer.Option("--flows/--no-flows", help="Use embeddings of single flows too, where there are any.")
+    ] = True,
+    epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch, as it is enrolled.")] = 86_400,
+    devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
+    local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
+    time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
+    time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
+) -> int:
+    """Group the devices that are unknown, and enrol those groups that are given a name.
+
+    Devices of one group behave alike: one name serves all of them, and the next 'ethogram identify' knows them. How
+    alike is learnt from the library alone.
+    """
+    from datetime import UTC, datetime
+
+    from ethogram.config import FlowSettings
+    from ethogram.identify import pack
+    from ethogram.identify.library import Source
+    from ethogram.pipeline.flow_side import enrol_flows, flows_for
+    from ethogram.pipeline.identify import open_library, regroup, settings_for
+    from ethogram.pipeline.inputs import read_seen
+    from ethogram.pipeline.unknown import enrol_groups, unknown_groups
+
+    wanted = named_groups(name or [])
+    known = open_library(library)
+    flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
+    with progress("biflows read") as advance:
+        reading = read_seen(
+            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=time_of(time_from, "--from"),
+            time_to=time_of(time_to, "--to"), on_progress=advance,
+        )  # fmt: skip
+    store, embedded, told = None, None, ""
+    if flows:
+        whole = regroup(reading.seen, "device").windows
+        store, embedded, told = flows_for(inputs, whole, library, encoder, devices=devices, flow=flow)
+    found = unknown_groups(
+        reading.seen, known, settings_for(method or "evidence", level=level.value), store=store, flows=embedded
+    )
+    if form is Format.JSON:
+        sys.stdout.buffer.write(found.groups.model_dump_json(indent=2).encode() + b"\n")
+    else:
+        for line in (*reading.notes, *filter(None, [told])):
+            errors.print(line, markup=False, soft_wrap=True)
+        _show(results(), found.groups)
+    if wanted:
+        target = output or library
+        source = Source(
+            name="named: " + ", ".join(Path(one).name for one in inputs),
+            enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        merged, lines = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
+        if store is not None:
+            lines += enrol_flows(
+                inputs, reading.seen.windows, merged, target, extend=library, model=encoder, devices=devices, flow=flow
+            )
+        pack.write(merged, target)
+        for line in (*lines, f"{len(merged):,} entries written to {target}"):
+            errors.print(line, markup=False, soft_wrap=True)
+    for line in reading.errors:
+        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+    return 3 if reading.errors else 0
+
+
+def named_groups(names: list[str]) -> dict[str, Identity]:
+    """What the user calls each group.
+
+    >>> named_groups(["1=porch cam,cam-2,acme,camera"])["1"].at("family")
+    'acme/camera'
+    """
+    from ethogram.errors import UsageError
+    from ethogram.identify.library import Identity
+
+    found: dict[str, Identity] = {}
+    for text in names:
+        group, _, label = text.partition("=")
+        parts = [part.strip() for part in label.split(",")]
+        if not group.strip() or not parts[0] or len(parts) > 5:
+            raise UsageError(f"--name {text!r}: write it as 1=LABEL, or 1=LABEL,MODEL,VENDOR,TYPE,COARSE")
+        if group.strip() in found:
+            raise UsageError(f"--name: group {group.strip()} has two names")
+        found[group.strip()] = Identity(*parts)
+    return found
+
+
+def _show(console: Console, groups: UnknownGroups) -> None:
+    """Print each group with its devices, and what they share."""
+    from ethogram.cli.identify import show_rows
+
+    rows = []
+    for one in groups.groups:
+        kind = f"{one.fallback.label}, {one.fallback.score:.2f}" if one.fallback else ""
+        shared = f"share {', '.join(one.shared)}; " if one.shared else ""
+        rows.append((
+            [one.group, str(len(one.devices)), f"{one.likeness:.2f}", kind, f"{one.nearest} {one.nearest_score:.2f}"],
+            "yellow",
+            f"{shared}{', '.join(one.devices)}",
+        ))  # fmt: skip
+    if rows:
+        show_rows(console, ["group", "devices", "likeness", "kind", "nearest"], rows)
+    total = sum(len(one.devices) for one in groups.groups)
+    console.print(
+        f"{total:,} unknown devices in {len(groups.groups):,} groups, {groups.known:,} known; "
+        f"library {groups.library}; --name GROUP=LABEL enrols a group", markup=False,
+    )  # fmt: skip

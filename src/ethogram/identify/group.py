@@ -1,0 +1,228 @@
+"""Unknown devices in groups of the same product, found by likeness alone, so that one name serves many.
+
+    p(two items are one product) = logistic(a + b * log likelihood ratio of services, names and sizes + c * likeness of
+                                            embedded flows), learnt on pairs of enrolled items
+
+Items are merged by average linkage of 1 - p; how far apart a group may be is what groups the enrolled items best. So
+nothing but what is enrolled decides, and unknown items only lend their services and flows.
+
+Shapes: n items, m enrolled ones.
+
+References
+----------
+A. Rosenberg, J. Hirschberg: V-Measure: A Conditional Entropy-Based External Cluster Evaluation Measure. EMNLP 2007.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.errors import UsageError
+from ethogram.identify.crossing import PARTS, CrossNetwork
+from ethogram.identify.flow_experts import NearestWindows
+from ethogram.identify.flow_windows import FlowWindows
+from ethogram.identify.tokens import tokens_of
+from ethogram.schema import Windows
+
+__all__ = ["Group", "Grouping", "SamePair", "pairwise", "together"]
+
+Floats = NDArray[np.float64]
+PURE = 0.5
+"""Beta of the V-measure that chooses the threshold: below 1, pure groups count more than whole ones."""
+DEFAULT = (-1.0, 0.5, 3.0)
+"""Offset and slopes where enrolled pairs cannot teach them: a ratio of e**2 to 1 is as good as certain."""
+LEAST_PAIRS = 5  # pairs of one product, below which nothing is learnt of pairs
+MOST = 400  # enrolled items whose pairs are looked at
+SHARED = 6  # services or names that are shown
+
+
+@dataclass(frozen=True)
+class Group:
+    """Items that seem to be one product.
+
+    Parameters
+    ----------
+    items
+        Which, ascending.
+    likeness
+        Mean probability that two of them are one product; 1 where there is one.
+    shared
+        Names and services that most of them have, those that tell most first.
+    """
+
+    items: tuple[int, ...]
+    likeness: float
+    shared: tuple[str, ...] = ()
+
+
+def together(a: Windows, b: Windows) -> Windows:
+    """Items of both, those of ``b`` numbered behind those of ``a``."""
+    shift = (pl.col("item") + pl.lit(len(a), pl.UInt32)).cast(pl.UInt32)
+    return Windows(pl.concat([a.items, b.items.with_columns(item=shift)]),
+                   pl.concat([a.counts, b.counts.with_columns(item=shift)]))  # fmt: skip
+
+
+def join_flows(a: FlowWindows, b: FlowWindows) -> FlowWindows:
+    """Flows of both, numbered likewise."""
+    return FlowWindows(np.concatenate([a.z, b.z]), np.concatenate([a.owner, b.owner + a.items]), a.items + b.items)
+
+
+def pairwise(windows: Windows, flows: FlowWindows | None = None) -> tuple[Floats, Floats]:
+    """Log likelihood ratio by counts, and likeness of embedded flows, of each pair of items, (n, n) each.
+
+    Both are the same both ways; likeness is NaN where one of the two has no flow.
+    """
+    n = len(windows)
+    names = [f"{i:09d}" for i in range(n)]
+    ratio = CrossNetwork(asked=True).fit(windows, names).scores(windows) if n else np.zeros((0, 0))
+    ratio = (ratio + ratio.T) / 2
+    alike = np.full((n, n), np.nan)
+    if flows is not None and (have := np.flatnonzero(flows.flows > 0)).size > 1:
+        some = flows.take(have)
+        near = NearestWindows().fit(some, np.arange(have.size), have.size).likeness(some)
+        alike[np.ix_(have, have)] = (near + near.T) / 2
+    return ratio, alike
+
+
+class SamePair:
+    """Probability that two items are one product."""
+
+    def fit(self, ratio: Floats, alike: Floats, labels: Sequence[str]) -> Self:
+        """Learn from the pairs of m enrolled items."""
+        self.offset_, self.by_counts_, self.by_flows_ = DEFAULT
+        self.usual_ = 0.0
+        _, codes = np.unique(np.asarray(labels, np.str_), return_inverse=True)
+        at = np.triu_indices(len(codes), 1)
+        same = codes[at[0]] == codes[at[1]]
+        found = alike[at]
+        known = np.isfinite(found)
+        self.usual_ = float(found[known].mean()) if known.any() else 0.0
+        self.pairs_ = int(same.sum())
+        if min(int(same.sum()), int((~same).sum())) < LEAST_PAIRS:
+            return self
+        from sklearn.linear_model import LogisticRegression
+
+        x = self._columns(ratio[at], found)
+        model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=500).fit(x, same)
+        self.offset_ = float(model.intercept_[0])
+        # More alike is never less likely one product.
+        self.by_counts_, self.by_flows_ = (max(float(c), 0.0) for c in model.coef_[0])
+        return self
+
+    def _columns(self, ratio: Floats, alike: Floats) -> Floats:
+        # A pair without flows is as alike as the usual pair: that says nothing.
+        return np.stack([np.clip(ratio, -20, 40), np.where(np.isfinite(alike), alike, self.usual_)], axis=1)
+
+    def probabilities(self, ratio: Floats, alike: Floats) -> Floats:
+        """Of pairs, in the shape given."""
+        x = self._columns(ratio.ravel(), alike.ravel())
+        raw = self.offset_ + x @ np.array([self.by_counts_, self.by_flows_])
+        result: Floats = (1.0 / (1.0 + np.exp(-np.clip(raw, -50, 50)))).reshape(ratio.shape)
+        return result
+
+
+def clustered(probability: Floats, apart: float) -> NDArray[np.int64]:
+    """Group of each item, coded 0, 1, ...: average linkage of 1 - p, merged up to a distance."""
+    n = len(probability)
+    if n < 2:
+        return np.zeros(n, np.int64)
+    from sklearn.cluster import AgglomerativeClustering
+
+    distance = 1.0 - probability
+    np.fill_diagonal(distance, 0.0)
+    model = AgglomerativeClustering(n_clusters=None, metric="precomputed", linkage="average",
+                                    distance_threshold=apart)  # fmt: skip
+    return np.asarray(model.fit_predict(distance), np.int64)
+
+
+@dataclass
+class Grouping:
+    """Groups of unknown items; learnt from enrolled items alone.
+
+    Examples
+    --------
+    >>> Grouping().thresholds[0] < Grouping().thresholds[-1]
+    True
+    """
+
+    thresholds: tuple[float, ...] = field(default=tuple(round(0.05 * i, 2) for i in range(2, 20)))
+
+    def fit(self, windows: Windows, labels: Sequence[str], flows: FlowWindows | None = None) -> Self:
+        """Learn from m enrolled items how alike two windows of one product are, and how far a group may reach."""
+        if len(labels) != len(windows):
+            raise UsageError(f"{len(windows)} items and {len(labels)} labels do not fit together")
+        step = max(1, -(-len(labels) // MOST))
+        rows = np.arange(0, len(labels), step)
+        self.known_ = windows.take(rows.tolist())
+        self.flows_ = None if flows is None else flows.take(rows)
+        names = [labels[int(i)] for i in rows]
+        ratio, alike = pairwise(self.known_, self.flows_)
+        self.pair_ = SamePair().fit(ratio, alike, names)
+        self.apart_ = 0.5
+        if 1 < len(set(names)) < len(names):
+            from sklearn.metrics import v_measure_score
+
+            p = self.pair_.probabilities(ratio, alike)
+            scored = [(v_measure_score(names, clustered(p, t), beta=PURE), -abs(t - 0.5), t) for t in self.thresholds]
+            self.apart_ = max(scored)[2]
+        return self
+
+    def probabilities(self, windows: Windows, flows: FlowWindows | None = None) -> Floats:
+        """Probability that two of n unknown items are one product, (n, n).
+
+        What a service tells is counted over enrolled and unknown items together.
+        """
+        if not hasattr(self, "pair_"):
+            raise UsageError("nothing can be grouped before the grouping is fitted")
+        m = len(self.known_)
+        both = together(self.known_, windows)
+        side = None
+        if flows is not None:
+            own = self.flows_ if self.flows_ is not None else FlowWindows(flows.z[:0], flows.owner[:0], m)
+            side = join_flows(own, flows)
+        ratio, alike = pairwise(both, side)
+        return self.pair_.probabilities(ratio[m:, m:], alike[m:, m:])
+
+    def groups(self, windows: Windows, flows: FlowWindows | None = None) -> list[Group]:
+        """Groups of n unknown items, the largest first; each item is in one."""
+        p = self.probabilities(windows, flows)
+        codes = clustered(p, self.apart_)
+        found = []
+        shared = _shared(windows)
+        for code in np.unique(codes):
+            items = np.flatnonzero(codes == code)
+            inside = p[np.ix_(items, items)][np.triu_indices(items.size, 1)]
+            found.append(Group(tuple(items.tolist()), float(inside.mean()) if inside.size else 1.0,
+                               _most(shared, items)))  # fmt: skip
+        return sorted(found, key=lambda group: (-len(group.items), group.items))
+
+
+def _shared(windows: Windows) -> list[dict[str, float]]:
+    """Names and services of each item, with how much each tells among these items."""
+    found: list[dict[str, float]] = [{} for _ in range(len(windows))]
+    for part in PARTS:
+        tokens = tokens_of(windows, part, asked=True)
+        count = np.bincount(tokens.index, minlength=len(tokens.names))
+        tells = np.log1p(len(windows) / np.maximum(count, 1)) + (part == "names")
+        for i, own in enumerate(found):
+            for z in range(tokens.indptr[i], tokens.indptr[i + 1]):
+                j = int(tokens.index[z])
+                own[tokens.names[j]] = float(tells[j])
+    return found
+
+
+def _most(shared: Sequence[dict[str, float]], items: NDArray[np.int64]) -> tuple[str, ...]:
+    """What more than half of the items have."""
+    total: dict[str, int] = {}
+    for i in items.tolist():
+        for name in shared[i]:
+            total[name] = total.get(name, 0) + 1
+    tells = {name: shared[i][name] for i in items.tolist() for name in shared[i]}
+    common = [name for name, count in total.items() if 2 * count > items.size]
+    return tuple(sorted(common, key=lambda name: (-total[name] * tells[name], name))[:SHARED])
