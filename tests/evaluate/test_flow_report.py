@@ -20,7 +20,7 @@ from ethogram.evaluate.flow_rows import Confusion, FlowRow, blind_macro_f1, blin
 from ethogram.evaluate.flow_tables import budget_table, cost_table, quality_table, types_table
 from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
 from ethogram.evaluate.metrics import macro_f1
-from ethogram.evaluate.plots_networks import across_figures, comparable
+from ethogram.evaluate.plots_networks import comparable, mean_figures
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_a_contrast_pairs_rows_by_seed() -> None:
 def test_only_methods_of_every_task_are_averaged() -> None:
     rows = made.task_rows("a", "P3") + made.task_rows("b", "P3")
     rows = [row for row in rows if (row["task"], row["method"]) != ("b", "pca")]
-    found = across_figures(flow_rows(rows), "P3")
+    found = mean_figures(flow_rows(rows))
     assert "pca" not in found
     mean = np.mean([row["values"]["macro_f1"] for row in rows if row["method"] == "fields"])
     assert found["fields"][0] == pytest.approx(mean)
@@ -197,6 +197,11 @@ def test_across_is_compared_with_inside_on_the_same_flows_where_there_are_such()
     for row in rows:
         row["level"] = row["task"]
     assert list(comparable(flow_rows(rows), "P2")) == ["p2-as", "p2-sa"]
+
+
+def test_without_a_grid_the_claims_are_one_line() -> None:
+    lines = claim_lines(claims(flow_rows(made.task_rows("p0-s", "P0"))))
+    assert lines[2].startswith("Cannot be told: no rows")
 
 
 def test_rows_with_little_in_them_make_a_page_too(tmp_path: Path) -> None:

@@ -277,7 +277,14 @@ def _rank_note(rows: Sequence[FlowRow]) -> tuple[str, ...]:
 
 def claim_lines(found: Sequence[Claim]) -> list[str]:
     """The claims as Markdown: the verdict, the rule it was judged by, and a table of figures."""
-    lines = []
+    lines = ["## The paper's claims", ""]
+    if not any(claim.contrasts for claim in found):
+        return [*lines, "Cannot be told: no rows of encoders across networks that differ in one setting alone.", ""]
+    lines += [
+        "Judged on the tasks across networks. Intervals are over seeds: how much chance there is in training, not how",
+        "the next network will do.",
+        "",
+    ]
     for number, claim in enumerate(found, 1):
         lines += [f"### {number}. {claim.says}: {claim.verdict}", "", f"- Rule: {claim.rule}."]
         lines += [*(f"- {note}" for note in claim.notes), ""]

@@ -122,8 +122,8 @@ def flow_goal_lines(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     return [
         "## Goals",
         "",
-        "Each with the method that the product uses. What it is compared with is chosen on the test flows, which",
-        "favours the other side. Intervals that overlap do not make two methods alike: both met the same flows.",
+        "Each with the method that the product uses. What it is compared with is chosen on the test items, which",
+        "favours the other side. Intervals that overlap do not make two methods alike: both met the same items.",
         "",
         f"Met: {'; '.join(counts)}.",
         "",

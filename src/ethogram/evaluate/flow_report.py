@@ -132,8 +132,9 @@ def _marks(rows: Sequence[FlowRow]) -> list[str]:
 
 def _provenance(rows: Sequence[FlowRow]) -> list[str]:
     commits = sorted({f"`{row.commit or 'none'}`" for row in rows})
+    what = "items" if rows[0].experiment == "both" else "flows"
     return [
-        f"{rows[0].n} test flows of {rows[0].labels} types, {rows[0].n_enrol} labelled flows to learn from. Commit"
+        f"{rows[0].n} test {what} of {rows[0].labels} types, {rows[0].n_enrol} labelled {what} to learn from. Commit"
         f" {', '.join(commits)}, data `{rows[0].data_digest}`, split `{rows[0].split[:90]}`; {rows[0].machine}."
     ]
 
@@ -162,11 +163,6 @@ def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> list[Pa
         + (" What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""),
         "",
         *flow_goal_lines(by_task),
-        "## The paper's claims",
-        "",
-        "Judged on the tasks across networks. Intervals are over seeds: how much chance there is in training, not how",
-        "the next network will do.",
-        "",
         *claim_lines(claims(by_task)),
         *leak_overview(by_task),
         *pictures,

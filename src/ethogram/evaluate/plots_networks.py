@@ -13,31 +13,38 @@ from matplotlib.figure import Figure
 from ethogram.evaluate.flow_rows import FlowRow
 from ethogram.evaluate.plots_style import GREY, colour_of, direct_names, saved
 
-__all__ = ["across_figures", "cost_plot", "inside_across_plot"]
+__all__ = ["comparable", "cost_plot", "inside_across_plot", "mean_figures"]
 
 TITLES = {"P2": "P2: labels from there, encoder from elsewhere", "P3": "P3: nothing from there",
-          "P4": "P4: unlabelled flows from there"}  # fmt: skip
+          "P4": "P4: unlabelled flows from there", "others": "others: the same small sample for all"}  # fmt: skip
+
+Tasks = Mapping[str, Sequence[FlowRow]]
 
 
-def comparable(by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> Mapping[str, Sequence[FlowRow]]:
+def _inside(by_task: Tasks, experiment: str) -> Tasks:
+    """Tasks inside a network that belong to an experiment across: its own, where it has some, else P0."""
+    of = "others" if experiment == "others" else "P0"
+    return {name: r for name, r in by_task.items() if r[0].experiment == of and r[0].where == "inside"}
+
+
+def comparable(by_task: Tasks, experiment: str) -> Tasks:
     """Tasks of an experiment that test what tasks inside a network test, at the same level; without any, all of it."""
-    own = {name: rows for name, rows in by_task.items() if rows[0].experiment == experiment}
-    inside = {(rows[0].test, rows[0].level) for rows in by_task.values() if rows[0].experiment == "P0"}
+    own = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
+    inside = {(rows[0].test, rows[0].level) for rows in _inside(by_task, experiment).values()}
     same = {name: rows for name, rows in own.items() if (rows[0].test, rows[0].level) in inside}
     return same or own
 
 
-def across_figures(by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> dict[str, tuple[float, FlowRow]]:
-    """Mean macro-F1 of each method over all tasks of an experiment; only methods that ran on every one of them.
+def mean_figures(tasks: Tasks) -> dict[str, tuple[float, FlowRow]]:
+    """Mean macro-F1 of each method over tasks; only methods that ran on every one of them.
 
     Returns
     -------
     dict
         Method to its mean, and the last of its rows (for group and cost).
     """
-    tasks = [rows for rows in by_task.values() if rows[0].experiment == experiment]
     found: dict[str, list[FlowRow]] = {}
-    for rows in tasks:
+    for rows in tasks.values():
         for row in rows:
             if not math.isnan(row.value()):
                 found.setdefault(row.method, []).append(row)
@@ -47,41 +54,45 @@ def across_figures(by_task: Mapping[str, Sequence[FlowRow]], experiment: str) ->
     }  # fmt: skip
 
 
-def inside_across_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]]) -> Path | None:
+def inside_across_plot(path: Path, by_task: Tasks) -> Path | None:
     """One point for each method: macro-F1 inside a network against macro-F1 across, a panel for each experiment."""
-    inside = across_figures(by_task, "P0")
-    panels_of = {
-        name: {m: one for m, one in across_figures(comparable(by_task, name), name).items() if m in inside}
-        for name in TITLES
-    }
-    panels_of = {name: found for name, found in panels_of.items() if found}
+    panels_of: dict[str, list[tuple[float, float, str, str]]] = {}
+    for name in TITLES:
+        inside = mean_figures(_inside(by_task, name))
+        across = mean_figures(comparable(by_task, name))
+        points = [(inside[m][0], y, m, _colour(row)) for m, (y, row) in across.items() if m in inside]
+        if points:
+            panels_of[name] = points
     if not panels_of:
         return None
     most = max(len(found) for found in panels_of.values())
+    columns = min(2, len(panels_of))
+    lines = math.ceil(len(panels_of) / columns)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
-        for panel, (name, found) in zip(panels, panels_of.items(), strict=True):
-            points = [(inside[m][0], y, m, _colour(row)) for m, (y, row) in found.items()]
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for panel, (name, points) in zip(panels, panels_of.items(), strict=False):
             panel.plot((0, 1), (0, 1), color="#bbbbbb", lw=0.8)
             for x, y, _, colour in points:
                 panel.plot(x, y, "o", color=colour, ms=5)
             tasks = ", ".join(comparable(by_task, name))
-            panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="macro-F1 inside (P0)")
+            panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="macro-F1 inside", ylabel="macro-F1 across")
             panel.set_title(f"{TITLES[name]}\n{tasks if len(tasks) < 60 else tasks[:57] + '…'}")
-            direct_names(panel, points)
-        panels[0].set_ylabel("macro-F1 across")
+            direct_names(panel, points, lines)
+        for panel in panels[len(panels_of) :]:
+            panel.set_axis_off()
 
-    return saved(path, (4.6 * len(panels_of), max(3.6, 0.17 * most + 1.2)), draw)
+    return saved(path, (4.9 * columns, lines * max(3.6, 0.17 * most + 1.2)), draw)
 
 
 def _colour(row: FlowRow) -> str:
     return GREY if row.detector else colour_of(row.group)
 
 
-def cost_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]], experiment: str) -> Path | None:
+def cost_plot(path: Path, by_task: Tasks, experiment: str) -> Path | None:
     """Macro-F1 across networks against parameters and against flows/s, on logarithmic axes."""
-    found = {m: one for m, one in across_figures(by_task, experiment).items() if not one[1].detector}
+    tasks = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
+    found = {m: one for m, one in mean_figures(tasks).items() if not one[1].detector}
     kinds: dict[str, Callable[[FlowRow], float | None]] = {
         "parameters": lambda row: row.cost.parameters, "flows/s": lambda row: row.cost.flows_per_s,
     }  # fmt: skip
@@ -107,7 +118,7 @@ def cost_plot(path: Path, by_task: Mapping[str, Sequence[FlowRow]], experiment: 
             panel.minorticks_off()
             _none_tick(panel, none, any(not x for x, _, _, _ in known))
             direct_names(panel, points)
-        panels[0].set_ylabel(f"macro-F1, mean over the {experiment} tasks")
+        panels[0].set_ylabel(f"macro-F1, mean over {len(tasks)} tasks across")
 
     return saved(path, (4.9 * len(drawn), max(3.6, 0.17 * len(found) + 1.2)), draw)
 

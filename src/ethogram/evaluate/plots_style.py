@@ -45,7 +45,7 @@ def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None])
     return path
 
 
-def direct_names(panel: Any, points: Sequence[tuple[float, float, str, str]]) -> None:
+def direct_names(panel: Any, points: Sequence[tuple[float, float, str, str]], lines: int = 1) -> None:
     """Write names right of the panel, in the order of height and never over one another, with a line to each point.
 
     Parameters
@@ -54,9 +54,11 @@ def direct_names(panel: Any, points: Sequence[tuple[float, float, str, str]]) ->
         Axes whose limits are set.
     points
         x, y, name and colour of each.
+    lines
+        Panels one above the other in the figure.
     """
     low, high = panel.get_ylim()
-    step = 0.043 * 3.6 / max(panel.figure.get_size_inches()[1], 1.0) * 1.05
+    step = 0.043 * 3.6 / max(panel.figure.get_size_inches()[1] / lines, 1.0) * 1.05
     places: list[float] = []
     ordered = sorted(points, key=lambda point: point[1])
     for _, y, _, _ in ordered:
