@@ -177,7 +177,8 @@ def _with_methods(verdict: Verdict, item: int, found: FusedDecision, flows: Flow
         strange = float(found.side_strangeness[side][item])
         looked = int(flows.flows[item]) if side == "embeddings" else verdict.flows
         shares.append(MethodShare(
-            method="embeddings" if side == "embeddings" else "fingerprints", weight=float(weight[item]), label=found.labels[best], score=float(np.exp(logs[item, best])),
+            method="embeddings" if side == "embeddings" else "fingerprints", weight=float(weight[item]),
+            label=found.labels[best], score=float(np.exp(logs[item, best])),
             strangeness=strange if np.isfinite(strange) else 2.0, flows=looked,
         ))  # fmt: skip
         words.append(f"{side} {float(weight[item]) / total:.0%}" if total else side)
