@@ -26,6 +26,9 @@ REPORTED_KL = 1e-3
 
 BLOCKS = ("meta", "packets", "payload")
 SIZES = ("small", "base", "large")
+OTHER_PROBES = "probes"
+"""Group of rows that differ in their probe: pairs must not."""
+
 NO_HELP = 0.02
 """Macro-F1 that a larger network must not gain for size to be of no help."""
 
@@ -130,7 +133,10 @@ def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
     by_task
         Rows of flow tasks.
     """
-    rows = [row for found in by_task.values() for row in found if row.where == "across" and not row.detector]
+    rows = [
+        row for found in by_task.values() for row in found
+        if row.where == "across" and not row.detector and row.group != OTHER_PROBES
+    ]  # fmt: skip
     return [_shift(rows), _transfer(rows), _size(rows)]
 
 

@@ -71,7 +71,7 @@ def _wrapped(title: str, width: int = 92) -> str:
 
 
 def _curved(rows: Sequence[FlowRow]) -> list[FlowRow]:
-    """The rows that get a curve: default, raw numbers and each side alone first, then the best; shuffled labels last."""
+    """The rows that get a curve: default, raw numbers and each side alone, then the best; shuffled labels last."""
     raw = next((row for row in rows if row.method in RAW), None)
     first = [row for row in (default_of(rows), raw, *(r for r in rows if r.group == "alone")) if row is not None]
     others = [row for row in ranked(rows) if row not in first]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import orjson
 from pydantic import Field, model_validator
 
 from ethogram.config import CountSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
@@ -15,7 +17,7 @@ from ethogram.errors import ConfigurationError, UsageError
 
 __all__ = ["Method", "SplitSettings", "Task", "definition_files", "methods", "tasks"]
 
-ELSEWHERE = ("flows", "both")
+ELSEWHERE = ("flows", "both", "groups")
 """Kinds of tasks and methods that other modules define."""
 
 KINDS = Literal["closed", "open", "early", "robust", "similarity", "convergence", "recurrence", "drift"]
@@ -88,6 +90,12 @@ class Task(Settings):
             if not re.fullmatch(r"[1-9]\d*/[1-9]\d*( apart)?", text):
                 raise ValueError(f"timeouts {text!r}: write them as 300/30, or 300/30 apart")
         return self
+
+    @property
+    def digest(self) -> str:
+        """Of what decides a figure: to which set it belongs does not."""
+        text = orjson.dumps({**self.model_dump(mode="json"), "quick": True}, option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:12]
 
 
 class Method(Settings):

@@ -112,7 +112,7 @@ def test_what_is_there_is_not_made_again_and_what_failed_is(monkeypatch: pytest.
     broken = bench(None)
     monkeypatch.setattr(Encoders, "_trained", lambda *_: (_ for _ in ()).throw(RuntimeError("no room\nmore")))
     rows = {str(row["method"]): row for row, _ in broken.run(asked, [RAW, VAE])}
-    assert rows["vae"]["absent"] == "no room" and rows["vae"]["failed"] and "values" in rows["raw-40"]
+    assert rows["vae"]["absent"] == "RuntimeError: no room" and rows["vae"]["failed"] and "values" in rows["raw-40"]
     monkeypatch.undo()
     known = {str(row["key"]): row for row in rows.values()}
     fresh = {str(row["method"]): made for row, made in bench(None).run(asked, [RAW, VAE], known=known)}

@@ -41,6 +41,8 @@ __all__ = ["Encoders", "encoder_code"]
 BATCH = 2048
 REMEMBERED = 12
 """Embeddings that stay in memory, the last ones asked for."""
+LARGE = 20_000_000
+"""Parameters of an encoder beside which no other such one is in memory."""
 HELD_OUT = 0.2
 """Share of a unit's early days, the last ones, that say which pass was best; where it has several."""
 HELD_OUT_FLOWS = 1024
@@ -134,6 +136,9 @@ class Encoders:
                                    self._tell)  # fmt: skip
         else:
             made = self._ours(method, digest, unlabelled, corpora, own, gap_days)
+        if made.parameters > LARGE:
+            for other in [key for key, one in self._made.items() if one.parameters > LARGE]:
+                del self._made[other]
         self._made[digest] = made
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)

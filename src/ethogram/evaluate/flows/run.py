@@ -142,9 +142,10 @@ class FlowBench:
         }  # fmt: skip
         try:
             found = self.measure(task, method)
-        except (EthogramError, MemoryError, ArithmeticError, ValueError, RuntimeError, ImportError) as error:
-            # One method that cannot answer must not end a run of hours.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except Exception as error:
+            # One method that cannot answer must not end a run of hours; whatever it was, the row says it.
+            own = "" if isinstance(error, EthogramError) else f"{type(error).__name__}: "
+            reason = f"{own}{str(error).splitlines()[0] if str(error) else ''}"
             return {**head, "absent": reason, "failed": not isinstance(error, UsageError)}
         return {**head, **found, "wall_s": round(time.perf_counter() - began, 3),
                 "cpu_s": round(time.process_time() - cpu, 3)}  # fmt: skip

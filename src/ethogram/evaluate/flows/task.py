@@ -201,7 +201,10 @@ def _expanded(row: dict[str, Any]) -> list[dict[str, Any]]:
         words = {}
         for place, value in zip(grid, chosen, strict=True):
             part, _, name = place.partition(".")
-            own.setdefault(part, {})[name] = value
-            words[name] = f"{value:g}" if isinstance(value, float) else str(value).replace("/", "-")
+            if name:
+                own.setdefault(part, {})[name] = value
+            else:
+                own[part] = value
+            words[name or part] = f"{value:g}" if isinstance(value, float) else str(value).replace("/", "-")
         rows.append(own | {"name": row["name"].format(**words), "title": row["title"].format(**words)})
     return rows
