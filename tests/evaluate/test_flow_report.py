@@ -147,6 +147,10 @@ def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
     assert verdicts(made.grid_rows(shift=2.0, gain=-0.06))[:2] == ["does not hold", "does not hold"]
     assert verdicts(made.grid_rows(shift=1.0, gain=0.0))[:2] == ["cannot be told", "cannot be told"]
     assert verdicts(made.task_rows("p3-as", "P3")) == ["cannot be told"] * 3
+    probes = made.grid_rows(shift=2.0, gain=-0.06)
+    for row in probes:
+        row["group"] = "probes"
+    assert verdicts(made.grid_rows() + probes) == ["holds", "holds", "holds"]
     single = made.grid_rows()
     for row in single:
         row["details"]["seeds"] = {name: values[:1] for name, values in row["details"]["seeds"].items()}
