@@ -14,6 +14,7 @@ Reference: S. Guthula et al., "netFound: Foundation Model for Network Security",
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,16 @@ class Bursts:
         return Bursts(
             new[self.flow[some]], self.tokens[some, :longest], self.lengths[some], self.meta[some], self.protocol[rows]
         )
+
+    def alike(self) -> NDArray[np.int64]:
+        """Of each flow the first one that reads the same, itself when there is none before; length K."""
+        edges = np.searchsorted(self.flow, np.arange(len(self.protocol) + 1))
+        known: dict[tuple[bytes, bytes, int], int] = {}
+        found = np.empty(len(self.protocol), np.int64)
+        for i, (begin, end) in enumerate(itertools.pairwise(edges.tolist())):
+            key = (self.tokens[begin:end].tobytes(), self.meta[begin:end].tobytes(), int(self.protocol[i]))
+            found[i] = known.setdefault(key, i)
+        return found
 
 
 _compiled: Any = njit(cache=True, nogil=True)

@@ -16,10 +16,10 @@ the weights are those of the authors' files; no code is theirs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -294,27 +294,62 @@ class NetFound(nn.Module):
 
 
 class NetFoundEncoder(FrozenEncoder):
-    """netFound with frozen weights."""
+    """netFound with frozen weights. Flows that read the same are computed once."""
 
-    batch = 512
+    batch = 4096
+    """Flows whose bursts are made at once."""
     tokens = 8192
     """Tokens through the network at once, about: bounds the memory."""
 
-    def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
-        """Mean states [K, H] of some flows; zeros of one without packets."""
-        bursts = bursts_of(flows, rows)
-        out = torch.zeros(len(rows), self.facts.d)
-        for part in self._parts(bursts):
-            out[torch.from_numpy(part)] = self.net(bursts.of_flows(part))
-        return out
+    def embed(
+        self,
+        flows: PacketFlows,
+        rows: NDArray[np.integer[Any]] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Mean states, float32 [K, H], of flows; zeros of one without packets.
 
-    def _parts(self, bursts: Bursts) -> Iterator[NDArray[np.int64]]:
-        """Flows that have bursts, in parts of about as many tokens; those with bursts of like length together."""
+        Parameters
+        ----------
+        flows
+            Packets of N flows.
+        rows
+            Which of them, length K; None: all.
+        on_progress
+            Called with the number of flows done and of all to do.
+        """
+        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        z = np.zeros((len(chosen), self.facts.d), np.float32)
+        done = 0
+        for begin in range(0, len(chosen), self.batch):
+            bursts = bursts_of(flows, chosen[begin : begin + self.batch])
+            alike = bursts.alike()
+            for part in self._parts(bursts, np.unique(alike)):
+                z[begin + part] = self.run_bursts(bursts.of_flows(part))
+                done += int(np.isin(alike, part).sum())
+                if on_progress is not None and done < len(chosen):
+                    on_progress(done, len(chosen))
+            z[begin : begin + len(alike)] = z[begin + alike]
+        if on_progress is not None:
+            on_progress(len(chosen), len(chosen))
+        return z
+
+    def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
+        """Mean states [K, H] of some flows."""
+        return torch.from_numpy(self.embed(flows, rows))
+
+    def run_bursts(self, bursts: Bursts) -> NDArray[np.float32]:
+        """Mean states [K, H] of flows that all have bursts."""
+        with torch.inference_mode():
+            return np.asarray(self.net(bursts).numpy(), np.float32)
+
+    def _parts(self, bursts: Bursts, some: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Those of some flows that have bursts, in parts of about as many tokens; bursts of like length together."""
         k = len(bursts.protocol)
         total = np.bincount(bursts.flow, bursts.lengths, k).astype(np.int64)
         longest = np.zeros(k, np.int64)
         np.maximum.at(longest, bursts.flow, bursts.lengths)
-        order = np.argsort(longest, kind="stable")
+        order = some[np.argsort(longest[some], kind="stable")]
         order = order[total[order] > 0]
         part = (np.cumsum(total[order]) - 1) // self.tokens
         for number in np.unique(part):
