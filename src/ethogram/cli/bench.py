@@ -51,12 +51,17 @@ def command(
     tasks, all of which run when none is named.
     """
     from ethogram.errors import ConfigurationError, UsageError
+    from ethogram.evaluate import both_task, groups_task
     from ethogram.evaluate import task as definitions
     from ethogram.evaluate.corpus import cards as known_cards
     from ethogram.evaluate.flows import task as of_flows
 
     known_tasks: dict[str, Any] = {**definitions.tasks(task_files), **of_flows.flow_tasks(task_files)}
+    known_tasks |= {**both_task.both_tasks(task_files), **groups_task.group_tasks(task_files)}
     known_methods: dict[str, Any] = {**definitions.methods(method_files), **of_flows.flow_methods(method_files)}
+    # A baseline may have the name of the method that it asks.
+    for more in (both_task.both_methods(method_files), groups_task.group_methods(method_files)):
+        known_methods |= {f"{one.kind}/{one.name}": one for one in more.values()}
     words = tasks or []
     if words[:1] == ["report"]:
         _report(words[1:], out, known_tasks, known_methods)
@@ -139,7 +144,7 @@ def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
         return list(known.values())
     found: dict[str, Any] = {}
     for word in text.split(","):
-        named = {n: m for n, m in known.items() if word in (n, m.group)}
+        named = {n: m for n, m in known.items() if word in (n, m.name, m.group)}
         if not named:
             raise UsageError(f"no method or group {word!r}; 'ethogram bench list' names them")
         found |= named
@@ -184,26 +189,39 @@ def _run(
     import orjson
 
     from ethogram.cli.run import errors, stages
-    from ethogram.evaluate.bench import Bench, applies, read_rows
+    from ethogram.evaluate.bench import Bench, applies, cut_half_line, read_rows
+    from ethogram.evaluate.both import BothBench
+    from ethogram.evaluate.both_task import BothMethod, BothTask
     from ethogram.evaluate.flows.run import FlowBench
     from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
+    from ethogram.evaluate.groups import GroupBench
+    from ethogram.evaluate.groups_task import GroupMethod, GroupTask
     from ethogram.evaluate.load import CACHE
     from ethogram.evaluate.task import Method, Task
 
     # LightGBM finds many labels strange; that is what these tasks are.
     warnings.filterwarnings("ignore", module="lightgbm")
+    if (cut := cut_half_line(out)) > 0:
+        errors.print(f"{out}: {cut} octets of a row that was not finished are cut off")
     held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
     folder = (cache or CACHE) if keep else None
     plain = [task for task in tasks if isinstance(task, Task)], [m for m in methods if isinstance(m, Method)]
     flows = [task for task in tasks if isinstance(task, FlowTask)], [m for m in methods if isinstance(m, FlowMethod)]
+    fused = [task for task in tasks if isinstance(task, BothTask)], [m for m in methods if isinstance(m, BothMethod)]
+    named = [task for task in tasks if isinstance(task, GroupTask)], [m for m in methods if isinstance(m, GroupMethod)]
     total = sum(applies(t, m) for t in plain[0] for m in plain[1])
+    total += sum(_asked(t, m) for part in (fused, named) for t in part[0] for m in part[1])
     total += sum(asks(t, m, quick=quick) for t in flows[0] for m in flows[1])
     made = kept = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("ab") as file, stages("measuring", total) as (advance, stage):
         of_flows = FlowBench(root, cards, folder, threads, checkpoints, stage)
-        both = Bench(root, cards, folder).run(*plain, known=held), of_flows.run(*flows, known=held, quick=quick)
-        for row, fresh in chain(*both):
+        every = (
+            Bench(root, cards, folder).run(*plain, known=held), of_flows.run(*flows, known=held, quick=quick),
+            BothBench(root, cards, folder, threads, stage).run(*fused, known=held),
+            GroupBench(root, cards, folder, threads, stage).run(*named, known=held),
+        )  # fmt: skip
+        for row, fresh in chain(*every):
             if fresh:
                 file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
                 file.flush()
@@ -224,9 +242,15 @@ def _line(row: dict[str, object], fresh: bool) -> str:
 
 def _asked(task: Any, method: Any) -> bool:
     from ethogram.evaluate.bench import applies
+    from ethogram.evaluate.both_task import BothMethod, BothTask, asks_both
     from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
+    from ethogram.evaluate.groups_task import GroupMethod, GroupTask
     from ethogram.evaluate.task import Method, Task
 
+    if isinstance(task, BothTask):
+        return isinstance(method, BothMethod) and asks_both(task, method)
+    if isinstance(task, GroupTask):
+        return isinstance(method, GroupMethod) and (task.captures or not method.encoder)
     if isinstance(task, FlowTask):
         return isinstance(method, FlowMethod) and asks(task, method)
     return isinstance(task, Task) and isinstance(method, Method) and applies(task, method)

@@ -164,14 +164,19 @@ class Grouping:
         names = [labels[int(i)] for i in rows]
         ratio, alike = pairwise(self.known_, self.flows_)
         self.pair_ = SamePair().fit(ratio, alike, names)
-        self.apart_ = 0.5
-        if 1 < len(set(names)) < len(names):
-            from sklearn.metrics import v_measure_score
-
-            p = self.pair_.probabilities(ratio, alike)
-            scored = [(v_measure_score(names, clustered(p, t), beta=PURE), -abs(t - 0.5), t) for t in self.thresholds]
-            self.apart_ = max(scored)[2]
+        self.apart_ = self.threshold(self.pair_.probabilities(ratio, alike), names)
         return self
+
+    def threshold(self, probability: Floats, labels: Sequence[str]) -> float:
+        """How far apart a group may be: the distance at which m enrolled items are grouped best."""
+        if not 1 < len(set(labels)) < len(labels):
+            return 0.5
+        from sklearn.metrics import v_measure_score
+
+        scored = [
+            (v_measure_score(labels, clustered(probability, t), beta=PURE), -abs(t - 0.5), t) for t in self.thresholds
+        ]
+        return float(max(scored)[2])
 
     def probabilities(self, windows: Windows, flows: FlowWindows | None = None) -> Floats:
         """Probability that two of n unknown items are one product, (n, n).
