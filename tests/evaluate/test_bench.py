@@ -14,7 +14,7 @@ import pytest
 from ethogram.cli import main
 from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.evaluate import score
-from ethogram.evaluate.bench import Bench, read_rows
+from ethogram.evaluate.bench import Bench, cut_half_line, read_rows
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.items import Items
 from ethogram.evaluate.task import Task, methods, tasks
@@ -157,6 +157,14 @@ def test_without_a_corpus_the_command_says_what_it_needs(
     assert "ETHOGRAM_CORPUS" in capsys.readouterr().err
     assert main(["bench", "e4-stevens", "--corpus", str(tmp_path), "--no-cache", "-o", str(tmp_path / "x")]) == 3
     assert "no such corpus folder" in capsys.readouterr().err
+
+
+def test_a_row_that_was_not_finished_is_cut_off(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    assert cut_half_line(rows) == 0
+    rows.write_bytes(b'{"format": "ethogram.bench/1"}\n{"format": "eth')
+    assert cut_half_line(rows) == 15
+    assert len(read_rows(rows)) == 1 and cut_half_line(rows) == 0
 
 
 def test_broken_rows_name_file_and_line(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ethogram.evaluate.labelled import LabelledFlows
 from ethogram.evaluate.load import CACHE, code_digest, load
 from ethogram.evaluate.task import Method, Task
 
-__all__ = ["ROW_FORMAT", "Bench", "applies", "commit", "machine", "now", "read_rows"]
+__all__ = ["ROW_FORMAT", "Bench", "applies", "commit", "cut_half_line", "machine", "now", "read_rows"]
 
 FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "pipeline/statistics",
             "evaluate/axis", "evaluate/behaviour", "evaluate/build", "evaluate/harm", "evaluate/items",
@@ -220,6 +220,19 @@ def commit() -> str:
 def machine() -> str:
     """What ran it, in a few words."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def cut_half_line(path: Path) -> int:
+    """Cut what an interrupted run left behind the last whole line; how many octets that was."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    whole = text.rfind(b"\n") + 1
+    if whole < len(text):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return len(text) - whole
 
 
 def read_rows(path: Path) -> list[dict[str, object]]:
