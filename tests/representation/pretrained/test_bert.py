@@ -70,9 +70,9 @@ def test_the_full_network_has_the_published_names_and_shapes(name) -> None:
 
 
 def test_the_full_list_is_made_without_allocating() -> None:
-    wide = expected("et-bert", {"hidden": 12_288, "layers": 300})  # 800 GB, if they were made
-    assert len(wide) == 5 + 300 * 16
-    assert sum(math.prod(shape) for shape in wide.values()) > 2e11
+    wide = expected("et-bert", {"hidden": 49_152, "layers": 20})  # 800 GB, if they were made
+    assert len(wide) == 5 + 20 * 16
+    assert sum(math.prod(shape) for shape in wide.values()) > 1.9e11
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -240,7 +240,7 @@ def test_weights_saved_and_loaded_embed_the_same(name, form, tmp_path) -> None:
     again = tiny(name, checkpoint=path, seed=5)
     assert again.origin.startswith("checkpoint sha256:")
     assert "2 weights of heads ignored" in again.origin
-    assert again.origin.endswith("vocabulary in stated order")
+    assert again.origin.endswith("without its vocabulary: pairs in the order of their numbers")
     assert again.digest == first.digest
     flows = drawn(5)
     assert np.array_equal(again.embed(flows), first.embed(flows))
@@ -454,6 +454,19 @@ def test_a_vocabulary_of_the_user_numbers_words_and_cuts_others(tmp_path) -> Non
     tokens, lengths = given.tokens(packet_flows([[Packet(payload=b"\x45\x3c\x45\x00", protocol=17)]]), np.arange(1))
     assert tokens[0, : lengths[0]].tolist() == [CLS, UNK, UNK, UNK, UNK, 6, 7, UNK, 5]
     assert given.digest != adapter("et-bert", widths=TINY | {"vocabulary": 12}).digest
+
+
+def test_a_vocabulary_beside_the_checkpoint_is_found(tmp_path) -> None:
+    sizes = TINY | {"vocabulary": 12}
+    path = tmp_path / "et.bert.bin"
+    torch.save(adapter("et-bert", widths=sizes).net.state_dict(), path)
+    without = adapter("et-bert", checkpoint=path, widths=sizes)
+    vocabulary_file(tmp_path / "et.bert.vocab.txt", ["4500", "45", "##3c", "##0", "003", "##1", "0"])
+    beside = adapter("et-bert", checkpoint=path, widths=sizes)
+    assert "vocabulary sha256:" in beside.origin
+    assert beside.digest != without.digest
+    named = adapter("et-bert", checkpoint=path, widths=sizes, vocabulary=tmp_path / "et.bert.vocab.txt")
+    assert named.digest == beside.digest
 
 
 def tiny_of(vocabulary: Path) -> BertEncoder:

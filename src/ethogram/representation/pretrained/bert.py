@@ -35,6 +35,9 @@ __all__ = ["HEADS", "Bert", "BertEncoder", "BertWidths", "LayerNorm", "load_bert
 HEADS = ("target.", "output_layer_")
 """Names of what stands on the encoder when it is pretrained or fine-tuned."""
 
+VOCABULARY = ".vocab.txt"
+"""End of the name of a vocabulary beside a checkpoint."""
+
 EPSILON = 1e-6
 SEGMENTS = 3  # padding, first text, second text
 _CHUNK_FLOWS = 4096  # tokenised and sorted by length at once
@@ -228,12 +231,17 @@ def parameters_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
 def load_bert(
     widths: BertWidths, *, checkpoint: Path | None, seed: int, vocabulary: Path | None
 ) -> tuple[Bert, Vocabulary, str]:
-    """The network with the user's weights, or random ones; its vocabulary; where both are from."""
+    """The network with the user's weights, or random ones; its vocabulary; where both are from.
+
+    A vocabulary that stands beside the checkpoint under the same name, with ``.vocab.txt`` at its end, needs no naming.
+    """
     shapes = shapes_of(lambda: Bert(widths))
     read = None if checkpoint is None else read_checkpoint(checkpoint, shapes, heads=HEADS)
-    known = (
-        Vocabulary.stated(widths.vocabulary) if vocabulary is None else Vocabulary.read(vocabulary, widths.vocabulary)
-    )
+    if vocabulary is None and checkpoint is not None:
+        beside = checkpoint.with_suffix(VOCABULARY)
+        vocabulary = beside if beside.exists() else None
+    size = widths.vocabulary
+    known = Vocabulary.stated(size) if vocabulary is None else Vocabulary.read(vocabulary, size)
     with torch.device("meta"):
         net = Bert(widths)
     net.to_empty(device="cpu")

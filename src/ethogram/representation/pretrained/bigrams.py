@@ -60,7 +60,9 @@ class Vocabulary:
         pieces = np.zeros((PAIRS, _MOST_PIECES), np.int32)
         pieces[:, 0] = np.arange(PAIRS) + len(SPECIAL)
         pieces[pieces[:, 0] >= size, 0] = UNK
-        return cls(pieces, np.ones(PAIRS, np.uint8), size, "vocabulary in stated order")
+        return cls(
+            pieces, np.ones(PAIRS, np.uint8), size, "without its vocabulary: pairs in the order of their numbers"
+        )
 
     @classmethod
     def of_pairs(cls, pairs: NDArray[np.integer[Any]], name: str) -> Vocabulary:

@@ -159,7 +159,8 @@ def adapter(
     widths
         Other sizes than the paper's, by name; for tests and reduced sizes.
     vocabulary
-        The user's vocabulary file, of encoders that have one; None: the stated order.
+        The user's vocabulary file, of encoders that have one; None: the one beside the checkpoint (its name with
+        ``.vocab.txt`` at its end), else pairs of octets in the order of their numbers, and the origin says so.
 
     Raises
     ------
