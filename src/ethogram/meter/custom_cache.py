@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.meter.cache import EMPTY, hash_pair, insert, mix, remove
+from ethogram.meter.cache import EMPTY, hash_pair, insert, remove
 from ethogram.meter.compiled import compiled, inner
-from ethogram.meter.fragments import fragment_of, fragment_place, remember
+from ethogram.meter.fragments import fragment_of, fragment_place, fragment_tag, remember
 
 __all__ = [
     "BLOCK", "CLOCK", "COUNTERS", "DONE", "EVICTED", "FREE", "GIVEN_OCTETS", "GIVEN_PACKETS", "GIVEN_ROWS",
@@ -339,8 +339,7 @@ def answered(
     offset, more, identification, _ = fragment_of(packets, row, data)
     if offset > 0 or more:
         key = (source, destination, protocol, identification)
-        both_ends = (np.uint64(source) << np.uint64(32)) | np.uint64(destination)
-        tag = np.uint32(mix(mix(both_ends ^ seed) ^ np.uint64(identification << 8 | protocol)) >> np.uint64(32))
+        tag = fragment_tag(seed, key)
         if offset == 0 and fragment_ns > 0:
             remember(other_state, fragments, fragment_index, tag, key, time, source_port, destination_port)
         elif offset > 0:
@@ -448,8 +447,7 @@ def feed(
         offset, more, identification, header = fragment_of(packets, row, data)
         if (offset > 0 or more) and fragment_ns > 0:
             key = (source, destination, protocol, identification)
-            both_ends = (np.uint64(source) << np.uint64(32)) | np.uint64(destination)
-            tag = np.uint32(mix(mix(both_ends ^ seed) ^ np.uint64(identification << 8 | protocol)) >> np.uint64(32))
+            tag = fragment_tag(seed, key)
             if offset == 0:
                 remember(state, fragments, fragment_index, tag, key, time, source_port, destination_port)
         if offset > 0:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.meter.cache import EMPTY, insert, remove
+from ethogram.meter.cache import EMPTY, insert, mix, remove
 from ethogram.meter.compiled import inner
 
-__all__ = ["FRAGMENT", "REMEMBERED", "fragment_of", "fragment_place", "remember"]
+__all__ = ["FRAGMENT", "REMEMBERED", "fragment_of", "fragment_place", "fragment_tag", "remember"]
 
 FRAGMENT = np.dtype(
     [
@@ -32,6 +32,14 @@ FRAGMENT = np.dtype(
 
 REMEMBERED = 8
 """Place of the meter's state: first fragments ever remembered."""
+
+
+@inner
+def fragment_tag(seed: Any, key: Any) -> Any:
+    """32 bits of (source, destination, protocol, identification) that a sender cannot foresee."""
+    source, destination, protocol, identification = key
+    both_ends = (np.uint64(source) << np.uint64(32)) | np.uint64(destination)
+    return np.uint32(mix(mix(both_ends ^ seed) ^ np.uint64(identification << 8 | protocol)) >> np.uint64(32))
 
 
 @inner
