@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ethogram.evaluate.both_task import both_methods, both_tasks
 from ethogram.evaluate.corpus import Card
-from ethogram.evaluate.flows.task import FlowMethod, FlowTask
+from ethogram.evaluate.flows.task import FlowMethod, FlowTask, flow_methods, flow_tasks
 from ethogram.evaluate.own import LABELS, own_corpus
 from ethogram.evaluate.published import published
-from ethogram.evaluate.task import Method, Task
+from ethogram.evaluate.task import Method, Task, methods, tasks
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "howto" / "benchmark.md").read_text("utf-8")
@@ -67,3 +68,13 @@ def test_cards_tasks_and_methods_on_the_page_are_such() -> None:
 def test_every_published_set_is_on_the_page() -> None:
     for name in published():
         assert f"| `{name}` |" in PAGE
+
+
+def test_tasks_and_groups_on_the_page_are_there() -> None:
+    known = {**tasks(), **flow_tasks(), **both_tasks()}
+    words = {"list", "quick", "all", "report", "home-days"}
+    for name in re.findall(r"^\$ ethogram bench ([a-z0-9-]+)", PAGE, flags=re.MULTILINE):
+        assert name in words or name in known, name
+    groups = {method.group for found in (methods(), flow_methods(), both_methods()) for method in found.values()}
+    table = "".join(re.findall(r"^\| (?:fingerprints|flows|both) \|.*\n", PAGE, flags=re.MULTILINE)[:3])
+    assert groups <= set(re.findall(r"`([a-z]+)`", table))

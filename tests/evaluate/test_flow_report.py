@@ -18,9 +18,11 @@ from ethogram.evaluate.flow_goals import answers
 from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import Confusion, FlowRow, blind_macro_f1, blind_recall, flow_rows
 from ethogram.evaluate.flow_tables import budget_table, cost_table, quality_table, types_table
+from ethogram.evaluate.group_report import write_group_report
 from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
 from ethogram.evaluate.metrics import macro_f1
 from ethogram.evaluate.plots_networks import comparable, mean_figures
+from ethogram.evaluate.report import current, write_report
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +238,24 @@ def test_seeds_come_by_figure_or_by_seed() -> None:
     found = FlowRow.of(row)
     assert found.seeds() == [0.4, 0.6]
     assert found.seeds("accuracy") == [0.5]
+
+
+def test_groups_of_unknown_devices_have_pages(tmp_path: Path) -> None:
+    rows = []
+    for method, group, purity in (("groups-both", "both", 0.9), ("groups-none", "baseline", 1.0)):
+        row = made.row("groups-home", method, "groups", 0.5, group=group)
+        row["values"] = {"purity": purity, "completeness": 0.8, "names_groups": 4.2, "names_random": 11.0}
+        row["details"] = {"spread": {"purity": [0.7, 1.0], "names_groups": [3.0, 6.0]}}
+        rows.append(row)
+    written = write_report(rows, tmp_path)
+    assert {path.name for path in written} == {"groups-home.md", "groups-home.csv", "groups-home.png", "README.md"}
+    page = (tmp_path / "groups" / "groups-home.md").read_text()
+    assert "| the groups-both method (`groups-both`) | 0.900 [0.700, 1.000] | 0.800 | 4.2 [3.0, 6.0] | 11.0 |" in page
+    assert write_group_report([], tmp_path) == []
+
+
+def test_a_later_failure_does_not_undo_a_row() -> None:
+    row = made.row("t", "m", "P3", 0.5)
+    failed = {**row, "absent": "no memory", "failed": True}
+    assert [found.get("absent") for found in current([row, failed])] == [None]
+    assert [found.get("absent") for found in current([failed, {**failed, "data_digest": "b"}])] == ["no memory"]

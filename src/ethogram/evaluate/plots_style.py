@@ -24,9 +24,9 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 GROUP_COLOURS = {
-    "default": "#D55E00", "option": "#E69F00", "encoder": "#009E73", "grid": "#009E73", "raw": "#0072B2",
-    "plain": "#0072B2", "baseline": "#56B4E9", "others": "#CC79A7", "pretrained": "#CC79A7", "detector": GREY,
-    "alone": "#0072B2", "both": "#D55E00",
+    "default": "#D55E00", "both": "#D55E00", "option": "#E69F00", "encoder": "#009E73", "grid": "#009E73",
+    "probes": "#6b6b00", "raw": "#0072B2", "plain": "#0072B2", "alone": "#0072B2", "wide": "#004c7a",
+    "baseline": "#56B4E9", "packets": "#CC79A7", "others": "#CC79A7", "detector": GREY,
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import is_flow_row
 from ethogram.evaluate.goals import goal_table
+from ethogram.evaluate.group_report import is_group_row, write_group_report
 from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 
 __all__ = ["current", "write_report"]
@@ -26,7 +27,7 @@ BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
 def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write one page, one CSV and one plot for each task, and an index, from the :func:`current` rows.
 
-    Rows of flow tasks have pages of another form, in the folder ``flows`` below.
+    Rows of flow tasks, and of groups of unknown devices, have pages of another form, in ``flows`` and ``groups`` below.
 
     Returns
     -------
@@ -37,7 +38,8 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     by_task: dict[str, list[Row]] = {}
     kept = current(rows)
     written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows")
-    fingerprints = [row for row in kept if not is_flow_row(row)]
+    written += write_group_report([row for row in kept if is_group_row(row)], folder / "groups")
+    fingerprints = [row for row in kept if not is_flow_row(row) and not is_group_row(row)]
     if written and not fingerprints:
         return written
     for row in fingerprints:
@@ -50,7 +52,7 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         page.write_text(_page(name, done, [row for row in part if "absent" in row]))
         written += [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
     index = folder / "README.md"
-    index.write_text(_index(by_task, (folder / "flows" / "README.md").exists()))
+    index.write_text(_index(by_task, [part for part in MORE if (folder / part / "README.md").exists()]))
     return [*written, index]
 
 
@@ -60,7 +62,12 @@ def current(rows: Sequence[Row]) -> list[Row]:
     The last row of a task says what is current. Rows on another definition of the task or on other data are left
     out; rows that other code made stay, marked as ``stale``.
     """
-    latest = {(str(row["task"]), str(row["method"])): row for row in rows}
+    latest: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        held = latest.get((str(row["task"]), str(row["method"])))
+        # A later attempt that failed does not undo a row of the same data.
+        if not (row.get("failed") and held and held.get("data_digest") == row.get("data_digest")):
+            latest[str(row["task"]), str(row["method"])] = row
     newest = {str(row["task"]): row for row in rows}
     kept = []
     for (task, _), row in latest.items():
@@ -206,13 +213,17 @@ def _colours(n: int) -> list[Any]:
     return [mpl.colormaps["tab10"](i % 10) for i in range(n)]
 
 
-def _index(by_task: dict[str, list[Row]], flows: bool = False) -> str:
+MORE = {"flows": "Encoders of flows, and both methods together", "groups": "Devices that nobody enrolled, in groups"}
+"""Folders with pages of their own, and what they are about."""
+
+
+def _index(by_task: dict[str, list[Row]], more: Sequence[str] = ()) -> str:
     lines = [
         "# Results",
         "",
         "Figures on real traffic, each page with the command that makes it. What they mean: [reading.md](reading.md).",
         "",
-        *(["Encoders of flows have pages of their own: [flows](flows/README.md).", ""] if flows else []),
+        *[f"{MORE[part]}: [{part}]({part}/README.md).\n" for part in more],
         *goal_table(by_task),
         "## Tasks",
         "",

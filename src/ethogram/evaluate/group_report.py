@@ -1,0 +1,153 @@
+"""Rows of tasks about devices that nobody enrolled, to pages: are groups pure, and how many names do they save?"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ethogram.evaluate.plots_style import colour_of, saved
+from ethogram.evaluate.tables import Row, number, values_of
+
+__all__ = ["is_group_row", "write_group_report"]
+
+COLUMNS = {
+    "purity": "purity", "completeness": "completeness", "groups": "groups", "left_out_labels": "labels left out",
+    "items": "items", "names_groups": "names, groups", "names_random": "names, items at random",
+    "macro_f1_none": "macro-F1, none named", "macro_f1_per_label": "a name for each label",
+    "macro_f1_groups": "all groups named", "macro_f1_full": "all items labelled",
+}  # fmt: skip
+"""Values in the order of the table."""
+
+PANELS = {"purity": "purity", "completeness": "completeness", "names_groups": "names needed: groups",
+          "names_random": "names needed: items at random"}  # fmt: skip
+
+
+def is_group_row(row: Mapping[str, object]) -> bool:
+    """Whether a row is of a task about groups of unknown devices."""
+    return row.get("experiment") == "groups"
+
+
+def write_group_report(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write a page, a CSV and a plot for each task, and an overview.
+
+    Parameters
+    ----------
+    rows
+        Rows that may stand beside one another; others are passed over.
+    folder
+        Where the pages go.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        if is_group_row(row) and "absent" not in row:
+            by_task.setdefault(str(row["task"]), []).append(row)
+    if not by_task:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    index = ["# Devices that nobody enrolled, in groups", "", "Made from result rows by `ethogram bench report`; do"
+             " not edit.", ""]  # fmt: skip
+    for name, found in sorted(by_task.items()):
+        page = folder / f"{name}.md"
+        page.write_text(_page(name, found))
+        written += [page, _write_csv(folder / f"{name}.csv", found), _plot(folder / f"{name}.png", found)]
+        index += [f"## [{found[0]['title']}]({name}.md)", "", _table(found), ""]
+    overview = folder / "README.md"
+    overview.write_text("\n".join(index))
+    return [*written, overview]
+
+
+def _page(name: str, rows: Sequence[Row]) -> str:
+    first = rows[0]
+    commits = ", ".join(sorted({f"`{row.get('commit') or 'none'}`" for row in rows}))
+    split = first.get("split")
+    drawn = split.get("name") if isinstance(split, dict) else split
+    return "\n".join([
+        f"# {first['title']}",
+        "",
+        "Experiment: groups. Made from result rows by `ethogram bench report`; do not edit.",
+        "",
+        "```",
+        f"ethogram bench {name} --corpus FOLDER -o rows.jsonl",
+        "ethogram bench report rows.jsonl -o docs/results",
+        "```",
+        "",
+        _table(rows),
+        "",
+        "Some labels are left out of enrolment, and their items are grouped by likeness. Purity: share of items whose"
+        " group is mostly of their label; completeness: how little a label is scattered. Names needed: so many groups"
+        " (largest first), or items at random, have to be named for 95 % of the macro-F1 of the fully labelled. Means"
+        f" over {drawn}; in brackets the least and the greatest of them.",
+        "",
+        f"![purity, completeness and names needed]({name}.png)",
+        "",
+        f"{first.get('n')} items of strangers, {first.get('n_enrol')} enrolled, {first.get('labels')} labels. Commit"
+        f" {commits}, data `{first.get('data_digest')}`; {first.get('machine')}.",
+        "",
+    ])  # fmt: skip
+
+
+def _spread(row: Row, name: str) -> tuple[float, float] | None:
+    details = row.get("details")
+    found = details.get("spread", {}).get(name) if isinstance(details, dict) else None
+    return (float(found[0]), float(found[1])) if found and None not in found else None
+
+
+def _cell(row: Row, name: str) -> str:
+    value = values_of(row).get(name, math.nan)
+    if math.isnan(value):
+        return ""
+    pair = _spread(row, name)
+    counted = name in ("groups", "left_out_labels", "items", "names_groups", "names_random")
+    form = ".1f" if counted else ".3f"
+    return (f"{value:.1f}" if counted else number(value)) + (f" [{pair[0]:{form}}, {pair[1]:{form}}]" if pair else "")
+
+
+def _table(rows: Sequence[Row]) -> str:
+    names = [name for name in COLUMNS if any(name in values_of(row) for row in rows)]
+    lines = ["| likeness by | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---|" + "---|" * len(names)]
+    for row in rows:
+        mark = " †" if row.get("stale") else ""
+        lines.append(f"| {row['method_title']} (`{row['method']}`{mark}) | "
+                     + " | ".join(_cell(row, name) for name in names) + " |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in values_of(row)))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["task", "method", "group", "n", "n_enrol", *names, "wall_s", "commit", "data_digest"])
+        for row in rows:
+            plain = [row.get(name) for name in ("task", "method", "group", "n", "n_enrol")]
+            last = [row.get(name) for name in ("wall_s", "commit", "data_digest")]
+            writer.writerow([*plain, *(values_of(row).get(name, "") for name in names), *last])
+    return path
+
+
+def _plot(path: Path, rows: Sequence[Row]) -> Path:
+    """Each figure with the spread over the draws, a panel each."""
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(PANELS), sharey=True)
+        for panel, (name, says) in zip(panels, PANELS.items(), strict=True):
+            for i, row in enumerate(rows):
+                colour, pair = colour_of(str(row["group"])), _spread(row, name)
+                if pair:
+                    panel.plot(pair, (i, i), color=colour, lw=1.6, alpha=0.6)
+                panel.plot(values_of(row).get(name, math.nan), i, "o", color=colour, ms=5)
+            panel.set_title(says)
+            panel.set_xlim(0, 1.02) if not name.startswith("names") else panel.set_xlim(left=0)
+        panels[0].set_yticks(range(len(rows)), [str(row["method"]) for row in rows])
+        panels[0].set_ylim(len(rows) - 0.4, -0.6)
+
+    return saved(path, (10.0, 0.35 * len(rows) + 1.3), draw)
