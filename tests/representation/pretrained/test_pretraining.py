@@ -215,6 +215,8 @@ def test_what_cannot_be_pretrained() -> None:
         pretrain_packets(NAME, FLOWS, settings(widths={"depth": 2}))
     with pytest.raises(ConfigurationError, match="span"):
         pretrain_packets(NAME, FLOWS, settings(widths={"span": 0}))
+    with pytest.raises(ConfigurationError, match="two .SEP., but 322 positions"):
+        pretrain_packets(NAME, FLOWS, settings(widths={"positions": 322}))
     with pytest.raises(ConfigurationError, match="give the file that pretraining wrote"):
         adapter(NAME)
     with pytest.raises(ConfigurationError, match="setting step"):
@@ -243,21 +245,54 @@ def test_it_learns_what_follows_what() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_loss_is_the_mean_cross_entropy_of_what_is_hidden() -> None:
+def entropy(scores: np.ndarray, wanted: int) -> float:
+    return math.log(sum(math.exp(value - scores.max()) for value in scores)) - (scores[wanted] - scores.max())
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_what_is_hidden_and_of_what_belongs_together() -> None:
     net = fresh(FLOWS, settings(hidden=0.4), 0)
     prepared = net.prepare(FLOWS, np.arange(9))
     assert sum(len(tokens) for tokens, _ in prepared) == 9
     loss = net.loss(prepared, torch.Generator().manual_seed(4)).item()
-    generator, each = torch.Generator().manual_seed(4), []
+    generator, each, halves = torch.Generator().manual_seed(4), [], []
     with torch.no_grad():
         for tokens, segments in prepared:
-            seen, chosen = net.hide(tokens, generator)
-            scores = net.target(net.bert(seen, segments)).double().numpy()
+            joined, parts, same = net.join(tokens, segments, generator)
+            seen, chosen = net.hide(joined, generator)
+            states = net.bert(seen, parts)
+            words, together = net.target.words(states).double().numpy(), net.target.together(states[:, 0]).numpy()
+            halves += [entropy(together[i], int(same[i])) for i in range(len(same))]
             for i, k in zip(*np.nonzero(chosen.numpy()), strict=True):
-                row = scores[i, k]
-                each.append(math.log(sum(math.exp(v - row.max()) for v in row)) - (row[tokens[i, k]] - row.max()))
+                each.append(entropy(words[i, k], int(joined[i, k])))
     assert len(each) > 50
-    assert loss == pytest.approx(np.mean(each), rel=1e-4)
+    assert len(halves) == 9
+    assert loss == pytest.approx(np.mean(each) + np.mean(halves), rel=1e-4)
+
+
+def test_halves_are_joined_with_their_own_or_with_anothers() -> None:
+    net = fresh(FLOWS, settings(), 0)
+    texts = [[10 * i + k + 20 for k in range(count)] for i, count in enumerate([7, 6, 1, 8, 0, 5])]
+    width = 1 + max(len(text) for text in texts)
+    tokens = torch.tensor([[2, *text] + [0] * (width - 1 - len(text)) for text in texts])
+    segments = torch.tensor([[1] * (1 + len(text)) + [0] * (width - 1 - len(text)) for text in texts])
+    cuts = [(text[: (len(text) + 1) // 2], text[(len(text) + 1) // 2 :]) for text in texts]
+    seconds = [second for _, second in cuts]
+    counted = collections.Counter()
+    for seed in range(60):
+        joined, parts, same = net.join(tokens, segments, torch.Generator().manual_seed(seed))
+        for i, (first, own) in enumerate(cuts):
+            used = int((parts[i] > 0).sum())
+            row = joined[i, :used].tolist()
+            assert row[: len(first) + 2] == [2, *first, 1]
+            assert row[-1] == 1
+            second = row[len(first) + 2 : -1]
+            assert parts[i, :used].tolist() == [1] * (len(first) + 2) + [2] * (len(second) + 1)
+            assert (joined[i, used:] == 0).all()
+            assert second == own if same[i] else second in seconds[:i] + seconds[i + 1 :]
+            counted[bool(same[i])] += 1
+    assert 0.4 < counted[True] / 360 < 0.6
+    alone = net.join(tokens[:1], segments[:1], torch.Generator())
+    assert alone[2].tolist() == [True]
 
 
 def test_what_is_hidden() -> None:

@@ -1,10 +1,13 @@
-"""ET-BERT at a size that two cores can train, by its own objective: guess pairs of octets that are hidden.
+"""ET-BERT at a size that two cores can train, by its own two objectives.
 
 The same network and the same words as :mod:`et_bert`, with 2 layers of 128 units, 64 pairs of each of the first five
-packets, and a vocabulary of the pairs that are most frequent in the flows it learns from; others are [UNK]. Of the
-pairs 15 % are hidden: eight of ten become [MASK], one another pair, one stays. As in the paper they are hidden one by
-one, so that the neighbours, which overlap, give much of each away; ``span`` hides runs of pairs instead. The paper's
-second objective, whether two halves are of one burst, is left out: flows of a minute seldom have two.
+packets, and a vocabulary of the pairs that are most frequent in the flows it learns from; others are [UNK].
+
+It guesses pairs of octets that are hidden: of 15 % eight of ten become [MASK], one another pair, one stays. As in the
+paper they are hidden one by one, so that the neighbours, which overlap, give much of each away; ``span`` hides runs of
+pairs instead. And it tells from [CLS] whether two halves belong together: [CLS] first half [SEP] second half [SEP],
+with segments 1 and 2, where the second half is another flow's in every second case. The paper cuts bursts so; here it
+is what there is of a flow, since few bursts of a minute are long.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from torch.nn import functional
 
 from ethogram.errors import ConfigurationError
 from ethogram.representation.pretrained.bert import Bert, BertEncoder, BertWidths, LayerNorm, batches
-from ethogram.representation.pretrained.bigrams import MASK, SPECIAL, Vocabulary
+from ethogram.representation.pretrained.bigrams import CLS, MASK, PAD, SEP, SPECIAL, Vocabulary
 from ethogram.representation.pretrained.et_bert import PACKETS, PORTS, EtBertTokens
 from ethogram.representation.pretrained.interface import Facts
 from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
@@ -31,7 +34,7 @@ __all__ = ["SMALL", "EtBertSmall", "again", "frequent_pairs", "fresh"]
 
 PAIRS = 64
 SMALL = BertWidths(
-    layers=2, hidden=128, heads=4, feedforward=512, vocabulary=4096, positions=1 + PACKETS * PAIRS,
+    layers=2, hidden=128, heads=4, feedforward=512, vocabulary=4096, positions=3 + PACKETS * PAIRS,
     length=1 + PACKETS * PAIRS,
 )  # fmt: skip
 HIDDEN = 0.15
@@ -70,16 +73,23 @@ def frequent_pairs(flows: PacketFlows, most: int, pairs: int = PAIRS) -> NDArray
 
 
 class _Head(nn.Module):
-    """States to scores of words, as the toolkit of the paper has it."""
+    """States to scores, as the toolkit of the paper has it."""
 
     def __init__(self, widths: BertWidths) -> None:
         super().__init__()
         self.mlm_linear_1 = nn.Linear(widths.hidden, widths.hidden)
         self.layer_norm = LayerNorm(widths.hidden)
         self.mlm_linear_2 = nn.Linear(widths.hidden, widths.vocabulary)
+        self.nsp_linear_1 = nn.Linear(widths.hidden, widths.hidden)
+        self.nsp_linear_2 = nn.Linear(widths.hidden, 2)
 
-    def forward(self, states: Tensor) -> Tensor:
+    def words(self, states: Tensor) -> Tensor:
+        """Scores of all words [N, V] for states [N, H]."""
         return self.mlm_linear_2(self.layer_norm(functional.gelu(self.mlm_linear_1(states))))
+
+    def together(self, states: Tensor) -> Tensor:
+        """Scores of two halves of two flows, and of one, [N, 2] for states of [CLS] [N, H]."""
+        return self.nsp_linear_2(torch.tanh(self.nsp_linear_1(states)))
 
 
 class EtBertSmall(PacketNetwork):
@@ -137,16 +147,56 @@ class EtBertSmall(PacketNetwork):
         return found
 
     def loss(self, prepared: list[tuple[Tensor, Tensor]], generator: torch.Generator) -> Tensor:
-        """Mean cross entropy of the words that are hidden."""
-        states, words = [], []
+        """Mean cross entropy of the words that are hidden, and of which halves belong together."""
+        states, first, words, same = [], [], [], []
         for tokens, segments in prepared:
-            seen, chosen = self.hide(tokens, generator)
-            states.append(self.bert(seen, segments)[chosen])
-            words.append(tokens[chosen])
+            joined, parts, one = self.join(tokens, segments, generator)
+            seen, chosen = self.hide(joined, generator)
+            found = self.bert(seen, parts)
+            states.append(found[chosen])
+            first.append(found[:, 0])
+            words.append(joined[chosen])
+            same.append(one)
+        loss = functional.cross_entropy(self.target.together(torch.cat(first)).float(), torch.cat(same).long())
         wanted = torch.cat(words)
-        if not len(wanted):
-            return sum((value.sum() for value in states), torch.zeros(())) * 0.0
-        return functional.cross_entropy(self.target(torch.cat(states)).float(), wanted)
+        if len(wanted):
+            loss = loss + functional.cross_entropy(self.target.words(torch.cat(states)).float(), wanted)
+        return loss
+
+    def join(self, tokens: Tensor, segments: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """First halves of flows with second halves of their own, or of others.
+
+        Parameters
+        ----------
+        tokens, segments
+            int [N, L], each flow [CLS] and its words.
+        generator
+            Of which, and whose.
+
+        Returns
+        -------
+        tokens, segments, same
+            int [N, M] twice, and bool [N]: whether both halves are one flow's; always, of a flow that is alone.
+        """
+        rows, width = tokens.shape
+        words = segments.sum(1) - 1
+        half = (words + 1) // 2
+        begin, rest = half + 1, words - half
+        step = torch.randint(1, max(rows, 2), (rows,), generator=generator)
+        same = (torch.rand(rows, generator=generator) < 0.5) | (rows == 1)
+        own = torch.arange(rows)
+        whose = torch.where(same, own, (own + step) % rows)
+        at = torch.arange(width + 2)[None]
+        a, b = half[:, None], rest[whose][:, None]
+        second = at - a - 2 + begin[whose][:, None]
+        inside = torch.where(
+            at <= a, tokens[own[:, None], at.clamp(max=width - 1)],
+            tokens[whose[:, None], second.clamp(0, width - 1)],
+        )  # fmt: skip
+        joined = torch.where(at > a + 2 + b, PAD, torch.where((at == a + 1) | (at == a + 2 + b), SEP, inside))
+        joined[:, 0] = CLS
+        parts = (at <= a + 2 + b).long() + ((at > a + 1) & (at <= a + 2 + b)).long()
+        return joined, parts, same
 
     def hide(self, tokens: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Words as they are seen, and which have to be guessed.
@@ -180,6 +230,8 @@ def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> EtBer
     if span < 1:
         raise ConfigurationError(f"span must be at least 1, not {span}")
     widths = SMALL.changed(sizes)
+    if widths.positions < widths.length + 2:
+        raise ConfigurationError(f"{widths.length} tokens and two [SEP], but {widths.positions} positions")
     pairs = frequent_pairs(flows, widths.vocabulary - len(SPECIAL))
     widths = widths.changed({"vocabulary": max(len(pairs), 1) + len(SPECIAL)})
     pairs = pairs if len(pairs) else np.zeros(1, np.int64)
