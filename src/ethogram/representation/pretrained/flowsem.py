@@ -50,15 +50,15 @@ class FlowSemSizes:
     packets
         First packets of a flow that are looked at.
     octets
-        First octets of the payload of the first five packets that are fields too.
+        First octets of the payload of each packet that are fields too, at most twelve.
     ports
         Whether ports are fields.
     """
 
     d: int = 96
     depth: int = 2
-    heads: int = 4
-    packets: int = 10
+    heads: int = 3
+    packets: int = 8
     octets: int = 0
     ports: bool = False
 

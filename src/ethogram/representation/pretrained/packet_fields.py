@@ -87,11 +87,12 @@ _FLAGS = np.full(64, 9, np.int64)
 for _class, _bits in enumerate((0x02, 0x12, 0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x01)):
     _FLAGS[_bits] = _class
 ECN_SYN = 10  # a SYN that asks for explicit congestion notification
+_SEGMENTS = np.array([536, 1299, 1399, 1439, 1459, 1460])  # the last places of all classes but the highest
 PATH_US = 300_000.0  # what takes less time is the path's doing
 
 
 @njit(cache=True, nogil=True)
-def _size(octets: float) -> float:
+def _size(octets: Any) -> Any:
     """Place of a number of octets: every 4 up to 128, every 16 up to 512, then every 64."""
     if octets < 128:
         return octets / 4
@@ -101,7 +102,7 @@ def _size(octets: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _time(us: float) -> float:
+def _time(us: Any) -> Any:
     """Place of a time: 0 when the path may have taken it, then its logarithm up to a minute."""
     if us < PATH_US:
         return 0.0
@@ -109,13 +110,13 @@ def _time(us: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _doubled(value: float, most: float) -> float:
+def _doubled(value: Any, most: Any) -> Any:
     """Two places for each doubling."""
     return min(2 * np.log2(value + 1), most)
 
 
 @njit(cache=True, nogil=True)
-def _service(tos: int) -> int:
+def _service(tos: Any) -> Any:
     if tos & 3:
         return 4
     if tos == 0:
@@ -126,7 +127,7 @@ def _service(tos: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _moved(now: int, before: int) -> int:
+def _moved(now: Any, before: Any) -> Any:
     """How the identification moved since the packet sent before; ``before`` is -1 when there was none."""
     if before < 0:
         return 0 if now == 0 else 1
@@ -143,10 +144,10 @@ def _moved(now: int, before: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _options(data: Any, begin: int, end: int, sent: bool, row: Any) -> None:
+def _options(data: Any, begin: Any, end: Any, sent: bool, row: Any) -> None:
     """Order of options, largest segment, scale of the window."""
     order = np.uint32(2166136261)
-    at = begin
+    at: Any = begin
     while at < end and data[at] != 0:
         kind = data[at]
         order = np.uint32((order ^ np.uint32(kind)) * np.uint32(16777619))
@@ -158,19 +159,15 @@ def _options(data: Any, begin: int, end: int, sent: bool, row: Any) -> None:
         length = np.int64(data[at + 1])
         if kind == 2 and length == 4 and at + 4 <= end and sent:
             size = (np.int64(data[at + 2]) << 8) | np.int64(data[at + 3])
-            steps = (536, 1299, 1399, 1439, 1459, 1460)
-            place = 0
-            for limit in steps:
-                place += size > limit
-            row[SEGMENT] = 1 + place
+            row[SEGMENT] = 1 + np.searchsorted(_SEGMENTS, size)
         if kind == 3 and length == 3 and at + 3 <= end:
-            row[SCALE] = 1 + min(np.int64(data[at + 2]), 14)
+            row[SCALE] = min(1 + np.int64(data[at + 2]), 15)
         at += length
     row[OPTIONS] = 1 + np.int64(order % np.uint32(32))
 
 
 @njit(cache=True, nogil=True)
-def _packet(data: Any, at: int, ip: int, transport: int, payload: int, sent: bool, before: int, row: Any) -> int:
+def _packet(data: Any, at: Any, ip: Any, transport: Any, payload: Any, sent: bool, before: Any, row: Any) -> Any:
     """Fields of one packet but its gap; returns the identification sent last."""
     row[WAY] = 1 + sent
     row[SIZE] = 1 + _size(payload)
@@ -188,7 +185,7 @@ def _packet(data: Any, at: int, ip: int, transport: int, payload: int, sent: boo
         asks = flags & 0xC0 == 0xC0 and flags & 0x12 == 2
         row[FLAGS] = 1 + (ECN_SYN if asks else _FLAGS[flags & 63])
         row[WINDOW] = 1 + _doubled((np.int64(data[head + 14]) << 8) | np.int64(data[head + 15]), 32.0)
-        row[HEADER] = 1 + max(np.int64(data[head + 12] >> 4) - 5, 0)
+        row[HEADER] = max(np.int64(data[head + 12] >> 4) - 4, 1)
         if transport > 20:
             _options(data, head + 20, head + transport, sent, row)
     return before
@@ -208,7 +205,7 @@ def _describe(
         before = np.int64(-1)
         for packet in range(begin, end):
             at, ip, transport = first_octet[packet], np.int64(ip_octets[packet]), np.int64(transport_octets[packet])
-            payload = max(np.int64(octets[packet]) - ip - transport, 0)
+            payload: Any = max(np.int64(octets[packet]) - ip - transport, 0)
             sent += out[packet]
             if out[packet]:
                 volume_out += payload
@@ -222,7 +219,8 @@ def _describe(
             if packet > begin:
                 row[GAP] = 1 + _time(float(offset_us[packet]) - float(offset_us[packet - 1]))
             head = at + ip + transport
-            for j in range(min(own, np.int64(payload_octets[packet]))):
+            kept: Any = min(own, np.int64(payload_octets[packet]))
+            for j in range(kept):
                 row[SCALE + 1 + j] = 1 + data[head + j]
         first, ip = first_octet[begin], np.int64(ip_octets[begin])
         count = end - begin
@@ -253,7 +251,7 @@ class FieldTable:
     ports
         Whether ports are told.
     octets
-        First octets of the payload that are told, of the first five packets.
+        First octets of the payload that are told; of all packets at most twelve are kept.
 
     Examples
     --------
