@@ -446,7 +446,8 @@ class BothBench:
                 case,
                 units,
             )
-        fusion = Fusion(learn=method.design != "product", by_confidence=method.design == "confidence")
+        fusion = Fusion(within=method.design != "pool", learn=method.design != "product",
+                        by_confidence=method.design == "confidence")  # fmt: skip
         fusion.fit(held, turn.labels, names, case, units)
         return fusion.apply(test), fusion
 

@@ -62,11 +62,12 @@ class BothMethod(Settings):
     )
     encoder: str = Field(default="", description="a method on flows, by its name, whose encoder embeds; none: no flows")
     experts: tuple[Literal["probe", "pooled", "nearest", "windows"], ...] = Field(
-        default=("probe", "nearest", "windows"), description="how embedded flows are told"
+        default=("windows",), description="how embedded flows are told"
     )
-    design: Literal["pool", "confidence", "product"] = Field(
-        default="pool",
-        description="weights learnt; learnt and by how sure a side is; or the same for both, and nothing learnt",
+    design: Literal["within", "pool", "confidence", "product"] = Field(
+        default="within",
+        description="flows move probability among labels they know; or one opinion pool over all labels; the former by "
+        "how sure a side is, too; the former with nothing learnt but calibration",
     )
     seeds: int = Field(default=1, ge=1, description="encoders that learn are made so often")
 

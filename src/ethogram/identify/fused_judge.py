@@ -26,7 +26,7 @@ from ethogram.schema import UNKNOWN, Windows
 
 __all__ = ["EXPERTS_USED", "FlowSide", "FusedDecision", "FusedJudge"]
 
-EXPERTS_USED = ("probe", "windows")
+EXPERTS_USED = ("windows",)
 FINGERPRINTS, EMBEDDINGS = "fingerprints", "embeddings"
 Floats = NDArray[np.float64]
 

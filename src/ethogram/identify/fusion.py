@@ -1,12 +1,17 @@
 """Several ways to tell a device, one verdict: late fusion of calibrated scores, with a weight for each side.
 
 Each side (service-level fingerprints, embedded flows) is first calibrated by itself: its raw score of a label, over a
-temperature, gives a log probability; a label that the side does not know takes a fixed raw score, learnt too. Then
+temperature, gives a log probability; a label that the side does not know takes a fixed raw score, learnt too. The first
+side says how likely each label is; every further side moves probability among the labels that it knows, and among them
+alone, for of the others it cannot speak:
 
-    log p(label) = sum over the sides that are there of weight * log p_side(label)     + what makes them sum to 1
+    log p(label) = weight_1 log p_1(label) + weight_2 log p_2(label) + c     labels that side 2 knows
+    log p(label) = log p_1(label)                                           all others
 
-Temperatures, that fixed score and the weights are learnt on enrolment items that were held out (a network or a block of
-time in turn), where units weigh alike. An item that one side does not see gets the other side's own probabilities.
+where c is such that the former keep together what side 1 gave them.
+
+Temperatures, the score of a stranger and the weights are learnt on enrolment items that were held out (a network or a
+block of time in turn), where units weigh alike. An item that one side does not see gets the other's own probabilities.
 
 Shapes: n items, L labels.
 
@@ -133,6 +138,9 @@ class Fusion:
 
     Parameters
     ----------
+    within
+        A further side moves probability only among labels it knows; else all sides are one opinion pool, in which a
+        label that a side does not know has its stranger's score.
     learn
         Learn the weights; else both sides weigh :data:`START`.
     by_confidence
@@ -140,7 +148,8 @@ class Fusion:
         (largest probability) ** gamma, and gamma is learnt.
     """
 
-    def __init__(self, *, learn: bool = True, by_confidence: bool = False) -> None:
+    def __init__(self, *, within: bool = True, learn: bool = True, by_confidence: bool = False) -> None:
+        self.within = within
         self.learn = learn
         self.by_confidence = by_confidence
 
@@ -180,25 +189,28 @@ class Fusion:
             both &= _there(one)
         self.fused_items_ = int(both.sum())
         seen = int(both.sum()) if units is None else len({u for u, b in zip(units, both, strict=True) if b})
-        self._weigh({side: one[both] for side, one in logs.items()}, y[both], weight[both], seen)
+        known = {side: np.isfinite(scores)[both] for side, scores in sides.items()}
+        self._weigh({side: one[both] for side, one in logs.items()}, known, y[both], weight[both], seen)
         return self
 
-    def _weigh(self, logs: Mapping[str, Floats], y: NDArray[np.int64], weight: Floats, seen: int) -> None:
+    def _weigh(
+        self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], y: NDArray[np.int64],
+        weight: Floats, seen: int,
+    ) -> None:  # fmt: skip
         """Weights where all sides are there: the likeliest under a normal prior around :data:`START`."""
         count = len(self.sides_)
         self.gamma_ = 0.0
         self.weights_ = dict.fromkeys(self.sides_, 1.0 if count == 1 else START)
         if not self.learn or count == 1 or len(y) < 2 or len(self.labels_) < 2:
             return
-        stacked = np.stack([np.where(np.isfinite(logs[side]), logs[side], -50.0) for side in self.sides_])
         rows = np.arange(len(y))
         share = weight / weight.sum()
-        surest = np.exp(stacked.max(axis=2))
         ridge = 0.5 / (DOUBT**2 * max(seen, 1))
 
         def loss(values: Floats) -> float:
-            w = values[:count, None] * (surest ** max(values[count], 0.0) if self.by_confidence else 1.0)
-            said = log_softmax(np.einsum("sn,snl->nl", w, stacked))[rows, y]
+            gamma = max(float(values[count]), 0.0) if self.by_confidence else 0.0
+            own = {side: _by_item(logs[side], float(values[i]), gamma) for i, side in enumerate(self.sides_)}
+            said = self._combined(logs, known, own)[rows, y]
             doubt = ridge * (np.sum((values[:count] - START) ** 2) + np.sum(values[count:] ** 2))
             return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
 
@@ -207,6 +219,35 @@ class Fusion:
         self.weights_ = {side: float(found.x[i]) for i, side in enumerate(self.sides_)}
         if self.by_confidence:
             self.gamma_ = float(found.x[count])
+
+    def _combined(
+        self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], weights: Mapping[str, Floats]
+    ) -> Floats:
+        """Log probabilities (n, L) from those of each side; a row that no side sees is uniform."""
+        shape = next(iter(logs.values())).shape
+        current, begun = np.full(shape, np.nan), np.zeros(shape[0], bool)
+        base = np.ones(shape[0])
+        for side, one in logs.items():
+            there = _there(one)
+            further = np.flatnonzero(there & begun)
+            first = there & ~begun
+            current[first], base[first] = one[first], weights[side][first]
+            begun |= there
+            if not further.size:
+                continue
+            among = known[side][further] if self.within else np.isfinite(one[further])
+            before = np.where(among, current[further], -np.inf)
+            mass = _log_sum(before)
+            can = np.isfinite(mass)
+            # -inf times a weight of 0 would be no number.
+            said = np.where(np.isfinite(before), before, 0.0) * base[further][:, None]
+            said += np.where(np.isfinite(one[further]), one[further], 0.0) * weights[side][further][:, None]
+            said = np.where(np.isfinite(before) & np.isfinite(one[further]), said, -np.inf)
+            moved = log_softmax(said) + np.where(can, mass, 0.0)[:, None]
+            current[further] = np.where(among & can[:, None], moved, current[further])
+            base[further] = 1.0
+        current[~begun] = 0.0
+        return log_softmax(current)
 
     def apply(self, sides: Mapping[str, Floats]) -> Fused:
         """Fuse raw scores of new items, columns in the order of ``labels_``; a side may be left out altogether.
@@ -222,21 +263,29 @@ class Fusion:
         shape = next(iter(given.values())).shape
         usable = _usable(given, shape)
         logs = {side: self.models_[side].logs(scores, usable) for side, scores in given.items()}
-        there: dict[str, NDArray[np.bool_]] = {side: _there(one) for side, one in logs.items()}
-        number = np.sum(list(there.values()), axis=0)
+        known = {side: np.isfinite(scores) for side, scores in given.items()}
+        number = np.sum([_there(one) for one in logs.values()], axis=0)
         weights: dict[str, Floats] = {}
-        total = np.zeros(shape)
         for side, one in logs.items():
-            alone = number == 1
-            learnt = self.weights_[side] * np.ones(shape[0])
-            if self.by_confidence:
-                learnt *= np.exp(np.where(there[side][:, None], one, -50.0).max(axis=1, initial=-50.0)) ** self.gamma_
-            weights[side] = np.where(there[side], np.where(alone, 1.0, learnt), 0.0)
-            # A label that no side knows stays out: -inf times a weight of 0 would be no number.
-            part = np.where(np.isfinite(one), one, 0.0) * weights[side][:, None]
-            total += part
-        total = np.where(usable | ~usable.any(axis=1, keepdims=True), total, -np.inf)
-        return Fused(self.labels_, log_softmax(total), self.sides_, logs, weights)
+            learnt = np.where(number == 1, 1.0, _by_item(one, self.weights_[side], self.gamma_))
+            weights[side] = np.where(_there(one), learnt, 0.0)
+        return Fused(self.labels_, self._combined(logs, known, weights), self.sides_, logs, weights)
+
+
+def _by_item(logs: Floats, weight: float, gamma: float) -> Floats:
+    """A side's weight for each item, (n): times its largest probability to the power of gamma."""
+    if not gamma:
+        return np.full(len(logs), weight)
+    surest = np.where(np.isfinite(logs), logs, -50.0).max(axis=1, initial=-50.0)
+    return np.asarray(weight * np.exp(surest * gamma), np.float64)
+
+
+def _log_sum(logs: Floats) -> Floats:
+    """Logarithm of the sum of exponentials of each row; -inf where all are."""
+    top = logs.max(axis=1, initial=-np.inf)
+    flat = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.exp(logs - flat[:, None]).sum(axis=1)) + flat, np.float64)
 
 
 def flow_side(
