@@ -6,6 +6,7 @@ import argparse
 import pickle
 import zipfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -139,15 +140,25 @@ def test_every_cut_is_refused(tmp_path, weights, form) -> None:
         refused(cut)
 
 
-def test_damage_is_refused_or_changes_numbers_only(tmp_path, weights) -> None:
-    import random
-
-    path = saved(tmp_path / "whole", weights)
-    content, random_ = path.read_bytes(), random.Random(7)
-    for _ in range(150):
+@pytest.mark.parametrize("form", ["archive", "legacy", "safetensors"])
+def test_damage_is_refused_or_changes_numbers_only(tmp_path, weights, form) -> None:
+    path, random = tmp_path / "whole", Random(7)
+    if form == "safetensors":
+        save_file(weights, path)
+    else:
+        saved(path, {"model": weights, "epoch": 1}, legacy=form == "legacy")
+    content = path.read_bytes()
+    for _ in range(100):
         damaged = bytearray(content)
-        for _ in range(random_.randint(1, 8)):
-            damaged[random_.randrange(len(damaged))] = random_.randrange(256)
+        for _ in range(random.randint(1, 6)):
+            at = random.randrange(len(damaged))
+            match random.randrange(3):
+                case 0:
+                    damaged[at] = random.randrange(256)
+                case 1:
+                    damaged[at:at] = random.randbytes(random.randint(1, 4))
+                case _:
+                    del damaged[at : at + random.randint(1, 4)]
         path.write_bytes(damaged)
         try:
             read = read_checkpoint(path, EXPECTED)

@@ -25,7 +25,7 @@ from torch.nn import functional
 from ethogram.errors import ConfigurationError
 from ethogram.representation.encoder import digest_of
 from ethogram.representation.pretrained.bigrams import Vocabulary
-from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
+from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of
 from ethogram.representation.pretrained.interface import Facts, random_weights
 from ethogram.representation.pretrained.linear import linear
 from ethogram.schema.packet_flows import PacketFlows
@@ -244,11 +244,10 @@ def load_bert(
     known = Vocabulary.stated(size) if vocabulary is None else Vocabulary.read(vocabulary, size)
     with torch.device("meta"):
         net = Bert(widths)
-    net.to_empty(device="cpu")
     if read is None:
-        net.draw(seed)
+        net.to_empty(device="cpu").draw(seed)
         return net, known, random_weights(seed)
-    take(net, read.tensors)
+    net.load_state_dict(read.tensors, assign=True)  # so that half a gigabyte is there once, not twice
     return net, known, f"{read.origin}, {known.name}"
 
 
