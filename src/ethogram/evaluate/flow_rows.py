@@ -161,7 +161,7 @@ class FlowRow(_Part):
     @property
     def detector(self) -> bool:
         """Whether it shows leaks and is no competitor."""
-        return self.method in DETECTORS
+        return self.method in DETECTORS or self.group == "detector"
 
     @property
     def random_weights(self) -> bool:
