@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from custom_flow_twin import P, capture
 from ethogram.config import CustomFlowSettings
 from ethogram.pipeline.vector_files import write_custom_flows
+from ethogram.schema import CustomFlows
 from labelled_flows_made import home
 
 LABELS = """device,type,model,vendor
@@ -63,3 +68,31 @@ def write_captures(folder: Path, networks: tuple[str, ...] = ("",), days: int = 
                   for kind, mac in macs.items()]  # fmt: skip
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def write_published(path: Path, flows: CustomFlows, macs: dict[str, str]) -> None:
+    """Custom flows in the published layout: a column for each number, the MAC address as the device."""
+    n = len(flows)
+    columns: dict[str, object] = {
+        "Device": [macs[name] for name in flows.device], "FirstSeen": (flows.start_us / 1e6).tolist(),
+        "RemIP": flows.remote.astype(np.int64), "Proto": flows.protocol, "DevPort": flows.device_port,
+        "RemPort": flows.remote_port, "TotalFlowSize": flows.octets, "PacketCount": flows.packets,
+    }  # fmt: skip
+    described, symbols = np.full((n, 10, 3), -1.0), np.full((n, 3000), -1.0)
+    for i in range(n):
+        first, last = int(flows.first_packet[i]), int(flows.first_packet[i + 1])
+        at, place = int(flows.first_octet[i]), 0
+        for k in range(last - first):
+            j = first + k
+            described[i, k] = flows.packet_offset_us[j] / 1e6, flows.packet_octets[j], flows.packet_out[j]
+            count = int(flows.payload_octets[j])
+            for symbol in (-4, *flows.payload[at : at + count].tolist(), -8):
+                if place < 3000:
+                    symbols[i, place] = symbol
+                    place += 1
+            at += count
+    for k in range(10):
+        for m, name in enumerate(("TO", "PS", "D")):
+            columns[f"P{k:02d}_{name}"] = described[:, k, m]
+    columns |= {f"C_{i:03d}": symbols[:, i] for i in range(3000)}
+    pq.write_table(pa.table(columns), path)

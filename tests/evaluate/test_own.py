@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
-from own_corpus_made import LABELS, write_captures, write_networks, write_own
+from own_corpus_made import LABELS, write_captures, write_networks, write_own, write_published
 
 from ethogram.cli import main
-from ethogram.config import CustomFlowSettings
 from ethogram.errors import EthogramError, InputError, UsageError
 from ethogram.evaluate.bench import read_rows
 from ethogram.evaluate.corpus import cards
@@ -20,7 +18,6 @@ from ethogram.evaluate.load import files_of
 from ethogram.evaluate.own import is_own, own_corpus, read_own_labels
 from ethogram.evaluate.own_flows import read_folder
 from ethogram.evaluate.published import missing, published
-from ethogram.pipeline.vector_files import write_custom_flows
 from labelled_flows_made import home
 
 CAPTURE = re.search(
@@ -167,15 +164,17 @@ def test_a_card_says_more_of_the_folder(tmp_path: Path) -> None:
 def test_a_folder_named_as_a_published_set_needs_no_labels(tmp_path: Path) -> None:
     flows = home(60, units=1)
     macs = {"camera 0": "30:8c:fb:2f:e4:b2", "plug 0": "50:c7:bf:00:56:39", "hub 0": "d0:52:a8:00:67:5e"}
-    flows = replace(flows, device=flows.device.replace_strict(macs))
     folder = tmp_path / "unsw-customflow"
     (folder / "unidirectional").mkdir(parents=True)
-    write_custom_flows(folder / "unidirectional" / "16-09-23.parquet", [flows], CustomFlowSettings())
+    write_published(folder / "unidirectional" / "16-09-23.parquet", flows, macs)
     found = own_corpus(folder)
     assert found.cards["unsw-customflow"].licence == "CC0-1.0"
-    truth = flows_of(folder, "unsw-customflow")
-    assert set(truth["id"]) == {"Dropcam", "TP-Link Smart plug", "Smart Things"}
-    assert set(truth["unit"]) == set(macs.values())
+    card = found.cards["unsw-customflow"]
+    read = read_folder(card, files_of(card, card.used_devices[0], found.root))
+    assert set(read.truth["id"]) == {"Dropcam", "TP-Link Smart plug", "Smart Things"}
+    assert set(read.truth["unit"]) == set(macs.values())
+    assert (read.flows.packet_octets == flows.packet_octets).all()
+    assert (read.flows.payload == flows.payload).all()
 
 
 def test_published_sets_say_what_is_missing(tmp_path: Path) -> None:
