@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ethogram.errors import ConfigurationError
+from ethogram.representation.pretrained.attention import looked
 from ethogram.representation.pretrained.frozen import FrozenEncoder, sizes_of
 from ethogram.representation.pretrained.interface import Facts
 from ethogram.representation.pretrained.linear import linear
@@ -36,7 +36,7 @@ __all__ = ["SMALL", "FlowSem", "FlowSemEncoder", "FlowSemSizes", "again", "fresh
 HIDDEN = 0.3
 """Share of single fields hidden."""
 HIDDEN_ROWS, HIDDEN_COLUMNS, HIDDEN_PORTS = 0.2, 0.15, 0.5
-CHUNK = 2048  # flows that are sorted together, so that batches have few cells without tokens
+CHUNK, BATCH = 16_384, 64  # flows that are sorted together, and that go through the network together
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Axis(nn.Module):
         query, key, value = given.permute(2, 0, 3, 1, 4)
         own = torch.eye(length, dtype=torch.bool)
         mask = seen.reshape(n * rows, 1, 1, length) | own
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        found = looked(query, key, value, mask)
         return x + linear(self.proj, found.transpose(1, 2).reshape(n, rows, length, d))
 
 
@@ -268,19 +268,21 @@ def trimmed(table: Tensor) -> Tensor:
 
 
 class FlowSemEncoder(FrozenEncoder):
-    """The encoder over packets; flows with few packets go together, so that cells without a token are few."""
+    """The encoder over packets; flows with few packets go together, so that few cells are without a token."""
 
     batch = CHUNK
     net: FlowSem
 
     def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
-        """Embeddings [K, d] of some flows."""
-        table = torch.from_numpy(self.net.table.describe(flows, rows))
-        count = (table > 0).any(2).sum(1)
-        z = torch.empty(len(rows), self.net.sizes.d)
-        for part in count.argsort(stable=True).split(64):
+        """Embeddings [K, d] of some flows; flows of the same table are computed once."""
+        described = self.net.table.describe(flows, rows)
+        whole = np.dtype((np.void, described[0].nbytes))
+        _, first, same = np.unique(described.reshape(len(rows), -1).view(whole), return_index=True, return_inverse=True)
+        table = torch.from_numpy(described[first])
+        z = torch.empty(len(table), self.net.sizes.d)
+        for part in (table > 0).any(2).sum(1).argsort(stable=True).split(BATCH):
             z[part] = self.net.embed(trimmed(table[part]))
-        return z
+        return z[torch.from_numpy(same.ravel())]
 
 
 def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> FlowSem:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained.attention import attended
+from ethogram.representation.pretrained.attention import attended, looked
 from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
 from ethogram.representation.pretrained.frozen import FrozenEncoder, parameters_of, seeded, sizes_of
 from ethogram.representation.pretrained.images import HEADER, PACKETS, PAYLOAD, SIDE, octets_of, scaled
@@ -98,7 +98,7 @@ class Attention(nn.Module):
         if not torch.is_grad_enabled():
             return linear(self.proj, attended(given, self.heads))
         query, key, value = given.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [N, heads, L, d / heads]
-        found = functional.scaled_dot_product_attention(query, key, value)
+        found = looked(query, key, value)
         return linear(self.proj, found.transpose(1, 2).flatten(2))
 
 
