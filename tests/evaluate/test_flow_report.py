@@ -100,6 +100,13 @@ def test_shuffled_labels_that_do_not_fall_are_said() -> None:
     assert (found.value, found.chance) == (0.49, pytest.approx(0.2))
     assert found.margin == pytest.approx(0.29)
     assert "ABOVE CHANCE" in "\n".join(leak_overview(flow_rows(rows)))
+    learnt = made.row("t", "shuffled-fields", "P0", 0.2, group="detector")
+    learnt["details"]["seeds"]["balanced_accuracy"] = [0.19, 0.2, 0.21]
+    both = flow_rows([*rows, learnt])["t"]
+    worst = shuffled_of(both)
+    assert worst is not None
+    assert worst.method == "shuffled"
+    assert "`shuffled-fields` fell to chance" in "\n".join(leak_lines(both))
     # Permutations that differ as much as this can be right about a whole type by luck.
     seeds["balanced_accuracy"] = [0.2, 0.49, 0.78]
     lucky = shuffled_of(flow_rows(rows)["t"])

@@ -164,6 +164,11 @@ class FlowRow(_Part):
         return self.method in DETECTORS or self.group == "detector"
 
     @property
+    def shuffled(self) -> bool:
+        """Whether it learnt from permuted labels."""
+        return self.detector and self.method.startswith("shuffled")
+
+    @property
     def random_weights(self) -> bool:
         """Whether an encoder of others stands here without what it learnt."""
         return "random weights" in (self.cost.origin or "") and not self.encoder.kind

@@ -21,8 +21,8 @@ class Shuffled:
 
     Parameters
     ----------
-    task
-        Its name.
+    task, method
+        Their names.
     value, chance
         Balanced accuracy, mean over permutations, and that of verdicts that know nothing of the truth.
     low
@@ -33,6 +33,7 @@ class Shuffled:
     """
 
     task: str
+    method: str
     value: float
     low: float
     chance: float
@@ -52,20 +53,22 @@ class Shuffled:
 
 
 def shuffled_of(rows: Sequence[FlowRow]) -> Shuffled | None:
-    """The shuffled row of a task, judged; None when there is none."""
-    for row in rows:
-        if row.method == "shuffled":
-            # The share of verdicts that goes to each type is chance's own: macro-F1 of pooled permutations is not.
-            value, chance = row.value("balanced_accuracy"), blind_recall(row.details.confusion)
-            if math.isnan(chance) and row.labels:
-                chance = 1 / row.labels
-            low, _ = row.interval() or (math.nan, math.nan)
-            seeds = row.seeds("balanced_accuracy")
-            over = seed_interval(seeds, level=0.99)[0]
-            # Independent: which labels went where, and which days were met (told by macro-F1's interval).
-            below = math.hypot(row.value() - low, 0.0 if math.isnan(over) else float(np.mean(seeds)) - over)
-            return Shuffled(row.task, value, value - below, chance, max(1, len(seeds)))
-    return None
+    """The shuffled row of a task that is farthest above chance, judged; None when there is none."""
+    found = [_judged(row) for row in rows if row.shuffled]
+    return max(found, key=lambda one: -math.inf if math.isnan(one.margin) else one.margin, default=None)
+
+
+def _judged(row: FlowRow) -> Shuffled:
+    # The share of verdicts that goes to each type is chance's own: macro-F1 of pooled permutations is not.
+    value, chance = row.value("balanced_accuracy"), blind_recall(row.details.confusion)
+    if math.isnan(chance) and row.labels:
+        chance = 1 / row.labels
+    low, _ = row.interval() or (math.nan, math.nan)
+    seeds = row.seeds("balanced_accuracy")
+    over = seed_interval(seeds, level=0.99)[0]
+    # Independent: which labels went where, and which days were met (told by macro-F1's interval).
+    below = math.hypot(row.value() - low, 0.0 if math.isnan(over) else float(np.mean(seeds)) - over)
+    return Shuffled(row.task, row.method, value, value - below, chance, max(1, len(seeds)))
 
 
 def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
@@ -76,20 +79,20 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
     if there:
         lines += ["| detector | what it is | macro-F1 | by seed | balanced accuracy |", "|---|---|---|---|---|"]
     for name, row in there.items():
+        says = DETECTORS.get(name, row.method_title or "a detector")
         pair = row.interval()
         between = f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair else ""
         seeds = seeds_cell(row)
         accuracy = row.value("balanced_accuracy")
         shown = "" if math.isnan(accuracy) else f"{accuracy:.3f}"
-        lines.append(f"| `{name}` | {DETECTORS[name]} | {row.value():.3f}{between} | {seeds} | {shown} |")
+        lines.append(f"| `{name}` | {says} | {row.value():.3f}{between} | {seeds} | {shown} |")
     if there:
         lines.append("")
-    found = shuffled_of(rows)
-    if found is not None:
+    for found in (_judged(row) for row in rows if row.shuffled):
         lines += [
-            f"`shuffled` {found.verdict}: balanced accuracy {found.value:.3f} against {found.chance:.3f} of verdicts"
-            f" that know nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations}; lower"
-            f" end of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
+            f"`{found.method}` {found.verdict}: balanced accuracy {found.value:.3f} against {found.chance:.3f} of"
+            f" verdicts that know nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations};"
+            f" lower end of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
             "",
         ]
     if "shortcut" in there:

@@ -41,7 +41,7 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
             seeds = row.seeds()
             if len(seeds) > 1:
                 panel.plot(seeds, [place] * len(seeds), "|", color="black", ms=7, mew=0.8)
-            if row.method != "shuffled" and not math.isnan(chance_of(row)):  # of its seeds together it is not theirs
+            if not row.shuffled and not math.isnan(chance_of(row)):  # of its seeds together it is not theirs
                 panel.plot(chance_of(row), place, "x", color="#b00000", ms=4, label="chance")
         if detectors and apart:
             panel.axhline(apart - 0.15, color="#bbbbbb", lw=0.8)
