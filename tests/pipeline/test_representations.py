@@ -18,9 +18,10 @@ from ethogram.cli import main
 from ethogram.config import CustomFlowSettings, EncoderSettings, FieldSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.pipeline.flow_days import DaySplit, FlowFiles
-from ethogram.pipeline.representations import pretrain
-from ethogram.pipeline.vector_files import write_custom_flows
+from ethogram.pipeline.representations import EMBEDDING_KEY, PACKAGED, pretrain
+from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
 from ethogram.representation.checkpoint import load, load_encoder
+from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
@@ -237,6 +238,7 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(flows.parent)
     write(Path("both.parquet"), PARTS, direction="bidirectional")
     Path("text.txt").write_text("neither packets nor flows\n")
+    monkeypatch.setattr("ethogram.pipeline.representations.PACKAGED", Path("none.onnx"))
     if arguments[0] == "embed" and "m" in arguments:
         encoder = EncoderSettings(kind="untrained", widths=(4,), d=2, view="meta")
         pretrain([flows], Path("m"), encoder=encoder, training=QUICK)
@@ -247,6 +249,27 @@ def test_bad_input_is_one_line(
     assert why in told[0]
     assert not list(flows.parent.glob(".z*"))
     assert not Path("z.parquet").exists()
+
+
+def test_the_packaged_encoder_is_used_when_none_is_named(flows: Path, tmp_path: Path) -> None:
+    """Its file holds what its card says, and its embeddings are those of the fields of each flow."""
+    output = tmp_path / "z.parquet"
+    assert main(["embed", str(flows), "-o", str(output)]) == 0
+    encoder = OnnxEncoder(PACKAGED, 1)
+    told = orjson.loads(pyarrow.parquet.read_schema(output).metadata[EMBEDDING_KEY])
+    assert told["weights"] == encoder.digest == encoder.header.weights
+    assert (told["kind"], told["d"]) == ("fields", 128)
+    read = load_vectors([flows])
+    z = np.array(pl.read_parquet(output)["embedding"].to_list(), np.float32)
+    assert np.abs(z - encoder.encode(expand(read, "full"))).max() < 1e-5
+    assert (z.std(0) > 1e-3).all(), "no number of it is always the same"
+    card = PACKAGED.with_suffix(".md").read_text()
+    assert encoder.digest in card
+    for name in ("stevens_lsif_2019", "aalto_iot_sentinel_2016", "nku_lifecycle_2025"):
+        assert name in card
+        assert name in encoder.header.data["source"]
+    assert "uclouvain" not in encoder.header.data["source"]
+    assert PACKAGED.stat().st_size < 5_000_000
 
 
 def test_embedding_needs_neither_torch_nor_onnx_nor_safetensors(flows: Path, tmp_path: Path) -> None:

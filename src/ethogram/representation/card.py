@@ -50,7 +50,16 @@ def _about(header: Header, seeds: int) -> list[str]:
     )
     if header.training is None:
         about += "Nothing in it was learnt by gradients."
-    elif header.encoder.kind in {"vae", "fields"}:
+    elif header.encoder.kind == "fields":
+        own = header.encoder.fields
+        about += "It learnt to guess fields that were hidden from it"
+        if own.contrast > 0:
+            about += (
+                f", and to tell flows of one device within {own.within_s:g} s from flows of other devices: the device's "
+                "key was read, no label"
+            )
+        about += "."
+    elif header.encoder.kind == "vae":
         about += f"Its KL term has the weight {header.training.kl_weight:g} ({KL_REDUCTION})."
     return [about, "", f"Weights `{header.weights}`, seed {header.seed}, of {seeds} seed{'s' if seeds > 1 else ''}."]
 
