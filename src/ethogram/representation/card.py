@@ -55,8 +55,8 @@ def _about(header: Header, seeds: int) -> list[str]:
         about += "It learnt to guess fields that were hidden from it"
         if own.contrast > 0:
             about += (
-                f", and to tell flows of one device within {own.within_s:g} s from flows of other devices: the device's "
-                "key was read, no label"
+                f", and to tell flows of one device within {own.within_s:g} s from flows of other devices: the "
+                "device's key was read, no label"
             )
         about += "."
     elif header.encoder.kind == "vae":
