@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ethogram.representation.pretrained.attention import attended
+from ethogram.representation.pretrained.attention import attended, looked
 from ethogram.representation.pretrained.linear import multiplied
 from ethogram.representation.pretrained.scan import convolved, gated_scan, selective_scan
 
@@ -122,3 +122,16 @@ def test_products_with_and_without_a_gradient_are_the_same(gelu: bool) -> None:
     torch.testing.assert_close(fast, multiplied(x, weight, bias, gelu=gelu), atol=1e-5, rtol=1e-5)
     with torch.no_grad():
         assert multiplied(x[:0], weight, bias).shape == (0, 5, 17)
+
+
+@pytest.mark.parametrize("length", [9, 70])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_attention_with_a_gradient_looks_where_it_may(length: int, kind: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(8)
+    query, key, value = (torch.randn(2, 3, length, 4, generator=g).to(kind) for _ in range(3))
+    mask = (torch.rand(2, 1, 1, length, generator=g) < 0.5) | torch.eye(length, dtype=torch.bool)
+    scores = (query.double() @ key.double().transpose(2, 3) / 2).masked_fill(~mask, -torch.inf)
+    expected = scores.softmax(-1) @ value.double()
+    found = looked(query, key, value, mask)
+    assert found.dtype == kind
+    torch.testing.assert_close(found.double(), expected, atol=1e-5 if kind == torch.float32 else 0.05, rtol=0)

@@ -24,6 +24,7 @@ P0, P1, P2, P3 = FLOAT(1.0), FLOAT(0.6931471805599453), FLOAT(0.2402265069591007
 P4, P5, P6 = FLOAT(0.009618129107628477), FLOAT(0.0013333558146428443), FLOAT(0.00015403530393381608)
 
 LANES = 16  # of a register; keys are padded to a multiple, so that no loop has a rest
+SHORT = 64  # tokens
 NOWHERE = FLOAT(-1e30)  # score of padding
 
 _compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "nnan"})
@@ -132,8 +133,8 @@ def attended(qkv: Tensor, heads: int, first: int = 0) -> Tensor:
 def looked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """The same with a gradient, of queries, keys and values [N, heads, L, width].
 
-    In bfloat16 the attention that torch brings is many times slower than its products alone for short sequences of
-    narrow heads; so there it is written out.
+    In bfloat16 the attention that torch brings is slower than in float32, and for short sequences of narrow heads many
+    times slower than its products alone; so there it is written out, and of longer ones made in float32.
 
     Parameters
     ----------
@@ -142,8 +143,10 @@ def looked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     mask
         Where a query (L) may look at a key (L); None: everywhere.
     """
-    if query.dtype != torch.bfloat16:
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    if query.dtype != torch.bfloat16 or key.shape[-2] > SHORT:
+        with torch.autocast("cpu", enabled=False):
+            given = (part.float() for part in (query, key, value))
+            return functional.scaled_dot_product_attention(*given, attn_mask=mask).to(value.dtype)
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
