@@ -252,3 +252,18 @@ def test_captures_are_asked_of_services_and_of_flows(tmp_path: Path) -> None:
     write_own(folder / "here", 60)
     (folder / "here" / "labels.csv").unlink()
     assert not any(name.endswith("-services") for name in own_corpus(folder).tasks)
+
+
+def test_what_a_folder_is_too_small_for_is_said_and_the_rest_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_captures(tmp_path / "lab", ("here", "there"), days=1)
+    rows = tmp_path / "rows.jsonl"
+    call = ["bench", "--corpus", str(folder), "--methods", "log-packets,cross-network-kinds,raw-40", "--no-cache"]
+    assert main([*call, "-o", str(rows)]) == 0
+    made = {row["task"]: row for row in read_rows(rows)}
+    for name in ("here-days", "here-to-there"):  # encoders learn from early days, and there is one day
+        assert "no flow in" in str(made[name]["absent"])
+    assert "nothing to test" in str(made["here-days-services"]["absent"])
+    assert made["here-to-there-services"]["values"]["macro_f1"] == 1.0  # type: ignore[index]
+    assert "not applicable" in capsys.readouterr().err

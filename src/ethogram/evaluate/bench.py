@@ -139,18 +139,16 @@ class Bench:
                 if held is not None:
                     yield held, False
                     continue
+                absent = {**identity, "format": ROW_FORMAT, "made": now()}
                 if method.needs_statistics and not self.material(task).flows.height:
-                    yield (
-                        {
-                            **identity,
-                            "format": ROW_FORMAT,
-                            "made": now(),
-                            "absent": "the source has no flows, only counts",
-                        },
-                        True,
-                    )
+                    yield {**absent, "absent": "the source has no flows, only counts"}, True
                     continue
-                yield self.row(task, method), True
+                try:
+                    made = self.row(task, method)
+                except UsageError as error:
+                    # A split that leaves nothing to test: the other tasks can be asked all the same.
+                    made = {**absent, "absent": str(error)}
+                yield made, True
 
     def _figures(self, task: Task, method: Method) -> score.Figures:
         if task.kind == "robust":
