@@ -145,8 +145,8 @@ def looked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     """
     if query.dtype != torch.bfloat16 or key.shape[-2] > SHORT:
         with torch.autocast("cpu", enabled=False):
-            given = (part.float() for part in (query, key, value))
-            return functional.scaled_dot_product_attention(*given, attn_mask=mask).to(value.dtype)
+            found = functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
+            return found.to(value.dtype)
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
