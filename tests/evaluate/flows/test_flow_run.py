@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.flows.encoders import Encoders
 from ethogram.evaluate.flows.run import FlowBench
 from ethogram.evaluate.flows.task import FlowMethod, FlowTask
@@ -101,7 +102,7 @@ def test_an_encoder_is_shared_by_tasks_and_keyed_by_what_made_it(tmp_path: Path)
     assert np.allclose(z, one.embed(loaded["home"], rows), atol=1e-6)
     kept = list((tmp_path / "flows" / "embeddings").glob("*.npz"))
     assert len(kept) == 1
-    kept[0].write_bytes(b"damaged")
+    kept[0].write_bytes(kept[0].read_bytes()[:-50])
     fresh = bench(tmp_path)
     assert np.array_equal(fresh.encoders.embedding(fresh.encoders.get(VAE, turn.unlabelled, loaded, 0),
                                                    loaded["home"], rows, 10)[0], z)  # fmt: skip
@@ -130,3 +131,15 @@ def test_strangers_are_counted_and_not_scored() -> None:
     assert row["details"]["strange_labels"] == ["kettle"] and row["details"]["strangers"] > 0  # type: ignore[index]
     assert row["labels"] == 2
     assert 0 <= row["values"]["strangers_unknown"] <= 1  # type: ignore[index]
+
+
+def test_two_small_networks_of_the_corpus_from_captures_to_a_row(corpus: Path, tmp_path: Path) -> None:
+    names = "uclouvain_2023_firewall", "nku_lifecycle_2025"
+    asked = FlowTask.of(name="t", title="t", experiment="P3", protocol="P3", level="coarse", encoder=names[:1],
+                        probe=names[:1], test=names[1:], methods=("raw-40",), settings={"draws": 100})  # fmt: skip
+    made = FlowBench(corpus, cards(), tmp_path, threads=1)
+    ((row, fresh),) = made.run([asked], [RAW])
+    assert fresh and "absent" not in row, row
+    assert row["n"] == 200 and row["labels"] == 2 and row["train"] == [names[0]] and row["test"] == [names[1]]
+    assert row["n_enrol"] == sum(rows.size for rows in made.turns(asked)[0].train.values())
+    assert 0 <= row["values"]["macro_f1"] <= 1  # type: ignore[index]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ethogram.config import EncoderSettings, TrainingSettings
 from ethogram.errors import EthogramError, LibraryError
 from ethogram.evaluate.flows.corpus import CorpusFlows
+from ethogram.evaluate.flows.kept import Embedded, alone, read_embedded, write_embedded
 from ethogram.evaluate.flows.made import Made
 from ethogram.evaluate.flows.memory import Peak
 from ethogram.evaluate.flows.split import Rows, days_of, drawn
@@ -100,9 +101,7 @@ class Encoders:
     ) -> None:  # fmt: skip
         self.folder, self.threads, self.checkpoints = folder, threads, dict(checkpoints or {})
         self._tell = on_stage or (lambda _: None)
-        self._embeddings: OrderedDict[str, tuple[NDArray[np.int64], NDArray[np.float32], dict[str, float]]] = (
-            OrderedDict()
-        )
+        self._embeddings: OrderedDict[str, Embedded] = OrderedDict()
         self._made: OrderedDict[str, Made] = OrderedDict()
         self._draws: dict[str, NDArray[np.int64]] = {}
 
@@ -129,13 +128,8 @@ class Encoders:
         if digest in self._made:
             self._made.move_to_end(digest)
             return self._made[digest]
-        if method.adapter:
-            from ethogram.evaluate.flows.adapters import made_of_adapter
-
-            made = made_of_adapter(method, digest, self.checkpoints, unlabelled, corpora, own, self._path(digest),
-                                   self._tell)  # fmt: skip
-        else:
-            made = self._ours(method, digest, unlabelled, corpora, own, gap_days)
+        with alone(self._path(digest) if method.learns else None):
+            made = self._make(method, digest, unlabelled, corpora, own, gap_days)
         if made.parameters > LARGE:
             for other in [key for key, one in self._made.items() if one.parameters > LARGE]:
                 del self._made[other]
@@ -143,6 +137,18 @@ class Encoders:
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
         return made
+
+    def _make(
+        self, method: FlowMethod, digest: str, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int,
+        gap_days: int,
+    ) -> Made:  # fmt: skip
+        if not method.adapter:
+            return self._ours(method, digest, unlabelled, corpora, seed, gap_days)
+        from ethogram.evaluate.flows.adapters import made_of_adapter  # loads torch
+
+        return made_of_adapter(
+            method, digest, self.checkpoints, unlabelled, corpora, seed, self._path(digest), self._tell
+        )
 
     def _digest(
         self, method: FlowMethod, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int
@@ -294,7 +300,10 @@ class Encoders:
         if loaded.digest not in self._draws:
             self._draws[loaded.digest] = drawn(loaded)
         key = f"{made.digest}-{loaded.digest}-{cap}"
-        found = self._embeddings.get(key) or self._read(key)
+        path = None if self.folder is None else self.folder / "embeddings" / f"{key}.npz"
+        found = self._embeddings.get(key)
+        if found is None and path is not None:
+            found = read_embedded(path)
         if found is None:
             kept = np.flatnonzero(self._draws[loaded.digest] < cap)
             self._tell(f"embedding {len(kept):,} flows of {loaded.card.name}")
@@ -305,7 +314,8 @@ class Encoders:
             if peak.mib is not None:
                 cost["memory_mib"] = peak.mib
             found = kept, z, cost
-            self._write(key, found)
+            if path is not None:
+                write_embedded(path, found)
         self._embeddings[key] = found
         self._embeddings.move_to_end(key)
         while len(self._embeddings) > REMEMBERED:
@@ -315,26 +325,6 @@ class Encoders:
         if not np.array_equal(kept[np.minimum(place, len(kept) - 1)], rows):
             raise EthogramError(f"flows of {loaded.card.name} outside the draw of {cap}")
         return z[place], cost
-
-    def _read(self, key: str) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, float]] | None:
-        if self.folder is None:
-            return None
-        path = self.folder / "embeddings" / f"{key}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as held:
-                return held["rows"], held["z"], orjson.loads(held["cost"].tobytes())
-        except (OSError, KeyError, ValueError):
-            return None
-
-    def _write(self, key: str, found: tuple[NDArray[np.int64], NDArray[np.float32], dict[str, float]]) -> None:
-        if self.folder is None:
-            return
-        folder = self.folder / "embeddings"
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{key}.npz"
-        with part.open("wb") as file:
-            np.savez(file, rows=found[0], z=found[1], cost=np.frombuffer(orjson.dumps(found[2]), np.uint8))
-        part.replace(folder / f"{key}.npz")
 
 
 def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
