@@ -52,7 +52,7 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         page.write_text(_page(name, done, [row for row in part if "absent" in row]))
         written += [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
     index = folder / "README.md"
-    index.write_text(_index(by_task, [part for part in MORE if (folder / part / "README.md").exists()]))
+    index.write_text(_index(by_task, folder))
     return [*written, index]
 
 
@@ -217,11 +217,13 @@ MORE = {"flows": "Encoders of flows, and both methods together", "groups": "Devi
 """Folders with pages of their own, and what they are about."""
 
 
-def _index(by_task: dict[str, list[Row]], more: Sequence[str] = ()) -> str:
+def _index(by_task: dict[str, list[Row]], folder: Path) -> str:
+    more = [part for part in MORE if (folder / part / "README.md").exists()]
+    reading = " What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""
     lines = [
         "# Results",
         "",
-        "Figures on real traffic, each page with the command that makes it. What they mean: [reading.md](reading.md).",
+        f"Figures on real traffic, each page with the command that makes it.{reading}",
         "",
         *[f"{MORE[part]}: [{part}]({part}/README.md).\n" for part in more],
         *goal_table(by_task),
