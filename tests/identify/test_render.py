@@ -66,9 +66,12 @@ GOLDEN = b"""{
       "converged": false,
       "expected_s": 3600.0,
       "level": "type",
-      "simulated": false
+      "simulated": false,
+      "methods": [],
+      "fallback": null
     }
-  ]
+  ],
+  "encoder": ""
 }
 """
 
@@ -99,6 +102,6 @@ def test_the_reference_page_names_every_field_with_its_meaning() -> None:
 def test_the_json_schema_is_strict_and_complete() -> None:
     schema = Inventory.model_json_schema()
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {"format", "library", "devices"}
+    assert set(schema["properties"]) == {"format", "library", "devices", "encoder"}
     documented = {"device", "verdict", "score", "margin", "known_types", "evidence", "window", "flows", "converged"}
     assert documented <= set(schema["$defs"]["Verdict"]["required"])

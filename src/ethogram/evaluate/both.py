@@ -20,10 +20,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram import __version__
+from ethogram.config import EncoderSettings
 from ethogram.errors import EthogramError, LeakError, UsageError
 from ethogram.evaluate import metrics
 from ethogram.evaluate.bench import ROW_FORMAT, Bench, commit, machine, now
 from ethogram.evaluate.both_items import BothItems, both_items
+from ethogram.evaluate.both_linear import LINEAR, LinearFields
 from ethogram.evaluate.both_task import BothMethod, BothTask, asks_both
 from ethogram.evaluate.build import build
 from ethogram.evaluate.corpus import Card
@@ -43,7 +45,7 @@ __all__ = ["BothBench", "coverage_curve"]
 
 FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "evaluate/build",
             "evaluate/items", "evaluate/metrics", "evaluate/splits", "evaluate/both", "evaluate/both_items",
-            "evaluate/flows/split")  # fmt: skip
+            "evaluate/both_linear", "evaluate/flows/split")  # fmt: skip
 """The code that decides a figure, once flows and embeddings are there; an encoder's own code comes to it."""
 
 COVERAGES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -139,6 +141,9 @@ class BothBench:
         self._bench = Bench(self.root, dict(self.cards), self.cache_folder)
         self._of_counts: dict[str, Method] = methods(self.method_files)
         self._of_flows: dict[str, FlowMethod] = flow_methods(self.method_files)
+        # Its settings are in its own module; what is named here only says what it is like.
+        self._of_flows[LINEAR] = FlowMethod(name=LINEAR, title=LINEAR, group="encoder",
+                                            encoder=EncoderSettings(kind="pca", view="full", d=48))  # fmt: skip
 
     # -- what is read
 
@@ -247,7 +252,10 @@ class BothBench:
         """The flows of all items, embedded by an encoder that never saw the network that tests."""
         both, corpora = self.items(task), self.corpora(task)
         unlabelled = self._unlabelled(task, turn)
-        made = self.encoders.get(method, unlabelled, corpora, seed)
+        if method.name == LINEAR:
+            made = self._linear(unlabelled, corpora)
+        else:
+            made = self.encoders.get(method, unlabelled, corpora, seed)
         key = (task.digest, made.digest)
         if key not in self._embedded:
             parts, owners = [], []
@@ -258,6 +266,16 @@ class BothBench:
             z = np.concatenate(parts).astype(np.float32)
             self._embedded[key] = FlowWindows(z, np.concatenate(owners), len(both)), made
         return self._embedded[key]
+
+    @staticmethod
+    def _linear(unlabelled: Mapping[str, NDArray[np.int64]], corpora: Mapping[str, CorpusFlows]) -> Made:
+        """The linear encoder of fields: made in seconds, so it is kept by nobody."""
+        learnt = LinearFields().fit(unlabelled, corpora)
+        text = hashlib.sha256(LINEAR.encode())
+        for name, rows in sorted(unlabelled.items()):
+            text.update(f"{name} {corpora[name].digest}".encode() + rows.tobytes())
+        return Made(text.hexdigest()[:16], text.hexdigest()[:16], learnt.d, learnt.parameters,
+                    "directions of the unlabelled flows", "Apache-2.0", learnt.embed)  # fmt: skip
 
     def _unlabelled(self, task: BothTask, turn: _Turn) -> dict[str, NDArray[np.int64]]:
         """Early days of the other networks, as tasks on flows have them, so encoders are shared; no unit that tests."""

@@ -30,6 +30,7 @@ __all__ = ["EXPERTS", "Expert", "NearestFlows", "NearestWindows", "PooledProbe",
 
 LIMIT = 5.0  # standardised numbers are held within this: another network may be far outside
 FEW = 1e-9
+SHARE = 16  # flows that a codeword stands for, at least on the whole
 
 
 class Expert(ABC):
@@ -232,7 +233,8 @@ class NearestWindows(Expert):
         some = windows.capped(self.most)
         self.labels_, self.scale_ = labels, _Whole(some.z)
         x = self.scale_(some.z)
-        count = min(self.words, len(np.unique(x.round(3), axis=0)))
+        # A word that only one flow stands for is shared by nothing.
+        count = min(self.words, max(8, len(x) // SHARE), len(np.unique(x.round(3), axis=0)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="sklearn")
             self.model_ = MiniBatchKMeans(count, random_state=self.seed, n_init=1, batch_size=2048).fit(x)

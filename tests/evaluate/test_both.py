@@ -1,0 +1,149 @@
+"""Items with counts and flows, and both methods on two made-up networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from own_corpus_made import write_captures
+
+from ethogram.config import CountSettings
+from ethogram.errors import UsageError
+from ethogram.evaluate.both import BothBench, coverage_curve
+from ethogram.evaluate.both_items import BothItems, both_items
+from ethogram.evaluate.both_linear import LinearFields
+from ethogram.evaluate.both_task import BothMethod, BothTask, both_methods, both_tasks
+from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.groups import GroupBench, completeness, names_needed, purity
+from ethogram.evaluate.groups_task import GroupMethod, GroupTask, group_methods, group_tasks
+from ethogram.evaluate.items import Items
+
+KINDS = ("camera", "plug", "hub")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> BothBench:
+    """Three networks with three devices each, in captures of four days."""
+    root = tmp_path_factory.mktemp("corpora")
+    write_captures(root, ("one", "two", "three"), days=4)
+    cards = {}
+    for i, name in enumerate(("one", "two", "three")):
+        devices = tuple(
+            CardDevice(id=kind, model=f"made-{kind}", vendor="made", type=kind, mac=f"02:00:00:00:0{i}:0{k}",
+                       files=("*.pcap",)) for k, kind in enumerate(KINDS, 1)
+        )  # fmt: skip
+        cards[name] = Card(name=name, title=name, years="", network=name, kind="capture", runs="day", source="",
+                           citation="", licence="", traps=(), devices=devices)  # fmt: skip
+    return BothBench(root, cards, cache_folder=None)
+
+
+def task(**changes: object) -> BothTask:
+    told: dict[str, object] = {
+        "name": "made", "title": "made", "corpora": ("one", "two", "three"), "captures": ("one", "two", "three"),
+        "level": "type", "windows": dict.fromkeys(("one", "two", "three"), 86_400), "test": ("one", "two", "three"),
+        "counts": CountSettings(),
+    }  # fmt: skip
+    return BothTask.of(**{**told, **changes})
+
+
+RAW = BothMethod(name="both", title="", group="both", fingerprints="cross-network-kinds", encoder="raw-40")
+
+
+def test_each_flow_is_of_the_item_of_its_device_and_day(bench: BothBench) -> None:
+    both = bench.items(task(flows=5))
+    truth = both.items.truth
+    assert len(both) == 36
+    for name, loaded in bench.corpora(task()).items():
+        owner = pl.Series(both.owner[name])
+        assert (truth["id"].gather(owner) == loaded.truth["id"].gather(pl.Series(both.rows[name]))).all()
+        day = truth["start"].dt.epoch("d").gather(owner)
+        assert (day == loaded.truth["day"].gather(pl.Series(both.rows[name]))).all()
+        assert np.bincount(both.owner[name]).max() == 5
+
+
+def test_a_whole_device_is_one_item(bench: BothBench) -> None:
+    both = bench.items(task(windows={}, flows=10_000))
+    assert len(both) == 9
+    assert sum(len(rows) for rows in both.rows.values()) == sum(len(c) for c in bench.corpora(task()).values())
+    material = next(iter(bench._bench._materials.values()))
+    assert len(both_items(material, {}, {}, 5)) == 9
+
+
+def test_both_are_measured_on_every_network(bench: BothBench) -> None:
+    found = bench.measure(task(), RAW)
+    assert found["n"] == 36
+    assert found["values"]["macro_f1"] > 0.9
+    assert found["test"] == ["one", "two", "three"]
+    assert len(found["details"]["coverage"]) == 10
+    assert set(found["details"]["weights"]["one"]) == {"fingerprints", "embeddings"}
+    alone = bench.measure(task(), RAW.model_copy(update={"encoder": ""}))
+    assert set(alone["details"]["weights"]["one"]) == {"fingerprints"}
+    linear = bench.measure(task(), RAW.model_copy(update={"encoder": "linear-fields", "fingerprints": ""}))
+    assert linear["values"]["macro_f1"] > 0.9
+    assert linear["cost"]["embedding"] == 48
+
+
+def test_rows_are_kept_by_key_and_a_method_that_cannot_is_no_end(bench: BothBench) -> None:
+    rows = [row for row, _ in bench.run([task()], [RAW])]
+    again = list(bench.run([task()], [RAW], known={str(rows[0]["key"]): rows[0]}))
+    assert [fresh for _, fresh in again] == [False]
+    odd = RAW.model_copy(update={"name": "odd", "fingerprints": "random-forest"})
+    (row,) = [row for row, _ in bench.run([task()], [odd])]
+    assert "flow statistics" in str(row["absent"])
+
+
+def test_an_encoder_never_sees_the_network_that_tests(bench: BothBench) -> None:
+    for turn in bench.turns(task()):
+        unlabelled = bench._unlabelled(task(), turn)
+        assert turn.network not in unlabelled
+        units = set(bench.items(task()).items.truth["unit"].gather(pl.Series(turn.test)))
+        seen = {u for name, rows in unlabelled.items() for u in bench.corpora(task())[name].truth["unit"].gather(
+            pl.Series(rows))}  # fmt: skip
+        assert not units & seen
+
+
+def test_a_unit_that_tests_is_not_enrolled_elsewhere(bench: BothBench) -> None:
+    twice = BothBench(bench.root, bench.cards, cache_folder=None)
+    items = twice.items(task())
+    one_unit = items.items.truth.with_columns(unit=pl.lit("the same"))
+    for key in list(twice._items):
+        twice._items[key] = BothItems(Items(items.items.windows, one_unit), items.rows, items.owner)
+    with pytest.raises(UsageError, match="nothing to enrol"):
+        twice.turns(task())
+
+
+def test_the_linear_encoder_repeats_and_reads_no_label(bench: BothBench) -> None:
+    corpora = bench.corpora(task())
+    rows = {name: np.arange(50) for name in corpora}
+    first, second = (LinearFields(8).fit(rows, corpora) for _ in range(2))
+    assert np.array_equal(first.embed(corpora["one"], np.arange(9)), second.embed(corpora["one"], np.arange(9)))
+    assert first.embed(corpora["one"], np.arange(0)).shape == (0, 8)
+
+
+def test_coverage_takes_the_surest_first() -> None:
+    truth, found = np.array(list("aabb")), np.array(list("aaab"))
+    curve = coverage_curve(truth, found, np.array([0.9, 0.8, 0.1, 0.7]))
+    assert [right for _, _, right in curve][-1] == 0.75
+    assert curve[4] == (0.5, 1.0, 1.0)
+
+
+def test_the_packages_tasks_and_methods_fit_together() -> None:
+    assert len(both_tasks()) == 8
+    assert {method.group for method in both_methods().values()} == {"alone", "both", "baseline"}
+    assert set(group_tasks()) == {"groups-stevens", "groups-aalto", "groups-unsw", "groups-behaviot"}
+    assert {method.by for method in group_methods().values()} >= {"fingerprints", "embeddings", "both"}
+
+
+def test_groups_need_fewer_names_than_items(bench: BothBench) -> None:
+    groups = GroupBench(bench.root, bench.cards, cache_folder=None)
+    own = GroupTask.of(name="g", title="g", corpus="one", window=21_600, by="window", draws=2, random=5, captures=True)
+    with pytest.raises(UsageError, match="four labels"):
+        groups.measure(own, GroupMethod(name="f", title="", group="alone", by="fingerprints"))
+
+
+def test_purity_completeness_and_names_needed() -> None:
+    truth, group = np.array(list("aabb")), np.array([0, 0, 0, 1])
+    assert (purity(truth, group), completeness(truth, group)) == (0.75, 0.75)
+    assert names_needed([0.0, 0.5, 1.0], 0.9, 5) == 2
+    assert names_needed([0.0, 0.5], 0.9, 5) == 6
+    assert names_needed([1.0], 0.9, 5) == 0

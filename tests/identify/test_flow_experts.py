@@ -1,0 +1,93 @@
+"""Experts on embedded flows: every one by the same contract; the flow side of a library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ethogram.errors import LibraryError, UsageError
+from ethogram.identify.flow_experts import EXPERTS, NearestWindows
+from ethogram.identify.flow_store import FlowStore
+from ethogram.identify.flow_windows import FlowWindows
+
+
+def windows(items: int = 24, kinds: int = 3, flows: int = 12, seed: int = 0) -> tuple[FlowWindows, NDArray[np.int64]]:
+    """Items of some kinds, each with flows of its own two places and some of all."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(2 * kinds + 2, 6)) * 3
+    codes = np.arange(items) % kinds
+    owner = np.repeat(np.arange(items), flows)
+    place = np.where(random.random(owner.size) < 0.3, 2 * kinds + random.integers(0, 2, owner.size),
+                     2 * codes[owner] + random.integers(0, 2, owner.size))  # fmt: skip
+    z = centres[place] + 0.3 * random.normal(size=(owner.size, 6))
+    return FlowWindows(z.astype(np.float32), owner.astype(np.int64), items), codes.astype(np.int64)
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_every_expert_tells_kinds_apart(name: str) -> None:
+    learn, codes = windows()
+    ask, truth = windows(seed=5)
+    scores = EXPERTS[name]().fit(learn, codes, 4).scores(ask)
+    assert scores.shape == (24, 4)
+    assert np.isnan(scores[:, 3]).all()
+    assert (np.nanargmax(scores, axis=1) == truth).mean() >= 0.95
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_an_item_without_flows_has_no_scores_and_changes_no_other(name: str) -> None:
+    learn, codes = windows()
+    ask, _ = windows(seed=5)
+    more = FlowWindows(ask.z, ask.owner, ask.items + 1)
+    expert = EXPERTS[name]().fit(learn, codes, 3)
+    scores = expert.scores(more)
+    assert np.isnan(scores[-1]).all()
+    assert np.isfinite(scores[:-1]).all()
+    assert np.allclose(expert.scores(FlowWindows(learn.z[:0], learn.owner[:0], 2)), np.nan, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_fitting_changes_nothing_it_was_given_and_repeats(name: str) -> None:
+    learn, codes = windows()
+    before = learn.z.copy()
+    first = EXPERTS[name]().fit(learn, codes, 3).scores(learn)
+    assert np.array_equal(before, learn.z)
+    assert np.array_equal(first, EXPERTS[name]().fit(learn, codes, 3).scores(learn))
+
+
+def test_one_label_alone_is_no_error() -> None:
+    learn, codes = windows(6, kinds=1)
+    for expert in EXPERTS.values():
+        assert np.isfinite(expert().fit(learn, codes, 1).scores(learn)).all()
+
+
+def test_a_window_is_most_like_itself() -> None:
+    learn, _ = windows()
+    near = NearestWindows().fit(learn, np.arange(len(learn)), len(learn)).likeness(learn)
+    assert (near.argmax(axis=1) == np.arange(len(learn))).all()
+    assert near.max() == pytest.approx(1.0)
+
+
+def test_taking_and_capping_windows() -> None:
+    whole, _ = windows(5, flows=7)
+    part = whole.take([3, 1])
+    assert part.flows.tolist() == [7, 7]
+    assert np.array_equal(part.z[:7], whole.z[whole.owner == 3])
+    capped = whole.capped(4)
+    assert capped.flows.tolist() == [4] * 5
+    assert np.array_equal(capped.z, whole.capped(4).z)
+    with pytest.raises(UsageError, match="belongs to none"):
+        FlowWindows(whole.z, whole.owner, 2)
+
+
+def test_a_store_keeps_embeddings_by_entry() -> None:
+    some, _ = windows(3, flows=2)
+    store = FlowStore.of("e1", some, ["x", None, "y"])
+    assert sorted(store.z) == ["x", "y"]
+    assert store.windows(["y", "gone", "x"]).flows.tolist() == [2, 0, 2]
+    assert sorted(store.keep(["x", "z"]).z) == ["x"]
+    assert store.merge(FlowStore("", 1)) is store
+    with pytest.raises(LibraryError, match="do not go together"):
+        store.merge(FlowStore("e2", store.d, dict(store.z)))
+    with pytest.raises(LibraryError, match="embeddings"):
+        FlowStore("e1", 3, {"x": np.zeros((1, 2), np.float32)})

@@ -1,0 +1,154 @@
+"""Laws of fusion, and plain figures for what it does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from ethogram.errors import UsageError
+from ethogram.identify.fusion import Fused, Fusion, align, even_cases, flow_side
+
+NAMES = ["a", "b", "c", "d"]
+Floats = NDArray[np.float64]
+
+
+def scores(n: int = 12) -> st.SearchStrategy[Floats]:
+    return arrays.arrays(np.float64, (n, 4), elements=st.floats(-20, 20, width=32))
+
+
+def made(n: int = 60, seed: int = 0, sharp: float = 2.0) -> tuple[dict[str, Floats], list[str]]:
+    """Two sides that see different things; the second does not know *d*."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 4, n)
+    hit = np.eye(4)[y]
+    one = sharp * hit + random.normal(size=(n, 4))
+    two = 10 * (sharp * hit + random.normal(size=(n, 4)))
+    two[:, 3] = np.nan
+    return {"one": one, "two": two}, [NAMES[i] for i in y]
+
+
+def fitted(**how: bool) -> Fusion:
+    sides, truth = made()
+    return Fusion(**how).fit(sides, NAMES, truth)
+
+
+@settings(deadline=None, max_examples=40)
+@given(scores(), scores(), st.booleans(), st.booleans())
+def test_probabilities_sum_to_one_and_are_none_outside_0_and_1(
+    one: Floats, two: Floats, within: bool, confidence: bool
+) -> None:
+    two[:, 3] = np.nan
+    two[0] = np.nan
+    found = fitted(within=within, by_confidence=confidence).apply({"one": one, "two": two})
+    assert np.allclose(found.probabilities.sum(axis=1), 1.0)
+    assert (found.probabilities >= 0).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(scores(), st.booleans())
+def test_one_side_absent_is_the_other_side_alone(one: Floats, within: bool) -> None:
+    fusion = fitted(within=within)
+    alone = fusion.apply({"one": one})
+    nothing = fusion.apply({"one": one, "two": np.full_like(one, np.nan)})
+    assert np.allclose(alone.logs, nothing.logs)
+    assert np.allclose(alone.logs, fusion.models_["one"].logs(one, np.isfinite(one)))
+    assert (nothing.weights["one"] == 1).all()
+    assert (nothing.weights["two"] == 0).all()
+    two = one.copy()
+    two[:, 3] = np.nan
+    only = fusion.apply({"one": np.full_like(one, np.nan), "two": two})
+    assert np.allclose(only.probabilities[:, 3], 0)
+    assert np.allclose(only.logs[:, :3], fusion.models_["two"].logs(two, np.isfinite(two))[:, :3])
+
+
+@settings(deadline=None, max_examples=25)
+@given(scores(), scores(), st.permutations(range(4)), st.booleans())
+def test_the_order_of_labels_does_not_matter(one: Floats, two: Floats, order: list[int], within: bool) -> None:
+    sides, truth = made()
+    two[:, 3] = np.nan
+    first = Fusion(within=within).fit(sides, NAMES, truth).apply({"one": one, "two": two})
+    turned = Fusion(within=within).fit({k: v[:, order] for k, v in sides.items()}, [NAMES[i] for i in order], truth)
+    second = turned.apply({"one": one[:, order], "two": two[:, order]})
+    assert np.allclose(first.probabilities[:, order], second.probabilities, atol=2e-3)
+
+
+def test_what_a_side_does_not_know_keeps_its_probability() -> None:
+    sides, truth = made(seed=1)
+    fusion = Fusion().fit(sides, NAMES, truth)
+    alone, both = fusion.apply({"one": sides["one"]}), fusion.apply(sides)
+    assert np.allclose(alone.probabilities[:, 3], both.probabilities[:, 3])
+    assert not np.allclose(alone.probabilities[:, :3], both.probabilities[:, :3])
+
+
+def test_two_sides_that_see_different_things_are_better_together() -> None:
+    sides, truth = made(400, sharp=1.3)
+    later, asked = made(400, seed=7, sharp=1.3)
+    y = np.array([NAMES.index(label) for label in asked])
+
+    def right(found: Fused) -> float:
+        return float(np.mean(found.logs.argmax(axis=1) == y))
+
+    fusion = Fusion().fit(sides, NAMES, truth)
+    together = right(fusion.apply(later))
+    assert together > right(fusion.apply({"one": later["one"]})) + 0.03
+    assert together > right(fusion.apply({"two": later["two"]})) + 0.03
+
+
+def test_a_side_that_tells_nothing_changes_little() -> None:
+    sides, truth = made(400)
+    noise = 30 * np.random.default_rng(3).normal(size=(400, 4))
+    fusion = Fusion().fit({"one": sides["one"], "noise": noise}, NAMES, truth)
+    alone, both = fusion.apply({"one": sides["one"]}), fusion.apply({"one": sides["one"], "noise": noise})
+    assert (alone.logs.argmax(axis=1) == both.logs.argmax(axis=1)).mean() > 0.9
+    fixed = Fusion(learn=False).fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
+    assert fixed["noise"] == fixed["one"]
+
+
+def test_scores_are_calibrated_where_they_are_sure_of_nothing() -> None:
+    random = np.random.default_rng(0)
+    noise = 50 * random.normal(size=(500, 4))
+    truth = [NAMES[i] for i in random.integers(0, 4, 500)]
+    found = Fusion().fit({"one": noise}, NAMES, truth).apply({"one": noise})
+    assert found.probabilities.max(axis=1).mean() < 0.4
+
+
+def test_nothing_held_out_still_gives_an_answer() -> None:
+    none = np.full((3, 4), np.nan)
+    fusion = Fusion().fit({"one": none, "two": none}, NAMES, ["a", "b", "c"])
+    found = fusion.apply({"one": np.eye(4)[:2], "two": np.eye(4)[:2]})
+    assert found.logs.argmax(axis=1).tolist() == [0, 1]
+    silent = fusion.apply({"one": none[:1], "two": none[:1]})
+    assert np.allclose(silent.probabilities, 0.25)
+
+
+def test_misuse_is_said() -> None:
+    with pytest.raises(UsageError, match="before the fusion is fitted"):
+        Fusion().apply({"one": np.zeros((1, 4))})
+    with pytest.raises(UsageError, match="2 items"):
+        Fusion().fit({"one": np.zeros((1, 4))}, NAMES, ["a", "b"])
+    with pytest.raises(UsageError, match="no side"):
+        fitted().apply({})
+
+
+def test_columns_are_aligned_by_name() -> None:
+    found = align(["b", "x", "a"], ["a", "b"], np.array([[1.0, 2.0]]))
+    assert np.array_equal(found, [[2.0, np.nan, 1.0]], equal_nan=True)
+
+
+def test_units_weigh_alike_however_many_items_they_have() -> None:
+    case = even_cases(["u", "u", "u", "v"], [0, 0, 0, 0])
+    assert case[:3].sum() == pytest.approx(case[3])
+    assert case.sum() == pytest.approx(1.0)
+
+
+def test_experts_become_one_side() -> None:
+    sides, truth = made()
+    held, new = flow_side(sides, sides, NAMES, truth)
+    assert np.allclose(held, new)
+    assert np.allclose(np.exp(held[:, :4]).sum(axis=1), 1.0)
+    single, _ = flow_side({"two": sides["two"]}, {"two": sides["two"]}, NAMES, truth)
+    assert np.array_equal(single, sides["two"], equal_nan=True)
