@@ -77,7 +77,9 @@ def plain(net: FlowSem, table: np.ndarray, hidden: np.ndarray | None = None) -> 
             inner = apply(norm(x, f"layers.{i}.norm"), f"layers.{i}.wide")
             gelu = np.array([v * (1 + math.erf(v / math.sqrt(2))) / 2 for v in inner])
             cells[cell] = x + apply(gelu, f"layers.{i}.narrow")
-    return np.mean([norm(x, "norm") for x in cells.values()], 0)
+    flow = [norm(x, "norm") for (r, _), x in cells.items() if r == 0]
+    packets = [norm(x, "norm") for (r, _), x in cells.items() if r > 0]
+    return np.concatenate([np.mean(part, 0) if part else np.zeros(8) for part in (flow, packets)])
 
 
 FLOWS = drawn(6, seed=3, most=7)
@@ -157,7 +159,7 @@ def test_same_seed_same_weights_and_a_file_holds_them(tmp_path: Path) -> None:
     again = load_packets(tmp_path / "one.safetensors", "flowsem")
     assert (again.digest, again.origin, again.facts) == (one.digest, one.origin, one.facts)
     np.testing.assert_array_equal(again.embed(flows), one.embed(flows))
-    assert one.facts.d == 8 and "pretrained here" in one.facts.name
+    assert one.facts.d == 16 and "pretrained here" in one.facts.name
 
 
 def test_batches_and_cells_without_tokens_make_no_difference() -> None:
@@ -167,7 +169,7 @@ def test_batches_and_cells_without_tokens_make_no_difference() -> None:
     rows = np.array([149, 3, 3, 11])
     np.testing.assert_allclose(encoder.embed(flows, rows), whole[rows], atol=1e-5)
     np.testing.assert_allclose(encoder.embed(flows, rows[1:2]), whole[rows[1:2]], atol=1e-5)
-    assert encoder.embed(PacketFlows.empty()).shape == (0, 8)
+    assert encoder.embed(PacketFlows.empty()).shape == (0, 16)
     assert (encoder.embed(PacketFlows.empty(2)) == 0).all()
     assert trimmed(torch.zeros(3, 6, 4)).shape == (3, 2, 4)
 

@@ -4,8 +4,8 @@ What it takes over: fields by their meaning instead of octets, each with an embe
 guessed, or tell the network, are not in the table (:mod:`packet_fields` says which and why); attention along two axes,
 between the fields of a packet and between packets; reconstruction of fields that were hidden. What is ours: numbers
 stand between two classes; a field that a packet does not have is no token; whole packets and whole fields are hidden
-too; half of the loss is what the mean of the tokens alone can say of the hidden fields, so that the embedding, which is
-this mean, has to know it.
+too; half of the loss is what means of the tokens alone can say of the hidden fields, so that the embedding, which is
+these means, one over the flow's own tokens and one over those of its packets, has to know it.
 
 Reference: S. Huang and S. Yang, "Where Do Flow Semantics Reside? A Protocol-Native Tabular Pretraining Paradigm for
 Encrypted Traffic Classification", arXiv 2603.10051. Built from the paper's description; sizes are ours.
@@ -139,7 +139,7 @@ class FlowSem(PacketNetwork):
         self.layers = nn.ModuleList(Layer(d, sizes.heads) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(d)
         self.decoder_embed = nn.Linear(d, d)
-        self.decoder_mean = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        self.decoder_mean = nn.Sequential(nn.Linear(2 * d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
         self.decoder_field = nn.Embedding(fields, d)
         self.decoder_row = nn.Embedding(1 + sizes.packets, d)
         self.decoder_layer = Layer(d, sizes.heads)
@@ -186,16 +186,22 @@ class FlowSem(PacketNetwork):
         return value + self.field(self.places[:rows, :columns]) + self.row.weight[:rows, None]
 
     def seen(self, table: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known at each token [N, R, F, d], and their mean [N, d], of cells that are there [N, R, F]."""
+        """What is known at each token [N, R, F, d], and the means [N, 2 d] of the flow's own tokens and of those of
+        its packets, of cells that are there [N, R, F]."""
         x = self.tokens(table)
         for layer in self.layers:
             x = layer(x, there)
         x = torch.as_tensor(self.norm(x))
         weight = there[..., None].to(x.dtype)
-        return x, (x * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
+        # Were all tokens in one mean, the flow's own would count the less the more packets there are.
+        means = [
+            (x[:, part] * weight[:, part]).sum((1, 2)) / weight[:, part].sum((1, 2)).clamp(min=1)
+            for part in (slice(0, 1), slice(1, None))
+        ]
+        return x, torch.cat(means, 1)
 
     def embed(self, table: Tensor) -> Tensor:
-        """[N, d] of tables [N, R, F], with nothing hidden."""
+        """[N, 2 d] of tables [N, R, F], with nothing hidden."""
         return self.seen(table, table > 0)[1].float()
 
     # -- what it learns from
@@ -217,7 +223,7 @@ class FlowSem(PacketNetwork):
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
         """Mean over fields of the cross entropy at hidden cells, in units of knowing nothing: said by what is known at
-        the other cells, and by the mean of these alone."""
+        the other cells, and by the means of these alone."""
         hidden = self.hide(prepared, generator)
         there = prepared > 0
         known, mean = self.seen(prepared, there & ~hidden)
@@ -254,7 +260,8 @@ class FlowSem(PacketNetwork):
         said = f"{sizes.depth} layers, {sizes.d} wide{', ports' if sizes.ports else ''}"
         said += f", {sizes.octets} octets" if sizes.octets else ""
         facts = Facts(
-            f"flowsem ({said}, pretrained here)", sum(value.numel() for value in own.values()), sizes.d, sizes.packets,
+            f"flowsem ({said}, pretrained here)", sum(value.numel() for value in own.values()), 2 * sizes.d,
+            sizes.packets,
             "Apache-2.0", "after arXiv 2603.10051",
         )  # fmt: skip
         return FlowSemEncoder(facts, self, origin, str(sizes))
@@ -274,12 +281,12 @@ class FlowSemEncoder(FrozenEncoder):
     net: FlowSem
 
     def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
-        """Embeddings [K, d] of some flows; flows of the same table are computed once."""
+        """Embeddings [K, 2 d] of some flows; flows of the same table are computed once."""
         described = self.net.table.describe(flows, rows)
         whole = np.dtype((np.void, described[0].nbytes))
         _, first, same = np.unique(described.reshape(len(rows), -1).view(whole), return_index=True, return_inverse=True)
         table = torch.from_numpy(described[first])
-        z = torch.empty(len(table), self.net.sizes.d)
+        z = torch.empty(len(table), 2 * self.net.sizes.d)
         for part in (table > 0).any(2).sum(1).argsort(stable=True).split(BATCH):
             z[part] = self.net.embed(trimmed(table[part]))
         return z[torch.from_numpy(same.ravel())]
