@@ -13,7 +13,8 @@ import pytest
 from ethogram.evaluate.both_task import both_methods, both_tasks
 from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.flows.task import FlowMethod, FlowTask, flow_methods, flow_tasks
-from ethogram.evaluate.own import LABELS, own_corpus
+from ethogram.evaluate.own import own_corpus
+from ethogram.evaluate.own_labels import LABELS
 from ethogram.evaluate.published import published
 from ethogram.evaluate.task import Method, Task, methods, tasks
 

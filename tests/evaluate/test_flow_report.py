@@ -13,7 +13,8 @@ import pytest
 
 from ethogram.cli import main
 from ethogram.errors import InputError
-from ethogram.evaluate.claims import claim_lines, claims, contrast, seed_interval
+from ethogram.evaluate.claims import claim_lines, claims
+from ethogram.evaluate.contrasts import contrast, seed_interval
 from ethogram.evaluate.flow_goals import answers
 from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import Confusion, FlowRow, blind_macro_f1, blind_recall, flow_rows

@@ -15,8 +15,9 @@ from ethogram.errors import EthogramError, InputError, UsageError
 from ethogram.evaluate.bench import read_rows
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.load import files_of
-from ethogram.evaluate.own import is_own, own_corpus, read_own_labels
+from ethogram.evaluate.own import is_own, own_corpus
 from ethogram.evaluate.own_flows import read_folder
+from ethogram.evaluate.own_labels import read_own_labels
 from ethogram.evaluate.published import missing, published
 from labelled_flows_made import home
 

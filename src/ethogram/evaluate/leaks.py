@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ethogram.evaluate.claims import seed_interval
+from ethogram.evaluate.contrasts import seed_interval
 from ethogram.evaluate.flow_rows import DETECTORS, FlowRow, blind_recall, chance_of
 from ethogram.evaluate.flow_tables import seeds_cell
 

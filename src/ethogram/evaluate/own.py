@@ -6,8 +6,6 @@ and may hold ``card.toml``. Several networks are a folder each, named in the col
 
 from __future__ import annotations
 
-import csv
-import ipaddress
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +16,14 @@ from pydantic import ValidationError
 
 from ethogram.config import Settings
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.flows.task import FlowTask
+from ethogram.evaluate.own_labels import FILES, read_own_labels
 from ethogram.evaluate.published import PublishedSet, published
 from ethogram.evaluate.task import Task
-from ethogram.flow.devices_file import mac_of
 
-__all__ = ["LABELS", "OwnCard", "OwnCorpus", "is_own", "own_corpus", "read_own_labels"]
+__all__ = ["OwnCard", "OwnCorpus", "is_own", "own_corpus"]
 
-LABELS = ("device", "type", "model", "vendor", "network", "mac", "ip")
-"""Columns of ``labels.csv``; the first two are required."""
-
-FILES = ("*.parquet", "*.pcap", "*.pcapng", "*.cap", "*.pcap.gz", "*.pcapng.gz", "*.pcap.zst", "*.zip")
 SERVICES_INSIDE = ("list", "g16", "prevalence", "log-packets", "evidence", "bag-of-ports", "mud")
 SERVICES_ACROSS = ("list", "g16", "log-packets-role-scope", "cross-network-kinds", "bag-of-ports", "mud")
 """Methods on fingerprints that tasks of one's own ask."""
@@ -149,70 +143,6 @@ def _published(name: str, folder: Path) -> PublishedSet | None:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for pattern in FILES for path in folder.rglob(pattern))
-
-
-def read_own_labels(path: Path) -> list[CardDevice]:
-    """Read ``labels.csv``: what each device is, and for captures by what it is told.
-
-    Raises
-    ------
-    InputError
-        When it is missing, or a line is broken.
-    ConfigurationError
-        When a column is missing or unknown.
-    """
-    devices: list[CardDevice] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            names = list(reader.fieldnames or ())
-            for name in LABELS[:2]:
-                if name not in names:
-                    raise ConfigurationError(f"{path}: labels need the columns device,type: no {name}")
-            unknown = [name for name in names if name not in LABELS]
-            if unknown:
-                raise ConfigurationError(f"{path}: no column {unknown[0]!r}; there are {', '.join(LABELS)}")
-            for row in reader:
-                devices.append(_device(row, path, reader.line_num))  # noqa: PERF401 (line numbers move with it)
-    except FileNotFoundError:
-        raise InputError("no labels.csv: it says what each device is", file=path) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read: {error}", file=path) from None
-    if not devices:
-        raise InputError("no device is labelled", file=path)
-    known: dict[tuple[str, str], str] = {}
-    for device in devices:
-        for word in (device.id.lower(), device.mac):
-            if word and known.setdefault((device.network, word), device.id) != device.id:
-                raise InputError(f"{word} stands for {known[device.network, word]} and for {device.id}", file=path)
-    if len({(device.network, device.id) for device in devices}) < len(devices):
-        twice = [d.id for i, d in enumerate(devices) if (d.network, d.id) in {(o.network, o.id) for o in devices[:i]}]
-        raise InputError(f"device {twice[0]} stands there twice", file=path)
-    return devices
-
-
-def _device(row: Mapping[str | None, object], path: Path, line: int) -> CardDevice:
-    if None in row:
-        raise InputError("more fields than columns", file=path, line=line)
-    text = {str(name): str(value or "").strip() for name, value in row.items()}
-    for name in LABELS[:2]:
-        if not text[name]:
-            raise InputError(f"no {name}", file=path, line=line)
-    mac = mac_of(text.get("mac") or text["device"])
-    if text.get("mac") and mac is None:
-        raise InputError(f"mac {text['mac']!r} is none", file=path, line=line)
-    addresses = text.get("ip", "").replace(";", " ").split()
-    for address in addresses:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise InputError(f"ip {address!r} is no address", file=path, line=line) from None
-    vendor = text.get("vendor", "").lower() or "unknown"
-    return CardDevice(
-        id=text["device"], model=text.get("model") or text["device"], vendor=vendor, type=text["type"],
-        files=tuple(f"**/{pattern}" for pattern in FILES), mac=mac, addresses=tuple(addresses),
-        network=text.get("network", ""),
-    )  # fmt: skip
 
 
 def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask | Task], list[str]]:
