@@ -104,6 +104,14 @@ def test_steps_are_those_of_a_plain_adamw(monkeypatch) -> None:
     assert curve[0]["loss"] == pytest.approx(np.mean(losses[:2]), rel=1e-3)
 
 
+def test_a_network_has_a_rate_of_its_own() -> None:
+    own, given = Line(), Line()
+    own.learning_rate = 0.2
+    train_packets(own, FLOWS, settings(steps=1))
+    train_packets(given, FLOWS, settings(steps=1, learning_rate=0.2))
+    assert own.value.item() == given.value.item() == pytest.approx(0.2, rel=1e-4)
+
+
 def test_rates_rise_and_fall() -> None:
     rates = [rate_at(step, 100, 0.1) for step in range(100)]
     assert rates[9] == 1.0

@@ -12,6 +12,7 @@ is what there is of a flow, since few bursts of a minute are long.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -110,6 +111,8 @@ class EtBertSmall(PacketNetwork):
     """
 
     name = "et-bert-small"
+    learning_rate = 3e-3
+    """By the training loss alone: after 100 steps lower than with 1e-3."""
 
     def __init__(
         self, widths: BertWidths, pairs: NDArray[np.int64], hidden: float = HIDDEN, span: int = 1, seed: int = 0
@@ -120,11 +123,15 @@ class EtBertSmall(PacketNetwork):
         self.target = _Head(widths)
         self.register_buffer("pairs", torch.from_numpy(pairs.copy()))
         self.pairs: Tensor
+        # The paper's 0.02 is for 768 units; fewer need wider weights, so that products are as wide.
+        spread = 0.02 * math.sqrt(768 / widths.hidden)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for key, value in self.named_parameters():
-                if not key.endswith(("gamma", "beta")):
-                    value.normal_(0.0, 0.02, generator=generator)
+                if value.ndim >= 2:
+                    value.normal_(0.0, spread, generator=generator)
+                elif not key.endswith("gamma"):
+                    value.zero_()
 
     def described(self) -> dict[str, Any]:
         """Sizes, and what is hidden."""

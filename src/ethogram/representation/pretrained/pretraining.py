@@ -47,7 +47,9 @@ class PretrainingSettings(Settings):
 
     steps: int = Field(default=600, ge=0, description="steps; none: the first weights stay")
     batch: int = Field(default=64, ge=1, description="flows in one step")
-    learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW, at the end of the warm-up")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="of AdamW, at the end of the warm-up; none: the network's own"
+    )
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which it rises from nothing")
     weight_decay: float = Field(default=0.01, ge=0, description="of matrices; not of biases and norms")
     gradient_norm: float = Field(default=1.0, gt=0, description="a longer gradient is cut to this")
@@ -73,6 +75,9 @@ class PacketNetwork(nn.Module):
 
     name: str
     """As in the table."""
+
+    learning_rate: float = 1e-3
+    """Where none is set."""
 
     @abstractmethod
     def described(self) -> dict[str, Any]:
@@ -259,7 +264,8 @@ def train_packets(
         {"params": [v for _, v in named if v.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [v for _, v in named if v.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+    rate = net.learning_rate if settings.learning_rate is None else settings.learning_rate
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate)
     bfloat16 = settings.arithmetic == "bfloat16" or (settings.arithmetic == "auto" and has_bfloat16())
     order = _Order(len(flows), settings.batch, seed)
     losses: list[float] = []
@@ -267,7 +273,7 @@ def train_packets(
     net.train()
     for step in range(settings.steps):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_at(step, settings.steps, settings.warmup)
+            group["lr"] = rate * rate_at(step, settings.steps, settings.warmup)
         prepared = net.prepare(flows, order.next())
         drawn = np.random.SeedSequence([seed, step, 0xBE27]).generate_state(1, np.uint64)[0]
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
