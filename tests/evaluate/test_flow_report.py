@@ -161,6 +161,8 @@ def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
     for row in probes:
         row["group"] = "probes"
     assert verdicts(made.grid_rows() + probes) == ["holds", "holds", "holds"]
+    few = [row for row in made.grid_rows() if row["encoder"]["view"] == "full" and row["encoder"]["size"] == "base"]
+    assert verdicts(few) == ["cannot be told"] * 3
     single = made.grid_rows()
     for row in single:
         row["details"]["seeds"] = {name: values[:1] for name, values in row["details"]["seeds"].items()}

@@ -24,6 +24,9 @@ SIZES = ("small", "base", "large")
 OTHER_PROBES = "probes"
 """Group of rows that differ in their probe: pairs must not."""
 
+LEAST_PAIRS = 3
+"""Pairs of rows below which nothing is said: one task, size and view is no claim."""
+
 NO_HELP = 0.02
 """Macro-F1 that a larger network must not gain for size to be of no help."""
 
@@ -158,19 +161,19 @@ def _size(rows: Sequence[FlowRow]) -> Claim:
 
 
 def _below(one: Contrast, bound: float) -> Verdict:
-    if math.isnan(one.low):
+    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
         return "cannot be told"
     return "holds" if one.high < bound else "does not hold" if one.low > bound else "cannot be told"
 
 
 def _above(one: Contrast, bound: float) -> Verdict:
-    if math.isnan(one.low):
+    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
         return "cannot be told"
     return "holds" if one.low > bound else "does not hold" if one.high < bound else "cannot be told"
 
 
 def _no_gain(one: Contrast) -> Verdict:
-    if math.isnan(one.low):
+    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
         return "cannot be told"
     return "does not hold" if one.low > 0 else "holds" if one.high <= NO_HELP else "cannot be told"
 
@@ -204,7 +207,7 @@ def claim_lines(found: Sequence[Claim]) -> list[str]:
         return [*lines, "Cannot be told: no rows of encoders across networks that differ in one setting alone.", ""]
     lines += [
         "Judged on the tasks across networks. Intervals are over seeds: how much chance there is in training, not how",
-        "the next network will do.",
+        f"the next network will do. Fewer than {LEAST_PAIRS} pairs say nothing.",
         "",
     ]
     for number, claim in enumerate(found, 1):

@@ -46,9 +46,12 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
         if detectors and apart:
             panel.axhline(apart - 0.15, color="#bbbbbb", lw=0.8)
         panel.set_yticks(places, [row.method + (" °" if row.random_weights else "") for row in shown])
+        chosen = default_of(rows)
+        for label, row in zip(panel.get_yticklabels(), shown, strict=True):
+            label.set_fontweight("bold" if row is chosen else "normal")
         panel.set_ylim(places[-1] + 0.8, -0.8)
         panel.set_xlim(0, 1.02)
-        panel.set_xlabel("macro-F1; line: 95 % interval by device-day, ticks: seeds")
+        panel.set_xlabel("macro-F1; line: 95 % interval by device-day, ticks: seeds; bold: the default")
         panel.set_title(_wrapped(shown[0].title))
         groups = dict.fromkeys(row.group for row in shown if not row.detector)
         handles = [panel.plot([], [], "o", color=colour_of(group), label=group or "method")[0] for group in groups]
