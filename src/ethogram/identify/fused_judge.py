@@ -26,7 +26,8 @@ from ethogram.schema import UNKNOWN, Windows
 
 __all__ = ["EXPERTS_USED", "FlowSide", "FusedDecision", "FusedJudge"]
 
-EXPERTS_USED = ("windows",)
+EXPERTS_USED = ("pooled",)
+"""Of learnt encoders the one that did no harm on any task across networks."""
 FINGERPRINTS, EMBEDDINGS = "fingerprints", "embeddings"
 Floats = NDArray[np.float64]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,8 @@ def _told(file: pyarrow.parquet.ParquetFile, path: Path) -> dict[str, Any]:
 
 
 def encoder_for(model: Path | None) -> OnnxEncoder | None:
-    """The encoder a user names, else the packaged one; None when there is none."""
-    if model is None and not PACKAGED.exists():
+    """The encoder a user names, else the packaged one; None where that or what runs it is not installed."""
+    if model is None and (not PACKAGED.exists() or find_spec("onnxruntime") is None):
         return None
     return open_embedding(model, threads=1)
 
