@@ -12,6 +12,7 @@ from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.flows.encoders import Encoders
 from ethogram.evaluate.flows.run import FlowBench
 from ethogram.evaluate.flows.task import FlowMethod, FlowTask
+from ethogram.representation.training import Training
 from evaluate.flows.made_networks import network
 
 TINY = {"widths": (8,), "d": 3, "view": "meta+packets"}
@@ -76,6 +77,32 @@ def test_the_same_again_is_the_same_and_trains_nothing(tmp_path: Path, monkeypat
     again = rows_of(tmp_path, [INSIDE], [VAE])["t-P0 vae"]
     for part in ("values", "intervals", "details", "key"):
         assert again[part] == first[part]
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = VAE.model_copy(update={"steps": 40, "seeds": 1})
+    whole = rows_of(tmp_path / "whole", [INSIDE], [longer])["t-P0 vae"]
+    assert whole["details"]["training"].popitem()[1]["passes"] > 3
+    save, step = Training._save, Training._step
+    saves: list[None] = []
+    steps: list[None] = []
+
+    def interrupted(self: Training) -> None:
+        saves.append(save(self))
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, "_save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rows_of(tmp_path / "cut", [INSIDE], [longer])
+    monkeypatch.setattr(Training, "_save", save)
+    monkeypatch.setattr(Training, "_step", lambda self, prepared: steps.append(step(self, prepared)))
+    again = rows_of(tmp_path / "cut", [INSIDE], [longer])["t-P0 vae"]
+    rest = len(steps)
+    steps.clear()
+    rows_of(tmp_path / "anew", [INSIDE], [longer])
+    assert 0 < rest < len(steps)
+    assert again["values"] == whole["values"]
 
 
 def test_without_a_cache_the_same_seed_gives_the_same_row() -> None:
