@@ -37,8 +37,10 @@ def command(
     library: Annotated[Path, typer.Option(metavar="FILE", help="Known devices.")],
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="GROUP=LABEL", help="Name a group and enrol it: 1=porch-cam, or "
-                     "1=porch-cam,MODEL,VENDOR,TYPE,COARSE; again for more."),
+        typer.Option(
+            metavar="GROUP=LABEL",
+            help="Name a group and enrol it: 1=porch-cam, or 1=porch-cam,MODEL,VENDOR,TYPE,COARSE; again for more.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Library to write. Default: --library itself.")
