@@ -46,7 +46,7 @@ def table(**changes: object) -> pyarrow.Table:
         (table(d="x"), "metadata is wrong"),
         (table(encoder=1), "metadata is wrong"),
         (table().replace_schema_metadata({}), "not the flow side"),
-        (table().rename_columns(["entry", "y"]), "columns"),
+        (table().rename_columns(["entry", "y"]).replace_schema_metadata(table().schema.metadata), "columns"),
         (table().set_column(0, "entry", pyarrow.array(["a", None])), "empty entry"),
     ],
 )
