@@ -93,7 +93,7 @@ def test_names_of_views_are_canonical() -> None:
         for count in range(4)
         for chosen in itertools.permutations(OPTIONS, count)
     }
-    assert len(names) == 3 * 8 + 2
+    assert len(names) == 4 * 8 + 2
 
 
 @pytest.mark.parametrize(
