@@ -35,7 +35,9 @@ def command(
     task_files: Annotated[Path | None, typer.Option(help="folder of tasks instead of the package's")] = None,
     method_files: Annotated[Path | None, typer.Option(help="folder of methods instead of the package's")] = None,
     again: Annotated[bool, typer.Option("--again", help="make rows again that are there already")] = False,
-    threads: Annotated[int, typer.Option(min=0, help="of networks and probes; 0: one for each core")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="of networks and probes; more than 1 slows small probes; 0: one for each core")
+    ] = 1,
     checkpoint: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE: weights of an encoder of others, such as et-bert=FILE")
     ] = None,
