@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 import made_up_home as home
@@ -174,6 +175,22 @@ def test_broken_rows_name_file_and_line(tmp_path: Path) -> None:
         read_rows(path)
     path.write_bytes(orjson.dumps({"format": "another/1"}))
     with pytest.raises(InputError, match=r"rows.jsonl:1: no row"):
+        read_rows(path)
+
+
+def test_rows_may_be_compressed(tmp_path: Path) -> None:
+    row = {"format": "ethogram.bench/1", "task": "t"}
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(orjson.dumps(row)))
+    assert read_rows(path) == [row]
+    before = path.read_bytes()
+    assert main(["bench", "unsw-hours", "--corpus", str(tmp_path), "-o", str(path)]) == 2
+    assert path.read_bytes() == before
+    path.write_bytes(gzip.compress(orjson.dumps(row))[:20])
+    with pytest.raises(InputError, match=r"rows.jsonl.gz: Compressed file ended"):
+        read_rows(path)
+    path.write_bytes(orjson.dumps(row))
+    with pytest.raises(InputError, match=r"rows.jsonl.gz: Not a gzipped file"):
         read_rows(path)
 
 

@@ -191,6 +191,7 @@ def _run(
     import orjson
 
     from ethogram.cli.run import errors, stages
+    from ethogram.errors import UsageError
     from ethogram.evaluate.bench import Bench, applies, cut_half_line, read_rows
     from ethogram.evaluate.both import BothBench
     from ethogram.evaluate.both_task import BothMethod, BothTask
@@ -201,6 +202,8 @@ def _run(
     from ethogram.evaluate.load import CACHE
     from ethogram.evaluate.task import Method, Task
 
+    if out.suffix == ".gz":
+        raise UsageError(f"{out}: rows are added line by line, so --out names a file that is not compressed")
     # LightGBM finds many labels strange; that is what these tasks are.
     warnings.filterwarnings("ignore", module="lightgbm")
     if (cut := cut_half_line(out)) > 0:

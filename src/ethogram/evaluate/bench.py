@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import platform
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -234,7 +236,7 @@ def cut_half_line(path: Path) -> int:
 
 
 def read_rows(path: Path) -> list[dict[str, object]]:
-    """Rows of a file, one JSON object a line.
+    """Rows of a file, one JSON object a line; compressed with gzip where its name ends in ``.gz``.
 
     Raises
     ------
@@ -242,9 +244,10 @@ def read_rows(path: Path) -> list[dict[str, object]]:
         When the file is missing, or a line is no row; says which.
     """
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(error.strerror or str(error), file=path) from None
+        content = path.read_bytes()
+        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(getattr(error, "strerror", None) or str(error), file=path) from None
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -28,7 +28,7 @@ from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.flows.corpus import CorpusFlows, load_flows
 from ethogram.evaluate.flows.encoders import Encoders, encoder_code
 from ethogram.evaluate.flows.split import drawn
-from ethogram.evaluate.flows.task import flow_methods
+from ethogram.evaluate.flows.task import Caps, flow_methods
 from ethogram.evaluate.groups_task import GroupMethod, GroupTask
 from ethogram.evaluate.load import CACHE, code_digest
 from ethogram.evaluate.splits import chronological
@@ -193,7 +193,7 @@ class GroupBench:
             raise UsageError(f"no method {method.encoder!r} on flows")
         own = np.isin(both.owner[task.corpus], known)
         place = drawn(loaded)[both.rows[task.corpus]]
-        rows = both.rows[task.corpus][own & (place < 400)]
+        rows = both.rows[task.corpus][own & (place < Caps().unlabelled)]
         made = self.encoders.get(self._of_flows[method.encoder], {task.corpus: rows}, {task.corpus: loaded}, 0)
         z = made.embed(loaded, both.rows[task.corpus]).astype(np.float32)
         return FlowWindows(z, both.owner[task.corpus], len(both))

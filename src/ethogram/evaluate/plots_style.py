@@ -10,17 +10,16 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ethogram.representation.plots import COLOURS, DASHES
+from ethogram.representation.plots import STYLE as BASE
+
 __all__ = ["COLOURS", "DASHES", "GREY", "MARKERS", "colour_of", "direct_names", "saved"]
 
-# Okabe and Ito's colours; dashes and markers tell lines apart in grey too.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 GREY = "#7a7a7a"
-DASHES = ["-", "--", "-.", ":"]
 MARKERS = "os^Dv<>P"
+# Pages of results have many small plots.
 STYLE: dict[Any, Any] = {
-    "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e5e5", "grid.linewidth": 0.6,
-    "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 8, "savefig.dpi": 130, "figure.dpi": 130,
+    **BASE, "axes.titlesize": 9, "grid.linewidth": 0.6, "legend.fontsize": 8, "savefig.dpi": 130, "figure.dpi": 130,
 }  # fmt: skip
 
 GROUP_COLOURS = {

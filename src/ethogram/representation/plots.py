@@ -12,8 +12,8 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["confusion_plot", "error_by_name", "error_by_width", "error_curves", "label_curves", "shift_bars",
-           "unit_bars", "verdict_curves"]  # fmt: skip
+__all__ = ["COLOURS", "DASHES", "STYLE", "confusion_plot", "error_by_name", "error_by_width", "error_curves",
+           "label_curves", "shift_bars", "unit_bars", "verdict_curves"]  # fmt: skip
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; dashes tell them apart in grey too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]

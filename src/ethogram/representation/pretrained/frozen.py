@@ -59,17 +59,7 @@ class FrozenEncoder:
         rows: NDArray[np.integer[Any]] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Embeddings, float32 [K, d], of flows; the same in any batching.
-
-        Parameters
-        ----------
-        flows
-            Packets of N flows.
-        rows
-            Which of them, length K; None: all.
-        on_progress
-            Called with the number of flows done and of all to do.
-        """
+        """Embeddings, float32 [K, d]; parameters as of :class:`.interface.PacketEncoder`."""
         chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
         z = np.empty((len(chosen), self.facts.d), np.float32)
         with torch.inference_mode():

@@ -307,17 +307,7 @@ class NetFoundEncoder(FrozenEncoder):
         rows: NDArray[np.integer[Any]] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Mean states, float32 [K, H], of flows; zeros of one without packets.
-
-        Parameters
-        ----------
-        flows
-            Packets of N flows.
-        rows
-            Which of them, length K; None: all.
-        on_progress
-            Called with the number of flows done and of all to do.
-        """
+        """Mean states, float32 [K, H]; zeros without packets; parameters as of :class:`.interface.PacketEncoder`."""
         chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
         z = np.zeros((len(chosen), self.facts.d), np.float32)
         done = 0

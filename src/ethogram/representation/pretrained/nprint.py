@@ -149,17 +149,7 @@ class NPrint:
         rows: NDArray[np.integer[Any]] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Bits of flows, float32 [K, packets x 1088].
-
-        Parameters
-        ----------
-        flows
-            Packets of N flows.
-        rows
-            Which of them, length K; None: all.
-        on_progress
-            Called with the number of flows done and of all to do.
-        """
+        """Bits of flows, float32 [K, packets x 1088]; parameters as of :class:`.interface.PacketEncoder`."""
         chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
         out = np.empty((len(chosen), self.facts.d), np.float32)
         for begin in range(0, len(chosen), _BATCH):
