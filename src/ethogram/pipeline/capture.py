@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
@@ -15,9 +16,21 @@ from ethogram.meter.biflow import BiflowMeter
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, PacketBatch
 from ethogram.schema.address import AddressText
 
-__all__ = ["CaptureFlows", "capture_flows"]
+__all__ = ["CaptureFlows", "Listener", "capture_flows"]
 
 MAX_ANSWERS = 1 << 21  # kept of one capture: some 200 MiB
+
+
+class Listener(Protocol):
+    """Something else that wants the packets of captures while they are read for their flows."""
+
+    def feed(self, batch: PacketBatch) -> None:
+        """Take packets, in the order of the capture; they are not to be changed."""
+        ...
+
+    def end(self) -> None:
+        """A capture has ended, whole or not."""
+        ...
 
 
 class CaptureFlows:
@@ -31,11 +44,14 @@ class CaptureFlows:
         Counts of DNS responses, their answers, and what of them could not be read.
     """
 
-    def __init__(self, source: CaptureSource, meter: BiflowMeter, names: bool) -> None:
+    def __init__(
+        self, source: CaptureSource, meter: BiflowMeter, names: bool, listener: Listener | None = None
+    ) -> None:
         self.name = source.name
         self.source = source
         self.meter = meter
         self.names = names
+        self._listener = listener
         self.accounting: Accounting = source.accounting
         self.dns: Counter[str] = Counter()
         self._text = AddressText()
@@ -51,7 +67,7 @@ class CaptureFlows:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give the biflows as they end, then those still live."""
-        for batch in self.source.batches():
+        for batch in self._packets():
             if self.names and bool((batch.source_port == DNS).any()):
                 self._read_names(batch)
                 self._read_questions(batch)
@@ -62,6 +78,18 @@ class CaptureFlows:
         if rest.height:
             yield rest
         self.accounting.correct("evicted flow", self.meter.evicted)
+
+    def _packets(self) -> Iterator[PacketBatch]:
+        """The packets, heard by the listener, too: each is decoded once."""
+        if self._listener is None:
+            yield from self.source.batches()
+            return
+        try:
+            for batch in self.source.batches():
+                self._listener.feed(batch)
+                yield batch
+        finally:
+            self._listener.end()
 
     def _read_names(self, batch: PacketBatch) -> None:
         """Keep the DNS answers of a batch, up to a bound."""
@@ -121,8 +149,9 @@ class CaptureFlows:
 
 
 def capture_flows(
-    path: Path | str, settings: MeterSettings, names: bool = True, capture: CaptureSettings | None = None
-) -> CaptureFlows:
+    path: Path | str, settings: MeterSettings, names: bool = True, capture: CaptureSettings | None = None,
+    listener: Listener | None = None,
+) -> CaptureFlows:  # fmt: skip
     """Open a capture to be metered.
 
     Parameters
@@ -135,10 +164,12 @@ def capture_flows(
         Whether DNS answers in the capture are read.
     capture
         The reader's settings.
+    listener
+        Hears the packets, too.
 
     Raises
     ------
     InputError
         When there is no such file; while reading, when it is no capture.
     """
-    return CaptureFlows(open_capture(path, capture), BiflowMeter(settings), names)
+    return CaptureFlows(open_capture(path, capture), BiflowMeter(settings), names, listener)

@@ -25,7 +25,7 @@ from ethogram.io.capture import is_capture
 from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, join_exports, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
-from ethogram.pipeline.capture import capture_flows
+from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
 from ethogram.schema.whole import whole
@@ -81,6 +81,7 @@ class FlowRun:
         strict: bool = False,
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
+        listener: Listener | None = None,
     ) -> None:
         self._inputs = inputs
         self._make_namer = namer
@@ -89,6 +90,7 @@ class FlowRun:
         self._times = times
         self._strict = strict
         self._on_progress = on_progress
+        self._listener = listener
         self.skipped = list(skipped)
         self._reset()
 
@@ -159,7 +161,7 @@ class FlowRun:
     def _source(self, opened: Opened) -> FlowSource:
         if opened.format == CAPTURE or opened.source is None:
             named, capture = self._settings.names.enabled, CaptureSettings(strict=self._strict)
-            return capture_flows(opened.path, self._meter, named, capture)
+            return capture_flows(opened.path, self._meter, named, capture, self._listener)
         return opened.source()
 
     def _read(self, opened: Opened, source: FlowSource) -> Iterator[pl.DataFrame]:
@@ -230,6 +232,7 @@ def read_flows(
     time_to: datetime | None = None,
     strict: bool = False,
     on_progress: Callable[[int], None] | None = None,
+    listener: Listener | None = None,
 ) -> FlowRun:
     """Open inputs of any kind to be read as one flow table; nothing is read before :meth:`FlowRun.batches`.
 
@@ -252,6 +255,8 @@ def read_flows(
         Stop at the first record that cannot be used.
     on_progress
         Called with the number of biflows of each batch.
+    listener
+        Hears the packets of captures while they are read: one reading serves two.
 
     Raises
     ------
@@ -292,7 +297,8 @@ def read_flows(
         return named if named is not None else LocalDevices(settings.device_by, settings.router_addresses)
 
     opened = join_exports(opened, settings)
-    return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped)
+    return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped,
+                   listener)  # fmt: skip
 
 
 def collect(run: FlowRun) -> pl.DataFrame:

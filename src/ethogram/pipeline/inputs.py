@@ -14,6 +14,7 @@ import pyarrow.parquet
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.gather import Gathering
+from ethogram.pipeline.capture import Listener
 from ethogram.pipeline.flows import read_flows
 from ethogram.pipeline.identify import DONE, Seen, export_counts
 from ethogram.schema import FINGERPRINT
@@ -63,6 +64,7 @@ def read_seen(
     time_to: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
     export: ExporterSettings | None = None,
+    listener: Listener | None = None,
 ) -> Reading:
     """Read fingerprints, or flows of any kind as windows of ``window_s``.
 
@@ -80,6 +82,8 @@ def read_seen(
         Called with the number of biflows of each batch.
     export
         Let the fingerprint exporter cut the flows into windows, instead of windows of equal length.
+    listener
+        Hears the packets of captures while they are read (see :mod:`ethogram.pipeline.flow_feed`).
 
     Raises
     ------
@@ -98,7 +102,7 @@ def read_seen(
         return Reading(Seen.of_fingerprints(frame), [f"{frame.height:,} fingerprints read"])
     counts, notes, errors = read_counts(
         inputs, devices=devices, flow_settings=flow_settings, count_settings=count_settings, time_from=time_from,
-        time_to=time_to, on_progress=on_progress,
+        time_to=time_to, on_progress=on_progress, listener=listener,
     )  # fmt: skip
     exported = export_counts(counts, export)
     if export is not None:
@@ -118,6 +122,7 @@ def read_counts(
     time_from: datetime | None = None,
     time_to: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
+    listener: Listener | None = None,
 ) -> tuple[pl.DataFrame, list[str], list[str]]:
     """Count flows of any kind, batch by batch, so that memory holds counts and not flows.
 
@@ -128,8 +133,9 @@ def read_counts(
     """
     chosen = count_settings or COUNTING
     run = read_flows(
-        inputs, devices=devices, settings=flow_settings, time_from=time_from, time_to=time_to, on_progress=on_progress
-    )
+        inputs, devices=devices, settings=flow_settings, time_from=time_from, time_to=time_to, on_progress=on_progress,
+        listener=listener,
+    )  # fmt: skip
     gathering = Gathering(chosen)
     for batch in run.batches():
         gathering.add(batch)

@@ -1,7 +1,7 @@
 """The verb *vectors*: captures, and files of custom flows, to one table of custom flows.
 
-Memory: a block of ``block_flows`` records (half a kilobyte each, three at most), the meter's live records, and what
-naming remembers of addresses inside. Each input is a stream of its own: its records end with it.
+Memory: that of :mod:`ethogram.pipeline.vector_stream`; a record is half a kilobyte, three at most. Each input is a
+stream of its own: its records end with it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.io.capture import CaptureSource, is_capture, open_capture
 from ethogram.io.open import CAPTURE, open_inputs
 from ethogram.io.open_files import expand
-from ethogram.meter.custom import CustomMeter, Metered
 from ethogram.pipeline.flows import InputReport
 from ethogram.pipeline.packet_files import written_beside
-from ethogram.pipeline.vector_ends import Ends
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
+from ethogram.pipeline.vector_stream import Block, VectorStream
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
 
 __all__ = ["VectorRun", "collect_pairs", "collect_vectors", "read_vectors", "write_vectors"]
@@ -54,8 +49,6 @@ class VectorRun:
         Accountings of *meter* and *device*, over packets.
     skipped
         Files in directories and globs that are of no format read here, with the reason.
-    rows
-        Custom flows given so far.
     settings, packets
         Of custom flows, and of packets kept beside them (None: none are).
     """
@@ -63,23 +56,17 @@ class VectorRun:
     def __init__(
         self,
         inputs: Sequence[VectorInput],
-        namer: Callable[[], Namer],
-        senders: Sequence[str],
+        stream: Callable[[], VectorStream],
         settings: CustomFlowSettings,
-        flow: FlowSettings,
         capture: CaptureSettings,
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
-        span: tuple[datetime | None, datetime | None] = (None, None),
         packets: PacketFlowSettings | None = None,
     ) -> None:
         self._inputs = inputs
-        self._make_namer = namer
-        self._senders = senders
-        self._flow = flow
+        self._make_stream = stream
         self._capture = capture
         self._on_progress = on_progress
-        self._span = tuple(None if time is None else round(time.timestamp() * 1e6) for time in span)
         self.settings = settings
         self.packets = packets
         self.skipped = list(skipped)
@@ -87,23 +74,17 @@ class VectorRun:
 
     def _reset(self) -> None:
         self.reports: list[InputReport] = []
-        self.rows = 0
-        self._time = Accounting("flows")
-        self._meter = CustomMeter(self.settings, self._senders, self.packets)
-        self._ends = Ends(LocalNetwork(self._flow.local), self._make_namer(), self.settings)
+        self._stream = self._make_stream()
+
+    @property
+    def rows(self) -> int:
+        """Custom flows given so far."""
+        return self._stream.rows
 
     @property
     def stages(self) -> dict[str, Accounting]:
         """Accountings of the stages after reading captures, by name."""
-        meter = Accounting("packets", self._meter.read, self._meter.metered)
-        for reason, count in self._meter.ignored.items():
-            meter.ignore(reason, count)
-        for what, count in self._meter.corrected.items():
-            meter.correct(what, count)
-        metered = {"meter": meter, "device": self._ends.accounting} if meter.read else {}
-        if self.packets is not None:
-            metered["packets of both directions"] = self._meter.keeper.accounting
-        return metered if self._span == (None, None) else {**metered, "time": self._time}
+        return self._stream.stages
 
     @property
     def errors(self) -> list[str]:
@@ -137,7 +118,7 @@ class VectorRun:
             assert packets is not None
             yield flows, packets
 
-    def _batches(self) -> Iterator[tuple[CustomFlows, PacketFlows | None]]:
+    def _batches(self) -> Iterator[Block]:
         """Custom flows and their packets.
 
         Raises
@@ -146,51 +127,22 @@ class VectorRun:
             When the inputs hold nothing at all, or no custom flow.
         """
         self._reset()
-        block = self.settings.block_flows
-        waiting: list[Metered] = []
-        count = 0
         for given in self._inputs:
-            if given.format != CAPTURE:
-                yield from (self._counted(flows, None) for flows in self._of_file(given))
-                continue
-            for part in self._metered(given):
-                waiting.append(part)
-                count += len(part)
-                if count < block:
-                    continue
-                whole = Metered.concat(waiting)
-                cuts = range(0, count - count % block, block)
-                for begin in cuts:
-                    yield self._counted(*self._ends.named(whole.part(begin, begin + block)))
-                waiting = [whole.part(count - count % block, count)]
-                count %= block
-        if count:
-            yield self._counted(*self._ends.named(Metered.concat(waiting)))
+            if given.format == CAPTURE:
+                yield from self._of_capture(given)
+            else:
+                yield from map(self._stream.within, self._of_file(given))
+        yield from self._stream.rest()
         self._check()
 
-    def _counted(self, flows: CustomFlows, packets: PacketFlows | None) -> tuple[CustomFlows, PacketFlows | None]:
-        if self._span != (None, None):
-            begin, end = self._span
-            early = np.zeros(len(flows), np.bool_) if begin is None else flows.start_us < begin
-            late = np.zeros(len(flows), np.bool_) if end is None else flows.start_us >= end
-            kept = np.flatnonzero(~(early | late))
-            self._time.read += len(flows)
-            self._time.ignore("before --from", int(early.sum()))
-            self._time.ignore("at --to or later", int((late & ~early).sum()))
-            self._time.used += kept.size
-            flows = flows.take(kept)
-            packets = None if packets is None else packets.take(kept)
-        self.rows += len(flows)
-        return flows, packets
-
-    def _metered(self, given: VectorInput) -> Iterator[Metered]:
-        """Records of one capture; damage ends the input, not the run, unless strict."""
+    def _of_capture(self, given: VectorInput) -> Iterator[Block]:
+        """Blocks of one capture; damage ends the input, not the run, unless strict."""
         source: CaptureSource = open_capture(given.path, self._capture)
         report = InputReport(source.name, given.format, source.accounting)
         self.reports.append(report)
         try:
             for batch in source.batches():
-                yield from self._meter.feed(batch)
+                yield from self._stream.feed(batch)
                 if self._on_progress is not None:
                     self._on_progress(len(batch))
         except InputError as error:
@@ -198,7 +150,7 @@ class VectorRun:
                 raise
             report.errors.append(str(error))
         report.errors += source.notes
-        yield from self._meter.flush()
+        yield from self._stream.end()
 
     def _of_file(self, given: VectorInput) -> Iterator[CustomFlows]:
         """Custom flows of a file, ours or published; only flows of the same direction go together."""
@@ -233,7 +185,7 @@ class VectorRun:
         why = "; ".join(accounting.line() for accounting in self.stages.values() if accounting.read)
         why = why or "; ".join(report.accounting.line() for report in self.reports)
         hint = ""
-        if self._ends.accounting.read or self._meter.ignored["sent from outside"]:
+        if self._stream.outside:
             hint = " (--local says what is inside, --devices names devices)"
         raise InputError(f"no custom flow of a device: {why}{hint}", file=name)
 
@@ -305,19 +257,10 @@ def read_vectors(
     if not opened:
         raise InputError("no captures there", file=str(inputs[0]) if len(inputs) == 1 else None)
 
-    def namer() -> Namer:
-        return named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
+    def stream() -> VectorStream:
+        return VectorStream(settings, flow, named, (time_from, time_to), packets)
 
-    senders = _senders(flow.local, named)
-    return VectorRun(
-        opened, namer, senders, settings, flow, capture, on_progress, skipped, (time_from, time_to), packets
-    )
-
-
-def _senders(local: Sequence[str], named: DeviceFile | None) -> list[str]:
-    """IPv4 prefixes that hold every address a device may send from: inside, its own by the file, none yet (DHCP)."""
-    own = [] if named is None else named.entries.filter(pl.col("kind") == "ip")["key"].unique().sort().to_list()
-    return [prefix for prefix in (*local, *own, "0.0.0.0/32") if ":" not in prefix]
+    return VectorRun(opened, stream, settings, capture, on_progress, skipped, packets)
 
 
 def _format_of(path: Path, flow: FlowSettings) -> str:

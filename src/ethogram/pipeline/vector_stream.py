@@ -1,0 +1,138 @@
+"""Packets to blocks of custom flows, as they come: for a reading of their own, and for one that something else shares.
+
+Memory: a block of ``block_flows`` records, the meter's live records, and what naming remembers of addresses inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from ethogram.config import CustomFlowSettings, FlowSettings, PacketFlowSettings
+from ethogram.flow.devices import LocalDevices, Namer
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.flow.local import LocalNetwork
+from ethogram.meter.custom import CustomMeter, Metered
+from ethogram.pipeline.vector_ends import Ends
+from ethogram.schema import Accounting, CustomFlows, PacketBatch, PacketFlows
+
+__all__ = ["Block", "VectorStream"]
+
+Block = tuple[CustomFlows, PacketFlows | None]
+"""Custom flows, and beside them their packets when they are kept."""
+
+
+class VectorStream:
+    """One stream of packets, of one capture after the other; each is metered by itself.
+
+    Parameters
+    ----------
+    settings
+        Direction, interval, what is kept of packets, and bounds.
+    flow
+        What is inside, and how devices are named without a device file.
+    named
+        The device file; without one every address inside is a device.
+    span
+        Only flows whose first packet is in [from, to).
+    packets
+        What is kept of the packets of both directions; None: nothing.
+
+    Attributes
+    ----------
+    rows
+        Custom flows given so far.
+
+    Examples
+    --------
+    >>> stream = VectorStream(CustomFlowSettings(), FlowSettings())
+    >>> list(stream.end()), list(stream.rest()), stream.rows
+    ([], [], 0)
+    """
+
+    def __init__(
+        self,
+        settings: CustomFlowSettings,
+        flow: FlowSettings,
+        named: DeviceFile | None = None,
+        span: tuple[datetime | None, datetime | None] = (None, None),
+        packets: PacketFlowSettings | None = None,
+    ) -> None:
+        namer: Namer = named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
+        self._meter = CustomMeter(settings, _senders(flow.local, named), packets)
+        self._ends = Ends(LocalNetwork(flow.local), namer, settings)
+        self._block = settings.block_flows
+        self._keeps_packets = packets is not None
+        self._span = tuple(None if time is None else round(time.timestamp() * 1e6) for time in span)
+        self._time = Accounting("flows")
+        self._waiting: list[Metered] = []
+        self.rows = 0
+
+    @property
+    def stages(self) -> dict[str, Accounting]:
+        """Accountings of *meter* and *device*, over packets, and of the time asked for, over flows; by name."""
+        meter = Accounting("packets", self._meter.read, self._meter.metered)
+        for reason, count in self._meter.ignored.items():
+            meter.ignore(reason, count)
+        for what, count in self._meter.corrected.items():
+            meter.correct(what, count)
+        metered = {"meter": meter, "device": self._ends.accounting} if meter.read else {}
+        if self._keeps_packets:
+            metered["packets of both directions"] = self._meter.keeper.accounting
+        return metered if self._span == (None, None) else {**metered, "time": self._time}
+
+    @property
+    def outside(self) -> bool:
+        """Whether packets were left out since no device can have sent them: perhaps what is inside is not known."""
+        return bool(self._ends.accounting.read or self._meter.ignored["sent from outside"])
+
+    def feed(self, batch: PacketBatch) -> Iterator[Block]:
+        """Give the blocks that are full after these packets."""
+        return self._blocks(self._meter.feed(batch))
+
+    def end(self) -> Iterator[Block]:
+        """End a capture: its live records leave the meter; give the blocks that are full then."""
+        return self._blocks(self._meter.flush())
+
+    def rest(self) -> Iterator[Block]:
+        """Give what waits for a block to be full."""
+        if self._waiting:
+            waiting, self._waiting = Metered.concat(self._waiting), []
+            yield self.within(*self._ends.named(waiting))
+
+    def _blocks(self, parts: Sequence[Metered]) -> Iterator[Block]:
+        self._waiting += parts
+        count = sum(map(len, self._waiting))
+        if count < self._block:
+            return
+        whole = Metered.concat(self._waiting)
+        full = count - count % self._block
+        # What is a block waits no longer, even if nobody takes all that is given.
+        self._waiting = [whole.part(full, count)] if full < count else []
+        for begin in range(0, full, self._block):
+            yield self.within(*self._ends.named(whole.part(begin, begin + self._block)))
+
+    def within(self, flows: CustomFlows, packets: PacketFlows | None = None) -> Block:
+        """Those that begin in the time asked for, counted."""
+        if self._span != (None, None):
+            begin, end = self._span
+            early = np.zeros(len(flows), np.bool_) if begin is None else flows.start_us < begin
+            late = np.zeros(len(flows), np.bool_) if end is None else flows.start_us >= end
+            kept = np.flatnonzero(~(early | late))
+            self._time.read += len(flows)
+            self._time.ignore("before --from", int(early.sum()))
+            self._time.ignore("at --to or later", int((late & ~early).sum()))
+            self._time.used += kept.size
+            flows = flows.take(kept)
+            packets = None if packets is None else packets.take(kept)
+        self.rows += len(flows)
+        return flows, packets
+
+
+def _senders(local: Sequence[str], named: DeviceFile | None) -> list[str]:
+    """IPv4 prefixes that hold every address a device may send from: inside, its own by the file, none yet (DHCP)."""
+    own = [] if named is None else named.entries.filter(pl.col("kind") == "ip")["key"].unique().sort().to_list()
+    return [prefix for prefix in (*local, *own, "0.0.0.0/32") if ":" not in prefix]
