@@ -23,6 +23,7 @@ __all__ = [
     "FlowSettings",
     "IdentifySettings",
     "KeySettings",
+    "LinearFieldSettings",
     "MeterSettings",
     "NameSettings",
     "PacketFlowSettings",
@@ -303,6 +304,8 @@ ENCODER_SIZES: dict[str, tuple[tuple[int, ...], int]] = {
 """Widths between the input and the latent units, and the number of latent units, by size."""
 FIELD_LATENT = {"small": 64, "base": 128, "large": 192}
 """Latent units of the encoder over fields, by size."""
+LINEAR_LATENT = {"small": 24, "base": 48, "large": 96}
+"""Directions of the linear encoder over fields, by size."""
 
 
 class FieldSettings(Settings):
@@ -331,10 +334,27 @@ class FieldSettings(Settings):
     decorrelation: float = Field(default=0.04, ge=0, description="what shared variance weighs in that")
 
 
+class LinearFieldSettings(Settings):
+    """The linear encoder over semantic fields: what it reads, and how numbers and pieces of text weigh."""
+
+    grams: int = Field(default=128, ge=1, le=256, description="pieces of text in the payload that are looked at")
+    buckets: int = Field(
+        default=2048, ge=16, le=8192, description="what pieces of text are hashed to; its square decides the memory"
+    )
+    ports: bool = Field(default=True, description="look at the class of the ports")
+    least: int = Field(default=3, ge=1, description="flows that have a piece of text, for it to count")
+    limit: float = Field(default=4.0, gt=0, description="deviations from its mean at which a number is cut")
+    numbers: float = Field(default=2.0, gt=0, description="deviation of all numbers of a flow together")
+    text: float = Field(default=8**-0.5, ge=0, description="weight of a piece of text, times the log of its rarity")
+    whiten: float = Field(
+        default=0.5, ge=0, le=1, description="0: directions as they come; 1: all of the same deviation; 0.5: half way"
+    )
+
+
 class EncoderSettings(Settings):
     """The network between vectors and embeddings. Widths, latent units and the start of the variance are ours."""
 
-    kind: Literal["ae", "vae", "fields", "pca", "random-projection", "untrained", "raw"] = Field(
+    kind: Literal["ae", "vae", "fields", "linear-fields", "pca", "random-projection", "untrained", "raw"] = Field(
         default="vae", description="what turns a vector into an embedding"
     )
     size: Literal["small", "base", "large"] = Field(default="base", description="widths and number of latent units")
@@ -345,6 +365,20 @@ class EncoderSettings(Settings):
     log_variance_limit: float = Field(default=10.0, gt=0, description="the posterior's log variance is clamped to this")
     log_variance_start: float = Field(default=-3.0, description="where its bias starts")
     fields: FieldSettings = FieldSettings()
+    linear: LinearFieldSettings = LinearFieldSettings()
+
+    @property
+    def reads(self) -> FieldSettings | None:
+        """Which fields of a flow are read instead of its numbers; None where the numbers are."""
+        if self.kind == "linear-fields":
+            own = self.linear
+            return FieldSettings(octets=1, grams=own.grams, buckets=own.buckets, ports=own.ports)
+        return self.fields if self.kind == "fields" else None
+
+    @property
+    def decodes(self) -> bool:
+        """Whether embeddings lead back to vectors."""
+        return self.kind != "linear-fields"
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -356,7 +390,8 @@ class EncoderSettings(Settings):
         """Latent units."""
         if self.d is not None:
             return self.d
-        return FIELD_LATENT[self.size] if self.kind == "fields" else ENCODER_SIZES[self.size][1]
+        by_kind = {"fields": FIELD_LATENT, "linear-fields": LINEAR_LATENT}
+        return by_kind[self.kind][self.size] if self.kind in by_kind else ENCODER_SIZES[self.size][1]
 
 
 class TrainingSettings(Settings):

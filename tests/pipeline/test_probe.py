@@ -95,6 +95,15 @@ class TestByDay:
         assert whole.filter(encoder="raw 40", probe="forest")["macro_f1"].item() > 0.95
         assert len(candidates(["baselines"])) == 5
 
+    def test_the_linear_encoder_by_name_and_as_a_model(self, place: Path, tmp_path: Path) -> None:
+        settings = EncoderSettings(kind="linear-fields", d=16)
+        training = TrainingSettings(held_out=0.6)
+        pretrain([place / "home.parquet"], tmp_path / "linear", encoder=settings, training=training)
+        found = run(place, "linear-fields", str(tmp_path / "linear"), settings=QUICK.model_copy(update={"seeds": 1}))
+        assert dict(found.figures.select("encoder", "d").iter_rows()) == {"linear-fields": 48, "linear": 16}
+        assert (found.figures["macro_f1"] > 0.9).all()
+        assert candidates(["linear-fields"])[0].seeds == 1
+
     def test_labels_that_mean_nothing_fall_to_chance(self, place: Path, tmp_path: Path) -> None:
         flows = home(900, 1)
         random = np.random.default_rng(0)

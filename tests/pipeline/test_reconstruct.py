@@ -116,6 +116,18 @@ def test_an_encoder_of_every_day_is_refused(place: Path, tmp_path: Path) -> None
         reconstructions([place / "office.parquet"], [str(tmp_path / "m")], settings=SMALL)
 
 
+@pytest.mark.parametrize("name", ["linear-fields", "model"])
+def test_an_encoder_without_a_decoder_is_refused_in_one_line(
+    name: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "model":
+        name, settings = str(tmp_path / "model"), EncoderSettings(kind="linear-fields", d=4)
+        pretrain([place / "home.parquet"], tmp_path / "model", encoder=settings, training=TrainingSettings())
+    assert main(["reconstruct", str(place / "home.parquet"), "--model", name]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("an encoder of kind linear-fields has no decoder: it gives no flows back")
+
+
 @pytest.mark.parametrize("form", ["text", "json", "csv"])
 def test_the_command(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str

@@ -156,13 +156,13 @@ def test_from_flows_to_embeddings(flows: Path, tmp_path: Path, capsys: pytest.Ca
     assert meta["weights"] == best.weights
 
 
-@pytest.mark.parametrize("kind", ["pca", "random-projection", "untrained", "raw", "ae", "fields"])
+@pytest.mark.parametrize("kind", ["pca", "random-projection", "untrained", "raw", "ae", "fields", "linear-fields"])
 def test_every_kind_trains_and_embeds(kind: str, flows: Path, tmp_path: Path) -> None:
     small = FieldSettings(octets=2, grams=4, buckets=32, token=8, hidden=16)
-    view = "full" if kind == "fields" else "meta+packets/no-address"
+    view = "full" if kind in {"fields", "linear-fields"} else "meta+packets/no-address"
     encoder = EncoderSettings.of(kind=kind, widths=(16,), d=4, view=view, fields=small)
     run = pretrain([flows], tmp_path / kind, encoder=encoder, training=QUICK)
-    assert len(run.headers) == (1 if kind in {"pca", "raw"} else 2)
+    assert len(run.headers) == (1 if kind in {"pca", "raw", "linear-fields"} else 2)
     assert len(set(weights(tmp_path / kind))) == len(run.headers)
     assert main(["embed", str(flows), "--model", str(tmp_path / kind), "-o", str(tmp_path / "z.parquet")]) == 0
     z = pl.read_parquet(tmp_path / "z.parquet")["embedding"].to_numpy()
@@ -219,6 +219,12 @@ def test_the_same_call_gives_the_same_weights(flows: Path, tmp_path: Path) -> No
             5,
             "reads packets and payload",
         ),
+        (
+            ["pretrain", "flows.parquet", "-o", "m", "--kind", "linear-fields", "--view", "meta"],
+            5,
+            "an encoder of kind linear-fields reads packets and payload, not 'meta'",
+        ),
+        (["pretrain", "flows.parquet", "-o", "m", "--kind", "linear-fields", "--d", "400"], 3, "too few for 400"),
         (["pretrain", "flows.parquet", "-o", "m", "--kind", "pca", "--view", "meta"], 5, "32 directions of 10 numbers"),
         (["pretrain", "flows.parquet", "-o", "m", "--set", "training.epochs=3"], 5, "setting epochs"),
         (["pretrain", "flows.parquet", "-o", "m", "--set", "d=3"], 2, "say encoder.NAME=VALUE"),

@@ -61,7 +61,10 @@ def command(
     ],
     kind: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="vae, ae, fields, pca, random-projection, untrained or raw. Default: vae."),
+        typer.Option(
+            metavar="KIND",
+            help="vae, ae, fields, linear-fields, pca, random-projection, untrained or raw. Default: vae.",
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="SIZE", help="small, base or large. Default: base.")] = None,
     view: Annotated[

@@ -34,8 +34,8 @@ def command(
     labels: Annotated[Path, typer.Option(metavar="FILE", help="CSV device,label[,model,vendor,type,coarse,from,to].")],
     model: Annotated[
         list[str],
-        typer.Option(metavar="NAME", help="A model's path, raw, raw:full, pca, random-projection, untrained, or "
-                                          "baselines for all five; again for more."),
+        typer.Option(metavar="NAME", help="A model's path, raw, raw:full, pca, random-projection, untrained, "
+                                          "baselines for all five, or linear-fields; again for more."),
     ],
     test: Annotated[
         list[str] | None,

@@ -18,6 +18,7 @@ from ethogram.representation.checkpoint import load, load_encoder, model_file
 from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Encoder, Header, Tensors
 from ethogram.representation.inference import OnnxEncoder
+from ethogram.representation.linear_fields import linear_fields
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
@@ -95,10 +96,10 @@ class Candidate:
         """How many encoders differ by the seed alone; 0: any number."""
         if self.settings is None:
             return len(self.paths)
-        return 1 if self.settings.kind in {"raw", "pca"} else 0
+        return 1 if self.settings.kind in {"raw", "pca", "linear-fields"} else 0
 
     def open(self, seed: int, train: CustomFlows) -> Encoder:
-        """The encoder of a seed; PCA is fitted on the training flows, without their labels."""
+        """The encoder of a seed; PCA and the linear one learn from the training flows, without their labels."""
         if self.settings is None:
             return load_encoder(self._path(seed))
         if self.settings.kind == "raw":
@@ -111,6 +112,10 @@ class Candidate:
                 for i in range(0, len(train), BATCH)
             )
             return baselines.pca(self.settings, batches)
+        if self.settings.kind == "linear-fields":
+            return linear_fields(
+                self.settings, lambda: (train.take(slice(i, i + BATCH)) for i in range(0, len(train), BATCH))
+            )
         net = supervised().network_of(self.settings, seed)
         return DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
 
@@ -157,6 +162,7 @@ def candidates(names: list[str]) -> list[Candidate]:
     names
         A path of a model (a directory with several seeds stands for all of them), or a baseline: ``raw``, ``pca``,
         ``random-projection``, ``untrained``, behind a colon its view (``raw:full``). ``baselines`` names them all.
+        ``linear-fields`` is the linear encoder of fields, which learns from the training flows as PCA does.
 
     Raises
     ------
@@ -178,7 +184,7 @@ def candidates(names: list[str]) -> list[Candidate]:
 def _candidate(name: str) -> Candidate:
     path = Path(name)
     kind, _, view = name.partition(":")
-    if not path.exists() and kind in {"raw", "pca", "random-projection", "untrained"}:
+    if not path.exists() and kind in {"raw", "pca", "random-projection", "untrained", "linear-fields"}:
         wanted = view_of(view or ("meta+packets" if kind == "raw" else "full"))
         settings = EncoderSettings.of(kind=kind, view=wanted.name)
         label = f"raw {wanted.width:,}" if kind == "raw" and wanted.name in {"full", "meta+packets"} else name

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.config import ReconstructionSettings
-from ethogram.errors import LeakError
+from ethogram.errors import LeakError, UsageError
 from ethogram.identify.flow_labels import FlowLabels
 from ethogram.identify.labels import read_labels
 from ethogram.pipeline.candidates import Candidate, candidates
@@ -114,6 +114,10 @@ def reconstructions(
     """
     settings = settings or ReconstructionSettings()
     chosen = candidates(list(encoders))
+    for candidate in chosen:
+        if not candidate.header(0).encoder.decodes:
+            kind = candidate.header(0).encoder.kind
+            raise UsageError(f"{candidate.name}: an encoder of kind {kind} has no decoder: it gives no flows back")
     notes: list[str] = []
     others = learnt_from(here, pretrained_on)
     networks = [_network(HERE, here, labels, level, chosen, others, settings, notes)]

@@ -28,8 +28,9 @@ from ethogram.representation.card import card
 from ethogram.representation.checkpoint import MODEL_FORMAT, load, save
 from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Header, Tensors
-from ethogram.representation.export_onnx import export_dense, export_fields
+from ethogram.representation.export_onnx import export_dense, export_fields, export_linear_fields
 from ethogram.representation.inference import OnnxEncoder
+from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
@@ -47,7 +48,7 @@ PACKAGED = Path(__file__).parent.parent / "data" / "encoder.onnx"
 """The encoder that comes with the package."""
 
 LEARNT = ("ae", "vae", "fields")
-SEEDLESS = ("pca", "raw")
+SEEDLESS = ("pca", "linear-fields", "raw")
 KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
 
 
@@ -145,8 +146,10 @@ def pretrain(
 
 def _check(encoder: EncoderSettings) -> None:
     view = view_of(encoder.view)
-    if encoder.kind == "fields" and not view.name.startswith("full"):
-        raise ConfigurationError(f"setting view: the field-aware encoder reads packets and payload, not {view.name!r}")
+    if encoder.reads is not None and not view.name.startswith("full"):
+        raise ConfigurationError(
+            f"setting view: an encoder of kind {encoder.kind} reads packets and payload, not {view.name!r}"
+        )
     if encoder.kind == "pca" and encoder.latent > view.width:
         raise ConfigurationError(f"setting d: {encoder.latent} directions of {view.width} numbers")
 
@@ -221,11 +224,13 @@ def _network(encoder: EncoderSettings, seed: int) -> Network:
     return FieldEncoder(encoder, seed) if encoder.kind == "fields" else Autoencoder(encoder, seed)
 
 
-def _baseline(encoder: EncoderSettings, split: DaySplit, seed: int) -> DenseEncoder:
+def _baseline(encoder: EncoderSettings, split: DaySplit, seed: int) -> DenseEncoder | LinearFieldEncoder:
     if encoder.kind == "raw":
         return baselines.raw(encoder.view)
     if encoder.kind == "random-projection":
         return baselines.random_projection(encoder, seed)
+    if encoder.kind == "linear-fields":
+        return linear_fields(encoder, lambda: map(split.train.read, range(len(split.train.sizes))))
     return baselines.pca(encoder, _vectors(split.train, encoder.view))
 
 
@@ -237,8 +242,12 @@ def _vectors(part: DayBlocks, view: str, batch: int = 4096) -> Iterator[NDArray[
 
 
 def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) -> Header:
-    fields = header.encoder.kind == "fields"
-    exported = export_fields(net, header) if fields else export_dense(header, tensors)  # type: ignore[arg-type]
+    if header.encoder.kind == "fields":
+        exported = export_fields(net, header)  # type: ignore[arg-type]
+    elif header.encoder.kind == "linear-fields":
+        exported = export_linear_fields(header, tensors)
+    else:
+        exported = export_dense(header, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     written_whole(folder / "encoder.onnx", exported)
     # Written last: a seed that has it is finished.

@@ -48,7 +48,9 @@ def _about(header: Header, seeds: int) -> list[str]:
         f"An encoder of custom flows of kind `{header.encoder.kind}`: {header.view.width:,} numbers (view "
         f"`{header.encoder.view}`, scaling version {header.scaling}) to {header.d}. "
     )
-    if header.training is None:
+    if header.encoder.kind == "linear-fields":
+        about += "Linear in the semantic fields of a flow: directions of the flows it learnt from. It has no decoder."
+    elif header.training is None:
         about += "Nothing in it was learnt by gradients."
     elif header.encoder.kind == "fields":
         own = header.encoder.fields

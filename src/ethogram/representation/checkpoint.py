@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ethogram.errors import LibraryError
 from ethogram.representation.dense import DenseEncoder, shapes
 from ethogram.representation.encoder import Header, Tensors, digest_of
+from ethogram.representation.linear_fields import LinearFieldEncoder, linear_shapes
 from ethogram.schema.whole import written_whole
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def load(path: Path) -> tuple[Header, dict[str, NDArray[np.float32]]]:
     text, arrays = read_arrays(path)
     header = Header.of_json(text, str(path))
     if header.encoder.kind != "fields":
-        expected = shapes(header.encoder)
+        expected = linear_shapes(header.encoder) if header.encoder.kind == "linear-fields" else shapes(header.encoder)
         odd = sorted(set(arrays) ^ set(expected))
         if odd:
             raise LibraryError(f"{path}: weights of other names: {', '.join(odd[:3])}")
@@ -108,6 +109,8 @@ def load(path: Path) -> tuple[Header, dict[str, NDArray[np.float32]]]:
                 raise LibraryError(f"{path}: {name} is {list(arrays[name].shape)}, not {list(shape)}")
     if any(value.dtype != np.float32 for value in arrays.values()):
         raise LibraryError(f"{path}: weights that are not float32")
+    if not all(np.isfinite(value).all() for value in arrays.values()):
+        raise LibraryError(f"{path}: weights that are not finite")
     if digest_of(arrays) != header.weights:
         raise LibraryError(f"{path}: its weights are not those its header names")
     return header, arrays
@@ -144,7 +147,7 @@ def model_file(path: Path, suffix: str) -> Path:
 
 
 def load_encoder(path: Path) -> Encoder:
-    """An encoder that encodes and decodes, from safetensors; only the field-aware one needs torch.
+    """An encoder that encodes, and decodes where its kind does, from safetensors; only the field-aware one needs torch.
 
     Raises
     ------
@@ -152,6 +155,8 @@ def load_encoder(path: Path) -> Encoder:
         When it cannot be used.
     """
     header, tensors = load(model_file(path, ".safetensors"))
+    if header.encoder.kind == "linear-fields":
+        return LinearFieldEncoder(header, tensors)
     if header.encoder.kind != "fields":
         return DenseEncoder(header, tensors)
     try:

@@ -14,11 +14,13 @@ import numpy as np
 from ethogram.errors import UsageError
 from ethogram.representation.dense import Layer, encoder_layers
 from ethogram.representation.encoder import Header, Tensors
+from ethogram.representation.field_columns import FieldPlan
+from ethogram.representation.linear_fields import field_limit, number_columns
 
 if TYPE_CHECKING:
     from ethogram.representation.fields import FieldEncoder
 
-__all__ = ["INPUT", "INPUT_FIELDS", "METADATA", "OUTPUT", "export_dense", "export_fields"]
+__all__ = ["INPUT", "INPUT_FIELDS", "METADATA", "OUTPUT", "export_dense", "export_fields", "export_linear_fields"]
 
 INPUT, INPUT_FIELDS, OUTPUT = "x", "fields", "z"
 METADATA = "ethogram"
@@ -127,3 +129,56 @@ def export_fields(net: FieldEncoder, header: Header) -> bytes:
             dynamic_axes={INPUT_FIELDS: {0: "N"}, OUTPUT: {0: "N"}}, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     return _signed(onnx.load_from_string(buffer.getvalue()), header)
+
+
+def export_linear_fields(header: Header, tensors: Tensors) -> bytes:
+    """The linear encoder of fields.
+
+    Returns
+    -------
+    bytes
+        An ONNX model: ``fields`` float32 [N, F]
+        (:func:`ethogram.representation.field_columns.describe`) to ``z`` float32 [N, D].
+    """
+    onnx = _onnx()
+    helper, real, whole = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    assert header.encoder.reads is not None
+    plan, limit = FieldPlan(header.encoder.reads), field_limit(header.encoder)
+    given = {
+        "numbers": np.ascontiguousarray(tensors["numbers"].T), "columns": number_columns(plan),
+        "low": np.float32(-limit), "high": np.float32(limit), "one": np.array([1], np.int64),
+        "first": np.array([plan.grams.start], np.int64), "last": np.array([plan.grams.stop], np.int64),
+        # No piece of text is the first row.
+        "text": np.concatenate([np.zeros((1, header.d), np.float32), tensors["text"]]),
+        **{name: tensors[name] for name in ("middle", "scale", "bias", "protocol", "remote_port", "device_port")},
+        **{f"at{i}": np.array(i, np.int64) for i in range(3)},
+    }  # fmt: skip
+
+    def node(kind: str, inputs: list[str], output: str, **more: object) -> Any:
+        return helper.make_node(kind, inputs, [output], **more)
+
+    nodes = [
+        node("Gather", [INPUT_FIELDS, "columns"], "x0", axis=1), node("Sub", ["x0", "middle"], "x1"),
+        node("Mul", ["x1", "scale"], "x2"), node("Clip", ["x2", "low", "high"], "x3"),
+        node("MatMul", ["x3", "numbers"], "x4"), node("Add", ["x4", "bias"], "sum0"),
+    ]  # fmt: skip
+    for i, table in enumerate(("protocol", "remote_port", "device_port")):
+        nodes += [
+            node("Gather", [INPUT_FIELDS, f"at{i}"], f"k{i}", axis=1), node("Cast", [f"k{i}"], f"r{i}", to=whole),
+            node("Gather", [table, f"r{i}"], f"t{i}", axis=0), node("Add", [f"sum{i}", f"t{i}"], f"sum{i + 1}"),
+        ]  # fmt: skip
+    nodes += [
+        node("Slice", [INPUT_FIELDS, "first", "last", "one"], "g0"), node("Cast", ["g0"], "g1", to=whole),
+        node("Gather", ["text", "g1"], "g2", axis=0), node("ReduceSum", ["g2", "one"], "g3", keepdims=0),
+        node("Add", ["sum3", "g3"], OUTPUT),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "encoder",
+        [helper.make_tensor_value_info(INPUT_FIELDS, real, ["N", plan.width])],
+        [helper.make_tensor_value_info(OUTPUT, real, ["N", header.d])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in given.items()],
+    )  # fmt: skip
+    model = helper.make_model(
+        graph, producer_name="ethogram", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+    return _signed(model, header)

@@ -63,10 +63,10 @@ class OnnxEncoder:
     def _check(self, name: str) -> None:
         """One row through the network, of the shape the header speaks of."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        fields = self.header.encoder.kind == "fields"
+        fields = self.header.encoder.reads
         if [i.name for i in inputs] != [INPUT_FIELDS if fields else INPUT] or [o.name for o in outputs] != [OUTPUT]:
             raise LibraryError(f"{name}: inputs or outputs of other names")
-        width = FieldPlan(self.header.encoder.fields).width if fields else self.header.view.width
+        width = FieldPlan(fields).width if fields else self.header.view.width
         try:
             z = self._run(np.zeros((1, width), np.float32))
         except Exception as error:  # whatever the runtime raises, the file is what is wrong
@@ -84,8 +84,8 @@ class OnnxEncoder:
         return np.concatenate(parts) if parts else np.zeros((0, self.header.d), np.float32)
 
     def _vectors(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.header.encoder.kind == "fields":
-            x = describe(x, self.header.view, self.header.encoder.fields)
+        if (fields := self.header.encoder.reads) is not None:
+            x = describe(x, self.header.view, fields)
         return self._run(np.ascontiguousarray(x))
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:

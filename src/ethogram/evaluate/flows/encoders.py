@@ -33,6 +33,7 @@ from ethogram.representation import baselines
 from ethogram.representation.checkpoint import load_encoder, save
 from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Encoder
+from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
@@ -40,6 +41,8 @@ from ethogram.schema import CustomFlows
 __all__ = ["Encoders", "encoder_code"]
 
 BATCH = 2048
+SEEDLESS = ("raw", "pca", "linear-fields")
+"""Kinds in which nothing is drawn."""
 REMEMBERED = 12
 """Embeddings that stay in memory, the last ones asked for."""
 LARGE = 20_000_000
@@ -50,14 +53,17 @@ HELD_OUT_FLOWS = 1024
 """Of those at most: there are many short passes."""
 PATIENCE_STEPS = 200
 LEARNT = ("ae", "vae", "fields")
+DIRECTIONS = "directions of the unlabelled flows"
 
 _VECTORS = ("representation/vector", "representation/views", "representation/dense")
 _NETWORKS = ("representation/network", "representation/losses", "representation/training")
+_FIELDS = ("representation/field_columns", "representation/used")
 _CODE: dict[str, tuple[str, ...]] = {
     "raw": (), "pca": ("representation/baselines",), "random-projection": ("representation/baselines",),
     "untrained": (*_NETWORKS, "representation/autoencoder"), "ae": (*_NETWORKS, "representation/autoencoder"),
     "vae": (*_NETWORKS, "representation/autoencoder"),
-    "fields": (*_NETWORKS, "representation/fields", "representation/field_columns", "representation/companions"),
+    "fields": (*_NETWORKS, "representation/fields", *_FIELDS, "representation/companions"),
+    "linear-fields": ("representation/linear_fields", *_FIELDS),
 }  # fmt: skip
 
 _PRETRAINED = ("frozen", "linear", "pretraining", "checkpoint")
@@ -176,6 +182,8 @@ class Encoders:
             encoder = baselines.random_projection(settings, seed)
         elif settings.kind == "pca":
             encoder = self._kept(digest) or self._pca(digest, settings, unlabelled, corpora)
+        elif settings.kind == "linear-fields":
+            encoder = self._kept(digest) or self._linear(digest, settings, unlabelled, corpora)
         elif settings.kind == "untrained":
             net = supervised().network_of(settings, seed)
             encoder = DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
@@ -189,10 +197,12 @@ class Encoders:
                     "loss": curves[-1]["train_loss"],
                 }
         parameters = 0 if settings.kind == "raw" else sum(v.size for v in _tensors(encoder).values())
-        origin = {"raw": "no weights", "pca": "directions of the unlabelled flows", "random-projection": "drawn",
+        origin = {"raw": "no weights", "pca": DIRECTIONS, "linear-fields": DIRECTIONS, "random-projection": "drawn",
                   "untrained": "random weights"}.get(settings.kind, "trained here")  # fmt: skip
 
         def embed(loaded: CorpusFlows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            if isinstance(encoder, LinearFieldEncoder):
+                return encoder.embed(loaded.flows, rows)  # the same numbers, without padding
             view = encoder.header.view
             parts = [encoder.encode(x) for x in _vectors(loaded.flows, view.name, rows)]
             return np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
@@ -208,6 +218,21 @@ class Encoders:
         batches = (x for name in sorted(unlabelled) for x in _vectors(
             corpora[name].flows, settings.view, unlabelled[name]))  # fmt: skip
         found = baselines.pca(settings, batches)
+        if (path := self._path(digest)) is not None:
+            save(path / "encoder.safetensors", found.header, found.tensors)
+        return found
+
+    def _linear(
+        self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows]
+    ) -> Encoder:
+        self._tell("linear encoder of fields")
+
+        def read() -> Iterator[CustomFlows]:
+            for name in sorted(unlabelled):
+                for begin in range(0, len(unlabelled[name]), BATCH):
+                    yield corpora[name].flows.take(unlabelled[name][begin : begin + BATCH])
+
+        found = linear_fields(settings, read)
         if (path := self._path(digest)) is not None:
             save(path / "encoder.safetensors", found.header, found.tensors)
         return found
@@ -333,7 +358,7 @@ def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
 
 def replace_seed(method: FlowMethod, seed: int) -> int:
     """The seed that an encoder depends on: 0 where nothing in it is drawn."""
-    return 0 if method.encoder is not None and method.encoder.kind in ("raw", "pca") else seed
+    return 0 if method.encoder is not None and method.encoder.kind in SEEDLESS else seed
 
 
 def training_of(method: FlowMethod, flows: int, threads: int, *, held_out: bool) -> TrainingSettings:
