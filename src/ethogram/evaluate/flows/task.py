@@ -140,7 +140,7 @@ class FlowMethod(Settings):
         """Whether its encoder learns from unlabelled flows."""
         if self.encoder is None:
             return bool(self.pretraining)
-        return self.encoder.kind in ("ae", "vae", "fields", "pca")
+        return self.encoder.kind in ("ae", "vae", "fields", "pca", "linear-fields")
 
 
 DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
