@@ -91,3 +91,13 @@ def test_a_store_keeps_embeddings_by_entry() -> None:
         store.merge(FlowStore("e2", store.d, dict(store.z)))
     with pytest.raises(LibraryError, match="embeddings"):
         FlowStore("e1", 3, {"x": np.zeros((1, 2), np.float32)})
+
+
+def test_a_store_follows_entries_that_are_renamed() -> None:
+    one, two = np.zeros((1, 2), np.float32), np.ones((3, 2), np.float32)
+    store = FlowStore("e", 2, {"a": one, "b": two, "c": two})
+    named = store.renamed({"a": "x", "c": "b"})
+    assert sorted(named.z) == ["b", "x"]
+    assert named.z["x"] is one
+    assert named.z["b"] is two
+    assert (named.encoder, named.d) == ("e", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -181,3 +182,39 @@ def test_random_octets_raise_our_error_or_nothing(octets: bytes) -> None:
     except LibraryError:
         return
     raise AssertionError("random octets are no library")
+
+
+def test_the_header_names_the_encoder_of_the_flows_beside_it_and_nothing_when_there_are_none(tmp_path: Path) -> None:
+    known = library()
+    assert b'"flows":' not in pack.dump(known).splitlines()[0]
+    pack.write(replace(known, flows="abc"), tmp_path / "l.jsonl")
+    back = pack.read(tmp_path / "l.jsonl")
+    assert (back.flows, back == known, back.digest == known.digest) == ("abc", True, True)
+    assert back.remove(labels=["camera"]).flows == "abc"
+
+
+def test_another_name_changes_what_is_said_alone_and_says_which_entries_moved() -> None:
+    both = library().merge(library("plug", "b"))
+    named, moved = both.renamed({"plug": Identity("desk plug", type="outlet")})
+    assert [e.identity for e in named.entries] == [
+        IDENTITY["camera"], Identity("desk plug", "", "acme", "outlet", "plug"),
+    ]  # fmt: skip
+    old = {e.identity.label: e for e in both.entries}
+    new = {e.identity.label: e for e in named.entries}
+    assert moved == {old["plug"].digest: new["desk plug"].digest}
+    assert new["desk plug"].observed == old["plug"].observed
+    assert (named.sources, named.name) == (both.sources, both.name)
+
+
+def test_entries_that_become_the_same_are_one() -> None:
+    windows = windows_of(days("plug", "a", 1))
+    known = Library.of(windows, [IDENTITY["plug"]], source=Source("s"))
+    twin = Library.of(windows, [replace(IDENTITY["plug"], label="twin")], source=Source("s"))
+    named, moved = known.merge(twin).renamed({"twin": IDENTITY["plug"]})
+    assert named == known
+    assert moved == {twin.entries[0].digest: known.entries[0].digest}
+
+
+def test_a_label_that_nobody_has_cannot_be_renamed() -> None:
+    with pytest.raises(LibraryError, match="no entry has the label 'lamp'"):
+        library().renamed({"lamp": Identity("light")})

@@ -82,6 +82,13 @@ class FlowStore:
         """Only these entries."""
         return FlowStore(self.encoder, self.d, {digest: self.z[digest] for digest in digests if digest in self.z})
 
+    def renamed(self, moved: Mapping[str, str]) -> FlowStore:
+        """Entries whose digest is another one now, old to new; the first in order where two become one."""
+        z: dict[str, NDArray[np.float32]] = {}
+        for digest in sorted(self.z):
+            z.setdefault(moved.get(digest, digest), self.z[digest])
+        return FlowStore(self.encoder, self.d, z)
+
     def windows(self, digests: Sequence[str]) -> FlowWindows:
         """Embeddings as those of items, in the order of their entries; an entry without any has no flow."""
         parts = [self.z.get(digest, np.zeros((0, self.d), np.float32)) for digest in digests]

@@ -7,8 +7,8 @@ was observed several times; hence merging libraries is associative, commutative 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -126,6 +126,17 @@ class Entry:
 class Library:
     """Known fingerprints with their provenance.
 
+    Parameters
+    ----------
+    entries, sources
+        What is known, and from where.
+    name
+        Of the file.
+    flows
+        Digest of the encoder whose embeddings stand beside it (:mod:`ethogram.identify.flow_store`); '' where none do.
+
+    Examples
+    --------
     >>> Library().merge(Library()) == Library()
     True
     """
@@ -133,6 +144,7 @@ class Library:
     entries: tuple[Entry, ...] = ()
     sources: tuple[Source, ...] = ()
     name: str = field(default="library", compare=False)
+    flows: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -169,6 +181,33 @@ class Library:
             if observed:
                 kept.append(replace(entry, observed=observed))
         return replace(self, entries=tuple(kept))
+
+    def renamed(self, names: Mapping[str, Identity]) -> tuple[Library, dict[str, str]]:
+        """Entries of a label under another identity; what it leaves empty stays as it was.
+
+        Returns
+        -------
+        The library, and for each entry that has another digest now its old one to the new one.
+
+        Raises
+        ------
+        LibraryError
+            When no entry has such a label.
+        """
+        missing = sorted(set(names) - {entry.identity.label for entry in self.entries})
+        if missing:
+            raise LibraryError(f"{self.name}: no entry has the label {missing[0]!r}")
+        entries, moved = [], {}
+        for entry in self.entries:
+            new = names.get(entry.identity.label)
+            if new is None:
+                entries.append(entry)
+                continue
+            said = {name: value for name, value in asdict(new).items() if value}
+            entries.append(Entry(replace(entry.identity, **said), entry.observed, entry.status, entry.counts))
+            moved[entry.digest] = entries[-1].digest
+        merged = Library(name=self.name).merge(Library(tuple(entries), self.sources))
+        return replace(merged, flows=self.flows), moved
 
     def labels(self, level: str = "label") -> list[str]:
         """The name of each entry at a level.

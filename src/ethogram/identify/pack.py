@@ -9,7 +9,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,7 +21,7 @@ from ethogram.errors import LibraryError
 from ethogram.identify.library import ROW, Entry, Identity, Library, Observation, Source, utc
 from ethogram.schema.whole import written_whole
 
-__all__ = ["LIBRARY_FORMAT", "dump", "load", "read", "write"]
+__all__ = ["LIBRARY_FORMAT", "dump", "load", "octets_for", "read", "write"]
 
 LIBRARY_FORMAT = "ethogram.library/1"
 MAX_LINE = 1 << 26
@@ -39,6 +39,7 @@ class _Header(_Line):
     columns: list[str]
     sources: list[dict[str, str]] = []
     note: str = ""
+    flows: str = ""
 
 
 class _Observed(_Line):
@@ -68,6 +69,7 @@ def dump(library: Library) -> bytes:
         "version": __version__,
         "columns": list(ROW),
         "sources": [asdict(source) for source in library.sources],
+        **({"flows": library.flows} if library.flows else {}),
     }
     lines = [orjson.dumps(header)]
     for entry in library.entries:
@@ -91,14 +93,17 @@ def dump(library: Library) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
+def octets_for(library: Library, path: Path) -> bytes:
+    """The octets of a file of that name: compressed where it ends in .gz."""
+    octets = dump(library)
+    return gzip.compress(octets, compresslevel=9, mtime=0) if path.suffix == ".gz" else octets
+
+
 def write(library: Library, path: str | Path) -> None:
     """Write a library, whole or not at all."""
     target = Path(path)
-    octets = dump(library)
-    if target.suffix == ".gz":
-        octets = gzip.compress(octets, compresslevel=9, mtime=0)
     try:
-        written_whole(target, octets)
+        written_whole(target, octets_for(library, target))
     except OSError as error:
         raise LibraryError(f"{target}: cannot be written: {error.strerror}") from None
 
@@ -150,7 +155,7 @@ def load(stream: BinaryIO | bytes, *, name: str = "library", place: str = "libra
         if len(entries) >= MAX_ENTRIES or rows > MAX_ROWS:
             raise LibraryError(f"{place}:{number}: more than {MAX_ENTRIES:,} entries or {MAX_ROWS:,} counts")
         entries.append(entry)
-    return Library(name=name).merge(Library(tuple(entries), sources, name))
+    return replace(Library(name=name).merge(Library(tuple(entries), sources, name)), flows=header.flows)
 
 
 def _lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["synced", "whole", "written_whole"]
+__all__ = ["synced", "together", "whole", "written_whole"]
 
 
 @contextmanager
@@ -35,6 +36,54 @@ def whole(path: Path) -> Iterator[Path]:
             synced(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def together(*paths: Path) -> Iterator[list[Path]]:
+    """Give names beside files that belong together; at the end all of them get their own name, or after an error none.
+
+    A file for which nothing was written is removed. Only a machine that stops between two of the last steps leaves
+    one new and another old.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> first, second = (Path(tempfile.mkdtemp()) / name for name in ("notes.txt", "index.txt"))
+    >>> with together(first, second) as parts:
+    ...     for part in parts:
+    ...         _ = part.write_text("kept")
+    >>> first.exists() and second.exists()
+    True
+    """
+    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+    olds = [path.with_name(f".{path.name}.{os.getpid()}.old") for path in paths]
+    try:
+        yield parts
+        for part in filter(Path.exists, parts):
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())
+        for path, old in zip(paths, olds, strict=True):
+            old.unlink(missing_ok=True)
+            if path.exists():
+                shutil.copy2(path, old)
+        try:
+            for path, part in zip(paths, parts, strict=True):
+                if part.exists():
+                    part.replace(path)
+                else:
+                    path.unlink(missing_ok=True)
+        except OSError:
+            for path, old in zip(paths, olds, strict=True):
+                if old.exists():
+                    old.replace(path)
+                else:
+                    path.unlink(missing_ok=True)
+            raise
+        for folder in {path.parent for path in paths}:
+            synced(folder)
+    finally:
+        for rest in (*parts, *olds):
+            rest.unlink(missing_ok=True)
 
 
 def written_whole(path: Path, content: bytes) -> None:
