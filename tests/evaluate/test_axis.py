@@ -13,12 +13,13 @@ import pytest
 from ethogram.cli import main
 from ethogram.config import CountSettings
 from ethogram.errors import ConfigurationError
-from ethogram.evaluate.bench import ROW_FORMAT, Bench
+from ethogram.evaluate.bench import Bench
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.goals import GOALS, goal_table
 from ethogram.evaluate.harm import sampled, with_stray, without_flows
 from ethogram.evaluate.items import Material
 from ethogram.evaluate.report import current
+from ethogram.evaluate.row import ROW_FORMAT, rows
 from ethogram.evaluate.tables import task_table
 from ethogram.evaluate.task import Method, Task, methods, tasks
 
@@ -43,7 +44,7 @@ def method(bench: Bench, name: str) -> Method:
 
 
 def values(bench: Bench, asked: Task, name: str = "log-octets") -> dict[str, float]:
-    found = bench.row(asked, method(bench, name))["values"]
+    found = bench.measure(asked, method(bench, name))["values"]
     assert isinstance(found, dict)
     return found
 
@@ -82,7 +83,7 @@ def test_fewer_enrolled_days_are_drawn_and_all_days_are_the_whole(bench: Bench) 
 
 def test_blocks_of_days_with_and_without_refresh(bench: Bench) -> None:
     asked = task(kind="drift", values=[4, 7])
-    row = bench.row(asked, method(bench, "log-octets"))
+    ((row, _),) = rows(bench, [asked], [method(bench, "log-octets")])
     found, details = row["values"], row["details"]
     assert isinstance(found, dict) and isinstance(details, dict)
     assert details["axis"] == ["4-6 first third", "4-6 refreshed", "7-9 first third", "7-9 refreshed"]
@@ -103,7 +104,8 @@ def test_timeouts_name_both_and_a_flow_table_stays_as_it_is(bench: Bench) -> Non
 
 def test_windows_that_the_capture_ends_are_censored(bench: Bench) -> None:
     asked = task(kind="convergence", values=[0.5, 1.0], epochs=[86_400])
-    row = bench.row(asked, Method.of(name="p", title="p", group="plain", representation={"kind": "prevalence"}))
+    prevalence = Method.of(name="p", title="p", group="plain", representation={"kind": "prevalence"})
+    ((row, _),) = rows(bench, [asked], [prevalence])
     found = row["values"]
     assert isinstance(found, dict)
     # Random counts never make two halves equal: nothing converges, one window for each device, no median.

@@ -15,9 +15,10 @@ import pytest
 from ethogram.cli import main
 from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.evaluate import score
-from ethogram.evaluate.bench import Bench, cut_half_line, read_rows
+from ethogram.evaluate.bench import Bench
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.items import Items
+from ethogram.evaluate.row import cut_half_line, read_rows
 from ethogram.evaluate.task import Task, methods, tasks
 
 
@@ -97,7 +98,7 @@ def test_shuffled_labels_fall_to_chance(root: Path, bench: Bench) -> None:
 
 def test_losing_flows_hurts_and_stray_services_are_seen(root: Path, bench: Bench) -> None:
     task, method = tasks(root / "tasks")["home-loss"], methods(root / "methods")["log-octets"]
-    values = bench.row(task, method)["values"]
+    values = bench.measure(task, method)["values"]
     assert isinstance(values, dict)
     assert values["accuracy@0"] == 1.0
     assert values["accuracy@0.9"] <= 1.0
@@ -107,7 +108,7 @@ def test_losing_flows_hurts_and_stray_services_are_seen(root: Path, bench: Bench
 
 def test_an_open_set_leaves_each_label_out(root: Path, bench: Bench) -> None:
     task, method = tasks(root / "tasks")["home-open"], methods(root / "methods")["log-octets"]
-    row = bench.row(task, method)
+    row = bench.measure(task, method)
     values, details = row["values"], row["details"]
     assert isinstance(values, dict) and isinstance(details, dict)
     assert set(details["by_label"]) == set(home.SERVICES)

@@ -9,7 +9,8 @@ from own_corpus_made import write_captures
 
 from ethogram.config import CountSettings
 from ethogram.errors import UsageError
-from ethogram.evaluate.both import BothBench, coverage_curve
+from ethogram.evaluate.both import BothBench
+from ethogram.evaluate.both_figures import coverage_curve
 from ethogram.evaluate.both_items import BothItems, both_items
 from ethogram.evaluate.both_linear import LinearFields
 from ethogram.evaluate.both_task import BothMethod, BothTask, both_methods, both_tasks
@@ -17,6 +18,7 @@ from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.groups import GroupBench, completeness, names_needed, purity
 from ethogram.evaluate.groups_task import GroupMethod, GroupTask, group_methods, group_tasks
 from ethogram.evaluate.items import Items
+from ethogram.evaluate.row import rows
 
 KINDS = ("camera", "plug", "hub")
 
@@ -50,10 +52,10 @@ RAW = BothMethod(name="both", title="", group="both", fingerprints="cross-networ
 
 
 def test_each_flow_is_of_the_item_of_its_device_and_day(bench: BothBench) -> None:
-    both = bench.items(task(flows=5))
+    both = bench.data.items(task(flows=5))
     truth = both.items.truth
     assert len(both) == 36
-    for name, loaded in bench.corpora(task()).items():
+    for name, loaded in bench.data.corpora(task()).items():
         owner = pl.Series(both.owner[name])
         assert (truth["id"].gather(owner) == loaded.truth["id"].gather(pl.Series(both.rows[name]))).all()
         day = truth["start"].dt.epoch("d").gather(owner)
@@ -62,10 +64,10 @@ def test_each_flow_is_of_the_item_of_its_device_and_day(bench: BothBench) -> Non
 
 
 def test_a_whole_device_is_one_item(bench: BothBench) -> None:
-    both = bench.items(task(windows={}, flows=10_000))
+    both = bench.data.items(task(windows={}, flows=10_000))
     assert len(both) == 9
-    assert sum(len(rows) for rows in both.rows.values()) == sum(len(c) for c in bench.corpora(task()).values())
-    material = next(iter(bench._bench._materials.values()))
+    assert sum(len(rows) for rows in both.rows.values()) == sum(len(c) for c in bench.data.corpora(task()).values())
+    material = next(iter(bench.data._bench._materials.values()))
     assert len(both_items(material, {}, {}, 5)) == 9
 
 
@@ -83,37 +85,57 @@ def test_both_are_measured_on_every_network(bench: BothBench) -> None:
     assert linear["cost"]["embedding"] == 48
 
 
+def test_figures_are_means_over_the_seeds_of_what_is_drawn(bench: BothBench) -> None:
+    drawn = RAW.model_copy(update={"encoder": "untrained", "fingerprints": "", "experts": ("probe",), "seeds": 3})
+    found = bench.measure(task(), drawn)
+    each = found["details"]["seeds"]["calibration_error"]
+    assert len(each) == 3 and len(set(each)) > 1
+    assert found["values"]["calibration_error"] == pytest.approx(np.mean(each))
+    low, high = found["intervals"]["macro_f1"]
+    assert low <= found["values"]["macro_f1"] <= high
+    assert sum(map(sum, found["details"]["confusion"]["matrix"])) == pytest.approx(found["n"], abs=0.1)
+    assert sum(count for *_, count in found["details"]["reliability"]) == 3 * found["n"]
+    assert [share for share, *_ in found["details"]["coverage"]] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert found["n"] == 36 and found["details"]["weights"]["one"].keys() == {"embeddings"}
+
+
+@pytest.mark.parametrize("changes", [{"encoder": "raw-40"}, {"encoder": "pca"}, {"encoder": ""}])
+def test_what_nothing_is_drawn_in_is_made_once(bench: BothBench, changes: dict[str, str]) -> None:
+    found = bench.measure(task(), RAW.model_copy(update={"seeds": 3, **changes}))
+    assert len(found["details"]["seeds"]["macro_f1"]) == 1
+
+
 def test_rows_are_kept_by_key_and_a_method_that_cannot_is_no_end(bench: BothBench) -> None:
-    rows = [row for row, _ in bench.run([task()], [RAW])]
-    again = list(bench.run([task()], [RAW], known={str(rows[0]["key"]): rows[0]}))
+    made = [row for row, _ in rows(bench, [task()], [RAW])]
+    again = list(rows(bench, [task()], [RAW], known={str(made[0]["key"]): made[0]}))
     assert [fresh for _, fresh in again] == [False]
     odd = RAW.model_copy(update={"name": "odd", "fingerprints": "random-forest"})
-    (row,) = [row for row, _ in bench.run([task()], [odd])]
+    (row,) = [row for row, _ in rows(bench, [task()], [odd])]
     assert "flow statistics" in str(row["absent"])
 
 
 def test_an_encoder_never_sees_the_network_that_tests(bench: BothBench) -> None:
-    for turn in bench.turns(task()):
-        unlabelled = bench._unlabelled(task(), turn)
+    for turn in bench.data.turns(task()):
+        unlabelled = bench.data.unlabelled(task(), turn)
         assert turn.network not in unlabelled
-        units = set(bench.items(task()).items.truth["unit"].gather(pl.Series(turn.test)))
-        seen = {u for name, rows in unlabelled.items() for u in bench.corpora(task())[name].truth["unit"].gather(
+        units = set(bench.data.items(task()).items.truth["unit"].gather(pl.Series(turn.test)))
+        seen = {u for name, rows in unlabelled.items() for u in bench.data.corpora(task())[name].truth["unit"].gather(
             pl.Series(rows))}  # fmt: skip
         assert not units & seen
 
 
 def test_a_unit_that_tests_is_not_enrolled_elsewhere(bench: BothBench) -> None:
     twice = BothBench(bench.root, bench.cards, cache_folder=None)
-    items = twice.items(task())
+    items = twice.data.items(task())
     one_unit = items.items.truth.with_columns(unit=pl.lit("the same"))
-    for key in list(twice._items):
-        twice._items[key] = BothItems(Items(items.items.windows, one_unit), items.rows, items.owner)
+    for key, (_, digest) in list(twice.data._items.items()):
+        twice.data._items[key] = BothItems(Items(items.items.windows, one_unit), items.rows, items.owner), digest
     with pytest.raises(UsageError, match="nothing to enrol"):
-        twice.turns(task())
+        twice.data.turns(task())
 
 
 def test_the_linear_encoder_repeats_and_reads_no_label(bench: BothBench) -> None:
-    corpora = bench.corpora(task())
+    corpora = bench.data.corpora(task())
     rows = {name: np.arange(50) for name in corpora}
     first, second = (LinearFields(8).fit(rows, corpora) for _ in range(2))
     assert np.array_equal(first.embed(corpora["one"], np.arange(9)), second.embed(corpora["one"], np.arange(9)))

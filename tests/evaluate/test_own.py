@@ -12,13 +12,13 @@ from own_corpus_made import LABELS, write_captures, write_networks, write_own, w
 
 from ethogram.cli import main
 from ethogram.errors import EthogramError, InputError, UsageError
-from ethogram.evaluate.bench import read_rows
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.load import files_of
 from ethogram.evaluate.own import is_own, own_corpus
 from ethogram.evaluate.own_flows import read_folder
 from ethogram.evaluate.own_labels import read_own_labels
 from ethogram.evaluate.published import missing, published
+from ethogram.evaluate.row import read_rows
 from labelled_flows_made import home
 
 CAPTURE = re.search(

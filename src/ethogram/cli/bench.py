@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,17 +53,10 @@ def command(
     tasks, all of which run when none is named.
     """
     from ethogram.errors import ConfigurationError, UsageError
-    from ethogram.evaluate import both_task, groups_task
-    from ethogram.evaluate import task as definitions
     from ethogram.evaluate.corpus import cards as known_cards
-    from ethogram.evaluate.flows import task as of_flows
+    from ethogram.evaluate.suite import every_method, every_task
 
-    known_tasks: dict[str, Any] = {**definitions.tasks(task_files), **of_flows.flow_tasks(task_files)}
-    known_tasks |= {**both_task.both_tasks(task_files), **groups_task.group_tasks(task_files)}
-    known_methods: dict[str, Any] = {**definitions.methods(method_files), **of_flows.flow_methods(method_files)}
-    # A baseline may have the name of the method that it asks.
-    for more in (both_task.both_methods(method_files), groups_task.group_methods(method_files)):
-        known_methods |= {f"{one.kind}/{one.name}": one for one in more.values()}
+    known_tasks, known_methods = every_task(task_files), every_method(method_files)
     words = tasks or []
     if words[:1] == ["report"]:
         _report(words[1:], out, known_tasks, known_methods)
@@ -155,7 +148,9 @@ def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
 
 def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
     _table("Tasks", [(t.name, t.experiment, t.title) for t in tasks.values()])
-    asked = [m for m in methods.values() if any(_asked(t, m) for t in tasks.values())]
+    from ethogram.evaluate.suite import applicable
+
+    asked = [m for m in methods.values() if any(applicable(t, m) for t in tasks.values())]
     _table("Methods", [(m.name, m.group, m.title) for m in asked])
 
 
@@ -192,15 +187,9 @@ def _run(
 
     from ethogram.cli.run import errors, stages
     from ethogram.errors import UsageError
-    from ethogram.evaluate.bench import Bench, applies, cut_half_line, read_rows
-    from ethogram.evaluate.both import BothBench
-    from ethogram.evaluate.both_task import BothMethod, BothTask
-    from ethogram.evaluate.flows.run import FlowBench
-    from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
-    from ethogram.evaluate.groups import GroupBench
-    from ethogram.evaluate.groups_task import GroupMethod, GroupTask
     from ethogram.evaluate.load import CACHE
-    from ethogram.evaluate.task import Method, Task
+    from ethogram.evaluate.row import cut_half_line, read_rows
+    from ethogram.evaluate.suite import Suite
 
     if out.suffix == ".gz":
         raise UsageError(f"{out}: rows are added line by line, so --out names a file that is not compressed")
@@ -209,24 +198,13 @@ def _run(
     if (cut := cut_half_line(out)) > 0:
         errors.print(f"{out}: {cut} octets of a row that was not finished are cut off")
     held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
-    folder = (cache or CACHE) if keep else None
-    plain = [task for task in tasks if isinstance(task, Task)], [m for m in methods if isinstance(m, Method)]
-    flows = [task for task in tasks if isinstance(task, FlowTask)], [m for m in methods if isinstance(m, FlowMethod)]
-    fused = [task for task in tasks if isinstance(task, BothTask)], [m for m in methods if isinstance(m, BothMethod)]
-    named = [task for task in tasks if isinstance(task, GroupTask)], [m for m in methods if isinstance(m, GroupMethod)]
-    total = sum(applies(t, m) for t in plain[0] for m in plain[1])
-    total += sum(_asked(t, m) for part in (fused, named) for t in part[0] for m in part[1])
-    total += sum(asks(t, m, quick=quick) for t in flows[0] for m in flows[1])
     made = kept = 0
     out.parent.mkdir(parents=True, exist_ok=True)
+    suite = Suite(root, cards, (cache or CACHE) if keep else None, threads, checkpoints, quick=quick)
+    total = sum(suite.asks(task, method) for task in tasks for method in methods)
     with out.open("ab") as file, stages("measuring", total) as (advance, stage):
-        of_flows = FlowBench(root, cards, folder, threads, checkpoints, stage)
-        every = (
-            Bench(root, cards, folder).run(*plain, known=held), of_flows.run(*flows, known=held, quick=quick),
-            BothBench(root, cards, folder, threads, stage).run(*fused, known=held),
-            GroupBench(root, cards, folder, threads, stage).run(*named, known=held),
-        )  # fmt: skip
-        for row, fresh in chain(*every):
+        suite = replace(suite, on_stage=stage)
+        for row, fresh in suite.rows(tasks, methods, held):
             if fresh:
                 file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
                 file.flush()
@@ -245,33 +223,18 @@ def _line(row: dict[str, object], fresh: bool) -> str:
     return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
 
 
-def _asked(task: Any, method: Any) -> bool:
-    from ethogram.evaluate.bench import applies
-    from ethogram.evaluate.both_task import BothMethod, BothTask, asks_both
-    from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
-    from ethogram.evaluate.groups_task import GroupMethod, GroupTask
-    from ethogram.evaluate.task import Method, Task
-
-    if isinstance(task, BothTask):
-        return isinstance(method, BothMethod) and asks_both(task, method)
-    if isinstance(task, GroupTask):
-        return isinstance(method, GroupMethod) and (task.captures or not method.encoder)
-    if isinstance(task, FlowTask):
-        return isinstance(method, FlowMethod) and asks(task, method)
-    return isinstance(task, Task) and isinstance(method, Method) and applies(task, method)
-
-
 def _report(arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any]) -> None:
     from ethogram.cli.run import errors
     from ethogram.errors import UsageError
-    from ethogram.evaluate.bench import read_rows
     from ethogram.evaluate.report import write_report
+    from ethogram.evaluate.row import read_rows
+    from ethogram.evaluate.suite import applicable
 
     if not arguments:
         raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")
     rows = [row for name in arguments for row in read_rows(Path(name))]
     # A known task has changed, no longer asks some methods, or they are no more.
-    asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if _asked(t, m)}
+    asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
     kept = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
     if len(kept) < len(rows):
         errors.print(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")

@@ -1,40 +1,30 @@
-"""Tasks times methods to result rows. Each row says what made it; a row that is there already is not made again."""
+"""Tasks on counts of services times fingerprint methods to figures."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
-import platform
-import subprocess
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 import polars as pl
 
-from ethogram import __version__
 from ethogram.config import FlowSettings, MeterSettings
-from ethogram.errors import InputError, UsageError
+from ethogram.errors import UsageError
 from ethogram.evaluate import axis, behaviour, score
 from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.items import Items, Material, gather, item_windows
 from ethogram.evaluate.labelled import LabelledFlows
-from ethogram.evaluate.load import CACHE, code_digest, load
+from ethogram.evaluate.load import CACHE, load
+from ethogram.evaluate.row import Row, identity_of
 from ethogram.evaluate.task import Method, Task
 
-__all__ = ["ROW_FORMAT", "Bench", "applies", "commit", "cut_half_line", "machine", "now", "read_rows"]
+__all__ = ["Bench", "applies"]
 
 FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "pipeline/statistics",
             "evaluate/axis", "evaluate/behaviour", "evaluate/build", "evaluate/harm", "evaluate/items",
             "evaluate/metrics", "evaluate/score", "evaluate/splits")  # fmt: skip
 """The code that decides a figure, once the data is loaded."""
-
-ROW_FORMAT = "ethogram.bench/1"
 
 
 def applies(task: Task, method: Method) -> bool:
@@ -58,11 +48,17 @@ class Bench:
         Known corpora by name.
     cache_folder
         For loaded tables; None keeps nothing.
+    threads
+        Of the arithmetic; 0: one for each core.
+    on_stage
+        Called with what is being done.
     """
 
     root: Path
     cards: dict[str, Card]
     cache_folder: Path | None = CACHE
+    threads: int = 0
+    on_stage: Callable[[str], None] | None = None
     _loaded: dict[str, LabelledFlows] = field(default_factory=dict)
     _materials: dict[str, Material] = field(default_factory=dict)
     _items: dict[tuple[str, object, bool], Items] = field(default_factory=dict)
@@ -97,60 +93,23 @@ class Bench:
             self._items[key] = made.with_flows(task.min_flows) if task.min_flows else made
         return self._items[key]
 
-    def row(self, task: Task, method: Method) -> dict[str, object]:
-        """Run one method on one task."""
-        began = time.perf_counter()
-        figures = self._figures(task, method)
-        return {
-            **self.identity(task, method),
-            "format": ROW_FORMAT, "version": __version__, "commit": commit(),
-            "made": now(),
-            "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
-            "seed": task.seed,
-            "method_title": method.title, "group": method.group,
-            "n": figures.n, "n_enrol": figures.n_enrol, "labels": figures.labels, "split": figures.splits,
-            "values": figures.values, "intervals": figures.intervals, "details": figures.details,
-            "wall_s": round(time.perf_counter() - began, 3),
-        }  # fmt: skip
+    def asks(self, task: Task, method: Method) -> bool:
+        """Whether the task asks the method."""
+        return applies(task, method)
 
     def identity(self, task: Task, method: Method) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""
-        parts = {
-            "task": task.name, "method": method.name, "task_digest": task.digest, "method_digest": method.digest,
-            "data_digest": hashlib.sha256(self.material(task).digest.encode()).hexdigest()[:12],
-            "code_digest": code_digest(*FIGURING),
+        return identity_of(task, method, data=self.material(task).digest, figuring=FIGURING)
+
+    def measure(self, task: Task, method: Method) -> Row:
+        """What one method came to on one task: the parts of a row that are figures."""
+        if method.needs_statistics and not self.material(task).flows.height:
+            raise UsageError("the source has no flows, only counts")
+        figures = self._figures(task, method)
+        return {
+            "n": figures.n, "n_enrol": figures.n_enrol, "labels": figures.labels, "split": figures.splits,
+            "values": figures.values, "intervals": figures.intervals, "details": figures.details,
         }  # fmt: skip
-        return parts | {"key": hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}
-
-    def run(
-        self, tasks: Sequence[Task], methods: Sequence[Method], *, known: dict[str, dict[str, object]] | None = None,
-        on_row: Callable[[str], None] | None = None,
-    ) -> Iterator[tuple[dict[str, object], bool]]:  # fmt: skip
-        """Give every row, and whether it was made now; those in ``known`` (by key) are given as they are.
-
-        A method that cannot answer a task (no flow statistics in a source that only counts) gives a row with
-        ``"absent"``, which says why.
-        """
-        for task in tasks:
-            chosen = [m for m in methods if applies(task, m)]
-            for method in chosen:
-                if on_row is not None:
-                    on_row(f"{task.name}: {method.name}")
-                identity = self.identity(task, method)
-                held = (known or {}).get(identity["key"])
-                if held is not None:
-                    yield held, False
-                    continue
-                absent = {**identity, "format": ROW_FORMAT, "made": now()}
-                if method.needs_statistics and not self.material(task).flows.height:
-                    yield {**absent, "absent": "the source has no flows, only counts"}, True
-                    continue
-                try:
-                    made = self.row(task, method)
-                except UsageError as error:
-                    # A split that leaves nothing to test: the other tasks can be asked all the same.
-                    made = {**absent, "absent": str(error)}
-                yield made, True
 
     def _figures(self, task: Task, method: Method) -> score.Figures:
         if task.kind == "robust":
@@ -192,71 +151,3 @@ def _only(loaded: LabelledFlows, task: Task) -> LabelledFlows:
         return loaded
     keep = pl.col("device").is_in(labels["device"].implode())
     return replace(loaded, flows=loaded.flows.filter(keep), counts=loaded.counts.filter(keep), labels=labels)
-
-
-def now() -> str:
-    """The time, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def commit() -> str:
-    """The commit the code stands at, with ``+`` when something was changed since; '' outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        head = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        )
-        dirty = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--", str(folder.parent)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
-
-
-def machine() -> str:
-    """What ran it, in a few words."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def cut_half_line(path: Path) -> int:
-    """Cut what an interrupted run left behind the last whole line; how many octets that was."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return 0
-    whole = text.rfind(b"\n") + 1
-    if whole < len(text):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return len(text) - whole
-
-
-def read_rows(path: Path) -> list[dict[str, object]]:
-    """Rows of a file, one JSON object a line; compressed with gzip where its name ends in ``.gz``.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, or a line is no row; says which.
-    """
-    try:
-        content = path.read_bytes()
-        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(getattr(error, "strerror", None) or str(error), file=path) from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise InputError(f"no JSON: {error}", file=path, line=number) from None
-        if not isinstance(row, dict) or row.get("format") != ROW_FORMAT:
-            raise InputError(f"no row of {ROW_FORMAT}", file=path, line=number)
-        rows.append(row)
-    return rows

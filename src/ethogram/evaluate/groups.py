@@ -8,29 +8,25 @@ them; or, to compare, items are drawn and labelled one at a time. The later item
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from ethogram import __version__
-from ethogram.errors import EthogramError, UsageError
+from ethogram.errors import UsageError
 from ethogram.evaluate import metrics
-from ethogram.evaluate.bench import ROW_FORMAT, Bench, commit, machine, now
+from ethogram.evaluate.bench import Bench
 from ethogram.evaluate.both_items import BothItems, both_items
 from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.flows.corpus import CorpusFlows, load_flows
 from ethogram.evaluate.flows.encoders import Encoders, encoder_code
 from ethogram.evaluate.flows.split import drawn
 from ethogram.evaluate.flows.task import Caps, flow_methods
-from ethogram.evaluate.groups_task import GroupMethod, GroupTask
-from ethogram.evaluate.load import CACHE, code_digest
+from ethogram.evaluate.groups_task import GroupMethod, GroupTask, asks_groups
+from ethogram.evaluate.load import CACHE
+from ethogram.evaluate.row import Row, identity_of
 from ethogram.evaluate.splits import chronological
 from ethogram.evaluate.task import Task
 from ethogram.identify.flow_windows import FlowWindows
@@ -104,6 +100,7 @@ class GroupBench:
     on_stage: Callable[[str], None] | None = None
     method_files: Path | None = None
     _items: dict[str, tuple[BothItems, CorpusFlows | None]] = field(default_factory=dict)
+    _data: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
@@ -122,50 +119,22 @@ class GroupBench:
             if task.captures:
                 loaded = load_flows(self.cards[task.corpus], self.root, cache_folder=self.cache_folder)
             flows = {} if loaded is None else {task.corpus: loaded}
+            self._data[task.digest] = material.digest + "".join(one.digest for one in flows.values())
             self._items[task.digest] = both_items(material, {task.corpus: task.window}, flows, task.flows), loaded
         return self._items[task.digest]
+
+    def asks(self, task: GroupTask, method: GroupMethod) -> bool:
+        """Whether the task asks the method."""
+        return asks_groups(task, method)
 
     def identity(self, task: GroupTask, method: GroupMethod) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""
         self.items(task)
         flow = self._of_flows.get(method.encoder)
-        data = "".join(sorted(m.digest for m in self._bench._materials.values()))
-        parts = {
-            "task": task.name, "method": method.name, "task_digest": task.digest, "method_digest": method.digest,
-            "data_digest": hashlib.sha256(data.encode()).hexdigest()[:12], "code_digest": code_digest(*FIGURING),
-        }  # fmt: skip
-        key = {**parts, "encoder": "" if flow is None else flow.digest + encoder_code(flow)}
-        return parts | {"key": hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}
-
-    def run(
-        self, tasks: Sequence[GroupTask], methods: Sequence[GroupMethod], *,
-        known: Mapping[str, Mapping[str, object]] | None = None,
-    ) -> Iterator[tuple[dict[str, object], bool]]:  # fmt: skip
-        """Give every row, and whether it was made now; those in ``known`` (by key) are given as they are."""
-        for task in tasks:
-            for method in methods:
-                if method.encoder and not task.captures:
-                    continue
-                identity = self.identity(task, method)
-                held = (known or {}).get(identity["key"])
-                if held is not None and not held.get("failed"):
-                    yield dict(held), False
-                    continue
-                yield self._row(task, method, identity), True
-
-    def _row(self, task: GroupTask, method: GroupMethod, identity: Mapping[str, str]) -> dict[str, object]:
-        began = time.perf_counter()
-        head: dict[str, object] = {
-            **identity, "format": ROW_FORMAT, "version": __version__, "commit": commit(), "made": now(),
-            "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
-            "seed": task.seed, "level": task.level, "method_title": method.title, "group": method.group,
-        }  # fmt: skip
-        try:
-            found = self.measure(task, method)
-        except (EthogramError, MemoryError, ArithmeticError, ValueError, RuntimeError, ImportError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return {**head, "absent": reason, "failed": not isinstance(error, UsageError)}
-        return {**head, **found, "wall_s": round(time.perf_counter() - began, 3)}
+        return identity_of(
+            task, method, data=self._data[task.digest], figuring=FIGURING,
+            encoder="" if flow is None else flow.digest + encoder_code(flow),
+        )  # fmt: skip
 
     def _rounds(self, task: GroupTask, labels: Strings, both: BothItems) -> list[_Round]:
         split = chronological(both.items.truth, by=task.by, share=task.share)
@@ -198,7 +167,7 @@ class GroupBench:
         z = made.embed(loaded, both.rows[task.corpus]).astype(np.float32)
         return FlowWindows(z, both.owner[task.corpus], len(both))
 
-    def measure(self, task: GroupTask, method: GroupMethod) -> dict[str, Any]:
+    def measure(self, task: GroupTask, method: GroupMethod) -> Row:
         """Purity, completeness and names needed, means over the rounds."""
         both, _ = self.items(task)
         labels = metrics.merge(both.items.labels(task.level), task.twins)

@@ -11,7 +11,7 @@ from ethogram.config import CountSettings, Settings
 from ethogram.errors import UsageError
 from ethogram.evaluate.task import definition_files
 
-__all__ = ["GroupMethod", "GroupTask", "group_methods", "group_tasks"]
+__all__ = ["GroupMethod", "GroupTask", "asks_groups", "group_methods", "group_tasks"]
 
 
 class GroupTask(Settings):
@@ -58,6 +58,11 @@ class GroupMethod(Settings):
         if (self.by in ("embeddings", "both")) != bool(self.encoder):
             raise ValueError("embeddings, and only they, need an encoder")
         return self
+
+
+def asks_groups(task: GroupTask, method: GroupMethod) -> bool:
+    """Whether a task asks a method: one that embeds flows needs captures."""
+    return task.captures or not method.encoder
 
 
 def group_tasks(folder: Path | None = None) -> dict[str, GroupTask]:

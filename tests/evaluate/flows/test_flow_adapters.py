@@ -10,6 +10,7 @@ import numpy as np
 
 from ethogram.evaluate.flows.run import FlowBench
 from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
+from ethogram.evaluate.row import rows
 from ethogram.schema import CustomFlows, PacketFlows
 from evaluate.flows.made_networks import network
 
@@ -45,7 +46,7 @@ def rows_of(folder: Path | None, methods: list[FlowMethod], *, packets: bool = T
     made = FlowBench(Path(), {"home": loaded.card}, folder, threads=1)
     held = replace(loaded, packets=packets_of(loaded.flows)) if packets else loaded
     made._loaded = {("home", True): held}
-    return {str(row["method"]): row for row, _ in made.run([TASK], methods)}
+    return {str(row["method"]): row for row, _ in rows(made, [TASK], methods)}
 
 
 def test_an_adapter_tells_its_licence_and_that_its_weights_are_random() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from ethogram.evaluate.corpus import cards
 from ethogram.evaluate.flows.encoders import Encoders
 from ethogram.evaluate.flows.run import FlowBench
 from ethogram.evaluate.flows.task import FlowMethod, FlowTask
+from ethogram.evaluate.row import rows as made_rows
 from ethogram.representation.training import Training
 from evaluate.flows.made_networks import network
 
@@ -45,8 +48,8 @@ def bench(folder: Path | None) -> FlowBench:
 
 
 def rows_of(folder: Path | None, tasks: list[FlowTask], methods: list[FlowMethod]) -> dict[str, dict[str, Any]]:
-    found = bench(folder).run(
-        [t.model_copy(update={"methods": tuple(m.name for m in methods)}) for t in tasks], methods
+    found = made_rows(
+        bench(folder), [t.model_copy(update={"methods": tuple(m.name for m in methods)}) for t in tasks], methods
     )
     return {f"{row['task']} {row['method']}": row for row, _ in found}
 
@@ -69,6 +72,15 @@ def test_rows_hold_figures_intervals_and_what_made_them(tmp_path: Path) -> None:
     assert across["values"]["shift_ratio_packets"] > 0 and len(across["details"]["errors"]) == 2
     assert across["cost"]["origin"] == "trained here" and across["cost"]["embedding"] == 3
     assert "shift_ratio_packets" not in rows["t-P0 vae"]["values"]
+
+
+def test_a_budget_that_takes_all_flows_of_all_labels_is_no_budget() -> None:
+    found = bench(None)
+    most = max(Counter(found.corpora(INSIDE)["home"].truth["type"].gather(
+        pl.Series(found.turns(INSIDE)[0].train["home"]))).values())  # fmt: skip
+    settings = INSIDE.settings.model_copy(update={"budgets": (5, most - 1, most, None)})
+    values = found.measure(INSIDE.model_copy(update={"settings": settings}), RAW)["values"]
+    assert [name for name in values if name.startswith("macro_f1@")] == ["macro_f1@5", f"macro_f1@{most - 1}"]
 
 
 def test_the_same_again_is_the_same_and_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +151,11 @@ def test_what_is_there_is_not_made_again_and_what_failed_is(monkeypatch: pytest.
     asked = [INSIDE.model_copy(update={"methods": ("raw-40", "vae")})]
     broken = bench(None)
     monkeypatch.setattr(Encoders, "_trained", lambda *_: (_ for _ in ()).throw(RuntimeError("no room\nmore")))
-    rows = {str(row["method"]): row for row, _ in broken.run(asked, [RAW, VAE])}
+    rows = {str(row["method"]): row for row, _ in made_rows(broken, asked, [RAW, VAE])}
     assert rows["vae"]["absent"] == "RuntimeError: no room" and rows["vae"]["failed"] and "values" in rows["raw-40"]
     monkeypatch.undo()
     known = {str(row["key"]): row for row in rows.values()}
-    fresh = {str(row["method"]): made for row, made in bench(None).run(asked, [RAW, VAE], known=known)}
+    fresh = {str(row["method"]): made for row, made in made_rows(bench(None), asked, [RAW, VAE], known=known)}
     assert fresh == {"raw-40": False, "vae": True}
 
 
@@ -154,7 +166,7 @@ def test_strangers_are_counted_and_not_scored() -> None:
     strange = truth.with_columns(type=truth["type"].replace({"hub": "kettle"}))
     made._loaded["office", False] = type(office)(office.card, office.flows, None, strange, "other")
     asked = task("P3", encoder=("home",), probe=("home",), test=("office",), methods=("raw-40",))
-    ((row, _),) = made.run([asked], [RAW])
+    ((row, _),) = made_rows(made, [asked], [RAW])
     assert row["details"]["strange_labels"] == ["kettle"] and row["details"]["strangers"] > 0  # type: ignore[index]
     assert row["labels"] == 2
     assert 0 <= row["values"]["strangers_unknown"] <= 1  # type: ignore[index]
@@ -165,7 +177,7 @@ def test_two_small_networks_of_the_corpus_from_captures_to_a_row(corpus: Path, t
     asked = FlowTask.of(name="t", title="t", experiment="P3", protocol="P3", level="coarse", encoder=names[:1],
                         probe=names[:1], test=names[1:], methods=("raw-40",), settings={"draws": 100})  # fmt: skip
     made = FlowBench(corpus, cards(), tmp_path, threads=1)
-    ((row, fresh),) = made.run([asked], [RAW])
+    ((row, fresh),) = made_rows(made, [asked], [RAW])
     assert fresh and "absent" not in row, row
     assert row["n"] == 200 and row["labels"] == 2 and row["train"] == [names[0]] and row["test"] == [names[1]]
     assert row["n_enrol"] == sum(rows.size for rows in made.turns(asked)[0].train.values())

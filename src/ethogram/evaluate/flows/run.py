@@ -6,21 +6,16 @@ Test flows are embedded and judged once for each task, method and seed, by what 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from ethogram import __version__
-from ethogram.errors import EthogramError, UsageError
-from ethogram.evaluate.bench import ROW_FORMAT, commit, machine, now
+from ethogram.errors import UsageError
 from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.flows.corpus import CorpusFlows, load_flows
 from ethogram.evaluate.flows.encoders import Encoders, encoder_code
@@ -30,7 +25,8 @@ from ethogram.evaluate.flows.shift import block_errors, shift_of
 from ethogram.evaluate.flows.split import Rows, Turn, drawn, parts_of, turns
 from ethogram.evaluate.flows.task import FlowMethod, FlowTask, asks
 from ethogram.evaluate.flows.verdicts import FLOWS, Items, verdicts
-from ethogram.evaluate.load import CACHE, code_digest
+from ethogram.evaluate.load import CACHE
+from ethogram.evaluate.row import Row, identity_of
 from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
 
 __all__ = ["FlowBench"]
@@ -66,6 +62,8 @@ class FlowBench:
         Weights that the user brings, by the name of the adapter.
     on_stage
         Called with what is being done.
+    quick
+        Ask the methods of the quick set alone.
     """
 
     root: Path
@@ -74,6 +72,7 @@ class FlowBench:
     threads: int = 0
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     on_stage: Callable[[str], None] | None = None
+    quick: bool = False
     _loaded: dict[tuple[str, bool], CorpusFlows] = field(default_factory=dict)
     _turns: dict[str, list[Turn]] = field(default_factory=dict)
 
@@ -87,8 +86,7 @@ class FlowBench:
             if name not in self.cards:
                 raise UsageError(f"task {task.name}: no corpus card {name!r}")
             if (name, task.packets) not in self._loaded:
-                if self.on_stage is not None:
-                    self.on_stage(f"loading {name}")
+                self._tell(f"loading {name}")
                 self._loaded[name, task.packets] = load_flows(
                     self.cards[name], self.root, packets=task.packets, cache_folder=self.cache_folder
                 )
@@ -100,67 +98,29 @@ class FlowBench:
             self._turns[task.digest] = turns(task, self.corpora(task))
         return self._turns[task.digest]
 
+    def asks(self, task: FlowTask, method: FlowMethod) -> bool:
+        """Whether the task asks the method."""
+        return asks(task, method, quick=self.quick)
+
     def identity(self, task: FlowTask, method: FlowMethod) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""
-        data = hashlib.sha256("".join(c.digest for c in self.corpora(task).values()).encode())
-        own = hashlib.sha256(f"{method.digest} {self.checkpoints.get(method.adapter, '')}".encode())
-        parts = {
-            "task": task.name, "method": method.name, "task_digest": task.digest,
-            "method_digest": own.hexdigest()[:12], "data_digest": data.hexdigest()[:12],
-            "code_digest": code_digest(*FIGURING),
-        }  # fmt: skip
-        key = {**parts, "encoder_code": encoder_code(method)}
-        return parts | {"key": hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}
+        return identity_of(
+            task, method, data="".join(c.digest for c in self.corpora(task).values()), figuring=FIGURING,
+            own=f"{method.digest} {self.checkpoints.get(method.adapter, '')}", encoder=encoder_code(method),
+        )  # fmt: skip
 
-    def run(
-        self, tasks: Sequence[FlowTask], methods: Sequence[FlowMethod], *,
-        known: Mapping[str, Mapping[str, object]] | None = None, quick: bool = False,
-    ) -> Iterator[tuple[dict[str, object], bool]]:  # fmt: skip
-        """Give every row, and whether it was made now; those in ``known`` (by key) are given as they are.
-
-        What goes wrong in one method gives a row with ``"absent"``, which says why, and ``"failed"``; it is made
-        again by the next run.
-        """
-        for task in tasks:
-            for method in methods:
-                if not asks(task, method, quick=quick):
-                    continue
-                identity = self.identity(task, method)
-                held = (known or {}).get(identity["key"])
-                if held is not None and not held.get("failed"):
-                    yield dict(held), False
-                    continue
-                with threadpool_limits(self.threads or None):
-                    yield self._row(task, method, identity), True
-
-    def _row(self, task: FlowTask, method: FlowMethod, identity: dict[str, str]) -> dict[str, object]:
-        began, cpu = time.perf_counter(), time.process_time()
-        head: dict[str, object] = {
-            **identity, "format": ROW_FORMAT, "version": __version__, "commit": commit(), "made": now(),
-            "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
-            "seed": task.seed, "level": task.level, "method_title": method.title, "group": method.group,
-        }  # fmt: skip
-        try:
-            found = self.measure(task, method)
-        except Exception as error:
-            # One method that cannot answer must not end a run of hours; whatever it was, the row says it.
-            own = "" if isinstance(error, EthogramError) else f"{type(error).__name__}: "
-            reason = f"{own}{str(error).splitlines()[0] if str(error) else ''}"
-            return {**head, "absent": reason, "failed": not isinstance(error, UsageError)}
-        return {**head, **found, "wall_s": round(time.perf_counter() - began, 3),
-                "cpu_s": round(time.process_time() - cpu, 3)}  # fmt: skip
-
-    def measure(self, task: FlowTask, method: FlowMethod) -> dict[str, Any]:
+    def measure(self, task: FlowTask, method: FlowMethod) -> Row:
         """What one method came to on one task: the parts of a row that are figures."""
         corpora, own = self.corpora(task), self.turns(task)
         names = np.unique(np.concatenate([_labels(corpora, turn.train, task.level) for turn in own]))
+        asked = _budgets(task, method, max(_most(corpora, turn.train, task.level) for turn in own))
         told = _Told()
         met = ""
         for seed in range(method.seeds):
             made = [self._encoder(task, method, turn, seed) for turn in own]
             digest = " ".join(one.digest for one in made)
             again, met = digest == met and method.probe in DRAWS_NOTHING and not method.shuffled, digest
-            budgets = [budget for budget in _budgets(task, method) if budget is not None or not again]
+            budgets = [budget for budget in asked if budget is not None or not again]
             by_name: dict[str, list[Said]] = {}
             for number, (turn, one) in enumerate(zip(own, made, strict=True)):
                 for name, said in self._turn(task, method, turn, one, seed, names, budgets, told).items():
@@ -325,8 +285,16 @@ class _Told:
         return found
 
 
-def _budgets(task: FlowTask, method: FlowMethod) -> Sequence[int | None]:
-    return task.settings.budgets if method.budgets else (None,)
+def _budgets(task: FlowTask, method: FlowMethod, most: int) -> list[int | None]:
+    """Labelled flows of each type; a budget that takes every flow of every label is the same as all of them."""
+    given = task.settings.budgets if method.budgets else (None,)
+    return [budget for budget in given if budget is None or budget < most]
+
+
+def _most(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> int:
+    """Flows of the label that has most."""
+    found = pl.concat([corpora[name].truth[level].gather(pl.Series(own)) for name, own in rows.items()])
+    return int(found.value_counts()["count"].max() or 0)  # type: ignore[arg-type]
 
 
 def _labels(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> NDArray[np.str_]:

@@ -61,7 +61,7 @@ class FlowTask(Settings):
     late: float = Field(default=0.25, gt=0, lt=1, description="share that are late, at least one day")
     caps: Caps = Caps()
     settings: ProbeSettings = Field(
-        default=ProbeSettings(budgets=(10, 50, 200, None)), description="of the probe, its grid and its verdicts"
+        default=ProbeSettings(budgets=(10, 50, 200, 1000, None)), description="of the probe, its grid and its verdicts"
     )
     packets: bool = Field(default=False, description="whether methods need the packets of both directions")
     shift: bool = Field(default=True, description="whether reconstruction here and there is compared")

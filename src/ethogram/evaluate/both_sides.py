@@ -1,0 +1,154 @@
+"""Scores of one side, fingerprints or embedded flows: held-out ones of what is enrolled, and those of what tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.config import EncoderSettings
+from ethogram.errors import UsageError
+from ethogram.evaluate.both_items import BothItems
+from ethogram.evaluate.both_linear import LINEAR, LinearFields
+from ethogram.evaluate.both_task import BothTask
+from ethogram.evaluate.both_turns import BothData, Turn
+from ethogram.evaluate.build import build
+from ethogram.evaluate.flows.corpus import CorpusFlows
+from ethogram.evaluate.flows.encoders import Encoders
+from ethogram.evaluate.flows.made import Made
+from ethogram.evaluate.flows.task import FlowMethod
+from ethogram.evaluate.task import Method
+from ethogram.identify.flow_experts import EXPERTS
+from ethogram.identify.flow_windows import FlowWindows
+from ethogram.identify.fusion import align
+
+__all__ = ["Floats", "Side", "Sides"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Side:
+    """Scores of one side in one turn: held-out ones of what is enrolled, and those of what is tested."""
+
+    held: Floats
+    test: Floats
+
+
+class Sides:
+    """Makes the scores of sides, and keeps them while tasks read the same items.
+
+    Parameters
+    ----------
+    data
+        Items, flows and turns.
+    encoders
+        Made and kept.
+    of_counts, of_flows
+        Methods that may be named, of fingerprints and of flows.
+    """
+
+    def __init__(
+        self, data: BothData, encoders: Encoders, of_counts: Mapping[str, Method], of_flows: Mapping[str, FlowMethod]
+    ) -> None:
+        self.data, self.encoders = data, encoders
+        self._of_counts, self._of_flows = of_counts, dict(of_flows)
+        # Its settings are in its own module; what is named here only says what it is like.
+        self._of_flows[LINEAR] = FlowMethod(name=LINEAR, title=LINEAR, group="encoder",
+                                            encoder=EncoderSettings(kind="pca", view="full", d=48))  # fmt: skip
+        self._items: BothItems | None = None
+        self._sides: dict[tuple[str, ...], Side] = {}
+        self._embedded: dict[tuple[str, ...], tuple[FlowWindows, Made]] = {}
+
+    def of_counts(self, name: str) -> Method:
+        """A method on counts."""
+        if name not in self._of_counts:
+            raise UsageError(f"no method {name!r} on counts")
+        return self._of_counts[name]
+
+    def of_flows(self, name: str) -> FlowMethod:
+        """A method on flows."""
+        if name not in self._of_flows:
+            raise UsageError(f"no method {name!r} on flows")
+        return self._of_flows[name]
+
+    def _both(self, task: BothTask) -> BothItems:
+        both = self.data.items(task)
+        if both is not self._items:
+            self._items = both
+            self._sides.clear()
+            self._embedded.clear()
+        return both
+
+    def fingerprints(self, task: BothTask, turn: Turn, name: str) -> Side:
+        """Scores by counts of services."""
+        items = self._both(task).items
+        key = ("counts", task.digest, turn.network, name)
+        if key not in self._sides:
+            method = self.of_counts(name)
+            if method.needs_statistics:
+                raise UsageError(f"{name} reads flow statistics, which sources that only count do not have")
+            learn, ask = items.take(turn.enrol), items.take(turn.test)
+            names = [turn.labels[code] for code in turn.codes]
+            columns, held = build(method).held_out(learn.windows, names, turn.groups)
+            fitted = build(method).fit(learn.windows, names)
+            test = align(turn.labels, fitted.labels_, fitted.scores(ask.windows))
+            # Silent items have no evidence on either side.
+            self._sides[key] = Side(align(turn.labels, columns, held), test)
+        return self._sides[key]
+
+    def flows(self, task: BothTask, turn: Turn, method: FlowMethod, expert: str, seed: int) -> Side:
+        """Scores by embedded flows, by one expert."""
+        self._both(task)
+        key = ("flows", task.digest, turn.network, method.digest, expert, str(seed))
+        if key not in self._sides:
+            windows, _ = self.embedded(task, turn, method, seed)
+            learn, ask = windows.take(turn.enrol), windows.take(turn.test)
+            count = len(turn.labels)
+            self.data.tell(f"{turn.network}: {expert}")
+            held = np.full((len(learn), count), np.nan)
+            have = learn.flows > 0
+            for group in np.unique(turn.groups[have]):
+                inside, outside = (np.flatnonzero(where & have) for where in (turn.groups == group,
+                                                                              turn.groups != group))  # fmt: skip
+                if outside.size:
+                    fitted = EXPERTS[expert]().fit(learn.take(outside), turn.codes[outside], count)
+                    held[inside] = fitted.scores(learn.take(inside))
+            test = np.full((len(ask), count), np.nan)
+            some = np.flatnonzero(have)
+            if some.size and len(ask.z):
+                test = EXPERTS[expert]().fit(learn.take(some), turn.codes[some], count).scores(ask)
+            self._sides[key] = Side(held, test)
+        return self._sides[key]
+
+    def embedded(self, task: BothTask, turn: Turn, method: FlowMethod, seed: int) -> tuple[FlowWindows, Made]:
+        """The flows of all items, embedded by an encoder that never saw the network that tests."""
+        both, corpora = self._both(task), self.data.corpora(task)
+        unlabelled = self.data.unlabelled(task, turn)
+        if method.name == LINEAR:
+            made = _linear(unlabelled, corpora)
+        else:
+            made = self.encoders.get(method, unlabelled, corpora, seed)
+        key = (task.digest, made.digest)
+        if key not in self._embedded:
+            parts, owners = [], []
+            for name, loaded in corpora.items():
+                self.data.tell(f"{method.name}: embedding {len(both.rows[name]):,} flows of {name}")
+                parts.append(made.embed(loaded, both.rows[name]))
+                owners.append(both.owner[name])
+            z = np.concatenate(parts).astype(np.float32)
+            self._embedded[key] = FlowWindows(z, np.concatenate(owners), len(both)), made
+        return self._embedded[key]
+
+
+def _linear(unlabelled: Mapping[str, NDArray[np.int64]], corpora: Mapping[str, CorpusFlows]) -> Made:
+    """The linear encoder of fields: made in seconds, so it is kept by nobody."""
+    learnt = LinearFields().fit(unlabelled, corpora)
+    text = hashlib.sha256(LINEAR.encode())
+    for name, rows in sorted(unlabelled.items()):
+        text.update(f"{name} {corpora[name].digest}".encode() + rows.tobytes())
+    return Made(text.hexdigest()[:16], text.hexdigest()[:16], learnt.d, learnt.parameters,
+                "directions of the unlabelled flows", "Apache-2.0", learnt.embed)  # fmt: skip
