@@ -32,7 +32,8 @@ def card(headers: Sequence[Header], chosen: int, title: str) -> str:
     header = headers[chosen]
     lines = [f"# {title}", "", *_about(header, len(headers)), "", "## Data", "", *_data(header), ""]
     lines += ["## Settings", "", "| setting | value |", "|---|---|"]
-    settings = {f"encoder.{k}": v for k, v in header.encoder.model_dump().items()}
+    unread = {name for name, kind in (("fields", "fields"), ("linear", "linear-fields")) if header.encoder.kind != kind}
+    settings = {f"encoder.{k}": v for k, v in header.encoder.model_dump(exclude=unread).items()}
     if header.training is not None:
         settings |= {f"training.{k}": v for k, v in header.training.model_dump().items()}
     lines += [f"| `{name}` | {_value(value)} |" for name, value in settings.items()]
