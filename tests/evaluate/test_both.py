@@ -12,7 +12,6 @@ from ethogram.errors import UsageError
 from ethogram.evaluate.both import BothBench
 from ethogram.evaluate.both_figures import coverage_curve
 from ethogram.evaluate.both_items import BothItems, both_items
-from ethogram.evaluate.both_linear import LinearFields
 from ethogram.evaluate.both_task import BothMethod, BothTask, both_methods, both_tasks
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.groups import GroupBench, completeness, names_needed, purity
@@ -132,14 +131,6 @@ def test_a_unit_that_tests_is_not_enrolled_elsewhere(bench: BothBench) -> None:
         twice.data._items[key] = BothItems(Items(items.items.windows, one_unit), items.rows, items.owner), digest
     with pytest.raises(UsageError, match="nothing to enrol"):
         twice.data.turns(task())
-
-
-def test_the_linear_encoder_repeats_and_reads_no_label(bench: BothBench) -> None:
-    corpora = bench.data.corpora(task())
-    rows = {name: np.arange(50) for name in corpora}
-    first, second = (LinearFields(8).fit(rows, corpora) for _ in range(2))
-    assert np.array_equal(first.embed(corpora["one"], np.arange(9)), second.embed(corpora["one"], np.arange(9)))
-    assert first.embed(corpora["one"], np.arange(0)).shape == (0, 8)
 
 
 def test_coverage_takes_the_surest_first() -> None:

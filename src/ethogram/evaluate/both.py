@@ -30,7 +30,7 @@ __all__ = ["BothBench"]
 
 FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "evaluate/build",
             "evaluate/items", "evaluate/metrics", "evaluate/splits", "evaluate/both", "evaluate/both_items",
-            "evaluate/both_turns", "evaluate/both_sides", "evaluate/both_figures", "evaluate/both_linear",
+            "evaluate/both_turns", "evaluate/both_sides", "evaluate/both_figures",
             "evaluate/flows/split")  # fmt: skip
 """The code that decides a figure, once flows and embeddings are there; an encoder's own code comes to it."""
 

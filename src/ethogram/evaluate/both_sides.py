@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.config import EncoderSettings
 from ethogram.errors import UsageError
 from ethogram.evaluate.both_items import BothItems
-from ethogram.evaluate.both_linear import LINEAR, LinearFields
 from ethogram.evaluate.both_task import BothTask
 from ethogram.evaluate.both_turns import BothData, Turn
 from ethogram.evaluate.build import build
-from ethogram.evaluate.flows.corpus import CorpusFlows
 from ethogram.evaluate.flows.encoders import Encoders
 from ethogram.evaluate.flows.made import Made
 from ethogram.evaluate.flows.task import FlowMethod
@@ -55,10 +51,7 @@ class Sides:
         self, data: BothData, encoders: Encoders, of_counts: Mapping[str, Method], of_flows: Mapping[str, FlowMethod]
     ) -> None:
         self.data, self.encoders = data, encoders
-        self._of_counts, self._of_flows = of_counts, dict(of_flows)
-        # Its settings are in its own module; what is named here only says what it is like.
-        self._of_flows[LINEAR] = FlowMethod(name=LINEAR, title=LINEAR, group="encoder",
-                                            encoder=EncoderSettings(kind="pca", view="full", d=48))  # fmt: skip
+        self._of_counts, self._of_flows = of_counts, of_flows
         self._items: BothItems | None = None
         self._sides: dict[tuple[str, ...], Side] = {}
         self._embedded: dict[tuple[str, ...], tuple[FlowWindows, Made]] = {}
@@ -127,11 +120,7 @@ class Sides:
     def embedded(self, task: BothTask, turn: Turn, method: FlowMethod, seed: int) -> tuple[FlowWindows, Made]:
         """The flows of all items, embedded by an encoder that never saw the network that tests."""
         both, corpora = self._both(task), self.data.corpora(task)
-        unlabelled = self.data.unlabelled(task, turn)
-        if method.name == LINEAR:
-            made = _linear(unlabelled, corpora)
-        else:
-            made = self.encoders.get(method, unlabelled, corpora, seed)
+        made = self.encoders.get(method, self.data.unlabelled(task, turn), corpora, seed)
         key = (task.digest, made.digest)
         if key not in self._embedded:
             parts, owners = [], []
@@ -142,13 +131,3 @@ class Sides:
             z = np.concatenate(parts).astype(np.float32)
             self._embedded[key] = FlowWindows(z, np.concatenate(owners), len(both)), made
         return self._embedded[key]
-
-
-def _linear(unlabelled: Mapping[str, NDArray[np.int64]], corpora: Mapping[str, CorpusFlows]) -> Made:
-    """The linear encoder of fields: made in seconds, so it is kept by nobody."""
-    learnt = LinearFields().fit(unlabelled, corpora)
-    text = hashlib.sha256(LINEAR.encode())
-    for name, rows in sorted(unlabelled.items()):
-        text.update(f"{name} {corpora[name].digest}".encode() + rows.tobytes())
-    return Made(text.hexdigest()[:16], text.hexdigest()[:16], learnt.d, learnt.parameters,
-                "directions of the unlabelled flows", "Apache-2.0", learnt.embed)  # fmt: skip
