@@ -21,7 +21,7 @@ def test_the_commands_and_the_program_run(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("flows.parquet", "other.parquet"):
         write_custom_flows(Path(name), [made(60, seed=len(name))], CustomFlowSettings())
     commands = re.findall(r"^\$ ethogram ((?:pretrain|embed) .*)$", PAGE.replace("\\\n", " "), flags=re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["pretrain", "embed", "pretrain"]
+    assert [command.split()[0] for command in commands] == ["pretrain", "embed", "pretrain", "pretrain"]
     quick = ["--passes", "1", "--seeds", "1", "--threads", "1", "--set", "encoder.widths=[8]"]
     for command in commands:
         parts = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', command)]

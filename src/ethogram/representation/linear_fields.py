@@ -157,7 +157,7 @@ def _pieces(columns: NDArray[np.float32], plan: FieldPlan) -> Any:
 def linear_fields(settings: EncoderSettings, read: Reader) -> LinearFieldEncoder:
     """Learn from unlabelled flows, read twice: first how fields spread, then the directions they vary in together.
 
-    Only sums are kept, at most (360 + buckets) squared numbers, however many flows there are.
+    Only sums are kept, at most (354 + buckets) squared numbers, however many flows there are.
 
     Parameters
     ----------
