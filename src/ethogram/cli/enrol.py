@@ -49,19 +49,26 @@ def command(
     from datetime import UTC, datetime
 
     from ethogram.config import FlowSettings
-    from ethogram.identify import pack
     from ethogram.identify.labels import read_labels
     from ethogram.identify.library import Source
+    from ethogram.pipeline.both_inputs import EnrolFlows
+    from ethogram.pipeline.flow_side import side_of, write_library
     from ethogram.pipeline.identify import digest_of, enrol, open_library
     from ethogram.pipeline.inputs import COUNTING, read_seen
 
     known = read_labels(labels)
     base = None if extend is None else open_library(extend)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
+    span = time_of(time_from, "--from"), time_of(time_to, "--to")
+    side = None
+    if flows:
+        side = EnrolFlows(
+            encoder, extend=extend, library=base, devices=devices, flow=flow, span=span, stretch_s=epoch
+        )  # fmt: skip
     with progress("biflows read") as advance:
         reading = read_seen(
-            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=time_of(time_from, "--from"),
-            time_to=time_of(time_to, "--to"), on_progress=advance,
+            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
+            on_progress=advance, listener=None if side is None else side.listener,
         )  # fmt: skip
     provenance = Source(
         name=source or ", ".join(Path(name).name for name in inputs),
@@ -70,15 +77,12 @@ def command(
         licence=licence,
     )
     library, report = enrol(reading.seen, known, source=provenance, extend=base, name=output.name)
-    told: list[str] = []
-    if flows:
-        from ethogram.pipeline.flow_side import enrol_flows
-
-        told = enrol_flows(
-            inputs, reading.seen.windows, library, output, extend=extend, model=encoder, devices=devices, flow=flow
-        )
-    pack.write(library, output)
-    for line in (*reading.notes, *report.lines(), *told, f"{len(library):,} entries written to {output}"):
+    if side is not None:
+        store = side.store(reading.seen.windows, library)
+    else:
+        store = side_of(extend, base)[0] if extend is not None and base is not None else None
+    written = write_library(library, store, output)
+    for line in (*reading.notes, *report.lines(), *(side.said if side is not None else ()), *written):
         errors.print(line, markup=False, soft_wrap=True)
     for line in reading.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)

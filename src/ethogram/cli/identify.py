@@ -94,32 +94,41 @@ def command(
 
     known = open_library(library)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
+    span = time_of(time_from, "--from"), time_of(time_to, "--to")
+    export = ExporterSettings() if per is Per.FINGERPRINT else None
+    side = None
+    if flows and library is not None:
+        from ethogram.pipeline.both_inputs import IdentifyFlows
+
+        stretch = None if per is Per.DEVICE else epoch if export is None else export.epoch_s
+        side = IdentifyFlows(
+            library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=stretch
+        )  # fmt: skip
     with progress("biflows read") as advance:
         reading = read_seen(
-            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=time_of(time_from, "--from"),
-            time_to=time_of(time_to, "--to"), on_progress=advance,
-            export=ExporterSettings() if per is Per.FINGERPRINT else None,
+            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
+            on_progress=advance, export=export, listener=None if side is None else side.listener,
         )  # fmt: skip
     seen = regroup(reading.seen, per.value, epoch)
     settings = settings_for(method or default_method(library is None, level.value), level=level.value, closed=closed)
-    store, embedded, told = None, None, ""
-    if flows and library is not None:
-        from ethogram.pipeline.flow_side import flows_for
-
-        store, embedded, told = flows_for(inputs, seen.windows, library, encoder, devices=devices, flow=flow)
-    if store is not None and embedded is not None:
+    embedded = None if side is None else side.items(seen.windows)
+    if side is not None and side.library_side is not None and embedded is not None:
         from ethogram.pipeline.both import identify_with_flows
 
-        inventory = identify_with_flows(seen, known, store, embedded, settings)
+        inventory = identify_with_flows(seen, known, side.library_side, embedded, settings)
     else:
         inventory = identify(seen, known, settings)
+    if form is Format.TABLE:
+        for line in reading.notes:
+            errors.print(line, markup=False, soft_wrap=True)
+    # Which methods stand behind the verdicts is said in every form: a flow side that is missing changes them.
+    for line in side.said if side is not None else ():
+        errors.print(line, markup=False, soft_wrap=True)
     if form is Format.JSON:
         sys.stdout.buffer.write(to_json(inventory))
     elif form is Format.CSV:
         sys.stdout.write(to_csv(inventory))
     else:
-        for line in (*reading.notes, *filter(None, [told])):
-            errors.print(line, markup=False, soft_wrap=True)
         show_inventory(results(), inventory)
     for line in reading.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``ethogram library``: list, merge or remove what a library holds."""
+"""``ethogram library``: list, merge, thin out or rename what libraries hold."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.run import results
+from ethogram.cli.run import errors, results
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
+    from ethogram.identify.flow_store import FlowStore
     from ethogram.identify.library import Library
 
 __all__ = ["command"]
@@ -23,53 +24,93 @@ class Action(StrEnum):
     LIST = "list"
     MERGE = "merge"
     REMOVE = "remove"
+    RENAME = "rename"
 
 
 def command(
-    action: Annotated[Action, typer.Argument(help="list, merge or remove", show_default=False)],
+    action: Annotated[Action, typer.Argument(help="list, merge, remove or rename", show_default=False)],
     libraries: Annotated[
         list[Path] | None,
-        typer.Argument(help="libraries; without one, list shows the packaged one", show_default=False),
+        typer.Argument(
+            metavar="[LIBRARY]...", help="Libraries; without one, list shows the packaged one.", show_default=False
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="where the merged or reduced library goes", show_default=False)
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Library to write.", show_default=False)
     ] = None,
-    label: Annotated[list[str] | None, typer.Option(help="remove entries of this label", show_default=False)] = None,
-    device: Annotated[list[str] | None, typer.Option(help="remove what this device showed", show_default=False)] = None,
-    entry: Annotated[list[str] | None, typer.Option(help="remove the entry of this digest", show_default=False)] = None,
-    full: Annotated[bool, typer.Option("--full", help="list every entry, not only labels")] = False,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Remove entries of this label; again for more.", show_default=False)
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Remove what this device showed; again for more.", show_default=False)
+    ] = None,
+    entry: Annotated[
+        list[str] | None, typer.Option(help="Remove the entry of this digest; again for more.", show_default=False)
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=LABEL",
+            help="Rename a label: plug=desk plug, or plug=LABEL,MODEL,VENDOR,TYPE,COARSE; again for more.",
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="List every entry, not only labels.")] = False,
+    flows: Annotated[
+        bool, typer.Option("--flows/--no-flows", help="Keep the embedded flows that stand beside a library.")
+    ] = True,
 ) -> None:
-    """List, merge or remove what libraries hold.
+    """List, merge, thin out or rename what libraries hold; embedded flows beside them follow.
 
-    A library is a text file, one known window a line: it can be read, compared and edited by hand.
+    A library is a text file, one known window a line: it can be read, compared and edited by hand. Embedded flows know
+    their entry by its digest, which a label is part of: rename here, and they follow.
     """
-    from ethogram.identify import pack
+    from dataclasses import replace
+
+    from ethogram.cli.unknown import named_groups
     from ethogram.identify.library import Library
+    from ethogram.pipeline.flow_side import merged_sides, side_of, write_library
     from ethogram.pipeline.identify import open_library
 
     paths = libraries or []
     if action is Action.LIST:
         if len(paths) > 1:
             raise UsageError("list shows one library at a time")
-        _show(open_library(paths[0] if paths else None), full=full)
+        known = open_library(paths[0] if paths else None)
+        store, said = side_of(paths[0], known) if paths else (None, "")
+        _show(known, store, said, full=full)
         return
     if not paths or output is None:
         raise UsageError(f"{action} needs at least one library and -o")
+    if action is Action.REMOVE and not (label or device or entry):
+        raise UsageError("remove needs --label, --device or --entry")
+    renames = named_groups(name or [])
+    if action is Action.RENAME and not renames:
+        raise UsageError("rename needs --name OLD=LABEL")
     merged = Library(name=output.name)
+    sides: list[tuple[Path, FlowStore | None]] = []
     for path in paths:
-        merged = merged.merge(open_library(path))
+        one = open_library(path)
+        merged = merged.merge(one)
+        if flows:
+            store, said = side_of(path, one)
+            sides.append((path, store))
+            if said:
+                errors.print(said, markup=False, soft_wrap=True)
+    store = merged_sides(sides)
     if action is Action.REMOVE:
-        if not (label or device or entry):
-            raise UsageError("remove needs --label, --device or --entry")
         before = sum(one.multiplicity for one in merged.entries)
         merged = merged.remove(labels=label or (), devices=device or (), digests=entry or ())
         gone = before - sum(one.multiplicity for one in merged.entries)
-        typer.echo(f"{gone:,} of {before:,} windows removed", err=True)
-    pack.write(merged, output)
-    typer.echo(f"{len(merged):,} entries of {len(set(merged.labels())):,} labels written to {output}", err=True)
+        errors.print(f"{gone:,} of {before:,} windows removed", markup=False, soft_wrap=True)
+    elif action is Action.RENAME:
+        merged, moved = merged.renamed(renames)
+        store = None if store is None else store.renamed(moved)
+        errors.print(f"{len(moved):,} entries renamed", markup=False, soft_wrap=True)
+    for line in write_library(replace(merged, name=output.name), store, output):
+        errors.print(line, markup=False, soft_wrap=True)
 
 
-def _show(library: Library, *, full: bool) -> None:
+def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -> None:
     from rich import box
     from rich.table import Table
 
@@ -98,4 +139,10 @@ def _show(library: Library, *, full: bool) -> None:
     for source in library.sources:
         text = ", ".join(part for part in (source.enrolled, source.licence, source.citation) if part)
         console.print(f"  from {source.name}{': ' if text else ''}{text}", markup=False)
+    if store is not None:
+        total = sum(map(len, store.z.values()))
+        console.print(f"  embedded flows of {len(store):,} entries, {total:,} in all; encoder {store.encoder}",
+                      markup=False)  # fmt: skip
+    if said:
+        console.print(f"  {said}", markup=False)
     console.print(table)

@@ -69,9 +69,9 @@ def command(
     from datetime import UTC, datetime
 
     from ethogram.config import FlowSettings
-    from ethogram.identify import pack
     from ethogram.identify.library import Source
-    from ethogram.pipeline.flow_side import enrol_flows, flows_for
+    from ethogram.pipeline.both_inputs import IdentifyFlows
+    from ethogram.pipeline.flow_side import side_of, write_library
     from ethogram.pipeline.identify import open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
     from ethogram.pipeline.unknown import enrol_groups, unknown_groups
@@ -79,23 +79,30 @@ def command(
     wanted = named_groups(name or [])
     known = open_library(library)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
+    span = time_of(time_from, "--from"), time_of(time_to, "--to")
+    side = None
+    if flows:
+        side = IdentifyFlows(
+            library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=epoch
+        )  # fmt: skip
     with progress("biflows read") as advance:
         reading = read_seen(
-            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=time_of(time_from, "--from"),
-            time_to=time_of(time_to, "--to"), on_progress=advance,
+            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
+            on_progress=advance, listener=None if side is None else side.listener,
         )  # fmt: skip
-    store, embedded, told = None, None, ""
-    if flows:
-        whole = regroup(reading.seen, "device").windows
-        store, embedded, told = flows_for(inputs, whole, library, encoder, devices=devices, flow=flow)
+    embedded = None if side is None else side.items(regroup(reading.seen, "device").windows)
+    store = None if side is None or embedded is None else side.library_side
     found = unknown_groups(
         reading.seen, known, settings_for(method or "evidence", level=level.value), store=store, flows=embedded
     )
+    if form is Format.TABLE:
+        for line in reading.notes:
+            errors.print(line, markup=False, soft_wrap=True)
+    for line in side.said if side is not None else ():
+        errors.print(line, markup=False, soft_wrap=True)
     if form is Format.JSON:
         sys.stdout.buffer.write(found.groups.model_dump_json(indent=2).encode() + b"\n")
     else:
-        for line in (*reading.notes, *filter(None, [told])):
-            errors.print(line, markup=False, soft_wrap=True)
         _show(results(), found.groups)
     if wanted:
         target = output or library
@@ -104,12 +111,8 @@ def command(
             enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
         merged, lines = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
-        if store is not None:
-            lines += enrol_flows(
-                inputs, reading.seen.windows, merged, target, extend=library, model=encoder, devices=devices, flow=flow
-            )
-        pack.write(merged, target)
-        for line in (*lines, f"{len(merged):,} entries written to {target}"):
+        kept = side_of(library, known)[0] if side is None else side.extended(reading.seen.windows, merged)
+        for line in (*lines, *write_library(merged, kept, target)):
             errors.print(line, markup=False, soft_wrap=True)
     for line in reading.errors:
         errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The flow side of a library on disk, and captures to the embeddings of the items that are enrolled or identified.
+"""The flow side of a library on disk: read, joined, and written with the library it belongs to.
 
 Beside ``home.jsonl.gz`` stands ``home.flows.parquet``: one row per embedded flow, with its entry's digest. It is read
 as numbers alone, and its metadata names the form, the encoder's digest and its width.
@@ -6,38 +6,27 @@ as numbers alone, and its metadata names the form, the encoder's digest and its 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-import polars as pl
 import pyarrow
 import pyarrow.parquet
-from numpy.typing import NDArray
 
-from ethogram.config import CustomFlowSettings, FlowSettings
-from ethogram.errors import InputError, LibraryError
+from ethogram.errors import LibraryError
+from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
-from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.library import Library
-from ethogram.pipeline.representations import PACKAGED, open_embedding
-from ethogram.pipeline.vectors import read_vectors
-from ethogram.representation.inference import OnnxEncoder
-from ethogram.schema import Windows
+from ethogram.schema.whole import together
 
-__all__ = ["FLOW_SIDE_FORMAT", "Embedded", "beside", "digests_of", "embed_items", "encoder_for", "enrol_flows",
-           "flows_for", "read_store", "write_store"]  # fmt: skip
+__all__ = ["FLOW_SIDE_FORMAT", "beside", "merged_sides", "read_store", "side_of", "write_library", "write_store"]
 
 FLOW_SIDE_FORMAT = "ethogram.flow-side/1"
 KEY = b"ethogram.flow-side"
 MAX_FLOWS = 1 << 24
-MOST = 200
-"""Flows of an item whose embeddings are kept, drawn evenly by a fixed seed."""
 
 
 def beside(library: Path) -> Path:
@@ -53,24 +42,42 @@ def beside(library: Path) -> Path:
 
 
 def write_store(store: FlowStore, path: Path) -> None:
-    """Write it, whole or not at all; one without entries is removed."""
-    if not store.z:
-        path.unlink(missing_ok=True)
-        return
+    """Write a flow side that has some entry; the caller puts it in its place."""
     order = sorted(store.z)
     entry = pyarrow.array(np.repeat(order, [len(store.z[digest]) for digest in order]))
     numbers = np.concatenate([store.z[digest] for digest in order]).reshape(-1)
     z = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(numbers), store.d)
     told = orjson.dumps({"format": FLOW_SIDE_FORMAT, "encoder": store.encoder, "d": store.d})
     table = pyarrow.table({"entry": entry, "z": z}).replace_schema_metadata({KEY: told})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pyarrow.parquet.write_table(table, path, compression="zstd", use_dictionary=["entry"])
+
+
+def write_library(library: Library, store: FlowStore | None, path: Path) -> list[str]:
+    """Write a library and its flow side: both, or after an error neither; returns lines for people.
+
+    Parameters
+    ----------
+    library
+        What is known.
+    store
+        Embeddings, of which those of the library's entries are kept; None or none: there is no flow side, and one of
+        a library that stood there before is removed.
+    path
+        Of the library; the flow side stands :func:`beside` it.
+    """
+    kept = None if store is None else store.keep([entry.digest for entry in library.entries])
+    encoder = kept.encoder if kept is not None and kept.z else ""
     try:
-        pyarrow.parquet.write_table(table, part, compression="zstd", use_dictionary=["entry"])
-        part.replace(path)
+        with together(path, beside(path)) as (first, second):
+            first.write_bytes(pack.octets_for(replace(library, flows=encoder), path))
+            if kept is not None and kept.z:
+                write_store(kept, second)
     except OSError as error:
         raise LibraryError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    lines = [f"{len(library):,} entries of {len(set(library.labels())):,} labels written to {path}"]
+    if kept is not None and kept.z:
+        lines.append(f"embedded flows of {len(kept):,} of them written to {beside(path)}; encoder {encoder}")
+    return lines
 
 
 def read_store(path: Path) -> FlowStore:
@@ -120,147 +127,50 @@ def _told(file: pyarrow.parquet.ParquetFile, path: Path) -> dict[str, Any]:
     return told
 
 
-def encoder_for(model: Path | None) -> OnnxEncoder | None:
-    """The encoder a user names, else the packaged one; None where that or what runs it is not installed."""
-    if model is None and (not PACKAGED.exists() or find_spec("onnxruntime") is None):
-        return None
-    return open_embedding(model, threads=1)
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Embedded flows of some inputs: device, time and embedding of each, and what is to be said about reading them."""
-
-    device: pl.Series
-    start_us: NDArray[np.int64]
-    z: NDArray[np.float32]
-    encoder: str
-    notes: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def of(self, windows: Windows, most: int = MOST) -> FlowWindows:
-        """The flows of each item: those of its device that begin in its window; at most so many."""
-        flows = pl.DataFrame({"device": self.device, "at": self.start_us}).with_row_index("row").sort("at")
-        items = windows.items.select(
-            "item", "device", begin=pl.col("start").dt.epoch("us"), end=pl.col("end").dt.epoch("us")
-        ).sort("begin")
-        found = flows.join_asof(
-            items, left_on="at", right_on="begin", by="device", strategy="backward", check_sortedness=False
-        ).filter(pl.col("item").is_not_null() & (pl.col("at") <= pl.col("end")))
-        rows = found["row"].to_numpy().astype(np.int64)
-        whole = FlowWindows(self.z[rows], found["item"].to_numpy().astype(np.int64), len(windows))
-        return whole.capped(most)
-
-
-def embed_items(
-    inputs: Sequence[str | Path],
-    encoder: OnnxEncoder,
-    *,
-    devices: Path | None = None,
-    flow: FlowSettings | None = None,
-    on_progress: Callable[[int], None] | None = None,
-) -> Embedded | None:
-    """Embed the custom flows of captures; None when the inputs hold no packets, as flow records do.
-
-    Parameters
-    ----------
-    inputs
-        Captures, or files of custom flows.
-    encoder
-        See :func:`encoder_for`.
-    devices, flow, on_progress
-        As for :func:`ethogram.pipeline.vectors.read_vectors`.
-    """
-    direction = encoder.header.data.get("direction") or "outgoing"
-    names, starts, parts = [], [], []
-    try:
-        run = read_vectors(inputs, devices=devices, settings=CustomFlowSettings.of(direction=direction), flow=flow,
-                           on_progress=on_progress)  # fmt: skip
-        for flows in run.batches():
-            names.append(flows.device)
-            starts.append(flows.start_us)
-            parts.append(encoder.embed(flows))
-    except InputError:
-        # Flow records, or captures without IPv4 from a device: fingerprints stand alone, and say so.
-        return None
-    device = pl.concat(names) if names else pl.Series("device", [], dtype=pl.String)
-    z = np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
-    start = np.concatenate(starts) if starts else np.zeros(0, np.int64)
-    return Embedded(device, start, z, encoder.digest, [f"{len(z):,} custom flows embedded"], run.errors)
-
-
-def digests_of(library: Library, windows: Windows) -> list[str | None]:
-    """The entry that each item became, by device and window; None where it was not enrolled."""
-    known = {(o.device, o.start, o.end): entry.digest for entry in library.entries for o in entry.observed}
-    return [known.get(row) for row in windows.items.select("device", "start", "end").iter_rows()]
-
-
-def enrol_flows(
-    inputs: Sequence[str | Path], windows: Windows, library: Library, output: Path, *, extend: Path | None = None,
-    model: Path | None = None, devices: Path | None = None, flow: FlowSettings | None = None,
-) -> list[str]:  # fmt: skip
-    """Embed the flows of what was enrolled and write them beside the library; returns lines for people.
-
-    Parameters
-    ----------
-    inputs, devices, flow
-        As they were read for the library.
-    windows
-        What was seen.
-    library, output
-        What was enrolled, and where it is written.
-    extend
-        A library whose flow side is added to.
-    model
-        The encoder; without one the packaged, where there is one.
-    """
-    encoder = encoder_for(model)
-    before = beside(extend) if extend is not None else None
-    store = read_store(before) if before is not None and before.exists() else None
-    kept = [entry.digest for entry in library.entries]
-    if encoder is None:
-        write_store(store.keep(kept) if store is not None else FlowStore("", 1), beside(output))
-        return []
-    store = store or FlowStore(encoder.digest, encoder.header.d)
-    found = embed_items(inputs, encoder, devices=devices, flow=flow)
-    if found is None:
-        if model is not None:
-            raise InputError("no custom flow of a device: an encoder needs the packets of captures")
-        lines = []
-    else:
-        own = FlowStore.of(encoder.digest, found.of(windows), digests_of(library, windows))
-        store = own.merge(store)
-        lines = [*found.notes, f"flows of {len(own):,} entries written to {beside(output)}"]
-    write_store(store.keep(kept), beside(output))
-    return lines
-
-
-def flows_for(
-    inputs: Sequence[str | Path], windows: Windows, library: Path, model: Path | None = None, *,
-    devices: Path | None = None, flow: FlowSettings | None = None,
-) -> tuple[FlowStore | None, FlowWindows | None, str]:  # fmt: skip
-    """A library's flow side and the embedded flows of items, where both are there; and a line that says what is used.
+def side_of(path: Path, library: Library) -> tuple[FlowStore | None, str]:
+    """The flow side of a library that was read; and where it has none, or not all of it, a line that says so.
 
     Raises
     ------
     LibraryError
-        When an encoder is named that is not the one the flow side was made with.
+        When it is damaged, or of another version.
     """
-    path = beside(library)
-    if not path.exists():
-        if model is not None:
-            raise LibraryError(f"{library}: has no flow side ({path.name}): enrol captures with --encoder")
-        return None, None, ""
-    store = read_store(path)
-    encoder = encoder_for(model)
-    if encoder is None or encoder.digest != store.encoder:
-        if model is not None and encoder is not None:
-            raise LibraryError(f"{path}: of encoder {store.encoder}, not {encoder.digest}: name it, or enrol anew")
-        return None, None, f"fingerprints alone: {path.name} is of encoder {store.encoder}; --encoder names it"
-    found = embed_items(inputs, encoder, devices=devices, flow=flow)
-    if found is None:
-        return None, None, "fingerprints alone: the input has no packets to make custom flows of"
-    items = found.of(windows)
-    have = int((items.flows > 0).sum())
-    said = f"fingerprints and embeddings: {have:,} of {len(items):,} items have custom flows; encoder {store.encoder}"
-    return store, items, said
+    place = beside(path)
+    if not place.exists():
+        return (
+            None,
+            f"{place} is missing: {path.name} was enrolled with encoder {library.flows}" if library.flows else "",
+        )
+    store = read_store(place)
+    if library.flows and store.encoder != library.flows:
+        return None, f"{place} is of encoder {store.encoder}, but {path.name} was enrolled with {library.flows}"
+    mine = store.keep([entry.digest for entry in library.entries])
+    if not mine.z:
+        return None, f"{place} belongs to another library: none of its entries is in {path.name}"
+    if len(mine) < len(store):
+        return mine, f"{place} has flows of {len(store) - len(mine):,} entries that are not in {path.name}: not used"
+    return mine, ""
+
+
+def merged_sides(sides: Sequence[tuple[Path, FlowStore | None]]) -> FlowStore | None:
+    """The flow sides of several libraries as one; of an entry that two have, the flows of the first.
+
+    Raises
+    ------
+    LibraryError
+        When they are of different encoders.
+    """
+    first: tuple[Path, FlowStore] | None = None
+    for path, store in sides:
+        if store is None:
+            continue
+        if first is None:
+            first = path, store
+            continue
+        if (store.encoder, store.d) != (first[1].encoder, first[1].d):
+            raise LibraryError(
+                f"{beside(path)} is of encoder {store.encoder}, but {beside(first[0])} of {first[1].encoder}: "
+                "embeddings of two encoders do not go together; --no-flows leaves them out"
+            )
+        first = first[0], first[1].merge(store)
+    return None if first is None else first[1]
