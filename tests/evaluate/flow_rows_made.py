@@ -95,6 +95,34 @@ def grid_rows(task: str = "grid-ab", shift: float = 0.5, gain: float = 0.06) -> 
     return found
 
 
+SIZED: dict[str, tuple[int, str]] = {
+    # name: parameters, origin
+    "raw-40": (0, "no weights"), "pca": (100_000, "directions of the unlabelled flows"),
+    "random-projection": (100_000, "drawn"), "flowsem": (200_000, "pretrained here, 600 steps of 64 from 9 flows"),
+    "flowsem-untrained": (200_000, "pretrained here, 0 steps of 64 from 9 flows"), "fields": (826_200, "trained here"),
+    "fields-untrained": (826_200, "trained here"), "yatc": (1_860_000, "random weights, seed 0"),
+    "vae": (3_260_000, "trained here"), "vae-large": (6_800_000, "trained here"),
+    "netfound": (273_600_000, "random weights, seed 0"), "netfound-whitened": (273_600_000, "random weights, seed 0"),
+}  # fmt: skip
+
+
+def others_rows(slope: float = -0.06, origin: str = "") -> list[dict[str, Any]]:
+    """Encoders of many sizes inside and across: macro-F1 across is lower by ``-slope`` for each next larger one.
+
+    ``origin``: where the weights of the largest are from, if they are not random.
+    """
+    found = []
+    for task, where in (("others-in", "inside"), ("others-ab", "across"), ("others-ba", "across")):
+        for k, (name, (parameters, said)) in enumerate(SIZED.items()):
+            value = 0.8 if where == "inside" else 0.5 + slope * (k - len(SIZED) / 2) * 1.0
+            one = row(task, name, "others", value, group="packets", seed=k, where=where)
+            origin_of = origin if origin and name == "netfound" else said
+            one["cost"] |= {"parameters": parameters, "origin": origin_of, "flows_per_s": 1e6 / (parameters + 1)}
+            found.append(one)
+        found += [row(task, "raw-40-forest", "others", 0.9, where=where), row(task, "shuffled", "others", 0.2)]
+    return found
+
+
 def all_rows() -> list[dict[str, Any]]:
     """Rows of tasks inside and across networks, of the grid, and of both methods together."""
     both = [row("both-ab", name, "both", value, group=group) for name, value, group in (

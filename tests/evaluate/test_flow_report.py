@@ -10,6 +10,8 @@ import flow_rows_made as made
 import numpy as np
 import orjson
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from ethogram.cli import main
 from ethogram.errors import InputError
@@ -18,12 +20,16 @@ from ethogram.evaluate.contrasts import contrast, seed_interval
 from ethogram.evaluate.flow_goals import answers
 from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import Confusion, FlowRow, blind_macro_f1, blind_recall, flow_rows
-from ethogram.evaluate.flow_tables import budget_table, cost_table, quality_table, types_table
+from ethogram.evaluate.flow_tables import budget_table, cost_table, more_tables, quality_table, reached, types_table
 from ethogram.evaluate.group_report import write_group_report
 from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
 from ethogram.evaluate.metrics import macro_f1
 from ethogram.evaluate.plots_networks import comparable, mean_figures
+from ethogram.evaluate.plots_style import COLOURS, saved
+from ethogram.evaluate.plots_tasks import budget_plot
 from ethogram.evaluate.report import current, write_report
+from ethogram.evaluate.size_claim import brought_lines, compared, rank_correlation, size_lines, size_verdict
+from ethogram.evaluate.took import took, took_lines
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +46,12 @@ def test_each_task_has_a_page_a_table_and_plots(written: Path) -> None:
     assert "# made-up task p3-as" in page
     assert "ethogram bench p3-as" in page
     # The best stands first, and random weights are marked.
-    lines = [line for line in page.splitlines() if line.startswith("| the ")]
-    assert lines[0].startswith("| the fields method (`fields`) | 0.7")
-    assert sum("°" in line for line in lines) == 1
+    table = page.partition("| what it is |")[2].partition("\n\n")[0]
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    assert lines[0].startswith("| `fields` | 0.7")
+    assert lines[0].endswith("| 200 | the fields method |")
+    assert [line.split()[1] for line in lines if "°" in line] == ["`et-bert`"]
+    assert "| method | 1 flow | 20 flows |" in page
     for stem in ("", "-budgets", "-confusion", "-reliability", "-coverage"):
         assert (written / f"p3-as{stem}.png").read_bytes().startswith(b"\x89PNG")
         assert f"(p3-as{stem}.png)" in page
@@ -60,7 +69,13 @@ def test_each_task_has_a_page_a_table_and_plots(written: Path) -> None:
 
 def test_the_overview_answers_goals_claims_and_leaks(written: Path) -> None:
     page = (written / "README.md").read_text()
-    assert "better than the raw 40 numbers: 3 of 3" in page
+    assert "| better than the raw 40 numbers | 3 of 3 | 3 |  |" in page
+    assert (
+        "| both together better than embeddings alone, at equal coverage | 0 of 1 |  | [both-ab](both-ab.md) |" in page
+    )
+    details = page.partition("## Goals, task by task")[2]
+    assert "### P3: nothing from the network that tests" in details
+    assert "| [p3-as](p3-as.md) | 0.7" in details
     assert "lowers the shift ratio of every block: holds" in page
     assert "| [p3-as](p3-as.md) | 0.190 | 0.200 | -0.010 | fell to chance |" in page
     assert "fell to chance" in page
@@ -175,6 +190,127 @@ def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
         if row["encoder"]["size"] == "large":
             row["details"]["seeds"]["macro_f1"] = [value + 0.1 for value in row["details"]["seeds"]["macro_f1"]]
     assert verdicts(larger)[2] == "does not hold"
+
+
+def test_size_over_all_encoders_is_judged_by_those_that_learnt() -> None:
+    rows = flow_rows(made.others_rows())
+    encoders = {one.row.method: one for one in compared(rows)}
+    # One row for each embedding, fewest parameters first; other probes and detectors are none.
+    assert list(encoders) == [name for name in made.SIZED if not name.endswith("-whitened")]
+    assert [name for name, one in encoders.items() if one.learnt] == ["pca", "flowsem", "fields", "vae", "vae-large"]
+    assert encoders["vae"].mean == pytest.approx(
+        np.mean([encoders["vae"].value(t) for t in ("others-ab", "others-ba")])
+    )
+    assert size_verdict(rows) == "holds up to 6.8 M parameters, beyond cannot be told"
+    assert (
+        size_verdict(flow_rows(made.others_rows(0.06))) == "does not hold up to 6.8 M parameters, beyond cannot be told"
+    )
+    assert size_verdict(flow_rows(made.others_rows(0.0))) == "cannot be told"
+    # With what the largest learnt, it speaks for large ones, too.
+    assert size_verdict(flow_rows(made.others_rows(origin="checkpoint sha256:0123456789abcdef"))) == "holds"
+    few = [row for row in made.others_rows() if row["method"] in ("pca", "flowsem", "vae", "netfound", "yatc")]
+    assert size_verdict(flow_rows(few)) == "cannot be told"
+    text = "\n".join(size_lines(rows))
+    assert "With **random weights** (°) stand `netfound`:" in text
+    assert "No encoder from 10 M parameters stands here with what it learnt" in text
+    assert "| those that learnt | 5 | 0.1 M … 6.8 M | -1.00 [-1.00, -1.00] |" in text
+    assert "| those that learnt, from 10 M | 0 |  |  |  |  |  | cannot be told |" in text
+    assert "| `netfound` ° | random weights | 273,600,000 | 40 |" in text
+    assert "| `raw-40` | no weights | 0 | 40 |" in text
+    short = [row for row in made.others_rows() if (row["task"], row["method"]) != ("others-ba", "vae")]
+    assert "a task is missing: `vae`." in "\n".join(size_lines(flow_rows(short)))
+    assert size_lines(flow_rows(made.task_rows("p3-as", "P3"))) == []
+
+
+def test_what_learning_and_whitening_bring_is_told_pair_by_pair() -> None:
+    text = "\n".join(brought_lines(flow_rows(made.others_rows(0.01))))
+    taught, _, whitened = text.partition("## What whitening brings")
+    lines = [line for line in taught.splitlines() if line.startswith("| `")]
+    assert [line.split()[1] for line in lines] == ["`pca`", "`flowsem`", "`fields`"]
+    assert "Across networks: higher in" in taught
+    assert "of 6 comparisons" in taught
+    assert "| `netfound-whitened` ° | 273,600,000 | 0.7" in whitened
+    assert brought_lines(flow_rows(made.task_rows("p3-as", "P3"))) == []
+
+
+def test_a_rank_correlation_has_an_interval_over_encoders() -> None:
+    random = np.random.default_rng(1)
+    rho, low, high = rank_correlation(list(range(12)), random.normal(size=12).tolist())
+    assert low < rho < high
+    assert high - low > 0.5
+    assert all(math.isnan(one) for one in rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]))
+
+
+def test_what_it_took_counts_each_encoder_once() -> None:
+    def row(method: str, cpu: float | None, encoders: dict[str, float], at: int, **more: object) -> dict[str, object]:
+        one = made.row("p3-as", method, "P3", 0.5, **more)
+        one["details"]["training"] = {name: {"seconds": seconds} for name, seconds in encoders.items()}
+        one["wall_s"], one["made"] = 30.0, f"2026-01-01T00:00:0{at}+00:00"
+        return one | ({} if cpu is None else {"cpu_s": cpu})
+
+    first = row("fields", 130.0, {"a": 60.0, "b": 50.0}, 1)
+    probe = row("fields-knn", 10.0, {"a": 60.0, "b": 50.0}, 2)
+    kept = row("vae", 4.0, {"c": 80.0}, 0)
+    found = took([probe, first, kept])
+    assert list(found) == ["P3"]
+    assert (found["P3"].rows, found["P3"].cpu, found["P3"].training) == (3, 144.0, 190.0)
+    # The first trained its own; that of the last was there before.
+    assert (found["P3"].apart, found["P3"].total) == (80.0, 224.0)
+    first["details"]["turns"] = {"x": {"trained": 150, "tested": 50, "labels": 3}}  # type: ignore[index]
+    first["cost"]["flows_per_s"] = 10.0  # type: ignore[index]
+    again = {**first, "task": "p3-sa", "experiment": "P2", "made": "2026-01-02"}
+    assert took([first, again])["P3"].embedding == pytest.approx(2 * 200 / 10)
+    assert took([first, again])["P2"].embedding == 0.0
+    old = row("ae", None, {}, 3)
+    groups = made.row("g", "m", "groups", 0.5)
+    counts = made.row("e4", "m", "E4", 0.5, cpu_s=60.0)
+    text = "\n".join(took_lines([first, old, groups, counts]))
+    assert "2 of 4 rows were made before processor time was told" in text
+    assert "| fingerprints | 1 | 1.0 |" in text
+    assert "| **in all** | 4 |" in text
+    assert "Machine: a machine." in text
+    assert took_lines([]) == []
+
+
+def test_budgets_that_no_type_reaches_are_left_out(tmp_path: Path) -> None:
+    one = made.row("t", "fields", "P3", 0.5)
+    one["values"] |= {"macro_f1@200": one["values"]["macro_f1"], "macro_f1@1000": one["values"]["macro_f1"]}
+    rows = flow_rows([one])["t"]
+    assert reached(rows) == [10, 50]
+    assert budget_table(rows).splitlines()[0] == "| labelled flows for each type | 10 | 50 | all |"
+    assert budget_plot(tmp_path / "b.png", rows) is not None
+    for size in (10, 50):
+        one["values"][f"macro_f1@{size}"] = one["values"]["macro_f1"]
+    rows = flow_rows([one])["t"]
+    assert (budget_table(rows), budget_plot(tmp_path / "b.png", rows)) == ("", None)
+
+
+def test_open_sets_of_both_methods_are_shown_where_they_are() -> None:
+    one = made.row("both-ab", "both", "both", 0.5, group="both")
+    assert list(more_tables(flow_rows([one])["both-ab"])) == ["Verdicts on several flows of a device, macro-F1"]
+    one["values"] |= {"strangers_unknown": 0.7, "known_unknown": 0.1, "auroc_open": 0.812, "right_of_said": 0.6}
+    table = more_tables(flow_rows([one])["both-ab"])["What is called unknown"]
+    assert table.splitlines()[0].endswith(
+        "of what is known | of strangers | right of what is said | AUROC, strangers from known |"
+    )
+    assert table.splitlines()[2] == "| `both` | 0.100 | 0.700 | 0.600 | 0.812 |"
+
+
+def test_plots_are_small_and_keep_their_colours(tmp_path: Path) -> None:
+    def draw(figure: Figure) -> None:
+        panel = figure.subplots()
+        for i, colour in enumerate(COLOURS):
+            panel.plot((0, 1), (i, 2 * i), color=colour, lw=2)
+
+    saved(tmp_path / "a.png", (6, 4), draw)
+    saved(tmp_path / "b.png", (6, 4), draw)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").stat().st_size < 40_000
+    image = Image.open(tmp_path / "a.png")
+    assert image.mode == "P"
+    assert "Software" not in image.info
+    there = {found for _, found in image.convert("RGB").getcolors(10_000) or []}
+    assert {tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in COLOURS} <= there
 
 
 def test_a_contrast_pairs_rows_by_seed() -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import spearmanr
-
 from ethogram.evaluate.contrasts import Contrast, contrast
 from ethogram.evaluate.flow_rows import FlowRow
 
@@ -45,7 +43,9 @@ class Claim:
 
 
 def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
-    """The three claims, judged on the rows of tasks across networks.
+    """The three claims, judged on the rows of tasks across networks; the third within autoencoders.
+
+    Over encoders of all kinds :mod:`ethogram.evaluate.size_claim` answers it.
 
     Parameters
     ----------
@@ -149,14 +149,13 @@ def _size(rows: Sequence[FlowRow]) -> Claim:
             found.append(one)
             verdicts.append(_no_gain(one))
     return Claim(
-        "Size does not help across networks",
+        "Size does not help across networks, within AE and VAE",
         f"holds when no larger network gains more than {NO_HELP:.2f} (upper end of the interval), does not hold when"
         " one gains with its whole interval",
         "macro-F1 across networks",
         _together(verdicts),
         ("smaller", "larger"),
         tuple(found),
-        _rank_note(rows),
     )  # fmt: skip
 
 
@@ -185,32 +184,32 @@ def _weight_note(weights: Sequence[float]) -> tuple[str, ...]:
     return (f"Judged at KL weight {judged:g} (summed over the latent units, averaged over the batch).",)
 
 
-def _rank_note(rows: Sequence[FlowRow]) -> tuple[str, ...]:
-    """Rank correlation of parameters and quality over all networks of a task, whoever made them."""
-    notes = []
-    for task in dict.fromkeys(row.task for row in rows):
-        points = [
-            (row.cost.parameters, row.value()) for row in rows
-            if row.task == task and row.cost.parameters and not math.isnan(row.value()) and row.experiment != "grid"
-        ]  # fmt: skip
-        if len({size for size, _ in points}) < 4:
-            continue
-        rho = float(spearmanr([p for p, _ in points], [v for _, v in points]).statistic)
-        notes.append(f"`{task}`: rank correlation of parameters and macro-F1 over {len(points)} encoders {rho:+.2f}.")
-    return tuple(notes)
+def claim_lines(found: Sequence[Claim], over_all: Sequence[str] = (), verdict_over_all: str = "") -> list[str]:
+    """The claims as Markdown: all verdicts, and for each the rule it was judged by and a table of figures.
 
-
-def claim_lines(found: Sequence[Claim]) -> list[str]:
-    """The claims as Markdown: the verdict, the rule it was judged by, and a table of figures."""
+    Parameters
+    ----------
+    found
+        The claims.
+    over_all
+        The second part of the third one, and its verdict.
+    """
     lines = ["## The paper's claims", ""]
-    if not any(claim.contrasts for claim in found):
+    if not any(claim.contrasts for claim in found) and not over_all:
         return [*lines, "Cannot be told: no rows of encoders across networks that differ in one setting alone.", ""]
+    numbers = [*map(str, range(1, len(found))), f"{len(found)}a"]
+    lines += ["| claim | |", "|---|---|"]
+    lines += [f"| {number}. {claim.says} | **{claim.verdict}** |" for number, claim in zip(numbers, found, strict=True)]
+    if verdict_over_all:
+        lines.append(f"| {len(found)}b. Larger encoders are not necessarily more robust, over all encoders |"
+                     f" **{verdict_over_all}** |")  # fmt: skip
     lines += [
-        "Judged on the tasks across networks. Intervals are over seeds: how much chance there is in training, not how",
-        f"the next network will do. Fewer than {LEAST_PAIRS} pairs say nothing.",
+        "",
+        "Judged on the tasks across networks. Intervals of 1 to 3a are over seeds: how much chance there is in",
+        f"training, not how the next network will do. Fewer than {LEAST_PAIRS} pairs say nothing.",
         "",
     ]
-    for number, claim in enumerate(found, 1):
+    for number, claim in zip(numbers, found, strict=True):
         lines += [f"### {number}. {claim.says}: {claim.verdict}", "", f"- Rule: {claim.rule}."]
         lines += [*(f"- {note}" for note in claim.notes), ""]
         if not claim.contrasts:
@@ -228,7 +227,7 @@ def claim_lines(found: Sequence[Claim]) -> list[str]:
                 f" {one.seeds} | {one.above} of {one.pairs} pairs |"
             )
         lines.append("")
-    return lines
+    return [*lines, *over_all]
 
 
 def _form(one: Contrast) -> str:

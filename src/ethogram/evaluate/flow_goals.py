@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ethogram.evaluate.flow_rows import RAW, FlowRow
+from ethogram.evaluate.flow_rows import EXPERIMENTS, RAW, FlowRow
 from ethogram.evaluate.flow_tables import best_of, default_of, ranked
 
-__all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines"]
+__all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines", "goal_details"]
 
 INSIDE = 0.9
 """Macro-F1 asked inside a network, split by day."""
@@ -23,13 +23,37 @@ FUSED = "both"
 
 @dataclass(frozen=True)
 class Answer:
-    """One goal on one task: what was asked, what was reached, and beside it what it is compared with."""
+    """One goal on one task: what was asked, what was reached, and beside it what it is compared with.
+
+    Parameters
+    ----------
+    goal, task
+        In words, and its name.
+    asked, reached
+        Figures with the methods they are of.
+    verdict
+        ``met`` or ``not met`` and how surely, or ``cannot be told``.
+    section, column
+        The table of details it stands in, and the column there.
+    """
 
     goal: str
     task: str
     asked: str
     reached: str
     verdict: str
+    section: str = ""
+    column: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is on the right side."""
+        return self.verdict.startswith("met")
+
+    @property
+    def sure(self) -> bool:
+        """Whether intervals say it, too."""
+        return self.verdict in ("met", "not met")
 
 
 def answers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Answer]:
@@ -50,9 +74,9 @@ def answers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Answer]:
 def _inside(task: str, ours: FlowRow) -> list[Answer]:
     """Of single flows, as it was asked; and of verdicts on several flows of a device, as a device is told in use."""
     found = []
-    for goal, name in (
-        ("types inside a network, later days", "macro_f1"),
-        ("the same, verdicts on 20 flows of a device", "device_macro_f1@20"),
+    for goal, name, section in (
+        ("types inside a network, later days", "macro_f1", "Inside a network, single flows"),
+        ("the same, verdicts on 20 flows of a device", "device_macro_f1@20", "Inside a network, 20 flows of a device"),
     ):
         if math.isnan(ours.value(name)):
             continue
@@ -60,25 +84,27 @@ def _inside(task: str, ours: FlowRow) -> list[Answer]:
         verdict = "not met" if round(ours.value(name), 3) <= INSIDE else "met"
         if verdict == "met" and pair and pair[0] < INSIDE:
             verdict = "met, the interval spans it"
-        found.append(Answer(goal, task, f"macro-F1 > {INSIDE:.2f}", _shown(ours, name), verdict))
+        asked = f"macro-F1 > {INSIDE:.2f}"
+        found.append(Answer(goal, task, asked, _shown(ours, name), verdict, section, "asked"))
     return found
 
 
 def _across(task: str, ours: FlowRow, rows: Sequence[FlowRow]) -> list[Answer]:
     """Better than the raw 40 numbers, than every other kind of row, and than the same kind changed or not trained."""
-    raw = next((row for row in rows if row.method in RAW), None)
     kind = ours.encoder.kind
     others = [row for row in rows if row is not ours]
-    other = best_of([row for row in others if not kind or row.encoder.kind != kind])
-    own = best_of([row for row in others if kind and row.encoder.kind == kind and row.group != "probes"])
-    found = []
-    if raw is not None:
-        found.append(Answer("better than the raw 40 numbers", task, _asked(raw), _shown(ours), _against(ours, raw)))
-    if other is not None:
-        found.append(Answer("better than every other kind", task, _asked(other), _shown(ours), _against(ours, other)))
-    if own is not None:
-        found.append(Answer("better than its own ablations", task, _asked(own), _shown(ours), _against(ours, own)))
-    return found
+    rivals = {
+        "the raw 40 numbers": next((row for row in rows if row.method in RAW), None),
+        "every other kind": best_of([row for row in others if not kind or row.encoder.kind != kind]),
+        "its own ablations": best_of(
+            [row for row in others if kind and row.encoder.kind == kind and row.group != "probes"]
+        ),
+    }
+    section = f"{rows[0].experiment}: {EXPERIMENTS[rows[0].experiment]}"
+    return [
+        Answer(f"better than {name}", task, _asked(row), _shown(ours), _against(ours, row), section, name)
+        for name, row in rivals.items() if row is not None
+    ]  # fmt: skip
 
 
 def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
@@ -87,17 +113,22 @@ def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
     fused = by_name.get(FUSED)
     if fused is None:
         return []
-    rivals = [(f"both together better than {row.method} alone", row) for row in rows if row.group == "alone"]
+    rivals = [(f"{row.method} alone", row) for row in rows if row.group == "alone"]
     baseline = next((row for row in ranked(rows) if row.group == "baseline"), None)
     if baseline is not None:
-        rivals.append(("both together better than the best baseline", baseline))
-    found = [Answer(goal, task, _asked(row), _shown(fused), _against(fused, row)) for goal, row in rivals]
-    for goal, row in rivals:
+        rivals.append(("the best baseline", baseline))
+    section = "Both methods together"
+    found = [
+        Answer(f"both together better than {name}", task, _asked(row), _shown(fused), _against(fused, row), section,
+               name) for name, row in rivals
+    ]  # fmt: skip
+    for name, row in rivals:
         if math.isnan(fused.value(COVERED) + row.value(COVERED)):
             continue
         verdict = "met" if round(fused.value(COVERED), 3) > round(row.value(COVERED), 3) else "not met"
         asked, reached = (f"{one.value(COVERED):.3f} (`{one.method}`)" for one in (row, fused))
-        found.append(Answer(f"{goal}, at equal coverage", task, f"> {asked}", reached, verdict))
+        goal = f"both together better than {name}, at equal coverage"
+        found.append(Answer(goal, task, f"> {asked}", reached, verdict, f"{section}, at equal coverage", name))
     return found
 
 
@@ -122,27 +153,63 @@ def _against(ours: FlowRow, other: FlowRow) -> str:
 
 
 def flow_goal_lines(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
-    """The goals as a Markdown table, and how many are met; nothing when no row answers any."""
+    """How many tasks meet each goal, as a Markdown table; nothing when no row answers any."""
+    found = answers(by_task)
+    if not found:
+        return []
+    lines = []
+    for goal in dict.fromkeys(one.goal for one in found):
+        own = [one for one in found if one.goal == goal]
+        missed = [f"[{one.task}]({one.task}.md)" for one in own if not one.met]
+        sure = sum(one.met and one.sure for one in own)
+        lines.append(f"| {goal} | {sum(one.met for one in own)} of {len(own)} | {_sure(goal, sure)} | "
+                     + ", ".join(missed) + " |")  # fmt: skip
+    return [
+        "## Goals",
+        "",
+        "Set before anything was measured; each with the method that the product uses. What it is compared with is the",
+        "best of its kind on the test items, which favours the other side. *Surely*: intervals by device-day do not",
+        "overlap. Task by task: [below](#goals-task-by-task).",
+        "",
+        "| goal | met | surely | missed on |",
+        "|---|---|---|---|",
+        *lines,
+        "",
+    ]
+
+
+def _sure(goal: str, count: int) -> str:
+    return "" if goal.endswith("coverage") else str(count)
+
+
+def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
+    """Each goal on each task: a table for each kind of goal, a line for each task, what is compared with beside it."""
     found = answers(by_task)
     if not found:
         return []
     lines = [
-        f"| {one.goal} | [{one.task}]({one.task}.md) | {one.asked} | {one.reached} | {one.verdict} |" for one in found
-    ]
-    counts = []
-    for goal in dict.fromkeys(one.goal for one in found):
-        own = [one for one in found if one.goal == goal]
-        counts.append(f"{goal}: {sum(one.verdict.startswith('met') for one in own)} of {len(own)}")
-    return [
-        "## Goals",
+        "## Goals, task by task",
         "",
-        "Each with the method that the product uses. What it is compared with is chosen on the test items, which",
-        "favours the other side. Intervals that overlap do not make two methods alike: both met the same items.",
-        "",
-        f"Met: {'; '.join(counts)}.",
-        "",
-        "| goal | task | asked | reached | |",
-        "|---|---|---|---|---|",
-        *lines,
+        "First what was reached, then what was to be beaten: ✓ it is, ✗ it is not; ~ the intervals of the two overlap,",
+        "which does not make them alike: both met the same items.",
         "",
     ]
+    for section in dict.fromkeys(one.section for one in found):
+        own = [one for one in found if one.section == section]
+        columns = list(dict.fromkeys(one.column for one in own))
+        lines += [f"### {section}", "", "| task | reached | " + " | ".join(columns) + " |",
+                  "|---|---|" + "---|" * len(columns)]  # fmt: skip
+        for task in dict.fromkeys(one.task for one in own):
+            by_column = {one.column: one for one in own if one.task == task}
+            reached = next(iter(by_column.values())).reached
+            cells = [_detail(by_column[column]) if column in by_column else "" for column in columns]
+            lines.append(f"| [{task}]({task}.md) | {reached} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return lines
+
+
+def _detail(one: Answer) -> str:
+    if one.verdict == "cannot be told":
+        return one.verdict
+    mark = ("✓" if one.met else "✗") + ("" if one.sure else " ~")
+    return f"{one.asked.removeprefix('> ')} {mark}"

@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ethogram.evaluate import plots_grid, plots_networks, plots_tasks
 from ethogram.evaluate.claims import claim_lines, claims
-from ethogram.evaluate.flow_goals import flow_goal_lines
+from ethogram.evaluate.flow_goals import flow_goal_lines, goal_details
 from ethogram.evaluate.flow_rows import EXPERIMENTS, RAW, FlowRow, flow_rows
 from ethogram.evaluate.flow_tables import (
     best_of,
     budget_table,
     cost_table,
     default_of,
+    more_tables,
     network_table,
     quality_table,
     types_table,
     write_csv,
 )
 from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
+from ethogram.evaluate.size_claim import brought_lines, compared, size_lines, size_verdict
 from ethogram.evaluate.tables import number
+from ethogram.evaluate.took import took_lines
 
 __all__ = ["write_flow_report"]
 
 Plot = Callable[[Path, Sequence[FlowRow]], Path | None]
 
 PLOTS: dict[str, tuple[Plot, str]] = {
-    "budgets": (plots_tasks.budget_plot, "macro-F1 by labelled flows for each type"),
-    "confusion": (plots_tasks.confusion_plot, "where the flows of each type went"),
-    "reliability": (plots_tasks.reliability_plot, "how often verdicts of so much confidence are right"),
-    "coverage": (plots_tasks.coverage_plot, "macro-F1 (of the types still met) and accuracy of the surest verdicts"),
+    "budgets": (
+        plots_tasks.budget_plot,
+        "Macro-F1 by labelled flows for each type, up to the most that some type has; the default is first.",
+    ),
+    "confusion": (
+        plots_tasks.confusion_plot,
+        "Where the items of each type went: of the default, and of the best method where that is another. A line is one"
+        " true type and adds up to 1.",
+    ),
+    "reliability": (
+        plots_tasks.reliability_plot,
+        "How often verdicts of so much confidence are right; on the diagonal confidence says so. A larger mark stands"
+        " for more verdicts.",
+    ),
+    "coverage": (
+        plots_tasks.coverage_plot,
+        "When only the surest verdicts are said: their macro-F1, of the types still met, and their accuracy.",
+    ),
 }
 GRID: dict[str, tuple[Plot, str]] = {
-    "map": (plots_grid.grid_plot, "macro-F1 by view, size and KL weight"),
-    "shift": (plots_grid.shift_plot, "shift ratio by KL weight"),
-    "size": (plots_grid.size_plot, "macro-F1 by size"),
+    "map": (plots_grid.grid_plot, "Macro-F1 by view, size and KL weight, mean and range of the seeds."),
+    "shift": (
+        plots_grid.shift_plot,
+        "Shift ratio by KL weight, for each part of the input: error on the network that tests over error at home. At 1"
+        " nothing has moved. Marks are seeds.",
+    ),
+    "size": (plots_grid.size_plot, "Macro-F1 by size of the network; marks are seeds, lines their mean."),
 }
 
 
@@ -67,7 +89,7 @@ def write_flow_report(rows: Sequence[Mapping[str, object]], folder: Path) -> lis
     written: list[Path] = []
     for name, found in by_task.items():
         written += _task(name, found, [row for row in absent if row["task"] == name], folder)
-    return [*written, *_overview(by_task, folder)]
+    return [*written, *_overview(by_task, folder, took_lines([dict(row) for row in rows]))]
 
 
 def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, object]], folder: Path) -> list[Path]:
@@ -78,7 +100,7 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
         path = plot(folder / f"{name}-{stem}.png", rows)
         if path is not None:
             drawn.append(path)
-            pictures[stem] = [f"![{says}]({path.name})", ""]
+            pictures[stem] = _picture(path.name, says)
     lines = [
         f"# {first.title}",
         "",
@@ -99,6 +121,8 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
         *_marks(rows),
         "",
     ]
+    for head, table in more_tables(rows).items():
+        lines += _section(head, table, [])
     for stem in GRID:
         lines += pictures.get(stem, [])
     cost = cost_table(rows)
@@ -107,12 +131,19 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
     lines += leak_lines(rows)
     lines += _section("By the network that tests, macro-F1", network_table(rows), [])
     lines += _section("Label budgets", budget_table(rows), pictures.get("budgets", []))
-    lines += _section("Verdicts", types_table(rows), [p for s in list(PLOTS)[1:] for p in pictures.get(s, [])])
+    lines += _section("By type", types_table(rows), pictures.get("confusion", []))
+    lines += _section("Confidence", "", [p for s in ("reliability", "coverage") for p in pictures.get(s, [])])
     lines += [f"Not applicable: `{row['method']}` ({row['absent']}).\n" for row in absent]
     lines += _provenance(rows)
     page = folder / f"{name}.md"
     page.write_text("\n".join(lines).rstrip() + "\n")
     return [page, write_csv(folder / f"{name}.csv", rows), *drawn]
+
+
+def _picture(name: str, says: str) -> list[str]:
+    """A picture and what is to be seen in it."""
+    alt = re.split("[,:]", says, maxsplit=1)[0].rstrip(".")
+    return [f"![{alt}]({name})", "", f"*{says}*", ""]
 
 
 def _section(head: str, table: str, pictures: list[str]) -> list[str]:
@@ -126,7 +157,7 @@ def _marks(rows: Sequence[FlowRow]) -> list[str]:
     if any(row.stale for row in rows):
         lines.append("\n† made by earlier code than the newest line: run the command again.")
     if any(row.random_weights for row in rows):
-        lines.append("\n° an encoder of others with random weights: its architecture, not what it learnt.")
+        lines.append("\n° random weights: what its architecture and input give, not what it learnt.")
     return lines
 
 
@@ -139,23 +170,32 @@ def _provenance(rows: Sequence[FlowRow]) -> list[str]:
     ]
 
 
-def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> list[Path]:
+def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path, took: Sequence[str]) -> list[Path]:
     """The page over all tasks."""
     written = []
     pictures = []
     path = plots_networks.inside_across_plot(folder / "inside-across.png", by_task)
     if path is not None:
         written.append(path)
-        pictures += ["## Inside against across", "", "![macro-F1 inside against across](inside-across.png)", "",
-                     "One point for each method that ran on every task of both sides: means over the tasks. Across are"
-                     " tasks that test the same flows at the same level, where there are such; else all, and then only"
-                     " the order of methods can be compared.", ""]  # fmt: skip
-    for experiment in ("P2", "P3", "others"):
-        name = f"cost-{experiment.lower()}.png"
-        path = plots_networks.cost_plot(folder / name, by_task, experiment)
+        pictures += ["## Inside against across", "", *_picture(
+            path.name, "Macro-F1 inside against across: one point for each method that ran on every task of"
+            " both sides. Across is the mean over the"
+            " tasks that test the same flows at the same level, where there are such; else over all, and then only the"
+            " order of methods can be compared, not the distance from the line.")]  # fmt: skip
+    for experiment in ("P2", "P3"):
+        path = plots_networks.cost_plot(folder / f"cost-{experiment.lower()}.png", by_task, experiment)
         if path is not None:
             written.append(path)
-            pictures += [f"## Quality against cost, {experiment}", "", f"![macro-F1 against cost]({name})", ""]
+            pictures += [f"## Quality against cost, {experiment}", "", *_picture(
+                path.name, f"Macro-F1, mean over the tasks of {experiment}, against parameters and against flows"
+                " embedded in a second on one core.")]  # fmt: skip
+    encoders = [one.row.method for one in compared(by_task)]
+    path = plots_networks.cost_plot(folder / "size-across.png", by_task, "others", encoders) if encoders else None
+    size = ""
+    if path is not None:
+        written.append(path)
+        size = "\n".join(_picture(path.name, "Macro-F1 across networks against parameters and against flows embedded in"
+                                  " a second on one core, tasks with encoders of others.")).rstrip()  # fmt: skip
     lines = [
         "# Flow representations: results",
         "",
@@ -163,10 +203,13 @@ def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> list[Pa
         + (" What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""),
         "",
         *flow_goal_lines(by_task),
-        *claim_lines(claims(by_task)),
+        *claim_lines(claims(by_task), size_lines(by_task, size), size_verdict(by_task) if encoders else ""),
+        *brought_lines(by_task),
+        *_tasks(by_task),
         *leak_overview(by_task),
         *pictures,
-        *_tasks(by_task),
+        *goal_details(by_task),
+        *took,
     ]
     page = folder / "README.md"
     page.write_text("\n".join(lines).rstrip() + "\n")

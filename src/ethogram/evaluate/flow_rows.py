@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ethogram.errors import InputError
 
-__all__ = ["DETECTORS", "EXPERIMENTS", "RAW", "Confusion", "Cost", "Encoder", "FlowRow", "blind_macro_f1",
-           "blind_recall", "chance_of", "flow_rows", "is_flow_row"]  # fmt: skip
+__all__ = ["DETECTORS", "EXPERIMENTS", "ORIGINS", "RAW", "Confusion", "Cost", "Encoder", "FlowRow", "Origin",
+           "blind_macro_f1", "blind_recall", "chance_of", "flow_rows", "is_flow_row"]  # fmt: skip
 
 EXPERIMENTS: dict[str, str] = {
     "P0": "inside a network, later days",
@@ -46,6 +46,11 @@ DETECTORS: dict[str, str] = {
 
 RAW = ("raw-40", "raw40", "raw")
 """Names of the obligatory baseline: the 40 numbers of flow and packets, logistic regression."""
+
+Origin = Literal["no weights", "random weights", "trained here", "pretrained here", "checkpoint"]
+"""Where an encoder's weights are from; of random ones nothing was learnt."""
+
+ORIGINS: tuple[Origin, ...] = ("no weights", "random weights", "trained here", "pretrained here", "checkpoint")
 
 
 class _Part(BaseModel):
@@ -169,9 +174,26 @@ class FlowRow(_Part):
         return self.detector and self.method.startswith("shuffled")
 
     @property
+    def origin(self) -> Origin:
+        """Where its weights are from.
+
+        >>> cost = Cost(parameters=7, origin="pretrained here, 0 steps of 32 from 9 flows, seed 0")
+        >>> FlowRow(task="t", method="m", title="", experiment="others", values={}, cost=cost).origin
+        'random weights'
+        """
+        said = self.cost.origin or ""
+        if not self.cost.parameters:
+            return "no weights"
+        if self.cost.checkpoint or said.startswith("checkpoint"):
+            return "checkpoint"
+        if said.startswith(("random weights", "drawn")) or ", 0 steps" in said or self.method.endswith("-untrained"):
+            return "random weights"
+        return "pretrained here" if said.startswith("pretrained here") else "trained here"
+
+    @property
     def random_weights(self) -> bool:
-        """Whether an encoder of others stands here without what it learnt."""
-        return "random weights" in (self.cost.origin or "") and not self.encoder.kind
+        """Whether an encoder stands here that learnt nothing."""
+        return self.origin == "random weights"
 
     def value(self, name: str = "macro_f1") -> float:
         """A figure; NaN where the row has none.

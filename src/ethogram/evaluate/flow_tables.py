@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ethogram.evaluate.flow_rows import FlowRow, chance_of
 from ethogram.evaluate.tables import number
 
-__all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "network_table", "quality_table",
-           "ranked", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
+__all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "more_tables", "network_table",
+           "quality_table", "ranked", "reached", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
 
 FIGURES = {
-    "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy",
-    "device_macro_f1@5": "device, 5 flows", "device_macro_f1@20":
-    "device, 20 flows", "device_macro_f1@hour": "device, one hour", "calibration_error": "calibration error",
-    "unknown_share": "unknown", "right_of_said": "right of what is said", "strangers_unknown": "strangers unknown",
-    "coverage_macro_f1": "macro-F1 over coverages", "coverage_accuracy": "accuracy over coverages",
-    "shift_ratio_overall": "shift ratio", "shift_ratio_meta": "of meta", "shift_ratio_packets": "of packets",
-    "shift_ratio_payload": "of payload",
+    "": {
+        "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy",
+        "calibration_error": "calibration error",
+    },
+    "Verdicts on several flows of a device, macro-F1": {
+        "device_macro_f1@1": "1 flow", "device_macro_f1@5": "5 flows", "device_macro_f1@20": "20 flows",
+        "device_macro_f1@hour": "one hour",
+    },
+    "At equal coverage": {
+        "coverage_macro_f1": "macro-F1, mean over coverages", "coverage_accuracy": "accuracy, mean over coverages",
+    },
+    "What is called unknown": {
+        "unknown_share": "of all", "known_unknown": "of what is known", "strangers_unknown": "of strangers",
+        "right_of_said": "right of what is said", "auroc_open": "AUROC, strangers from known",
+    },
+    "Shift: error on the network that tests / error at home": {
+        "shift_ratio_overall": "overall", "shift_ratio_meta": "meta", "shift_ratio_packets": "packets",
+        "shift_ratio_payload": "payload", "shift_ratio_non_padding": "without padding",
+    },
 }  # fmt: skip
-"""Values in the order of a table's columns; budgets have a table of their own."""
+"""Tables of a page by their heads, values in the order of the columns; budgets have a table of their own."""
 
 DEFAULTS = ("both", "fields")
 """Methods that the product uses, where no row is of the group ``default``."""
@@ -34,7 +46,7 @@ COSTS = {
 
 
 def method_name(row: FlowRow) -> str:
-    """A method's name as code, with marks: † other code made its row, ° it stands without what it learnt."""
+    """A method's name as code, with marks: † other code made its row, ° its weights are random."""
     return f"`{row.method}`" + (" †" if row.stale else "") + (" °" if row.random_weights else "")
 
 
@@ -72,12 +84,14 @@ def seeds_cell(row: FlowRow, name: str = "macro_f1") -> str:
 
 def quality_table(rows: Sequence[FlowRow]) -> str:
     """A line for each method, best first: figures with intervals, and macro-F1 over seeds."""
-    columns = [name for name in FIGURES if any(not math.isnan(row.value(name)) for row in rows)]
-    heads = [FIGURES[name] for name in columns]
+    columns = _columns(rows, FIGURES[""])
+    heads = [FIGURES[""][name] for name in columns]
     lines = [
-        f"| method | {heads[0] if heads else 'macro-F1'} | by seed | above chance | " + " | ".join([*heads[1:], "n"])
+        "| method | "
+        + " | ".join([*(heads[:1] or ["macro-F1"]), "by seed", "above chance", *heads[1:], "n", "what it is"])
+        + " |",
+        "|---|" + "---|" * (max(len(columns), 1) + 4),
     ]
-    lines = [lines[0] + " |", "|---|" + "---|" * (len(columns) + 3)]
     for row in ranked(rows):
         above = row.value() - chance_of(row)
         cells = [
@@ -86,10 +100,31 @@ def quality_table(rows: Sequence[FlowRow]) -> str:
             "" if math.isnan(above) else f"{above:+.3f}",
             *(_cell(row, name) for name in columns[1:]),
             str(row.n),
+            row.method_title,
         ]
-        title = f"{row.method_title} ({method_name(row)})" if row.method_title else method_name(row)
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method_name(row)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def more_tables(rows: Sequence[FlowRow]) -> dict[str, str]:
+    """The other figures, in tables by their heads; only those that some row has."""
+    found = {}
+    for head, names in FIGURES.items():
+        columns = _columns(rows, names)
+        # Verdicts on one flow alone are those of the first table.
+        if not head or not set(columns) - {"device_macro_f1@1"}:
+            continue
+        lines = ["| method | " + " | ".join(names[name] for name in columns) + " |", "|---|" + "---|" * len(columns)]
+        lines += [
+            f"| {method_name(row)} | " + " | ".join(_cell(row, name) for name in columns) + " |"
+            for row in ranked(rows) if not all(math.isnan(row.value(name)) for name in columns)
+        ]  # fmt: skip
+        found[head] = "\n".join(lines)
+    return found
+
+
+def _columns(rows: Sequence[FlowRow], names: Mapping[str, str]) -> list[str]:
+    return [name for name in names if any(not math.isnan(row.value(name)) for row in ranked(rows))]
 
 
 def cost_table(rows: Sequence[FlowRow]) -> str:
@@ -114,13 +149,22 @@ def _cost_cell(row: FlowRow, name: str) -> str:
     return str(value) if isinstance(value, str) else f"{value:,.0f}"
 
 
+def reached(rows: Sequence[FlowRow]) -> list[float]:
+    """Budgets of labelled flows that some type has; with others every figure is that of all labels."""
+    found = set()
+    for row in rows:
+        budgets = row.budgets()
+        found |= {size for size, value, _ in budgets if math.isfinite(size) and value != budgets[-1][1]}
+    return sorted(found)
+
+
 def budget_table(rows: Sequence[FlowRow]) -> str:
     """Macro-F1 by labelled flows for each type; '' when no row has budgets."""
     found = [(row, {size: (value, pair) for size, value, pair in row.budgets()}) for row in ranked(rows)]
-    sizes = sorted({size for _, budgets in found for size in budgets})
+    sizes = [*reached(ranked(rows)), math.inf]
     if len(sizes) < 2:
         return ""
-    heads = ["all" if math.isinf(size) else f"{size:.0f}" for size in sizes]
+    heads = ["all" if math.isinf(size) else f"{size:,.0f}" for size in sizes]
     lines = ["| labelled flows for each type | " + " | ".join(heads) + " |", "|---|" + "---|" * len(sizes)]
     for row, budgets in found:
         if not budgets:

@@ -69,7 +69,7 @@ def grid_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panel.set_yticks(range(len(lines)), [f"{view}, {size}" for view, size in lines])
         panel.grid(False)
         panel.set_title(rows[0].title)
-        figure.colorbar(image, ax=panel, label="macro-F1, mean; below it least … greatest of the seeds")
+        figure.colorbar(image, ax=panel, label="macro-F1: mean, least … greatest of the seeds")
 
     return saved(path, (1.25 * len(weights) + 3.6, max(2.6, 0.5 * len(lines) + 1.3)), draw)
 

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ethogram.evaluate.flow_rows import FlowRow
-from ethogram.evaluate.plots_style import GREY, colour_of, direct_names, saved
+from ethogram.evaluate.flow_rows import ORIGINS, FlowRow
+from ethogram.evaluate.plots_style import GREY, colour_of, direct_names, group_handles, saved
 
 __all__ = ["comparable", "cost_plot", "inside_across_plot", "mean_figures"]
 
 TITLES = {"P2": "P2: labels from there, encoder from elsewhere", "P3": "P3: nothing from there",
           "P4": "P4: unlabelled flows from there", "others": "others: the same small sample for all"}  # fmt: skip
+
+MARKS = {"no weights": "s", "random weights": "o", "trained here": "o", "pretrained here": "^", "checkpoint": "*"}
+"""Marks by where weights are from; those of random ones are empty."""
 
 Tasks = Mapping[str, Sequence[FlowRow]]
 
@@ -56,11 +59,11 @@ def mean_figures(tasks: Tasks) -> dict[str, tuple[float, FlowRow]]:
 
 def inside_across_plot(path: Path, by_task: Tasks) -> Path | None:
     """One point for each method: macro-F1 inside a network against macro-F1 across, a panel for each experiment."""
-    panels_of: dict[str, list[tuple[float, float, str, str]]] = {}
+    panels_of: dict[str, list[tuple[float, float, str, FlowRow]]] = {}
     for name in TITLES:
         inside = mean_figures(_inside(by_task, name))
         across = mean_figures(comparable(by_task, name))
-        points = [(inside[m][0], y, m, _colour(row)) for m, (y, row) in across.items() if m in inside]
+        points = [(inside[m][0], y, m, row) for m, (y, row) in across.items() if m in inside]
         if points:
             panels_of[name] = points
     if not panels_of:
@@ -73,26 +76,59 @@ def inside_across_plot(path: Path, by_task: Tasks) -> Path | None:
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for panel, (name, points) in zip(panels, panels_of.items(), strict=False):
             panel.plot((0, 1), (0, 1), color="#bbbbbb", lw=0.8)
-            for x, y, _, colour in points:
-                panel.plot(x, y, "o", color=colour, ms=5)
-            tasks = ", ".join(comparable(by_task, name))
+            for x, y, _, row in points:
+                _mark(panel, x, y, row)
             panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="macro-F1 inside", ylabel="macro-F1 across")
-            panel.set_title(f"{TITLES[name]}\n{tasks if len(tasks) < 60 else tasks[:57] + '…'}")
-            direct_names(panel, points, lines)
+            tasks = list(comparable(by_task, name))
+            panel.set_title(f"{TITLES[name]}\n{tasks[0] if len(tasks) == 1 else f'mean over {len(tasks)} tasks'}")
+            direct_names(panel, [(x, y, m, _colour(row)) for x, y, m, row in points], lines)
         for panel in panels[len(panels_of) :]:
             panel.set_axis_off()
+        _legend(figure, panels[0], [row for points in panels_of.values() for _, _, _, row in points])
 
-    return saved(path, (4.9 * columns, lines * max(3.6, 0.17 * most + 1.2)), draw)
+    return saved(path, (4.6 * columns, lines * max(3.4, 0.15 * most + 1.1) + 0.4), draw)
 
 
 def _colour(row: FlowRow) -> str:
     return GREY if row.detector else colour_of(row.group)
 
 
-def cost_plot(path: Path, by_task: Tasks, experiment: str) -> Path | None:
-    """Macro-F1 across networks against parameters and against flows/s, on logarithmic axes."""
+def _mark(panel: Any, x: float, y: float, row: FlowRow) -> None:
+    colour = _colour(row)
+    panel.plot(x, y, MARKS[row.origin], color=colour, ms=8 if row.origin == "checkpoint" else 5, mew=1.1,
+               mfc="white" if row.random_weights else colour, ls="none")  # fmt: skip
+
+
+def _legend(figure: Figure, panel: Any, rows: Sequence[FlowRow]) -> None:
+    """What colours and marks mean, below the panels."""
+    groups = dict.fromkeys("detector" if row.detector else row.group for row in rows)
+    marks = [
+        panel.plot([], [], MARKS[origin], color="#444444", ms=5, mew=1.1, ls="none", label=origin,
+                   mfc="white" if origin == "random weights" else "#444444")[0]
+        for origin in ORIGINS if any(row.origin == origin for row in rows)
+    ]  # fmt: skip
+    handles = [*group_handles(panel, list(groups)), *marks]
+    figure.legend(handles=handles, loc="outside lower center", ncol=min(len(handles), 5))
+
+
+def cost_plot(path: Path, by_task: Tasks, experiment: str, methods: Sequence[str] = ()) -> Path | None:
+    """Macro-F1 across networks against parameters and against flows/s, on logarithmic axes.
+
+    Parameters
+    ----------
+    path
+        Of the picture.
+    by_task
+        Rows of flow tasks.
+    experiment
+        Whose tasks across networks are meant; methods that ran on all of them are drawn.
+    methods
+        Only these; none: all but leak detectors.
+    """
     tasks = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
-    found = {m: one for m, one in mean_figures(tasks).items() if not one[1].detector}
+    found = {
+        m: one for m, one in mean_figures(tasks).items() if (m in methods if methods else not one[1].detector)
+    }  # fmt: skip
     kinds: dict[str, Callable[[FlowRow], float | None]] = {
         "parameters": lambda row: row.cost.parameters, "flows/s": lambda row: row.cost.flows_per_s,
     }  # fmt: skip
@@ -110,17 +146,17 @@ def cost_plot(path: Path, by_task: Tasks, experiment: str) -> Path | None:
                 continue
             # Methods without parameters stand left of all others.
             none = min(positive) / 10
-            points = [(float(x) if x else none, y, m, _colour(row)) for x, y, m, row in known]
             panel.set_xscale("log")
-            for x, y, _, colour in points:
-                panel.plot(x, y, "o", color=colour, ms=5)
+            for x, y, _, row in known:
+                _mark(panel, x or none, y, row)
             panel.set(xlabel=name, ylim=(0, min(1.02, top * 1.25)))
             panel.minorticks_off()
             _none_tick(panel, none, any(not x for x, _, _, _ in known))
-            direct_names(panel, points)
-        panels[0].set_ylabel(f"macro-F1, mean over {len(tasks)} tasks across")
+            direct_names(panel, [(float(x or none), y, m, _colour(row)) for x, y, m, row in known])
+        panels[0].set_ylabel(f"macro-F1, mean over {len(tasks)} tasks across" if len(tasks) > 1 else "macro-F1 across")
+        _legend(figure, panels[0], [row for _, row in found.values()])
 
-    return saved(path, (4.9 * len(drawn), max(3.6, 0.17 * len(found) + 1.2)), draw)
+    return saved(path, (4.6 * len(drawn), max(3.4, 0.15 * len(found) + 1.1) + 0.4), draw)
 
 
 def _none_tick(panel: Any, place: float, wanted: bool) -> None:

@@ -7,20 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from ethogram.representation.plots import COLOURS, DASHES
 from ethogram.representation.plots import STYLE as BASE
 
-__all__ = ["COLOURS", "DASHES", "GREY", "MARKERS", "colour_of", "direct_names", "saved"]
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "GREY",
+    "MARKERS",
+    "colour_of",
+    "direct_names",
+    "few_colours",
+    "group_handles",
+    "saved",
+    "written",
+]
 
 GREY = "#7a7a7a"
 MARKERS = "os^Dv<>P"
 # Pages of results have many small plots.
 STYLE: dict[Any, Any] = {
-    **BASE, "axes.titlesize": 9, "grid.linewidth": 0.6, "legend.fontsize": 8, "savefig.dpi": 130, "figure.dpi": 130,
+    **BASE, "axes.titlesize": 9, "grid.linewidth": 0.6, "legend.fontsize": 8, "savefig.dpi": 115, "figure.dpi": 115,
 }  # fmt: skip
+
+OFTEN, APART = 20, 16
+"""Colours of a written plot: those that most of it has, as they are, and those that are farthest from them. Lines and
+their soft edges need no more, and the file is a quarter."""
 
 GROUP_COLOURS = {
     "default": "#D55E00", "both": "#D55E00", "option": "#E69F00", "encoder": "#009E73", "grid": "#009E73",
@@ -28,20 +46,66 @@ GROUP_COLOURS = {
     "baseline": "#56B4E9", "packets": "#CC79A7", "others": "#CC79A7", "detector": GREY,
 }  # fmt: skip
 
+GROUP_NAMES = {
+    "default": "default", "both": "both methods", "option": "option", "encoder": "encoder trained here",
+    "grid": "encoder of the grid", "probes": "another probe", "raw": "raw numbers", "plain": "plain",
+    "alone": "one method alone", "wide": "all 3,040 numbers", "baseline": "baseline", "packets": "encoder of others",
+    "others": "encoder of others", "detector": "leak detector",
+}  # fmt: skip
+"""Groups of methods as legends say them."""
+
 
 def colour_of(group: str) -> str:
     """The colour of a group of methods."""
     return GROUP_COLOURS.get(group, "#000000")
 
 
+def group_handles(panel: Any, groups: Sequence[str]) -> list[Any]:
+    """Marks for a legend that says what the colours of groups mean; one for each colour."""
+    names: dict[str, str] = {}
+    for group in groups:
+        names.setdefault(colour_of(group), GROUP_NAMES.get(group, group or "method"))
+    return [panel.plot([], [], "o", color=colour, ms=5, label=name)[0] for colour, name in names.items()]
+
+
 def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
     """Draw one figure without a display and write it; the same rows give the same file."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
         draw(figure)
-        figure.savefig(path, metadata={"Software": None})
+        return written(path, figure)
+
+
+def written(path: Path, figure: Figure) -> Path:
+    """Write a figure as a PNG of few colours, without the name of the program that made it."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    few_colours(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, "PNG", optimize=True)
     return path
+
+
+def few_colours(pixels: NDArray[np.uint8]) -> Image.Image:
+    """A picture in ``OFTEN + APART`` colours, each pixel in the nearest; pixels are [height, width, 3].
+
+    >>> few_colours(np.zeros((2, 3, 3), np.uint8)).convert("RGB").getpixel((0, 0))
+    (0, 0, 0)
+    """
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours, place, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    table = np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=1).astype(np.int64)
+    chosen = np.argsort(-counts, kind="stable")[:OFTEN].tolist()
+    distance = ((table[:, None] - table[None, chosen]) ** 2).sum(axis=2)
+    nearest, far = distance.argmin(axis=1), distance.min(axis=1)
+    for _ in range(APART):
+        if not far.any():
+            break
+        new = int(far.argmax())
+        distance = ((table - table[new]) ** 2).sum(axis=1)
+        nearest, far = np.where(distance < far, len(chosen), nearest), np.minimum(far, distance)
+        chosen.append(new)
+    image = Image.fromarray(nearest[place].reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    image.putpalette(table[chosen].astype(np.uint8).tobytes())
+    return image
 
 
 def direct_names(panel: Any, points: Sequence[tuple[float, float, str, str]], lines: int = 1) -> None:
@@ -70,6 +134,7 @@ def direct_names(panel: Any, points: Sequence[tuple[float, float, str, str]], li
     for (x, y, name, colour), at in zip(ordered, places, strict=True):
         panel.annotate(
             name, (x, y), xytext=(1.03, at), textcoords="axes fraction", fontsize=7, va="center", color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6, "shrinkA": 1, "shrinkB": 2,
+                        "relpos": (0, 0.5)},
             annotation_clip=False,
         )  # fmt: skip

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ethogram.evaluate.flow_rows import RAW, FlowRow, chance_of
-from ethogram.evaluate.flow_tables import best_of, default_of, ranked
-from ethogram.evaluate.plots_style import COLOURS, DASHES, GREY, MARKERS, colour_of, saved
+from ethogram.evaluate.flow_tables import best_of, default_of, ranked, reached
+from ethogram.evaluate.plots_style import COLOURS, DASHES, GREY, MARKERS, colour_of, group_handles, saved
 
 __all__ = ["budget_plot", "confusion_plot", "coverage_plot", "quality_plot", "reliability_plot"]
 
@@ -20,7 +21,13 @@ CURVES = 7
 """Methods with a curve at most: the default, the raw numbers, and the best of the others."""
 
 CELLS = 12
-"""Types up to which a confusion matrix has its shares written in it."""
+"""Types up to which a confusion matrix has all its shares written in it; with more of them, only those above .05."""
+
+MANY = 24
+"""Types said from which on one matrix is drawn, not two."""
+
+RARE = 0.05
+"""A type that is not tested has a column of its own when so much of some type is called it."""
 
 
 def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
@@ -54,14 +61,12 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
         panel.set_xlabel("macro-F1; line: 95 % interval by device-day, ticks: seeds; bold: the default")
         panel.set_title(_wrapped(shown[0].title))
         groups = dict.fromkeys(row.group for row in shown if not row.detector)
-        handles = [panel.plot([], [], "o", color=colour_of(group), label=group or "method")[0] for group in groups]
-        own, names = panel.get_legend_handles_labels()
-        kept = [(h, n) for h, n in zip(own, names, strict=True) if n == "chance"][:1] + [
-            (h, h.get_label()) for h in handles
-        ]
-        panel.legend([h for h, _ in kept], [n for _, n in kept], loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        chance = [h for h, n in zip(*panel.get_legend_handles_labels(), strict=True) if n == "chance"][:1]
+        apart_mark = [panel.plot([], [], "D", color=GREY, ms=5, label="leak detector")[0]] if detectors else []
+        handles = [*group_handles(panel, list(groups)), *apart_mark, *chance]
+        panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return saved(path, (8.4, 0.27 * len(shown) + 1.4), draw)
+    return saved(path, (8.4, 0.235 * len(shown) + 1.3), draw)
 
 
 def _wrapped(title: str, width: int = 92) -> str:
@@ -90,17 +95,20 @@ def _look(i: int, row: FlowRow) -> dict[str, Any]:
 
 
 def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Macro-F1 against labelled flows for each type; ``all`` stands right of the last number."""
+    """Macro-F1 against labelled flows for each type; ``all`` stands right of the last number that some type has."""
     shown = _curved([row for row in rows if row.budgets()])
-    if not shown:
+    sizes = reached(shown)
+    if not shown or not sizes:
         return None
-    sizes = sorted({size for row in shown for size, _, _ in row.budgets() if math.isfinite(size)})
     last = sizes[-1] * (sizes[-1] / sizes[0]) ** (1 / max(len(sizes) - 1, 1)) if len(sizes) > 1 else sizes[-1] * 4
 
     def draw(figure: Figure) -> None:
         panel = figure.subplots()
         for i, row in enumerate(shown):
-            points = [(last if math.isinf(size) else size, value, pair) for size, value, pair in row.budgets()]
+            points = [
+                (last if math.isinf(size) else size, value, pair)
+                for size, value, pair in row.budgets() if math.isinf(size) or size in sizes
+            ]  # fmt: skip
             look = _look(i, row)
             panel.plot([x for x, _, _ in points], [value for _, value, _ in points], **look)
             bands = [(x, *pair) for x, _, pair in points if pair]
@@ -110,7 +118,7 @@ def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panel.set_xticks([*sizes, last], [*(f"{size:g}" for size in sizes), "all"])
         panel.minorticks_off()
         panel.set_ylim(0, 1.02)
-        panel.set(xlabel="labelled flows for each type", ylabel="macro-F1")
+        panel.set(xlabel="labelled flows for each type; bands: 95 % by device-day", ylabel="macro-F1")
         panel.set_title(_wrapped(shown[0].title, 70))
         figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper")
 
@@ -118,35 +126,54 @@ def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
 
 
 def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Where the flows of each type went, in shares of the type: of the default, and of the best where it is another."""
+    """Where the flows of each type went, in shares of the type: of the default, and of the best where it is another.
+
+    Types that nothing is of and next to nothing is called are one column. With many types only the default is drawn.
+    """
     chosen = {row.method: row for row in (default_of(rows), best_of(rows)) if row and row.details.confusion.matrix}
     if not chosen:
         return None
-    types = max(len(row.details.confusion.labels) for row in chosen.values())
-    side = max(2.6, 0.3 * types + 1.0)
+    tables = [(row, *_shares(row)) for row in chosen.values()]
+    if max(len(said) for _, _, said, _ in tables) > MANY:
+        tables = tables[:1]
+    widths = [max(2.2, 0.19 * len(said)) for _, _, said, _ in tables]
+    lines = max(len(true) for _, true, _, _ in tables)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(chosen), squeeze=False)[0]
-        for panel, row in zip(panels, chosen.values(), strict=True):
-            labels = list(row.details.confusion.labels)
-            matrix = np.asarray(row.details.confusion.matrix, np.float64)
-            present = matrix.sum(axis=1) > 0
-            shares = matrix[present] / matrix[present].sum(axis=1, keepdims=True)
+        panels = figure.subplots(1, len(tables), squeeze=False, gridspec_kw={"width_ratios": widths})[0]
+        for panel, (row, true, said, shares) in zip(panels, tables, strict=True):
             image = panel.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-            panel.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-            true = [label for label, here in zip(labels, present, strict=True) if here]
+            panel.set_xticks(range(len(said)), said, rotation=90, fontsize=7)
             panel.set_yticks(range(len(true)), true, fontsize=7)
             panel.grid(False)
             panel.set(xlabel="said", title=f"{row.method}: macro-F1 {row.value():.3f}")
-            if len(labels) <= CELLS:
-                for (i, j), share in np.ndenumerate(shares):
-                    if share >= 0.01:
-                        panel.text(j, i, f"{share:.2f}".removeprefix("0"), ha="center", va="center", fontsize=6,
-                                   color="white" if share > 0.6 else "black")  # fmt: skip
+            for (i, j), share in np.ndenumerate(shares):
+                if share >= (0.01 if len(said) <= CELLS else 0.05):
+                    panel.text(j, i, _share(share), ha="center", va="center", fontsize=6,
+                               color="white" if share > 0.6 else "black")  # fmt: skip
         panels[0].set_ylabel("true")
-        figure.colorbar(image, ax=panels, label="share of the type's flows", fraction=0.04)
+        figure.colorbar(image, ax=panels, label="share of the type", fraction=0.04)
 
-    return saved(path, ((side + 1.3) * len(chosen) + 0.8, side + 0.8), draw)
+    return saved(path, (sum(widths) + 1.2 * len(widths) + 0.9, max(2.4, 0.19 * lines) + 1.7), draw)
+
+
+def _shares(row: FlowRow) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """True types, types said, and shares of each true type's flows [true, said]."""
+    labels = list(row.details.confusion.labels)
+    matrix = np.asarray(row.details.confusion.matrix, np.float64)
+    present = matrix.sum(axis=1) > 0
+    shares = matrix[present] / matrix[present].sum(axis=1, keepdims=True)
+    kept = present | (shares.max(axis=0) >= RARE)
+    true = [label for label, here in zip(labels, present, strict=True) if here]
+    said = [label for label, here in zip(labels, kept, strict=True) if here]
+    if (~kept).sum() < 2:
+        return true, labels, shares
+    rest = shares[:, ~kept].sum(axis=1, keepdims=True)
+    return true, [*said, f"{(~kept).sum()} others"], np.hstack([shares[:, kept], rest])
+
+
+def _share(share: float) -> str:
+    return f"{share:.2f}".removeprefix("0") if share < 0.995 else "1"
 
 
 def reliability_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
@@ -169,7 +196,7 @@ def reliability_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
             panel.set(xlim=(0, 1.02), ylim=(-0.02, 1.04), xlabel="confidence")
         panels[0].set_ylabel("share that is right")
 
-    return saved(path, (2.5 * len(shown) + 0.7, 3.0), draw)
+    return saved(path, (2.2 * len(shown) + 0.6, 2.7), draw)
 
 
 def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
@@ -189,4 +216,4 @@ def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
             panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of the verdicts that are said", title=name)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (8.6, 3.4), draw)
+    return saved(path, (8.2, 3.2), draw)

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import is_flow_row
 from ethogram.evaluate.goals import goal_table
 from ethogram.evaluate.group_report import is_group_row, write_group_report
+from ethogram.evaluate.plots_style import COLOURS, MARKERS, colour_of, group_handles, saved
 from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
+from ethogram.evaluate.took import took_lines
 
 __all__ = ["current", "write_report"]
 
@@ -52,7 +51,7 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         page.write_text(_page(name, done, [row for row in part if "absent" in row]))
         written += [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
     index = folder / "README.md"
-    index.write_text(_index(by_task, folder))
+    index.write_text(_index(by_task, folder, took_lines(kept)))
     return [*written, index]
 
 
@@ -153,28 +152,32 @@ def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
 
 def _plot(path: Path, rows: Sequence[Row]) -> Path:
     kind = str(rows[0]["kind"])
-    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 1.4 if kind in BARS else 4.2))
-    if kind not in BARS:
-        _curves(axes, rows, kind)
-    else:
-        main = BARS[kind]
-        names = [str(row["method"]) for row in rows]
-        values = [values_of(row).get(main, float("nan")) for row in rows]
-        pairs = [interval_of(row, main) or (value, value) for row, value in zip(rows, values, strict=True)]
-        errors = [[v - low for v, (low, _) in zip(values, pairs, strict=True)],
-                  [high - v for v, (_, high) in zip(values, pairs, strict=True)]]  # fmt: skip
-        colours = ["#9aa5b1", "#4c78a8", "#2b8a3e", "#c98b3a"]
-        axes.barh(names, values, xerr=[[max(e, 0) for e in side] for side in errors], height=0.7,
-                  color=[colours[GROUPS.index(str(row["group"]))] for row in rows], error_kw={"lw": 0.8})  # fmt: skip
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1.02)
-        axes.set_xlabel(HEADS[main])
-    axes.grid(axis="x" if kind in BARS else "both", lw=0.3)
-    axes.set_title(str(rows[0]["title"]), fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
-    return path
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        if kind in BARS:
+            _bars(axes, rows, BARS[kind])
+            groups = dict.fromkeys(str(row["group"]) for row in rows)
+            figure.legend(handles=group_handles(axes, list(groups)), loc="outside right upper")
+        else:
+            _curves(axes, rows, kind)
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+        axes.set_title(str(rows[0]["title"]))
+
+    return saved(path, (8.6, 0.3 * len(rows) + 1.2 if kind in BARS else 4.0), draw)
+
+
+def _bars(axes: Any, rows: Sequence[Row], main: str) -> None:
+    names = [str(row["method"]) for row in rows]
+    values = [values_of(row).get(main, float("nan")) for row in rows]
+    pairs = [interval_of(row, main) or (value, value) for row, value in zip(rows, values, strict=True)]
+    errors = [[v - low for v, (low, _) in zip(values, pairs, strict=True)],
+              [high - v for v, (_, high) in zip(values, pairs, strict=True)]]  # fmt: skip
+    axes.barh(names, values, xerr=[[max(e, 0) for e in side] for side in errors], height=0.7,
+              color=[colour_of(str(row["group"])) for row in rows], error_kw={"lw": 0.8})  # fmt: skip
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel(f"{HEADS[main]}; thin line: 95 % interval by device-day")
 
 
 CURVES = {
@@ -187,7 +190,8 @@ CURVES = {
 
 def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
     stem, endings, says = CURVES.get(kind, ("macro_f1", ("",), "macro-F1"))
-    for row, colour in zip(rows, _colours(len(rows)), strict=True):
+    for i, row in enumerate(rows):
+        colour = COLOURS[i % len(COLOURS)]
         for ending, line in zip(endings, ("-", "--"), strict=False):
             found = {
                 name.removeprefix(f"{stem}@").removesuffix(ending): value
@@ -198,7 +202,7 @@ def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
             except ValueError:
                 places = [float(i) for i in range(len(found))]
                 axes.set_xticks(places, list(found), fontsize=7)
-            axes.plot(places, list(found.values()), line, color=colour, marker="o", ms=3, lw=1,
+            axes.plot(places, list(found.values()), line, color=colour, marker=MARKERS[i // len(COLOURS)], ms=3, lw=1,
                       label=f"{row['method']}{ending}")  # fmt: skip
     details = rows[0]["details"]
     across = details.get("across", "threshold") if isinstance(details, dict) else "threshold"
@@ -206,18 +210,13 @@ def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
     axes.set_xlabel(across)
     if across in ("seconds observed", "one packet seen in"):
         axes.set_xscale("log")
-    axes.legend(fontsize=6, ncol=2)
-
-
-def _colours(n: int) -> list[Any]:
-    return [mpl.colormaps["tab10"](i % 10) for i in range(n)]
 
 
 MORE = {"flows": "Encoders of flows, and both methods together", "groups": "Devices that nobody enrolled, in groups"}
 """Folders with pages of their own, and what they are about."""
 
 
-def _index(by_task: dict[str, list[Row]], folder: Path) -> str:
+def _index(by_task: dict[str, list[Row]], folder: Path, took: Sequence[str]) -> str:
     more = [part for part in MORE if (folder / part / "README.md").exists()]
     reading = " What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""
     lines = [
@@ -249,5 +248,10 @@ def _index(by_task: dict[str, list[Row]], folder: Path) -> str:
             best = max(inside, key=lambda row: values_of(row).get(main, -1.0))
             cells.append(f"{number(values_of(best)[main])} (`{best['method']}`)")
         lines.append(f"| [{name}]({name}.md) | " + " | ".join(cells) + " |")
-    lines += ["", "Closed sets: macro-F1. Open sets: AUROC. Likeness: pairs told apart. Others: see the page.", ""]
+    lines += [
+        "",
+        "Closed sets: macro-F1. Open sets: AUROC. Likeness: pairs told apart. Others: see the page.",
+        "",
+        *took,
+    ]
     return "\n".join(lines)
