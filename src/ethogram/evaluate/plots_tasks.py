@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ethogram.evaluate.flow_rows import RAW, FlowRow, chance_of
 from ethogram.evaluate.flow_tables import best_of, default_of, ranked, reached
-from ethogram.evaluate.plots_style import COLOURS, DASHES, GREY, MARKERS, colour_of, group_handles, saved
+from ethogram.evaluate.plots_style import COLOURS, DASHES, GREY, MAP, MARKERS, colour_of, group_handles, saved
 
 __all__ = ["budget_plot", "confusion_plot", "coverage_plot", "quality_plot", "reliability_plot"]
 
@@ -154,7 +154,7 @@ def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panels[0].set_ylabel("true")
         figure.colorbar(image, ax=panels, label="share of the type", fraction=0.04)
 
-    return saved(path, (sum(widths) + 1.2 * len(widths) + 0.9, max(2.4, 0.19 * lines) + 1.7), draw)
+    return saved(path, (sum(widths) + 1.2 * len(widths) + 0.9, max(2.4, 0.19 * lines) + 1.7), draw, MAP)
 
 
 def _shares(row: FlowRow) -> tuple[list[str], list[str], NDArray[np.float64]]:

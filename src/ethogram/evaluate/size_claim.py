@@ -211,11 +211,21 @@ def _millions(parameters: int) -> str:
 def size_lines(by_task: Tasks, picture: str = "") -> list[str]:
     """The claim about size over all encoders: verdict, rule, what the table cannot answer, correlations, the table."""
     encoders = compared(by_task)
-    if not encoders or not encoders[0].across:
+    if not encoders:
         return []
     across = encoders[0].across
+    head = f"### 3b. Larger encoders are not necessarily more robust, over all encoders: {size_verdict(by_task)}"
+    if not across:
+        return [
+            head,
+            "",
+            "No task across networks with encoders of others is among the rows.",
+            "",
+            *_table(encoders),
+            "",
+        ]
     return [
-        f"### 3b. Larger encoders are not necessarily more robust, over all encoders: {size_verdict(by_task)}",
+        head,
         "",
         "- Rule, over the encoders that learnt: does not hold when the rank correlation of parameters and mean macro-F1"
         " across networks is above 0 with its whole interval. Else it holds when, of the pairs of encoders of which the"
