@@ -35,8 +35,19 @@ def command(
     task_files: Annotated[Path | None, typer.Option(help="folder of tasks instead of the package's")] = None,
     method_files: Annotated[Path | None, typer.Option(help="folder of methods instead of the package's")] = None,
     again: Annotated[bool, typer.Option("--again", help="make rows again that are there already")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="tasks side by side, each in a process of its own; 0: one for each core, at most 4, with 4 GiB of "
+            "free memory for each",
+        ),
+    ] = 0,
     threads: Annotated[
-        int, typer.Option(min=0, help="of networks and probes; more than 1 slows small probes; 0: one for each core")
+        int,
+        typer.Option(
+            min=0, help="of each job's networks and probes; more than 1 slows small probes; 0: one for each core"
+        ),
     ] = 1,
     checkpoint: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE: weights of an encoder of others, such as et-bert=FILE")
@@ -88,6 +99,7 @@ def command(
         cache=cache,
         keep=not no_cache,
         again=again,
+        jobs=jobs,
         threads=threads,
         checkpoints=_checkpoints(checkpoint or []),
         quick=words == ["quick"] and methods is None,
@@ -179,22 +191,20 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> None:
 
 def _run(
     tasks: list[Any], methods: list[Any], root: Path, out: Path, *, cards: dict[str, Card], cache: Path | None,
-    keep: bool, again: bool, threads: int, checkpoints: dict[str, Path], quick: bool,
+    keep: bool, again: bool, jobs: int, threads: int, checkpoints: dict[str, Path], quick: bool,
 ) -> None:  # fmt: skip
-    import warnings
-
     import orjson
 
     from ethogram.cli.run import errors, stages
     from ethogram.errors import UsageError
+    from ethogram.evaluate.jobs import jobs_of, quiet, side_by_side
     from ethogram.evaluate.load import CACHE
     from ethogram.evaluate.row import cut_half_line, read_rows
     from ethogram.evaluate.suite import Suite
 
     if out.suffix == ".gz":
         raise UsageError(f"{out}: rows are added line by line, so --out names a file that is not compressed")
-    # LightGBM finds many labels strange; that is what these tasks are.
-    warnings.filterwarnings("ignore", module="lightgbm")
+    quiet()
     if (cut := cut_half_line(out)) > 0:
         errors.print(f"{out}: {cut} octets of a row that was not finished are cut off")
     held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
@@ -204,7 +214,11 @@ def _run(
     total = sum(suite.asks(task, method) for task in tasks for method in methods)
     with out.open("ab") as file, stages("measuring", total) as (advance, stage):
         suite = replace(suite, on_stage=stage)
-        for row, fresh in suite.rows(tasks, methods, held):
+        workers = jobs_of(jobs, suite, tasks, methods, held)
+        every = suite.rows(tasks, methods, held)
+        if workers > 1:
+            every = side_by_side(suite, tasks, methods, held, workers, on_trouble=errors.print)
+        for row, fresh in every:
             if fresh:
                 file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
                 file.flush()

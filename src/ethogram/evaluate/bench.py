@@ -9,13 +9,13 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from ethogram.config import FlowSettings, MeterSettings
+from ethogram.config import CountSettings, FlowSettings, MeterSettings
 from ethogram.errors import UsageError
 from ethogram.evaluate import axis, behaviour, score
 from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.items import Items, Material, gather, item_windows
 from ethogram.evaluate.labelled import LabelledFlows
-from ethogram.evaluate.load import CACHE, load
+from ethogram.evaluate.load import CACHE, COUNTING, load
 from ethogram.evaluate.row import Row, identity_of
 from ethogram.evaluate.task import Method, Task
 
@@ -59,7 +59,7 @@ class Bench:
     cache_folder: Path | None = CACHE
     threads: int = 0
     on_stage: Callable[[str], None] | None = None
-    _loaded: dict[str, LabelledFlows] = field(default_factory=dict)
+    _loaded: dict[tuple[str, str], LabelledFlows] = field(default_factory=dict)
     _materials: dict[str, Material] = field(default_factory=dict)
     _items: dict[tuple[str, object, bool], Items] = field(default_factory=dict)
     _remade: dict[tuple[str, str], Material] = field(default_factory=dict)
@@ -74,13 +74,18 @@ class Bench:
             for name in task.corpora:
                 if name not in self.cards:
                     raise UsageError(f"task {task.name}: no corpus card {name!r}")
-                if name not in self._loaded:
-                    self._loaded[name] = load(
-                        self.cards[name], self.root, counts=task.counts, cache_folder=self.cache_folder
-                    )
-            material = gather([_only(self._loaded[name], task) for name in task.corpora], task.counts)
+            loaded = [self._corpus(name, task.counts) for name in task.corpora]
+            material = gather([_only(one, task) for one in loaded], task.counts)
             self._materials[key] = material if task.names else material.without_names()
         return self._materials[key]
+
+    def _corpus(self, name: str, counts: CountSettings) -> LabelledFlows:
+        key = name, counts.digest if self.cards[name].kind in COUNTING else ""
+        if key not in self._loaded:
+            if self.on_stage is not None:
+                self.on_stage(f"loading {name}")
+            self._loaded[key] = load(self.cards[name], self.root, counts=counts, cache_folder=self.cache_folder)
+        return self._loaded[key]
 
     def items(self, task: Task, *, statistics: bool) -> Items:
         """The items of a task; made once for tasks with the same material and window."""

@@ -98,6 +98,7 @@ class GroupBench:
     cache_folder: Path | None = CACHE
     threads: int = 0
     on_stage: Callable[[str], None] | None = None
+    quick: bool = False
     method_files: Path | None = None
     _items: dict[str, tuple[BothItems, CorpusFlows | None]] = field(default_factory=dict)
     _data: dict[str, str] = field(default_factory=dict)
@@ -125,7 +126,7 @@ class GroupBench:
 
     def asks(self, task: GroupTask, method: GroupMethod) -> bool:
         """Whether the task asks the method."""
-        return asks_groups(task, method)
+        return asks_groups(task, method, quick=self.quick)
 
     def identity(self, task: GroupTask, method: GroupMethod) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""

@@ -60,9 +60,9 @@ class GroupMethod(Settings):
         return self
 
 
-def asks_groups(task: GroupTask, method: GroupMethod) -> bool:
-    """Whether a task asks a method: one that embeds flows needs captures."""
-    return task.captures or not method.encoder
+def asks_groups(task: GroupTask, method: GroupMethod, *, quick: bool = False) -> bool:
+    """Whether a task asks a method: one that embeds flows needs captures, and is too slow for the quick set."""
+    return not method.encoder or (task.captures and not quick)
 
 
 def group_tasks(folder: Path | None = None) -> dict[str, GroupTask]:

@@ -53,14 +53,32 @@ class LabelledFlows:
 
 @dataclass(frozen=True)
 class Kept:
-    """Loaded tables on disk; a file that cannot be read is as good as none."""
+    """Loaded tables on disk; a file that cannot be read is as good as none.
+
+    Parameters
+    ----------
+    folder
+        Of all corpora.
+    card
+        What was read.
+    state
+        Of the card, its files and the code that reads them.
+    digest
+        Of these and of the settings.
+    """
 
     folder: Path
     card: Card
+    state: str
     digest: str
 
+    @property
+    def lock(self) -> Path:
+        """What is locked while the tables are made."""
+        return self.folder / f".{self.card.name}-{self.digest}"
+
     def _path(self, part: str) -> Path:
-        return self.folder / f"{self.card.name}-{self.digest}.{part}"
+        return self.folder / f"{self.card.name}-{self.state}-{self.digest}.{part}"
 
     def read(self) -> LabelledFlows | None:
         """The tables, or None."""
@@ -76,10 +94,11 @@ class Kept:
         return LabelledFlows(self.card, found[0], found[1], found[2], self.digest, accounting)
 
     def write(self, loaded: LabelledFlows) -> None:
-        """Keep the tables, and forget older ones of this corpus."""
+        """Keep the tables, and forget those of other files or earlier code."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.folder.glob(f"{self.card.name}-*"):
-            old.unlink(missing_ok=True)
+            if not old.name.startswith(f"{self.card.name}-{self.state}-"):
+                old.unlink(missing_ok=True)
         stages = {
             name: {"unit": of.unit, "read": of.read, "used": of.used, **{k: dict(getattr(of, k)) for k in _COUNTERS}}
             for name, of in loaded.accounting.items()

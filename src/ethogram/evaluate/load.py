@@ -23,6 +23,7 @@ from ethogram.errors import InputError
 from ethogram.evaluate import records
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.counters import NOMINAL, flow_features, rule_counters
+from ethogram.evaluate.flows.kept import alone
 from ethogram.evaluate.labelled import LABELS, Kept, LabelledFlows
 from ethogram.evaluate.own_flows import folder_services
 from ethogram.evaluate.profiles import mud_profiles
@@ -31,9 +32,12 @@ from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
 
-__all__ = ["CACHE", "code_digest", "device_file", "files_of", "load", "runs_of"]
+__all__ = ["CACHE", "COUNTING", "code_digest", "device_file", "files_of", "load", "runs_of"]
 
 CACHE = Path("~/.cache/ethogram")
+
+COUNTING = ("rule_counters", "mud")
+"""Kinds of sources that give counts themselves; others are loaded alike whatever is counted."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -103,13 +107,25 @@ def load(
     """
     if not (root / card.name).is_dir():
         raise InputError("no such corpus folder", file=root / card.name)
-    settings = (flows or FlowSettings(), meter or MeterSettings(), counts or CountSettings())
-    digest = _digest(card, root, settings)
-    if cache_folder is not None:
-        held = Kept(cache_folder.expanduser() / "corpus", card, digest)
+    counted = (counts or CountSettings()) if card.kind in COUNTING else CountSettings()
+    settings = (flows or FlowSettings(), meter or MeterSettings(), counted)
+    state = _state(card, root)
+    digest = hashlib.sha256(" ".join([state, *(one.digest for one in settings)]).encode()).hexdigest()[:12]
+    if cache_folder is None:
+        return _load(card, root, settings, digest, on_progress)
+    held = Kept(cache_folder.expanduser() / "corpus", card, state, digest)
+    # Two runs that want one corpus read it once: the second finds what the first has kept.
+    with alone(held.lock):
         found = held.read()
-        if found is not None:
-            return found
+        if found is None:
+            found = _load(card, root, settings, digest, on_progress)
+            held.write(found)
+    return found
+
+
+def _load(
+    card: Card, root: Path, settings: Settings3, digest: str, on_progress: Callable[[int], None] | None
+) -> LabelledFlows:
     tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
     accounting: dict[str, Accounting] = {}
     whole = folder_services(card, files_of(card, card.used_devices[0], root), *settings[:2], accounting) if (
@@ -128,17 +144,8 @@ def load(
             labels.append(_label(card, device, instance, run, flow_rows))
         if on_progress is not None:
             on_progress(1)
-    loaded = LabelledFlows(
-        card,
-        pl.concat(tables),
-        pl.concat(own),
-        LABELS.conform(pl.DataFrame(labels, schema=LABELS.schema)),
-        digest,
-        accounting,
-    )
-    if cache_folder is not None:
-        held.write(loaded)
-    return loaded
+    known = LABELS.conform(pl.DataFrame(labels, schema=LABELS.schema))
+    return LabelledFlows(card, pl.concat(tables), pl.concat(own), known, digest, accounting)
 
 
 def runs_of(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:
@@ -266,10 +273,9 @@ def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
         into[name].merge(accounting)
 
 
-def _digest(card: Card, root: Path, settings: Settings3) -> str:
+def _state(card: Card, root: Path) -> str:
+    """Of the card, its files and the code that reads them."""
     text = hashlib.sha256(f"{card.digest} {code_digest(*LOADING)}".encode())
-    for one in settings:
-        text.update(one.digest.encode())
     for device in card.used_devices:
         for file in files_of(card, device, root):
             state = file.stat()

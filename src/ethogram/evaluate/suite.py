@@ -92,7 +92,7 @@ class Suite:
             Task: Bench(root, cards, cache, self.threads, tell),
             FlowTask: FlowBench(root, cards, cache, self.threads, self.checkpoints, tell, self.quick),
             BothTask: BothBench(root, cards, cache, self.threads, tell),
-            GroupTask: GroupBench(root, cards, cache, self.threads, tell),
+            GroupTask: GroupBench(root, cards, cache, self.threads, tell, self.quick),
         }
 
     def asks(self, task: Any, method: Any) -> bool:
@@ -106,8 +106,3 @@ class Suite:
         for task in tasks:
             asked = [method for method in methods if self.asks(task, method)]
             yield from rows(self._benches[type(task)], [task], asked, known)
-
-    def known(self, task: Any, method: Any, rows: Mapping[str, Row]) -> Row | None:
-        """The row of a task and method, where it is there already and did not fail; loads what the task reads."""
-        found = rows.get(self._benches[type(task)].identity(task, method)["key"])
-        return None if found is None or found.get("failed") else found

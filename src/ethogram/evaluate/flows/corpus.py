@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.flows.kept import alone
 from ethogram.evaluate.load import CACHE, code_digest, device_file, files_of, runs_of
 from ethogram.evaluate.own_flows import read_folder
 from ethogram.pipeline.packet_files import load_packets, written_beside
@@ -129,13 +130,16 @@ def load_flows(
         raise InputError("no such corpus folder", file=root / card.name)
     settings = settings or CustomFlowSettings()
     digest = _digest(card, root, settings)
-    kept = None if cache_folder is None else _Kept(cache_folder.expanduser() / "flows", card, digest)
-    if kept is not None and (found := kept.read(packets)) is not None:
-        return found
-    loaded = _load(card, root, packets, settings, on_progress)
-    if kept is not None:
-        kept.write(loaded, settings)
-    return loaded
+    if cache_folder is None:
+        return _load(card, root, packets, settings, on_progress)
+    kept = _Kept(cache_folder.expanduser() / "flows", card, digest)
+    # Two runs that want one corpus read it once: the second finds what the first has kept.
+    with alone(kept.lock):
+        found = kept.read(packets)
+        if found is None:
+            found = _load(card, root, packets, settings, on_progress)
+            kept.write(found, settings)
+    return found
 
 
 def _load(
@@ -244,6 +248,11 @@ class _Kept:
     folder: Path
     card: Card
     digest: str
+
+    @property
+    def lock(self) -> Path:
+        """What is locked while they are made."""
+        return self.folder / f".{self.card.name}-{self.digest}"
 
     def _path(self, part: str) -> Path:
         return self.folder / f"{self.card.name}-{self.digest}.{part}"

@@ -1,0 +1,146 @@
+"""Workers side by side: the same rows as one process gives, whatever ends one of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import made_up_home as home
+import pytest
+
+from ethogram.cli import main
+from ethogram.errors import EthogramError
+from ethogram.evaluate import jobs
+from ethogram.evaluate.corpus import cards
+from ethogram.evaluate.flows.task import flow_methods, flow_tasks
+from ethogram.evaluate.jobs import jobs_of, side_by_side
+from ethogram.evaluate.row import Row, read_rows
+from ethogram.evaluate.suite import Suite, every_method, every_task
+from ethogram.evaluate.units import Unit, needs_of, next_unit, units
+
+MADE_EACH_TIME = ("made", "wall_s", "cpu_s")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return home.corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def asked(root: Path, tmp_path: Path) -> tuple[Suite, list[Any], list[Any]]:
+    suite = Suite(root, cards(root / "cards"), tmp_path / "cache", 1)
+    return suite, list(every_task(root / "tasks").values()), list(every_method(root / "methods").values())
+
+
+def call(root: Path, *arguments: str) -> int:
+    folders = ["--corpus", str(root), "--cards", str(root / "cards"), "--task-files", str(root / "tasks"),
+               "--method-files", str(root / "methods")]  # fmt: skip
+    return main(["bench", "all", *arguments, *folders])
+
+
+def of(rows: list[Row]) -> dict[str, Row]:
+    return {row["key"]: {name: value for name, value in row.items() if name not in MADE_EACH_TIME} for row in rows}
+
+
+def test_two_jobs_give_the_rows_of_one_and_make_none_again(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    assert call(root, "--jobs", "1", "--no-cache", "-o", str(one)) == 0
+    assert call(root, "--jobs", "2", "--no-cache", "-o", str(two)) == 0
+    assert of(read_rows(one)) == of(read_rows(two)) and len(read_rows(two)) == 9
+    assert all(row["cpu_s"] >= 0 and row["wall_s"] >= 0 for row in read_rows(two))
+    capsys.readouterr()
+    before = two.read_bytes()
+    assert call(root, "--jobs", "2", "--cache", str(tmp_path / "cache"), "-o", str(two)) == 0
+    assert "0 rows made, 9 were there already" in " ".join(capsys.readouterr().err.split())
+    assert two.read_bytes() == before
+    assert list((tmp_path / "cache" / "corpus").glob("home-*.flows.parquet"))
+
+
+def test_a_worker_that_dies_leaves_the_other_rows(
+    asked: tuple[Suite, list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_work", _killed_by_list)
+    said: list[str] = []
+    found = []
+    suite, tasks, methods = asked[0], asked[1][:1], asked[2]
+    with pytest.raises(EthogramError, match="method list: its worker was killed by signal 9"):
+        found += side_by_side(suite, tasks, methods, {}, 2, on_trouble=said.append)
+    every = {(t.name, m.name) for t in tasks for m in methods if suite.asks(t, m)}
+    lost = {name for name in every if name[1] == "list"}
+    assert lost and len(said) == len(lost)
+    assert {(row["task"], row["method"]) for row, _ in found} == every - lost
+
+
+def _killed_by_list(pipe: Any, given: Any) -> None:
+    """What a worker does, which the system ends when it comes to one method."""
+    from ethogram.evaluate.row import rows  # the suite of this process alone is changed
+
+    def deadly(self: Suite, tasks: Any, methods: Any, known: Any) -> Any:
+        if methods[0].name == "list":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows(self._benches[type(tasks[0])], tasks, methods, known)
+
+    Suite.rows = deadly  # type: ignore[method-assign]
+    WORK(pipe, given)
+
+
+WORK = jobs._work
+
+
+def test_what_ends_one_task_is_a_line_and_the_others_go_on(
+    asked: tuple[Suite, list[Any], list[Any]], root: Path
+) -> None:
+    suite, tasks, methods = asked[0], asked[1][:1], asked[2]
+    broken = tasks[0].model_copy(update={"name": "elsewhere", "corpora": ("nowhere",)})
+    said: list[str] = []
+    found: list[Row] = []
+    with pytest.raises(EthogramError, match=r"task elsewhere.*no corpus card 'nowhere'"):
+        for row, _ in side_by_side(suite, [broken, *tasks], methods, {}, 2, on_trouble=said.append):
+            found.append(row)
+    assert len(said) == 1 and {row["task"] for row in found} == {tasks[0].name}
+
+
+def test_workers_end_when_nobody_listens(asked: tuple[Suite, list[Any], list[Any]]) -> None:
+    import multiprocessing
+
+    run = side_by_side(*asked, {}, 2)
+    next(run)
+    assert multiprocessing.active_children()
+    run.close()
+    assert not multiprocessing.active_children()
+
+
+def test_little_work_is_done_by_one(asked: tuple[Suite, list[Any], list[Any]]) -> None:
+    assert jobs_of(0, *asked, {}) == 1
+    assert jobs_of(3, *asked, {}) == 3
+    assert jobs_of(99, *asked, {}) == 9
+
+
+def test_units_hold_every_row_once_and_methods_of_one_encoder_together() -> None:
+    tasks = [task for name, task in flow_tasks().items() if name in ("p0-stevens", "p3-family", "grid-p0-stevens")]
+    methods = list(flow_methods().values())
+    suite = Suite(Path(), {})
+    asked = [[j for j, method in enumerate(methods) if suite.asks(task, method)] for task in tasks]
+    found = units(tasks, methods, asked, {}, {}, 2)
+    given = sorted((unit.task, j) for unit in found for j in unit.methods)
+    assert given == sorted((i, j) for i, own in enumerate(asked) for j in own)
+    assert len(found) > 2 * len(tasks)
+    by_name = {method.name: method for method in methods}
+    both = [needs_of(tasks[0], by_name[name], {}) for name in ("fields", "fields-knn")]
+    assert both[0] == both[1] != needs_of(tasks[0], by_name["vae"], {})
+    assert needs_of(tasks[0], by_name["raw-40"], {}) < both[0]
+
+
+def test_a_worker_takes_what_waits_for_nobody_then_its_own_task_then_what_nobody_does() -> None:
+    a, b, c, d = (Unit(task, (0,), frozenset(needs), seconds) for task, needs, seconds in (
+        (0, {"x"}, 90.0), (1, {"y"}, 20.0), (2, {"x", "z"}, 80.0), (1, {"z"}, 30.0)))  # fmt: skip
+    none: frozenset[str] = frozenset()
+    assert next_unit([a, b, c, d], [], none, None) is a
+    assert next_unit([b, c, d], [a], none, None) is d
+    assert next_unit([b, c, d], [a], frozenset({"x"}), None) is c
+    assert next_unit([b, c, d], [a], none, 1) is d
+    assert next_unit([c], [a], none, None) is c
