@@ -394,10 +394,14 @@ def test_groups_of_unknown_devices_have_pages(tmp_path: Path) -> None:
         row["values"] = {"purity": purity, "completeness": 0.8, "names_groups": 4.2, "names_random": 11.0}
         row["details"] = {"spread": {"purity": [0.7, 1.0], "names_groups": [3.0, 6.0]}}
         rows.append(row)
+    bare = made.row("groups-home", "groups-embeddings", "groups", 0.5, group="alone")
+    bare["values"], bare["details"] = {"purity": None, "completeness": 0.4}, {}
+    rows.append(bare)
     written = write_report(rows, tmp_path)
     assert {path.name for path in written} == {"groups-home.md", "groups-home.csv", "groups-home.png", "README.md"}
     page = (tmp_path / "groups" / "groups-home.md").read_text()
     assert "| the groups-both method (`groups-both`) | 0.900 [0.700, 1.000] | 0.800 | 4.2 [3.0, 6.0] | 11.0 |" in page
+    assert "| the groups-embeddings method (`groups-embeddings`) |  | 0.400 |  |  |" in page
     assert write_group_report([], tmp_path) == []
 
 

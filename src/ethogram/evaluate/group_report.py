@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -22,8 +23,10 @@ COLUMNS = {
 }  # fmt: skip
 """Values in the order of the table."""
 
-PANELS = {"purity": "purity", "completeness": "completeness", "names_groups": "names needed: groups",
-          "names_random": "names needed: items at random"}  # fmt: skip
+PANELS = {"purity": ("purity",), "completeness": ("completeness",), "names needed": ("names_groups", "names_random")}
+"""Panels of the plot and what is drawn in them."""
+
+MARKS = {"names_groups": "o", "names_random": "D"}
 
 
 def is_group_row(row: Mapping[str, object]) -> bool:
@@ -90,6 +93,9 @@ def _page(name: str, rows: Sequence[Row]) -> str:
         "",
         f"![purity, completeness and names needed]({name}.png)",
         "",
+        "*Lines: the least and the greatest of the draws. Few names with high purity are good; every item a group of"
+        " its own is pure and needs a name each.*",
+        "",
         f"{first.get('n')} items of strangers, {first.get('n_enrol')} enrolled, {first.get('labels')} labels. Commit"
         f" {commits}, data `{first.get('data_digest')}`; {first.get('machine')}.",
         "",
@@ -135,19 +141,30 @@ def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def _plot(path: Path, rows: Sequence[Row]) -> Path:
-    """Each figure with the spread over the draws, a panel each."""
+    """Each figure with the spread over the draws, a panel each; names needed beside those of items at random."""
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(PANELS), sharey=True)
-        for panel, (name, says) in zip(panels, PANELS.items(), strict=True):
+        panels = figure.subplots(1, len(PANELS), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.6)})
+        for panel, (says, names) in zip(panels, PANELS.items(), strict=True):
             for i, row in enumerate(rows):
-                colour, pair = colour_of(str(row["group"])), _spread(row, name)
-                if pair:
-                    panel.plot(pair, (i, i), color=colour, lw=1.6, alpha=0.6)
-                panel.plot(values_of(row).get(name, math.nan), i, "o", color=colour, ms=5)
+                for name in names:
+                    _mark(panel, row, name, i + (0.22 if name == "names_random" else 0.0))
             panel.set_title(says)
-            panel.set_xlim(0, 1.02) if not name.startswith("names") else panel.set_xlim(left=0)
+            panel.set_xlim(0, 1.03) if says != "names needed" else panel.set_xlim(left=0)
         panels[0].set_yticks(range(len(rows)), [str(row["method"]) for row in rows])
         panels[0].set_ylim(len(rows) - 0.4, -0.6)
+        dark: dict[str, Any] = {"color": "#444444", "ls": "none"}
+        panels[-1].plot([], [], "o", ms=5, label="names of groups", **dark)
+        panels[-1].plot([], [], "D", ms=4, mfc="white", label="of items at random", **dark)
+        figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (10.0, 0.35 * len(rows) + 1.3), draw)
+    return saved(path, (10.0, 0.42 * len(rows) + 1.0), draw)
+
+
+def _mark(panel: Any, row: Row, name: str, place: float) -> None:
+    colour, pair = colour_of(str(row["group"])), _spread(row, name)
+    if pair:
+        panel.plot(pair, (place, place), color=colour, lw=1.6, alpha=0.6)
+    random = name == "names_random"
+    panel.plot(values_of(row).get(name, math.nan), place, MARKS.get(name, "o"), color=colour, ms=4 if random else 5,
+               mfc="white" if random else colour)  # fmt: skip
