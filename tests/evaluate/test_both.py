@@ -7,17 +7,19 @@ import polars as pl
 import pytest
 from own_corpus_made import write_captures
 
-from ethogram.config import CountSettings
+from ethogram.config import CountSettings, IdentifySettings
 from ethogram.errors import UsageError
 from ethogram.evaluate.both import BothBench
 from ethogram.evaluate.both_figures import coverage_curve
 from ethogram.evaluate.both_items import BothItems, both_items
 from ethogram.evaluate.both_task import BothMethod, BothTask, both_methods, both_tasks
+from ethogram.evaluate.build import build
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.groups import GroupBench, completeness, names_needed, purity
 from ethogram.evaluate.groups_task import GroupMethod, GroupTask, group_methods, group_tasks
 from ethogram.evaluate.items import Items
 from ethogram.evaluate.row import rows
+from ethogram.identify.fused_judge import EXPERTS_USED, FusedJudge
 
 KINDS = ("camera", "plug", "hub")
 
@@ -82,6 +84,49 @@ def test_both_are_measured_on_every_network(bench: BothBench) -> None:
     linear = bench.measure(task(), RAW.model_copy(update={"encoder": "linear-fields", "fingerprints": ""}))
     assert linear["values"]["macro_f1"] > 0.9
     assert linear["cost"]["embedding"] == 48
+
+
+def test_strangers_are_asked_and_counted_apart(bench: BothBench) -> None:
+    """Without the hubs of the other networks, hubs are strangers wherever they test."""
+    cards = {
+        name: card.model_copy(update={"devices": tuple(d for d in card.devices if name == "one" or d.type != "hub")})
+        for name, card in bench.cards.items()
+    }
+    fewer = BothBench(bench.root, cards, cache_folder=None)
+    found = fewer.measure(task(), RAW)
+    assert found["n"] == 24 and found["details"]["left_out"] == 4
+    assert found["values"]["strangers_unknown"] >= 0.5 > found["values"]["known_unknown"]
+    assert found["values"]["right_of_said"] == 1.0
+    assert found["values"]["auroc_open"] > 0.9
+    turn = fewer.data.turns(task())[0]
+    assert turn.network == "one" and len(turn.test) == 8 and len(turn.strangers) == 4
+    assert "auroc_open" not in bench.measure(task(), RAW)["values"]
+
+
+def test_the_benchmark_and_the_product_say_the_same(bench: BothBench) -> None:
+    """One design: the product's judge on a turn's items gives the verdicts that the benchmark counts."""
+    method = RAW.model_copy(update={"experts": EXPERTS_USED})
+    turn = bench.data.turns(task())[0]
+    counted, _ = bench._decided(task(), turn, method, [bench.sides.of_flows("raw-40")], 0)
+    windows, _ = bench.sides.embedded(task(), turn, bench.sides.of_flows("raw-40"), 0)
+    items = bench.data.items(task()).items
+    judge = FusedJudge(build(bench.sides.of_counts("cross-network-kinds")), IdentifySettings())
+    judge.fit(items.take(turn.enrol).windows, turn.names, windows.take(turn.enrol), turn.groups, turn.units)
+    said = judge.decide(items.take(turn.test).windows, windows.take(turn.test))
+    known = len(turn.test)
+    assert np.allclose(said.fused.probabilities, counted.fused.probabilities[:known], atol=1e-6)
+    assert said.unknown.tolist() == counted.unknown[:known].tolist()
+    assert judge.fusion_.softness_ == pytest.approx(bench._decided(task(), turn, method, [
+        bench.sides.of_flows("raw-40")], 0)[1].softness_)  # fmt: skip
+
+
+def test_two_encoders_stand_beside_one_another(bench: BothBench) -> None:
+    two = RAW.model_copy(update={"beside": "linear-fields", "experts": ("pooled",)})
+    found = bench.measure(task(), two)
+    assert found["values"]["macro_f1"] > 0.9
+    assert found["cost"]["embedding"] == 88
+    keys = [bench.identity(task(), one)["key"] for one in (two, two.model_copy(update={"beside": "pca"}))]
+    assert keys[0] != keys[1]
 
 
 def test_figures_are_means_over_the_seeds_of_what_is_drawn(bench: BothBench) -> None:

@@ -39,11 +39,11 @@ def fitted(**how: bool) -> Fusion:
 @settings(deadline=None, max_examples=40)
 @given(scores(), scores(), st.booleans(), st.booleans())
 def test_probabilities_sum_to_one_and_are_none_outside_0_and_1(
-    one: Floats, two: Floats, within: bool, confidence: bool
+    one: Floats, two: Floats, within: bool, learn: bool
 ) -> None:
     two[:, 3] = np.nan
     two[0] = np.nan
-    found = fitted(within=within, by_confidence=confidence).apply({"one": one, "two": two})
+    found = fitted(within=within, learn=learn).apply({"one": one, "two": two})
     assert np.allclose(found.probabilities.sum(axis=1), 1.0)
     assert (found.probabilities >= 0).all()
 
@@ -101,11 +101,49 @@ def test_two_sides_that_see_different_things_are_better_together() -> None:
 def test_a_side_that_tells_nothing_changes_little() -> None:
     sides, truth = made(400)
     noise = 30 * np.random.default_rng(3).normal(size=(400, 4))
-    fusion = Fusion().fit({"one": sides["one"], "noise": noise}, NAMES, truth)
+    fusion = Fusion(learn=True).fit({"one": sides["one"], "noise": noise}, NAMES, truth)
     alone, both = fusion.apply({"one": sides["one"]}), fusion.apply({"one": sides["one"], "noise": noise})
     assert (alone.logs.argmax(axis=1) == both.logs.argmax(axis=1)).mean() > 0.9
-    fixed = Fusion(learn=False).fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
+    fixed = Fusion().fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
     assert fixed["noise"] == fixed["one"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(scores(), scores(), st.booleans())
+def test_softening_keeps_the_order_of_items_that_all_sides_see_and_makes_none_surer(
+    one: Floats, two: Floats, within: bool
+) -> None:
+    two[:, 3] = np.nan
+    given = {"one": one, "two": two}
+    soft, plain = (fitted(within=within, soften=how) for how in (True, False))
+    assert 0 < soft.softness_ <= 1 == plain.softness_
+    after, before = soft.apply(given), plain.apply(given)
+    rows = np.arange(len(one))
+    best = before.logs.argmax(axis=1)
+    assert (after.logs[rows, best] >= after.logs.max(axis=1) - 1e-9).all()
+    assert (after.probabilities.max(axis=1) <= before.probabilities.max(axis=1) + 1e-9).all()
+
+
+def test_sides_that_say_the_same_are_softened_and_one_alone_is_not() -> None:
+    sides, truth = made(300, sharp=1.0)
+    twice = {"one": sides["one"], "again": 5 * sides["one"]}
+    fusion = Fusion().fit(twice, NAMES, truth)
+    y = np.array([NAMES.index(label) for label in truth])
+    right = float(np.mean(fusion.apply(twice).logs.argmax(axis=1) == y))
+    sure = float(fusion.apply(twice).probabilities.max(axis=1).mean())
+    surer = float(Fusion(soften=False).fit(twice, NAMES, truth).apply(twice).probabilities.max(axis=1).mean())
+    assert fusion.softness_ < 0.9
+    assert abs(sure - right) < 0.03 < abs(surer - right)
+    alone = fusion.apply({"one": sides["one"]})
+    assert np.allclose(alone.logs, fusion.models_["one"].logs(sides["one"], np.isfinite(sides["one"])))
+    assert Fusion().fit({"one": sides["one"]}, NAMES, truth).softness_ == 1
+
+
+def test_a_side_without_weight_says_nothing() -> None:
+    sides, truth = made()
+    fusion = Fusion(soften=False).fit(sides, NAMES, truth)
+    fusion.weights_ = {"one": 1.0, "two": 0.0}
+    assert np.allclose(fusion.apply(sides).logs, fusion.apply({"one": sides["one"]}).logs)
 
 
 def test_scores_are_calibrated_where_they_are_sure_of_nothing() -> None:
@@ -143,6 +181,11 @@ def test_units_weigh_alike_however_many_items_they_have() -> None:
     case = even_cases(["u", "u", "u", "v"], [0, 0, 0, 0])
     assert case[:3].sum() == pytest.approx(case[3])
     assert case.sum() == pytest.approx(1.0)
+
+
+def test_one_unit_seen_in_many_networks_weighs_as_one() -> None:
+    case = even_cases(["lamp"] * 9 + ["plug"], [*"abcdefghi", "z"])
+    assert case[:9].sum() == pytest.approx(case[9])
 
 
 def test_experts_become_one_side() -> None:

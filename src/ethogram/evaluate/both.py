@@ -7,15 +7,16 @@ have then seen its flows without labels, so the flows' weight may be a little hi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from ethogram.config import IdentifySettings
 from ethogram.evaluate.both_figures import Said, figures_of
-from ethogram.evaluate.both_sides import Floats, Sides
+from ethogram.evaluate.both_sides import Side, Sides
 from ethogram.evaluate.both_task import BothMethod, BothTask, asks_both
 from ethogram.evaluate.both_turns import BothData, Turn
 from ethogram.evaluate.corpus import Card
@@ -24,7 +25,8 @@ from ethogram.evaluate.flows.task import FlowMethod, flow_methods
 from ethogram.evaluate.load import CACHE
 from ethogram.evaluate.row import Row, identity_of
 from ethogram.evaluate.task import methods
-from ethogram.identify.fusion import Fused, Fusion, even_cases, flow_side
+from ethogram.identify.fused_decision import FusedDecision, SideStrangeness, decided
+from ethogram.identify.fusion import Fusion, even_cases, flow_side
 
 __all__ = ["BothBench"]
 
@@ -74,27 +76,28 @@ class BothBench:
 
     def identity(self, task: BothTask, method: BothMethod) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""
-        own, code = method.digest, ""
+        own = method.digest
         if method.fingerprints:
             own += self.sides.of_counts(method.fingerprints).digest
-        if method.encoder:
-            flow = self.sides.of_flows(method.encoder)
-            own, code = own + flow.digest, encoder_code(flow)
+        flows = [self.sides.of_flows(name) for name in method.encoders]
+        own, code = own + "".join(flow.digest for flow in flows), "".join(encoder_code(flow) for flow in flows)
         return identity_of(task, method, data=self.data.digest(task), figuring=FIGURING, own=own, encoder=code)
 
     def measure(self, task: BothTask, method: BothMethod) -> Row:
         """What one method came to on one task: the parts of a row that are figures."""
-        flow = self.sides.of_flows(method.encoder) if method.encoder else None
+        flows = [self.sides.of_flows(name) for name in method.encoders]
         turns = self.data.turns(task)
         # What nothing is drawn in is the same for every seed.
-        drawn = flow is not None and replace_seed(flow, 1) == 1
-        seeds = [self._said(task, method, flow, seed) for seed in range(method.seeds if drawn else 1)]
+        drawn = any(replace_seed(flow, 1) == 1 for flow in flows)
+        seeds = [self._said(task, method, flows, seed) for seed in range(method.seeds if drawn else 1)]
+        made = [self.sides.embedded(task, turns[0], flow, 0)[1] for flow in flows]
         cost: dict[str, object] = {}
-        if flow is not None:
-            made = self.sides.embedded(task, turns[0], flow, 0)[1]
-            cost = {"parameters": made.parameters, "embedding": made.d, "origin": made.origin, "licence": made.licence}
+        if made:
+            cost = {"parameters": sum(one.parameters for one in made), "embedding": sum(one.d for one in made),
+                    "origin": made[0].origin, "licence": made[0].licence}  # fmt: skip
+        first = flows[0].encoder if flows else None
         found = figures_of(seeds, task.seed)
-        found["details"]["left_out"] = sum(turn.left_out for turn in turns)
+        found["details"]["left_out"] = sum(turn.strangers.size for turn in turns)
         return {
             "n": len(seeds[0].truth), "n_enrol": sum(len(turn.enrol) for turn in turns),
             "labels": len(set(seeds[0].truth)), "where": "across",
@@ -102,54 +105,67 @@ class BothBench:
             "test": [turn.network for turn in turns],
             "split": {"digest": "+".join(turn.split.digest for turn in turns), "name": f"each of {len(turns)} in turn"},
             "cost": cost,
-            "encoder": {} if flow is None or flow.encoder is None else {
-                "kind": flow.encoder.kind, "size": flow.encoder.size, "view": flow.encoder.view},
+            "encoder": {} if first is None else {"kind": first.kind, "size": first.size, "view": first.view},
             **found,
         }  # fmt: skip
 
-    def _said(self, task: BothTask, method: BothMethod, flow: FlowMethod | None, seed: int) -> Said:
+    def _said(self, task: BothTask, method: BothMethod, flows: Sequence[FlowMethod], seed: int) -> Said:
         """Verdicts of one seed in all turns."""
         said = Said()
         truth = self.data.items(task).items.truth
         for turn in self.data.turns(task):
-            fused, fusion = self._fused(task, turn, method, flow, seed)
-            best = fused.logs.argmax(axis=1)
-            rows = pl.Series(turn.test)
+            found, fusion = self._decided(task, turn, method, flows, seed)
+            known, rows = len(turn.test), pl.Series(turn.test)
+            surest = found.fused.probabilities.max(axis=1)
             said.truth += truth[task.level].gather(rows).to_list()
-            said.found += [turn.labels[b] for b in best]
-            said.confidence += fused.probabilities.max(axis=1).tolist()
+            said.found += [turn.labels[b] for b in found.best[:known]]
+            said.confidence += surest[:known].tolist()
+            said.unknown += found.unknown[:known].tolist()
+            said.strangers_unknown += found.unknown[known:].tolist()
+            said.strangers_confidence += surest[known:].tolist()
             said.cluster += truth["cluster"].gather(rows).to_list()
-            said.network += [turn.network] * len(best)
+            said.network += [turn.network] * known
             said.weights[turn.network] = {name: round(value, 4) for name, value in fusion.weights_.items()}
+            said.softness[turn.network] = fusion.softness_
         return said
 
-    def _fused(
-        self, task: BothTask, turn: Turn, method: BothMethod, flow: FlowMethod | None, seed: int
-    ) -> tuple[Fused, Fusion]:
-        truth = self.data.items(task).items.truth
-        units = truth["unit"].gather(pl.Series(turn.enrol)).to_list()
-        names = [turn.labels[code] for code in turn.codes]
-        case = even_cases(units, turn.groups)
-        held: dict[str, Floats] = {}
-        test: dict[str, Floats] = {}
+    def _decided(
+        self, task: BothTask, turn: Turn, method: BothMethod, flows: Sequence[FlowMethod], seed: int
+    ) -> tuple[FusedDecision, Fusion]:
+        """Verdicts on what tests and on strangers, in this order, and how sides were fused."""
+        sides = self._sides(task, turn, method, flows, seed)
+        fusion = Fusion(within=method.design != "pool", learn=method.design == "learnt",
+                        soften=method.design != "sharp")  # fmt: skip
+        fusion.fit({name: side.held for name, side in sides.items()}, turn.labels, turn.names,
+                   even_cases(turn.units, turn.groups), turn.units)  # fmt: skip
+        asked = {name: np.concatenate([side.test, side.strangers]) for name, side in sides.items()}
+        settings = IdentifySettings()
+        strange = {
+            name: SideStrangeness(settings).fit(side.held, turn.labels, turn.names).under(asked[name])
+            for name, side in sides.items()
+        }
+        return decided(fusion.apply(asked), strange, settings), fusion
+
+    def _sides(
+        self, task: BothTask, turn: Turn, method: BothMethod, flows: Sequence[FlowMethod], seed: int
+    ) -> dict[str, Side]:
+        """Scores of each side that the method has and the turn asks."""
+        found: dict[str, Side] = {}
         if method.fingerprints:
-            side = self.sides.fingerprints(task, turn, method.fingerprints)
-            held["fingerprints"], test["fingerprints"] = side.held, side.test
-        if flow is not None and (not held or self._has_flows(task, turn)):
-            experts = {name: self.sides.flows(task, turn, flow, name, seed) for name in method.experts}
-            held["embeddings"], test["embeddings"] = flow_side(
-                {name: side.held for name, side in experts.items()},
-                {name: side.test for name, side in experts.items()},
-                turn.labels,
-                names,
-                case,
-                units,
-            )
-        fusion = Fusion(within=method.design != "pool", learn=method.design != "product",
-                        by_confidence=method.design == "confidence")  # fmt: skip
-        fusion.fit(held, turn.labels, names, case, units)
-        return fusion.apply(test), fusion
+            found["fingerprints"] = self.sides.fingerprints(task, turn, method.fingerprints)
+        if flows and (not found or self._has_flows(task, turn)):
+            experts = {(flow.name, name): self.sides.flows(task, turn, flow, name, seed)
+                       for flow in flows for name in method.experts}  # fmt: skip
+            case = even_cases(turn.units, turn.groups)
+            known = len(turn.test)
+            held, asked = flow_side(
+                {"/".join(name): side.held for name, side in experts.items()},
+                {"/".join(name): np.concatenate([side.test, side.strangers]) for name, side in experts.items()},
+                turn.labels, turn.names, case, turn.units,
+            )  # fmt: skip
+            found["embeddings"] = Side(held, asked[:known], asked[known:])
+        return found
 
     def _has_flows(self, task: BothTask, turn: Turn) -> bool:
-        both = self.data.items(task)
-        return any(np.isin(owner, turn.test).any() for owner in both.owner.values())
+        both, asked = self.data.items(task), np.concatenate([turn.test, turn.strangers])
+        return any(np.isin(owner, asked).any() for owner in both.owner.values())

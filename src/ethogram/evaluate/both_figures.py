@@ -20,7 +20,10 @@ Strings = NDArray[np.str_]
 
 @dataclass
 class Said:
-    """Verdicts of all turns of one seed; what is asked is the same for every seed, in the same order."""
+    """Verdicts of all turns of one seed; what is asked is the same for every seed, in the same order.
+
+    Strangers are items whose label no network enrolled: of them one can only say that they are unknown.
+    """
 
     truth: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
@@ -28,6 +31,10 @@ class Said:
     cluster: list[str] = field(default_factory=list)
     network: list[str] = field(default_factory=list)
     weights: dict[str, dict[str, float]] = field(default_factory=dict)
+    softness: dict[str, float] = field(default_factory=dict)
+    unknown: list[bool] = field(default_factory=list)
+    strangers_unknown: list[bool] = field(default_factory=list)
+    strangers_confidence: list[float] = field(default_factory=list)
 
     @property
     def columns(self) -> tuple[Strings, Strings, Floats]:
@@ -92,6 +99,7 @@ def figures_of(seeds: Sequence[Said], seed: int) -> dict[str, Any]:
                 net: {side: round(_mean([said.weights[net][side] for said in seeds]), 4) for side in sides}
                 for net, sides in seeds[0].weights.items()
             },
+            "softness": {net: round(_mean([said.softness[net] for said in seeds]), 4) for net in seeds[0].softness},
         },
     }  # fmt: skip
 
@@ -106,7 +114,26 @@ def _values(said: Said) -> dict[str, float]:
         "calibration_error": metrics.calibration_error(confidence, truth == found),
         "coverage_macro_f1": float(np.mean([f1 for share, f1, _ in curve if share >= 0.5])),
         "coverage_accuracy": float(np.mean([right for share, _, right in curve if share >= 0.5])),
+        **_open_set(said),
     }  # fmt: skip
+
+
+def _open_set(said: Said) -> dict[str, float]:
+    """How often known labels and strangers are called unknown, how often the rest of the known is right, and the chance
+    that a stranger is less sure than a known item; nothing of strangers where there are none.
+    """
+    truth, found, confidence = said.columns
+    unknown, strange = np.array(said.unknown, bool), np.array(said.strangers_unknown, bool)
+    kept = ~unknown
+    values = {
+        "known_unknown": float(unknown.mean()),
+        "right_of_said": float((truth == found)[kept].mean()) if kept.any() else 0.0,
+    }
+    if strange.size:
+        # Higher is stranger there.
+        sure = np.array(said.strangers_confidence, np.float64)
+        values |= {"strangers_unknown": float(strange.mean()), "auroc_open": metrics.area_under_roc(-confidence, -sure)}
+    return values
 
 
 def _over(

@@ -1,4 +1,7 @@
-"""Scores of one side, fingerprints or embedded flows: held-out ones of what is enrolled, and those of what tests."""
+"""Scores of one side, fingerprints or embedded flows: held-out ones of what is enrolled, those of tests and strangers.
+
+While a network is left out its units are, too, wherever they stand: as when it tests.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from ethogram.evaluate.flows.encoders import Encoders
 from ethogram.evaluate.flows.made import Made
 from ethogram.evaluate.flows.task import FlowMethod
 from ethogram.evaluate.task import Method
+from ethogram.identify.apart import held_out_apart, left_out
 from ethogram.identify.flow_experts import EXPERTS
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.fusion import align
@@ -28,10 +32,11 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Side:
-    """Scores of one side in one turn: held-out ones of what is enrolled, and those of what is tested."""
+    """Scores of one side in one turn: held-out ones of what is enrolled, those of what tests, and of strangers."""
 
     held: Floats
     test: Floats
+    strangers: Floats
 
 
 class Sides:
@@ -84,13 +89,15 @@ class Sides:
             method = self.of_counts(name)
             if method.needs_statistics:
                 raise UsageError(f"{name} reads flow statistics, which sources that only count do not have")
-            learn, ask = items.take(turn.enrol), items.take(turn.test)
-            names = [turn.labels[code] for code in turn.codes]
-            columns, held = build(method).held_out(learn.windows, names, turn.groups)
+            learn, names = items.take(turn.enrol), turn.names
+            columns, held = held_out_apart(build(method), learn.windows, names, turn.groups, turn.units)
             fitted = build(method).fit(learn.windows, names)
-            test = align(turn.labels, fitted.labels_, fitted.scores(ask.windows))
             # Silent items have no evidence on either side.
-            self._sides[key] = Side(align(turn.labels, columns, held), test)
+            test, strangers = (
+                align(turn.labels, fitted.labels_, fitted.scores(items.take(rows).windows))
+                if rows.size else np.zeros((0, len(turn.labels))) for rows in (turn.test, turn.strangers)
+            )  # fmt: skip
+            self._sides[key] = Side(align(turn.labels, columns, held), test, strangers)
         return self._sides[key]
 
     def flows(self, task: BothTask, turn: Turn, method: FlowMethod, expert: str, seed: int) -> Side:
@@ -99,22 +106,21 @@ class Sides:
         key = ("flows", task.digest, turn.network, method.digest, expert, str(seed))
         if key not in self._sides:
             windows, _ = self.embedded(task, turn, method, seed)
-            learn, ask = windows.take(turn.enrol), windows.take(turn.test)
+            learn, asked = windows.take(turn.enrol), (windows.take(turn.test), windows.take(turn.strangers))
             count = len(turn.labels)
             self.data.tell(f"{turn.network}: {expert}")
             held = np.full((len(learn), count), np.nan)
-            have = learn.flows > 0
-            for group in np.unique(turn.groups[have]):
-                inside, outside = (np.flatnonzero(where & have) for where in (turn.groups == group,
-                                                                              turn.groups != group))  # fmt: skip
+            have = np.flatnonzero(learn.flows > 0)
+            for inside, outside in left_out(turn.groups[have], [turn.units[i] for i in have]):
                 if outside.size:
-                    fitted = EXPERTS[expert]().fit(learn.take(outside), turn.codes[outside], count)
-                    held[inside] = fitted.scores(learn.take(inside))
-            test = np.full((len(ask), count), np.nan)
-            some = np.flatnonzero(have)
-            if some.size and len(ask.z):
-                test = EXPERTS[expert]().fit(learn.take(some), turn.codes[some], count).scores(ask)
-            self._sides[key] = Side(held, test)
+                    teach = have[outside]
+                    fitted = EXPERTS[expert]().fit(learn.take(teach), turn.codes[teach], count)
+                    held[have[inside]] = fitted.scores(learn.take(have[inside]))
+            found = [np.full((len(ask), count), np.nan) for ask in asked]
+            if have.size and any(len(ask.z) for ask in asked):
+                fitted = EXPERTS[expert]().fit(learn.take(have), turn.codes[have], count)
+                found = [fitted.scores(ask) if len(ask.z) else none for ask, none in zip(asked, found, strict=True)]
+            self._sides[key] = Side(held, *found)
         return self._sides[key]
 
     def embedded(self, task: BothTask, turn: Turn, method: FlowMethod, seed: int) -> tuple[FlowWindows, Made]:

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from ethogram.config import CountSettings, Settings
 from ethogram.errors import UsageError
 from ethogram.evaluate.task import definition_files
+from ethogram.identify.flow_experts import Way
+from ethogram.identify.fused_judge import EXPERTS_USED
 
 __all__ = ["BothMethod", "BothTask", "asks_both", "both_methods", "both_tasks"]
 
@@ -61,13 +63,12 @@ class BothMethod(Settings):
         default="", description="a method on counts, by its name; none: fingerprints are not used"
     )
     encoder: str = Field(default="", description="a method on flows, by its name, whose encoder embeds; none: no flows")
-    experts: tuple[Literal["probe", "pooled", "nearest", "windows"], ...] = Field(
-        default=("windows",), description="how embedded flows are told"
-    )
-    design: Literal["within", "pool", "confidence", "product"] = Field(
+    beside: str = Field(default="", description="a second encoder, whose experts stand beside those of the first")
+    experts: tuple[Way, ...] = Field(default=EXPERTS_USED, description="how embedded flows are told; all weigh alike")
+    design: Literal["within", "learnt", "pool", "sharp"] = Field(
         default="within",
-        description="flows move probability among labels they know; or one opinion pool over all labels; the former by "
-        "how sure a side is, too; the former with nothing learnt but calibration",
+        description="flows move probability among labels they know; the same with weights learnt; one opinion pool "
+        "over all labels; the first with probabilities as they come",
     )
     seeds: int = Field(default=1, ge=1, description="encoders that learn are made so often")
 
@@ -75,7 +76,14 @@ class BothMethod(Settings):
     def _fits(self) -> Self:
         if not self.fingerprints and not self.encoder:
             raise ValueError("fingerprints, an encoder, or both")
+        if self.beside and not self.encoder:
+            raise ValueError("a second encoder without a first")
         return self
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Encoders that embed, by name."""
+        return tuple(name for name in (self.encoder, self.beside) if name)
 
 
 def asks_both(task: BothTask, method: BothMethod) -> bool:

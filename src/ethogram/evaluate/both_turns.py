@@ -36,24 +36,28 @@ class Turn:
         Its name.
     split
         The proof that nothing of it, and of its site, enrols.
-    enrol, test
-        Items; of those that test only such whose label is enrolled.
+    enrol, test, strangers
+        Items: of those that test such whose label is enrolled, and such whose label is not.
     labels
         The enrolled ones, sorted.
-    codes, groups
-        Of each enrolled item: its label; the place it is from.
-    left_out
-        Items whose label is not enrolled.
+    codes, groups, units
+        Of each enrolled item: its label; the place it is from; the device.
     """
 
     network: str
     split: Split
     enrol: NDArray[np.int64]
     test: NDArray[np.int64]
+    strangers: NDArray[np.int64]
     labels: list[str]
     codes: NDArray[np.int64]
     groups: NDArray[np.int64]
-    left_out: int
+    units: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The label of each enrolled item."""
+        return [self.labels[code] for code in self.codes]
 
 
 @dataclass
@@ -143,7 +147,8 @@ class BothData:
         flow_task = FlowTask.of(name=task.name, title=task.title, experiment="P3", protocol="P3", level=task.level,
                                 encoder=others, probe=others, test=(test,))  # fmt: skip
         found = dict(flow_turns(flow_task, corpora)[0].unlabelled)
-        tested = set(self.items(task).items.truth["unit"].gather(pl.Series(turn.test)).to_list())
+        asked = pl.Series(np.concatenate([turn.test, turn.strangers]))
+        tested = set(self.items(task).items.truth["unit"].gather(asked).to_list())
         for name, rows in found.items():
             shared = tested & set(corpora[name].truth["unit"].gather(pl.Series(rows)).to_list())
             if shared:
@@ -174,7 +179,8 @@ def _turn(
         return None
     place = truth["network"].replace(task.sites).to_numpy()[split.enrol]
     return Turn(
-        name, split, split.enrol, split.test[asked], known,
+        name, split, split.enrol, split.test[asked], split.test[~asked], known,
         np.searchsorted(known, labels[split.enrol]).astype(np.int64),
-        np.unique(place, return_inverse=True)[1].astype(np.int64), int((~asked).sum()),
+        np.unique(place, return_inverse=True)[1].astype(np.int64),
+        truth["unit"].gather(pl.Series(split.enrol)).to_list(),
     )  # fmt: skip

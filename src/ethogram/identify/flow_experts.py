@@ -18,7 +18,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,10 @@ from numpy.typing import NDArray
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.probe import Standardiser
 
-__all__ = ["EXPERTS", "Expert", "NearestFlows", "NearestWindows", "PooledProbe", "ProbeFlows"]
+__all__ = ["EXPERTS", "Expert", "NearestFlows", "NearestWindows", "PooledProbe", "ProbeFlows", "Way"]
+
+Way = Literal["probe", "pooled", "nearest", "windows"]
+"""Experts by name."""
 
 LIMIT = 5.0  # standardised numbers are held within this: another network may be far outside
 FEW = 1e-9

@@ -7,7 +7,6 @@ strange on the whole (their strangeness, weighed as they are fused), or when no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -15,19 +14,19 @@ from numpy.typing import NDArray
 
 from ethogram.config import IdentifySettings
 from ethogram.errors import UsageError
-from ethogram.identify.calibrate import Calibration
-from ethogram.identify.flow_experts import EXPERTS, Expert
+from ethogram.identify.apart import left_out
+from ethogram.identify.flow_experts import EXPERTS, Expert, Way
 from ethogram.identify.flow_windows import FlowWindows
-from ethogram.identify.fusion import Fused, Fusion, align, even_cases, fused_side
+from ethogram.identify.fused_decision import FusedDecision, SideStrangeness, decided
+from ethogram.identify.fusion import Fusion, align, even_cases, fused_side
 from ethogram.identify.identifier import Identifier, folds_by_time
 from ethogram.identify.judge import Judge
-from ethogram.identify.openset import Coverage, Thresholds
-from ethogram.schema import UNKNOWN, Windows
+from ethogram.schema import Windows
 
 __all__ = ["EXPERTS_USED", "FlowSide", "FusedDecision", "FusedJudge"]
 
-EXPERTS_USED = ("pooled",)
-"""Of learnt encoders the one that did no harm on any task across networks."""
+EXPERTS_USED: tuple[Way, ...] = ("pooled", "probe", "nearest")
+"""Windows as a whole, single flows by a line, single flows by their like: none was best on all networks left out."""
 FINGERPRINTS, EMBEDDINGS = "fingerprints", "embeddings"
 Floats = NDArray[np.float64]
 
@@ -48,9 +47,13 @@ class FlowSide:
         self.settings = settings or IdentifySettings()
 
     def fit(
-        self, flows: FlowWindows, labels: Sequence[str], groups: NDArray[np.int64], units: Sequence[str]
+        self, flows: FlowWindows, labels: Sequence[str], groups: NDArray[np.int64], units: Sequence[str],
+        *, apart: bool = False,
     ) -> Self:  # fmt: skip
-        """Learn n items, of which some may have no flow; ``groups`` leave together when scores are held out."""
+        """Learn n items, of which some may have no flow; ``groups`` leave together when scores are held out.
+
+        With ``apart`` their units leave with them, from all groups.
+        """
         self.labels_ = sorted(set(labels))
         codes = np.searchsorted(self.labels_, np.asarray(labels, np.str_)).astype(np.int64)
         count = len(self.labels_)
@@ -58,34 +61,25 @@ class FlowSide:
         if not have.size:
             raise UsageError("no flow to learn from")
         self.seen_ = np.unique(codes[have])
+        own = [units[int(i)] for i in have] if apart else None
         held = {name: np.full((len(flows), count), np.nan) for name in self.experts}
-        for group in np.unique(groups[have]):
-            inside, outside = have[groups[have] == group], have[groups[have] != group]
+        for inside, outside in left_out(groups[have], own):
             if outside.size:
+                teach, ask = flows.take(have[outside]), flows.take(have[inside])
                 for name in self.experts:
-                    fitted = EXPERTS[name]().fit(flows.take(outside), codes[outside], count)
-                    held[name][inside] = fitted.scores(flows.take(inside))
+                    fitted = EXPERTS[name]().fit(teach, codes[have[outside]], count)
+                    held[name][have[inside]] = fitted.scores(ask)
         self.fitted_: dict[str, Expert] = {
             name: EXPERTS[name]().fit(flows.take(have), codes[have], count) for name in self.experts
         }
         case = even_cases(units, groups)
-        self.fusion_ = Fusion().fit(held, self.labels_, labels, case, units)
+        self.fusion_ = Fusion(soften=False).fit(held, self.labels_, labels, case, units)
         self.held_ = self._together(held)
-        known = self.held_.copy()
-        self.calibration_ = Calibration().fit(known[have], self.labels_, [labels[int(i)] for i in have])
-        mine = [labels[int(i)] for i in have]
-        self.coverage_ = Coverage().fit(known[have], self.labels_, mine)
-        own = self._known(self.scores(flows)[have])[np.arange(have.size), codes[have]]
-        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(
-            self._known(known[have]), self.labels_, mine, own
-        )
+        self.strangeness_ = SideStrangeness(self.settings).fit(self.held_, self.labels_, labels, self.scores(flows))
         return self
 
     def _together(self, given: Mapping[str, Floats]) -> Floats:
         return given[self.experts[0]] if len(self.experts) == 1 else fused_side(self.fusion_, given)
-
-    def _known(self, scores: Floats) -> Floats:
-        return self.coverage_.apply(scores, self.calibration_.apply(scores))
 
     def scores(self, flows: FlowWindows) -> Floats:
         """Scores of new items, (n, L): NaN where a label was never seen with flows, or an item has none."""
@@ -93,40 +87,7 @@ class FlowSide:
 
     def strangeness(self, scores: Floats) -> Floats:
         """Under each label, (n, L): above 1 is strange; NaN where the side says nothing."""
-        return np.where(np.isfinite(scores), self.thresholds_.strangeness(self._known(scores)), np.nan)
-
-
-@dataclass(frozen=True)
-class FusedDecision:
-    """All verdicts as arrays.
-
-    Parameters
-    ----------
-    labels
-        (L) the columns.
-    fused
-        Probabilities, weights, and those of each side.
-    best
-        (n) column of the best label.
-    strangeness
-        (n) of the best label: above 1 unknown.
-    side_strangeness
-        Per side (n): of the fused best label; NaN where the side is not there.
-    unknown
-        (n).
-    """
-
-    labels: list[str]
-    fused: Fused
-    best: NDArray[np.int64]
-    strangeness: Floats
-    side_strangeness: dict[str, Floats]
-    unknown: NDArray[np.bool_]
-
-    @property
-    def verdicts(self) -> list[str]:
-        """The label of each item, or unknown."""
-        return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
+        return self.strangeness_.under(scores)
 
 
 class FusedJudge:
@@ -163,7 +124,8 @@ class FusedJudge:
         flows
             Embedded flows of the same items.
         groups
-            Which items leave together when scores are held out.
+            Which items leave together when scores are held out, as networks, and their units with them; by default
+            blocks of time within each device.
         units
             The device of each item.
         needed_s
@@ -171,9 +133,10 @@ class FusedJudge:
         """
         chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
         own = windows.items["device"].to_list() if units is None else list(units)
-        self.judge.fit(windows, labels, chosen, needed_s)
+        apart = groups is not None
+        self.judge.fit(windows, labels, chosen, needed_s, units=own if apart else None)
         self.labels_ = list(self.judge.identifier.labels_)
-        self.side.fit(flows, labels, chosen, own)
+        self.side.fit(flows, labels, chosen, own, apart=apart)
         held = {
             FINGERPRINTS: align(self.labels_, sorted(set(labels)), self.judge.held_),
             EMBEDDINGS: align(self.labels_, self.side.labels_, self.side.held_),
@@ -188,25 +151,11 @@ class FusedJudge:
         given = {FINGERPRINTS: np.where(silent[:, None], np.nan, raw)}
         strange = {FINGERPRINTS: np.where(silent[:, None], np.nan, self._counts_strangeness(raw))}
         if flows is not None:
-            scores = align(self.labels_, self.side.labels_, self.side.scores(flows))
-            given[EMBEDDINGS] = scores
-            strange[EMBEDDINGS] = align(self.labels_, self.side.labels_, self.side.strangeness(
-                self.side.scores(flows)))  # fmt: skip
-        fused = self.fusion_.apply(given)
-        rows = np.arange(len(windows))
-        best = fused.logs.argmax(axis=1)
-        own = {side: values[rows, best] for side, values in strange.items()}
-        total, weight = np.zeros(len(rows)), np.zeros(len(rows))
-        for side, values in own.items():
-            there = np.isfinite(values)
-            total += np.where(there, np.clip(values, -5.0, 20.0), 0.0) * np.where(there, fused.weights[side], 0.0)
-            weight += np.where(there, fused.weights[side], 0.0)
+            scores = self.side.scores(flows)
+            given[EMBEDDINGS] = align(self.labels_, self.side.labels_, scores)
+            strange[EMBEDDINGS] = align(self.labels_, self.side.labels_, self.side.strangeness(scores))
         # Of an item that nothing sees the counts' own word stands, as in a verdict without flows.
-        nothing = self._counts_strangeness(raw)[rows, best]
-        strangeness = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), nothing)
-        unsure = fused.probabilities[rows, best] < self.settings.least_score
-        unknown = np.zeros(len(rows), bool) if self.settings.closed else (strangeness > 1.0) | unsure
-        return FusedDecision(self.labels_, fused, best, strangeness, own, unknown)
+        return decided(self.fusion_.apply(given), strange, self.settings, self._counts_strangeness(raw))
 
     def _counts_strangeness(self, raw: Floats) -> Floats:
         return self.judge.thresholds_.strangeness(self.judge.coverage_.apply(raw, self.judge.calibration_.apply(raw)))

@@ -8,10 +8,14 @@ alone, for of the others it cannot speak:
     log p(label) = weight_1 log p_1(label) + weight_2 log p_2(label) + c     labels that side 2 knows
     log p(label) = log p_1(label)                                           all others
 
-where c is such that the former keep together what side 1 gave them.
+where c is such that the former keep together what side 1 gave them. What comes of several sides is softened,
+log p * s + c with s at most 1, until it is as sure as it may be: so an item that both sides see and one that only one
+sees can be put in one order. Sides look at the same traffic, and a new network is no easier than those that were left
+out, so nothing is made surer.
 
-Temperatures, the score of a stranger and the weights are learnt on enrolment items that were held out (a network or a
-block of time in turn), where units weigh alike. An item that one side does not see gets the other's own probabilities.
+Temperatures, the score of a stranger and s are learnt on enrolment items that were held out (a network or a block of
+time in turn), where units weigh alike. Weights are the same for all sides: learnt ones were worse on networks left out
+of learning them, for few networks tell of them. An item that one side does not see gets the other's own probabilities.
 
 Shapes: n items, L labels.
 
@@ -28,9 +32,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from ethogram.errors import UsageError
+from ethogram.identify.apart import laboratories
 
 __all__ = ["Fused", "Fusion", "SideModel", "align", "even_cases", "flow_side"]
 
@@ -40,7 +45,9 @@ FAR = -30.0  # nats: less likely than this is all the same
 START = 0.7
 """Weight of a side before anything is known: two sides that look at the same traffic are not independent."""
 DOUBT = 0.3
-"""How far weights are believed to be from that (one deviation), before any held-out unit was seen."""
+"""How far learnt weights are believed to be from that (one deviation), before any held-out unit was seen."""
+SOFT = 0.5
+"""The same of the logarithm of softness, from 0."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +130,12 @@ def align(labels: Sequence[str], names: Sequence[str], scores: Floats) -> Floats
 
 
 def even_cases(units: Sequence[str], groups: Sequence[object] | NDArray[np.int64]) -> Floats:
-    """Weights of items: groups (networks) weigh by the root of their units, units of a group alike; the sum is 1."""
+    """Weights of items: laboratories weigh by the root of their units, units of one alike; the sum is 1.
+
+    Groups (networks) that share a unit are one laboratory: the same lamp seen through ten tunnels is one lamp.
+    """
     _, unit = np.unique(np.asarray([str(u) for u in units]), return_inverse=True)
-    _, group = np.unique(np.asarray([str(g) for g in groups]), return_inverse=True)
+    group = laboratories(groups, units)
     if not unit.size:
         return np.zeros(0)
     case = 1.0 / np.bincount(unit)[unit]
@@ -142,16 +152,15 @@ class Fusion:
         A further side moves probability only among labels it knows; else all sides are one opinion pool, in which a
         label that a side does not know has its stranger's score.
     learn
-        Learn the weights; else both sides weigh :data:`START`.
-    by_confidence
-        Let a side that is sure of an item weigh more than one that is not: the weight is multiplied by
-        (largest probability) ** gamma, and gamma is learnt.
+        Learn the weights; else all sides weigh :data:`START`.
+    soften
+        Learn how sure fused probabilities may be; else they are taken as they come.
     """
 
-    def __init__(self, *, within: bool = True, learn: bool = True, by_confidence: bool = False) -> None:
+    def __init__(self, *, within: bool = True, learn: bool = False, soften: bool = True) -> None:
         self.within = within
         self.learn = learn
-        self.by_confidence = by_confidence
+        self.soften = soften
 
     def fit(
         self, sides: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str], case: Floats | None = None,
@@ -190,7 +199,9 @@ class Fusion:
         self.fused_items_ = int(both.sum())
         seen = int(both.sum()) if units is None else len({u for u, b in zip(units, both, strict=True) if b})
         known = {side: np.isfinite(scores)[both] for side, scores in sides.items()}
-        self._weigh({side: one[both] for side, one in logs.items()}, known, y[both], weight[both], seen)
+        some = {side: one[both] for side, one in logs.items()}
+        self._weigh(some, known, y[both], weight[both], seen)
+        self.softness_ = self._softness(some, known, y[both], weight[both], seen)
         return self
 
     def _weigh(
@@ -199,26 +210,39 @@ class Fusion:
     ) -> None:  # fmt: skip
         """Weights where all sides are there: the likeliest under a normal prior around :data:`START`."""
         count = len(self.sides_)
-        self.gamma_ = 0.0
         self.weights_ = dict.fromkeys(self.sides_, 1.0 if count == 1 else START)
         if not self.learn or count == 1 or len(y) < 2 or len(self.labels_) < 2:
             return
-        rows = np.arange(len(y))
-        share = weight / weight.sum()
+        rows, share = np.arange(len(y)), weight / weight.sum()
         ridge = 0.5 / (DOUBT**2 * max(seen, 1))
 
         def loss(values: Floats) -> float:
-            gamma = max(float(values[count]), 0.0) if self.by_confidence else 0.0
-            own = {side: _by_item(logs[side], float(values[i]), gamma) for i, side in enumerate(self.sides_)}
+            own = {side: np.full(len(y), values[i]) for i, side in enumerate(self.sides_)}
             said = self._combined(logs, known, own)[rows, y]
-            doubt = ridge * (np.sum((values[:count] - START) ** 2) + np.sum(values[count:] ** 2))
+            doubt = ridge * np.sum((values - START) ** 2)
             return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
 
-        start = np.concatenate([np.full(count, START), np.zeros(int(self.by_confidence))])
-        found = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 3.0)] * start.size)
+        found = minimize(loss, np.full(count, START), method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
         self.weights_ = {side: float(found.x[i]) for i, side in enumerate(self.sides_)}
-        if self.by_confidence:
-            self.gamma_ = float(found.x[count])
+
+    def _softness(
+        self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], y: NDArray[np.int64],
+        weight: Floats, seen: int,
+    ) -> float:  # fmt: skip
+        """What fused log probabilities are multiplied by, above 0 and at most 1: the likeliest."""
+        if not self.soften or len(self.sides_) == 1 or len(y) < 2 or len(self.labels_) < 2:
+            return 1.0
+        own = {side: np.full(len(y), self.weights_[side]) for side in self.sides_}
+        fused = self._combined(logs, known, own)
+        rows, share = np.arange(len(y)), weight / weight.sum()
+
+        def loss(value: float) -> float:
+            said = log_softmax(fused * np.exp(value))[rows, y]
+            doubt = 0.5 * (value / SOFT) ** 2 / max(seen, 1)
+            return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
+
+        found = minimize_scalar(loss, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-3})
+        return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
     def _combined(
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], weights: Mapping[str, Floats]
@@ -267,17 +291,11 @@ class Fusion:
         number = np.sum([_there(one) for one in logs.values()], axis=0)
         weights: dict[str, Floats] = {}
         for side, one in logs.items():
-            learnt = np.where(number == 1, 1.0, _by_item(one, self.weights_[side], self.gamma_))
-            weights[side] = np.where(_there(one), learnt, 0.0)
-        return Fused(self.labels_, self._combined(logs, known, weights), self.sides_, logs, weights)
-
-
-def _by_item(logs: Floats, weight: float, gamma: float) -> Floats:
-    """A side's weight for each item, (n): times its largest probability to the power of gamma."""
-    if not gamma:
-        return np.full(len(logs), weight)
-    surest = np.where(np.isfinite(logs), logs, -50.0).max(axis=1, initial=-50.0)
-    return np.asarray(weight * np.exp(surest * gamma), np.float64)
+            weights[side] = np.where(_there(one), np.where(number == 1, 1.0, self.weights_[side]), 0.0)
+        # A side alone is calibrated by itself already.
+        soft = np.where(number > 1, self.softness_, 1.0)[:, None]
+        fused = log_softmax(self._combined(logs, known, weights) * soft)
+        return Fused(self.labels_, fused, self.sides_, logs, weights)
 
 
 def _log_sum(logs: Floats) -> Floats:
@@ -292,14 +310,14 @@ def flow_side(
     held: Mapping[str, Floats], scores: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str],
     case: Floats | None = None, units: Sequence[str] | None = None,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    """Experts on flows to one side: fused among themselves, held-out scores and new ones, as log probabilities.
+    """Experts on flows to one side: all weigh alike; held-out scores and new ones, as log probabilities.
 
     A single expert's scores are returned as they are. Labels that no expert knows, and items without flows, are NaN.
     """
     if len(held) == 1:
         name = next(iter(held))
         return held[name], scores[name]
-    fusion = Fusion().fit(held, names, truth, case, units)
+    fusion = Fusion(soften=False).fit(held, names, truth, case, units)
     return fused_side(fusion, held), fused_side(fusion, scores)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ethogram.config import IdentifySettings
 from ethogram.errors import UsageError
+from ethogram.identify.apart import held_out_apart
 from ethogram.identify.calibrate import Calibration
 from ethogram.identify.explain import evidence, new_services, sentence
 from ethogram.identify.identifier import Identifier, folds_by_time
@@ -76,6 +77,8 @@ class Judge:
         labels: Sequence[str],
         groups: NDArray[np.int64] | None = None,
         needed_s: Mapping[str, float] | None = None,
+        *,
+        units: Sequence[str] | None = None,
     ) -> Self:
         """Learn the labelled items.
 
@@ -87,9 +90,14 @@ class Judge:
             Which items leave together when scores are held out; by default blocks of time within each device.
         needed_s
             Seconds that a fingerprint of a label takes to converge, where that is known.
+        units
+            The device of each item: where given, those of a group are left out of all groups.
         """
         chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
-        names, held = self.identifier.held_out(windows, labels, chosen)
+        if units is None:
+            names, held = self.identifier.held_out(windows, labels, chosen)
+        else:
+            names, held = held_out_apart(self.identifier, windows, labels, chosen, units)
         self.held_, self.groups_ = held, chosen
         self.identifier.fit(windows, labels)
         column = {name: j for j, name in enumerate(self.identifier.labels_)}

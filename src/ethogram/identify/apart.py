@@ -1,0 +1,103 @@
+"""Networks left out in turn, so that none of their units teaches: what other networks know, without the same devices.
+
+A unit that stands in several networks (carried from one laboratory to another, or seen through a tunnel to another
+country) would otherwise be met again while its network is left out: held-out scores would be too good, and whatever is
+calibrated on them too sure of itself.
+
+Shapes: n items, L labels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.identify.identifier import Identifier
+from ethogram.schema import Windows
+
+__all__ = ["held_out_apart", "laboratories", "left_out"]
+
+Indices = NDArray[np.int64]
+
+
+def left_out(
+    groups: Sequence[object] | NDArray[np.int64], units: Sequence[str] | None = None
+) -> Iterator[tuple[Indices, Indices]]:
+    """Items of each group, and those that teach while it is left out: of other groups, and none of its units.
+
+    Parameters
+    ----------
+    groups
+        Of each item, as its network.
+    units
+        The device of each item; without them groups alone are kept apart.
+
+    Examples
+    --------
+    >>> [(i.tolist(), o.tolist()) for i, o in left_out(["a", "b", "c"], ["lamp", "lamp", "plug"])]
+    [([0], [2]), ([1], [2]), ([2], [0, 1])]
+    """
+    group = np.unique(np.asarray([str(g) for g in groups]), return_inverse=True)[1]
+    unit = None if units is None else np.unique(np.asarray(list(units), np.str_), return_inverse=True)[1]
+    for code in range(int(group.max(initial=-1)) + 1):
+        mine = group == code
+        away = mine if unit is None else mine | np.isin(unit, unit[mine])
+        yield np.flatnonzero(mine), np.flatnonzero(~away)
+
+
+def laboratories(groups: Sequence[object] | NDArray[np.int64], units: Sequence[str]) -> Indices:
+    """The laboratory of each item, (n): groups that share a unit are of one, also through a third.
+
+    Examples
+    --------
+    >>> laboratories(["a", "b", "b", "c"], ["lamp", "lamp", "hub", "plug"]).tolist()
+    [0, 0, 0, 1]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    group = np.unique(np.asarray([str(g) for g in groups]), return_inverse=True)[1]
+    unit = np.unique(np.asarray([str(u) for u in units]), return_inverse=True)[1]
+    if not group.size:
+        return np.zeros(0, np.int64)
+    first = int(group.max()) + 1
+    size = first + int(unit.max()) + 1
+    graph = coo_array((np.ones(group.size, np.int8), (group, first + unit)), shape=(size, size))
+    found = connected_components(graph, directed=False)[1][group]
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+
+
+def held_out_apart(
+    identifier: Identifier, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64], units: Sequence[str]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """:meth:`ethogram.identify.identifier.Identifier.held_out`, where units of a group are left out everywhere.
+
+    Parameters
+    ----------
+    identifier
+        Any method; it may be fitted by this.
+    windows, labels, groups
+        As for ``held_out``.
+    units
+        The device of each item.
+
+    Returns
+    -------
+    tuple
+        The labels (columns), and scores of shape (n, L); NaN where a label has no item that teaches.
+    """
+    fresh = copy.deepcopy(identifier)
+    names, scores = identifier.held_out(windows, labels, groups)
+    column = {name: j for j, name in enumerate(names)}
+    for inside, outside in left_out(groups, units):
+        if inside.size + outside.size == len(windows):
+            continue
+        scores[inside] = np.nan
+        if outside.size:
+            twin = copy.deepcopy(fresh).fit(windows.take(outside.tolist()), [labels[int(i)] for i in outside])
+            columns = np.array([column[name] for name in twin.labels_], dtype=np.int64)
+            scores[np.ix_(inside, columns)] = twin.scores(windows.take(inside.tolist()))
+    return names, scores

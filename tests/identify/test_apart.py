@@ -1,0 +1,90 @@
+"""Networks left out in turn teach nothing of the units that they share with others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ethogram.config import IdentifySettings
+from ethogram.identify.apart import held_out_apart, laboratories, left_out
+from ethogram.identify.fused_decision import SideStrangeness, decided
+from ethogram.identify.fusion import Fusion
+from ethogram.identify.identifier import Identifier
+from ethogram.schema import Windows
+
+from .traffic import days, windows_of
+
+CASES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("uvwxyz")), min_size=1, max_size=12)
+
+
+class Counting(Identifier):
+    """Scores a label by the number of its items that were learnt."""
+
+    def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        self.labels_ = sorted(set(labels))
+        self.counts_ = np.array([labels.count(name) for name in self.labels_], float)  # type: ignore[attr-defined]
+        return self
+
+    def scores(self, windows: Windows) -> NDArray[np.float64]:
+        return np.repeat(self.counts_[None, :], len(windows), axis=0)
+
+
+@given(CASES)
+def test_no_unit_and_no_group_stands_on_both_sides(cases: list[tuple[int, str]]) -> None:
+    groups, units = np.array([g for g, _ in cases]), np.array([u for _, u in cases])
+    met = []
+    for inside, outside in left_out(groups, units.tolist()):
+        assert not set(groups[inside]) & set(groups[outside])
+        assert not set(units[inside]) & set(units[outside])
+        rest = np.setdiff1d(np.arange(len(cases)), np.concatenate([inside, outside]))
+        assert np.isin(units[rest], units[inside]).all()
+        met += inside.tolist()
+    assert sorted(met) == list(range(len(cases)))
+
+
+@given(CASES)
+def test_laboratories_share_no_unit_and_hold_whole_groups(cases: list[tuple[int, str]]) -> None:
+    groups, units = [g for g, _ in cases], [u for _, u in cases]
+    found = laboratories(groups, units)
+    for values in (groups, units):
+        for value in set(values):
+            assert len({int(f) for f, v in zip(found, values, strict=True) if v == value}) == 1
+
+
+def test_a_unit_that_moved_teaches_neither_network_while_one_is_left_out() -> None:
+    windows = windows_of(*(days("plug", unit, 1) for unit in "aabc"))
+    labels, units = ["lamp", "lamp", "lamp", "plug"], ["a", "a", "b", "c"]
+    names, scores = held_out_apart(Counting(), windows, labels, np.array([0, 1, 2, 2]), units)
+    assert names == ["lamp", "plug"]
+    # Item 0 would have met two lamps, but one of them is itself elsewhere.
+    assert scores[0].tolist() == [1.0, 1.0]
+    assert scores[2, 0] == 2.0
+    assert np.isnan(scores[2, 1])
+    same = Counting().held_out(windows, labels, np.array([0, 1, 2, 2]))[1]
+    assert same[0].tolist() == [2.0, 1.0]
+
+
+def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 90)
+    names, truth = ["a", "b", "c"], [str("abc"[i]) for i in y]
+    side = 6 * np.eye(3)[y] + random.normal(size=(90, 3))
+    fusion = Fusion().fit({"one": side, "two": side}, names, truth)
+    strange = SideStrangeness().fit(side, names, truth)
+    asked = np.vstack([side[:30], np.full((1, 3), -40.0), np.full((1, 3), np.nan)])
+    given = {"one": asked, "two": asked}
+    under = {name: strange.under(asked) for name in given}
+    found = decided(fusion.apply(given), under, IdentifySettings())
+    assert found.unknown[:30].mean() < 0.2
+    assert found.unknown[30:].all()
+    assert np.isnan(found.side_strangeness["one"][31])
+    assert found.verdicts[30] == "unknown"
+    closed = decided(fusion.apply(given), under, IdentifySettings(closed=True))
+    assert not closed.unknown.any()
+    assert closed.strangeness == pytest.approx(found.strangeness)
