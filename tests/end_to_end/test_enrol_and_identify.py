@@ -111,8 +111,8 @@ def test_libraries_are_listed_extended_merged_and_reduced(home: Path, capfd: pyt
     labels.write_text("device,label\nghost,mailer\nnobody,x\n")
     code, _, err = run(capfd, "enrol", home / "late.parquet", "--labels", labels, "-o", more)
     assert code == 0
-    assert "1 labelled devices were not seen: nobody" in err
-    assert "3 devices have no label and were left out: cam, lamp, plug" in err
+    assert "labelled, but not seen: 1 device: nobody" in err
+    assert "left out, without a label: 3 devices: cam, lamp, plug" in err
     assert run(capfd, "library", "merge", library, more, "-o", both)[0] == 0
     assert "32 entries" in run(capfd, "library", "list", both)[1]
     assert run(capfd, "library", "remove", both, "--label", "mailer", "-o", both)[0] == 0

@@ -84,7 +84,7 @@ def test_converged_fingerprints_are_enrolled_alone_where_there_are_some() -> Non
     assert known.labels().count("camera") == 1
     assert known.labels().count("plug") == 3
     assert report.unfinished == 2
-    assert "2 unfinished fingerprints of finished devices were left out" in report.lines()
+    assert "left out, unfinished: 2 fingerprints of finished devices" in report.lines()
     with pytest.raises(LibraryError, match="nothing to enrol"):
         enrol(seen, [Label("z", Identity("x"))], source=Source("s"))
 

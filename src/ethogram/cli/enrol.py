@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress
+from ethogram.errors import EthogramWarning
 
 __all__ = ["command"]
 
@@ -34,10 +36,13 @@ def command(
     ] = None,
     encoder: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Encoder of single flows, for captures. Default: the one that comes along."),
+        typer.Option(
+            metavar="MODEL", help="Encoder that embeds the single flows of captures. Default: the one that comes along."
+        ),
     ] = None,
     flows: Annotated[
-        bool, typer.Option("--flows/--no-flows", help="Enrol embeddings of single flows too, where there are packets.")
+        bool,
+        typer.Option("--flows/--no-flows", help="Enrol embeddings of single flows, too, where there are captures."),
     ] = True,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Provenance: who may use it.")] = "",
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
@@ -45,7 +50,10 @@ def command(
     time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
     time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
 ) -> int:
-    """Enrol labelled devices: what they were seen doing becomes a library to identify others by."""
+    """Enrol labelled devices: what they were seen doing becomes a library to identify others by.
+
+    Of captures, embeddings of single flows are enrolled, too: they stand beside the library, in FILE.flows.parquet.
+    """
     from datetime import UTC, datetime
 
     from ethogram.config import FlowSettings
@@ -55,6 +63,7 @@ def command(
     from ethogram.pipeline.flow_side import side_of, write_library
     from ethogram.pipeline.identify import digest_of, enrol, open_library
     from ethogram.pipeline.inputs import COUNTING, read_seen
+    from ethogram.pipeline.words import listed
 
     known = read_labels(labels)
     base = None if extend is None else open_library(extend)
@@ -65,13 +74,15 @@ def command(
         side = EnrolFlows(
             encoder, extend=extend, library=base, devices=devices, flow=flow, span=span, stretch_s=epoch
         )  # fmt: skip
-    with progress("biflows read") as advance:
+    with progress("biflows read") as advance, warnings.catch_warnings():
+        # The damaged places of captures are among the errors that are printed below.
+        warnings.simplefilter("ignore", EthogramWarning)
         reading = read_seen(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, listener=None if side is None else side.listener,
         )  # fmt: skip
     provenance = Source(
-        name=source or ", ".join(Path(name).name for name in inputs),
+        name=source or listed([Path(name).name for name in inputs]),
         enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         settings=digest_of(flow, COUNTING),
         licence=licence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress, results
+from ethogram.errors import EthogramWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +76,10 @@ def command(
         typer.Option(metavar="MODEL", help="Encoder the library was enrolled with. Default: the one that comes along."),
     ] = None,
     flows: Annotated[
-        bool, typer.Option("--flows/--no-flows", help="Use embeddings of single flows too, where there are any.")
+        bool,
+        typer.Option(
+            "--flows/--no-flows", help="Use embeddings of single flows, too, where library and input have any."
+        ),
     ] = True,
     epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch.")] = 86_400,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
@@ -104,7 +109,9 @@ def command(
         side = IdentifyFlows(
             library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=stretch
         )  # fmt: skip
-    with progress("biflows read") as advance:
+    with progress("biflows read") as advance, warnings.catch_warnings():
+        # The damaged places of captures are among the errors that are printed below.
+        warnings.simplefilter("ignore", EthogramWarning)
         reading = read_seen(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, export=export, listener=None if side is None else side.listener,
@@ -150,6 +157,8 @@ def time_needed(seconds: float | None) -> str:
 
 def show_inventory(console: Console, inventory: Inventory) -> None:
     """Print the inventory, unknown devices last; under each device why."""
+    from ethogram.pipeline.words import counted
+
     rows = [
         (
             [one.device, one.verdict + (f" ({one.fallback.label})" if one.fallback else "")
@@ -162,7 +171,7 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
     ]  # fmt: skip
     show_rows(console, ["device", "verdict", "score", "final in"], rows)
     known = sum(one.verdict != "unknown" for one in inventory.devices)
-    console.print(f"{len(inventory.devices):,} verdicts, {len(inventory.devices) - known:,} unknown; "
+    console.print(f"{counted(len(inventory.devices), 'verdict')}, {len(inventory.devices) - known:,} unknown; "
                   f"library {inventory.library}", markup=False)  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 from ethogram.cli.flows import time_of
 from ethogram.cli.identify import Level
 from ethogram.cli.run import errors, progress, results
+from ethogram.errors import EthogramWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +55,10 @@ def command(
         typer.Option(metavar="MODEL", help="Encoder the library was enrolled with. Default: the one that comes along."),
     ] = None,
     flows: Annotated[
-        bool, typer.Option("--flows/--no-flows", help="Use embeddings of single flows too, where there are any.")
+        bool,
+        typer.Option(
+            "--flows/--no-flows", help="Use embeddings of single flows, too, where library and input have any."
+        ),
     ] = True,
     epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch, as it is enrolled.")] = 86_400,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
@@ -75,6 +80,7 @@ def command(
     from ethogram.pipeline.identify import open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
     from ethogram.pipeline.unknown import enrol_groups, unknown_groups
+    from ethogram.pipeline.words import listed
 
     wanted = named_groups(name or [])
     known = open_library(library)
@@ -85,7 +91,9 @@ def command(
         side = IdentifyFlows(
             library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=epoch
         )  # fmt: skip
-    with progress("biflows read") as advance:
+    with progress("biflows read") as advance, warnings.catch_warnings():
+        # The damaged places of captures are among the errors that are printed below.
+        warnings.simplefilter("ignore", EthogramWarning)
         reading = read_seen(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, listener=None if side is None else side.listener,
@@ -107,7 +115,7 @@ def command(
     if wanted:
         target = output or library
         source = Source(
-            name="named: " + ", ".join(Path(one).name for one in inputs),
+            name=f"named: {listed([Path(one).name for one in inputs])}",
             enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
         merged, lines = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
@@ -143,6 +151,7 @@ def named_groups(names: list[str]) -> dict[str, Identity]:
 def _show(console: Console, groups: UnknownGroups) -> None:
     """Print each group with its devices, and what they share."""
     from ethogram.cli.identify import show_rows
+    from ethogram.pipeline.words import counted
 
     rows = []
     for one in groups.groups:
@@ -155,8 +164,8 @@ def _show(console: Console, groups: UnknownGroups) -> None:
         ))  # fmt: skip
     if rows:
         show_rows(console, ["group", "devices", "likeness", "kind", "nearest"], rows)
-    total = sum(len(one.devices) for one in groups.groups)
+    total = counted(sum(len(one.devices) for one in groups.groups), "unknown device")
     console.print(
-        f"{total:,} unknown devices in {len(groups.groups):,} groups, {groups.known:,} known; "
+        f"{total} in {counted(len(groups.groups), 'group')}, {groups.known:,} known; "
         f"library {groups.library}; --name GROUP=LABEL enrols a group", markup=False,
     )  # fmt: skip

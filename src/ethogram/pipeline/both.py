@@ -78,6 +78,8 @@ class Coarser:
                 continue
             labels, probabilities = self._judged(level, groups, windows.take(left),
                                                  None if flows is None else flows.take(left))  # fmt: skip
+            # As many products as were left out whole are what this sureness rests on.
+            probabilities = humbled(probabilities, len(set(products)))
             for i, row in zip(left, probabilities, strict=True):
                 best = int(row.argmax())
                 if row[best] >= self.settings.least_score and labels[best] in several:
@@ -158,9 +160,23 @@ def identify_with_flows(
     return Inventory(library=f"{library.name} {library.digest}", devices=found, encoder=store.encoder)
 
 
+def humbled(probabilities: NDArray[np.float64], held_out: int) -> NDArray[np.float64]:
+    """Probabilities (n, L) that are no surer than so many held-out cases allow: (m + 1) of (m + 2), with L labels.
+
+    As :meth:`ethogram.identify.calibrate.Calibration.apply` does it for each method; what is fused would be surer.
+
+    >>> humbled(np.array([[1.0, 0.0]]), 8).round(2).tolist()
+    [[0.9, 0.1]]
+    """
+    known = held_out / (held_out + 2)
+    result: NDArray[np.float64] = known * probabilities + (1 - known) / max(probabilities.shape[1], 2)
+    return result
+
+
 def _as_decision(fused: FusedJudge, found: FusedDecision, windows: Windows) -> Decision:
+    calibrated = humbled(found.fused.probabilities, fused.judge.calibration_.held_out_)
     return Decision(
-        labels=found.labels, raw=fused.judge.identifier.scores(windows), calibrated=found.fused.probabilities,
+        labels=found.labels, raw=fused.judge.identifier.scores(windows), calibrated=calibrated,
         best=found.best, tied=np.zeros(len(found.best), bool), strangeness=found.strangeness, unknown=found.unknown,
     )  # fmt: skip
 

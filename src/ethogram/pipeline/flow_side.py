@@ -20,6 +20,7 @@ from ethogram.errors import LibraryError
 from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Library
+from ethogram.pipeline.words import counted
 from ethogram.schema.whole import together
 
 __all__ = ["FLOW_SIDE_FORMAT", "beside", "merged_sides", "read_store", "side_of", "write_library", "write_store"]
@@ -74,7 +75,8 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
                 write_store(kept, second)
     except OSError as error:
         raise LibraryError(f"{path}: cannot be written: {error.strerror or error}") from None
-    lines = [f"{len(library):,} entries of {len(set(library.labels())):,} labels written to {path}"]
+    entries, labels = counted(len(library), "entry", "entries"), counted(len(set(library.labels())), "label")
+    lines = [f"{entries} of {labels} written to {path}"]
     if kept is not None and kept.z:
         lines.append(f"embedded flows of {len(kept):,} of them written to {beside(path)}; encoder {encoder}")
     return lines

@@ -24,6 +24,7 @@ from ethogram.identify.labels import Label, match_labels
 from ethogram.identify.library import Library, Source
 from ethogram.identify.methods import Kit, identifier
 from ethogram.pipeline.fingerprints import service_matrix, windows_from_counts, windows_from_fingerprints
+from ethogram.pipeline.words import counted, listed
 from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, ITEM, ITEM_COUNTS, Inventory, ServiceMatrix, Windows
 
 __all__ = [
@@ -176,16 +177,15 @@ class EnrolReport:
 
     def lines(self) -> list[str]:
         """One line for people about each kind."""
-        found = [f"{self.entries:,} windows of {self.labels:,} labels enrolled"]
-        for names, what in (
-            (self.devices_without_label, "devices have no label and were left out"),
-            (self.labels_without_device, "labelled devices were not seen"),
-        ):
-            if names:
-                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-                found.append(f"{len(names):,} {what}: {', '.join(names[:5])}{more}")
+        found = [f"{counted(self.entries, 'window')} of {counted(self.labels, 'label')} enrolled"]
+        if self.devices_without_label:
+            names = self.devices_without_label
+            found.append(f"left out, without a label: {counted(len(names), 'device')}: {listed(names)}")
+        if self.labels_without_device:
+            names = self.labels_without_device
+            found.append(f"labelled, but not seen: {counted(len(names), 'device')}: {listed(names)}")
         if self.unfinished:
-            found.append(f"{self.unfinished:,} unfinished fingerprints of finished devices were left out")
+            found.append(f"left out, unfinished: {counted(self.unfinished, 'fingerprint')} of finished devices")
         return found
 
 
@@ -232,7 +232,8 @@ def enrol(
             report.unfinished += 1
     added = Library.of(seen.windows, identities, source=source, status=seen.status, name=name)
     if not added.entries:
-        raise LibraryError("nothing to enrol: no window with traffic belongs to a labelled device")
+        seen_are = f"; seen: {listed(sorted(set(device)))}" if device else ""
+        raise LibraryError(f"nothing to enrol: no window with traffic belongs to a labelled device{seen_are}")
     report.entries = len(added)
     report.labels = len(set(added.labels()))
     return (added if extend is None else extend.merge(added)), report

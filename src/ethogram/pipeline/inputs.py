@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,14 +16,17 @@ from ethogram.config import CountSettings, ExporterSettings, FlowSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.gather import Gathering
 from ethogram.pipeline.capture import Listener
-from ethogram.pipeline.flows import read_flows
+from ethogram.pipeline.flows import InputReport, read_flows
 from ethogram.pipeline.identify import DONE, Seen, export_counts
-from ethogram.schema import FINGERPRINT
+from ethogram.schema import FINGERPRINT, Accounting
 
 __all__ = ["COUNTING", "Reading", "is_fingerprints", "read_counts", "read_seen"]
 
 COUNTING = CountSettings(other_protocols=True)
 """How flows are counted to be enrolled and identified: which of ICMP, IGMP and so on a device uses tells something."""
+
+MOST_LINES = 20
+"""More inputs are told of together; what ended early is told of one by one."""
 
 
 @dataclass
@@ -108,6 +112,8 @@ def read_seen(
     if export is not None:
         return Reading(Seen.of_fingerprints(exported), notes, errors)
     seen = Seen.of_counts(counts, window_s)
+    if not len(seen.windows) and errors:
+        raise InputError(f"no flow of a device: {'; '.join(errors)}")
     settled = set(exported.filter(pl.col("status").cast(pl.String).is_in(DONE))["device"])
     status = ["converged" if device in settled else "open" for device in seen.windows.items["device"]]
     return Reading(Seen(seen.windows, status), notes, errors)
@@ -141,7 +147,19 @@ def read_counts(
         gathering.add(batch)
     counts = gathering.counts()
     notes = [f"count: {gathering.accounting.line()}"] if gathering.accounting.read else []
-    lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in run.reports]
+    lines = _read_lines(run.reports)
     lines += [f"{name}: passed over: {reason}" for name, reason in run.skipped]
     lines += [f"{name}: {accounting.line()}" for name, accounting in run.stages.items()]
     return counts, lines + notes, run.errors
+
+
+def _read_lines(reports: Sequence[InputReport]) -> list[str]:
+    """A line for each input; where there are many, one for each format."""
+    if len(reports) <= MOST_LINES:
+        return [f"{report.name} ({report.format}): {report.accounting.line()}" for report in reports]
+    sums: dict[tuple[str, str], Accounting] = {}
+    for report in reports:
+        kind = report.format, report.accounting.unit
+        sums.setdefault(kind, Accounting(report.accounting.unit)).merge(report.accounting)
+    formats = Counter(report.format for report in reports)
+    return [f"{formats[form]:,} inputs ({form}): {total.line()}" for (form, _), total in sums.items()]

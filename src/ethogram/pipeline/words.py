@@ -1,0 +1,26 @@
+"""Numbers and lists as people are told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["counted", "listed"]
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts; ``many`` is ``one`` with an s when it is not said.
+
+    >>> counted(1, "entry", "entries"), counted(1200, "label")
+    ('1 entry', '1,200 labels')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
