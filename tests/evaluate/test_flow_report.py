@@ -256,8 +256,8 @@ def test_what_it_took_counts_each_encoder_once() -> None:
     assert (found["P3"].rows, found["P3"].cpu, found["P3"].training) == (3, 144.0, 190.0)
     # The first trained its own; that of the last was there before.
     assert (found["P3"].apart, found["P3"].total) == (80.0, 224.0)
-    first["details"]["turns"] = {"x": {"trained": 150, "tested": 50, "labels": 3}}  # type: ignore[index]
-    first["cost"]["flows_per_s"] = 10.0  # type: ignore[index]
+    first["details"]["turns"] = {"x": {"trained": 150, "tested": 50, "labels": 3}}
+    first["cost"]["flows_per_s"] = 10.0
     again = {**first, "task": "p3-sa", "experiment": "P2", "made": "2026-01-02"}
     assert took([first, again])["P3"].embedding == pytest.approx(2 * 200 / 10)
     assert took([first, again])["P2"].embedding == 0.0
@@ -402,6 +402,8 @@ def test_groups_of_unknown_devices_have_pages(tmp_path: Path) -> None:
     page = (tmp_path / "groups" / "groups-home.md").read_text()
     assert "| the groups-both method (`groups-both`) | 0.900 [0.700, 1.000] | 0.800 | 4.2 [3.0, 6.0] | 11.0 |" in page
     assert "| the groups-embeddings method (`groups-embeddings`) |  | 0.400 |  |  |" in page
+    overview = (tmp_path / "groups" / "README.md").read_text()
+    assert "| [groups-home](groups-home.md) | 4.2 (0.900) | 4.2 (1.000) |  | 11.0 |" in overview
     assert write_group_report([], tmp_path) == []
 
 

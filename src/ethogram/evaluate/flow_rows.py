@@ -135,6 +135,7 @@ class FlowRow(_Part):
     where: Literal["inside", "across"] = "across"
     stale: bool = False
     wall_s: float = 0.0
+    cpu_s: float | None = None
     commit: str = ""
     machine: str = ""
     data_digest: str = ""

@@ -132,11 +132,12 @@ def cost_table(rows: Sequence[FlowRow]) -> str:
     known = [name for name in COSTS if any(getattr(row.cost, name) is not None for row in rows)]
     if not known:
         return ""
-    lines = ["| method | " + " | ".join(COSTS[name] for name in known) + " | wall time, s |"]
-    lines.append("|---|" + "---|" * (len(known) + 1))
+    lines = ["| method | " + " | ".join(COSTS[name] for name in known) + " | processor time, s | wall time, s |"]
+    lines.append("|---|" + "---|" * (len(known) + 2))
     for row in ranked(rows):
         cells = [_cost_cell(row, name) for name in known]
-        lines.append(f"| {method_name(row)} | " + " | ".join(cells) + f" | {row.wall_s:.0f} |")
+        cells += ["" if row.cpu_s is None else f"{row.cpu_s:.0f}", f"{row.wall_s:.0f}"]
+        lines.append(f"| {method_name(row)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -224,7 +225,7 @@ def write_csv(path: Path, rows: Sequence[FlowRow]) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         first = ["task", "experiment", "method", "group", "leak_detector", "n", "n_enrol", "labels"]
-        last = ["wall_s", "commit", "data_digest", "split"]
+        last = ["wall_s", "cpu_s", "commit", "data_digest", "split"]
         writer.writerow([*first, *names, *bounds, "macro_f1_seeds", *costs, *encoder, *last])
         for row in [*ranked(rows), *(row for row in rows if row.detector)]:
             pairs = [row.interval(name) or ("", "") for name in names]
@@ -233,6 +234,6 @@ def write_csv(path: Path, rows: Sequence[FlowRow]) -> Path:
                 *("" if math.isnan(row.value(name)) else row.value(name) for name in names),
                 *(bound for pair in pairs for bound in pair), " ".join(f"{value:g}" for value in row.seeds()),
                 *(getattr(row.cost, name) for name in costs), *(getattr(row.encoder, name) for name in encoder),
-                row.wall_s, row.commit, row.data_digest, row.split,
+                row.wall_s, row.cpu_s, row.commit, row.data_digest, row.split,
             ])  # fmt: skip
     return path
