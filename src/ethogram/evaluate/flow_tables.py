@@ -11,7 +11,7 @@ from ethogram.evaluate.flow_rows import FlowRow, chance_of
 from ethogram.evaluate.tables import number
 
 __all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "more_tables", "network_table",
-           "quality_table", "ranked", "reached", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
+           "quality_table", "quantity", "ranked", "reached", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
 
 FIGURES = {
     "": {
@@ -147,7 +147,22 @@ def _cost_cell(row: FlowRow, name: str) -> str:
         return ""
     if name == "origin" and row.cost.checkpoint and row.cost.checkpoint not in str(value):
         return f"{value}, `{row.cost.checkpoint[:19]}`"
-    return str(value) if isinstance(value, str) else f"{value:,.0f}"
+    if name == "memory_mib":
+        value = max(value, 0.5)  # none more than before was measured, which is little
+    return str(value) if isinstance(value, str) else quantity(value)
+
+
+def quantity(value: float | None) -> str:
+    """A cost as tables show it; '' when nobody measured it.
+
+    >>> [quantity(value) for value in (None, 0, 0.3, 1.84, 131_535_360)]
+    ['', '0', '< 1', '1.8', '131,535,360']
+    """
+    if value is None:
+        return ""
+    if 0 < value < 1:
+        return "< 1"
+    return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
 
 
 def reached(rows: Sequence[FlowRow]) -> list[float]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ethogram.evaluate.flow_rows import FlowRow
-from ethogram.evaluate.flow_tables import method_name
+from ethogram.evaluate.flow_tables import method_name, quantity
 from ethogram.evaluate.tables import number
 
 __all__ = ["Ranked", "Sized", "brought_lines", "compared", "rank_correlation", "ranked_by_size", "size_lines",
@@ -298,7 +298,7 @@ def _table(encoders: Sequence[Sized]) -> list[str]:
         mean = f"**{one.mean:.3f}**" if one.mean == best else number(one.mean)
         cells = [
             method_name(one.row), one.row.origin, f"{one.parameters:,}", f"{one.row.cost.embedding or 0:,}",
-            "" if speed is None else f"{speed:,.0f}", "" if memory is None else f"{memory:,.0f}",
+            quantity(speed), quantity(None if memory is None else max(memory, 0.5)),
             *(number(one.value(name)) for name in (*inside, *across)), mean,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
