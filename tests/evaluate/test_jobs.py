@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import made_up_home as home
 import pytest
+from own_corpus_made import write_captures
 
 from ethogram.cli import main
+from ethogram.config import CountSettings, MeterSettings
 from ethogram.errors import EthogramError
-from ethogram.evaluate import jobs
-from ethogram.evaluate.corpus import cards
+from ethogram.evaluate import jobs, load
+from ethogram.evaluate.corpus import Card, CardDevice, cards
+from ethogram.evaluate.flows import corpus
 from ethogram.evaluate.flows.task import flow_methods, flow_tasks
 from ethogram.evaluate.jobs import jobs_of, side_by_side
 from ethogram.evaluate.row import Row, read_rows
@@ -118,6 +122,42 @@ def test_little_work_is_done_by_one(asked: tuple[Suite, list[Any], list[Any]]) -
     assert jobs_of(0, *asked, {}) == 1
     assert jobs_of(3, *asked, {}) == 3
     assert jobs_of(99, *asked, {}) == 9
+
+
+def test_two_that_want_one_corpus_read_it_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = cards(root / "cards")["home"]
+    read: list[str] = []
+    make = load._load
+    monkeypatch.setattr(load, "_load", lambda *given: (read.append(given[0].name), make(*given))[1])
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: load.load(card, root, cache_folder=tmp_path), range(3)))
+    assert read == ["home"]
+    assert all(one.flows.equals(found[0].flows) and one.digest == found[0].digest for one in found)
+    # Other settings of the same files stand beside, and what is counted is not asked where flows are read.
+    other = load.load(card, root, cache_folder=tmp_path, meter=MeterSettings(idle_timeout_s=7.0))
+    load.load(card, root, cache_folder=tmp_path, counts=CountSettings(other_protocols=True))
+    assert read == ["home", "home"] and other.digest != found[0].digest
+    assert len(list((tmp_path / "corpus").glob("home-*.flows.parquet"))) == 2
+
+
+def test_flows_that_two_want_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_captures(tmp_path, ("one",), days=2)
+    device = CardDevice(id="camera", model="m", vendor="v", type="camera", mac="02:00:00:00:00:01", files=("*.pcap",))
+    card = Card(name="one", title="one", years="", network="one", kind="capture", runs="day", source="", citation="",
+                licence="", traps=(), devices=(device,))  # fmt: skip
+    read: list[str] = []
+    make = corpus._load
+    monkeypatch.setattr(corpus, "_load", lambda *given: (read.append(given[0].name), make(*given))[1])
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: corpus.load_flows(card, tmp_path, cache_folder=tmp_path / "cache"), range(2))
+    assert read == ["one"] and one.digest == two.digest and len(one) == len(two) > 0
+
+
+def test_nothing_that_learns_groups_in_the_quick_set() -> None:
+    task, method = every_task()["groups-stevens"], every_method()["groups/groups-embeddings"]
+    assert Suite(Path(), {}).asks(task, method)
+    assert not Suite(Path(), {}, quick=True).asks(task, method)
+    assert Suite(Path(), {}, quick=True).asks(task, every_method()["groups/groups-fingerprints"])
 
 
 def test_units_hold_every_row_once_and_methods_of_one_encoder_together() -> None:
