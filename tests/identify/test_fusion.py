@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
-from ethogram.identify.fusion import Fused, Fusion, align, even_cases, flow_side
+from ethogram.identify.fusion import FURTHER, Fused, Fusion, align, even_cases, flow_side
 
 NAMES = ["a", "b", "c", "d"]
 Floats = NDArray[np.float64]
@@ -105,7 +105,9 @@ def test_a_side_that_tells_nothing_changes_little() -> None:
     alone, both = fusion.apply({"one": sides["one"]}), fusion.apply({"one": sides["one"], "noise": noise})
     assert (alone.logs.argmax(axis=1) == both.logs.argmax(axis=1)).mean() > 0.9
     fixed = Fusion().fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
-    assert fixed["noise"] == fixed["one"]
+    assert fixed == {"one": 1.0, "noise": FURTHER}
+    even = Fusion(further=1.0).fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
+    assert even["noise"] == even["one"]
 
 
 @settings(deadline=None, max_examples=30)
@@ -127,21 +129,21 @@ def test_softening_keeps_the_order_of_items_that_all_sides_see_and_makes_none_su
 def test_sides_that_say_the_same_are_softened_and_one_alone_is_not() -> None:
     sides, truth = made(300, sharp=1.0)
     twice = {"one": sides["one"], "again": 5 * sides["one"]}
-    fusion = Fusion().fit(twice, NAMES, truth)
+    fusion = Fusion(soften=True).fit(twice, NAMES, truth)
     y = np.array([NAMES.index(label) for label in truth])
     right = float(np.mean(fusion.apply(twice).logs.argmax(axis=1) == y))
     sure = float(fusion.apply(twice).probabilities.max(axis=1).mean())
-    surer = float(Fusion(soften=False).fit(twice, NAMES, truth).apply(twice).probabilities.max(axis=1).mean())
+    surer = float(Fusion().fit(twice, NAMES, truth).apply(twice).probabilities.max(axis=1).mean())
     assert fusion.softness_ < 0.9
     assert abs(sure - right) < 0.03 < abs(surer - right)
     alone = fusion.apply({"one": sides["one"]})
     assert np.allclose(alone.logs, fusion.models_["one"].logs(sides["one"], np.isfinite(sides["one"])))
-    assert Fusion().fit({"one": sides["one"]}, NAMES, truth).softness_ == 1
+    assert Fusion(soften=True).fit({"one": sides["one"]}, NAMES, truth).softness_ == 1
 
 
 def test_a_side_without_weight_says_nothing() -> None:
     sides, truth = made()
-    fusion = Fusion(soften=False).fit(sides, NAMES, truth)
+    fusion = Fusion().fit(sides, NAMES, truth)
     fusion.weights_ = {"one": 1.0, "two": 0.0}
     assert np.allclose(fusion.apply(sides).logs, fusion.apply({"one": sides["one"]}).logs)
 

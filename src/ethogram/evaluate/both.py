@@ -135,7 +135,7 @@ class BothBench:
         """Verdicts on what tests and on strangers, in this order, and how sides were fused."""
         sides = self._sides(task, turn, method, flows, seed)
         fusion = Fusion(within=method.design != "pool", learn=method.design == "learnt",
-                        soften=method.design != "sharp")  # fmt: skip
+                        soften=method.design == "soft")  # fmt: skip
         fusion.fit({name: side.held for name, side in sides.items()}, turn.labels, turn.names,
                    even_cases(turn.units, turn.groups), turn.units)  # fmt: skip
         asked = {name: np.concatenate([side.test, side.strangers]) for name, side in sides.items()}

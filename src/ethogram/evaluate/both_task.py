@@ -65,10 +65,10 @@ class BothMethod(Settings):
     encoder: str = Field(default="", description="a method on flows, by its name, whose encoder embeds; none: no flows")
     beside: str = Field(default="", description="a second encoder, whose experts stand beside those of the first")
     experts: tuple[Way, ...] = Field(default=EXPERTS_USED, description="how embedded flows are told; all weigh alike")
-    design: Literal["within", "learnt", "pool", "sharp"] = Field(
+    design: Literal["within", "learnt", "pool", "soft"] = Field(
         default="within",
         description="flows move probability among labels they know; the same with weights learnt; one opinion pool "
-        "over all labels; the first with probabilities as they come",
+        "over all labels; the first made less sure where both are seen",
     )
     seeds: int = Field(default=1, ge=1, description="encoders that learn are made so often")
 

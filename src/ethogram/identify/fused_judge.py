@@ -73,7 +73,7 @@ class FlowSide:
             name: EXPERTS[name]().fit(flows.take(have), codes[have], count) for name in self.experts
         }
         case = even_cases(units, groups)
-        self.fusion_ = Fusion(soften=False).fit(held, self.labels_, labels, case, units)
+        self.fusion_ = Fusion(further=1.0).fit(held, self.labels_, labels, case, units)
         self.held_ = self._together(held)
         self.strangeness_ = SideStrangeness(self.settings).fit(self.held_, self.labels_, labels, self.scores(flows))
         return self

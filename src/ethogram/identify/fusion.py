@@ -8,14 +8,13 @@ alone, for of the others it cannot speak:
     log p(label) = weight_1 log p_1(label) + weight_2 log p_2(label) + c     labels that side 2 knows
     log p(label) = log p_1(label)                                           all others
 
-where c is such that the former keep together what side 1 gave them. What comes of several sides is softened,
-log p * s + c with s at most 1, until it is as sure as it may be: so an item that both sides see and one that only one
-sees can be put in one order. Sides look at the same traffic, and a new network is no easier than those that were left
-out, so nothing is made surer.
+where c is such that the former keep together what side 1 gave them.
 
-Temperatures, the score of a stranger and s are learnt on enrolment items that were held out (a network or a block of
-time in turn), where units weigh alike. Weights are the same for all sides: learnt ones were worse on networks left out
-of learning them, for few networks tell of them. An item that one side does not see gets the other's own probabilities.
+Temperatures and the score of a stranger are learnt on enrolment items that were held out (a network or a block of time
+in turn), where units weigh alike. Weights are given: sides look at the same traffic, and few networks tell how much
+each is worth. They can be learnt, and so can how much what comes of several sides is to be softened (log p * s + c with
+s at most 1: a new network is no easier than those left out). On networks that were left out of learning them neither
+was better. An item that one side does not see gets the other's own probabilities.
 
 Shapes: n items, L labels.
 
@@ -37,13 +36,13 @@ from scipy.optimize import minimize, minimize_scalar
 from ethogram.errors import UsageError
 from ethogram.identify.apart import laboratories
 
-__all__ = ["Fused", "Fusion", "SideModel", "align", "even_cases", "flow_side"]
+__all__ = ["FURTHER", "Fused", "Fusion", "SideModel", "align", "even_cases", "flow_side"]
 
 Floats = NDArray[np.float64]
 LEAST = 1e-12
 FAR = -30.0  # nats: less likely than this is all the same
-START = 0.7
-"""Weight of a side before anything is known: two sides that look at the same traffic are not independent."""
+FURTHER = 0.25
+"""Weight of a further side, where the first weighs 1: it looks at the same traffic again, and moves what is near."""
 DOUBT = 0.3
 """How far learnt weights are believed to be from that (one deviation), before any held-out unit was seen."""
 SOFT = 0.5
@@ -152,15 +151,20 @@ class Fusion:
         A further side moves probability only among labels it knows; else all sides are one opinion pool, in which a
         label that a side does not know has its stranger's score.
     learn
-        Learn the weights; else all sides weigh :data:`START`.
+        Learn the weights; else the first side weighs 1 and every further one ``further``.
     soften
         Learn how sure fused probabilities may be; else they are taken as they come.
+    further
+        Weight of every further side, or where it is believed to be before anything is learnt.
     """
 
-    def __init__(self, *, within: bool = True, learn: bool = False, soften: bool = True) -> None:
+    def __init__(
+        self, *, within: bool = True, learn: bool = False, soften: bool = False, further: float = FURTHER
+    ) -> None:  # fmt: skip
         self.within = within
         self.learn = learn
         self.soften = soften
+        self.further = further
 
     def fit(
         self, sides: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str], case: Floats | None = None,
@@ -208,9 +212,10 @@ class Fusion:
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], y: NDArray[np.int64],
         weight: Floats, seen: int,
     ) -> None:  # fmt: skip
-        """Weights where all sides are there: the likeliest under a normal prior around :data:`START`."""
+        """Weights where all sides are there; learnt, the likeliest under a normal prior around those that are not."""
         count = len(self.sides_)
-        self.weights_ = dict.fromkeys(self.sides_, 1.0 if count == 1 else START)
+        start = np.array([self.further if i else 1.0 for i in range(count)])
+        self.weights_ = dict(zip(self.sides_, start.tolist(), strict=True))
         if not self.learn or count == 1 or len(y) < 2 or len(self.labels_) < 2:
             return
         rows, share = np.arange(len(y)), weight / weight.sum()
@@ -219,10 +224,10 @@ class Fusion:
         def loss(values: Floats) -> float:
             own = {side: np.full(len(y), values[i]) for i, side in enumerate(self.sides_)}
             said = self._combined(logs, known, own)[rows, y]
-            doubt = ridge * np.sum((values - START) ** 2)
+            doubt = ridge * np.sum((values - start) ** 2)
             return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
 
-        found = minimize(loss, np.full(count, START), method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
+        found = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
         self.weights_ = {side: float(found.x[i]) for i, side in enumerate(self.sides_)}
 
     def _softness(
@@ -317,7 +322,7 @@ def flow_side(
     if len(held) == 1:
         name = next(iter(held))
         return held[name], scores[name]
-    fusion = Fusion(soften=False).fit(held, names, truth, case, units)
+    fusion = Fusion(further=1.0).fit(held, names, truth, case, units)
     return fused_side(fusion, held), fused_side(fusion, scores)
 
 
