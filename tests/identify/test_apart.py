@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ethogram.config import IdentifySettings
-from ethogram.identify.apart import held_out_apart, laboratories, left_out
+from ethogram.identify.apart import held_out_apart, laboratories, left_out, units_of
 from ethogram.identify.fused_decision import SideStrangeness, decided
 from ethogram.identify.fusion import Fusion
 from ethogram.identify.identifier import Identifier
@@ -88,3 +88,9 @@ def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> Non
     closed = decided(fusion.apply(given), under, IdentifySettings(closed=True))
     assert not closed.unknown.any()
     assert closed.strangeness == pytest.approx(found.strangeness)
+
+
+def test_a_mac_is_one_device_anywhere_and_an_address_only_at_home() -> None:
+    units = units_of(["02:00:00:00:00:0A", "02:00:00:00:00:0a", "10.0.0.2", "10.0.0.2"], ["one", "two", "one", "two"])
+    assert units[0] == units[1]
+    assert len(set(units)) == 3

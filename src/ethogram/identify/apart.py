@@ -10,6 +10,7 @@ Shapes: n items, L labels.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,9 +19,23 @@ from numpy.typing import NDArray
 from ethogram.identify.identifier import Identifier
 from ethogram.schema import Windows
 
-__all__ = ["held_out_apart", "laboratories", "left_out"]
+__all__ = ["MAC", "held_out_apart", "laboratories", "left_out", "units_of"]
 
 Indices = NDArray[np.int64]
+MAC = re.compile(r"(?i)^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$")
+"""A name that is the same device wherever it stands."""
+
+
+def units_of(devices: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Which device each item is of: a MAC is one anywhere, any other name only within its source.
+
+    Examples
+    --------
+    >>> units_of(["02:00:00:00:00:01", "10.0.0.2"], ["home", "home"])
+    ['02:00:00:00:00:01', 'home/10.0.0.2']
+    """
+    return [device.lower() if MAC.match(device) else f"{source}/{device}"
+            for device, source in zip(devices, sources, strict=True)]  # fmt: skip
 
 
 def left_out(

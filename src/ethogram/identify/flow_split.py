@@ -6,7 +6,6 @@ Flows are never split at random: consecutive records of one connection share key
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,12 +16,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.errors import LeakError, UsageError
+from ethogram.identify.apart import MAC
 
 __all__ = ["FlowDays", "FlowSplit"]
 
 By = Literal["day", "device-day", "network"]
 SHOWN = 5
-_MAC = re.compile(r"(?i)^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$")
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ class FlowSplit:
 
     def _refuse_shared_unit(self, left: str, right: str) -> None:
         a, b = self.sides[left], self.sides[right]
-        shared = [name for name in sorted(set(a.device.unique()) & set(b.device.unique())) if _MAC.match(name)]
+        shared = [name for name in sorted(set(a.device.unique()) & set(b.device.unique())) if MAC.match(name)]
         if shared:
             rows = b.rows[b.device.is_in(shared).to_numpy()][:SHOWN].tolist()
             raise LeakError(

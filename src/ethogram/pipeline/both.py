@@ -16,7 +16,15 @@ from ethogram.identify.fused_judge import FusedDecision, FusedJudge
 from ethogram.identify.judge import Decision, Judge
 from ethogram.identify.library import LEVELS, Library
 from ethogram.pipeline.fingerprints import service_matrix
-from ethogram.pipeline.identify import Seen, build, by_source, default_method, time_to_converge, usual_services
+from ethogram.pipeline.identify import (
+    Seen,
+    build,
+    by_source,
+    default_method,
+    devices_of,
+    time_to_converge,
+    usual_services,
+)
 from ethogram.schema import UNKNOWN, Fallback, Inventory, MethodShare, Verdict, Windows
 
 __all__ = ["Coarser", "fused_judge_of", "identify_with_flows"]
@@ -33,7 +41,7 @@ def fused_judge_of(
     groups = by_source(library) if settings.method.startswith("cross-network") else None
     return FusedJudge(build(settings, key, representation), settings).fit(
         windows, labels, store.windows([entry.digest for entry in library.entries]), groups,
-        needed_s=time_to_converge(windows, labels),
+        devices_of(library), needed_s=time_to_converge(windows, labels),
     )  # fmt: skip
 
 
@@ -99,7 +107,8 @@ class Coarser:
             decision = judge.decide(windows)
             return decision.labels, decision.calibrated
         side = self.store.windows([entry.digest for entry in self.library.entries])
-        fused = FusedJudge(build(settings), settings).fit(known, names, side, groups).decide(windows, flows)
+        units = devices_of(self.library)
+        fused = FusedJudge(build(settings), settings).fit(known, names, side, groups, units).decide(windows, flows)
         return fused.labels, fused.fused.probabilities
 
     def _several(self, level: str, products: Sequence[str]) -> set[str]:

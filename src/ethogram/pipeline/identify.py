@@ -18,6 +18,7 @@ from ethogram.errors import InputError, LibraryError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.similarity import blocks
 from ethogram.identify import pack
+from ethogram.identify.apart import units_of
 from ethogram.identify.identifier import Identifier
 from ethogram.identify.judge import Judge
 from ethogram.identify.labels import Label, match_labels
@@ -35,6 +36,7 @@ __all__ = [
     "build",
     "by_source",
     "default_method",
+    "devices_of",
     "enrol",
     "export_counts",
     "identify",
@@ -263,7 +265,10 @@ def judge_of(
     windows, labels = library.windows(), library.labels(chosen.level)
     judge = Judge(build(chosen, key, representation), chosen)
     groups = by_source(library) if chosen.method.startswith("cross-network") else None
-    return judge.fit(windows, labels, groups, needed_s=time_to_converge(windows, labels))
+    return judge.fit(
+        windows, labels, groups, needed_s=time_to_converge(windows, labels),
+        units=None if groups is None else devices_of(library),
+    )  # fmt: skip
 
 
 def by_source(library: Library) -> NDArray[np.int64] | None:
@@ -272,6 +277,12 @@ def by_source(library: Library) -> NDArray[np.int64] | None:
     if len(set(sources)) < 2:
         return None
     return np.unique(np.array(sources), return_inverse=True)[1].astype(np.int64)
+
+
+def devices_of(library: Library) -> list[str]:
+    """The device of each entry: where it moved from one source to another it is one still."""
+    first = [entry.observed[0] for entry in library.entries]
+    return units_of([one.device for one in first], [one.source for one in first])
 
 
 def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float]:
