@@ -101,3 +101,13 @@ def test_a_store_follows_entries_that_are_renamed() -> None:
     assert named.z["x"] is one
     assert named.z["b"] is two
     assert (named.encoder, named.d) == ("e", 2)
+
+
+def test_of_an_entry_that_two_stores_have_the_one_with_more_flows_stays() -> None:
+    one, two = (
+        FlowStore("e", 1, {"a": np.zeros((1, 1), np.float32)}),
+        FlowStore("e", 1, {"a": np.ones((2, 1), np.float32)}),
+    )
+    assert one.merge(two).z["a"].tolist() == two.merge(one).z["a"].tolist() == [[1.0], [1.0]]
+    again = two.merge(two)
+    assert (again.encoder, sorted(again.z), len(again.z["a"])) == ("e", ["a"], 2)

@@ -61,7 +61,7 @@ class FlowStore:
         return cls(encoder, int(windows.z.shape[1]), z)
 
     def merge(self, other: FlowStore) -> FlowStore:
-        """Both stores' entries; of one that both have, the embeddings of the first.
+        """Both stores' entries; of one that both have, the embeddings of that which has more, or of the first.
 
         Raises
         ------
@@ -76,7 +76,9 @@ class FlowStore:
             raise LibraryError(
                 f"embeddings of encoder {self.encoder} and of {other.encoder} do not go together: enrol anew"
             )
-        return FlowStore(self.encoder, self.d, {**other.z, **self.z})
+        z = {**other.z, **self.z}
+        z.update({digest: rows for digest, rows in other.z.items() if len(rows) > len(z[digest])})
+        return FlowStore(self.encoder, self.d, z)
 
     def keep(self, digests: Sequence[str]) -> FlowStore:
         """Only these entries."""
