@@ -14,10 +14,22 @@ import pyarrow.parquet
 import pytest
 
 from ethogram.errors import LibraryError
+from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
+from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.flow_feed import Embedded
-from ethogram.pipeline.flow_side import FLOW_SIDE_FORMAT, KEY, beside, read_store, write_store
+from ethogram.pipeline.flow_side import (
+    FLOW_SIDE_FORMAT,
+    KEY,
+    beside,
+    merged_sides,
+    read_store,
+    side_of,
+    write_library,
+    write_store,
+)
 from ethogram.schema import ITEM, ITEM_COUNTS, Windows
+from identify.traffic import days, windows_of
 
 STORE = FlowStore("abc", 3, {"e1": np.arange(6, dtype=np.float32).reshape(2, 3), "e0": np.ones((1, 3), np.float32)})
 
@@ -94,3 +106,86 @@ def test_flows_are_found_by_device_and_window() -> None:
     assert {(int(o), float(z[0])) for o, z in zip(found.owner, found.z, strict=True)} == {(0, 0.0), (1, 2.0), (2, 3.0)}
     assert found.flows.tolist() == [1, 1, 1]
     assert flows.of(Windows(ITEM.empty(), ITEM_COUNTS.empty())).items == 0
+
+
+def known(label: str, device: str = "a", count: int = 1) -> Library:
+    windows = windows_of(days("camera", device, count))
+    return Library.of(windows, [Identity(label)] * count, source=Source("s"))
+
+
+def side(library: Library, encoder: str = "abc") -> FlowStore:
+    return FlowStore(encoder, 1, {entry.digest: np.ones((2, 1), np.float32) for entry in library.entries})
+
+
+def test_a_library_and_its_flow_side_are_written_together(tmp_path: Path) -> None:
+    library, path = known("camera", count=2), tmp_path / "home.jsonl.gz"
+    digests = [entry.digest for entry in library.entries]
+    lines = write_library(library, side(library), path)
+    assert lines == [
+        f"2 entries of 1 label written to {path}",
+        f"embedded flows of 2 of them written to {tmp_path / 'home.flows.parquet'}; encoder abc",
+    ]
+    back = pack.read(path)
+    assert (back, back.flows) == (library, "abc")
+    store, said = side_of(path, back)
+    assert store is not None
+    assert (sorted(store.z), said) == (sorted(digests), "")
+    # Without what it belongs to, a flow side goes.
+    less = library.remove(digests=digests[:1])
+    write_library(less, side(library), path)
+    assert sorted(read_store(beside(path)).z) == digests[1:]
+    write_library(less, None, path)
+    assert (pack.read(path).flows, sorted(file.name for file in tmp_path.iterdir())) == ("", ["home.jsonl.gz"])
+
+
+def test_neither_is_written_when_one_cannot_be(tmp_path: Path) -> None:
+    library, path = known("camera"), tmp_path / "home.jsonl"
+    write_library(library, side(library), path)
+    before = path.read_bytes(), beside(path).read_bytes()
+    other = tmp_path / "other.jsonl"
+    beside(other).mkdir()
+    with pytest.raises(LibraryError, match="cannot be written"):
+        write_library(library, side(library), other)
+    assert not other.exists()
+    with pytest.raises(LibraryError, match="no such folder"):
+        write_library(library, None, tmp_path / "none" / "x.jsonl")
+    assert (path.read_bytes(), beside(path).read_bytes()) == before
+
+
+def test_what_a_flow_side_lacks_is_said_in_one_line(tmp_path: Path) -> None:
+    library, path = known("camera", count=2), tmp_path / "home.jsonl"
+    write_library(library, None, path)
+    assert side_of(path, pack.read(path)) == (None, "")
+    write_library(library, side(library), path)
+    read = pack.read(path)
+    first = read.entries[0].digest
+
+    def said(store: FlowStore | None) -> str:
+        beside(path).unlink(missing_ok=True)
+        if store is not None:
+            write_store(store, beside(path))
+        return side_of(path, read)[1]
+
+    assert "home.flows.parquet is missing: home.jsonl was enrolled with encoder abc" in said(None)
+    assert "is of encoder xyz, but home.jsonl was enrolled with abc" in said(side(library, "xyz"))
+    assert "belongs to another library" in said(side(known("plug")))
+    both = FlowStore("abc", 1, {**side(known("plug")).z, first: np.ones((1, 1), np.float32)})
+    assert "has flows of 1 entry not in home.jsonl" in said(both)
+    store, _ = side_of(path, read)
+    assert store is not None
+    assert sorted(store.z) == [first]
+
+
+def test_sides_of_one_encoder_are_joined_and_others_refused(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / f"{name}.jsonl" for name in "abc")
+    camera, plug = side(known("camera")), side(known("plug"))
+    assert merged_sides([(a, None), (b, None)]) is None
+    joined = merged_sides([(a, camera), (b, None), (c, plug)])
+    assert joined is not None
+    assert sorted(joined.z) == sorted([*camera.z, *plug.z])
+    again = merged_sides([(a, joined), (b, joined)])
+    assert again is not None
+    assert {name: len(rows) for name, rows in again.z.items()} == dict.fromkeys(joined.z, 2)
+    with pytest.raises(LibraryError, match=r"c.flows.parquet is of encoder xyz, but .*a.flows.parquet of abc") as error:
+        merged_sides([(a, camera), (c, side(known("plug"), "xyz"))])
+    assert "\n" not in str(error.value)

@@ -60,12 +60,13 @@ def command(
     from ethogram.identify.labels import read_labels
     from ethogram.identify.library import Source
     from ethogram.pipeline.both_inputs import EnrolFlows
-    from ethogram.pipeline.flow_side import side_of, write_library
+    from ethogram.pipeline.flow_side import require_folder, side_of, write_library
     from ethogram.pipeline.identify import digest_of, enrol, open_library
     from ethogram.pipeline.inputs import COUNTING, read_seen
     from ethogram.pipeline.words import listed
 
     known = read_labels(labels)
+    require_folder(output)
     base = None if extend is None else open_library(extend)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
     span = time_of(time_from, "--from"), time_of(time_to, "--to")
@@ -89,7 +90,7 @@ def command(
     )
     library, report = enrol(reading.seen, known, source=provenance, extend=base, name=output.name)
     if side is not None:
-        store = side.store(reading.seen.windows, library)
+        store = side.store(reading.seen.windows, library, provenance.name)
     else:
         store = side_of(extend, base)[0] if extend is not None and base is not None else None
     written = write_library(library, store, output)

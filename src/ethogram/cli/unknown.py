@@ -76,13 +76,14 @@ def command(
     from ethogram.config import FlowSettings
     from ethogram.identify.library import Source
     from ethogram.pipeline.both_inputs import IdentifyFlows
-    from ethogram.pipeline.flow_side import side_of, write_library
+    from ethogram.pipeline.flow_side import require_folder, side_of, write_library
     from ethogram.pipeline.identify import open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
     from ethogram.pipeline.unknown import enrol_groups, unknown_groups
     from ethogram.pipeline.words import listed
 
     wanted = named_groups(name or [])
+    require_folder(output or library)
     known = open_library(library)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
     span = time_of(time_from, "--from"), time_of(time_to, "--to")
@@ -119,7 +120,7 @@ def command(
             enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
         merged, lines = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
-        kept = side_of(library, known)[0] if side is None else side.extended(reading.seen.windows, merged)
+        kept = side_of(library, known)[0] if side is None else side.extended(reading.seen.windows, merged, source.name)
         for line in (*lines, *write_library(merged, kept, target)):
             errors.print(line, markup=False, soft_wrap=True)
     for line in reading.errors:

@@ -31,9 +31,15 @@ def encoder_for(model: Path | None) -> OnnxEncoder | None:
     return open_embedding(model, threads=1)
 
 
-def digests_of(library: Library, windows: Windows) -> list[str | None]:
-    """The entry that each item became, by device and window; None where it was not enrolled."""
-    known = {(o.device, o.start, o.end): entry.digest for entry in library.entries for o in entry.observed}
+def digests_of(library: Library, windows: Windows, source: str) -> list[str | None]:
+    """The entry that each item became when it was enrolled from a source; None where it was not.
+
+    The same window of a device may be known from another source, with other counts: that is another entry.
+    """
+    known = {
+        (o.device, o.start, o.end): entry.digest for entry in library.entries for o in entry.observed
+        if o.source == source
+    }  # fmt: skip
     return [known.get(row) for row in windows.items.select("device", "start", "end").iter_rows()]
 
 
@@ -85,8 +91,8 @@ class EnrolFlows:
         self.listener = None if encoder is None else FlowFeed(
             encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)  # fmt: skip
 
-    def store(self, windows: Windows, library: Library) -> FlowStore | None:
-        """The flow side of the library after these windows were enrolled into it.
+    def store(self, windows: Windows, library: Library, source: str) -> FlowStore | None:
+        """The flow side of the library after these windows were enrolled into it, from a source of that name.
 
         Raises
         ------
@@ -101,9 +107,11 @@ class EnrolFlows:
                 "no custom flow of a device: an encoder needs TCP or UDP over IPv4 in captures; "
                 "--no-flows enrols fingerprints alone"
             )
-        if not self.listener.captures:
+        if not found.flows:
+            why = "custom flow of a device (TCP or UDP over IPv4)" if self.listener.captures else "packets"
+            self.said.append(f"fingerprints alone are enrolled: the input has no {why}")
             return self._before
-        own = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows))
+        own = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows, source))
         self.said.append(f"custom flows: {found.flows:,} read, {sum(map(len, own.z.values())):,} kept as embeddings")
         return own if self._before is None else own.merge(self._before)
 
@@ -180,9 +188,9 @@ class IdentifyFlows:
         )
         return items
 
-    def extended(self, windows: Windows, library: Library) -> FlowStore | None:
-        """The flow side after windows of what was read were enrolled into the library, too."""
+    def extended(self, windows: Windows, library: Library, source: str) -> FlowStore | None:
+        """The flow side after windows of what was read were enrolled into the library, too, from that source."""
         if self._embedded is None or self.library_side is None:
             return self.library_side
-        own = FlowStore.of(self._embedded.encoder, self._embedded.of(windows), digests_of(library, windows))
+        own = FlowStore.of(self._embedded.encoder, self._embedded.of(windows), digests_of(library, windows, source))
         return own.merge(self.library_side)

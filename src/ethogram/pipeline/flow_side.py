@@ -23,7 +23,8 @@ from ethogram.identify.library import Library
 from ethogram.pipeline.words import counted
 from ethogram.schema.whole import together
 
-__all__ = ["FLOW_SIDE_FORMAT", "beside", "merged_sides", "read_store", "side_of", "write_library", "write_store"]
+__all__ = ["FLOW_SIDE_FORMAT", "beside", "merged_sides", "read_store", "require_folder", "side_of", "write_library",
+           "write_store"]  # fmt: skip
 
 FLOW_SIDE_FORMAT = "ethogram.flow-side/1"
 KEY = b"ethogram.flow-side"
@@ -53,6 +54,18 @@ def write_store(store: FlowStore, path: Path) -> None:
     pyarrow.parquet.write_table(table, path, compression="zstd", use_dictionary=["entry"])
 
 
+def require_folder(path: Path) -> None:
+    """Say that a library cannot be written before hours are spent on what would be in it.
+
+    Raises
+    ------
+    LibraryError
+        When there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise LibraryError(f"{path}: cannot be written: no such folder")
+
+
 def write_library(library: Library, store: FlowStore | None, path: Path) -> list[str]:
     """Write a library and its flow side: both, or after an error neither; returns lines for people.
 
@@ -68,6 +81,7 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
     """
     kept = None if store is None else store.keep([entry.digest for entry in library.entries])
     encoder = kept.encoder if kept is not None and kept.z else ""
+    require_folder(path)
     try:
         with together(path, beside(path)) as (first, second):
             first.write_bytes(pack.octets_for(replace(library, flows=encoder), path))
@@ -150,7 +164,8 @@ def side_of(path: Path, library: Library) -> tuple[FlowStore | None, str]:
     if not mine.z:
         return None, f"{place} belongs to another library: none of its entries is in {path.name}"
     if len(mine) < len(store):
-        return mine, f"{place} has flows of {len(store) - len(mine):,} entries that are not in {path.name}: not used"
+        entries = counted(len(store) - len(mine), "entry", "entries")
+        return mine, f"{place} has flows of {entries} not in {path.name}: not used"
     return mine, ""
 
 

@@ -1,0 +1,154 @@
+"""One reading of captures for both methods, and the bounded draw of flows that are embedded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from custom_flow_twin import P, capture
+from ethogram.errors import EthogramWarning
+from ethogram.pipeline import flow_feed
+from ethogram.pipeline.flow_feed import FlowFeed, draws
+from ethogram.pipeline.inputs import read_seen
+from ethogram.pipeline.vectors import collect_vectors, read_vectors
+from ethogram.schema import CustomFlows
+
+HOUR, DAY = 3600, 86_400
+S = 1_000_000_000
+FIRST = 1_556_668_800  # 2019-05-01
+
+
+@dataclass
+class Clock:
+    """An encoder that says when a flow began, and counts what it was asked."""
+
+    digest: str = "clock"
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.header = SimpleNamespace(d=2, data={"direction": "outgoing"})
+
+    def embed(self, flows: CustomFlows) -> NDArray[np.float32]:
+        self.asked += len(flows)
+        seconds = flows.start_us // 1_000_000 - FIRST
+        return np.stack([seconds, flows.device_port], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> list[Path]:
+    """Two days of two devices: 80 and 20 flows a day."""
+    paths = []
+    for day in range(2):
+        packets = []
+        for device, count in ((7, 80), (8, 20)):
+            for k in range(count):
+                at = (FIRST + day * DAY + k * 600 + device) * S
+                sent = P(
+                    at,
+                    f"192.168.1.{device}",
+                    source_port=20_000 + k,
+                    payload=b"x",
+                    source_mac=f"02:00:00:00:00:0{device}",
+                )
+                packets += [sent, sent.back(at + S // 10)]
+        paths.append(tmp_path / f"day-{day}.pcap")
+        paths[-1].write_bytes(capture(sorted(packets, key=lambda packet: packet.time_ns)))
+    return paths
+
+
+def heard(paths: list[Path], encoder: Clock, **options: object) -> tuple[FlowFeed, object]:
+    feed = FlowFeed(encoder, **options)  # type: ignore[arg-type]
+    return feed, read_seen(paths, listener=feed)
+
+
+def test_one_reading_gives_what_two_give(days: list[Path]) -> None:
+    feed, reading = heard(days, Clock(), stretch_s=DAY, most=1000)
+    alone = read_seen(days)
+    assert reading.seen.windows.counts.equals(alone.seen.windows.counts)  # type: ignore[attr-defined]
+    assert reading.notes == alone.notes  # type: ignore[attr-defined]
+    flows = collect_vectors(read_vectors(days))
+    found = feed.embedded()
+    assert (found.flows, feed.captures, found.encoder) == (200, 2, "clock")
+    assert sorted(zip(found.device, found.at.tolist(), strict=True)) == sorted(
+        zip(flows.device, flows.start_us.tolist(), strict=True)
+    )
+    windows = alone.seen.windows
+    assert found.of(windows, 1000).flows.tolist() == [80, 80, 20, 20]
+    starts = windows.items["start"].dt.epoch("s").to_numpy()
+    for item, start in enumerate(starts):
+        seconds = found.of(windows, 1000).z[found.of(windows, 1000).owner == item][:, 0] + FIRST
+        assert ((seconds >= start) & (seconds < start + DAY)).all()
+
+
+def test_the_draw_is_even_bounded_and_the_same_in_any_order(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = heard(days, Clock(), stretch_s=DAY)[0].embedded()
+    windows = read_seen(days).seen.windows
+    flows = collect_vectors(read_vectors(days))
+    drawn = draws(flows)
+    names = np.array(flows.device.to_list())
+    assert len(np.unique(drawn)) == 200
+    want = {}
+    for item, device, start, end in windows.items.select("item", "device", "start", "end").iter_rows():
+        span = [int(time.timestamp() * 1e6) for time in (start, end)]
+        mine = np.flatnonzero((names == device) & (flows.start_us >= span[0]) & (flows.start_us < span[1]))
+        want[item] = sorted(flows.start_us[mine[np.argsort(drawn[mine])[:10]]].tolist())
+    monkeypatch.setattr(flow_feed, "PENDING", 7)
+    for order in (days, days[::-1]):
+        encoder = Clock()
+        feed, _ = heard(order, encoder, stretch_s=DAY, most=10)
+        found = feed.embedded()
+        assert feed.kept == 40
+        assert found.flows == 200
+        items = found.of(windows, 10)
+        assert items.flows.tolist() == [10, 10, 10, 10]
+        for item, times in want.items():
+            seconds = items.z[items.owner == item][:, 0].astype(int) + FIRST
+            assert sorted((seconds * 1_000_000).tolist()) == times
+        assert (whole.of(windows, 10).z == items.z).all()
+    one = heard(days, Clock(), stretch_s=None, most=10)[0].embedded()
+    assert len(one.at) == 20
+
+
+def test_what_cannot_be_kept_is_not_embedded(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_feed, "PENDING", 1)
+    encoder = Clock()
+    feed = FlowFeed(encoder, stretch_s=None, most=5)  # type: ignore[arg-type]
+    feed._stream._block = 10
+    read_seen(days, listener=feed)
+    found = feed.embedded()
+    assert len(found.at) == 10
+    assert found.flows == 200
+    assert 10 <= encoder.asked < 120
+
+
+def test_only_flows_of_the_time_asked_for(days: list[Path]) -> None:
+    span = datetime.fromtimestamp(FIRST + 6 * HOUR, UTC), datetime.fromtimestamp(FIRST + 12 * HOUR, UTC)
+    found = heard(days, Clock(), span=span)[0].embedded()
+    assert found.flows == 36
+    assert (found.at >= span[0].timestamp() * 1e6).all()
+    assert (found.at < span[1].timestamp() * 1e6).all()
+
+
+def test_damage_ends_a_capture_for_both(days: list[Path]) -> None:
+    octets = days[0].read_bytes()
+    days[0].write_bytes(octets[: len(octets) // 2])
+    with pytest.warns(EthogramWarning, match="truncated"):
+        feed, reading = heard(days, Clock())
+    assert len(reading.errors) == 1  # type: ignore[attr-defined]
+    assert feed.captures == 2
+    assert 100 < feed.embedded().flows < 200
+
+
+def test_records_have_no_packets_to_hear(days: list[Path], tmp_path: Path) -> None:
+    from ethogram.pipeline.flows import read_flows, write_flows
+
+    write_flows(read_flows(days), tmp_path / "flows.parquet")
+    feed, reading = heard([tmp_path / "flows.parquet"], Clock())
+    assert len(reading.seen.windows) == 4  # type: ignore[attr-defined]
+    assert (feed.captures, feed.embedded().flows) == (0, 0)
