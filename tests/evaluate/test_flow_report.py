@@ -28,7 +28,8 @@ from ethogram.evaluate.plots_networks import comparable, mean_figures
 from ethogram.evaluate.plots_style import COLOURS, saved
 from ethogram.evaluate.plots_tasks import budget_plot
 from ethogram.evaluate.report import current, write_report
-from ethogram.evaluate.size_claim import brought_lines, compared, rank_correlation, size_lines, size_verdict
+from ethogram.evaluate.size_claim import compared, rank_correlation, size_verdict
+from ethogram.evaluate.size_tables import brought_lines, size_lines
 from ethogram.evaluate.took import took, took_lines
 
 
@@ -73,6 +74,7 @@ def test_the_overview_answers_goals_claims_and_leaks(written: Path) -> None:
     assert (
         "| both together better than embeddings alone, at equal coverage | 0 of 1 |  | [both-ab](both-ab.md) |" in page
     )
+    assert "## Strangers" not in page
     details = page.partition("## Goals, task by task")[2]
     assert "### P3: nothing from the network that tests" in details
     assert "| [p3-as](p3-as.md) | 0.7" in details
@@ -285,7 +287,7 @@ def test_budgets_that_no_type_reaches_are_left_out(tmp_path: Path) -> None:
     assert (budget_table(rows), budget_plot(tmp_path / "b.png", rows)) == ("", None)
 
 
-def test_open_sets_of_both_methods_are_shown_where_they_are() -> None:
+def test_open_sets_of_both_methods_are_shown_where_they_are(tmp_path: Path) -> None:
     one = made.row("both-ab", "both", "both", 0.5, group="both")
     assert list(more_tables(flow_rows([one])["both-ab"])) == ["Verdicts on several flows of a device, macro-F1"]
     one["values"] |= {"strangers_unknown": 0.7, "known_unknown": 0.1, "auroc_open": 0.812, "right_of_said": 0.6}
@@ -294,6 +296,9 @@ def test_open_sets_of_both_methods_are_shown_where_they_are() -> None:
         "of what is known | of strangers | right of what is said | AUROC, strangers from known |"
     )
     assert table.splitlines()[2] == "| `both` | 0.100 | 0.700 | 0.600 | 0.812 |"
+    write_flow_report([one], tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert "| [both-ab](both-ab.md) | `both` | 0.100 | 0.700 | 0.600 | 0.812 |" in page.partition("## Strangers")[2]
 
 
 def test_plots_are_small_and_keep_their_colours(tmp_path: Path) -> None:

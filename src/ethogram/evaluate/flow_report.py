@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ethogram.evaluate import plots_grid, plots_networks, plots_tasks
-from ethogram.evaluate.claims import claim_lines, claims
-from ethogram.evaluate.flow_goals import flow_goal_lines, goal_details
-from ethogram.evaluate.flow_rows import EXPERIMENTS, RAW, FlowRow, flow_rows
+from ethogram.evaluate import plots_grid, plots_tasks
+from ethogram.evaluate.flow_overview import overview
+from ethogram.evaluate.flow_rows import EXPERIMENTS, FlowRow, flow_rows
 from ethogram.evaluate.flow_tables import (
-    best_of,
     budget_table,
     cost_table,
-    default_of,
     more_tables,
     network_table,
     quality_table,
     types_table,
     write_csv,
 )
-from ethogram.evaluate.leaks import leak_lines, leak_overview, shuffled_of
-from ethogram.evaluate.size_claim import brought_lines, compared, size_lines, size_verdict
-from ethogram.evaluate.tables import number
+from ethogram.evaluate.leaks import leak_lines
+from ethogram.evaluate.tables import picture
 from ethogram.evaluate.took import took_lines
 
 __all__ = ["write_flow_report"]
@@ -89,7 +84,7 @@ def write_flow_report(rows: Sequence[Mapping[str, object]], folder: Path) -> lis
     written: list[Path] = []
     for name, found in by_task.items():
         written += _task(name, found, [row for row in absent if row["task"] == name], folder)
-    return [*written, *_overview(by_task, folder, took_lines([dict(row) for row in rows]))]
+    return [*written, *overview(by_task, folder, took_lines([dict(row) for row in rows]))]
 
 
 def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, object]], folder: Path) -> list[Path]:
@@ -100,7 +95,7 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
         path = plot(folder / f"{name}-{stem}.png", rows)
         if path is not None:
             drawn.append(path)
-            pictures[stem] = _picture(path.name, says)
+            pictures[stem] = picture(path.name, says)
     lines = [
         f"# {first.title}",
         "",
@@ -148,12 +143,6 @@ def _details(rows: Sequence[FlowRow], pictures: Mapping[str, list[str]]) -> list
     return lines + _section("Confidence", "", [p for s in ("reliability", "coverage") for p in pictures.get(s, [])])
 
 
-def _picture(name: str, says: str) -> list[str]:
-    """A picture and what is to be seen in it."""
-    alt = re.split("[,:]", says, maxsplit=1)[0].rstrip(".")
-    return [f"![{alt}]({name})", "", f"*{says}*", ""]
-
-
 def _section(head: str, table: str, pictures: list[str]) -> list[str]:
     if not table and not pictures:
         return []
@@ -176,77 +165,3 @@ def _provenance(rows: Sequence[FlowRow]) -> list[str]:
         f"{rows[0].n} test {what} of {rows[0].labels} types, {rows[0].n_enrol} labelled {what} to learn from. Commit"
         f" {', '.join(commits)}, data `{rows[0].data_digest}`, split `{rows[0].split[:90]}`; {rows[0].machine}."
     ]
-
-
-def _overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path, took: Sequence[str]) -> list[Path]:
-    """The page over all tasks."""
-    written = []
-    pictures = []
-    path = plots_networks.inside_across_plot(folder / "inside-across.png", by_task)
-    if path is not None:
-        written.append(path)
-        pictures += ["## Inside against across", "", *_picture(
-            path.name, "Macro-F1 inside against across: one point for each method that ran on every task of"
-            " both sides. Across is the mean over the"
-            " tasks that test the same flows at the same level, where there are such; else over all, and then only the"
-            " order of methods can be compared, not the distance from the line.")]  # fmt: skip
-    for experiment in ("P2", "P3"):
-        path = plots_networks.cost_plot(folder / f"cost-{experiment.lower()}.png", by_task, experiment)
-        if path is not None:
-            written.append(path)
-            pictures += [f"## Quality against cost, {experiment}", "", *_picture(
-                path.name, f"Macro-F1, mean over the tasks of {experiment}, against parameters and against flows"
-                " embedded in a second on one core.")]  # fmt: skip
-    encoders = [one.row.method for one in compared(by_task)]
-    path = plots_networks.cost_plot(folder / "size-across.png", by_task, "others", encoders) if encoders else None
-    size = ""
-    if path is not None:
-        written.append(path)
-        size = "\n".join(_picture(path.name, "Macro-F1 across networks against parameters and against flows embedded in"
-                                  " a second on one core, tasks with encoders of others.")).rstrip()  # fmt: skip
-    lines = [
-        "# Flow representations: results",
-        "",
-        "Made from result rows by `ethogram bench report`; do not edit."
-        + (" What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""),
-        "",
-        *flow_goal_lines(by_task),
-        *claim_lines(claims(by_task), size_lines(by_task, size), size_verdict(by_task) if encoders else ""),
-        *brought_lines(by_task),
-        *_tasks(by_task),
-        *leak_overview(by_task),
-        *pictures,
-        *goal_details(by_task),
-        *took,
-    ]
-    page = folder / "README.md"
-    page.write_text("\n".join(lines).rstrip() + "\n")
-    return [page, *written]
-
-
-def _tasks(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
-    lines = [
-        "## Tasks",
-        "",
-        "Macro-F1. The best method is chosen on the test flows; the default was chosen before.",
-        "",
-        "| experiment | task | what it asks | level | default | raw 40 | best | shuffled |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, rows in by_task.items():
-        shuffled = shuffled_of(rows)
-        cells = [
-            _figure(default_of(rows)),
-            _figure(next((row for row in rows if row.method in RAW), None), named=False),
-            _figure(best_of(rows)),
-            f"{shuffled.value:.3f}, {shuffled.verdict}" if shuffled else "not run",
-        ]
-        head = f"| {rows[0].experiment} | [{name}]({name}.md) | {rows[0].title} | {rows[0].level} | "
-        lines.append(head + " | ".join(cells) + " |")
-    return [*lines, ""]
-
-
-def _figure(row: FlowRow | None, *, named: bool = True) -> str:
-    if row is None:
-        return ""
-    return number(row.value()) + (f" (`{row.method}`)" if named else "")

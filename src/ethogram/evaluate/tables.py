@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
-__all__ = ["GROUPS", "HEADS", "Row", "interval_of", "number", "task_table", "values_of"]
+__all__ = ["GROUPS", "HEADS", "Row", "interval_of", "number", "picture", "task_table", "values_of"]
 
 Row = dict[str, object]
 """A result row, as the benchmark wrote it."""
@@ -41,6 +42,12 @@ def interval_of(row: Row, name: str) -> tuple[float, float] | None:
 def method_of(row: Row) -> str:
     """A method's name as code, with a mark where other code than the page's newest made its row."""
     return f"`{row['method']}`" + (" †" if row.get("stale") else "")
+
+
+def picture(name: str, says: str) -> list[str]:
+    """Lines of a picture and of what is to be seen in it."""
+    alt = re.split("[,:]", says, maxsplit=1)[0].rstrip(".")
+    return [f"![{alt}]({name})", "", f"*{says}*", ""]
 
 
 def number(value: float) -> str:
