@@ -1,0 +1,257 @@
+"""Both methods as a user calls them: enrol, identify, unknown and library over captures, and what goes wrong."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from custom_flow_twin import P, capture
+from ethogram.cli import main
+from ethogram.identify import pack
+from ethogram.pipeline.flow_side import beside, read_store
+
+S = 1_000_000_000
+CAMERA, PLUG, HUB = (f"02:00:00:00:00:0{k}" for k in (1, 2, 3))
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        told = capfd.readouterr()
+        assert "Traceback" not in told.err
+        assert "Warning" not in told.err
+        return code, told.out, told.err
+
+    return call
+
+
+def packets_of(day: int) -> list[P]:
+    """A day of three devices, each with a service of its own; no two days are the same."""
+    packets = []
+    for hour in range(24):
+        for k, (mac, protocol, port, count) in enumerate(
+            ((CAMERA, 6, 443, 6), (PLUG, 6, 8883, 2), (HUB, 17, 123, 1)), 1
+        ):
+            for n in range(count):
+                at = ((day * 24 + hour) * 3600 + k) * S + n * S // 10
+                sent = P(at, f"192.168.1.{k}", f"198.51.100.{k}", 40_000 + hour, port, protocol,
+                         bytes([k]) * (50 * k + hour + 7 * day), source_mac=mac)  # fmt: skip
+                packets += [sent, sent.back(sent.time_ns + S // 100, payload=b"ok")]
+    return sorted(packets, key=lambda packet: packet.time_ns)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Captures of five days, a library of three of them with its flow side, and an encoder that is another one."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    home = tmp_path_factory.mktemp("made")
+    for day in range(5):
+        (home / f"day-0{day}.pcap").write_bytes(capture(packets_of(day)))
+    (home / "who.csv").write_text(
+        f"device,label,model,vendor,type,coarse\n{CAMERA},cam,c-1,acme,camera,camera\n{PLUG},plug,p-1,acme,plug,plug\n"
+    )
+    enrolled = [home / f"day-0{day}.pcap" for day in range(3)]
+    assert main(["enrol", *map(str, enrolled), "--labels", str(home / "who.csv"), "-o", str(home / "home.jsonl")]) == 0
+    assert main(["vectors", str(enrolled[0]), "-o", str(home / "v.parquet")]) == 0
+    assert main(["pretrain", str(home / "v.parquet"), "--kind", "pca", "--set", "encoder.d=4", "--held-out", "0",
+                 "-o", str(home / "pca")]) == 0  # fmt: skip
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "home"))
+
+
+def test_enrol_reads_once_and_says_what_is_written(home: Path, run: Run) -> None:
+    code, out, err = run("enrol", home / "day-00.pcap", home / "day-01.pcap", "--labels", home / "who.csv",
+                         "-o", home / "x.jsonl", "--to", "1970-01-02T12:00")  # fmt: skip
+    assert (code, out) == (0, "")
+    assert "4 windows of 2 labels enrolled" in err
+    assert f"left out, without a label: 1 device: {HUB}" in err
+    assert "custom flows: 108 read, 72 kept as embeddings" in err
+    assert "4 entries of 2 labels written to" in err
+    assert "embedded flows of 4 of them written to" in err
+    library = pack.read(home / "x.jsonl")
+    store = read_store(beside(home / "x.jsonl"))
+    assert library.flows == store.encoder
+    assert sorted(len(rows) for rows in store.z.values()) == [12, 12, 24, 24]
+
+
+def test_json_has_the_weight_of_each_method(home: Path, run: Run) -> None:
+    later = [home / "day-03.pcap", home / "day-04.pcap"]
+    code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--format", "json")
+    assert code == 0
+    assert "fingerprints and embeddings: 3 of 3 items have custom flows; encoder" in err
+    found = {one["device"]: one for one in orjson.loads(out)["devices"]}
+    assert found[CAMERA]["nearest"] == "cam"
+    for one in found.values():
+        assert {share["method"] for share in one["methods"]} == {"fingerprints", "embeddings"}
+        assert all(share["weight"] > 0 for share in one["methods"])
+        # Six windows were held out: nothing is surer than seven of eight.
+        assert one["score"] <= 7 / 8 + 1e-9
+        assert sum(one["known_types"].values()) == pytest.approx(1.0)
+    code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--format", "json", "--no-flows")
+    assert (code, err) == (0, "")
+    assert all(one["methods"] == [] for one in orjson.loads(out)["devices"])
+    for per in ("epoch", "fingerprint"):
+        code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--per", per, "--format", "json")
+        assert code == 0
+        items = len(orjson.loads(out)["devices"])
+        assert f"{items} of {items} items have custom flows" in err
+
+
+def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
+    library, part, other = home / "home.jsonl", home / "part.jsonl", home / "other.jsonl"
+    before = read_store(beside(library))
+    code, _, err = run("library", "remove", library, "--label", "cam", "-o", part)
+    assert code == 0
+    assert "3 of 6 windows removed" in err
+    kept = [entry.digest for entry in pack.read(part).entries]
+    assert sorted(read_store(beside(part)).z) == sorted(kept)
+    assert run("library", "remove", library, "--label", "plug", "-o", other)[0] == 0
+    assert run("library", "merge", part, other, "-o", home / "again.jsonl")[0] == 0
+    again = read_store(beside(home / "again.jsonl"))
+    assert {name: rows.tolist() for name, rows in again.z.items()} == {
+        name: rows.tolist() for name, rows in before.z.items()
+    }
+    assert (home / "again.jsonl").read_bytes() == library.read_bytes()
+    code, _, err = run("library", "rename", library, "--name", "plug=desk plug,,,outlet", "-o", library)
+    assert code == 0
+    assert "3 entries renamed" in err
+    named = pack.read(library)
+    assert sorted(set(named.labels())) == ["cam", "desk plug"]
+    assert {entry.identity.at("family") for entry in named.entries} == {"acme/camera", "acme/outlet"}
+    assert sorted(read_store(beside(library)).z) == sorted(entry.digest for entry in named.entries)
+    assert "embedded flows of 6 entries, 144 in all; encoder" in run("library", "list", library)[1]
+    code, out, _ = run("identify", home / "day-04.pcap", "--library", library, "--format", "json")
+    assert code == 0
+    assert {one["nearest"] for one in orjson.loads(out)["devices"] if one["device"] == PLUG} == {"desk plug"}
+    assert run("library", "remove", library, "--label", "cam", "--label", "desk plug", "-o", library)[0] == 0
+    assert not beside(library).exists()
+
+
+def test_a_group_that_is_named_has_embedded_flows_too(home: Path, run: Run) -> None:
+    asked = ("unknown", home / "day-03.pcap", home / "day-04.pcap", "--library", home / "home.jsonl")
+    code, out, err = run(*asked, "--format", "json")
+    assert code == 0, err
+    (group,) = [one["group"] for one in orjson.loads(out)["groups"] if HUB in one["devices"]]
+    code, _, err = run(*asked, "--name", f"{group}=hub", "-o", home / "named.jsonl")
+    assert code == 0, err
+    named = pack.read(home / "named.jsonl")
+    assert "hub" in named.labels()
+    assert len(read_store(beside(home / "named.jsonl"))) == len(named)
+    code, out, _ = run("identify", home / "day-04.pcap", "--library", home / "named.jsonl", "--format", "json")
+    assert code == 0
+    assert [one["nearest"] for one in orjson.loads(out)["devices"] if one["device"] == HUB] == ["hub"]
+
+
+def test_extending_keeps_the_flows_of_both_and_without_flows_those_of_the_first(home: Path, run: Run) -> None:
+    arguments = ("enrol", home / "day-03.pcap", "--labels", home / "who.csv", "-o", home / "more.jsonl",
+                 "--extend", home / "home.jsonl")  # fmt: skip
+    assert run(*arguments)[0] == 0
+    assert len(read_store(beside(home / "more.jsonl"))) == 8
+    assert run(*arguments, "--no-flows")[0] == 0
+    assert len(pack.read(home / "more.jsonl")) == 8
+    assert len(read_store(beside(home / "more.jsonl"))) == 6
+
+
+def test_fingerprints_stand_alone_where_flows_cannot_be_compared_and_it_is_said(home: Path, run: Run) -> None:
+    day, library = home / "day-04.pcap", home / "home.jsonl"
+
+    def said(*arguments: object) -> str:
+        code, out, err = run("identify", *arguments, "--format", "json")
+        assert code == 0, err
+        assert orjson.loads(out)["encoder"] == ""
+        (line,) = err.splitlines()
+        return str(line)
+
+    assert run("flows", day, "-o", home / "flows.parquet")[0] == 0
+    assert "fingerprints alone: the input has no packets" in said(home / "flows.parquet", "--library", library)
+    six = home / "six.pcap"
+    six.write_bytes(capture([P(k * S, version=6) for k in range(20)]))
+    assert "no custom flow of a device (TCP or UDP over IPv4)" in said(six, "--library", library)
+    ping = home / "ping.pcap"
+    ping.write_bytes(capture([P(k * S, protocol=1, payload=b"x" * 20) for k in range(20)]))
+    assert "no custom flow of a device (TCP or UDP over IPv4)" in said(ping, "--library", library)
+    other = home / "other.jsonl"
+    shutil.copy(library, other)
+    assert "other.flows.parquet is missing: other.jsonl was enrolled with encoder" in said(day, "--library", other)
+    code, _, err = run("enrol", home / "day-00.pcap", "--labels", home / "who.csv", "-o", other, "--encoder",
+                       home / "pca")  # fmt: skip
+    assert code == 0, err
+    assert "was made with encoder" in said(day, "--library", other)
+    shutil.copy(beside(other), beside(library))
+    assert "home.flows.parquet is of encoder" in said(day, "--library", library)
+
+
+def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
+    day, library, labels = home / "day-04.pcap", home / "home.jsonl", home / "who.csv"
+    whole = day.read_bytes()
+    cut, header, empty = home / "cut.pcap", home / "header.pcap", home / "empty.pcap"
+    cut.write_bytes(whole[: len(whole) // 2 + 7])
+    header.write_bytes(whole[:30])
+    empty.write_bytes(b"")
+    (home / "nothing").mkdir()
+    six = home / "six.pcap"
+    six.write_bytes(capture([P(k * S, version=6, source_mac=CAMERA) for k in range(20)]))
+    assert run("flows", day, "-o", home / "flows.parquet")[0] == 0
+    other, damaged = home / "pca.jsonl", home / "damaged.jsonl"
+    assert run("enrol", day, "--labels", labels, "-o", other, "--encoder", home / "pca")[0] == 0
+    shutil.copy(library, damaged)
+    beside(damaged).write_bytes(beside(library).read_bytes()[:-40])
+    old = home / "old.jsonl"
+    old.write_text(library.read_text().replace("ethogram.library/1", "ethogram.library/9", 1))
+    out = ("-o", home / "x.jsonl")
+    cases: list[tuple[int, str, list[object]]] = [
+        (3, "truncated record", ["identify", header, "--library", library]),
+        (3, "empty", ["identify", empty, "--library", library]),
+        (3, "no files there", ["enrol", home / "nothing", "--labels", labels, *out]),
+        (4, "format ethogram.library/9", ["identify", day, "--library", old]),
+        (4, "no such file", ["identify", day, "--library", library, "--encoder", home / "none.onnx"]),
+        (4, "was made with", ["identify", day, "--library", library, "--encoder", home / "pca"]),
+        (4, "cannot be read", ["identify", day, "--library", damaged]),
+        (4, "is missing", ["identify", day, "--library", _copied(library, home / "alone.jsonl"), "--encoder",
+                           home / "pca"]),
+        (4, "add fingerprints alone by --no-flows", ["enrol", day, "--labels", labels, "--extend", other, *out]),
+        (3, "an encoder needs TCP or UDP over IPv4", ["enrol", home / "flows.parquet", "--labels", labels, *out,
+                                                       "--encoder", home / "pca"]),
+        (3, "an encoder needs TCP or UDP over IPv4", ["enrol", six, "--labels", labels, *out, "--encoder",
+                                                       home / "pca"]),
+        (4, "seen: 02:00:00:00:00:07", ["enrol", _ping(home), "--labels", labels, *out]),
+        (4, "no such folder", ["enrol", day, "--labels", labels, "-o", home / "none" / "x.jsonl"]),
+        (4, "of two encoders do not go together", ["library", "merge", library, other, *out]),
+        (4, "no entry has the label 'lamp'", ["library", "rename", library, "--name", "lamp=x", *out]),
+        (2, "rename needs --name", ["library", "rename", library, *out]),
+    ]  # fmt: skip
+    for code, words, arguments in cases:
+        got, printed, err = run(*arguments)
+        assert (got, printed) == (code, ""), (arguments, err)
+        (line,) = err.splitlines()
+        assert line.startswith("ethogram: ")
+        assert words in line, line
+        assert not (home / "x.jsonl").exists()
+    code, printed, err = run("identify", cut, "--library", library)
+    assert code == 3
+    assert "3 verdicts" in printed
+    assert [line for line in err.splitlines() if "truncated" in line and line.startswith("ethogram: ")]
+    assert run("library", "merge", library, other, *out, "--no-flows")[0] == 0
+    assert not beside(home / "x.jsonl").exists()
+
+
+def _copied(library: Path, path: Path) -> Path:
+    shutil.copy(library, path)
+    return path
+
+
+def _ping(home: Path) -> Path:
+    path = home / "ping.pcap"
+    path.write_bytes(capture([P(k * S, protocol=1, payload=b"x" * 20) for k in range(20)]))
+    return path
