@@ -15,7 +15,7 @@ from own_corpus_made import write_captures
 from ethogram.cli import main
 from ethogram.config import CountSettings, MeterSettings
 from ethogram.errors import EthogramError
-from ethogram.evaluate import jobs, load
+from ethogram.evaluate import jobs, load, worker
 from ethogram.evaluate.corpus import Card, CardDevice, cards
 from ethogram.evaluate.flows import corpus
 from ethogram.evaluate.flows.task import flow_methods, flow_tasks
@@ -67,7 +67,7 @@ def test_two_jobs_give_the_rows_of_one_and_make_none_again(
 def test_a_worker_that_dies_leaves_the_other_rows(
     asked: tuple[Suite, list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_work", _killed_by_list)
+    monkeypatch.setattr(jobs, "work", _killed_by_list)
     said: list[str] = []
     found = []
     suite, tasks, methods = asked[0], asked[1][:1], asked[2]
@@ -92,7 +92,7 @@ def _killed_by_list(pipe: Any, given: Any) -> None:
     WORK(pipe, given)
 
 
-WORK = jobs._work
+WORK = worker.work
 
 
 def test_what_ends_one_task_is_a_line_and_the_others_go_on(

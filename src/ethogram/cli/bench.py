@@ -197,10 +197,11 @@ def _run(
 
     from ethogram.cli.run import errors, stages
     from ethogram.errors import UsageError
-    from ethogram.evaluate.jobs import jobs_of, quiet, side_by_side
+    from ethogram.evaluate.jobs import jobs_of, side_by_side
     from ethogram.evaluate.load import CACHE
     from ethogram.evaluate.row import cut_half_line, read_rows
     from ethogram.evaluate.suite import Suite
+    from ethogram.evaluate.worker import quiet
 
     if out.suffix == ".gz":
         raise UsageError(f"{out}: rows are added line by line, so --out names a file that is not compressed")

@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,19 +16,18 @@ from typing import Any
 import orjson
 
 from ethogram.errors import EthogramError
-from ethogram.evaluate.corpus import Card
 from ethogram.evaluate.row import Row
 from ethogram.evaluate.suite import Suite
 from ethogram.evaluate.units import Unit, about, next_unit, units
+from ethogram.evaluate.worker import Given, environment, work
 
-__all__ = ["MOST", "jobs_of", "quiet", "side_by_side"]
+__all__ = ["MOST", "jobs_of", "side_by_side"]
 
 MOST = 4
 """Workers at most, unless it is said how many."""
 MEMORY_GIB = 4.0
 """Free memory that a worker is given: corpora, embeddings and a probe's forest."""
 WORTH_S = 60.0
-STAGES_S = 0.25
 
 Place = tuple[int, int]
 
@@ -67,27 +64,6 @@ def _free_gib() -> float | None:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) / 2**20
     return None
-
-
-def quiet() -> None:
-    """Silence what is known and says nothing of the figures."""
-    # LightGBM finds many labels strange; that is what these tasks are.
-    warnings.filterwarnings("ignore", module="lightgbm")
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What a worker needs for a suite of its own."""
-
-    root: Path
-    cards: dict[str, Card]
-    cache_folder: Path | None
-    threads: int
-    checkpoints: dict[str, Path]
-    quick: bool
-    tasks: tuple[Any, ...]
-    methods: tuple[Any, ...]
-    known: frozenset[str]
 
 
 @dataclass
@@ -133,7 +109,7 @@ def side_by_side(
         At the end, when a task could not be measured whole.
     """
     with _shared(suite.cache_folder) as folder:
-        given = _Given(suite.root, dict(suite.cards), folder, suite.threads, dict(suite.checkpoints), suite.quick,
+        given = Given(suite.root, dict(suite.cards), folder, suite.threads, dict(suite.checkpoints), suite.quick,
                        tuple(tasks), tuple(methods),
                        frozenset(key for key, row in known.items() if not row.get("failed")))  # fmt: skip
         left = units(tasks, methods, _asked(suite, tasks, methods), suite.cards, known, jobs)
@@ -162,7 +138,7 @@ class _Run:
     """Workers, what is left for them, and what they said."""
 
     def __init__(
-        self, given: _Given, left: list[Unit], jobs: int, known: Mapping[str, Row],
+        self, given: Given, left: list[Unit], jobs: int, known: Mapping[str, Row],
         on_stage: Callable[[str], None] | None, on_trouble: Callable[[str], None] | None,
     ) -> None:  # fmt: skip
         self.given, self.left, self.jobs, self.known = given, left, jobs, known
@@ -209,8 +185,8 @@ class _Run:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(target=_work, args=(there, self.given), daemon=True)
-        with _environment(self.given.threads, self.jobs):
+        process = context.Process(target=work, args=(there, self.given), daemon=True)
+        with environment(self.given.threads, self.jobs):
             process.start()
         there.close()
         worker = _Worker(process, here)
@@ -259,63 +235,3 @@ class _Run:
             worker.process.join(5)
             worker.process.kill()
         self.workers.clear()
-
-
-@contextmanager
-def _environment(threads: int, jobs: int) -> Iterator[None]:
-    """Libraries read their number of threads when they are loaded: workers get it by the environment."""
-    cores = os.cpu_count() or 1
-    share = max(1, cores // jobs)
-    own = {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share}
-    if threads:
-        own |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
-                             threads)  # fmt: skip
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update({name: str(value) for name, value in own.items()})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _work(pipe: Connection, given: _Given) -> None:
-    """A worker: takes units until its parent has no more, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    quiet()
-
-    def send(**said: object) -> None:
-        pipe.send_bytes(orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY))
-
-    told = 0.0
-
-    def stage(text: str) -> None:
-        nonlocal told
-        if time.monotonic() - told >= STAGES_S:
-            told = time.monotonic()
-            send(stage=text)
-
-    known: dict[str, Row] = {key: {"key": key} for key in given.known}
-    with suppress(EOFError, BrokenPipeError):
-        suite = Suite(given.root, given.cards, given.cache_folder, given.threads, given.checkpoints, stage, given.quick)
-        while True:
-            i, methods = orjson.loads(pipe.recv_bytes())
-            try:
-                for j in methods:
-                    send(at=j)
-                    for row, fresh in suite.rows([given.tasks[i]], [given.methods[j]], known):
-                        send(row=row, fresh=fresh)
-            except BrokenPipeError:
-                raise
-            except EthogramError as error:
-                send(error=str(error))
-            except Exception as error:
-                # A fault of ours ends this task, not the run; where it was is for who looks for it.
-                if os.environ.get("ETHOGRAM_TRACE"):
-                    raise
-                send(error=f"{type(error).__name__}: {error} (ETHOGRAM_TRACE=1 shows where)")
-            else:
-                send(done=True)
