@@ -119,12 +119,13 @@ def command(
     seen = regroup(reading.seen, per.value, epoch)
     settings = settings_for(method or default_method(library is None, level.value), level=level.value, closed=closed)
     embedded = None if side is None else side.items(seen.windows)
-    if side is not None and side.library_side is not None and embedded is not None:
-        from ethogram.pipeline.both import identify_with_flows
+    with progress("learning the library"):
+        if side is not None and side.library_side is not None and embedded is not None:
+            from ethogram.pipeline.both import identify_with_flows
 
-        inventory = identify_with_flows(seen, known, side.library_side, embedded, settings)
-    else:
-        inventory = identify(seen, known, settings)
+            inventory = identify_with_flows(seen, known, side.library_side, embedded, settings)
+        else:
+            inventory = identify(seen, known, settings)
     if form is Format.TABLE:
         for line in reading.notes:
             errors.print(line, markup=False, soft_wrap=True)
@@ -161,7 +162,7 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
 
     rows = [
         (
-            [one.device, one.verdict + (f" ({one.fallback.label})" if one.fallback else "")
+            [one.device, one.verdict + (f" ({one.fallback.label} {one.fallback.score:.2f})" if one.fallback else "")
              + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}",
              "final" if one.converged else time_needed(one.expected_s)],
             "yellow" if one.verdict == "unknown" else "green" if one.score >= 0.8 else "",

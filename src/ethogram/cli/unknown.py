@@ -101,9 +101,9 @@ def command(
         )  # fmt: skip
     embedded = None if side is None else side.items(regroup(reading.seen, "device").windows)
     store = None if side is None or embedded is None else side.library_side
-    found = unknown_groups(
-        reading.seen, known, settings_for(method or "evidence", level=level.value), store=store, flows=embedded
-    )
+    settings = settings_for(method or "evidence", level=level.value)
+    with progress("learning the library"):
+        found = unknown_groups(reading.seen, known, settings, store=store, flows=embedded)
     if form is Format.TABLE:
         for line in reading.notes:
             errors.print(line, markup=False, soft_wrap=True)
