@@ -229,6 +229,10 @@ def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
         (4, "no such folder", ["enrol", day, "--labels", labels, "-o", home / "none" / "x.jsonl"]),
         (4, "of two encoders do not go together", ["library", "merge", library, other, *out]),
         (4, "no entry has the label 'lamp'", ["library", "rename", library, "--name", "lamp=x", *out]),
+        (2, "contradict each other", ["enrol", day, "--labels", labels, *out, "--encoder", home / "pca", "--no-flows"]),
+        (2, "contradict each other", ["identify", day, "--library", library, "--encoder", home / "pca", "--no-flows"]),
+        (2, "contradict each other", ["unknown", day, "--library", library, "--encoder", home / "pca", "--no-flows"]),
+        (2, "--encoder needs --library", ["identify", day, "--encoder", home / "pca"]),
         (2, "rename needs --name", ["library", "rename", library, *out]),
     ]  # fmt: skip
     for code, words, arguments in cases:

@@ -10,7 +10,7 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress
-from ethogram.errors import EthogramWarning
+from ethogram.errors import EthogramWarning, UsageError
 
 __all__ = ["command"]
 
@@ -52,7 +52,7 @@ def command(
 ) -> int:
     """Enrol labelled devices: what they were seen doing becomes a library to identify others by.
 
-    Of captures, embeddings of single flows are enrolled, too: they stand beside the library, in FILE.flows.parquet.
+    Of captures, embeddings of single flows are enrolled, too: home.flows.parquet stands beside home.jsonl.gz.
     """
     from datetime import UTC, datetime
 
@@ -65,6 +65,8 @@ def command(
     from ethogram.pipeline.inputs import COUNTING, read_seen
     from ethogram.pipeline.words import listed
 
+    if encoder is not None and not flows:
+        raise UsageError("--encoder and --no-flows contradict each other")
     known = read_labels(labels)
     require_folder(output)
     base = None if extend is None else open_library(extend)

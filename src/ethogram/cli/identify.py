@@ -12,7 +12,7 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.run import errors, progress, results
-from ethogram.errors import EthogramWarning
+from ethogram.errors import EthogramWarning, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +97,10 @@ def command(
     from ethogram.pipeline.identify import default_method, identify, open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
 
+    if encoder is not None and not flows:
+        raise UsageError("--encoder and --no-flows contradict each other")
+    if encoder is not None and library is None:
+        raise UsageError("--encoder needs --library: the one that comes along has fingerprints alone")
     known = open_library(library)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
     span = time_of(time_from, "--from"), time_of(time_to, "--to")

@@ -32,20 +32,20 @@ def command(
     libraries: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[LIBRARY]...", help="Libraries; without one, list shows the packaged one.", show_default=False
+            metavar="LIBRARY", help="Libraries; without one, list shows the packaged one.", show_default=False
         ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Library to write.", show_default=False)
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Remove entries of this label; again for more.", show_default=False)
+        list[str] | None, typer.Option(metavar="LABEL", help="Remove entries of this label; again for more.")
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option(help="Remove what this device showed; again for more.", show_default=False)
+        list[str] | None, typer.Option(metavar="DEVICE", help="Remove what this device showed; again for more.")
     ] = None,
     entry: Annotated[
-        list[str] | None, typer.Option(help="Remove the entry of this digest; again for more.", show_default=False)
+        list[str] | None, typer.Option(metavar="DIGEST", help="Remove the entry of this digest; again for more.")
     ] = None,
     name: Annotated[
         list[str] | None,

@@ -13,7 +13,7 @@ import typer
 from ethogram.cli.flows import time_of
 from ethogram.cli.identify import Level
 from ethogram.cli.run import errors, progress, results
-from ethogram.errors import EthogramWarning
+from ethogram.errors import EthogramWarning, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,6 +82,8 @@ def command(
     from ethogram.pipeline.unknown import enrol_groups, unknown_groups
     from ethogram.pipeline.words import listed
 
+    if encoder is not None and not flows:
+        raise UsageError("--encoder and --no-flows contradict each other")
     wanted = named_groups(name or [])
     require_folder(output or library)
     known = open_library(library)
@@ -134,7 +136,6 @@ def named_groups(names: list[str]) -> dict[str, Identity]:
     >>> named_groups(["1=porch cam,cam-2,acme,camera"])["1"].at("family")
     'acme/camera'
     """
-    from ethogram.errors import UsageError
     from ethogram.identify.library import Identity
 
     found: dict[str, Identity] = {}
