@@ -247,15 +247,16 @@ def test_what_it_took_counts_each_encoder_once() -> None:
     def row(method: str, cpu: float | None, encoders: dict[str, float], at: int, **more: object) -> dict[str, object]:
         one = made.row("p3-as", method, "P3", 0.5, **more)
         one["details"]["training"] = {name: {"seconds": seconds} for name, seconds in encoders.items()}
-        one["wall_s"], one["made"] = 30.0, f"2026-01-01T00:00:0{at}+00:00"
+        # Beside other programs a row takes longer than its own processor time, and so does training.
+        one["wall_s"], one["made"] = 30.0 if cpu is None else 3 * cpu, f"2026-01-01T00:00:0{at}+00:00"
         return one | ({} if cpu is None else {"cpu_s": cpu})
 
-    first = row("fields", 130.0, {"a": 60.0, "b": 50.0}, 1)
-    probe = row("fields-knn", 10.0, {"a": 60.0, "b": 50.0}, 2)
+    first = row("fields", 130.0, {"a": 160.0, "b": 150.0}, 1)
+    probe = row("fields-knn", 10.0, {"a": 160.0, "b": 150.0}, 2)
     kept = row("vae", 4.0, {"c": 80.0}, 0)
     found = took([probe, first, kept])
     assert list(found) == ["P3"]
-    assert (found["P3"].rows, found["P3"].cpu, found["P3"].training) == (3, 144.0, 190.0)
+    assert (found["P3"].rows, found["P3"].cpu, found["P3"].training) == (3, 144.0, 390.0)
     # The first trained its own; that of the last was there before.
     assert (found["P3"].apart, found["P3"].total) == (80.0, 224.0)
     first["details"]["turns"] = {"x": {"trained": 150, "tested": 50, "labels": 3}}

@@ -17,9 +17,6 @@ from ethogram.evaluate.tables import Row
 __all__ = ["PARTS", "Took", "took", "took_lines"]
 
 PARTS = ("fingerprints", "P0", "P2", "P3", "P4", "grid", "others", "both", "groups")
-WITHIN = 0.5
-"""Share of the time that its new encoders trained which a row's processor time must have to hold it: trained alone,
-it is nearly all; beside other programs half of the wall time is somebody else's."""
 
 
 @dataclass
@@ -60,14 +57,15 @@ def took(rows: Sequence[Row]) -> dict[str, Took]:
             continue
         part = found.setdefault(_part(row), Took())
         part.rows += 1
-        cpu = _seconds(row.get("cpu_s"))
+        cpu, wall = _seconds(row.get("cpu_s")), _seconds(row["wall_s"])
         if math.isnan(cpu):
             part.without_cpu += 1
-            cpu = _seconds(row["wall_s"])
+            cpu = wall
         own = _training(row, trained)
         part.cpu += cpu
         part.training += own
-        part.apart += own if cpu < WITHIN * own else 0.0
+        # Both by the clock on the wall: a row that took less than its new encoders did not train them.
+        part.apart += own if wall < own else 0.0
         part.embedding += _embedding(row, embedded)
         if row.get("machine"):
             part.machines.add(str(row["machine"]))
