@@ -264,6 +264,10 @@ def test_what_it_took_counts_each_encoder_once() -> None:
     again = {**first, "task": "p3-sa", "experiment": "P2", "made": "2026-01-02"}
     assert took([first, again])["P3"].embedding == pytest.approx(2 * 200 / 10)
     assert took([first, again])["P2"].embedding == 0.0
+    drawn = row("yatc", 1.0, {}, 4)
+    drawn["details"]["turns"] = {name: {"trained": 30, "tested": 10, "labels": 2} for name in "wxyz"}
+    drawn["cost"] |= {"flows_per_s": 10.0, "origin": "random weights, seed 0"}
+    assert took([drawn])["P3"].embedding == pytest.approx(4 * 10 / 10)
     old = row("ae", None, {}, 3)
     groups = made.row("g", "m", "groups", 0.5)
     counts = made.row("e4", "m", "E4", 0.5, cpu_s=60.0)

@@ -82,8 +82,8 @@ def _pictures(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> tuple[l
         if path is not None:
             written.append(path)
             says = (
-                f"Macro-F1, mean over the tasks of {experiment}, against parameters and against flows embedded in a"
-                " second on one core."
+                "Macro-F1 across networks against parameters and against flows embedded in a second on one core, mean"
+                f" over the tasks of {experiment}."
             )
             lines += [f"## Quality against cost, {experiment}", "", *picture(path.name, says)]
     return lines, written

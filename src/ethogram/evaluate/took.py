@@ -16,6 +16,9 @@ from ethogram.evaluate.tables import Row
 
 __all__ = ["PARTS", "Took", "took", "took_lines"]
 
+NOT_LEARNT = ("random weights", "checkpoint", "no weights", "drawn")
+"""How origins of encoders begin that are the same whatever they may learn from."""
+
 PARTS = ("fingerprints", "P0", "P2", "P3", "P4", "grid", "others", "both", "groups")
 
 
@@ -97,18 +100,22 @@ def _training(row: Row, known: set[str]) -> float:
 def _embedding(row: Row, known: set[tuple[object, ...]]) -> float:
     """Seconds of embedding the row's flows for the first time: as many as it learnt from and tested, at its speed.
 
-    Rows of one embedding tell the same speed, which is how they are known.
+    Rows of one embedding tell the same speed, which is how they are known. Where networks test in turn, an encoder that
+    learns is another one in each turn; one that does not embeds each network's flows once.
     """
     cost, details = row.get("cost"), row.get("details")
     if not isinstance(cost, Mapping) or not isinstance(details, Mapping) or not cost.get("flows_per_s"):
         return 0.0
     turns = details.get("turns") or {}
-    flows = sum(turn["trained"] + turn["tested"] for turn in turns.values()) + (details.get("strangers") or 0)
+    training = details.get("training") or {}
+    once = len(turns) > 1 and not training and str(cost.get("origin") or "").startswith(NOT_LEARNT)
+    flows = sum(turn["tested"] + (0 if once else turn["trained"]) for turn in turns.values())
+    flows += details.get("strangers") or 0
     own = (cost.get("parameters"), cost.get("embedding"), cost["flows_per_s"], tuple(sorted(turns)))
     if own in known:
         return 0.0
     known.add(own)
-    return float(flows) * max(1, len(details.get("training") or ()) // max(1, len(turns))) / float(cost["flows_per_s"])
+    return float(flows) * max(1, len(training) // max(1, len(turns))) / float(cost["flows_per_s"])
 
 
 def took_lines(rows: Sequence[Row]) -> list[str]:
