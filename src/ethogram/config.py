@@ -6,7 +6,7 @@ import hashlib
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ethogram.errors import ConfigurationError
 from ethogram.schema import DYNAMIC_FROM
@@ -444,6 +444,10 @@ class ReconstructionSettings(Settings):
     seeds: int = Field(default=3, ge=1, description="of baselines that are drawn; of a model all that it has")
 
 
+Budget = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda given: None if given == "all" else given)]
+"""Labelled flows; none is all of them, which files that have no none write as "all"."""
+
+
 class ProbeSettings(Settings):
     """Classifiers on frozen embeddings. The grid is the same for every encoder; it is searched on training days."""
 
@@ -453,8 +457,8 @@ class ProbeSettings(Settings):
     probes: tuple[Literal["logistic", "knn", "mlp", "forest"], ...] = Field(
         default=("logistic",), min_length=1, description="classifiers on the embeddings"
     )
-    budgets: tuple[Annotated[int, Field(ge=1)] | None, ...] = Field(
-        default=(None,), min_length=1, description="labelled flows for each type; none: all"
+    budgets: tuple[Budget, ...] = Field(
+        default=(None,), min_length=1, description='labelled flows for each type; none or "all": as many as there are'
     )
     seeds: int = Field(default=3, ge=1, description="how often each is repeated")
     whiten: bool = Field(default=False, description="after standardising, turn and scale to unit covariance")

@@ -63,3 +63,9 @@ def test_a_method_is_one_of_ours_or_of_others(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text('[[method]]\nkind = "flows"\nname = "x"\ntitle = "x"\ngroup = "raw"\n')
     with pytest.raises(ConfigurationError, match="an encoder or an adapter"):
         flow_methods(tmp_path)
+
+
+def test_a_file_says_all_where_a_budget_is_every_label() -> None:
+    tasks = flow_tasks()
+    assert tasks["p4-family"].settings.budgets == (10, 50, 200, None)
+    assert tasks["p3-family"].settings.budgets == (10, 50, 200, 1000, None)
