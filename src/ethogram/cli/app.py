@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fingerprint": ("ethogram.cli.fingerprint", "the fingerprint exporter: flows to fingerprints"),
     "stability": ("ethogram.cli.stability", "convergence, recurrence, distinguishability: tables and plots"),
     "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
-    "library": ("ethogram.cli.library", "list, merge or remove what a library holds"),
+    "library": ("ethogram.cli.library", "list, merge, thin out or rename what a library holds"),
     "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
     "unknown": ("ethogram.cli.unknown", "unknown devices in groups, to be named and enrolled"),
     "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, progress
-from ethogram.errors import EthogramWarning
+from ethogram.cli.run import errors, read_progress
 
 __all__ = ["command"]
 
@@ -48,8 +46,7 @@ def command(
     from ethogram.config import FlowSettings
     from ethogram.pipeline.representations import embed
 
-    with progress("packets read") as advance, warnings.catch_warnings():
-        warnings.simplefilter("ignore", EthogramWarning)
+    with read_progress("packets") as advance:
         run = embed(
             inputs, output, model=model, devices=devices, threads=threads, on_progress=advance,
             flow=FlowSettings.of(local=tuple(local)) if local else None,

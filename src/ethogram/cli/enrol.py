@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, progress
-from ethogram.errors import EthogramWarning, UsageError
+from ethogram.cli.run import errors, read_progress
+from ethogram.errors import UsageError
 
 __all__ = ["command"]
 
@@ -77,9 +76,7 @@ def command(
         side = EnrolFlows(
             encoder, extend=extend, library=base, devices=devices, flow=flow, span=span, stretch_s=epoch
         )  # fmt: skip
-    with progress("biflows read") as advance, warnings.catch_warnings():
-        # The damaged places of captures are among the errors that are printed below.
-        warnings.simplefilter("ignore", EthogramWarning)
+    with read_progress("biflows") as advance:
         reading = read_seen(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, listener=None if side is None else side.listener,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.run import errors, progress
-from ethogram.errors import EthogramWarning, UsageError
+from ethogram.cli.run import errors, read_progress
+from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from ethogram.pipeline.flows import FlowRun
@@ -106,9 +105,7 @@ def command(
     }  # fmt: skip
     if local:
         chosen["local"] = tuple(local)
-    with progress("biflows read") as advance, warnings.catch_warnings():
-        # What a warning says of a damaged capture is printed at the end, as one line and an exit code.
-        warnings.simplefilter("ignore", EthogramWarning)
+    with read_progress("biflows") as advance:
         run = read_flows(
             inputs,
             devices=devices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,7 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-__all__ = ["errors", "progress", "results", "run", "stages"]
+from ethogram.errors import EthogramWarning
+
+__all__ = ["errors", "progress", "read_progress", "results", "run", "stages"]
 
 errors = Console(stderr=True, highlight=False)
 """Messages for people go to standard error; results alone go to standard output."""
@@ -52,6 +55,14 @@ def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) ->
 def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show progress on a terminal, nothing in a pipe; the value advances by the number given."""
     with stages(description, total) as (advance, _):
+        yield advance
+
+
+@contextmanager
+def read_progress(what: str) -> Iterator[Callable[[int], None]]:
+    """Progress of a reading that says itself, as lines and an exit code, which captures are damaged: warns of none."""
+    with progress(f"{what} read") as advance, warnings.catch_warnings():
+        warnings.simplefilter("ignore", EthogramWarning)
         yield advance
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +11,8 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.identify import Level
-from ethogram.cli.run import errors, progress, results
-from ethogram.errors import EthogramWarning, UsageError
+from ethogram.cli.run import errors, progress, read_progress, results
+from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,9 +93,7 @@ def command(
         side = IdentifyFlows(
             library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=epoch
         )  # fmt: skip
-    with progress("biflows read") as advance, warnings.catch_warnings():
-        # The damaged places of captures are among the errors that are printed below.
-        warnings.simplefilter("ignore", EthogramWarning)
+    with read_progress("biflows") as advance:
         reading = read_seen(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, listener=None if side is None else side.listener,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, progress
-from ethogram.errors import EthogramWarning
+from ethogram.cli.run import errors, read_progress
 
 if TYPE_CHECKING:
     from ethogram.pipeline.vectors import VectorRun
@@ -91,9 +89,7 @@ def command(
     }  # fmt: skip
     if private:
         chosen["private"] = tuple(private)
-    with progress("packets read") as advance, warnings.catch_warnings():
-        # What a warning says of a damaged capture is printed at the end, as one line and an exit code.
-        warnings.simplefilter("ignore", EthogramWarning)
+    with read_progress("packets") as advance:
         run = read_vectors(
             inputs,
             devices=devices,

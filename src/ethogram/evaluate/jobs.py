@@ -28,8 +28,7 @@ MOST = 4
 MEMORY_GIB = 4.0
 """Free memory that a worker is given: corpora, embeddings and a probe's forest."""
 WORTH_S = 60.0
-
-Place = tuple[int, int]
+"""Work that is shorter is done by one: a second worker loads as long."""
 
 
 def jobs_of(asked: int, suite: Suite, tasks: Sequence[Any], methods: Sequence[Any], known: Mapping[str, Row]) -> int:

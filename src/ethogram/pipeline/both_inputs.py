@@ -108,8 +108,7 @@ class EnrolFlows:
                 "--no-flows enrols fingerprints alone"
             )
         if not found.flows:
-            why = "custom flow of a device (TCP or UDP over IPv4)" if self.listener.captures else "packets"
-            self.said.append(f"fingerprints alone are enrolled: the input has no {why}")
+            self.said.append(f"fingerprints alone are enrolled: the input has no {self.listener.lacking}")
             return self._before
         own = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows, source))
         self.said.append(f"custom flows: {found.flows:,} read, {sum(map(len, own.z.values())):,} kept as embeddings")
@@ -177,8 +176,7 @@ class IdentifyFlows:
         if self.listener is None or self._embedded is None or self.library_side is None:
             return None
         if not self._embedded.flows:
-            why = "custom flow of a device (TCP or UDP over IPv4)" if self.listener.captures else "packets"
-            self.said.append(f"fingerprints alone: the input has no {why}")
+            self.said.append(f"fingerprints alone: the input has no {self.listener.lacking}")
             return None
         items = self._embedded.of(windows)
         have = int((items.flows > 0).sum())

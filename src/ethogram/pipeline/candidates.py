@@ -96,7 +96,7 @@ class Candidate:
         """How many encoders differ by the seed alone; 0: any number."""
         if self.settings is None:
             return len(self.paths)
-        return 1 if self.settings.kind in {"raw", "pca", "linear-fields"} else 0
+        return 1 if self.settings.seedless else 0
 
     def open(self, seed: int, train: CustomFlows) -> Encoder:
         """The encoder of a seed; PCA and the linear one learn from the training flows, without their labels."""

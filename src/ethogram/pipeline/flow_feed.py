@@ -125,6 +125,11 @@ class FlowFeed:
         """Embeddings held now."""
         return sum(len(z) for z in self._z)
 
+    @property
+    def lacking(self) -> str:
+        """What the input must have had for custom flows to be there."""
+        return "custom flow of a device (TCP or UDP over IPv4)" if self.captures else "packets"
+
     def feed(self, batch: PacketBatch) -> None:
         """Take packets of a capture."""
         for block in self._stream.feed(batch):

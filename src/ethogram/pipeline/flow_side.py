@@ -170,7 +170,7 @@ def side_of(path: Path, library: Library) -> tuple[FlowStore | None, str]:
 
 
 def merged_sides(sides: Sequence[tuple[Path, FlowStore | None]]) -> FlowStore | None:
-    """The flow sides of several libraries as one; of an entry that two have, the flows of the first.
+    """The flow sides of several libraries as one; of an entry that two have, those of which there are more.
 
     Raises
     ------

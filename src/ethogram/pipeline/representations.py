@@ -48,7 +48,6 @@ PACKAGED = Path(__file__).parent.parent / "data" / "encoder.onnx"
 """The encoder that comes with the package."""
 
 LEARNT = ("ae", "vae", "fields")
-SEEDLESS = ("pca", "linear-fields", "raw")
 KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
 
 
@@ -126,7 +125,7 @@ def pretrain(
     if restart:
         _clear(output)
     run = Pretraining(notes=_notes(files, split))
-    count = 1 if encoder.kind in SEEDLESS else training.seeds
+    count = 1 if encoder.seedless else training.seeds
     for seed in range(training.first_seed, training.first_seed + count):
         folder = output / f"seed-{seed}"
         header = _finished(folder, encoder, training, data, seed)
