@@ -30,14 +30,14 @@ ALLOWED: dict[str, set[str]] = {
 # foreign library -> where it may be imported (path prefixes below src/ethogram)
 DOORS: dict[str, tuple[str, ...]] = {
     "torch": ("representation/",),
-    "onnxruntime": ("representation/",),
+    "onnxruntime": ("representation/onnx_runtime.py",),
     "fastapi": ("serve/api.py",),
     "sqlalchemy": ("serve/store.py",),
     "pyspark": ("scale/",),
     "confluent_kafka": ("io/kafka.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "tldextract": ("flow/names.py",),
+    "publicsuffixlist": ("flow/names.py",),
     "lightgbm": ("identify/",),
     "sklearn": ("identify/", "evaluate/"),
     # Each room draws its own figures in one module; rooms may not share it.

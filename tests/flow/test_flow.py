@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ethogram
 from ethogram.config import NameSettings
 from ethogram.errors import ConfigurationError
 from ethogram.flow.devices import LocalDevices, Namer
@@ -20,7 +24,7 @@ from ethogram.flow.names import Naming, domains, suffix_list_date
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
 from ethogram.flow.together import LINKED
-from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, NAME_QUESTION
+from ethogram.schema import BIFLOW, FLOW, GROUP, NAME_ANSWER, NAME_QUESTION
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
 LOCAL = ("10.0.0.0/8", "fe80::/10")
@@ -437,6 +441,19 @@ def test_names_can_be_switched_off() -> None:
 
 def test_domains_follow_the_public_suffix_list() -> None:
     cases = {"a.b.example.co.uk": "example.co.uk", "Example.COM.": "example.com", "localhost": None, "10.0.0.1": None,
-             "2001:db8::1": None, "bad name.example.com": None, "": None, "x" * 300: None, "co.uk": None}  # fmt: skip
+             "2001:db8::1": None, "bad name.example.com": None, "": None, "x" * 300: None, "co.uk": None,
+             "printer.local": None, "bucket.s3.amazonaws.com": "amazonaws.com", "me.github.io": "github.io",
+             "a.b.city.kobe.jp": "city.kobe.jp", "a.b.kobe.jp": "a.b.kobe.jp", "a.xn--p1ai": "a.xn--p1ai",
+             "a.example.xn--p1ai": "example.xn--p1ai"}  # fmt: skip
     assert domains(pl.Series(list(cases)))["remote_domain"].to_list() == list(cases.values())
     assert suffix_list_date() is not None
+
+
+def test_domains_in_the_packaged_libraries_are_their_own_domains() -> None:
+    """A newer suffix list that cuts a name elsewhere would make the names of a library and of a network differ."""
+    folder = Path(ethogram.__file__).parent / "data"
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        lines = [orjson.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+        names = sorted({count[5] for line in lines for count in line.get("counts", ()) if count[5] is not None})
+        hosts = [name for name in names if not re.search(GROUP, name)]
+        assert domains(pl.Series(hosts, dtype=pl.String))["remote_domain"].to_list() == hosts

@@ -17,7 +17,7 @@ import typer
 __all__ = ["Check", "checks", "command"]
 
 _NEEDED = ("polars", "pyarrow", "numpy", "numba", "scipy", "scikit-learn", "narwhals", "orjson", "pydantic",
-           "tldextract", "matplotlib", "typer", "rich")  # fmt: skip
+           "publicsuffixlist", "matplotlib", "typer", "rich")  # fmt: skip
 _OPTIONAL = {
     "lightgbm": ("bench", "the gradient boosting baselines"),
     "torch": ("train", "training encoders"),

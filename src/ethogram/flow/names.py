@@ -2,34 +2,41 @@
 
 A DNS exchange is named by what was asked for: a device whose cloud is gone still says whom it looks for.
 
-Only host names are kept, of a record or an answer; nothing of what users send. The public suffix list is the
-snapshot that comes with the library: no network is asked.
+Only host names are kept, of a record or an answer; nothing of what users send. The public suffix list comes with the
+library that reads it, which has no means to fetch another: no network is asked. Only its ICANN section counts, so that
+``a.s3.amazonaws.com`` belongs to ``amazonaws.com``.
 """
 
 from __future__ import annotations
 
-import importlib.resources
 import re
+from functools import cache
+from pathlib import Path
 
 import polars as pl
-import tldextract
+from publicsuffixlist import PSLFILE, PublicSuffixList
 
 from ethogram.config import NameSettings
 from ethogram.schema import FLOW, GROUP, NAME_ANSWER, NAME_QUESTION, UDP, codes_of
 
 __all__ = ["Naming", "domains", "suffix_list_date", "suffix_list_works"]
 
-_EXTRACT = tldextract.TLDExtract(cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True)
 _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*$")
 _MAX_REMEMBERED = 1 << 18
 _DNS = 53
 _known: dict[str, tuple[str | None, str | None]] = {}
 
 
+@cache
+def _suffixes() -> PublicSuffixList:
+    """The list, read on first use; a name below no known suffix has no domain."""
+    return PublicSuffixList(accept_unknown=False, only_icann=True)
+
+
 def suffix_list_date() -> str | None:
     """Day of the bundled public suffix list, as YYYY-MM-DD; None when it does not say."""
     try:
-        with importlib.resources.files("tldextract").joinpath(".tld_set_snapshot").open("rb") as stream:
+        with Path(PSLFILE).open("rb") as stream:
             found = re.search(rb"VERSION: (\d{4}-\d\d-\d\d)", stream.read(1 << 12))
     except OSError:
         return None
@@ -38,7 +45,7 @@ def suffix_list_date() -> str | None:
 
 def suffix_list_works() -> bool:
     """Whether the bundled public suffix list can be read."""
-    return _EXTRACT("a.example.co.uk").top_domain_under_public_suffix == "example.co.uk"
+    return _suffixes().privatesuffix("a.example.co.uk") == "example.co.uk"
 
 
 def _host_and_domain(text: str) -> tuple[str | None, str | None]:
@@ -48,10 +55,8 @@ def _host_and_domain(text: str) -> tuple[str | None, str | None]:
         host = text.strip().lower().rsplit(":", 1)[0] if text.count(":") == 1 else text.strip().lower()
         host = host.rstrip(".")
         numeric = not host or host.replace(".", "").isdigit()
-        if numeric or not _HOST.match(host):
-            found = (None, None)
-        else:
-            found = (host, _EXTRACT(host).top_domain_under_public_suffix or None)
+        is_host = not numeric and _HOST.match(host)
+        found = (host, _suffixes().privatesuffix(host)) if is_host else (None, None)
         if len(_known) >= _MAX_REMEMBERED:
             _known.clear()
         _known[text] = found

@@ -20,6 +20,7 @@ from ethogram.representation.checkpoint import model_file, refuse_pickle
 from ethogram.representation.encoder import Header, sized
 from ethogram.representation.export_onnx import INPUT, INPUT_FIELDS, METADATA, OUTPUT
 from ethogram.representation.field_columns import FieldPlan, describe
+from ethogram.representation.onnx_runtime import onnx_runtime
 from ethogram.representation.used import expand_used, numbers_of, used_symbols
 from ethogram.schema import CustomFlows
 
@@ -136,10 +137,7 @@ class OnnxEncoder:
 
 
 def _session(content: bytes, name: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise LibraryError("embedding needs ONNX Runtime: pip install 'ethogram[embed]'") from None
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     # Chunks run beside one another; inside one there is nothing to gain.
     options.intra_op_num_threads = options.inter_op_num_threads = 1

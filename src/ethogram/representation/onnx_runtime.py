@@ -1,0 +1,33 @@
+"""The one door to ONNX Runtime, which sends usage data unless it is told not to before it is imported.
+
+Version 1.29 and later look up a host of their maker when they are imported, keep a device id below the user's cache
+folder, and send events of each session. The variable below stops all three; setting it after the import does not.
+The range of versions in ``pyproject.toml`` ends at the last one for which a test has shown this.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ethogram.errors import LibraryError
+
+__all__ = ["onnx_runtime"]
+
+_DISABLE_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+
+
+def onnx_runtime() -> Any:
+    """The module ``onnxruntime``, imported with its telemetry off, whatever the environment says.
+
+    Raises
+    ------
+    LibraryError
+        When it is not installed.
+    """
+    os.environ[_DISABLE_TELEMETRY] = "1"
+    try:
+        import onnxruntime
+    except ImportError:
+        raise LibraryError("embedding needs ONNX Runtime: pip install 'ethogram[embed]'") from None
+    return onnxruntime
