@@ -122,6 +122,10 @@ def altered(number: int, **fields: object) -> bytes:
     return b"\n".join(lines)
 
 
+def observed(start: str, end: str) -> bytes:
+    return altered(1, observed=[{"device": "a", "start": start, "end": end}])
+
+
 @pytest.mark.parametrize(
     ("octets", "reason"),
     [
@@ -138,7 +142,17 @@ def altered(number: int, **fields: object) -> bytes:
         (altered(1, counts=[[0, "TCP/443"]]), "library:2: counts.0"),
         (altered(1, counts=[[0, "TCP/443", "client", "wan", True, None, -1, 1, 1, 1, 1, 1]]), "negative number"),
         (altered(1, counts=[[0, "TCP/443", "boss", "wan", True, None, 1, 1, 1, 1, 1, 1]]), "unknown role"),
-        (altered(1, observed=[{"device": "a", "start": "yesterday", "end": "2024-01-01"}]), "library:2: Invalid iso"),
+        (altered(1, counts=[[0, "TCP/443", "client", "wan", True, None, 1 << 60, 1, 1, 1, 1, 1]]), "a count above"),
+        (altered(1, counts=[[1 << 40, "TCP/443", "client", "wan", True, None, 1, 1, 1, 1, 1, 1]]), "an offset of more"),
+        (altered(1, label="a" * 2000), "library:2: a text of more than 1,024 characters"),
+        (altered(1, counts=[[0, "TCP/443", "client", "wan", True, "a" * 2000, 1, 1, 1, 1, 1, 1]]), "a text of more"),
+        (altered(0, note="a" * 2000), "library:1: a text of more"),
+        (observed("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-14:00"), "library:2: observed: not a time"),
+        (observed("0001-01-01T00:00:00+14:00", "2024-01-01"), "library:2: observed: not a time"),
+        (observed("2024-01-01", "2300-01-01"), "library:2: observed: 2024-01-01 00:00:00+00:00 to 2300"),
+        (observed("1969-12-31", "2024-01-01"), "library:2: observed: 1969"),
+        (observed("2024-01-02", "2024-01-01"), "library:2: observed: the end 2024-01-01"),
+        (observed("yesterday", "2024-01-01"), "library:2: observed: not a time"),
     ],
 )  # fmt: skip
 def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
@@ -166,12 +180,53 @@ def test_a_missing_and_a_truncated_file_are_said(tmp_path: Path) -> None:
 
 def test_a_line_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack, "MAX_LINE", 1000)
-    with pytest.raises(LibraryError, match="a line of more than 1,000 octets"):
+    with pytest.raises(LibraryError, match="the line has more than 1,000 octets"):
         pack.load(pack.dump(library()))
     monkeypatch.setattr(pack, "MAX_LINE", 1 << 20)
     monkeypatch.setattr(pack, "MAX_ROWS", 10)
     with pytest.raises(LibraryError, match="more than"):
         pack.load(pack.dump(library()))
+
+
+def test_blank_lines_are_bounded_while_they_are_unpacked(tmp_path: Path) -> None:
+    header = pack.dump(library()).splitlines()[0]
+    bomb = tmp_path / "bomb.jsonl.gz"
+    bomb.write_bytes(gzip.compress(header + b"\n" * 100_000_000))
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(LibraryError, match=r"bomb\.jsonl\.gz:1002: more than 1,000 blank lines"):
+        pack.read(bomb)
+
+
+def test_octets_are_bounded_while_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "MAX_OCTETS", 500)
+    with pytest.raises(LibraryError, match="library:2: more than 500 octets"):
+        pack.load(pack.dump(library()))
+
+
+@pytest.mark.parametrize("identity", [{"label": "a" * 2000}, {"model": "b" * 2000}])
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, identity: dict[str, str]) -> None:
+    known = library()
+    changed = replace(known, entries=(replace(known.entries[0], identity=replace(IDENTITY["camera"], **identity)),))
+    with pytest.raises(LibraryError, match=r"cannot be written: entry .* a text of more"):
+        pack.write(changed, tmp_path / "a.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+TIMES = st.datetimes(timezones=st.timezones()).map(lambda time: time.isoformat()) | st.text(max_size=40)
+VALUES = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.text(max_size=20)
+ROWS = st.lists(st.lists(VALUES, min_size=12, max_size=12), min_size=1, max_size=3)
+
+
+@settings(max_examples=100)
+@given(TIMES, TIMES, ROWS)
+def test_any_values_in_an_entry_raise_our_error_or_are_read_again(start: str, end: str, rows: list[object]) -> None:
+    for octets in (observed(start, end), altered(1, counts=rows)):
+        try:
+            known = pack.load(octets)
+            known.windows()
+        except LibraryError:
+            continue
+        assert pack.load(pack.dump(known)) == known
 
 
 @settings(max_examples=60, deadline=None)

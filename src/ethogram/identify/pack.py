@@ -1,6 +1,7 @@
 """The library's file: JSON, a header line and then one entry a line, so that people can read, diff and edit it.
 
-A name that ends in .gz is compressed. Nothing in a file can run, every length is checked, and a write is atomic.
+A name that ends in .gz is compressed. Nothing in a file can run. Lines, octets, rows, texts, numbers and times are
+bounded while the file is read, so a hostile file costs little time and memory. A write is atomic.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,9 +26,15 @@ from ethogram.schema.whole import written_whole
 __all__ = ["LIBRARY_FORMAT", "dump", "load", "octets_for", "read", "write"]
 
 LIBRARY_FORMAT = "ethogram.library/1"
-MAX_LINE = 1 << 26
+MAX_LINE = 1 << 25
+MAX_OCTETS = 1 << 30  # of the text, after decompression
+MAX_BLANK = 1_000  # lines
 MAX_ENTRIES = 1 << 20
-MAX_ROWS = 1 << 25
+MAX_ROWS = 1 << 22
+MAX_TEXT = 1_024  # characters of one label, name or note
+MAX_COUNT = 1 << 53  # beyond it, sums of floats lose units
+MAX_OFFSET_S = 10 * 366 * 86_400
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class _Line(BaseModel):
@@ -94,13 +102,27 @@ def dump(library: Library) -> bytes:
 
 
 def octets_for(library: Library, path: Path) -> bytes:
-    """The octets of a file of that name: compressed where it ends in .gz."""
+    """The octets of a file of that name: compressed where it ends in .gz.
+
+    Raises
+    ------
+    LibraryError
+        When an entry is beyond the bounds of :func:`read`: nothing is written that could not be read again.
+    """
+    for entry in library.entries:
+        _check_bounds(entry, f"{path}: cannot be written: entry {entry.digest}")
     octets = dump(library)
     return gzip.compress(octets, compresslevel=9, mtime=0) if path.suffix == ".gz" else octets
 
 
 def write(library: Library, path: str | Path) -> None:
-    """Write a library, whole or not at all."""
+    """Write a library, whole or not at all.
+
+    Raises
+    ------
+    LibraryError
+        When it cannot be written, or has an entry beyond the bounds of :func:`read`.
+    """
     target = Path(path)
     try:
         written_whole(target, octets_for(library, target))
@@ -147,24 +169,32 @@ def load(stream: BinaryIO | bytes, *, name: str = "library", place: str = "libra
         raise LibraryError(f"{place}:1: {_reason(error)}") from None
     if header.columns != list(ROW):
         raise LibraryError(f"{place}:1: columns are not {' '.join(ROW)}")
+    _check_texts([header.note, header.flows, *(text for source in header.sources for text in source.values())],
+                 f"{place}:1")  # fmt: skip
     entries: list[Entry] = []
     rows = 0
     for number, line in lines:
-        entry = _entry(line, f"{place}:{number}")
-        rows += len(entry.counts)
+        counts = line.get("counts")
+        rows += len(counts) if isinstance(counts, list) else 0
         if len(entries) >= MAX_ENTRIES or rows > MAX_ROWS:
             raise LibraryError(f"{place}:{number}: more than {MAX_ENTRIES:,} entries or {MAX_ROWS:,} counts")
-        entries.append(entry)
+        entries.append(_entry(line, f"{place}:{number}"))
     return replace(Library(name=name).merge(Library(tuple(entries), sources, name)), flows=header.flows)
 
 
 def _lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
+    number = octets = blank = 0
     while line := stream.readline(MAX_LINE + 1):
         number += 1
+        octets += len(line)
         if len(line) > MAX_LINE:
-            raise LibraryError(f"{place}:{number}: a line of more than {MAX_LINE:,} octets")
+            raise LibraryError(f"{place}:{number}: the line has more than {MAX_LINE:,} octets")
+        if octets > MAX_OCTETS:
+            raise LibraryError(f"{place}:{number}: more than {MAX_OCTETS:,} octets")
         if not line.strip():
+            blank += 1
+            if blank > MAX_BLANK:
+                raise LibraryError(f"{place}:{number}: more than {MAX_BLANK:,} blank lines")
             continue
         try:
             fields = orjson.loads(line)
@@ -178,7 +208,7 @@ def _lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, dict[str, Any]]]
 def _entry(fields: dict[str, Any], place: str) -> Entry:
     try:
         line = _Entry.model_validate(fields)
-        observed = tuple(sorted(Observation(o.device, utc(o.start), utc(o.end), o.source) for o in line.observed))
+        observed = tuple(sorted(_observation(one) for one in line.observed))
     except (ValidationError, ValueError) as error:
         raise LibraryError(f"{place}: {_reason(error)}") from None
     if not line.label or not observed or not line.counts:
@@ -186,7 +216,41 @@ def _entry(fields: dict[str, Any], place: str) -> Entry:
     if any(min(row[6:]) < 0 or row[3] not in _SCOPES or row[2] not in _ROLES for row in line.counts):
         raise LibraryError(f"{place}: a count with a negative number, or an unknown role or scope")
     identity = Identity(line.label, line.model, line.vendor, line.type, line.coarse)
-    return Entry(identity, observed, line.status, tuple(sorted(line.counts, key=_row_order)))
+    entry = Entry(identity, observed, line.status, tuple(sorted(line.counts, key=_row_order)))
+    _check_bounds(entry, place)
+    return entry
+
+
+def _check_bounds(entry: Entry, place: str) -> None:
+    """Hold an entry to the file's bounds, when it is read and before it is written."""
+    if any(max(row[6:]) > MAX_COUNT or abs(row[0]) > MAX_OFFSET_S for row in entry.counts):
+        raise LibraryError(f"{place}: a count above {MAX_COUNT:,}, or an offset of more than ten years")
+    for seen in entry.observed:
+        if seen.end < seen.start:
+            raise LibraryError(f"{place}: observed: the end {seen.end} is before the start {seen.start}")
+        if seen.start < EARLIEST or seen.end >= LATEST:
+            raise LibraryError(f"{place}: observed: {seen.start} to {seen.end} is not between 1970 and 2200")
+    who = entry.identity
+    texts = [who.label, who.model, who.vendor, who.type, who.coarse, entry.status]
+    texts += [text for seen in entry.observed for text in (seen.device, seen.source)]
+    texts += [text for row in entry.counts for text in (row[1], row[5] or "")]
+    _check_texts(texts, place)
+
+
+def _observation(line: _Observed) -> Observation:
+    return Observation(line.device, _time(line.start), _time(line.end), line.source)
+
+
+def _time(text: str) -> datetime:
+    try:
+        return utc(text)
+    except (ValueError, OverflowError):  # a zone can move a time of the year 1 or 9999 out of the calendar
+        raise ValueError(f"observed: not a time: {text!r:.60}") from None
+
+
+def _check_texts(texts: Iterable[str], place: str) -> None:
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise LibraryError(f"{place}: a text of more than {MAX_TEXT:,} characters")
 
 
 _ROLES, _SCOPES = {"client", "server"}, {"wan", "lan", "multicast"}

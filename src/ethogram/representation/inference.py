@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ethogram.representation.checkpoint import model_file, refuse_pickle
 from ethogram.representation.encoder import Header, sized
 from ethogram.representation.export_onnx import INPUT, INPUT_FIELDS, METADATA, OUTPUT
 from ethogram.representation.field_columns import FieldPlan, describe
+from ethogram.representation.onnx_guard import check_onnx
 from ethogram.representation.onnx_runtime import onnx_runtime
 from ethogram.representation.used import expand_used, numbers_of, used_symbols
 from ethogram.schema import CustomFlows
@@ -28,6 +30,7 @@ __all__ = ["OnnxEncoder"]
 
 CHUNK = 256  # flows multiplied together: the columns of some hundreds stay in the cache
 STEP = 16  # payload symbols are used in multiples of this
+ARENA_OCTETS = 1 << 30  # weights and intermediate arrays of all open encoders; the largest of ours uses a tenth
 
 
 class OnnxEncoder:
@@ -53,6 +56,7 @@ class OnnxEncoder:
         except OSError as error:
             raise LibraryError(f"{file}: {error.strerror or error}") from None
         refuse_pickle(content, str(file))
+        check_onnx(content, str(file))
         self.threads = threads or os.cpu_count() or 1
         self._session = _session(content, str(file))
         stated = self._session.get_modelmeta().custom_metadata_map
@@ -138,14 +142,25 @@ class OnnxEncoder:
 
 def _session(content: bytes, name: str) -> Any:
     onnxruntime = onnx_runtime()
+    _bound_memory(onnxruntime)
     options = onnxruntime.SessionOptions()
     # Chunks run beside one another; inside one there is nothing to gain.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common base of their own
         raise LibraryError(f"{name}: no ONNX model, or cut short: {_first_line(error)}") from None
+
+
+@cache
+def _bound_memory(onnxruntime: Any) -> None:
+    """Let all sessions of this process share one arena: a graph that asks for more fails, and nothing else does."""
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(info, onnxruntime.OrtArenaCfg({"max_mem": ARENA_OCTETS}))
 
 
 def _first_line(error: Exception) -> str:
