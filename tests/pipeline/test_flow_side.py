@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ethogram.errors import LibraryError
+from ethogram.errors import LibraryError, UsageError
 from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Identity, Library, Source
@@ -144,7 +144,7 @@ def test_neither_is_written_when_one_cannot_be(tmp_path: Path) -> None:
     before = path.read_bytes(), beside(path).read_bytes()
     other = tmp_path / "other.jsonl"
     beside(other).mkdir()
-    with pytest.raises(LibraryError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         write_library(library, side(library), other)
     assert not other.exists()
     with pytest.raises(LibraryError, match="no such folder"):

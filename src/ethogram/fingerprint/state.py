@@ -11,12 +11,12 @@ import polars as pl
 import pyarrow
 import pyarrow.ipc
 
+from ethogram._files import write_bytes
 from ethogram.config import CountSettings, ExporterSettings
 from ethogram.errors import LibraryError
 from ethogram.fingerprint.device import DeviceState
 from ethogram.fingerprint.exporter import FingerprintExporter, profiles_of, settings_digest
 from ethogram.schema import COUNTS, Accounting
-from ethogram.schema.whole import written_whole
 
 __all__ = ["STATE_FORMAT", "UNREADABLE", "restore", "save", "table_of"]
 
@@ -59,7 +59,7 @@ def save(exporter: FingerprintExporter, path: str | Path) -> None:
             "json_octets": len(body),
         }
     )
-    written_whole(Path(path), head + b"\n" + payload)
+    write_bytes(Path(path), head + b"\n" + payload)
 
 
 def restore(

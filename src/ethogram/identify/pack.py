@@ -19,9 +19,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ethogram import __version__
+from ethogram._files import write_bytes
 from ethogram.errors import LibraryError
 from ethogram.identify.library import ROW, Entry, Identity, Library, Observation, Source, utc
-from ethogram.schema.whole import written_whole
 
 __all__ = ["LIBRARY_FORMAT", "dump", "load", "octets_for", "read", "write"]
 
@@ -125,7 +125,7 @@ def write(library: Library, path: str | Path) -> None:
     """
     target = Path(path)
     try:
-        written_whole(target, octets_for(library, target))
+        write_bytes(target, octets_for(library, target))
     except OSError as error:
         raise LibraryError(f"{target}: cannot be written: {error.strerror}") from None
 

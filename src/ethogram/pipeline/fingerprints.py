@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import polars as pl
 
+from ethogram._files import atomic_write
 from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySettings, RepresentationSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import FLOW_COLUMNS, interval
@@ -30,7 +31,6 @@ from ethogram.schema import (
     ServiceMatrix,
     Windows,
 )
-from ethogram.schema.whole import whole
 
 __all__ = [
     "FingerprintRun",
@@ -220,7 +220,7 @@ def write_fingerprints(run: FingerprintRun, path: str | Path) -> None:
         option=orjson.OPT_SORT_KEYS,
     )
     try:
-        with whole(target) as part:
+        with atomic_write(target) as part:
             run.table.rechunk().write_parquet(
                 part, metadata={"ethogram.format": FINGERPRINT_FORMAT, "ethogram.settings": settings.decode()}
             )

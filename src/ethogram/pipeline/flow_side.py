@@ -16,12 +16,12 @@ import orjson
 import pyarrow
 import pyarrow.parquet
 
+from ethogram._files import atomic_write_all
 from ethogram.errors import LibraryError
 from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Library
 from ethogram.pipeline.words import counted
-from ethogram.schema.whole import together
 
 __all__ = ["FLOW_SIDE_FORMAT", "beside", "merged_sides", "read_store", "require_folder", "side_of", "write_library",
            "write_store"]  # fmt: skip
@@ -83,7 +83,7 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
     encoder = kept.encoder if kept is not None and kept.z else ""
     require_folder(path)
     try:
-        with together(path, beside(path)) as (first, second):
+        with atomic_write_all(path, beside(path)) as (first, second):
             first.write_bytes(pack.octets_for(replace(library, flows=encoder), path))
             if kept is not None and kept.z:
                 write_store(kept, second)

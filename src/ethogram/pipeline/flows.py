@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet
 
+from ethogram._files import atomic_write
 from ethogram.config import CaptureSettings, FlowSettings, MeterSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
@@ -28,7 +29,6 @@ from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
-from ethogram.schema.whole import whole
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
 
@@ -318,7 +318,7 @@ def write_flows(run: FlowRun, path: Path) -> int:
         raise InputError("cannot be written: no such folder", file=path)
     try:
         schema = _arrow(FLOW.empty()).schema
-        with whole(path) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+        with atomic_write(path) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for batch in run.batches():
                 if batch.height:
                     writer.write_table(_arrow(batch).cast(schema))

@@ -15,10 +15,10 @@ import pyarrow
 import pyarrow.parquet
 
 from ethogram import __version__
+from ethogram._files import atomic_write
 from ethogram.config import PacketFlowSettings
 from ethogram.errors import InputError
 from ethogram.schema import PACKET_FLOW, PACKET_FORMAT, CustomFlows, PacketFlows
-from ethogram.schema.whole import whole
 
 __all__ = ["PacketFile", "load_packets", "written_beside"]
 
@@ -153,7 +153,7 @@ def written_beside(path: Path, settings: PacketFlowSettings) -> Iterator[Callabl
             yield flows
 
     try:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             with pyarrow.parquet.ParquetWriter(
                 part, schema, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
             ) as writer:

@@ -19,6 +19,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ethogram import __version__
+from ethogram._files import atomic_write, write_bytes
 from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
 from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text
@@ -34,7 +35,6 @@ from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fie
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
-from ethogram.schema.whole import whole, written_whole
 
 if TYPE_CHECKING:
     from ethogram.representation.network import Network
@@ -248,7 +248,7 @@ def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) 
     else:
         exported = export_dense(header, tensors)
     folder.mkdir(parents=True, exist_ok=True)
-    written_whole(folder / "encoder.onnx", exported)
+    write_bytes(folder / "encoder.onnx", exported)
     # Written last: a seed that has it is finished.
     save(folder / "encoder.safetensors", header, tensors)
     return header
@@ -296,8 +296,8 @@ def _write_index(output: Path, run: Pretraining) -> None:
         seeds.append({"name": name, "weights": header.weights, "sha256": files,
                       "held_out_loss": loss if math.isfinite(loss) else None})  # fmt: skip
     index = {"format": MODEL_FORMAT, "encoder": seeds[run.chosen]["name"], "seeds": seeds}
-    written_whole(output / "card.md", card(run.headers, run.chosen, output.name).encode())
-    written_whole(output / "model.json", orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
+    write_bytes(output / "card.md", card(run.headers, run.chosen, output.name).encode())
+    write_bytes(output / "model.json", orjson.dumps(index, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 # -- embedding
@@ -388,7 +388,7 @@ def embed(
     # Embeddings are noise to a compressor.
     options = {"compression": "zstd", "use_dictionary": ["device"]}
     try:
-        with whole(output) as part, pyarrow.parquet.ParquetWriter(part, schema, **options) as writer:
+        with atomic_write(output) as part, pyarrow.parquet.ParquetWriter(part, schema, **options) as writer:
             for flows in run.batches():
                 writer.write_table(_embedded(flows, encoder.embed(flows)).cast(schema))
                 rows += len(flows)

@@ -13,12 +13,12 @@ import pyarrow
 import pyarrow.parquet
 
 from ethogram import __version__
+from ethogram._files import atomic_write
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import InputError
 from ethogram.representation.published import is_published, published_flows
 from ethogram.representation.vector import SCALING
 from ethogram.schema import CUSTOM_FLOW, CUSTOM_FORMAT, Accounting, CustomFlows
-from ethogram.schema.whole import whole
 
 __all__ = ["VectorFile", "load_vectors", "write_custom_flows"]
 
@@ -135,7 +135,7 @@ def write_custom_flows(path: Path, batches: Iterable[CustomFlows], settings: Cus
     schema = CustomFlows.empty().arrow().schema.with_metadata({KEY: orjson.dumps(told)})
     rows = 0
     try:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             with pyarrow.parquet.ParquetWriter(
                 part, schema, compression="zstd", compression_level=1, use_dictionary=_TEXT, write_statistics=["start"]
             ) as writer:

@@ -14,11 +14,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ethogram._files import write_bytes
 from ethogram.errors import LibraryError
 from ethogram.representation.dense import DenseEncoder, shapes
 from ethogram.representation.encoder import Header, Tensors, digest_of
 from ethogram.representation.linear_fields import LinearFieldEncoder, linear_shapes
-from ethogram.schema.whole import written_whole
 
 if TYPE_CHECKING:
     from ethogram.representation.encoder import Encoder
@@ -39,7 +39,7 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]], header: bytes) -> 
 
     content = pack({name: np.ascontiguousarray(value) for name, value in arrays.items()}, {METADATA: header.decode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    written_whole(path, content)
+    write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -22,13 +22,13 @@ import orjson
 import torch
 from numpy.typing import NDArray
 
+from ethogram._files import write_bytes
 from ethogram.config import TrainingSettings
 from ethogram.errors import ConfigurationError, EthogramError, LibraryError
 from ethogram.representation.checkpoint import read_arrays, write_arrays
 from ethogram.representation.losses import kl_weight_at, rate_at
 from ethogram.representation.network import Network, has_bfloat16
 from ethogram.schema import CustomFlows
-from ethogram.schema.whole import written_whole
 
 __all__ = ["STATE_FORMAT", "FlowBlocks", "Held", "Progress", "Training", "order_of"]
 
@@ -363,7 +363,7 @@ class Training:
         file = self.state / f"state-{self.place.total_steps}-{self.place.pass_number}.safetensors"
         digest = write_arrays(file, arrays, b"{}")
         told = {**self._made_with, "file": file.name, "sha256": digest, "place": asdict(self.place)}
-        written_whole(
+        write_bytes(
             self.state / "state.json", orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         )
         for old in self.state.glob("state-*.safetensors"):

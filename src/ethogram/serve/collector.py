@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ethogram._files import write_bytes
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
 from ethogram.errors import EthogramError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
@@ -33,7 +34,6 @@ from ethogram.io.wire.sequence import Sequences
 from ethogram.pipeline.stage_state import StageMemory
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, Accounting, DatagramBatch
-from ethogram.schema.whole import written_whole
 from ethogram.serve.counters import Counters
 from ethogram.serve.output import Output
 from ethogram.serve.state import CollectorState
@@ -337,7 +337,7 @@ class Collector:
 
     def _write_counters(self) -> None:
         try:
-            written_whole(self.folder / COUNTERS, self.counters.json())
+            write_bytes(self.folder / COUNTERS, self.counters.json())
         except OSError as error:
             self.output.problem = f"{self.folder / COUNTERS}: cannot be written: {error.strerror or error}"
 

@@ -17,13 +17,13 @@ import polars as pl
 import pyarrow
 import pyarrow.parquet
 
+from ethogram._files import fsync_dir
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings
 from ethogram.errors import InputError, LibraryError, UsageError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
 from ethogram.schema import FINGERPRINT, FLOW, Accounting
-from ethogram.schema.whole import synced
 from ethogram.serve.segments import SegmentName, SegmentWriter, segments_in
 from ethogram.serve.state import SUFFIX, CollectorState, accounting_of, committed, note, numbers_in, save_state
 
@@ -202,7 +202,7 @@ class Output:
             state.number, state.rows, state.exporter_number = self._number, rows, self._exporter_number
             state.output = self._written(rows)
             saved = save_state(self.folder / STATE, self._name, state)
-            synced(self.folder / STATE)
+            fsync_dir(self.folder / STATE)
             writer.commit()
             note(self.folder / STATE, self._number)
             if last:
@@ -252,7 +252,7 @@ class Output:
             write_fingerprints(run, path)
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
-            synced(path.parent)
+            fsync_dir(path.parent)
 
     def _save_exporter(self) -> None:
         begin = time.monotonic()

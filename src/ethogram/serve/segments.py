@@ -13,9 +13,9 @@ import polars as pl
 import pyarrow
 import pyarrow.parquet
 
+from ethogram._files import fsync_dir
 from ethogram.errors import InputError
 from ethogram.schema import FLOW
-from ethogram.schema.whole import synced
 
 __all__ = ["SegmentName", "SegmentWriter", "segments_in"]
 
@@ -123,7 +123,7 @@ class SegmentWriter:
         """Give the file its name; without rows there is no file."""
         if self.rows:
             self._part.replace(self.path)
-            synced(self.path.parent)
+            fsync_dir(self.path.parent)
 
     def abandon(self) -> None:
         """Remove what there is."""

@@ -19,11 +19,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ethogram._files import write_bytes
 from ethogram.errors import LibraryError
 from ethogram.fingerprint.state import UNREADABLE, table_of
 from ethogram.pipeline.stage_state import StageState
 from ethogram.schema import Accounting, Exporter
-from ethogram.schema.whole import written_whole
 from ethogram.serve.segments import SegmentName, segments_in
 
 __all__ = ["STATE_FORMAT", "CollectorState", "accounting_of", "committed", "load_state", "note", "noted", "save_state"]
@@ -102,7 +102,7 @@ def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
         "parts": [[key, len(content)] for key, content in parts.items()],
     }
     path = folder / f"{name.stem}{SUFFIX}"
-    written_whole(path, orjson.dumps(head) + b"\n" + payload)
+    write_bytes(path, orjson.dumps(head) + b"\n" + payload)
     return path
 
 
@@ -193,7 +193,7 @@ def committed(states: Path, flows: Path) -> tuple[int, CollectorState | None, li
 
 def note(states: Path, number: int) -> None:
     """Note that a segment is committed."""
-    written_whole(states / NOTE, b"%d\n" % number)
+    write_bytes(states / NOTE, b"%d\n" % number)
 
 
 def noted(states: Path) -> int:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ethogram._files import atomic_write
 from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.io.receive.address import Listen
 from ethogram.io.wire.build import write_file
-from ethogram.schema.whole import whole
 from ethogram.simulate.disturb import Message
 
 __all__ = ["Delivery", "Pace", "Stream", "UdpSender", "client_context", "place_of", "send", "write"]
@@ -268,7 +268,7 @@ def write(messages: Iterable[Message], path: Path) -> Delivery:
             yield message.octets
 
     try:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             write_file(part, counted())
     except InputError as error:
         raise InputError(error.reason, file=path) from None

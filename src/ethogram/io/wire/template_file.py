@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
+from ethogram._files import write_bytes
 from ethogram.errors import InputError
 from ethogram.io.wire.template import Template, field_of, problem_of, same
 from ethogram.schema import Exporter
-from ethogram.schema.whole import written_whole
 
 __all__ = ["load_templates", "save_templates"]
 
@@ -44,7 +44,7 @@ def save_templates(path: Path, rows: Iterable[Row]) -> None:
     ])  # fmt: skip
     head = orjson.dumps({**FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
     try:
-        written_whole(path, head + b"\n" + body + b"\n")
+        write_bytes(path, head + b"\n" + body + b"\n")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
 
