@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from ethogram.config import FlowSettings
+from ethogram.io.nfdump_csv import Totals, column_names, csv_frames
 from ethogram.io.nfdump_json import json_lines
 from ethogram.io.open_text import TextInput, first_line
 from ethogram.io.table import RecordSource, as_time, first_of, flags, numbers, protocols, to_biflows
-from ethogram.io.table_csv import delimited, distinct, split_header
 from ethogram.io.table_json import objects, text_field
 from ethogram.schema import TCP_ACK, TCP_SYN
 
@@ -43,16 +43,22 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "destination_mac": ("odmc", "outdstmac", "out_dst_mac"),
     "vlan": ("svln", "srcvlan", "src_vlan"),
 }
-_SUMMARY = (b"Summary", b"No matched flows", b"No matching flows")
 
 
 def recognises(head: bytes) -> bool:
-    """Whether the head is one of nfdump's CSV headers, or a JSON object with its field names."""
+    """Whether the head is one of nfdump's CSV headers, or a JSON object with its field names.
+
+    The summary of a query that matched nothing may stand before the header.
+    """
     line = first_line(head)
     if line[:1] in {b"[", b"{"}:
         return b'"in_packets"' in head and (b'"src4_addr"' in head or b'"src6_addr"' in head or b'"src_addr"' in head)
-    names = {name.lower() for name in split_header(line)} if line else set()
-    return any(names >= wanted for wanted in _HEADERS)
+    totals = Totals()
+    for line in filter(None, map(bytes.strip, head.splitlines())):
+        if not totals.take(line):
+            names = set(column_names(line) or ())
+            return any(names >= wanted for wanted in _HEADERS)
+    return False
 
 
 class Source(RecordSource):
@@ -71,7 +77,7 @@ class Source(RecordSource):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give biflow tables, one for each block of lines."""
-        frames = self._json() if first_line(self._text.head())[:1] in {b"[", b"{"} else self._csv()
+        frames = self._json() if first_line(self._text.head())[:1] in {b"[", b"{"} else csv_frames(self._text, self)
         for frame, lines in frames:
             yield to_biflows(self._columns(frame), self, lines)
 
@@ -84,20 +90,6 @@ class Source(RecordSource):
             if records:
                 present = {name for record in records for name in record}
                 yield pl.DataFrame({n: text_field(records, n) for n in dict.fromkeys(names) if n in present}), lines
-
-    def _csv(self) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-        header: list[str] | None = None
-        for batch in self._text.batches():
-            numbers_, lines = batch.filled()
-            if header is None and lines:
-                header = distinct([name.lower() for name in split_header(lines.pop(0))])
-                numbers_.pop(0)
-            ends = [i for i, line in enumerate(lines) if line.startswith(_SUMMARY)]
-            stop = ends[0] if ends else len(lines)
-            if header is not None and stop:
-                yield delimited(lines[:stop], numbers_[:stop], header, self, quoted=False)
-            if ends:
-                return  # totals follow, which are no records
 
     def _columns(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
         found = {name: first_of(frame, *aliases).str.strip_chars() for name, aliases in _FIELDS.items()}

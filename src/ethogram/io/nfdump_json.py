@@ -25,10 +25,17 @@ def json_lines(text: TextInput) -> Iterator[Lines]:
         out: dict[int, bytes] = {}
         for number, raw in enumerate(batch.lines, batch.first):
             line = raw.strip()
-            if not pending and line in {b"", b"[", b"]", b","}:
+            if pending and line in {b"[", b"{", b"[{"}:  # the output before was cut short: this one begins anew
+                out[began] = b"\n".join(pending)
+                pending = []
+            if not pending and line in {b"", b"[", b"]", b",", b"]["}:
+                continue
+            if not pending and not line.startswith((b"{", b"[", b",")):
+                out[number] = line  # not JSON: must not take the object behind it along
                 continue
             if not pending:
                 began, size = number, 0
+                line = line.lstrip(b",").strip() if line.startswith(b",") else line
                 line = line.removeprefix(b"[").strip() if not line.startswith(b"[{") else line
             pending.append(line)
             size += len(line)
