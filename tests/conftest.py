@@ -1,16 +1,56 @@
-"""Where the tests find real traffic. Without it they skip, and say so."""
+"""What all tests share: the seed and size of the laws, and real traffic, without which tests skip and say so."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-# No test asserts a time, and a busy machine is no error.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+_LAWS = int(os.environ.get("ETHOGRAM_LAWS") or 0)
+"""Examples of each law; 0: as many as the law itself says."""
+
+# No test asserts a time, and a busy machine is no error. Under CI Hypothesis would try the same examples in each run.
+settings.register_profile("untimed", deadline=None, derandomize=False)
+settings.register_profile(
+    "thorough", settings.get_profile("untimed"), max_examples=_LAWS or 100, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("thorough" if _LAWS else "untimed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of the laws: ``--hypothesis-seed``, else ETHOGRAM_SEED, else another one in each run.
+
+    Workers of pytest-xdist get it with the options of the session.
+    """
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = os.environ.get("ETHOGRAM_SEED") or str(secrets.randbelow(1 << 32))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Print the seed first, so that it is known even of a run that is killed."""
+    if not hasattr(session.config, "workerinput"):
+        writer = session.config.get_terminal_writer()
+        writer.line(f"laws: seed {session.config.option.hypothesis_seed}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """Say beside a failure how to repeat the run."""
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        terminalreporter.write_line(f"repeat the laws with ETHOGRAM_SEED={config.option.hypothesis_seed}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under ETHOGRAM_LAWS, laws that set a number of examples themselves try at least as many as asked for."""
+    for item in items if _LAWS else ():
+        law = getattr(item, "obj", None)
+        if is_hypothesis_test(law):
+            own = getattr(law, "_hypothesis_internal_use_settings", None) or settings()
+            more = settings(own, max_examples=max(own.max_examples, _LAWS), suppress_health_check=list(HealthCheck))
+            getattr(law, "__func__", law)._hypothesis_internal_use_settings = more
 
 
 def folder_from(variable: str) -> Path:

@@ -353,8 +353,9 @@ def test_joining_conserves_and_blocks_do_not_matter(rows: list[dict[str, object]
 
 def halves(*rows: dict[str, object]) -> pl.DataFrame:
     return table(*rows).with_columns(
-        one_way=pl.lit(value=True), joined=pl.lit(1, dtype=pl.UInt32), last_cut=pl.lit(value=False)
-    )
+        one_way=pl.lit(value=True), joined=pl.lit(1, dtype=pl.UInt32), last_cut=pl.lit(value=False),
+        began=pl.col("start"),
+    )  # fmt: skip
 
 
 def test_one_way_records_become_biflows() -> None:

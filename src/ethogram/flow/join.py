@@ -76,6 +76,7 @@ class Joining:
         block = block.with_columns(
             joined=pl.lit(1, dtype=pl.UInt32),
             last_cut=(pl.col("end_reason") == ACTIVE_TIMEOUT).fill_null(lasted >= self._cut),
+            began=pl.col("start"),
         ).select(list(LINKED))
         before = self._clock
         if block.height:

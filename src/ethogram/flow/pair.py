@@ -4,6 +4,10 @@ Halves are judged in order of their end, which is nearly the order in which expo
 or nearly follow each other, are a pair as soon as both are there; of several the one that overlaps most is taken.
 Others wait, and when the wait is over are paired with the nearest that lies within the gap. So a lost record, or a
 flow that was cut at different moments in either direction, does not shift all pairs after it.
+
+The half whose connection began first is the source. A connection that lasts longer than an interval in which records
+are joined leaves in several parts, and one direction may have no part in an interval: it is remembered who began, so
+that the answer alone is still the answer.
 """
 
 from __future__ import annotations
@@ -14,9 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.flow.match import ALONE, OPEN, match
+from ethogram.flow.match import ALONE, KNOWN, OPEN, TURNED, match
 from ethogram.flow.numbers import secret
-from ethogram.flow.together import LINKED
+from ethogram.flow.together import LINKED, turned_round
 from ethogram.flow.tuples import tuples_of
 from ethogram.schema import Accounting
 
@@ -44,6 +48,9 @@ class _Halves:
     swapped: NDArray[np.uint8]
     start: Rows
     end: Rows
+    began: Rows
+    split: NDArray[np.bool_]
+    leads: NDArray[np.bool_]
     wait: Rows
     until: Rows
     row: Rows
@@ -60,7 +67,8 @@ class _Halves:
     def none() -> _Halves:
         """No halves."""
         numbers, whole = np.empty(0, np.uint64), np.empty(0, np.int64)
-        return _Halves(numbers, numbers, np.empty(0, np.uint8), *[whole] * 5)
+        bits = np.empty(0, np.bool_)
+        return _Halves(numbers, numbers, np.empty(0, np.uint8), whole, whole, whole, bits, bits, *[whole] * 3)
 
 
 class Pairing:
@@ -72,6 +80,8 @@ class Pairing:
         Largest silence between the end of one and the start of the other.
     cut_wait_s
         How much longer a record waits that was cut at the active timeout: its answer may still be running.
+    span_s
+        Interval of the clock within which records were joined; None for no intervals.
 
     Attributes
     ----------
@@ -79,16 +89,21 @@ class Pairing:
         Over the unit ``records``; pairs are counted as corrections. Halves that wait for their answer are held
         between blocks: a minute and the gap by the clock, which is the latest start so far; at most about a million,
         then the oldest leave first; and at most 64 of one five-tuple and direction. What leaves early is counted.
+        Who began is remembered of about a million long connections at most; more are forgotten and counted.
     """
 
-    def __init__(self, gap_s: float, cut_wait_s: float = 1800.0) -> None:
+    def __init__(self, gap_s: float, cut_wait_s: float = 1800.0, span_s: float | None = None) -> None:
         self.accounting = Accounting("records")
         self._gap = round(gap_s * 1e6)
         self._wait = round((gap_s + _WAIT_S) * 1e6)
         self._cut_wait = round(cut_wait_s * 1e6)
+        self._span = 0 if span_s is None else round(span_s * 1e6)
+        # The next part of a connection ends an interval later, and then waits itself.
+        self._memory = self._span + 2 * (self._wait + self._cut_wait)
         self._clock = np.iinfo(np.int64).min >> 1
         self._seed = 0  # drawn at first use: it belongs to the keys that are held, and is kept with them
         self._halves = _Halves.none()
+        self._begun = np.empty(0, KNOWN)
         self._held = pl.DataFrame(schema=LINKED)
 
     def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
@@ -111,21 +126,26 @@ class Pairing:
         """Pairs, and halves let go alone."""
         held = len(self._halves.row)
         all_ = self._halves + self._read(block)
-        partner = np.empty(len(all_.row), np.int64)
-        self._clock, crowded = match(
-            all_.one, all_.two, all_.swapped, all_.start, all_.end, all_.wait, all_.until, held, self._clock,
-            min(_AT_ONCE_US, self._gap), self._gap, last, partner,
+        partner, begins = np.empty(len(all_.row), np.int64), np.empty(len(all_.row), np.bool_)
+        self._clock, crowded, begun = match(
+            all_.one, all_.two, all_.swapped, all_.start, all_.end, all_.began, all_.split, all_.leads, all_.wait,
+            all_.until, held, self._clock, min(_AT_ONCE_US, self._gap), self._gap, self._span, self._memory, last,
+            self._begun, partner, begins,
         )  # fmt: skip
         self.accounting.correct("let go before its answer", crowded)
+        self._remember(begun)
         frame = pl.concat([self._held, block]) if self._held.height else block
         self._release(all_, partner, frame)
         first = np.flatnonzero(partner > np.arange(len(partner)))
         second = partner[first]
-        later = _begins_later(all_, frame, first, second)
-        first, second = np.where(later, second, first), np.where(later, first, second)
+        first, second = np.where(begins[first], first, second), np.where(begins[first], second, first)
         pairs = _paired(frame, all_.row[first], all_.row[second])
         self.accounting.correct("paired with the opposite direction", pairs.height)
         given = [pairs, _rows(frame, all_.row[partner == ALONE])]
+        turned = all_.row[partner == TURNED]
+        if turned.size:
+            given.append(turned_round(_rows(frame, turned)))
+            self.accounting.correct("answer alone in a later part of its connection", turned.size)
         self._keep(all_, partner == OPEN, frame)
         return given
 
@@ -136,11 +156,21 @@ class Pairing:
         self._seed = self._seed or secret()
         tuples = tuples_of(block, self._seed)
         wait = np.where(block["last_cut"].to_numpy(), self._wait + self._cut_wait, self._wait)
-        start = block["start"].to_physical().to_numpy()
+        start, began = (block[name].to_physical().to_numpy() for name in ("start", "began"))
+        split = block["last_cut"].to_numpy() | (began < start)
         rows = np.arange(len(end)) + self._held.height
         return _Halves(
-            tuples.one, tuples.two, tuples.swapped, start, end.to_numpy(), wait, np.empty_like(wait), rows
+            tuples.one, tuples.two, tuples.swapped, start, end.to_numpy(), began, split, _leads(block), wait,
+            np.empty_like(wait), rows,
         )[order]  # fmt: skip
+
+    def _remember(self, begun: NDArray[np.void]) -> None:
+        """Keep who began the long connections; of too many those that were seen last."""
+        over = len(begun) - _MAX_HELD
+        if over > 0:
+            self.accounting.correct("beginnings of connections forgotten", over)
+            begun = begun[np.argpartition(begun["kept"], over)[over:]]
+        self._begun = begun
 
     def _release(self, halves: _Halves, partner: Rows, frame: pl.DataFrame) -> None:
         """Let go what will never be answered, and the oldest of what is too much."""
@@ -171,16 +201,15 @@ def _rows(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return frame[pl.Series(rows, dtype=pl.get_index_type())]
 
 
-def _begins_later(halves: _Halves, frame: pl.DataFrame, first: Rows, second: Rows) -> NDArray[np.bool_]:
-    """Whether the second of each pair began it; of one start, the half from the higher port, else the lower address."""
-    later = halves.start[second] < halves.start[first]
-    ties = np.flatnonzero(halves.start[second] == halves.start[first])
-    if ties.size:
-        names = [f"{side}_{what}" for what in ("port", "address") for side in ("source", "destination")]
-        ends = _rows(frame.select(names), halves.row[first[ties]])
-        lower, equal = ends["source_port"] < ends["destination_port"], ends["source_port"] == ends["destination_port"]
-        later[ties] = (lower | (equal & (ends["source_address"] > ends["destination_address"]))).to_numpy()
-    return later
+def _leads(block: pl.DataFrame) -> NDArray[np.bool_]:
+    """Whether each half began, of two that start at one time: the one from the higher port, else the lower address."""
+    ports = [block[f"{side}_port"].to_numpy() for side in ("source", "destination")]
+    leads: NDArray[np.bool_] = ports[0] > ports[1]
+    equal = np.flatnonzero(ports[0] == ports[1])
+    if equal.size:
+        ends = _rows(block.select("source_address", "destination_address"), equal)
+        leads[equal] = (ends["source_address"] < ends["destination_address"]).to_numpy()
+    return leads
 
 
 def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
@@ -190,7 +219,9 @@ def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
                ("source_name", "destination_name"), ("destination_name", "source_name"),
                ("vlan", "vlan"), ("direction", "direction")]  # fmt: skip
     there, back = pl.Series(first), pl.Series(second)
-    end = frame["end"].to_physical().to_numpy()
+    start, end = (frame[name].to_physical().to_numpy() for name in ("start", "end"))
+    # A later part of the connection may begin with the answer.
+    earliest = pl.Series(np.minimum(start[first], start[second])).cast(LINKED["start"])
     later = pl.Series(np.where(end[second] > end[first], second, first))
     empty = {name for name in LINKED if frame[name].null_count() == frame.height}
 
@@ -208,6 +239,7 @@ def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
         **{f"reverse_{name}": taken(name, back) for name in sent},
         **{name: known(name, other) for name, other in crossed},
         **{name: taken(name, later) for name in ("end", "end_reason", "last_cut")},
+        "start": earliest,
         "joined": pl.Series(np.maximum(joined[first], joined[second])),
         "one_way": pl.repeat(False, len(first), dtype=pl.Boolean, eager=True),
     }  # fmt: skip

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from ethogram.flow.chain import first_known
 from ethogram.schema import BIFLOW
 
-__all__ = ["LINKED", "added", "nothing_of"]
+__all__ = ["LINKED", "added", "nothing_of", "turned_round"]
 
-LINKED = {**BIFLOW.schema, "joined": pl.UInt32(), "last_cut": pl.Boolean()}
-"""Biflows on their way: how many records each is of, and whether the last of them was cut at the active timeout."""
+LINKED = {**BIFLOW.schema, "joined": pl.UInt32(), "last_cut": pl.Boolean(), "began": BIFLOW.schema["start"]}
+"""Biflows on their way: how many records each is of, whether the last of them was cut at the active timeout, and when
+the first record of the connection began, which may have left in an earlier interval."""
 
 _COUNTS = ("octets", "packets")
 _CROSSED = (("source_mac", "destination_mac"), ("source_name", "destination_name"))
@@ -28,6 +29,23 @@ def nothing_of(rows: pl.DataFrame) -> pl.DataFrame:
         *(pl.lit(0, dtype=LINKED[name]).alias(name) for name in counts),
         *(pl.lit(None, dtype=pl.UInt64).alias(name) for name in LINKED if "raw_" in name),
     )
+
+
+def turned_round(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same records as the other end would report them: source and destination, forward and reverse change places.
+
+    A record that says only what the destination sent is not one-way any more.
+    """
+    other = {}
+    for name in LINKED:
+        if name.startswith("source_"):
+            other[name] = f"destination_{name[7:]}"
+            other[other[name]] = name
+        elif f"reverse_{name}" in LINKED:
+            other[name] = f"reverse_{name}"
+            other[other[name]] = name
+    columns = [rows[other.get(name, name)].alias(name) for name in LINKED]
+    return pl.DataFrame(columns).with_columns(one_way=pl.lit(value=False))
 
 
 def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Rows) -> pl.DataFrame:
@@ -64,7 +82,9 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
         return values.gather(pl.Series(np.maximum(found, 0))).set(pl.Series(found < 0), None)
 
     start, end = (rows[name].to_physical().to_numpy() for name in ("start", "end"))
+    opening = np.maximum.accumulate(np.where(np.diff(chain, prepend=-1) > 0, np.arange(len(chain)), 0))
     columns = {
+        "began": rows["began"].gather(pl.Series(opening[begins])),
         "start": pl.Series(np.minimum.reduceat(start, begins)).cast(LINKED["start"]),
         "end": pl.Series(np.maximum.reduceat(end, begins)).cast(LINKED["end"]),
         "joined": pl.Series(np.add.reduceat(rows["joined"].to_numpy(), begins)),

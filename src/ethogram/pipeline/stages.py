@@ -59,7 +59,7 @@ class FlowStages:
         self._settings = settings
         self._paired = False
         self._twins = Twins()
-        self._pairing = Pairing(settings.pair_gap_s, active_timeout_s)
+        self._pairing = Pairing(settings.pair_gap_s, active_timeout_s, settings.join_span_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
         self._orientation = Orientation(LocalNetwork(settings.local), namer, *times)
         self._naming = Naming(settings.names)
@@ -103,7 +103,8 @@ class FlowStages:
         if self._settings.join_cut:
             block = self._joining.flows(block, last=last)
         else:
-            block = block.with_columns(joined=pl.lit(1, dtype=pl.UInt32), last_cut=pl.lit(value=False))
+            joined = pl.lit(1, dtype=pl.UInt32)
+            block = block.with_columns(joined=joined, last_cut=pl.lit(value=False), began=pl.col("start"))
         if self._paired or block["one_way"].any():
             self._paired = True
             block = self._pairing.flows(block, last=last)
