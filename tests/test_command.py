@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
+from ethogram import __version__
 from ethogram.cli import app
 
 
@@ -47,3 +50,8 @@ def test_a_fault_of_ours_is_one_line_unless_asked(
     monkeypatch.setenv("ETHOGRAM_TRACE", "1")
     with pytest.raises(ZeroDivisionError):
         app.main(["doctor"])
+
+
+def test_it_runs_as_a_module() -> None:
+    run = subprocess.run([sys.executable, "-m", "ethogram", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"ethogram {__version__}\n"

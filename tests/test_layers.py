@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": GROUND | SIDE | {"pipeline", "serve", "simulate"},
     "cli": GROUND | SIDE | UPPER | {"pipeline", "demo"},
     "__init__": set(),
+    "__main__": {"cli"},
 }
 # foreign library -> where it may be imported (path prefixes below src/ethogram)
 DOORS: dict[str, tuple[str, ...]] = {

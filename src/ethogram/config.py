@@ -6,7 +6,7 @@ import hashlib
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ethogram.errors import ConfigurationError
 from ethogram.schema import DYNAMIC_FROM
@@ -358,7 +358,7 @@ class EncoderSettings(Settings):
         default="vae", description="what turns a vector into an embedding"
     )
     size: Literal["small", "base", "large"] = Field(default="base", description="widths and number of latent units")
-    view: str = Field(default="full", description="which of the 3,040 numbers it sees")
+    view: str = Field(default="full", description="which of the 3,040 numbers it sees; raw numbers: meta+packets")
     widths: tuple[int, ...] | None = Field(default=None, description="widths of the hidden layers; none: by size")
     d: int | None = Field(default=None, ge=1, le=4096, description="latent units; none: by size")
     output: Literal["linear", "sigmoid"] = Field(default="linear", description="what the decoder ends with")
@@ -366,6 +366,14 @@ class EncoderSettings(Settings):
     log_variance_start: float = Field(default=-3.0, description="where its bias starts")
     fields: FieldSettings = FieldSettings()
     linear: LinearFieldSettings = LinearFieldSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_view(cls, values: object) -> object:
+        """Raw numbers are the 40 of metadata and packets wherever no view is named, as in all published tables."""
+        if isinstance(values, dict) and values.get("kind") == "raw":
+            return {"view": "meta+packets", **values}
+        return values
 
     @property
     def reads(self) -> FieldSettings | None:

@@ -107,6 +107,8 @@ def test_libraries_are_listed_extended_merged_and_reduced(home: Path, capfd: pyt
     code, out, _ = run(capfd, "library", "list", library)
     assert code == 0
     assert "30 entries" in out
+    packaged = run(capfd, "library", "list", "--full")[1]
+    assert "2000-01-0" not in packaged, "entries made from profiles have no date"
     labels = home / "ghost.csv"
     labels.write_text("device,label\nghost,mailer\nnobody,x\n")
     code, _, err = run(capfd, "enrol", home / "late.parquet", "--labels", labels, "-o", more)

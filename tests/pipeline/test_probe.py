@@ -19,6 +19,7 @@ from ethogram.pipeline.candidates import candidates
 from ethogram.pipeline.labelled_flows import LabelledFlows, days_learnt, learnt_from, taken
 from ethogram.pipeline.probe import ProbeRun, probe
 from ethogram.pipeline.representations import pretrain
+from ethogram.representation.encoder import Header
 from labelled_flows_made import home, write_home
 
 QUICK = ProbeSettings(level="type", seeds=2, draws=50, aggregate=(1, 5), trees=10, mlp_steps=100, tune_passes=1,
@@ -103,6 +104,27 @@ class TestByDay:
         assert dict(found.figures.select("encoder", "d").iter_rows()) == {"linear-fields": 48, "linear": 16}
         assert (found.figures["macro_f1"] > 0.9).all()
         assert candidates(["linear-fields"])[0].seeds == 1
+
+    def test_an_exported_encoder_is_judged_as_the_model_it_came_from(self, place: Path) -> None:
+        exported = next((place / "model").rglob("*.onnx"))
+        settings = QUICK.model_copy(update={"seeds": 1})
+        assert [c.header(0).d for c in candidates([str(exported)])] == [TINY.d]
+        found = run(place, str(exported), "model", settings=settings)
+        by_name = {row["encoder"]: row["macro_f1"] for row in found.figures.filter(seed=0).iter_rows(named=True)}
+        assert by_name[exported.stem] == by_name["model"]
+        days = home(900, 1).start_us // 86_400_000_000
+        assert found.accounting["home"].ignored["day the encoder learnt from"] == np.sum(days <= 3)
+        with pytest.raises(UsageError, match="an exported encoder has no weights to train"):
+            run(place, str(exported), settings=settings, tune=True)
+
+    def test_the_bundled_encoder_goes_by_a_name(self, place: Path) -> None:
+        found = run(place, "packaged", settings=QUICK.model_copy(update={"seeds": 1}))
+        assert found.figures.filter(seed=0)["encoder"].unique().to_list() == ["packaged"]
+        assert found.figures.filter(seed=0)["d"][0] == 128
+
+    def test_raw_numbers_are_the_same_wherever_they_are_named(self) -> None:
+        assert candidates(["raw"])[0].header(0).d == Header(encoder=EncoderSettings.of(kind="raw")).d == 40
+        assert candidates(["raw:full"])[0].header(0).d == 3040
 
     def test_labels_that_mean_nothing_fall_to_chance(self, place: Path, tmp_path: Path) -> None:
         flows = home(900, 1)

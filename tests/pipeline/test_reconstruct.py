@@ -128,6 +128,12 @@ def test_an_encoder_without_a_decoder_is_refused_in_one_line(
     assert line.endswith("an encoder of kind linear-fields has no decoder: it gives no flows back")
 
 
+def test_an_exported_encoder_is_refused_in_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", str(place / "home.parquet"), "--model", "packaged"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line == "ethogram: packaged: an exported encoder has no decoder: name its directory"
+
+
 @pytest.mark.parametrize("form", ["text", "json", "csv"])
 def test_the_command(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str

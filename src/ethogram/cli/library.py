@@ -13,7 +13,7 @@ from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from ethogram.identify.flow_store import FlowStore
-    from ethogram.identify.library import Library
+    from ethogram.identify.library import Library, Observation
 
 __all__ = ["command"]
 
@@ -110,6 +110,16 @@ def command(
         errors.print(line, markup=False, soft_wrap=True)
 
 
+UNDATED = "-"  # entries made from profiles, which no day belongs to
+
+
+def _days(seen: list[Observation]) -> tuple[str, str]:
+    """First and last day of observations."""
+    if not seen:
+        return UNDATED, UNDATED
+    return f"{min(o.start for o in seen):%Y-%m-%d}", f"{max(o.end for o in seen):%Y-%m-%d}"
+
+
 def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -> None:
     from rich import box
     from rich.table import Table
@@ -122,9 +132,9 @@ def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -
         for one in library.entries:
             first = one.observed[0]
             services = len({row[1] for row in one.counts})
-            table.add_row(one.digest, one.identity.label, first.device, f"{first.start:%Y-%m-%d %H:%M}",
-                          f"{first.end:%Y-%m-%d %H:%M}", one.status, f"{one.flows:,}", str(services),
-                          str(one.multiplicity))  # fmt: skip
+            span = (f"{t:%Y-%m-%d %H:%M}" if first.dated else UNDATED for t in (first.start, first.end))
+            table.add_row(one.digest, one.identity.label, first.device, *span, one.status, f"{one.flows:,}",
+                          str(services), str(one.multiplicity))  # fmt: skip
     else:
         for name in ("label", "model", "family", "type", "devices", "windows", "from", "to", "flows"):
             table.add_column(name, justify="right" if name in {"devices", "windows", "flows"} else "left")
@@ -133,7 +143,7 @@ def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -
             seen = [o for one in mine for o in one.observed]
             table.add_row(identity.label, identity.model, identity.at("family"), identity.type,
                           str(len({o.device for o in seen})), f"{len(seen):,}",
-                          f"{min(o.start for o in seen):%Y-%m-%d}", f"{max(o.end for o in seen):%Y-%m-%d}",
+                          *_days([o for o in seen if o.dated]),
                           f"{sum(one.flows * one.multiplicity for one in mine):,}")  # fmt: skip
     console.print(f"{library.name} {library.digest}: {len(library):,} entries", markup=False)
     for source in library.sources:

@@ -69,7 +69,8 @@ def command(
     size: Annotated[str | None, typer.Option(metavar="SIZE", help="small, base or large. Default: base.")] = None,
     view: Annotated[
         str | None,
-        typer.Option(metavar="VIEW", help="Which numbers it sees, as full or meta+packets/no-address. Default: full."),
+        typer.Option(metavar="VIEW", help="Which numbers it sees, as full or meta+packets/no-address. Default: full; "
+                                      "of raw, meta+packets."),
     ] = None,
     d: Annotated[
         int | None, typer.Option("--d", metavar="N", help="Latent units. Default: 16, 32 or 64 by size.")

@@ -34,8 +34,9 @@ def command(
     labels: Annotated[Path, typer.Option(metavar="FILE", help="CSV device,label[,model,vendor,type,coarse,from,to].")],
     model: Annotated[
         list[str],
-        typer.Option(metavar="NAME", help="A model's path, raw, raw:full, pca, random-projection, untrained, "
-                                          "baselines for all five, or linear-fields; again for more."),
+        typer.Option(metavar="NAME", help="A model's directory or .onnx file, packaged (the bundled encoder), raw, "
+                                          "raw:full, pca, random-projection, untrained, baselines (these five), or "
+                                          "linear-fields. Repeatable."),
     ],
     test: Annotated[
         list[str] | None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,12 +18,10 @@ from ethogram.config import CountSettings
 from ethogram.errors import InputError
 from ethogram.evaluate.corpus import CardDevice
 from ethogram.flow.names import domains
+from ethogram.identify.library import NOMINAL
 from ethogram.schema import COUNT_KEYS, COUNTS, FLOW, GROUP, ICMP, ICMPV6, IGMP, TCP, UDP, Accounting
 
-__all__ = ["NOMINAL", "flow_features", "rule_counters", "scope_of"]
-
-NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
-"""The one epoch of counters without time."""
+__all__ = ["flow_features", "rule_counters", "scope_of"]
 
 ETHERNET_OCTETS = 14
 LOCAL_PRIORITY = 655

@@ -22,12 +22,13 @@ from ethogram.config import CountSettings, FlowSettings, MeterSettings
 from ethogram.errors import InputError
 from ethogram.evaluate import records
 from ethogram.evaluate.corpus import Card, CardDevice
-from ethogram.evaluate.counters import NOMINAL, flow_features, rule_counters
+from ethogram.evaluate.counters import flow_features, rule_counters
 from ethogram.evaluate.flows.kept import alone
 from ethogram.evaluate.labelled import LABELS, Kept, LabelledFlows
 from ethogram.evaluate.own_flows import folder_services
 from ethogram.evaluate.profiles import mud_profiles
 from ethogram.flow.devices_file import DeviceFile
+from ethogram.identify.library import NOMINAL
 from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting

@@ -16,8 +16,9 @@ import polars as pl
 
 from ethogram.config import CountSettings
 from ethogram.errors import InputError
-from ethogram.evaluate.counters import NOMINAL, scope_of
+from ethogram.evaluate.counters import scope_of
 from ethogram.flow.names import domains
+from ethogram.identify.library import NOMINAL
 from ethogram.schema import COUNT_KEYS, COUNTS, GROUP, TCP, UDP, Accounting
 
 __all__ = ["mud_profiles"]

@@ -19,7 +19,7 @@ import polars as pl
 from ethogram.errors import LibraryError
 from ethogram.schema import ITEM, ITEM_COUNTS, Windows
 
-__all__ = ["LEVELS", "ROW", "Entry", "Identity", "Library", "Observation", "Source"]
+__all__ = ["LEVELS", "NOMINAL", "ROW", "Entry", "Identity", "Library", "Observation", "Source"]
 
 LEVELS = ("label", "model", "family", "type", "coarse")
 """What can be told apart, from fine to coarse."""
@@ -27,6 +27,9 @@ LEVELS = ("label", "model", "family", "type", "coarse")
 ROW = ("offset_s", "service", "role", "scope", "answered", "name", "flows", "octets_out", "octets_in", "packets_out",
        "packets_in", "duration_ms")  # fmt: skip
 """One count of an entry as it stands in the file; ``offset_s`` is the sub-epoch's start less the window's."""
+
+NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
+"""Start of the window of entries that have no date: counts made from MUD profiles or from published totals."""
 
 _PROTOCOLS = {"TCP": 6, "UDP": 17}
 _VOLUMES = ROW[6:]
@@ -63,6 +66,11 @@ class Observation:
     start: datetime
     end: datetime
     source: str = ""
+
+    @property
+    def dated(self) -> bool:
+        """Whether the window was observed at a time, rather than made from a profile."""
+        return self.start != NOMINAL
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ethogram.config import EncoderSettings
 from ethogram.errors import LibraryError, UsageError
+from ethogram.pipeline.representations import PACKAGED
 from ethogram.representation import baselines
 from ethogram.representation.checkpoint import load, load_encoder, model_file
 from ethogram.representation.dense import DenseEncoder
@@ -82,11 +83,24 @@ class Candidate:
         """What a model says of itself; of a baseline its settings."""
         if self.settings is not None:
             return Header(encoder=self.settings, seed=seed)
-        return self.weights(seed)[0]
+        return OnnxEncoder(self._path(seed)).header if self.exported else self.weights(seed)[0]
 
     def weights(self, seed: int) -> tuple[Header, Tensors]:
-        """Header and weights of a model."""
+        """Header and weights of a model.
+
+        Raises
+        ------
+        UsageError
+            When the model is an exported one, whose weights cannot be trained.
+        """
+        if self.exported:
+            raise UsageError(f"{self._path(seed)}: an exported encoder has no weights to train: name its directory")
         return load(model_file(self._path(seed), ".safetensors"))
+
+    @property
+    def exported(self) -> bool:
+        """Whether the model is an ``.onnx`` file: it embeds, and has neither a decoder nor weights to train."""
+        return bool(self.paths) and self.paths[0].suffix == ".onnx"
 
     def _path(self, seed: int) -> Path:
         return self.paths[seed % len(self.paths)]
@@ -101,7 +115,7 @@ class Candidate:
     def open(self, seed: int, train: CustomFlows) -> Encoder:
         """The encoder of a seed; PCA and the linear one learn from the training flows, without their labels."""
         if self.settings is None:
-            return load_encoder(self._path(seed))
+            return OnnxEncoder(self._path(seed)) if self.exported else load_encoder(self._path(seed))
         if self.settings.kind == "raw":
             return baselines.raw(self.settings.view)
         if self.settings.kind == "random-projection":
@@ -160,7 +174,8 @@ def candidates(names: list[str]) -> list[Candidate]:
     Parameters
     ----------
     names
-        A path of a model (a directory with several seeds stands for all of them), or a baseline: ``raw``, ``pca``,
+        A path of a model (a directory with several seeds stands for all of them, an ``.onnx`` file is an exported
+        one), ``packaged`` for the bundled encoder, or a baseline: ``raw``, ``pca``,
         ``random-projection``, ``untrained``, behind a colon its view (``raw:full``). ``baselines`` names them all.
         ``linear-fields`` is the linear encoder of fields, which learns from the training flows as PCA does.
 
@@ -182,11 +197,14 @@ def candidates(names: list[str]) -> list[Candidate]:
 
 
 def _candidate(name: str) -> Candidate:
-    path = Path(name)
+    path = PACKAGED if name == "packaged" else Path(name)
+    if path.suffix == ".onnx":
+        OnnxEncoder(path)  # reports what is wrong with it
+        return Candidate(name if name == "packaged" else path.stem, (path,))
     kind, _, view = name.partition(":")
     if not path.exists() and kind in {"raw", "pca", "random-projection", "untrained", "linear-fields"}:
-        wanted = view_of(view or ("meta+packets" if kind == "raw" else "full"))
-        settings = EncoderSettings.of(kind=kind, view=wanted.name)
+        settings = EncoderSettings.of(kind=kind, **({"view": view_of(view).name} if view else {}))
+        wanted = view_of(settings.view)
         label = f"raw {wanted.width:,}" if kind == "raw" and wanted.name in {"full", "meta+packets"} else name
         return Candidate(label, settings=settings)
     index = path / "model.json"

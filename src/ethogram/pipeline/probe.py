@@ -105,6 +105,9 @@ def probe(
     """
     settings = settings or ProbeSettings()
     chosen = candidates(list(encoders))
+    for candidate in chosen if tune else ():
+        if candidate.exported:
+            candidate.weights(0)  # refuses: there is nothing to train
     networks = [LabelledFlows.read(inputs, labels, settings.level)]
     if test:
         networks.append(LabelledFlows.read(test, test_labels or labels, settings.level))

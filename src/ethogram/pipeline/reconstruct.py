@@ -115,6 +115,8 @@ def reconstructions(
     settings = settings or ReconstructionSettings()
     chosen = candidates(list(encoders))
     for candidate in chosen:
+        if candidate.exported:
+            raise UsageError(f"{candidate.name}: an exported encoder has no decoder: name its directory")
         if not candidate.header(0).encoder.decodes:
             kind = candidate.header(0).encoder.kind
             raise UsageError(f"{candidate.name}: an encoder of kind {kind} has no decoder: it gives no flows back")

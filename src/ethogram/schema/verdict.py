@@ -69,7 +69,9 @@ class Verdict(_Record):
     nearest: str = Field(default="", description="the best label, also where the verdict is 'unknown'")
     reason: str = Field(default="", description="the evidence in one short sentence")
     known_types: dict[str, float] = Field(description="score of every label considered")
-    strangeness: float = Field(description="open-set score: higher is stranger; 'unknown' above the threshold")
+    strangeness: float = Field(
+        description="distance from a typical held-out window of the label: 0 typical, above 1 beyond the threshold"
+    )
     evidence: list[Evidence]
     window: Window
     flows: int
