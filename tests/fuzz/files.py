@@ -12,13 +12,14 @@ from functools import cache
 import orjson
 import polars as pl
 
-from ethogram.config import CaptureSettings
+from ethogram.config import CaptureSettings, EncoderSettings
 from ethogram.fingerprint import state
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.identify import pack
 from ethogram.identify.library import Entry, Identity, Library, Observation, Source
 from ethogram.io.capture import open_capture
 from ethogram.io.compressed import first_octets
+from ethogram.representation.onnx_guard import check_onnx
 from ethogram.schema import BIFLOW, FLOW
 
 from .captures import pcaps
@@ -97,6 +98,15 @@ def library() -> bytes:
     return pack.dump(Library((entry,), (Source("home", "2024-05-03", "", "CC0", ""),)))
 
 
+def onnx_models() -> list[bytes]:
+    """An exported encoder of a few numbers."""
+    from ethogram.representation import baselines
+    from ethogram.representation.export_onnx import export_dense
+
+    drawn = baselines.random_projection(EncoderSettings(kind="random-projection", view="meta", d=3))
+    return [export_dense(drawn.header, drawn.tensors), export_dense(drawn.header, drawn.tensors, half=True)]
+
+
 def check_state(octets: bytes) -> None:
     """An exporter's state; then again with a checksum that agrees, as somebody who edits it could make it."""
     allowed(lambda: state.restore(written("state", octets)))
@@ -132,6 +142,9 @@ TARGETS = [
     Target("packed", packed, check_packed, words=(b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04", b"\x1f\x8b\x08")),
     Target("parquet", tables, check_parquet, words=(b"PAR1",)),
     Target("library", lambda: [library(), gzip.compress(library(), mtime=0)], check_library,
-           words=(b'"counts":', b"[]", b"{}", b"null", b"\n", b"-1", b"1e99")),
+           words=(b'"counts":', b"[]", b"{}", b"null", b"\n", b"-1", b"1e99", b"9999-12-31T23:59:59-14:00",
+                  b"\n" * 1001)),
+    Target("onnx", onnx_models, lambda octets: allowed(lambda: check_onnx(octets, "a.onnx")),
+           words=(b"Loop", b"\x70\x01", b"\x6a\x00", b"\xff\xff\xff\xff\x0f")),
     Target("state", states, check_state, words=(b'"devices":', b"[]", b"{}", b"null", b"-1", b"1e99")),
 ]  # fmt: skip
