@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ethogram._text import visible
+
 __all__ = [
     "ConfigurationError",
     "EthogramError",
@@ -25,24 +27,13 @@ __all__ = [
 ]
 
 
-def on_one_line(text: str) -> str:
-    r"""The text with control characters written out: names inside archives may hold line ends and terminal codes.
-
-    >>> on_one_line("a\nb\x1b[2J")
-    'a\\x0ab\\x1b[2J'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
 class EthogramError(Exception):
     """Base of all errors; its text is one line, fit to be shown to a user."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return on_one_line(super().__str__())
+        return visible(super().__str__())
 
 
 class UsageError(EthogramError):
@@ -92,7 +83,7 @@ class InputError(EthogramError):
             place += f":{self.line}"
         if self.offset is not None:
             place += f" at octet {self.offset}"
-        return on_one_line(f"{place}: {self.reason}" if place else self.reason)
+        return visible(f"{place}: {self.reason}" if place else self.reason)
 
 
 class LibraryError(EthogramError):

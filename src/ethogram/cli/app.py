@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from ethogram import __version__
+from ethogram._text import visible
 from ethogram.errors import EthogramError
 
 __all__ = ["COMMANDS", "main"]
@@ -48,9 +52,64 @@ def overview() -> str:
     )
 
 
+CLOSED_PIPE = 141
+"""What a shell reports of a program that a closed pipe has ended: 128 and SIGPIPE."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; an error of ours is one line on standard error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit code; an error of ours is one line on standard error.
+
+    When the reader of our output has closed the pipe, as ``head`` does, the command ends without a word.
+    """
+    _prepare_streams()
+    warnings.showwarning = _show_warning
+    try:
+        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return CLOSED_PIPE
+    except OSError as error:
+        _drop_output()
+        _complain(f"standard output cannot be written: {error.strerror or error}")
+        return 3
+    return code
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere: Python writes it at exit, and would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _prepare_streams() -> None:
+    """Let no output fail because a stream was closed by the caller or has an encoding that lacks a character."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (until the process ends)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line, without its place in the code."""
+    _complain(f"warning: {message}")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"ethogram: {visible(text)}\n")
+
+
+def _main(given: Sequence[str]) -> int:
     if not given or given[0] in {"-h", "--help", "help"}:
         sys.stdout.write(overview() + "\n")
         return 0 if given else 2
@@ -58,28 +117,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"ethogram {__version__}\n")
         return 0
     if given[0] not in COMMANDS:
-        sys.stderr.write(f"ethogram: no command {given[0]!r}; 'ethogram --help' lists them\n")
+        _complain(f"no command {given[0]!r}; 'ethogram --help' lists them")
         return 2
     try:
         from ethogram.cli.run import run
 
         return run(importlib.import_module(COMMANDS[given[0]][0]).command, given[0], given[1:])
     except EthogramError as error:
-        sys.stderr.write(f"ethogram: {error}\n")
+        _complain(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away (head, less): not an error, but Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
-        sys.stderr.write("ethogram: interrupted\n")
+        _complain("interrupted")
         return 130
     except Exception as error:
+        if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.ENOSPC:
+            raise
         if os.environ.get("ETHOGRAM_TRACE"):
             raise
-        told = str(error).splitlines()[0] if str(error) else "no more is known"
-        sys.stderr.write(
-            f"ethogram: a fault of ours, please report it: {type(error).__name__}: {told}"
-            " (ETHOGRAM_TRACE=1 shows where)\n"
-        )
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        _complain(f"Internal error; please report it: {type(error).__name__}: {reason} (ETHOGRAM_TRACE=1 shows where)")
         return EthogramError.exit_code

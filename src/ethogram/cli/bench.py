@@ -108,14 +108,14 @@ def command(
 
 def _own(root: Path | None, known: dict[str, Card]) -> OwnCorpus | None:
     """The folder as a corpus of its own, when it is one."""
-    from ethogram.cli.run import errors
+    from ethogram.cli.terminal import say
     from ethogram.evaluate.own import is_own, own_corpus
 
     if root is None or not root.is_dir() or not is_own(root, known):
         return None
     own = own_corpus(root)
     for note in own.notes:
-        errors.print(note)
+        say(note)
     return own
 
 
@@ -195,7 +195,7 @@ def _run(
 ) -> None:  # fmt: skip
     import orjson
 
-    from ethogram.cli.run import errors, stages
+    from ethogram.cli.run import say, stages
     from ethogram.errors import UsageError
     from ethogram.evaluate.jobs import jobs_of, side_by_side
     from ethogram.evaluate.load import CACHE
@@ -207,7 +207,7 @@ def _run(
         raise UsageError(f"{out}: rows are added line by line, so --out names a file that is not compressed")
     quiet()
     if (cut := cut_half_line(out)) > 0:
-        errors.print(f"{out}: {cut} octets of a row that was not finished are cut off")
+        say(f"{out}: {cut} octets of a row that was not finished are cut off")
     held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
     made = kept = 0
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -218,15 +218,15 @@ def _run(
         workers = jobs_of(jobs, suite, tasks, methods, held)
         every = suite.rows(tasks, methods, held)
         if workers > 1:
-            every = side_by_side(suite, tasks, methods, held, workers, on_trouble=errors.print)
+            every = side_by_side(suite, tasks, methods, held, workers, on_trouble=say)
         for row, fresh in every:
             if fresh:
                 file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
                 file.flush()
             made, kept = made + fresh, kept + (not fresh)
-            errors.print(_line(row, fresh))
+            say(_line(row, fresh))
             advance(1)
-    errors.print(f"{made} rows made, {kept} were there already: {out}")
+    say(f"{made} rows made, {kept} were there already: {out}")
 
 
 def _line(row: dict[str, object], fresh: bool) -> str:
@@ -239,7 +239,7 @@ def _line(row: dict[str, object], fresh: bool) -> str:
 
 
 def _report(arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any]) -> None:
-    from ethogram.cli.run import errors
+    from ethogram.cli.terminal import say
     from ethogram.errors import UsageError
     from ethogram.evaluate.report import write_report
     from ethogram.evaluate.row import read_rows
@@ -252,7 +252,7 @@ def _report(arguments: list[str], out: Path, tasks: dict[str, Any], methods: dic
     asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
     kept = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
     if len(kept) < len(rows):
-        errors.print(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")
+        say(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")
     folder = Path("results") if out == Path("bench.jsonl") else out
     for path in write_report(kept, folder):
-        errors.print(str(path))
+        say(str(path))

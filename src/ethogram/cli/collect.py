@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ethogram.cli.fingerprint import granularity_of, span_of
-from ethogram.cli.run import errors
+from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,14 +106,10 @@ def command(
     )  # fmt: skip
     _run(collector, duration, counters_every)
     if as_json:
-        sys.stdout.buffer.write(collector.counters.json())
+        write_json(collector.counters.as_dict())
     else:
         _table(collector)
     return 3 if collector.output.problem else 0
-
-
-def _say(text: str) -> None:
-    errors.print(text, markup=False, soft_wrap=True)
 
 
 def _run(collector: Collector, duration: float | None, every_s: float) -> None:
@@ -131,9 +126,9 @@ def _run(collector: Collector, duration: float | None, every_s: float) -> None:
         signal.signal(number, note(what))
     collector.start()
     for place in collector.listening:
-        _say(f"listening at {place}")
+        say(f"listening at {place}")
     for line in collector.problems:
-        _say(f"ethogram: {line}")
+        say(f"ethogram: {line}")
     begin = last = time.monotonic()
     before = _sums(collector)
     while not asked["stop"] and (duration is None or time.monotonic() - begin < duration):
@@ -141,11 +136,11 @@ def _run(collector: Collector, duration: float | None, every_s: float) -> None:
             break
         if asked["counters"]:
             asked["counters"] = False
-            _say(collector.counters.json().decode())
+            say(*collector.counters.json().decode().splitlines())
         now = time.monotonic()
         if every_s and now - last >= every_s:
             sums = _sums(collector)
-            _say(_line(collector, before, sums, now - last))
+            say(_line(collector, before, sums, now - last))
             last, before = now, sums
     collector.stop()
 
@@ -171,17 +166,17 @@ def _line(collector: Collector, before: tuple[int, int, int], sums: tuple[int, i
 def _table(collector: Collector) -> None:
     """All counters for people."""
     for name, accounting in collector.counters.accountings().items():
-        _say(f"{name}: {accounting.line()}")
+        say(f"{name}: {accounting.line()}")
     totals = collector.sequences.totals
-    _say(
+    say(
         f"sequence: {totals.sent:,} units sent = {totals.received:,} received + {totals.gaps:,} in gaps + "
         f"{totals.undecoded:,} not counted; {totals.duplicates:,} twice or too late, {totals.reordered:,} messages "
         f"overtaken, {totals.resets:,} exporters begun anew"
     )
     for reason, count in sorted(collector.tcp.closed.items()):
-        _say(f"connections: {count:,} {reason}")
+        say(f"connections: {count:,} {reason}")
     written = collector.output
-    _say(
+    say(
         f"{written.segments:,} segments and {written.fingerprints:,} fingerprints written to {written.folder}"
         + (f"; {written.problem}" if written.problem else "")
     )

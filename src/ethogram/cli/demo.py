@@ -38,22 +38,22 @@ def command(
         for network, title in NETWORKS.items():
             found = real_devices(network)
             advance(1)
-            console.print(f"\nReal devices. {title}.", markup=False)
+            console.print()
+            console.print(f"Real devices. {title}.")
             _show(console, found)
             right += sum(one.right is True for one in found)
             said += sum(one.right is not None for one in found)
             seen += len(found)
         home = simulated_home(days, days // 2, seed)
         advance(1)
-    console.print("\nA simulated home: none of these devices exists.", markup=False)
+    console.print()
+    console.print("A simulated home: none of these devices exists.")
     _say_export(console, home.export)
     _show(console, home.sightings)
     _say(console, home)
-    console.print(
-        f"\nReal devices: {seen} seen, {said} named, {right} of them rightly; the others are called unknown.\n"
-        "On your own network: 'ethogram flows', 'fingerprint', 'enrol', 'identify'; see the README.",
-        markup=False,
-    )
+    console.print()
+    console.print(f"Real devices: {seen} seen, {said} named, {right} of them rightly; the others are called unknown.")
+    console.print("On your own network: 'ethogram flows', 'fingerprint', 'enrol', 'identify'; see the README.")
     return 0
 
 
@@ -78,10 +78,11 @@ def _say_export(console: Console, export: Export) -> None:
     sent, known = export.sent, export.sequence
     console.print(
         f"{sent.flows:,} flow records of its router came as IPFIX over {export.place}: {sent.messages:,} messages in"
-        f" {export.seconds:.1f} s, {export.lost['messages']:,} of them dropped on purpose.\n"
+        f" {export.seconds:.1f} s, {export.lost['messages']:,} of them dropped on purpose."
+    )
+    console.print(
         f"received {known.received:,} + gaps {known.gaps:,} {'=' if export.exact else 'is not'} sent {sent.units:,}"
         " records",
-        markup=False,
     )
 
 
@@ -91,7 +92,6 @@ def _say(console: Console, home: Home) -> None:
         console.print(
             f"{change.device} left its fingerprint on day {change.day}: it was {change.before}, then"
             f" {change.after.verdict}; {change.after.reason}",
-            markup=False,
-        )
+            )
     for name, accounting in home.accounting.items():
-        console.print(f"{name}: {accounting.line()}", markup=False, style="dim")
+        console.print(f"{name}: {accounting.line()}", style="dim")

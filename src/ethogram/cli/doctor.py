@@ -6,13 +6,14 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from ethogram.cli.terminal import write_json, write_line
 
 __all__ = ["Check", "checks", "command"]
 
@@ -107,12 +108,10 @@ def command(
     """Say what is installed and reachable, and why something is not. Exit code 1 when something needed is broken."""
     found = list(checks())
     if as_json:
-        import orjson
-
         document = {"format": "ethogram.doctor/1", "checks": [asdict(check) for check in found]}
-        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(document)
     else:
         width = max(len(check.subject) for check in found)
         for check in found:
-            sys.stdout.write(f"{check.state:<7} {check.subject:<{width}}  {check.detail}\n")
+            write_line(f"{check.state:<7} {check.subject:<{width}}  {check.detail}")
     return 1 if any(check.state == "broken" for check in found) else 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, read_progress
+from ethogram.cli.run import read_progress
+from ethogram.cli.terminal import say, write_json
 
 __all__ = ["command"]
 
@@ -55,15 +55,13 @@ def command(
     reports = run.vectors.reports
     header = run.header
     if as_json:
-        import orjson
-
         told = {
             "format": "ethogram.embed-report/1", "inputs": [report.as_dict() for report in reports],
             "stages": {name: accounting.as_dict() for name, accounting in run.vectors.stages.items()},
             "kind": header.encoder.kind, "d": header.d, "weights": header.weights, "rows": run.rows,
             "output": str(output),
         }  # fmt: skip
-        sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(told)
     else:
         lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in reports]
         lines += [f"{name}: passed over: {reason}" for name, reason in run.vectors.skipped]
@@ -71,7 +69,7 @@ def command(
         what = f"{header.encoder.kind} of weights {header.weights}, {header.d} numbers each"
         lines.append(f"{run.rows:,} embeddings ({what}) written to {output}")
         for line in lines:
-            errors.print(line, markup=False, soft_wrap=True)
+            say(line)
     for problem in run.vectors.errors:
-        errors.print(f"ethogram: {problem}", markup=False, soft_wrap=True)
+        say(f"ethogram: {problem}")
     return 3 if run.vectors.errors else 0

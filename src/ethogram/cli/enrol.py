@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, read_progress
+from ethogram.cli.run import read_progress
+from ethogram.cli.terminal import say
 from ethogram.errors import UsageError
 
 __all__ = ["command"]
@@ -94,7 +95,7 @@ def command(
         store = side_of(extend, base)[0] if extend is not None and base is not None else None
     written = write_library(library, store, output)
     for line in (*reading.notes, *report.lines(), *(side.said if side is not None else ()), *written):
-        errors.print(line, markup=False, soft_wrap=True)
+        say(line)
     for line in reading.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if reading.errors else 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, progress
+from ethogram.cli.run import progress
+from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,13 +106,11 @@ def command(
         )  # fmt: skip
     write_fingerprints(run, output)
     if as_json:
-        import orjson
-
-        sys.stdout.write(orjson.dumps(_report(run, output), option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(_report(run, output))
     else:
         _show(run, output)
     for line in run.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if run.errors else 0
 
 
@@ -143,4 +141,4 @@ def _show(run: FingerprintRun, output: Path) -> None:
     if run.unchanged:
         lines.append(f"{run.unchanged:,} windows were like the last exported one and not exported")
     for line in lines:
-        errors.print(line, markup=False, soft_wrap=True)
+        say(line)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.run import errors, read_progress
+from ethogram.cli.run import read_progress
+from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,13 +120,11 @@ def command(
         )
         rows = write_flows(run, output)
     if as_json:
-        import orjson
-
-        sys.stdout.write(orjson.dumps(_report(run, rows, output), option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(_report(run, rows, output))
     else:
         _show(run, rows, output)
     for line in run.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if run.errors else 0
 
 
@@ -143,7 +141,7 @@ def _report(run: FlowRun, rows: int, output: Path) -> dict[str, object]:
 
 def _show(run: FlowRun, rows: int, output: Path) -> None:
     def line(text: str) -> None:
-        errors.print(text, markup=False, soft_wrap=True)
+        say(text)
 
     for report in run.reports:
         line(f"{report.name} ({report.format}): {report.accounting.line()}")

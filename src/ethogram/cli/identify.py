@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram._text import visible
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, progress, read_progress, results
+from ethogram.cli.run import progress, read_progress
+from ethogram.cli.terminal import results, say, write_text
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,18 +130,18 @@ def command(
             inventory = identify(seen, known, settings)
     if form is Format.TABLE:
         for line in reading.notes:
-            errors.print(line, markup=False, soft_wrap=True)
+            say(line)
     # Which methods stand behind the verdicts is said in every form: a flow side that is missing changes them.
     for line in side.said if side is not None else ():
-        errors.print(line, markup=False, soft_wrap=True)
+        say(line)
     if form is Format.JSON:
-        sys.stdout.buffer.write(to_json(inventory))
+        write_text(to_json(inventory).decode())
     elif form is Format.CSV:
-        sys.stdout.write(to_csv(inventory))
+        write_text(to_csv(inventory))
     else:
         show_inventory(results(), inventory)
     for line in reading.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if reading.errors else 0
 
 
@@ -174,7 +175,7 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
     show_rows(console, ["device", "verdict", "score", "final in"], rows)
     known = sum(one.verdict != "unknown" for one in inventory.devices)
     console.print(f"{counted(len(inventory.devices), 'verdict')}, {len(inventory.devices) - known:,} unknown; "
-                  f"library {inventory.library}", markup=False)  # fmt: skip
+                  f"library {inventory.library}")  # fmt: skip
 
 
 def show_rows(console: Console, names: Sequence[str], rows: Sequence[tuple[list[str], str, str]]) -> None:
@@ -182,6 +183,7 @@ def show_rows(console: Console, names: Sequence[str], rows: Sequence[tuple[list[
     from rich.padding import Padding
     from rich.text import Text
 
+    rows = [([visible(cell) for cell in cells], style, visible(sentence)) for cells, style, sentence in rows]
     widths = [max([len(name), *(len(cells[i]) for cells, _, _ in rows)]) for i, name in enumerate(names)]
 
     def line(cells: Sequence[str], style: str = "") -> Text:

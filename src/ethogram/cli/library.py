@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.run import errors, results
+from ethogram.cli.terminal import results, say
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -95,19 +95,19 @@ def command(
             store, said = side_of(path, one)
             sides.append((path, store))
             if said:
-                errors.print(said, markup=False, soft_wrap=True)
+                say(said)
     store = merged_sides(sides)
     if action is Action.REMOVE:
         before = sum(one.multiplicity for one in merged.entries)
         merged = merged.remove(labels=label or (), devices=device or (), digests=entry or ())
         gone = before - sum(one.multiplicity for one in merged.entries)
-        errors.print(f"{gone:,} of {before:,} windows removed", markup=False, soft_wrap=True)
+        say(f"{gone:,} of {before:,} windows removed")
     elif action is Action.RENAME:
         merged, moved = merged.renamed(renames)
         store = None if store is None else store.renamed(moved)
-        errors.print(f"{len(moved):,} entries renamed", markup=False, soft_wrap=True)
+        say(f"{len(moved):,} entries renamed")
     for line in write_library(replace(merged, name=output.name), store, output):
-        errors.print(line, markup=False, soft_wrap=True)
+        say(line)
 
 
 UNDATED = "-"  # entries made from profiles, which no day belongs to
@@ -145,14 +145,13 @@ def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -
                           str(len({o.device for o in seen})), f"{len(seen):,}",
                           *_days([o for o in seen if o.dated]),
                           f"{sum(one.flows * one.multiplicity for one in mine):,}")  # fmt: skip
-    console.print(f"{library.name} {library.digest}: {len(library):,} entries", markup=False)
+    console.print(f"{library.name} {library.digest}: {len(library):,} entries")
     for source in library.sources:
         text = ", ".join(part for part in (source.enrolled, source.licence, source.citation) if part)
-        console.print(f"  from {source.name}{': ' if text else ''}{text}", markup=False)
+        console.print(f"  from {source.name}{': ' if text else ''}{text}")
     if store is not None:
         total = sum(map(len, store.z.values()))
-        console.print(f"  embedded flows of {len(store):,} entries, {total:,} in all; encoder {store.encoder}",
-                      markup=False)  # fmt: skip
+        console.print(f"  embedded flows of {len(store):,} entries, {total:,} in all; encoder {store.encoder}")
     if said:
-        console.print(f"  {said}", markup=False)
+        console.print(f"  {said}")
     console.print(table)

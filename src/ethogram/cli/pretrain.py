@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors
+from ethogram.cli.terminal import errors, moving_line, say, write_text
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def command(
         )  # fmt: skip
     report.close()
     for note in run.notes:
-        errors.print(note, markup=False, soft_wrap=True)
+        say(note)
     if not run.finished:
         return 130
     _show(run, output, as_json)
@@ -153,16 +152,15 @@ class _Report:
             f"held out {progress.held_out:.5f}, all ends by {ends:%a %H:%M:%S}"
         )
         if errors.is_terminal:
-            sys.stderr.write(f"\r\x1b[2K{line}")
+            moving_line(line)
         elif progress.step >= progress.steps and place != self._told:
             self._told = place
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+            say(line)
 
     def close(self) -> None:
         """End the line."""
         if errors.is_terminal:
-            sys.stderr.write("\r\x1b[2K")
+            moving_line("")
 
 
 @contextmanager
@@ -189,15 +187,14 @@ def _stopping() -> Iterator[threading.Event]:
 def _show(run: Pretraining, output: Path, as_json: bool) -> None:
     header = run.headers[run.chosen]
     if as_json:
-        sys.stdout.write((output / "model.json").read_text())
+        write_text((output / "model.json").read_text())
         return
     for each in run.headers:
         last = each.curves[-1] if each.curves else {}
         losses = [row["held_out_loss"] for row in each.curves if "held_out_loss" in row]
         told = f", {last['pass']:.0f} passes" if last else ""
         told += f", held out {min(losses):.5f}" if losses else ""
-        errors.print(f"seed {each.seed}: weights {each.weights}{told}", markup=False, soft_wrap=True)
-    errors.print(
+        say(f"seed {each.seed}: weights {each.weights}{told}")
+    say(
         f"{header.encoder.kind} of {header.view.width:,} numbers to {header.d}, seed {header.seed}, in {output}",
-        markup=False, soft_wrap=True,
     )  # fmt: skip

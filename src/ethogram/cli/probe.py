@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.reconstruct import as_csv, check_form, dump, show, told
-from ethogram.cli.run import errors
+from ethogram.cli.reconstruct import check_form, dump, show, told
+from ethogram.cli.terminal import say, write_frames
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def command(
     )  # fmt: skip
     _print(found, form)
     for path in draw(found, plots) if plots is not None else ():
-        errors.print(f"drawn: {path}", markup=False, soft_wrap=True)
+        say(f"drawn: {path}")
     return 0
 
 
@@ -133,11 +132,11 @@ def _print(found: ProbeRun, form: str) -> None:
     import polars as pl
 
     for name, accounting in found.accounting.items():
-        errors.print(f"{name}: {accounting.line()}", markup=False, soft_wrap=True)
+        say(f"{name}: {accounting.line()}")
     sides = ", ".join(f"{len(side):,} flows {name}" for name, side in found.split.sides.items())
-    errors.print(f"split {found.split.digest}: {found.split.name}; {sides}", markup=False, soft_wrap=True)
+    say(f"split {found.split.digest}: {found.split.name}; {sides}")
     for note in found.notes:
-        errors.print(note, markup=False, soft_wrap=True)
+        say(note)
     tables = {name: getattr(found, name) for name in TABLES}
     if form == "json":
         head = {
@@ -147,7 +146,7 @@ def _print(found: ProbeRun, form: str) -> None:
         }  # fmt: skip
         dump(head, tables)
     elif form == "csv":
-        sys.stdout.write(as_csv(tables))
+        write_frames(tables)
     else:
         together = found.figures.filter(pl.col("seed").is_null())
         show(together.with_columns(pl.col("budget").cast(pl.String).fill_null("all")),

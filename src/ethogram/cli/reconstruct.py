@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.run import errors, results
+from ethogram.cli.terminal import errors, results, say, write_frames, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from ethogram.pipeline.reconstruct import Reconstructions
 
-__all__ = ["as_csv", "check_form", "check_level", "command", "dump", "show", "told"]
+__all__ = ["check_form", "check_level", "command", "dump", "show", "told"]
 
 TABLES = ("errors", "octets", "units", "agreement", "by", "cdf")
 # What a terminal shows of each table; JSON and CSV have all columns and the tables left out here.
@@ -71,7 +70,7 @@ def command(
     )  # fmt: skip
     _print(found, form)
     for path in draw(found, plots) if plots is not None else ():
-        errors.print(f"drawn: {path}", markup=False, soft_wrap=True)
+        say(f"drawn: {path}")
     return 0
 
 
@@ -90,17 +89,17 @@ def check_level(level: str) -> None:
 def told(what: str, share: float) -> None:
     """Progress on a terminal."""
     if errors.is_terminal:
-        errors.print(f"{share:4.0%}  {what}", markup=False, soft_wrap=True)
+        say(f"{share:4.0%}  {what}")
 
 
 def _print(found: Reconstructions, form: str) -> None:
     tables = {name: getattr(found, name) for name in TABLES}
     for note in found.notes:
-        errors.print(note, markup=False, soft_wrap=True)
+        say(note)
     if form == "json":
         dump({"format": "ethogram.reconstruction/1", "notes": found.notes}, tables)
     elif form == "csv":
-        sys.stdout.write(as_csv(tables))
+        write_frames(tables)
     else:
         for name, title in TITLES.items():
             if tables[name].height:
@@ -127,21 +126,8 @@ def _units(units: pl.DataFrame) -> None:
 
 def dump(head: dict[str, Any], tables: dict[str, pl.DataFrame]) -> None:
     """Print tables as one JSON object; what is no number is null."""
-    import orjson
-
     value = {**head, **{name: frame.to_dicts() for name, frame in tables.items()}}
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
-def as_csv(tables: dict[str, pl.DataFrame]) -> str:
-    """Every row of the tables as CSV, with the table's name in front; a table begins with its own header."""
-    import polars as pl
-
-    return "".join(
-        frame.select(pl.lit(name).alias("table"), pl.all()).write_csv()
-        for name, frame in tables.items()
-        if frame.height
-    )
+    write_json(value)
 
 
 def show(frame: pl.DataFrame, title: str, columns: list[str]) -> None:

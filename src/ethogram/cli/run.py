@@ -1,14 +1,12 @@
-"""How one command runs under Typer, and what every command shares: the console and progress."""
+"""How one command runs under Typer, and its progress on a terminal."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,22 +16,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from ethogram._files import guarding
+from ethogram.cli.terminal import errors, results, say
 from ethogram.errors import EthogramWarning
 
-__all__ = ["errors", "progress", "read_progress", "results", "run", "stages"]
-
-errors = Console(stderr=True, highlight=False)
-"""Messages for people go to standard error; results alone go to standard output."""
-
-
-PIPE_WIDTH = 140
-"""Columns of a table that nobody's terminal bounds."""
-
-
-def results() -> Console:
-    """Where results for people go: as wide as the terminal, and wide enough in a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-
+__all__ = ["errors", "progress", "read_progress", "results", "run", "say", "stages"]
 
 def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) -> int:
     """Give ``function`` to Typer as the command ``ethogram VERB`` and call it."""
@@ -41,11 +28,15 @@ def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) ->
     app.command(name=verb)(function)
     command = typer.main.get_command(app)
     try:
-        result = command.main(args=list(arguments), prog_name=f"ethogram {verb}", standalone_mode=False)
+        with guarding():
+            result = command.main(args=list(arguments), prog_name=f"ethogram {verb}", standalone_mode=False)
     except Exception as error:
-        # Typer brings its own Click; its usage errors know how to show themselves and which code to give.
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
-            error.show()
+        # Typer brings its own Click, whose usage errors bring their text and exit code.
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            context = getattr(error, "ctx", None)
+            if context is not None:
+                say(*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", "")
+            say(f"Error: {error.format_message()}")
             return int(error.exit_code)
         raise
     return result if isinstance(result, int) else 0
@@ -72,7 +63,7 @@ def stages(description: str, total: int | None = None) -> Iterator[tuple[Callabl
     if not errors.is_terminal:
         yield lambda _: None, lambda _: None
         return
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn()]  # fmt: skip
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task(description, total=total)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.run import errors, progress
+from ethogram.cli.run import progress
+from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,9 +132,7 @@ def command(
 
 
 def _print(report: dict[str, object]) -> None:
-    import orjson
-
-    sys.stdout.write(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n")
+    write_json(report)
 
 
 def _report(where: str, protocol: str, sent: Sent, network: Disturbance, delivery: Delivery) -> dict[str, object]:
@@ -154,7 +152,7 @@ def _report(where: str, protocol: str, sent: Sent, network: Disturbance, deliver
 
 def _show(where: str, sent: Sent, network: Disturbance, delivery: Delivery) -> None:
     def line(text: str) -> None:
-        errors.print(text, markup=False, soft_wrap=True)
+        say(text)
 
     line(f"simulated home to {where}: none of these devices exists")
     aside = f", {sent.unsampled:,} of them never sampled" if sent.unsampled else ""
@@ -186,17 +184,15 @@ def _show_load(where: str, protocol: str, load: Load, delivery: Delivery, as_jso
             }
         )  # fmt: skip
         return
-    errors.print(
-        f"load of {load.homes:,} simulated homes with {load.devices:,} devices to {where}: none of them exists\n"
+    say(
+        f"load of {load.homes:,} simulated homes with {load.devices:,} devices to {where}: none of them exists",
         f"delivered: {delivery.flows:,} flow records in {delivery.messages:,} messages in {delivery.seconds:.1f} s"
         f" ({delivery.flows / max(delivery.seconds, 1e-9):,.0f} a second); the sequence numbers moved by"
         f" {delivery.units:,}",
-        markup=False,
-        soft_wrap=True,
     )
     _show_refused(delivery)
 
 
 def _show_refused(delivery: Delivery) -> None:
     if delivery.refused:
-        errors.print(f"nobody listened there: {delivery.refused:,} messages were refused", markup=False)
+        say(f"nobody listened there: {delivery.refused:,} messages were refused")

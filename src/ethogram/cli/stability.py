@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.run import errors, results
+from ethogram.cli.terminal import results, say, write_csv, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,16 +50,14 @@ def command(
     types = None if labels is None else _types(labels, level)
     found = stability(run, types, alike=alike, seed=seed)
     if form == "json":
-        import orjson
-
-        sys.stdout.write(orjson.dumps(_object(found), option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(_object(found))
     elif form == "csv":
-        sys.stdout.write(_csv(found))
+        write_csv(["table", "of", "measure", "value"], _rows(found))
     else:
         _show(found, run.settings.compare)
     if plots is not None:
         for path in draw(found, plots):
-            errors.print(f"drawn: {path}", markup=False, soft_wrap=True)
+            say(f"drawn: {path}")
     return 0
 
 
@@ -78,14 +76,12 @@ def _object(found: Stability) -> dict[str, Any]:
     return {"format": "ethogram.stability/1", **tables, "classes": found.classes}
 
 
-def _csv(found: Stability) -> str:
+def _rows(found: Stability) -> Iterator[tuple[str, object, str, object]]:
     """Every figure of the tables as one row: table, of, measure, value."""
-    lines = ["table,of,measure,value"]
     for name in TABLES:
         for row in getattr(found, name).to_dicts():
             of, *rest = row
-            lines += [f"{name},{row[of]},{key},{'' if row[key] is None else row[key]}" for key in rest]
-    return "\n".join(lines) + "\n"
+            yield from ((name, row[of], key, row[key]) for key in rest)
 
 
 def _show(found: Stability, compare: str) -> None:
@@ -103,7 +99,7 @@ def _show(found: Stability, compare: str) -> None:
         console.print()
     if found.classes:
         for group in found.classes:
-            console.print(f"No granularity tells apart: {', '.join(group)}", markup=False)
+            console.print(f"No granularity tells apart: {', '.join(group)}")
     if compare == "previous":
         console.print("The windows were compared with themselves an epoch ago, which is nearly always alike: "
                       "convergence here says little. Use --compare halves.")  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,8 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.identify import Level
-from ethogram.cli.run import errors, progress, read_progress, results
+from ethogram.cli.run import progress, read_progress
+from ethogram.cli.terminal import results, say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,11 +105,11 @@ def command(
         found = unknown_groups(reading.seen, known, settings, store=store, flows=embedded)
     if form is Format.TABLE:
         for line in reading.notes:
-            errors.print(line, markup=False, soft_wrap=True)
+            say(line)
     for line in side.said if side is not None else ():
-        errors.print(line, markup=False, soft_wrap=True)
+        say(line)
     if form is Format.JSON:
-        sys.stdout.buffer.write(found.groups.model_dump_json(indent=2).encode() + b"\n")
+        write_json(found.groups.model_dump(mode="json"))
     else:
         _show(results(), found.groups)
     if wanted:
@@ -121,9 +121,9 @@ def command(
         merged, lines = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
         kept = side_of(library, known)[0] if side is None else side.extended(reading.seen.windows, merged, source.name)
         for line in (*lines, *write_library(merged, kept, target)):
-            errors.print(line, markup=False, soft_wrap=True)
+            say(line)
     for line in reading.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if reading.errors else 0
 
 
@@ -166,5 +166,5 @@ def _show(console: Console, groups: UnknownGroups) -> None:
     total = counted(sum(len(one.devices) for one in groups.groups), "unknown device")
     console.print(
         f"{total} in {counted(len(groups.groups), 'group')}, {groups.known:,} known; "
-        f"library {groups.library}; --name GROUP=LABEL enrols a group", markup=False,
+        f"library {groups.library}; --name GROUP=LABEL enrols a group",
     )  # fmt: skip

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.flows import time_of
-from ethogram.cli.run import errors, read_progress
+from ethogram.cli.run import read_progress
+from ethogram.cli.terminal import say, write_json
 
 if TYPE_CHECKING:
     from ethogram.pipeline.vectors import VectorRun
@@ -103,13 +103,11 @@ def command(
         )
         rows = write_vectors(run, output, beside)
     if as_json:
-        import orjson
-
-        sys.stdout.write(orjson.dumps(_report(run, rows, output, beside), option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(_report(run, rows, output, beside))
     else:
         _show(run, rows, output, beside)
     for line in run.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if run.errors else 0
 
 
@@ -128,7 +126,7 @@ def _report(run: VectorRun, rows: int, output: Path, beside: Path | None) -> dic
 
 def _show(run: VectorRun, rows: int, output: Path, beside: Path | None) -> None:
     def line(text: str) -> None:
-        errors.print(text, markup=False, soft_wrap=True)
+        say(text)
 
     for report in run.reports:
         line(f"{report.name} ({report.format}): {report.accounting.line()}")

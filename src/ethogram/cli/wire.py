@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.run import errors
+from ethogram.cli.terminal import say, write_json, write_line
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,14 +41,12 @@ def command(
     """Show exporters, templates, options and counters of exports, and what is missing for flows."""
     if as_json and records is not None:
         raise UsageError("--records prints JSON lines already: leave out --json")
-    import orjson
-
     from ethogram.config import FlowSettings
     from ethogram.pipeline.wire import inspect, print_records
 
     def show(found: Records, biflows: Biflows) -> None:
         for line in print_records(found, biflows, records or None):
-            sys.stdout.write(orjson.dumps(line).decode() + "\n")
+            write_json(line, indent=False)
 
     report = inspect(
         inputs,
@@ -57,30 +54,27 @@ def command(
         on_records=None if records is None else show,
     )
     if as_json:
-        sys.stdout.write(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
+        write_json(report.as_dict())
     elif records is None:
         _show(report, fields)
     for name, reason in report.skipped:
-        errors.print(f"{name}: passed over: {reason}", markup=False, soft_wrap=True)
+        say(f"{name}: passed over: {reason}")
     for line in report.errors:
-        errors.print(f"ethogram: {line}", markup=False, soft_wrap=True)
+        say(f"ethogram: {line}")
     return 3 if report.errors else 0
-
-
-def _line(text: str = "") -> None:
-    sys.stdout.write(text + "\n")
 
 
 def _show(report: WireReport, fields: bool) -> None:
     for domain in report.domains:
         _show_domain(domain, fields)
     if report.left_out:
-        _line(f"{report.left_out:,} more templates are not listed")
+        write_line(f"{report.left_out:,} more templates are not listed")
     for name, accounting in report.accountings.items():
-        _line(f"{name}: {accounting.line()}")
+        write_line(f"{name}: {accounting.line()}")
     what = {key: value for key, value in report.sequence.items() if value}
-    _line("sequence: " + (", ".join(f"{key} {value:,}" for key, value in what.items()) or "nothing seen"))
-    _line("templates: " + (", ".join(f"{key} {value:,}" for key, value in sorted(report.templates.items())) or "none"))
+    write_line("sequence: " + (", ".join(f"{key} {value:,}" for key, value in what.items()) or "nothing seen"))
+    templates = ", ".join(f"{key} {value:,}" for key, value in sorted(report.templates.items()))
+    write_line(f"templates: {templates or 'none'}")
 
 
 def _show_domain(domain: DomainReport, fields: bool) -> None:
@@ -88,28 +82,28 @@ def _show_domain(domain: DomainReport, fields: bool) -> None:
     how = domain.transport if domain.transport == "file" else f"{domain.transport}, port {ports}"
     who = f"{domain.exporter} ({how}), {VERSIONS[domain.version]}, domain {domain.domain}"
     what = f"{domain.messages:,} messages with records, {domain.flows:,} flows, {domain.local:,} with a local end"
-    _line(f"{who}: {what}")
+    write_line(f"{who}: {what}")
     for name, count in domain.names.items():
-        _line(f"  names of {name}s: {count:,}")
+        write_line(f"  names of {name}s: {count:,}")
     if domain.system_init is not None:
-        _line(f"  started {domain.system_init}")
+        write_line(f"  started {domain.system_init}")
     for line in domain.advice:
-        _line(f"  note: {line}")
+        write_line(f"  note: {line}")
     for template in domain.templates.values():
         _show_template(template, fields)
-    _line()
+    write_line()
 
 
 def _show_template(template: TemplateReport, fields: bool) -> None:
     kind = "options template" if template.options else "template"
-    _line(f"  {kind} {template.id}: {template.records:,} records, {len(template.fields)} fields")
+    write_line(f"  {kind} {template.id}: {template.records:,} records, {len(template.fields)} fields")
     if template.ignored is not None:
-        _line(f"    not used: {template.ignored}")
+        write_line(f"    not used: {template.ignored}")
     if template.uses:
         columns = dict.fromkeys(WORDS.get(name, name.replace("_", " ")) for name in template.uses)
-        _line(f"    flows use: {', '.join(columns)}")
+        write_line(f"    flows use: {', '.join(columns)}")
     for line in template.missing:
-        _line(f"    missing: {line}")
+        write_line(f"    missing: {line}")
     if fields:
         for one in template.fields:
             octets = (
@@ -118,4 +112,4 @@ def _show_template(template: TemplateReport, fields: bool) -> None:
             number = f"{one['enterprise']}.{one['id']}" if one["enterprise"] else str(one["id"])
             marks = "".join(f", {mark}" for mark in ("scope", "reverse") if one[mark])
             known = "" if one["known"] or one["scope"] else f", not known ({one['by']})"
-            _line(f"      {one['name']} ({number}, {octets}{marks}{known})")
+            write_line(f"      {one['name']} ({number}, {octets}{marks}{known})")

@@ -13,6 +13,9 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ethogram._files import atomic_write_all, require_ours
+from ethogram._text import csv_text
+
 __all__ = ["convergence_plot", "heat_map", "recurrence_plot", "similarity_plot"]
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; dashes tell them apart in grey too.
@@ -22,18 +25,22 @@ STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e5e5", "axes.axisbelow": True,
     "legend.frameon": False, "savefig.dpi": 150, "figure.dpi": 150,
+    "text.parse_math": False,  # a label may hold dollar signs
 }  # fmt: skip
 MOST_SERVICES = 20
 
 
 def _saved(path: Path, size: tuple[float, float], data: pl.DataFrame, draw: Callable[[Figure], None]) -> Path:
     """Draw one figure without a display, write it and its data."""
+    table = path.with_suffix(".csv")
+    require_ours(path if path.exists() else table)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        figure.savefig(path, metadata={"Software": None})
-    data.write_csv(path.with_suffix(".csv"))
+        with atomic_write_all(path, table) as (image, text):
+            figure.savefig(image, format="png", metadata={"Software": "Ethogram"})
+            text.write_text(csv_text(data.columns, data.iter_rows()), encoding="utf-8")
     return path
 
 

@@ -29,6 +29,7 @@ from ethogram.pipeline.probe_material import (
     unlearnt,
 )
 from ethogram.pipeline.probe_rows import Fitted, Rows, Tested, aggregations
+from ethogram.pipeline.words import visible_frame
 from ethogram.schema import Accounting
 
 __all__ = ["ProbeRun", "draw", "probe"]
@@ -225,12 +226,12 @@ def draw(found: ProbeRun, folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     together = found.figures.filter(pl.col("seed").is_null())
-    drawn_ = [plots.label_curves(together, folder / "macro-f1.png")]
+    drawn_ = [plots.label_curves(visible_frame(together), folder / "macro-f1.png")]
     whole = found.confusion.filter(pl.col("budget").is_null())
     if whole.height:
         first = pl.col("seed") == pl.col("seed").min().over("encoder")
         one = whole.filter(first & (pl.col("probe") == pl.col("probe").first()))
-        drawn_.append(plots.confusion_plot(one, folder / "confusion.png"))
+        drawn_.append(plots.confusion_plot(visible_frame(one), folder / "confusion.png"))
     if found.devices.height:
-        drawn_.append(plots.verdict_curves(found.devices, folder / "verdicts.png"))
+        drawn_.append(plots.verdict_curves(visible_frame(found.devices), folder / "verdicts.png"))
     return drawn_

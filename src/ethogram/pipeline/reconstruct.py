@@ -22,6 +22,7 @@ from ethogram.identify.labels import read_labels
 from ethogram.pipeline.candidates import Candidate, candidates
 from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.pipeline.labelled_flows import days_learnt, drawn, learnt_from, network_name, taken
+from ethogram.pipeline.words import visible_frame
 from ethogram.representation.reconstruction import PARTS, Reconstruction, linear_cka, reconstruct, spread
 from ethogram.schema import CustomFlows, service_name
 
@@ -261,13 +262,13 @@ def draw(found: Reconstructions, folder: Path) -> list[Path]:
     from ethogram.representation import plots  # matplotlib takes long to load and is wanted only here
 
     folder.mkdir(parents=True, exist_ok=True)
-    drawn_ = [plots.error_curves(found.cdf, folder / "errors.png")]
+    drawn_ = [plots.error_curves(visible_frame(found.cdf), folder / "errors.png")]
     if "shift_ratio" in found.errors.columns:
-        drawn_.append(plots.shift_bars(found.errors, folder / "shift.png"))
+        drawn_.append(plots.shift_bars(visible_frame(found.errors), folder / "shift.png"))
     if found.errors["d"].n_unique() > 1:
-        drawn_.append(plots.error_by_width(found.errors, folder / "error-by-d.png"))
+        drawn_.append(plots.error_by_width(visible_frame(found.errors), folder / "error-by-d.png"))
     if found.units.height and found.units["kl"].null_count() < found.units.height:
-        drawn_.append(plots.unit_bars(found.units, folder / "units.png"))
+        drawn_.append(plots.unit_bars(visible_frame(found.units), folder / "units.png"))
     if found.by.height:
-        drawn_.append(plots.error_by_name(found.by, folder / "by-service-and-label.png"))
+        drawn_.append(plots.error_by_name(visible_frame(found.by), folder / "by-service-and-label.png"))
     return drawn_

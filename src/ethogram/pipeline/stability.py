@@ -15,6 +15,7 @@ from ethogram.fingerprint import stability as measures
 from ethogram.fingerprint.key import with_service
 from ethogram.fingerprint.similarity import pairwise
 from ethogram.pipeline.fingerprints import FingerprintRun, service_matrix, windows_from_fingerprints
+from ethogram.pipeline.words import visible_frame
 from ethogram.schema import ServiceMatrix
 
 __all__ = ["GRANULARITIES", "Stability", "draw", "stability"]
@@ -165,11 +166,11 @@ def draw(found: Stability, folder: Path) -> list[Path]:
     from ethogram.fingerprint import plots  # matplotlib takes long to load and is wanted only here
 
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [plots.heat_map(found.days, folder / "services-by-day.png")] if found.days.height else []
+    drawn = [plots.heat_map(visible_frame(found.days), folder / "services-by-day.png")] if found.days.height else []
     if found.survival.height:
-        drawn.append(plots.convergence_plot(found.survival, folder / "convergence.png"))
+        drawn.append(plots.convergence_plot(visible_frame(found.survival), folder / "convergence.png"))
     if found.recurrence_curve["share"].null_count() < found.recurrence_curve.height:
-        drawn.append(plots.recurrence_plot(found.recurrence_curve, folder / "recurrence.png"))
+        drawn.append(plots.recurrence_plot(visible_frame(found.recurrence_curve), folder / "recurrence.png"))
     if found.pairs.height:
-        drawn.append(plots.similarity_plot(found.pairs, folder / "within-and-between.png"))
+        drawn.append(plots.similarity_plot(visible_frame(found.pairs), folder / "within-and-between.png"))
     return drawn

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["counted", "listed"]
+import polars as pl
+
+from ethogram._text import visible
+
+__all__ = ["counted", "listed", "visible_frame"]
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -24,3 +28,8 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def visible_frame(frame: pl.DataFrame) -> pl.DataFrame:
+    """A small table with foreign text made safe to draw: labels, devices and services."""
+    return frame.with_columns(pl.col(pl.String).map_elements(visible, return_dtype=pl.String, skip_nulls=True))

@@ -272,5 +272,7 @@ def write(messages: Iterable[Message], path: Path) -> Delivery:
             write_file(part, counted())
     except InputError as error:
         raise InputError(error.reason, file=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
     delivery.seconds = time.monotonic() - begin
     return delivery
