@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
 from ethogram.flow.chain import chained, directed, of_these
 from ethogram.flow.numbers import secret
 from ethogram.flow.pair import is_half
@@ -27,6 +28,12 @@ _HELD = {**LINKED, "_seen": pl.Int64(), "_reach": pl.Int64()}
 
 def _us(seconds: float) -> int:
     return round(seconds * 1e6)
+
+
+def _told(name: str, arrival: Arrival) -> pl.Expr:
+    """A time as the clock takes it: one after the arrival says nothing."""
+    time = pl.col(name).to_physical()
+    return pl.when(time <= arrival.at_us).then(time).otherwise(BEGINNING)
 
 
 class Joining:
@@ -51,8 +58,8 @@ class Joining:
     ----------
     accounting
         Over the unit ``records``; joined ones are counted as corrections. Records that may still be continued are
-        held between blocks: from their end, by the clock, which is the latest start so far, for the gap and the
-        active timeout, since what continues them is sent when it ends in its turn. What cannot grow any more inside
+        held between blocks: from their end, by the clock (:class:`ethogram.flow.arrival.Arrival`), for the gap and
+        the active timeout, since what continues them is sent when it ends in its turn. What cannot grow any more inside
         its interval leaves at once. At most about a million are held; then the oldest leave first and are counted.
     """
 
@@ -62,13 +69,22 @@ class Joining:
         self._cut = _us(active_timeout_s * _NEARLY)
         self._hold = _us(gap_s + active_timeout_s)
         self._span = 0 if span_s is None else _us(span_s)
-        self._clock = np.iinfo(np.int64).min >> 1
+        self._clock = BEGINNING
         self._held = pl.DataFrame(schema=_HELD)
 
-    def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
+    def flows(self, block: pl.DataFrame, arrival: Arrival = UNKNOWN, *, last: bool = False) -> pl.DataFrame:
         """Biflows of a block, in the form :data:`ethogram.flow.together.LINKED`.
 
         Those that may be continued wait for the next block, unless it is the last.
+
+        Parameters
+        ----------
+        block
+            Form :data:`ethogram.schema.BIFLOW`.
+        arrival
+            When the block arrived; bounds the clock.
+        last
+            Whether nothing more will come.
         """
         self.accounting.read += block.height
         self.accounting.used += block.height
@@ -78,14 +94,17 @@ class Joining:
             last_cut=(pl.col("end_reason") == ACTIVE_TIMEOUT).fill_null(lasted >= self._cut),
             began=pl.col("start"),
         ).select(list(LINKED))
-        before = self._clock
-        if block.height:
-            self._clock = max(before, int(block["start"].to_physical().max()))  # type: ignore[arg-type]
+        before = min(self._clock, arrival.at_us)
+        least = before + arrival.passed_us
+        start, end = (_told(name, arrival) for name in ("start", "end"))
+        newest = block.select(start.max()).item()
+        self._clock = max(least, BEGINNING if newest is None else newest)
         if not self._held.height and not block["last_cut"].any():
             return block
-        clock = pl.max_horizontal(pl.col("start").to_physical().cum_max(), pl.col("end").to_physical(), pl.lit(before))
+        ahead = pl.when(pl.col("start").to_physical() > arrival.at_us).then(least).otherwise(before)
+        clock = pl.max_horizontal(start.cum_max(), end, ahead)
         block = block.with_columns(clock.alias("_seen"), pl.col("end").to_physical().alias("_reach"))
-        rows = pl.concat([self._held, block])
+        rows = pl.concat([self._held.with_columns(pl.col("_seen").clip(upper_bound=arrival.at_us)), block])
         self._held = self._held.clear()
         parts = self._joined(rows)
         if not last:

@@ -31,8 +31,8 @@ time of the clock until which this is remembered."""
 @compiled
 def match(
     one: Any, two: Any, swapped: Any, start: Any, end: Any, began: Any, split: Any, leads: Any, wait: Any, until: Any,
-    held: int, clock: int, at_once: int, gap: int, span: int, keep: int, last: bool, known: Any, partner: Any,
-    begins: Any,
+    held: int, clock: int, arrived: int, passed: int, at_once: int, gap: int, span: int, keep: int, last: bool,
+    known: Any, partner: Any, begins: Any,
 ) -> tuple[int, int, Any]:  # fmt: skip
     """Find the partner of each half, and which of the two began the connection.
 
@@ -56,6 +56,8 @@ def match(
         How many of the first are held from before.
     clock
         Latest start so far.
+    arrived, passed
+        When the records arrived, and how long that is after those before (:class:`ethogram.flow.arrival.Arrival`).
     at_once, gap
         Largest silence between halves that are paired as soon as both are there, and between those that are paired
         when one of them has waited long enough. Overlap is a silence below zero.
@@ -87,12 +89,15 @@ def match(
     tuples = np.empty(n + len(known), KNOWN)
     following = np.empty(n, np.int32)
     count = crowded = 0
+    clock = min(clock, arrived)
+    least = clock + passed
     for i in range(len(known)):
         at = known[i].one & mask
         while slots[at] >= 0:
             at = (at + np.uint64(1)) & mask
         slots[at] = count
         tuples[count] = known[i]
+        tuples[count].kept = min(known[i].kept, arrived + keep)
         count += 1
     for i in range(n):
         partner[i] = OPEN
@@ -108,10 +113,15 @@ def match(
         t = slots[at]
         heads = tuples[t].head
         side = np.int64(swapped[i])
-        if i >= held:
-            clock = max(clock, start[i])
-            # A long half may be sent together with one that begins late in it: the wait begins at its end.
-            until[i] = max(clock, min(end[i], clock + keep)) + wait[i]
+        if i < held:
+            until[i] = min(until[i], arrived + wait[i])
+        else:
+            if start[i] <= arrived:
+                clock = max(clock, start[i])
+                # A long half may be sent together with one that begins late in it: the wait begins at its end.
+                until[i] = max(clock, min(end[i], clock + keep, arrived)) + wait[i]
+            else:
+                until[i] = max(clock, least) + wait[i]
             settle(
                 tuples, t, clock, gap, span, keep, start, end, began, split, leads, until, following, partner, begins
             )
@@ -124,6 +134,7 @@ def match(
         if append(i, side, heads, following):
             crowded += 1
             alone(tuples, t, side, unlink_first(side, heads, following), clock, keep, began, partner)
+    clock = max(clock, least)
     final = np.iinfo(np.int64).max if last else clock
     remembered = 0
     for t in range(count):

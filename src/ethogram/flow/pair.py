@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
 from ethogram.flow.match import ALONE, KNOWN, OPEN, TURNED, match
 from ethogram.flow.numbers import secret
 from ethogram.flow.together import LINKED, turned_round
@@ -87,9 +88,9 @@ class Pairing:
     ----------
     accounting
         Over the unit ``records``; pairs are counted as corrections. Halves that wait for their answer are held
-        between blocks: a minute and the gap by the clock, which is the latest start so far; at most about a million,
-        then the oldest leave first; and at most 64 of one five-tuple and direction. What leaves early is counted.
-        Who began is remembered of about a million long connections at most; more are forgotten and counted.
+        between blocks: a minute and the gap by the clock (:class:`ethogram.flow.arrival.Arrival`); at most about a
+        million, then the oldest leave first; and at most 64 of one five-tuple and direction. What leaves early is
+        counted. Who began is remembered of about a million long connections at most; more are forgotten and counted.
     """
 
     def __init__(self, gap_s: float, cut_wait_s: float = 1800.0, span_s: float | None = None) -> None:
@@ -100,19 +101,23 @@ class Pairing:
         self._span = 0 if span_s is None else round(span_s * 1e6)
         # The next part of a connection ends an interval later, and then waits itself.
         self._memory = self._span + 2 * (self._wait + self._cut_wait)
-        self._clock = np.iinfo(np.int64).min >> 1
+        self._clock = BEGINNING
         self._seed = 0  # drawn at first use: it belongs to the keys that are held, and is kept with them
         self._halves = _Halves.none()
         self._begun = np.empty(0, KNOWN)
         self._held = pl.DataFrame(schema=LINKED)
 
-    def flows(self, block: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
+    def flows(self, block: pl.DataFrame, arrival: Arrival = UNKNOWN, *, last: bool = False) -> pl.DataFrame:
         """Give the biflows of a block; halves that may still be answered wait, unless it is the last.
 
         Parameters
         ----------
         block
             Columns :data:`ethogram.flow.together.LINKED`.
+        arrival
+            When the block arrived; bounds the clock.
+        last
+            Whether nothing more will come.
         """
         half = block.select(is_half()).to_series()
         whole, halves = block.filter(~half), block.filter(half)
@@ -120,17 +125,17 @@ class Pairing:
         self.accounting.used += halves.height
         if not halves.height and not len(self._halves.row):
             return whole
-        return pl.concat([whole, *self._matched(halves, last)])
+        return pl.concat([whole, *self._matched(halves, arrival, last)])
 
-    def _matched(self, block: pl.DataFrame, last: bool) -> list[pl.DataFrame]:
+    def _matched(self, block: pl.DataFrame, arrival: Arrival, last: bool) -> list[pl.DataFrame]:
         """Pairs, and halves let go alone."""
         held = len(self._halves.row)
         all_ = self._halves + self._read(block)
         partner, begins = np.empty(len(all_.row), np.int64), np.empty(len(all_.row), np.bool_)
         self._clock, crowded, begun = match(
             all_.one, all_.two, all_.swapped, all_.start, all_.end, all_.began, all_.split, all_.leads, all_.wait,
-            all_.until, held, self._clock, min(_AT_ONCE_US, self._gap), self._gap, self._span, self._memory, last,
-            self._begun, partner, begins,
+            all_.until, held, self._clock, arrival.at_us, arrival.passed_us, min(_AT_ONCE_US, self._gap), self._gap,
+            self._span, self._memory, last, self._begun, partner, begins,
         )  # fmt: skip
         self.accounting.correct("let go before its answer", crowded)
         self._remember(begun)

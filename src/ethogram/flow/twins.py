@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
 from ethogram.flow.numbers import secret
 from ethogram.flow.tuples import tuples_of
 from ethogram.flow.twin_match import FIRST, SECOND, twins
@@ -53,25 +54,33 @@ class Twins:
     ----------
     accounting
         Over the unit ``records``; those taken out are counted as corrections. Records are remembered for a minute by
-        the clock, which is the latest start so far, once both directions were seen; at most about a million.
+        the clock (:class:`ethogram.flow.arrival.Arrival`), once both directions were seen; at most about a million.
     """
 
     def __init__(self) -> None:
         self.accounting = Accounting("records")
         self._directions: set[int] = set()
-        self._clock = np.iinfo(np.int64).min >> 1
+        self._clock = BEGINNING
         self._seed = 0  # drawn at first use: it belongs to the keys that are held, and is kept with them
         self._seen: _Seen | None = None
 
-    def without(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The records of a block but for the twins of others."""
+    def without(self, block: pl.DataFrame, arrival: Arrival = UNKNOWN) -> pl.DataFrame:
+        """The records of a block but for the twins of others.
+
+        Parameters
+        ----------
+        block
+            Form :data:`ethogram.schema.BIFLOW`.
+        arrival
+            When the block arrived; bounds the clock.
+        """
         if block["direction"].null_count() == block.height:
             return block
         self._directions |= set(block["direction"].drop_nulls().unique())
         if not {0, 1} <= self._directions:
             return block
         row = np.flatnonzero(block["direction"].is_not_null().to_numpy())
-        new = self._read(block[pl.Series(row)])
+        new = self._read(block[pl.Series(row)], arrival)
         held = 0 if self._seen is None else len(self._seen.one)
         all_ = new if self._seen is None else self._seen.with_more(new)
         found = np.zeros(len(all_.one), np.uint8)
@@ -89,7 +98,7 @@ class Twins:
         )
         gone = row[found[held:] == SECOND]
         # What found its twin needs no memory: a third record would be another flow.
-        waits = (found != SECOND) & (found != FIRST) & (all_.seen + _WAIT_US >= self._clock)
+        waits = (found != SECOND) & (found != FIRST) & (np.minimum(all_.seen, arrival.at_us) + _WAIT_US >= self._clock)
         waits[np.flatnonzero(waits)[:-_MAX_HELD]] = False
         self._seen = all_.chosen(waits)
         self.accounting.read += len(row)
@@ -99,12 +108,15 @@ class Twins:
         stays[gone] = False
         return block.filter(pl.Series(stays)) if len(gone) else block
 
-    def _read(self, rows: pl.DataFrame) -> _Seen:
+    def _read(self, rows: pl.DataFrame, arrival: Arrival) -> _Seen:
         self._seed = self._seed or secret()
         tuples = tuples_of(rows, self._seed)
         start = rows["start"].to_physical().to_numpy()
-        seen = np.maximum(np.maximum.accumulate(start), self._clock)
-        self._clock = int(seen[-1]) if len(seen) else self._clock
+        before = min(self._clock, arrival.at_us)
+        least, ahead = before + arrival.passed_us, start > arrival.at_us
+        seen = np.maximum(np.maximum.accumulate(np.where(ahead, BEGINNING, start)), before)
+        self._clock = max(int(seen[-1]) if len(seen) else before, least)
+        seen = np.where(ahead, np.maximum(seen, least), seen)
         octets, packets, more_octets, more_packets = (rows[name].to_numpy() for name in _COUNTS)
         return _Seen(
             tuples.one, tuples.two, tuples.swapped, rows["direction"].to_numpy(), start,

@@ -98,6 +98,7 @@ class FlowRun:
         settings = self._settings
         self.reports: list[InputReport] = []
         self.rows = 0
+        self._arrived_us: int | None = 0  # when what waits had arrived; None: unknown, 0: nothing waits
         self._stages = FlowStages(settings, self._make_namer(), self._meter.active_timeout_s, self._times)
 
     @property
@@ -133,12 +134,14 @@ class FlowRun:
                     yield self._block(waiting, source)
                     rows = 0
                 waiting.append(self._said(batch, source))
+                self._note_arrival(getattr(source, "arrived_us", None))
                 rows += batch.height
                 if whole or rows >= self._settings.block_flows:
                     yield self._block(waiting, source)
                     rows = 0
             self._stages.learn_names(source)
-        yield self._given(self._stages.flows(pl.concat(waiting or [BIFLOW.empty()]), last=True))
+        rest = pl.concat(waiting or [BIFLOW.empty()])
+        yield self._given(self._stages.flows(rest, self._arrived_us or None, last=True))
         self._check()
 
     def _block(self, waiting: list[pl.DataFrame], source: FlowSource) -> pl.DataFrame:
@@ -146,7 +149,13 @@ class FlowRun:
         self._stages.learn_names(source)
         block = pl.concat(waiting)
         waiting.clear()
-        return self._given(self._stages.flows(block))
+        arrived_us, self._arrived_us = self._arrived_us, 0
+        return self._given(self._stages.flows(block, arrived_us))
+
+    def _note_arrival(self, arrived_us: int | None) -> None:
+        """What waits had arrived by the latest arrival of its batches; unknown when that of one is."""
+        known = self._arrived_us
+        self._arrived_us = None if known is None or arrived_us is None else max(known, arrived_us)
 
     def _said(self, batch: pl.DataFrame, source: FlowSource) -> pl.DataFrame:
         """Say of each record that does not say it itself whether its other direction is a record of its own."""

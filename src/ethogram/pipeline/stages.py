@@ -6,11 +6,13 @@ Memory: a block, the records that may still be paired or joined (about a million
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 import polars as pl
 
 from ethogram.config import FlowSettings
+from ethogram.flow.arrival import Arrival
 from ethogram.flow.devices import Namer
 from ethogram.flow.join import Joining
 from ethogram.flow.local import LocalNetwork
@@ -26,8 +28,8 @@ __all__ = ["FlowStages"]
 class FlowStages:
     """Turn blocks of biflows into blocks of the flow table: seen once, joined, paired, oriented, named.
 
-    What a block gives depends on it and on the blocks before it alone: the same blocks give the same flows, live and
-    replayed.
+    What a block gives depends on it, on when it arrived and on the blocks before it alone: the same blocks give the
+    same flows, live and replayed.
 
     Parameters
     ----------
@@ -58,6 +60,7 @@ class FlowStages:
     ) -> None:
         self._settings = settings
         self._paired = False
+        self._arrived_us = 0  # when the block before arrived; 0: unknown
         self._twins = Twins()
         self._pairing = Pairing(settings.pair_gap_s, active_timeout_s, settings.join_span_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
@@ -83,7 +86,7 @@ class FlowStages:
         if questions is not None:
             self._naming.learn_questions(questions())
 
-    def flows(self, biflows: pl.DataFrame, *, last: bool = False) -> pl.DataFrame:
+    def flows(self, biflows: pl.DataFrame, arrived_us: int | None = None, *, last: bool = False) -> pl.DataFrame:
         """Give the flows of one block; records that later ones may complete wait for the next, unless it is the last.
 
         Parameters
@@ -91,6 +94,9 @@ class FlowStages:
         biflows
             Form :data:`ethogram.schema.BIFLOW`. Under ``pair="auto"`` the rows with ``one_way`` are paired; null is
             a whole biflow here, so who knows that a source is one-way says it in the rows.
+        arrived_us
+            When the block had arrived, in microseconds since 1970; None where nobody knows, as of most files: then no
+            record is believed to be of later than now.
         last
             Give everything that waits, too.
 
@@ -99,16 +105,24 @@ class FlowStages:
         flows
             Form :data:`ethogram.schema.FLOW`, in order of start.
         """
-        block = self._twins.without(self._said(biflows))
+        arrival = self._arrival(arrived_us)
+        block = self._twins.without(self._said(biflows), arrival)
         if self._settings.join_cut:
-            block = self._joining.flows(block, last=last)
+            block = self._joining.flows(block, arrival, last=last)
         else:
             joined = pl.lit(1, dtype=pl.UInt32)
             block = block.with_columns(joined=joined, last_cut=pl.lit(value=False), began=pl.col("start"))
         if self._paired or block["one_way"].any():
             self._paired = True
-            block = self._pairing.flows(block, last=last)
+            block = self._pairing.flows(block, arrival, last=last)
         return self._naming.named(self._orientation.rows(block))
+
+    def _arrival(self, at_us: int | None) -> Arrival:
+        if at_us is None:
+            self._arrived_us = 0
+            return Arrival(time.time_ns() // 1000)
+        before, self._arrived_us = self._arrived_us, at_us
+        return Arrival(at_us, max(at_us - before, 0) if before else 0)
 
     def _said(self, biflows: pl.DataFrame) -> pl.DataFrame:
         """Say of every record whether it is to be paired, as the settings want it."""

@@ -257,7 +257,7 @@ class Collector:
         biflows = self.biflows.batch(self.decoder.decode(block))
         # A record that does not say whether it is a half is one: most exporters send a record for each direction.
         biflows = biflows.with_columns(pl.col("one_way").fill_null(value=True))
-        flows = self.stages.flows(biflows)
+        flows = self.stages.flows(biflows, int(block.arrival_ns.max()) // 1000)
         self._flows += flows.height
         self._then(lambda: self.output.add(flows))
         self._end_sessions(int(block.arrival_ns[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ethogram.config import FlowSettings, WireSettings
@@ -102,6 +103,8 @@ class Source:
         What decodes, and what makes biflows: their counters, events and facts.
     whole_blocks
         Whether each batch is to become flows by itself, as it did live.
+    arrived_us
+        When the last batch had arrived, in microseconds since 1970; None where the file does not say.
     unidirectional
         Most exporters send a record for each direction; each record says whether it is a half.
     """
@@ -118,6 +121,7 @@ class Source:
         self._settings = settings or WireSettings()
         self._by_time = by_time
         self.whole_blocks = False
+        self.arrived_us: int | None = None
         self.decoder = Decoder(self._settings)
         self.decoder.sequence = Sequences()
         self.biflows = Biflows(self._settings)
@@ -150,6 +154,8 @@ class Source:
 
     def _decoded(self, block: DatagramBatch) -> pl.DataFrame:
         frame = self.biflows.batch(self.decoder.decode(block))
+        on_disk = any(block.exporters[number].transport == "file" for number in np.unique(block.exporter))
+        self.arrived_us = None if on_disk else int(block.arrival_ns.max()) // 1000
         self._count()
         return frame
 
