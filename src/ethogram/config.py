@@ -168,7 +168,16 @@ class CollectSettings(Settings):
     )
     burst_s: float = Field(default=5.0, gt=0, description="seconds of the rate limit that may come at once")
     max_connections: int = Field(default=256, gt=0, description="TCP connections open at once")
-    idle_s: float = Field(default=3600.0, gt=0, description="a TCP connection silent for longer is closed")
+    idle_s: float = Field(
+        default=3600.0, gt=0, description="a TCP connection that completes no message for so long is closed"
+    )
+    address_share: float = Field(
+        default=0.25, gt=0, le=1,
+        description="share of exporters and of connections that one address (IPv6: a /64) may have",
+    )  # fmt: skip
+    prefix_share: float = Field(
+        default=0.5, gt=0, le=1, description="the same for one prefix (IPv4: a /24, IPv6: a /48)"
+    )
     max_devices: int = Field(
         default=100_000, gt=0, description="devices whose fingerprints are kept; others are counted"
     )

@@ -73,6 +73,7 @@ class Counters:
         self._of = collector
         self._before: dict[str, Accounting] = {}
         self._connections_before: Counter[str] = Counter()
+        self._evicted_before: Counter[str] = Counter()
         self._opened_before = 0
         self.lost_waiting = 0
         self.started = time.time()
@@ -81,6 +82,7 @@ class Counters:
         """Go on from :meth:`totals` of an earlier run."""
         self._before = {name: accounting_of(each) for name, each in saved["accountings"].items()}
         self._connections_before = Counter(saved["connections"]["closed"])
+        self._evicted_before = Counter(saved.get("evicted_exporters", {}))
         self._opened_before = int(saved["connections"]["opened"])
         self.lost_waiting = int(saved["lost_waiting"])
 
@@ -115,6 +117,7 @@ class Counters:
         return {
             "accountings": {name: each.as_dict() for name, each in self.accountings().items() if name not in OWN},
             "connections": {"opened": self._opened, "closed": dict(self._closed)},
+            "evicted_exporters": dict(self._evicted),
             "lost_waiting": self.lost_waiting,
         }
 
@@ -125,6 +128,10 @@ class Counters:
     @property
     def _closed(self) -> Counter[str]:
         return self._connections_before + self._of.tcp.closed
+
+    @property
+    def _evicted(self) -> Counter[str]:
+        return self._evicted_before + self._of.udp.evicted
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -142,6 +149,7 @@ class Counters:
             },
             "socket_buffers": of.udp.buffer_octets,
             "connections": {"open": of.tcp.connections, "opened": self._opened, "closed": dict(self._closed)},
+            "evicted_exporters": dict(self._evicted),
             "templates": {"held": len(of.decoder.store), **dict(of.decoder.store.counters)},
             "waiting": {"sets": len(of.decoder.pending), "octets": of.decoder.pending.octets},
             "written": {

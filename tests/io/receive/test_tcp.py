@@ -22,7 +22,7 @@ from ethogram.io.receive.address import Listen
 from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
 from ethogram.io.receive.tcp import TcpReceiver, tls_context
 from ethogram.schema import DatagramBatch
-from sending import needs_ipv6
+from sending import CountingSender, needs_ipv6
 
 
 def message(octets: int, fill: int = 0) -> bytes:
@@ -115,9 +115,17 @@ def test_what_is_no_message_closes_that_connection_alone(octets: bytes, reason: 
     assert receiver.closed[reason] == 1 + (reason == "ended by the exporter")
 
 
+def announced(receiver: TcpReceiver) -> socket.socket:
+    """A connection that has sent something well formed."""
+    opened, before = connect(receiver), receiver.accounting.read
+    opened.sendall(CountingSender().announce())
+    until(lambda: receiver.accounting.read > before)
+    return opened
+
+
 def test_connections_are_bounded_and_their_senders_may_be_refused() -> None:
-    with receiving(max_connections=2) as receiver, connect(receiver) as one, connect(receiver) as two:
-        until(lambda: receiver.connections == 2)
+    bounds = {"max_connections": 2, "address_share": 1, "prefix_share": 1}
+    with receiving(**bounds) as receiver, announced(receiver) as one, announced(receiver) as two:
         with connect(receiver) as three:
             assert three.recv(1) == b""
         two.close()
@@ -125,13 +133,51 @@ def test_connections_are_bounded_and_their_senders_may_be_refused() -> None:
         with connect(receiver) as four:
             four.sendall(message(16))
             one.sendall(message(16))
-            until(lambda: receiver.accounting.read == 2)
+            until(lambda: receiver.accounting.read == 4)
     assert receiver.closed["too many connections"] == 1
     assert receiver.opened == 3
     with receiving("tcp://0.0.0.0:0", allow=("192.0.2.0/24",)) as receiver:
         with connect(receiver) as opened:
             assert opened.recv(1) == b""
         assert receiver.closed == Counter({"not allowed": 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"max_connections": 16}, "too many connections of its address"),
+        ({"max_connections": 16, "address_share": 1, "prefix_share": 0.25}, "too many connections of its prefix"),
+        ({"max_connections": 4, "address_share": 1, "prefix_share": 1}, "too many connections"),
+    ],
+)
+def test_who_sends_nothing_makes_room_for_others_and_an_address_has_its_share(
+    settings: dict[str, object], reason: str
+) -> None:
+    with receiving(**settings) as receiver, announced(receiver) as first:
+        idle = [connect(receiver) for _ in range(12)]
+        for opened in idle:
+            opened.sendall(b"\0")
+        good = [announced(receiver) for _ in range(3)]
+        assert receiver.connections == 4
+        refused = connect(receiver)
+        assert refused.recv(1) == b""
+        assert receiver.closed == Counter({"evicted: no well-formed message": 12, reason: 1})
+        for opened in [first, *good]:
+            opened.sendall(message(20))
+        until(lambda: receiver.accounting.read == 8)
+        for opened in [refused, *idle, *good]:
+            opened.close()
+
+
+def test_octets_without_a_whole_message_do_not_keep_a_connection_open() -> None:
+    with receiving(idle_s=0.6) as receiver, connect(receiver) as slow, connect(receiver) as good:
+        stream, begin = iter(message(1000)), time.monotonic()
+        while not receiver.closed.total() and time.monotonic() < begin + 10:
+            slow.sendall(bytes([next(stream)]))
+            good.sendall(message(16))
+            time.sleep(0.05)
+        assert receiver.closed == Counter({"idle": 1})
+        assert receiver.connections == 1
 
 
 def test_a_silent_connection_is_closed() -> None:
@@ -215,7 +261,42 @@ def test_messages_over_tls_from_exporters_with_a_certificate(files: dict[str, Pa
     messages, ended = drain(receiver)
     assert [m for _, m in messages] == sent
     assert ended[-1].exporter.transport == "tls"
-    assert receiver.closed["no TLS handshake"] == 1
+    assert receiver.closed["client certificate refused"] == 1
+
+
+def tls_client(files: dict[str, Path], receiver: TcpReceiver) -> ssl.SSLSocket:
+    client = ssl.create_default_context(cafile=str(files["ca.pem"]))
+    return client.wrap_socket(connect(receiver), server_hostname="127.0.0.1")
+
+
+def test_what_tls_has_decrypted_is_read_although_nothing_more_arrives(files: dict[str, Path]) -> None:
+    """A selector knows of the kernel's octets alone: the rest of a record that was read in part is in TLS."""
+    context = tls_context(files["server.pem"], files["server.key"])
+    with receiving("tls://127.0.0.1:0", tls=context) as receiver, tls_client(files, receiver) as opened:
+        for _ in range(7):
+            opened.sendall(message(1000) * 10)
+        until(lambda: receiver.accounting.used == 70)
+        assert receiver.accounting.used == 70
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_stop_reads_what_has_arrived(files: dict[str, Path], transport: str) -> None:
+    context = tls_context(files["server.pem"], files["server.key"])
+    # Over its rate, an exporter is not read until it no longer is; a stop does not wait for that.
+    with receiving(f"{transport}://127.0.0.1:0", tls=context, rate_limit=0.001, burst_s=1) as receiver:
+        opened = tls_client(files, receiver) if transport == "tls" else connect(receiver)
+        opened.sendall(message(100))
+        until(lambda: receiver.accounting.read == 1)
+        opened.sendall(message(100))
+        until(lambda: receiver.accounting.read == 2)
+        opened.settimeout(1)
+        for _ in range(30):
+            opened.sendall(message(1000) * 10)
+        opened.sendall(message(500)[:77])
+        time.sleep(0.2)
+    opened.close()
+    assert receiver.accounting.used == 302
+    assert receiver.closed == Counter({"collector stopped before all was read": 1})
 
 
 def test_who_does_not_speak_tls_is_closed(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,13 @@ import numpy as np
 from numba import njit, types
 
 __all__ = [
-    "ACCEPTED", "ADDRESS", "COUNTERS", "EXPORTER", "MESSAGE_HEADER", "NOT_ALLOWED", "POLL", "QUEUE", "RATE_LIMIT",
-    "READ", "STATE", "TOO_MANY", "TRUNCATED", "admit", "place_of", "receive",
+    "ACCEPTED", "ADDRESS", "COUNTERS", "EXPORTER", "GROUP", "MESSAGE_HEADER", "NOT_ALLOWED", "POLL", "QUEUE",
+    "RATE_LIMIT", "READ", "STATE", "TOO_MANY", "TOO_MANY_ADDRESS", "TOO_MANY_PREFIX", "TRUNCATED", "admit", "group_of",
+    "place_of", "rebuild", "receive", "well_formed",
 ]  # fmt: skip
 
-READ, ACCEPTED, NOT_ALLOWED, TOO_MANY, RATE_LIMIT, QUEUE, TRUNCATED, COUNTERS = 0, 1, 2, 3, 4, 5, 6, 7
+READ, ACCEPTED, NOT_ALLOWED, TOO_MANY, RATE_LIMIT, QUEUE, TRUNCATED = 0, 1, 2, 3, 4, 5, 6
+TOO_MANY_ADDRESS, TOO_MANY_PREFIX, COUNTERS = 7, 8, 9
 
 MESSAGE_HEADER = np.dtype(
     [
@@ -32,16 +34,24 @@ POLL = np.dtype([("fd", np.int32), ("events", np.int16), ("found", np.int16)])
 """``struct pollfd``."""
 
 EXPORTER = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("address", np.int64),
-                     ("seen_ns", np.int64), ("index", np.int32)], align=True)  # fmt: skip
-"""An exporter: where it sends from, its row among addresses, and the index that batches know it by."""
+                     ("narrow", np.int64), ("wide", np.int64), ("seen_ns", np.int64), ("index", np.int32),
+                     ("sound", np.int32)], align=True)  # fmt: skip
+"""An exporter: where it sends from, its rows among addresses and groups, the index that batches know it by, and
+whether it has sent a well-formed message."""
 
 ADDRESS = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("tokens", np.float64),
                     ("at_ns", np.int64)])  # fmt: skip
 """An address (without a port) and its bucket: tokens as of a time."""
 
+GROUP = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("count", np.int64)])
+"""Exporters that share an address (``port`` is :data:`NARROW`) or a prefix (:data:`WIDE`), and how many they are."""
+
+NARROW, WIDE = 0, 1
+
 STATE = np.dtype([("count", np.int64), ("next", np.int64), ("arrival_ns", np.int64), ("socket", np.int64),
-                  ("exporters", np.int64), ("addresses", np.int64), ("seed", np.uint64)])  # fmt: skip
-"""Datagrams in the slots and the next one to look at; exporters and addresses known."""
+                  ("exporters", np.int64), ("addresses", np.int64), ("groups", np.int64),
+                  ("seed", np.uint64)])  # fmt: skip
+"""Datagrams in the slots and the next one to look at; exporters, addresses and groups known."""
 
 POLLIN, DONT_WAIT, TRUNC, INET, INET6 = 1, 0x40, 0x20, 2, 10
 NAP_MS = 1  # after a small batch: many datagrams at a time cost less than one at a time
@@ -77,7 +87,7 @@ def place_of(places: Any, rows: Any, high: Any, low: Any, port: Any, seed: Any) 
 
 
 @compiled
-def number(octets: Any, begin: int, count: int) -> Any:
+def number(octets: Any, begin: Any, count: Any) -> Any:
     """Octets as one number, big-endian."""
     value = np.uint64(0)
     for i in range(begin, begin + count):
@@ -95,9 +105,137 @@ def allowed(prefixes: Any, high: Any, low: Any) -> Any:
 
 
 @compiled
-def known(state: Any, name: Any, prefixes: Any, tables: Any, burst: float, now_ns: int, counters: Any) -> Any:
+def group_of(high: Any, low: Any, kind: Any) -> Any:
+    """The group an address belongs to, as two numbers.
+
+    One sender can use every address of an IPv6 /64 and often those of a /48, so that they count as an IPv4 address
+    and an IPv4 /24 do.
+    """
+    if high == 0 and low >> np.uint64(32) == 0xFFFF:
+        return high, low if kind == NARROW else low & ~np.uint64(0xFF)
+    return high if kind == NARROW else high & ~np.uint64(0xFFFF), np.uint64(0)
+
+
+@compiled
+def well_formed(data: Any, begin: Any, size: Any) -> Any:
+    """Whether octets are an export message that has content: a sound header, and records or sets that fill it.
+
+    This costs far less than decoding, and tells exporters from senders of rubbish before a template has come.
+    """
+    if size < 16 or data[begin] != 0:
+        return False
+    version, stated = data[begin + 1], np.int64(number(data, begin + 2, 2))
+    end = begin + size
+    if version == 5:
+        return stated > 0 and 24 + 48 * stated <= size
+    if version == 9:
+        at, template_id = begin + 20, 0
+    elif version == 10:
+        if stated > size:
+            return False
+        at, template_id, end = begin + 16, 2, begin + stated
+    else:
+        return False
+    sets = 0
+    while end - at >= 4:
+        set_id, length = np.int64(number(data, at, 2)), np.int64(number(data, at + 2, 2))
+        if sets and set_id == 0 and length == 0:  # padding
+            return True
+        if length < 4 or length > end - at or (set_id < 256 and set_id != template_id and set_id != template_id + 1):
+            return False
+        sets += 1
+        at += length
+    return sets > 0
+
+
+@compiled
+def group_row(state: Any, places: Any, groups: Any, high: Any, low: Any, kind: int) -> Any:
+    """Row of the group of an address, made when it is new."""
+    first, second = group_of(high, low, kind)
+    at = place_of(places, groups, first, second, kind, state["seed"])
+    if places[at] < 0:
+        row = state["groups"]
+        places[at] = row
+        groups[row]["high"], groups[row]["low"], groups[row]["port"], groups[row]["count"] = first, second, kind, 0
+        state["groups"] += 1
+    return places[at]
+
+
+@compiled
+def group_count(state: Any, places: Any, groups: Any, high: Any, low: Any, kind: int) -> Any:
+    """Exporters in the group of an address."""
+    first, second = group_of(high, low, kind)
+    at = place_of(places, groups, first, second, kind, state["seed"])
+    return groups[places[at]]["count"] if places[at] >= 0 else 0
+
+
+@compiled
+def refusal(state: Any, tables: Any, bounds: Any, high: Any, low: Any, sound: bool) -> int:
+    """The counter under which a new exporter is refused; -1 when there is room.
+
+    A quarter of each bound is for those whose message is well formed: rubbish cannot keep them out.
+    """
+    places, groups = tables[4], tables[5]
+    narrow = group_count(state, places, groups, high, low, NARROW)
+    if bounds[1] < bounds[0] and narrow >= bounds[1] - (0 if sound else bounds[1] // 4):
+        return TOO_MANY_ADDRESS
+    wide = group_count(state, places, groups, high, low, WIDE)
+    if bounds[2] < bounds[0] and wide >= bounds[2] - (0 if sound else bounds[2] // 4):
+        return TOO_MANY_PREFIX
+    if state["exporters"] >= bounds[0] - (0 if sound else bounds[0] // 4):
+        return TOO_MANY
+    return -1
+
+
+@compiled
+def add_exporter(
+    state: Any, tables: Any, high: Any, low: Any, port: Any, seen_ns: Any, index: Any, sound: Any, tokens: Any,
+    at_ns: Any,
+) -> Any:  # fmt: skip
+    """Row of a new exporter; the bucket is used when its address is new too."""
+    places, exporters, address_places, addresses, group_places, groups = tables
+    address_at = place_of(address_places, addresses, high, low, -1, state["seed"])
+    if address_places[address_at] < 0:
+        address_places[address_at] = state["addresses"]
+        address = addresses[state["addresses"]]
+        address["high"], address["low"], address["tokens"], address["at_ns"] = high, low, tokens, at_ns
+        state["addresses"] += 1
+    row = state["exporters"]
+    places[place_of(places, exporters, high, low, port, state["seed"])] = row
+    exporter = exporters[row]
+    exporter["high"], exporter["low"], exporter["port"] = high, low, port
+    exporter["address"], exporter["index"] = address_places[address_at], index
+    exporter["seen_ns"], exporter["sound"] = seen_ns, sound
+    exporter["narrow"] = group_row(state, group_places, groups, high, low, NARROW)
+    exporter["wide"] = group_row(state, group_places, groups, high, low, WIDE)
+    groups[exporter["narrow"]]["count"] += 1
+    groups[exporter["wide"]]["count"] += 1
+    state["exporters"] += 1
+    return row
+
+
+@compiled
+def rebuild(state: Any, tables: Any, kept: Any, buckets: Any) -> None:
+    """Fill the tables with these exporters alone; ``buckets`` are the addresses as they were."""
+    places, _, address_places, _, group_places, _ = tables
+    places[:], address_places[:], group_places[:] = -1, -1, -1
+    state["exporters"] = state["addresses"] = state["groups"] = 0
+    for i in range(kept.shape[0]):
+        one = kept[i]
+        bucket = buckets[one["address"]]
+        add_exporter(
+            state, tables, one["high"], one["low"], one["port"], one["seen_ns"], one["index"], one["sound"],
+            bucket["tokens"], bucket["at_ns"],
+        )  # fmt: skip
+
+
+@compiled
+def known(
+    state: Any, name: Any, slot: Any, length: Any, cut: bool, prefixes: Any, tables: Any, bounds: Any, burst: float,
+    now_ns: int, counters: Any,
+) -> Any:  # fmt: skip
     """Row of a datagram's exporter; -1 when it may not send, or there is no room for another."""
-    places, exporters, address_places, addresses = tables
+    places, exporters = tables[0], tables[1]
     family = np.int64(name[0]) | (np.int64(name[1]) << 8)
     port = np.int64(number(name, 2, 2))
     if family == INET6:
@@ -106,37 +244,31 @@ def known(state: Any, name: Any, prefixes: Any, tables: Any, burst: float, now_n
         high, low = np.uint64(0), (np.uint64(0xFFFF) << np.uint64(32)) | number(name, 4, 4)
     at = place_of(places, exporters, high, low, port, state["seed"])
     if places[at] >= 0:
+        if exporters[places[at]]["sound"] == 0 and not cut and well_formed(slot, 0, length):
+            exporters[places[at]]["sound"] = 1
         return places[at]
     if not allowed(prefixes, high, low):
         counters[NOT_ALLOWED] += 1
         return -1
-    if state["exporters"] == exporters.shape[0]:
-        counters[TOO_MANY] += 1
+    sound = not cut and well_formed(slot, 0, length)
+    refused = refusal(state, tables, bounds, high, low, sound)
+    if refused >= 0:
+        counters[refused] += 1
         return -1
-    address_at = place_of(address_places, addresses, high, low, -1, state["seed"])
-    if address_places[address_at] < 0:
-        address_places[address_at] = state["addresses"]
-        address = addresses[state["addresses"]]
-        address["high"], address["low"], address["tokens"], address["at_ns"] = high, low, burst, now_ns
-        state["addresses"] += 1
-    row = state["exporters"]
-    places[at] = row
-    exporter = exporters[row]
-    exporter["high"], exporter["low"], exporter["port"] = high, low, port
-    exporter["address"], exporter["index"] = address_places[address_at], -1
-    state["exporters"] += 1
-    return row
+    return add_exporter(state, tables, high, low, port, now_ns, -1, 1 if sound else 0, burst, now_ns)
 
 
 @compiled
 def admit(
-    state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, rate: float, burst: float,
-    out: Any, filled: Any, room: int, counters: Any,
+    state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, bounds: Any, rate: float,
+    burst: float, out: Any, filled: Any, room: int, counters: Any,
 ) -> bool:  # fmt: skip
     """Move datagrams from the slots to the batch; False when the batch is full and some are left.
 
     Parameters
     ----------
+    bounds
+        Exporters in all, of an address, and of a prefix.
     out
         Octets, and of each message its place, length, time and exporter row.
     filled
@@ -155,11 +287,14 @@ def admit(
             return False
         state["next"] += 1
         counters[READ] += 1
-        row = known(state, names[slot], prefixes, tables, burst, now_ns, counters)
+        cut = headers[slot]["flags"] & TRUNC != 0
+        row = known(
+            state, names[slot], slots[slot], length, cut, prefixes, tables, bounds, burst, now_ns, counters
+        )  # fmt: skip
         if row < 0:
             continue
         exporters[row]["seen_ns"] = now_ns
-        if headers[slot]["flags"] & TRUNC:
+        if cut:
             counters[TRUNCATED] += 1
             continue
         if rate > 0:
@@ -194,15 +329,15 @@ def now(clock: Any) -> Any:
 
 @compiled
 def receive(
-    polled: Any, state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, rate: float,
-    burst: float, out: Any, filled: Any, room: int, counters: Any, clock: Any, wait_ms: int,
+    polled: Any, state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, bounds: Any,
+    rate: float, burst: float, out: Any, filled: Any, room: int, counters: Any, clock: Any, wait_ms: int,
 ) -> None:  # fmt: skip
     """Read all sockets in turn until the batch is full or ``wait_ms`` have passed.
 
     Every read takes as many datagrams as are there, up to the number of slots; they share a time of arrival.
     """
     until = now(clock) + wait_ms * 1_000_000
-    while admit(state, headers, names, slots, prefixes, tables, rate, burst, out, filled, room, counters):
+    while admit(state, headers, names, slots, prefixes, tables, bounds, rate, burst, out, filled, room, counters):
         left_ms = (until - now(clock)) // 1_000_000
         # A clock that was set back must not keep the batch.
         if left_ms <= 0 or left_ms > wait_ms:

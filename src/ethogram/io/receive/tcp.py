@@ -8,84 +8,44 @@ section 4.4.1).
 
 from __future__ import annotations
 
+import errno
+import os
 import selectors
 import socket
 import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ethogram.config import CollectSettings
 from ethogram.errors import ConfigurationError
 from ethogram.io.receive.address import Listen, Prefixes, address_of, key_of
+from ethogram.io.receive.admit import well_formed
+from ethogram.io.receive.connection import BUFFER, READ_OCTETS, Connection, Connections, groups_of
 from ethogram.io.receive.frames import BAD_LENGTH, BAD_VERSION, SHORTEST, frames
 from ethogram.io.receive.queue import MESSAGE_OVERHEAD, Exporters, MessageQueue, SessionEnd
+from ethogram.io.receive.shares import Shares
+from ethogram.io.receive.tls import NO_HANDSHAKE, handshake_fault, tls_context
 from ethogram.schema import Accounting, DatagramBatch, Exporter
 
 __all__ = ["TcpReceiver", "tls_context"]
 
-READ_OCTETS = 1 << 16  # of one connection at a time, so that none starves the others
-LONGEST = 65_535
-BUFFER = READ_OCTETS + LONGEST
 RESERVED = BUFFER * (1 + MESSAGE_OVERHEAD // SHORTEST)
 HANDSHAKE_S = 10.0
 WAIT_S = 0.05
+STOP_S = 2.0  # at most, for reading what has arrived before a stop
+ACCEPT_PAUSE_S = 0.5  # of a listener that cannot accept
+NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+NOBODY = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR}
+EVICTED = "evicted: no well-formed message"
+T = TypeVar("T")
+INTERNAL = "internal error"
 FAULTS = {BAD_VERSION: "bad version", BAD_LENGTH: "bad length"}
-
-
-def tls_context(certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> ssl.SSLContext:
-    """Settings of TLS for a collector: 1.2 or later.
-
-    Parameters
-    ----------
-    certificate, key
-        Of the collector, PEM; without a key, the certificate's file holds it.
-    client_ca
-        Exporters must then show a certificate that these authorities signed (RFC 7011 section 11.1 asks for it).
-
-    Raises
-    ------
-    ConfigurationError
-        When a file cannot be read or does not fit the others.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for file in (certificate, key, client_ca):
-        if file is not None and not file.is_file():
-            raise ConfigurationError(f"{file}: no such file")
-    try:
-        context.load_cert_chain(certificate, key)
-    except (ssl.SSLError, OSError):
-        raise ConfigurationError(f"{certificate}: no certificate with its key, in PEM form") from None
-    if client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-        try:
-            context.load_verify_locations(client_ca)
-        except (ssl.SSLError, OSError):
-            raise ConfigurationError(f"{client_ca}: no certificates in PEM form") from None
-    return context
-
-
-@dataclass
-class Connection:
-    """One exporter's session: its socket, and the octets that are not yet a whole message."""
-
-    socket: socket.socket
-    exporter: Exporter
-    index: int
-    active_s: float
-    shaken: bool
-    data: NDArray[np.uint8] = field(default_factory=lambda: np.empty(BUFFER, np.uint8))
-    held: int = 0
-    tokens: float = 0.0
-    filled_s: float = 0.0
-    paused_until_s: float = 0.0
 
 
 class TcpReceiver:
@@ -131,7 +91,11 @@ class TcpReceiver:
         self._prefixes = Prefixes(self.settings.allow)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._listeners: dict[socket.socket, Listen] = {}
-        self._connections: dict[socket.socket, Connection] = {}
+        self._resting: dict[socket.socket, float] = {}  # listeners that cannot accept, and until when
+        self._connections = Connections(Shares.of(self.settings.max_connections, self.settings))
+        # Connections to be served although no selector reports them: TLS has decrypted more than was read.
+        self._ready: set[Connection] = set()
+        self._spare_file: int | None = None
         # Sessions of an earlier run of the collector must not be taken for ones of this.
         self._session = time.time_ns() // 1_000_000
         self._thread: threading.Thread | None = None
@@ -147,7 +111,8 @@ class TcpReceiver:
         """
         if not self._places:
             return
-        frames(np.zeros(1, np.uint8), 0, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))  # compiled before it counts
+        compile_kernels()
+        self._spare_file = _open_spare()
         try:
             for place in self._places:
                 opened = place.open()
@@ -182,45 +147,137 @@ class TcpReceiver:
             self.failure = error
 
     def _read_on(self) -> None:
-        """Take what has arrived before a stop, for a second at most: exporters may go on sending."""
-        before, until_s = -1, time.monotonic() + 1.0
-        while before != self.accounting.read and time.monotonic() < until_s:
-            before = self.accounting.read
-            self._turn(0.0)
+        """Take what has arrived before a stop, for a bounded time: exporters may go on sending."""
+        until_s = time.monotonic() + STOP_S
+        for listener in self._listeners:
+            while time.monotonic() < until_s and self._accept(listener):
+                pass
+        waiting = list(self._connections)
+        while waiting and time.monotonic() < until_s:
+            for connection in list(waiting):
+                count = self._protected(connection, self._serve) if connection in self._connections else 0
+                if count == 0:
+                    waiting.remove(connection)
 
     def _turn(self, wait_s: float) -> None:
         """Serve everything that is ready once."""
-        for key, _ in self._selector.select(wait_s):
+        ready, self._ready = self._ready, set()
+        for key, _ in self._selector.select(0.0 if ready else wait_s):
             if not isinstance(key.fileobj, socket.socket):
                 continue
             if key.fileobj in self._listeners:
                 self._accept(key.fileobj)
             elif (connection := self._connections.get(key.fileobj)) is not None:
-                self._serve(connection)
+                ready.add(connection)
+        for connection in ready:
+            if connection in self._connections and not connection.paused_until_s:
+                self._protected(connection, self._serve)
         now_s = time.monotonic()
-        for connection in list(self._connections.values()):
-            limit_s = self.settings.idle_s if connection.shaken else HANDSHAKE_S
-            if connection.paused_until_s:
-                if connection.paused_until_s <= now_s:
-                    connection.paused_until_s, connection.active_s = 0.0, now_s
-                    self._selector.register(connection.socket, selectors.EVENT_READ)
-            elif now_s - connection.active_s > limit_s:
-                self._end(connection, "idle" if connection.shaken else "no TLS handshake")
+        for connection in self._connections:
+            self._protected(connection, lambda one: self._check_time(one, now_s))
+        for listener, until_s in list(self._resting.items()):
+            if until_s <= now_s:
+                del self._resting[listener]
+                self._selector.register(listener, selectors.EVENT_READ)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _protected(self, connection: Connection, step: Callable[[Connection], T]) -> T | None:
+        """Do something with a connection; whatever goes wrong ends this connection alone."""
+        try:
+            return step(connection)
+        except (OSError, ValueError):
+            self._end(connection, "broken off")
+        except Exception:
+            # None is known; one peer must not end the collector, and the reason says that it is to be reported.
+            self._end(connection, INTERNAL)
+        return None
+
+    def _check_time(self, connection: Connection, now_s: float) -> None:
+        """End a connection that has completed nothing for too long; resume one that was over its rate."""
+        if connection.paused_until_s:
+            if connection.paused_until_s <= now_s:
+                connection.paused_until_s, connection.active_s = 0.0, now_s
+                self._watch(connection, selectors.EVENT_READ)
+        elif now_s - connection.active_s > (self.settings.idle_s if connection.shaken else HANDSHAKE_S):
+            self._end(connection, "idle" if connection.shaken else NO_HANDSHAKE)
+
+    def _watch(self, connection: Connection, events: int) -> None:
+        """Wait for these events of a connection's socket; 0: for none."""
+        if events == connection.events:
+            pass
+        elif not events:
+            self._selector.unregister(connection.socket)
+        elif connection.events:
+            self._selector.modify(connection.socket, events)
+        else:
+            self._selector.register(connection.socket, events)
+        connection.events = events
+        if events & selectors.EVENT_READ and connection.decrypted:
+            self._ready.add(connection)
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Take one connection; False when none was there, or none can be taken."""
         try:
             opened, name = listener.accept()
-        except OSError:  # it was gone before it was taken
-            return
-        address = address_of(*key_of(name[0]))
-        refused = None
-        if not self._prefixes.allow(address):
-            refused = "not allowed"
-        elif len(self._connections) >= self.settings.max_connections:
-            refused = "too many connections"
-        if refused is not None:
-            self.closed[refused] += 1
+        except OSError as error:
+            return self._cannot_accept(listener, error)
+        try:
+            self._open(listener, opened, name)
+        except (OSError, ValueError) as error:
+            # The peer is gone already: its reset shows in the first call that asks for it.
+            secured = self._listeners[listener].transport == "tls"
+            self._refuse(opened, handshake_fault(error) if secured else "broken off")
+        except Exception:  # as in _protected
+            self._refuse(opened, INTERNAL)
+        return True
+
+    def _cannot_accept(self, listener: socket.socket, error: OSError) -> bool:
+        if error.errno in NOBODY:
+            return False
+        if error.errno not in NO_FILES:
+            if error.errno in {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}:
+                raise error  # the listener itself cannot be used any more
+            self.closed["broken off"] += 1  # it was gone before it was taken
+            return True
+        if (leaving := self._connections.least()) is not None:
+            self._end(leaving, EVICTED)
+            return True
+        if self._refuse_with_spare(listener):
+            return True
+        # A listener stays ready while connections wait: without a rest this would be a busy loop.
+        if listener not in self._resting:
+            self._selector.unregister(listener)
+            self._resting[listener] = time.monotonic() + ACCEPT_PAUSE_S
+        return False
+
+    def _refuse_with_spare(self, listener: socket.socket) -> bool:
+        """Take a connection by means of the file kept for this, and close it; whether one was taken."""
+        opened = None
+        if self._spare_file is not None:
+            os.close(self._spare_file)
+            with suppress(OSError):
+                opened, _ = listener.accept()
+        if opened is not None:
+            self._refuse(opened, "no file descriptor left")
+        self._spare_file = _open_spare()
+        return opened is not None
+
+    def _refuse(self, opened: socket.socket, reason: str) -> None:
+        self.closed[reason] += 1
+        with suppress(OSError):
             opened.close()
+
+    def _open(self, listener: socket.socket, opened: socket.socket, name: tuple[str, int]) -> None:
+        """Begin the session of a connection, or refuse it."""
+        address = address_of(*key_of(name[0]))
+        if not self._prefixes.allow(address):
+            self._refuse(opened, "not allowed")
+            return
+        narrow, wide = groups_of(address)
+        reason, leaving = self._connections.full(narrow, wide)
+        if leaving is not None:
+            self._end(leaving, EVICTED)
+        elif reason is not None:
+            self._refuse(opened, reason)
             return
         opened.setblocking(False)
         secured = self._listeners[listener].transport == "tls"
@@ -230,25 +287,31 @@ class TcpReceiver:
         exporter = Exporter(address, int(name[1]), "tls" if secured else "tcp", self._session)
         [index] = self._exporters.add([exporter])
         now_s = time.monotonic()
-        connection = Connection(opened, exporter, index, now_s, not secured, tokens=self._burst, filled_s=now_s)
-        self._connections[opened] = connection
-        self._selector.register(opened, selectors.EVENT_READ)
+        connection = Connection(
+            opened, exporter, index, now_s, not secured, narrow, wide, tokens=self._burst, filled_s=now_s
+        )
+        self._connections.add(connection)
         self.opened += 1
+        self._protected(connection, lambda one: self._watch(one, selectors.EVENT_READ))
 
     @property
     def _burst(self) -> float:
         return max((self.settings.rate_limit or 0.0) * self.settings.burst_s, 1.0)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection) -> int | None:
+        """Read of a connection and queue its messages; the octets read, None while the queue is full."""
         if not connection.shaken and not self._shake(connection):
-            return
+            return 0
         reserved = self._queue.reserve(RESERVED, wait_s=WAIT_S)
         if reserved < RESERVED:
             self._queue.give_back(reserved)
+            self._ready.add(connection)
             time.sleep(WAIT_S / 10)  # it is ready, and will be again; others may be served meanwhile
-            return
+            return None
+        held = connection.held
         try:
             ended = self._read(connection)
+            count = connection.held - held
             fault = self._hand_over(connection, reserved)
         except BaseException:
             self._queue.give_back(reserved)
@@ -257,37 +320,44 @@ class TcpReceiver:
             if ended == "ended by the exporter" and connection.held:
                 ended = "ended inside a message"
             self._end(connection, FAULTS.get(fault, ended))
+        return count
 
     def _shake(self, connection: Connection) -> bool:
+        """Go on with the TLS handshake; whether it is complete."""
         try:
             connection.socket.do_handshake()  # type: ignore[attr-defined]
         except ssl.SSLWantReadError:
-            self._selector.modify(connection.socket, selectors.EVENT_READ)
+            self._watch(connection, selectors.EVENT_READ)
         except ssl.SSLWantWriteError:
-            self._selector.modify(connection.socket, selectors.EVENT_WRITE)
-        except (OSError, ValueError):
-            self._end(connection, "no TLS handshake")
+            self._watch(connection, selectors.EVENT_WRITE)
+        except (OSError, ValueError) as error:
+            self._end(connection, handshake_fault(error))
         else:
-            connection.shaken = True
-            self._selector.modify(connection.socket, selectors.EVENT_READ)
+            connection.shaken, connection.active_s = True, time.monotonic()
+            self._watch(connection, selectors.EVENT_READ)
         return connection.shaken
 
     def _read(self, connection: Connection) -> str:
         """Read what is there, at most what there is room for; says why the connection has ended, if it has."""
         room = min(READ_OCTETS, connection.data.shape[0] - connection.held)
         view = memoryview(connection.data)  # type: ignore[arg-type]
+        events = selectors.EVENT_READ
         while room:
             try:
                 count = connection.socket.recv_into(view[connection.held : connection.held + room])
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return ""
-            except OSError:
+            except ssl.SSLWantWriteError:
+                # TLS has to answer first: until it can, the socket is ready for reading and nothing can be read.
+                events = selectors.EVENT_WRITE
+                break
+            except (BlockingIOError, ssl.SSLWantReadError):
+                break
+            except (OSError, ValueError):
                 return "broken off"
             if not count:
                 return "ended by the exporter"
-            connection.active_s = time.monotonic()
             connection.held += count
             room -= count
+        self._watch(connection, events)
         return ""
 
     def _hand_over(self, connection: Connection, reserved: int) -> int:
@@ -302,10 +372,15 @@ class TcpReceiver:
             data, offset[:count].copy(), octets[:count].copy(), np.full(count, time.time_ns(), np.int64),
             np.full(count, connection.index, np.int32), self._exporters.now,
         )  # fmt: skip
+        if count:
+            connection.active_s = time.monotonic()
+            # Until one is well formed the first of each read is looked at.
+            connection.sound = connection.sound or bool(well_formed(data, int(offset[0]), int(octets[0])))
         self.accounting.read += count
         self.accounting.used += count
         self._queue.put(batch, reserved)
-        self._limit(connection, count)
+        if not fault and not self._stopping.is_set():
+            self._limit(connection, count)
         return int(fault)
 
     def _limit(self, connection: Connection, messages: int) -> None:
@@ -318,22 +393,46 @@ class TcpReceiver:
         connection.filled_s = now_s
         if connection.tokens < 0:
             connection.paused_until_s = now_s - connection.tokens / rate
-            self._selector.unregister(connection.socket)
+            self._watch(connection, 0)
 
     def _end(self, connection: Connection, reason: str) -> None:
+        """End a connection, whatever state it is in; its messages stay."""
+        if not self._connections.remove(connection):
+            return
         self.closed[reason] += 1
-        del self._connections[connection.socket]
-        if not connection.paused_until_s:
-            self._selector.unregister(connection.socket)
-        connection.socket.close()
+        self._ready.discard(connection)
+        with suppress(OSError, ValueError, KeyError):
+            self._watch(connection, 0)
+        with suppress(OSError, ValueError):
+            connection.socket.close()
         self._exporters.leave(connection.index)
         self._queue.end(SessionEnd(connection.index, connection.exporter))
 
     def _close_all(self) -> None:
-        for connection in list(self._connections.values()):
-            self._end(connection, "collector stopped")
+        for connection in self._connections:
+            inside = connection.held or connection.arrived
+            self._end(connection, "collector stopped before all was read" if inside else "collector stopped")
         for listener in self._listeners:
-            self._selector.unregister(listener)
+            if listener not in self._resting:
+                self._selector.unregister(listener)
             listener.close()
-        self._listeners = {}
+        self._listeners, self._resting = {}, {}
         self._selector.close()
+        if self._spare_file is not None:
+            os.close(self._spare_file)
+            self._spare_file = None
+
+
+def compile_kernels() -> None:
+    """Compile, or load what was compiled, before messages come."""
+    frames(np.zeros(1, np.uint8), 0, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))
+    well_formed(np.zeros(1, np.uint8), 0, 0)
+    groups_of("127.0.0.1")
+
+
+def _open_spare() -> int | None:
+    """A file that can be given up when no other can be opened."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

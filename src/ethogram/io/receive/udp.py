@@ -8,11 +8,12 @@ used, or dropped for a reason.
 from __future__ import annotations
 
 import ctypes
-import select
+import selectors
 import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from ethogram.config import CollectSettings
 from ethogram.io.receive import admit as kernel
 from ethogram.io.receive.address import Listen, Prefixes, address_of
 from ethogram.io.receive.queue import MESSAGE_OVERHEAD, Exporters, MessageQueue, SessionEnd
+from ethogram.io.receive.shares import Shares
 from ethogram.schema import Accounting, DatagramBatch, Exporter
 
 __all__ = ["UdpReceiver"]
@@ -30,17 +32,22 @@ __all__ = ["UdpReceiver"]
 SLOTS = 512  # datagrams of one call
 BATCH_OCTETS, LEAST_BATCH = 1 << 22, 1 << 17  # a batch holds any one datagram
 WAIT_MS = 50  # how long a batch gathers, and how long a stop may take
-FORGET_EVERY_NS = 10_000_000_000
+FORGET_EVERY_NS = 1_000_000_000
+SILENT_S = 60.0  # an exporter silent for so long may be forgotten when there is no room for others
 SO_RCVBUFFORCE, SO_MEMINFO, MEMINFO_DROPS = 33, 55, 8  # Linux
 
 REASONS = {
     kernel.NOT_ALLOWED: "not allowed",
     kernel.TOO_MANY: "too many exporters",
+    kernel.TOO_MANY_ADDRESS: "too many exporters of its address",
+    kernel.TOO_MANY_PREFIX: "too many exporters of its prefix",
     kernel.RATE_LIMIT: "rate limit",
     kernel.QUEUE: "queue",
     kernel.TRUNCATED: "truncated",
 }
 SOCKET = "socket"
+REFUSALS = [kernel.TOO_MANY, kernel.TOO_MANY_ADDRESS, kernel.TOO_MANY_PREFIX]
+RUBBISH, SILENT = "no well-formed message", "silent"
 
 
 class UdpReceiver:
@@ -55,8 +62,10 @@ class UdpReceiver:
     settings
         Bounds, prefixes and rates.
     max_exporters
-        Exporters (address and port) known at once. When there is no room, those silent for ``settings.idle_s`` are
-        forgotten; datagrams of further ones are refused and counted. Forged addresses cannot grow memory.
+        Exporters (address and port) known at once, of which one address and one prefix have a share at most
+        (``settings.address_share``, ``settings.prefix_share``). Datagrams of further ones are refused and counted.
+        When room runs out, those that never sent a well-formed message are forgotten first, and then those silent for
+        a minute. Forged addresses cannot grow memory.
     largest
         Octets of a datagram that are read; a longer one is counted as truncated.
 
@@ -64,6 +73,8 @@ class UdpReceiver:
     ----------
     listening
         Where it listens, with the ports that the system chose.
+    evicted
+        Exporters forgotten to make room, by reason.
     failure
         What ended the receiving thread, which nothing should.
 
@@ -82,7 +93,8 @@ class UdpReceiver:
         self._places = list(places)
         self._queue, self._exporters = queue, exporters
         self._prefixes = Prefixes(self.settings.allow).rows
-        self._largest, self._max_exporters = largest, max_exporters
+        self._largest, self._shares = largest, Shares.of(max_exporters, self.settings)
+        self.evicted: Counter[str] = Counter()
         self._sockets: list[socket.socket] = []
         self._lost: list[int] = []
         self._lost_before = 0
@@ -90,7 +102,7 @@ class UdpReceiver:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._counters = np.zeros(kernel.COUNTERS, np.int64)
-        self._forgotten_ns = 0
+        self._forgotten_ns = self._refused_before = 0
         self._batch_octets = max(LEAST_BATCH, min(BATCH_OCTETS, queue.bound // 8))
 
     def start(self) -> None:
@@ -173,11 +185,12 @@ class UdpReceiver:
     def _make_tables(self) -> None:
         self._state = np.zeros(1, kernel.STATE)
         self._state[0]["seed"] = np.random.default_rng().integers(1, 1 << 63)
-        rows = self._max_exporters
+        rows = self._shares.most
         places = 1 << (2 * rows).bit_length()
         self._tables = (
             np.full(places, -1, np.int64), np.zeros(rows, kernel.EXPORTER),
             np.full(places, -1, np.int64), np.zeros(rows, kernel.ADDRESS),
+            np.full(2 * places, -1, np.int64), np.zeros(2 * rows, kernel.GROUP),
         )  # fmt: skip
         self._headers = np.zeros(SLOTS, kernel.MESSAGE_HEADER)
         self._names = np.zeros((SLOTS, 28), np.uint8)
@@ -195,7 +208,7 @@ class UdpReceiver:
             np.empty(messages, np.int64), np.empty(messages, np.int32),
         )  # fmt: skip
         rate = self.settings.rate_limit or 0.0
-        self._limits = (rate, max(rate * self.settings.burst_s, 1.0))
+        self._limits = (np.array(self._shares, np.int64), rate, max(rate * self.settings.burst_s, 1.0))
         self._full = self._batch_octets + MESSAGE_OVERHEAD * messages
 
     def _compile(self) -> None:
@@ -204,6 +217,7 @@ class UdpReceiver:
         if has_recvmmsg():
             self._call_receive(np.zeros(0, kernel.POLL), filled, 0, 0)
         self._admit(filled, 0)
+        kernel.rebuild(self._state[0], self._tables, self._tables[1][:0].copy(), self._tables[3].copy())
 
     def _guarded(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
         try:
@@ -238,20 +252,28 @@ class UdpReceiver:
     def _run_single(self, filled: NDArray[np.int64], room: int) -> None:
         """The same without ``recvmmsg``."""
         until = time.monotonic() + WAIT_MS / 1000
-        while self._admit(filled, room) and (left := until - time.monotonic()) > 0:
-            ready, _, _ = select.select(self._sockets, [], [], left)
-            count = 0
-            for opened in ready:
-                while count < SLOTS:
-                    try:
-                        octets, _, flags, name = opened.recvmsg_into([memoryview(self._slots[count])])
-                    except BlockingIOError:
-                        break
-                    self._headers[count]["octets"], self._headers[count]["flags"] = octets, flags
-                    self._names[count] = np.frombuffer(_sockaddr(opened.family, name), np.uint8)
-                    count += 1
-            self._state[0]["count"], self._state[0]["next"] = count, 0
-            self._state[0]["arrival_ns"] = time.time_ns()
+        with selectors.DefaultSelector() as selector:
+            for opened in self._sockets:
+                selector.register(opened, selectors.EVENT_READ)
+            while self._admit(filled, room) and (left := until - time.monotonic()) > 0:
+                count = 0
+                for key, _ in selector.select(left):
+                    count = self._read_singly(self._sockets[self._sockets.index(key.fileobj)], count)  # type: ignore[arg-type]
+                self._state[0]["count"], self._state[0]["next"] = count, 0
+                self._state[0]["arrival_ns"] = time.time_ns()
+
+    def _read_singly(self, opened: socket.socket, count: int) -> int:
+        """Read datagrams into the slots from ``count`` on; returns how many there are then."""
+        while count < SLOTS:
+            try:
+                octets, _, flags, name = opened.recvmsg_into([memoryview(self._slots[count])])
+            except OSError:
+                # Nothing more is there; or an ICMP error of an earlier datagram, which reading has cleared.
+                break
+            self._headers[count]["octets"], self._headers[count]["flags"] = octets, flags
+            self._names[count] = np.frombuffer(_sockaddr(opened.family, name), np.uint8)
+            count += 1
+        return count
 
     def _admit(self, filled: NDArray[np.int64], room: int) -> bool:
         return bool(
@@ -274,35 +296,41 @@ class UdpReceiver:
         )  # fmt: skip
 
     def _forget(self) -> None:
-        """Make room for new exporters where old ones have long been silent."""
-        state, (_, exporters, _, _) = self._state[0], self._tables
+        """Make room for new exporters: rubbish leaves first, then whoever has long been silent."""
         now_ns = time.time_ns()
-        if state["exporters"] < self._max_exporters or now_ns - self._forgotten_ns < FORGET_EVERY_NS:
+        # A clock that was set back must not keep this from being done.
+        if 0 <= now_ns - self._forgotten_ns < FORGET_EVERY_NS:
             return
         self._forgotten_ns = now_ns
-        keep = exporters["seen_ns"] >= now_ns - int(self.settings.idle_s * 1e9)
-        for row in exporters[~keep]:
+        exporters = self._tables[1][: int(self._state[0]["exporters"])]
+        leave = self._leaving(exporters, now_ns)
+        if not leave.any():
+            return
+        for row in exporters[leave]:
+            self.evicted[SILENT if row["sound"] else RUBBISH] += 1
             self._exporters.leave(int(row["index"]))
             self._queue.end(SessionEnd(int(row["index"]), _exporter(row)))
-        self._rebuild(exporters[keep])
+        kernel.rebuild(self._state[0], self._tables, exporters[~leave].copy(), self._tables[3].copy())
 
-    def _rebuild(self, kept: NDArray[np.void]) -> None:
-        state = self._state[0]
-        places, exporters, address_places, addresses = self._tables
-        old = addresses.copy()
-        places[:], address_places[:] = -1, -1
-        state["exporters"] = state["addresses"] = 0
-        for row in kept:
-            at = kernel.place_of(address_places, addresses, row["high"], row["low"], -1, state["seed"])
-            if address_places[at] < 0:
-                addresses[state["addresses"]] = old[row["address"]]
-                address_places[at] = state["addresses"]
-                state["addresses"] += 1
-            exporters[state["exporters"]] = row
-            exporters[state["exporters"]]["address"] = address_places[at]
-            place = kernel.place_of(places, exporters, row["high"], row["low"], row["port"], state["seed"])
-            places[place] = state["exporters"]
-            state["exporters"] += 1
+    def _leaving(self, exporters: NDArray[np.void], now_ns: int) -> NDArray[np.bool_]:
+        """Which exporters make room where a bound is nearly reached: an eighth of it at a time."""
+        leave = np.zeros(len(exporters), bool)
+        may = exporters["sound"] == 0
+        refused = int(self._counters[REFUSALS].sum())
+        if refused != self._refused_before:
+            self._refused_before = refused
+            may |= exporters["seen_ns"] < now_ns - int(min(SILENT_S, self.settings.idle_s) * 1e9)
+        counts = self._tables[5]["count"]
+        for name, most in (("narrow", self._shares.address), ("wide", self._shares.prefix), (None, self._shares.most)):
+            group = exporters[name] if name else np.zeros(len(exporters), np.int64)
+            # Of all, those in the largest prefix leave first.
+            crowd = np.zeros(len(exporters), np.int64) if name else -counts[exporters["wide"]]
+            present = np.bincount(group[~leave], minlength=1)
+            for number in np.flatnonzero(present > most - max(1, most // 4)):
+                rows = np.flatnonzero((group == number) & may & ~leave)
+                order = np.lexsort((exporters["seen_ns"][rows], crowd[rows], exporters["sound"][rows]))
+                leave[rows[order][: max(1, most // 8)]] = True
+        return leave
 
 
 def has_recvmmsg() -> bool:

@@ -1,0 +1,161 @@
+"""Connections over TCP and TLS that are open: one exporter's session each, and which of them makes room for another."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import ssl
+import struct
+import termios
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.io.receive.address import key_of
+from ethogram.io.receive.admit import NARROW, WIDE, group_of
+from ethogram.io.receive.shares import Shares
+from ethogram.schema import Exporter
+
+__all__ = ["BUFFER", "READ_OCTETS", "Connection", "Connections", "groups_of"]
+
+READ_OCTETS = 1 << 16  # of one connection at a time, so that none starves the others
+LONGEST = 65_535
+BUFFER = READ_OCTETS + LONGEST
+
+Group = tuple[int, int]
+
+
+def groups_of(address: str) -> tuple[Group, Group]:
+    """The address and the prefix that a connection from here counts for.
+
+    >>> groups_of("2001:db8:1:2::5")[0] == groups_of("2001:db8:1:2::6")[0]
+    True
+    """
+    high, low = (np.uint64(part) for part in key_of(address))
+    narrow, wide = (tuple(int(part) for part in group_of(high, low, kind)) for kind in (NARROW, WIDE))
+    return (narrow[0], narrow[1]), (wide[0], wide[1])
+
+
+@dataclass(eq=False)
+class Connection:
+    """One exporter's session: its socket, and the octets that are not yet a whole message.
+
+    Attributes
+    ----------
+    events
+        What the selector waits for; 0 when it is not registered.
+    active_s
+        When it was opened, shook hands, or last completed a message: other octets do not keep it open.
+    sound
+        Whether it has sent a well-formed message.
+    """
+
+    socket: socket.socket
+    exporter: Exporter
+    index: int
+    active_s: float
+    shaken: bool
+    narrow: Group
+    wide: Group
+    events: int = 0
+    sound: bool = False
+    data: NDArray[np.uint8] = field(default_factory=lambda: np.empty(BUFFER, np.uint8))
+    held: int = 0
+    tokens: float = 0.0
+    filled_s: float = 0.0
+    paused_until_s: float = 0.0
+
+    @property
+    def decrypted(self) -> int:
+        """Octets that TLS has decrypted and no selector reports."""
+        if not isinstance(self.socket, ssl.SSLSocket) or not self.shaken:
+            return 0
+        try:
+            return self.socket.pending()
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def arrived(self) -> int:
+        """Octets that have arrived and were not read, as the kernel and TLS have them."""
+        try:
+            waiting = struct.unpack("i", fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, bytes(4)))[0]
+        except (OSError, ValueError):
+            waiting = 0
+        return int(waiting) + self.decrypted
+
+
+class Connections:
+    """The open connections, counted by address and prefix.
+
+    Parameters
+    ----------
+    shares
+        How many there may be.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self._of: dict[socket.socket, Connection] = {}
+        self._narrow: Counter[Group] = Counter()
+        self._wide: Counter[Group] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """All of them; they may end meanwhile."""
+        return iter(list(self._of.values()))
+
+    def __contains__(self, connection: Connection) -> bool:
+        return connection.socket in self._of
+
+    def get(self, opened: socket.socket) -> Connection | None:
+        """The connection of a socket, if it is still open."""
+        return self._of.get(opened)
+
+    def add(self, connection: Connection) -> None:
+        """A connection was opened."""
+        self._of[connection.socket] = connection
+        self._narrow[connection.narrow] += 1
+        self._wide[connection.wide] += 1
+
+    def remove(self, connection: Connection) -> bool:
+        """A connection ends; False when it had ended before."""
+        if self._of.pop(connection.socket, None) is None:
+            return False
+        for counts, group in ((self._narrow, connection.narrow), (self._wide, connection.wide)):
+            counts[group] -= 1
+            if not counts[group]:
+                del counts[group]
+        return True
+
+    def full(self, narrow: Group, wide: Group) -> tuple[str | None, Connection | None]:
+        """Why there is no room for one more connection of an address, and which one should make room for it.
+
+        Returns
+        -------
+        reason, leaving
+            None and None when there is room. ``leaving`` has never sent a well-formed message, and is of the same
+            address or prefix where that one is full; None when all have.
+        """
+        most, address, prefix = self._shares
+        if address < most and self._narrow[narrow] >= address:
+            return "too many connections of its address", self.least(narrow=narrow)
+        if prefix < most and self._wide[wide] >= prefix:
+            return "too many connections of its prefix", self.least(wide=wide)
+        if len(self._of) >= most:
+            return "too many connections", self.least()
+        return None, None
+
+    def least(self, narrow: Group | None = None, wide: Group | None = None) -> Connection | None:
+        """The connection that has not sent a well-formed message for longest, of the prefix that has most of all."""
+        rubbish = [
+            one
+            for one in self._of.values()
+            if not one.sound and narrow in (None, one.narrow) and wide in (None, one.wide)
+        ]
+        return min(rubbish, key=lambda one: (-self._wide[one.wide], one.active_s), default=None)

@@ -1,0 +1,58 @@
+"""TLS of a collector: its settings, and why a handshake failed."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from ethogram.errors import ConfigurationError
+
+__all__ = ["handshake_fault", "tls_context"]
+
+NO_HANDSHAKE, BROKEN_OFF = "no TLS handshake", "broken off in the TLS handshake"
+CERTIFICATE = "client certificate refused"
+
+
+def tls_context(certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> ssl.SSLContext:
+    """Settings of TLS for a collector: 1.2 or later.
+
+    Parameters
+    ----------
+    certificate, key
+        Of the collector, PEM; without a key, the certificate's file holds it.
+    client_ca
+        Exporters must then show a certificate that these authorities signed (RFC 7011 section 11.1 asks for it).
+
+    Raises
+    ------
+    ConfigurationError
+        When a file cannot be read or does not fit the others.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in (certificate, key, client_ca):
+        if file is not None and not file.is_file():
+            raise ConfigurationError(f"{file}: no such file")
+    try:
+        context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError):
+        raise ConfigurationError(f"{certificate}: no certificate with its key, in PEM form") from None
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(client_ca)
+        except (ssl.SSLError, OSError):
+            raise ConfigurationError(f"{client_ca}: no certificates in PEM form") from None
+    return context
+
+
+def handshake_fault(error: OSError | ValueError) -> str:
+    """The reason under which a connection is counted whose handshake failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CERTIFICATE
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+        return BROKEN_OFF
+    if isinstance(error, ssl.SSLError):
+        refused = getattr(error, "reason", None) == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+        return CERTIFICATE if refused else NO_HANDSHAKE
+    return BROKEN_OFF if isinstance(error, OSError) else NO_HANDSHAKE
