@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.io.receive import tcp, udp
+from ethogram.io.receive import tcp, tls, udp
 from ethogram.io.wire import pending, walk
 from ethogram.pipeline.fingerprints import read_fingerprints
 from ethogram.serve import counters
@@ -51,7 +51,8 @@ def test_the_example_runs_and_its_sum_is_what_the_simulation_sent(tmp_path: Path
 @pytest.mark.parametrize(
     "reason",
     sorted({
-        *udp.REASONS.values(), udp.SOCKET, *tcp.FAULTS.values(), *walk.MESSAGES_DROPPED.values(),
+        *udp.REASONS.values(), udp.SOCKET, udp.RUBBISH, udp.SILENT, *tcp.FAULTS.values(), tcp.EVICTED, tcp.INTERNAL,
+        tls.NO_HANDSHAKE, tls.BROKEN_OFF, tls.CERTIFICATE, *walk.MESSAGES_DROPPED.values(),
         *walk.SETS_DROPPED.values(), pending.WAITING, pending.EVICTED, pending.EXPIRED, pending.REFUSED,
         pending.SESSION_ENDED, counters.WAITED,
     }),

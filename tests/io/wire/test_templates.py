@@ -145,6 +145,36 @@ def test_the_templates_unused_for_longest_leave_first() -> None:
     assert len(decode(decoder, ipfix(data(256, 1), data(300, 1)))) == 2
 
 
+def test_exporters_of_whom_nothing_is_understood_make_room_for_others() -> None:
+    decoder = Decoder(WireSettings(max_exporters=4, template_lifetime_s=86_400))
+    decode(decoder, ipfix(template(256, FOUR)), exporter=ONE, at_s=1)
+    decode(decoder, v5([v5_record(1)]), exporter=TWO, at_s=1)
+    for i in range(40):
+        decode(decoder, b"rubbish", exporter=Exporter(f"198.51.100.{i}", 9), at_s=2 + i)
+    assert decoder.store.counters["exporters evicted: nothing understood"] == 38
+    late = Exporter("203.0.113.1", 9)
+    assert len(decode(decoder, ipfix(template(256, FOUR), data(256, 1)), exporter=late, at_s=50)) == 1
+    # Three are useful now, and the fourth place stays free for the next that is.
+    assert len(decode(decoder, ipfix(data(256, 1)), exporter=ONE, at_s=51)) == 1
+    assert len(decode(decoder, v5([v5_record(1)]), exporter=TWO, at_s=52)) == 1
+    decode(decoder, v5([v5_record(1)]), exporter=Exporter("203.0.113.2", 9), at_s=53)
+    refused = decoder.accounting.dropped["too many exporters"]
+    decode(decoder, ipfix(template(256, FOUR)), exporter=Exporter("203.0.113.3", 9), at_s=54)
+    assert decoder.accounting.dropped["too many exporters"] == refused + 1
+    # Who was silent for long leaves, with its templates.
+    decode(decoder, ipfix(template(256, FOUR)), exporter=Exporter("203.0.113.3", 9), at_s=653)
+    assert decoder.accounting.dropped["too many exporters"] == refused + 1
+    assert decoder.store.counters["exporters evicted: silent"] == 1
+    assert len(decode(decoder, ipfix(data(256, 1)), exporter=late, at_s=653)) == 0
+
+
+def test_a_flood_of_addresses_in_one_batch_does_not_take_the_place_of_one_that_is_decoded_with_it() -> None:
+    decoder = Decoder(WireSettings(max_exporters=4))
+    batch = [(Exporter(f"198.51.100.{i}", 9), ipfix(template(256, FOUR), data(256, i))) for i in range(20)]
+    assert len(decoder.decode(several(batch))) == 4
+    assert decoder.accounting.dropped == {"too many exporters": 16}
+
+
 def test_a_template_of_many_fields_counts_as_several() -> None:
     decoder = Decoder(WireSettings(max_templates_per_exporter=4))
     long = template(256, [(1, 1)] * 193)

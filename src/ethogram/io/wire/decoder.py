@@ -196,7 +196,9 @@ class Decoder:
             if generation in (TEMPLATE_SET, HELD):
                 continue
             if generation <= V5_FIRST:
-                template, exporter = v5_template(generation), self.store.exporter(V5_FIRST - generation)
+                slot = V5_FIRST - generation
+                template, exporter = v5_template(generation), self.store.exporter(slot)
+                self.store.prove(slot)
             else:
                 entry = self.store.of(generation)
                 template, exporter = entry.template, entry.exporter

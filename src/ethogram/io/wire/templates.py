@@ -24,6 +24,8 @@ Key = tuple[int, int, int, int]
 """Slot of the exporter, version, observation domain, template number."""
 
 MAX_EVENTS = 1024
+SWEEP_NS = 1_000_000_000  # between looks for exporters to give up
+SILENT_NS = 600_000_000_000  # an exporter silent for so long may leave where there is no room for others
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,19 @@ class Entry:
 
 @dataclass(slots=True)
 class Slot:
-    """An exporter that is known: its templates in order of last use, and what they count as together."""
+    """An exporter that is known: its templates in order of last use, what they count as together, and whether it has
+    sent records that need none."""
 
     exporter: Exporter
     seen_ns: int
     keys: OrderedDict[Key, None]
     weight: int = 0
+    proven: bool = False
+
+    @property
+    def useful(self) -> bool:
+        """Whether anything of it was understood."""
+        return bool(self.keys) or self.proven
 
 
 class TemplateStore:
@@ -100,7 +109,7 @@ class TemplateStore:
         place = place_of(exporter)
         slot = self._slots.get(place)
         if slot is None:
-            if len(self._slots) >= self._settings.max_exporters and not self._forget_silent(now_ns):
+            if len(self._slots) >= self._settings.max_exporters and not self._forget(now_ns):
                 return -1
             slot = self._next_slot
             self._next_slot += 1
@@ -114,17 +123,33 @@ class TemplateStore:
         """The exporter with this number."""
         return self._known[slot].exporter
 
-    def _forget_silent(self, now_ns: int) -> bool:
-        """Give up exporters silent for a template's lifetime that have no templates left; whether there were any."""
-        lifetime = int(self._settings.template_lifetime_s * 1e9)
+    def prove(self, slot: int) -> None:
+        """Note that an exporter sent records that need no template: it is not one that sends rubbish."""
+        self._known[slot].proven = True
+
+    def _forget(self, now_ns: int) -> bool:
+        """Give up some exporters to make room; whether there were any.
+
+        Those leave first of whom nothing was ever understood, then those that were silent for longest. None leaves
+        that has sent something in the batch that is being decoded.
+        """
         # A flood of forged addresses must not make each of them look through all.
-        if self._swept_ns is not None and 0 <= now_ns - self._swept_ns < lifetime // 64:
+        if self._swept_ns is not None and 0 <= now_ns - self._swept_ns < SWEEP_NS:
             return False
         self._swept_ns = now_ns
-        silent = [slot for slot, known in self._known.items() if not known.keys and known.seen_ns < now_ns - lifetime]
-        for slot in silent:
-            del self._slots[place_of(self._known.pop(slot).exporter)]
-        return bool(silent)
+        silent_ns = now_ns - min(int(self._settings.template_lifetime_s * 1e9), SILENT_NS)
+        leaving = sorted(
+            (known.useful, known.seen_ns, slot)
+            for slot, known in self._known.items()
+            if known.seen_ns < (silent_ns if known.useful else now_ns)
+        )
+        for useful, _, slot in leaving[: max(1, self._settings.max_exporters // 16)]:
+            known = self._known[slot]
+            for key in list(known.keys):
+                self._remove(key, now_ns, "evicted")
+            del self._slots[place_of(known.exporter)], self._known[slot]
+            self.counters["exporters evicted: " + ("silent" if useful else "nothing understood")] += 1
+        return bool(leaving)
 
     def end_session(self, exporter: Exporter, now_ns: int = 0) -> int | None:
         """Forget a TCP connection or file and its templates (RFC 7011 section 8.4); returns its number."""
