@@ -69,6 +69,44 @@ def test_two_items_of_one_unit_may_not_share_time_across_the_sides() -> None:
         Split("in time", later, np.array([0]), np.array([1]), in_time=True)
 
 
+def spans(*hours: tuple[int, int]) -> pl.DataFrame:
+    """Items of one unit that begin and end at these hours."""
+    return items([("a", 0)] * len(hours)).with_columns(
+        start=pl.Series([DAY + timedelta(hours=begin) for begin, _ in hours]),
+        end=pl.Series([DAY + timedelta(hours=end) for _, end in hours]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("enrolled", "tested"),
+    [((0, 30), (24, 48)), ((0, 25), (24, 48)), ((0, 72), (24, 48)), ((24, 48), (0, 24)), ((30, 40), (24, 48))],
+)
+def test_in_time_all_that_is_enrolled_of_a_unit_ends_before_its_test_items_begin(
+    enrolled: tuple[int, int], tested: tuple[int, int]
+) -> None:
+    with pytest.raises(LeakError, match="share time"):
+        Split("leaky", spans(enrolled, tested), np.array([0]), np.array([1]), in_time=True)
+    Split("sound", spans((0, 24), tested if tested[0] else (24, 48)), np.array([0]), np.array([1]), in_time=True)
+
+
+SPAN = st.tuples(st.integers(0, 20), st.integers(1, 20))
+
+
+@given(SPAN, SPAN, st.booleans())
+def test_a_split_is_refused_exactly_where_a_plain_reading_of_the_rule_refuses_it(
+    first: tuple[int, int], second: tuple[int, int], in_time: bool
+) -> None:
+    enrolled, tested = (first[0], sum(first)), (second[0], sum(second))
+    hours = [set(range(*span)) for span in (enrolled, tested)]
+    leaks = enrolled[1] > tested[0] if in_time else bool(hours[0] & hours[1])
+    frame, sides = spans(enrolled, tested), (np.array([0]), np.array([1]))
+    if leaks:
+        with pytest.raises(LeakError, match="share time"):
+            Split("drawn", frame, *sides, in_time=in_time)
+    else:
+        Split("drawn", frame, *sides, in_time=in_time)
+
+
 def test_a_unit_in_two_networks_is_not_enrolled_or_refused() -> None:
     frame = items([("u1", 0), ("u2", 0), ("u1", 5)], network=["x", "x", "y"], model=["m", "n", "m"])
     split = by_network(frame, ["x"], ["y"])

@@ -90,6 +90,22 @@ def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> Non
     assert closed.strangeness == pytest.approx(found.strangeness)
 
 
+def test_a_fused_label_that_is_not_likely_enough_is_unknown() -> None:
+    names, truth = ["a", "b"], ["a", "b"] * 20
+    side = np.array([[2.0, 0.0], [0.0, 2.0]] * 20)
+    fused = Fusion().fit({"one": side, "two": side}, names, truth).apply({"one": side[:2], "two": side[:2]})
+    best = fused.probabilities.max(axis=1)
+    typical = {name: np.zeros((2, 2)) for name in ("one", "two")}
+    assert 0.5 < best[0] == pytest.approx(best[1])
+    for least_score, unknown in ((best[0] * 0.999, False), ((best[0] + 1) / 2, True)):
+        settings = IdentifySettings(least_score=float(least_score))
+        found = decided(fused, typical, settings)
+        assert (found.strangeness == 0.0).all(), "nothing is strange here: likelihood alone decides"
+        assert found.unknown.tolist() == [unknown, unknown]
+    closed = decided(fused, typical, IdentifySettings(least_score=1.0, closed=True))
+    assert closed.verdicts == names
+
+
 def test_a_mac_is_one_device_anywhere_and_an_address_only_at_home() -> None:
     units = units_of(["02:00:00:00:00:0A", "02:00:00:00:00:0a", "10.0.0.2", "10.0.0.2"], ["one", "two", "one", "two"])
     assert units[0] == units[1]

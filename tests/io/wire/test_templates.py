@@ -43,6 +43,26 @@ def test_a_redefinition_counts_from_where_it_stands() -> None:
     assert whats(decoder) == [(256, "new"), (256, "changed"), (256, "changed")]
 
 
+@pytest.mark.parametrize("version", [9, 10])
+def test_the_same_fields_as_options_are_another_template(version: int) -> None:
+    # Without a scope, which some exporters leave out, only the template's set says what its records are.
+    message = ipfix if version == 10 else v9
+    field = struct.pack(">HH", *FOUR[0])
+    options = (
+        set_of(3, struct.pack(">HHH", 256, 1, 0) + field) if version == 10
+        else set_of(1, struct.pack(">HHH", 256, 0, 4) + field)
+    )  # fmt: skip
+    decoder = Decoder()
+    found = decode(
+        decoder, message(template(256, FOUR, version), data(256, 1), options, data(256, 2)), message(data(256, 3)),
+    )  # fmt: skip
+    by_kind = {one.template.options: one.unsigned(0).tolist() for one in found}
+    assert by_kind == {False: [1], True: [2, 3]}
+    assert whats(decoder) == [(256, "new"), (256, "changed")]
+    again = decode(decoder, message(template(256, FOUR, version), data(256, 4)))
+    assert [(one.template.options, one.unsigned(0).tolist()) for one in again] == [(False, [4])]
+
+
 def test_a_template_sent_again_is_the_same_generation() -> None:
     decoder = Decoder()
     message = ipfix(template(256, FOUR), data(256, 1))
