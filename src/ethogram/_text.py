@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["csv_cell", "csv_text", "json_text", "visible"]
+__all__ = ["csv_cell", "csv_text", "escaped_json", "json_text", "visible"]
 
 # Letters and marks that Unicode calls printable, but of which nothing shows.
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
@@ -83,11 +83,19 @@ def json_text(value: object, *, indent: bool = False) -> str:
         text = orjson.dumps(value, option=option).decode()
     except orjson.JSONEncodeError:  # lone surrogates, as in names of files that are not UTF-8
         text = json.dumps(_plain(value), indent=2 if indent else None) + "\n"
+    return escaped_json(text)
+
+
+def escaped_json(text: str) -> str:
+    """JSON text with every character in it that does not show as a JSON escape."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return _UNUSUAL.sub(lambda found: found[0] if _shows(found[0]) else json.dumps(found[0])[1:-1], text).replace(
-        "\x7f", "\\u007f"
-    )
+    return _UNUSUAL.sub(lambda found: found[0] if _shows(found[0]) else _json_escape(found[0]), text)
+
+
+def _json_escape(character: str) -> str:
+    # The standard library leaves DEL as it is.
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def _plain(value: Any) -> Any:

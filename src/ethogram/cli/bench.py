@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,9 @@ def command(
     checkpoint: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE: weights of an encoder of others, such as et-bert=FILE")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="for 'report': write over pages that Ethogram did not write")
+    ] = False,
 ) -> None:
     """Measure methods on tasks that cannot leak.
 
@@ -70,7 +74,7 @@ def command(
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
     words = tasks or []
     if words[:1] == ["report"]:
-        _report(words[1:], out, known_tasks, known_methods)
+        _report(words[1:], out, known_tasks, known_methods, force=force)
         return
     root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
     every_card = known_cards(cards)
@@ -195,7 +199,10 @@ def _run(
 ) -> None:  # fmt: skip
     import orjson
 
+    from ethogram._files import is_ours
+    from ethogram.cli.outputs import ROWS, check_output, is_standard_output
     from ethogram.cli.run import say, stages
+    from ethogram.cli.terminal import write_json
     from ethogram.errors import UsageError
     from ethogram.evaluate.jobs import jobs_of, side_by_side
     from ethogram.evaluate.load import CACHE
@@ -203,17 +210,22 @@ def _run(
     from ethogram.evaluate.suite import Suite
     from ethogram.evaluate.worker import quiet
 
-    if out.suffix == ".gz":
-        raise UsageError(f"{out}: rows are added line by line, so --out names a file that is not compressed")
+    stdout = is_standard_output(out)
+    if not stdout:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    check_output(out, ROWS, force=True)
+    if not stdout and not is_ours(out):
+        raise UsageError(f"{out}: exists and holds no result rows; rows are only added to a file of rows")
     quiet()
-    if (cut := cut_half_line(out)) > 0:
+    if not stdout and (cut := cut_half_line(out)) > 0:
         say(f"{out}: {cut} octets of a row that was not finished are cut off")
-    held = {} if again or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
+    held = {} if again or stdout or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
     made = kept = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
     suite = Suite(root, cards, (cache or CACHE) if keep else None, threads, checkpoints, quick=quick)
     total = sum(suite.asks(task, method) for task in tasks for method in methods)
-    with out.open("ab") as file, stages("measuring", total) as (advance, stage):
+    with contextlib.ExitStack() as stack:
+        file = None if stdout else stack.enter_context(out.open("ab"))
+        advance, stage = stack.enter_context(stages("measuring", total))
         suite = replace(suite, on_stage=stage)
         workers = jobs_of(jobs, suite, tasks, methods, held)
         every = suite.rows(tasks, methods, held)
@@ -221,8 +233,11 @@ def _run(
             every = side_by_side(suite, tasks, methods, held, workers, on_trouble=say)
         for row, fresh in every:
             if fresh:
-                file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
-                file.flush()
+                if file is None:
+                    write_json(row, indent=False)
+                else:
+                    file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+                    file.flush()
             made, kept = made + fresh, kept + (not fresh)
             say(_line(row, fresh))
             advance(1)
@@ -238,10 +253,14 @@ def _line(row: dict[str, object], fresh: bool) -> str:
     return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
 
 
-def _report(arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any]) -> None:
+def _report(
+    arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], *, force: bool
+) -> None:
+    from ethogram._files import require_ours
+    from ethogram.cli.outputs import check_folder
     from ethogram.cli.terminal import say
     from ethogram.errors import UsageError
-    from ethogram.evaluate.report import write_report
+    from ethogram.evaluate.report import REPORT_MARKS, write_report
     from ethogram.evaluate.row import read_rows
     from ethogram.evaluate.suite import applicable
 
@@ -254,5 +273,9 @@ def _report(arguments: list[str], out: Path, tasks: dict[str, Any], methods: dic
     if len(kept) < len(rows):
         say(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")
     folder = Path("results") if out == Path("bench.jsonl") else out
+    check_folder(folder, inputs=arguments, force=force)
+    index = folder / "README.md"
+    if index.exists() and not any(mark in index.read_bytes() for mark in REPORT_MARKS):
+        require_ours(index)
     for path in write_report(kept, folder):
         say(str(path))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ethogram.cli.fingerprint import granularity_of, span_of
+from ethogram.cli.outputs import Force, check_folder
 from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
@@ -71,6 +72,7 @@ def command(
     counters_every: Annotated[
         float, typer.Option(metavar="SECONDS", help="A line of counters so often; 0 for none.")
     ] = 10.0,
+    force: Force = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the counters as JSON on standard output at the end.")
     ] = False,
@@ -82,11 +84,14 @@ def command(
     from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
     from ethogram.io.receive.address import Listen
     from ethogram.io.receive.tcp import tls_context
-    from ethogram.serve.collector import Collector, CollectorSettings
+    from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 
     places = [Listen.parse(text) for text in listen or DEFAULT_LISTEN]
     if any(place.transport == "tls" for place in places) and cert is None:
         raise UsageError("tls:// needs --cert")
+    check_folder(output, (COUNTERS,), (devices, cert, key, client_ca), force=force)
+    if record is not None:
+        check_folder(record)
     epoch_s = span_of(epoch, "--epoch")
     collect = {"allow": tuple(allow or ()), "rate_limit": rate_limit, "queue_octets": queue << 20}
     settings = CollectorSettings(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ethogram.cli.flows import time_of
+from ethogram.cli.outputs import TABLE, Force, check_output
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import say, write_json
 
@@ -37,6 +38,7 @@ def command(
         str | None, typer.Option("--to", metavar="TIME", help="Only flows that begin before this time.")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="0: one for each core.")] = 0,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
 ) -> int:
     """Embed flows with a trained encoder: one row for each flow, with its key and the numbers of the embedding.
@@ -46,6 +48,7 @@ def command(
     from ethogram.config import FlowSettings
     from ethogram.pipeline.representations import embed
 
+    check_output(output, TABLE, (*inputs, model, devices), force=force)
     with read_progress("packets") as advance:
         run = embed(
             inputs, output, model=model, devices=devices, threads=threads, on_progress=advance,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ethogram.cli.flows import time_of
+from ethogram.cli.outputs import Force, check_library, save_library
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import say
 from ethogram.errors import UsageError
@@ -49,6 +50,7 @@ def command(
     local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
     time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
     time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
+    force: Force = False,
 ) -> int:
     """Enrol labelled devices: what they were seen doing becomes a library to identify others by.
 
@@ -60,15 +62,15 @@ def command(
     from ethogram.identify.labels import read_labels
     from ethogram.identify.library import Source
     from ethogram.pipeline.both_inputs import EnrolFlows
-    from ethogram.pipeline.flow_side import require_folder, side_of, write_library
+    from ethogram.pipeline.flow_side import side_of
     from ethogram.pipeline.identify import digest_of, enrol, open_library
     from ethogram.pipeline.inputs import COUNTING, read_seen
     from ethogram.pipeline.words import listed
 
     if encoder is not None and not flows:
         raise UsageError("--encoder and --no-flows contradict each other")
+    check_library(output, (*inputs, labels, encoder, devices), force=force)
     known = read_labels(labels)
-    require_folder(output)
     base = None if extend is None else open_library(extend)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
     span = time_of(time_from, "--from"), time_of(time_to, "--to")
@@ -93,7 +95,7 @@ def command(
         store = side.store(reading.seen.windows, library, provenance.name)
     else:
         store = side_of(extend, base)[0] if extend is not None and base is not None else None
-    written = write_library(library, store, output)
+    written = save_library(library, store, output)
     for line in (*reading.notes, *report.lines(), *(side.said if side is not None else ()), *written):
         say(line)
     for line in reading.errors:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram.cli.flows import time_of
+from ethogram.cli.outputs import TABLE, Force, check_output
 from ethogram.cli.run import progress
 from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
@@ -77,6 +78,7 @@ def command(
     local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
     time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
     time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")] = False,
 ) -> int:  # fmt: skip
     """Export fingerprints: windows in which a device did the same thing long enough, with what it did."""
@@ -89,6 +91,7 @@ def command(
     from ethogram.config import CountSettings, ExporterSettings, FlowSettings
     from ethogram.pipeline.fingerprints import fingerprint, write_fingerprints
 
+    check_output(output, TABLE, (*inputs, devices), force=force)
     epoch_s = span_of(epoch, "--epoch")
     settings = ExporterSettings.of(
         epoch_s=epoch_s, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,

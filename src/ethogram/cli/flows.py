@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.outputs import TABLE, Force, check_output
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
@@ -91,6 +92,7 @@ def command(
         str | None, typer.Option("--to", metavar="TIME", help="Only flows that begin before this time.")
     ] = None,
     strict: Annotated[bool, typer.Option(help="Stop at the first record that cannot be used.")] = False,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
 ) -> int:
     """Make one flow table of captures and flow records of any kind.
@@ -100,6 +102,7 @@ def command(
     from ethogram.config import FlowSettings, MeterSettings
     from ethogram.pipeline.flows import read_flows, write_flows
 
+    check_output(output, TABLE, (*inputs, devices, mapping), force=force)
     chosen: dict[str, object] = {
         "join_cut": join, "pair": pair, "time_zone": time_zone, "names": {"enabled": names}
     }  # fmt: skip

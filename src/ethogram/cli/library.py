@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.outputs import Force, check_library, save_library
 from ethogram.cli.terminal import results, say
 from ethogram.errors import UsageError
 
@@ -55,6 +56,7 @@ def command(
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="List every entry, not only labels.")] = False,
+    force: Force = False,
     flows: Annotated[
         bool, typer.Option("--flows/--no-flows", help="Keep the embedded flows that stand beside a library.")
     ] = True,
@@ -68,8 +70,9 @@ def command(
 
     from ethogram.cli.unknown import named_groups
     from ethogram.identify.library import Library
-    from ethogram.pipeline.flow_side import merged_sides, side_of, write_library
+    from ethogram.pipeline.flow_side import merged_sides, side_of
     from ethogram.pipeline.identify import open_library
+    from ethogram.pipeline.words import listed
 
     paths = libraries or []
     if action is Action.LIST:
@@ -86,7 +89,8 @@ def command(
     renames = named_groups(name or [])
     if action is Action.RENAME and not renames:
         raise UsageError("rename needs --name OLD=LABEL")
-    merged = Library(name=output.name)
+    check_library(output, force=force)
+    merged = Library(name=listed([str(path) for path in paths]))
     sides: list[tuple[Path, FlowStore | None]] = []
     for path in paths:
         one = open_library(path)
@@ -106,7 +110,7 @@ def command(
         merged, moved = merged.renamed(renames)
         store = None if store is None else store.renamed(moved)
         say(f"{len(moved):,} entries renamed")
-    for line in write_library(replace(merged, name=output.name), store, output):
+    for line in save_library(replace(merged, name=output.name), store, output):
         say(line)
 
 

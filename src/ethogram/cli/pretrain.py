@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ethogram.cli.flows import time_of
+from ethogram.cli.outputs import Force, check_folder
 from ethogram.cli.terminal import errors, moving_line, say, write_text
 from ethogram.errors import UsageError
 
@@ -101,6 +102,7 @@ def command(
     source: Annotated[str, typer.Option(metavar="TEXT", help="For the card: what the flows are.")] = "",
     licence: Annotated[str, typer.Option(metavar="TEXT", help="For the card: licence of the flows.")] = "",
     restart: Annotated[bool, typer.Option(help="Throw away what an earlier run left in DIR.")] = False,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON on standard output.")] = False,
 ) -> int:
     """Train an encoder on custom flows without labels: three seeds, stopped early by days that were held out.
@@ -110,6 +112,9 @@ def command(
     from ethogram.config import EncoderSettings, TrainingSettings
     from ethogram.pipeline.representations import pretrain
 
+    # The card has no mark: it is ours where the model beside it is.
+    card = () if (output / "model.json").exists() else ("card.md",)
+    check_folder(output, ("model.json", *card), inputs, force=force)
     chosen = settings_of(setting or [])
     own: dict[str, dict[str, Any]] = {
         "encoder": {"kind": kind, "size": size, "view": view, "d": d},

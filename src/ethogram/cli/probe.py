@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ethogram.cli.outputs import Force, check_folder
 from ethogram.cli.reconstruct import check_form, dump, show, told
 from ethogram.cli.terminal import say, write_frames
 from ethogram.errors import UsageError
@@ -69,6 +70,7 @@ def command(
     ] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+    force: Force = False,
 ) -> int:  # fmt: skip
     """Fit simple classifiers on embeddings of labelled flows, and test them on other days or another network.
 
@@ -78,6 +80,8 @@ def command(
     from ethogram.pipeline.probe import probe as run_probe
 
     check_form(form)
+    if plots is not None:
+        check_folder(plots, inputs=(*inputs, *(test or ()), labels, test_labels), force=force)
     settings = _settings(
         setting or [], level=level, probes=_probes(probe), budgets=_budgets(budget), whiten=whiten or None,
         seeds=seeds, test_share=test_share, gap_days=gap_days, split=split,

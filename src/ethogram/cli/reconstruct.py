@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ethogram.cli.outputs import Force, check_folder
 from ethogram.cli.terminal import errors, results, say, write_frames, write_json
 from ethogram.errors import UsageError
 
@@ -56,6 +57,7 @@ def command(
     flows: Annotated[int | None, typer.Option(metavar="N", help="Flows of a network at most. Default: 20,000.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+    force: Force = False,
 ) -> int:
     """Tell how well encoders give back flows they did not learn from: by block, service and label, here and there."""
     from ethogram.config import ReconstructionSettings
@@ -63,6 +65,8 @@ def command(
 
     check_form(form)
     check_level(level)
+    if plots is not None:
+        check_folder(plots, inputs=(*inputs, *(there or ()), labels, there_labels), force=force)
     settings = ReconstructionSettings.of(**({} if flows is None else {"flows": flows}))
     found = reconstructions(
         inputs, model, there=there or (), labels=labels, there_labels=there_labels, level=level,

@@ -18,7 +18,7 @@ from rich.progress import (
 
 from ethogram._files import guarding
 from ethogram.cli.terminal import errors, results, say
-from ethogram.errors import EthogramWarning
+from ethogram.errors import EthogramError, EthogramWarning
 
 __all__ = ["errors", "progress", "read_progress", "results", "run", "say", "stages"]
 
@@ -28,17 +28,20 @@ def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) ->
     app.command(name=verb)(function)
     command = typer.main.get_command(app)
     try:
-        with guarding():
-            result = command.main(args=list(arguments), prog_name=f"ethogram {verb}", standalone_mode=False)
+        # Not Click's main(): it ends a command whose output nobody reads with exit code 1.
+        with guarding(), command.make_context(f"ethogram {verb}", list(arguments)) as context:
+            result = command.invoke(context)
     except Exception as error:
-        # Typer brings its own Click, whose usage errors bring their text and exit code.
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            context = getattr(error, "ctx", None)
-            if context is not None:
-                say(*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", "")
+        # Typer brings its own Click, whose errors bring their exit code; those of usage bring a text.
+        code = getattr(error, "exit_code", None)
+        if isinstance(error, EthogramError) or code is None:
+            raise
+        if hasattr(error, "format_message"):
+            place = getattr(error, "ctx", None)
+            if place is not None:
+                say(*place.get_usage().splitlines(), f"Try '{place.command_path} --help' for help.", "")
             say(f"Error: {error.format_message()}")
-            return int(error.exit_code)
-        raise
+        return int(code)
     return result if isinstance(result, int) else 0
 
 

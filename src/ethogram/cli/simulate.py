@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.outputs import EXPORT, Force, check_output
 from ethogram.cli.run import progress
 from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
@@ -74,6 +75,7 @@ def command(
     certificate: Annotated[
         Path | None, typer.Option("--certificate", metavar="FILE", help="TLS: our certificate and its key (PEM).")
     ] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON on standard output.")] = False,
 ) -> int:
     """Send the flows of a simulated home, as a router would, to one address or into a file.
@@ -95,6 +97,8 @@ def command(
         raise UsageError("say where to: --to udp://HOST:PORT, or -o FILE")
     if protocol not in PROTOCOLS:
         raise UsageError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    if output is not None:
+        check_output(output, EXPORT, (authority, certificate), force=force)
     place = None if to is None else place_of(to)
     if not protocol.startswith("ipfix") and (place is None or place.transport != "udp"):
         raise UsageError(f"{protocol} goes over UDP only; files, TCP and TLS are IPFIX's")

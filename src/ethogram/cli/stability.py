@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ethogram.cli.outputs import Force, check_folder
 from ethogram.cli.terminal import results, say, write_csv, write_json
 from ethogram.errors import UsageError
 
@@ -39,6 +40,7 @@ def command(
     seed: Annotated[int, typer.Option(help="For the level of chance.")] = 0,
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+    force: Force = False,
 ) -> int:  # fmt: skip
     """Tell how soon fingerprints converge, how often they come back, and whether they tell types apart."""
     if form not in ("text", "json", "csv"):
@@ -46,6 +48,8 @@ def command(
     from ethogram.pipeline.fingerprints import read_fingerprints
     from ethogram.pipeline.stability import draw, stability
 
+    if plots is not None:
+        check_folder(plots, inputs=(source, labels), force=force)
     run = read_fingerprints(source)
     types = None if labels is None else _types(labels, level)
     found = stability(run, types, alike=alike, seed=seed)

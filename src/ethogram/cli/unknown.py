@@ -10,6 +10,7 @@ import typer
 
 from ethogram.cli.flows import time_of
 from ethogram.cli.identify import Level
+from ethogram.cli.outputs import Force, check_library, is_standard_output
 from ethogram.cli.run import progress, read_progress
 from ethogram.cli.terminal import results, say, write_json
 from ethogram.errors import UsageError
@@ -64,6 +65,7 @@ def command(
     local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
     time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
     time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
+    force: Force = False,
 ) -> int:
     """Group the devices that are unknown, and enrol those groups that are given a name.
 
@@ -75,7 +77,7 @@ def command(
     from ethogram.config import FlowSettings
     from ethogram.identify.library import Source
     from ethogram.pipeline.both_inputs import IdentifyFlows
-    from ethogram.pipeline.flow_side import require_folder, side_of, write_library
+    from ethogram.pipeline.flow_side import side_of, write_library
     from ethogram.pipeline.identify import open_library, regroup, settings_for
     from ethogram.pipeline.inputs import read_seen
     from ethogram.pipeline.unknown import enrol_groups, unknown_groups
@@ -84,7 +86,10 @@ def command(
     if encoder is not None and not flows:
         raise UsageError("--encoder and --no-flows contradict each other")
     wanted = named_groups(name or [])
-    require_folder(output or library)
+    if wanted:
+        if output is not None and is_standard_output(output):
+            raise UsageError("-o -: standard output has the groups: name a file")
+        check_library(output or library, (*inputs, encoder, devices), force=force)
     known = open_library(library)
     flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
     span = time_of(time_from, "--from"), time_of(time_to, "--to")
@@ -108,20 +113,22 @@ def command(
             say(line)
     for line in side.said if side is not None else ():
         say(line)
-    if form is Format.JSON:
-        write_json(found.groups.model_dump(mode="json"))
-    else:
-        _show(results(), found.groups)
+    # The library is written first: who reads the groups may close the pipe.
+    lines: list[str] = []
     if wanted:
         target = output or library
         source = Source(
             name=f"named: {listed([Path(one).name for one in inputs])}",
             enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
-        merged, lines = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
+        merged, enrolled = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
         kept = side_of(library, known)[0] if side is None else side.extended(reading.seen.windows, merged, source.name)
-        for line in (*lines, *write_library(merged, kept, target)):
-            say(line)
+        lines = [*enrolled, *write_library(merged, kept, target)]
+    if form is Format.JSON:
+        write_json(found.groups.model_dump(mode="json"))
+    else:
+        _show(results(), found.groups)
+    say(*lines)
     for line in reading.errors:
         say(f"ethogram: {line}")
     return 3 if reading.errors else 0

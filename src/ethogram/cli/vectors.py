@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram._files import target_of
 from ethogram.cli.flows import time_of
+from ethogram.cli.outputs import TABLE, Force, check_output
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import say, write_json
+from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from ethogram.pipeline.vectors import VectorRun
@@ -75,6 +78,7 @@ def command(
     ] = None,
     tunnels: Annotated[bool, typer.Option(help="Describe the packet inside IP in IP, GRE, GTP-U and CAPWAP.")] = False,
     strict: Annotated[bool, typer.Option(help="Stop at the first damage of a capture.")] = False,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
 ) -> int:
     """Make one-minute custom flows of captures: what the encoders are trained on, 3,040 numbers each once expanded.
@@ -84,6 +88,11 @@ def command(
     from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
     from ethogram.pipeline.vectors import read_vectors, write_vectors
 
+    check_output(output, TABLE, (*inputs, devices), force=force)
+    if beside is not None:
+        check_output(beside, TABLE, (*inputs, devices), force=force)
+        if target_of(beside) == target_of(output):
+            raise UsageError(f"{beside}: is named for -o and for --beside")
     chosen: dict[str, object] = {
         "direction": direction, "interval_s": interval, "packets": packets, "packet_octets": packet_octets
     }  # fmt: skip

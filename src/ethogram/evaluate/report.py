@@ -17,7 +17,7 @@ from ethogram.evaluate.plots_style import COLOURS, MARKERS, colour_of, group_han
 from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 from ethogram.evaluate.took import took_lines
 
-__all__ = ["current", "write_report"]
+__all__ = ["REPORT_MARKS", "current", "write_report"]
 
 BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
 """Kinds of task with one main figure, and that figure; all others go along an axis."""
@@ -130,6 +130,10 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         ]
         lines += [f"| {name} | {n} | {value:.3f} |" for name, (n, value) in networks.items()]
     return lines
+
+
+REPORT_MARKS = (b"`ethogram bench report`", b"Figures on real traffic, each page with the command that makes it.")
+"""One of these stands in the README.md of a folder that a report was written into."""
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> Path:

@@ -6,8 +6,9 @@ was observed several times; hence merging libraries is associative, commutative 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -179,8 +180,17 @@ class Library:
     def remove(
         self, *, labels: Iterable[str] = (), devices: Iterable[str] = (), digests: Iterable[str] = ()
     ) -> Library:
-        """Without the entries that carry one of these labels, devices or digests."""
+        """Without the entries that carry one of these labels, devices or digests.
+
+        Raises
+        ------
+        LibraryError
+            When no entry has one of them; similar ones are named.
+        """
         gone, away, ids = set(labels), set(devices), set(digests)
+        self._require("label", gone, {entry.identity.label for entry in self.entries})
+        self._require("device", away, {o.device for entry in self.entries for o in entry.observed})
+        self._require("digest", ids, {entry.digest for entry in self.entries})
         kept = []
         for entry in self.entries:
             if entry.identity.label in gone or entry.digest in ids:
@@ -202,9 +212,7 @@ class Library:
         LibraryError
             When no entry has such a label.
         """
-        missing = sorted(set(names) - {entry.identity.label for entry in self.entries})
-        if missing:
-            raise LibraryError(f"{self.name}: no entry has the label {missing[0]!r}")
+        self._require("label", set(names), {entry.identity.label for entry in self.entries})
         entries, moved = [], {}
         for entry in self.entries:
             new = names.get(entry.identity.label)
@@ -216,6 +224,14 @@ class Library:
             moved[entry.digest] = entries[-1].digest
         merged = Library(name=self.name).merge(Library(tuple(entries), self.sources))
         return replace(merged, flows=self.flows), moved
+
+    def _require(self, kind: str, names: Set[str], known: Set[str]) -> None:
+        """Every name is that of some entry."""
+        for name in sorted(names - known):
+            near = difflib.get_close_matches(name.lower(), sorted({each.lower() for each in known}), n=3, cutoff=0.5)
+            similar = sorted(each for each in known if each.lower() in near)
+            hint = f"; similar: {', '.join(similar[:5])}" if similar else ""
+            raise LibraryError(f"{self.name}: no entry has the {kind} {name!r}{hint}")
 
     def labels(self, level: str = "label") -> list[str]:
         """The name of each entry at a level.

@@ -28,7 +28,7 @@ from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.stages import FlowStages
-from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
+from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
 
@@ -326,7 +326,7 @@ def write_flows(run: FlowRun, path: Path) -> int:
     if not path.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=path)
     try:
-        schema = _arrow(FLOW.empty()).schema
+        schema = _arrow(FLOW.empty()).schema.with_metadata(FLOW_METADATA)
         with atomic_write(path) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for batch in run.batches():
                 if batch.height:

@@ -16,7 +16,7 @@ from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
 from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
 from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
-from ethogram.schema.flow import FLOW, INITIATOR, ROLE, SCOPE
+from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.matrix import ServiceMatrix
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
@@ -39,6 +39,7 @@ __all__ = [
     "FINGERPRINT",
     "FINGERPRINT_FORMAT",
     "FLOW",
+    "FLOW_METADATA",
     "GROUP",
     "ICMP",
     "ICMPV6",

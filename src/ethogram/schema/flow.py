@@ -11,7 +11,10 @@ import polars as pl
 from ethogram.schema.biflow import TIME
 from ethogram.schema.table import Column, Table
 
-__all__ = ["FLOW", "INITIATOR", "ROLE", "SCOPE"]
+__all__ = ["FLOW", "FLOW_METADATA", "INITIATOR", "ROLE", "SCOPE"]
+
+FLOW_METADATA = {b"ethogram.format": b"ethogram.flow-table/1"}
+"""Metadata of a flow table in Parquet: a file that has it may be replaced by another run."""
 
 ROLE = pl.Enum(["client", "server"])
 SCOPE = pl.Enum(["wan", "lan", "multicast"])

@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from ethogram._files import fsync_dir
 from ethogram.errors import InputError
-from ethogram.schema import FLOW
+from ethogram.schema import FLOW, FLOW_METADATA
 
 __all__ = ["SegmentName", "SegmentWriter", "segments_in"]
 
@@ -69,7 +69,9 @@ class SegmentWriter:
         Written so far.
     """
 
-    SCHEMA: pyarrow.Schema = FLOW.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    SCHEMA: pyarrow.Schema = (
+        FLOW.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema.with_metadata(FLOW_METADATA)
+    )
 
     def __init__(self, folder: Path, name: SegmentName) -> None:
         self.path = folder / f"{name.stem}.parquet"
