@@ -84,7 +84,11 @@ def test_entries_are_removed_by_label_and_digest() -> None:
     both = library("camera").merge(library("plug"))
     assert both.remove(labels=["camera"]).labels() == ["plug"]
     assert both.remove(digests=[both.entries[0].digest]).labels() == ["plug"]
-    assert both.remove(labels=["nobody"]) == both
+    for wrong in ({"labels": ["plugs"]}, {"devices": ["nobody"]}, {"digests": ["0"]}):
+        with pytest.raises(LibraryError, match="no entry has the"):
+            both.remove(**wrong)
+    with pytest.raises(LibraryError, match="'plugs'; similar: plug"):
+        both.remove(labels=["plug", "plugs"])
 
 
 def test_levels_name_what_they_can_and_say_what_is_missing() -> None:
