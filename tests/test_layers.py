@@ -38,6 +38,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "rich": ("cli/",),
     "publicsuffixlist": ("flow/names.py",),
     "lightgbm": ("identify/",),
+    "lz4": ("io/unpack.py",),
+    "backports": ("io/unpack.py",),
     "sklearn": ("identify/", "evaluate/"),
     # Each room draws its own figures in one module; rooms may not share it.
     "matplotlib": ("fingerprint/plots.py", "representation/plots.py", "evaluate/"),

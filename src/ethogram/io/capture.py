@@ -7,7 +7,7 @@ depends on the block, not on the file.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ethogram.config import CaptureSettings
 from ethogram.errors import EthogramWarning, InputError
-from ethogram.io.compressed import Member, open_members
+from ethogram.io.compressed import Member, members_of_kind
 from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, PACKET, READ, USED
 from ethogram.io.pcap import FULL, MAGICS, STOP, parse_header, scan_pcap
 from ethogram.io.pcapng import MAGIC, new_section, scan_pcapng
@@ -41,7 +41,7 @@ def is_capture(first_octets: bytes) -> bool:
 
 
 def open_capture(path: Path | str, settings: CaptureSettings | None = None) -> CaptureSource:
-    """Open a pcap or pcapng file, plain, gzipped, or zipped with all its members.
+    """Open a pcap or pcapng file, plain or compressed, or an archive with all its captures.
 
     Parameters
     ----------
@@ -87,36 +87,29 @@ class CaptureSource:
         InputError
             When the file is no capture; with ``strict`` also at the first damage.
         """
-        captures, members = 0, 0
-        for member in open_members(self._path, self._settings):
-            members += 1
-            read = yield from self._member(member)
-            captures += read
-        if members == 0:
-            raise InputError("an archive without files", file=self._path)
+        captures = 0
+        for member in members_of_kind(self._path, self._settings, is_capture):
+            captures += 1
+            yield from self._member(member)
         if captures == 0:
-            raise InputError("not a capture: neither pcap nor pcapng", file=self._path)
+            raise InputError("no capture in it", file=self._path)
 
-    def _member(self, member: Member) -> Generator[PacketBatch, None, int]:
+    def _member(self, member: Member) -> Iterator[PacketBatch]:
         start = bytearray(24)
         try:
             length = member.fill(memoryview(start))
         except InputError as error:
             self._damage(error)
-            return 1
+            return
         head = bytes(start[:length])
         if not is_capture(head):
-            if member.name == str(self._path):
-                reason = "empty file" if length == 0 else "not a capture: neither pcap nor pcapng"
-                raise InputError(reason, file=member.name, offset=0)
-            self.notes.append(str(InputError("not a capture, left out", file=member.name)))
-            return 0
+            reason = "empty file" if length == 0 else "not a capture: neither pcap nor pcapng"
+            raise InputError(reason, file=member.name, offset=0)
         if length < len(start) and head[:4] != MAGIC:
             self._damage(InputError("truncated file header", file=member.name, offset=length))
-            return 1
+            return
         begin, scan = scanner_of(head, self._settings.tunnels)
         yield from self._blocks(member, head, begin, scan)
-        return 1
 
     def _blocks(self, member: Member, head: bytes, begin: int, scan: Scan) -> Iterator[PacketBatch]:
         """Scan a member block by block; ``tail`` is what the scan has not used yet."""

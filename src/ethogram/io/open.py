@@ -33,6 +33,7 @@ __all__ = [
 
 CAPTURE, PARQUET, FLOW_TABLE, MAPPED = "capture", "parquet", "flow-table", "csv"
 PCAPNG = b"\x0a\x0d\x0d\x0a"
+PARQUET_MAGIC = b"PAR1"
 
 READERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "yaf": ("ethogram.io.supermediator", "YAF flows as super_mediator's JSON", (".json",)),
@@ -65,7 +66,7 @@ class Opened:
     source
         Makes the reader; None for a capture.
     passed_over
-        Why a member of a zip is not read, when others in it are.
+        Why a member of an archive is not read, when others in it are.
     """
 
     name: str
@@ -92,7 +93,7 @@ def open_inputs(
     form: str | None = None,
     mapping: Path | None = None,
 ) -> Iterator[Opened]:
-    """Tell the format of a file, or of every member of a zip.
+    """Tell the format of a file, or of every member of an archive.
 
     Parameters
     ----------
@@ -122,22 +123,50 @@ def open_inputs(
     if form in WIRE:
         yield _exported(form, [path], settings)
         return
-    texts = list(texts_of(path))
-    if form is None and mapping is None and texts and (told := _wire_format(texts[0].head())) is not None:
-        yield _exported(told, [path], settings)
-        return
-    if form is None and any(is_capture(text.head()) for text in texts):
-        # All members of a zip of captures are metered together, as one input.
-        yield Opened(str(path), path, CAPTURE, None)
-        return
-    found = [_told(text, settings, form, mapping) for text in texts]
-    if not any(isinstance(member, Opened) for member in found):
-        raise next((e for e in found if isinstance(e, InputError)), InputError("the zip is empty", file=path))
-    for text, member in zip(texts, found, strict=True):
-        if isinstance(member, Opened):
+    members: list[Opened | InputError] = []
+    damage: InputError | None = None
+    try:
+        for text, problem in texts_of(path):
+            members.append(_member(text, problem, settings, is_capture, form, mapping))
+    except InputError as error:
+        damage = error
+    opened = [member for member in members if isinstance(member, Opened)]
+    if not opened:
+        refusals = (member for member in members if isinstance(member, InputError))
+        raise damage or next(refusals, InputError("the archive is empty", file=path))
+    together: set[str] = set()
+    for member in members:
+        if isinstance(member, InputError):
+            yield Opened(member.file or str(path), path, "unknown", None, member.reason)
+        elif member.format not in {CAPTURE, *WIRE}:
             yield member
-        else:
-            yield Opened(text.name, path, "unknown", None, member.reason)
+        elif member.format not in together:
+            # All captures of an archive are metered together, as one input; so are its export messages decoded.
+            together.add(member.format)
+            yield member
+    if damage is not None and not together:  # who reads these meets the damage
+        source = importlib.import_module("ethogram.io.damaged").DamagedSource
+        yield Opened(str(path), path, "archive", lambda: source(damage))
+
+
+def _member(
+    text: TextInput, problem: str | None, settings: FlowSettings, is_capture: Callable[[bytes], bool],
+    form: str | None, mapping: Path | None,
+) -> Opened | InputError:  # fmt: skip
+    """The opened member, or why it cannot be: an archive may hold a read-me beside its records."""
+    try:
+        if problem is not None:
+            raise InputError(problem, file=text.name)
+        head = text.raw_head()
+        if not head:
+            raise InputError("the file is empty", file=text.name)
+        if form is None and mapping is None and (wire := _wire_format(head)) is not None:
+            return _exported(wire, [text.path], settings)
+        if form is None and is_capture(head):
+            return Opened(str(text.path), text.path, CAPTURE, None)
+        return _opened(text, head, settings, form, mapping)
+    except InputError as error:
+        return error
 
 
 def _wire_format(head: bytes) -> str | None:
@@ -181,25 +210,14 @@ def join_exports(inputs: Sequence[Opened], settings: FlowSettings) -> list[Opene
     return joined
 
 
-def _told(text: TextInput, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened | InputError:
-    """The opened text, or why it cannot be: a zip may hold a read-me beside its records."""
-    try:
-        head = text.head()
-        if not head:
-            raise InputError("the file is empty", file=text.name)
-        return _opened(text, head, settings, form, mapping)
-    except InputError as error:
-        return error
-
-
 def _opened(text: TextInput, head: bytes, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened:
-    if form == PARQUET or (form is None and head.startswith(b"PAR1")):
-        return _parquet(text)
+    if form == PARQUET or (form is None and head.startswith(PARQUET_MAGIC)):
+        return _parquet(text, head)
     if mapping is not None and form in {None, MAPPED}:
         module = importlib.import_module("ethogram.io.mapping")
         columns = module.Mapping.load(mapping)
         return Opened(text.name, text.path, MAPPED, lambda: module.Source(text, columns))
-    name = form or _recognised(head, text)
+    name = form or _recognised(text.head(), text)
     return Opened(text.name, text.path, name, lambda: _module(name).Source(text, settings))
 
 
@@ -214,9 +232,11 @@ def _recognised(head: bytes, text: TextInput) -> str:
     raise InputError(f"unknown format{hint}", file=text.name)
 
 
-def _parquet(text: TextInput) -> Opened:
-    if text.member is not None:
-        raise InputError("Parquet inside a zip is not read: unpack it", file=text.name)
+def _parquet(text: TextInput, head: bytes) -> Opened:
+    with text.path.open("rb") as stream:
+        packed = text.member is not None or stream.read(len(PARQUET_MAGIC)) != head[: len(PARQUET_MAGIC)]
+    if packed:
+        raise InputError("Parquet inside an archive or a compressed file is not read: unpack it", file=text.name)
     module = importlib.import_module("ethogram.io.parquet")
     if module.kind_of(text.path) == "flow":
         return Opened(text.name, text.path, FLOW_TABLE, lambda: module.FlowTableSource(text.path))

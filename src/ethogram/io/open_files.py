@@ -1,20 +1,18 @@
-"""What a user's inputs name: files, directories, globs and zips, expanded in an order that is always the same."""
+"""What a user's inputs name: files, directories, globs and archives, expanded in an order that is always the same."""
 
 from __future__ import annotations
 
 import glob
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ethogram.errors import InputError
-from ethogram.io.compressed import DAMAGE, one_line
-from ethogram.io.open_text import ZIP_MAGIC, TextInput
+from ethogram.io.compressed import PackedFile
+from ethogram.io.open_text import TextInput
 
 __all__ = ["MAX_FILES", "expand", "texts_of"]
 
 MAX_FILES = 1 << 20
-MAX_MEMBERS = 1 << 16
 
 
 def expand(inputs: Sequence[str | Path]) -> list[tuple[Path, bool]]:
@@ -53,28 +51,16 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def texts_of(path: Path) -> Iterator[TextInput]:
-    """The texts in a file: itself, or every member of a zip in name order.
+def texts_of(path: Path) -> Iterator[tuple[TextInput, str | None]]:
+    """What a file holds: itself, or every member of an archive; beside it why it cannot be read.
+
+    Each is to be looked at before the next one is asked for.
 
     Raises
     ------
     InputError
-        When the file cannot be opened, or is a zip that is broken, locked or too full.
+        When the file cannot be opened, or is an archive that is damaged or too full; members before that were given.
     """
-    try:
-        with path.open("rb") as stream:
-            magic = stream.read(4)
-        if magic != ZIP_MAGIC:
-            yield TextInput(path)
-            return
-        with zipfile.ZipFile(path) as packed:
-            names = [m for m in packed.infolist() if "__MACOSX/" not in m.filename]
-    except DAMAGE as error:
-        raise InputError(getattr(error, "strerror", None) or one_line(error), file=path) from None
-    members = [member for member in names if not member.filename.endswith("/")]
-    if len(members) > MAX_MEMBERS:
-        raise InputError(f"a zip of more than {MAX_MEMBERS} members", file=path)
-    for member in sorted(members, key=lambda m: m.filename):
-        if member.flag_bits & 1:
-            raise InputError("the zip is locked with a password", file=f"{path}:{member.filename}")
-        yield TextInput(path, member.filename)
+    packed = PackedFile(path)
+    for place, member in enumerate(packed.members()):
+        yield TextInput(path, member.inside, place, packed), member.problem

@@ -1,29 +1,22 @@
-"""Text inputs: plain, gzip or a member of a zip, read as batches of lines with their numbers, under caps."""
+"""Text inputs: a file or a member of an archive, unpacked and as UTF-8, in batches of lines with their numbers."""
 
 from __future__ import annotations
 
-import gzip
 import io
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from ethogram.errors import InputError
-from ethogram.io.compressed import DAMAGE
+from ethogram.io.compressed import Member, PackedFile, bare_name
+from ethogram.io.encoding import MARK, Utf8
 
-__all__ = ["GZIP_MAGIC", "HEAD_OCTETS", "MAX_LINE_OCTETS", "ZIP_MAGIC", "Lines", "TextInput"]
+__all__ = ["HEAD_OCTETS", "MAX_LINE_OCTETS", "Lines", "TextInput"]
 
-GZIP_MAGIC = b"\x1f\x8b"
-ZIP_MAGIC = b"PK\x03\x04"
 HEAD_OCTETS = 1 << 16
 """How much of an input is looked at to tell its format."""
 BLOCK_OCTETS = 1 << 22
 MAX_LINE_OCTETS = 1 << 26
-MAX_RATIO = 1000
-"""Largest compression ratio believed of an input that is large when unpacked: flow records reach about 30."""
-RATIO_FROM_OCTETS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +46,18 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class TextInput:
-    """One text: a file, or one member of a zip.
+    """One text: a file, or one member of an archive.
 
     Parameters
     ----------
     path
         The file.
     member
-        Name inside the zip, when the file is one.
+        Name inside the archive, when the file is one.
+    place
+        Number of the member, from 0, in the order in which members are read.
+    packed
+        The file's members, shared by the texts of one archive: read in their order, they take one pass.
 
     Examples
     --------
@@ -73,6 +70,8 @@ class TextInput:
 
     path: Path
     member: str | None = None
+    place: int = 0
+    packed: PackedFile | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -82,50 +81,42 @@ class TextInput:
     @property
     def file_name(self) -> str:
         """The innermost file's name without compression suffix, for telling formats by suffix."""
-        name = Path(self.member).name if self.member is not None else self.path.name
-        return name.removesuffix(".gz")
+        return bare_name(self.member or self.path.name)
 
     def head(self) -> bytes:
-        """The first octets, unpacked."""
-        with self.open() as stream:
-            block, failure = self._read(stream, HEAD_OCTETS)
-        if not block and failure is not None:
-            raise failure
-        return block
+        """The first octets, unpacked, as UTF-8 without a byte order mark."""
+        octets = self.raw_head()
+        return Utf8(octets)(octets).removeprefix(MARK)
 
-    def open(self) -> IO[bytes]:
-        """Open the text for reading, unpacked."""
-        try:
-            if self.member is not None:
-                packed: IO[bytes] = zipfile.ZipFile(self.path).open(self.member)  # noqa: SIM115 (given to the caller)
-                # A .gz inside a zip is common enough (rotated logs packed together).
-                return gzip.open(packed) if self.member.endswith(".gz") else packed  # type: ignore[return-value]
-            stream = self.path.open("rb")
-            if stream.read(2) == GZIP_MAGIC:
-                stream.seek(0)
-                return gzip.open(stream)  # type: ignore[return-value]
-            stream.seek(0)
-            return stream
-        except DAMAGE as error:
-            raise InputError(f"cannot be opened: {_reason(error)}", file=self.name) from None
+    def raw_head(self) -> bytes:
+        """The first octets, unpacked, as they stand: what binary formats are told by.
 
-    def _read(self, stream: IO[bytes], octets: int) -> tuple[bytes, InputError | None]:
-        """Up to ``octets`` octets, and what went wrong after them."""
-        pieces: list[bytes] = []
-        wanted = octets
+        Raises
+        ------
+        InputError
+            When the text cannot be opened, or nothing can be unpacked.
+        """
+        member = self._open()
+        head = member.peek(HEAD_OCTETS)
+        if not head:
+            _, failure = self._fill(member, bytearray(1))
+            if failure is not None:
+                raise failure
+        return head
+
+    def _open(self) -> Member:
+        member = (self.packed or PackedFile(self.path)).open(self.place)
+        if member.problem is not None:
+            raise InputError(member.problem, file=self.name)
+        return member
+
+    def _fill(self, member: Member, buffer: bytearray) -> tuple[int, InputError | None]:
+        """Octets that came, and what went wrong after them."""
+        before = member.octets
         try:
-            while wanted > 0:
-                # One piece at a time: what was unpacked before the damage must not be lost with it.
-                piece = stream.read1(wanted)  # type: ignore[attr-defined]
-                if not piece:
-                    break
-                pieces.append(piece)
-                wanted -= len(piece)
-        except EOFError:
-            return b"".join(pieces), InputError("the compressed file is cut short", file=self.name)
-        except DAMAGE as error:
-            return b"".join(pieces), InputError(f"cannot be read: {_reason(error)}", file=self.name)
-        return b"".join(pieces), None
+            return member.fill(memoryview(buffer)), None
+        except InputError as error:
+            return member.octets - before, InputError(error.reason, file=self.name)
 
     def batches(self, block_octets: int = BLOCK_OCTETS) -> Iterator[Lines]:
         """Give the lines in batches of about ``block_octets``.
@@ -136,28 +127,29 @@ class TextInput:
             When the file is damaged, a line is longer than :data:`MAX_LINE_OCTETS`, or the file unpacks to
             absurdly more than it is. Lines before that were given.
         """
-        packed = max(self.path.stat().st_size, 1)
-        total, first, rest = 0, 1, b""
-        with self.open() as stream:
-            while True:
-                block, failure = self._read(stream, block_octets)
-                total += len(block)
-                if total > RATIO_FROM_OCTETS and total > MAX_RATIO * packed:
-                    raise InputError(f"unpacks to more than {MAX_RATIO} times its size", file=self.name)
-                lines = (rest + block).split(b"\n")
-                # The last piece has no line end yet: it waits for the next block, or is the last line.
-                rest = lines.pop()
-                if not block and rest and failure is None:
-                    lines.append(rest)
-                if lines:
-                    yield Lines(first, lines)
-                    first += len(lines)
-                if failure is not None:
-                    raise failure
-                if not block:
-                    return
-                if len(rest) > MAX_LINE_OCTETS:
-                    raise InputError(f"a line of more than {MAX_LINE_OCTETS} octets", file=self.name, line=first)
+        member = self._open()
+        first, rest = 1, b""
+        utf8 = Utf8(member.peek(HEAD_OCTETS))
+        buffer = bytearray(block_octets)
+        ended = False
+        while not ended:
+            count, failure = self._fill(member, buffer)
+            ended = count < len(buffer) or failure is not None
+            block = utf8(bytes(memoryview(buffer)[:count]), last=ended)
+            lines = (rest + block).split(b"\n")
+            # The last piece has no line end yet: it waits for the next block, or is the last line.
+            rest = lines.pop()
+            if ended and rest and failure is None:
+                lines.append(rest)
+            if MARK in block or (lines and lines[0].startswith(MARK)):  # joined files each begin with a mark
+                lines = [line.removeprefix(MARK) for line in lines]
+            if lines:
+                yield Lines(first, lines)
+                first += len(lines)
+            if failure is not None:
+                raise failure
+            if len(rest) > MAX_LINE_OCTETS:
+                raise InputError(f"a line of more than {MAX_LINE_OCTETS} octets", file=self.name, line=first)
 
 
 def first_line(head: bytes) -> bytes:
@@ -166,7 +158,3 @@ def first_line(head: bytes) -> bytes:
         if line.strip():
             return line.strip()
     return b""
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import CaptureSettings
-from ethogram.io.capture import CaptureSource
+from ethogram.io.capture import CaptureSource, is_capture
 from ethogram.io.compressed import first_octets
 from ethogram.io.wire.compiled import compiled, inner, u16
 from ethogram.io.wire.fragments import FRAGMENT, Fragments, find_fragments
@@ -94,7 +94,7 @@ class CaptureExport:
     Parameters
     ----------
     path
-        pcap or pcapng; plain, .gz or .zip.
+        pcap or pcapng, plain or packed.
     settings
         Caps.
     exporters
@@ -125,7 +125,7 @@ class CaptureExport:
         InputError
             When the file is no capture, or damaged; what came before was given.
         """
-        recorded = is_recording(first_octets(self._path, HEAD_OCTETS))
+        recorded = is_recording(first_octets(self._path, HEAD_OCTETS, is_capture))
         fragments = Fragments()
         capture = CaptureSource(self._path, self._settings)
         try:

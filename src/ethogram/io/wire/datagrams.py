@@ -9,7 +9,7 @@ import numpy as np
 
 from ethogram.config import CaptureSettings
 from ethogram.errors import InputError
-from ethogram.io.compressed import Member, open_members
+from ethogram.io.compressed import Member, members_of_kind
 from ethogram.io.wire.blocks import batch_of
 from ethogram.io.wire.walk import V5, V5_RECORD, V9
 from ethogram.schema import Accounting, DatagramBatch, Exporter
@@ -48,7 +48,7 @@ class DatagramFile:
     Parameters
     ----------
     path
-        The file; plain, .gz or .zip.
+        The file, plain or packed.
     settings
         Caps.
     exporters
@@ -76,7 +76,7 @@ class DatagramFile:
         if exporter not in self._exporters:
             self._exporters.append(exporter)
         number = self._exporters.index(exporter)
-        for member in open_members(self._path, self._settings):
+        for member in members_of_kind(self._path, self._settings, recognises, V5_HEADER + V5_RECORD):
             messages, rest = self._messages(member)
             self.accounting.read += len(messages)
             self.accounting.used += len(messages)

@@ -1,4 +1,4 @@
-"""IPFIX files (RFC 5655): messages one behind the other, with their templates among them; plain, .gz or .zip."""
+"""IPFIX files (RFC 5655): messages one behind the other, with their templates among them; plain or packed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ethogram.config import CaptureSettings
 from ethogram.errors import InputError
-from ethogram.io.compressed import Member, open_members
+from ethogram.io.compressed import Member, members_of_kind
 from ethogram.io.wire.compiled import compiled, u16, u32
 from ethogram.io.wire.walk import IPFIX
 from ethogram.schema import Accounting, DatagramBatch, Exporter
@@ -100,7 +100,7 @@ class IpfixFile:
         InputError
             Where the file is damaged; what came before was given.
         """
-        for member in open_members(self._path, self._settings):
+        for member in members_of_kind(self._path, self._settings, recognises):
             session = len(self._exporters)
             exporter = Exporter(self._address or member.name, 0, "file", 0 if self._address else session)
             self._exporters.append(exporter)

@@ -1,0 +1,25 @@
+"""An archive that is damaged behind members which could be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from ethogram.errors import InputError
+from ethogram.io.table import RecordSource
+
+__all__ = ["DamagedSource"]
+
+
+class DamagedSource(RecordSource):
+    """Gives nothing and raises the damage, so that a run reports it and still uses the other members."""
+
+    def __init__(self, damage: InputError) -> None:
+        super().__init__(damage.file or "archive")
+        self._damage = damage
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Raise the damage."""
+        yield from ()
+        raise self._damage

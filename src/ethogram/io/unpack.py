@@ -1,0 +1,178 @@
+"""Compressed streams: gzip, bzip2, xz, Zstandard and LZ4, told by their first octets, one stream behind the other.
+
+No step asks a library for more than the octets wanted, so a bomb costs time, not memory; caps are the caller's.
+"""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ethogram.errors import InputError
+
+__all__ = ["COMPRESSIONS", "COMPRESSION_SUFFIXES", "ByteStream", "Unpacked", "compression_of"]
+
+CHUNK = 1 << 16
+STEP = 1 << 20
+XZ_MEMORY = 1 << 28
+"""Memory that an xz stream may ask for; the highest preset of the tool takes 65 MiB."""
+
+
+class ByteStream(Protocol):
+    """What a layer needs of the one below it."""
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Up to ``size`` octets; none at the end."""
+        ...
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes | None: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gzip:
+    """The standard library's gzip decompressor in the form of the others."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+def _zstd() -> Any:
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return importlib.import_module(name).ZstdDecompressor()
+
+
+def _lz4() -> Any:
+    return importlib.import_module("lz4.frame").LZ4FrameDecompressor()
+
+
+COMPRESSIONS: dict[str, tuple[bytes, Callable[[], Any]]] = {
+    "gzip": (b"\x1f\x8b", _Gzip),
+    "bzip2": (b"BZh", bz2.BZ2Decompressor),
+    "xz": (b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)),
+    "zstd": (b"\x28\xb5\x2f\xfd", _zstd),
+    "lz4": (b"\x04\x22\x4d\x18", _lz4),
+}
+"""Name -> first octets, and what makes a decompressor of one stream."""
+
+COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4")
+
+
+def compression_of(head: bytes) -> str | None:
+    """Which compression begins so; None when it is none that is read.
+
+    >>> compression_of(b"BZh91AY&SY"), compression_of(b"ts,uid")
+    ('bzip2', None)
+    """
+    for name, (magic, _) in COMPRESSIONS.items():
+        # The digit of bzip2's block size tells it from a text that begins with the same letters.
+        if head.startswith(magic) and (name != "bzip2" or head[3:4].isdigit()):
+            return name
+    return None
+
+
+class Unpacked:
+    """The octets of a compressed stream; streams of the same compression may follow each other.
+
+    Parameters
+    ----------
+    stream
+        The compressed octets.
+    compression
+        A key of :data:`COMPRESSIONS`.
+
+    Examples
+    --------
+    >>> import io
+    >>> stream = Unpacked(io.BytesIO(bz2.compress(b"one ") + bz2.compress(b"two")), "bzip2")
+    >>> stream.read() + stream.read()
+    b'one two'
+    """
+
+    def __init__(self, stream: ByteStream, compression: str) -> None:
+        self._stream = stream
+        self._compression = compression
+        self._magic, self._make = COMPRESSIONS[compression]
+        self._decompressor: _Decompressor = self._make()
+        self._ended = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As much as one step gives, ``size`` octets at most; none at the end.
+
+        Raises
+        ------
+        InputError
+            When the stream is cut short, or octets that are not of its compression follow it.
+        """
+        size = STEP if size < 0 else size
+        while not self._ended and size:
+            if self._decompressor.eof and not self._next():
+                break
+            data = b""
+            if self._decompressor.needs_input:
+                data = self._stream.read(CHUNK) or b""
+                if not data:
+                    raise InputError("the compressed file is cut short")
+            unpacked = self._decompressor.decompress(data, size)
+            if unpacked:
+                return unpacked
+        return b""
+
+    def _next(self) -> bool:
+        """Begin the stream that follows; False at the end. Zero octets between streams are padding."""
+        rest = self._decompressor.unused_data or b""
+        while not (rest := rest.lstrip(b"\0")) or len(rest) < len(self._magic):
+            more = self._stream.read(CHUNK) or b""
+            if not more:
+                break
+            rest += more
+        if not rest:
+            self._ended = True
+            return False
+        if not rest.startswith(self._magic):
+            raise InputError(f"octets that are not {self._compression} follow the compressed data")
+        self._decompressor = self._make()
+        self._stream = _Behind(rest, self._stream)
+        return True
+
+
+class _Behind:
+    """Octets that were read already, then the rest of their stream."""
+
+    def __init__(self, first: bytes, stream: ByteStream) -> None:
+        self._first, self._stream = first, stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._first:
+            piece, self._first = self._first[:size], self._first[size:]
+            return piece
+        return self._stream.read(size) or b""
