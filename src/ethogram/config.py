@@ -181,6 +181,9 @@ class CollectSettings(Settings):
     max_devices: int = Field(
         default=100_000, gt=0, description="devices whose fingerprints are kept; others are counted"
     )
+    ahead_s: float = Field(
+        default=300.0, ge=0, description="flows that end more than this after they arrived count to no fingerprint"
+    )
 
 
 class NameSettings(Settings):

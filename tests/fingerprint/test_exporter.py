@@ -308,3 +308,73 @@ def test_a_damaged_state_is_refused_or_left_aside(tmp_path: Path, damage: Any, r
 def test_a_state_of_other_settings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="other settings"):
         restore(saved(tmp_path), ExporterSettings(threshold=0.5))
+
+
+FUTURE = (hours(24 * 400), hours(24 * 365 * 74))
+
+
+def flow_at(hour: float, device: str = "camera") -> dict[str, Any]:
+    return {"device": device, "start": hours(hour), "end": hours(hour + 0.1)}
+
+
+def us(hour: float) -> int:
+    return int(hours(hour).timestamp() * 1e6)
+
+
+@pytest.mark.parametrize("future", FUTURE)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_flows_ahead_of_their_arrival_change_nothing_but_their_count(future: Any, data: st.DataObject) -> None:
+    exporters = [FingerprintExporter(HOURLY) for _ in range(2)]
+    tables: list[list[pl.DataFrame]] = [[], []]
+    ahead = 0
+    for hour in range(6):
+        rows = [flow_at(hour + data.draw(st.floats(0, 0.8))) for _ in range(data.draw(st.integers(0, 4)))]
+        wrong = [{"device": data.draw(st.sampled_from(["camera", "other"])), "start": future, "end": future}
+                 for _ in range(data.draw(st.integers(0, 2)))]  # fmt: skip
+        ahead += len(wrong)
+        for exporter, found, given_ in zip(exporters, tables, (rows, wrong + rows), strict=True):
+            found.append(exporter.feed(flow_table(given_).sort("end"), us(hour + 1)))
+    honest, disturbed = exporters
+    assert [table.rows() for table in tables[0]] == [table.rows() for table in tables[1]]
+    assert honest.finish().equals(disturbed.finish())
+    assert disturbed.accounting.dropped["ahead of arrival"] == ahead
+    assert honest.accounting.used == disturbed.accounting.used
+    assert disturbed.accounting.balanced
+
+
+def test_a_clock_a_little_ahead_counts_and_closes_no_epoch_before_its_time() -> None:
+    exporter = FingerprintExporter(HOURLY.model_copy(update={"lateness_s": 0}), ahead_s=300)
+    exporter.feed(flow_table([{"start": hours(1.01), "end": hours(1.04)}]), us(0.99))
+    exporter.feed(flow_table([flow_at(0.5)]), us(0.995))
+    assert (exporter.accounting.used, exporter.accounting.dropped.total()) == (2, 0)
+    exporter.feed(flow_table([{"start": hours(1.1), "end": hours(1.2)}]), us(1))
+    assert exporter.accounting.dropped == {"ahead of arrival": 1}
+
+
+@pytest.mark.parametrize("future", FUTURE)
+def test_a_state_with_a_clock_in_the_future_goes_on_from_now(future: Any, tmp_path: Path) -> None:
+    poisoned = FingerprintExporter(HOURLY)
+    for hour in range(4):
+        poisoned.feed(flow_table([flow_at(hour), flow_at(hour, "lamp")]))
+    # Earlier versions believed every date: this closed all epochs, also the one that had just begun.
+    poisoned.feed(flow_table([{"device": "lamp", "start": future, "end": future}]))
+    poisoned.feed(flow_table([flow_at(3.2)]))
+    assert poisoned.accounting.dropped == {"late": 1}
+    save(poisoned, tmp_path / "state")
+
+    exporter = restore(tmp_path / "state", HOURLY)
+    assert exporter.set_back(us(3.5)) == 1
+    assert exporter.set_back(us(3.5)) is None
+    found = [
+        exporter.feed(flow_table([flow_at(hour), flow_at(hour, "lamp")]), us(hour + 0.5)) for hour in (3.3, 4, 5, 6)
+    ]
+    table = pl.concat([*found, exporter.finish()])
+    assert exporter.accounting.balanced
+    assert exporter.accounting.dropped == {"late": 1, "ahead of arrival": 1}
+    assert exporter.accounting.used == 16
+    assert exporter.held.height == exporter.pending.height == 0
+    exported = table.explode("counts").unnest("counts", separator=":")
+    assert table["end"].max() <= hours(8)
+    # No epoch of a device is in two windows, and none came twice into one.
+    assert not exported.select("device", "counts:time", "counts:port").is_duplicated().any()

@@ -47,17 +47,21 @@ def flows_of(hour: int, rows: int = 50) -> pl.DataFrame:
     return FLOW.conform(pl.DataFrame(columns))
 
 
+def arrived_of(hour: int) -> int:
+    return int((BEGIN + timedelta(hours=hour + 1)).timestamp() * 1e6)
+
+
 def write_hours(output: Output, hours: range, *, last: bool = False) -> None:
     for hour in hours:
         output.begin(hour * 60_000_000_000)
-        output.add(flows_of(hour))
+        output.add(flows_of(hour), arrived_of(hour))
         assert output.commit(CollectorState(), last=last and hour == hours[-1])
 
 
 def test_a_segment_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path, SegmentName(7, 1_700_000_000_000_000_000))
     for hour in range(3):
-        writer.write(flows_of(hour))
+        writer.write(flows_of(hour), arrived_of(hour))
         assert segments_in(tmp_path) == {}
     writer.close()
     assert segments_in(tmp_path) == {}
@@ -68,7 +72,7 @@ def test_a_segment_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert pl.scan_parquet(path).collect_schema().names() == FLOW.names
     assert len(list(tmp_path.iterdir())) == 1
     abandoned = SegmentWriter(tmp_path, SegmentName(8, 0))
-    abandoned.write(flows_of(0))
+    abandoned.write(flows_of(0), arrived_of(0))
     abandoned.abandon()
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -145,7 +149,7 @@ def test_a_disk_that_is_full_at_any_step_loses_the_segment_and_keeps_its_fingerp
         output.open()
         write_hours(output, range(2))
         output.begin(2)
-        output.add(flows_of(2))
+        output.add(flows_of(2), arrived_of(2))
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             assert not output.commit(CollectorState())

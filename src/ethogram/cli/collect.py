@@ -48,6 +48,10 @@ def command(
         str, typer.Option(metavar="SPAN", help="How long after its end an epoch waits for late records; more than the "
                           "exporters' active timeout.")
     ] = "1920s",
+    ahead: Annotated[
+        str, typer.Option(metavar="SPAN", help="How much later than their arrival flows may end; beyond that the "
+                          "exporter's clock is wrong, and they count to no fingerprint.")
+    ] = "5m",
     granularity: Annotated[str, typer.Option(metavar="G", help="Levels of a share: 1, 2, 4 ... or inf.")] = "16",
     other_protocols: Annotated[bool, typer.Option(help="Count protocols other than TCP and UDP too.")] = False,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
@@ -93,7 +97,10 @@ def command(
     if record is not None:
         check_folder(record)
     epoch_s = span_of(epoch, "--epoch")
-    collect = {"allow": tuple(allow or ()), "rate_limit": rate_limit, "queue_octets": queue << 20}
+    collect = {
+        "allow": tuple(allow or ()), "rate_limit": rate_limit, "queue_octets": queue << 20,
+        "ahead_s": span_of(ahead, "--ahead"),
+    }  # fmt: skip
     settings = CollectorSettings(
         wire=WireSettings.of(segment_s=segment),
         collect=CollectSettings.of(**collect),

@@ -97,6 +97,14 @@ class DeviceState:
         silence_s = (epoch - self.last_epoch) * settings.epoch_s
         return self.leave("gap") if self.epochs and silence_s > settings.gap_s else []
 
+    def before(self, epoch: int, settings: ExporterSettings) -> DeviceState:
+        """The state as it was before ``epoch``; windows that were exported since do not come back."""
+        earlier = DeviceState(self.device, known=self.known, last_epoch=min(self.last_epoch, epoch - 1))
+        for number, profile in zip(self.epochs, self.profiles, strict=True):
+            if number < epoch:
+                earlier.advance(number, profile, settings)
+        return earlier
+
     def leave(self, status: str, *, visible: bool = True) -> list[Export]:
         """End the window, if one is open, and begin anew."""
         if not self.epochs:

@@ -20,7 +20,10 @@ from ethogram.fingerprint.device import DeviceState, Export, Profile
 from ethogram.fingerprint.key import with_service
 from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
 
-__all__ = ["FingerprintExporter", "settings_digest"]
+__all__ = ["AHEAD", "FingerprintExporter", "settings_digest"]
+
+AHEAD = "ahead of arrival"
+"""Reason: the flow ends later than it can have been sent."""
 
 _MICRO = 1_000_000
 _WINDOWS_AT_ONCE = 256  # fingerprints put together at once: bounds the copies of their counts
@@ -52,19 +55,23 @@ class FingerprintExporter:
     max_devices
         Devices held at once. Beyond it, the open window that was silent for longest leaves without export, and in an
         epoch that is still open the devices with fewest flows are dropped; both are counted. None: no bound, for files.
+    ahead_s
+        How much later than their arrival flows may end, where the arrival is known: clocks of exporters differ.
 
     Attributes
     ----------
     accounting
-        Flows read, used, ignored by reason and dropped because their epoch had closed.
+        Flows read, used, ignored by reason and dropped: their epoch had closed, or they are ahead of their arrival.
     evicted, unchanged
         Windows that left because of ``max_devices``; converged windows that ``mode="change"`` found unchanged.
 
     Notes
     -----
-    The clock of a stream is the latest end of any flow so far, because records arrive when flows end. An epoch closes
-    when the clock passes its end by ``lateness_s``; flows of closed epochs are dropped. Inside that bound the order of
-    arrival and the size of batches do not matter.
+    The clock of a stream is the latest end of any flow so far, because records arrive when flows end, but never later
+    than their arrival. An epoch closes when the clock passes its end by ``lateness_s``; flows of closed epochs are
+    dropped. Inside that bound the order of arrival and the size of batches do not matter. Flows that end more than
+    ``ahead_s`` after their arrival are dropped, and do not move the clock: one wrong or forged date would close the
+    epochs of all devices.
 
     References
     ----------
@@ -73,11 +80,12 @@ class FingerprintExporter:
 
     def __init__(
         self, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
-        max_devices: int | None = 100_000,
+        max_devices: int | None = 100_000, ahead_s: float = 300.0,
     ) -> None:  # fmt: skip
         self.settings = settings or ExporterSettings()
         self.counting = counting or CountSettings()
         self.max_devices = max_devices
+        self._ahead_us = round(ahead_s * _MICRO)
         if self.settings.epoch_s % self.counting.sub_epoch_s:
             raise ConfigurationError(
                 f"setting epoch_s: {self.settings.epoch_s} s is no multiple of the sub-epoch, "
@@ -117,25 +125,31 @@ class FingerprintExporter:
         if self.max_devices is not None and len(self._names) > self.max_devices:
             self._drop_devices(self.max_devices)
 
-    def feed(self, flows: pl.DataFrame) -> pl.DataFrame:
+    def feed(self, flows: pl.DataFrame, arrived_us: int | None = None) -> pl.DataFrame:
         """Take the next flows of a stream, in order of arrival; give the fingerprints of epochs that closed.
 
         Parameters
         ----------
         flows
             Form :data:`ethogram.schema.FLOW`.
+        arrived_us
+            When all of them had arrived, in microseconds since 1970; None: unknown, and every flow is believed.
 
         Returns
         -------
         fingerprints
             Form :data:`ethogram.schema.FINGERPRINT`, often empty.
         """
+        flows = self._believed(flows, arrived_us)
         if not flows.height:
             return FINGERPRINT.empty()
         settings = self.settings
         epoch_us = settings.epoch_s * _MICRO
         # What arrived before a flow decides whether it is late, not the batch it happens to be in.
-        before = pl.col("end").dt.timestamp("us").cum_max().shift(1)
+        told = pl.col("end").dt.timestamp("us")
+        if arrived_us is not None:
+            told = told.clip(upper_bound=arrived_us)
+        before = told.cum_max().shift(1)
         if self.clock_us is not None:
             before = pl.max_horizontal(before, pl.lit(self.clock_us))
         closes = (pl.col("start").dt.timestamp("us") // epoch_us + 1) * epoch_us + settings.lateness_s * _MICRO
@@ -144,9 +158,50 @@ class FingerprintExporter:
         self.accounting.read += late
         self.accounting.drop("late", late)
         self.add(tally(marked.filter(~pl.col("late")).drop("late"), self.counting))
-        last = int(flows["end"].dt.timestamp("us").max())  # type: ignore[arg-type]
+        last = int(flows.select(told.max()).item())
         self.clock_us = last if self.clock_us is None else max(last, self.clock_us)
         return self._close((self.clock_us - settings.lateness_s * _MICRO) // epoch_us)
+
+    def _believed(self, flows: pl.DataFrame, arrived_us: int | None) -> pl.DataFrame:
+        """The flows that can have been sent by then; the others are dropped."""
+        if arrived_us is None:
+            return flows
+        kept = flows.filter(pl.col("end").dt.timestamp("us") <= arrived_us + self._ahead_us)
+        ahead = flows.height - kept.height
+        self.accounting.read += ahead
+        self.accounting.drop(AHEAD, ahead)
+        return kept
+
+    def set_back(self, now_us: int) -> int | None:
+        """Undo what flows dated in the future did to a saved exporter: its clock and what hangs on it.
+
+        The clock goes back to ``now_us``. Counts of later times are dropped. Epochs that only that clock closed are
+        open again, so that what else happens in them counts to the same epochs.
+
+        Parameters
+        ----------
+        now_us
+            Latest time that can be right, in microseconds since 1970.
+
+        Returns
+        -------
+        dropped
+            Flows that were used and now are not; None when the clock was right.
+        """
+        if self.clock_us is None or self.clock_us <= now_us + self._ahead_us:
+            return None
+        self.clock_us = now_us
+        latest = pl.col("time").dt.timestamp("us") <= now_us + self._ahead_us
+        kept = pl.concat([self.held, self.pending]).filter(latest)
+        dropped = int(self.held["flows"].sum()) + int(self.pending["flows"].sum()) - int(kept["flows"].sum())
+        self.accounting.used -= dropped
+        self.accounting.drop(AHEAD, dropped)
+        first_open = (now_us - self.settings.lateness_s * _MICRO) // (self.settings.epoch_s * _MICRO)
+        closed = pl.col("epoch") < first_open
+        self.held, self.pending = self.held.filter(closed), merge_counts(kept.filter(~closed))
+        for name, state in list(self.devices.items()):
+            self.devices[name] = state.before(first_open, self.settings)
+        return dropped
 
     def add(self, tallied: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
         """Take counts without looking at the clock: a file is read whole before its epochs close.

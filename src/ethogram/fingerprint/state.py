@@ -64,7 +64,7 @@ def save(exporter: FingerprintExporter, path: str | Path) -> None:
 
 def restore(
     path: str | Path, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
-    max_devices: int | None = 100_000, clean_start: bool = False,
+    max_devices: int | None = 100_000, ahead_s: float = 300.0, clean_start: bool = False,
 ) -> FingerprintExporter:  # fmt: skip
     """Go on from a saved state.
 
@@ -72,7 +72,7 @@ def restore(
     ----------
     path
         What :func:`save` wrote. When it does not exist the exporter starts afresh.
-    settings, counting, max_devices
+    settings, counting, max_devices, ahead_s
         As for :class:`~ethogram.fingerprint.exporter.FingerprintExporter`; the state must be of the same settings.
     clean_start
         Start afresh too when the state cannot be used, instead of raising.
@@ -82,7 +82,7 @@ def restore(
     LibraryError
         When the file is broken, of another version, or of other settings.
     """
-    exporter = FingerprintExporter(settings, counting, max_devices=max_devices)
+    exporter = FingerprintExporter(settings, counting, max_devices=max_devices, ahead_s=ahead_s)
     source = Path(path)
     if not source.exists():
         return exporter
@@ -91,7 +91,7 @@ def restore(
     except LibraryError:
         if not clean_start:
             raise
-        return FingerprintExporter(settings, counting, max_devices=max_devices)
+        return FingerprintExporter(settings, counting, max_devices=max_devices, ahead_s=ahead_s)
     return exporter
 
 

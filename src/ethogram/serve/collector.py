@@ -257,9 +257,10 @@ class Collector:
         biflows = self.biflows.batch(self.decoder.decode(block))
         # A record that does not say whether it is a half is one: most exporters send a record for each direction.
         biflows = biflows.with_columns(pl.col("one_way").fill_null(value=True))
-        flows = self.stages.flows(biflows, int(block.arrival_ns.max()) // 1000)
+        arrived_us = int(block.arrival_ns.max()) // 1000
+        flows = self.stages.flows(biflows, arrived_us)
         self._flows += flows.height
-        self._then(lambda: self.output.add(flows))
+        self._then(lambda: self.output.add(flows, arrived_us))
         self._end_sessions(int(block.arrival_ns[-1]))
 
     def _begin(self, segment: int) -> None:
@@ -323,7 +324,7 @@ class Collector:
             self._begin(now_ns // self._segment_ns)
         flows = self.stages.flows(BIFLOW.empty(), last=True)
         self._flows += flows.height
-        self._then(lambda: self.output.add(flows))
+        self._then(lambda: self.output.add(flows, now_ns // 1000))
         self._end_sessions(now_ns)
         self._commit(last=True)
         if self._recording is not None:

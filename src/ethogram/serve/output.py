@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from ethogram.errors import InputError, LibraryError, UsageError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
-from ethogram.schema import FINGERPRINT, FLOW, Accounting
-from ethogram.serve.segments import SegmentName, SegmentWriter, segments_in
+from ethogram.pipeline.words import counted
+from ethogram.schema import FINGERPRINT, Accounting
+from ethogram.serve.segments import SegmentName, SegmentWriter, row_groups, segments_in
 from ethogram.serve.state import SUFFIX, CollectorState, accounting_of, committed, note, numbers_in, save_state
 
 __all__ = ["Output"]
@@ -33,6 +35,7 @@ FLOWS, FINGERPRINTS, STATE = "flows", "fingerprints", "state"
 OPEN = "open.parquet"
 _EXPORTER = r"exporter-(\d+)"
 OTHER_SETTINGS = "other settings"
+_LATEST_S = 253_402_300_799  # the end of the year 9999
 _SHARE = 0.05  # of the time of a segment that saving the fingerprint exporter may take
 
 
@@ -76,7 +79,9 @@ class Output:
         self._exported: list[pl.DataFrame] = []
         self._exporter_number = 0
         self._save_every = 1
-        self.exporter = FingerprintExporter(settings, counting, max_devices=collect.max_devices)
+        self.exporter = FingerprintExporter(
+            settings, counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s
+        )
         self.accounting = Accounting("flows")
         self.segments = self.fingerprints = 0
         self.problem: str | None = None
@@ -126,26 +131,45 @@ class Output:
         self._exporter_number = 0
         for number, path in sorted(saved.items(), reverse=True):
             try:
-                self.exporter = restore(path, self._settings, self._counting, max_devices=self._collect.max_devices)
+                self.exporter = self._exporter_of(path)
             except LibraryError as error:
                 if OTHER_SETTINGS in str(error):
                     raise
                 problems.append(f"{error}; flows that are here are counted again")
                 continue
             self._exporter_number = number
+            problems += self._set_back(path)
             break
         for number, path in segments_in(self.folder / FLOWS).items():
             if number > self._exporter_number:
                 self._feed_again(path)
         return problems
 
+    def _exporter_of(self, path: Path) -> FingerprintExporter:
+        """The fingerprint exporter that was saved in a file."""
+        collect = self._collect
+        return restore(
+            path, self._settings, self._counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s
+        )
+
+    def _set_back(self, path: Path) -> list[str]:
+        """Set back a clock that earlier versions let flows dated in the future move; what there is to say about it."""
+        # Where the clock of this machine was set back, the state is not wrong: it was saved later than it is now.
+        now_us = max(time.time_ns(), path.stat().st_mtime_ns) // 1000
+        clock_us = self.exporter.clock_us
+        dropped = self.exporter.set_back(now_us)
+        if dropped is None or clock_us is None:
+            return []
+        moment = datetime.fromtimestamp(min(clock_us // 1_000_000, _LATEST_S), tz=UTC)
+        return [
+            f"{path}: flows dated {moment:%Y-%m-%d} had moved the clock of the fingerprints; it is set back, and "
+            f"{counted(dropped, 'flow')} dated in the future no longer {'counts' if dropped == 1 else 'count'}"
+        ]
+
     def _feed_again(self, path: Path) -> None:
         """The flows of a segment that the exporter's state does not know; their fingerprints are what they were."""
         tables = [FINGERPRINT.empty()]
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                flows = FLOW.conform(pl.DataFrame(file.read_row_group(group)), file=str(path))
-                tables.append(self.exporter.feed(flows))
+        tables += [self.exporter.feed(flows, arrived_us) for flows, arrived_us in row_groups(path)]
         self._write_fingerprints(pl.concat(tables), self.folder / FINGERPRINTS / path.name)
 
     def begin(self, start_ns: int) -> None:
@@ -154,15 +178,15 @@ class Output:
         self._name = SegmentName(self._number, start_ns)
         self._writer = SegmentWriter(self.folder / FLOWS, self._name)
 
-    def add(self, flows: pl.DataFrame) -> None:
-        """Take flows of the segment; without disk they still count for the fingerprints."""
+    def add(self, flows: pl.DataFrame, arrived_us: int) -> None:
+        """Take flows of the segment that had arrived by then; without disk they still count for the fingerprints."""
         self.accounting.read += flows.height
         if not flows.height:
             return
         # In the order in which records arrive: by it the exporter judges what is late. The file keeps it, so that
         # flows that are fed again are judged alike.
         flows = flows.sort("end", maintain_order=True)
-        exported = self.exporter.feed(flows)
+        exported = self.exporter.feed(flows, arrived_us)
         if exported.height:
             self._exported.append(exported)
         if self._writer is None:
@@ -170,7 +194,7 @@ class Output:
             return
         before = self._writer.rows
         try:
-            self._writer.write(flows)
+            self._writer.write(flows, arrived_us)
         except InputError as error:
             self._fail(error, before + flows.height)
 
@@ -264,7 +288,7 @@ class Output:
     def _write_open(self) -> None:
         """Windows that have not ended, as they are: a copy, since they go on when the collector does."""
         path = self.folder / STATE / f"exporter-{self._exporter_number:08d}"
-        copy = restore(path, self._settings, self._counting, max_devices=self._collect.max_devices)
+        copy = self._exporter_of(path)
         self._write_fingerprints(copy.finish(export_open=True), self.folder / OPEN)
 
     def _forget_before(self, saved: Path) -> None:

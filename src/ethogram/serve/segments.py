@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pyarrow
 import pyarrow.parquet
@@ -17,9 +19,11 @@ from ethogram._files import fsync_dir
 from ethogram.errors import InputError
 from ethogram.schema import FLOW, FLOW_METADATA
 
-__all__ = ["SegmentName", "SegmentWriter", "segments_in"]
+__all__ = ["SegmentName", "SegmentWriter", "row_groups", "segments_in"]
 
 ROW_GROUP = 1 << 20
+ARRIVED = "ethogram.arrived_us"
+"""Metadata: when the flows of each row group had arrived, in microseconds since 1970."""
 STATISTICS = ["device", "start", "end"]  # what files are looked through by
 _NAME = re.compile(r"^(\d{8}T\d{6}(?:\.\d+)?Z)-(\d{8,})$")
 
@@ -53,6 +57,16 @@ def segments_in(folder: Path, suffix: str = ".parquet") -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def row_groups(path: Path) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The flows of a segment as they were written, and when each part had arrived, in microseconds since 1970."""
+    with pyarrow.parquet.ParquetFile(path) as file:
+        saved = (file.metadata.metadata or {}).get(ARRIVED.encode())
+        # Earlier versions did not note it; the flows had arrived when the file was made.
+        arrived_us = orjson.loads(saved) if saved else [path.stat().st_mtime_ns // 1000] * file.num_row_groups
+        for group in range(file.num_row_groups):
+            yield FLOW.conform(pl.DataFrame(file.read_row_group(group)), file=str(path)), arrived_us[group]
+
+
 class SegmentWriter:
     """One segment while it grows, under a name that no reader looks at.
 
@@ -78,9 +92,10 @@ class SegmentWriter:
         self.rows = 0
         self._part = folder / f".{name.stem}.part"
         self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._arrived_us: list[int] = []  # of each row group
 
-    def write(self, flows: pl.DataFrame) -> None:
-        """Add flows, as one row group or more.
+    def write(self, flows: pl.DataFrame, arrived_us: int) -> None:
+        """Add flows that had arrived by then, as one row group or more.
 
         Raises
         ------
@@ -102,6 +117,7 @@ class SegmentWriter:
             self.abandon()
             raise InputError(f"cannot be written: {error.strerror or error}", file=self.path) from None
         self.rows += flows.height
+        self._arrived_us += [arrived_us] * -(-flows.height // ROW_GROUP)
 
     def close(self) -> None:
         """Finish the file and bring it to disk, still under its hidden name.
@@ -114,6 +130,7 @@ class SegmentWriter:
         if self._writer is None:
             return
         try:
+            self._writer.add_key_value_metadata({ARRIVED: orjson.dumps(self._arrived_us).decode()})
             self._writer.close()
             with self._part.open("rb") as stream:
                 os.fsync(stream.fileno())
