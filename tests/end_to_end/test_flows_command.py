@@ -142,7 +142,7 @@ def test_a_zip_may_hold_other_files_beside_its_records(home: Path, capsys: pytes
         (["conn.log", "--time-zone", "Mars"], 5, "setting time_zone: 'Mars' is no time zone"),
         (["conn.log", "--idle-timeout", "-1"], 5, "setting idle_timeout_s:"),
         (["conn.log", "-o", "no/such/folder.parquet"], 3, "no/such/folder.parquet: cannot be written: no such folder"),
-        (["useless.json"], 3, "no record can be used; the first: useless.json:1: no start time"),
+        (["useless.json"], 3, "no record can be used; the first: useless.json:1: unreadable start time"),
     ],
 )
 def test_bad_input_is_one_line_and_a_named_exit_code(

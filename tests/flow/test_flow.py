@@ -17,7 +17,7 @@ import ethogram
 from ethogram.config import NameSettings
 from ethogram.errors import ConfigurationError
 from ethogram.flow.devices import LocalDevices, Namer
-from ethogram.flow.devices_file import DeviceFile, mac_of
+from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.join import Joining
 from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.flow.names import Naming, domains, suffix_list_date
@@ -25,6 +25,7 @@ from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
 from ethogram.flow.together import LINKED
 from ethogram.schema import BIFLOW, FLOW, GROUP, NAME_ANSWER, NAME_QUESTION
+from ethogram.schema.parse_address import parse_mac
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
 LOCAL = ("10.0.0.0/8", "fe80::/10")
@@ -267,7 +268,7 @@ def test_every_writing_of_a_mac_is_one(octets: bytes) -> None:
     plain = octets.hex(":")
     short = ":".join(f"{octet:x}" for octet in octets)
     for text in (plain, plain.upper(), plain + ":", octets.hex("-"), octets.hex(), octets.hex(".", 2), short):
-        assert mac_of(text) == plain
+        assert parse_mac(text) == plain
 
 
 # --- joining and pairing ---------------------------------------------------------------------------------------

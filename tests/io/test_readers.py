@@ -162,10 +162,11 @@ def test_values_that_do_not_fit_are_dropped_by_reason(tmp_path: Path) -> None:
     accounting = source.accounting  # type: ignore[attr-defined]
     assert rows.height == accounting.used == 2
     assert accounting.dropped == {
-        "no address": 1, "no start time": 1, "no protocol": 1, "no port": 1, "negative counter": 1,
+        "unreadable source address": 1, "unreadable start time": 1, "no protocol": 1, "source port out of range": 1,
+        "octets out of range": 1,
     }  # fmt: skip
     assert accounting.corrected == {"end before start": 1}
-    assert source.first_problem == (2, "no address")  # type: ignore[attr-defined]
+    assert source.first_problem == (2, "unreadable source address")  # type: ignore[attr-defined]
 
 
 def test_no_format_is_guessed_from_anything(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import polars as pl
 from ethogram.config import CustomFlowSettings, FlowSettings, MeterSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
-from ethogram.flow.devices_file import mac_of
 from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
+from ethogram.schema.parse_address import parse_mac
 
 __all__ = ["FolderFlows", "folder_services", "read_folder"]
 
@@ -143,7 +143,7 @@ def _labelled(card: Card, flows: CustomFlows, packets: PacketFlows | None, run: 
         if device.mac:
             by_name[device.mac] = device
     names = flows.device.unique().to_list()
-    known = {name: by_name.get(name.lower()) or by_name.get(mac_of(name) or "") for name in names}
+    known = {name: by_name.get(name.lower()) or by_name.get(parse_mac(name) or "") for name in names}
     use = flows.device.is_in([name for name, device in known.items() if device is not None]).to_numpy()
     labels = Accounting("custom flows", len(flows), int(use.sum()))
     labels.ignore(UNLABELLED, int((~use).sum()))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.evaluate.corpus import CardDevice
-from ethogram.flow.devices_file import mac_of
+from ethogram.schema.parse_address import parse_address, parse_mac
 
 __all__ = ["FILES", "LABELS", "read_own_labels"]
 
@@ -67,15 +66,15 @@ def _device(row: Mapping[str | None, object], path: Path, line: int) -> CardDevi
     for name in LABELS[:2]:
         if not text[name]:
             raise InputError(f"no {name}", file=path, line=line)
-    mac = mac_of(text.get("mac") or text["device"])
+    mac = parse_mac(text.get("mac") or text["device"])
     if text.get("mac") and mac is None:
         raise InputError(f"mac {text['mac']!r} is none", file=path, line=line)
-    addresses = text.get("ip", "").replace(";", " ").split()
-    for address in addresses:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise InputError(f"ip {address!r} is no address", file=path, line=line) from None
+    addresses = []
+    for word in text.get("ip", "").replace(";", " ").split():
+        address = parse_address(word)
+        if address is None:
+            raise InputError(f"ip {word!r} is no address", file=path, line=line)
+        addresses.append(address)
     vendor = text.get("vendor", "").lower() or "unknown"
     return CardDevice(
         id=text["device"], model=text.get("model") or text["device"], vendor=vendor, type=text["type"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import ipaddress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,27 +11,13 @@ import polars as pl
 from ethogram.errors import ConfigurationError
 from ethogram.flow.local import INSIDE, UNSPECIFIED
 from ethogram.schema import TIME, codes_of
+from ethogram.schema.parse_address import parse_address, parse_mac
 
-__all__ = ["DeviceFile", "mac_of"]
+__all__ = ["DeviceFile"]
 
 _COLUMNS = {"device", "mac", "ip", "from", "to"}
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
-
-
-def mac_of(text: str) -> str | None:
-    """A MAC in any usual writing as ``aa:bb:cc:dd:ee:ff``; None when it is none.
-
-    >>> mac_of("0:17:88:A:B:C"), mac_of("0017.880a.0b0c"), mac_of("00-17-88-0A-0B-0C:"), mac_of("x")
-    ('00:17:88:0a:0b:0c', '00:17:88:0a:0b:0c', '00:17:88:0a:0b:0c', None)
-    """
-    parts = text.strip().lower().replace("-", ":").strip(":").split(":")
-    if len(parts) == 1:
-        digits = parts[0].replace(".", "")
-        parts = [digits[i : i + 2] for i in range(0, 12, 2)] if len(digits) == 12 else []
-    if len(parts) != 6 or any(not 1 <= len(p) <= 2 or set(p) - set("0123456789abcdef") for p in parts):
-        return None
-    return ":".join(p.zfill(2) for p in parts)
 
 
 class DeviceFile:
@@ -130,16 +115,15 @@ def _entries(row: dict[str, str], place: str, line: int) -> list[tuple[str, str,
         raise ConfigurationError(f"{place}: 'to' is not after 'from'")
     found = []
     if row.get("mac"):
-        mac = mac_of(row["mac"])
+        mac = parse_mac(row["mac"])
         if mac is None:
             raise ConfigurationError(f"{place}: {row['mac']!r} is no MAC")
         found.append(("mac", mac, device, begin, end, line))
     if row.get("ip"):
-        try:
-            address = ipaddress.ip_address(row["ip"])
-        except ValueError:
-            raise ConfigurationError(f"{place}: {row['ip']!r} is no IP address") from None
-        found.append(("ip", str(address), device, begin, end, line))
+        address = parse_address(row["ip"])
+        if address is None:
+            raise ConfigurationError(f"{place}: {row['ip']!r} is no IP address")
+        found.append(("ip", address, device, begin, end, line))
     if not found:
         raise ConfigurationError(f"{place}: neither mac nor ip for {device!r}")
     return found

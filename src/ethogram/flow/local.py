@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ethogram.errors import ConfigurationError
+from ethogram.schema.parse_address import parse_prefix
 
 __all__ = ["INSIDE", "MULTICAST", "OUTSIDE", "UNSPECIFIED", "LocalNetwork"]
 
@@ -26,7 +27,7 @@ class LocalNetwork:
     Parameters
     ----------
     prefixes
-        In CIDR notation, IPv4 and IPv6.
+        In CIDR notation, IPv4 and IPv6; an IPv4-mapped one is the IPv4 prefix it stands for.
 
     Raises
     ------
@@ -46,7 +47,7 @@ class LocalNetwork:
         self._known: dict[str, int] = {}
         for prefix in prefixes:
             try:
-                network = ipaddress.ip_network(prefix, strict=False)
+                network = parse_prefix(prefix)
             except ValueError:
                 raise ConfigurationError(f"setting local: {prefix!r} is no prefix such as 192.168.0.0/16") from None
             if isinstance(network, ipaddress.IPv4Network):

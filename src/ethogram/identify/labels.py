@@ -11,6 +11,7 @@ from pathlib import Path
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
+from ethogram.schema.parse_address import canonical_device
 
 __all__ = ["COLUMNS", "Label", "Matched", "match_labels", "read_labels"]
 
@@ -91,26 +92,30 @@ def _label(row: dict[str | None, object], source: Path, line: int) -> Label:
     return Label(text["device"], identity, times[0], times[1], line)
 
 
+def _key(device: str) -> str:
+    return canonical_device(device).lower()
+
+
 def match_labels(windows: Windows, labels: Sequence[Label]) -> Matched:
     """Give each item the label of its device that is valid for its whole window; the first that fits.
 
-    Names of devices are compared without regard to case, as MAC addresses are.
+    Names of devices are compared without regard to case; addresses and MACs in their canonical spelling.
     """
     by_device: dict[str, list[Label]] = {}
     for label in labels:
-        by_device.setdefault(label.device.lower(), []).append(label)
+        by_device.setdefault(_key(label.device), []).append(label)
     result = Matched()
     bare, used = set(), set()
     for device, start, end in windows.items.select("device", "start", "end").iter_rows():
         found = None
-        for label in by_device.get(device.lower(), ()):
-            used.add(label.device.lower())
+        for label in by_device.get(_key(device), ()):
+            used.add(_key(label.device))
             if (label.start is None or label.start <= start) and (label.end is None or end <= label.end):
                 found = label.identity
                 break
-        if device.lower() not in by_device:
+        if _key(device) not in by_device:
             bare.add(device)
         result.identities.append(found)
     result.devices_without_label = sorted(bare)
-    result.labels_without_device = sorted({label.device for label in labels if label.device.lower() not in used})
+    result.labels_without_device = sorted({label.device for label in labels if _key(label.device) not in used})
     return result

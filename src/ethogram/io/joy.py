@@ -11,9 +11,11 @@ from typing import Any
 import polars as pl
 
 from ethogram.config import FlowSettings
+from ethogram.io.cells import addresses
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, addresses, as_time, flags, numbers, protocols, to_biflows
-from ethogram.io.table_json import field, objects, text_field
+from ethogram.io.table import RecordSource, to_biflows
+from ethogram.io.table_json import cells_of, field, loose, objects
+from ethogram.io.times import as_time
 from ethogram.schema import NAME_ANSWER
 
 __all__ = ["Source", "recognises"]
@@ -42,9 +44,8 @@ def _inside(record: dict[str, Any], *path: str | int) -> Any:
     return value
 
 
-def _text_inside(records: list[dict[str, Any]], *path: str | int) -> pl.Series:
-    values = (_inside(record, *path) for record in records)
-    return pl.Series([value if isinstance(value, str) else None for value in values], dtype=pl.String)
+def _cells_inside(records: list[dict[str, Any]], *path: str | int) -> pl.Series:
+    return loose([_inside(record, *path) for record in records])
 
 
 def _name(record: dict[str, Any]) -> str | None:
@@ -80,20 +81,19 @@ class Source(RecordSource):
                 if "dns" in record:
                     self._take_answers(record)
         return {
-            "start": as_time(text_field(records, "time_start", "ts")),
-            "end": as_time(text_field(records, "time_end", "te")),
-            "protocol": protocols(text_field(records, "pr")),
-            "source_address": text_field(records, "sa"),
-            "destination_address": text_field(records, "da"),
-            "source_port": numbers(field(records, "sp")),
-            "destination_port": numbers(field(records, "dp")),
-            "octets": numbers(field(records, "bytes_out", "ob")),
-            "packets": numbers(field(records, "num_pkts_out", "op")),
-            "reverse_octets": numbers(field(records, "bytes_in", "ib")),
-            "reverse_packets": numbers(field(records, "num_pkts_in", "ip") if "num_pkts_out" not in records[0]
-                                       else field(records, "num_pkts_in")),
-            "initial_tcp_flags": flags(_text_inside(records, "tcp", "out", "flags")),
-            "reverse_initial_tcp_flags": flags(_text_inside(records, "tcp", "in", "flags")),
+            "start": cells_of(records, "time_start", "ts"),
+            "end": cells_of(records, "time_end", "te"),
+            "protocol": cells_of(records, "pr"),
+            "source_address": cells_of(records, "sa"),
+            "destination_address": cells_of(records, "da"),
+            "source_port": cells_of(records, "sp"),
+            "destination_port": cells_of(records, "dp"),
+            "octets": cells_of(records, "bytes_out", "ob"),
+            "packets": cells_of(records, "num_pkts_out", "op"),
+            "reverse_octets": cells_of(records, "bytes_in", "ib"),
+            "reverse_packets": cells_of(records, "num_pkts_in", *(() if "num_pkts_out" in records[0] else ("ip",))),
+            "initial_tcp_flags": _cells_inside(records, "tcp", "out", "flags"),
+            "reverse_initial_tcp_flags": _cells_inside(records, "tcp", "in", "flags"),
             "end_reason": pl.Series(
                 [_END_REASONS.get(v) if isinstance(v, str) else None for v in field(records, "expire_type")],
                 dtype=pl.UInt8,
@@ -123,7 +123,7 @@ class Source(RecordSource):
         )  # fmt: skip
         frame = frame.with_columns(
             as_time(frame["time"]).alias("time"),
-            addresses(frame["client"]).alias("client"),
-            addresses(frame["address"]).alias("address"),
+            addresses(frame["client"]).values.alias("client"),
+            addresses(frame["address"]).values.alias("address"),
         )
         return NAME_ANSWER.conform(frame.drop_nulls())

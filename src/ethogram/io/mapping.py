@@ -12,9 +12,11 @@ from typing import Any
 import polars as pl
 
 from ethogram.errors import ConfigurationError
+from ethogram.io.cells import Cells, Marks, durations, scaled_numbers
 from ethogram.io.open_text import TextInput
-from ethogram.io.table import RecordSource, as_time, flags, numbers, protocols, to_biflows
+from ethogram.io.table import RecordSource, to_biflows
 from ethogram.io.table_csv import delimited, split_header
+from ethogram.io.times import times
 from ethogram.schema import BIFLOW
 
 __all__ = ["Mapping", "Source"]
@@ -23,6 +25,8 @@ _NEEDED = ("start", "source_address", "destination_address", "protocol")
 _TOTALS = ("total_octets", "total_packets")
 _FIELDS = {*BIFLOW.names, "duration", *_TOTALS}
 _SECTIONS = {"columns", "constants", "units", "time", "values", "text"}
+_THOUSANDS = (None, ",", ".", "'", " ", "\N{RIGHT SINGLE QUOTATION MARK}", "\N{NO-BREAK SPACE}",
+              "\N{NARROW NO-BREAK SPACE}")  # fmt: skip
 _TIME_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _OCTET_UNITS = {"octets": 1.0, "bits": 0.125, "kilobytes": 1e3, "kibibytes": 1024.0}
 
@@ -41,11 +45,14 @@ class Mapping:
     duration_us, octet_scale
         Factors to microseconds and octets.
     time_form, time_zone
-        As of :func:`ethogram.io.table.as_time`.
+        As of :func:`ethogram.io.times.times`.
     values
         Field to a table of its texts and what they mean.
     delimiter, unset, one_way
-        How fields are separated, texts that mean no value, and whether records have one direction only.
+        How fields are separated, texts that mean no value besides :data:`ethogram.io.cells.UNSET`, and whether records
+        have one direction only.
+    marks
+        Decimal and thousands mark of numbers.
     """
 
     file: Path
@@ -59,6 +66,7 @@ class Mapping:
     delimiter: str = ","
     unset: tuple[str, ...] = ("", "-")
     one_way: bool = False
+    marks: Marks = field(default_factory=Marks)
 
     @classmethod
     def load(cls, file: Path) -> Mapping:
@@ -136,13 +144,25 @@ def _units(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
 
 
 def _text(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
-    _only(section, {"delimiter", "unset", "one_way"}, "text", wrong)
+    _only(section, {"delimiter", "unset", "one_way", "decimal", "thousands"}, "text", wrong)
     delimiter, unset = section.get("delimiter", ","), section.get("unset", ["", "-"])
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\n\r':
         raise wrong("text.delimiter is one character")
     if not isinstance(unset, list) or not all(isinstance(text, str) for text in unset):
         raise wrong("text.unset is a list of texts")
-    return {"delimiter": delimiter, "unset": tuple(unset), "one_way": bool(section.get("one_way", False))}
+    decimal, thousands = section.get("decimal"), section.get("thousands")
+    if decimal not in {None, ".", ","}:
+        raise wrong("text.decimal is '.' or ','")
+    if thousands not in _THOUSANDS:
+        raise wrong(f"text.thousands is one of {', '.join(repr(mark) for mark in _THOUSANDS if mark)}")
+    if thousands is not None and thousands == (decimal or "."):
+        raise wrong("text.decimal and text.thousands are the same mark")
+    return {
+        "delimiter": delimiter,
+        "unset": tuple(unset),
+        "one_way": bool(section.get("one_way", False)),
+        "marks": Marks(decimal, thousands),
+    }
 
 
 class Source(RecordSource):
@@ -171,7 +191,7 @@ class Source(RecordSource):
                 self._check(header)
             if header is not None and lines:
                 frame, kept = delimited(lines, lines_at, header, self, mapping.delimiter, mapping.unset)
-                yield to_biflows(self._columns(frame), self, kept)
+                yield to_biflows(self._columns(frame), self, kept, mapping.marks)
 
     def _check(self, header: list[str]) -> None:
         for name, column in self._mapping.columns.items():
@@ -181,7 +201,7 @@ class Source(RecordSource):
                     f" (it has {', '.join(header[:40])})"
                 )
 
-    def _columns(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
+    def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
         mapping = self._mapping
         found: dict[str, pl.Series] = {}
         for name, value in mapping.constants.items():
@@ -191,27 +211,29 @@ class Source(RecordSource):
         for name, table in mapping.values.items():
             if name in found:
                 found[name] = found[name].replace(table)
-        typed = {name: self._typed(name, series) for name, series in found.items()}
-        if "duration" in typed:
-            typed.setdefault("end", typed["start"] + typed["duration"])
-        for total, one, other in (
-            ("total_octets", "octets", "reverse_octets"), ("total_packets", "packets", "reverse_packets"),
-        ):  # fmt: skip
-            if total in typed:
-                typed[one], typed[other] = (typed[total] + 1) // 2, typed[total] // 2
-        return {name: series for name, series in typed.items() if name in BIFLOW.schema}
+        cells: dict[str, Cells | pl.Series] = {}
+        for name, series in found.items():
+            if name in _TOTALS:
+                cells |= self._halves(name, series)
+            else:
+                cells[name] = self._cells(name, series)
+        return cells
 
-    def _typed(self, name: str, series: pl.Series) -> pl.Series:
+    def _halves(self, name: str, series: pl.Series) -> dict[str, Cells | pl.Series]:
+        """A total of both directions: half goes each way."""
+        total = scaled_numbers(series, self._mapping.octet_scale if "octets" in name else 1, self._mapping.marks)
+        one = name.removeprefix("total_")
+        half = total.values // 2
+        return {one: Cells(total.values - half, total.faults), f"reverse_{one}": Cells(half, total.faults)}
+
+    def _cells(self, name: str, series: pl.Series) -> Cells | pl.Series:
+        mapping = self._mapping
         if name in {"start", "end"}:
-            return as_time(series, self._mapping.time_zone, self._mapping.time_form)
+            if mapping.marks.decimal == ",":  # of seconds since 1970
+                series = series.str.replace("^([0-9]+),([0-9]+)$", "$1.$2")
+            return times(series, mapping.time_zone, mapping.time_form)
         if name == "duration":
-            us = series.cast(pl.Float64, strict=False).fill_null(0.0) * self._mapping.duration_us
-            return us.clip(0, 1e15).cast(pl.Int64).cast(pl.Duration("us"))
-        if name == "protocol":
-            return protocols(series)
-        if "flags" in name:
-            return flags(series)
-        if "octets" in name and self._mapping.octet_scale != 1.0:
-            return (series.cast(pl.Float64, strict=False) * self._mapping.octet_scale).cast(pl.Int64, strict=False)
-        text = BIFLOW.schema.get(name) == pl.String()
-        return series if text else numbers(series)
+            return durations(series, mapping.duration_us, mapping.marks)
+        if "octets" in name:
+            return scaled_numbers(series, mapping.octet_scale, mapping.marks)
+        return series

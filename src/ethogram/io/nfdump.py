@@ -1,6 +1,8 @@
 """nfdump's text output: ``-o csv`` in its old and new columns, ``-o json`` and ``-o ndjson``. One-way records.
 
-nfdump prints times in the zone of the machine it ran on: the setting ``time_zone`` says which that was.
+nfdump prints times in the zone of the machine it ran on: the setting ``time_zone`` says which that was. Its duration
+goes before its end time, which may be cut to whole seconds, or printed in an hour that a change of the clocks repeats.
+Large counters may be rounded (``2.3 M``, powers of 1,000): they are read, and counted as corrected.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from collections.abc import Iterator
 import polars as pl
 
 from ethogram.config import FlowSettings
+from ethogram.io.cells import Cells, as_text, durations, flags
 from ethogram.io.nfdump_csv import Totals, column_names, csv_frames
 from ethogram.io.nfdump_json import json_lines
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, as_time, first_of, flags, numbers, protocols, to_biflows
-from ethogram.io.table_json import objects, text_field
+from ethogram.io.table import RecordSource, first_of, to_biflows
+from ethogram.io.table_json import cells_of, objects
+from ethogram.io.times import times
 from ethogram.schema import TCP_ACK, TCP_SYN
 
 __all__ = ["Source", "recognises"]
@@ -43,6 +47,11 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "destination_mac": ("odmc", "outdstmac", "out_dst_mac"),
     "vlan": ("svln", "srcvlan", "src_vlan"),
 }
+_COUNTERS = ("octets", "packets", "reverse_octets", "reverse_packets")
+_ROUNDED = r"^ *([0-9]{1,4}(?:\.[0-9]{1,3})?) *([KMGT]) *$"
+_POWERS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_CLOCK_CHANGES_S = (0, 1800, 3600)
+"""What end time less start time may differ from the duration by, give or take the second of times without fractions."""
 
 
 def recognises(head: bytes) -> bool:
@@ -89,38 +98,49 @@ class Source(RecordSource):
             )
             if records:
                 present = {name for record in records for name in record}
-                yield pl.DataFrame({n: text_field(records, n) for n in dict.fromkeys(names) if n in present}), lines
+                yield pl.DataFrame({n: cells_of(records, n) for n in dict.fromkeys(names) if n in present}), lines
 
-    def _columns(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
-        found = {name: first_of(frame, *aliases).str.strip_chars() for name, aliases in _FIELDS.items()}
-        duration = (found.pop("duration").cast(pl.Float64, strict=False).fill_null(0.0).clip(0, 1e9) * 1e6).cast(
-            pl.Int64
-        )
-        start = self._time(found["start"])
-        end = self._time(found["end"])
-        end = end.zip_with(end.is_not_null(), start + duration.cast(pl.Duration("us")))
-        union = flags(found["union_tcp_flags"])
-        opened = union.to_frame("union").select(
+    def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
+        found: dict[str, Cells | pl.Series] = {name: first_of(frame, *names) for name, names in _FIELDS.items()}
+        union = flags(first_of(frame, *_FIELDS["union_tcp_flags"]))
+        opened = union.values.to_frame("union").select(
             pl.when(pl.col("union").and_(pl.lit(TCP_SYN | TCP_ACK, dtype=pl.UInt8)) == TCP_SYN).then("union")
         )["union"]
-        whole = ("octets", "packets", "reverse_octets", "reverse_packets", "source_port", "destination_port", "vlan")
-        # The destination port of ICMP is written as type.code; ports of protocols that have none are left out later.
-        ports = {name: found[name].str.replace(r"\..*$", "") for name in ("source_port", "destination_port")}
         return {
             **found,
-            **{name: numbers(ports.get(name, found[name])) for name in whole},
-            "start": start,
-            "end": end,
-            "protocol": protocols(found["protocol"]),
+            **self._times(frame),
+            **self._counters(frame),
             "union_tcp_flags": union,
-            "initial_tcp_flags": opened,
+            "initial_tcp_flags": Cells(opened),
         }
 
-    def _time(self, series: pl.Series) -> pl.Series:
-        """Text, or milliseconds since 1970 as the fast CSV has them."""
-        digits = series.str.contains(r"^\d{12,14}$").fill_null(False)
-        times = as_time(series.zip_with(~digits, pl.Series([None], dtype=pl.String)), self._zone)
-        if not digits.any():
-            return times
-        epoch = as_time(series.zip_with(digits, pl.Series([None], dtype=pl.String)), form="epoch_ms")
-        return epoch.zip_with(digits, times)
+    def _times(self, frame: pl.DataFrame) -> dict[str, Cells]:
+        start = times(first_of(frame, *_FIELDS["start"]), self._zone)
+        end = times(first_of(frame, *_FIELDS["end"]), self._zone)
+        duration = durations(first_of(frame, *_FIELDS["duration"]))
+        lasts = (duration.values.to_physical() > 0).fill_null(False)
+        if lasts.any():
+            apart = (end.values - start.values - duration.values).dt.total_microseconds().abs() / 1e6
+            agree = pl.Series([False]).new_from_index(0, len(lasts))
+            for change_s in _CLOCK_CHANGES_S:
+                agree = agree | (apart - change_s).abs().is_between(0, 1)
+            self.accounting.correct("duration for an end time that disagrees", int((lasts & ~agree).sum()))
+            end = Cells(end.values.set(lasts, None), end.faults)
+        return {"start": start, "end": end, "duration": duration}
+
+    def _counters(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
+        """Counters, where rounded ones are written out."""
+        found, rounded = {}, pl.Series([False]).new_from_index(0, frame.height)
+        for name in _COUNTERS:
+            column = first_of(frame, *_FIELDS[name])
+            text, _ = as_text(column)
+            here = text.str.contains(_ROUNDED).fill_null(False)
+            if here.any():
+                parts = text.str.extract_groups(_ROUNDED).struct.rename_fields(["number", "power"]).struct.unnest()
+                scale = parts["power"].replace_strict(_POWERS, default=None, return_dtype=pl.Float64)
+                number = parts["number"].cast(pl.Float64, strict=False) * scale
+                column = text.zip_with(~here, number.round().cast(pl.UInt64).cast(pl.String))
+                rounded = rounded | here
+            found[name] = column
+        self.accounting.correct("counters rounded by nfdump", int(rounded.sum()))
+        return found

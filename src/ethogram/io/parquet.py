@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from ethogram.errors import InputError
-from ethogram.io.table import RecordSource
+from ethogram.io.table import RecordSource, to_biflows, to_flows
 from ethogram.schema import BIFLOW, FLOW, Accounting, Table
 
 __all__ = ["PARQUET_MAGIC", "FlowTableSource", "Source", "kind_of"]
@@ -54,23 +54,22 @@ def _frame(batch: pyarrow.RecordBatch) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(pyarrow.RecordBatch.from_arrays(batch.columns, schema=pyarrow.schema(fields))))
 
 
-def _batches(path: Path, table: Table, accounting: Accounting) -> Iterator[pl.DataFrame]:
+def _batches(path: Path, table: Table) -> Iterator[tuple[pl.DataFrame, range]]:
+    """Columns of a table as they stand in the file, and the numbers of their rows, from 1."""
     file = _opened(path)
     columns = [name for name in table.names if name in file.schema_arrow.names]
+    first = 1
     try:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            frame = table.conform(_frame(batch), file=str(path))
-            accounting.read += frame.height
-            kept = frame.drop_nulls([c.name for c in table.columns if not c.nullable])
-            accounting.drop("empty required column", frame.height - kept.height)
-            accounting.used += kept.height
-            yield kept
+            frame = _frame(batch)
+            yield frame, range(first, first + frame.height)
+            first += frame.height
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"damaged Parquet file: {str(error).splitlines()[0]}", file=path) from None
 
 
 class Source(RecordSource):
-    """Reader of a biflow table."""
+    """Reader of a biflow table; its cells are checked as those of text are."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -78,7 +77,8 @@ class Source(RecordSource):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give biflow tables of bounded length."""
-        yield from _batches(self._path, BIFLOW, self.accounting)
+        for frame, rows in _batches(self._path, BIFLOW):
+            yield to_biflows(frame.to_dict(), self, rows)
 
 
 class FlowTableSource(RecordSource):
@@ -91,4 +91,5 @@ class FlowTableSource(RecordSource):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give flow tables of bounded length."""
-        yield from _batches(self._path, FLOW, self.accounting)
+        for frame, rows in _batches(self._path, FLOW):
+            yield to_flows(frame.to_dict(), self, rows)

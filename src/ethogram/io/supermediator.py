@@ -13,9 +13,11 @@ from typing import Any
 import polars as pl
 
 from ethogram.config import FlowSettings
+from ethogram.io.cells import FINE, UNREADABLE, Cells, flags
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, as_time, flags, numbers, protocols, to_biflows
-from ethogram.io.table_json import field, objects, text_field
+from ethogram.io.table import RecordSource, to_biflows
+from ethogram.io.table_json import cells_of, field, loose, objects
+from ethogram.io.times import times
 
 __all__ = ["Source", "recognises"]
 
@@ -25,8 +27,9 @@ _END_REASONS = {
     "lack of resources": 5, "lack-of-resources": 5, "udp-uniflow": 0x1F, "udpforce": 0x1F,
 }  # fmt: skip
 _WRAPPERS = ("flows", "flow")
-_STARTS = ("flowStartMilliseconds", "flowStartMicroseconds", "flowStartNanoseconds", "flowStartSeconds")
-_ENDS = ("flowEndMilliseconds", "flowEndMicroseconds", "flowEndNanoseconds", "flowEndSeconds")
+_UNITS = {"Milliseconds": "ms", "Microseconds": "us", "Nanoseconds": "ns", "Seconds": "s"}
+_STARTS = {f"flowStart{word}": unit for word, unit in _UNITS.items()}
+_ENDS = {f"flowEnd{word}": unit for word, unit in _UNITS.items()}
 _NAMES = ("sslServerName", "tlsServerName", "serverName", "httpHost", "quicSNI")
 _EMPTY_ADDRESSES = {"::", "0.0.0.0", ""}  # noqa: S104 (an address in data, not one to bind to)
 
@@ -39,6 +42,13 @@ def recognises(head: bytes) -> bool:
     if any(line.lstrip(b"{ \t").startswith(b'"%s"' % key) for key in (b"flows", b"stats", b"tombstone")):
         return True
     return b'"flowStart' in line[:2048] and b'"protocolIdentifier"' in head
+
+
+def _end_reasons(values: list[Any]) -> Cells:
+    reasons = [_end_reason(value) for value in values]
+    faults = [UNREADABLE if reason is None and value not in (None, "") else FINE
+              for reason, value in zip(reasons, values, strict=True)]  # fmt: skip
+    return Cells(pl.Series(reasons, dtype=pl.UInt64), pl.Series(faults, dtype=pl.UInt8) if any(faults) else None)
 
 
 def _end_reason(value: Any) -> int | None:
@@ -57,14 +67,11 @@ def _end_reason(value: Any) -> int | None:
 def _address(records: list[dict[str, Any]], side: str) -> pl.Series:
     """IPv4 first; a dual-stack template fills the family that is not used with zeros, which is no address."""
     four, six = field(records, f"{side}IPv4Address"), field(records, f"{side}IPv6Address")
-    return pl.Series(
-        [
-            (a if isinstance(a, str) and (a not in _EMPTY_ADDRESSES or b is None) else b)
-            if b is None or isinstance(b, str) else a
-            for a, b in zip(four, six, strict=True)
-        ],
-        dtype=pl.String, strict=False,
-    )  # fmt: skip
+    return loose([a if b is None or not (a is None or _empty(a)) else b for a, b in zip(four, six, strict=True)])
+
+
+def _empty(address: Any) -> bool:
+    return isinstance(address, str) and address in _EMPTY_ADDRESSES
 
 
 def _name(record: dict[str, Any]) -> str | None:
@@ -128,32 +135,43 @@ class Source(RecordSource):
             return "statistics"
         return "tombstone" if "tombstone" in record else "not a flow"
 
-    def _columns(self, records: list[dict[str, Any]]) -> dict[str, pl.Series]:
-        def whole(*names: str) -> pl.Series:
-            return numbers(field(records, *names))
+    def _times(self, records: list[dict[str, Any]], fields: dict[str, str]) -> Cells:
+        """The first of these fields that a record has; a number is of the unit that the field's name says."""
+        found: Cells | None = None
+        for name, unit in fields.items():
+            values = field(records, name)
+            if found is None or any(value is not None for value in values):
+                told = times(loose(values), self._zone, unit=unit)
+                found = told if found is None else found.or_else(told)
+        assert found is not None
+        return found
 
-        def bits(name: str) -> pl.Series:
-            return flags(text_field(records, name), hexadecimal=True)
+    def _columns(self, records: list[dict[str, Any]]) -> dict[str, Cells | pl.Series]:
+        def cells(*names: str) -> pl.Series:
+            return cells_of(records, *names)
+
+        def bits(name: str) -> Cells:
+            return flags(cells_of(records, name), hexadecimal=True)
 
         return {
-            "start": as_time(text_field(records, *_STARTS), self._zone),
-            "end": as_time(text_field(records, *_ENDS), self._zone),
-            "protocol": protocols(text_field(records, "protocolIdentifier")),
+            "start": self._times(records, _STARTS),
+            "end": self._times(records, _ENDS),
+            "protocol": cells("protocolIdentifier"),
             "source_address": _address(records, "source"),
             "destination_address": _address(records, "destination"),
-            "source_port": whole("sourceTransportPort"),
-            "destination_port": whole("destinationTransportPort"),
-            "octets": whole("octetTotalCount", "octetDeltaCount"),
-            "packets": whole("packetTotalCount", "packetDeltaCount"),
-            "reverse_octets": whole("reverseOctetTotalCount", "reverseOctetDeltaCount"),
-            "reverse_packets": whole("reversePacketTotalCount", "reversePacketDeltaCount"),
+            "source_port": cells("sourceTransportPort"),
+            "destination_port": cells("destinationTransportPort"),
+            "octets": cells("octetTotalCount", "octetDeltaCount"),
+            "packets": cells("packetTotalCount", "packetDeltaCount"),
+            "reverse_octets": cells("reverseOctetTotalCount", "reverseOctetDeltaCount"),
+            "reverse_packets": cells("reversePacketTotalCount", "reversePacketDeltaCount"),
             "initial_tcp_flags": bits("initialTCPFlags"),
             "reverse_initial_tcp_flags": bits("reverseInitialTCPFlags"),
             "union_tcp_flags": bits("unionTCPFlags"),
             "reverse_union_tcp_flags": bits("reverseUnionTCPFlags"),
-            "end_reason": pl.Series([_end_reason(v) for v in field(records, "flowEndReason")], dtype=pl.UInt8),
-            "source_mac": text_field(records, "sourceMacAddress"),
-            "destination_mac": text_field(records, "destinationMacAddress"),
-            "vlan": whole("vlanId"),
+            "end_reason": _end_reasons(field(records, "flowEndReason")),
+            "source_mac": cells("sourceMacAddress"),
+            "destination_mac": cells("destinationMacAddress"),
+            "vlan": cells("vlanId"),
             "destination_name": pl.Series([_name(r) for r in records], dtype=pl.String),
         }

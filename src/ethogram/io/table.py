@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ethogram.schema import BIFLOW, NAME_ANSWER, TIME, Accounting, by_unique
+from ethogram.io.cells import (
+    FINE,
+    MAX_COUNT,
+    NULL_WORD,
+    OUT_OF_RANGE,
+    POINT,
+    UNREADABLE,
+    Cells,
+    Marks,
+    addresses,
+    choices,
+    device_names,
+    durations,
+    flags,
+    mac_addresses,
+    protocols,
+    texts,
+    truths,
+    whole_numbers,
+)
+from ethogram.io.times import times
+from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, TIME, Accounting
 
-__all__ = [
-    "PORT_PROTOCOLS", "PROTOCOL_NUMBERS", "RecordSource", "addresses", "as_time", "first_of", "flags",
-    "mac_addresses", "numbers", "protocols", "to_biflows",
-]  # fmt: skip
+__all__ = ["PORT_PROTOCOLS", "RecordSource", "first_of", "to_biflows", "to_flows"]
 
 PORT_PROTOCOLS = (6, 17, 33, 132, 136)
 """Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite. Meters put ICMP types into the ports of others."""
-
-PROTOCOL_NUMBERS = {
-    "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "rsvp": 46, "gre": 47, "esp": 50,
-    "ah": 51, "icmp6": 58, "icmpv6": 58, "ipv6-icmp": 58, "eigrp": 88, "ospf": 89, "ospfigp": 89, "pim": 103,
-    "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136, "udp-lite": 136,
-}  # fmt: skip
-
-_FLAG_BITS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20, "E": 0x40, "C": 0x80}
-_MAX_CACHED = 1 << 18
 
 
 class RecordSource:
@@ -40,6 +48,8 @@ class RecordSource:
         What the records' exporter says of itself, as its own drop counters.
     first_problem
         Line and reason of the first record that was dropped.
+    first_unreadable
+        Line and reason of the first record that was used without a field that could not be read.
     unidirectional
         Whether the format has one record for each direction.
     """
@@ -51,6 +61,7 @@ class RecordSource:
         self.accounting = Accounting("records")
         self.exporter_counters: dict[str, int] = {}
         self.first_problem: tuple[int, str] | None = None
+        self.first_unreadable: tuple[int, str] | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -68,143 +79,28 @@ class RecordSource:
         if lines:
             self.problem(lines[0], reason)
 
+    def unreadable_field(self, name: str, rows: pl.Series, lines: Sequence[int]) -> None:
+        """Count an optional field that could not be read and was left out, and remember the first.
+
+        Parameters
+        ----------
+        name
+            The field, as messages call it.
+        rows
+            Which records had it unreadable, N.
+        lines
+            Their line numbers, N.
+        """
+        count = int(rows.sum())
+        if count:
+            reason = f"unreadable {name}"
+            self.accounting.correct(reason, count)
+            first = (lines[int(rows.arg_max() or 0)], reason)
+            self.first_unreadable = min(self.first_unreadable or first, first)
+
     def name_answers(self) -> pl.DataFrame:
         """Passive DNS; none unless the format has it."""
         return NAME_ANSWER.empty()
-
-
-_address_cache: dict[str, str | None] = {}
-
-
-def _canonical_address(text: str) -> str | None:
-    if text in _address_cache:
-        return _address_cache[text]
-    bare = text.strip().split("%", 1)[0]
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    try:
-        found: str | None = socket.inet_ntop(family, socket.inet_pton(family, bare))
-    except (OSError, ValueError, UnicodeEncodeError):
-        found = None
-    if len(_address_cache) >= _MAX_CACHED:
-        _address_cache.clear()
-    _address_cache[text] = found
-    return found
-
-
-def _each(series: pl.Series, function: Callable[[str], object], dtype: pl.DataType) -> pl.Series:
-    """Apply a function to each distinct text."""
-    return by_unique(series.cast(pl.String), lambda texts: pl.Series([function(text) for text in texts], dtype=dtype))
-
-
-def addresses(series: pl.Series) -> pl.Series:
-    """Canonical text of addresses (RFC 5952 for IPv6); null where the text is no address.
-
-    >>> addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).to_list()
-    ['10.0.0.1', '2001:db8::1', None]
-    """
-    return _each(series, _canonical_address, pl.String())
-
-
-def _canonical_mac(text: str) -> str | None:
-    parts = text.strip().lower().replace("-", ":").strip(":").split(":")
-    if len(parts) == 1 and "." in parts[0]:
-        parts = [parts[0].replace(".", "")]
-    if len(parts) == 1 and len(parts[0]) == 12:
-        parts = [parts[0][i : i + 2] for i in range(0, 12, 2)]
-    if len(parts) != 6:
-        return None
-    try:
-        octets = [int(part, 16) for part in parts]
-    except ValueError:
-        return None
-    if any(len(part) > 2 for part in parts) or not any(octets):
-        return None
-    return ":".join(f"{octet:02x}" for octet in octets)
-
-
-def mac_addresses(series: pl.Series) -> pl.Series:
-    """MACs as ``aa:bb:cc:dd:ee:ff``; null where the text is none, or all zero.
-
-    >>> mac_addresses(pl.Series(["AA:BB:CC:00:01:02:", "0:17:88:1:2:3", "none"])).to_list()
-    ['aa:bb:cc:00:01:02', '00:17:88:01:02:03', None]
-    """
-    return _each(series, _canonical_mac, pl.String())
-
-
-def numbers(values: Sequence[object] | pl.Series) -> pl.Series:
-    """Whole numbers from numbers, decimal text or hexadecimal text with ``0x``; null where there is none.
-
-    >>> numbers([1, "2", "0x1f", None, "x", 3.0]).to_list()
-    [1, 2, 31, None, None, 3]
-    """
-    series = values if isinstance(values, pl.Series) else pl.Series(values, strict=False) if _plain(values) else None
-    if series is not None and series.dtype.is_numeric():
-        return series.cast(pl.Int64, strict=False)
-    if series is not None and series.dtype == pl.String:
-        return _each(series, _whole, pl.Int64())
-    return pl.Series([_whole(value) for value in values], dtype=pl.Int64)
-
-
-def _plain(values: Sequence[object]) -> bool:
-    return all(type(value) is int or value is None for value in values)
-
-
-def _whole(value: object) -> int | None:
-    try:
-        if isinstance(value, str):
-            text = value.strip()
-            found = int(text, 16) if text[:2] in {"0x", "0X"} else int(text)
-        elif isinstance(value, int | float):
-            found = int(value)
-        else:
-            return None
-    except (ValueError, OverflowError):
-        try:
-            found = int(float(value))  # type: ignore[arg-type]
-        except (ValueError, OverflowError):
-            return None
-    return found if -(1 << 63) <= found < 1 << 63 else None
-
-
-def flags(series: pl.Series, *, hexadecimal: bool = False) -> pl.Series:
-    """TCP flags as a number from letters (``S``, ``SA``, ``...AP.SF``), ``0x`` text, or digits; null where none.
-
-    >>> flags(pl.Series(["S", "...AP.SF", "0x12", None])).to_list()
-    [2, 27, 18, None]
-    """
-    if series.dtype.is_numeric():
-        return (series.cast(pl.Int64, strict=False) & 0xFF).cast(pl.UInt8, strict=False)
-    return _each(series, lambda text: _flag_bits(text.strip(), hexadecimal), pl.UInt8())
-
-
-def _flag_bits(text: str, hexadecimal: bool) -> int | None:
-    if not text or text in {"-", "."}:
-        return 0 if text == "." else None
-    try:
-        if text[:2].lower() == "0x" or hexadecimal:
-            return int(text, 16) & 0xFF
-        if text.isdigit():
-            return int(text) & 0xFF
-    except ValueError:
-        pass
-    letters = text.upper().replace(".", "")
-    if any(letter not in _FLAG_BITS for letter in letters):
-        return None
-    bits = 0
-    for letter in letters:
-        bits |= _FLAG_BITS[letter]
-    return bits
-
-
-def protocols(series: pl.Series) -> pl.Series:
-    """Protocol numbers from names or digits; null where unknown.
-
-    >>> protocols(pl.Series(["tcp", "UDP", "47", "what"])).to_list()
-    [6, 17, 47, None]
-    """
-    if series.dtype.is_numeric():
-        return series.cast(pl.Int64, strict=False)
-    return _each(series, lambda text: PROTOCOL_NUMBERS.get(text.strip().lower(), _whole(text)), pl.Int64())
 
 
 def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:
@@ -215,114 +111,188 @@ def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:
     return frame.select(pl.coalesce(present).alias("first"))["first"]
 
 
-def as_time(series: pl.Series, zone: str = "UTC", form: str | None = None) -> pl.Series:
-    """Times as microseconds of UTC, from ISO text, seconds since 1970 (as number or text), or ``form``.
+_REQUIRED = ("start", "end", "duration", "protocol", "source_address", "destination_address", "source_port",
+             "destination_port", "octets", "packets", "reverse_octets", "reverse_packets")  # fmt: skip
+"""Fields without which a record is not used, in the order of the checks."""
+_UNSET_REASONS = {
+    "start": "no start time", "protocol": "no protocol", "source_address": "no address",
+    "destination_address": "no address", "source_port": "no port", "destination_port": "no port",
+}  # fmt: skip
+_COUNTS = ("octets", "packets", "reverse_octets", "reverse_packets")
+_PORTS = ("source_port", "destination_port")
+_MOST = {"source_port": 0xFFFF, "destination_port": 0xFFFF, "vlan": 0xFFF, "end_reason": 0xFF, "direction": 0xFF}
+_FAULTS = {UNREADABLE: "unreadable {}", OUT_OF_RANGE: "{} out of range"}
+_WORDS = {"start": "start time", "end": "end time"}
+
+
+def _said(name: str) -> str:
+    """A field's name in messages."""
+    return _WORDS.get(name) or name.replace("_", " ").replace("tcp", "TCP").replace("mac", "MAC")
+
+
+def _converted(name: str, column: Cells | pl.Series, marks: Marks) -> Cells:
+    """A column of loose cells as what its field holds."""
+    if isinstance(column, Cells):
+        return column
+    if name in {"start", "end"}:
+        return times(column)
+    if name == "duration":
+        return durations(column, marks=marks)
+    if name == "protocol":
+        return protocols(column)
+    if name.endswith("_address"):
+        return addresses(column)
+    if name.endswith("_mac"):
+        return mac_addresses(column)
+    if name.endswith("_tcp_flags"):
+        return flags(column)
+    if name == "one_way":
+        return truths(column)
+    if BIFLOW.schema[name] == pl.String():
+        return texts(column)
+    return whole_numbers(column, _MOST.get(name, MAX_COUNT), marks)
+
+
+def _required(cells: dict[str, Cells], rows: int) -> dict[str, Cells]:
+    """The fields without which a record is not used, with the defaults of those that are unset."""
+
+    def column(name: str) -> Cells:
+        dtype = TIME if name in {"start", "end"} else pl.UInt64()
+        return cells.get(name) or Cells(pl.Series(name, [None], dtype=dtype).new_from_index(0, rows))
+
+    found = {name: column(name) for name in _REQUIRED if name in cells or name != "duration"}
+    for name in _COUNTS:
+        found[name] = Cells(found[name].values.fill_null(0), found[name].faults)
+    without = ~found["protocol"].values.is_in(PORT_PROTOCOLS).fill_null(False)
+    for name in _PORTS:  # where the protocol has no ports, what stands there is not read
+        faults = found[name].faults
+        found[name] = Cells(found[name].values.set(without, 0), None if faults is None else faults.set(without, FINE))
+    start, end = found["start"].values, found["end"].values
+    if "duration" in found and end.null_count():
+        end = end.zip_with(end.is_not_null(), start + found["duration"].values)
+    found["end"] = Cells(end.zip_with(end.is_not_null(), start), found["end"].faults)
+    return found
+
+
+def _reasons(required: Mapping[str, Cells], unset: Mapping[str, str]) -> pl.Series | None:
+    """Why each record is not used, null where it is; None where all are."""
+    reasons: pl.Series | None = None
+    for name, cells in required.items():
+        masks = []
+        if cells.faults is not None:
+            masks = [(cells.faults == fault, form.format(_said(name))) for fault, form in _FAULTS.items()]
+        if name in unset and cells.values.null_count():
+            masks.append((cells.unset, unset[name]))
+        for mask, reason in masks:
+            if mask.any():
+                if reasons is None:
+                    reasons = pl.Series("reason", [None], dtype=pl.String).new_from_index(0, len(mask))
+                reasons = reasons.set(mask & reasons.is_null(), reason)
+    return reasons
+
+
+def _usable(
+    required: Mapping[str, Cells],
+    optional: Mapping[str, Cells],
+    unset: Mapping[str, str],
+    source: RecordSource,
+    lines: Sequence[int],
+) -> pl.DataFrame:
+    """The records that can be used; what cannot is counted.
 
     Parameters
     ----------
-    series
-        Text or numbers.
-    zone
-        Zone of texts that state none.
-    form
-        A ``strftime`` form; or ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``.
-
-    Examples
-    --------
-    >>> as_time(pl.Series(["2019-01-02 03:04:05.678", "1546398245.678"])).dt.epoch("ms").to_list()
-    [1546398245678, 1546398245678]
+    required
+        Fields without which a record is dropped, ``start`` and ``end`` among them, in the order of the checks.
+    optional
+        Fields that are left out where they cannot be read.
+    unset
+        Required field to the reason of a record that has none.
+    source
+        Where all is counted.
+    lines
+        Line numbers, N.
     """
-    scale = {None: 1e6, "epoch_s": 1e6, "epoch_ms": 1e3, "epoch_us": 1.0, "epoch_ns": 1e-3}.get(form)
-    # Beyond the year 2200 a number of seconds is no time; the cast to whole microseconds must not overflow.
-    limit = 7.3e15
-    if scale is not None:
-        value = series.cast(pl.Float64, strict=False) * scale
-        value = value.set(~(value.abs() < limit), None).round()
-        epoch = value.cast(pl.Int64, strict=False).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        if form is not None or series.dtype != pl.String or epoch.null_count() == series.null_count():
-            return epoch.cast(TIME)
-    else:
-        epoch = pl.Series([None] * len(series), dtype=TIME)
-    text = series.cast(pl.String).str.strip_chars()
-    if form is not None:
-        parsed = text.str.to_datetime(form, strict=False, time_unit="us", ambiguous="earliest")
-        if isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is None:
-            parsed = parsed.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-        return parsed.dt.convert_time_zone("UTC").cast(TIME)
-    text = text.str.replace("T", " ", literal=True)
-    zoned = text.str.contains(r"(Z|[+-]\d\d:?\d\d)$")
-    bare = text.str.replace(r"(Z|[+-]\d\d:?\d\d)$", "")
-    local = bare.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
-    there = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
-    if zoned.any():
-        shifted = text.str.replace(r"Z$", "+0000").str.to_datetime(
-            "%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="us"
-        )
-        there = shifted.dt.convert_time_zone("UTC").zip_with(zoned.fill_null(False), there)
-    return epoch.zip_with(epoch.is_not_null(), there.cast(TIME)).cast(TIME)
+    frame = pl.DataFrame([cells.values.alias(name) for name, cells in (*required.items(), *optional.items())])
+    source.accounting.read += frame.height
+    reasons = _reasons(required, unset)
+    kept: pl.Series | None = None
+    if reasons is not None:
+        kept = reasons.is_null()
+        for reason, count in reasons.drop_nulls().value_counts(name="count").iter_rows():
+            source.accounting.drop(reason, count)
+        first = int((~kept).arg_max() or 0)
+        source.problem(lines[first], reasons[first])
+        frame = frame.filter(kept)
+    for name, cells in optional.items():
+        if cells.faults is not None:
+            unreadable = cells.faulty
+            source.unreadable_field(_said(name), unreadable if kept is None else unreadable & kept, lines)
+    for name, cells in required.items():
+        if cells.faults is not None:
+            null_words = cells.faults == NULL_WORD
+            without = null_words if kept is None else null_words & kept
+            source.accounting.correct(f"no {_said(name)}", int(without.sum()))
+    source.accounting.correct("end before start", int((frame["end"] < frame["start"]).sum()))
+    source.accounting.used += frame.height
+    return frame.with_columns(start=pl.min_horizontal("start", "end"), end=pl.max_horizontal("start", "end"))
 
 
-_OPTIONAL_NUMBERS = {c.name: c.dtype for c in BIFLOW.columns if c.nullable and c.dtype.is_integer()}
-_COUNTS = ("octets", "packets", "reverse_octets", "reverse_packets")
-
-
-def to_biflows(columns: dict[str, pl.Series], source: RecordSource, lines: Sequence[int]) -> pl.DataFrame:
-    """Check loose columns row by row and give those that are biflows.
+def to_biflows(
+    columns: Mapping[str, Cells | pl.Series], source: RecordSource, lines: Sequence[int], marks: Marks = POINT
+) -> pl.DataFrame:
+    """Convert loose columns, check them record by record, and give the records that are biflows.
 
     Parameters
     ----------
     columns
-        Columns of the biflow table, each of length N: ``start`` and ``end`` as times, addresses as text, numbers
-        as whole numbers. Missing optional columns become null or 0; an ``end`` before ``start`` changes
-        places with it.
+        Columns of the biflow table, and ``duration``, each of length N: loose cells of any type, or cells that the
+        reader has converted. An unset counter is 0, an unset end is start plus duration, an unset duration is 0;
+        other columns that are optional become null. An ``end`` before ``start`` changes places with it.
     source
-        Where N records are counted as used, or dropped by reason.
+        Where N records are counted as used, or dropped by a reason that names the field. An optional field that
+        cannot be read becomes null and is counted as corrected.
     lines
         Line number of each record, length N.
+    marks
+        How numbers are written.
     """
-    frame = pl.DataFrame({name: series.alias(name) for name, series in columns.items()})
-    source.accounting.read += frame.height
-    if not frame.height:
+    if not len(lines):
         return BIFLOW.empty()
-    zero = pl.lit(0, dtype=pl.Int64)
-    present = set(frame.columns)
-    ported = pl.col("protocol").is_in(PORT_PROTOCOLS)
-    frame = frame.with_columns(
-        *(pl.col(name).fill_null(0) if name in present else zero.alias(name) for name in _COUNTS),
-        *(
-            pl.when(ported)
-            .then(pl.col(name).fill_null(-1) if name in present else zero - 1)
-            .otherwise(zero)
-            .alias(name)
-            for name in ("source_port", "destination_port")
-        ),
-        *(pl.Series(name, addresses(frame[name])) for name in ("source_address", "destination_address")),
-        *(pl.Series(name, mac_addresses(frame[name])) for name in ("source_mac", "destination_mac") if name in present),
-        end=pl.col("end").fill_null(pl.col("start")) if "end" in present else pl.col("start"),
-    )
-    reasons = (
-        (pl.col("start").is_null(), "no start time"),
-        (pl.col("protocol").is_null() | ~pl.col("protocol").is_between(0, 255), "no protocol"),
-        (pl.any_horizontal(pl.col("source_address", "destination_address").is_null()), "no address"),
-        (pl.any_horizontal(~pl.col("source_port", "destination_port").is_between(0, 65535)), "no port"),
-        (pl.any_horizontal(pl.col(*_COUNTS) < 0), "negative counter"),
-    )
-    reason = pl.lit(None, dtype=pl.String)
-    for test, text in reversed(reasons):
-        reason = pl.when(test).then(pl.lit(text)).otherwise(reason)
-    frame = frame.with_columns(reason.alias("_reason"), pl.Series("_line", lines, dtype=pl.Int64))
-    bad = frame.filter(pl.col("_reason").is_not_null())
-    if bad.height:
-        for text, count in bad.group_by("_reason", maintain_order=True).len().iter_rows():
-            source.accounting.drop(text, count)
-        source.problem(bad["_line"][0], bad["_reason"][0])
-        frame = frame.filter(pl.col("_reason").is_null())
-    backwards = int(frame.select((pl.col("end") < pl.col("start")).sum()).item())
-    source.accounting.correct("end before start", backwards)
-    source.accounting.used += frame.height
-    frame = frame.with_columns(
-        *(pl.col(name).cast(dtype, strict=False) for name, dtype in _OPTIONAL_NUMBERS.items() if name in present),
-        start=pl.min_horizontal("start", "end"),
-        end=pl.max_horizontal("start", "end"),
-    )
-    return BIFLOW.conform(frame, file=source.name)
+    cells = {name: _converted(name, column, marks) for name, column in columns.items()}
+    required = _required(cells, len(lines))
+    optional = {name: one for name, one in cells.items() if name not in _REQUIRED}
+    return BIFLOW.conform(_usable(required, optional, _UNSET_REASONS, source, lines), file=source.name)
+
+
+def to_flows(columns: Mapping[str, pl.Series], source: RecordSource, lines: Sequence[int]) -> pl.DataFrame:
+    """As :func:`to_biflows`, for the columns of a flow table (:data:`ethogram.schema.FLOW`)."""
+    if not len(lines):
+        return FLOW.empty()
+    cells = {name: _flow_cells(name, column) for name, column in columns.items()}
+    required = {column.name: cells[column.name] for column in FLOW.columns if not column.nullable}
+    optional = {name: one for name, one in cells.items() if name not in required}
+    unset = dict.fromkeys(required, "empty required column")
+    return FLOW.conform(_usable(required, optional, unset, source, lines), file=source.name)
+
+
+def _most(dtype: pl.DataType) -> int:
+    bits = {"UInt8": 8, "UInt16": 16, "UInt32": 32}.get(str(dtype), 64)
+    return (1 << bits) - 1
+
+
+def _flow_cells(name: str, column: pl.Series) -> Cells:
+    dtype = FLOW.schema[name]
+    if dtype == TIME:
+        return times(column)
+    if name == "device":
+        return device_names(column)
+    if name in {"device_address", "remote"}:
+        return addresses(column)
+    if isinstance(dtype, pl.Enum):
+        return choices(column, dtype.categories)
+    if dtype == pl.Boolean:
+        return truths(column)
+    if dtype == pl.String:
+        return texts(column)
+    return whole_numbers(column, _most(dtype))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ import polars as pl
 from ethogram.io.open_text import Lines
 from ethogram.io.table import RecordSource
 
-__all__ = ["field", "objects", "text_field"]
+__all__ = ["cells_of", "field", "loose", "objects"]
 
 
 def objects(
@@ -69,11 +69,28 @@ def field(records: list[dict[str, Any]], *names: str) -> list[Any]:
     return values
 
 
-def text_field(records: list[dict[str, Any]], *names: str) -> pl.Series:
-    """As :func:`field`, as text; anything that is neither text nor number is null."""
-    values = field(records, *names)
+def loose(values: Sequence[Any]) -> pl.Series:
+    """JSON values as loose cells: whole numbers or text. What is neither becomes its JSON, which no field can be."""
     try:
         return pl.Series(values, dtype=pl.String)
-    except (TypeError, pl.exceptions.PolarsError):  # mixed types: slower, value by value
-        texts = [v if isinstance(v, str) else str(v) if isinstance(v, int | float) else None for v in values]
-        return pl.Series(texts, dtype=pl.String)
+    except (TypeError, pl.exceptions.PolarsError):  # other types too: slower, value by value
+        pass
+    if all(type(value) is int or value is None for value in values):
+        try:
+            return pl.Series(values, dtype=pl.Int64)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError):  # beyond 2^63
+            pass
+    return pl.Series([_text(value) for value in values], dtype=pl.String)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    return orjson.dumps(value).decode()
+
+
+def cells_of(records: list[dict[str, Any]], *names: str) -> pl.Series:
+    """As :func:`field`, as loose cells."""
+    return loose(field(records, *names))

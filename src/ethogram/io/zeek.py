@@ -12,9 +12,11 @@ import polars as pl
 
 from ethogram.config import FlowSettings
 from ethogram.errors import InputError
+from ethogram.io.cells import Cells, protocols, whole_numbers
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, as_time, first_of, numbers, protocols, to_biflows
+from ethogram.io.table import RecordSource, first_of, to_biflows
 from ethogram.io.table_csv import split_header
+from ethogram.io.times import times
 from ethogram.io.zeek_log import log_frames
 from ethogram.io.zeek_names import NeighbourNames
 from ethogram.schema import TCP, TCP_ACK, TCP_SYN
@@ -62,46 +64,46 @@ class Source(RecordSource):
         """Answers of the ``dns`` log beside."""
         return self._names.answers() if self._names is not None else super().name_answers()
 
-    def _columns(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
-        start = as_time(frame["ts"], self._zone)
-        duration = first_of(frame, "duration").cast(pl.Float64, strict=False).fill_null(0.0)
-        end = start + (duration.clip(0.0, 1e9) * 1e6).cast(pl.Int64).cast(pl.Duration("us"))
+    def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
         source = first_of(frame, "id.orig_h")
-        columns = {
-            "start": start,
-            "end": end,
-            "protocol": _protocol(frame, source),
+        protocol = _protocol(frame, source)
+        columns: dict[str, Cells | pl.Series] = {
+            "start": times(frame["ts"], self._zone),
+            "duration": first_of(frame, "duration"),
+            "protocol": protocol,
             "source_address": source,
             "destination_address": first_of(frame, "id.resp_h"),
-            "source_port": numbers(first_of(frame, "id.orig_p")),
-            "destination_port": numbers(first_of(frame, "id.resp_p")),
+            "source_port": first_of(frame, "id.orig_p"),
+            "destination_port": first_of(frame, "id.resp_p"),
             "octets": self._octets(frame, "orig"),
-            "packets": numbers(first_of(frame, "orig_pkts")),
+            "packets": first_of(frame, "orig_pkts"),
             "reverse_octets": self._octets(frame, "resp"),
-            "reverse_packets": numbers(first_of(frame, "resp_pkts")),
+            "reverse_packets": first_of(frame, "resp_pkts"),
             "source_mac": first_of(frame, "orig_l2_addr"),
             "destination_mac": first_of(frame, "resp_l2_addr"),
-            "vlan": numbers(first_of(frame, "vlan")),
+            "vlan": first_of(frame, "vlan"),
         }
-        columns |= _states(frame, columns["protocol"])
+        columns |= _states(frame, protocol.values)
         if self._names is not None and "uid" in frame.columns:
             columns["destination_name"] = self._names.by_connection(frame["uid"])
         return columns
 
-    def _octets(self, frame: pl.DataFrame, side: str) -> pl.Series:
-        whole = numbers(first_of(frame, f"{side}_ip_bytes"))
-        payload = numbers(first_of(frame, f"{side}_bytes"))
-        self.accounting.correct("payload octets for IP octets", int((whole.is_null() & payload.is_not_null()).sum()))
-        return whole.zip_with(whole.is_not_null(), payload)
+    def _octets(self, frame: pl.DataFrame, side: str) -> Cells:
+        whole = whole_numbers(first_of(frame, f"{side}_ip_bytes"))
+        payload = whole_numbers(first_of(frame, f"{side}_bytes"))
+        stands_in = whole.unset & payload.values.is_not_null()
+        self.accounting.correct("payload octets for IP octets", int(stands_in.sum()))
+        return whole.or_else(payload)
 
 
-def _protocol(frame: pl.DataFrame, source: pl.Series) -> pl.Series:
+def _protocol(frame: pl.DataFrame, source: pl.Series) -> Cells:
     """The number where the log has one; Zeek writes ``icmp`` for both versions of IP."""
-    named = protocols(frame["proto"])
-    number = numbers(first_of(frame, "ip_proto"))
+    # What Zeek calls unknown is a protocol that it does not state.
+    named = protocols(frame["proto"].replace({"unknown_transport": None}))
     six = source.str.contains(":", literal=True).fill_null(False)
-    named = named.zip_with(~((named == 1).fill_null(False) & six), pl.Series([58], dtype=pl.Int64))
-    return number.zip_with(number.is_not_null(), named)
+    version_6 = (named.values == 1).fill_null(False) & six
+    named = Cells(named.values.set(version_6, 58), named.faults)
+    return protocols(first_of(frame, "ip_proto")).or_else(named)
 
 
 def _states(frame: pl.DataFrame, protocol: pl.Series) -> dict[str, pl.Series]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import polars as pl
 
 from ethogram.errors import InputError
@@ -29,9 +30,9 @@ def log_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataF
 
 def _json_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     def plain(value: Any) -> str | None:
-        if value is None or isinstance(value, dict):
-            return None
-        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if value is None or isinstance(value, str):
+            return value
+        return ",".join(map(str, value)) if isinstance(value, list) else orjson.dumps(value).decode()
 
     for batch in text.batches():
         lines, records = objects(batch, source, lambda _: None)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from ethogram.io.cells import addresses
 from ethogram.io.open_text import TextInput
-from ethogram.io.table import RecordSource, addresses, as_time, first_of
+from ethogram.io.table import RecordSource, first_of
+from ethogram.io.times import as_time
 from ethogram.io.zeek_log import log_frames
 from ethogram.schema import NAME_ANSWER
 
@@ -63,11 +65,11 @@ class NeighbourNames:
         frame = self._beside("dns", ("ts", "id.orig_h", "query", "answers", "TTLs")).drop_nulls()
         frame = frame.select(
             as_time(frame["ts"], self._zone).alias("time"),
-            addresses(frame["id.orig_h"]).alias("client"),
+            addresses(frame["id.orig_h"]).values.alias("client"),
             pl.col("query").str.to_lowercase().str.strip_suffix(".").alias("name"),
             pl.col("TTLs").str.split(",").list.eval(pl.element().cast(pl.Float64, strict=False)).list.min()
             .clip(0, 4e9).cast(pl.UInt32, strict=False).fill_null(0).alias("ttl_s"),
             pl.col("answers").str.split(",").alias("address"),
         ).explode("address")  # fmt: skip
-        frame = frame.with_columns(addresses(frame["address"]).alias("address"))
+        frame = frame.with_columns(addresses(frame["address"]).values.alias("address"))
         return NAME_ANSWER.conform(frame.drop_nulls())

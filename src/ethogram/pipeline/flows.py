@@ -198,9 +198,12 @@ class FlowRun:
                 report.notes = notes
 
     def _raise_if_strict(self, source: FlowSource) -> None:
-        problem = getattr(source, "first_problem", None)
-        if self._strict and problem is not None:
-            raise InputError(problem[1], file=source.name, line=problem[0])
+        """Under ``strict``, stop at the first record, or field of a record, that could not be read."""
+        found = (getattr(source, name, None) for name in ("first_problem", "first_unreadable"))
+        problems = [problem for problem in found if problem is not None]
+        if self._strict and problems:
+            line, reason = min(problems)
+            raise InputError(reason, file=source.name, line=line)
 
     def _pass_through(self, opened: Opened) -> Iterator[pl.DataFrame]:
         """A flow table stays as it is, but for the time asked for."""
@@ -261,7 +264,7 @@ def read_flows(
     time_from, time_to
         Only flows that begin in this span, *to* excluded.
     strict
-        Stop at the first record that cannot be used.
+        Stop at the first record that cannot be used, or whose optional fields cannot all be read.
     on_progress
         Called with the number of biflows of each batch.
     listener

@@ -1,4 +1,4 @@
-"""Addresses as canonical text, each formatted once: IPv4, IPv6 (RFC 5952) and MAC.
+"""Addresses as canonical text, each formatted once: IPv4, IPv6 (RFC 5952) and MAC. IPv4-mapped IPv6 becomes IPv4.
 
 A hash table gives every distinct address a number; only new ones are formatted, IPv4 and MAC by column. When the
 table has grown to its bound it starts again.
@@ -60,6 +60,12 @@ def number(
 class AddressText:
     """Text of addresses given as numbers.
 
+    Parameters
+    ----------
+    unmap
+        IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is formatted as the IPv4 address it stands for, so that one host has
+        one spelling. False shows what was on the wire.
+
     Examples
     --------
     >>> text = AddressText()
@@ -68,7 +74,8 @@ class AddressText:
     ['192.168.0.1']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unmap: bool = True) -> None:
+        self._unmap = unmap
         self._seed = np.uint64(np.random.default_rng().integers(1 << 63))
         self._keys = np.empty((PLACES // 2, 3), np.uint64)
         self._restart()
@@ -101,7 +108,7 @@ class AddressText:
                 np.ascontiguousarray(low[done:]), self._keys, self._table, self._known, self._seed, numbers,
             )  # fmt: skip
             if known > self._known:
-                fresh = format_keys(self._keys[self._known : known])
+                fresh = format_keys(self._keys[self._known : known], self._unmap)
                 self._text = pl.concat([self._text, fresh], rechunk=True)
                 self._known = known
             parts.append(self._text.gather(pl.Series(numbers[:rows])))
@@ -111,13 +118,14 @@ class AddressText:
         return pl.concat(parts) if parts else pl.Series(dtype=pl.String)
 
 
-def format_keys(keys: NDArray[np.uint64]) -> pl.Series:
+def format_keys(keys: NDArray[np.uint64], unmap: bool) -> pl.Series:
     """Text of the addresses in rows of (high, low, version)."""
     low, version = keys[:, 1], keys[:, 2]
+    mapped = (version == 6) & (keys[:, 0] == 0) & (low >> np.uint64(32) == 0xFFFF) & unmap
     octets = np.ascontiguousarray(keys[:, :2].astype(">u8")).view(np.uint8).reshape(-1, 16)
     out = np.empty(len(keys), object)
     for chosen, first, names, separator in (
-        (version == 4, 12, DECIMAL, "."),
+        ((version == 4) | mapped, 12, DECIMAL, "."),
         ((version == MAC) & (low != 0), 10, HEX, ":"),
     ):
         rows = np.flatnonzero(chosen)
@@ -125,6 +133,6 @@ def format_keys(keys: NDArray[np.uint64]) -> pl.Series:
             parts = [names.gather(pl.Series(octets[rows, i].astype(np.uint32))).alias(str(i)) for i in range(first, 16)]
             text = pl.select(pl.concat_str(parts, separator=separator)).to_series()
             out[rows] = text.to_list()
-    for row in np.flatnonzero(version == 6).tolist():
+    for row in np.flatnonzero((version == 6) & ~mapped).tolist():
         out[row] = socket.inet_ntop(socket.AF_INET6, octets[row].tobytes())
     return pl.Series(out.tolist(), dtype=pl.String)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema.biflow import TIME
+from ethogram.schema.parse_address import parse_prefix
 from ethogram.schema.table import Column, Table
 
 __all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "private_mask"]
@@ -229,7 +230,9 @@ def ipv4_networks(prefixes: Sequence[str], setting: str) -> NDArray[np.uint32]:
     found = np.zeros((len(prefixes), 2), np.uint32)
     for row, prefix in enumerate(prefixes):
         try:
-            network = ipaddress.IPv4Network(prefix, strict=False)
+            network = parse_prefix(prefix)
+            if not isinstance(network, ipaddress.IPv4Network):
+                raise ValueError
         except ValueError:
             raise ConfigurationError(f"setting {setting}: {prefix!r} is no prefix such as 192.168.0.0/16") from None
         found[row] = int(network.network_address), int(network.netmask)

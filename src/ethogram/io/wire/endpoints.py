@@ -17,6 +17,7 @@ __all__ = ["Addresses", "Endpoints", "endpoints_of"]
 
 Halves = NDArray[np.uint64]
 
+MAPPED_ZERO = np.uint64(0xFFFF << 32)
 PORTED = np.zeros(256, bool)
 PORTED[list(PORT_PROTOCOLS)] = True
 
@@ -30,8 +31,8 @@ class Addresses:
     low: Halves
 
     def zero(self) -> NDArray[np.bool_]:
-        """Whether an address is 0.0.0.0 or ``::``."""
-        nothing: NDArray[np.bool_] = (self.low == 0) & (self.high == 0)
+        """Whether an address is 0.0.0.0, ``::`` or ``::ffff:0.0.0.0``."""
+        nothing: NDArray[np.bool_] = ((self.low == 0) | (self.low == MAPPED_ZERO)) & (self.high == 0)
         return nothing
 
     def versions(self) -> NDArray[np.uint8]:

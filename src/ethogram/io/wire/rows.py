@@ -115,7 +115,7 @@ def _addresses(records: Records, i: int, rows: int, version: int) -> list[Any]:
     if length != expected and not (version == 4 and length < expected):
         return _hex(records, i, rows)
     high, low = records.address(i)
-    text = AddressText()(np.full(rows, version, np.uint8), high[:rows].copy(), low[:rows].copy())
+    text = AddressText(unmap=False)(np.full(rows, version, np.uint8), high[:rows].copy(), low[:rows].copy())
     return text.fill_null("00:00:00:00:00:00").to_list()
 
 

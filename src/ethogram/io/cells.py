@@ -1,0 +1,437 @@
+"""Cells of flow records to typed values: the one conversion that all readers of text, JSON and Parquet share.
+
+*Unset* and *unreadable* are two things. An unset cell (:data:`UNSET`) is null without a fault and takes the default
+of its field. A cell that holds something, but no value of its kind, is null with a fault: the caller drops the record
+or the field, and counts it. No number is guessed and none is cut.
+
+Columns are converted by column: a cast reads the common spelling, and each distinct text that the cast refuses is
+parsed once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from ethogram.schema import codes_of
+from ethogram.schema.parse_address import canonical_device, parse_address, parse_mac
+
+__all__ = [
+    "FINE", "MAX_COUNT", "NULL_WORD", "OUT_OF_RANGE", "POINT", "PROTOCOL_NUMBERS", "UNREADABLE", "UNSET", "Cells",
+    "Marks", "addresses", "as_text", "choices", "device_names", "durations", "flags", "mac_addresses", "protocols",
+    "refine", "scaled_numbers", "texts", "truths", "whole_numbers",
+]  # fmt: skip
+
+FINE, UNREADABLE, OUT_OF_RANGE, NULL_WORD = 0, 1, 2, 3
+MAX_COUNT = (1 << 64) - 1
+MAX_DURATION_US = 1e15  # 31 years
+MAX_DIGITS = 64  # of one number; a longer text is none
+
+BLANK = frozenset({"", "-", "(empty)"})
+UNSET = BLANK | {"null", "nil", "none", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "\\n"}
+"""Words that mean *no value* in any field, in lower case: of Zeek, SQL, R, Python and spreadsheets."""
+
+PROTOCOL_NUMBERS = {
+    "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "rsvp": 46, "gre": 47, "esp": 50,
+    "ah": 51, "icmp6": 58, "icmpv6": 58, "ipv6-icmp": 58, "eigrp": 88, "ospf": 89, "ospfigp": 89, "pim": 103,
+    "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136, "udp-lite": 136,
+}  # fmt: skip
+_FLAG_BITS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20, "E": 0x40, "C": 0x80}
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
+_DIGITS = re.compile(r"[0-9]+")
+_CLOCK = re.compile(r"(?:([0-9]{1,5}) ?d(?:ays?)?,? ?)?([0-9]{1,6}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]{1,9})?)")
+_GROUP_OF_THREE = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+_MAX_CACHED = 1 << 18
+
+Parsed = tuple[Any, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A converted column of N cells.
+
+    Parameters
+    ----------
+    values
+        Typed; null where the cell is unset or has a fault.
+    faults
+        :data:`FINE`, :data:`UNREADABLE`, :data:`OUT_OF_RANGE`, or :data:`NULL_WORD` for a cell that is unset by a word
+        such as ``NULL`` (UInt8, N); None where all are fine.
+    """
+
+    values: pl.Series
+    faults: pl.Series | None = None
+
+    @property
+    def all_faults(self) -> pl.Series:
+        """The faults, zeros where all are fine."""
+        return pl.zeros(len(self.values), pl.UInt8, eager=True) if self.faults is None else self.faults
+
+    @property
+    def unset(self) -> pl.Series:
+        """Whether a cell holds nothing, N."""
+        return self.values.is_null() if self.faults is None else self.values.is_null() & ~self.faulty
+
+    @property
+    def faulty(self) -> pl.Series:
+        """Whether a cell holds something that is no value, N."""
+        return self.all_faults.is_in([UNREADABLE, OUT_OF_RANGE])
+
+    def or_else(self, other: Cells) -> Cells:
+        """These, and where they are unset the others."""
+        unset = self.unset
+        if not unset.any():
+            return self
+        values = other.values.zip_with(unset, self.values.cast(other.values.dtype))
+        if self.faults is None and other.faults is None:
+            return Cells(values)
+        return Cells(values, other.all_faults.zip_with(unset, self.all_faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How numbers are written: decimal and thousands mark, as the user states them.
+
+    Where none is stated the decimal mark is a point and there are no thousands. A whole number such as ``1.234`` is
+    then not read: it may be a thousand or a fraction.
+    """
+
+    decimal: str | None = None
+    thousands: str | None = None
+
+
+POINT = Marks()
+
+
+def refine(text: pl.Series, values: pl.Series, failed: pl.Series, parse: Callable[[str], Parsed]) -> Cells:
+    """Parse the texts that a cast refused, each distinct one once.
+
+    Parameters
+    ----------
+    text
+        The cells, N.
+    values
+        What the cast made of them, N.
+    failed
+        Which ones to parse, N; null is False.
+    parse
+        A stripped text that is none of :data:`UNSET` to its value, or to None and a fault.
+    """
+    failed = failed.fill_null(False)
+    if not failed.any():
+        return Cells(values)
+    rows = failed.arg_true()
+    codes, distinct = codes_of(text.gather(rows))
+    parsed = [_parsed(one, parse) for one in distinct]
+    found = pl.Series([value for value, _ in parsed], dtype=values.dtype)
+    faults = pl.Series([fault for _, fault in parsed], dtype=pl.UInt8)
+    values = values.scatter(rows, found.gather(codes))
+    if not (faults > FINE).any():
+        return Cells(values)
+    spread = pl.zeros(len(text), pl.UInt8, eager=True).scatter(rows, faults.gather(codes))
+    return Cells(values, spread)
+
+
+def _parsed(text: str, parse: Callable[[str], Parsed]) -> Parsed:
+    bare = text.strip()
+    word = bare.lower()
+    if word in UNSET:
+        return None, FINE if word in BLANK else NULL_WORD
+    return parse(bare)
+
+
+def as_text(series: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """A column of any type as text, and which cells are there but have no text (octets that are no UTF-8, lists)."""
+    kind = series.dtype
+    if kind == pl.String:
+        return series, None
+    if kind.is_nested() or kind.is_temporal() or kind in (pl.Boolean, pl.Object):
+        text = pl.Series(series.name, [None], dtype=pl.String).new_from_index(0, len(series))
+    elif kind == pl.Binary:
+        text = pl.Series(series.name, [_decoded(octets) for octets in series], dtype=pl.String)
+    else:
+        text = series.cast(pl.String, strict=False)
+    lost = series.is_not_null() & text.is_null()
+    return text, lost if lost.any() else None
+
+
+def _decoded(octets: bytes | None) -> str | None:
+    try:
+        return None if octets is None else octets.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _from_text(series: pl.Series, convert: Callable[[pl.Series], Cells]) -> Cells:
+    """Convert through text; cells without text are unreadable."""
+    text, lost = as_text(series)
+    cells = convert(text)
+    if lost is None:
+        return cells
+    return Cells(cells.values, cells.all_faults.set(lost, UNREADABLE))
+
+
+def _faulty(values: pl.Series, *faults: tuple[pl.Series, int]) -> Cells:
+    """Cells with faults where the masks say so; the last one counts. Their values become null."""
+    found = pl.zeros(len(values), pl.UInt8, eager=True)
+    for where, fault in faults:
+        found = found.set(where.fill_null(False), fault)
+    bad = found > FINE
+    return Cells(values.set(bad, None), found) if bad.any() else Cells(values)
+
+
+@lru_cache(maxsize=64)
+def _pattern(marks: Marks) -> re.Pattern[str]:
+    point = re.escape(marks.decimal or ".")
+    whole = "[0-9]+"
+    if marks.thousands is not None:
+        whole = rf"(?:[0-9]{{1,3}}(?:{re.escape(marks.thousands)}[0-9]{{3}})+|[0-9]+)"
+    return re.compile(rf"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]{{1,4}})?")
+
+
+def _decimal(text: str, marks: Marks) -> Decimal | None:
+    """The exact number that a text spells; ASCII digits alone, without a unit."""
+    if len(text) > MAX_DIGITS or _pattern(marks).fullmatch(text) is None:
+        return None
+    if marks.thousands is not None:
+        text = text.replace(marks.thousands, "")
+    try:
+        return Decimal(text.replace(marks.decimal, ".") if marks.decimal is not None else text)
+    except InvalidOperation:
+        return None
+
+
+def _whole(text: str, most: int, marks: Marks) -> Parsed:
+    if _HEXADECIMAL.fullmatch(text) and len(text) <= MAX_DIGITS:
+        number = Decimal(int(text, 16))
+    else:
+        found = _decimal(text, marks)
+        if found is None or (marks == POINT and _GROUP_OF_THREE.fullmatch(text)):
+            return None, UNREADABLE
+        number = found
+    if number != number.to_integral_value():
+        return None, UNREADABLE
+    return (int(number), FINE) if 0 <= number <= most else (None, OUT_OF_RANGE)
+
+
+def whole_numbers(series: pl.Series, most: int = MAX_COUNT, marks: Marks = POINT) -> Cells:
+    """Whole numbers from 0 to ``most`` (UInt64), from numbers, decimal text, or hexadecimal text with ``0x``.
+
+    >>> cells = whole_numbers(pl.Series(["2", " 3.0 ", "0x1f", "1e3", "NULL", "2.5", "1,000", "-1"]))
+    >>> cells.values.to_list()
+    [2, 3, 31, 1000, None, None, None, None]
+    >>> cells.faults.to_list()
+    [0, 0, 0, 0, 3, 1, 1, 2]
+    """
+    kind = series.dtype
+    if kind.is_integer() or kind == pl.Null:
+        values = series.cast(pl.UInt64, strict=False)
+        return _faulty(values, (series.is_not_null() & ~(values <= most).fill_null(False), OUT_OF_RANGE))
+    if kind.is_float():
+        nan = series.is_nan().fill_null(False)
+        whole = (series.is_finite() & (series == series.round())).fill_null(False)
+        values = series.set(~whole, None).cast(pl.UInt64, strict=False)
+        beyond = whole & ~(values <= most).fill_null(False)
+        return _faulty(values, (series.is_not_null() & ~whole, UNREADABLE), (beyond, OUT_OF_RANGE), (nan, NULL_WORD))
+    return _from_text(series, lambda text: _whole_texts(text, most, marks))
+
+
+def _whole_texts(text: pl.Series, most: int, marks: Marks) -> Cells:
+    values = text.cast(pl.UInt64, strict=False)
+    refused = text.is_not_null() & ~(values <= most).fill_null(False)
+    return refine(text, values.set(refused, None), refused, lambda one: _whole(one, most, marks))
+
+
+def _real_texts(text: pl.Series, marks: Marks, parse: Callable[[str], Parsed]) -> Cells:
+    """Numbers of text, Float64. With marks of the user's the cast may only read digits."""
+    if marks == POINT:
+        values = text.cast(pl.Float64, strict=False)
+        refused = text.is_not_null() & ~values.is_finite().fill_null(False)
+    else:
+        values = text.cast(pl.UInt64, strict=False).cast(pl.Float64)
+        refused = text.is_not_null() & values.is_null()
+    return refine(text, values.set(refused, None), refused, parse)
+
+
+def _reals(series: pl.Series, marks: Marks, parse: Callable[[str], Parsed]) -> Cells:
+    if series.dtype.is_integer() or series.dtype == pl.Null:
+        return Cells(series.cast(pl.Float64))
+    if series.dtype.is_float():
+        values = series.cast(pl.Float64)
+        return _faulty(values, (values.is_infinite(), UNREADABLE), (values.is_nan(), NULL_WORD))
+    return _from_text(series, lambda text: _real_texts(text, marks, parse))
+
+
+def _real(text: str, marks: Marks) -> Parsed:
+    number = _decimal(text, marks)
+    if number is None:
+        return None, UNREADABLE
+    value = float(number)
+    return (value, FINE) if abs(value) < float("inf") else (None, OUT_OF_RANGE)
+
+
+def _bounded(cells: Cells, scale: float, most: float) -> Cells:
+    values = cells.values * scale
+    outside = ~values.is_between(0, most)
+    found = _faulty(values, (outside, OUT_OF_RANGE))
+    if cells.faults is None or found.faults is None:
+        return Cells(found.values, cells.faults if found.faults is None else found.faults)
+    return Cells(found.values, cells.faults.zip_with(cells.faults != FINE, found.faults))
+
+
+def scaled_numbers(series: pl.Series, scale: float, marks: Marks = POINT) -> Cells:
+    """Numbers of some unit, possibly fractions, times ``scale``: rounded to the nearest whole one (UInt64)."""
+    if scale == 1:
+        return whole_numbers(series, marks=marks)
+    cells = _bounded(_reals(series, marks, lambda text: _real(text, marks)), scale, float(1 << 63))
+    return Cells(cells.values.round().cast(pl.UInt64, strict=False), cells.faults)
+
+
+def durations(series: pl.Series, unit_us: float = 1e6, marks: Marks = POINT) -> Cells:
+    """Durations from numbers of a unit, or text as ``[D days ]HH:MM:SS[.fff]``; from 0 to 31 years.
+
+    >>> cells = durations(pl.Series(["1.5", "00:00:04.096", "-", "-0.5", "12,5"]))
+    >>> [None if one is None else one.total_seconds() for one in cells.values], cells.faults.to_list()
+    ([1.5, 4.096, None, None, None], [0, 0, 0, 2, 1])
+    """
+    if series.dtype == pl.Duration:
+        series, unit_us = series.dt.total_microseconds(), 1.0
+
+    def parse(text: str) -> Parsed:
+        clock = _CLOCK.fullmatch(text)
+        if clock is None:
+            return _real(text, marks)
+        days, hours, minutes, seconds = clock.groups()
+        whole = int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60
+        return (whole + float(seconds)) * 1e6 / unit_us, FINE
+
+    cells = _bounded(_reals(series, marks, parse), unit_us, MAX_DURATION_US)
+    return Cells(cells.values.round().cast(pl.Int64).cast(pl.Duration("us")), cells.faults)
+
+
+def _by_text(series: pl.Series, kind: pl.DataType, parse: Callable[[str], Parsed]) -> Cells:
+    """Parse each distinct text."""
+
+    def convert(text: pl.Series) -> Cells:
+        empty = pl.Series(text.name, [None], dtype=kind).new_from_index(0, len(text))
+        return refine(text, empty, text.is_not_null(), parse)
+
+    return _from_text(series, convert)
+
+
+_known_addresses: dict[str, Parsed] = {}
+
+
+def _address(text: str) -> Parsed:
+    known = _known_addresses.get(text)
+    if known is None:
+        address = parse_address(text)
+        known = (address, UNREADABLE if address is None else FINE)
+        if len(_known_addresses) >= _MAX_CACHED:
+            _known_addresses.clear()
+        _known_addresses[text] = known
+    return known
+
+
+def addresses(series: pl.Series) -> Cells:
+    """Canonical text of addresses, see :func:`ethogram.schema.parse_address.parse_address`.
+
+    >>> addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).values.to_list()
+    ['10.0.0.1', '2001:db8::1', None]
+    """
+    return _by_text(series, pl.String(), _address)
+
+
+def device_names(series: pl.Series) -> Cells:
+    """Names of devices; those that are addresses or MACs in their canonical spelling."""
+    return _by_text(series, pl.String(), lambda text: (canonical_device(text), FINE))
+
+
+def _mac(text: str) -> Parsed:
+    mac = parse_mac(text)
+    if mac is None:
+        return None, UNREADABLE
+    return None if mac == "00:00:00:00:00:00" else mac, FINE
+
+
+def mac_addresses(series: pl.Series) -> Cells:
+    """MACs as ``aa:bb:cc:dd:ee:ff``; one that is all zero is unset.
+
+    >>> mac_addresses(pl.Series(["AA:BB:CC:00:01:02:", "0:17:88:1:2:3", "unknown"])).values.to_list()
+    ['aa:bb:cc:00:01:02', '00:17:88:01:02:03', None]
+    """
+    return _by_text(series, pl.String(), _mac)
+
+
+def flags(series: pl.Series, *, hexadecimal: bool = False) -> Cells:
+    """TCP flags (UInt8) from letters (``S``, ``SA``, ``...AP.SF``), ``0x`` text, or digits.
+
+    >>> flags(pl.Series(["S", "...AP.SF", "0x12", "18", "?"])).values.to_list()
+    [2, 27, 18, 18, None]
+    """
+    if series.dtype.is_numeric():
+        found = whole_numbers(series, 0xFFFF)
+        return Cells((found.values & 0xFF).cast(pl.UInt8), found.faults)
+    return _by_text(series, pl.UInt8(), lambda text: _flag_bits(text, hexadecimal))
+
+
+def _flag_bits(text: str, hexadecimal: bool) -> Parsed:
+    # Letters first: what looks hexadecimal too, as ``AF``, is written with 0x or a digit by those that mean a number.
+    letters = text.upper().replace(".", "")
+    if all(letter in _FLAG_BITS for letter in letters):
+        bits = 0
+        for letter in letters:
+            bits |= _FLAG_BITS[letter]
+        return bits, FINE
+    if hexadecimal and not text.startswith(("0x", "0X")):
+        text = f"0x{text}"
+    if not (_HEXADECIMAL.fullmatch(text) or _DIGITS.fullmatch(text)):
+        return None, UNREADABLE
+    value, fault = _whole(text, 0xFFFF, POINT)
+    return (None, fault) if value is None else (value & 0xFF, FINE)
+
+
+def protocols(series: pl.Series) -> Cells:
+    """Protocol numbers (UInt64, at most 255) from names or numbers.
+
+    >>> protocols(pl.Series(["tcp", "UDP", "47", "what"])).values.to_list()
+    [6, 17, 47, None]
+    """
+    if not series.dtype.is_numeric():
+        return _by_text(series, pl.UInt64(), _protocol)
+    return whole_numbers(series, 255)
+
+
+def _protocol(text: str) -> Parsed:
+    number = PROTOCOL_NUMBERS.get(text.lower())
+    return _whole(text, 255, POINT) if number is None else (number, FINE)
+
+
+def truths(series: pl.Series) -> Cells:
+    """Booleans from ``true`` and ``false``, ``T`` and ``F``, or 1 and 0."""
+    if series.dtype == pl.Boolean:
+        return Cells(series)
+    known = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
+
+    def parse(text: str) -> Parsed:
+        value = known.get(text.lower())
+        return value, UNREADABLE if value is None else FINE
+
+    return _by_text(series, pl.Boolean(), parse)
+
+
+def texts(series: pl.Series) -> Cells:
+    """Text without spaces around it."""
+    return _by_text(series, pl.String(), lambda text: (text, FINE))
+
+
+def choices(series: pl.Series, known: Iterable[str]) -> Cells:
+    """Texts that are one of a few."""
+    allowed = frozenset(known)
+    return _by_text(series, pl.String(), lambda text: (text, FINE) if text in allowed else (None, UNREADABLE))
