@@ -217,7 +217,9 @@ class FlowSettings(Settings):
         default="mac", description="what names a device without a device file: its MAC where known, or its address"
     )
     router_addresses: int = Field(
-        default=4, ge=1, description="a MAC that more IPv4 addresses than this share is a router's and names nothing"
+        default=2, ge=1, le=1024,
+        description="a MAC that uses more IPv4 addresses than this within 15 minutes is a router's or repeater's, and "
+        "names nothing",
     )
     block_flows: int = Field(
         default=1 << 20, gt=0, description="records looked at together when joining, pairing and breaking ties"

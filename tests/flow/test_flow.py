@@ -23,6 +23,7 @@ from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNe
 from ethogram.flow.names import Naming, domains, suffix_list_date
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
+from ethogram.flow.relays import WINDOW_US, relays
 from ethogram.flow.together import LINKED
 from ethogram.schema import BIFLOW, FLOW, GROUP, NAME_ANSWER, NAME_QUESTION
 from ethogram.schema.parse_address import parse_mac
@@ -61,6 +62,30 @@ def test_places() -> None:
     assert LocalNetwork(LOCAL).places(pl.Series(list(cases))).to_list() == list(cases.values())
     with pytest.raises(ConfigurationError, match=r"setting local: '10/33' is no prefix"):
         LocalNetwork(["10/33"])
+
+
+@pytest.mark.parametrize(
+    ("prefix", "address", "place"),
+    [
+        ("192.168.0.0/23", "192.168.0.255", INSIDE), ("192.168.0.0/23", "192.168.1.255", MULTICAST),
+        ("192.168.0.0/22", "192.168.2.255", INSIDE), ("192.168.0.0/24", "192.168.0.255", MULTICAST),
+        ("192.168.0.0/25", "192.168.0.127", MULTICAST), ("192.168.0.0/25", "192.168.0.255", OUTSIDE),
+        ("192.168.0.0/16", "192.168.0.255", MULTICAST), ("192.168.0.255/32", "192.168.0.255", INSIDE),
+    ],
+)  # fmt: skip
+def test_the_broadcast_address_is_the_last_of_its_prefix(prefix: str, address: str, place: int) -> None:
+    assert LocalNetwork([prefix]).places(pl.Series([address])).to_list() == [place]
+
+
+def test_an_address_that_sends_is_no_broadcast_address() -> None:
+    host, silent = "10.0.0.255", "10.0.1.255"
+    flows, stage = oriented(biflow(source_address=host), biflow(destination_address=silent, reverse_packets=0),
+                            biflow(source_address=SERVER, destination_address=host))  # fmt: skip
+    assert flows["device"].to_list() == [host, DEVICE, host]
+    assert stage.rows(table(biflow(destination_address=host)).with_columns(
+        joined=pl.lit(1, dtype=pl.UInt32)))["device"].to_list() == [DEVICE, host]  # fmt: skip
+    # The last address of a prefix is none, whoever claims to be it.
+    assert oriented(biflow(source_address="10.255.255.255"))[1].accounting.ignored == {"no device": 1}
 
 
 # --- the service side ------------------------------------------------------------------------------------------
@@ -205,6 +230,66 @@ def test_a_mac_names_a_device_but_a_router_s_does_not() -> None:
     assert flows["device"].value_counts().sort("device").rows() == [*((f"10.0.1.{i}", 1) for i in range(6)), (MAC, 3)]
     flows, _ = oriented(*rows, namer=LocalDevices(by="address"))
     assert MAC not in flows["device"]
+
+
+HOUR, WEEK = 3600, 7 * 86400
+
+
+def in_blocks(*blocks: list[dict[str, object]], namer: Namer | None = None) -> list[str]:
+    """Devices of the flows of several blocks, as a live stream sees them."""
+    stage = Orientation(LocalNetwork([*LOCAL, "fc00::/7", "169.254.0.0/16"]), namer or LocalDevices())
+    tables = [table(*block).with_columns(joined=pl.lit(1, dtype=pl.UInt32)) for block in blocks]
+    return [device for each in tables for device in stage.rows(each)["device"].to_list()]
+
+
+def at(seconds: float, address: str, mac: str = MAC) -> dict[str, object]:
+    return biflow(at=seconds, source_address=address, source_mac=mac)
+
+
+@pytest.mark.parametrize("step", [HOUR, WEEK])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_device_with_one_lease_after_the_other_is_one_device(step: int, size: int) -> None:
+    leases = [at(i * step, f"10.0.0.{50 + i % 7}") for i in range(100)]
+    # A lease changes between two flows, and a self-assigned address comes before the first.
+    leases += [at(100 * step, "169.254.3.4"), at(100 * step + 1, "10.0.0.90"), at(100 * step + 2, "10.0.0.91")]
+    assert in_blocks(*(leases[i : i + size] for i in range(0, len(leases), size))) == [MAC] * 103
+
+
+def test_addresses_of_several_kinds_at_once_are_one_device() -> None:
+    addresses = ["10.0.0.5", "fe80::5", *(f"fd00::{i:x}" for i in range(20)), "169.254.1.1"]
+    assert in_blocks([at(i, address) for i in range(3) for address in addresses]) == [MAC] * 69
+
+
+@pytest.mark.parametrize("kind", ["10.0.0.{}", "fe80::{}"])
+@pytest.mark.parametrize("apart", [1, 400])
+def test_hosts_behind_a_repeater_are_devices_of_their_own(kind: str, apart: int) -> None:
+    hosts = [kind.format(i) for i in (50, 51, 52)]
+    rows = [at(i * apart, hosts[i % 3]) for i in range(9)]
+    rows += [biflow(at=9 * apart, source_address="fd00::9", source_mac=MAC)]
+    assert in_blocks(rows) == hosts * 3 + ["fd00::9"]
+    # Live, the third address tells, and it stays so.
+    live = in_blocks(*([row] for row in [*rows, at(WEEK, hosts[0])]))
+    assert live == [MAC] * 2 + (hosts * 3)[2:] + ["fd00::9", hosts[0]]
+    _, stage = oriented(*rows[:9])
+    assert stage.accounting.corrected["ends behind a router or repeater: named by address"] == 9
+
+
+def test_long_flows_at_the_same_time_tell_a_repeater() -> None:
+    rows = [at(i * HOUR, f"10.0.0.{i}") | {"end": T0 + timedelta(hours=9)} for i in range(3)]
+    assert in_blocks(rows) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+    # A long flow and two leases beside it are two at a time.
+    rows[1]["end"] = T0 + timedelta(hours=1, seconds=9)
+    assert in_blocks(rows) == [MAC] * 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5)), max_size=40), st.integers(1, 4))
+def test_relays_are_those_with_too_many_addresses_in_any_window(uses: list[tuple[int, int]], most: int) -> None:
+    rows = [{"mac": MAC, "kind": 4, "address": str(who), "since": t * 10**6, "until": t * 10**6} for t, who in uses]
+    frame = pl.DataFrame(rows, schema={"mac": pl.String, "kind": pl.UInt8, "address": pl.String, "since": pl.Int64,
+                                       "until": pl.Int64})  # fmt: skip
+    window = WINDOW_US // 10**6
+    many = any(len({who for t, who in uses if begin - window <= t <= begin}) > most for begin, _ in uses)
+    assert relays(frame, most).to_list() == [MAC] * many
 
 
 def test_an_address_without_a_mac_is_the_device_it_was_seen_with() -> None:

@@ -12,7 +12,7 @@ from ethogram.schema.compiled import Compiler
 __all__ = ["compiled", "inner", "mixed"]
 
 COMPILER = Compiler(
-    Path(__file__).parent, ("compiled", "tuples", "match", "twin_match", "chain", "numbers", "sides", "ports")
+    Path(__file__).parent, ("compiled", "tuples", "match", "twin_match", "chain", "numbers", "sides", "ports", "relays")
 )
 compiled, inner = COMPILER.compiled, COMPILER.inner
 

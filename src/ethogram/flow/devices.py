@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ethogram.flow.local import INSIDE, UNSPECIFIED
+from ethogram.flow.numbers import numbered_pairs
+from ethogram.flow.relays import ONE_AT_A_TIME, WINDOW_US, last_use, relays
 
-__all__ = ["LocalDevices", "Namer"]
+__all__ = ["LocalDevices", "Namer", "Uses"]
 
 _MAX_REMEMBERED = 1 << 20
 _MAX_PER_MAC = 64
+_PAIR = {"mac": pl.String(), "address": pl.String(), "hash": pl.UInt64(), "since": pl.Int64(), "until": pl.Int64()}
+
+
+@dataclass(frozen=True)
+class Uses:
+    """When the ends of a block were in use, which are shown only once for each address and MAC.
+
+    Parameters
+    ----------
+    end
+        Row of the end, of each of N uses.
+    since, until
+        In microseconds.
+    """
+
+    end: NDArray[np.int32]
+    since: pl.Series
+    until: pl.Series
 
 
 class Namer(Protocol):
@@ -25,8 +48,8 @@ class Namer(Protocol):
 
     by_time: bool
 
-    def learn(self, ends: pl.DataFrame) -> None:
-        """See a block before it is named."""
+    def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
+        """See a block before it is named; without ``uses`` each end is a use of its own, at its start."""
         ...
 
     def devices(self, ends: pl.DataFrame) -> pl.Series:
@@ -43,22 +66,25 @@ class Namer(Protocol):
 class LocalDevices:
     """Without a device file every address inside is a device.
 
-    It is named by its MAC where that is known, so that all addresses of a device are one device. A MAC that many
-    IPv4 addresses share is a router's, and says nothing about the device behind it.
+    It is named by its MAC where that is known, so that all addresses of a device are one device: its DHCP leases one
+    after the other, its IPv4 and IPv6 addresses at once. A MAC with several addresses of one kind at the same time
+    (:mod:`ethogram.flow.relays`) is that of a router or repeater, and says nothing about the device behind it.
 
     Parameters
     ----------
     by
         ``mac`` or ``address``.
     router_addresses
-        A MAC with more IPv4 addresses than this is a router's. It is judged on what was read so far.
+        A MAC that uses more IPv4 addresses than this at the same time is a router's or repeater's. It is judged on
+        what was read so far, a block at a time, and stays one.
     most
-        Pairs of MAC and address remembered, at most 64 of one MAC; the oldest are forgotten first.
+        Pairs of MAC and address remembered, at most 64 of one MAC and version of IP; the oldest are forgotten first.
+        As many MACs of routers and repeaters at most.
 
     Attributes
     ----------
     forgotten
-        Pairs forgotten so far.
+        Pairs and routers forgotten so far.
 
     Examples
     --------
@@ -73,43 +99,88 @@ class LocalDevices:
 
     by_time = False
 
-    def __init__(self, by: str = "mac", router_addresses: int = 4, most: int = _MAX_REMEMBERED) -> None:
+    def __init__(self, by: str = "mac", router_addresses: int = 2, most: int = _MAX_REMEMBERED) -> None:
         self._by = by
         self._limit = router_addresses
         self._most = most
-        self._pairs = pl.DataFrame(schema={"mac": pl.String, "address": pl.String, "hash": pl.UInt64})
+        self._pairs = pl.DataFrame(schema=_PAIR)
         self._routers = pl.Series("mac", dtype=pl.String)
         self._single = self._pairs
-        self._full = pl.Series("family", dtype=pl.UInt64)
         self.forgotten = 0
 
-    def learn(self, ends: pl.DataFrame) -> None:
-        """Remember which addresses inside each MAC has had."""
+    def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
+        """Remember which addresses inside each MAC has, and when it had them."""
         if self._by != "mac" or ends["mac"].null_count() == ends.height:
             return
-        inside = ends.filter(pl.col("mac").is_not_null() & (pl.col("place") == INSIDE)).select("mac", "address")
-        seen = inside.unique(maintain_order=True).with_columns(pl.struct("mac", "address").hash(1).alias("hash"))
-        new = seen.filter(~pl.col("hash").is_in(self._pairs["hash"].implode()) & ~_family().is_in(self._full.implode()))
+        if uses is None:
+            start = ends["start"].to_physical()
+            which, row = numbered_pairs(*(ends[name].hash(1).to_numpy() for name in ("mac", "address")))
+            ends, uses = ends[pl.Series(row)], Uses(which, start, start)
+        known = ends.select((pl.col("mac").is_not_null() & (pl.col("place") == INSIDE)).alias("known")).to_series()
+        if len(self._routers):
+            known = known & ~ends["mac"].is_in(self._routers.implode())
+        if not known.any():
+            return
+        new = _last_uses(ends, uses, known)
+        routers = self._routers_among(ends, uses, new)
+        if len(routers):
+            self._routers = pl.concat([self._routers, routers])
+            self.forgotten += max(len(self._routers) - self._most, 0)
+            self._routers = self._routers.tail(self._most)
+            new = new.filter(~pl.col("mac").is_in(routers.implode()))
+            self._keep(self._pairs.filter(~pl.col("mac").is_in(routers.implode())))
+        self._remember(new)
+
+    def _routers_among(self, ends: pl.DataFrame, uses: Uses, new: pl.DataFrame) -> pl.Series:
+        """MACs that turn out to be a router's or repeater's; only those with many addresses are looked at closely."""
+        before = self._pairs.filter(pl.col("mac").is_in(new["mac"].unique().implode()))
+        kinds = pl.concat([before.select("mac", "address"), new.select("mac", "address")]).unique()
+        kinds = kinds.with_columns(ONE_AT_A_TIME.alias("kind")).drop_nulls("kind")
+        many = kinds.group_by("mac", "kind").len().filter(pl.col("len") > self._limit)["mac"].unique()
+        if not len(many):
+            return self._routers.clear()
+        close = ends.select(pl.col("mac").is_in(many.implode()).fill_null(value=False)).to_series()
+        rows = np.flatnonzero((close & (ends["place"] == INSIDE)).to_numpy()[uses.end])
+        at = pl.Series(rows)
+        seen = ends.select("mac", "address")[pl.Series(uses.end[rows])].with_columns(
+            since=uses.since.gather(at), until=uses.until.gather(at)
+        )
+        before = before.filter(pl.col("mac").is_in(many.implode())).select(seen.columns)
+        return relays(pl.concat([before, seen]).with_columns(ONE_AT_A_TIME.alias("kind")), self._limit)
+
+    def _remember(self, new: pl.DataFrame) -> None:
+        """Add pairs, and the last use of those that are known."""
+        again = new.filter(pl.col("hash").is_in(self._pairs["hash"].implode()))
+        new = new.filter(~pl.col("hash").is_in(again["hash"].implode()))
+        if again.height:
+            later = again.select("hash", later_since="since", later_until="until")
+            known = self._pairs.join(later, on="hash", how="left", maintain_order="left")
+            begins_anew = pl.col("later_since") > pl.col("until") + WINDOW_US
+            self._pairs = known.with_columns(
+                since=pl.when(begins_anew).then("later_since").otherwise(pl.min_horizontal("since", "later_since")),
+                until=pl.max_horizontal("until", "later_until"),
+            ).select(self._pairs.columns)
         if not new.height:
             return
         pairs = pl.concat([self._pairs, new])
-        # One more IPv4 address than the limit is all that need be known of a router.
-        most = max(self._limit, _MAX_PER_MAC) + 1
-        pairs = pairs.with_columns(_family().alias("family"))
-        pairs = pairs.filter(pl.int_range(pl.len()).over("family") < most)
-        self._full = pairs.filter(pl.len().over("family") >= most)["family"].unique()
-        self.forgotten += max(pairs.height - self._most, 0)
-        self._pairs = pairs.tail(self._most).drop("family")
-        four = pl.col("address").str.contains(".", literal=True)
-        counts = self._pairs.group_by("mac").agg(four.sum().alias("four"))
-        self._routers = counts.filter(pl.col("four") > self._limit)["mac"]
-        own = self._pairs.filter(~pl.col("mac").is_in(self._routers.implode()))
-        self._single = own.filter(pl.len().over("address") == 1)
+        family = pl.struct("mac", pl.col("address").str.contains(".", literal=True).alias("four")).hash(1)
+        pairs = pairs.with_columns(family.alias("family"))
+        kept = pairs.filter(pl.int_range(pl.len()).reverse().over("family") < _MAX_PER_MAC)
+        kept = kept.drop("family").tail(self._most)
+        self.forgotten += pairs.height - kept.height
+        self._keep(kept)
 
+    def _keep(self, pairs: pl.DataFrame) -> None:
+        self._pairs, self._single = pairs, pairs.filter(pl.len().over("address") == 1)
+
+    def behind_routers(self, ends: pl.DataFrame) -> pl.Series:
+        """Whether each end is named by its address because its MAC is a router's or repeater's."""
+        behind = pl.col("mac").is_in(self._routers.implode()).fill_null(value=False) & (pl.col("place") == INSIDE)
+        return ends.select(behind.alias("behind"))["behind"]
     def devices(self, ends: pl.DataFrame) -> pl.Series:
         """Device of each end: its MAC, else the only one its address was seen with, else its address; null outside."""
         inside = pl.col("place") == INSIDE
-        if not self._pairs.height:
+        if not self._pairs.height and not len(self._routers):
             own = pl.col("mac").is_not_null() & (pl.col("place") == UNSPECIFIED) & (self._by == "mac")
             return ends.select(pl.when(own).then("mac").when(inside).then("address").alias("device"))["device"]
         own = pl.col("mac").is_not_null()
@@ -130,6 +201,9 @@ class LocalDevices:
         return addresses.to_frame("address").join(single, on="address", how="left", maintain_order="left")["mac"]
 
 
-def _family() -> pl.Expr:
-    """A number for a MAC and a version of IP."""
-    return pl.struct("mac", pl.col("address").str.contains(".", literal=True).alias("four")).hash(1)
+def _last_uses(ends: pl.DataFrame, uses: Uses, known: pl.Series) -> pl.DataFrame:
+    """Pairs of MAC and address of the known ends, with the last stretch of their uses."""
+    first, last = np.empty(ends.height, np.int64), np.empty(ends.height, np.int64)
+    last_use(uses.end, uses.since.to_numpy(), uses.until.to_numpy(), WINDOW_US, first, last)
+    pair = pl.struct("mac", "address").hash(1)
+    return ends.select("mac", "address", pair.alias("hash"), since=first, until=last).filter(known)

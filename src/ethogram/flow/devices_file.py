@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ethogram.errors import ConfigurationError
+from ethogram.flow.devices import Uses
 from ethogram.flow.local import INSIDE, UNSPECIFIED
 from ethogram.schema import TIME, codes_of
 from ethogram.schema.parse_address import parse_address, parse_mac
@@ -74,7 +75,7 @@ class DeviceFile:
         _check_overlap(entries, path)
         return cls(entries.drop("line").unique(maintain_order=True))
 
-    def learn(self, ends: pl.DataFrame) -> None:
+    def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
         """Nothing is learnt: the file says it all."""
 
     def devices(self, ends: pl.DataFrame) -> pl.Series:

@@ -16,13 +16,16 @@ OUTSIDE, INSIDE, MULTICAST, UNSPECIFIED = 0, 1, 2, 3
 """Places, as small numbers; *unspecified* is 0.0.0.0 and ::, the address of a host that has none yet."""
 
 _MAX_REMEMBERED = 1 << 20
+_MAX_SENDERS = 1 << 16
+_LARGEST_SUBNET, _LONGEST_WITH_BROADCAST = 20, 30
 
 
 class LocalNetwork:
     """The prefixes that are inside.
 
-    A destination in an IPv4 prefix that ends in .255 counts as broadcast: home and campus subnets are /24 or a
-    multiple of it in all corpora seen, and flow records do not carry the mask.
+    The last address of each IPv4 prefix is its broadcast address. Prefixes shorter than /20 hold many subnets, whose
+    masks flow records do not carry: an address in them that ends in .255 counts as broadcast until it sends
+    (:meth:`learn_senders`). A prefix of /20 or longer is taken for one subnet, in which such an address is a host's.
 
     Parameters
     ----------
@@ -43,6 +46,9 @@ class LocalNetwork:
 
     def __init__(self, prefixes: Sequence[str]) -> None:
         self._four: list[tuple[int, int]] = []
+        self._broadcast: list[int] = []
+        self._subnets: list[tuple[int, int]] = []
+        self._senders: set[str] = set()
         self._six: list[ipaddress.IPv6Network] = []
         self._known: dict[str, int] = {}
         for prefix in prefixes:
@@ -51,9 +57,20 @@ class LocalNetwork:
             except ValueError:
                 raise ConfigurationError(f"setting local: {prefix!r} is no prefix such as 192.168.0.0/16") from None
             if isinstance(network, ipaddress.IPv4Network):
-                self._four.append((int(network.network_address), int(network.netmask)))
+                bounds = int(network.network_address), int(network.netmask)
+                self._four.append(bounds)
+                if network.prefixlen <= _LONGEST_WITH_BROADCAST:
+                    self._broadcast.append(int(network.broadcast_address))
+                if network.prefixlen >= _LARGEST_SUBNET:
+                    self._subnets.append(bounds)
             else:
                 self._six.append(network)
+
+    def learn_senders(self, addresses: pl.Series) -> None:
+        """Learn who sends: no address that does is a broadcast address. At most 65,536 that end in .255 are known."""
+        senders = addresses.filter(addresses.str.ends_with(".255")).unique()
+        if len(senders) and len(self._senders) < _MAX_SENDERS:
+            self._senders.update(senders.head(_MAX_SENDERS - len(self._senders)))
 
     def places(self, addresses: pl.Series) -> pl.Series:
         """Place of each address; ``addresses`` should be unique values, length A."""
@@ -69,10 +86,16 @@ class LocalNetwork:
         inside = pl.lit(False)
         for network, mask in self._four:
             inside = inside | (number.and_(pl.lit(mask, dtype=pl.Int64)) == network)
+        host = pl.lit(False)
+        for network, mask in self._subnets:
+            host = host | (number.and_(pl.lit(mask, dtype=pl.Int64)) == network)
+        if self._senders:
+            host = host | pl.col("address").is_in(list(self._senders))
+        guessed = inside & (number.and_(pl.lit(255, dtype=pl.Int64)) == 255) & ~host
         four = (
             pl.when((number >= 0xE0000000) & (number < 0xF0000000) | (number == 0xFFFFFFFF)).then(MULTICAST)
             .when(number == 0).then(UNSPECIFIED)
-            .when(inside & (number.and_(pl.lit(255, dtype=pl.Int64)) == 255)).then(MULTICAST)
+            .when(number.is_in(self._broadcast) | guessed).then(MULTICAST)
             .when(inside).then(INSIDE).otherwise(OUTSIDE)
         )  # fmt: skip
         places = frame.select(pl.when(number.is_not_null()).then(four).cast(pl.UInt8).alias("place"))["place"]

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.flow.devices import Namer
+from ethogram.flow.devices import Namer, Uses
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.numbers import numbered, numbered_pairs, sorted_by
 from ethogram.flow.ports import PortMemory
 from ethogram.flow.sides import BY_CLASS, BY_HANDSHAKE, BY_RECURRENCE, TIE, picked, scopes, sides
-from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, Accounting, codes_of
+from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, codes_of
 
 __all__ = ["Orientation"]
 
@@ -118,6 +118,12 @@ class Orientation:
         """Addresses, places and devices: each is looked up once, and not once a row."""
         n = block.height
         address, addresses = numbered(pl.concat([block["source_address"], block["destination_address"]]))
+        if addresses.str.ends_with(".255").any():
+            # Only TCP has no broadcast: elsewhere meters may show an answer as if it came from the broadcast address.
+            answers = (pl.col("reverse_packets") > 0) & (pl.col("protocol") == TCP)
+            sends = block.select((pl.col("packets") > 0).alias("source"), answers.alias("destination"))
+            sent = [address[:n][sends["source"].to_numpy()], address[n:][sends["destination"].to_numpy()]]
+            self._local.learn_senders(addresses.gather(pl.Series(np.unique(np.concatenate(sent)))))
         place_of = self._local.places(addresses).to_numpy()
         macs = pl.concat([block["source_mac"], block["destination_mac"]])
         if getattr(self._namer, "by_time", True):
@@ -133,7 +139,13 @@ class Orientation:
             "mac": macs.gather(at), "place": pl.Series(place_of[address[first]]),
         })  # fmt: skip
         forgotten = getattr(self._namer, "forgotten", 0)
-        self._namer.learn(distinct)
+        uses = Uses(which, *(pl.concat([block[name].to_physical()] * 2) for name in ("start", "end")))
+        self._namer.learn(distinct, uses)
+        behind = getattr(self._namer, "behind_routers", None)
+        if behind is not None:
+            rows = behind(distinct).to_numpy()
+            ends = int(rows[which].sum()) if rows.any() else 0
+            self.accounting.correct("ends behind a router or repeater: named by address", ends)
         self.accounting.correct("addresses of devices forgotten", getattr(self._namer, "forgotten", 0) - forgotten)
         codes, devices = codes_of(self._namer.devices(distinct))
         device = codes.cast(pl.Int32).fill_null(-1).to_numpy()[which].reshape(2, n)
