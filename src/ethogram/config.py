@@ -13,6 +13,7 @@ from ethogram.schema import DYNAMIC_FROM
 from ethogram.schema.packet_flows import LATER_OCTETS, MOST_PACKETS, PAYLOAD_OCTETS, PAYLOAD_PACKETS
 
 __all__ = [
+    "BoundSettings",
     "CaptureSettings",
     "CollectSettings",
     "CountSettings",
@@ -155,6 +156,34 @@ class WireSettings(Settings):
     )
 
 
+class BoundSettings(Settings):
+    """What is held of counts at once. Where no bound is reached, none of these changes a result: no digest has them."""
+
+    device_counts: int = Field(
+        default=8192,
+        ge=1,
+        description="counts with a name, and as many without, of one device in one sub-epoch; the keys of others become"
+        " coarser: without their name, then without their port",
+    )
+    open_counts: int = Field(
+        default=1 << 22,
+        ge=1,
+        description="counts of open epochs that a collector holds; beyond, devices with most keys keep fewer, and then"
+        " devices with fewest flows are dropped",
+    )
+    held_counts: int = Field(
+        default=1 << 23,
+        ge=1,
+        description="counts of closed epochs in windows still open; beyond, the largest windows leave without export",
+    )
+    file_counts: int = Field(
+        default=1 << 25,
+        ge=1,
+        le=1 << 29,
+        description="counts of files read together; beyond, as for those of open epochs",
+    )
+
+
 class CollectSettings(Settings):
     """The live collector."""
 
@@ -184,6 +213,7 @@ class CollectSettings(Settings):
     ahead_s: float = Field(
         default=300.0, ge=0, description="flows that end more than this after they arrived count to no fingerprint"
     )
+    bounds: BoundSettings = BoundSettings()
 
 
 class NameSettings(Settings):

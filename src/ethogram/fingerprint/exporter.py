@@ -13,8 +13,9 @@ from itertools import pairwise
 
 import polars as pl
 
-from ethogram.config import CountSettings, ExporterSettings
+from ethogram.config import BoundSettings, CountSettings, ExporterSettings
 from ethogram.errors import ConfigurationError
+from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level, sizes_of
 from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate, tally
 from ethogram.fingerprint.device import DeviceState, Export, Profile
 from ethogram.fingerprint.key import with_service
@@ -54,16 +55,20 @@ class FingerprintExporter:
         How flows are counted; the epoch must be a multiple of its sub-epoch.
     max_devices
         Devices held at once. Beyond it, the open window that was silent for longest leaves without export, and in an
-        epoch that is still open the devices with fewest flows are dropped; both are counted. None: no bound, for files.
+        epoch that is still open the devices with fewest flows are dropped; both are counted. None: no bound on all
+        devices together, for files, whose counts are bounded by who counts them.
     ahead_s
         How much later than their arrival flows may end, where the arrival is known: clocks of exporters differ.
+    bounds
+        Counts held at once; see :mod:`ethogram.fingerprint.bound` for what becomes of the others.
 
     Attributes
     ----------
     accounting
         Flows read, used, ignored by reason and dropped: their epoch had closed, or they are ahead of their arrival.
     evicted, unchanged
-        Windows that left because of ``max_devices``; converged windows that ``mode="change"`` found unchanged.
+        Windows that left because of ``max_devices`` or ``bounds``; converged windows that ``mode="change"`` found
+        unchanged.
 
     Notes
     -----
@@ -80,9 +85,10 @@ class FingerprintExporter:
 
     def __init__(
         self, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
-        max_devices: int | None = 100_000, ahead_s: float = 300.0,
+        max_devices: int | None = 100_000, ahead_s: float = 300.0, bounds: BoundSettings | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings or ExporterSettings()
+        self.bounds = bounds or BoundSettings()
         self.counting = counting or CountSettings()
         self.max_devices = max_devices
         self._ahead_us = round(ahead_s * _MICRO)
@@ -120,10 +126,27 @@ class FingerprintExporter:
         rows = pl.concat(added)
         for (time,), part in rows.group_by("time"):
             known = self._open.get(time)
-            self._open[time] = merge_counts(part) if known is None else merge_counts(known, part)
+            merged = merge_counts(part) if known is None else merge_counts(known, part)
+            self._open[time] = bound_keys(merged, self.accounting, self.bounds.device_counts)
         self._names.update(rows["device"].unique())
         if self.max_devices is not None and len(self._names) > self.max_devices:
             self._drop_devices(self.max_devices)
+        if self.max_devices is not None and self._open_rows() > self.bounds.open_counts:
+            self._shrink(self.bounds.open_counts)
+
+    def _open_rows(self) -> int:
+        return sum(rows.height for rows in self._open.values())
+
+    def _shrink(self, total: int) -> None:
+        """Bring the counts of open epochs well below their bound, so that this is seldom needed.
+
+        Counts of devices with many become coarser; when that is not enough, devices are dropped.
+        """
+        most = level(pl.concat([sizes_of(rows) for rows in self._open.values()]), total // 2, self.bounds.device_counts)
+        self._open = {time: bound_keys(rows, self.accounting, most) for time, rows in self._open.items()}
+        if self._open_rows() > total * 3 // 4:
+            sizes = pl.concat([_sizes(rows) for rows in self._open.values()])
+            self._drop(drop_devices(sizes.group_by("device").sum(), total * 3 // 4))
 
     def feed(self, flows: pl.DataFrame, arrived_us: int | None = None) -> pl.DataFrame:
         """Take the next flows of a stream, in order of arrival; give the fingerprints of epochs that closed.
@@ -275,16 +298,19 @@ class FingerprintExporter:
 
     def _drop_devices(self, most: int) -> None:
         """Keep the devices with most flows in open epochs: forged addresses come with few."""
-        sizes = (
-            self.pending.group_by("device")
-            .agg(pl.col("flows").sum())
-            .sort(["flows", "device"], descending=[True, False])
-        )
-        gone = sizes.slice(most)
-        flows = int(gone["flows"].sum())
-        self.accounting.used -= flows
-        self.accounting.drop("devices over the bound", flows)
-        self.pending = self.pending.join(gone, on="device", how="anti")
+        sizes = pl.concat([_sizes(rows) for rows in self._open.values()]).group_by("device").sum()
+        self._drop(sizes.sort(["flows", "device"], descending=[True, False])["device"].slice(most))
+
+    def _drop(self, devices: pl.Series) -> None:
+        """Drop the counts of devices in open epochs."""
+        gone = devices.to_frame("device")
+        for time, rows in self._open.items():
+            flows = int(rows.join(gone, on="device", how="semi")["flows"].sum())
+            self.accounting.used -= flows
+            self.accounting.drop(DEVICES, flows)
+            self._open[time] = rows.join(gone, on="device", how="anti").rechunk()
+        self._open = {time: rows for time, rows in self._open.items() if rows.height}
+        self._names.difference_update(devices)
 
     def _plain(self, counts: pl.DataFrame) -> pl.DataFrame:
         flows = int(counts["flows"].sum())
@@ -303,9 +329,10 @@ class FingerprintExporter:
             ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
         if not ready.height and not export_open:
             return FINGERPRINT.empty()
-        ready = cap_services(ready, self.accounting, self.counting.max_services).select(list(_HELD))
-        blocks = _by_devices(ready)
-        profiles = [profile for rows in blocks for profile in profiles_of(ready[rows], self.settings)]
+        # Blocks of whole devices: joining their services copies one block, and not all counts.
+        blocks = [self._capped(ready[rows]) for rows in _by_devices(ready)]
+        del ready
+        profiles = [profile for block in blocks for profile in profiles_of(block, self.settings)]
         profiles.sort(key=lambda profile: profile[:2])
         exports: list[Export] = []
         epoch = None
@@ -321,7 +348,42 @@ class FingerprintExporter:
             for state in self.devices.values():
                 exports += state.leave("open")
         self.unchanged += sum(export.status == "unchanged" for export in exports)
-        return self._exported(exports, (ready[rows] for rows in blocks))
+        table = self._exported(exports, blocks)
+        self._bound_held()
+        return table
+
+    def _capped(self, block: pl.DataFrame) -> pl.DataFrame:
+        """Join the services of a sorted block over their daily bound; sorted again where that changed it."""
+        capped = cap_services(block, self.accounting, self.counting.max_services)
+        return block if capped is block else capped[sorted_rows(capped)].select(list(_HELD))
+
+    def _bound_known(self, most: int) -> None:
+        """Forget the largest of the last exported fingerprints when all of them hold too many services."""
+        sizes = sorted(((len(state.known), name) for name, state in self.devices.items() if state.known), reverse=True)
+        excess = sum(size for size, _ in sizes) - most
+        for size, name in sizes:
+            if excess <= 0:
+                break
+            self.devices[name].known = None
+            self.evicted += 1
+            excess -= size
+
+    def _bound_held(self) -> None:
+        """End the largest windows without export when all of them hold too much."""
+        most = self.bounds.held_counts
+        if self.max_devices is None:
+            return
+        self._bound_known(most)
+        if self.held.height <= most:
+            return
+        sizes = self.held.group_by("device").len().sort(["len", "device"], descending=[True, False])
+        excess = self.held.height - most * 3 // 4
+        before = sizes["len"].cum_sum() - sizes["len"]
+        gone = sizes.filter(before < excess)["device"]
+        for device in gone:
+            self.devices[device].leave("open", visible=False)
+        self.evicted += len(gone)
+        self.held = self.held.join(gone.to_frame(), on="device", how="anti").rechunk()
 
     def _due(self, before: int) -> bool:
         """Whether counts of an epoch before this one are open."""
@@ -381,6 +443,11 @@ class FingerprintExporter:
             pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
         )
         return FINGERPRINT.conform(table)
+
+
+def _sizes(counts: pl.DataFrame) -> pl.DataFrame:
+    """Flows and counts of each device."""
+    return counts.group_by("device").agg(pl.col("flows").sum(), counts=pl.len())
 
 
 def _ahead(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -6,6 +6,7 @@ Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch giv
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock
 from typing import Any, cast
@@ -16,11 +17,12 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from ethogram.config import CountSettings
-from ethogram.fingerprint.count import REASONS, cap_services, marked, sort_counts
-from ethogram.schema import COUNT_VOLUMES, COUNTS, ROLE, SCOPE, TIME, Accounting
+from ethogram.config import BoundSettings, CountSettings
+from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level
+from ethogram.fingerprint.count import FATE, REASONS, cap_services, marked, sort_counts
+from ethogram.schema import COUNT_VOLUMES, COUNTS, DYNAMIC_FROM, ROLE, SCOPE, TIME, Accounting
 
-__all__ = ["Gathering"]
+__all__ = ["CodedFlows", "Gathering"]
 
 _VOLUMES = [name for name in COUNT_VOLUMES if name != "flows"]
 _PORT, _ROLE, _SCOPE, _ANSWERED, _FATE = 6, 5, 3, 2, 0  # first bit of each; protocol and time stand above the port
@@ -29,17 +31,26 @@ _LONGEST = 1 << 63
 _NONE = -(1 << 63)  # key of a flow without one
 _WHO, _KEY, _FIRST = 0, 1, 2  # columns of the table: codes of device and name, all else of the key, then the volumes
 _WIDTH = _FIRST + len(COUNT_VOLUMES)  # eight numbers: one line of cache
+_SPARE_WORDS = 1 << 20  # texts beyond two of each line: those of ignored flows and of keys made coarser
 _AT_ONCE = 1 << 19  # counts made readable at once, or of one device if that has more
 
 Table = NDArray[np.int64]
 compiled = cast(Any, njit)(cache=True, nogil=True, error_model="numpy")
 
 
+@dataclass(frozen=True)
+class CodedFlows:
+    """A batch whose texts are numbers, and a column that keeps what they stand for."""
+
+    rows: pl.DataFrame
+    words: pl.Series
+
+
 class Gathering:
     """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
 
     One table in open addressing holds a line for each key; flows come nearly in order of time, so the lines in use are
-    those of an hour and stay in the cache. Several threads may add: they read at once and take turns at the table.
+    those of an hour and stay in the cache. Several threads may :meth:`read` at once; :meth:`fold` takes turns.
 
     Parameters
     ----------
@@ -47,6 +58,9 @@ class Gathering:
         Resolution and what is left out.
     least
         Lines the table holds at first.
+    bounds
+        Counts of one device, and counts in all; see :mod:`ethogram.fingerprint.bound` for what becomes of the others.
+        A line takes 64 octets in the table and up to 16 in the places that find it, each text its length and 40.
 
     Attributes
     ----------
@@ -62,16 +76,18 @@ class Gathering:
     0
     """
 
-    def __init__(self, settings: CountSettings | None = None, least: int = 1 << 16) -> None:
+    def __init__(
+        self, settings: CountSettings | None = None, least: int = 1 << 16, bounds: BoundSettings | None = None
+    ) -> None:
         self._settings = settings or CountSettings()
+        self._bounds = bounds or BoundSettings()
         self._unit_us = self._settings.sub_epoch_s * 1_000_000
         self.accounting = Accounting("flows")
-        self._table: Table = np.empty((least, _WIDTH), dtype=np.int64)
-        self._slots = _empty_slots(least)
+        self._least = min(least, self._bounds.file_counts)
         self._lines = 0
-        self._kind = pl.Categorical(pl.Categories.random())
-        # Numbers stand for the same texts only as long as some column of this type lives.
-        self._words = pl.Series([""], dtype=self._kind)
+        self._hold(np.empty((0, _WIDTH), dtype=np.int64))
+        self._kind, self._words = _new_words()
+        self._last_word = 0
         self._turn = Lock()
 
     def add(self, flows: pl.DataFrame | pl.LazyFrame) -> None:
@@ -83,14 +99,23 @@ class Gathering:
             Form :data:`ethogram.schema.FLOW`; at least the columns of
             :data:`ethogram.fingerprint.count.FLOW_COLUMNS`. Fixed words may be plain text.
         """
+        self.fold(self.read(flows))
+
+    def read(self, flows: pl.DataFrame | pl.LazyFrame) -> CodedFlows:
+        """Prepare a batch for :meth:`fold`; parameters as for :meth:`add`."""
+        words = self._words
+        kind = cast(pl.Categorical, words.dtype)
         rows = nw.to_native(marked(flows.lazy(), self._settings)).select(
-            *(_code(name, self._kind) for name in ("device", "name")),
-            _packed(self._unit_us).fill_null(_NONE).alias("key"),
+            *(_code(name, kind) for name in ("device", "name")),
+            _packed("start", self._unit_us).fill_null(_NONE).alias("key"),
             *(pl.col(name).cast(pl.UInt64).fill_null(0) for name in _VOLUMES),
         )
-        batch = rows.collect(engine="streaming")
+        return CodedFlows(rows.collect(engine="streaming"), words)
+
+    def fold(self, flows: CodedFlows) -> None:
+        """Add what :meth:`read` gave. Where a bound on all counts is reached, the order of batches matters."""
         with self._turn:
-            self._fold(batch)
+            self._fold(flows)
 
     def last(self) -> int | None:
         """Start of the last sub-epoch with a flow, in microseconds since 1970; None without counts."""
@@ -120,31 +145,100 @@ class Gathering:
             lines = table[order[begin:end]]
             counts = self._readable(lines[_sorted(lines, *ranks)])
             corrected = self.accounting.corrected.total()
+            counts = bound_keys(counts, self.accounting, self._bounds.device_counts)
             counts = cap_services(counts, self.accounting, self._settings.max_services)
             yield sort_counts(counts) if self.accounting.corrected.total() != corrected else counts
 
-    def _fold(self, batch: pl.DataFrame) -> None:
+    def _fold(self, flows: CodedFlows) -> None:
         """Add a batch to the table, which grows as it must."""
         left = np.zeros(1 + len(REASONS), dtype=np.int64)
-        for part in batch.to_arrow().to_batches():  # as it lies in memory: nothing is copied
-            columns, done = [column.to_numpy() for column in part.columns], 0
-            while True:
+        for part in flows.rows.to_arrow().to_batches():  # as it lies in memory: nothing is copied
+            done = 0
+            while done < part.num_rows:
+                columns = self._columns(part, flows.words)
                 self._lines, done = _add(self._slots, self._table, self._lines, done, left, *columns)
-                if done == part.num_rows:
-                    break
-                self._grow()
-        self.accounting.read += batch.height
-        self.accounting.used += batch.height - int(left.sum())
+                if done < part.num_rows:
+                    self._make_room()
+        read = flows.rows.height
+        self.accounting.read += read
+        self.accounting.used += read - int(left.sum())
         self.accounting.drop("empty required column", int(left[0]))
         for reason, n in zip(REASONS, left[1:], strict=True):
             self.accounting.ignore(reason, int(n))
+        if self._last_word > 2 * self._lines + _SPARE_WORDS:
+            self._rebuild(self._bounds.device_counts)
 
-    def _grow(self) -> None:
-        """Make room for as many lines again."""
-        grown = np.empty((2 * len(self._table) + 1, _WIDTH), dtype=np.int64)
-        grown[: self._lines] = self._table[: self._lines]
-        self._table, self._slots = grown, _empty_slots(len(grown))
-        _place(self._slots, self._table, self._lines)
+    def _columns(self, part: Any, words: pl.Series) -> list[Any]:
+        """Columns of a part of a batch; numbers of texts anew where they were given before :meth:`_rebuild`."""
+        if words is not self._words:
+            kind = cast(pl.Categorical, words.dtype)
+            part = (
+                cast(pl.DataFrame, pl.from_arrow(part))
+                .with_columns(_text(name, kind) for name in ("device", "name"))
+                .with_columns(_code(name, self._kind) for name in ("device", "name"))
+                .to_arrow().combine_chunks()
+            )  # fmt: skip
+        columns = [column.to_numpy() for column in part.columns]
+        self._last_word = max(self._last_word, *(int(column.max(initial=0)) for column in columns[:2]))
+        return columns
+
+    def _hold(self, lines: Table, capacity: int = 0) -> None:
+        """Make lines the table, with room for more."""
+        capacity = min(max(capacity, self._least, len(lines)), max(self._bounds.file_counts, len(lines)))
+        self._table: Table = np.empty((capacity, _WIDTH), dtype=np.int64)
+        self._table[: len(lines)] = lines
+        self._lines = len(lines)
+        self._slots = _empty_slots(capacity)
+        if self._lines:
+            _place(self._slots, self._table, self._lines)
+
+    def _make_room(self) -> None:
+        """Make a full table larger, or its keys coarser where there are more than the bounds allow."""
+        most, total = self._bounds.device_counts, self._bounds.file_counts
+        if self._lines > most and (self._sizes()["all"] > most).any():
+            self._rebuild(most)
+        if self._lines < total:
+            if 2 * self._lines >= len(self._table):
+                self._hold(self._table[: self._lines], 2 * self._lines + 1)
+            return
+        # Well below the bound, so that this is seldom needed.
+        self._rebuild(level(self._sizes(), total // 2, most))
+        if self._lines > total * 3 // 4:
+            self._drop_devices(total * 3 // 4)
+
+    def _sizes(self) -> pl.DataFrame:
+        """As :func:`ethogram.fingerprint.bound.sizes_of`, with numbers for texts."""
+        table = self._table[: self._lines]
+        named = (table[:, _WHO] & 0xFFFFFFFF) > 0
+        port = (table[:, _KEY] >> _PORT & 0xFFFF) != DYNAMIC_FROM
+        keys = {"device": table[:, _WHO] >> 32, "time": table[:, _KEY] >> _TIME, "named": named, "all": named | port}
+        return pl.DataFrame(keys).group_by("device", "time").agg(pl.col("named", "all").sum())
+
+    def _rebuild(self, most: int) -> None:
+        """Make keys beyond a bound coarser, and let go of texts that no line has."""
+        table, (kind, words) = self._table[: self._lines], _new_words()
+        numbers = np.arange(int((table[:, _WHO] >> 32).max(initial=0)) + 1)
+        order, ends = _by_rank(table, numbers)
+        parts = [np.empty((0, _WIDTH), dtype=np.int64)]
+        for begin, end in pairwise(_cuts(ends, _AT_ONCE)):
+            counts = bound_keys(self._readable(table[order[begin:end]]), self.accounting, most)
+            parts.append(_as_lines(counts, kind, self._unit_us))
+        self._kind, self._words = kind, words
+        self._hold(np.concatenate(parts))
+        self._last_word = int(max((self._table[: self._lines, _WHO] >> 32).max(initial=0),
+                                  (self._table[: self._lines, _WHO] & 0xFFFFFFFF).max(initial=0)))  # fmt: skip
+
+    def _drop_devices(self, total: int) -> None:
+        """Drop the devices with fewest flows, until the others have so many lines at most."""
+        table = self._table[: self._lines]
+        lines = pl.DataFrame({"device": (table[:, _WHO] >> 32).astype(np.uint32), "flows": table[:, _FIRST]})
+        sizes = lines.group_by("device").agg(pl.col("flows").sum(), counts=pl.len())
+        named = sizes.with_columns(number="device").with_columns(_text("device", self._kind))
+        gone = named.join(drop_devices(named, total).to_frame(), on="device", how="semi")
+        flows = int(gone["flows"].sum())
+        self.accounting.used -= flows
+        self.accounting.drop(DEVICES, flows)
+        self._hold(table[~lines["device"].is_in(gone["number"].implode()).to_numpy()])
 
     def _ranks(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the place in sorted order of each code's text; 0 where there is none."""
@@ -184,6 +278,26 @@ class Gathering:
         )
 
 
+def _new_words() -> tuple[pl.Categorical, pl.Series]:
+    """A numbering of texts. Numbers stand for the same texts only as long as some column of this type lives."""
+    kind = pl.Categorical(pl.Categories.random())
+    return kind, pl.Series([""], dtype=kind)
+
+
+def _as_lines(counts: pl.DataFrame, kind: pl.Categorical, unit_us: int) -> Table:
+    """Lines of the table from counts."""
+    codes = counts.select(
+        *(_code(name, kind).cast(pl.Int64) for name in ("device", "name")),
+        _packed("time", unit_us, pl.lit(0)).alias("key"),
+    )
+    lines = np.empty((counts.height, _WIDTH), dtype=np.int64)
+    lines[:, _WHO] = codes["device"].to_numpy() << 32 | codes["name"].to_numpy()
+    lines[:, _KEY] = codes["key"].to_numpy()
+    for i, name in enumerate(COUNT_VOLUMES):
+        lines[:, _FIRST + i] = counts[name].cast(pl.UInt64).to_numpy().view(np.int64)
+    return lines
+
+
 def _code(name: str, kind: pl.Categorical) -> pl.Expr:
     """Give a text as a number that is the same in every batch; 0 where there is none."""
     return (pl.col(name).cast(kind).to_physical().cast(pl.UInt32) + 1).fill_null(0).alias(name)
@@ -194,17 +308,17 @@ def _text(name: str, kind: pl.Categorical) -> pl.Expr:
     return pl.when(pl.col(name) > 0).then(pl.col(name) - 1).cat.to(kind).cast(pl.String).alias(name)
 
 
-def _packed(unit_us: int) -> pl.Expr:
-    """Everything of the key but the two texts as one number, in order of the key; null where a part is."""
+def _packed(time: str, unit_us: int, fate: pl.Expr | None = None) -> pl.Expr:
+    """Give everything of the key but the two texts as one number, in order of the key; null where a part is."""
     scope = (pl.col("scope") == "lan").cast(pl.Int64) + (pl.col("scope") == "multicast").cast(pl.Int64) * 2
     return (
-        (pl.col("start").dt.timestamp("us") // unit_us) * (1 << _TIME)
+        (pl.col(time).dt.timestamp("us") // unit_us) * (1 << _TIME)
         + pl.col("protocol").cast(pl.Int64) * (1 << _PROTOCOL)
         + pl.col("port").cast(pl.Int64) * (1 << _PORT)
         + (pl.col("role") == "server").cast(pl.Int64) * (1 << _ROLE)
         + scope * (1 << _SCOPE)
         + pl.col("answered").cast(pl.Int64) * (1 << _ANSWERED)
-        + pl.col("fate").cast(pl.Int64)
+        + (pl.col(FATE) if fate is None else fate).cast(pl.Int64)
     )
 
 

@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.ipc
 
 from ethogram._files import write_bytes
-from ethogram.config import CountSettings, ExporterSettings
+from ethogram.config import BoundSettings, CountSettings, ExporterSettings
 from ethogram.errors import LibraryError
 from ethogram.fingerprint.device import DeviceState
 from ethogram.fingerprint.exporter import FingerprintExporter, profiles_of, settings_digest
@@ -64,7 +64,8 @@ def save(exporter: FingerprintExporter, path: str | Path) -> None:
 
 def restore(
     path: str | Path, settings: ExporterSettings | None = None, counting: CountSettings | None = None, *,
-    max_devices: int | None = 100_000, ahead_s: float = 300.0, clean_start: bool = False,
+    max_devices: int | None = 100_000, ahead_s: float = 300.0, bounds: BoundSettings | None = None,
+    clean_start: bool = False,
 ) -> FingerprintExporter:  # fmt: skip
     """Go on from a saved state.
 
@@ -72,7 +73,7 @@ def restore(
     ----------
     path
         What :func:`save` wrote. When it does not exist the exporter starts afresh.
-    settings, counting, max_devices, ahead_s
+    settings, counting, max_devices, ahead_s, bounds
         As for :class:`~ethogram.fingerprint.exporter.FingerprintExporter`; the state must be of the same settings.
     clean_start
         Start afresh too when the state cannot be used, instead of raising.
@@ -82,7 +83,10 @@ def restore(
     LibraryError
         When the file is broken, of another version, or of other settings.
     """
-    exporter = FingerprintExporter(settings, counting, max_devices=max_devices, ahead_s=ahead_s)
+    def fresh() -> FingerprintExporter:
+        return FingerprintExporter(settings, counting, max_devices=max_devices, ahead_s=ahead_s, bounds=bounds)
+
+    exporter = fresh()
     source = Path(path)
     if not source.exists():
         return exporter
@@ -91,7 +95,7 @@ def restore(
     except LibraryError:
         if not clean_start:
             raise
-        return FingerprintExporter(settings, counting, max_devices=max_devices, ahead_s=ahead_s)
+        return fresh()
     return exporter
 
 

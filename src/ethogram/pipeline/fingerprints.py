@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from ethogram.config import CountSettings, ExporterSettings, FlowSettings, KeySe
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import FLOW_COLUMNS, interval
 from ethogram.fingerprint.exporter import FingerprintExporter
-from ethogram.fingerprint.gather import Gathering
+from ethogram.fingerprint.gather import CodedFlows, Gathering
 from ethogram.fingerprint.key import learn_ports, with_service
 from ethogram.fingerprint.represent import represent
 from ethogram.io.parquet import PARQUET_MAGIC, kind_of
@@ -186,18 +187,23 @@ def _tally_lazy(
     rows = int(flows.select(pl.len()).collect().item())
     gathering = Gathering(counting)
 
-    def add(start: int) -> None:
+    def read(start: int) -> CodedFlows:
         lean = flows.slice(start, _SLICE).select(FLOW_COLUMNS)
         if begin is not None:
             lean = lean.filter(pl.col("start") >= begin)
         if end is not None:
             lean = lean.filter(pl.col("start") < end)
-        gathering.add(lean)
+        return gathering.read(lean)
 
     pool = ThreadPoolExecutor(_THREADS)
+    reading: deque[Future[CodedFlows]] = deque()
     try:
-        for done in [pool.submit(add, start) for start in range(0, max(rows, 1), _SLICE)]:
-            done.result()
+        for start in range(0, max(rows, 1), _SLICE):
+            reading.append(pool.submit(read, start))
+            if len(reading) > _THREADS:
+                gathering.fold(reading.popleft().result())  # in order: what a bound does must not depend on threads
+        for slice_read in reading:
+            gathering.fold(slice_read.result())
     finally:
         pool.shutdown(cancel_futures=True)
     return gathering, rows - gathering.accounting.read

@@ -80,7 +80,7 @@ class Output:
         self._exporter_number = 0
         self._save_every = 1
         self.exporter = FingerprintExporter(
-            settings, counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s
+            settings, counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s, bounds=collect.bounds
         )
         self.accounting = Accounting("flows")
         self.segments = self.fingerprints = 0
@@ -149,7 +149,8 @@ class Output:
         """The fingerprint exporter that was saved in a file."""
         collect = self._collect
         return restore(
-            path, self._settings, self._counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s
+            path, self._settings, self._counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s,
+            bounds=collect.bounds,
         )
 
     def _set_back(self, path: Path) -> list[str]:
