@@ -81,6 +81,7 @@ def inspect(
     try:
         for block in blocks_of(source.datagrams(), reading.settings):
             reading.take(reading.decoder.decode(block))
+        reading.take(reading.decoder.finish())
     except InputError as error:
         report.errors.append(str(error))
     reading.end(source.accounting)

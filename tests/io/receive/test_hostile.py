@@ -303,9 +303,7 @@ def test_any_fault_while_a_connection_is_served_ends_it_alone(
         monkeypatch.setattr(TcpReceiver, "_read", fails)
         bad.sendall(b"x")
         until(lambda: on.tcp.closed.total() == 1)
-        assert on.tcp.closed == Counter(
-            {"internal error" if isinstance(error, ZeroDivisionError) else "broken off": 1}
-        )
+        assert on.tcp.closed == Counter({"internal error" if isinstance(error, ZeroDivisionError) else "broken off": 1})
 
 
 @contextmanager

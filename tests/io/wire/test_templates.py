@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -106,17 +107,85 @@ def test_templates_are_withdrawn_one_by_one_or_all_of_a_kind() -> None:
     assert decoder.store.counters == {"new": 4, "withdrawn": 3}
 
 
-def test_the_key_is_the_exporters_address_version_domain_and_number_not_its_port() -> None:
+def test_the_key_is_the_exporter_version_domain_and_number() -> None:
     decoder = Decoder()
-    other_port = Exporter(ONE.address, 1234)
     decode(decoder, ipfix(template(256, FOUR)))
-    assert columns(decode(decoder, ipfix(data(256, 1)), exporter=other_port)) == [(256, [[1]])]
     for message, exporter in (
         (ipfix(data(256, 1)), TWO), (ipfix(data(256, 1), domain=2), ONE), (v9(data(256, 1)), ONE),
-        (ipfix(data(257, 1)), ONE),
+        (ipfix(data(257, 1)), ONE), (ipfix(data(256, 1)), Exporter(ONE.address, 1234)),
     ):  # fmt: skip
         assert decode(decoder, message, exporter=exporter) == []
-    assert decoder.sets.dropped == {"waiting for a template": 4}
+    assert decoder.sets.dropped == {"waiting for a template": 5}
+
+
+OTHER_PORT = Exporter(ONE.address, 1234)
+
+
+def booted(message: bytes, uptime_ms: int) -> bytes:
+    """A v9 message with another uptime."""
+    return message[:4] + struct.pack(">I", uptime_ms) + message[8:]
+
+
+@pytest.mark.parametrize("make", [ipfix, v9])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_exporters_behind_one_address_keep_templates_of_their_own(make: Callable[..., bytes], at_once: bool) -> None:
+    """Each number means something else to each, whatever comes first; ports, and not addresses, tell them apart."""
+    version = 9 if make is v9 else 10
+    decoder = Decoder()
+    messages = [
+        (ONE, make(template(256, FOUR, version))), (ONE, make(data(256, 0x00010002))),
+        # The second exporter's records come before its template: they wait for it.
+        (OTHER_PORT, make(data(256, 0x00030004))), (ONE, make(data(256, 0x00050006))),
+        (OTHER_PORT, make(template(256, TWO_TWO, version))), (OTHER_PORT, make(data(256, 0x00070008))),
+        (ONE, make(data(256, 0x0009000A))),
+    ]  # fmt: skip
+    if make is v9:
+        messages = [(who, booted(m, 5000 if who is ONE else 900_000)) for who, m in messages]
+    times = list(range(len(messages)))
+    batches = [several(messages, times)] if at_once else [several([m], t) for m, t in zip(messages, times, strict=True)]
+    found = [one for each in batches for one in decoder.decode(each)]
+    found += decoder.finish()
+    assert {(one.exporter.port, tuple(map(tuple, c))) for one, (_, c) in zip(found, columns(found), strict=True)} <= {
+        (port, tuple(values))
+        for port, values in [
+            (ONE.port, ((0x00010002, 0x00050006, 0x0009000A),)), (ONE.port, ((0x00010002,),)),
+            (ONE.port, ((0x00050006,),)), (ONE.port, ((0x0009000A,),)),
+            (1234, ((3,), (4,))), (1234, ((7,), (8,))),
+        ]
+    }  # fmt: skip
+    assert sum(map(len, found)) == 5
+    assert decoder.store.counters == {"new": 2}
+
+
+def test_an_exporter_that_changes_its_port_takes_its_templates_along() -> None:
+    # By the uptime of NetFlow v9 at once, also beside the old port.
+    decoder = Decoder()
+    decode(decoder, v9(template(256, FOUR, 9)))
+    assert columns(decode(decoder, v9(data(256, 1)), exporter=OTHER_PORT)) == [(256, [[1]])]
+    assert decoder.store.counters == {"new": 1, "taken over from another port": 1}
+    # One that started at another time has to send its own.
+    decoder = Decoder()
+    decode(decoder, v9(template(256, FOUR, 9)))
+    assert decode(decoder, booted(v9(data(256, 1)), 100_000), exporter=OTHER_PORT) == []
+    # IPFIX does not say when an exporter started: the old port has to stay silent.
+    for still_sends in (False, True):
+        decoder = Decoder()
+        decode(decoder, ipfix(template(256, FOUR)), at_s=0)
+        found = []
+        for at_s in range(60, 1260, 60):
+            found += decode(decoder, ipfix(data(256, at_s)), exporter=OTHER_PORT, at_s=at_s)
+            if still_sends:
+                decode(decoder, ipfix(data(256, 1)), at_s=at_s + 1)
+        values = [value for _, [column] in columns(found) for value in column]
+        assert values == ([] if still_sends else list(range(60, 1260, 60)))
+        assert decoder.sets.balanced
+    # When nothing more will come, silence until the end is enough.
+    decoder = Decoder()
+    decode(decoder, ipfix(template(256, FOUR)), at_s=0)
+    decode(decoder, ipfix(data(256, 7)), exporter=OTHER_PORT, at_s=1)
+    assert columns(decoder.finish()) == [(256, [[7]])]
+    assert decoder.sets.dropped == {}
+    assert decoder.sets.balanced
 
 
 def test_two_exporters_in_one_batch_are_not_mixed() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
-from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, match
+from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, Matched, boot_ms_of, match, release
 from ethogram.io.wire.pending import Held, PendingSets
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
@@ -35,6 +35,7 @@ from ethogram.schema import Accounting, DatagramBatch, Exporter
 __all__ = ["Decoder"]
 
 TABLE_ROWS = 1 << 18  # messages, and sets, that are looked at together
+MOVED_EVERY_NS = 10_000_000_000  # between looks for exporters that changed their port
 SHORT, SHORT_RECORDS = 16, 1 << 16
 """Octets of a record that can be a flow; records of fewer octets that are decoded together without further question.
 A record takes about 200 octets as a row of the biflow table, however short it was."""
@@ -73,6 +74,7 @@ class Decoder:
         self.records = Accounting("records")
         self.pending = PendingSets(self._settings, self._leave)
         self.sequence: Sequences | None = None
+        self._moved_ns = 0
 
     def _leave(self, reason: str, count: int) -> None:
         """Sets wait, leave undecoded, or (a count below zero) wait no longer."""
@@ -99,9 +101,8 @@ class Decoder:
         now_ns = int(batch.arrival_ns.max())
         self.store.expire(now_ns)
         self.pending.expire(now_ns)
-        slots = np.full(len(batch.exporters), -1, np.int64)
-        for number in np.unique(batch.exporter).tolist():
-            slots[number] = self.store.slot(batch.exporters[number], now_ns)
+        slots = self._slots_of(batch)
+        found += self._moved(now_ns)
         row = 0
         rows = max(TABLE_ROWS, int(batch.octets.max()) // 4 + 2)
         headers, sets = np.empty(rows, HEADER), np.empty(rows, SET)
@@ -123,6 +124,43 @@ class Decoder:
             self.store.settle([one.template.generation for one in fresh])
             found += released
             found += fresh
+        return found
+
+    def finish(self) -> list[Records]:
+        """Records of sets that still wait, and whose template came from another port of their exporter.
+
+        To be called when no more messages will come.
+        """
+        return self._moved(self._moved_ns, last=True)
+
+    def _slots_of(self, batch: DatagramBatch) -> NDArray[np.int64]:
+        """Number of each exporter in the template store; -1 of those that are refused or have sent nothing."""
+        count = len(batch.exporters)
+        slots = np.full(count, -1, np.int64)
+        first, last = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        # Of several values for one place the last written stays: messages are in order of arrival.
+        last[batch.exporter] = batch.arrival_ns
+        first[batch.exporter[::-1]] = batch.arrival_ns[::-1]
+        self.store.begin_batch()
+        for number in np.unique(batch.exporter).tolist():
+            slots[number] = self.store.slot(batch.exporters[number], int(last[number]), int(first[number]))
+        return slots
+
+    def _moved(self, now_ns: int, *, last: bool = False) -> list[Records]:
+        """Decode sets that wait, where it has become clear that their exporter is one that changed its port."""
+        if not last and 0 <= now_ns - self._moved_ns < MOVED_EVERY_NS:
+            return []
+        self._moved_ns = now_ns
+        matched = Matched(np.zeros(0, np.int64))
+        for key, held in self.pending.missing():
+            boot_ms = int(boot_ms_of(held.headers[:1])[0]) if key[1] == V9 else None
+            entry = self.store.take_over(key, boot_ms, now_ns, last=last)
+            if entry is not None:
+                release(matched, self.pending, self.sets, entry, key)
+        found = [self._released(entry, waited) for entry, waited in matched.released]
+        for one in found:
+            self._count_records(one)
+            self._settle(one)
         return found
 
     def end_session(self, exporter: Exporter, now_ns: int = 0) -> None:
@@ -249,11 +287,17 @@ class Decoder:
         unknown = np.bincount(held["message"], held["octets"], len(headers)).astype(np.int64) + headers["unread"]
         sequence.add(headers, units, unknown)
         for one in released:
-            if one.template.version == IPFIX:
-                columns = (one.headers["exporter"], one.headers["domain"], one.headers["sequence"])
-                for row in zip(*(c.tolist() for c in columns), one.set_records.tolist(), one.set_octets.tolist(),
-                               strict=True):  # fmt: skip
-                    sequence.settle(*row)
+            self._settle(one)
+
+    def _settle(self, one: Records) -> None:
+        """Tell the sequence numbers how many records there were in sets that had waited."""
+        if self.sequence is None or one.template.version != IPFIX:
+            return
+        columns = (one.headers["exporter"], one.headers["domain"], one.headers["sequence"])
+        for row in zip(
+            *(c.tolist() for c in columns), one.set_records.tolist(), one.set_octets.tolist(), strict=True
+        ):
+            self.sequence.settle(*row)
 
 
 def whole_of(batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], members: list[Member]) -> Records:

@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
-from ethogram.io.wire.pending import WAITING, Held, PendingSets
+from ethogram.io.wire.pending import WAITING, Held, PendingSets, key_columns
 from ethogram.io.wire.template import Definition, parse_definitions
-from ethogram.io.wire.templates import Entry, TemplateStore
-from ethogram.io.wire.walk import V5
+from ethogram.io.wire.templates import Entry, Key, TemplateStore
+from ethogram.io.wire.walk import V5, V9
 from ethogram.schema import Accounting, DatagramBatch
 
-__all__ = ["HELD", "TEMPLATE_SET", "V5_FIRST", "Matched", "match"]
+__all__ = ["HELD", "TEMPLATE_SET", "V5_FIRST", "Matched", "boot_ms_of", "match", "release"]
 
 # What stands for a generation where there is none.
 NO_TEMPLATE, TEMPLATE_SET, HELD = -1, -2, -3
 V5_FIRST = -1_000_000  # v5 records of the exporter in slot 0; those of others below
 
 FIRST_DATA_SET = 256
+MOST_TAKEN_OVER = 1 << 12  # templates missing at a time; more are a flood
 SHORT = 4096  # octets of a template set that is remembered, since it is sent again and again
 
 parse_again = lru_cache(1 << 9)(parse_definitions)
@@ -81,35 +82,72 @@ def match(
             return
         store.table.look_up(headers, slots, sets, done, end, generations)
         missing = np.flatnonzero(generations[done:end] == NO_TEMPLATE) + done
+        if missing.size and taken_over(sets[missing]):
+            store.table.look_up(headers, slots, sets, done, end, generations)
+            missing = np.flatnonzero(generations[done:end] == NO_TEMPLATE) + done
         if missing.size:
             generations[missing] = HELD
             pending.hold(batch.data, batch.exporters, headers, slots, sets[missing])
+
+    def taken_over(lost: NDArray[np.void]) -> bool:
+        """Whether templates were found for some of these sets at other ports of their exporters."""
+        exporters = np.unique(headers["exporter"][lost["message"]])
+        sharing = [int(slots[number]) for number in exporters if store.shares_address(int(slots[number]))]
+        if not sharing:
+            return False
+        first, second = key_columns(headers, slots, lost)
+        keys, rows = np.unique(np.stack([first, second], axis=1), axis=0, return_index=True)
+        any_found = False
+        for (high, low), row in zip(keys.tolist(), rows.tolist(), strict=True):
+            header = headers[lost[row]["message"]]
+            key = (high >> 8, high & 0xFF, low >> 16, low & 0xFFFF)
+            if key[0] in sharing and len(keys) <= MOST_TAKEN_OVER:
+                boot_ms = int(boot_ms_of(header)) if key[1] == V9 else None
+                entry = store.take_over(key, boot_ms, int(header["arrival_ns"]))
+                any_found |= entry is not None
+                if entry is not None:
+                    release(matched, pending, accounting, entry, key)
+        return any_found
 
     rows = np.flatnonzero((sets["id"] < FIRST_DATA_SET) & ~v5)
     accounting.used += rows.size
     of_row = headers[messages[rows]]
     columns = (
         rows, sets["id"][rows], sets["offset"][rows], sets["octets"][rows], of_row["version"], of_row["domain"],
-        of_row["exporter"], of_row["arrival_ns"],
+        of_row["exporter"], of_row["arrival_ns"], boot_ms_of(of_row),
     )  # fmt: skip
-    for row, number, at, octets, version, domain, exporter, arrival_ns in zip(
+    for row, number, at, octets, version, domain, exporter, arrival_ns, boot in zip(
         *(column.tolist() for column in columns), strict=True
     ):
         slot = int(slots[exporter])
+        boot_ms = boot if version == V9 else None
         body = batch.data[at : at + octets].tobytes()
         for definition in definitions_of(body, version, number in (1, 3), settings.max_fields):
-            if not store.changes(slot, version, domain, definition, arrival_ns):
+            if not store.changes(slot, version, domain, definition, arrival_ns, boot_ms):
                 continue
             look_up(row)
             done = row
-            entry = store.apply(slot, batch.exporters[exporter], version, domain, definition, arrival_ns)
-            waited = [] if entry is None else pending.take((slot, version, domain, definition.id))
-            if entry is not None and waited:
-                count = sum(len(held.octets) for held in waited)
-                pending.leave(WAITING, -count)
-                accounting.used += count
-                accounting.correct("waited for a template", count)
-                matched.released.append((entry, waited))
+            entry = store.apply(slot, batch.exporters[exporter], version, domain, definition, arrival_ns, boot_ms)
+            if entry is not None:
+                release(matched, pending, accounting, entry, (slot, version, domain, definition.id))
     look_up(len(sets))
     accounting.used += int(np.count_nonzero((generations >= 0) | (generations <= V5_FIRST)))
     return matched
+
+
+def release(matched: Matched, pending: PendingSets, accounting: Accounting, entry: Entry, key: Key) -> None:
+    """A template has come: the sets that waited for it are decoded."""
+    waited = pending.take(key)
+    if not waited:
+        return
+    count = sum(len(held.octets) for held in waited)
+    pending.leave(WAITING, -count)
+    accounting.used += count
+    accounting.correct("waited for a template", count)
+    matched.released.append((entry, waited))
+
+
+def boot_ms_of(headers: NDArray[np.void]) -> NDArray[np.int64]:
+    """When exporters had started, by the uptime in their messages; of no meaning in IPFIX."""
+    found: NDArray[np.int64] = headers["export_time_s"].astype(np.int64) * 1000 - headers["uptime_ms"].astype(np.int64)
+    return found

@@ -15,7 +15,7 @@ from ethogram.io.wire.gather import copy_sets
 from ethogram.io.wire.templates import Key
 from ethogram.schema import Exporter
 
-__all__ = ["EVICTED", "EXPIRED", "REFUSED", "SESSION_ENDED", "WAITING", "Held", "PendingSets"]
+__all__ = ["EVICTED", "EXPIRED", "REFUSED", "SESSION_ENDED", "WAITING", "Held", "PendingSets", "key_columns"]
 
 WAITING, EVICTED, EXPIRED = "waiting for a template", "evicted while waiting", "expired while waiting"
 REFUSED, SESSION_ENDED = "no template, and no room to wait", "session ended while waiting"
@@ -96,8 +96,7 @@ class PendingSets:
             The sets, in order of arrival.
         """
         header = headers[sets["message"]]
-        first = slots[header["exporter"]].astype(np.uint64) << np.uint64(8) | header["version"]
-        second = header["domain"].astype(np.uint64) << np.uint64(16) | sets["id"].astype(np.uint64)
+        first, second = key_columns(headers, slots, sets)
         order = np.lexsort((second, first))
         differs = (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)
         bounds = [0, *(np.flatnonzero(differs) + 1).tolist(), len(sets)]
@@ -147,6 +146,10 @@ class PendingSets:
         self.octets += held.cost
         return kept
 
+    def missing(self) -> list[tuple[Key, Held]]:
+        """Templates that are missing, each with the first sets that wait for it."""
+        return [(key, self._groups[numbers[0]]) for key, numbers in self._of_key.items()]
+
     def take(self, key: Key) -> list[Held]:
         """The sets that waited for a template, oldest first; they wait no longer."""
         return [self._remove(number) for number in list(self._of_key.get(key, ()))]
@@ -183,3 +186,13 @@ class PendingSets:
             del self._of_slot[slot], self._cost_of_slot[slot]
         self.octets -= held.cost
         return held
+
+
+def key_columns(
+    headers: NDArray[np.void], slots: NDArray[np.int64], sets: NDArray[np.void]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The template of each set as two numbers: slot and version, observation domain and number."""
+    header = headers[sets["message"]]
+    first = slots[header["exporter"]].astype(np.uint64) << np.uint64(8) | header["version"]
+    second = header["domain"].astype(np.uint64) << np.uint64(16) | sets["id"].astype(np.uint64)
+    return first, second

@@ -21,6 +21,7 @@ from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.file import IpfixFile
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, settings_of
 from ethogram.io.wire.sequence import Sequences
+from ethogram.io.wire.templates import TAKEN_OVER
 from ethogram.schema import NAME_ANSWER, Accounting, DatagramBatch, DatagramSource, Exporter
 
 __all__ = ["ExportFiles", "Source", "exports", "ipfix_file", "recognises"]
@@ -137,6 +138,9 @@ class Source:
         try:
             for block in self._blocks():
                 yield self._decoded(block)
+            late = self.biflows.batch(self.decoder.finish())
+            if late.height:
+                yield late
         finally:
             self._count()
 
@@ -181,7 +185,7 @@ class Source:
         sequence = self.decoder.sequence
         if sequence is not None and sequence.totals.gaps:
             found.append(f"sequence numbers say that {sequence.totals.gaps:,} records or messages never arrived")
-        for what in ("evicted", "expired"):
+        for what in ("evicted", "expired", TAKEN_OVER):
             count = self.decoder.store.counters[what]
             if count:
                 found.append(f"{count:,} templates were {what}")

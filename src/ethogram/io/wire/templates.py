@@ -1,6 +1,9 @@
 """The templates in force, by exporter, version, observation domain and number, within bounds.
 
-A template belongs to the exporter's address, whatever port it came from; over TCP and in files to the session too.
+A template belongs to the exporter's address and port; over TCP and in files to the session. Several exporters may share
+an address (behind a translator or a container host), and the same number may mean something else to each. An exporter
+that comes back under another port takes its templates along: see :meth:`TemplateStore.take_over`.
+
 Reference: RFC 7011 sections 8 and 8.4.
 """
 
@@ -25,13 +28,16 @@ Key = tuple[int, int, int, int]
 
 MAX_EVENTS = 1024
 SWEEP_NS = 1_000_000_000  # between looks for exporters to give up
+SAME_BOOT_MS = 5_000  # export times are whole seconds, and clocks are set right
+MOVED_NS = 600_000_000_000  # an exporter silent for so long may go on under another port
+TAKEN_OVER = "taken over from another port"
 SILENT_NS = 600_000_000_000  # an exporter silent for so long may leave where there is no room for others
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something worth knowing that happened to a template: *new*, *changed*, *withdrawn*, *expired*, *evicted*,
-    *refused: why*."""
+    *taken over from another port*, *refused: why*."""
 
     arrival_ns: int
     exporter: Exporter
@@ -43,23 +49,26 @@ class Event:
 
 @dataclass(slots=True)
 class Entry:
-    """A template in force: when it was last sent, and by whom."""
+    """A template in force: when it was last sent, by whom, and when that exporter started by its uptime (v9)."""
 
     template: Template
     seen_ns: int
     exporter: Exporter
+    boot_ms: int | None = None
 
 
 @dataclass(slots=True)
 class Slot:
     """An exporter that is known: its templates in order of last use, what they count as together, and whether it has
-    sent records that need none."""
+    sent records that need none. ``first_ns`` is when it was first heard, ``batch`` when it was last looked up."""
 
     exporter: Exporter
     seen_ns: int
     keys: OrderedDict[Key, None]
+    first_ns: int
     weight: int = 0
     proven: bool = False
+    batch: int = 0
 
     @property
     def useful(self) -> bool:
@@ -88,6 +97,8 @@ class TemplateStore:
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # in order of last use
         self._slots: dict[tuple[str, str, int], int] = {}
         self._known: dict[int, Slot] = {}
+        self._of_address: dict[str, list[int]] = {}  # slots over UDP
+        self._batch = 0
         self._next_slot = 0  # never used twice: sets may still wait under the number of an exporter that has left
         self._swept_ns: int | None = None
         self._weight = 0
@@ -104,8 +115,18 @@ class TemplateStore:
 
     # Exporters
 
-    def slot(self, exporter: Exporter, now_ns: int) -> int:
-        """Number of an exporter, the same for all its ports; -1 when there are too many already."""
+    def begin_batch(self) -> None:
+        """The exporters of the next batch are looked up from here on: none of them makes room for another."""
+        self._batch += 1
+
+    def slot(self, exporter: Exporter, now_ns: int, first_ns: int | None = None) -> int:
+        """Number of an exporter; -1 when there are too many already.
+
+        Parameters
+        ----------
+        now_ns, first_ns
+            When the last of its messages arrived, and the first of those since the last call.
+        """
         place = place_of(exporter)
         slot = self._slots.get(place)
         if slot is None:
@@ -114,10 +135,73 @@ class TemplateStore:
             slot = self._next_slot
             self._next_slot += 1
             self._slots[place] = slot
-            self._known[slot] = Slot(exporter, now_ns, OrderedDict())
+            self._known[slot] = Slot(exporter, now_ns, OrderedDict(), now_ns if first_ns is None else first_ns)
+            if exporter.transport == "udp":
+                self._of_address.setdefault(exporter.address, []).append(slot)
         known = self._known[slot]
-        known.seen_ns = max(known.seen_ns, now_ns)
+        known.seen_ns, known.batch = max(known.seen_ns, now_ns), self._batch
         return slot
+
+    def _leave(self, slot: int) -> None:
+        """Give up the number of an exporter that has no templates left."""
+        exporter = self._known.pop(slot).exporter
+        del self._slots[place_of(exporter)]
+        others = self._of_address.get(exporter.address)
+        if others is not None and slot in others:
+            others.remove(slot)
+            if not others:
+                del self._of_address[exporter.address]
+
+    def shares_address(self, slot: int) -> bool:
+        """Whether other ports of the exporter's address are known."""
+        known = self._known.get(slot)
+        return (
+            known is not None and known.exporter.transport == "udp"
+            and len(self._of_address[known.exporter.address]) > 1
+        )  # fmt: skip
+
+    def take_over(self, key: Key, boot_ms: int | None, now_ns: int, *, last: bool = False) -> Entry | None:
+        """A template for an exporter that has sent none of this key, from another port of its address.
+
+        An exporter that restarts, or whose translator gives it another port, is the same exporter. One that sends
+        beside another is not, and decoding its records with the other's template would give wrong numbers. It is the
+        same when
+
+        - it started at the same moment by its own uptime (NetFlow v9), or
+        - the other port has been silent since this one was first heard, and that is ten minutes ago.
+
+        Until then its sets wait, and its own template ends that at once.
+
+        Parameters
+        ----------
+        key
+            Of the template that is missing.
+        boot_ms
+            When the exporter started, milliseconds since 1970; None where its messages do not tell.
+        now_ns
+            Time of arrival.
+        last
+            Whether nothing will come any more, so that there is nothing to wait for.
+        """
+        slot, version, domain, number = key
+        if not self.shares_address(slot):
+            return None
+        known = self._known[slot]
+        found: list[tuple[bool, int, Entry]] = []
+        for other in self._of_address[known.exporter.address]:
+            entry = self._entries.get((other, version, domain, number))
+            if entry is None or other == slot:
+                continue
+            same = boot_ms is not None and entry.boot_ms is not None and abs(boot_ms - entry.boot_ms) <= SAME_BOOT_MS
+            found.append((same, self._known[other].seen_ns, entry))
+        if not found:
+            return None
+        same, _, entry = max(found, key=lambda one: one[:2])
+        silent = max(seen_ns for _, seen_ns, _ in found) <= known.first_ns
+        if not same and not (silent and (last or now_ns - known.first_ns >= MOVED_NS)):
+            return None
+        definition = Definition(number, entry.template.fields, entry.template.options)
+        return self.apply(slot, known.exporter, version, domain, definition, now_ns, boot_ms, TAKEN_OVER)
 
     def exporter(self, slot: int) -> Exporter:
         """The exporter with this number."""
@@ -141,29 +225,31 @@ class TemplateStore:
         leaving = sorted(
             (known.useful, known.seen_ns, slot)
             for slot, known in self._known.items()
-            if known.seen_ns < (silent_ns if known.useful else now_ns)
+            if known.batch != self._batch and (known.seen_ns < silent_ns or not known.useful)
         )
         for useful, _, slot in leaving[: max(1, self._settings.max_exporters // 16)]:
             known = self._known[slot]
             for key in list(known.keys):
                 self._remove(key, now_ns, "evicted")
-            del self._slots[place_of(known.exporter)], self._known[slot]
+            self._leave(slot)
             self.counters["exporters evicted: " + ("silent" if useful else "nothing understood")] += 1
         return bool(leaving)
 
     def end_session(self, exporter: Exporter, now_ns: int = 0) -> int | None:
         """Forget a TCP connection or file and its templates (RFC 7011 section 8.4); returns its number."""
-        slot = self._slots.pop(place_of(exporter), None)
+        slot = self._slots.get(place_of(exporter))
         if slot is not None:
             for key in list(self._known[slot].keys):
                 self._remove(key, now_ns, "session ended")
-            del self._known[slot]
+            self._leave(slot)
         self._retired.clear()
         return slot
 
     # Templates
 
-    def changes(self, slot: int, version: int, domain: int, definition: Definition, now_ns: int) -> bool:
+    def changes(
+        self, slot: int, version: int, domain: int, definition: Definition, now_ns: int, boot_ms: int | None = None
+    ) -> bool:
         """Whether a definition would change anything; one that only repeats is noted as sent again."""
         entry = self._entries.get((slot, version, domain, definition.id))
         if entry is None or definition.fields is None:
@@ -171,13 +257,13 @@ class TemplateStore:
         template = entry.template
         if template.fields != definition.fields or template.options != definition.options:
             return True
-        entry.seen_ns = now_ns
+        entry.seen_ns, entry.boot_ms = now_ns, boot_ms
         self._used((slot, version, domain, definition.id))
         return False
 
     def apply(
         self, slot: int, exporter: Exporter, version: int, domain: int, definition: Definition, now_ns: int,
-        what: str = "new",
+        boot_ms: int | None = None, what: str = "new",
     ) -> Entry | None:  # fmt: skip
         """Put a definition into force; ``what`` names the event of a new template.
 
@@ -197,7 +283,7 @@ class TemplateStore:
         self._make_room(slot, template.weight, now_ns)
         self._weight += template.weight
         self._known[slot].weight += template.weight
-        entry = self._entries[key] = Entry(template, now_ns, exporter)
+        entry = self._entries[key] = Entry(template, now_ns, exporter, boot_ms)
         self._known[slot].keys[key] = None
         self._by_generation[self._generation] = key
         self.table[key] = self._generation
@@ -296,7 +382,7 @@ class TemplateStore:
             slot = self.slot(exporter, seen_ns)
             if slot >= 0:
                 definition = Definition(template.id, template.fields, template.options)
-                self.apply(slot, exporter, template.version, template.domain, definition, seen_ns, "loaded")
+                self.apply(slot, exporter, template.version, template.domain, definition, seen_ns, what="loaded")
         return None
 
     def _note(self, key: Key, exporter: Exporter, now_ns: int, what: str) -> None:
@@ -305,5 +391,7 @@ class TemplateStore:
 
 
 def place_of(exporter: Exporter) -> tuple[str, str, int]:
-    """What tells exporters apart: not the UDP port, but the connection or file."""
-    return exporter.address, "udp" if exporter.transport == "udp" else "session", exporter.session
+    """What tells exporters apart: the UDP port, or the connection or file."""
+    if exporter.transport == "udp":
+        return exporter.address, "udp", exporter.port
+    return exporter.address, "session", exporter.session
