@@ -140,7 +140,9 @@ def page() -> str:
         "record's sampler ("
         + ", ".join(told((0, number, False)) for number in rates.SAMPLER_IDS)
         + "), of the interface it was seen on, else stated without sampler, else of the only sampler. The one in force "
-        "when the message came counts. "
+        "when the message came counts. A sampler that the record names and its own domain does not state takes the "
+        "rate that other domains of the exporter state, if they agree, since some exporters send options in a domain "
+        "of their own; this is counted. "
         "NetFlow v5 states it in each header.",
         "", "| form | elements | rate |", "|---|---|---|",
         f"| n of N | {told((0, rates.SIZE, False))}, {told((0, rates.POPULATION, False))} | N / n |",

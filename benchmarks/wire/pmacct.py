@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def our_rows(case: Case, paths: list[Path]) -> list[dict[str, Any]]:
     for path in paths:
         decoder, biflows = Decoder(), Biflows(facts=Facts())
         # Message by message, since names are given anew on the way.
-        for records in (decoder.decode(one) for batch in ExportFiles([path]).datagrams() for one in each(batch)):
+        parts = (decoder.decode(one) for batch in ExportFiles([path]).datagrams() for one in each(batch))
+        for records in chain(parts, (decoder.finish() for _ in range(1))):
             for one in (one for one in records if one.template.options):
                 biflows.facts.learn(one)
                 case.options += len(one)

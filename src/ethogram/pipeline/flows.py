@@ -42,6 +42,7 @@ class InputReport:
     accounting: Accounting
     notes: list[str] = field(default_factory=list)
     first_problem: str | None = None
+    nothing: str = ""  # why it gave no records
     errors: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
@@ -191,6 +192,7 @@ class FlowRun:
         finally:
             problem = getattr(source, "first_problem", None)
             report.first_problem = problem and str(InputError(problem[1], file=source.name, line=problem[0]))
+            report.nothing = getattr(source, "nothing", "")
             notes = list(getattr(source, "notes", ()))
             if opened.format == CAPTURE:  # a capture's notes are the places where it is damaged
                 report.errors += notes
@@ -225,8 +227,9 @@ class FlowRun:
             accounting.check()
         if not any(report.accounting.read for report in self.reports) and not self.errors:
             names = self.reports[0].name if len(self.reports) == 1 else None
-            raise InputError("no packets and no flow records in it" if names else "no packets and no flow records",
-                             file=names)  # fmt: skip
+            nothing = "no packets and no flow records in it" if names else "no packets and no flow records"
+            reasons = "; ".join(report.nothing for report in self.reports if report.nothing)
+            raise InputError(nothing + (f": {reasons}" if reasons else ""), file=names)
         problem = next((report.first_problem for report in self.reports if report.first_problem), None)
         if problem is not None and not any(report.accounting.used for report in self.reports):
             raise InputError(f"no record can be used; the first: {problem}")

@@ -24,6 +24,7 @@ from ethogram.io.wire.biflows import Biflows, plan_of
 from ethogram.io.wire.blocks import blocks_of
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.elements import ENTERPRISES, Element
+from ethogram.io.wire.nothing import why_nothing
 from ethogram.io.wire.options import Origin, origin_of
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.rows import field_names, rows_of
@@ -86,7 +87,9 @@ def inspect(
         report.errors.append(str(error))
     reading.end(source.accounting)
     if not report.domains and not report.errors:
-        raise InputError("no export messages in it", file=str(paths[0]) if len(paths) == 1 else None)
+        reason = why_nothing(source.accounting, source.others, reading.decoder)
+        nothing = "no export messages in it" + (f": {reason}" if reason else "")
+        raise InputError(nothing, file=str(paths[0]) if len(paths) == 1 else None)
     return report
 
 

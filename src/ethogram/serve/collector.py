@@ -30,10 +30,11 @@ from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.blocks import Blocks
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.recording import Recording
+from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
 from ethogram.pipeline.stage_state import StageMemory
 from ethogram.pipeline.stages import FlowStages
-from ethogram.schema import BIFLOW, Accounting, DatagramBatch
+from ethogram.schema import Accounting, DatagramBatch
 from ethogram.serve.counters import Counters
 from ethogram.serve.output import Output
 from ethogram.serve.state import CollectorState
@@ -254,14 +255,15 @@ class Collector:
         if self._segment is None:
             self._begin(segment)
         self._keep(block)
-        biflows = self.biflows.batch(self.decoder.decode(block))
-        # A record that does not say whether it is a half is one: most exporters send a record for each direction.
-        biflows = biflows.with_columns(pl.col("one_way").fill_null(value=True))
         arrived_us = int(block.arrival_ns.max()) // 1000
-        flows = self.stages.flows(biflows, arrived_us)
+        flows = self.stages.flows(self._biflows(self.decoder.decode(block)), arrived_us)
         self._flows += flows.height
         self._then(lambda: self.output.add(flows, arrived_us))
         self._end_sessions(int(block.arrival_ns[-1]))
+
+    def _biflows(self, records: Sequence[Records]) -> pl.DataFrame:
+        # A record that does not say whether it is a half is one: most exporters send a record for each direction.
+        return self.biflows.batch(records).with_columns(pl.col("one_way").fill_null(value=True))
 
     def _begin(self, segment: int) -> None:
         self._segment = segment
@@ -322,7 +324,7 @@ class Collector:
         now_ns = time.time_ns()
         if self._segment is None:
             self._begin(now_ns // self._segment_ns)
-        flows = self.stages.flows(BIFLOW.empty(), last=True)
+        flows = self.stages.flows(self._biflows(self.decoder.finish()), last=True)
         self._flows += flows.height
         self._then(lambda: self.output.add(flows, now_ns // 1000))
         self._end_sessions(now_ns)

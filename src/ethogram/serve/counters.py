@@ -151,6 +151,7 @@ class Counters:
             "connections": {"open": of.tcp.connections, "opened": self._opened, "closed": dict(self._closed)},
             "evicted_exporters": dict(self._evicted),
             "templates": {"held": len(of.decoder.store), **dict(of.decoder.store.counters)},
+            "unknown_versions": sorted(of.decoder.unknown_versions),
             "waiting": {"sets": len(of.decoder.pending), "octets": of.decoder.pending.octets},
             "written": {
                 "segments": of.output.segments, "fingerprints": of.output.fingerprints,

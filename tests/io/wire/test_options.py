@@ -219,3 +219,27 @@ def test_rates_of_interfaces_hold_for_flows_seen_on_them(version: int) -> None:
     assert rates(export) == [(10_000, 1000), (200_000, 2000)]
     export.send(flows((10, 4, [7, 9]), (14, 4, [8, 9]), (61, 1, [1, 0])))
     assert rates(export) == [(100_000, 1000), (2000, None)]
+
+
+def test_a_sampler_may_be_stated_in_another_domain_of_the_exporter() -> None:
+    """Options in a domain of their own: what all other domains agree on holds, and is counted."""
+    export, other, third = (Export(9, domain) for domain in (1, 6, 7))
+    for one in (other, third):
+        one.biflows = export.biflows
+    other.send([(1, 4, [0, 0]), (48, 1, [1, 2]), (50, 4, [100, 400])], number=300, options=True)
+    other.table()
+    export.send(flows((48, 1, [1, 2])))
+    export.send(flows((48, 1, [3, 0])))
+    assert [row[0] for row in rates(export)] == [100_000, 800_000, 1000, 2000]
+    assert export.biflows.accounting.corrected == {
+        "rate of the sampler from another observation domain": 2, "rate of the sampler unknown, not scaled": 1,
+    }  # fmt: skip
+    # Two domains that do not agree say nothing.
+    third.send([(1, 4, [0]), (48, 1, [1]), (50, 4, [7])], number=300, options=True)
+    third.table()
+    export.send(flows((48, 1, [1, 2])))
+    assert [row[0] for row in rates(export)] == [1000, 800_000]
+    # Its own domain goes before all.
+    export.send([(1, 4, [0]), (48, 1, [1]), (50, 4, [9])], number=300, options=True)
+    export.send(flows((48, 1, [1, 1])))
+    assert [row[0] for row in rates(export)] == [9000, 18_000]

@@ -30,6 +30,7 @@ from ethogram.io.wire.recording import Recording, is_recording, settings_of
 from ethogram.io.wire.source import ExportFiles, Source, exports, ipfix_file
 from ethogram.io.wire.template import Field, Template
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.wire import inspect
 from ethogram.schema import DatagramBatch, DatagramSource, Exporter
 
 FOUR = [(8, 4)]
@@ -206,6 +207,39 @@ def test_what_the_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) ->
 
 
 # Recordings
+
+
+@pytest.mark.parametrize(
+    ("payloads_of", "snap", "reason"),
+    [
+        ([struct.pack(">II", 5, 1) + bytes(40)], 65535, r"sFlow version 5 \(1\), which is not read"),
+        ([struct.pack(">HH", 7, 1) + bytes(40)] * 2, 65535, r"export version 7 \(2\), which is not read"),
+        ([b"GET / HTTP/1.1\r\n\r\n"], 65535, "no UDP packet begins like NetFlow v5, v9 or IPFIX"),
+        ([v9(template(256, [(8, 4), (12, 4), (1, 4)], 9))], 28 + 30, r"messages are cut short by the capture \(1\)"),
+        ([v9(template(256, [(8, 4)], 9))], 28 + 8, r"messages are cut short by the capture \(1\)"),
+        ([ipfix(data(256, 1))], 65535, r"sets wait for a template that is not in it \(1\)"),
+        ([ipfix(template(256, [(8, 4)]))], 65535, "templates, but no records"),
+    ],
+)
+def test_an_export_without_records_says_why(
+    tmp_path: Path, payloads_of: list[bytes], snap: int, reason: str
+) -> None:
+    packets = [packet for payload in payloads_of for packet in udp("192.0.2.1", payload)]
+    path = capture(tmp_path / "x.pcap", packets, snap=snap)
+    with pytest.raises(InputError, match=reason):
+        collect(read_flows([path], format="exports"))
+    if reason != "templates, but no records":  # which it shows
+        with pytest.raises(InputError, match=reason):
+            inspect([path])
+
+
+def test_a_late_change_of_port_is_read_to_the_end(tmp_path: Path) -> None:
+    form = template(256, [(8, 4)])
+    packets = [*udp("192.0.2.1", ipfix(form), port=4001), *udp("192.0.2.1", ipfix(data(256, 7)), port=4002)]
+    source = Source(ExportFiles([capture(tmp_path / "x.pcap", packets)]))
+    list(source.batches())
+    assert source.decoder.sets.dropped == {}
+    assert "1 templates were taken over from another port" in source.notes
 
 
 def recorded(folder: Path, batches: Sequence[DatagramBatch], **how: object) -> list[Path]:

@@ -160,8 +160,9 @@ class Biflows:
         """Counters as they were before sampling, and as exported where that is something else."""
         rate: Rate = 1.0
         if self._settings.scale_sampling:
-            rate, unknown = rate_of(records, self.facts)
-            self.accounting.correct("rate of the sampler unknown, not scaled", unknown)
+            rate, corrected = rate_of(records, self.facts)
+            for reason, number in corrected.items():
+                self.accounting.correct(reason, number)
         if isinstance(rate, float) and rate == 1:
             piece.numbers |= counts
             return

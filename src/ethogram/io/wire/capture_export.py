@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ethogram.io.capture import CaptureSource, is_capture
 from ethogram.io.compressed import first_octets
 from ethogram.io.wire.compiled import compiled, inner, u16
 from ethogram.io.wire.fragments import FRAGMENT, Fragments, find_fragments
+from ethogram.io.wire.nothing import CUT, what_payload
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, session_of
 from ethogram.io.wire.walk import IPFIX, V5, V9
 from ethogram.schema import Accounting, DatagramBatch, Exporter, PacketBatch
@@ -82,7 +84,8 @@ def payloads(data: Any, protocol: Any, offset: Any, captured: Any, every: bool, 
     return not_udp, not_export, cut
 
 
-FRAGMENTED = -2
+FRAGMENTED, NO_MESSAGE = -2, -1
+MOST_OTHERS = 1000
 
 
 class CaptureExport:
@@ -104,6 +107,8 @@ class CaptureExport:
     ----------
     accounting
         Over packets.
+    others
+        What the first UDP payloads are that are not export messages.
     """
 
     def __init__(
@@ -111,6 +116,7 @@ class CaptureExport:
     ) -> None:
         self.name = str(path)
         self.accounting = Accounting("packets")
+        self.others: Counter[str] = Counter()
         self._path = path
         # Damage is an error here, to be reported at the end by whoever reads.
         self._settings = (settings or CaptureSettings()).model_copy(update={"strict": True, "tunnels": False})
@@ -148,7 +154,8 @@ class CaptureExport:
         not_udp, not_export, cut = payloads(data, packets.protocol, offset, packets.payload_octets, recorded, octets)
         self.accounting.ignore("not UDP", not_udp)
         self.accounting.ignore("not an export message", not_export)
-        self.accounting.correct("cut short by the capture", cut)
+        self.accounting.correct(CUT, cut)
+        self._look_at_others(packets, octets)
         joined: list[bytes] = []
         size = data.size
         for one in pieces:
@@ -171,6 +178,18 @@ class CaptureExport:
             data, offset[rows], octets[rows].astype(np.int32), packets.time_ns[rows],
             self._exporter(packets, rows, recorded), self._exporters,
         )  # fmt: skip
+
+    def _look_at_others(self, packets: PacketBatch, octets: NDArray[np.int64]) -> None:
+        """Note what UDP payloads are that are not messages; a few are enough to tell the user."""
+        room = MOST_OTHERS - self.others.total()
+        if room <= 0:
+            return
+        rows = np.flatnonzero((octets == NO_MESSAGE) & (packets.protocol == UDP) & (packets.payload_offset >= 8))
+        for row in rows[:room].tolist():
+            begin, there = int(packets.payload_offset[row]), int(packets.payload_octets[row])
+            stated = int.from_bytes(packets.data[begin - 4 : begin - 2].tobytes()) - 8
+            payload = packets.data[begin : begin + min(there, 8)].tobytes()
+            self.others[what_payload(payload, cut=stated > there)] += 1
 
     def _exporter(self, packets: PacketBatch, rows: NDArray[np.int64], recorded: bool) -> NDArray[np.int32]:
         """Number of each message's exporter, by source address and port; in a recording by session too."""

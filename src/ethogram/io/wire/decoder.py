@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ from ethogram.io.wire.template import Template, v5_template
 from ethogram.io.wire.templates import Entry, Event, TemplateStore
 from ethogram.io.wire.walk import (
     COUNTERS,
+    FOUND_VERSION,
     HEADER,
     IPFIX,
     MESSAGES_CORRECTED,
@@ -35,6 +36,7 @@ from ethogram.schema import Accounting, DatagramBatch, Exporter
 __all__ = ["Decoder"]
 
 TABLE_ROWS = 1 << 18  # messages, and sets, that are looked at together
+MOST_VERSIONS = 16  # unknown ones that are told apart
 MOVED_EVERY_NS = 10_000_000_000  # between looks for exporters that changed their port
 SHORT, SHORT_RECORDS = 16, 1 << 16
 """Octets of a record that can be a flow; records of fewer octets that are decoded together without further question.
@@ -60,6 +62,8 @@ class Decoder:
         Over messages.
     sets
         Over sets: used, held until their template comes, and what became of those.
+    unknown_versions
+        Versions of messages that cannot be read, each with the times it was the last one of a batch.
     records
         Over records: data records are used, options records ignored (they tell of the exporter, not of flows).
     sequence
@@ -73,6 +77,7 @@ class Decoder:
         self.sets = Accounting("sets")
         self.records = Accounting("records")
         self.pending = PendingSets(self._settings, self._leave)
+        self.unknown_versions: Counter[int] = Counter()
         self.sequence: Sequences | None = None
         self._moved_ns = 0
 
@@ -173,6 +178,9 @@ class Decoder:
         self.accounting.read += int(counters[MESSAGES_READ])
         self.accounting.used += int(counters[MESSAGES_USED])
         self.sets.read += int(counters[SETS_READ])
+        version = int(counters[FOUND_VERSION]) - 1
+        if version >= 0 and (version in self.unknown_versions or len(self.unknown_versions) < MOST_VERSIONS):
+            self.unknown_versions[version] += 1
         for place, reason in MESSAGES_DROPPED.items():
             self.accounting.drop(reason, int(counters[place]))
         for place, reason in MESSAGES_CORRECTED.items():

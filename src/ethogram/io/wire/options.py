@@ -26,6 +26,7 @@ Origin = tuple[str, int, int, int]
 """Exporter's address, its session, protocol version, and observation domain: to whom a fact belongs."""
 
 MAX_ORIGINS = 1 << 14
+MAX_DOMAINS = 1 << 6  # of one exporter, among which a sampler is looked for
 MAX_NAMES = 1 << 14  # of each kind, of each origin
 MAX_SAMPLERS = 1 << 12  # of each origin
 MAX_STATED = 1 << 10  # statements of one sampler's rate within one block of messages
@@ -78,6 +79,7 @@ class Facts:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Origin, _Known] = OrderedDict()
+        self._domains: dict[tuple[str, int, int], dict[int, None]] = {}  # of each exporter, as in ``_known``
         self._table: weakref.ref[NDArray[np.void]] | None = None
         self._fresh: list[list[tuple[int, float]]] = []  # stated in this table
         self._held = 0
@@ -103,6 +105,7 @@ class Facts:
         known = self._known.get(origin)
         if known is None:
             known = self._known[origin] = _Known()
+            self._domains.setdefault(origin[:3], {})[origin[3]] = None
             if len(self._known) > MAX_ORIGINS:
                 self._leave()
         self._known.move_to_end(origin)
@@ -110,7 +113,11 @@ class Facts:
 
     def _leave(self) -> None:
         """Whoever has said nothing of itself for longest is forgotten."""
-        _, gone = self._known.popitem(last=False)
+        origin, gone = self._known.popitem(last=False)
+        domains = self._domains[origin[:3]]
+        del domains[origin[3]]
+        if not domains:
+            del self._domains[origin[:3]]
         self._held -= gone.held
         self._forget("exporters")
 
@@ -128,6 +135,22 @@ class Facts:
         """Sampling rates; None when the exporter stated none."""
         known = self._known.get(origin)
         return known.sampling if known is not None and known.sampling.rates else None
+
+    def rate_elsewhere(self, origin: Origin, sampler: int | str) -> list[tuple[int, float]] | None:
+        """Rates of a sampler that the exporter stated in other observation domains; None unless all of them agree.
+
+        Some exporters (IOS XR among them) send the options of their samplers in a domain of their own.
+        """
+        address, session, version, _ = origin
+        domains = self._domains.get((address, session, version), ())
+        if len(domains) > MAX_DOMAINS:
+            return None
+        stated = [
+            rates[sampler]
+            for domain in domains
+            if (rates := self._known[address, session, version, domain].sampling.rates) and sampler in rates
+        ]
+        return stated[0] if len({rates[-1][1] for rates in stated}) == 1 else None
 
     def system_init_us(self, origin: Origin) -> int | None:
         """When the exporter started, microseconds since 1970."""

@@ -14,6 +14,8 @@ from ethogram.io.wire.walk import V5
 
 __all__ = ["HEADER_INTERVAL", "rate_of", "scaled"]
 
+UNKNOWN, ELSEWHERE = "rate of the sampler unknown, not scaled", "rate of the sampler from another observation domain"
+
 HEADER_INTERVAL = 0x3FFF  # of the field in NetFlow v5's header; the two bits above are the mode
 INGRESS, EGRESS, DIRECTION = 10, 14, 61
 MOST = np.uint64((1 << 63) - 1)
@@ -21,7 +23,7 @@ MOST = np.uint64((1 << 63) - 1)
 Rate = NDArray[np.float64] | float
 
 
-def rate_of(records: Records, facts: Facts) -> tuple[Rate, int]:
+def rate_of(records: Records, facts: Facts) -> tuple[Rate, dict[str, int]]:
     """Rate of each record.
 
     Parameters
@@ -33,37 +35,40 @@ def rate_of(records: Records, facts: Facts) -> tuple[Rate, int]:
 
     Returns
     -------
-    rate, unknown
+    rate, corrected
         One number for all, or float64[N]; 1 where nothing is sampled. And how many records name a sampler whose rate
-        nobody has stated.
+        nobody has stated, or only another observation domain of the exporter, by reason.
     """
     if records.template.version == V5:
-        return _single(np.maximum(records.headers["sampling"] & HEADER_INTERVAL, 1).astype(np.float64)[records.message])
+        return _single(
+            np.maximum(records.headers["sampling"] & HEADER_INTERVAL, 1).astype(np.float64)[records.message]
+        ), {}
     own = rates_of(records)
     if own is not None and (own > 0).all():
-        return _single(own)
-    rate, unknown = _stated(records, facts)
+        return _single(own), {}
+    rate, corrected = _stated(records, facts)
     if own is not None and own.any():
         rate = np.where(own > 0, own, rate)
-    return _single(rate)[0], unknown
+    return _single(rate), corrected
 
 
-def _stated(records: Records, facts: Facts) -> tuple[Rate, int]:
+def _stated(records: Records, facts: Facts) -> tuple[Rate, dict[str, int]]:
     """By options: the rate of the record's sampler that was in force when its message came."""
-    sampling = facts.sampling(origin_of(records))
+    origin = origin_of(records)
+    sampling = facts.sampling(origin)
     index = next((i for i in (records.has(0, number) for number in SAMPLER_IDS) if i is not None), None)
-    if sampling is None:
-        return 1.0, 0 if index is None else int(np.count_nonzero(records.unsigned(index)))
     if index is None:
-        return _without_sampler(records, sampling), 0
-    rate, unknown = np.ones(len(records)), 0
+        return 1.0 if sampling is None else _without_sampler(records, sampling), {}
+    rate, corrected = np.ones(len(records)), {UNKNOWN: 0, ELSEWHERE: 0}
     for sampler, rows in _distinct(records.unsigned(index)):
-        stated = sampling.of(sampler)
+        message = records.message[rows]
+        stated = None if sampling is None else sampling.of(sampler)
+        if stated is None and sampler:  # number 0 stands for no sampler
+            stated = facts.rate_elsewhere(origin, sampler)
+            corrected[UNKNOWN if stated is None else ELSEWHERE] += message.size
         if stated is not None:
-            rate[rows] = _in_force(records.message[rows], stated)
-        elif sampler:  # number 0 stands for no sampler
-            unknown += records.message[rows].size
-    return rate, unknown
+            rate[rows] = _in_force(message, stated)
+    return rate, corrected
 
 
 def _without_sampler(records: Records, sampling: Sampling) -> Rate:
@@ -102,11 +107,11 @@ def _in_force(message: NDArray[np.int32], stated: list[tuple[int, float]]) -> Ra
     return values[np.maximum(np.searchsorted(at, message, side="right") - 1, 0)]
 
 
-def _single(rate: Rate) -> tuple[Rate, int]:
+def _single(rate: Rate) -> Rate:
     """One number where all are the same."""
     if isinstance(rate, float) or not rate.size:
-        return (rate if isinstance(rate, float) else 1.0), 0
-    return (float(rate[0]) if (rate == rate[0]).all() else rate), 0
+        return rate if isinstance(rate, float) else 1.0
+    return float(rate[0]) if (rate == rate[0]).all() else rate
 
 
 def scaled(counts: NDArray[np.uint64], rate: Rate) -> NDArray[np.uint64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ethogram.io.wire.capture_export import CaptureExport
 from ethogram.io.wire.datagrams import DatagramFile
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.file import IpfixFile
+from ethogram.io.wire.nothing import why_nothing
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, settings_of
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.templates import TAKEN_OVER
@@ -41,6 +43,7 @@ class ExportFiles:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         self.accounting = Accounting("messages")
+        self.others: Counter[str] = Counter()
         self._paths = paths
 
     def datagrams(self) -> Iterator[DatagramBatch]:
@@ -60,6 +63,8 @@ class ExportFiles:
                     yield from source.datagrams()
                 finally:
                     self._count(source.accounting)
+                    if isinstance(source, CaptureExport):
+                        self.others += source.others
             except InputError as error:
                 damage.append(error)
         if len(damage) == 1:
@@ -190,6 +195,12 @@ class Source:
             if count:
                 found.append(f"{count:,} templates were {what}")
         return found
+
+    @property
+    def nothing(self) -> str:
+        """Why there are no records, if there are none."""
+        others = self._datagrams.others if isinstance(self._datagrams, ExportFiles) else Counter[str]()
+        return "" if self.accounting.used else why_nothing(self._datagrams.accounting, others, self.decoder)
 
     def name_answers(self) -> pl.DataFrame:
         """Passive DNS; exports have none."""

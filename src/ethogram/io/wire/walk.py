@@ -13,8 +13,8 @@ import numpy as np
 from ethogram.io.wire.compiled import compiled, inner, u8, u16, u32
 
 __all__ = [
-    "COUNTERS", "HEADER", "IPFIX", "MESSAGES_CORRECTED", "MESSAGES_DROPPED", "MESSAGES_READ", "MESSAGES_USED", "SET",
-    "SETS_DROPPED", "SETS_IGNORED", "SETS_READ", "V5", "V5_RECORD", "V9", "walk",
+    "COUNTERS", "FOUND_VERSION", "HEADER", "IPFIX", "MESSAGES_CORRECTED", "MESSAGES_DROPPED", "MESSAGES_READ",
+    "MESSAGES_USED", "SET", "SETS_DROPPED", "SETS_IGNORED", "SETS_READ", "V5", "V5_RECORD", "V9", "walk",
 ]  # fmt: skip
 
 V5, V9, IPFIX = 5, 9, 10
@@ -49,7 +49,8 @@ SET = np.dtype([("message", np.int32), ("id", np.int32), ("offset", np.int64), (
 MESSAGES_READ, MESSAGES_USED, REFUSED, TOO_SHORT, VERSION, BAD_LENGTH, BEYOND = 0, 1, 2, 3, 4, 5, 6
 COUNT_LIES, TRAILING = 7, 8
 SETS_READ, SET_LENGTH, SET_BEYOND, ZERO_TAIL, RESERVED = 9, 10, 11, 12, 13
-COUNTERS = 14
+FOUND_VERSION = 14  # not a counter: one more than the last unknown version
+COUNTERS = 15
 
 MESSAGES_DROPPED = {
     REFUSED: "too many exporters",
@@ -162,6 +163,7 @@ def walk(
             counters[MESSAGES_USED] += 1
         else:
             counters[VERSION] += 1
+            counters[FOUND_VERSION] = version + 1
     return offset.shape[0], messages, count
 
 

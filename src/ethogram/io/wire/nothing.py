@@ -1,0 +1,71 @@
+"""Why an export gave no records: what was there instead, in words a user can act on."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.pending import WAITING
+from ethogram.schema import Accounting
+
+__all__ = ["CUT", "what_payload", "why_nothing"]
+
+CUT, UNKNOWN = "cut short by the capture", "not an export message"
+SFLOW = {2, 4, 5}
+
+
+def what_payload(payload: bytes, *, cut: bool = False) -> str:
+    """What a UDP payload is that is not an export message, as far as its first octets tell.
+
+    Parameters
+    ----------
+    payload
+        Its first eight octets, or fewer.
+    cut
+        Whether the capture cut it short.
+
+    >>> what_payload(bytes.fromhex("00000005" "00000001")), what_payload(bytes.fromhex("0007" "0001" "00000000"))
+    ('sFlow version 5', 'export version 7')
+    >>> what_payload(b"GET / HTTP/1.1"), what_payload(b"")
+    ('not an export message', 'not an export message')
+    """
+    first, second = int.from_bytes(payload[:2]), int.from_bytes(payload[:4])
+    if len(payload) >= 8 and first == 0 and second in SFLOW and int.from_bytes(payload[4:8]) in (1, 2):
+        return f"sFlow version {second}"
+    if len(payload) >= 8 and 1 <= first <= 15 and first not in (5, 9, 10):
+        return f"export version {first}"
+    if cut and (len(payload) < 2 or first in (5, 9, 10)):
+        return CUT
+    return UNKNOWN
+
+
+def why_nothing(datagrams: Accounting, others: Counter[str], decoder: Decoder) -> str:
+    """Reasons why there are no records.
+
+    Parameters
+    ----------
+    datagrams
+        Accounting of the source of messages.
+    others
+        UDP payloads that are not export messages, by :func:`what_payload`.
+    decoder
+        What decoded the messages.
+    """
+    found = []
+    cut = datagrams.corrected[CUT] + others[CUT]
+    if cut:
+        found.append(f"messages are cut short by the capture ({cut:,}): capture whole packets, as tcpdump -s 0 does")
+    foreign = {what: count for what, count in others.items() if what not in (CUT, UNKNOWN)}
+    found += [f"{what} ({count:,}), which is not read" for what, count in foreign.items()]
+    found += [f"version {version}, which is not read" for version in decoder.unknown_versions]
+    if not found and others:
+        found.append("no UDP packet begins like NetFlow v5, v9 or IPFIX")
+    if decoder.sets.dropped[WAITING]:
+        found.append(f"sets wait for a template that is not in it ({decoder.sets.dropped[WAITING]:,})")
+    for accounting in (decoder.accounting, decoder.sets, decoder.records):
+        for reason, count in sorted(accounting.dropped.items()):
+            if count and reason not in (WAITING, "unknown version"):
+                found.append(f"{accounting.unit} {reason} ({count:,})")
+    if not found and len(decoder.store):
+        found.append("templates, but no records")
+    return "; ".join(found)
