@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -78,11 +79,15 @@ def needs_ipv6() -> None:
         pytest.skip(f"this machine has no IPv6: {error.strerror}")
 
 
+@cache
+def exporter_socket() -> socket.socket:
+    """The socket of one exporter, which keeps its port."""
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
 def send_all(messages: Sequence[bytes], port: int, *, pause_every: int = 50) -> None:
-    """Send over UDP, not faster than any socket's buffer takes."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        out.connect(("127.0.0.1", port))
-        for at, message in enumerate(messages):
-            out.send(message)
-            if at % pause_every == pause_every - 1:
-                time.sleep(0.002)
+    """Send over UDP from one port, not faster than any socket's buffer takes."""
+    for at, message in enumerate(messages):
+        exporter_socket().sendto(message, ("127.0.0.1", port))
+        if at % pause_every == pause_every - 1:
+            time.sleep(0.002)

@@ -6,7 +6,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -208,10 +208,10 @@ def test_rubbish_from_every_port_of_an_address_keeps_nobody_out(monkeypatch: pyt
     assert well_formed_of(good)
     with receiving("udp://0.0.0.0:0", max_exporters=64) as receiver:
         place = ("127.0.0.1", receiver.listening[0].port)
-        for i in range(100):
-            with sender("127.0.3.1") as opened:
-                opened.sendto(b"\x00\x0a" + bytes([i]) * 30, place)
-        wait_for(receiver, 100)
+        with ExitStack() as ports:
+            for i in range(100):
+                ports.enter_context(sender("127.0.3.1")).sendto(b"\x00\x0a" + bytes([i]) * 30, place)
+            wait_for(receiver, 100)
         for host in ("127.0.3.1", "127.0.3.2", "127.0.4.1"):
             with sender(host) as opened:
                 opened.sendto(good, place)

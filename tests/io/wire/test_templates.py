@@ -172,13 +172,20 @@ def test_an_exporter_that_changes_its_port_takes_its_templates_along() -> None:
         decoder = Decoder()
         decode(decoder, ipfix(template(256, FOUR)), at_s=0)
         found = []
-        for at_s in range(60, 1260, 60):
+        for at_s in range(5, 1205, 60):
             found += decode(decoder, ipfix(data(256, at_s)), exporter=OTHER_PORT, at_s=at_s)
             if still_sends:
                 decode(decoder, ipfix(data(256, 1)), at_s=at_s + 1)
         values = [value for _, [column] in columns(found) for value in column]
-        assert values == ([] if still_sends else list(range(60, 1260, 60)))
+        assert values == ([] if still_sends else list(range(5, 1205, 60)))
         assert decoder.sets.balanced
+    # One that had gone before; and when it is back after all, they are two.
+    decoder = Decoder()
+    decode(decoder, ipfix(template(256, FOUR)), at_s=0)
+    assert len(decode(decoder, ipfix(data(256, 1)), exporter=OTHER_PORT, at_s=10)) == 1
+    assert len(decode(decoder, ipfix(data(256, 1)), at_s=11)) == 1
+    assert whats(decoder) == [(256, "new"), (256, "taken over from another port"), (256, "taken back")]
+    assert decode(decoder, ipfix(data(256, 1)), exporter=OTHER_PORT, at_s=12) == []
     # When nothing more will come, silence until the end is enough.
     decoder = Decoder()
     decode(decoder, ipfix(template(256, FOUR)), at_s=0)

@@ -10,7 +10,7 @@ Reference: RFC 7011 sections 8 and 8.4.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ethogram.config import WireSettings
@@ -29,6 +29,7 @@ Key = tuple[int, int, int, int]
 MAX_EVENTS = 1024
 SWEEP_NS = 1_000_000_000  # between looks for exporters to give up
 SAME_BOOT_MS = 5_000  # export times are whole seconds, and clocks are set right
+GONE_NS = 10_000_000_000  # an exporter silent for so long may have gone before another port was heard
 MOVED_NS = 600_000_000_000  # an exporter silent for so long may go on under another port
 TAKEN_OVER = "taken over from another port"
 SILENT_NS = 600_000_000_000  # an exporter silent for so long may leave where there is no room for others
@@ -37,7 +38,7 @@ SILENT_NS = 600_000_000_000  # an exporter silent for so long may leave where th
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something worth knowing that happened to a template: *new*, *changed*, *withdrawn*, *expired*, *evicted*,
-    *taken over from another port*, *refused: why*."""
+    *taken over from another port*, *taken back*, *refused: why*."""
 
     arrival_ns: int
     exporter: Exporter
@@ -60,7 +61,8 @@ class Entry:
 @dataclass(slots=True)
 class Slot:
     """An exporter that is known: its templates in order of last use, what they count as together, and whether it has
-    sent records that need none. ``first_ns`` is when it was first heard, ``batch`` when it was last looked up."""
+    sent records that need none. ``first_ns`` is when it was first heard, ``batch`` when it was last looked up,
+    ``given`` what another port has taken over from this one because it was silent."""
 
     exporter: Exporter
     seen_ns: int
@@ -69,6 +71,7 @@ class Slot:
     weight: int = 0
     proven: bool = False
     batch: int = 0
+    given: dict[Key, Entry] = field(default_factory=dict)
 
     @property
     def useful(self) -> bool:
@@ -139,6 +142,8 @@ class TemplateStore:
             if exporter.transport == "udp":
                 self._of_address.setdefault(exporter.address, []).append(slot)
         known = self._known[slot]
+        if known.given:
+            self._take_back(known, now_ns)
         known.seen_ns, known.batch = max(known.seen_ns, now_ns), self._batch
         return slot
 
@@ -168,9 +173,11 @@ class TemplateStore:
         same when
 
         - it started at the same moment by its own uptime (NetFlow v9), or
-        - the other port has been silent since this one was first heard, and that is ten minutes ago.
+        - the other port had been silent for ten seconds when this one was first heard, and still is, or
+        - either port has been silent since the other was first heard, and that is ten minutes ago.
 
-        Until then its sets wait, and its own template ends that at once.
+        Until then its sets wait, and its own template ends that at once. When the port that had sent the template is
+        heard again after all, what was taken from it on account of silence is taken back.
 
         Parameters
         ----------
@@ -187,21 +194,36 @@ class TemplateStore:
         if not self.shares_address(slot):
             return None
         known = self._known[slot]
-        found: list[tuple[bool, int, Entry]] = []
+        found: list[tuple[bool, int, int, Entry]] = []
         for other in self._of_address[known.exporter.address]:
             entry = self._entries.get((other, version, domain, number))
             if entry is None or other == slot:
                 continue
             same = boot_ms is not None and entry.boot_ms is not None and abs(boot_ms - entry.boot_ms) <= SAME_BOOT_MS
-            found.append((same, self._known[other].seen_ns, entry))
+            found.append((same, self._known[other].seen_ns, other, entry))
         if not found:
             return None
-        same, _, entry = max(found, key=lambda one: one[:2])
-        silent = max(seen_ns for _, seen_ns, _ in found) <= known.first_ns
-        if not same and not (silent and (last or now_ns - known.first_ns >= MOVED_NS)):
+        same, _, source, entry = max(found, key=lambda one: one[:2])
+        others = [self._known[other] for _, _, other, _ in found]
+        silent_ns = known.first_ns - max(one.seen_ns for one in others)
+        # The ports must not overlap: one was heard for the last time before the other for the first.
+        apart_ns = min(max(known.first_ns - one.seen_ns, one.first_ns - known.seen_ns) for one in others)
+        moved_ns = now_ns - max(known.first_ns, *(one.first_ns for one in others))
+        gone = silent_ns >= GONE_NS or (apart_ns >= 0 and (last or moved_ns >= MOVED_NS))
+        if not same and not gone:
             return None
         definition = Definition(number, entry.template.fields, entry.template.options)
-        return self.apply(slot, known.exporter, version, domain, definition, now_ns, boot_ms, TAKEN_OVER)
+        taken = self.apply(slot, known.exporter, version, domain, definition, now_ns, boot_ms, TAKEN_OVER)
+        if taken is not None and not same and silent_ns >= 0:
+            self._known[source].given[key] = taken
+        return taken
+
+    def _take_back(self, known: Slot, now_ns: int) -> None:
+        """An exporter that was thought to have moved is heard again: the one that has its templates is another."""
+        for key, taken in known.given.items():
+            if self._entries.get(key) is taken:
+                self._remove(key, now_ns, "taken back")
+        known.given.clear()
 
     def exporter(self, slot: int) -> Exporter:
         """The exporter with this number."""
