@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+# Tests compare what commands say; whether something had to be compiled first is not a part of it.
+os.environ.setdefault("ETHOGRAM_QUIET", "1")
+
 _LAWS = int(os.environ.get("ETHOGRAM_LAWS") or 0)
 """Examples of each law; 0: as many as the law itself says."""
 

@@ -85,12 +85,17 @@ def _suffix_list() -> Check:
 
 
 def _compiled_cache() -> Check:
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    place = Path(folder) if folder else Path(__file__).resolve().parent.parent / "meter" / "__pycache__"
-    if os.access(place, os.W_OK) or (not place.exists() and os.access(place.parent, os.W_OK)):
-        return Check("compiled code", "ok", f"kept in {place}")
-    # Numba then keeps it below the user's cache folder; only the first run of each process is slower.
-    return Check("compiled code", "absent", f"{place} cannot be written: set NUMBA_CACHE_DIR for a faster start")
+    from ethogram.schema.compiled_folder import OWN_FOLDER, compiled_folder
+
+    folder = compiled_folder(Path(__file__).resolve().parent.parent / "meter")
+    if folder.refused:
+        return Check("compiled code", "broken", "; ".join(folder.refused))
+    if folder.writable:
+        return Check("compiled code", "ok", f"kept in {folder.path}")
+    advice = f"set {OWN_FOLDER} to a folder that this user alone can write"
+    if folder.path is not None:
+        return Check("compiled code", "absent", f"read from {folder.path}, nothing is added: {advice}")
+    return Check("compiled code", "absent", f"compiled again at every start, up to a minute: {advice}")
 
 
 def _folder(variable: str, purpose: str) -> Check:

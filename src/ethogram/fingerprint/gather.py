@@ -14,13 +14,13 @@ from typing import Any, cast
 import narwhals as nw
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.config import BoundSettings, CountSettings
 from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level
 from ethogram.fingerprint.count import FATE, REASONS, cap_services, marked, sort_counts
 from ethogram.schema import COUNT_VOLUMES, COUNTS, DYNAMIC_FROM, ROLE, SCOPE, TIME, Accounting
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["CodedFlows", "Gathering"]
 
@@ -35,7 +35,7 @@ _SPARE_WORDS = 1 << 20  # texts beyond two of each line: those of ignored flows 
 _AT_ONCE = 1 << 19  # counts made readable at once, or of one device if that has more
 
 Table = NDArray[np.int64]
-compiled = cast(Any, njit)(cache=True, nogil=True, error_model="numpy")
+compiled = Compiler.of(__file__).compiled
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ def _sorted(lines: Table, devices: NDArray[np.int64], names: NDArray[np.int64]) 
     return np.lexsort((name, key, device))
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _by_rank(table: Table, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sort line numbers by the rank of their device, and say where each rank ends."""
     ends = np.zeros(len(ranks) + 1, dtype=np.int64)
@@ -364,8 +364,8 @@ def _by_rank(table: Table, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64],
     return order, ends[:-1]
 
 
-@compiled  # type: ignore[untyped-decorator]
-def _hash(who: int, key: int) -> Any:
+@compiled
+def _hash(who: Any, key: Any) -> Any:
     """Finaliser of splitmix64 over both parts of a key."""
     value = np.uint64(who) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(key)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -373,7 +373,7 @@ def _hash(who: int, key: int) -> Any:
     return value ^ (value >> np.uint64(31))
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _place(slots: NDArray[np.int32], table: Table, lines: int) -> None:
     """Enter lines of different keys into empty places."""
     mask = np.uint64(len(slots) - 1)
@@ -384,7 +384,7 @@ def _place(slots: NDArray[np.int32], table: Table, lines: int) -> None:
         slots[at] = line
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _add(
     slots: NDArray[np.int32], table: Table, lines: int, begin: int, left: NDArray[np.int64],
     device: NDArray[np.uint32], name: NDArray[np.uint32], key: NDArray[np.int64], octets_out: NDArray[np.uint64],

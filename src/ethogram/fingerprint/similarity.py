@@ -8,13 +8,15 @@ from math import sqrt
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.errors import EthogramError
 from ethogram.schema import ServiceMatrix
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["Similarity", "blocks", "pairwise", "similarity"]
+
+COMPILER = Compiler.of(__file__)
 
 Similarity = Literal["ruzicka", "cosine", "total_variation", "containment_dynamic", "containment_static"]
 
@@ -131,7 +133,7 @@ def _scaled(matrix: ServiceMatrix, kind: Similarity) -> NDArray[np.float64]:
     return scaled
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _totals(indptr: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum of each row, added in the order of its columns as the comparison does."""
     totals = np.zeros(len(indptr) - 1)
@@ -141,7 +143,7 @@ def _totals(indptr: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[
     return totals
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _postings(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float64], services: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
@@ -163,7 +165,7 @@ def _postings(
     return pointer, items, posted
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _compare(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float64], totals: NDArray[np.float64],
     pointer: NDArray[np.int64], items: NDArray[np.int32], posted: NDArray[np.float64], totals_b: NDArray[np.float64],

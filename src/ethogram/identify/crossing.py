@@ -20,15 +20,17 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.match import best_of_labels
 from ethogram.identify.tokens import Tokens, tokens_of
 from ethogram.schema import Windows
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["PARTS", "CrossNetwork"]
+
+COMPILER = Compiler.of(__file__)
 
 PARTS = ("services", "names")
 ALL_PARTS = (*PARTS, "places")
@@ -192,7 +194,7 @@ def _postings(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64], NDA
     return pointer, owner[order], order
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _kernel(a: float, b: float, width: float) -> float:
     """How alike two log sizes are, 0 to 1."""
     if np.isnan(a) or np.isnan(b):
@@ -200,7 +202,7 @@ def _kernel(a: float, b: float, width: float) -> float:
     return float(np.exp(-abs(a - b) / width))
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _compare(
     indptr: NDArray[np.int64], index: NDArray[np.int64], value: NDArray[np.float64], out: NDArray[np.float64],
     back: NDArray[np.float64], compare_back: NDArray[np.bool_], pointer: NDArray[np.int64],

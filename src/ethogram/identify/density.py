@@ -10,10 +10,13 @@ Shapes: P known points, C labels, F features, Z values.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ethogram.schema.compiled import Compiler
+
 __all__ = ["CLIP", "WIDE", "Densities"]
+
+COMPILER = Compiler.of(__file__)
 
 WIDE = 8.0  # range of the background's uniform part: log units between the least and the most a device does
 CLIP = 3.0  # no term beyond this many nats: one odd value must not decide alone
@@ -78,7 +81,7 @@ class Densities:
         return out
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _carried(
     pointer: NDArray[np.int64], value: NDArray[np.float64], width: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -94,7 +97,7 @@ def _carried(
     return left, right
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _terms(
     indptr: NDArray[np.int64], features: NDArray[np.int64], values: NDArray[np.float64], held: NDArray[np.int64],
     pointer: NDArray[np.int64], value: NDArray[np.float64], left: NDArray[np.float64], right: NDArray[np.float64],

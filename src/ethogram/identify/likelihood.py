@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -21,8 +20,11 @@ from ethogram.identify.density import CLIP, Densities
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.quantities import QUANTITIES, Quantities, Vocabulary
 from ethogram.schema import Windows
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["LikelihoodRatios"]
+
+COMPILER = Compiler.of(__file__)
 
 Q = len(QUANTITIES)
 FLOOR = 0.03  # least bandwidth in log units
@@ -253,7 +255,7 @@ def _rows(found: Quantities, rows: NDArray[np.int64]) -> Quantities:
     return Quantities(indptr, found.features[source], found.values[source], found.keys)
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _deviations(
     pointer: NDArray[np.int64], label: NDArray[np.int64], value: NDArray[np.float64], size: NDArray[np.float64],
     spread: NDArray[np.float64], median: NDArray[np.float64],
@@ -270,7 +272,7 @@ def _deviations(
             spread[c, f] = np.abs(mine - middle).mean()
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _weighted(
     terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], weights: NDArray[np.float64],
     rows: int,
@@ -285,7 +287,7 @@ def _weighted(
     return out
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _slope(
     terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], rest: NDArray[np.float64],
     count: int,

@@ -13,15 +13,17 @@ from typing import Self
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.identify.identifier import Identifier, require_labels
 from ethogram.identify.match import best_of_labels
 from ethogram.identify.ports import port_name
 from ethogram.schema import Windows
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["LocalitySensitiveHash", "nilsimsa", "written"]
+
+COMPILER = Compiler.of(__file__)
 
 
 def _permutation() -> NDArray[np.uint8]:
@@ -32,7 +34,7 @@ def _permutation() -> NDArray[np.uint8]:
 _ORDER = _permutation()
 
 
-@njit(cache=True)
+@COMPILER.checked
 def _accumulate(text: NDArray[np.uint8], order: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the 256 hash values of all trigrams in a sliding window of five octets."""
     counts = np.zeros(256, dtype=np.int64)

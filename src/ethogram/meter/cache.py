@@ -7,11 +7,11 @@ All loops are bounded by the number of packets, of records or of index places.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ethogram.schema.compiled import Compiler
 
 __all__ = [
     "CLOCK", "DONE", "EVICTED", "FLOW_RECORD", "FORCED", "GROW", "LIVE", "LIVING", "OUTPUT_FULL", "PLACES", "STATE",
@@ -61,12 +61,8 @@ since the last; where a sweep that ran out of output goes on (-1: none), its tim
 EMPTY = np.uint64(0)
 SAMPLE = 4096
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
-# Called from compiled code alone: without the wrapper for Python, which takes longest to compile.
-F = TypeVar("F", bound=Callable[..., Any])
-inner: Callable[[F], F] = cast(Any, njit)(
-    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
+COMPILER = Compiler.of(__file__)
+compiled, inner = COMPILER.compiled, COMPILER.inner
 
 
 @inner

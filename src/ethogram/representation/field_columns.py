@@ -11,14 +11,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.config import FieldSettings
 from ethogram.representation.used import numbers_of
 from ethogram.representation.views import PAYLOAD, View
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["CLASSES", "GAPS", "KINDS", "KNOWN_PORTS", "OCTETS", "PORTS", "SIZES", "FieldPlan", "describe"]
+
+COMPILER = Compiler.of(__file__)
 
 KNOWN_PORTS = (
     20, 21, 22, 23, 25, 53, 67, 68, 69, 80, 81, 88, 110, 111, 119, 123, 135, 137, 138, 139, 143, 161, 162, 179, 389,
@@ -85,7 +87,7 @@ class FieldPlan:
         return slice(FLOW + PACKETS * self.packet, self.width)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def add_gram(value: Any, buckets: int, out: Any, count: int) -> Any:
     """Add a piece of text unless it is there already; returns how many there are."""
     bucket = 1 + value % buckets
@@ -98,7 +100,7 @@ def add_gram(value: Any, buckets: int, out: Any, count: int) -> Any:
     return count
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def add_word(word: Any, length: int, letters: int, buckets: int, out: Any, count: int) -> Any:
     """Add a word of four characters or more with a letter in it, and the threes of characters of a longer one."""
     if length < 4 or letters == 0:
@@ -117,7 +119,7 @@ def add_word(word: Any, length: int, letters: int, buckets: int, out: Any, count
     return count
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: int, out: Any, grams: Any) -> None:
     """Payload symbols (scaled) of one flow to the fields of its packets, and its words."""
     k = -1
@@ -168,7 +170,7 @@ def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: 
         add_word(word, min(length, 24), letters, buckets, grams, count)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def kind_of(numbers: Any) -> Any:
     """Kind of a remote address, from its octets (scaled)."""
     first, last = np.rint(numbers[1] * 255.0), np.rint(numbers[4] * 255.0)
@@ -179,7 +181,7 @@ def kind_of(numbers: Any) -> Any:
     return 3.0 if first == 255.0 and last == 255.0 else 4.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@COMPILER.compiled
 def read_flow(numbers: Any, ports: Any, with_ports: bool, with_kind: bool, packet: int, out: Any) -> None:
     """The numbers of one flow to its fields, and those of its packets."""
     protocol = np.int64(np.rint(numbers[7] * 255.0))
@@ -203,7 +205,7 @@ def read_flow(numbers: Any, ports: Any, with_ports: bool, with_kind: bool, packe
             before = numbers[10 + 3 * k]
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def describe_all(
     numbers: Any, symbols: Any, ports: Any, with_ports: bool, with_kind: bool, classes: Any, octets: int, packet: int,
     buckets: int, first_gram: int, out: Any

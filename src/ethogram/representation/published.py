@@ -17,14 +17,16 @@ import numpy as np
 import polars as pl
 import pyarrow
 import pyarrow.parquet
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import InputError
 from ethogram.schema import TIME, Accounting, CustomFlows, private_mask
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["is_published", "published_flows"]
+
+COMPILER = Compiler.of(__file__)
 
 START, END = -4, -8
 PACKETS, SYMBOLS = 10, 3000
@@ -47,7 +49,7 @@ def is_published(columns: Collection[str]) -> bool:
     return {"Device", "RemIP", "C_000"} <= set(columns)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def parse_symbols(symbols: Any, count: Any, lengths: Any, octets: Any, problem: Any) -> int:
     """Payload symbols to lengths and octets of the packets.
 

@@ -10,13 +10,15 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.representation.views import PAYLOAD, View, view_of
 from ethogram.schema import CustomFlows
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["END", "OCTET", "PAD", "SCALING", "START", "SYMBOLS", "SYMBOL_CODES", "expand"]
+
+COMPILER = Compiler.of(__file__)
 
 SCALING = "1"
 """Version of the scaling below."""
@@ -34,7 +36,7 @@ DAY_US = 86_400_000_000
 SYMBOL_VALUES = (np.arange(SYMBOL_CODES) / (SYMBOL_CODES - 1)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@COMPILER.compiled
 def fill_small(columns: Any, row: int, time_of_day: bool, out: Any) -> None:
     """The ten numbers of a flow and the three of each of its first packets."""
     start, remote, remote_port, device_port, protocol, octets, packets, first, offsets, sizes, ways = columns
@@ -57,7 +59,7 @@ def fill_small(columns: Any, row: int, time_of_day: bool, out: Any) -> None:
         out[12 + 3 * k] = 1.0 if ways[packet] != 0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@COMPILER.compiled
 def fill_payload(first: Any, lengths: Any, octet: Any, payload: Any, row: int, values: Any, out: Any) -> None:
     """The payload symbols of a flow: start, octets and end of each packet, cut or padded to the length of ``out``."""
     at: Any = 0
@@ -78,7 +80,7 @@ def fill_payload(first: Any, lengths: Any, octet: Any, payload: Any, row: int, v
     out[min(at, room) :] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@COMPILER.compiled
 def fill(
     columns: Any, lengths: Any, first_octet: Any, payload: Any, rows: Any, places: Any, small: int, time_of_day: bool,
     values: Any, out: Any

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from ethogram.schema.compiled import Compiler
+
 __all__ = ["MAC", "AddressText"]
+
+COMPILER = Compiler.of(__file__)
 
 MAC = 1
 """The *version* under which MAC addresses are looked up; 4 and 6 are IP."""
@@ -24,7 +27,7 @@ HEX = pl.Series([f"{i:02x}" for i in range(256)], dtype=pl.String)
 DECIMAL = pl.Series([str(i) for i in range(256)], dtype=pl.String)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def number(
     version: Any, high: Any, low: Any, keys: Any, table: Any, known: int, seed: Any, numbers: Any
 ) -> tuple[int, int]:

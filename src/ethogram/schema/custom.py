@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema.biflow import TIME
+from ethogram.schema.compiled import Compiler
 from ethogram.schema.parse_address import parse_prefix
 from ethogram.schema.table import Column, Table
 
 __all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "private_mask"]
+
+COMPILER = Compiler.of(__file__)
 
 CUSTOM_FORMAT = "ethogram.custom-flows/1"
 """Name of the form on disk, kept in the file's metadata."""
@@ -53,7 +55,7 @@ CUSTOM_FLOW = Table(
 )
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def gathered(first: Any, rows: Any, values: Any, new_first: Any, out: Any) -> None:
     """Copy the runs of some rows behind one another."""
     at = 0

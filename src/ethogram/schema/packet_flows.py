@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.errors import InputError
+from ethogram.schema.compiled import Compiler
 from ethogram.schema.custom import CustomFlows, gathered
 from ethogram.schema.table import Column, Table
 
@@ -28,6 +28,8 @@ __all__ = [
     "LATER_OCTETS", "MOST_PACKETS", "PACKET_COLUMNS", "PACKET_FLOW", "PACKET_FORMAT", "PAYLOAD_OCTETS",
     "PAYLOAD_PACKETS", "PacketFlows",
 ]  # fmt: skip
+
+COMPILER = Compiler.of(__file__)
 
 PACKET_FORMAT = "ethogram.packet-flows/1"
 """Name of the form on disk, kept in the file's metadata."""
@@ -66,7 +68,7 @@ PACKET_COLUMNS = {
 _MOST_CHUNK = 1 << 30
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _cells(
     first_packet: Any, first_octet: Any, skipped: Any, lengths: Any, data: Any, rows: Any, out: Any, there: Any
 ) -> None:

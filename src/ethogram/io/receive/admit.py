@@ -6,11 +6,12 @@ caller and of fixed size, whatever is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numba import njit, types
+
+from ethogram.schema.compiled import Compiler, types
 
 __all__ = [
     "ACCEPTED", "ADDRESS", "COUNTERS", "EXPORTER", "GROUP", "MESSAGE_HEADER", "NOT_ALLOWED", "POLL", "QUEUE",
@@ -62,12 +63,7 @@ _recvmmsg: Any = types.ExternalFunction(
 _poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uint64, types.int32))
 _clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """Compile on first use and keep the result on disk; what calls each other is in this one file."""
-    return cast(F, cast(Any, njit)(cache=True, nogil=True, error_model="numpy")(function))
+compiled = Compiler(Path(__file__).parent, ("admit", "frames")).compiled
 
 
 @compiled

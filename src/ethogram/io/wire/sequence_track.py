@@ -7,11 +7,11 @@ counted yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["HOLE", "HOLES", "NO_OWNER", "STREAM", "find", "settle_one", "track"]
 
@@ -42,12 +42,7 @@ restart have; those of exporters that number such messages wrongly have it too, 
 HOLE = np.dtype([("start", np.int64), ("end", np.int64), ("owner", np.int64), ("bound", np.int64)], align=True)
 """Positions nobody covered; ``owner`` began it with sets of which at most ``bound`` records are not counted yet."""
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """Compile on first use and keep the result on disk; what calls each other is in this one file."""
-    return cast(F, cast(Any, njit)(cache=True, nogil=True, error_model="numpy")(function))
+compiled = Compiler.of(__file__).compiled
 
 
 @compiled

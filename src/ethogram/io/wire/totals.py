@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ethogram.schema.compiled import Compiler
+
 __all__ = ["COUNTERS", "Totals"]
+
+COMPILER = Compiler.of(__file__)
 
 COUNTERS = ("octets", "packets", "reverse_octets", "reverse_packets")
 PLACES = 1 << 17  # of one table; half of them are used at most, and there are two tables
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def mix(number: Any, value: Any) -> Any:
     """Stir a value into a hash (the finalizer of SplitMix64)."""
     number = (number ^ value) + np.uint64(0x9E3779B97F4A7C15)
@@ -29,7 +32,7 @@ def mix(number: Any, value: Any) -> Any:
     return number ^ (number >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def hashed(parts: Any, seed: Any) -> Any:
     """A number for each row of ``parts`` (uint64[P, N]); never 0, which stands for an empty place."""
     found = np.full(parts.shape[1], seed, np.uint64)
@@ -41,7 +44,7 @@ def hashed(parts: Any, seed: Any) -> Any:
     return found
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def place_of(keys: Any, key: Any) -> int:
     """Where a key is, or the empty place where it would be."""
     mask = np.int64(keys.shape[0] - 1)
@@ -51,7 +54,7 @@ def place_of(keys: Any, key: Any) -> int:
     return at  # type: ignore[return-value]
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def added(
     rows_key: Any, counts: Any, end_us: Any, keys: Any, values: Any, old_keys: Any, old_values: Any, used: int,
     first: int, start_us: Any,

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.nn import functional
+
+from ethogram.schema.compiled import Compiler, inlined
 
 __all__ = ["attended", "looked"]
 
@@ -27,7 +28,7 @@ LANES = 16  # of a register; keys are padded to a multiple, so that no loop has 
 SHORT = 64  # tokens
 NOWHERE = FLOAT(-1e30)  # score of padding
 
-_compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "nnan"})
+_compiled: Any = Compiler.of(__file__).reordered("reassoc", "contract", "nsz", "nnan")
 
 
 @_compiled
@@ -56,7 +57,7 @@ def _weighed(power: Any, values: Any, total: Any, found: Any) -> None:
         found[k], found[k + 1], found[k + 2], found[k + 3] = s0 / total, s1 / total, s2 / total, s3 / total
 
 
-@njit(inline="always")
+@inlined
 def _powers(score: Any, bits: Any, whole_power: Any, power: Any) -> Any:
     """2^(score - the greatest), and their sum."""
     most = score[0]

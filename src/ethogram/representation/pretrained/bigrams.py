@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.errors import LibraryError
+from ethogram.schema.compiled import Compiler
 
 __all__ = ["CLS", "MASK", "PAD", "SEP", "SPECIAL", "UNK", "Vocabulary", "words"]
+
+COMPILER = Compiler.of(__file__)
 
 SPECIAL = ("[PAD]", "[SEP]", "[CLS]", "[UNK]", "[MASK]")
 PAD, SEP, CLS, UNK, MASK = range(5)
@@ -134,7 +136,7 @@ def _cut(word: str, numbers: dict[str, int]) -> list[int]:
     return found
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _fill(
     cells: Any, lengths: Any, packets: Any, pieces: Any, counts: Any, most: int, separated: bool, out: Any, there: Any
 ) -> None:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["CLS", "META", "MOST_BURSTS", "PACKETS", "TOKENS", "Bursts", "bursts_of"]
@@ -87,7 +87,7 @@ class Bursts:
         return found
 
 
-_compiled: Any = njit(cache=True, nogil=True)
+_compiled: Any = Compiler.of(__file__).checked
 
 
 @_compiled

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -29,9 +28,12 @@ from ethogram.representation.pretrained.bigrams import CLS, MASK, PAD, SEP, SPEC
 from ethogram.representation.pretrained.et_bert import PACKETS, PORTS, EtBertTokens
 from ethogram.representation.pretrained.interface import Facts
 from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
+from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["SMALL", "EtBertSmall", "again", "frequent_pairs", "fresh"]
+
+COMPILER = Compiler.of(__file__)
 
 PAIRS = 64
 SMALL = BertWidths(
@@ -43,7 +45,7 @@ _KEPT, _OTHER = 0.1, 0.1  # of the hidden ones
 _COUNTED_FLOWS = 4096  # at once
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _count(cells: Any, lengths: Any, counts: Any) -> None:
     for i in range(cells.shape[0]):
         for k in range(cells.shape[1]):

@@ -24,12 +24,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["FLOW_FIELDS", "PACKET_FIELDS", "FieldTable", "Named"]
+
+COMPILER = Compiler.of(__file__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ _SEGMENTS = np.array([536, 1299, 1399, 1439, 1459, 1460])  # the last places of 
 PATH_US = 300_000.0  # what takes less time is the path's doing
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _size(octets: Any) -> Any:
     """Place of a number of octets: every 4 up to 128, every 16 up to 512, then every 64."""
     if octets < 128:
@@ -101,7 +103,7 @@ def _size(octets: Any) -> Any:
     return min(56 + (octets - 512) / 64, 72.0)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _time(us: Any) -> Any:
     """Place of a time: 0 when the path may have taken it, then its logarithm up to a minute."""
     if us < PATH_US:
@@ -109,13 +111,13 @@ def _time(us: Any) -> Any:
     return min(1 + 12 * np.log(us / PATH_US) / np.log(200.0), 13.0)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _doubled(value: Any, most: Any) -> Any:
     """Two places for each doubling."""
     return min(2 * np.log2(value + 1), most)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _service(tos: Any) -> Any:
     if tos & 3:
         return 4
@@ -126,7 +128,7 @@ def _service(tos: Any) -> Any:
     return 2 if tos >> 2 == 46 else 3
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _moved(now: Any, before: Any) -> Any:
     """How the identification moved since the packet sent before; ``before`` is -1 when there was none."""
     if before < 0:
@@ -143,7 +145,7 @@ def _moved(now: Any, before: Any) -> Any:
     return 6 if step & 0xFF == 0 and step >> 8 <= 64 else 7
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _options(data: Any, begin: Any, end: Any, sent: bool, row: Any) -> None:
     """Order of options, largest segment, scale of the window."""
     order = np.uint32(2166136261)
@@ -166,7 +168,7 @@ def _options(data: Any, begin: Any, end: Any, sent: bool, row: Any) -> None:
     row[OPTIONS] = 1 + np.int64(order % np.uint32(32))
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _packet(data: Any, at: Any, ip: Any, transport: Any, payload: Any, sent: bool, before: Any, row: Any) -> Any:
     """Fields of one packet but its gap; returns the identification sent last."""
     row[WAY] = 1 + sent
@@ -191,7 +193,7 @@ def _packet(data: Any, at: Any, ip: Any, transport: Any, payload: Any, sent: boo
     return before
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _describe(
     first_packet: Any, offset_us: Any, out: Any, octets: Any, ip_octets: Any, transport_octets: Any,
     payload_octets: Any, first_octet: Any, data: Any, rows: Any, ports: bool, own: int, table: Any,

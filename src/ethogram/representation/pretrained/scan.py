@@ -19,8 +19,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from ethogram.schema.compiled import Compiler, inlined
 
 __all__ = ["convolved", "gated_scan", "selective_scan"]
 
@@ -35,10 +36,10 @@ P0, P1, P2, P3 = FLOAT(1.0), FLOAT(0.6931471805599453), FLOAT(0.2402265069591007
 P4, P5, P6 = FLOAT(0.009618129107628477), FLOAT(0.0013333558146428443), FLOAT(0.00015403530393381608)
 
 # Sums over channels may be taken in any order; without that they are not taken sixteen at a time.
-_compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+_compiled: Any = Compiler.of(__file__).reordered("reassoc", "contract", "nsz")
 
 
-@njit(inline="always")
+@inlined
 def _decay(step: Any, rate: Any, width: int, bits: Any, whole_power: Any, out: Any) -> None:
     """``out`` = 2^(step rate), for exponents up to 0; ``bits`` are those of ``whole_power``."""
     for j in range(width):
@@ -51,7 +52,7 @@ def _decay(step: Any, rate: Any, width: int, bits: Any, whole_power: Any, out: A
         out[j] *= whole_power[j]
 
 
-@njit(inline="always")
+@inlined
 def _silu(x: Any, width: int, bits: Any, whole_power: Any, out: Any) -> None:
     """``out`` = x / (1 + 2^(-x log2 e))."""
     for j in range(width):

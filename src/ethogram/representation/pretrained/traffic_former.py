@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ethogram.representation.pretrained.bert import Bert, BertEncoder, BertWidths, load_bert, parameters_of
@@ -23,9 +22,12 @@ from ethogram.representation.pretrained.bigrams import Vocabulary, words
 from ethogram.representation.pretrained.checkpoint import shapes_of
 from ethogram.representation.pretrained.interface import Facts
 from ethogram.schema import TCP, UDP
+from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["OCTETS", "PACKETS", "WIDTHS", "TrafficFormerTokens", "build", "expected", "randomised"]
+
+COMPILER = Compiler.of(__file__)
 
 WIDTHS = BertWidths(length=320)
 PACKETS = 5
@@ -37,7 +39,7 @@ _TIMESTAMP = 8  # kind of the TCP option, RFC 7323 section 3.2
 _HANDSHAKE, _HELLO_CLOCK = 22, 11  # RFC 5246 sections 6.2.1 and 7.4.1.2
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _next(state: Any) -> Any:
     """One step of SplitMix64."""
     z = state
@@ -46,14 +48,14 @@ def _next(state: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _put(cell: Any, at: Any, count: int, value: Any) -> None:
     for j in range(count):
         if at + j < cell.shape[0]:
             cell[at + j] = (value >> np.uint64(8 * (count - 1 - j))) & np.uint64(255)
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _four(cell: Any, at: Any) -> Any:
     value = np.uint64(0)
     for j in range(4):
@@ -61,7 +63,7 @@ def _four(cell: Any, at: Any) -> Any:
     return value
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _clocks(cell: Any, begin: Any, end: Any) -> Any:
     """Where the two clocks of the timestamp option stand, or -1."""
     at = begin
@@ -80,7 +82,7 @@ def _clocks(cell: Any, begin: Any, end: Any) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@COMPILER.checked
 def _randomise(
     cells: Any, lengths: Any, packets: Any, first: Any, out: Any, ip: Any, transport: Any, seed: Any
 ) -> None:
