@@ -13,11 +13,12 @@ SOURCE = Path(__file__).parent.parent / "src" / "ethogram"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 # room -> rooms it may import from. A room always may import itself.
-GROUND = {"errors", "_files", "_text", "schema", "config"}
+GROUND = {"errors", "_files", "_tables", "_text", "schema", "config"}
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "identify"}
 UPPER = {"evaluate", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_text": set(),
+    "_tables": set(),
     "errors": {"_text"},
     "_files": {"errors"},
     "schema": {"errors"},

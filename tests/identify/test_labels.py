@@ -47,7 +47,7 @@ def test_a_missing_file_and_one_that_is_not_text_are_said(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="there is no such file"):
         read_labels(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"device,label\n\xff\xfe,\x00\n")
-    with pytest.raises(EthogramError, match="cannot be read"):
+    with pytest.raises(EthogramError, match="not UTF-8"):
         read_labels(tmp_path / "b.csv")
 
 

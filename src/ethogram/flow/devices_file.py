@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
+from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError
 from ethogram.flow.devices import Uses
 from ethogram.flow.local import INSIDE, UNSPECIFIED
@@ -46,21 +46,21 @@ class DeviceFile:
         ConfigurationError
             Naming file and line: a column or value that is wrong, or a key that names two devices at one time.
         """
-        try:
-            text = path.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"device file {path}: {getattr(error, 'strerror', None) or error}") from None
         rows: list[tuple[str, str, str, datetime, datetime, int]] = []
-        reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-        header = {(name or "").strip().lower() for name in reader.fieldnames or ()}
-        if "device" not in header or not header & {"mac", "ip"}:
-            raise ConfigurationError(f"device file {path}: needs the columns device and mac or ip")
-        if header - _COLUMNS:
-            raise ConfigurationError(f"device file {path}: unknown column {', '.join(sorted(header - _COLUMNS))}")
-        for raw in reader:
-            row = {(k or "").strip().lower(): (v or "").strip() for k, v in raw.items() if not isinstance(v, list)}
-            if any(row.values()):
-                rows += _entries(row, f"device file {path}:{reader.line_num}", reader.line_num)
+        try:
+            names, records = rows_of(path.read_bytes())
+            header = set(names)
+            if "device" not in header or not header & {"mac", "ip"}:
+                raise ConfigurationError(f"device file {path}: needs the columns device and mac or ip")
+            if header - _COLUMNS:
+                raise ConfigurationError(f"device file {path}: unknown column {', '.join(sorted(header - _COLUMNS))}")
+            for line, row in records:
+                rows += _entries(row, f"device file {path}:{line}", line)
+        except OSError as error:
+            raise ConfigurationError(f"device file {path}: {error.strerror or error}") from None
+        except TextFileError as error:
+            place = f"{path}:{error.line}" if error.line else str(path)
+            raise ConfigurationError(f"device file {place}: {error.reason}") from None
         if not rows:
             raise ConfigurationError(f"device file {path}: names no device")
         schema: dict[str, pl.DataType | type[pl.DataType]] = {

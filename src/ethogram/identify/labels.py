@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
@@ -17,6 +17,8 @@ __all__ = ["COLUMNS", "Label", "Matched", "match_labels", "read_labels"]
 
 COLUMNS = ("device", "label", "model", "vendor", "type", "coarse", "from", "to")
 """Columns of a label file; only the first two are required."""
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +54,49 @@ def read_labels(path: str | Path) -> list[Label]:
     source = Path(path)
     labels: list[Label] = []
     try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            names = reader.fieldnames
-            if not names:
-                raise InputError("the file is empty, not a label file", file=source)
-            missing = [name for name in COLUMNS[:2] if name not in names]
-            unknown = [name for name in names if name not in COLUMNS]
-            if missing:
-                raise ConfigurationError(f"{source}: a label file needs the columns device,label: no {missing[0]}")
-            if unknown:
-                raise ConfigurationError(f"{source}: no column {unknown[0]!r}; there are {', '.join(COLUMNS)}")
-            for row in reader:
-                labels.append(_label(row, source, reader.line_num))  # noqa: PERF401 (line numbers move with it)
+        names, rows = rows_of(source.read_bytes())
+        if not names:
+            raise InputError("the file is empty, not a label file", file=source)
+        missing = [name for name in COLUMNS[:2] if name not in names]
+        unknown = [name for name in names if name not in COLUMNS]
+        if missing:
+            raise ConfigurationError(f"{source}: a label file needs the columns device,label: no {missing[0]}")
+        if unknown:
+            raise ConfigurationError(f"{source}: no column {unknown[0]!r}; there are {', '.join(COLUMNS)}")
+        labels += [_label(row, source, line) for line, row in rows]
     except FileNotFoundError:
         raise InputError("there is no such file", file=source) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read: {error}", file=source) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=source) from None
+    except TextFileError as error:
+        raise InputError(error.reason, file=source, line=error.line) from None
     if not labels:
         raise InputError("no device is labelled", file=source)
+    _require_one_at_a_time(labels, source)
     return labels
 
 
-def _label(row: dict[str | None, object], source: Path, line: int) -> Label:
-    if None in row:
-        raise InputError("more fields than columns", file=source, line=line)
-    text = {str(name): str(value or "").strip() for name, value in row.items()}
+def _require_one_at_a_time(labels: Sequence[Label], source: Path) -> None:
+    """No device has two labels at one time, however its name is written."""
+    by_device: dict[str, list[Label]] = {}
+    for label in labels:
+        by_device.setdefault(_key(label.device), []).append(label)
+    for known in by_device.values():
+        known.sort(key=lambda label: (label.start or _FIRST, label.line))
+        last = known[0]
+        for label in known[1:]:
+            if last.identity != label.identity and (last.end is None or (label.start or _FIRST) < last.end):
+                first, second = sorted((last, label), key=lambda one: one.line)
+                raise InputError(
+                    f"{second.device} is labelled {first.identity.label!r} (line {first.line}) and "
+                    f"{second.identity.label!r} at once",
+                    file=source, line=second.line,
+                )  # fmt: skip
+            if last.end is not None and (label.end is None or label.end > last.end):
+                last = label
+
+
+def _label(text: Mapping[str, str], source: Path, line: int) -> Label:
     if not text["device"] or not text["label"]:
         raise InputError(f"no {'device' if not text['device'] else 'label'}", file=source, line=line)
     identity = Identity(text["label"], *(text.get(name, "") for name in COLUMNS[2:6]))

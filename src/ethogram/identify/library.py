@@ -351,6 +351,15 @@ def _require_services(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def utc(text: str) -> datetime:
-    """Read a time; one without a zone is UTC."""
+    """Read a time; one without a zone is UTC.
+
+    Raises
+    ------
+    ValueError
+        When the text is no time, or its zone moves it out of the years 1 to 9999.
+    """
     value = datetime.fromisoformat(text)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"not between the years 1 and 9999: {text!r}") from None

@@ -244,7 +244,7 @@ def _observation(line: _Observed) -> Observation:
 def _time(text: str) -> datetime:
     try:
         return utc(text)
-    except (ValueError, OverflowError):  # a zone can move a time of the year 1 or 9999 out of the calendar
+    except ValueError:
         raise ValueError(f"observed: not a time: {text!r:.60}") from None
 
 

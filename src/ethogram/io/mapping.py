@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from ethogram._tables import TextFileError, utf8_text
 from ethogram.errors import ConfigurationError
 from ethogram.io.cells import Cells, Marks, durations, scaled_numbers
 from ethogram.io.open_text import TextInput
@@ -82,10 +83,13 @@ class Mapping:
             return ConfigurationError(f"mapping {file}: {reason}")
 
         try:
-            raw = tomllib.loads(file.read_text("utf-8"))
+            raw = tomllib.loads(utf8_text(file.read_bytes()))
         except OSError as error:
             raise wrong(error.strerror or str(error)) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except TextFileError as error:
+            place = f"{file}:{error.line}" if error.line else str(file)
+            raise ConfigurationError(f"mapping {place}: {error.reason}") from None
+        except tomllib.TOMLDecodeError as error:
             raise wrong(f"not TOML: {error}") from None
         sections: dict[str, dict[str, Any]] = {}
         for name, value in raw.items():

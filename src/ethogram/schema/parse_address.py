@@ -15,6 +15,7 @@ __all__ = ["canonical_device", "parse_address", "parse_mac", "parse_prefix"]
 MAPPED = bytes(10) + b"\xff\xff"
 MAPPED_BITS = 96
 _PADDED = re.compile(r"[0-9]{3}(?:\.[0-9]{3}){3}")
+_DOTTED_MAC = re.compile(r"[0-9a-fA-F]{4}(?:\.[0-9a-fA-F]{4}){2}")
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -93,5 +94,5 @@ def canonical_device(name: str) -> str:
     ('192.0.2.5', '00:17:88:0a:0b:0c', 'Den camera')
     """
     name = name.strip()
-    separated = name.count(":") >= 5 or name.count("-") >= 5
+    separated = name.count(":") >= 5 or name.count("-") >= 5 or _DOTTED_MAC.fullmatch(name)
     return (parse_mac(name) if separated else None) or parse_address(name) or name
