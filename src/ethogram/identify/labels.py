@@ -11,7 +11,7 @@ from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
-from ethogram.schema.parse_address import canonical_device
+from ethogram.schema.parse_address import canonical_device, parse_mac
 
 __all__ = ["COLUMNS", "Label", "Matched", "match_labels", "read_labels"]
 
@@ -112,7 +112,8 @@ def _label(text: Mapping[str, str], source: Path, line: int) -> Label:
 
 
 def _key(device: str) -> str:
-    return canonical_device(device).lower()
+    """What makes two names of a device the same: addresses and MACs in any spelling, other names in any case."""
+    return parse_mac(device) or canonical_device(device).lower()
 
 
 def match_labels(windows: Windows, labels: Sequence[Label]) -> Matched:
