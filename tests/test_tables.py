@@ -44,6 +44,7 @@ def test_utf8_is_read_with_and_without_a_byte_order_mark(text: str) -> None:
         (b'device,label\n"a,b\n', 2, "unexpected end"),
         (b"device,Device ,label\n", 1, "two columns 'device'"),
         (b"device,label\na,b,c\n", 2, "more fields than columns"),
+        (b"device,label,,\na,b,,\na,b,c,\n", 3, "a value in a column without a name"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(content: bytes, line: int | None, says: str) -> None:

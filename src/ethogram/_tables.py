@@ -56,7 +56,8 @@ def utf8_text(content: bytes) -> str:
 def rows_of(content: bytes) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
     """The columns of a CSV, and its rows with their line numbers; rows without any text are left out.
 
-    Names of columns are compared without regard to case; spaces around names and values do not count.
+    Names of columns are compared without regard to case; spaces around names and values do not count, nor do columns
+    without a name and values.
 
     Raises
     ------
@@ -69,10 +70,10 @@ def rows_of(content: bytes) -> tuple[list[str], Iterator[tuple[int, dict[str, st
         names = [name.strip().lower() for name in next(reader, [])]
     except csv.Error as error:
         raise TextFileError(str(error), reader.line_num) from None
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    twice = next((name for i, name in enumerate(names) if name and name in names[:i]), None)
     if twice is not None:
         raise TextFileError(f"two columns {twice!r}", 1)
-    return names, _rows(reader, names)
+    return [name for name in names if name], _rows(reader, names)
 
 
 def _rows(reader: Iterator[list[str]], names: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -88,7 +89,13 @@ def _rows(reader: Iterator[list[str]], names: list[str]) -> Iterator[tuple[int, 
             continue
         if len(values) > len(names):
             raise TextFileError("more fields than columns", _line_of(reader))
-        yield _line_of(reader), dict(zip(names, values + [""] * (len(names) - len(values)), strict=True))
+        row = dict.fromkeys(filter(None, names), "")
+        for name, value in zip(names, values, strict=False):
+            if value and not name:
+                raise TextFileError("a value in a column without a name", _line_of(reader))
+            if name:
+                row[name] = value
+        yield _line_of(reader), row
 
 
 def _line_of(reader: Iterator[list[str]]) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.evaluate.corpus import CardDevice
 from ethogram.schema.parse_address import parse_address, parse_mac
@@ -29,23 +29,21 @@ def read_own_labels(path: Path) -> list[CardDevice]:
     ConfigurationError
         When a column is missing or unknown.
     """
-    devices: list[CardDevice] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            names = list(reader.fieldnames or ())
-            for name in LABELS[:2]:
-                if name not in names:
-                    raise ConfigurationError(f"{path}: labels need the columns device,type: no {name}")
-            unknown = [name for name in names if name not in LABELS]
-            if unknown:
-                raise ConfigurationError(f"{path}: no column {unknown[0]!r}; there are {', '.join(LABELS)}")
-            for row in reader:
-                devices.append(_device(row, path, reader.line_num))  # noqa: PERF401 (line numbers move with it)
+        names, rows = rows_of(path.read_bytes())
+        for name in LABELS[:2]:
+            if name not in names:
+                raise ConfigurationError(f"{path}: labels need the columns device,type: no {name}")
+        unknown = [name for name in names if name not in LABELS]
+        if unknown:
+            raise ConfigurationError(f"{path}: no column {unknown[0]!r}; there are {', '.join(LABELS)}")
+        devices = [_device(row, path, line) for line, row in rows]
     except FileNotFoundError:
         raise InputError("no labels.csv: it says what each device is", file=path) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read: {error}", file=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    except TextFileError as error:
+        raise InputError(error.reason, file=path, line=error.line) from None
     if not devices:
         raise InputError("no device is labelled", file=path)
     known: dict[tuple[str, str], str] = {}
@@ -59,10 +57,7 @@ def read_own_labels(path: Path) -> list[CardDevice]:
     return devices
 
 
-def _device(row: Mapping[str | None, object], path: Path, line: int) -> CardDevice:
-    if None in row:
-        raise InputError("more fields than columns", file=path, line=line)
-    text = {str(name): str(value or "").strip() for name, value in row.items()}
+def _device(text: Mapping[str, str], path: Path, line: int) -> CardDevice:
     for name in LABELS[:2]:
         if not text[name]:
             raise InputError(f"no {name}", file=path, line=line)
