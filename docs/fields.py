@@ -79,13 +79,14 @@ def sources() -> dict[str, tuple[Key, ...]]:
     return {
         "start": (*start, *reversed_keys(start[:5]), *durations, *of_forms(times.MOMENT_FORMS)),
         "end": (*end, *reversed_keys(end[:5]), *durations, *of_forms(times.MOMENT_FORMS)),
-        "protocol": choice.PROTOCOL,
-        "source_address": tuple(source for _, source, _ in choice.ADDRESSES),
+        "protocol": (*choice.PROTOCOL, choice.TENANT_PROTOCOL),
+        "source_address": tuple(source for _, source, _ in (*choice.ADDRESSES, *choice.TENANT_ADDRESSES)),
         "destination_address": (
-            *(key for _, key in choice.NAT_ADDRESSES), *(destination for _, _, destination in choice.ADDRESSES)
+            *(key for _, key in choice.NAT_ADDRESSES),
+            *(destination for _, _, destination in (*choice.ADDRESSES, *choice.TENANT_ADDRESSES)),
         ),
-        "source_port": choice.PORTS[0],
-        "destination_port": (*choice.NAT_PORTS, *choice.PORTS[1]),
+        "source_port": (*choice.PORTS[0], choice.TENANT_PORTS[0]),
+        "destination_port": (*choice.NAT_PORTS, *choice.PORTS[1], choice.TENANT_PORTS[1]),
         **counts,
         "initial_tcp_flags": choice.INITIAL_FLAGS[0],
         "reverse_initial_tcp_flags": choice.INITIAL_FLAGS[1],
@@ -135,6 +136,14 @@ def page() -> str:
         f"- {told(choice.IP_VERSION[0])}: decides where a record fills in addresses of both families.",
         "- Records without source and destination address, or without protocol, are no flows; what they say of "
         "sampling is learnt.",
+        f"- {told(choice.TENANT_ADDRESSES[0][1])} and the other tenant fields of VMware: the virtual machines' packets "
+        "inside a VXLAN tunnel. They count as the innermost pair of a tunnel does; where they are zero, the outer one "
+        "counts.",
+        "- Octets or packets of 2^56 and more are dropped (`implausible counters`): no record counts so many, and "
+        "exporters write all ones or a negative number for *not known*. One such value would outweigh everything else.",
+        "- Times by uptime that end more than ten seconds after their export are moved to it with their duration "
+        "(`end after its export, moved to it`): the header's uptime is in seconds, or of another start than that of "
+        "the records.",
         "", "## Sampling and other options", "",
         "Rates come from the record itself, else from options of the same exporter and observation domain: of the "
         "record's sampler ("

@@ -244,3 +244,32 @@ def test_scaling_can_be_left_off() -> None:
     table = export.table()
     assert table["octets"].to_list() == [1000, 2000]
     assert table["raw_octets"].null_count() == 2
+
+
+@pytest.mark.parametrize("value", [(1 << 64) - 1, 1 << 63, 1 << 56])
+@pytest.mark.parametrize("field", [1, 2])
+def test_counters_that_nobody_can_have_counted_are_dropped_by_reason(value: int, field: int) -> None:
+    counts: list[Column] = [(1, 8, [1000, 2000]), (2, 8, [10, 20])]
+    counts[field - 1] = (field, 8, [value, (1 << 56) - 1])
+    export = Export()
+    export.send([*KEY, *counts, *TIMES])
+    table = export.table()
+    assert table["source_address"].to_list() == ["192.168.1.3"]
+    assert table["octets" if field == 1 else "packets"].to_list() == [(1 << 56) - 1]
+    assert export.biflows.accounting.dropped == {"implausible counters": 1}
+
+
+@pytest.mark.parametrize("outer_six", [False, True])
+def test_flows_of_virtual_machines_count_and_not_the_tunnel_that_carries_them(outer_six: bool) -> None:
+    tenant: list[Column] = [
+        (881, 4, [ip("10.0.0.5"), 0]), (882, 4, [ip("10.0.0.6"), 0]), (880, 1, [6, 0]), (886, 2, [50001, 0]),
+        (887, 2, [443, 0]),
+    ]  # fmt: skip
+    six: list[Column] = [(27, 16, [bytes(16)] * 2), (28, 16, [bytes(16)] * 2)] if outer_six else []
+    columns = [*KEY, *six, *COUNTS, *TIMES, *tenant]
+    first = len(columns) - len(tenant)
+    table = biflows(columns, enterprise={first + i: 6876 for i in range(len(tenant))})
+    found = table.select("source_address", "destination_address", "protocol", "source_port", "destination_port").rows()
+    assert found == [
+        ("10.0.0.5", "10.0.0.6", 6, 50001, 443), ("192.168.1.3", "198.51.100.2", 17, 40001, 53),
+    ]  # fmt: skip

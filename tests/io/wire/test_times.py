@@ -115,3 +115,15 @@ def test_uptime_within_24_days_of_the_export_is_exact(uptime: int, before: int) 
     value = np.array([(uptime - before) % (1 << 32)], np.uint64)
     found = uptime_us(value, np.array([uptime], np.uint32), np.array([10**15]))
     assert found.tolist() == [10**15 - (before if before < 1 << 31 else before - (1 << 32)) * 1000]
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "moved"), [(0, False), (9, False), (11, True), (99, True), (86_400 * 20, True)]
+)
+def test_no_flow_ends_long_after_its_export(ahead_s: int, moved: bool) -> None:
+    """An uptime in seconds, or one of an earlier start, puts ends after their export."""
+    uptime = NOW_MS - BOOT_MS + ahead_s * 1000
+    start, end, corrected = times_of(two(22, 4, uptime - 9000), two(21, 4, uptime), version=9)
+    assert end - start == 9_000_000
+    assert end == (NOW_MS if moved else NOW_MS + ahead_s * 1000) * 1000
+    assert corrected == ({"end after its export, moved to it": 2} if moved else {})

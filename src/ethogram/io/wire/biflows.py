@@ -26,6 +26,9 @@ from ethogram.schema.address import AddressText
 __all__ = ["Biflows"]
 
 MAX_PLANS = 1 << 10
+IMPLAUSIBLE = np.uint64(1 << 56)
+"""Octets or packets that no record counts: 400 Gbit/s take 16 days for so many octets. Exporters write all ones, or a
+negative number, for *not known*."""
 FIREWALL_REASONS = {1: "firewall event: flow created", 3: "firewall event: flow denied"}
 
 
@@ -176,14 +179,20 @@ class Biflows:
 
     def _kept(self, plan: Plan, records: Records, ends: Endpoints, counts: Counts) -> NDArray[np.int64] | None:
         """Rows that are flows; None when all are."""
-        nothing = counts["octets"] == 0
+        absurd = np.zeros(len(records), bool)
+        for values in counts.values():
+            if values.size and values.max() >= IMPLAUSIBLE:
+                absurd |= values >= IMPLAUSIBLE
+        nothing = (counts["octets"] == 0) & ~absurd
         if nothing.any():
             for name in ("packets", "reverse_octets", "reverse_packets"):
                 if name in counts:
                     nothing &= counts[name] == 0
         nowhere = ends.source.zero() & ends.destination.zero()
-        if not nothing.any() and not nowhere.any():
+        if not nothing.any() and not nowhere.any() and not absurd.any():
             return None
+        self.accounting.drop("implausible counters", int(absurd.sum()))
+        nowhere &= ~absurd
         self.accounting.ignore("no address", int(nowhere.sum()))
         nothing &= ~nowhere
         for place in plan.firewall[:1]:
@@ -197,4 +206,4 @@ class Biflows:
         if plan.totals:
             reason = "total that did not grow"
         self.accounting.ignore(reason, int(nothing.sum()))
-        return np.flatnonzero(~(nowhere | nothing))
+        return np.flatnonzero(~(nowhere | nothing | absurd))

@@ -13,7 +13,8 @@ from ethogram.io.wire.walk import V9
 
 __all__ = [
     "ADDRESSES", "BIFLOW_COUNTS", "COUNTS", "COUNT_TIERS", "DIRECTION", "END_REASON", "FLAGS", "INITIAL_FLAGS", "MACS",
-    "NAMES", "NAT_ADDRESSES", "NAT_PORTS", "PORTS", "PROTOCOL", "UNION_FLAGS", "VLAN", "Key", "Tier", "every_field",
+    "NAMES", "NAT_ADDRESSES", "NAT_PORTS", "PORTS", "PROTOCOL", "TENANT_ADDRESSES", "TENANT_PORTS",
+    "TENANT_PROTOCOL", "UNION_FLAGS", "VLAN", "Key", "Tier", "every_field",
     "first_fields",
 ]  # fmt: skip
 
@@ -29,6 +30,12 @@ def iana(*numbers: int, reverse: bool = False) -> tuple[Key, ...]:
 ADDRESSES = ((4, (0, 8, False), (0, 12, False)), (6, (0, 27, False), (0, 28, False)))
 """Version, source, destination. Where a template has both versions, a pair that is all zero is not there; of pairs
 inside one another (tunnels) the innermost counts."""
+
+TENANT_PROTOCOL: Key = (6876, 880, False)
+TENANT_ADDRESSES = ((4, (6876, 881, False), (6876, 882, False)), (6, (6876, 883, False), (6876, 884, False)))
+TENANT_PORTS: tuple[Key, Key] = ((6876, 886, False), (6876, 887, False))
+"""VMware: the virtual machines' packets inside the VXLAN tunnel that the other fields are about, and so the innermost
+pair; all zero where a packet was in no tunnel."""
 
 NAT_ADDRESSES = ((4, (0, 226, False)), (4, (0, 40002, False)), (6, (0, 282, False)))
 """The destination behind an address translator, where it is not zero: so that both directions show the device's own

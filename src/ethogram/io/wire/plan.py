@@ -56,6 +56,7 @@ class Plan:
         self.pairs = pairs_of(every, len(protocols))
         self.protocol = protocols
         self.ports = tuple(ports_of(every, keys) for keys in choice.PORTS)
+        self._add_tenants(first)
         translated = not (template.version == V9 and (0, FLOW_FLAGS, False) in first)
         self.nat = [(version, first[key]) for version, key in choice.NAT_ADDRESSES if key in first and translated]
         self.nat_port = places_of(first, choice.NAT_PORTS)[:1] if translated else ()
@@ -76,6 +77,21 @@ class Plan:
         self.nat_event = places_of(first, choice.NAT_EVENT)
         self.flow_id = places_of(first, choice.FLOW_ID)
         self.ignored = self._ignored()
+
+    def _add_tenants(self, first: dict[Key, int]) -> None:
+        """The packets of virtual machines are one level deeper than those that carry them."""
+        pairs = [(v, first[a], first[b]) for v, a, b in choice.TENANT_ADDRESSES if a in first and b in first]
+        if not pairs or choice.TENANT_PROTOCOL not in first or not self.pairs or not self.protocol:
+            return
+        level = max(len(self.protocol), max(pair.level for pair in self.pairs) + 1)
+        # A level's fields stand at its place; levels that have none repeat those before.
+        fill = [self.protocol[-1]] * (level - len(self.protocol))
+        self.protocol = [*self.protocol, *fill, first[choice.TENANT_PROTOCOL]]
+        self.pairs += [Pair(version, here, there, level) for version, here, there in pairs]
+        self.ports = tuple(
+            [*own, *([own[-1]] * (level - len(own))), [first[key]]] if own and key in first else own
+            for own, key in zip(self.ports, choice.TENANT_PORTS, strict=True)
+        )
 
     def _counts(self, first: dict[Key, int]) -> None:
         def field(name: str) -> int | None:

@@ -23,6 +23,7 @@ Array = NDArray[np.int64]
 NTP_ERA = 2_208_988_800  # seconds from 1900 to 1970
 LATEST_S = 253_402_300_799  # the end of the year 9999
 US = 1_000_000
+AFTER_EXPORT_US = 10 * US  # export times are whole seconds, and clocks are set right
 UPTIME, DELTA = "system uptime", "before export"
 
 START_FORMS = ((156, "ns"), (154, "us"), (152, "ms"), (150, "s"), (22, UPTIME), (158, DELTA),
@@ -197,6 +198,13 @@ class TimePlan:
             other = end if times is start else start
             np.copyto(times, np.where(other > 0, other, reading.exported), where=missing)
             corrected["time 0 replaced"] = corrected.get("time 0 replaced", 0) + number
+        if self.uses_uptime and not reading.guessed:
+            late = end - reading.exported
+            beyond = late > AFTER_EXPORT_US
+            if number := int(beyond.sum()):
+                # The uptime in the header is of another unit or of another start than those in the records.
+                corrected["end after its export, moved to it"] = number
+                start, end = np.where(beyond, start - late, start), np.where(beyond, reading.exported, end)
         backwards = end < start
         if number := int(backwards.sum()):
             corrected["end before start"] = number
