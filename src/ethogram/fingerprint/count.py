@@ -49,6 +49,10 @@ REASONS = (PROTOCOL, PROBE)
 """Why flows are ignored, in order of their fate."""
 
 
+_MOST = (1 << 64) - 1
+"""Sums of counts stay at this number."""
+
+
 def interval(seconds: int) -> str:
     """Write a span as the largest whole unit, as backends read it.
 
@@ -80,12 +84,25 @@ def tally(flows: IntoFrame, settings: CountSettings | None = None) -> Any:
     chosen = settings or CountSettings()
     keyed = marked(flows, chosen).with_columns(nw.col("start").dt.truncate(interval(chosen.sub_epoch_s)).alias("time"))
     volumes = [name for name in COUNT_VOLUMES if name != "flows"]
+    sums, capped = _capped_sums(keyed, volumes)
     return (
         keyed.group_by([*COUNT_KEYS, FATE])
-        .agg(nw.len().cast(nw.UInt64).alias("flows"), *[nw.col(name).cast(nw.UInt64).sum() for name in volumes])
+        .agg(nw.len().cast(nw.UInt64).alias("flows"), *sums)
+        .with_columns(*capped)
         .select(*COUNTS.names, FATE)
         .to_native()
     )
+
+
+def _capped_sums(frame: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
+    """Sums of counts, for ``agg``, and the columns made of them afterwards: at most what 64 bits hold.
+
+    Only Polars has wider integers; elsewhere sums are those of the backend.
+    """
+    if not frame.implementation.is_polars():
+        return [nw.col(name).cast(nw.UInt64).sum() for name in names], []
+    sums = [nw.col(name).cast(nw.UInt64).cast(nw.Int128).sum() for name in names]
+    return sums, [nw.col(name).clip(upper_bound=_MOST).cast(nw.UInt64) for name in names]
 
 
 def marked(flows: IntoFrame, chosen: CountSettings) -> Any:
@@ -124,7 +141,8 @@ def merge_counts(*counts: IntoFrame) -> Any:
     names = frames[0].collect_schema().names()
     keys = [name for name in names if name not in COUNT_VOLUMES]
     joined = nw.concat(frames) if len(frames) > 1 else frames[0]
-    return joined.group_by(keys).agg(*[nw.col(name).sum() for name in COUNT_VOLUMES]).select(*names).to_native()
+    sums, capped = _capped_sums(joined, COUNT_VOLUMES)
+    return joined.group_by(keys).agg(*sums).with_columns(*capped).select(*names).to_native()
 
 
 def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:

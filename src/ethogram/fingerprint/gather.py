@@ -46,6 +46,13 @@ class CodedFlows:
     words: pl.Series
 
 
+@compiled
+def _capped_sum(total: Any, more: Any) -> Any:
+    """Sum of two counts in 64 bits without sign, kept in a signed number; too large: the largest."""
+    added = np.uint64(total) + np.uint64(more)
+    return np.int64(-1) if added < np.uint64(more) else np.int64(added)
+
+
 class Gathering:
     """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
 
@@ -421,9 +428,9 @@ def _add(
                 break
             at = (at + np.uint64(1)) & mask
         table[line, 2] += 1
-        table[line, 3] += np.int64(octets_out[i])
-        table[line, 4] += np.int64(octets_in[i])
-        table[line, 5] += np.int64(packets_out[i])
-        table[line, 6] += np.int64(packets_in[i])
-        table[line, 7] += np.int64(duration_ms[i])
+        table[line, 3] = _capped_sum(table[line, 3], octets_out[i])
+        table[line, 4] = _capped_sum(table[line, 4], octets_in[i])
+        table[line, 5] = _capped_sum(table[line, 5], packets_out[i])
+        table[line, 6] = _capped_sum(table[line, 6], packets_in[i])
+        table[line, 7] = _capped_sum(table[line, 7], duration_ms[i])
     return lines, len(key)

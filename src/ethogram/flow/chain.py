@@ -8,7 +8,7 @@ import numpy as np
 
 from ethogram.flow.compiled import compiled, mixed
 
-__all__ = ["chained", "directed", "first_known", "of_these"]
+__all__ = ["chained", "directed", "first_known", "of_these", "saturating_sums"]
 
 
 @compiled
@@ -106,3 +106,32 @@ def first_known(chain: Any, group: Any, value: Any, found: Any) -> None:
         if known < 0:
             known = np.int64(value[i])
         found[group[i]] = known
+
+
+@compiled
+def saturating_sums(values: Any, begins: Any, found: Any) -> int:
+    """Sums of the groups of rows that begin at ``begins``; what 64 bits cannot hold becomes their largest number.
+
+    Parameters
+    ----------
+    values
+        uint64, length N.
+    begins
+        First row of each of G groups, ascending, from 0.
+    found
+        Filled in, uint64, length G.
+
+    Returns
+    -------
+    saturated
+        How many sums were too large.
+    """
+    saturated = 0
+    for g in range(len(begins)):
+        total, full = np.uint64(0), False
+        for i in range(begins[g], begins[g + 1] if g + 1 < len(begins) else len(values)):
+            total += values[i]
+            full = full or total < values[i]
+        found[g] = np.uint64(0xFFFFFFFFFFFFFFFF) if full else total
+        saturated += full
+    return saturated

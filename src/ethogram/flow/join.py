@@ -141,7 +141,9 @@ class Joining:
         stays[order] = False
         of_chains = rows[pl.Series(order)]
         last = np.append(np.flatnonzero(np.diff(group)), len(group) - 1)
-        one = added(of_chains, tuples.swapped[order], chain, group).with_columns(
+        one, saturated = added(of_chains, tuples.swapped[order], chain, group)
+        self.accounting.correct("sum beyond 64 bits: the largest number", saturated)
+        one = one.with_columns(
             _seen=of_chains["_seen"].gather(pl.Series(last)), _reach=pl.Series(furthest[last])
         )
         # In order of their first records, not of hashes, which are other ones in each run.

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.flow.chain import first_known
+from ethogram.flow.chain import first_known, saturating_sums
 from ethogram.schema import BIFLOW
 
 __all__ = ["LINKED", "added", "nothing_of", "turned_round"]
@@ -48,7 +48,7 @@ def turned_round(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns).with_columns(one_way=pl.lit(value=False))
 
 
-def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Rows) -> pl.DataFrame:
+def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Rows) -> tuple[pl.DataFrame, int]:
     """One record for each group, in the direction and with the handshake with which its chain began.
 
     Parameters
@@ -62,6 +62,8 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
     -------
     records
         Columns :data:`LINKED`, and ``_final``: whether a later group of the chain follows.
+    saturated
+        Sums of octets or packets beyond 64 bits: they stay at the largest number.
 
     Notes
     -----
@@ -98,14 +100,18 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
         columns[here] = side(here, there).gather(last)
     for here, there in _both(*_CROSSED):
         columns[here] = first(side(here, there))
+    saturated = 0
     for here, there in _both(*((name, f"reverse_{name}") for name in _COUNTS)):
         counts = side(here, there).to_numpy()
-        columns[here] = pl.Series(np.add.reduceat(counts, begins))
+        sums = np.empty(len(begins), np.uint64)
+        saturated += saturating_sums(counts, begins, sums)
+        columns[here] = pl.Series(sums)
         raw_here, raw_there = (f"reverse_raw_{name[8:]}" if name[:8] == "reverse_" else f"raw_{name}"
                                for name in (here, there))  # fmt: skip
         raw = side(raw_here, raw_there)
         known = raw.is_not_null().to_numpy()
-        exported = np.add.reduceat(np.where(known, raw.fill_null(0).to_numpy(), counts), begins)
+        exported = np.empty(len(begins), np.uint64)
+        saturating_sums(np.where(known, raw.fill_null(0).to_numpy(), counts), begins, exported)
         columns[raw_here] = pl.Series(exported).set(pl.Series(~np.logical_or.reduceat(known, begins)), None)
     for here, there in _both(("union_tcp_flags", "reverse_union_tcp_flags")):
         flags = side(here, there)
@@ -116,7 +122,8 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
         found = np.empty(len(begins), np.int64)
         first_known(chain, group, side(here, there).cast(pl.Int64).fill_null(-1).to_numpy(), found)
         columns[here] = pl.Series(found).set(pl.Series(found < 0), None).cast(pl.UInt8)
-    return pl.DataFrame({name: columns[name] for name in (*LINKED, "_final")}).cast(LINKED)  # type: ignore[arg-type]
+    records = pl.DataFrame({name: columns[name] for name in (*LINKED, "_final")}).cast(LINKED)  # type: ignore[arg-type]
+    return records, saturated
 
 
 def _both(*pairs: tuple[str, str]) -> list[tuple[str, str]]:

@@ -120,5 +120,12 @@ class Twins:
         octets, packets, more_octets, more_packets = (rows[name].to_numpy() for name in _COUNTS)
         return _Seen(
             tuples.one, tuples.two, tuples.swapped, rows["direction"].to_numpy(), start,
-            rows["end"].to_physical().to_numpy(), octets + more_octets, packets + more_packets, seen,
+            rows["end"].to_physical().to_numpy(), _capped_sum(octets, more_octets), _capped_sum(packets, more_packets),
+            seen,
         )  # fmt: skip
+
+
+def _capped_sum(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    total = one + other
+    total[total < one] = np.iinfo(np.uint64).max
+    return total

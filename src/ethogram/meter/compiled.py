@@ -8,5 +8,5 @@ from ethogram.schema.compiled import Compiler
 
 __all__ = ["compiled", "inner"]
 
-COMPILER = Compiler(Path(__file__).parent, ("cache", "custom_cache", "custom_packets", "fragments"))
+COMPILER = Compiler(Path(__file__).parent, ("cache", "custom_cache", "custom_packets", "fragments", "mirrored"))
 compiled, inner = COMPILER.compiled, COMPILER.inner

@@ -22,6 +22,7 @@ from ethogram.errors import ConfigurationError, InputError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
+from ethogram.flow.repeats import Repeats
 from ethogram.io.capture import is_capture
 from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, join_exports, open_inputs
 from ethogram.io.open_files import expand
@@ -65,7 +66,7 @@ class FlowRun:
     reports
         One for each input read so far.
     stages
-        Accountings of *pair*, *join* and *orient*.
+        Accountings of *repeats*, *twins*, *join*, *pair* and *orient*.
     skipped
         Files in directories and globs that are of no known format, with the reason.
     rows
@@ -100,12 +101,15 @@ class FlowRun:
         self.reports: list[InputReport] = []
         self.rows = 0
         self._arrived_us: int | None = 0  # when what waits had arrived; None: unknown, 0: nothing waits
+        several = sum(opened.format != FLOW_TABLE for opened in self._inputs) > 1
+        self._repeats = Repeats() if several else None
         self._stages = FlowStages(settings, self._make_namer(), self._meter.active_timeout_s, self._times)
 
     @property
     def stages(self) -> dict[str, Accounting]:
         """Accountings of the stages after reading, by name, in order; those that saw nothing are left out."""
-        return self._stages.accountings
+        repeats = {} if self._repeats is None else {"repeats": self._repeats.accounting}
+        return {name: one for name, one in repeats.items() if one.ignored} | self._stages.accountings
 
     @property
     def errors(self) -> list[str]:
@@ -130,6 +134,8 @@ class FlowRun:
             source = self._source(opened)
             # A source that was cut where a live run cut it gives whole blocks, and so the flows of that run.
             whole = bool(getattr(source, "whole_blocks", False))
+            if self._repeats is not None:
+                self._repeats.next_input()
             for batch in self._read(opened, source):
                 if whole and waiting:
                     yield self._block(waiting, source)
@@ -159,7 +165,9 @@ class FlowRun:
         self._arrived_us = None if known is None or arrived_us is None else max(known, arrived_us)
 
     def _said(self, batch: pl.DataFrame, source: FlowSource) -> pl.DataFrame:
-        """Say of each record that does not say it itself whether its other direction is a record of its own."""
+        """New records, each of which says whether its other direction is a record of its own."""
+        if self._repeats is not None:
+            batch = self._repeats.without(batch)
         if not getattr(source, "unidirectional", False):
             return batch
         return batch.with_columns(pl.col("one_way").fill_null(value=True))

@@ -1,0 +1,75 @@
+"""Records that an earlier input held already: a log given twice, or a file beside its compressed copy.
+
+Two flows of one five-tuple cannot begin and end at the same instant with the same counts. Where times are whole
+seconds they can, as far as the records say, so only records with times finer than that are looked at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.flow.numbers import secret
+from ethogram.schema import Accounting
+
+__all__ = ["Repeats"]
+
+_MOST = 1 << 22
+_SECOND_US = 1_000_000
+_WHOLE = [
+    "start", "end", "source_address", "destination_address", "source_port", "destination_port", "protocol",
+    "octets", "packets", "reverse_octets", "reverse_packets",
+]  # fmt: skip
+
+
+class Repeats:
+    """Takes out records that are equal in five-tuple, times and counts to one of an earlier input.
+
+    Records of one input are never compared with one another: a router may send equal ones for a reason.
+
+    Parameters
+    ----------
+    most
+        Records of earlier inputs remembered, eight octets each; later inputs are not compared with what came after.
+
+    Attributes
+    ----------
+    accounting
+        Over the unit ``records``.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self.accounting = Accounting("records")
+        self._most = most
+        self._seed = secret()
+        self._known: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._new: list[NDArray[np.uint64]] = []
+        self._room = most
+
+    def next_input(self) -> None:
+        """What comes now is of another input."""
+        self._known = np.unique(np.concatenate([self._known, *self._new]))
+        self._room, self._new = self._most - len(self._known), []
+
+    def without(self, block: pl.DataFrame) -> pl.DataFrame:
+        """The records of a block that no earlier input held."""
+        self.accounting.read += block.height
+        self.accounting.used += block.height
+        fine = block.select(
+            pl.any_horizontal(pl.col(name).to_physical() % _SECOND_US != 0 for name in ("start", "end"))
+        ).to_series()
+        hashes = block.select(_WHOLE).hash_rows(self._seed).to_numpy()
+        if self._room > 0:
+            self._new.append(hashes[fine.to_numpy()][: self._room])
+            self._room -= len(self._new[-1])
+        if not len(self._known):
+            return block
+        place = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
+        again = (self._known[place] == hashes) & fine.to_numpy()
+        repeats = int(again.sum())
+        if not repeats:
+            return block
+        self.accounting.used -= repeats
+        self.accounting.ignore("record of an earlier input", repeats)
+        return block.filter(pl.Series(~again))
