@@ -48,7 +48,7 @@ def overview() -> str:
         "Tells which IoT devices are on a network from its flow records alone, and why.\n\n"
         f"Commands:\n{rows}\n\n"
         "'ethogram COMMAND --help' says how to use one. 'ethogram --version' prints the version.\n"
-        "Exit codes: 0 done, 1 bug, 2 usage, 3 input, 4 model or library, 5 configuration."
+        "Exit codes: 0 done, 1 bug, 2 usage, 3 input, 4 model or library, 5 configuration, 141 nobody reads the output."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import polars as pl
 from ethogram._tables import TextFileError, utf8_text
 from ethogram.errors import ConfigurationError
 from ethogram.io.cells import Cells, Marks, durations, scaled_numbers
-from ethogram.io.open_text import TextInput
+from ethogram.io.open_text import TextInput, first_line
 from ethogram.io.table import RecordSource, to_biflows
 from ethogram.io.table_csv import delimited, split_header
 from ethogram.io.times import times
@@ -68,6 +68,14 @@ class Mapping:
     unset: tuple[str, ...] = ("", "-")
     one_way: bool = False
     marks: Marks = field(default_factory=Marks)
+
+    def missing(self, header: Sequence[str]) -> str | None:
+        """The first field whose column is not in a header."""
+        return next((name for name, column in self.columns.items() if column not in header), None)
+
+    def fits(self, head: bytes) -> bool:
+        """Whether a text that begins so has all columns of the mapping."""
+        return self.missing(split_header(first_line(head), self.delimiter)) is None
 
     @classmethod
     def load(cls, file: Path) -> Mapping:
@@ -198,12 +206,12 @@ class Source(RecordSource):
                 yield to_biflows(self._columns(frame), self, kept, mapping.marks)
 
     def _check(self, header: list[str]) -> None:
-        for name, column in self._mapping.columns.items():
-            if column not in header:
-                raise ConfigurationError(
-                    f"mapping {self._mapping.file}: {name} is column {column!r}, which {self.name} does not have"
-                    f" (it has {', '.join(header[:40])})"
-                )
+        name = self._mapping.missing(header)
+        if name is not None:
+            raise ConfigurationError(
+                f"mapping {self._mapping.file}: {name} is column {self._mapping.columns[name]!r}, which {self.name} "
+                f"does not have (it has {', '.join(header[:40])})"
+            )
 
     def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
         mapping = self._mapping

@@ -14,8 +14,9 @@ from types import ModuleType
 
 from ethogram.config import FlowSettings
 from ethogram.errors import InputError, UsageError
+from ethogram.io.compressed import first_octets
 from ethogram.io.open_files import texts_of
-from ethogram.io.open_text import TextInput
+from ethogram.io.open_text import HEAD_OCTETS, TextInput
 from ethogram.schema import FlowSource
 
 __all__ = [
@@ -92,6 +93,7 @@ def open_inputs(
     *,
     form: str | None = None,
     mapping: Path | None = None,
+    named: bool = True,
 ) -> Iterator[Opened]:
     """Tell the format of a file, or of every member of an archive.
 
@@ -107,6 +109,9 @@ def open_inputs(
         The format, when the user says it; then nothing is guessed.
     mapping
         A mapping file: delimited text is read through it.
+    named
+        Whether the user named the file itself; in folders and globs, what has not the format that the user says is
+        another thing that lies there, such as a read-me.
 
     Raises
     ------
@@ -117,6 +122,8 @@ def open_inputs(
         raise UsageError(f"no format {form!r}; there are {', '.join(format_names())}")
     if form == MAPPED and mapping is None:
         raise UsageError("--format csv needs --mapping")
+    if form is not None and not named and not _fits(path, form, is_capture):
+        raise InputError(f"not of the format {form}", file=path)
     if form == CAPTURE:
         yield Opened(str(path), path, CAPTURE, None)
         return
@@ -127,7 +134,7 @@ def open_inputs(
     damage: InputError | None = None
     try:
         for text, problem in texts_of(path):
-            members.append(_member(text, problem, settings, is_capture, form, mapping))
+            members.append(_member(text, problem, settings, is_capture, form, mapping, named))
     except InputError as error:
         damage = error
     opened = [member for member in members if isinstance(member, Opened)]
@@ -149,9 +156,22 @@ def open_inputs(
         yield Opened(str(path), path, "archive", lambda: source(damage))
 
 
+def _fits(path: Path, form: str, is_capture: Callable[[bytes], bool]) -> bool:
+    """Whether a file, or some member of an archive, begins like the format; delimited text may begin anyhow."""
+    if form in READERS:
+        recognises = _module(form).recognises
+        return any(problem is None and recognises(text.head()) for text, problem in texts_of(path))
+    wire = importlib.import_module("ethogram.io.wire.source")
+    begins: dict[str, Callable[[bytes], bool]] = {
+        CAPTURE: is_capture, PARQUET: lambda head: head.startswith(PARQUET_MAGIC), MAPPED: bool,
+        **dict.fromkeys(WIRE, wire.may_be_export),
+    }  # fmt: skip
+    return begins[form](first_octets(path, HEAD_OCTETS, begins[form]))
+
+
 def _member(
     text: TextInput, problem: str | None, settings: FlowSettings, is_capture: Callable[[bytes], bool],
-    form: str | None, mapping: Path | None,
+    form: str | None, mapping: Path | None, named: bool,
 ) -> Opened | InputError:  # fmt: skip
     """The opened member, or why it cannot be: an archive may hold a read-me beside its records."""
     try:
@@ -164,7 +184,7 @@ def _member(
             return _exported(wire, [text.path], settings)
         if form is None and is_capture(head):
             return Opened(str(text.path), text.path, CAPTURE, None)
-        return _opened(text, head, settings, form, mapping)
+        return _opened(text, head, settings, form, mapping, named)
     except InputError as error:
         return error
 
@@ -210,12 +230,16 @@ def join_exports(inputs: Sequence[Opened], settings: FlowSettings) -> list[Opene
     return joined
 
 
-def _opened(text: TextInput, head: bytes, settings: FlowSettings, form: str | None, mapping: Path | None) -> Opened:
+def _opened(
+    text: TextInput, head: bytes, settings: FlowSettings, form: str | None, mapping: Path | None, named: bool
+) -> Opened:
     if form == PARQUET or (form is None and head.startswith(PARQUET_MAGIC)):
         return _parquet(text, head)
     if mapping is not None and form in {None, MAPPED}:
         module = importlib.import_module("ethogram.io.mapping")
         columns = module.Mapping.load(mapping)
+        if not named and not columns.fits(text.head()):
+            raise InputError(f"does not have the columns of {mapping}", file=text.name)
         return Opened(text.name, text.path, MAPPED, lambda: module.Source(text, columns))
     name = form or _recognised(text.head(), text)
     return Opened(text.name, text.path, name, lambda: _module(name).Source(text, settings))

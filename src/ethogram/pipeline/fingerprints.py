@@ -23,6 +23,7 @@ from ethogram.fingerprint.key import learn_ports, with_service
 from ethogram.fingerprint.represent import represent
 from ethogram.io.parquet import PARQUET_MAGIC, kind_of
 from ethogram.pipeline.flows import load_flows, read_flows
+from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.schema import (
     FINGERPRINT,
     FINGERPRINT_FORMAT,
@@ -162,7 +163,10 @@ def _tally(
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         return _tally_lazy(source.lazy(), counting, begin, end)
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
-    if devices is None and all(_is_flow_table(path) for path in paths):
+    if all(_is_flow_table(path) for path in paths):
+        refuse_unused(
+            given_options(devices, flow_settings), "a flow table", paths[0], "the 'ethogram flows' that makes it"
+        )
         tables = [load_flows(path) for path in paths]
         try:
             return _tally_lazy(pl.concat(tables) if len(tables) > 1 else tables[0], counting, begin, end)

@@ -18,17 +18,18 @@ import pyarrow.parquet
 
 from ethogram._files import atomic_write
 from ethogram.config import CaptureSettings, FlowSettings, MeterSettings
-from ethogram.errors import ConfigurationError, InputError
+from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.repeats import Repeats
 from ethogram.io.capture import is_capture
-from ethogram.io.open import CAPTURE, FLOW_TABLE, Opened, join_exports, open_inputs
+from ethogram.io.open import CAPTURE, FLOW_TABLE, MAPPED, Opened, join_exports, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.stages import FlowStages
+from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
@@ -84,6 +85,7 @@ class FlowRun:
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
         listener: Listener | None = None,
+        unused: Sequence[str] = (),
     ) -> None:
         self._inputs = inputs
         self._make_namer = namer
@@ -93,6 +95,7 @@ class FlowRun:
         self._strict = strict
         self._on_progress = on_progress
         self._listener = listener
+        self._unused = unused
         self.skipped = list(skipped)
         self._reset()
 
@@ -206,6 +209,8 @@ class FlowRun:
                 report.errors += notes
             else:
                 report.notes = notes
+            if opened.format == FLOW_TABLE and self._unused:
+                report.notes.append(f"no effect on a flow table: {', '.join(self._unused)}")
 
     def _raise_if_strict(self, source: FlowSource) -> None:
         """Under ``strict``, stop at the first record, or field of a record, that could not be read."""
@@ -304,7 +309,7 @@ def read_flows(
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
         try:
-            for found in open_inputs(path, settings, is_capture, form=format, mapping=mapping):
+            for found in open_inputs(path, settings, is_capture, form=format, mapping=mapping, named=by_user):
                 if found.passed_over is None:
                     opened.append(found)
                 else:
@@ -314,14 +319,20 @@ def read_flows(
                 raise
             skipped.append((str(path), error.reason))
     if not opened:
-        raise InputError("no file of a known format", file=str(inputs[0]) if len(inputs) == 1 else None)
+        why = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+        raise InputError(f"no file of a known format{why}", file=str(inputs[0]) if len(inputs) == 1 else None)
+    if mapping is not None and all(found.format != MAPPED for found in opened):
+        raise UsageError(f"--mapping {mapping}: no input is read through it; {opened[0].name} is {opened[0].format}")
+    unused = given_options(devices, settings, meter)
+    if all(found.format == FLOW_TABLE for found in opened):
+        refuse_unused(unused, "a flow table", opened[0].name, "the 'ethogram flows' that makes it")
 
     def namer() -> Namer:
         return named if named is not None else LocalDevices(settings.device_by, settings.router_addresses)
 
     opened = join_exports(opened, settings)
     return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped,
-                   listener)  # fmt: skip
+                   listener, unused)  # fmt: skip
 
 
 def collect(run: FlowRun) -> pl.DataFrame:

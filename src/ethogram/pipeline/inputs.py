@@ -18,6 +18,7 @@ from ethogram.fingerprint.gather import Gathering
 from ethogram.pipeline.capture import Listener
 from ethogram.pipeline.flows import InputReport, read_flows
 from ethogram.pipeline.identify import DONE, Seen, export_counts
+from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.schema import FINGERPRINT, Accounting
 
 __all__ = ["COUNTING", "Reading", "is_fingerprints", "read_counts", "read_seen"]
@@ -98,6 +99,9 @@ def read_seen(
     if files and len(files) < len(inputs):
         raise InputError("fingerprints and flows cannot be read together: identify them one after the other")
     if files:
+        refuse_unused(
+            given_options(devices, flow_settings), "a file of fingerprints", files[0], "the command that made it"
+        )
         frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in files])
         frame = frame.filter(
             *([] if time_from is None else [pl.col("start") >= time_from]),

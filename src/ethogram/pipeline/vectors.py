@@ -20,6 +20,7 @@ from ethogram.io.open import CAPTURE, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.pipeline.flows import InputReport
 from ethogram.pipeline.packet_files import written_beside
+from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
 from ethogram.pipeline.vector_stream import Block, VectorStream
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
@@ -256,6 +257,9 @@ def read_vectors(
             skipped.append((str(path), error.reason))
     if not opened:
         raise InputError("no captures there", file=str(inputs[0]) if len(inputs) == 1 else None)
+    if all(each.format != CAPTURE for each in opened):
+        made_by = "the 'ethogram vectors' that made it"
+        refuse_unused(given_options(devices, flow), "a file of custom flows", opened[0].path, made_by)
 
     def stream() -> VectorStream:
         return VectorStream(settings, flow, named, (time_from, time_to), packets)

@@ -75,7 +75,7 @@ class ExportFiles:
 
     @staticmethod
     def _source(path: Path, exporters: list[Exporter]) -> DatagramSource:
-        head = first_octets(path, HEAD_OCTETS, _is_export)
+        head = first_octets(path, HEAD_OCTETS, may_be_export)
         if is_capture(head):
             return CaptureExport(path, exporters=exporters)
         if head[:2] == b"\0\x0a":
@@ -212,13 +212,14 @@ def recognises(head: bytes) -> bool:
     return is_recording(head) or datagrams.recognises(head)
 
 
-def _is_export(head: bytes) -> bool:
+def may_be_export(head: bytes) -> bool:
+    """Whether a file that begins so may hold an export: a capture, or messages of a known version."""
     return is_capture(head) or head[:2] in {b"\0\x05", b"\0\x09", b"\0\x0a"}
 
 
 def exports(paths: Sequence[Path], _: FlowSettings) -> Source:
     """Captures of an export, recordings, and raw datagrams, as one stream; a recording as it was decoded live."""
-    head = first_octets(paths[0], HEAD_OCTETS, _is_export)
+    head = first_octets(paths[0], HEAD_OCTETS, may_be_export)
     source = Source(ExportFiles(paths), settings_of(head))
     source.whole_blocks = is_recording(head)
     return source

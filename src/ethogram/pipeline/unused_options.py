@@ -1,0 +1,39 @@
+"""Options that cannot act on an input: they are refused, or said where other inputs follow them, never ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ethogram.config import FlowSettings, MeterSettings
+from ethogram.errors import UsageError
+
+__all__ = ["given_options", "refuse_unused"]
+
+_FLOW = {"local": "--local", "join_cut": "--no-join", "pair": "--pair", "names": "--no-names",
+         "time_zone": "--time-zone"}  # fmt: skip
+_METER = {"idle_timeout_s": "--idle-timeout", "active_timeout_s": "--active-timeout"}
+
+
+def given_options(devices: Path | None, flow: FlowSettings | None, meter: MeterSettings | None = None) -> list[str]:
+    """Options by which flows are made of packets and records, where they differ from their defaults.
+
+    >>> given_options(Path("devices.csv"), FlowSettings(pair="never"))
+    ['--devices', '--pair']
+    """
+    found = ["--devices"] if devices is not None else []
+    flow, meter = flow or FlowSettings(), meter or MeterSettings()
+    found += [option for name, option in _FLOW.items() if getattr(flow, name) != getattr(FlowSettings(), name)]
+    return found + [option for name, option in _METER.items() if getattr(meter, name) != getattr(MeterSettings(), name)]
+
+
+def refuse_unused(options: list[str], what: str, path: str | Path, instead: str) -> None:
+    """Refuse options that have no effect on any input.
+
+    Raises
+    ------
+    UsageError
+        When there are any: names them, and the command that takes them.
+    """
+    if options:
+        some = "has" if len(options) == 1 else "have"
+        raise UsageError(f"{path} is {what}: {', '.join(options)} {some} no effect on it; give them to {instead}")
