@@ -65,7 +65,12 @@ def tables() -> list[bytes]:
         octets = io.BytesIO()
         pl.DataFrame(row, schema=table.schema).write_parquet(octets)
         found.append(octets.getvalue())
-    return found
+    loose = {"start": ["1714521600"], "end": [1_714_521_600_250], "protocol": ["tcp"], "source_address": [b"10.0.0.1"],
+             "destination_address": ["::ffff:10.0.0.2"], "source_port": [50000.5], "destination_port": [443],
+             "octets": [1e30], "packets": [[1]], "reverse_octets": [True], "reverse_packets": ["1,234"]}  # fmt: skip
+    octets = io.BytesIO()
+    pl.DataFrame(loose).write_parquet(octets)
+    return [*found, octets.getvalue()]
 
 
 def _some(kind: pl.DataType) -> object:

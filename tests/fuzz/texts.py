@@ -20,7 +20,8 @@ sys.path.insert(0, str(TESTS))
 import flow_records as records
 
 WORDS = (b'"', b",", b"{", b"}", b"[", b"]", b"null", b"-1", b"1e400", b"NaN", b"\t", b"\n", b"99999999999999999999",
-         b"\xef\xbb\xbf", b"\xff", b"::", b"0x", b"true")  # fmt: skip
+         b"\xef\xbb\xbf", b"\xff", b"::", b"0x", b"true", b"NULL", b"1,234", b"1.5", b"2.3 M", b"::ffff:",
+         b"00:00:04.096", b"1700000000250", b"2023-11-14T22:13Z", b"\xef\xbc\x91")  # fmt: skip
 FORMS = tuple(READERS)
 for module, _, _ in READERS.values():
     import_module(module)  # before the first input, so that what is loaded on use is instrumented too

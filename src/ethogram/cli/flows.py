@@ -91,7 +91,7 @@ def command(
     time_to: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Only flows that begin before this time.")
     ] = None,
-    strict: Annotated[bool, typer.Option(help="Stop at the first record that cannot be used.")] = False,
+    strict: Annotated[bool, typer.Option(help="Stop at the first record or field that cannot be read.")] = False,
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the accounting as JSON on standard output.")] = False,
 ) -> int:

@@ -134,8 +134,9 @@ class Source(RecordSource):
         for name in _COUNTERS:
             column = first_of(frame, *_FIELDS[name])
             text, _ = as_text(column)
-            here = text.str.contains(_ROUNDED).fill_null(False)
+            here = text.str.contains_any(list(_POWERS)).fill_null(False)  # a cheap test, before the pattern
             if here.any():
+                here = text.str.contains(_ROUNDED).fill_null(False)
                 parts = text.str.extract_groups(_ROUNDED).struct.rename_fields(["number", "power"]).struct.unnest()
                 scale = parts["power"].replace_strict(_POWERS, default=None, return_dtype=pl.Float64)
                 number = parts["number"].cast(pl.Float64, strict=False) * scale
