@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -46,6 +47,19 @@ def test_the_example_runs_and_its_sum_is_what_the_simulation_sent(tmp_path: Path
     assert gaps > 0
     assert f"moved by {sums[0]}" in done.stderr, "what the simulation says it sent"
     assert read_fingerprints(tmp_path / "fingerprints.parquet").table.height > 0
+
+
+def test_the_example_ends_when_the_command_is_not_found(tmp_path: Path) -> None:
+    [shell] = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+    (tmp_path / "bin").mkdir()
+    for tool in ("grep", "sleep", "cat"):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    done = subprocess.run(
+        [str(shutil.which("sh")), "-c", shell], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60,
+        env={"PATH": str(tmp_path / "bin")},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "ethogram" in done.stderr and "not found" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,28 @@ def test_it_stops_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "0 records/s" in error
     assert "lost: nothing" in error
     assert f"0 segments and 0 fingerprints written to {tmp_path}" in error
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_that_ends_it_has_everything_written(number: signal.Signals, tmp_path: Path) -> None:
+    collector = Process(tmp_path)
+    sender = CountingSender()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        for message in (sender.announce(), sender.message(), sender.message()):
+            out.sendto(message, ("127.0.0.1", collector.port))
+    time.sleep(0.3)
+    status, _, err = collector.end(number)
+    assert status == 0, err
+    assert numbers_on_disk(tmp_path) == list(range(sender.records))
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_closes(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        collector = Process(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    collector.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        collector.process.wait(1.0)
+    assert collector.end(signal.SIGTERM)[0] == 0

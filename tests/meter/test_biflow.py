@@ -107,6 +107,21 @@ def test_a_flow_ends_when_it_is_silent_for_longer_than_the_idle_timeout(gap: flo
         assert got["end_reason"].to_list() == [1, 4]
 
 
+@pytest.mark.parametrize(("jump", "flows"), [(3600.0, 2), (121.0, 2), (119.0, 1), (0.5, 1)])
+def test_a_clock_that_went_back_by_more_than_the_idle_timeout_ends_a_flow(jump: float, flows: int) -> None:
+    meter = BiflowMeter(MeterSettings(idle_timeout_s=120, active_timeout_s=1800))
+    first = [P(10_000.0), P(10_000.0).back(10_000.1)]
+    later = [P(10_000.0).back(10_000.2 - jump), P(10_000.3 - jump)]
+    table = pl.concat([meter.feed(batch(first + later)), meter.flush()])
+    assert table.height == flows
+    assert meter.set_back == flows - 1
+    assert table["packets"].sum() + table["reverse_packets"].sum() == 4
+    longest = (table["end"] - table["start"]).max()
+    assert longest is not None and longest.total_seconds() <= 120  # type: ignore[union-attr]
+    if flows == 2:
+        assert table["source_port"].to_list() == [40000, 443], "whoever speaks first after the jump starts the new flow"
+
+
 def test_a_flow_cut_at_the_active_timeout_keeps_its_source() -> None:
     first = P(0.0, flags=SYN)
     packets = [first, *(first.back(100.0 * i, flags=ACK) for i in range(1, 22))]

@@ -83,7 +83,7 @@ def command(
 ) -> int:  # fmt: skip
     """Collect NetFlow and IPFIX from the network: flow tables and fingerprints on disk, every loss counted.
 
-    Ends with SIGINT or SIGTERM, and then writes all it has. SIGUSR1 prints the counters.
+    SIGINT, SIGTERM and SIGHUP end it, and it writes all it has. SIGUSR1 prints the counters.
     """
     from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
     from ethogram.io.receive.address import Listen
@@ -134,8 +134,10 @@ def _run(collector: Collector, duration: float | None, every_s: float) -> None:
 
         return on_signal
 
-    for number, what in ((signal.SIGINT, "stop"), (signal.SIGTERM, "stop"), (signal.SIGUSR1, "counters")):
-        signal.signal(number, note(what))
+    for number, what in ((signal.SIGINT, "stop"), (signal.SIGTERM, "stop"), (signal.SIGHUP, "stop"),
+                         (signal.SIGUSR1, "counters")):  # fmt: skip
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, note(what))
     collector.start()
     for place in collector.listening:
         say(f"listening at {place}")

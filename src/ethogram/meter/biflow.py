@@ -1,8 +1,9 @@
 """The meter: packets to biflows, with idle and active timeouts driven by the packets' own time.
 
-A flow is closed when its next packet comes later than a timeout allows, and idle flows are swept out every quarter
-of the idle timeout, so memory depends on live flows. The source of a flow sent its first packet; a flow that goes on
-after its active timeout keeps its source. FIN and RST end nothing: a late packet belongs to the same flow.
+A flow is closed when its next packet comes later than a timeout allows, or earlier than its last by more than the idle
+timeout, as after a clock was set back. Idle flows are swept out every quarter of the idle timeout, so memory depends on
+live flows. The source of a flow sent its first packet; a flow that goes on after its active timeout keeps its source.
+FIN and RST end nothing: a late packet belongs to the same flow.
 
 Reference: RFC 5103 (biflows), RFC 5102 section 5.11 (flowEndReason).
 """
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ethogram.config import MeterSettings
 from ethogram.meter.cache import (
+    BACK,
     EVICTED,
     FLOW_RECORD,
     FORCED,
@@ -80,6 +82,11 @@ class BiflowMeter:
         """Flows that had to leave because there were ``max_flows`` of them."""
         return int(self._state[EVICTED])
 
+    @property
+    def set_back(self) -> int:
+        """Flows ended because the capture's clock went back by more than the idle timeout."""
+        return int(self._state[BACK])
+
     def feed(self, batch: PacketBatch) -> pl.DataFrame:
         """Meter a batch.
 
@@ -117,13 +124,13 @@ class BiflowMeter:
 
     def flush(self) -> pl.DataFrame:
         """End all live flows, in the order of their starts; the meter is empty afterwards."""
-        evicted = self._state[EVICTED]
+        counters = self._state[[EVICTED, BACK]]
         used = self._flows[: self._state[PLACES]]
         rest = used[used["reason"] == LIVING]
         rest["reason"] = FORCED
         rest = rest[np.argsort(rest["start"], kind="stable")]
         self._start()
-        self._state[EVICTED] = evicted
+        self._state[[EVICTED, BACK]] = counters
         return self._frame(rest)
 
     def _grow(self) -> None:

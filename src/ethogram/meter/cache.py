@@ -14,8 +14,8 @@ import numpy as np
 from ethogram.schema.compiled import Compiler
 
 __all__ = [
-    "CLOCK", "DONE", "EVICTED", "FLOW_RECORD", "FORCED", "GROW", "LIVE", "LIVING", "OUTPUT_FULL", "PLACES", "STATE",
-    "SWEEP", "feed", "reindex",
+    "BACK", "CLOCK", "DONE", "EVICTED", "FLOW_RECORD", "FORCED", "GROW", "LIVE", "LIVING", "OUTPUT_FULL", "PLACES",
+    "STATE", "SWEEP", "feed", "reindex",
 ]  # fmt: skip
 
 FLOW_RECORD = np.dtype(
@@ -53,10 +53,11 @@ LIVING = 255
 DONE, OUTPUT_FULL, GROW = 0, 1, 2
 """Why :func:`feed` returned."""
 
-LIVE, PLACES, FREE, CLOCK, SINCE, SWEEP, SWEEP_NOW, SWEEP_REASON, EVICTED = 0, 1, 2, 3, 4, 5, 6, 7, 8
-STATE = 9
+LIVE, PLACES, FREE, CLOCK, SINCE, SWEEP, SWEEP_NOW, SWEEP_REASON, EVICTED, BACK = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+STATE = 10
 """Places of the state: live flows; places ever used; free places on the stack; time of the next sweep; packets
-since the last; where a sweep that ran out of output goes on (-1: none), its time and reason; evicted flows."""
+since the last; where a sweep that ran out of output goes on (-1: none), its time and reason; evicted flows; flows ended
+because the clock went back."""
 
 EMPTY = np.uint64(0)
 SAMPLE = 4096
@@ -335,11 +336,14 @@ def feed(
         place, way = find(flows, index, tag, packets, row, vlan_key)
         if way != 0:
             flow = flows[place]
-            idle, active = time - flow.end > idle_ns, time - flow.start > active_ns
+            # Packets that are reordered differ by less; a clock that was set back by more gives no flow over the jump.
+            back = flow.end - time > idle_ns
+            idle, active = time - flow.end > idle_ns or back, time - flow.start > active_ns
             if idle or active:
                 if given == output.shape[0]:
                     return row, given, OUTPUT_FULL
                 given = give_out(flows, place, IDLE if idle else ACTIVE, output, given)
+                state[BACK] += back
                 if idle:  # a new flow: whoever speaks first starts it
                     set_key(flow, packets, row, tag)
                     way = 1

@@ -82,6 +82,7 @@ class CaptureFlows:
             yield rest
         self.accounting.correct("evicted flow", self.meter.evicted)
         self.accounting.correct("counted though equal to a packet just before: mirrored twice?", copies)
+        self.accounting.correct("clock went back inside a flow", self.meter.set_back)
 
     def _packets(self) -> Iterator[PacketBatch]:
         """The packets, heard by the listener, too: each is decoded once."""
