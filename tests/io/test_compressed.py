@@ -135,6 +135,20 @@ def test_a_compressed_file_that_is_cut_says_so_and_keeps_what_came_before(tmp_pa
     assert rows > 1000
 
 
+@given(st.sampled_from(list(PACKERS)[1:]), st.integers(0), st.integers(1, 255))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damage_in_compressed_data_is_our_error_or_nothing(tmp_path: Path, suffix: str, at: int, change: int) -> None:
+    octets = bytearray(PACKERS[suffix](FORMATS["joy"] * 3))
+    octets[at % len(octets)] ^= change
+    file = tmp_path / "damaged"
+    file.write_bytes(octets)
+    try:
+        for member in open_members(file):
+            member.fill(memoryview(bytearray(1 << 16)))
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=150)
 
 

@@ -66,9 +66,22 @@ class _Gzip:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-def _zstd() -> Any:
-    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-    return importlib.import_module(name).ZstdDecompressor()
+class _Zstd:
+    """Zstandard's decompressor; its own error becomes one that is caught with those of the others."""
+
+    def __init__(self) -> None:
+        module = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        self._inner = module.ZstdDecompressor()
+        self._error: type[Exception] = module.ZstdError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        try:
+            return bytes(self._inner.decompress(data, max_length))
+        except self._error as error:
+            raise OSError(str(error)) from None
 
 
 def _lz4() -> Any:
@@ -79,7 +92,7 @@ COMPRESSIONS: dict[str, tuple[bytes, Callable[[], Any]]] = {
     "gzip": (b"\x1f\x8b", _Gzip),
     "bzip2": (b"BZh", bz2.BZ2Decompressor),
     "xz": (b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)),
-    "zstd": (b"\x28\xb5\x2f\xfd", _zstd),
+    "zstd": (b"\x28\xb5\x2f\xfd", _Zstd),
     "lz4": (b"\x04\x22\x4d\x18", _lz4),
 }
 """Name -> first octets, and what makes a decompressor of one stream."""
