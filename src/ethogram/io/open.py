@@ -246,6 +246,9 @@ def _opened(
 
 
 def _recognised(head: bytes, text: TextInput) -> str:
+    other = importlib.import_module("ethogram.io.zeek_kinds").other_log(head, text.file_name)
+    if other is not None:
+        raise InputError(f"Zeek log {other}: only records of conn are connections", file=text.name)
     suffix = Path(text.file_name).suffix.lower()
     # Formats whose usual suffix this is are asked first: content decides, the suffix only breaks ties.
     order = sorted(READERS, key=lambda name: suffix not in READERS[name][2])

@@ -13,34 +13,32 @@ import polars as pl
 from ethogram.config import FlowSettings
 from ethogram.errors import InputError
 from ethogram.io.cells import Cells, protocols, whole_numbers
-from ethogram.io.open_text import TextInput, first_line
+from ethogram.io.open_text import TextInput
 from ethogram.io.table import RecordSource, first_of, to_biflows
-from ethogram.io.table_csv import split_header
 from ethogram.io.times import times
+from ethogram.io.zeek_kinds import CONN, NEEDED, Kinds, kinds_in, other_log
 from ethogram.io.zeek_log import log_frames
 from ethogram.io.zeek_names import NeighbourNames
 from ethogram.schema import TCP, TCP_ACK, TCP_SYN
 
 __all__ = ["Source", "recognises"]
 
-_NEEDED = {"ts", "id.orig_h", "id.resp_h", "proto"}
 _ORIGINATOR_SYN = ["S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "SH"]
 _RESPONDER_SYN_ACK = ["RSTRH", "SHR"]
 _ENDED = ["SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH"]
 
 
 def recognises(head: bytes) -> bool:
-    """Whether the head is a Zeek connection log in one of its forms."""
-    line = first_line(head)
-    if line.startswith((b"#separator", b"#fields")):
-        return b"#path\tconn" in head or b"conn_state" in head
-    if line.startswith(b"{"):
-        return b'"id.orig_h"' in line and (b'"conn_state"' in line or b'"orig_pkts"' in line)
-    return b"id.orig_h" in line and b"id.resp_p" in line and set(split_header(line)) >= _NEEDED
+    """Whether the head is of a text that holds, or may hold, records of Zeek's conn log.
+
+    Logs of several kinds may stand in one stream, in any order.
+    """
+    kinds = kinds_in(head, "")
+    return CONN in kinds or (bool(kinds) and other_log(head, "") is None)
 
 
 class Source(RecordSource):
-    """Reader of connection logs, with the names of the logs beside them.
+    """Reader of connection logs, with the names of the logs beside them; records of other logs are ignored by name.
 
     Zeek never cuts a connection at a timeout, so every record's end is *end of flow* or *idle timeout*.
     """
@@ -53,8 +51,8 @@ class Source(RecordSource):
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Give biflow tables, one for each block of lines."""
-        for frame, lines in log_frames(self._text, self):
-            missing = _NEEDED - set(frame.columns)
+        for frame, lines in log_frames(self._text, self, Kinds(self._text.file_name)):
+            missing = NEEDED - set(frame.columns)
             if missing:
                 raise InputError(f"not a Zeek conn log: no column {', '.join(sorted(missing))}", file=self.name,
                                  line=lines[0] if lines else None)  # fmt: skip

@@ -3,84 +3,140 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 import polars as pl
 
-from ethogram.errors import InputError
 from ethogram.io.open_text import TextInput, first_line
 from ethogram.io.table import RecordSource
 from ethogram.io.table_csv import delimited, distinct, split_header
 from ethogram.io.table_json import objects
+from ethogram.io.zeek_kinds import Kinds, unescaped
 
 __all__ = ["log_frames"]
 
 
-def log_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-    """Give a log's rows with their line numbers, every column as text; unset fields are null."""
+def log_frames(
+    text: TextInput, source: RecordSource, kinds: Kinds | None = None
+) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+    """Give a log's rows with their line numbers, every column as text; unset fields are null.
+
+    Parameters
+    ----------
+    text, source
+        The log, and where what is no row is counted.
+    kinds
+        Ignores rows of other logs than ``conn``; None: all rows are wanted.
+    """
     start = first_line(text.head())
     if start.startswith(b"{"):
-        yield from _json_frames(text, source)
+        yield from _json_frames(text, source, kinds)
     elif start.startswith(b"#"):
-        yield from _tab_frames(text, source)
+        yield from _tab_frames(text, source, kinds)
     else:
-        yield from _csv_frames(text, source)
+        yield from _csv_frames(text, source, kinds)
 
 
-def _json_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+def _json_frames(
+    text: TextInput, source: RecordSource, kinds: Kinds | None
+) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     def plain(value: Any) -> str | None:
         if value is None or isinstance(value, str):
             return value
         return ",".join(map(str, value)) if isinstance(value, list) else orjson.dumps(value).decode()
 
     for batch in text.batches():
-        lines, records = objects(batch, source, lambda _: None)
+        lines, records = objects(batch, source, (lambda _: None) if kinds is None else kinds.ignores)
         if records:
             names = list(dict.fromkeys(name for record in records for name in record))
             columns = {n: pl.Series([plain(r.get(n)) for r in records], dtype=pl.String) for n in names}
             yield pl.DataFrame(columns), lines
 
 
-def _csv_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+def _csv_frames(
+    text: TextInput, source: RecordSource, kinds: Kinds | None
+) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     header: list[str] | None = None
     for batch in text.batches():
         numbers, lines = batch.filled()
         if header is None and lines:
             header = split_header(lines.pop(0))
             numbers.pop(0)
-        if header is not None and lines:
-            yield delimited(lines, numbers, header, source, unset=("", "-"))
+        if header is None or not lines:
+            continue
+        frame, at = delimited(lines, numbers, header, source, unset=("", "-"))
+        yield (frame, at) if kinds is None else _only_conn(frame, at, source, kinds)
 
 
-def _tab_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-    """Rotated logs are often joined into one file: a new header may come at any line."""
-    separator, unset, empty = "\t", "-", "(empty)"
-    header: list[str] | None = None
+def _only_conn(
+    frame: pl.DataFrame, at: list[int], source: RecordSource, kinds: Kinds
+) -> tuple[pl.DataFrame, list[int]]:
+    """The rows of a CSV that are of ``conn``; a column ``_path`` may say of each which log it is of."""
+    paths = frame["_path"] if "_path" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(
+        0, frame.height)  # fmt: skip
+    kept = pl.Series([False]).new_from_index(0, frame.height)
+    for path in paths.unique():
+        reason, rows = kinds.reason(path, frame.columns), paths.eq_missing(path)
+        if reason is None:
+            kept = kept | rows
+        else:
+            source.accounting.read += int(rows.sum())
+            source.accounting.ignore(reason, int(rows.sum()))
+    return frame.filter(kept), pl.Series(at, dtype=pl.Int64).filter(kept).to_list()
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What the lines that begin with ``#`` have said so far."""
+
+    separator: str = "\t"
+    unset: str = "-"
+    empty: str = "(empty)"
+    path: str | None = None
+    fields: tuple[str, ...] | None = None
+
+    def after(self, line: str) -> _Section:
+        """The section after one of those lines; a new ``#separator`` begins a new log."""
+        if line.startswith("#separator"):
+            return _Section(unescaped(line))
+        name, _, rest = line.partition(self.separator)
+        if name == "#fields":
+            return replace(self, fields=tuple(distinct(rest.split(self.separator))))
+        if name == "#path":
+            return replace(self, path=rest.strip())
+        if name == "#unset_field":
+            return replace(self, unset=rest)
+        return replace(self, empty=rest) if name == "#empty_field" else self
+
+
+def _tab_frames(
+    text: TextInput, source: RecordSource, kinds: Kinds | None
+) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+    """Logs are often joined into one file: a new header, also of another log, may come at any line."""
+    section = _Section()
     for batch in text.batches():
         numbers, lines = batch.filled()
+        sections: dict[_Section, tuple[list[bytes], list[int]]] = {}
         begin = 0
         for i in [*(i for i, line in enumerate(lines) if line.startswith(b"#")), len(lines)]:
             if i > begin:
-                if header is None:
-                    raise InputError("a row before the #fields line", file=text.name, line=numbers[begin])
-                yield delimited(
-                    lines[begin:i], numbers[begin:i], header, source, separator, (unset, empty), quoted=False
-                )
+                rows, at = sections.setdefault(section, ([], []))
+                rows += lines[begin:i]
+                at += numbers[begin:i]
             begin = i + 1
-            if i == len(lines):
-                break
-            line = lines[i].decode("utf-8", "replace").rstrip("\r")
-            if line.startswith("#separator"):
-                escaped = line.removeprefix("#separator").strip()
-                separator = chr(int(escaped[2:], 16)) if _is_escape(escaped) else escaped or "\t"
-            elif line.startswith("#fields"):
-                header = distinct(line.split(separator)[1:])
-            elif line.startswith("#unset_field"):
-                unset = line.split(separator)[-1]
-            elif line.startswith("#empty_field"):
-                empty = line.split(separator)[-1]
-
-
-def _is_escape(text: str) -> bool:
-    return len(text) == 4 and text.startswith("\\x") and all(c in "0123456789abcdefABCDEF" for c in text[2:])
+            if i < len(lines):
+                section = section.after(lines[i].decode("utf-8", "replace").rstrip("\r"))
+        for found, (rows, at) in sections.items():
+            reason = None if kinds is None or found.fields is None else kinds.reason(found.path, found.fields)
+            if reason is None and found.fields is not None:
+                yield delimited(
+                    rows, at, list(found.fields), source, found.separator, (found.unset, found.empty), quoted=False
+                )
+                continue
+            source.accounting.read += len(rows)
+            if reason is None:
+                source.drop("no #fields line before it", at)
+            else:
+                source.accounting.ignore(reason, len(rows))
