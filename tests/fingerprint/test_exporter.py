@@ -170,6 +170,30 @@ def test_a_late_flow_is_dropped_and_counted() -> None:
     assert exporter.accounting.read == 5
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize(("early_us", "late"), [(0, 1), (1, 0)])
+def test_an_epoch_closes_exactly_when_the_clock_reaches_its_end_and_the_lateness(
+    early_us: int, late: int, batches: int
+) -> None:
+    closing = hours(24.5) - timedelta(microseconds=early_us)
+    flows = flow_table([{"start": hours(1), "end": hours(1)}, {"start": closing, "end": closing},
+                        {"start": hours(23), "end": hours(23)}])  # fmt: skip
+    exporter = FingerprintExporter(ExporterSettings(lateness_s=1800))
+    for block in [flows] if batches == 1 else [flows[:2], flows[2:]]:
+        exporter.feed(block)
+    assert dict(exporter.accounting.dropped) == ({"late": late} if late else {})
+    assert exporter.pending["time"].min() == (hours(24) if late else hours(1))
+
+
+def test_a_flow_that_begins_when_its_epoch_does_belongs_to_it() -> None:
+    exporter = FingerprintExporter(ExporterSettings(lateness_s=0))
+    exporter.feed(flow_table([{"start": hours(24) - timedelta(microseconds=1), "end": hours(24)}]))
+    assert exporter.pending.height == 0
+    exporter.feed(flow_table([{"start": hours(24), "end": hours(24)}]))
+    assert exporter.pending["time"].to_list() == [hours(24)]
+    assert not exporter.accounting.dropped
+
+
 # --- streamed = batched = restored ------------------------------------------------------------------------------
 
 HOURLY = ExporterSettings(

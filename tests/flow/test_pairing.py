@@ -117,6 +117,36 @@ def test_a_flood_of_one_five_tuple_keeps_few_waiting() -> None:
     assert pairing.accounting.corrected == {"let go before its answer": 5000 - 64}
 
 
+def test_parts_of_a_long_connection_keep_its_initiator() -> None:
+    # The device began. In the second hour the first record is the answer's; in the third there is nothing else.
+    there = [half(3000, 3590, end_reason=CUT, protocol=17), half(3610, 4200, protocol=17)]
+    back = [
+        half(3001, 3595, back=True, end_reason=CUT, protocol=17),
+        half(3602, 7195, back=True, end_reason=CUT, protocol=17),
+        half(7201, 7300, back=True, protocol=17),
+    ]
+    arrival = sorted(there + back, key=lambda row: str(row["end"]))
+    for blocks in ([arrival], [[row] for row in arrival]):
+        flows = paired(*blocks, span=3600)
+        assert spans(flows) == [(3000, 3595, 2, 3), (3602, 7195, 2, 3), (7201, 7300, 0, 3)]
+        assert flows["source_address"].unique().to_list() == [DEVICE]
+        assert flows["one_way"].to_list() == [False] * 3
+    # Another connection of the same ports that the server begins is its own.
+    other = half(7201, 7300, back=True, protocol=17, end_reason=1)
+    assert paired([*there, *back[:1], other | {"start": T0 + timedelta(seconds=9000), "end": T0 + timedelta(hours=3)}],
+                  span=3600)["source_address"].to_list()[-1] == SERVER  # fmt: skip
+
+
+def test_who_began_is_forgotten_in_time_and_is_bounded() -> None:
+    pairing, joining = Pairing(10, 60, span_s=3600), Joining(120, 60, 3600)
+    rows = [half(0, 60, end_reason=CUT), half(0.5, 60, back=True, end_reason=CUT)]
+    pairing.flows(joining.flows(table(rows)))
+    pairing.flows(joining.flows(table([half(300, 300, source_port=1)])))
+    assert len(pairing._begun) == 1
+    pairing.flows(joining.flows(table([half(40_000, 40_000, source_port=2)])))
+    assert len(pairing._begun) == 0
+
+
 def test_records_with_both_directions_pass_as_they_are() -> None:
     rows = [half(0, 1, reverse_packets=1), half(0.1, 1, back=True, reverse_octets=1), half(0.2, 1, one_way=False)]
     flows = paired(rows)
