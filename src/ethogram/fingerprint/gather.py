@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.config import BoundSettings, CountSettings
 from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level
 from ethogram.fingerprint.count import FATE, REASONS, cap_services, marked, sort_counts
@@ -185,7 +186,7 @@ class Gathering:
                 .with_columns(_code(name, self._kind) for name in ("device", "name"))
                 .to_arrow().combine_chunks()
             )  # fmt: skip
-        columns = [column.to_numpy() for column in part.columns]
+        columns = [column(values) for values in part.columns]
         self._last_word = max(self._last_word, *(int(column.max(initial=0)) for column in columns[:2]))
         return columns
 
@@ -245,7 +246,7 @@ class Gathering:
         flows = int(gone["flows"].sum())
         self.accounting.used -= flows
         self.accounting.drop(DEVICES, flows)
-        self._hold(table[~lines["device"].is_in(gone["number"].implode()).to_numpy()])
+        self._hold(table[~column(lines["device"].is_in(gone["number"].implode()))])
 
     def _ranks(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the place in sorted order of each code's text; 0 where there is none."""
@@ -256,7 +257,7 @@ class Gathering:
         numbers = np.flatnonzero(used)
         texts = pl.DataFrame({"code": numbers.astype(np.uint32)}).select(_text("code", self._kind)).to_series()
         ranks = np.zeros(n, dtype=np.int64)
-        ranks[numbers[texts.arg_sort().to_numpy()]] = np.arange(1, len(numbers) + 1)
+        ranks[numbers[column(texts.arg_sort())]] = np.arange(1, len(numbers) + 1)
         return ranks
 
     def _readable(self, lines: Table) -> pl.DataFrame:
@@ -298,10 +299,10 @@ def _as_lines(counts: pl.DataFrame, kind: pl.Categorical, unit_us: int) -> Table
         _packed("time", unit_us, pl.lit(0)).alias("key"),
     )
     lines = np.empty((counts.height, _WIDTH), dtype=np.int64)
-    lines[:, _WHO] = codes["device"].to_numpy() << 32 | codes["name"].to_numpy()
-    lines[:, _KEY] = codes["key"].to_numpy()
+    lines[:, _WHO] = column(codes["device"]) << 32 | column(codes["name"])
+    lines[:, _KEY] = column(codes["key"])
     for i, name in enumerate(COUNT_VOLUMES):
-        lines[:, _FIRST + i] = counts[name].cast(pl.UInt64).to_numpy().view(np.int64)
+        lines[:, _FIRST + i] = column(counts[name].cast(pl.UInt64)).view(np.int64)
     return lines
 
 
@@ -351,7 +352,7 @@ def _sorted(lines: Table, devices: NDArray[np.int64], names: NDArray[np.int64]) 
     spans = [int(part.max()) + 1 for part in (device, key, name)]
     if spans[0] * spans[1] * spans[2] < _LONGEST:  # as nearly always
         whole = pl.Series((device * spans[1] + key) * spans[2] + name)
-        return whole.arg_sort().to_numpy()
+        return column(whole.arg_sort())
     return np.lexsort((name, key, device))
 
 

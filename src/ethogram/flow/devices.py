@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.flow.local import INSIDE, UNSPECIFIED
 from ethogram.flow.numbers import numbered_pairs
 from ethogram.flow.relays import ONE_AT_A_TIME, WINDOW_US, last_use, relays
@@ -114,7 +115,7 @@ class LocalDevices:
             return
         if uses is None:
             start = ends["start"].to_physical()
-            which, row = numbered_pairs(*(ends[name].hash(1).to_numpy() for name in ("mac", "address")))
+            which, row = numbered_pairs(*(column(ends[name].hash(1)) for name in ("mac", "address")))
             ends, uses = ends[pl.Series(row)], Uses(which, start, start)
         known = ends.select((pl.col("mac").is_not_null() & (pl.col("place") == INSIDE)).alias("known")).to_series()
         if len(self._routers):
@@ -140,7 +141,7 @@ class LocalDevices:
         if not len(many):
             return self._routers.clear()
         close = ends.select(pl.col("mac").is_in(many.implode()).fill_null(value=False)).to_series()
-        rows = np.flatnonzero((close & (ends["place"] == INSIDE)).to_numpy()[uses.end])
+        rows = np.flatnonzero(column(close & (ends["place"] == INSIDE))[uses.end])
         at = pl.Series(rows)
         seen = ends.select("mac", "address")[pl.Series(uses.end[rows])].with_columns(
             since=uses.since.gather(at), until=uses.until.gather(at)
@@ -204,6 +205,6 @@ class LocalDevices:
 def _last_uses(ends: pl.DataFrame, uses: Uses, known: pl.Series) -> pl.DataFrame:
     """Pairs of MAC and address of the known ends, with the last stretch of their uses."""
     first, last = np.empty(ends.height, np.int64), np.empty(ends.height, np.int64)
-    last_use(uses.end, uses.since.to_numpy(), uses.until.to_numpy(), WINDOW_US, first, last)
+    last_use(uses.end, column(uses.since), column(uses.until), WINDOW_US, first, last)
     pair = pl.struct("mac", "address").hash(1)
     return ends.select("mac", "address", pair.alias("hash"), since=first, until=last).filter(known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from ethogram._arrays import column
 from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
 from ethogram.flow.chain import chained, directed, of_these
 from ethogram.flow.numbers import secret
@@ -116,10 +117,10 @@ class Joining:
         """Records that stay as they are, and those of chains, one for each interval."""
         tuples = tuples_of(rows, secret())
         key = np.empty(rows.height, np.uint64)
-        directed(tuples.one, tuples.swapped, rows.select(is_half()).to_series().to_numpy(), key)
-        cut = rows["last_cut"].to_numpy()
+        directed(tuples.one, tuples.swapped, column(rows.select(is_half()).to_series()), key)
+        cut = column(rows["last_cut"])
         order = np.flatnonzero(of_these(key, cut))
-        start, end, reach = (rows[name].to_physical().to_numpy() for name in ("start", "end", "_reach"))
+        start, end, reach = (column(rows[name].to_physical()) for name in ("start", "end", "_reach"))
         order = order[np.lexsort((start[order], key[order]))]
         opens = rows.select(
             (pl.col("protocol") == TCP)
@@ -129,7 +130,7 @@ class Joining:
         ).to_series()
         chain, group, furthest = np.empty(len(order), np.int64), np.empty(len(order), np.int64), reach[order]
         chained(
-            key[order], tuples.two[order], start[order], end[order], cut[order], opens.to_numpy()[order], furthest,
+            key[order], tuples.two[order], start[order], end[order], cut[order], column(opens)[order], furthest,
             self._gap, _SLACK_US, self._span, chain, group,
         )  # fmt: skip
         linked = np.bincount(chain)[chain] > 1

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.flow.compiled import compiled, inner, mixed
 
 __all__ = ["hashed", "numbered", "numbered_pairs", "secret", "sorted_by"]
@@ -29,7 +30,7 @@ def hashed(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.
     Different texts share them once in 10^38 pairs, so that equal hashes are taken for equal texts. Who does not know
     the seed cannot make texts that do.
     """
-    one, two = (texts.hash(seed + i).to_numpy() for i in range(2))
+    one, two = (column(texts.hash(seed + i)) for i in range(2))
     return one, two
 
 

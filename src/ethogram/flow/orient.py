@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column, read_only
 from ethogram.flow.devices import Namer, Uses
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.numbers import numbered, numbered_pairs, sorted_by
@@ -24,7 +25,7 @@ _CORRECTIONS = {
     BY_CLASS: "reversed by port class",
     BY_RECURRENCE: "reversed by the recurring port",
 }
-_NO_FLAGS = np.full(1, -1, np.int16)
+_NO_FLAGS = read_only(np.full(1, -1, np.int16))
 
 Numbers = NDArray[np.int32]
 
@@ -122,16 +123,16 @@ class Orientation:
             # Only TCP has no broadcast: elsewhere meters may show an answer as if it came from the broadcast address.
             answers = (pl.col("reverse_packets") > 0) & (pl.col("protocol") == TCP)
             sends = block.select((pl.col("packets") > 0).alias("source"), answers.alias("destination"))
-            sent = [address[:n][sends["source"].to_numpy()], address[n:][sends["destination"].to_numpy()]]
+            sent = [address[:n][column(sends["source"])], address[n:][column(sends["destination"])]]
             self._local.learn_senders(addresses.gather(pl.Series(np.unique(np.concatenate(sent)))))
-        place_of = self._local.places(addresses).to_numpy()
+        place_of = column(self._local.places(addresses))
         macs = pl.concat([block["source_mac"], block["destination_mac"]])
         if getattr(self._namer, "by_time", True):
             which = first = np.arange(2 * n, dtype=np.int32)
         elif macs.null_count() == 2 * n:
             which, first = address, numbered_pairs(address.astype(np.uint64), np.zeros(2 * n, np.uint64))[1]
         else:
-            mac = codes_of(macs)[0].cast(pl.Int64).fill_null(-1).to_numpy().astype(np.uint64)
+            mac = column(codes_of(macs)[0].cast(pl.Int64).fill_null(-1)).astype(np.uint64)
             which, first = numbered_pairs(address.astype(np.uint64), mac)
         at = pl.Series(first)
         distinct = pl.DataFrame({
@@ -143,12 +144,12 @@ class Orientation:
         self._namer.learn(distinct, uses)
         behind = getattr(self._namer, "behind_routers", None)
         if behind is not None:
-            rows = behind(distinct).to_numpy()
+            rows = column(behind(distinct))
             ends = int(rows[which].sum()) if rows.any() else 0
             self.accounting.correct("ends behind a router or repeater: named by address", ends)
         self.accounting.correct("addresses of devices forgotten", getattr(self._namer, "forgotten", 0) - forgotten)
         codes, devices = codes_of(self._namer.devices(distinct))
-        device = codes.cast(pl.Int32).fill_null(-1).to_numpy()[which].reshape(2, n)
+        device = column(codes.cast(pl.Int32).fill_null(-1))[which].reshape(2, n)
         # A device that talks to itself (its own router seen twice) is one end, not two.
         device[1, device[0] == device[1]] = -1
         return _Ends(address.reshape(2, n), addresses, place_of[address].reshape(2, n), device, devices)
@@ -157,11 +158,11 @@ class Orientation:
         """Whether each biflow is to be turned round; biflows without a device count for nothing."""
         n = block.height
         turned, why = np.empty(n, np.bool_), np.empty(n, np.uint8)
-        ports = np.stack([block["source_port"].to_numpy(), block["destination_port"].to_numpy()])
-        protocol = block["protocol"].to_numpy()
+        ports = np.stack([column(block["source_port"]), column(block["destination_port"])])
+        protocol = column(block["protocol"])
         first, answer = (_flags(block[f"{side}initial_tcp_flags"]) for side in ("", "reverse_"))
         sides(protocol, ports[0], ports[1], first, answer, ends.place[1], turned, why)
-        devices = ends.devices.hash(1).to_numpy()
+        devices = column(ends.devices.hash(1))
         forgotten = self._memory.forgotten
         self._memory.learn(devices, ends.device, protocol, ports, turned, why)
         self.accounting.correct("ports of devices forgotten", self._memory.forgotten - forgotten)
@@ -179,14 +180,14 @@ def _flags(flags: pl.Series) -> NDArray[np.int16]:
     """TCP flags, below 0 for unknown; of length 1 when all are."""
     if flags.null_count() == len(flags):
         return _NO_FLAGS
-    return flags.cast(pl.Int16).fill_null(-1).to_numpy()
+    return column(flags.cast(pl.Int16).fill_null(-1))
 
 
 def _seen_from(start: pl.Series, device: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
     """Biflow and side of each row of the flow table, in order of start; of one start, sources first."""
     sources, destinations = (np.flatnonzero(each >= 0).astype(np.int32) for each in device)
     row = np.concatenate([sources, destinations])
-    order = sorted_by(start.to_physical().to_numpy()[row])
+    order = sorted_by(column(start.to_physical())[row])
     return row[order], order < len(sources)
 
 
@@ -199,7 +200,7 @@ def _flows(
 
     def of_device(source: NDArray[Any], destination: NDArray[Any]) -> NDArray[Any]:
         found = np.empty(len(row), source.dtype)
-        picked(source, destination, row, is_source, found)
+        picked(read_only(source), read_only(destination), row, is_source, found)
         return found
 
     def columns(name: str, other: str) -> tuple[pl.Series, pl.Series]:
@@ -210,7 +211,7 @@ def _flows(
         if here.null_count() or there.null_count() or here.dtype == pl.String:
             one, two, side = here.gather(at), there.gather(at), pl.Series(is_source)
             return one.zip_with(side, two), two.zip_with(side, one)
-        numbers = here.to_numpy(), there.to_numpy()
+        numbers = column(here), column(there)
         return pl.Series(of_device(*numbers)), pl.Series(of_device(*numbers[::-1]))
 
     nothing = pl.repeat(None, len(row), dtype=pl.String, eager=True)
@@ -221,7 +222,7 @@ def _flows(
     raw_packets = columns("raw_packets", "reverse_raw_packets")
     scope = np.empty(len(row), np.uint8)
     scopes(of_device(ends.place[1], ends.place[0]), scope)
-    serves = pl.Series(np.where(begins, ports[1].to_numpy(), ports[0].to_numpy()))
+    serves = pl.Series(np.where(begins, column(ports[1]), column(ports[0])))
     both = (packets[0] > 0) & (packets[1] > 0) | (octets[0] > 0) & (octets[1] > 0)
     given = {
         "device": ends.devices.gather(pl.Series(of_device(ends.device[0], ends.device[1]))),

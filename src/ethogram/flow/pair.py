@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
 from ethogram.flow.match import ALONE, KNOWN, OPEN, TURNED, match
 from ethogram.flow.numbers import secret
@@ -157,15 +158,15 @@ class Pairing:
     def _read(self, block: pl.DataFrame) -> _Halves:
         """What matching needs of a block, in order of end."""
         end = block["end"].to_physical()
-        order = np.arange(len(end)) if end.is_sorted() else end.arg_sort(descending=False).to_numpy().astype(np.int64)
+        order = np.arange(len(end)) if end.is_sorted() else column(end.arg_sort(descending=False)).astype(np.int64)
         self._seed = self._seed or secret()
         tuples = tuples_of(block, self._seed)
-        wait = np.where(block["last_cut"].to_numpy(), self._wait + self._cut_wait, self._wait)
-        start, began = (block[name].to_physical().to_numpy() for name in ("start", "began"))
-        split = block["last_cut"].to_numpy() | (began < start)
+        wait = np.where(column(block["last_cut"]), self._wait + self._cut_wait, self._wait)
+        start, began = (column(block[name].to_physical()) for name in ("start", "began"))
+        split = column(block["last_cut"]) | (began < start)
         rows = np.arange(len(end)) + self._held.height
         return _Halves(
-            tuples.one, tuples.two, tuples.swapped, start, end.to_numpy(), began, split, _leads(block), wait,
+            tuples.one, tuples.two, tuples.swapped, start, column(end), began, split, _leads(block), wait,
             np.empty_like(wait), rows,
         )[order]  # fmt: skip
 
@@ -182,7 +183,7 @@ class Pairing:
         still = np.flatnonzero(partner == OPEN)
         fresh = still[halves.row[still] >= self._held.height]
         to = _rows(frame.select("destination_address"), halves.row[fresh])["destination_address"]
-        partner[fresh[to.str.contains(_NEVER_ANSWERED).to_numpy()]] = ALONE
+        partner[fresh[column(to.str.contains(_NEVER_ANSWERED))]] = ALONE
         still = np.flatnonzero(partner == OPEN)
         over = max(len(still) - _MAX_HELD, 0)
         partner[still[:over]] = ALONE
@@ -208,12 +209,12 @@ def _rows(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 
 def _leads(block: pl.DataFrame) -> NDArray[np.bool_]:
     """Whether each half began, of two that start at one time: the one from the higher port, else the lower address."""
-    ports = [block[f"{side}_port"].to_numpy() for side in ("source", "destination")]
+    ports = [column(block[f"{side}_port"]) for side in ("source", "destination")]
     leads: NDArray[np.bool_] = ports[0] > ports[1]
     equal = np.flatnonzero(ports[0] == ports[1])
     if equal.size:
         ends = _rows(block.select("source_address", "destination_address"), equal)
-        leads[equal] = (ends["source_address"] < ends["destination_address"]).to_numpy()
+        leads[equal] = column(ends["source_address"] < ends["destination_address"])
     return leads
 
 
@@ -224,7 +225,7 @@ def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
                ("source_name", "destination_name"), ("destination_name", "source_name"),
                ("vlan", "vlan"), ("direction", "direction")]  # fmt: skip
     there, back = pl.Series(first), pl.Series(second)
-    start, end = (frame[name].to_physical().to_numpy() for name in ("start", "end"))
+    start, end = (column(frame[name].to_physical()) for name in ("start", "end"))
     # A later part of the connection may begin with the answer.
     earliest = pl.Series(np.minimum(start[first], start[second])).cast(LINKED["start"])
     later = pl.Series(np.where(end[second] > end[first], second, first))
@@ -239,7 +240,7 @@ def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
         mine = taken(name, there)
         return mine if other in empty else mine.zip_with(mine.is_not_null(), taken(other, back))
 
-    joined = frame["joined"].to_numpy()
+    joined = column(frame["joined"])
     columns = {
         **{f"reverse_{name}": taken(name, back) for name in sent},
         **{name: known(name, other) for name, other in crossed},

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.flow.compiled import compiled
 
 __all__ = ["ONE_AT_A_TIME", "WINDOW_US", "last_use", "relays"]
@@ -44,7 +45,7 @@ def relays(uses: pl.DataFrame, most: int) -> pl.Series:
     )
     uses = uses.sort("group", "since", "until", "number")
     group, number, since, until = (
-        uses[name].cast(pl.Int64).to_numpy() for name in ("group", "number", "since", "until")
+        column(uses[name].cast(pl.Int64)) for name in ("group", "number", "since", "until")
     )
     found = np.zeros(uses.height, np.bool_)
     at_once(group, number, since, until, most, WINDOW_US, found)

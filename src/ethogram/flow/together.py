@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column, read_only
 from ethogram.flow.chain import first_known, saturating_sums
 from ethogram.schema import BIFLOW
 
@@ -79,17 +80,17 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
 
     def first(values: pl.Series) -> pl.Series:
         found = np.empty(len(begins), np.int64)
-        there = np.where(values.is_not_null().to_numpy(), np.arange(len(values)), -1)
+        there = np.where(column(values.is_not_null()), np.arange(len(values)), -1)
         first_known(group, group, there, found)
         return values.gather(pl.Series(np.maximum(found, 0))).set(pl.Series(found < 0), None)
 
-    start, end = (rows[name].to_physical().to_numpy() for name in ("start", "end"))
+    start, end = (column(rows[name].to_physical()) for name in ("start", "end"))
     opening = np.maximum.accumulate(np.where(np.diff(chain, prepend=-1) > 0, np.arange(len(chain)), 0))
     columns = {
         "began": rows["began"].gather(pl.Series(opening[begins])),
         "start": pl.Series(np.minimum.reduceat(start, begins)).cast(LINKED["start"]),
         "end": pl.Series(np.maximum.reduceat(end, begins)).cast(LINKED["end"]),
-        "joined": pl.Series(np.add.reduceat(rows["joined"].to_numpy(), begins)),
+        "joined": pl.Series(np.add.reduceat(column(rows["joined"]), begins)),
         "protocol": rows["protocol"].gather(last),
         "end_reason": rows["end_reason"].gather(last),
         "last_cut": rows["last_cut"].gather(last),
@@ -102,25 +103,25 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
         columns[here] = first(side(here, there))
     saturated = 0
     for here, there in _both(*((name, f"reverse_{name}") for name in _COUNTS)):
-        counts = side(here, there).to_numpy()
+        counts = column(side(here, there))
         sums = np.empty(len(begins), np.uint64)
         saturated += saturating_sums(counts, begins, sums)
         columns[here] = pl.Series(sums)
         raw_here, raw_there = (f"reverse_raw_{name[8:]}" if name[:8] == "reverse_" else f"raw_{name}"
                                for name in (here, there))  # fmt: skip
         raw = side(raw_here, raw_there)
-        known = raw.is_not_null().to_numpy()
+        known = column(raw.is_not_null())
         exported = np.empty(len(begins), np.uint64)
-        saturating_sums(np.where(known, raw.fill_null(0).to_numpy(), counts), begins, exported)
+        saturating_sums(read_only(np.where(known, column(raw.fill_null(0)), counts)), begins, exported)
         columns[raw_here] = pl.Series(exported).set(pl.Series(~np.logical_or.reduceat(known, begins)), None)
     for here, there in _both(("union_tcp_flags", "reverse_union_tcp_flags")):
         flags = side(here, there)
-        union = np.bitwise_or.reduceat(flags.fill_null(0).to_numpy(), begins)
-        none = ~np.logical_or.reduceat(flags.is_not_null().to_numpy(), begins)
+        union = np.bitwise_or.reduceat(column(flags.fill_null(0)), begins)
+        none = ~np.logical_or.reduceat(column(flags.is_not_null()), begins)
         columns[here] = pl.Series(union).set(pl.Series(none), None)
     for here, there in _both(("initial_tcp_flags", "reverse_initial_tcp_flags")):
         found = np.empty(len(begins), np.int64)
-        first_known(chain, group, side(here, there).cast(pl.Int64).fill_null(-1).to_numpy(), found)
+        first_known(chain, group, column(side(here, there).cast(pl.Int64).fill_null(-1)), found)
         columns[here] = pl.Series(found).set(pl.Series(found < 0), None).cast(pl.UInt8)
     records = pl.DataFrame({name: columns[name] for name in (*LINKED, "_final")}).cast(LINKED)  # type: ignore[arg-type]
     return records, saturated

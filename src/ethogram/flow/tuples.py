@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.flow.compiled import compiled, mixed
 from ethogram.flow.numbers import hashed
 
@@ -47,8 +48,8 @@ def tuples_of(frame: pl.DataFrame, seed: int) -> Tuples:
     one, two = (np.empty(frame.height, np.uint64) for _ in range(2))
     swapped = np.empty(frame.height, np.uint8)
     columns: list[NDArray[np.uint64]] = [each for address, _ in ends for each in hashed(address, seed)]
-    columns += [port.cast(pl.UInt16).to_numpy() for _, port in ends]
-    keys(*columns, frame["protocol"].cast(pl.UInt8).to_numpy(), one, two, swapped)  # type: ignore[call-arg]
+    columns += [column(port.cast(pl.UInt16)) for _, port in ends]
+    keys(*columns, column(frame["protocol"].cast(pl.UInt8)), one, two, swapped)  # type: ignore[call-arg]
     return Tuples(one, two, swapped)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import column
 from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
 from ethogram.flow.numbers import secret
 from ethogram.flow.tuples import tuples_of
@@ -79,7 +80,7 @@ class Twins:
         self._directions |= set(block["direction"].drop_nulls().unique())
         if not {0, 1} <= self._directions:
             return block
-        row = np.flatnonzero(block["direction"].is_not_null().to_numpy())
+        row = np.flatnonzero(column(block["direction"].is_not_null()))
         new = self._read(block[pl.Series(row)], arrival)
         held = 0 if self._seen is None else len(self._seen.one)
         all_ = new if self._seen is None else self._seen.with_more(new)
@@ -111,16 +112,16 @@ class Twins:
     def _read(self, rows: pl.DataFrame, arrival: Arrival) -> _Seen:
         self._seed = self._seed or secret()
         tuples = tuples_of(rows, self._seed)
-        start = rows["start"].to_physical().to_numpy()
+        start = column(rows["start"].to_physical())
         before = min(self._clock, arrival.at_us)
         least, ahead = before + arrival.passed_us, start > arrival.at_us
         seen = np.maximum(np.maximum.accumulate(np.where(ahead, BEGINNING, start)), before)
         self._clock = max(int(seen[-1]) if len(seen) else before, least)
         seen = np.where(ahead, np.maximum(seen, least), seen)
-        octets, packets, more_octets, more_packets = (rows[name].to_numpy() for name in _COUNTS)
+        octets, packets, more_octets, more_packets = (column(rows[name]) for name in _COUNTS)
         return _Seen(
-            tuples.one, tuples.two, tuples.swapped, rows["direction"].to_numpy(), start,
-            rows["end"].to_physical().to_numpy(), _capped_sum(octets, more_octets), _capped_sum(packets, more_packets),
+            tuples.one, tuples.two, tuples.swapped, column(rows["direction"]), start,
+            column(rows["end"].to_physical()), _capped_sum(octets, more_octets), _capped_sum(packets, more_packets),
             seen,
         )  # fmt: skip
 

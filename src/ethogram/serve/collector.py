@@ -38,7 +38,7 @@ from ethogram.schema import Accounting, DatagramBatch
 from ethogram.serve.counters import Counters
 from ethogram.serve.output import Output
 from ethogram.serve.state import CollectorState
-from ethogram.serve.warm import warm
+from ethogram.serve.warm import warm_up
 
 __all__ = ["Collector", "CollectorSettings"]
 
@@ -121,7 +121,7 @@ class Collector:
         self.counters = Counters(self)
         self.failure: BaseException | None = None
         self.problems: list[str] = []
-        self._record = record
+        self._record, self._devices, self._listens = record, devices, bool(places)
         self._recording: Recording | None = None
         self._blocks = Blocks(wire)
         self._segment_ns = max(int(wire.segment_s * 1e9), 1)
@@ -166,8 +166,8 @@ class Collector:
             if self._record is not None:
                 self._recording = Recording(self._record, self.settings.wire)
             self._restore(state)
-            chosen = self.settings
-            warm(chosen.flow, chosen.exporter, chosen.counting, chosen.active_timeout_s)
+            if self._listens:  # the one that warms up listens nowhere
+                self._warm_up()
             self.udp.start()
             self.tcp.start()
         except BaseException:
@@ -177,6 +177,19 @@ class Collector:
             raise
         self._worker = threading.Thread(target=self._guarded, name="collect", daemon=True)
         self._worker.start()
+
+    def _warm_up(self) -> None:
+        """Compile, or load, all that real messages will need."""
+        chosen, recorded = self.settings, self._record is not None
+
+        def maker(devices: Path | None) -> Callable[[Path], Collector]:
+            return lambda place: Collector(
+                [], place, chosen, devices=devices, record=place / "recorded" if recorded else None
+            )
+
+        # A device file names none of the made-up devices: what follows is reached without one.
+        makers = [maker(None)] if self._devices is None else [maker(None), maker(self._devices)]
+        warm_up(self.folder, makers, chosen.flow.local, chosen.exporter, f"{chosen!r} {self._devices} {recorded}")
 
     def stop(self) -> None:
         """Take what has arrived, write all of it, and close everything.

@@ -1,65 +1,107 @@
-"""A few made-up records through every stage before the first real one: what is compiled on use is compiled then.
+"""Made-up messages through a collector of its own before the first real one: what is compiled on use is compiled then.
 
-With an empty cache compiling takes half a minute; messages that come meanwhile would fill the queue.
+With an empty cache compiling takes up to a minute; messages that come meanwhile would fill the queue. The way that
+data goes is not listed here: a second collector, which listens nowhere and writes into a folder that is removed, goes
+it from the queue to the disk, is stopped, and goes on from what it saved.
 """
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
 import numpy as np
-import polars as pl
 
-from ethogram.config import CountSettings, ExporterSettings, FlowSettings, WireSettings
-from ethogram.fingerprint.exporter import FingerprintExporter
-from ethogram.flow.devices import LocalDevices
-from ethogram.io.wire.biflows import Biflows
-from ethogram.io.wire.build import MessageBuilder, Values, batch, data, template_set
-from ethogram.io.wire.decoder import Decoder
-from ethogram.io.wire.sequence import Sequences
-from ethogram.io.wire.template import VARIABLE, Field, Template
-from ethogram.pipeline.stages import FlowStages
+from ethogram.config import ExporterSettings
+from ethogram.errors import EthogramError
+from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
+from ethogram.schema import DatagramBatch, Exporter
+from ethogram.serve.warm_messages import Ends, made_up_messages
 
-__all__ = ["warm"]
+__all__ = ["FOLDER", "warm_up"]
 
-_TIME_MS = 1_700_000_000_000
-_ACTIVE_TIMEOUT = 2
-_FIXED = ((8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (1, 8), (2, 4), (6, 1), (152, 8), (153, 8), (136, 1), (56, 6))
-_SERVER_NAME = 371  # httpRequestHost, of variable length: any such element would do
+FOLDER = ".warm-up"
+"""Folder below the collector's own that the second collector writes into."""
+
+_GRACE_S = 120  # the made-up flows take a minute and a half
 
 
-def warm(flow: FlowSettings, exporter: ExporterSettings, counting: CountSettings, active_timeout_s: float) -> int:
-    """Send the halves of a flow that was cut once through throw-away stages.
+class Collecting(Protocol):
+    """What is needed of the second collector."""
+
+    queue: MessageQueue
+    exporters: Exporters
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """Write all that has come."""
+
+
+_warmed: set[str] = set()
+
+
+def warm_up(
+    folder: Path, makers: Sequence[Callable[[Path], Collecting]], local: tuple[str, ...], exporter: ExporterSettings,
+    key: str,
+) -> None:  # fmt: skip
+    """Let second collectors go the whole way twice.
 
     Parameters
     ----------
-    flow, exporter, counting, active_timeout_s
-        Of the stages that will be used.
-
-    Returns
-    -------
-    flows
-        How many came out; none when the settings say that nobody is inside.
+    folder
+        The first collector's.
+    makers
+        Each makes a collector with the first one's settings, which writes into the folder that it is given.
+    local, exporter
+        Of those settings.
+    key
+        Names the settings: for each it is done once in a process.
     """
-    fields = tuple(Field(0, number, octets) for number, octets in _FIXED)
-    fixed, named = Template(10, 0, 256, fields), Template(10, 0, 257, (*fields, Field(0, _SERVER_NAME, VARIABLE)))
-    inside, outside = np.array([0xC0A80001, 0xC0000201]), np.array([0xC0000201, 0xC0A80001])
-    ports = np.array([50_000, 8_883])
-    start = np.array([_TIME_MS, _TIME_MS + 10])
-    columns: list[Values] = [
-        inside, outside, ports, ports[::-1], np.array([6, 6]), np.array([900, 700]), np.array([9, 7]),
-        np.array([2, 18]), start, start + 60_000, np.array([_ACTIVE_TIMEOUT] * 2), np.array([2, 3]),
-    ]  # fmt: skip
-    later: list[Values] = [*columns[:8], start + 60_000, start + 90_000, *columns[10:], [b"a.example", b""]]
-    messages = MessageBuilder(10).messages(
-        [template_set(fixed), template_set(named), data(fixed, columns), data(named, later)], _TIME_MS + 90_000
-    )
-    decoder, biflows = Decoder(WireSettings()), Biflows(WireSettings())
-    decoder.sequence = Sequences()
-    records = biflows.batch(decoder.decode(batch(messages, arrival_ns=_TIME_MS * 1_000_000)))
-    stages = FlowStages(flow, LocalDevices(flow.device_by, flow.router_addresses), active_timeout_s)
-    flows = pl.concat(
-        [stages.flows(records.with_columns(one_way=pl.lit(value=True))), stages.flows(records.clear(), last=True)]
-    )
-    fingerprints = FingerprintExporter(exporter, counting)
-    fingerprints.feed(flows)
-    fingerprints.finish()
-    return flows.height
+    if key in _warmed:
+        return
+    place = folder / FOLDER
+    shutil.rmtree(place, ignore_errors=True)  # that of a run that was killed
+    now_ns = time.time_ns()
+    # The second messages come when the epoch of the first is over, so that it is closed and counted too.
+    before_ns = round((2 * exporter.epoch_s + exporter.lateness_s + _GRACE_S) * 1e9)
+    ends = Ends.of(local)
+    try:
+        # Whatever fails here would fail on real messages, where it is counted and said.
+        with suppress(EthogramError, OSError):
+            for number, make in enumerate(makers):
+                for shift_ns in (before_ns, 0):
+                    _run(make(place / str(number)), ends, now_ns - shift_ns)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    _warmed.add(key)
+
+
+def _run(collector: Collecting, ends: Ends, arrival_ns: int) -> None:
+    collector.start()
+    try:
+        udp, tcp = Exporter("192.0.2.254", 4739), Exporter("192.0.2.254", 4739, "tcp", 1)
+        index = collector.exporters.add([udp, tcp])
+        start_ms = arrival_ns // 1_000_000 - 1000 * _GRACE_S
+        for number in index:
+            batch = _received(made_up_messages(ends, start_ms), number, arrival_ns, collector.exporters)
+            collector.queue.put(batch, collector.queue.reserve(collector.queue.bound))
+        collector.exporters.leave(index[1])
+        collector.queue.end(SessionEnd(index[1], tcp))
+    finally:
+        collector.stop()
+
+
+def _received(messages: list[bytes], exporter: int, arrival_ns: int, exporters: Exporters) -> DatagramBatch:
+    """Messages as receivers hand them over: in arrays of their own, which may be written."""
+    octets = np.array([len(message) for message in messages], np.int32)
+    count = len(messages)
+    return DatagramBatch(
+        np.frombuffer(b"".join(messages), np.uint8).copy(), np.cumsum(octets, dtype=np.int64) - octets, octets,
+        np.full(count, arrival_ns, np.int64), np.full(count, exporter, np.int32), exporters.now,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._arrays import read_only
 from ethogram.config import WireSettings
 from ethogram.errors import InputError
 from ethogram.io.wire.gather import copy_sets
@@ -89,7 +90,7 @@ def compact(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
     """Some messages of a batch, one behind the other in an array of their own."""
     octets = np.ascontiguousarray(batch.octets[begin:end], np.int32)
     data = np.empty(int(octets.sum(dtype=np.int64)), np.uint8)
-    copy_sets(batch.data, np.ascontiguousarray(batch.offset[begin:end], np.int64), octets, data)
+    copy_sets(read_only(batch.data), np.ascontiguousarray(batch.offset[begin:end], np.int64), octets, data)
     return DatagramBatch(
         data=data,
         offset=np.cumsum(octets, dtype=np.int64) - octets,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._arrays import read_only
 from ethogram.config import WireSettings
 from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, Matched, boot_ms_of, match, release
 from ethogram.io.wire.pending import Held, PendingSets
@@ -103,6 +105,7 @@ class Decoder:
         found: list[Records] = []
         if not len(batch):
             return found
+        batch = replace(batch, data=read_only(batch.data))
         now_ns = int(batch.arrival_ns.max())
         self.store.expire(now_ns)
         self.pending.expire(now_ns)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._arrays import read_only
 from ethogram.config import WireSettings
 from ethogram.io.wire.gather import copy_sets
 from ethogram.io.wire.templates import Key
@@ -130,7 +131,7 @@ class PendingSets:
         octets = np.ascontiguousarray(sets["octets"])
         offset = np.cumsum(octets, dtype=np.int64) - octets
         copy = np.empty(int(octets.sum()), np.uint8)
-        copy_sets(data, np.ascontiguousarray(sets["offset"]), octets, copy)
+        copy_sets(read_only(data), np.ascontiguousarray(sets["offset"]), octets, copy)
         held = Held(key, exporters, copy, offset, octets, headers)
         slot = key[0]
         while self._cost_of_slot.get(slot, 0) + held.cost > self._settings.pending_octets_per_exporter:

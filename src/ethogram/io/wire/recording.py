@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ethogram._arrays import read_only
 from ethogram.config import WireSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.io.wire.compiled import compiled
@@ -214,8 +215,9 @@ class Recording:
         room = int(octets.sum(dtype=np.int64)) + len(batch) * (BLOCK_OCTETS + TRAILER_OCTETS + HEADERS)
         out = np.empty(room, np.uint8)
         size = write_blocks(
-            batch.data, batch.offset, octets, batch.arrival_ns, batch.exporter, self._heads, self._lengths, out
-        )
+            read_only(batch.data), batch.offset, octets, batch.arrival_ns, batch.exporter, self._heads, self._lengths,
+            out,
+        )  # fmt: skip
         now_ns = int(batch.arrival_ns[0])
         full = self._octets >= self._file_octets or now_ns - self._begun_ns >= self._file_ns
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._arrays import read_only
 from ethogram.io.wire.gather import locate_fixed, locate_variable, read_halves, read_unsigned, read_unsigned_spans
 from ethogram.io.wire.template import VARIABLE, Template
 from ethogram.io.wire.walk import V9
@@ -61,7 +62,7 @@ class Records:
         self.template = template
         self.exporter = exporter
         self.exporters = exporters
-        self.data = data
+        self.data = read_only(data)
         self.headers = headers
         self.broken = 0
         self.set_octets = octets

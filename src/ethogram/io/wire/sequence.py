@@ -121,6 +121,8 @@ class Sequences:
             undecoded_octets = np.zeros(len(headers), np.int64)
         if exporter is None:
             exporter = headers["exporter"]
+        # A field of one header counts as contiguous, of several it does not: each would be compiled for itself.
+        exporter = np.ascontiguousarray(exporter, np.int32)
         self._clock += 1
         at = 0
         units = np.ascontiguousarray(units, np.int64)

@@ -1,0 +1,139 @@
+"""Made-up export messages of every kind that a collector decodes: what :mod:`ethogram.serve.warm` sends ahead."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.io.wire.build import MessageBuilder, Values, data, template_set
+from ethogram.io.wire.template import V5_FIELDS, VARIABLE, Field, Template
+
+__all__ = ["Ends", "made_up_messages"]
+
+ACTIVE_TIMEOUT, IDLE = 2, 1  # flowEndReason
+CERT = 6871
+_SERVER_NAME = Field(0, 371, VARIABLE)  # httpRequestHost: any element of variable length would do
+_COMMON = ((7, 2), (11, 2), (4, 1), (1, 8), (2, 4), (6, 1), (56, 6), (80, 6), (61, 1))
+_MILLISECONDS, _UPTIME = ((152, 8), (153, 8), (136, 1)), ((22, 4), (21, 4))
+_IPV4, _IPV6 = ((8, 4), (12, 4)), ((27, 16), (28, 16))
+_REVERSE = (Field(0, 1, 8, reverse=True), Field(0, 2, 8, reverse=True), Field(0, 6, 2, reverse=True),
+            Field(CERT, 14, 1), Field(CERT, 14, 1, reverse=True), Field(0, 239, 1))  # fmt: skip
+_SAMPLER_IPFIX = (Field(0, 302, 8, scope=True), Field(0, 304, 2), Field(0, 305, 4), Field(0, 306, 4))
+_SAMPLER_V9 = (Field(0, 1, 4, scope=True), Field(0, 34, 4), Field(0, 35, 1))
+_UPTIME_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Addresses that take part: two inside, and one of the other side, of either IP version."""
+
+    inside: tuple[str, str]
+    inside6: tuple[str, str]
+    outside: str = "192.0.2.1"
+    outside6: str = "2001:db8::1"
+
+    @classmethod
+    def of(cls, local: Sequence[str]) -> Ends:
+        """Addresses inside the first prefix of each IP version; of a version without one, nobody is inside."""
+        found = {4: ("198.51.100.1", "198.51.100.2"), 6: ("2001:db8:1::1", "2001:db8:1::2")}
+        for prefix in reversed(local):
+            network = ipaddress.ip_network(prefix, strict=False)
+            first = int(network.network_address) + (1 if network.num_addresses > 2 else 0)
+            last = min(first + 1, int(network.broadcast_address))
+            kind = type(network.network_address)
+            found[network.version] = (str(kind(first)), str(kind(last)))
+        return cls(found[4], found[6])
+
+
+@dataclass(frozen=True)
+class _Flow:
+    source: str
+    destination: str
+    source_port: int
+    destination_port: int
+    protocol: int
+    reason: int
+    seconds: tuple[int, int]
+
+
+def _flows(ends: Ends, version: int) -> list[_Flow]:
+    """One-way records: a connection cut at the active timeout, its answers, DNS, a tie of ports, a group, ICMP."""
+    one, two = ends.inside if version == 4 else ends.inside6
+    other = ends.outside if version == 4 else ends.outside6
+    group = "239.255.255.250" if version == 4 else "ff02::fb"
+    return [
+        _Flow(one, other, 50_000, 8_883, 6, ACTIVE_TIMEOUT, (0, 60)),
+        _Flow(other, one, 8_883, 50_000, 6, ACTIVE_TIMEOUT, (0, 60)),
+        _Flow(one, other, 50_000, 8_883, 6, IDLE, (60, 90)),
+        _Flow(other, one, 8_883, 50_000, 6, IDLE, (60, 90)),
+        _Flow(one, two, 40_001, 53, 17, IDLE, (1, 2)),
+        _Flow(two, one, 53, 40_001, 17, IDLE, (1, 2)),
+        _Flow(one, other, 40_002, 40_003, 17, IDLE, (2, 3)),
+        _Flow(one, group, 1_900, 1_900, 17, IDLE, (3, 4)),
+        _Flow(one, other, 0, 0, 1, IDLE, (4, 5)),
+    ]
+
+
+def _columns(flows: Sequence[_Flow], fields: Sequence[Field], start_ms: int, boot_ms: int) -> list[Values]:
+    """Values of each field of some flows, by the number of its element."""
+
+    def packed(addresses: list[str]) -> NDArray[np.generic]:
+        octets = [ipaddress.ip_address(text).packed for text in addresses]
+        if len(octets[0]) == 4:
+            return np.array([int.from_bytes(each) for each in octets])
+        return np.frombuffer(b"".join(octets), np.uint8).reshape(-1, 16)
+
+    def each(value: Callable[[_Flow], int]) -> NDArray[np.generic]:
+        return np.array([value(flow) for flow in flows])
+
+    begin, end = (each(lambda flow, i=i: start_ms + 1000 * flow.seconds[i]) for i in (0, 1))  # type: ignore[misc]
+    values: dict[int, Values] = {
+        4: each(lambda flow: flow.protocol), 7: each(lambda flow: flow.source_port),
+        11: each(lambda flow: flow.destination_port), 1: each(lambda _: 900), 2: each(lambda _: 9),
+        6: each(lambda _: 2), 14: each(lambda _: 2), 56: each(lambda flow: 0x02005E000000 + flow.source_port),
+        80: each(lambda flow: 0x02005E000000 + flow.destination_port), 239: each(lambda _: 1),
+        136: each(lambda flow: flow.reason), 152: begin, 153: end, 22: begin - boot_ms, 21: end - boot_ms,
+        371: [b"a.example.com"] * len(flows),
+    }  # fmt: skip
+    ends = packed([flow.source for flow in flows]), packed([flow.destination for flow in flows])
+    values |= {8: ends[0], 27: ends[0], 12: ends[1], 28: ends[1]}
+    return [values.get(field.id, each(lambda _: 0)) for field in fields]
+
+
+def made_up_messages(ends: Ends, start_ms: int) -> list[bytes]:
+    """Messages of IPFIX, NetFlow v9 and v5, each kind of record in them, of flows that begin at a time.
+
+    The first one comes before its template, as after a restart.
+    """
+    sent_ms, boot_ms = start_ms + 90_000, start_ms + 90_000 - _UPTIME_MS
+    found: list[bytes] = []
+    for version, times, sampler in ((10, _MILLISECONDS, _SAMPLER_IPFIX), (9, _UPTIME, _SAMPLER_V9)):
+        build = MessageBuilder(version, boot_ms=boot_ms)
+        four, six = (
+            tuple(Field(0, number, octets) for number, octets in (*addresses, *times, *_COMMON))
+            for addresses in (_IPV4, _IPV6)
+        )
+        options = Template(version, 0, 300, sampler, options=True)
+        templates = [Template(version, 0, 256, four), Template(version, 0, 257, six)]
+        flows = [_flows(ends, 4), _flows(ends, 6)]
+        if version == 10:
+            # By direction or name, as biflows, and with addresses of the other version.
+            templates += [Template(10, 0, 258, (*four, _SERVER_NAME)), Template(10, 0, 259, (*four, *_REVERSE))]
+            flows += [flows[0][:1], flows[0][4:5]]
+        records = [
+            data(template, _columns(some, template.fields, start_ms, boot_ms))
+            for template, some in zip(templates, flows, strict=True)
+        ]
+        rate: list[Values] = [np.array([value]) for value in ((0, 3, 1, 9) if version == 10 else (0, 10, 2))]
+        for parts in (records[:1], [template_set(*templates), template_set(options)], [data(options, rate)], records):
+            found += build.messages(parts, sent_ms)
+    v5 = Template(5, 0, 0, V5_FIELDS)
+    # Two at once: a field of several records is another kind of array than that of one.
+    found += MessageBuilder(5, boot_ms=boot_ms).messages(
+        [data(v5, _columns(_flows(ends, 4), V5_FIELDS, start_ms, boot_ms))], sent_ms
+    )
+    return found
