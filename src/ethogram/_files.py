@@ -111,7 +111,7 @@ def require_ours(path: Path) -> None:
     """
     if _guard is None or _guard.force or is_ours(path):
         return
-    raise UsageError(f"{path}: exists, and Ethogram did not write it: --force replaces it")
+    raise UsageError(f"{path}: exists and has no mark of Ethogram: --force replaces it")
 
 
 def is_ours(path: Path) -> bool:

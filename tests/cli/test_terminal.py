@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ethogram.cli import app, terminal
+from ethogram.cli.identify import show_rows
 from text_made import ANY, is_safe
 
 CLI = Path(terminal.__file__).parent
@@ -65,6 +66,16 @@ def test_every_way_to_write_makes_foreign_text_safe(name: str, text: str) -> Non
 def test_a_line_stays_one_line(text: str) -> None:
     for way in (terminal.say, terminal.write_line):
         assert written(way, text).count("\n") == 1
+
+
+@given(text=ANY)
+def test_rows_of_verdicts_are_safe_and_keep_their_lines(text: str) -> None:
+    def way(text: str) -> None:
+        show_rows(terminal.SafeConsole(width=4000), ["device", "verdict"], [([text, text], "green", f"as {text} does")])
+
+    shown = written(way, text)
+    assert is_safe(shown.replace("\n", ""))
+    assert shown.count("\n") == 3
 
 
 def test_markup_and_emoji_codes_are_text() -> None:
