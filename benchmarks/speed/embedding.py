@@ -23,6 +23,7 @@ import torch
 from drawn_flows import drawn
 
 from ethogram.config import EncoderSettings
+from ethogram.errors import LibraryError
 from ethogram.pipeline.vector_files import load_vectors
 from ethogram.representation.autoencoder import Autoencoder
 from ethogram.representation.checkpoint import load, model_file
@@ -63,14 +64,21 @@ def exported(net: Network, folder: Path, threads: int, name: str = "encoder") ->
 
 
 def eight_bit(encoder: Path, folder: Path) -> OnnxEncoder | None:
-    """The same with weights of 8 bits, scaled by ONNX Runtime's own tool; None where that cannot be loaded."""
+    """The same with weights of 8 bits, scaled by ONNX Runtime's own tool; None where it or its result cannot be loaded.
+
+    Encoder files may hold only the operators that exported encoders use, and those of 8-bit weights are not among them.
+    """
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
         print(f"8-bit weights: not measured: {error}")
         return None
     quantize_dynamic(encoder, folder / "eight.onnx", weight_type=QuantType.QInt8, per_channel=True)
-    return OnnxEncoder(folder / "eight.onnx", 0)
+    try:
+        return OnnxEncoder(folder / "eight.onnx", 0)
+    except LibraryError as error:
+        print(f"8-bit weights: not measured: {error}")
+        return None
 
 
 def main() -> None:

@@ -145,6 +145,8 @@ METHODS = {"ours": ours, "netflume": netflume, "netflow": netflow, "nfcapd": nfc
 
 def measured(method: str, kind: str, datagrams: int) -> dict[str, float] | str:
     """The fastest of some runs, each a process of its own on one core; or why there is none."""
+    if not datagrams:
+        return "not asked"
     if method == "nfcapd" and (shutil.which("nfcapd") is None or shutil.which("nfdump") is None):
         return "not installed (Debian package nfdump)"
     # What sends to nfcapd must not share its core.
