@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,6 +134,10 @@ def test_two_that_want_one_corpus_read_it_once(root: Path, tmp_path: Path, monke
         found = list(pool.map(lambda _: load.load(card, root, cache_folder=tmp_path), range(3)))
     assert read == ["home"]
     assert all(one.flows.equals(found[0].flows) and one.digest == found[0].digest for one in found)
+    # A fresh copy of the files has the digest of the files, so that results on both belong together.
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy, copy_function=shutil.copyfile)
+    assert load.load(card, copy, cache_folder=None).digest == found[0].digest
     # Other settings of the same files stand beside, and what is counted is not asked where flows are read.
     other = load.load(card, root, cache_folder=tmp_path, meter=MeterSettings(idle_timeout_s=7.0))
     load.load(card, root, cache_folder=tmp_path, counts=CountSettings(other_protocols=True))

@@ -74,7 +74,7 @@ def command(
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
     words = tasks or []
     if words[:1] == ["report"]:
-        _report(words[1:], out, known_tasks, known_methods, force=force)
+        _report(words[1:], out, known_tasks, known_methods, jobs, force=force)
         return
     root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
     every_card = known_cards(cards)
@@ -254,12 +254,13 @@ def _line(row: dict[str, object], fresh: bool) -> str:
 
 
 def _report(
-    arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], *, force: bool
+    arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], jobs: int, *, force: bool
 ) -> None:
     from ethogram._files import require_ours
     from ethogram.cli.outputs import check_folder
     from ethogram.cli.terminal import say
     from ethogram.errors import UsageError
+    from ethogram.evaluate.jobs import MOST
     from ethogram.evaluate.report import REPORT_MARKS, write_report
     from ethogram.evaluate.row import read_rows
     from ethogram.evaluate.suite import applicable
@@ -277,5 +278,5 @@ def _report(
     index = folder / "README.md"
     if index.exists() and not any(mark in index.read_bytes() for mark in REPORT_MARKS):
         require_ours(index)
-    for path in write_report(kept, folder):
+    for path in write_report(kept, folder, jobs or min(MOST, os.cpu_count() or 1)):
         say(str(path))

@@ -18,6 +18,7 @@ from ethogram.evaluate.flow_tables import (
     write_csv,
 )
 from ethogram.evaluate.leaks import leak_lines
+from ethogram.evaluate.pages import WritePages, one_by_one
 from ethogram.evaluate.tables import picture
 from ethogram.evaluate.took import took_lines
 
@@ -56,7 +57,9 @@ GRID: dict[str, tuple[Plot, str]] = {
 }
 
 
-def write_flow_report(rows: Sequence[Mapping[str, object]], folder: Path) -> list[Path]:
+def write_flow_report(
+    rows: Sequence[Mapping[str, object]], folder: Path, write: WritePages = one_by_one
+) -> list[Path]:
     """Write a page, a CSV and plots for each flow task, and an overview with goals, claims and leak detectors.
 
     Parameters
@@ -65,6 +68,8 @@ def write_flow_report(rows: Sequence[Mapping[str, object]], folder: Path) -> lis
         Rows that may stand beside one another; those of other tasks are passed over.
     folder
         Where the pages go.
+    write
+        Writes the pages of the tasks, perhaps side by side.
 
     Returns
     -------
@@ -82,8 +87,9 @@ def write_flow_report(rows: Sequence[Mapping[str, object]], folder: Path) -> lis
     folder.mkdir(parents=True, exist_ok=True)
     absent = [row for row in rows if "absent" in row]
     written: list[Path] = []
-    for name, found in by_task.items():
-        written += _task(name, found, [row for row in absent if row["task"] == name], folder)
+    calls = [(name, found, [row for row in absent if row["task"] == name], folder) for name, found in by_task.items()]
+    for paths in write(_task, calls):
+        written += paths
     return [*written, *overview(by_task, folder, took_lines([dict(row) for row in rows]))]
 
 

@@ -23,6 +23,7 @@ from ethogram.errors import InputError
 from ethogram.evaluate import records
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.evaluate.counters import flow_features, rule_counters
+from ethogram.evaluate.file_digest import content_digests
 from ethogram.evaluate.flows.kept import alone
 from ethogram.evaluate.labelled import LABELS, Kept, LabelledFlows
 from ethogram.evaluate.own_flows import folder_services
@@ -33,9 +34,11 @@ from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
 
-__all__ = ["CACHE", "COUNTING", "code_digest", "device_file", "files_of", "load", "runs_of"]
+__all__ = ["CACHE", "COUNTING", "DIGESTS", "code_digest", "device_file", "files_of", "load", "runs_of"]
 
 CACHE = Path("~/.cache/ethogram")
+DIGESTS = "digests.json"
+"""File of the cache folder that remembers digests of the corpora's files."""
 
 COUNTING = ("rule_counters", "mud")
 """Kinds of sources that give counts themselves; others are loaded alike whatever is counted."""
@@ -110,7 +113,7 @@ def load(
         raise InputError("no such corpus folder", file=root / card.name)
     counted = (counts or CountSettings()) if card.kind in COUNTING else CountSettings()
     settings = (flows or FlowSettings(), meter or MeterSettings(), counted)
-    state = _state(card, root)
+    state = _state(card, root, cache_folder)
     digest = hashlib.sha256(" ".join([state, *(one.digest for one in settings)]).encode()).hexdigest()[:12]
     if cache_folder is None:
         return _load(card, root, settings, digest, on_progress)
@@ -274,11 +277,11 @@ def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
         into[name].merge(accounting)
 
 
-def _state(card: Card, root: Path) -> str:
+def _state(card: Card, root: Path, cache_folder: Path | None) -> str:
     """Of the card, its files and the code that reads them."""
+    memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
     text = hashlib.sha256(f"{card.digest} {code_digest(*LOADING)}".encode())
-    for device in card.used_devices:
-        for file in files_of(card, device, root):
-            state = file.stat()
-            text.update(f"{file.name} {state.st_size} {state.st_mtime_ns};".encode())
+    files = [file for device in card.used_devices for file in files_of(card, device, root)]
+    for file, content in zip(files, content_digests(files, memory), strict=True):
+        text.update(f"{file.name} {content};".encode())
     return text.hexdigest()[:12]

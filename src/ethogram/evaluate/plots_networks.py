@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ethogram.evaluate.flow_rows import ORIGINS, FlowRow
 from ethogram.evaluate.plots_style import GREY, colour_of, direct_names, group_handles, saved
+from ethogram.representation.plots import power_text
 
 __all__ = ["comparable", "cost_plot", "inside_across_plot", "mean_figures"]
 
@@ -167,6 +168,6 @@ def _none_tick(panel: Any, place: float, wanted: bool) -> None:
     panel.axvline(place * 3, color="#cccccc", lw=0.8, linestyle=":")
     ticks = [10.0**k for k in range(math.ceil(math.log10(place * 3)), math.floor(math.log10(high)) + 1)]
     ticks = ticks[:: max(1, math.ceil(len(ticks) / 5))]
-    panel.set_xticks([place, *ticks], ["none", *(f"$10^{{{round(math.log10(tick))}}}$" for tick in ticks)])
+    panel.set_xticks([place, *ticks], ["none", *(power_text(f"10^{{{round(math.log10(tick))}}}") for tick in ticks)])
     panel.minorticks_off()
     panel.set_xlim(min(low, place / 2), high)

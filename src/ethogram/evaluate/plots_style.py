@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
-from ethogram.representation.plots import COLOURS, DASHES
+from ethogram.representation.plots import COLOURS, DASHES, plain_powers
 from ethogram.representation.plots import STYLE as BASE
 
 __all__ = ["COLOURS", "DASHES", "GREY", "MAP", "MARKERS", "colour_of", "direct_names", "few_colours", "group_handles",
@@ -79,6 +79,7 @@ def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None],
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
+        plain_powers(figure)
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         few_colours(np.asarray(canvas.buffer_rgba())[..., :3], often).save(path, "PNG", optimize=True)

@@ -13,6 +13,7 @@ from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import is_flow_row
 from ethogram.evaluate.goals import goal_table
 from ethogram.evaluate.group_report import is_group_row, write_group_report
+from ethogram.evaluate.pages import WritePages, page_writer
 from ethogram.evaluate.plots_style import COLOURS, MARKERS, colour_of, group_handles, saved
 from ethogram.evaluate.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 from ethogram.evaluate.took import took_lines
@@ -23,10 +24,19 @@ BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
 """Kinds of task with one main figure, and that figure; all others go along an axis."""
 
 
-def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
+def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1) -> list[Path]:
     """Write one page, one CSV and one plot for each task, and an index, from the :func:`current` rows.
 
     Rows of flow tasks, and of groups of unknown devices, have pages of another form, in ``flows`` and ``groups`` below.
+
+    Parameters
+    ----------
+    rows
+        Rows of any tasks.
+    folder
+        Where the pages go.
+    jobs
+        Processes that write pages; what they write is the same.
 
     Returns
     -------
@@ -34,25 +44,35 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         What was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    by_task: dict[str, list[Row]] = {}
     kept = current(rows)
-    written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows")
+    with page_writer(jobs, len({row["task"] for row in kept})) as write:
+        return _write(kept, folder, write)
+
+
+def _write(kept: Sequence[Row], folder: Path, write: WritePages) -> list[Path]:
+    by_task: dict[str, list[Row]] = {}
+    written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows", write)
     written += write_group_report([row for row in kept if is_group_row(row)], folder / "groups")
     fingerprints = [row for row in kept if not is_flow_row(row) and not is_group_row(row)]
     if written and not fingerprints:
         return written
     for row in fingerprints:
         by_task.setdefault(str(row["task"]), []).append(row)
-    for name, part in sorted(by_task.items()):
-        done = sorted((row for row in part if "absent" not in row), key=lambda row: GROUPS.index(str(row["group"])))
-        if not done:
-            continue
-        page = folder / f"{name}.md"
-        page.write_text(_page(name, done, [row for row in part if "absent" in row]))
-        written += [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
+    for paths in write(_write_task, [(name, part, folder) for name, part in sorted(by_task.items())]):
+        written += paths
     index = folder / "README.md"
     index.write_text(_index(by_task, folder, took_lines(kept)))
     return [*written, index]
+
+
+def _write_task(name: str, rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write the page of a task; nothing when no method could be measured."""
+    done = sorted((row for row in rows if "absent" not in row), key=lambda row: GROUPS.index(str(row["group"])))
+    if not done:
+        return []
+    page = folder / f"{name}.md"
+    page.write_text(_page(name, done, [row for row in rows if "absent" in row]))
+    return [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
 
 
 def current(rows: Sequence[Row]) -> list[Row]:

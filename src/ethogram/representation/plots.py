@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from ethogram._files import atomic_write_all, require_ours
 from ethogram._text import csv_text
 
 __all__ = ["COLOURS", "DASHES", "STYLE", "confusion_plot", "error_by_name", "error_by_width", "error_curves",
-           "label_curves", "shift_bars", "unit_bars", "verdict_curves"]  # fmt: skip
+           "label_curves", "plain_powers", "power_text", "shift_bars", "unit_bars", "verdict_curves"]  # fmt: skip
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; dashes tell them apart in grey too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -28,8 +29,38 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a label may hold dollar signs
 }  # fmt: skip
 MARKERS = "os^Dv<>"
+_RAISED = str.maketrans("0123456789-\N{MINUS SIGN}", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 LEAST = 1e-8  # smallest error that a logarithmic axis shows
 NAMES = 24
+
+
+def power_text(text: str) -> str:
+    """Write a power as plain text: labels are not read as formulas, since those from elsewhere may hold dollar signs.
+
+    >>> power_text(r"$\\mathdefault{10^{-5}}$"), power_text(r"$\\mathdefault{2\\times10^{3}}$"), power_text("0.5")
+    ('10⁻⁵', '2×10³', '0.5')
+    """
+    inner = text.removeprefix(r"$\mathdefault{").removesuffix("}$").replace(r"\times", "×")
+    base, _, exponent = inner.partition("^{")
+    return base + exponent.removesuffix("}").translate(_RAISED)
+
+
+class _PowerTicks(LogFormatterSciNotation):
+    """Ticks of logarithmic axes as plain text."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return power_text(super().__call__(x, pos))
+
+
+def plain_powers(figure: Figure) -> None:
+    """Write the powers of logarithmic axes as plain text, where a plot has not set its own."""
+    for panel in figure.axes:
+        for axis in (panel.xaxis, panel.yaxis):
+            base = getattr(axis.get_transform(), "base", 10.0)
+            if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+                axis.set_major_formatter(_PowerTicks(base))
+            if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
+                axis.set_minor_formatter(_PowerTicks(base))
 
 
 def _saved(path: Path, size: tuple[float, float], data: pl.DataFrame, draw: Callable[[Figure], None]) -> Path:
@@ -40,6 +71,7 @@ def _saved(path: Path, size: tuple[float, float], data: pl.DataFrame, draw: Call
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
+        plain_powers(figure)
         with atomic_write_all(path, table) as (image, text):
             figure.savefig(image, format="png", metadata={"Software": "Ethogram"})
             text.write_text(csv_text(data.columns, data.iter_rows()), encoding="utf-8")

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
+from ethogram.evaluate.file_digest import content_digests
 from ethogram.evaluate.flows.kept import alone
-from ethogram.evaluate.load import CACHE, code_digest, device_file, files_of, runs_of
+from ethogram.evaluate.load import CACHE, DIGESTS, code_digest, device_file, files_of, runs_of
 from ethogram.evaluate.own_flows import read_folder
 from ethogram.pipeline.packet_files import load_packets, written_beside
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
@@ -129,7 +130,7 @@ def load_flows(
     if not (root / card.name).is_dir():
         raise InputError("no such corpus folder", file=root / card.name)
     settings = settings or CustomFlowSettings()
-    digest = _digest(card, root, settings)
+    digest = _digest(card, root, settings, cache_folder)
     if cache_folder is None:
         return _load(card, root, packets, settings, on_progress)
     kept = _Kept(cache_folder.expanduser() / "flows", card, digest)
@@ -232,12 +233,12 @@ def _content(flows: CustomFlows, truth: pl.DataFrame) -> str:
     return text.hexdigest()[:12]
 
 
-def _digest(card: Card, root: Path, settings: CustomFlowSettings) -> str:
+def _digest(card: Card, root: Path, settings: CustomFlowSettings, cache_folder: Path | None) -> str:
+    memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
     text = hashlib.sha256(f"{card.digest} {settings.digest} {code_digest(*LOADING)}".encode())
-    for device in card.used_devices:
-        for file in files_of(card, device, root):
-            state = file.stat()
-            text.update(f"{file.name} {state.st_size} {state.st_mtime_ns};".encode())
+    files = [file for device in card.used_devices for file in files_of(card, device, root)]
+    for file, content in zip(files, content_digests(files, memory), strict=True):
+        text.update(f"{file.name} {content};".encode())
     return text.hexdigest()[:12]
 
 
