@@ -291,5 +291,5 @@ def test_embedding_needs_neither_torch_nor_onnx_nor_safetensors(flows: Path, tmp
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 102, done.stderr
-    assert "needs torch: pip install 'ethogram[train]'" in done.stderr
+    assert "needs onnx, safetensors and torch: pip install 'ethogram[train]'" in done.stderr
     assert pl.read_parquet(tmp_path / "z.parquet").height == 300

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 from ethogram.config import FlowSettings
@@ -19,14 +18,17 @@ from ethogram.pipeline.flow_feed import Embedded, FlowFeed
 from ethogram.pipeline.flow_side import beside, side_of
 from ethogram.pipeline.representations import PACKAGED, open_embedding
 from ethogram.representation.inference import OnnxEncoder
+from ethogram.representation.needs import absence
 from ethogram.schema import Windows
 
 __all__ = ["EnrolFlows", "IdentifyFlows", "digests_of", "encoder_for"]
 
+_EMBEDDING = "embedding flows"
+
 
 def encoder_for(model: Path | None) -> OnnxEncoder | None:
     """The encoder a user names, else the packaged one; None where that or what runs it is not installed."""
-    if model is None and (not PACKAGED.exists() or find_spec("onnxruntime") is None):
+    if model is None and (not PACKAGED.exists() or absence(_EMBEDDING, "onnxruntime")):
         return None
     return open_embedding(model, threads=1)
 
@@ -82,6 +84,8 @@ class EnrolFlows:
             self._before, said = side_of(extend, library)
             self.said += filter(None, [said])
         encoder = encoder_for(model)
+        if encoder is None and (why := absence(_EMBEDDING, "onnxruntime")):
+            self.said.append(f"fingerprints alone are enrolled: {why}")
         if encoder is not None and self._before is not None and self._before.encoder != encoder.digest:
             which = f"{model}" if model is not None else "the encoder that comes along"
             raise LibraryError(
@@ -163,7 +167,10 @@ class IdentifyFlows:
         if encoder is None or encoder.digest != wanted:
             if model is not None and encoder is not None:
                 raise LibraryError(f"{model}: encoder {encoder.digest}, but {beside(path)} was made with {wanted}")
-            self.said.append(f"fingerprints alone: {beside(path)} was made with encoder {wanted}; --encoder names it")
+            # Without what runs an encoder none can be named either.
+            why = absence(_EMBEDDING, "onnxruntime") if encoder is None else None
+            why = why or f"{beside(path)} was made with encoder {wanted}; --encoder names it"
+            self.said.append(f"fingerprints alone: {why}")
             return
         self.listener = FlowFeed(encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)
 

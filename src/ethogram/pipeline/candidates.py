@@ -20,6 +20,7 @@ from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Encoder, Header, Tensors
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.linear_fields import linear_fields
+from ethogram.representation.needs import need
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
@@ -102,6 +103,24 @@ class Candidate:
         """Whether the model is an ``.onnx`` file: it embeds, and has neither a decoder nor weights to train."""
         return bool(self.paths) and self.paths[0].suffix == ".onnx"
 
+    def check_needs(self) -> None:
+        """Refuse an encoder that could not be used once the flows are read.
+
+        Raises
+        ------
+        UsageError
+            When a library that it needs is not installed.
+        """
+        purpose = f"the encoder {self.name}"
+        if self.exported:
+            need(purpose, "onnxruntime")
+        elif self.paths:
+            need(purpose, "safetensors")
+            if self.header(0).encoder.kind == "fields":
+                need(purpose, "torch")
+        elif self.settings is not None and self.settings.kind == "untrained":
+            need(purpose, "torch")
+
     def _path(self, seed: int) -> Path:
         return self.paths[seed % len(self.paths)]
 
@@ -161,10 +180,9 @@ def supervised() -> ModuleType:
     UsageError
         When torch is not installed.
     """
-    try:
-        from ethogram.representation import supervised as module
-    except ImportError as error:
-        raise UsageError(f"networks need torch: pip install 'ethogram[train]' ({error})") from None
+    need("a network", "torch")
+    from ethogram.representation import supervised as module
+
     return module
 
 
@@ -184,7 +202,7 @@ def candidates(names: list[str]) -> list[Candidate]:
     LibraryError
         When there is no such model.
     UsageError
-        When none is named, or one twice.
+        When none is named, or one twice, or a library that one needs is not installed.
     """
     given = [each for name in names for each in (BASELINES if name == "baselines" else (name,))]
     found = [_candidate(name) for name in given]
@@ -193,6 +211,8 @@ def candidates(names: list[str]) -> list[Candidate]:
     twice = {candidate.name for candidate in found if sum(c.name == candidate.name for c in found) > 1}
     if twice:
         raise UsageError(f"the encoder {min(twice)} is named twice")
+    for candidate in found:
+        candidate.check_needs()
     return found
 
 

@@ -30,6 +30,7 @@ from ethogram.pipeline.probe_material import (
 )
 from ethogram.pipeline.probe_rows import Fitted, Rows, Tested, aggregations
 from ethogram.pipeline.words import visible_frame
+from ethogram.representation.needs import need
 from ethogram.schema import Accounting
 
 __all__ = ["ProbeRun", "draw", "probe"]
@@ -106,6 +107,8 @@ def probe(
     """
     settings = settings or ProbeSettings()
     chosen = candidates(list(encoders))
+    if tune:
+        need("--tune", "torch")
     for candidate in chosen if tune else ():
         if candidate.exported:
             candidate.weights(0)  # refuses: there is nothing to train

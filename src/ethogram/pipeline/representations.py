@@ -32,6 +32,7 @@ from ethogram.representation.encoder import Header, Tensors
 from ethogram.representation.export_onnx import export_dense, export_fields, export_linear_fields
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields
+from ethogram.representation.needs import need
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
@@ -48,6 +49,8 @@ PACKAGED = Path(__file__).parent.parent / "data" / "encoder.onnx"
 """The encoder that comes with the package."""
 
 LEARNT = ("ae", "vae", "fields")
+NETWORKS = (*LEARNT, "untrained")
+WRITTEN_WITH = ("onnx", "safetensors")
 KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
 
 
@@ -114,11 +117,14 @@ def pretrain(
     ConfigurationError
         When settings are wrong, or ``output`` holds another encoder.
     UsageError
-        When torch is not installed and the kind needs it.
+        When a library that training or writing the encoder needs is not installed.
     """
     encoder, training = encoder or EncoderSettings(), training or TrainingSettings()
     encoder = encoder.model_copy(update={"view": view_of(encoder.view).name})
     _check(encoder)
+    # The encoder is written last, after minutes or hours.
+    learning = ("torch",) if encoder.kind in NETWORKS else ()
+    need(f"training an encoder of kind {encoder.kind}", *WRITTEN_WITH, *learning)
     files = FlowFiles(inputs)
     split = DaySplit.of(files, training, time_from, time_to)
     data = {**_told(files, split), "source": source, "licence": licence}
@@ -194,7 +200,7 @@ def _train(
     """Make the encoder of one seed and write it; None when it was interrupted."""
     made = {"ethogram": __version__, "numpy": np.__version__, "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     header = Header(encoder=encoder, seed=seed, data=data, made=made)
-    if encoder.kind not in (*LEARNT, "untrained"):
+    if encoder.kind not in NETWORKS:
         dense = _baseline(encoder, split, seed)
         return _write(folder, replace(header, weights=dense.digest), dense.tensors, None)
     net = _network(encoder, seed)
@@ -213,13 +219,9 @@ def _train(
 
 
 def _network(encoder: EncoderSettings, seed: int) -> Network:
-    try:
-        from ethogram.representation.autoencoder import Autoencoder
-        from ethogram.representation.fields import FieldEncoder
-    except ImportError as error:
-        raise UsageError(
-            f"an encoder of kind {encoder.kind} needs torch: pip install 'ethogram[train]' ({error})"
-        ) from None
+    from ethogram.representation.autoencoder import Autoencoder
+    from ethogram.representation.fields import FieldEncoder
+
     return FieldEncoder(encoder, seed) if encoder.kind == "fields" else Autoencoder(encoder, seed)
 
 

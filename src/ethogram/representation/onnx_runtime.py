@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from ethogram.errors import LibraryError
+from ethogram.representation.needs import absence
 
 __all__ = ["onnx_runtime"]
 
@@ -28,6 +29,7 @@ def onnx_runtime() -> Any:
     os.environ[_DISABLE_TELEMETRY] = "1"
     try:
         import onnxruntime
-    except ImportError:
-        raise LibraryError("embedding needs ONNX Runtime: pip install 'ethogram[embed]'") from None
+    except ImportError as error:
+        # It may also be there and not fit this machine.
+        raise LibraryError(absence("embedding", "onnxruntime") or f"ONNX Runtime cannot be loaded: {error}") from None
     return onnxruntime
