@@ -49,7 +49,7 @@ def flows(first: int, count: int, total: int, flood: str) -> pl.DataFrame:
     """Flows of a flood, as the flow table has them."""
     row = pl.col("row")
     if flood == "names":
-        device, domain, port = pl.lit("10.0.0.1"), pl.format("n{}.example", row), pl.lit(443)
+        device, domain, port = pl.lit("10.0.0.1"), pl.format("n{}.net", row), pl.lit(443)
     else:
         host = row // PORTS % HOSTS
         device, domain = pl.format("10.{}.{}.{}", host // 65_536, host // 256 % 256, host % 256), pl.lit(None)

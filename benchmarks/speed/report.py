@@ -150,9 +150,36 @@ def main() -> None:
         "The flows are drawn; how is told at the head of the program. Commands are in `benchmarks/speed`.", "",
         f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}",
         *(f"| {' | '.join(row)} |" for row in rows), "",
-        *NOTES, "",
+        *NOTES, "", *flood_lines(), "",
     ]  # fmt: skip
     PAGE.write_text("\n".join(lines))
+
+
+def flood_lines() -> list[str]:
+    """Two floods: curves of memory, before counts were bounded on arrival and since."""
+    lines = [
+        "## Two floods", "",
+        "`python benchmarks/speed/floods.py --json benchmarks/results/floods.json`. Distinct names of one device, and "
+        "forged devices with 1,000 ports each, all within a day, so that no epoch closes before the end. *Exporter* is "
+        "the collector's fingerprint exporter alone, *collector* the flow stages before it too (fewer records, since "
+        "names are looked at one by one), *files* the counts of files. MiB are those of the process beyond what it had "
+        "after a first batch, which is why small curves go below zero. *Before* is the code before counts were bounded "
+        "on arrival. What is beyond a bound is counted: see [memory of counts](../explanation/robustness.md"
+        "#memory-of-counts).", "",
+        "| Flood | Way | | Records, M: MiB | Peak, MiB | Made coarser or dropped on arrival |",
+        f"|{'---|' * 6}",
+    ]  # fmt: skip
+    measured = [(name, json.loads((RESULTS / file).read_text()))
+                for name, file in (("before", "floods-before.json"), ("now", "floods.json"))]  # fmt: skip
+    for flood in ("names", "ports"):
+        for way in ("exporter", "files", "collector"):
+            for name, results in measured:
+                run = results[flood][way]
+                curve = ", ".join(f"{n / 1e6:g}: {mib:,.0f}" for n, mib in run["curve"])
+                kinds = {**run["accounting"]["corrected"], **run["accounting"]["dropped"]}
+                counted = ", ".join(f"{reason} {n:,}" for reason, n in kinds.items() if "over the bound" in reason)
+                lines.append(f"| {flood} | {way} | {name} | {curve} | {run['mib_peak']:,.0f} | {counted} |")
+    return lines
 
 
 NOTES = [
