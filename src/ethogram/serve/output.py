@@ -20,19 +20,30 @@ import pyarrow.parquet
 
 from ethogram._files import fsync_dir
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings
-from ethogram.errors import InputError, LibraryError, UsageError
+from ethogram.errors import EthogramError, InputError, LibraryError, UsageError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
 from ethogram.pipeline.words import counted
 from ethogram.schema import FINGERPRINT, Accounting
 from ethogram.serve.segments import SegmentName, SegmentWriter, row_groups, segments_in
-from ethogram.serve.state import SUFFIX, CollectorState, accounting_of, committed, note, numbers_in, save_state
+from ethogram.serve.state import (
+    SUFFIX,
+    CollectorState,
+    accounting_of,
+    committed,
+    load_state,
+    note,
+    numbers_in,
+    save_state,
+)
 
 __all__ = ["Output"]
 
 FLOWS, FINGERPRINTS, STATE = "flows", "fingerprints", "state"
-OPEN = "open.parquet"
+OPEN, LOCK = "open.parquet", ".lock"
+FAILURES = (OSError, EthogramError, pl.exceptions.PolarsError, pyarrow.ArrowException)
+"""What writing raises when the disk does not take it."""
 _EXPORTER = r"exporter-(\d+)"
 OTHER_SETTINGS = "other settings"
 _LATEST_S = 253_402_300_799  # the end of the year 9999
@@ -75,7 +86,9 @@ class Output:
         self._lock = -1
         self._writer: SegmentWriter | None = None
         self._name = SegmentName(0, 0)
-        self._number = 0
+        self._number = self._committed = 0
+        self._lost = False  # flows of this segment could not be written
+        self._delivered = 0  # fingerprints written since the last commit
         self._exported: list[pl.DataFrame] = []
         self._exporter_number = 0
         self._save_every = 1
@@ -104,30 +117,66 @@ class Output:
             When the fingerprint exporter's state is of other settings.
         """
         try:
-            for name in (FLOWS, FINGERPRINTS, STATE):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._take_folder()
+            return self._go_on()
         except OSError as error:
+            self.close()
             raise InputError(f"cannot be written: {error.strerror or error}", file=self.folder) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise UsageError(f"{self.folder}: another collector writes here") from None
-        self._number, state, problems = committed(self.folder / STATE, self.folder / FLOWS)
-        for number, path in segments_in(self.folder / FINGERPRINTS).items():
-            if number > self._number:
-                path.unlink()
-        (self.folder / OPEN).unlink(missing_ok=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def _go_on(self) -> tuple[CollectorState | None, list[str]]:
+        """Take up what was committed, and remove what was not."""
+        self._committed, state, problems = committed(self.folder / STATE, self.folder / FLOWS)
+        for files in (segments_in(self.folder / FINGERPRINTS), numbers_in(self.folder / STATE, _EXPORTER)):
+            for number, path in files.items():
+                if number > self._committed:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+        # What a failed commit left and cannot be removed must not be taken for that of a later segment: its number is
+        # not used again.
+        left = [segments_in(self.folder / STATE, SUFFIX), numbers_in(self.folder / STATE, _EXPORTER)]
+        left.append(segments_in(self.folder / FINGERPRINTS))
+        self._number = max([self._committed, *(number for files in left for number in files)])
+        with contextlib.suppress(OSError):
+            (self.folder / OPEN).unlink(missing_ok=True)
         if state is not None:
             self.accounting = accounting_of(state.output["accounting"])
             self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
         return state, problems + self._restore()
 
+    def _take_folder(self) -> None:
+        """Make the folder and lock it; again when somebody has removed it meanwhile.
+
+        Raises
+        ------
+        UsageError
+            When another collector has it.
+        OSError
+            When it cannot be made.
+        """
+        for name in (FLOWS, FINGERPRINTS, STATE):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        lock = self.folder / LOCK
+        if self._lock >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._lock), lock.stat()):
+                    return
+            os.close(self._lock)
+            self._lock = -1
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock = -1
+            raise UsageError(f"{self.folder}: another collector writes here") from None
+
     def _restore(self) -> list[str]:
         """The fingerprint exporter as it was after the last committed segment; what could not be used of it."""
         problems = []
-        saved = {n: p for n, p in numbers_in(self.folder / STATE, _EXPORTER).items() if n <= self._number}
+        saved = {n: p for n, p in numbers_in(self.folder / STATE, _EXPORTER).items() if n <= self._committed}
         self._exporter_number = 0
         for number, path in sorted(saved.items(), reverse=True):
             try:
@@ -177,6 +226,7 @@ class Output:
         """Begin a segment."""
         self._number += 1
         self._name = SegmentName(self._number, start_ns)
+        self._lost = False
         self._writer = SegmentWriter(self.folder / FLOWS, self._name)
 
     def add(self, flows: pl.DataFrame, arrived_us: int) -> None:
@@ -191,16 +241,23 @@ class Output:
         if exported.height:
             self._exported.append(exported)
         if self._writer is None:
-            self.accounting.drop("cannot be written", flows.height)
+            self._drop(flows.height)
             return
         before = self._writer.rows
         try:
+            if not before:
+                self._take_folder()
             self._writer.write(flows, arrived_us)
-        except InputError as error:
-            self._fail(error, before + flows.height)
+        except FAILURES as error:
+            self._writer.abandon()
+            self._writer = None
+            self._drop(before + flows.height)
+            self._say(error)
 
     def commit(self, state: CollectorState, *, last: bool = False) -> bool:
         """End the segment: its flows, its fingerprints and the state become one, or none of them is there.
+
+        When the flows cannot be written they are lost, and counted; the rest is then tried without them.
 
         Parameters
         ----------
@@ -214,45 +271,98 @@ class Output:
         Whether all was written.
         """
         writer, self._writer = self._writer, None
-        if writer is None:
+        rows = 0 if writer is None else writer.rows
+        if writer is not None and not self._attempt(writer, state, last=last):
+            self._drop(rows)
+            writer = None
+        if writer is None and not self._attempt(None, state, last=last):
             return False
-        rows = writer.rows
+        self._tidy(last=last)
+        return not self._lost
+
+    def _attempt(self, writer: SegmentWriter | None, state: CollectorState, *, last: bool) -> bool:
+        """Try to commit the segment with what a writer has, or the rest without flows; says why when it fails.
+
+        The last step that can undo it is the one that commits it: the flows, or a state without flows, get their name.
+        Whether that was reached is looked up, since a step that fails may have done its work.
+        """
+        rows = 0 if writer is None else writer.rows
+        name = self._name.stem
+        exporter_number, failure = self._exporter_number, None
         try:
-            writer.close()
-            if self._exported:
-                table = pl.concat(self._exported)
-                self._write_fingerprints(table, self.folder / FINGERPRINTS / f"{self._name.stem}.parquet")
-            if last or self._number - self._exporter_number >= self._save_every:
+            self._take_folder()
+            if writer is not None:
+                writer.close()
+            self._deliver()
+            if last or self._lost or self._number - exporter_number >= self._save_every:
                 self._save_exporter()
-            state.number, state.rows, state.exporter_number = self._number, rows, self._exporter_number
+                exporter_number = self._number
+            state.number, state.rows, state.exporter_number = self._number, rows, exporter_number
             state.output = self._written(rows)
-            saved = save_state(self.folder / STATE, self._name, state)
+            save_state(self.folder / STATE, self._name, state)
             fsync_dir(self.folder / STATE)
-            writer.commit()
-            note(self.folder / STATE, self._number)
-            if last:
-                self._write_open()
-        except (OSError, InputError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
-            writer.abandon()
+            if writer is not None:
+                writer.commit()
+        except FAILURES as error:
+            failure = error
+        if failure is not None and not self._reached(rows):
+            if writer is not None:
+                writer.abandon()
             with contextlib.suppress(OSError):
-                (self.folder / FINGERPRINTS / f"{self._name.stem}.parquet").unlink(missing_ok=True)
-                (self.folder / STATE / f"{self._name.stem}{SUFFIX}").unlink(missing_ok=True)
-            self._fail(error, rows)
+                (self.folder / STATE / f"{name}{SUFFIX}").unlink(missing_ok=True)
+            self._lost = True
+            self._say(failure)
             return False
         self.accounting = accounting_of(state.output["accounting"])
         self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
-        self._exported = []
-        self.problem = None
-        self._forget_before(saved)
+        self._committed, self._exporter_number, self._delivered = self._number, exporter_number, 0
+        if failure is not None:
+            self._say(failure)
+        elif not self._lost:
+            self.problem = None
         return True
+
+    def _reached(self, rows: int) -> bool:
+        """Whether the segment is committed, with so many rows."""
+        name = self._name.stem
+        if rows:
+            return _exists(self.folder / FLOWS / f"{name}.parquet")
+        try:
+            return load_state(self.folder / STATE / f"{name}{SUFFIX}").rows == 0
+        except FAILURES:
+            return False
+
+    def _deliver(self) -> None:
+        """Write the fingerprints that left. They stay also when the commit fails, since a later one confirms them.
+
+        Those of a segment behind the last commit are removed at the next start.
+        """
+        if not self._exported:
+            return
+        table = pl.concat(self._exported)
+        path = self.folder / FINGERPRINTS / f"{self._name.stem}.parquet"
+        try:
+            self._write_fingerprints(table, path)
+        except FAILURES:
+            if not _exists(path):
+                raise
+        self._delivered += table.height
+        self._exported = []
+
+    def _tidy(self, *, last: bool) -> None:
+        """What follows a commit; none of it can undo the commit."""
+        steps = [lambda: note(self.folder / STATE, self._number), self._forget_old]
+        for step in [*steps, self._write_open] if last else steps:
+            try:
+                step()
+            except FAILURES as error:
+                self._say(error)
 
     def _written(self, rows: int) -> dict[str, Any]:
         """What is written once this segment is committed."""
-        accounting = self.accounting.as_dict() | {"used": self.accounting.used + rows}
-        exported = sum(table.height for table in self._exported)
         return {
-            "accounting": accounting, "segments": self.segments + bool(rows),
-            "fingerprints": self.fingerprints + exported,
+            "accounting": self.accounting.as_dict() | {"used": self.accounting.used + rows},
+            "segments": self.segments + bool(rows), "fingerprints": self.fingerprints + self._delivered,
         }  # fmt: skip
 
     def close(self) -> None:
@@ -264,12 +374,16 @@ class Output:
             os.close(self._lock)
             self._lock = -1
 
-    def _fail(self, error: Exception, rows: int) -> None:
-        """The flows of this segment are lost to the disk; the next segment is tried anew."""
-        self._writer = None
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        self.problem = str(error) if isinstance(error, InputError) else f"{self.folder}: cannot be written: {reason}"
+    def _drop(self, rows: int) -> None:
+        """Flows are lost to the disk. The fingerprint exporter has seen them: it is saved with the next commit."""
         self.accounting.drop("cannot be written", rows)
+        self._lost = True
+
+    def _say(self, error: Exception) -> None:
+        """Keep what went wrong for people."""
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        named = isinstance(error, EthogramError)
+        self.problem = str(error) if named else f"{self.folder}: cannot be written: {reason}"
 
     def _write_fingerprints(self, table: pl.DataFrame, path: Path) -> None:
         if table.height:
@@ -283,7 +397,6 @@ class Output:
         begin = time.monotonic()
         save(self.exporter, self.folder / STATE / f"exporter-{self._number:08d}")
         took = time.monotonic() - begin
-        self._exporter_number = self._number
         self._save_every = max(1, round(took / (_SHARE * self._segment_s)))
 
     def _write_open(self) -> None:
@@ -292,11 +405,19 @@ class Output:
         copy = self._exporter_of(path)
         self._write_fingerprints(copy.finish(export_open=True), self.folder / OPEN)
 
-    def _forget_before(self, saved: Path) -> None:
+    def _forget_old(self) -> None:
         """Remove states that no restart would look at."""
-        for path in segments_in(self.folder / STATE, SUFFIX).values():
-            if path != saved:
+        for number, path in segments_in(self.folder / STATE, SUFFIX).items():
+            if number != self._committed:
                 path.unlink(missing_ok=True)
         for number, path in numbers_in(self.folder / STATE, _EXPORTER).items():
             if number < self._exporter_number:
                 path.unlink(missing_ok=True)
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; not when the disk does not even say."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

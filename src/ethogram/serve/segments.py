@@ -113,9 +113,9 @@ class SegmentWriter:
                 )
             table = flows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.SCHEMA)
             self._writer.write_table(table, row_group_size=ROW_GROUP)
-        except OSError as error:
+        except (OSError, pyarrow.ArrowException) as error:
             self.abandon()
-            raise InputError(f"cannot be written: {error.strerror or error}", file=self.path) from None
+            raise InputError(f"cannot be written: {_reason(error)}", file=self.path) from None
         self.rows += flows.height
         self._arrived_us += [arrived_us] * -(-flows.height // ROW_GROUP)
 
@@ -134,9 +134,9 @@ class SegmentWriter:
             self._writer.close()
             with self._part.open("rb") as stream:
                 os.fsync(stream.fileno())
-        except OSError as error:
+        except (OSError, pyarrow.ArrowException) as error:
             self.abandon()
-            raise InputError(f"cannot be written: {error.strerror or error}", file=self.path) from None
+            raise InputError(f"cannot be written: {_reason(error)}", file=self.path) from None
 
     def commit(self) -> None:
         """Give the file its name; without rows there is no file."""
@@ -147,9 +147,13 @@ class SegmentWriter:
     def abandon(self) -> None:
         """Remove what there is."""
         if self._writer is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, pyarrow.ArrowException):
                 self._writer.close()
             self._writer = None
         with contextlib.suppress(OSError):  # what cannot be written often cannot be removed either
             self._part.unlink(missing_ok=True)
         self.rows = 0
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).partition("\n")[0]

@@ -8,6 +8,7 @@ so that a segment which somebody has since moved away is not taken for one that 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
@@ -180,14 +181,16 @@ def committed(states: Path, flows: Path) -> tuple[int, CollectorState | None, li
             problems.append(str(error))
             continue
         if state.rows and number > last:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # its number is not used again
+                path.unlink(missing_ok=True)
             continue
         loaded[number] = state
         last = max(last, number)
         break
     for folder in (states, flows):
         for path in folder.glob(".*.part"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
     return last, loaded[max(loaded)] if loaded else None, problems
 
 
