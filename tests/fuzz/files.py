@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
+import tarfile
 import zipfile
 from datetime import UTC, datetime
 from functools import cache
 
+import lz4.frame
 import orjson
 import polars as pl
+from backports import zstd
 
 from ethogram.config import CaptureSettings, EncoderSettings
 from ethogram.fingerprint import state
@@ -19,6 +24,8 @@ from ethogram.identify import pack
 from ethogram.identify.library import Entry, Identity, Library, Observation, Source
 from ethogram.io.capture import open_capture
 from ethogram.io.compressed import first_octets
+from ethogram.io.known import describe
+from ethogram.io.tar import TarFile
 from ethogram.representation.onnx_guard import check_onnx
 from ethogram.schema import BIFLOW, FLOW
 
@@ -26,6 +33,7 @@ from .captures import pcaps
 from .harness import INTERPRETED, Target, allowed, written
 from .texts import check_open, records
 
+PACKERS = (bz2.compress, lzma.compress, zstd.compress, lz4.frame.compress)
 SMALL = CaptureSettings(max_octets=1 << 24, max_ratio=100)
 
 
@@ -51,7 +59,47 @@ def packed() -> list[bytes]:
             archive.writestr("b.pcap", capture)
             archive.writestr("c.json.gz", found[0])
         found.append(octets.getvalue())
+    return [*found, *(pack(text) for pack in PACKERS), *tars(text, capture)]
+
+
+def tars(text: bytes, capture: bytes) -> list[bytes]:
+    """Tar archives in each form of header, with links, long names and packed members; plain and compressed."""
+    found = []
+    for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        octets = io.BytesIO()
+        with tarfile.open(fileobj=octets, mode="w", format=kind) as archive:
+            for name, content in (("a/flows.json", text), (f"{'n' * 99}/b.pcap", capture),
+                                  ("c.json.xz", lzma.compress(text))):  # fmt: skip
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            link = tarfile.TarInfo("link")
+            link.type, link.linkname = tarfile.SYMTYPE, "a/flows.json"
+            archive.addfile(link)
+        found += [octets.getvalue()[:6144], gzip.compress(octets.getvalue(), mtime=0)]
     return found
+
+
+def check_tar(octets: bytes) -> None:
+    """The headers of a tar archive alone, which a mutated compression would hide."""
+    archive = TarFile(io.BytesIO(octets), "a.tar")
+
+    def read() -> None:
+        size = 0
+        for entry in archive.members():
+            assert entry.octets >= 0
+            while piece := archive.read(1 << 12):
+                size += len(piece)
+        assert size <= len(octets)
+
+    allowed(read)
+
+
+def check_described(octets: bytes) -> None:
+    """A file of another kind, with a zero octet behind its name."""
+    name, _, head = octets.partition(b"\0")
+    what = describe(head, name.decode("utf-8", "replace"))
+    assert what is None or what.isprintable()
 
 
 def check_parquet(octets: bytes) -> None:
@@ -144,7 +192,13 @@ def states() -> list[bytes]:
 
 
 TARGETS = [
-    Target("packed", packed, check_packed, words=(b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04", b"\x1f\x8b\x08")),
+    Target("packed", packed, check_packed, words=(b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04", b"\x1f\x8b\x08",
+                                            b"\xfd7zXZ\0", b"BZh9", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")),
+    Target("tar", lambda: tars(b"text", b"packets"), check_tar,
+           words=(b"ustar\0", b"ustar  \0", b"././@LongLink", b"30 path=", b"20 size=99\n", b"0000700\0",
+                  b"\x80\0\0\0")),
+    Target("known", lambda: [b"x.erf\0snoop\0\0\0", b"x\0\x0c\xa5\x01\0", b"\0\xff\xfea\0b\0c\0d\0"],
+           check_described),
     Target("parquet", tables, check_parquet, words=(b"PAR1",)),
     Target("library", lambda: [library(), gzip.compress(library(), mtime=0)], check_library,
            words=(b'"counts":', b"[]", b"{}", b"null", b"\n", b"-1", b"1e99", b"9999-12-31T23:59:59-14:00",

@@ -61,6 +61,27 @@ def check_text(form: str, octets: bytes) -> None:
     check_open(written(f"conn.{form}", octets), form)
 
 
+def check_stream(octets: bytes) -> None:
+    """Logs or outputs that were joined, told by their content, as they stand and as UTF-16."""
+    check_open(written("joined.json", octets))
+    check_open(written("joined.txt", octets.decode("utf-8", "replace").encode("utf-16")))
+
+
+def mixed_logs() -> list[bytes]:
+    """Zeek logs of several kinds in one stream: JSON with and without the log's name, and sections."""
+    conn = records.zeek_json()
+    named = conn.replace(b"{", b'{"_path": "conn", ')
+    other = b'{"_path": "dns", "ts": 1.5, "query": "a"}\n{"ts": 1.5, "id.orig_h": "10.0.0.1", "name": "x"}\n'
+    notice = records.zeek_tsv(["ts", "uid", "msg"], [["1", "C1", "conn_state"]], "notice")
+    return [other + named + b"\n" + other, conn + b"\n" + other,
+            notice + records.zeek_tsv() + records.zeek_tsv(path="conn_long")]  # fmt: skip
+
+
+def joined_outputs() -> list[bytes]:
+    old, new = records.nfdump_csv(), records.nfdump_new_csv() + b"\nSummary: total flows: 5\nSys: 0.1s\n"
+    return [old + new + old, b"No matched flows\n" + new + new, records.nfdump_json() + records.nfdump_json()]
+
+
 def check_zeek_beside(octets: bytes) -> None:
     """A connection log and the logs beside it, one after the other with a zero octet between."""
     for name, part in zip(("conn", "ssl", "dns", "http"), octets.split(b"\0"), strict=False):
@@ -115,6 +136,8 @@ LABELS = (b"device,label,model,vendor,type,coarse,from,to\ncamera,den camera,m1,
 TARGETS = [
     *(Target(form, partial(texts_of, form), partial(check_text, form), words=WORDS) for form in FORMS),
     Target("zeek-beside", beside, check_zeek_beside, words=(*WORDS, b"#fields\t", b"#separator \\x09", b"\0")),
+    Target("zeek-mixed", mixed_logs, check_stream, words=(*WORDS, b'"_path":', b"#path\t", b"#fields\t")),
+    Target("nfdump-joined", joined_outputs, check_stream, words=(*WORDS, b"Summary\n", b"flows,bytes\n", b"ts,te,pr,")),
     Target("mapping", mappings, check_mapping, words=(*WORDS, b"[columns]\n", b"epoch_ns", b"%Y", b"\0")),
     Target("devices", lambda: [DEVICES], check_devices, words=WORDS),
     Target("labels", lambda: [LABELS], check_labels, words=WORDS),

@@ -36,7 +36,8 @@ def command(
         typer.Argument(
             metavar="IN...",
             help="Files, directories or quoted globs: pcap, pcapng, NetFlow and IPFIX exports, YAF/super_mediator "
-            "JSON, Zeek conn, nfdump CSV or JSON, Joy JSON, CSV with --mapping, Parquet; plain, .gz, .zip.",
+            "JSON, Zeek conn, nfdump CSV or JSON, Joy JSON, CSV with --mapping, Parquet; "
+            "plain, compressed (gz, bz2, xz, zst, lz4) or in a zip or tar.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Flow table to write (Parquet).")],
@@ -156,6 +157,6 @@ def _show(run: FlowRun, rows: int, output: Path) -> None:
         line(f"{name}: passed over: {reason}")
     for name, accounting in run.stages.items():
         line(f"{name}: {accounting.line()}")
-    if not rows:
+    if not rows and any(report.accounting.used for report in run.reports):
         line("no flow has a device: --local says what is inside, --devices names devices")
     line(f"{rows:,} rows written to {output}")

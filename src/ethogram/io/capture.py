@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ethogram.config import CaptureSettings
 from ethogram.errors import EthogramWarning, InputError
-from ethogram.io.compressed import Member, members_of_kind
-from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, PACKET, READ, USED
+from ethogram.io.compressed import Member, bare_name, members_of_kind
+from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, LINK_TYPES, PACKET, READ, USED
+from ethogram.io.known import describe
+from ethogram.io.link_types import link_type_reason
 from ethogram.io.pcap import FULL, MAGICS, STOP, parse_header, scan_pcap
 from ethogram.io.pcapng import MAGIC, new_section, scan_pcapng
 from ethogram.schema import Accounting, PacketBatch
@@ -103,7 +105,8 @@ class CaptureSource:
             return
         head = bytes(start[:length])
         if not is_capture(head):
-            reason = "empty file" if length == 0 else "not a capture: neither pcap nor pcapng"
+            reason = describe(head + member.peek(512), bare_name(member.name)) or "neither pcap nor pcapng"
+            reason = "empty file" if length == 0 else f"not a capture: {reason}"
             raise InputError(reason, file=member.name, offset=0)
         if length < len(start) and head[:4] != MAGIC:
             self._damage(InputError("truncated file header", file=member.name, offset=length))
@@ -164,6 +167,8 @@ class CaptureSource:
         accounting.used += int(counters[USED])
         for place, reason in IGNORED.items():
             accounting.ignore(reason, int(counters[place]))
+        for number in np.flatnonzero(counters[LINK_TYPES:]):
+            accounting.ignore(link_type_reason(int(number)), int(counters[LINK_TYPES + number]))
         for place, reason in DROPPED.items():
             accounting.drop(reason, int(counters[place]))
         for place, reason in CORRECTED.items():

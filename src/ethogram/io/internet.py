@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ethogram.io.link_types import MOST
 from ethogram.schema.compiled import Compiler
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "COUNTERS",
     "DROPPED",
     "IGNORED",
+    "LINK_TYPES",
     "NO_VLAN",
     "PACKET",
     "READ",
@@ -33,7 +35,8 @@ READ, USED = 0, 1
 ARP, EAPOL, LLDP, ETHERTYPE, LLC, LINK_TYPE, WIRELESS_CONTROL, ENCRYPTED = 2, 3, 4, 5, 6, 7, 8, 9
 TRUNCATED_HEADER, BAD_LENGTH, BAD_VERSION, BAD_TIME, TRUNCATED_RECORD, UNKNOWN_INTERFACE = 10, 11, 12, 13, 14, 15
 CUT_SHORT, NO_LENGTH, FRAGMENT, NO_TIME, TUNNEL = 16, 17, 18, 19, 20
-COUNTERS = 21
+LINK_TYPES = 21  # packets by the link type that is not read, one place for each number
+COUNTERS = LINK_TYPES + MOST + 1
 
 IGNORED = {
     ARP: "arp",
@@ -41,7 +44,6 @@ IGNORED = {
     LLDP: "lldp",
     ETHERTYPE: "ethertype",
     LLC: "llc",
-    LINK_TYPE: "link type",
     WIRELESS_CONTROL: "wireless control",
     ENCRYPTED: "encrypted",
 }

@@ -19,6 +19,7 @@ from ethogram.io.internet import (
     ENCRYPTED,
     ETHERTYPE,
     LINK_TYPE,
+    LINK_TYPES,
     LLC,
     LLDP,
     NO_VLAN,
@@ -33,6 +34,7 @@ from ethogram.io.internet import (
     u16,
     u32,
 )
+from ethogram.io.link_types import MOST
 
 __all__ = ["parse_packet"]
 
@@ -335,6 +337,8 @@ def parse_packet(
         code = parse_internet(data, internet, end, wire - (internet - at), packet, counters)
     if code != 0:
         counters[code] += 1
+        if code == LINK_TYPE:
+            counters[LINK_TYPES + min(link, MOST)] += 1
         return 0
     if tunnels:
         enter_tunnels(data, packet, counters)

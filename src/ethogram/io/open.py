@@ -15,6 +15,7 @@ from types import ModuleType
 from ethogram.config import FlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.io.compressed import first_octets
+from ethogram.io.known import describe
 from ethogram.io.open_files import texts_of
 from ethogram.io.open_text import HEAD_OCTETS, TextInput
 from ethogram.schema import FlowSource
@@ -241,11 +242,11 @@ def _opened(
         if not named and not columns.fits(text.head()):
             raise InputError(f"does not have the columns of {mapping}", file=text.name)
         return Opened(text.name, text.path, MAPPED, lambda: module.Source(text, columns))
-    name = form or _recognised(text.head(), text)
+    name = form or _recognised(text.head(), text, head)
     return Opened(text.name, text.path, name, lambda: _module(name).Source(text, settings))
 
 
-def _recognised(head: bytes, text: TextInput) -> str:
+def _recognised(head: bytes, text: TextInput, raw: bytes) -> str:
     other = importlib.import_module("ethogram.io.zeek_kinds").other_log(head, text.file_name)
     if other is not None:
         raise InputError(f"Zeek log {other}: only records of conn are connections", file=text.name)
@@ -255,6 +256,9 @@ def _recognised(head: bytes, text: TextInput) -> str:
     for name in order:
         if _module(name).recognises(head):
             return name
+    known = describe(raw, text.file_name) or describe(head)
+    if known is not None:
+        raise InputError(f"unknown format: {known}", file=text.name)
     hint = "; CSV with other columns needs --mapping" if suffix in {".csv", ".tsv", ".txt"} else ""
     raise InputError(f"unknown format{hint}", file=text.name)
 

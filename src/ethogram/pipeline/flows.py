@@ -8,6 +8,7 @@ with it or after it: an input of one block is judged whole.
 from __future__ import annotations
 
 import zoneinfo
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -246,6 +247,23 @@ class FlowRun:
         problem = next((report.first_problem for report in self.reports if report.first_problem), None)
         if problem is not None and not any(report.accounting.used for report in self.reports):
             raise InputError(f"no record can be used; the first: {problem}")
+        read = [report for report in self.reports if report.format != FLOW_TABLE]
+        if read and len(read) == len(self.reports) and not self.errors:
+            self._check_used(read)
+
+    @staticmethod
+    def _check_used(reports: Sequence[InputReport]) -> None:
+        """Say why none of what was read can be used: an unknown link type, other logs, ARP alone."""
+        if any(report.accounting.used for report in reports):
+            return
+        reasons: Counter[str] = Counter()
+        for report in reports:
+            reasons.update(report.accounting.ignored)
+            reasons.update(report.accounting.dropped)
+        unit = reports[0].accounting.unit if len({report.accounting.unit for report in reports}) == 1 else "inputs"
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+        name = reports[0].name if len(reports) == 1 else None
+        raise InputError(f"none of the {unit} can be used: {counts}", file=name)
 
 
 def read_flows(

@@ -18,7 +18,8 @@ from ethogram.config import FlowSettings, WireSettings
 from ethogram.errors import InputError
 from ethogram.flow.local import INSIDE, LocalNetwork
 from ethogram.io.capture import is_capture
-from ethogram.io.compressed import first_octets
+from ethogram.io.compressed import bare_name, first_octets
+from ethogram.io.known import describe
 from ethogram.io.open_files import expand
 from ethogram.io.wire.biflows import Biflows, plan_of
 from ethogram.io.wire.blocks import blocks_of
@@ -96,12 +97,19 @@ def inspect(
 def _problem(path: Path) -> str | None:
     """Why a file holds no export messages; None when it may."""
     try:
-        head = first_octets(path, 4)
+        head = first_octets(path, 512, _may_export)
     except InputError as error:
         return error.reason
     if not head:
         return "the file is empty"
-    return None if is_capture(head) or head[:2] in MAGIC else "no capture and no export message"
+    if _may_export(head):
+        return None
+    known = describe(head, bare_name(path.name))
+    return "no capture and no export message" + (f": {known}" if known else "")
+
+
+def _may_export(head: bytes) -> bool:
+    return is_capture(head) or head[:2] in MAGIC
 
 
 class _Reading:
