@@ -76,3 +76,9 @@ def corpus() -> Path:
 def wire() -> Path:
     """Captures and datagrams with reference outputs (ETHOGRAM_WIRE)."""
     return folder_from("ETHOGRAM_WIRE")
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small inputs modelled on users' reports, with what may be expected (ETHOGRAM_CASES)."""
+    return folder_from("ETHOGRAM_CASES")
