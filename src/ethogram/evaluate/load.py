@@ -32,6 +32,7 @@ from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.library import NOMINAL
 from ethogram.io.open import Opened
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
+from ethogram.pipeline.unused_options import same_for_all
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
 
 __all__ = ["CACHE", "COUNTING", "DIGESTS", "code_digest", "device_file", "files_of", "load", "runs_of"]
@@ -209,7 +210,8 @@ def _read(
         rows, accounting = flow_features(files, instance)
         return rows, COUNTS.empty(), {"read": accounting}
     if card.kind == "flow_table":
-        run = read_flows(files, settings=settings[0], meter=settings[1])
+        with same_for_all():
+            run = read_flows(files, settings=settings[0], meter=settings[1])
         table = collect(run).filter(pl.col("device") == device.id).with_columns(device=pl.lit(instance))
         return table, COUNTS.empty(), _stages(run)
     addresses = list(device.addresses)
@@ -223,7 +225,8 @@ def _read(
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         device_file(named, instance, device.mac, addresses)
-        run = read_flows(files, devices=named, settings=settings[0], meter=settings[1], strict=True)
+        with same_for_all():
+            run = read_flows(files, devices=named, settings=settings[0], meter=settings[1], strict=True)
         table = collect(run)
     if card.kind == "joy":
         table = table.with_columns(_with_headers("out"), _with_headers("in"))

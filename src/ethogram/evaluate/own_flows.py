@@ -15,6 +15,7 @@ from ethogram.config import CustomFlowSettings, FlowSettings, MeterSettings, Pac
 from ethogram.errors import InputError, UsageError
 from ethogram.evaluate.corpus import Card, CardDevice
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.unused_options import same_for_all
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
 from ethogram.schema.parse_address import parse_mac
@@ -77,7 +78,8 @@ def read_folder(
         if told < len(card.used_devices) and any(file.suffix != ".parquet" for file in files):
             bare = next(device.id for device in card.used_devices if not device.mac and not device.addresses)
             raise InputError(f"device {bare} has neither mac nor ip in labels.csv: captures need one", file=files[0])
-        run = read_vectors([*files], devices=named if told else None, settings=settings, packets=packets)
+        with same_for_all():
+            run = read_vectors([*files], devices=named if told else None, settings=settings, packets=packets)
         pairs = list(run.pairs()) if packets is not None else [(flows, None) for flows in run.batches()]
     if run.errors:
         raise InputError("; ".join(run.errors), file=files[0])
@@ -112,7 +114,8 @@ def folder_services(
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         _device_file(named, card.used_devices)
-        run = read_flows([*files], devices=named, settings=settings, meter=meter, strict=True)
+        with same_for_all():
+            run = read_flows([*files], devices=named, settings=settings, meter=meter, strict=True)
         table = collect(run)
     for report in run.reports:
         accounting.setdefault("read", Accounting(report.accounting.unit)).merge(report.accounting)

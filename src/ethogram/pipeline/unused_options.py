@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ethogram.config import FlowSettings, MeterSettings
 from ethogram.errors import UsageError
 
-__all__ = ["given_options", "refuse_unused"]
+__all__ = ["given_options", "refuse_unused", "same_for_all"]
+
+_same_for_all: ContextVar[bool] = ContextVar("same_for_all", default=False)
 
 _FLOW = {"local": "--local", "join_cut": "--no-join", "pair": "--pair", "names": "--no-names",
          "time_zone": "--time-zone"}  # fmt: skip
@@ -34,6 +39,16 @@ def refuse_unused(options: list[str], what: str, path: str | Path, instead: str)
     UsageError
         When there are any: names them, and the command that takes them.
     """
-    if options:
+    if options and not _same_for_all.get():
         some = "has" if len(options) == 1 else "have"
         raise UsageError(f"{path} is {what}: {', '.join(options)} {some} no effect on it; give them to {instead}")
+
+
+@contextmanager
+def same_for_all() -> Iterator[None]:
+    """Read inputs of every form under the same settings: a benchmark's settings act where they can."""
+    token = _same_for_all.set(True)
+    try:
+        yield
+    finally:
+        _same_for_all.reset(token)

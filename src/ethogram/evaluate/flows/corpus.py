@@ -27,6 +27,7 @@ from ethogram.evaluate.flows.kept import alone
 from ethogram.evaluate.load import CACHE, DIGESTS, code_digest, device_file, files_of, runs_of
 from ethogram.evaluate.own_flows import read_folder
 from ethogram.pipeline.packet_files import load_packets, written_beside
+from ethogram.pipeline.unused_options import same_for_all
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
 from ethogram.pipeline.vectors import read_vectors
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
@@ -189,7 +190,8 @@ def _flows_of(
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         device_file(named, name, device.mac, list(device.addresses))
-        run = read_vectors(files, devices=named, settings=settings, packets=wanted)
+        with same_for_all():
+            run = read_vectors(files, devices=named, settings=settings, packets=wanted)
         try:
             if packets:
                 for batch, own in run.pairs():
