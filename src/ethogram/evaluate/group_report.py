@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from ethogram._matplotlib import Figure
 from ethogram.evaluate.plots_style import colour_of, saved
 from ethogram.evaluate.tables import Row, number, values_of
 

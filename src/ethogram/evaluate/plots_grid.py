@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import ticker
-from matplotlib.figure import Figure
 
+from ethogram._matplotlib import Figure, ticker
 from ethogram.evaluate.flow_rows import FlowRow
 from ethogram.evaluate.plots_style import COLOURS, DASHES, MAP, MARKERS, saved
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from ethogram._matplotlib import Figure
 from ethogram.evaluate.flow_rows import ORIGINS, FlowRow
 from ethogram.evaluate.plots_style import GREY, colour_of, direct_names, group_handles, saved
 from ethogram.representation.plots import power_text

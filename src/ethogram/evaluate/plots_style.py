@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
+from ethogram._matplotlib import Figure, FigureCanvasAgg, mpl
 from ethogram.representation.plots import COLOURS, DASHES, plain_powers
 from ethogram.representation.plots import STYLE as BASE
 

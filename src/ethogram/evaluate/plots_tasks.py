@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ethogram._matplotlib import Figure
 from ethogram.evaluate.flow_rows import RAW, FlowRow, chance_of
 from ethogram.evaluate.flow_tables import best_of, default_of, ranked, reached
 from ethogram.evaluate.plots_style import COLOURS, DASHES, GREY, MAP, MARKERS, colour_of, group_handles, saved

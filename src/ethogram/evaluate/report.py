@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from ethogram._matplotlib import Figure
 from ethogram.evaluate.flow_report import write_flow_report
 from ethogram.evaluate.flow_rows import is_flow_row
 from ethogram.evaluate.goals import goal_table

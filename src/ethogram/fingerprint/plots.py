@@ -7,13 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from ethogram._files import atomic_write_all, require_ours
+from ethogram._matplotlib import Figure, FigureCanvasAgg, mpl
 from ethogram._text import csv_text
 
 __all__ = ["convergence_plot", "heat_map", "recurrence_plot", "similarity_plot"]

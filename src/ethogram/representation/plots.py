@@ -6,14 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation
 
 from ethogram._files import atomic_write_all, require_ours
+from ethogram._matplotlib import Figure, FigureCanvasAgg, mpl, ticker
 from ethogram._text import csv_text
 
 __all__ = ["COLOURS", "DASHES", "STYLE", "confusion_plot", "error_by_name", "error_by_width", "error_curves",
@@ -45,7 +42,7 @@ def power_text(text: str) -> str:
     return base + exponent.removesuffix("}").translate(_RAISED)
 
 
-class _PowerTicks(LogFormatterSciNotation):
+class _PowerTicks(ticker.LogFormatterSciNotation):
     """Ticks of logarithmic axes as plain text."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
@@ -57,9 +54,9 @@ def plain_powers(figure: Figure) -> None:
     for panel in figure.axes:
         for axis in (panel.xaxis, panel.yaxis):
             base = getattr(axis.get_transform(), "base", 10.0)
-            if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+            if isinstance(axis.get_major_formatter(), ticker.LogFormatterSciNotation):
                 axis.set_major_formatter(_PowerTicks(base))
-            if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
+            if isinstance(axis.get_minor_formatter(), ticker.LogFormatterSciNotation):
                 axis.set_minor_formatter(_PowerTicks(base))
 
 

@@ -1,0 +1,21 @@
+"""The one door to Matplotlib, which says nothing of where it keeps its fonts' cache.
+
+A service user without a writable home gets three lines of advice from it, about a cache that saves it a second.
+"""
+
+from __future__ import annotations
+
+import logging
+
+_logger = logging.getLogger("matplotlib")
+_level = _logger.level
+_logger.setLevel(logging.ERROR)
+try:
+    import matplotlib as mpl
+    from matplotlib import ticker
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+finally:
+    _logger.setLevel(_level)
+
+__all__ = ["Figure", "FigureCanvasAgg", "mpl", "ticker"]
