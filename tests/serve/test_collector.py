@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import socket
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
@@ -18,11 +20,13 @@ import pytest
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
 from ethogram.errors import InputError, LibraryError, UsageError
 from ethogram.io.receive.address import Listen
+from ethogram.io.wire.records import Records
 from ethogram.pipeline.fingerprints import fingerprint, read_fingerprints
 from ethogram.pipeline.flows import collect, read_flows
-from ethogram.schema import FLOW
+from ethogram.schema import FLOW, DatagramBatch
 from ethogram.serve.collector import Collector, CollectorSettings
 from ethogram.serve.segments import segments_in
+from ethogram.serve.state import CollectorState
 from ethogram.simulate import SimulatedHome
 from ethogram.simulate.disturb import Disturbance
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
@@ -348,3 +352,70 @@ def test_a_simulated_router_with_loss_reordering_and_a_restart_is_accounted_for_
         assert (totals.gaps, totals.undecoded) == (lost["units"], 0)
         assert totals.reordered == disturbed.reordered
         assert collector.decoder.records.used == sent.flows - lost["flows"]
+
+
+def test_what_is_saved_counts_no_message_that_a_kill_would_lose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[dict[str, Any]] = []
+    sender = CountingSender()
+    places = ("udp://127.0.0.1:0", "tcp://127.0.0.1:0")
+    with collecting(tmp_path, *places, settings=settings_of(segment_s=0.1)) as collector:
+        commit, decode = collector.output.commit, collector.decoder.decode
+
+        def noted(state: CollectorState, *, last: bool = False) -> bool:
+            saved.append(state.counters["accountings"])
+            return commit(state, last=last)
+
+        def slowly(batch: DatagramBatch) -> list[Records]:
+            time.sleep(0.05)  # messages arrive meanwhile
+            return decode(batch)
+
+        monkeypatch.setattr(collector.output, "commit", noted)
+        monkeypatch.setattr(collector.decoder, "decode", slowly)
+        with socket.create_connection(("127.0.0.1", collector.listening[1].port)) as stream:
+            stream.sendall(sender.announce())
+            for _ in range(60):
+                send_all([sender.announce()], port_of(collector))
+                stream.sendall(sender.message())
+                time.sleep(0.01)
+    assert len(saved) > 3
+    for counters in saved:
+        arrived = [counters[name] for name in ("datagrams", "stream") if name in counters]
+        assert sum(each["used"] for each in arrived) == counters["messages"]["read"]
+        assert all(each["read"] == each["used"] for each in arrived)
+    assert (saved[-1]["datagrams"]["used"], saved[-1]["stream"]["used"]) == (60, 61)
+    with collecting(tmp_path) as again:
+        assert again.counters.accountings()["messages"].read == 121
+        assert again.counters.accountings()["stream"].used == 61
+
+
+def test_an_output_folder_that_is_removed_meanwhile_is_whole_again(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    sender = CountingSender()
+    with collecting(folder, settings=settings_of(segment_s=0.2)) as collector:
+        send_all([sender.announce(), sender.message()], port_of(collector))
+        until(lambda: collector.output.segments == 1)
+        shutil.rmtree(folder)
+        send_all([sender.message()], port_of(collector))
+        until(lambda: collector.output.segments == 2)
+        with pytest.raises(UsageError, match="another collector writes here"), collecting(folder):
+            pass
+    assert collector.output.problem is None
+    assert numbers_in(folder) == list(range(20, 40))
+    with collecting(folder) as again:
+        # Templates are there again, too.
+        send_all([sender.message()], port_of(again))
+        until(lambda: again.flows == 20)
+    assert numbers_in(folder) == list(range(20, 60))
+    assert again.counters.accountings()["output"].used == 60
+
+
+@pytest.mark.parametrize("name", ["counters.json", "state/templates"])
+def test_a_folder_in_the_place_of_a_file_costs_that_file_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / name / "kept").mkdir(parents=True)
+    sender = CountingSender()
+    with collecting(tmp_path, settings=settings_of(segment_s=0.2)) as collector:
+        send_all([sender.announce(), sender.message()], port_of(collector))
+        until(lambda: collector.output.segments == 1)
+    assert numbers_in(tmp_path) == list(range(20))

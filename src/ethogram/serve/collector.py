@@ -11,10 +11,12 @@ import queue
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ethogram._files import write_bytes
@@ -87,6 +89,8 @@ class Collector:
         What ended the worker, which nothing should.
     problems
         What could not be used of an earlier run.
+    taken
+        Messages taken out of the queue and decoded, by the accounting that counts their arrival.
 
     Examples
     --------
@@ -121,6 +125,7 @@ class Collector:
         self.counters = Counters(self)
         self.failure: BaseException | None = None
         self.problems: list[str] = []
+        self.taken: Counter[str] = Counter()
         self._record, self._devices, self._listens = record, devices, bool(places)
         self._recording: Recording | None = None
         self._blocks = Blocks(wire)
@@ -268,11 +273,17 @@ class Collector:
         if self._segment is None:
             self._begin(segment)
         self._keep(block)
+        self._count_taken(block)
         arrived_us = int(block.arrival_ns.max()) // 1000
         flows = self.stages.flows(self._biflows(self.decoder.decode(block)), arrived_us)
         self._flows += flows.height
         self._then(lambda: self.output.add(flows, arrived_us))
         self._end_sessions(int(block.arrival_ns[-1]))
+
+    def _count_taken(self, block: DatagramBatch) -> None:
+        for index, number in enumerate(np.bincount(block.exporter).tolist()):
+            if number:
+                self.taken["datagrams" if block.exporters[index].transport == "udp" else "stream"] += number
 
     def _biflows(self, records: Sequence[Records]) -> pl.DataFrame:
         # A record that does not say whether it is a half is one: most exporters send a record for each direction.
@@ -343,19 +354,25 @@ class Collector:
         self._end_sessions(now_ns)
         self._commit(last=True)
         if self._recording is not None:
-            self._recording.close()
+            try:
+                self._recording.close()
+            except OSError as error:
+                self.output.problem = f"{self._record}: cannot be written: {error.strerror or error}"
 
     def _save_templates(self) -> None:
+        path = self.folder / TEMPLATES
         try:
-            self.decoder.store.save(self.folder / TEMPLATES)
-        except (InputError, OSError) as error:
+            path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+            self.decoder.store.save(path)
+        except (EthogramError, OSError) as error:
             self.output.problem = str(error)
 
     def _write_counters(self) -> None:
         try:
             write_bytes(self.folder / COUNTERS, self.counters.json())
-        except OSError as error:
-            self.output.problem = f"{self.folder / COUNTERS}: cannot be written: {error.strerror or error}"
+        except (EthogramError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.output.problem = f"{self.folder / COUNTERS}: cannot be written: {reason}"
 
     def _snapshot(self) -> CollectorState:
         """What belongs to the segment that ends now; the next one changes none of it."""

@@ -26,6 +26,7 @@ __all__ = ["COUNTERS_FORMAT", "Counted", "Counters", "Loss"]
 
 COUNTERS_FORMAT = "ethogram.collect-counters/1"
 OWN = ("fingerprints", "output")  # what is written keeps these itself
+ARRIVALS = {"datagrams", "stream"}  # count what arrived, decoded or not
 MOST_EXPORTERS = 100  # named one by one, those with most losses first
 WAITED = "waited for a template at a restart"
 
@@ -50,6 +51,7 @@ class Counted(Protocol):
     recorded: Accounting
     decoder: Decoder
     sequences: Sequences
+    taken: Counter[str]
     biflows: Biflows
     stages: FlowStages
     output: Output
@@ -113,9 +115,14 @@ class Counters:
         return found
 
     def totals(self) -> dict[str, Any]:
-        """What :meth:`restore` takes."""
+        """What :meth:`restore` takes: as if nothing had arrived since the last block, which a kill would lose."""
+        accountings = {name: each for name, each in self.accountings().items() if name not in OWN}
+        for name in ARRIVALS & accountings.keys():
+            saved, before = accountings[name], self._before.get(name)
+            saved.used = self._of.taken[name] + (0 if before is None else before.used)
+            saved.read = saved.used + saved.ignored.total() + saved.dropped.total()
         return {
-            "accountings": {name: each.as_dict() for name, each in self.accountings().items() if name not in OWN},
+            "accountings": {name: each.as_dict() for name, each in accountings.items()},
             "connections": {"opened": self._opened, "closed": dict(self._closed)},
             "evicted_exporters": dict(self._evicted),
             "lost_waiting": self.lost_waiting,

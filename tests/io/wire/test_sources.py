@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from ethogram.errors import InputError
 from ethogram.io.capture import is_capture, open_capture
 from ethogram.io.open import EXPORTS, IPFIX, Opened, join_exports, open_inputs
 from ethogram.io.wire import datagrams, file
+from ethogram.io.wire import recording as recording_module
 from ethogram.io.wire.build import MessageBuilder, batch, template_set
 from ethogram.io.wire.build import data as data_of
 from ethogram.io.wire.capture_export import CaptureExport
@@ -326,6 +328,35 @@ def test_a_folder_that_cannot_be_made_or_written_is_one_line(tmp_path: Path) -> 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="cannot be made"):
         Recording(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 4])
+@pytest.mark.parametrize("octets", [0, 30])
+def test_a_write_that_fails_half_way_costs_its_batch_alone(
+    fails_at: int, octets: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete, calls = recording_module.write_all, 0
+
+    def full(stream: IO[bytes], content: bytes | memoryview) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at + 1:
+            complete(stream, memoryview(content)[:octets])
+            raise OSError(28, "No space left on device")
+        complete(stream, content)
+
+    monkeypatch.setattr(recording_module, "write_all", full)
+    recording, kept = Recording(tmp_path), []
+    for number in range(8):
+        message = ipfix(data(256, number))
+        try:
+            recording.write(batch([message], ONE, (1_700_000_000 + number) * S))
+            kept.append(message)
+        except InputError as error:
+            assert error.reason == "cannot be written: No space left on device"
+    recording.close()
+    assert len(kept) == 7
+    assert [octets for path in sorted(tmp_path.iterdir()) for _, _, octets in payloads(CaptureExport(path))] == kept
 
 
 # Raw datagrams

@@ -9,6 +9,7 @@ Reference: draft-ietf-opsawg-pcapng sections 4.1 to 4.3; LINKTYPE_RAW.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from datetime import UTC, datetime
@@ -99,6 +100,13 @@ def ip_header(exporter: Exporter) -> bytes:
     except (OSError, ValueError):
         source = bytes(16)
     return struct.pack(">IHBB", 6 << 28, 0, 17, 64) + source + (FIRST_V6 + session).to_bytes(16) + udp
+
+
+def write_all(stream: IO[bytes], octets: bytes | memoryview) -> None:
+    """Write all of it to a file without a buffer."""
+    rest = memoryview(octets)
+    while rest:
+        rest = rest[stream.write(rest) :]
 
 
 @compiled
@@ -224,9 +232,9 @@ class Recording:
             if self._stream is None or full:
                 self._next(now_ns)
             assert self._stream is not None
-            self._stream.write(memoryview(out)[:size])  # type: ignore[arg-type]
-            self._stream.flush()
+            write_all(self._stream, memoryview(out)[:size])  # type: ignore[arg-type]
         except OSError as error:
+            self._give_up()
             raise InputError(f"cannot be written: {error.strerror or error}", file=self._folder) from None
         self._octets += size
 
@@ -252,9 +260,21 @@ class Recording:
         number = 0
         while (path := self._folder / f"{stamp}.{rest:09d}Z-{number:04d}.pcapng").exists():  # a clock was set back
             number += 1
-        self._stream = path.open("xb")
-        self._stream.write(self._section)
+        self._stream = path.open("xb", buffering=0)
         self._octets, self._begun_ns = 0, now_ns
+        write_all(self._stream, self._section)
+        self._octets = len(self._section)
+
+    def _give_up(self) -> None:
+        """Leave the file as it was before a write that failed half way; the next message begins a new one."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.truncate(self._octets)
+                if not self._octets:
+                    Path(stream.name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                stream.close()
 
     def close(self) -> None:
         """Close the file; the next message begins a new one."""
