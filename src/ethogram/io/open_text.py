@@ -141,7 +141,8 @@ class TextInput:
             rest = lines.pop()
             if ended and rest and failure is None:
                 lines.append(rest)
-            if MARK in block or (lines and lines[0].startswith(MARK)):  # joined files each begin with a mark
+            # Joined files each begin with a mark. One octet is found much faster than three.
+            if (MARK[:1] in block and MARK in block) or (lines and lines[0].startswith(MARK)):
                 lines = [line.removeprefix(MARK) for line in lines]
             if lines:
                 yield Lines(first, lines)
