@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -280,12 +279,6 @@ class TestLabelNetworks:
 
 
 class TestBadInput:
-    def test_no_torch(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "ethogram.representation.supervised", None)
-        monkeypatch.delattr("ethogram.representation.supervised", raising=False)
-        with pytest.raises(UsageError, match=r"ethogram\[train\]"):
-            run(place, "untrained")
-
     def test_labels_of_nobody_here(self, place: Path, tmp_path: Path) -> None:
         (tmp_path / "l.csv").write_text("device,label,type\nstranger,x,camera\n")
         with pytest.raises(InputError, match=r"no flow with a label.*device without a label 900"):

@@ -113,7 +113,8 @@ def test_the_made_up_traffic_is_well_formed_and_leaves_nothing_behind(tmp_path: 
         assert collector.output.problem is None
         for name, accounting in collector.counters.accountings().items():
             assert accounting.balanced, name
-    assert made[1].output.segments == 2  # the second goes on from the first
+    # The second goes on from the first; the clock may begin a segment inside a run.
+    assert made[1].output.segments > made[0].output.segments > 0
     warm_up(tmp_path, [make], (), settings, str(tmp_path))
     assert len(made) == 2  # once in a process
 
