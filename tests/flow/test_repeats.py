@@ -32,26 +32,26 @@ def records(*changes: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=BIFLOW.schema, orient="row")
 
 
-def test_only_what_an_earlier_input_held_is_taken_out() -> None:
+def test_only_what_an_earlier_input_held_is_counted() -> None:
     stage = Repeats()
     first = records({}, {}, {"source_port": 1}, {"start": T0, "end": T0})
-    assert stage.without(first).height == 4
+    assert stage.count(first) == 0
     stage.next_input()
     later = records({}, {"octets": 101}, {"source_port": 1}, {"source_port": 2}, {"start": T0, "end": T0})
-    assert stage.without(later).equals(later[[1, 3, 4]])
+    assert stage.count(later) == 2
     stage.accounting.check()
-    assert stage.accounting.ignored == {"record of an earlier input": 2}
+    assert stage.accounting.corrected == {"equal to a record of an earlier input": 2}
 
 
 def test_records_remembered_are_bounded() -> None:
     stage = Repeats(most=3)
     for number in range(3):
-        stage.without(records(*({"source_port": 100 * number + i} for i in range(2))))
+        stage.count(records(*({"source_port": 100 * number + i} for i in range(2))))
         stage.next_input()
-    assert stage.without(records(*({"source_port": i} for i in (0, 1, 100, 101, 200)))).height == 2
+    assert stage.count(records(*({"source_port": i} for i in (0, 1, 100, 101, 200)))) == 3
 
 
-def test_a_log_and_its_copy_are_read_once(tmp_path: Path) -> None:
+def test_a_log_given_twice_is_reported(tmp_path: Path) -> None:
     log = (
         "#separator \\x09\n#path\tconn\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\t"
         "orig_bytes\tresp_bytes\torig_pkts\torig_ip_bytes\tresp_pkts\tresp_ip_bytes\n"
@@ -60,8 +60,11 @@ def test_a_log_and_its_copy_are_read_once(tmp_path: Path) -> None:
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_text(log)
     run = read_flows([tmp_path])
-    assert collect(run).height == 1
-    assert run.stages["repeats"].ignored == {"record of an earlier input": 1}
+    assert collect(run).height == 2
+    assert run.stages["repeats"].corrected == {"equal to a record of an earlier input": 1}
+    assert [report.notes for report in run.reports] == [
+        [], ["1 record also in an earlier input, counted again; leave out copies"],
+    ]  # fmt: skip
     run = read_flows([tmp_path / "a.log"])
     assert collect(run).height == 1
     assert "repeats" not in run.stages

@@ -1,4 +1,4 @@
-"""Records that an earlier input held already: a log given twice, or a file beside its compressed copy.
+"""Count records that equal one of an earlier input: a log given twice, or a file beside its compressed copy.
 
 Two flows of one five-tuple cannot begin and end at the same instant with the same counts. Where times are whole
 seconds they can, as far as the records say, so only records with times finer than that are looked at.
@@ -24,9 +24,10 @@ _WHOLE = [
 
 
 class Repeats:
-    """Takes out records that are equal in five-tuple, times and counts to one of an earlier input.
+    """Counts records that equal one of an earlier input in five-tuple, times and counts.
 
-    Records of one input are never compared with one another: a router may send equal ones for a reason.
+    They stay in the flow table, since whoever gives the inputs knows whether they are copies. Records of one input are
+    never compared with one another: a router may send equal ones for a reason.
 
     Parameters
     ----------
@@ -48,12 +49,12 @@ class Repeats:
         self._room = most
 
     def next_input(self) -> None:
-        """What comes now is of another input."""
+        """Start the next input."""
         self._known = np.unique(np.concatenate([self._known, *self._new]))
         self._room, self._new = self._most - len(self._known), []
 
-    def without(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The records of a block that no earlier input held."""
+    def count(self, block: pl.DataFrame) -> int:
+        """Count the records of a block that an earlier input held."""
         self.accounting.read += block.height
         self.accounting.used += block.height
         fine = block.select(
@@ -64,12 +65,8 @@ class Repeats:
             self._new.append(hashes[fine.to_numpy()][: self._room])
             self._room -= len(self._new[-1])
         if not len(self._known):
-            return block
+            return 0
         place = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
-        again = (self._known[place] == hashes) & fine.to_numpy()
-        repeats = int(again.sum())
-        if not repeats:
-            return block
-        self.accounting.used -= repeats
-        self.accounting.ignore("record of an earlier input", repeats)
-        return block.filter(pl.Series(~again))
+        repeats = int(((self._known[place] == hashes) & fine.to_numpy()).sum())
+        self.accounting.correct("equal to a record of an earlier input", repeats)
+        return repeats

@@ -232,6 +232,8 @@ def whole_numbers(series: pl.Series, most: int = MAX_COUNT, marks: Marks = POINT
     kind = series.dtype
     if kind.is_integer() or kind == pl.Null:
         values = series.cast(pl.UInt64, strict=False)
+        if kind in (pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64) and (values.max() or 0) <= most:  # type: ignore[operator]
+            return Cells(values)
         return _faulty(values, (series.is_not_null() & ~(values <= most).fill_null(False), OUT_OF_RANGE))
     if kind.is_float():
         nan = series.is_nan().fill_null(False)
@@ -319,24 +321,40 @@ def _by_text(series: pl.Series, kind: pl.DataType, parse: Callable[[str], Parsed
     """Parse each distinct text."""
 
     def convert(text: pl.Series) -> Cells:
-        empty = pl.Series(text.name, [None], dtype=kind).new_from_index(0, len(text))
-        return refine(text, empty, text.is_not_null(), parse)
+        if kind == pl.String and all(s is None or _parsed(s, parse)[0] == s for s in text.unique()):
+            return Cells(text)  # all canonical, as in most columns
+        codes, distinct = codes_of(text)
+        parsed = [_parsed(spelling, parse) for spelling in distinct.to_list()]
+        canonical = [value for value, _ in parsed]
+        faults = [fault for _, fault in parsed]
+        values = pl.Series(text.name, canonical, dtype=kind).gather(codes)
+        if not any(faults):
+            return Cells(values)
+        return Cells(values, pl.Series(faults, dtype=pl.UInt8).gather(codes).fill_null(FINE))
 
     return _from_text(series, convert)
 
 
-_known_addresses: dict[str, Parsed] = {}
+class _ParseCache(dict[str, Parsed]):
+    """Parsed texts by spelling, cleared when full."""
+
+    def __init__(self, parse: Callable[[str], Parsed]) -> None:
+        super().__init__()
+        self._parse = parse
+
+    def __missing__(self, text: str) -> Parsed:
+        if len(self) >= _MAX_CACHED:
+            self.clear()
+        parsed = self[text] = self._parse(text)
+        return parsed
 
 
-def _address(text: str) -> Parsed:
-    known = _known_addresses.get(text)
-    if known is None:
-        address = parse_address(text)
-        known = (address, UNREADABLE if address is None else FINE)
-        if len(_known_addresses) >= _MAX_CACHED:
-            _known_addresses.clear()
-        _known_addresses[text] = known
-    return known
+def _parse_address(text: str) -> Parsed:
+    address = parse_address(text)
+    return address, UNREADABLE if address is None else FINE
+
+
+_address = _ParseCache(_parse_address).__getitem__
 
 
 def addresses(series: pl.Series) -> Cells:
@@ -353,11 +371,14 @@ def device_names(series: pl.Series) -> Cells:
     return _by_text(series, pl.String(), lambda text: (canonical_device(text), FINE))
 
 
-def _mac(text: str) -> Parsed:
+def _parse_mac(text: str) -> Parsed:
     mac = parse_mac(text)
     if mac is None:
         return None, UNREADABLE
     return None if mac == "00:00:00:00:00:00" else mac, FINE
+
+
+_mac = _ParseCache(_parse_mac).__getitem__
 
 
 def mac_addresses(series: pl.Series) -> Cells:

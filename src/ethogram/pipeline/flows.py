@@ -31,6 +31,7 @@ from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.stages import FlowStages
 from ethogram.pipeline.unused_options import given_options, refuse_unused
+from ethogram.pipeline.words import counted
 from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
@@ -107,13 +108,14 @@ class FlowRun:
         self._arrived_us: int | None = 0  # when what waits had arrived; None: unknown, 0: nothing waits
         several = sum(opened.format != FLOW_TABLE for opened in self._inputs) > 1
         self._repeats = Repeats() if several else None
+        self._repeated = 0
         self._stages = FlowStages(settings, self._make_namer(), self._meter.active_timeout_s, self._times)
 
     @property
     def stages(self) -> dict[str, Accounting]:
         """Accountings of the stages after reading, by name, in order; those that saw nothing are left out."""
         repeats = {} if self._repeats is None else {"repeats": self._repeats.accounting}
-        return {name: one for name, one in repeats.items() if one.ignored} | self._stages.accountings
+        return {name: one for name, one in repeats.items() if one.corrected} | self._stages.accountings
 
     @property
     def errors(self) -> list[str]:
@@ -140,6 +142,7 @@ class FlowRun:
             whole = bool(getattr(source, "whole_blocks", False))
             if self._repeats is not None:
                 self._repeats.next_input()
+            self._repeated = 0
             for batch in self._read(opened, source):
                 if whole and waiting:
                     yield self._block(waiting, source)
@@ -150,6 +153,9 @@ class FlowRun:
                 if whole or rows >= self._settings.block_flows:
                     yield self._block(waiting, source)
                     rows = 0
+            if self._repeated:
+                repeats = counted(self._repeated, "record")
+                self.reports[-1].notes.append(f"{repeats} also in an earlier input, counted again; leave out copies")
             self._stages.learn_names(source)
         rest = pl.concat(waiting or [BIFLOW.empty()])
         yield self._given(self._stages.flows(rest, self._arrived_us or None, last=True))
@@ -171,7 +177,7 @@ class FlowRun:
     def _said(self, batch: pl.DataFrame, source: FlowSource) -> pl.DataFrame:
         """New records, each of which says whether its other direction is a record of its own."""
         if self._repeats is not None:
-            batch = self._repeats.without(batch)
+            self._repeated += self._repeats.count(batch)
         if not getattr(source, "unidirectional", False):
             return batch
         return batch.with_columns(pl.col("one_way").fill_null(value=True))
