@@ -23,11 +23,13 @@ from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
 from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
 from ethogram.schema.source import FlowSource, PacketSource
 from ethogram.schema.table import Column, Table
+from ethogram.schema.time_span import ALWAYS, TimeSpan
 from ethogram.schema.unique import by_unique, codes_of
 from ethogram.schema.verdict import UNKNOWN, Evidence, Fallback, Inventory, MethodShare, Verdict, Window
 from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
 
 __all__ = [
+    "ALWAYS",
     "BIFLOW",
     "COUNTS",
     "COUNT_KEYS",
@@ -78,6 +80,7 @@ __all__ = [
     "PacketSource",
     "ServiceMatrix",
     "Table",
+    "TimeSpan",
     "Verdict",
     "Window",
     "Windows",
