@@ -14,7 +14,7 @@ from ethogram.flow.local import LocalNetwork
 from ethogram.flow.orient import Orientation
 from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Source
-from ethogram.pipeline.identify import Seen, enrol, identify
+from ethogram.pipeline.identify import ObservedWindows, enrol, identify
 from ethogram.simulate import SimulatedHome
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     orientation = Orientation(LocalNetwork(FlowSettings().local), LocalDevices())
     counts, accounting = count(orientation.rows(biflows))
     print(accounting.line())
-    seen = Seen.of_counts(counts, 86_400)
+    seen = ObservedWindows.of_counts(counts, 86_400)
     last = seen.windows.items["start"].max()
     early = seen.take(seen.windows.items.filter(pl.col("start") < last)["item"].to_list())
     today = seen.take(seen.windows.items.filter(pl.col("start") == last)["item"].to_list())

@@ -26,7 +26,7 @@ from ethogram.identify.library import Identity, Library, Source
 from ethogram.io.receive.address import Listen
 from ethogram.io.wire.sequence import SequenceTotals
 from ethogram.pipeline.flows import collect, read_flows
-from ethogram.pipeline.identify import PACKAGED, Seen, enrol, identify, judge_of, regroup, settings_for
+from ethogram.pipeline.identify import PACKAGED, ObservedWindows, enrol, identify, judge_of, regroup, settings_for
 from ethogram.pipeline.inputs import COUNTING
 from ethogram.schema import UNKNOWN, Accounting, Verdict, Windows
 from ethogram.serve.collector import Collector
@@ -148,7 +148,7 @@ def real_devices(network: str) -> list[Sighting]:
     known, later = _of(_packaged(PACKAGED), network), _of(_packaged(LATER), network)
     windows = later.windows()
     truth = {e.observed[0].device: e.identity.label for e in later.entries}
-    seen = regroup(Seen(windows, ["open"] * len(windows)), "device")
+    seen = regroup(ObservedWindows(windows, ["open"] * len(windows)), "device")
     settings = settings_for("evidence")
     judge = judge_of(known, settings)
     inventory = identify(seen, known, settings, judge=judge)
@@ -225,7 +225,7 @@ def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
     with tempfile.TemporaryDirectory() as folder:
         flows, export, stages = _collected(home, Path(folder))
     counts, counted = count(flows, COUNTING)
-    seen = Seen.of_counts(counts, DAY_S)
+    seen = ObservedWindows.of_counts(counts, DAY_S)
     day = (seen.windows.items["start"] - home.start).dt.total_days().to_numpy()
     never = {d.name for d in home.devices if d.note == "never enrolled"}
     labels = [Label(d.name, Identity(d.label, type=d.type)) for d in home.devices if d.name not in never]

@@ -10,7 +10,7 @@ import pytest
 from ethogram.cli import main
 from ethogram.config import ProbeSettings
 from ethogram.identify import flow_labels
-from ethogram.pipeline import probe_material as material
+from ethogram.pipeline import probe_data as material
 from labelled_flows_made import home, write_home
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "probe.md").read_text("utf-8")

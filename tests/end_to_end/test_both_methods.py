@@ -12,7 +12,7 @@ import pytest
 from custom_flow_twin import P, capture
 from ethogram.cli import main
 from ethogram.identify import pack
-from ethogram.pipeline.flow_side import beside, read_store
+from ethogram.pipeline.library_embeddings import embeddings_path, read_store
 from ethogram.pipeline.representations import PACKAGED
 from ethogram.representation.export_onnx import METADATA
 
@@ -80,7 +80,7 @@ def test_enrol_reads_once_and_says_what_is_written(home: Path, run: Run) -> None
     assert "4 entries of 2 labels written to" in err
     assert "embedded flows of 4 of them written to" in err
     library = pack.read(home / "x.jsonl")
-    store = read_store(beside(home / "x.jsonl"))
+    store = read_store(embeddings_path(home / "x.jsonl"))
     assert library.flows == store.encoder
     assert sorted(len(rows) for rows in store.z.values()) == [12, 12, 24, 24]
 
@@ -110,15 +110,15 @@ def test_json_has_the_weight_of_each_method(home: Path, run: Run) -> None:
 
 def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
     library, part, other = home / "home.jsonl", home / "part.jsonl", home / "other.jsonl"
-    before = read_store(beside(library))
+    before = read_store(embeddings_path(library))
     code, _, err = run("library", "remove", library, "--label", "cam", "-o", part)
     assert code == 0
     assert "3 of 6 windows removed" in err
     kept = [entry.digest for entry in pack.read(part).entries]
-    assert sorted(read_store(beside(part)).z) == sorted(kept)
+    assert sorted(read_store(embeddings_path(part)).z) == sorted(kept)
     assert run("library", "remove", library, "--label", "plug", "-o", other)[0] == 0
     assert run("library", "merge", part, other, "-o", home / "again.jsonl")[0] == 0
-    again = read_store(beside(home / "again.jsonl"))
+    again = read_store(embeddings_path(home / "again.jsonl"))
     assert {name: rows.tolist() for name, rows in again.z.items()} == {
         name: rows.tolist() for name, rows in before.z.items()
     }
@@ -129,13 +129,13 @@ def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
     named = pack.read(library)
     assert sorted(set(named.labels())) == ["cam", "desk plug"]
     assert {entry.identity.at("family") for entry in named.entries} == {"acme/camera", "acme/outlet"}
-    assert sorted(read_store(beside(library)).z) == sorted(entry.digest for entry in named.entries)
+    assert sorted(read_store(embeddings_path(library)).z) == sorted(entry.digest for entry in named.entries)
     assert "embedded flows of 6 entries, 144 in all; encoder" in run("library", "list", library)[1]
     code, out, _ = run("identify", home / "day-04.pcap", "--library", library, "--format", "json")
     assert code == 0
     assert {one["nearest"] for one in orjson.loads(out)["devices"] if one["device"] == PLUG} == {"desk plug"}
     assert run("library", "remove", library, "--label", "cam", "--label", "desk plug", "-o", library)[0] == 0
-    assert not beside(library).exists()
+    assert not embeddings_path(library).exists()
 
 
 def test_a_group_that_is_named_has_embedded_flows_too(home: Path, run: Run) -> None:
@@ -147,7 +147,7 @@ def test_a_group_that_is_named_has_embedded_flows_too(home: Path, run: Run) -> N
     assert code == 0, err
     named = pack.read(home / "named.jsonl")
     assert "hub" in named.labels()
-    assert len(read_store(beside(home / "named.jsonl"))) == len(named)
+    assert len(read_store(embeddings_path(home / "named.jsonl"))) == len(named)
     code, out, _ = run("identify", home / "day-04.pcap", "--library", home / "named.jsonl", "--format", "json")
     assert code == 0
     assert [one["nearest"] for one in orjson.loads(out)["devices"] if one["device"] == HUB] == ["hub"]
@@ -157,10 +157,10 @@ def test_extending_keeps_the_flows_of_both_and_without_flows_those_of_the_first(
     arguments = ("enrol", home / "day-03.pcap", "--labels", home / "who.csv", "-o", home / "more.jsonl",
                  "--extend", home / "home.jsonl")  # fmt: skip
     assert run(*arguments)[0] == 0
-    assert len(read_store(beside(home / "more.jsonl"))) == 8
+    assert len(read_store(embeddings_path(home / "more.jsonl"))) == 8
     assert run(*arguments, "--no-flows")[0] == 0
     assert len(pack.read(home / "more.jsonl")) == 8
-    assert len(read_store(beside(home / "more.jsonl"))) == 6
+    assert len(read_store(embeddings_path(home / "more.jsonl"))) == 6
 
 
 def test_fingerprints_stand_alone_where_flows_cannot_be_compared_and_it_is_said(home: Path, run: Run) -> None:
@@ -188,7 +188,7 @@ def test_fingerprints_stand_alone_where_flows_cannot_be_compared_and_it_is_said(
                        home / "other.onnx")  # fmt: skip
     assert code == 0, err
     assert "was made with encoder" in said(day, "--library", other)
-    shutil.copy(beside(other), beside(library))
+    shutil.copy(embeddings_path(other), embeddings_path(library))
     assert "home.flows.parquet is of encoder" in said(day, "--library", library)
 
 
@@ -207,7 +207,7 @@ def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
     other, damaged = home / "others.jsonl", home / "damaged.jsonl"
     assert run("enrol", day, "--labels", labels, "-o", other, "--encoder", foreign)[0] == 0
     shutil.copy(library, damaged)
-    beside(damaged).write_bytes(beside(library).read_bytes()[:-40])
+    embeddings_path(damaged).write_bytes(embeddings_path(library).read_bytes()[:-40])
     old = home / "old.jsonl"
     old.write_text(library.read_text().replace("ethogram.library/1", "ethogram.library/9", 1))
     out = ("-o", home / "x.jsonl")
@@ -248,7 +248,7 @@ def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
     assert "3 verdicts" in printed
     assert [line for line in err.splitlines() if "truncated" in line and line.startswith("ethogram: ")]
     assert run("library", "merge", library, other, *out, "--no-flows")[0] == 0
-    assert not beside(home / "x.jsonl").exists()
+    assert not embeddings_path(home / "x.jsonl").exists()
 
 
 def _other_encoder(path: Path) -> None:

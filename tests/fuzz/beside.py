@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
 from ethogram.io.capture import open_capture
-from ethogram.meter.custom import CustomMeter, Metered
+from ethogram.meter.custom import CustomFlowBatch, CustomMeter
 from ethogram.pipeline.packet_files import PacketFile, load_packets, written_beside
 from ethogram.representation.pretrained.bursts import TOKENS, bursts_of
 from ethogram.representation.pretrained.nprint import BITS, bits_of
@@ -35,7 +35,7 @@ def check_beside(octets: bytes) -> None:
     given = []
     for meter in meters:
         parts = [part for batch in batches for part in meter.feed(batch)] + meter.flush()
-        given.append(Metered.concat(parts) if parts else None)
+        given.append(CustomFlowBatch.concat(parts) if parts else None)
     plain, full = given
     assert meters[0].ignored == meters[1].ignored
     accounting = meters[1].keeper.accounting
@@ -45,10 +45,10 @@ def check_beside(octets: bytes) -> None:
         return
     np.testing.assert_array_equal(plain.records["packets"], full.records["packets"])
     np.testing.assert_array_equal(plain.payload, full.payload)
-    assert full.beside is not None and len(full.beside) == len(full)
-    assert full.beside.packet_out.size == accounting.used
-    read_by_encoders(full.beside)
-    assert len(PacketFlows.of_arrow(full.beside.arrow())) == len(full)
+    assert full.packets is not None and len(full.packets) == len(full)
+    assert full.packets.packet_out.size == accounting.used
+    read_by_encoders(full.packets)
+    assert len(PacketFlows.of_arrow(full.packets.arrow())) == len(full)
 
 
 def read_by_encoders(flows: PacketFlows) -> None:

@@ -19,7 +19,7 @@ from custom_flow_twin import MINUTE, P
 from ethogram.config import CaptureSettings, CustomFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.io.capture import open_capture
-from ethogram.meter.custom import CustomMeter, Metered
+from ethogram.meter.custom import CustomFlowBatch, CustomMeter
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows, PacketBatch
 
@@ -43,7 +43,7 @@ def cut(batch: PacketBatch, cuts: Sequence[int]) -> list[PacketBatch]:
 
 
 def metered(folder: Path, packets: list[P], cuts: Sequence[int] = (), /, *, link: int = 1, vlan: int | None = None,
-            senders: Sequence[str] = (), **options: object) -> tuple[Metered, CustomMeter]:  # fmt: skip
+            senders: Sequence[str] = (), **options: object) -> tuple[CustomFlowBatch, CustomMeter]:  # fmt: skip
     meter = CustomMeter(CustomFlowSettings.of(**options), senders)
     parts = []
     for batch in read(folder, twin.capture(packets, link=link, vlan=vlan)):
@@ -52,13 +52,13 @@ def metered(folder: Path, packets: list[P], cuts: Sequence[int] = (), /, *, link
     parts += meter.flush()
     assert meter.live == 0
     assert meter.read == len(packets) == meter.metered + sum(meter.ignored.values())
-    return Metered.concat(parts or [CustomMeter(CustomFlowSettings())._given()]), meter
+    return CustomFlowBatch.concat(parts or [CustomMeter(CustomFlowSettings())._given()]), meter
 
 
-def seen(records: Metered, reverse: bool = False, private: Sequence[str] | None = None) -> CustomFlows:
+def seen(records: CustomFlowBatch, reverse: bool = False, private: Sequence[str] | None = None) -> CustomFlows:
     n = len(records)
     prefixes = CustomFlowSettings().private if private is None else private
-    return records.seen_from(np.arange(n), np.full(n, reverse), pl.Series(["x"] * n, dtype=pl.String), prefixes)
+    return records.from_devices(np.arange(n), np.full(n, reverse), pl.Series(["x"] * n, dtype=pl.String), prefixes)
 
 
 def address(number: int) -> str:

@@ -17,7 +17,7 @@ from custom_flow_twin import MINUTE, Kept, P
 from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.io.capture import open_capture
-from ethogram.meter.custom import CustomMeter, Metered
+from ethogram.meter.custom import CustomFlowBatch, CustomMeter
 from ethogram.schema import PacketBatch, PacketFlows
 
 S = 1_000_000_000
@@ -41,12 +41,12 @@ def cut(batch: PacketBatch, cuts: Sequence[int]) -> list[PacketBatch]:
 
 def metered(
     batches: list[PacketBatch], senders: Sequence[str] = HOME, kept: PacketFlowSettings | None = None, **options: object
-) -> tuple[Metered, CustomMeter]:
+) -> tuple[CustomFlowBatch, CustomMeter]:
     meter = CustomMeter(CustomFlowSettings.of(**options), senders, kept or PacketFlowSettings())
     parts = [part for batch in batches for part in meter.feed(batch)] + meter.flush()
     meter.keeper.accounting.check()
-    none = Metered(np.zeros(0, np.void), *(np.zeros(0),) * 7, beside=PacketFlows.empty())  # type: ignore[arg-type]
-    return Metered.concat(parts) if parts else none, meter
+    none = CustomFlowBatch(np.zeros(0, np.void), *(np.zeros(0),) * 7, packets=PacketFlows.empty())  # type: ignore[arg-type]
+    return CustomFlowBatch.concat(parts) if parts else none, meter
 
 
 def entries(flows: PacketFlows | None) -> list[list[Kept]]:
@@ -71,8 +71,8 @@ def entries(flows: PacketFlows | None) -> list[list[Kept]]:
 def of(folder: Path, packets: list[P], **options: object) -> tuple[list[list[Kept]], dict[str, int]]:
     records, meter = metered(read(folder, twin.capture(packets)), **options)  # type: ignore[arg-type]
     counted = meter.keeper.accounting
-    assert counted.used == sum(map(len, entries(records.beside)))
-    return entries(records.beside), dict(counted.ignored + counted.dropped)
+    assert counted.used == sum(map(len, entries(records.packets)))
+    return entries(records.packets), dict(counted.ignored + counted.dropped)
 
 
 def test_answers_stand_beside_what_was_sent(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_of_a_cut_capture_what_is_there_is_kept(tmp_path: Path, there: int) -> N
     frame = P(0, payload=b"payload").frame()
     octets = twin.capture([]) + np.array([0, 0, 14 + there, len(frame)], "<u4").tobytes() + frame[: 14 + there]
     records, _ = metered(read(tmp_path, octets))
-    [[kept]] = entries(records.beside)
+    [[kept]] = entries(records.packets)
     assert (kept.internet + kept.transport + kept.payload) == frame[14 : 14 + there]
     assert (len(kept.internet), len(kept.transport), kept.octets) == (20, min(there - 20, 20), 47)
 
@@ -147,7 +147,7 @@ def test_of_a_cut_capture_what_is_there_is_kept(tmp_path: Path, there: int) -> N
 def test_ipv6_and_other_protocols_are_counted_as_before(tmp_path: Path) -> None:
     packets = [P(0, version=6), P(1, protocol=1), P(2), P(2).back(3, version=6)]
     records, meter = metered(read(tmp_path, twin.capture(packets)))
-    assert [len(flow) for flow in entries(records.beside)] == [1]
+    assert [len(flow) for flow in entries(records.packets)] == [1]
     assert meter.ignored == {"ipv6": 2, "other protocol": 1, "sent from outside": 0, "fragment without its first": 0}
     assert meter.keeper.accounting.read == 1
 
@@ -221,7 +221,7 @@ def test_the_plain_twin_keeps_the_same(
     batches = [piece for batch in read(tmp_path, twin.capture(packets)) for piece in cut(batch, cuts)]
     records, meter = metered(batches, senders, bounds, **options)
     expected, counts = twin.meter(packets, CustomFlowSettings.of(**options), senders, bounds)
-    assert entries(records.beside) == [record.beside for record in expected]
+    assert entries(records.packets) == [record.beside for record in expected]
     counted = meter.keeper.accounting
     theirs = {reason.removeprefix("beside: "): n for reason, n in counts.items() if reason.startswith("beside: ")}
     assert {"kept": counted.used} | counted.ignored + counted.dropped == {"kept": 0} | theirs
@@ -229,8 +229,8 @@ def test_the_plain_twin_keeps_the_same(
     alone = [part for batch in batches for part in without.feed(batch)] + without.flush()
     assert without.ignored == meter.ignored and without.corrected == meter.corrected
     assert bool(alone) == bool(len(records))
-    for name, value in vars(Metered.concat(alone)).items() if alone else ():
-        if name == "beside":
+    for name, value in vars(CustomFlowBatch.concat(alone)).items() if alone else ():
+        if name == "packets":
             assert value is None
         elif name == "records":
             for field in ("start", "octets", "packets", "source", "destination", "source_port", "kept", "evicted"):

@@ -16,7 +16,7 @@ from ethogram.identify.library import Identity, Library, Source
 from ethogram.identify.match import similarity_terms
 from ethogram.pipeline.fingerprints import windows_from_counts
 from ethogram.pipeline.identify import (
-    Seen,
+    ObservedWindows,
     build,
     default_method,
     enrol,
@@ -58,8 +58,8 @@ HOME = {
 LABELS = [Label("a", Identity("camera")), Label("b", Identity("plug")), Label("c", Identity("recorder"))]
 
 
-def home(days: int = 8, first: int = 0, seed: int = 0) -> Seen:
-    return Seen.of_counts(counts(HOME, days, seed, first), 86_400)
+def home(days: int = 8, first: int = 0, seed: int = 0) -> ObservedWindows:
+    return ObservedWindows.of_counts(counts(HOME, days, seed, first), 86_400)
 
 
 def library(source: str = "home", seed: int = 0) -> Library:
@@ -72,7 +72,7 @@ def test_regrouping_keeps_every_flow() -> None:
         items = regroup(seen, per)  # type: ignore[arg-type]
         assert len(items.windows) == count == len(items.status)
         assert items.windows.counts["flows"].sum() == seen.windows.counts["flows"].sum()
-    one = regroup(Seen(seen.windows, ["open"] * 8 + ["converged"]), "device")
+    one = regroup(ObservedWindows(seen.windows, ["open"] * 8 + ["converged"]), "device")
     assert one.converged == [False, False, True]
     assert (one.windows.items["end"] - one.windows.items["start"]).to_list() == [timedelta(days=3)] * 3
 
@@ -80,7 +80,7 @@ def test_regrouping_keeps_every_flow() -> None:
 def test_converged_fingerprints_are_enrolled_alone_where_there_are_some() -> None:
     seen = home(3)
     status = ["converged", "unconverged", "open"] + ["unconverged"] * 6
-    known, report = enrol(Seen(seen.windows, status), LABELS, source=Source("s"))
+    known, report = enrol(ObservedWindows(seen.windows, status), LABELS, source=Source("s"))
     assert known.labels().count("camera") == 1
     assert known.labels().count("plug") == 3
     assert report.unfinished == 2
@@ -122,7 +122,7 @@ def test_across_networks_a_source_is_held_out_whole() -> None:
 def test_nothing_to_learn_from_and_nothing_to_name_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LibraryError, match="empty"):
         judge_of(Library())
-    empty = Seen(Windows(home().windows.items.clear(), home().windows.counts.clear()), [])
+    empty = ObservedWindows(Windows(home().windows.items.clear(), home().windows.counts.clear()), [])
     with pytest.raises(InputError, match="nothing to identify"):
         identify(empty, library())
     monkeypatch.setattr("ethogram.pipeline.identify.PACKAGED", "none.jsonl.gz")

@@ -61,11 +61,11 @@ def command(
     from ethogram.config import FlowSettings
     from ethogram.identify.labels import read_labels
     from ethogram.identify.library import Source
-    from ethogram.pipeline.both_inputs import EnrolFlows
-    from ethogram.pipeline.flow_side import side_of
+    from ethogram.pipeline.embedding_inputs import EnrolFlows
     from ethogram.pipeline.identify import digest_of, enrol, open_library
-    from ethogram.pipeline.inputs import COUNTING, read_seen
-    from ethogram.pipeline.words import listed
+    from ethogram.pipeline.inputs import COUNTING, read_windows
+    from ethogram.pipeline.library_embeddings import load_embeddings
+    from ethogram.pipeline.text import join_names
 
     if encoder is not None and not flows:
         raise UsageError("--encoder and --no-flows contradict each other")
@@ -80,12 +80,12 @@ def command(
             encoder, extend=extend, library=base, devices=devices, flow=flow, span=span, stretch_s=epoch
         )  # fmt: skip
     with read_progress("biflows") as advance:
-        reading = read_seen(
+        reading = read_windows(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, listener=None if side is None else side.listener,
         )  # fmt: skip
     provenance = Source(
-        name=source or listed([Path(name).name for name in inputs]),
+        name=source or join_names([Path(name).name for name in inputs]),
         enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         settings=digest_of(flow, COUNTING),
         licence=licence,
@@ -94,9 +94,9 @@ def command(
     if side is not None:
         store = side.store(reading.seen.windows, library, provenance.name)
     else:
-        store = side_of(extend, base)[0] if extend is not None and base is not None else None
+        store = load_embeddings(extend, base)[0] if extend is not None and base is not None else None
     written = save_library(library, store, output)
-    for line in (*reading.notes, *report.lines(), *(side.said if side is not None else ()), *written):
+    for line in (*reading.notes, *report.lines(), *(side.messages if side is not None else ()), *written):
         say(line)
     for line in reading.errors:
         say(f"ethogram: {line}")

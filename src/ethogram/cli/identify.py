@@ -95,7 +95,7 @@ def command(
     from ethogram.config import ExporterSettings, FlowSettings
     from ethogram.identify.render import to_csv, to_json
     from ethogram.pipeline.identify import default_method, identify, open_library, regroup, settings_for
-    from ethogram.pipeline.inputs import read_seen
+    from ethogram.pipeline.inputs import read_windows
 
     if encoder is not None and not flows:
         raise UsageError("--encoder and --no-flows contradict each other")
@@ -107,14 +107,14 @@ def command(
     export = ExporterSettings() if per is Per.FINGERPRINT else None
     side = None
     if flows and library is not None:
-        from ethogram.pipeline.both_inputs import IdentifyFlows
+        from ethogram.pipeline.embedding_inputs import IdentifyFlows
 
         stretch = None if per is Per.DEVICE else epoch if export is None else export.epoch_s
         side = IdentifyFlows(
             library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=stretch
         )  # fmt: skip
     with read_progress("biflows") as advance:
-        reading = read_seen(
+        reading = read_windows(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, export=export, listener=None if side is None else side.listener,
         )  # fmt: skip
@@ -123,7 +123,7 @@ def command(
     embedded = None if side is None else side.items(seen.windows)
     with progress("learning the library"):
         if side is not None and side.library_side is not None and embedded is not None:
-            from ethogram.pipeline.both import identify_with_flows
+            from ethogram.pipeline.fused import identify_with_flows
 
             inventory = identify_with_flows(seen, known, side.library_side, embedded, settings)
         else:
@@ -132,7 +132,7 @@ def command(
         for line in reading.notes:
             say(line)
     # Which methods stand behind the verdicts is said in every form: a flow side that is missing changes them.
-    for line in side.said if side is not None else ():
+    for line in side.messages if side is not None else ():
         say(line)
     if form is Format.JSON:
         write_text(to_json(inventory).decode())
@@ -160,7 +160,7 @@ def time_needed(seconds: float | None) -> str:
 
 def show_inventory(console: Console, inventory: Inventory) -> None:
     """Print the inventory, unknown devices last; under each device why."""
-    from ethogram.pipeline.words import counted
+    from ethogram.pipeline.text import plural
 
     rows = [
         (
@@ -174,7 +174,7 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
     ]  # fmt: skip
     show_rows(console, ["device", "verdict", "score", "final in"], rows)
     known = sum(one.verdict != "unknown" for one in inventory.devices)
-    console.print(f"{counted(len(inventory.devices), 'verdict')}, {len(inventory.devices) - known:,} unknown; "
+    console.print(f"{plural(len(inventory.devices), 'verdict')}, {len(inventory.devices) - known:,} unknown; "
                   f"library {inventory.library}")  # fmt: skip
 
 

@@ -70,16 +70,16 @@ def command(
 
     from ethogram.cli.unknown import named_groups
     from ethogram.identify.library import Library
-    from ethogram.pipeline.flow_side import merged_sides, side_of
     from ethogram.pipeline.identify import open_library
-    from ethogram.pipeline.words import listed
+    from ethogram.pipeline.library_embeddings import load_embeddings, merged_sides
+    from ethogram.pipeline.text import join_names
 
     paths = libraries or []
     if action is Action.LIST:
         if len(paths) > 1:
             raise UsageError("list shows one library at a time")
         known = open_library(paths[0] if paths else None)
-        store, said = side_of(paths[0], known) if paths else (None, "")
+        store, said = load_embeddings(paths[0], known) if paths else (None, "")
         _show(known, store, said, full=full)
         return
     if not paths or output is None:
@@ -90,13 +90,13 @@ def command(
     if action is Action.RENAME and not renames:
         raise UsageError("rename needs --name OLD=LABEL")
     check_library(output, force=force)
-    merged = Library(name=listed([str(path) for path in paths]))
+    merged = Library(name=join_names([str(path) for path in paths]))
     sides: list[tuple[Path, FlowStore | None]] = []
     for path in paths:
         one = open_library(path)
         merged = merged.merge(one)
         if flows:
-            store, said = side_of(path, one)
+            store, said = load_embeddings(path, one)
             sides.append((path, store))
             if said:
                 say(said)

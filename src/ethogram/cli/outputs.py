@@ -105,12 +105,12 @@ def check_output(path: Path, form: Form, inputs: Iterable[str | Path | None] = (
 
 def check_library(path: Path, inputs: Iterable[str | Path | None] = (), *, force: bool = False) -> None:
     """Likewise for a library and the embedded flows beside it. A library that is extended may be written in place."""
-    from ethogram.pipeline.flow_side import beside
+    from ethogram.pipeline.library_embeddings import embeddings_path
 
     check_output(path, LIBRARY, inputs, force=force)
     if not is_standard_output(path):
-        _target(beside(path), LibraryError)
-        require_ours(beside(path))
+        _target(embeddings_path(path), LibraryError)
+        require_ours(embeddings_path(path))
 
 
 def save_library(library: Library, store: FlowStore | None, path: Path) -> list[str]:
@@ -118,7 +118,7 @@ def save_library(library: Library, store: FlowStore | None, path: Path) -> list[
     from dataclasses import replace
 
     from ethogram.identify import pack
-    from ethogram.pipeline.flow_side import write_library
+    from ethogram.pipeline.library_embeddings import write_library
 
     if not is_standard_output(path):
         return write_library(library, store, path)

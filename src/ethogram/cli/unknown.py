@@ -76,12 +76,12 @@ def command(
 
     from ethogram.config import FlowSettings
     from ethogram.identify.library import Source
-    from ethogram.pipeline.both_inputs import IdentifyFlows
-    from ethogram.pipeline.flow_side import side_of, write_library
+    from ethogram.pipeline.embedding_inputs import IdentifyFlows
     from ethogram.pipeline.identify import open_library, regroup, settings_for
-    from ethogram.pipeline.inputs import read_seen
+    from ethogram.pipeline.inputs import read_windows
+    from ethogram.pipeline.library_embeddings import load_embeddings, write_library
+    from ethogram.pipeline.text import join_names
     from ethogram.pipeline.unknown import enrol_groups, unknown_groups
-    from ethogram.pipeline.words import listed
 
     if encoder is not None and not flows:
         raise UsageError("--encoder and --no-flows contradict each other")
@@ -99,7 +99,7 @@ def command(
             library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=epoch
         )  # fmt: skip
     with read_progress("biflows") as advance:
-        reading = read_seen(
+        reading = read_windows(
             inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
             on_progress=advance, listener=None if side is None else side.listener,
         )  # fmt: skip
@@ -111,19 +111,22 @@ def command(
     if form is Format.TABLE:
         for line in reading.notes:
             say(line)
-    for line in side.said if side is not None else ():
+    for line in side.messages if side is not None else ():
         say(line)
     # The library is written first: who reads the groups may close the pipe.
     lines: list[str] = []
     if wanted:
         target = output or library
         source = Source(
-            name=f"named: {listed([Path(one).name for one in inputs])}",
+            name=f"named: {join_names([Path(one).name for one in inputs])}",
             enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
         merged, enrolled = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
-        kept = side_of(library, known)[0] if side is None else side.extended(reading.seen.windows, merged, source.name)
-        lines = [*enrolled, *write_library(merged, kept, target)]
+        if side is None:
+            embeddings = load_embeddings(library, known)[0]
+        else:
+            embeddings = side.extended(reading.seen.windows, merged, source.name)
+        lines = [*enrolled, *write_library(merged, embeddings, target)]
     if form is Format.JSON:
         write_json(found.groups.model_dump(mode="json"))
     else:
@@ -157,7 +160,7 @@ def named_groups(names: list[str]) -> dict[str, Identity]:
 def _show(console: Console, groups: UnknownGroups) -> None:
     """Print each group with its devices, and what they share."""
     from ethogram.cli.identify import show_rows
-    from ethogram.pipeline.words import counted
+    from ethogram.pipeline.text import plural
 
     rows = []
     for one in groups.groups:
@@ -170,8 +173,8 @@ def _show(console: Console, groups: UnknownGroups) -> None:
         ))  # fmt: skip
     if rows:
         show_rows(console, ["group", "devices", "likeness", "kind", "nearest"], rows)
-    total = counted(sum(len(one.devices) for one in groups.groups), "unknown device")
+    total = plural(sum(len(one.devices) for one in groups.groups), "unknown device")
     console.print(
-        f"{total} in {counted(len(groups.groups), 'group')}, {groups.known:,} known; "
+        f"{total} in {plural(len(groups.groups), 'group')}, {groups.known:,} known; "
         f"library {groups.library}; --name GROUP=LABEL enrols a group",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A record opens at the first packet of its five-tuple and ends a minute later, whatever TCP does; a packet exactly a
 minute after the first opens the next. IPv4 alone; IPv6, other protocols and fragments whose first was not seen are
-counted. Which end is a device is said afterwards, by :meth:`Metered.seen_from`.
+counted. Which end is a device is said afterwards, by :meth:`CustomFlowBatch.from_devices`.
 
 Reference: A. Sivanathan et al., arXiv 2601.19315; RFC 791 section 3.2 (fragments).
 """
@@ -24,7 +24,7 @@ from ethogram.meter.fragments import FRAGMENT, REMEMBERED
 from ethogram.meter.packet_keeper import PacketKeeper, new_index
 from ethogram.schema import CustomFlows, PacketBatch, PacketFlows, ipv4_networks, private_mask
 
-__all__ = ["CustomMeter", "Metered"]
+__all__ = ["CustomFlowBatch", "CustomMeter"]
 
 FIRST_RECORDS = 1 << 10
 OUTPUT_ROWS = 1 << 12
@@ -34,7 +34,7 @@ BEFORE_ALL_TIMES = -(1 << 62)
 
 
 @dataclass(frozen=True)
-class Metered:
+class CustomFlowBatch:
     """Custom flows that ended, in the order in which they began; way 1 is from the source of the first packet.
 
     ``records`` has the form ``RECORD``, length N; the other columns are those of
@@ -49,16 +49,16 @@ class Metered:
     payload_octets: NDArray[np.uint16]
     first_octet: NDArray[np.int64]
     payload: NDArray[np.uint8]
-    beside: PacketFlows | None = None  # packets of both directions, when they are kept
+    packets: PacketFlows | None = None  # packets of both directions, when they are kept
 
     def __len__(self) -> int:
         return int(self.records.shape[0])
 
-    def part(self, begin: int, end: int) -> Metered:
+    def part(self, begin: int, end: int) -> CustomFlowBatch:
         """The records from row ``begin`` to ``end``, excluded."""
         packets = slice(self.first_packet[begin], self.first_packet[end])
         octets = slice(self.first_octet[begin], self.first_octet[end])
-        return Metered(
+        return CustomFlowBatch(
             self.records[begin:end],
             self.first_packet[begin : end + 1] - self.first_packet[begin],
             self.packet_offset_us[packets],
@@ -67,13 +67,13 @@ class Metered:
             self.payload_octets[packets],
             self.first_octet[begin : end + 1] - self.first_octet[begin],
             self.payload[octets],
-            None if self.beside is None else self.beside.take(slice(begin, end)),
+            None if self.packets is None else self.packets.take(slice(begin, end)),
         )
 
     @classmethod
-    def concat(cls, parts: Sequence[Metered]) -> Metered:
+    def concat(cls, parts: Sequence[CustomFlowBatch]) -> CustomFlowBatch:
         """Some parts as one; there is at least one, and packets are kept in all or none."""
-        beside = [part.beside for part in parts if part.beside is not None]
+        beside = [part.packets for part in parts if part.packets is not None]
         return cls(
             np.concatenate([part.records for part in parts]),
             _joined([part.first_packet for part in parts]),
@@ -86,7 +86,7 @@ class Metered:
             PacketFlows.concat(beside) if beside else None,
         )
 
-    def seen_from(
+    def from_devices(
         self, rows: NDArray[np.int64], reverse: NDArray[np.bool_], device: pl.Series, private: Sequence[str]
     ) -> CustomFlows:
         """Custom flows of devices.
@@ -233,7 +233,7 @@ class CustomMeter:
         }
         return {name: int(self._state[place]) for place, name in names.items()}
 
-    def feed(self, batch: PacketBatch) -> list[Metered]:
+    def feed(self, batch: PacketBatch) -> list[CustomFlowBatch]:
         """Meter a batch.
 
         Parameters
@@ -274,7 +274,7 @@ class CustomMeter:
             parts.append(self._given())
         return parts
 
-    def flush(self) -> list[Metered]:
+    def flush(self) -> list[CustomFlowBatch]:
         """End all live records; the meter is empty afterwards, and begins anew with its counters kept."""
         parts = []
         done = False
@@ -299,7 +299,7 @@ class CustomMeter:
         self._ring, self._described, self._index = ring, described, new_index(ring.size)
         cache.enter_all(ring, self._index, self._state)
 
-    def _given(self) -> Metered:
+    def _given(self) -> CustomFlowBatch:
         """What stands in the output, which is empty afterwards."""
         rows, packets, octets = (
             int(self._state[place]) for place in (cache.GIVEN_ROWS, cache.GIVEN_PACKETS, cache.GIVEN_OCTETS)
@@ -308,7 +308,7 @@ class CustomMeter:
         records, (offset, size, way, kept), payload = self._output
         first_packet = _offsets(records["kept"][:rows])
         lengths = kept[:packets].astype(np.uint16)
-        return Metered(
+        return CustomFlowBatch(
             records=records[:rows].copy(),
             first_packet=first_packet,
             packet_offset_us=offset[:packets].copy(),
@@ -317,7 +317,7 @@ class CustomMeter:
             payload_octets=lengths,
             first_octet=_offsets(lengths)[first_packet],
             payload=payload[:octets].copy(),
-            beside=self.keeper.given(int(self._state[cache.HEAD])),
+            packets=self.keeper.given(int(self._state[cache.HEAD])),
         )
 
 

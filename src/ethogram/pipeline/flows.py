@@ -30,8 +30,8 @@ from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.stages import FlowStages
+from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
-from ethogram.pipeline.words import counted
 from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
 
 __all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
@@ -154,7 +154,7 @@ class FlowRun:
                     yield self._block(waiting, source)
                     rows = 0
             if self._repeated:
-                repeats = counted(self._repeated, "record")
+                repeats = plural(self._repeated, "record")
                 self.reports[-1].notes.append(f"{repeats} also in an earlier input, counted again; leave out copies")
             self._stages.learn_names(source)
         rest = pl.concat(waiting or [BIFLOW.empty()])

@@ -25,14 +25,14 @@ from ethogram.identify.labels import Label, match_labels
 from ethogram.identify.library import Library, Source
 from ethogram.identify.methods import Kit, identifier
 from ethogram.pipeline.fingerprints import service_matrix, windows_from_counts, windows_from_fingerprints
-from ethogram.pipeline.words import counted, listed
+from ethogram.pipeline.text import join_names, plural
 from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, ITEM, ITEM_COUNTS, Inventory, ServiceMatrix, Windows
 
 __all__ = [
     "PACKAGED",
     "EnrolReport",
+    "ObservedWindows",
     "Per",
-    "Seen",
     "build",
     "by_source",
     "default_method",
@@ -53,7 +53,7 @@ Per = Literal["device", "fingerprint", "epoch"]
 PACKAGED = "library.jsonl.gz"
 """The library that comes with the package, in ``ethogram/data``."""
 
-DONE = ("converged", "change")
+STABLE = ("converged", "change")
 """Why a window ended, when it ended because its fingerprint was stable."""
 
 QUANTITIES = {
@@ -63,31 +63,31 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedWindows:
     """What came in: windows, and for each why it ended (:data:`ethogram.schema.STATUS`)."""
 
     windows: Windows
     status: list[str]
 
     @classmethod
-    def of_fingerprints(cls, fingerprints: pl.DataFrame) -> Seen:
+    def of_fingerprints(cls, fingerprints: pl.DataFrame) -> ObservedWindows:
         """Exported fingerprints, each an item."""
         return cls(windows_from_fingerprints(fingerprints), fingerprints["status"].cast(pl.String).to_list())
 
     @classmethod
-    def of_counts(cls, counts: pl.DataFrame, window_s: int) -> Seen:
+    def of_counts(cls, counts: pl.DataFrame, window_s: int) -> ObservedWindows:
         """Counts, cut into windows of equal length that have not been compared with anything: all *open*."""
         windows = windows_from_counts(counts, window_s)
         return cls(windows, ["open"] * len(windows))
 
-    def take(self, items: Sequence[int]) -> Seen:
+    def take(self, items: Sequence[int]) -> ObservedWindows:
         """Only these items."""
-        return Seen(self.windows.take(list(items)), [self.status[i] for i in items])
+        return ObservedWindows(self.windows.take(list(items)), [self.status[i] for i in items])
 
     @property
     def converged(self) -> list[bool]:
         """Whether each item is final."""
-        return [status in DONE for status in self.status]
+        return [status in STABLE for status in self.status]
 
 
 def default_method(packaged: bool, level: str = "label") -> str:
@@ -109,7 +109,7 @@ def settings_for(method: str = "evidence", **values: object) -> IdentifySettings
     return IdentifySettings.of(**{"method": method, **window, **values})
 
 
-def regroup(seen: Seen, per: Per, window_s: int = 86_400) -> Seen:
+def regroup(seen: ObservedWindows, per: Per, window_s: int = 86_400) -> ObservedWindows:
     """Bring windows to the items that verdicts are wanted for.
 
     Parameters
@@ -127,7 +127,7 @@ def regroup(seen: Seen, per: Per, window_s: int = 86_400) -> Seen:
     windows = seen.windows
     if per == "epoch":
         named = windows.counts.join(windows.items.select("item", "device"), on="item")
-        return Seen.of_counts(named.select(COUNTS.names), window_s)
+        return ObservedWindows.of_counts(named.select(COUNTS.names), window_s)
     merged = (
         windows.items.with_columns(done=pl.Series(seen.converged, dtype=pl.Boolean))
         .group_by("device")
@@ -139,7 +139,7 @@ def regroup(seen: Seen, per: Per, window_s: int = 86_400) -> Seen:
     counts = windows.counts.join(owner, left_on="item", right_on="items").with_columns(item=pl.col("new"))
     items = merged.select(pl.col("new").alias("item"), "device", "start", "end")
     status = ["converged" if done else "open" for done in merged["done"]]
-    return Seen(Windows(ITEM.conform(items), ITEM_COUNTS.conform(counts)), status)
+    return ObservedWindows(Windows(ITEM.conform(items), ITEM_COUNTS.conform(counts)), status)
 
 
 def kit_of(key: KeySettings | None = None, representation: RepresentationSettings | None = None) -> Kit:
@@ -179,20 +179,20 @@ class EnrolReport:
 
     def lines(self) -> list[str]:
         """One line for people about each kind."""
-        found = [f"{counted(self.entries, 'window')} of {counted(self.labels, 'label')} enrolled"]
+        found = [f"{plural(self.entries, 'window')} of {plural(self.labels, 'label')} enrolled"]
         if self.devices_without_label:
             names = self.devices_without_label
-            found.append(f"left out, without a label: {counted(len(names), 'device')}: {listed(names)}")
+            found.append(f"left out, without a label: {plural(len(names), 'device')}: {join_names(names)}")
         if self.labels_without_device:
             names = self.labels_without_device
-            found.append(f"labelled, but not seen: {counted(len(names), 'device')}: {listed(names)}")
+            found.append(f"labelled, but not seen: {plural(len(names), 'device')}: {join_names(names)}")
         if self.unfinished:
-            found.append(f"left out, unfinished: {counted(self.unfinished, 'fingerprint')} of finished devices")
+            found.append(f"left out, unfinished: {plural(self.unfinished, 'fingerprint')} of finished devices")
         return found
 
 
 def enrol(
-    seen: Seen,
+    seen: ObservedWindows,
     labels: Sequence[Label],
     *,
     source: Source,
@@ -224,17 +224,17 @@ def enrol(
     matched = match_labels(seen.windows, labels)
     identities = list(matched.identities)
     device = seen.windows.items["device"].to_list()
-    final = {d for d, status in zip(device, seen.status, strict=True) if status in DONE}
+    final = {d for d, status in zip(device, seen.status, strict=True) if status in STABLE}
     report = EnrolReport(
         devices_without_label=matched.devices_without_label, labels_without_device=matched.labels_without_device
     )
     for i, status in enumerate(seen.status):
-        if identities[i] is not None and status not in DONE and device[i] in final:
+        if identities[i] is not None and status not in STABLE and device[i] in final:
             identities[i] = None
             report.unfinished += 1
     added = Library.of(seen.windows, identities, source=source, status=seen.status, name=name)
     if not added.entries:
-        seen_are = f"; seen: {listed(sorted(set(device)))}" if device else ""
+        seen_are = f"; seen: {join_names(sorted(set(device)))}" if device else ""
         raise LibraryError(f"nothing to enrol: no window with traffic belongs to a labelled device{seen_are}")
     report.entries = len(added)
     report.labels = len(set(added.labels()))
@@ -295,7 +295,7 @@ def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float
     )
     exported = export_counts(counts)
     found = (
-        exported.filter(pl.col("status").cast(pl.String).is_in(DONE))
+        exported.filter(pl.col("status").cast(pl.String).is_in(STABLE))
         .join(units.with_columns(pl.col("unit").cast(pl.String)), left_on="device", right_on="unit")
         .group_by("label")
         .agg((pl.col("end") - pl.col("start")).dt.total_seconds().median().alias("seconds"))
@@ -311,7 +311,7 @@ def export_counts(counts: pl.DataFrame, settings: ExporterSettings | None = None
 
 
 def identify(
-    seen: Seen,
+    seen: ObservedWindows,
     library: Library,
     settings: IdentifySettings | None = None,
     *,

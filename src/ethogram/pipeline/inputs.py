@@ -17,11 +17,11 @@ from ethogram.errors import InputError
 from ethogram.fingerprint.gather import Gathering
 from ethogram.pipeline.capture import Listener
 from ethogram.pipeline.flows import InputReport, read_flows
-from ethogram.pipeline.identify import DONE, Seen, export_counts
+from ethogram.pipeline.identify import STABLE, ObservedWindows, export_counts
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.schema import FINGERPRINT, Accounting
 
-__all__ = ["COUNTING", "Reading", "is_fingerprints", "read_counts", "read_seen"]
+__all__ = ["COUNTING", "WindowsRead", "is_fingerprints", "read_counts", "read_windows"]
 
 COUNTING = CountSettings(other_protocols=True)
 """How flows are counted to be enrolled and identified: which of ICMP, IGMP and so on a device uses tells something."""
@@ -31,7 +31,7 @@ MOST_LINES = 20
 
 
 @dataclass
-class Reading:
+class WindowsRead:
     """What was seen, and what is to be said about it.
 
     Parameters
@@ -44,7 +44,7 @@ class Reading:
         One line for each input that ended early; what was read before it is kept.
     """
 
-    seen: Seen
+    seen: ObservedWindows
     notes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -58,7 +58,7 @@ def is_fingerprints(path: str | Path) -> bool:
     return {"fingerprint", "counts", "status"} <= names
 
 
-def read_seen(
+def read_windows(
     inputs: Sequence[str | Path],
     *,
     window_s: int = 86_400,
@@ -70,7 +70,7 @@ def read_seen(
     on_progress: Callable[[int], None] | None = None,
     export: ExporterSettings | None = None,
     listener: Listener | None = None,
-) -> Reading:
+) -> WindowsRead:
     """Read fingerprints, or flows of any kind as windows of ``window_s``.
 
     Parameters
@@ -88,7 +88,7 @@ def read_seen(
     export
         Let the fingerprint exporter cut the flows into windows, instead of windows of equal length.
     listener
-        Hears the packets of captures while they are read (see :mod:`ethogram.pipeline.flow_feed`).
+        Hears the packets of captures while they are read (see :mod:`ethogram.pipeline.embed_stream`).
 
     Raises
     ------
@@ -107,20 +107,20 @@ def read_seen(
             *([] if time_from is None else [pl.col("start") >= time_from]),
             *([] if time_to is None else [pl.col("end") <= time_to]),
         )
-        return Reading(Seen.of_fingerprints(frame), [f"{frame.height:,} fingerprints read"])
+        return WindowsRead(ObservedWindows.of_fingerprints(frame), [f"{frame.height:,} fingerprints read"])
     counts, notes, errors = read_counts(
         inputs, devices=devices, flow_settings=flow_settings, count_settings=count_settings, time_from=time_from,
         time_to=time_to, on_progress=on_progress, listener=listener,
     )  # fmt: skip
     exported = export_counts(counts, export)
     if export is not None:
-        return Reading(Seen.of_fingerprints(exported), notes, errors)
-    seen = Seen.of_counts(counts, window_s)
+        return WindowsRead(ObservedWindows.of_fingerprints(exported), notes, errors)
+    seen = ObservedWindows.of_counts(counts, window_s)
     if not len(seen.windows) and errors:
         raise InputError(f"no flow of a device: {'; '.join(errors)}")
-    settled = set(exported.filter(pl.col("status").cast(pl.String).is_in(DONE))["device"])
+    settled = set(exported.filter(pl.col("status").cast(pl.String).is_in(STABLE))["device"])
     status = ["converged" if device in settled else "open" for device in seen.windows.items["device"]]
-    return Reading(Seen(seen.windows, status), notes, errors)
+    return WindowsRead(ObservedWindows(seen.windows, status), notes, errors)
 
 
 def read_counts(

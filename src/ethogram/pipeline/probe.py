@@ -19,17 +19,17 @@ from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
 from ethogram.identify.probe_devices import Groups, groups_of
 from ethogram.pipeline.candidates import Candidate, Embedding, candidates, supervised
 from ethogram.pipeline.labelled_flows import LabelledFlows, learnt_from
-from ethogram.pipeline.probe_material import (
-    Material,
+from ethogram.pipeline.probe_data import (
+    ProbeData,
     accounted,
-    material_of,
+    exclude_pretraining_days,
+    probe_data_of,
     refuse_shared,
     split_of,
-    told,
-    unlearnt,
+    summary,
 )
 from ethogram.pipeline.probe_rows import Fitted, Rows, Tested, aggregations
-from ethogram.pipeline.words import visible_frame
+from ethogram.pipeline.text import visible_frame
 from ethogram.representation.needs import need
 from ethogram.schema import Accounting
 
@@ -120,12 +120,12 @@ def probe(
     accounting: dict[str, Accounting] = {}
     both = learnt_from(inputs, test) if test else []
     known = [*(network.files for network in networks), *both, *learnt_from(inputs, pretrained_on)]
-    unused, learnt = unlearnt(networks, chosen, known, settings, notes)
+    unused, learnt = exclude_pretraining_days(networks, chosen, known, settings, notes)
     split, train, later = split_of(networks, unused, learnt, settings)
     for network, kept in zip(networks, unused, strict=True):
         accounting[network.days.network] = accounted(network, kept)
-        notes += told(network)
-    material, tested = material_of(train, later, settings, accounting, notes)
+        notes += summary(network)
+    material, tested = probe_data_of(train, later, settings, accounting, notes)
     rows = _measure(chosen, material, tested, tune, settings, notes, on_progress)
     for each in accounting.values():
         each.check()
@@ -133,7 +133,7 @@ def probe(
 
 
 def _measure(
-    chosen: list[Candidate], material: Material, tested: Tested, tune: bool, settings: ProbeSettings,
+    chosen: list[Candidate], material: ProbeData, tested: Tested, tune: bool, settings: ProbeSettings,
     notes: list[str], on_progress: Callable[[str, float], None] | None,
 ) -> Rows:  # fmt: skip
     rows = Rows(material.names, tested, settings)
@@ -169,7 +169,7 @@ def _measure(
 class _Groups:
     """Groups of the held-out training flows, for each aggregation."""
 
-    def __init__(self, material: Material, settings: ProbeSettings) -> None:
+    def __init__(self, material: ProbeData, settings: ProbeSettings) -> None:
         late = np.flatnonzero(material.late)
         own = material.hours.take(late)
         truth = material.truth[late]
@@ -179,7 +179,7 @@ class _Groups:
 
 
 def _frozen(
-    rows: Rows, held: _Groups, name: str, seed: int, train: Embedding, test: Embedding, material: Material,
+    rows: Rows, held: _Groups, name: str, seed: int, train: Embedding, test: Embedding, material: ProbeData,
     settings: ProbeSettings, kind: str, again: bool,
 ) -> None:  # fmt: skip
     z, types = train.whole(), len(material.names)
@@ -200,7 +200,7 @@ def _frozen(
 
 
 def _tuned(
-    rows: Rows, held: _Groups, candidate: Candidate, seed: int, material: Material, settings: ProbeSettings
+    rows: Rows, held: _Groups, candidate: Candidate, seed: int, material: ProbeData, settings: ProbeSettings
 ) -> None:
     """The encoder let loose, and its network from scratch, both stopped by held-out training days."""
     module = supervised()

@@ -22,7 +22,7 @@ from ethogram.identify.labels import read_labels
 from ethogram.pipeline.candidates import Candidate, candidates
 from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.pipeline.labelled_flows import days_learnt, drawn, learnt_from, network_name, taken
-from ethogram.pipeline.words import visible_frame
+from ethogram.pipeline.text import visible_frame
 from ethogram.representation.reconstruction import PARTS, Reconstruction, linear_cka, reconstruct, spread
 from ethogram.schema import CustomFlows, service_name
 

@@ -15,7 +15,7 @@ from ethogram.fingerprint import stability as measures
 from ethogram.fingerprint.key import with_service
 from ethogram.fingerprint.similarity import pairwise
 from ethogram.pipeline.fingerprints import FingerprintRun, service_matrix, windows_from_fingerprints
-from ethogram.pipeline.words import visible_frame
+from ethogram.pipeline.text import visible_frame
 from ethogram.schema import ServiceMatrix
 
 __all__ = ["GRANULARITIES", "Stability", "draw", "stability"]

@@ -16,8 +16,8 @@ from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.group import Grouping
 from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
-from ethogram.pipeline.both import Coarser, identify_with_flows
-from ethogram.pipeline.identify import Seen, enrol, identify, regroup
+from ethogram.pipeline.fused import CoarseFallback, identify_with_flows
+from ethogram.pipeline.identify import ObservedWindows, enrol, identify, regroup
 from ethogram.schema import UNKNOWN, Fallback, Inventory, Verdict
 
 __all__ = ["Unknown", "UnknownGroup", "UnknownGroups", "enrol_groups", "unknown_groups"]
@@ -60,7 +60,7 @@ class Unknown:
 
 
 def unknown_groups(
-    seen: Seen, library: Library, settings: IdentifySettings, *, store: FlowStore | None = None,
+    seen: ObservedWindows, library: Library, settings: IdentifySettings, *, store: FlowStore | None = None,
     flows: FlowWindows | None = None,
 ) -> Unknown:  # fmt: skip
     """Group the devices that are unknown.
@@ -91,7 +91,7 @@ def unknown_groups(
     grouping = Grouping().fit(library.windows(), library.labels(settings.level), known if side is not None else None)
     fallbacks = [one.fallback for one in rest]
     if side is None:
-        fallbacks = Coarser(library, None, settings).say(windows, None)
+        fallbacks = CoarseFallback(library, None, settings).say(windows, None)
     groups = []
     for number, group in enumerate(grouping.groups(windows, side), 1):
         mine = [rest[i] for i in group.items]
@@ -126,7 +126,7 @@ def _most(found: Sequence[Fallback | None]) -> Fallback | None:
 
 
 def enrol_groups(
-    found: Unknown, seen: Seen, names: Mapping[str, Identity], library: Library, *, source: Source, name: str
+    found: Unknown, seen: ObservedWindows, names: Mapping[str, Identity], library: Library, *, source: Source, name: str
 ) -> tuple[Library, list[str]]:
     """Enrol the devices of named groups, window by window.
 

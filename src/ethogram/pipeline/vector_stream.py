@@ -15,8 +15,8 @@ from ethogram.config import CustomFlowSettings, FlowSettings, PacketFlowSettings
 from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
-from ethogram.meter.custom import CustomMeter, Metered
-from ethogram.pipeline.vector_ends import Ends
+from ethogram.meter.custom import CustomFlowBatch, CustomMeter
+from ethogram.pipeline.assign_devices import DeviceAssigner
 from ethogram.schema import Accounting, CustomFlows, PacketBatch, PacketFlows
 
 __all__ = ["Block", "VectorStream"]
@@ -63,12 +63,12 @@ class VectorStream:
     ) -> None:
         namer: Namer = named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
         self._meter = CustomMeter(settings, _senders(flow.local, named), packets)
-        self._ends = Ends(LocalNetwork(flow.local), namer, settings)
+        self._ends = DeviceAssigner(LocalNetwork(flow.local), namer, settings)
         self._block = settings.block_flows
         self._keeps_packets = packets is not None
         self._span = tuple(None if time is None else round(time.timestamp() * 1e6) for time in span)
         self._time = Accounting("flows")
-        self._waiting: list[Metered] = []
+        self._waiting: list[CustomFlowBatch] = []
         self.rows = 0
 
     @property
@@ -100,15 +100,15 @@ class VectorStream:
     def rest(self) -> Iterator[Block]:
         """Give what waits for a block to be full."""
         if self._waiting:
-            waiting, self._waiting = Metered.concat(self._waiting), []
+            waiting, self._waiting = CustomFlowBatch.concat(self._waiting), []
             yield self.within(*self._ends.named(waiting))
 
-    def _blocks(self, parts: Sequence[Metered]) -> Iterator[Block]:
+    def _blocks(self, parts: Sequence[CustomFlowBatch]) -> Iterator[Block]:
         self._waiting += parts
         count = sum(map(len, self._waiting))
         if count < self._block:
             return
-        whole = Metered.concat(self._waiting)
+        whole = CustomFlowBatch.concat(self._waiting)
         full = count - count % self._block
         # What is a block waits no longer, even if nobody takes all that is given.
         self._waiting = [whole.part(full, count)] if full < count else []

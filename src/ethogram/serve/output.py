@@ -24,7 +24,7 @@ from ethogram.errors import EthogramError, InputError, LibraryError, UsageError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
-from ethogram.pipeline.words import counted
+from ethogram.pipeline.text import plural
 from ethogram.schema import FINGERPRINT, Accounting
 from ethogram.serve.segments import SegmentName, SegmentWriter, row_groups, segments_in
 from ethogram.serve.state import (
@@ -213,7 +213,7 @@ class Output:
         moment = datetime.fromtimestamp(min(clock_us // 1_000_000, _LATEST_S), tz=UTC)
         return [
             f"{path}: flows dated {moment:%Y-%m-%d} had moved the clock of the fingerprints; it is set back, and "
-            f"{counted(dropped, 'flow')} dated in the future no longer {'counts' if dropped == 1 else 'count'}"
+            f"{plural(dropped, 'flow')} dated in the future no longer {'counts' if dropped == 1 else 'count'}"
         ]
 
     def _feed_again(self, path: Path) -> None:

@@ -36,7 +36,7 @@ __all__ = ["TRUTH", "CorpusFlows", "load_flows"]
 
 DAY_US = 86_400_000_000
 LOADING = ("schema", "io", "meter", "flow", "pipeline/capture", "pipeline/vectors", "pipeline/vector_stream",
-           "pipeline/vector_ends", "pipeline/vector_files", "pipeline/packet_files", "evaluate/load",
+           "pipeline/assign_devices", "pipeline/vector_files", "pipeline/packet_files", "evaluate/load",
            "evaluate/flows/corpus")  # fmt: skip
 """The code that decides what is loaded."""
 

@@ -17,7 +17,7 @@ from ethogram.identify.judge import Decision, Judge
 from ethogram.identify.library import LEVELS, Library
 from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.identify import (
-    Seen,
+    ObservedWindows,
     build,
     by_source,
     default_method,
@@ -27,7 +27,7 @@ from ethogram.pipeline.identify import (
 )
 from ethogram.schema import UNKNOWN, Fallback, Inventory, MethodShare, Verdict, Windows
 
-__all__ = ["Coarser", "fused_judge_of", "identify_with_flows"]
+__all__ = ["CoarseFallback", "fused_judge_of", "identify_with_flows"]
 
 
 def fused_judge_of(
@@ -46,7 +46,7 @@ def fused_judge_of(
 
 
 @dataclass
-class Coarser:
+class CoarseFallback:
     """What is said at coarser levels of devices whose label is unknown.
 
     It is calibrated on enrolled products that were left out whole: so sure can one be of the type of a new product.
@@ -87,7 +87,7 @@ class Coarser:
             labels, probabilities = self._judged(level, groups, windows.take(left),
                                                  None if flows is None else flows.take(left))  # fmt: skip
             # As many products as were left out whole are what this sureness rests on.
-            probabilities = humbled(probabilities, len(set(products)))
+            probabilities = cap_confidence(probabilities, len(set(products)))
             for i, row in zip(left, probabilities, strict=True):
                 best = int(row.argmax())
                 if row[best] >= self.settings.least_score and labels[best] in several:
@@ -120,7 +120,7 @@ class Coarser:
 
 
 def identify_with_flows(
-    seen: Seen, library: Library, store: FlowStore, flows: FlowWindows, settings: IdentifySettings, *,
+    seen: ObservedWindows, library: Library, store: FlowStore, flows: FlowWindows, settings: IdentifySettings, *,
     simulated: bool = False,
 ) -> Inventory:  # fmt: skip
     """Say what every item is, by fingerprints and embedded flows.
@@ -163,18 +163,18 @@ def identify_with_flows(
     found = [_with_methods(one, item, decision, flows) for item, one in enumerate(verdicts)]
     unsaid = [i for i, one in enumerate(found) if one.verdict == UNKNOWN and one.flows]
     if unsaid:
-        said = Coarser(library, store, settings).say(seen.windows.take(unsaid), flows.take(unsaid))
+        said = CoarseFallback(library, store, settings).say(seen.windows.take(unsaid), flows.take(unsaid))
         for i, fallback in zip(unsaid, said, strict=True):
             found[i] = found[i].model_copy(update={"fallback": fallback})
     return Inventory(library=f"{library.name} {library.digest}", devices=found, encoder=store.encoder)
 
 
-def humbled(probabilities: NDArray[np.float64], held_out: int) -> NDArray[np.float64]:
+def cap_confidence(probabilities: NDArray[np.float64], held_out: int) -> NDArray[np.float64]:
     """Probabilities (n, L) that are no surer than so many held-out cases allow: (m + 1) of (m + 2), with L labels.
 
     As :meth:`ethogram.identify.calibrate.Calibration.apply` does it for each method; what is fused would be surer.
 
-    >>> humbled(np.array([[1.0, 0.0]]), 8).round(2).tolist()
+    >>> cap_confidence(np.array([[1.0, 0.0]]), 8).round(2).tolist()
     [[0.9, 0.1]]
     """
     known = held_out / (held_out + 2)
@@ -183,7 +183,7 @@ def humbled(probabilities: NDArray[np.float64], held_out: int) -> NDArray[np.flo
 
 
 def _as_decision(fused: FusedJudge, found: FusedDecision, windows: Windows) -> Decision:
-    calibrated = humbled(found.fused.probabilities, fused.judge.calibration_.held_out_)
+    calibrated = cap_confidence(found.fused.probabilities, fused.judge.calibration_.held_out_)
     return Decision(
         labels=found.labels, raw=fused.judge.identifier.scores(windows), calibrated=calibrated,
         best=found.best, tied=np.zeros(len(found.best), bool), strangeness=found.strangeness, unknown=found.unknown,

@@ -8,22 +8,22 @@ import polars as pl
 
 from ethogram._text import visible
 
-__all__ = ["counted", "listed", "visible_frame"]
+__all__ = ["join_names", "plural", "visible_frame"]
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def plural(number: int, one: str, many: str = "") -> str:
     """A number and what it counts; ``many`` is ``one`` with an s when it is not said.
 
-    >>> counted(1, "entry", "entries"), counted(1200, "label")
+    >>> plural(1, "entry", "entries"), plural(1200, "label")
     ('1 entry', '1,200 labels')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def join_names(names: Sequence[str], most: int = 5) -> str:
     """Names, and how many more there are.
 
-    >>> listed(["a", "b", "c"], 2)
+    >>> join_names(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

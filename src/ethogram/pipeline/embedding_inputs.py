@@ -14,8 +14,8 @@ from ethogram.errors import InputError, LibraryError
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.library import Library
-from ethogram.pipeline.flow_feed import Embedded, FlowFeed
-from ethogram.pipeline.flow_side import beside, side_of
+from ethogram.pipeline.embed_stream import Embedded, EmbeddingListener
+from ethogram.pipeline.library_embeddings import embeddings_path, load_embeddings
 from ethogram.pipeline.representations import PACKAGED, open_embedding
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.needs import absence
@@ -62,8 +62,8 @@ class EnrolFlows:
     Attributes
     ----------
     listener
-        For :func:`ethogram.pipeline.inputs.read_seen`; None where there is no encoder.
-    said
+        For :func:`ethogram.pipeline.inputs.read_windows`; None where there is no encoder.
+    messages
         Lines for people.
 
     Raises
@@ -79,20 +79,20 @@ class EnrolFlows:
     ) -> None:  # fmt: skip
         self._model = model
         self._before: FlowStore | None = None
-        self.said: list[str] = []
+        self.messages: list[str] = []
         if extend is not None and library is not None:
-            self._before, said = side_of(extend, library)
-            self.said += filter(None, [said])
+            self._before, said = load_embeddings(extend, library)
+            self.messages += filter(None, [said])
         encoder = encoder_for(model)
         if encoder is None and (why := absence(_EMBEDDING, "onnxruntime")):
-            self.said.append(f"fingerprints alone are enrolled: {why}")
+            self.messages.append(f"fingerprints alone are enrolled: {why}")
         if encoder is not None and self._before is not None and self._before.encoder != encoder.digest:
             which = f"{model}" if model is not None else "the encoder that comes along"
             raise LibraryError(
                 f"{extend}: was enrolled with encoder {self._before.encoder}, and {which} is {encoder.digest}: "
                 "name the same one by --encoder, or add fingerprints alone by --no-flows"
             )
-        self.listener = None if encoder is None else FlowFeed(
+        self.listener = None if encoder is None else EmbeddingListener(
             encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)  # fmt: skip
 
     def store(self, windows: Windows, library: Library, source: str) -> FlowStore | None:
@@ -112,11 +112,12 @@ class EnrolFlows:
                 "--no-flows enrols fingerprints alone"
             )
         if not found.flows:
-            self.said.append(f"fingerprints alone are enrolled: the input has no {self.listener.lacking}")
+            self.messages.append(f"fingerprints alone are enrolled: the input has no {self.listener.lacking}")
             return self._before
-        own = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows, source))
-        self.said.append(f"custom flows: {found.flows:,} read, {sum(map(len, own.z.values())):,} kept as embeddings")
-        return own if self._before is None else own.merge(self._before)
+        added = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows, source))
+        embedded = sum(map(len, added.z.values()))
+        self.messages.append(f"custom flows: {found.flows:,} read, {embedded:,} kept as embeddings")
+        return added if self._before is None else added.merge(self._before)
 
 
 class IdentifyFlows:
@@ -138,8 +139,8 @@ class IdentifyFlows:
     library_side
         The flow side of the library, where there is one that can be used.
     listener
-        For :func:`ethogram.pipeline.inputs.read_seen`; None where flows cannot be used.
-    said
+        For :func:`ethogram.pipeline.inputs.read_windows`; None where flows cannot be used.
+    messages
         Lines for people: what is used, and why not more; complete after :meth:`items`.
 
     Raises
@@ -153,26 +154,28 @@ class IdentifyFlows:
         flow: FlowSettings | None = None, span: tuple[datetime | None, datetime | None] = (None, None),
         stretch_s: int | None = None,
     ) -> None:  # fmt: skip
-        self.listener: FlowFeed | None = None
-        self.library_side, said = side_of(path, library)
-        self.said: list[str] = []
+        self.listener: EmbeddingListener | None = None
+        self.library_side, said = load_embeddings(path, library)
+        self.messages: list[str] = []
         if self.library_side is None:
             if model is not None:
-                raise LibraryError(said or f"{path}: has no flow side ({beside(path).name}): enrol captures")
-            self.said += [f"fingerprints alone: {said}"] if said else []
+                raise LibraryError(said or f"{path}: has no flow side ({embeddings_path(path).name}): enrol captures")
+            self.messages += [f"fingerprints alone: {said}"] if said else []
             return
-        self.said += [said] if said else []
+        self.messages += [said] if said else []
         encoder = encoder_for(model)
         wanted = self.library_side.encoder
         if encoder is None or encoder.digest != wanted:
             if model is not None and encoder is not None:
-                raise LibraryError(f"{model}: encoder {encoder.digest}, but {beside(path)} was made with {wanted}")
+                raise LibraryError(
+                    f"{model}: encoder {encoder.digest}, but {embeddings_path(path)} was made with {wanted}"
+                )
             # Without what runs an encoder none can be named either.
             why = absence(_EMBEDDING, "onnxruntime") if encoder is None else None
-            why = why or f"{beside(path)} was made with encoder {wanted}; --encoder names it"
-            self.said.append(f"fingerprints alone: {why}")
+            why = why or f"{embeddings_path(path)} was made with encoder {wanted}; --encoder names it"
+            self.messages.append(f"fingerprints alone: {why}")
             return
-        self.listener = FlowFeed(encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)
+        self.listener = EmbeddingListener(encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)
 
     @cached_property
     def _embedded(self) -> Embedded | None:
@@ -183,11 +186,11 @@ class IdentifyFlows:
         if self.listener is None or self._embedded is None or self.library_side is None:
             return None
         if not self._embedded.flows:
-            self.said.append(f"fingerprints alone: the input has no {self.listener.lacking}")
+            self.messages.append(f"fingerprints alone: the input has no {self.listener.lacking}")
             return None
         items = self._embedded.of(windows)
         have = int((items.flows > 0).sum())
-        self.said.append(
+        self.messages.append(
             f"fingerprints and embeddings: {have:,} of {len(items):,} items have custom flows; "
             f"encoder {self.library_side.encoder}"
         )

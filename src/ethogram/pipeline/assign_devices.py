@@ -8,16 +8,16 @@ import polars as pl
 from ethogram.config import CustomFlowSettings
 from ethogram.flow.devices import Namer
 from ethogram.flow.local import LocalNetwork
-from ethogram.meter.custom import Metered
+from ethogram.meter.custom import CustomFlowBatch
 from ethogram.schema import TIME, Accounting, CustomFlows, PacketFlows, by_unique
 from ethogram.schema.address import MAC, AddressText
 
-__all__ = ["Ends"]
+__all__ = ["DeviceAssigner"]
 
 SIDES = ("source", "destination")
 
 
-class Ends:
+class DeviceAssigner:
     """Which end of a record is a device; records of none are counted.
 
     Attributes
@@ -33,7 +33,7 @@ class Ends:
         self._settings = settings
         self._text = AddressText()
 
-    def named(self, records: Metered) -> tuple[CustomFlows, PacketFlows | None]:
+    def named(self, records: CustomFlowBatch) -> tuple[CustomFlows, PacketFlows | None]:
         """The custom flows of a block of records: those that a device sent, or those of a device at either end.
 
         Beside them are their packets, when the meter kept them.
@@ -56,10 +56,10 @@ class Ends:
         order = np.argsort(rows, kind="stable")
         names = pl.concat([device.filter(pl.Series(side)) for device, side in zip(devices, has, strict=True)])
         rows, reverse, names = rows[order], reverse[order], names.gather(pl.Series(order))
-        beside = None if records.beside is None else records.beside.take(rows)
-        return records.seen_from(rows, reverse, names, self._settings.private), beside
+        beside = None if records.packets is None else records.packets.take(rows)
+        return records.from_devices(rows, reverse, names, self._settings.private), beside
 
-    def _devices(self, records: Metered) -> list[pl.Series]:
+    def _devices(self, records: CustomFlowBatch) -> list[pl.Series]:
         """Device of source and destination of each record, null where it is none."""
         four = np.full(len(records), 4, np.uint8)
         mac = np.full(len(records), MAC, np.uint8)

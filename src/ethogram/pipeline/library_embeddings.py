@@ -21,20 +21,28 @@ from ethogram.errors import LibraryError
 from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Library
-from ethogram.pipeline.words import counted
+from ethogram.pipeline.text import plural
 
-__all__ = ["FLOW_SIDE_FORMAT", "beside", "merged_sides", "read_store", "require_folder", "side_of", "write_library",
-           "write_store"]  # fmt: skip
+__all__ = [
+    "FLOW_SIDE_FORMAT",
+    "embeddings_path",
+    "load_embeddings",
+    "merged_sides",
+    "read_store",
+    "require_folder",
+    "write_library",
+    "write_store",
+]  # fmt: skip
 
 FLOW_SIDE_FORMAT = "ethogram.flow-side/1"
 KEY = b"ethogram.flow-side"
 MAX_FLOWS = 1 << 24
 
 
-def beside(library: Path) -> Path:
+def embeddings_path(library: Path) -> Path:
     """Where the flow side of a library stands.
 
-    >>> beside(Path("home.jsonl.gz")).name
+    >>> embeddings_path(Path("home.jsonl.gz")).name
     'home.flows.parquet'
     """
     name = library.name
@@ -77,22 +85,22 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
         Embeddings, of which those of the library's entries are kept; None or none: there is no flow side, and one of
         a library that stood there before is removed.
     path
-        Of the library; the flow side stands :func:`beside` it.
+        Of the library; the flow side stands at :func:`embeddings_path`.
     """
     kept = None if store is None else store.keep([entry.digest for entry in library.entries])
     encoder = kept.encoder if kept is not None and kept.z else ""
     require_folder(path)
     try:
-        with atomic_write_all(path, beside(path)) as (first, second):
+        with atomic_write_all(path, embeddings_path(path)) as (first, second):
             first.write_bytes(pack.octets_for(replace(library, flows=encoder), path))
             if kept is not None and kept.z:
                 write_store(kept, second)
     except OSError as error:
         raise LibraryError(f"{path}: cannot be written: {error.strerror or error}") from None
-    entries, labels = counted(len(library), "entry", "entries"), counted(len(set(library.labels())), "label")
+    entries, labels = plural(len(library), "entry", "entries"), plural(len(set(library.labels())), "label")
     lines = [f"{entries} of {labels} written to {path}"]
     if kept is not None and kept.z:
-        lines.append(f"embedded flows of {len(kept):,} of them written to {beside(path)}; encoder {encoder}")
+        lines.append(f"embedded flows of {len(kept):,} of them written to {embeddings_path(path)}; encoder {encoder}")
     return lines
 
 
@@ -143,7 +151,7 @@ def _told(file: pyarrow.parquet.ParquetFile, path: Path) -> dict[str, Any]:
     return told
 
 
-def side_of(path: Path, library: Library) -> tuple[FlowStore | None, str]:
+def load_embeddings(path: Path, library: Library) -> tuple[FlowStore | None, str]:
     """The flow side of a library that was read; and where it has none, or not all of it, a line that says so.
 
     Raises
@@ -151,7 +159,7 @@ def side_of(path: Path, library: Library) -> tuple[FlowStore | None, str]:
     LibraryError
         When it is damaged, or of another version.
     """
-    place = beside(path)
+    place = embeddings_path(path)
     if not place.exists():
         return (
             None,
@@ -164,7 +172,7 @@ def side_of(path: Path, library: Library) -> tuple[FlowStore | None, str]:
     if not mine.z:
         return None, f"{place} belongs to another library: none of its entries is in {path.name}"
     if len(mine) < len(store):
-        entries = counted(len(store) - len(mine), "entry", "entries")
+        entries = plural(len(store) - len(mine), "entry", "entries")
         return mine, f"{place} has flows of {entries} not in {path.name}: not used"
     return mine, ""
 
@@ -186,7 +194,8 @@ def merged_sides(sides: Sequence[tuple[Path, FlowStore | None]]) -> FlowStore | 
             continue
         if (store.encoder, store.d) != (first[1].encoder, first[1].d):
             raise LibraryError(
-                f"{beside(path)} is of encoder {store.encoder}, but {beside(first[0])} of {first[1].encoder}: "
+                f"{embeddings_path(path)} is of encoder {store.encoder}, but "
+                f"{embeddings_path(first[0])} of {first[1].encoder}: "
                 "embeddings of two encoders do not go together; --no-flows leaves them out"
             )
         first = first[0], first[1].merge(store)

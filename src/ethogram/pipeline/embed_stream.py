@@ -22,7 +22,7 @@ from ethogram.pipeline.vector_stream import Block, VectorStream
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.schema import CustomFlows, PacketBatch, Windows
 
-__all__ = ["MOST", "Embedded", "FlowFeed"]
+__all__ = ["MOST", "Embedded", "EmbeddingListener"]
 
 MOST = 200
 """Flows of an item whose embeddings are kept, drawn evenly."""
@@ -76,7 +76,7 @@ class Embedded:
         return FlowWindows(self.z[rows], found["item"].to_numpy().astype(np.int64), len(windows))
 
 
-class FlowFeed:
+class EmbeddingListener:
     """Hears the packets of captures (:class:`~ethogram.pipeline.capture.Listener`) and embeds custom flows of them.
 
     Parameters
@@ -145,7 +145,7 @@ class FlowFeed:
         """What was heard; to be called once, at the end."""
         for block in self._stream.rest():
             self._add(block)
-        self._throw_out()
+        self._prune()
         frame, z = self._frames[0], self._z[0]
         return Embedded(
             frame["device"],
@@ -161,13 +161,13 @@ class FlowFeed:
         frame = pl.DataFrame({
             "device": flows.device,
             "stretch": np.zeros(len(flows), np.int64) if self._stretch is None else flows.start_us // self._stretch,
-            "draw": draws(flows),
+            "draw": sampling_keys(flows),
             "at": flows.start_us,
         }, schema=KEPT).with_row_index("row")  # fmt: skip
         chosen = (
             frame.join(self._limits, on=["device", "stretch"], how="left", maintain_order="left")
             .filter(pl.col("limit").is_null() | (pl.col("draw") < pl.col("limit")))
-            .filter(_among(self._most))
+            .filter(_within_quota(self._most))
         )
         rows = chosen["row"].to_numpy().astype(np.int64)
         self._frames.append(chosen.select(list(KEPT)))
@@ -175,11 +175,11 @@ class FlowFeed:
         self._waiting += len(rows)
         # What is kept is gone through only when as much is new: each flow a few times in all.
         if self._waiting >= max(PENDING, len(self._z[0])):
-            self._throw_out()
+            self._prune()
 
-    def _throw_out(self) -> None:
+    def _prune(self) -> None:
         """Keep of each device and stretch what may be kept, and what bars others from now on."""
-        frame = pl.concat(self._frames).with_row_index("row").filter(_among(self._most))
+        frame = pl.concat(self._frames).with_row_index("row").filter(_within_quota(self._most))
         z = np.concatenate(self._z)[frame["row"].to_numpy().astype(np.int64)]
         self._frames, self._z, self._waiting = [frame.select(list(KEPT))], [z], 0
         self._limits = (
@@ -190,17 +190,17 @@ class FlowFeed:
         )
 
 
-def _among(most: int) -> pl.Expr:
+def _within_quota(most: int) -> pl.Expr:
     return pl.col("draw").rank("ordinal").over("device", "stretch") <= most
 
 
-def draws(flows: CustomFlows) -> NDArray[np.uint64]:
+def sampling_keys(flows: CustomFlows) -> NDArray[np.uint64]:
     """A number for each flow that is as good as drawn, and always the same: uint64 [N].
 
     Reference: G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators. OOPSLA 2014 (the
     finaliser of SplitMix64).
 
-    >>> draws(CustomFlows.empty()).size
+    >>> sampling_keys(CustomFlows.empty()).size
     0
     """
     ports = flows.remote_port.astype(np.uint64) << np.uint64(16) | flows.device_port.astype(np.uint64)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from custom_flow_twin import P, capture
 from ethogram.errors import EthogramWarning
-from ethogram.pipeline import flow_feed
-from ethogram.pipeline.flow_feed import FlowFeed, draws
-from ethogram.pipeline.inputs import read_seen
+from ethogram.pipeline import embed_stream
+from ethogram.pipeline.embed_stream import EmbeddingListener, sampling_keys
+from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.vectors import collect_vectors, read_vectors
 from ethogram.schema import CustomFlows
 
@@ -62,14 +62,14 @@ def days(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def heard(paths: list[Path], encoder: Clock, **options: object) -> tuple[FlowFeed, object]:
-    feed = FlowFeed(encoder, **options)  # type: ignore[arg-type]
-    return feed, read_seen(paths, listener=feed)
+def heard(paths: list[Path], encoder: Clock, **options: object) -> tuple[EmbeddingListener, object]:
+    feed = EmbeddingListener(encoder, **options)  # type: ignore[arg-type]
+    return feed, read_windows(paths, listener=feed)
 
 
 def test_one_reading_gives_what_two_give(days: list[Path]) -> None:
     feed, reading = heard(days, Clock(), stretch_s=DAY, most=1000)
-    alone = read_seen(days)
+    alone = read_windows(days)
     assert reading.seen.windows.counts.equals(alone.seen.windows.counts)  # type: ignore[attr-defined]
     assert reading.notes == alone.notes  # type: ignore[attr-defined]
     flows = collect_vectors(read_vectors(days))
@@ -88,9 +88,9 @@ def test_one_reading_gives_what_two_give(days: list[Path]) -> None:
 
 def test_the_draw_is_even_bounded_and_the_same_in_any_order(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = heard(days, Clock(), stretch_s=DAY)[0].embedded()
-    windows = read_seen(days).seen.windows
+    windows = read_windows(days).seen.windows
     flows = collect_vectors(read_vectors(days))
-    drawn = draws(flows)
+    drawn = sampling_keys(flows)
     names = np.array(flows.device.to_list())
     assert len(np.unique(drawn)) == 200
     want = {}
@@ -98,7 +98,7 @@ def test_the_draw_is_even_bounded_and_the_same_in_any_order(days: list[Path], mo
         span = [int(time.timestamp() * 1e6) for time in (start, end)]
         mine = np.flatnonzero((names == device) & (flows.start_us >= span[0]) & (flows.start_us < span[1]))
         want[item] = sorted(flows.start_us[mine[np.argsort(drawn[mine])[:10]]].tolist())
-    monkeypatch.setattr(flow_feed, "PENDING", 7)
+    monkeypatch.setattr(embed_stream, "PENDING", 7)
     for order in (days, days[::-1]):
         encoder = Clock()
         feed, _ = heard(order, encoder, stretch_s=DAY, most=10)
@@ -116,11 +116,11 @@ def test_the_draw_is_even_bounded_and_the_same_in_any_order(days: list[Path], mo
 
 
 def test_what_cannot_be_kept_is_not_embedded(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_feed, "PENDING", 1)
+    monkeypatch.setattr(embed_stream, "PENDING", 1)
     encoder = Clock()
-    feed = FlowFeed(encoder, stretch_s=None, most=5)  # type: ignore[arg-type]
+    feed = EmbeddingListener(encoder, stretch_s=None, most=5)  # type: ignore[arg-type]
     feed._stream._block = 10
-    read_seen(days, listener=feed)
+    read_windows(days, listener=feed)
     found = feed.embedded()
     assert len(found.at) == 10
     assert found.flows == 200

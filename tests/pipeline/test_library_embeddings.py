@@ -17,14 +17,14 @@ from ethogram.errors import LibraryError, UsageError
 from ethogram.identify import pack
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Identity, Library, Source
-from ethogram.pipeline.flow_feed import Embedded
-from ethogram.pipeline.flow_side import (
+from ethogram.pipeline.embed_stream import Embedded
+from ethogram.pipeline.library_embeddings import (
     FLOW_SIDE_FORMAT,
     KEY,
-    beside,
+    embeddings_path,
+    load_embeddings,
     merged_sides,
     read_store,
-    side_of,
     write_library,
     write_store,
 )
@@ -87,8 +87,8 @@ def test_damage_and_pickles_are_errors_of_one_line(tmp_path: Path) -> None:
 
 
 def test_it_stands_beside_the_library() -> None:
-    assert beside(Path("a/home.jsonl")) == Path("a/home.flows.parquet")
-    assert beside(Path("home.v2.jsonl.gz")) == Path("home.v2.flows.parquet")
+    assert embeddings_path(Path("a/home.jsonl")) == Path("a/home.flows.parquet")
+    assert embeddings_path(Path("home.v2.jsonl.gz")) == Path("home.v2.flows.parquet")
 
 
 def test_flows_are_found_by_device_and_window() -> None:
@@ -127,13 +127,13 @@ def test_a_library_and_its_flow_side_are_written_together(tmp_path: Path) -> Non
     ]
     back = pack.read(path)
     assert (back, back.flows) == (library, "abc")
-    store, said = side_of(path, back)
+    store, said = load_embeddings(path, back)
     assert store is not None
     assert (sorted(store.z), said) == (sorted(digests), "")
     # Without what it belongs to, a flow side goes.
     less = library.remove(digests=digests[:1])
     write_library(less, side(library), path)
-    assert sorted(read_store(beside(path)).z) == digests[1:]
+    assert sorted(read_store(embeddings_path(path)).z) == digests[1:]
     write_library(less, None, path)
     assert (pack.read(path).flows, sorted(file.name for file in tmp_path.iterdir())) == ("", ["home.jsonl.gz"])
 
@@ -141,37 +141,37 @@ def test_a_library_and_its_flow_side_are_written_together(tmp_path: Path) -> Non
 def test_neither_is_written_when_one_cannot_be(tmp_path: Path) -> None:
     library, path = known("camera"), tmp_path / "home.jsonl"
     write_library(library, side(library), path)
-    before = path.read_bytes(), beside(path).read_bytes()
+    before = path.read_bytes(), embeddings_path(path).read_bytes()
     other = tmp_path / "other.jsonl"
-    beside(other).mkdir()
+    embeddings_path(other).mkdir()
     with pytest.raises(UsageError, match="cannot be written"):
         write_library(library, side(library), other)
     assert not other.exists()
     with pytest.raises(LibraryError, match="no such folder"):
         write_library(library, None, tmp_path / "none" / "x.jsonl")
-    assert (path.read_bytes(), beside(path).read_bytes()) == before
+    assert (path.read_bytes(), embeddings_path(path).read_bytes()) == before
 
 
 def test_what_a_flow_side_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     library, path = known("camera", count=2), tmp_path / "home.jsonl"
     write_library(library, None, path)
-    assert side_of(path, pack.read(path)) == (None, "")
+    assert load_embeddings(path, pack.read(path)) == (None, "")
     write_library(library, side(library), path)
     read = pack.read(path)
     first = read.entries[0].digest
 
     def said(store: FlowStore | None) -> str:
-        beside(path).unlink(missing_ok=True)
+        embeddings_path(path).unlink(missing_ok=True)
         if store is not None:
-            write_store(store, beside(path))
-        return side_of(path, read)[1]
+            write_store(store, embeddings_path(path))
+        return load_embeddings(path, read)[1]
 
     assert "home.flows.parquet is missing: home.jsonl was enrolled with encoder abc" in said(None)
     assert "is of encoder xyz, but home.jsonl was enrolled with abc" in said(side(library, "xyz"))
     assert "belongs to another library" in said(side(known("plug")))
     both = FlowStore("abc", 1, {**side(known("plug")).z, first: np.ones((1, 1), np.float32)})
     assert "has flows of 1 entry not in home.jsonl" in said(both)
-    store, _ = side_of(path, read)
+    store, _ = load_embeddings(path, read)
     assert store is not None
     assert sorted(store.z) == [first]
 

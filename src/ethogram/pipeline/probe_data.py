@@ -18,8 +18,20 @@ from ethogram.pipeline.labelled_flows import LabelledFlows, days_learnt, drawn
 from ethogram.pipeline.probe_rows import Tested
 from ethogram.schema import Accounting, CustomFlows
 
-__all__ = ["BETWEEN", "BEYOND", "LEARNT_DAY", "STRANGER", "UNTESTED", "Material", "accounted", "material_of",
-           "refuse_shared", "split_of", "told", "unlearnt"]  # fmt: skip
+__all__ = [
+    "BETWEEN",
+    "BEYOND",
+    "LEARNT_DAY",
+    "STRANGER",
+    "UNTESTED",
+    "ProbeData",
+    "accounted",
+    "exclude_pretraining_days",
+    "probe_data_of",
+    "refuse_shared",
+    "split_of",
+    "summary",
+]  # fmt: skip
 
 LEARNT_DAY = "day the encoder learnt from"
 BETWEEN = "between the sides"
@@ -49,7 +61,7 @@ def refuse_shared(train: LabelledFlows, test: LabelledFlows) -> None:
         raise UsageError(f"two networks of one name: {train.days.network}; rename a file")
 
 
-def unlearnt(
+def exclude_pretraining_days(
     networks: list[LabelledFlows], chosen: list[Candidate], known: list[FlowFiles], settings: ProbeSettings,
     notes: list[str],
 ) -> tuple[list[NDArray[np.int64]], dict[str, FlowDays]]:  # fmt: skip
@@ -114,7 +126,7 @@ def accounted(network: LabelledFlows, kept: NDArray[np.int64]) -> Accounting:
     return own
 
 
-def told(network: LabelledFlows) -> list[str]:
+def summary(network: LabelledFlows) -> list[str]:
     notes = []
     if network.labels.bare:
         shown = ", ".join(f"{name} ({n:,} flows)" for name, n in sorted(network.labels.bare.items())[:5])
@@ -125,7 +137,7 @@ def told(network: LabelledFlows) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Material:
+class ProbeData:
     """Training flows with their types, and which of them are held out to choose and calibrate by."""
 
     names: list[str]
@@ -136,10 +148,10 @@ class Material:
     hours: LabelledFlows
 
 
-def material_of(
+def probe_data_of(
     train: LabelledFlows, test: LabelledFlows, settings: ProbeSettings, accounting: dict[str, Accounting],
     notes: list[str],
-) -> tuple[Material, Tested]:  # fmt: skip
+) -> tuple[ProbeData, Tested]:  # fmt: skip
     own, tested = accounting[train.days.network], accounting[test.days.network]
     if settings.shared_types:
         shared = np.flatnonzero(np.isin(train.types, np.unique(test.types)))
@@ -172,7 +184,7 @@ def material_of(
     part = train.take(rows)
     early, late = _held_out(part, settings, notes)
     part_test = test.take(test_rows)
-    material = Material([str(name) for name in names], part.flows(), code[rows], early, late, part)
+    material = ProbeData([str(name) for name in names], part.flows(), code[rows], early, late, part)
     return material, Tested.of(part_test, truth[test_rows])
 
 
