@@ -18,12 +18,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram.bench.bench import Bench
+from ethogram.bench.corpus import cards
+from ethogram.bench.items import Items
+from ethogram.bench.score import splits_of
+from ethogram.bench.task import tasks
 from ethogram.config import CountSettings
-from ethogram.evaluate.bench import Bench
-from ethogram.evaluate.corpus import cards
-from ethogram.evaluate.items import Items
-from ethogram.evaluate.score import splits_of
-from ethogram.evaluate.task import tasks
 from ethogram.identify.aggregate import Averaged, split_windows
 from ethogram.identify.crossing import CrossNetwork
 from ethogram.identify.identifier import Identifier

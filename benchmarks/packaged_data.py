@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ethogram.bench.bench import Bench
+from ethogram.bench.corpus import Card, cards
+from ethogram.bench.items import Items, item_windows
+from ethogram.bench.score import splits_of
+from ethogram.bench.task import Task, tasks
 from ethogram.config import CountSettings
-from ethogram.evaluate.bench import Bench
-from ethogram.evaluate.corpus import Card, cards
-from ethogram.evaluate.items import Items, item_windows
-from ethogram.evaluate.score import splits_of
-from ethogram.evaluate.task import Task, tasks
 from ethogram.identify import pack
 from ethogram.identify.library import Identity, Library, Source
 

@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # room -> rooms it may import from. A room always may import itself.
 GROUND = {"errors", "_arrays", "_files", "_matplotlib", "_tables", "_text", "schema", "config"}
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "identify"}
-UPPER = {"evaluate", "serve", "simulate"}
+UPPER = {"bench", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_arrays": set(),
     "_matplotlib": set(),
@@ -44,7 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "lightgbm": ("identify/",),
     "lz4": ("io/unpack.py",),
     "backports": ("io/unpack.py",),
-    "sklearn": ("identify/", "evaluate/"),
+    "sklearn": ("identify/", "bench/"),
     "matplotlib": ("_matplotlib.py",),
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}

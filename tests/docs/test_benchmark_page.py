@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.evaluate.both_task import both_methods, both_tasks
-from ethogram.evaluate.corpus import Card
-from ethogram.evaluate.flows.task import FlowMethod, FlowTask, flow_methods, flow_tasks
-from ethogram.evaluate.own import own_corpus
-from ethogram.evaluate.own_labels import LABELS
-from ethogram.evaluate.published import published
-from ethogram.evaluate.task import Method, Task, methods, tasks
+from ethogram.bench.both_task import both_methods, both_tasks
+from ethogram.bench.corpus import Card
+from ethogram.bench.flows.task import FlowMethod, FlowTask, flow_methods, flow_tasks
+from ethogram.bench.own import own_corpus
+from ethogram.bench.own_labels import LABELS
+from ethogram.bench.published import published
+from ethogram.bench.task import Method, Task, methods, tasks
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "howto" / "benchmark.md").read_text("utf-8")
-sys.path.insert(0, str(ROOT / "tests" / "evaluate"))
+sys.path.insert(0, str(ROOT / "tests" / "bench"))
 
 from own_corpus_made import write_networks  # noqa: E402
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from bench.own_corpus_made import write_captures
 from ethogram.cli import main
-from evaluate.own_corpus_made import write_captures
 
 HOWTO = Path(__file__).parent.parent.parent / "docs" / "howto"
 LABELS = "device,label,model,vendor,type,coarse\n"

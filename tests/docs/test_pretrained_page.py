@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ethogram.bench.flows.task import flow_methods, flow_tasks
 from ethogram.errors import LibraryError
-from ethogram.evaluate.flows.task import flow_methods, flow_tasks
 from ethogram.representation.pretrained import adapter
 from ethogram.representation.pretrained.bigrams import SPECIAL, Vocabulary
 from ethogram.representation.pretrained.checkpoint import read_checkpoint

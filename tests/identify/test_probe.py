@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as others
 
+from ethogram.bench import metrics
 from ethogram.config import ProbeSettings
 from ethogram.errors import ConfigurationError, UsageError
-from ethogram.evaluate import metrics
 from ethogram.identify import probe_figures as figures
 from ethogram.identify.probe import PROBES, Probe, Standardiser, budget_rows, choose, grid_of, most_even
 from ethogram.identify.probe_devices import DeviceVerdicts, groups_of

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ethogram.evaluate.corpus import Card
-    from ethogram.evaluate.own import OwnCorpus
+    from ethogram.bench.corpus import Card
+    from ethogram.bench.own import OwnCorpus
 
 __all__ = ["command"]
 
@@ -67,9 +67,9 @@ def command(
     ``bench --corpus MYDIR`` with labels.csv and custom flows or captures in it is a corpus of its own: it has its own
     tasks, all of which run when none is named.
     """
+    from ethogram.bench.corpus import cards as known_cards
+    from ethogram.bench.suite import every_method, every_task
     from ethogram.errors import ConfigurationError, UsageError
-    from ethogram.evaluate.corpus import cards as known_cards
-    from ethogram.evaluate.suite import every_method, every_task
 
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
     words = tasks or []
@@ -112,8 +112,8 @@ def command(
 
 def _own(root: Path | None, known: dict[str, Card]) -> OwnCorpus | None:
     """The folder as a corpus of its own, when it is one."""
+    from ethogram.bench.own import is_own, own_corpus
     from ethogram.cli.terminal import say
-    from ethogram.evaluate.own import is_own, own_corpus
 
     if root is None or not root.is_dir() or not is_own(root, known):
         return None
@@ -164,7 +164,7 @@ def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
 
 def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
     _table("Tasks", [(t.name, t.experiment, t.title) for t in tasks.values()])
-    from ethogram.evaluate.suite import applicable
+    from ethogram.bench.suite import applicable
 
     asked = [m for m in methods.values() if any(applicable(t, m) for t in tasks.values())]
     _table("Methods", [(m.name, m.group, m.title) for m in asked])
@@ -172,7 +172,7 @@ def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
 
 def _list_published(root: Path | None) -> None:
     """Published sets, and what is missing of each below the folder of the corpora."""
-    from ethogram.evaluate.published import missing, published
+    from ethogram.bench.published import missing, published
 
     rows = []
     for one in published().values():
@@ -200,15 +200,15 @@ def _run(
     import orjson
 
     from ethogram._files import is_ours
+    from ethogram.bench.jobs import jobs_of, side_by_side
+    from ethogram.bench.load import CACHE
+    from ethogram.bench.row import cut_half_line, read_rows
+    from ethogram.bench.suite import Suite
+    from ethogram.bench.worker import quiet
     from ethogram.cli.outputs import ROWS, check_output, is_standard_output
     from ethogram.cli.run import say, stages
     from ethogram.cli.terminal import write_json
     from ethogram.errors import UsageError
-    from ethogram.evaluate.jobs import jobs_of, side_by_side
-    from ethogram.evaluate.load import CACHE
-    from ethogram.evaluate.row import cut_half_line, read_rows
-    from ethogram.evaluate.suite import Suite
-    from ethogram.evaluate.worker import quiet
 
     stdout = is_standard_output(out)
     if not stdout:
@@ -257,13 +257,13 @@ def _report(
     arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], jobs: int, *, force: bool
 ) -> None:
     from ethogram._files import require_ours
+    from ethogram.bench.jobs import MOST
+    from ethogram.bench.report import REPORT_MARKS, write_report
+    from ethogram.bench.row import read_rows
+    from ethogram.bench.suite import applicable
     from ethogram.cli.outputs import check_folder
     from ethogram.cli.terminal import say
     from ethogram.errors import UsageError
-    from ethogram.evaluate.jobs import MOST
-    from ethogram.evaluate.report import REPORT_MARKS, write_report
-    from ethogram.evaluate.row import read_rows
-    from ethogram.evaluate.suite import applicable
 
     if not arguments:
         raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")

@@ -1,0 +1,234 @@
+"""The paper's three claims, answered from rows: does the KL term lower the shift, does it help across, does size?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ethogram.bench.contrasts import Contrast, contrast
+from ethogram.bench.flow_rows import FlowRow
+
+__all__ = ["Claim", "Verdict", "claim_lines", "claims"]
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
+
+REPORTED_KL = 1e-3
+"""The weight that is reported for the paper; a claim about the KL term is judged at it when there are rows of it."""
+
+BLOCKS = ("meta", "packets", "payload")
+SIZES = ("small", "base", "large")
+OTHER_PROBES = "probes"
+"""Group of rows that differ in their probe: pairs must not."""
+
+LEAST_PAIRS = 3
+"""Pairs of rows below which nothing is said: one task, size and view is no claim."""
+
+NO_HELP = 0.02
+"""Macro-F1 that a larger network must not gain for size to be of no help."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, what the rows say to it, and by which contrasts."""
+
+    says: str
+    rule: str
+    figure: str
+    verdict: Verdict
+    sides: tuple[str, str]
+    contrasts: tuple[Contrast, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
+    """The three claims, judged on the rows of tasks across networks; the third within autoencoders.
+
+    Over encoders of all kinds :mod:`ethogram.bench.size_claim` answers it.
+
+    Parameters
+    ----------
+    by_task
+        Rows of flow tasks.
+    """
+    rows = [
+        row for found in by_task.values() for row in found
+        if row.where == "across" and not row.detector and row.group != OTHER_PROBES
+    ]  # fmt: skip
+    return [_shift(rows), _transfer(rows), _size(rows)]
+
+
+def _but_kind(row: FlowRow) -> object:
+    return row.task, row.encoder.view, row.encoder.size, row.encoder.loss
+
+
+def _but_size(row: FlowRow) -> object:
+    return row.task, row.encoder.view, row.encoder.kind, row.encoder.kl_weight, row.encoder.loss
+
+
+def _kind(rows: Sequence[FlowRow], kind: str, weight: float | None = None) -> list[FlowRow]:
+    found = [row for row in rows if row.encoder.kind == kind]
+    return found if weight is None else [row for row in found if row.encoder.kl_weight == weight]
+
+
+def _weights(rows: Sequence[FlowRow]) -> list[float]:
+    return sorted({row.encoder.kl_weight for row in _kind(rows, "vae") if row.encoder.kl_weight})
+
+
+def _judged(weights: Sequence[float]) -> float | None:
+    """The weight at which claims are judged: the reported one, else the greatest."""
+    return REPORTED_KL if REPORTED_KL in weights else max(weights, default=None)
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    """All of them must hold; one that does not is enough against it."""
+    if not verdicts or (any(v == "cannot be told" for v in verdicts) and "does not hold" not in verdicts):
+        return "cannot be told"
+    return "does not hold" if "does not hold" in verdicts else "holds"
+
+
+def _shift(rows: Sequence[FlowRow]) -> Claim:
+    found, verdicts = [], list[Verdict]()
+    weights = _weights(rows)
+    for weight in weights:
+        for block in BLOCKS:
+            name = f"{block}: VAE, KL weight {weight:g}, against AE"
+            figure = f"shift_ratio_{block}"
+            one = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), figure, _but_kind, quotient=True)
+            if one is None:
+                continue
+            found.append(one)
+            if weight == _judged(weights):
+                verdicts.append(_below(one, 1.0))
+    return Claim(
+        "The KL term lowers the shift ratio of every block",
+        "holds when for every block the quotient of the ratios (VAE / AE) is below 1 with its whole interval; does not"
+        " hold when for one of them it is above 1 with its whole interval",
+        "shift ratio (error there / error here)",
+        _together(verdicts),
+        ("AE", "VAE"),
+        tuple(found),
+        _weight_note(weights),
+    )  # fmt: skip
+
+
+def _transfer(rows: Sequence[FlowRow]) -> Claim:
+    weights = _weights(rows)
+    found, verdicts = [], list[Verdict]()
+    for weight in weights:
+        name = f"VAE, KL weight {weight:g}, against AE"
+        one = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), "macro_f1", _but_kind)
+        if one is None:
+            continue
+        found.append(one)
+        if weight == _judged(weights):
+            verdicts.append(_above(one, 0.0))
+    return Claim(
+        "The KL term raises macro-F1 under shift",
+        "holds when the difference (VAE - AE) is above 0 with its whole interval, does not hold when it is below 0 with"
+        " its whole interval",
+        "macro-F1 across networks",
+        _together(verdicts),
+        ("AE", "VAE"),
+        tuple(found),
+        _weight_note(weights),
+    )  # fmt: skip
+
+
+def _size(rows: Sequence[FlowRow]) -> Claim:
+    trained = [row for row in rows if row.encoder.kind in ("ae", "vae")]
+    found, verdicts = [], list[Verdict]()
+    for small, large in ((0, 1), (1, 2), (0, 2)):
+        one = contrast(
+            f"{SIZES[large]} against {SIZES[small]}",
+            [row for row in trained if row.encoder.size == SIZES[small]],
+            [row for row in trained if row.encoder.size == SIZES[large]], "macro_f1", _but_size,
+        )  # fmt: skip
+        if one is not None:
+            found.append(one)
+            verdicts.append(_no_gain(one))
+    return Claim(
+        "Size does not help across networks, within AE and VAE",
+        f"holds when no larger network gains more than {NO_HELP:.2f} (upper end of the interval), does not hold when"
+        " one gains with its whole interval",
+        "macro-F1 across networks",
+        _together(verdicts),
+        ("smaller", "larger"),
+        tuple(found),
+    )  # fmt: skip
+
+
+def _below(one: Contrast, bound: float) -> Verdict:
+    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
+        return "cannot be told"
+    return "holds" if one.high < bound else "does not hold" if one.low > bound else "cannot be told"
+
+
+def _above(one: Contrast, bound: float) -> Verdict:
+    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
+        return "cannot be told"
+    return "holds" if one.low > bound else "does not hold" if one.high < bound else "cannot be told"
+
+
+def _no_gain(one: Contrast) -> Verdict:
+    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
+        return "cannot be told"
+    return "does not hold" if one.low > 0 else "holds" if one.high <= NO_HELP else "cannot be told"
+
+
+def _weight_note(weights: Sequence[float]) -> tuple[str, ...]:
+    judged = _judged(weights)
+    if judged is None:
+        return ("No rows of a variational autoencoder across networks.",)
+    return (f"Judged at KL weight {judged:g} (summed over the latent units, averaged over the batch).",)
+
+
+def claim_lines(found: Sequence[Claim], over_all: Sequence[str] = (), verdict_over_all: str = "") -> list[str]:
+    """The claims as Markdown: all verdicts, and for each the rule it was judged by and a table of figures.
+
+    Parameters
+    ----------
+    found
+        The claims.
+    over_all
+        The second part of the third one, and its verdict.
+    """
+    lines = ["## The paper's claims", ""]
+    if not any(claim.contrasts for claim in found) and not over_all:
+        return [*lines, "Cannot be told: no rows of encoders across networks that differ in one setting alone.", ""]
+    numbers = [*map(str, range(1, len(found))), f"{len(found)}a"]
+    lines += ["| claim | |", "|---|---|"]
+    lines += [f"| {number}. {claim.says} | **{claim.verdict}** |" for number, claim in zip(numbers, found, strict=True)]
+    if verdict_over_all:
+        lines.append(f"| {len(found)}b. Larger encoders are not necessarily more robust, over all encoders |"
+                     f" **{verdict_over_all}** |")  # fmt: skip
+    lines += [
+        "",
+        "Judged on the tasks across networks. Intervals of 1 to 3a are over seeds: how much chance there is in",
+        f"training, not how the next network will do. Fewer than {LEAST_PAIRS} pairs say nothing.",
+        "",
+    ]
+    for number, claim in zip(numbers, found, strict=True):
+        lines += [f"### {number}. {claim.says}: {claim.verdict}", "", f"- Rule: {claim.rule}."]
+        lines += [*(f"- {note}" for note in claim.notes), ""]
+        if not claim.contrasts:
+            lines += ["There are no pairs of rows to compare.", ""]
+            continue
+        effect = "quotient" if claim.contrasts[0].quotient else "difference"
+        lines += [
+            f"| {claim.figure} | {' | '.join(claim.sides)} | {effect} | 95 % over seeds | seeds | higher |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for one in claim.contrasts:
+            between = "one seed" if math.isnan(one.low) else f"[{one.low:{_form(one)}}, {one.high:{_form(one)}}]"
+            lines.append(
+                f"| {one.name} | {one.low_side:.3f} | {one.high_side:.3f} | {one.effect:{_form(one)}} | {between} |"
+                f" {one.seeds} | {one.above} of {one.pairs} pairs |"
+            )
+        lines.append("")
+    return [*lines, *over_all]
+
+
+def _form(one: Contrast) -> str:
+    return ".3f" if one.quotient else "+.3f"

@@ -1,0 +1,215 @@
+"""Goals of flow tasks, set before anything was measured, answered from rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ethogram.bench.flow_rows import EXPERIMENTS, RAW, FlowRow
+from ethogram.bench.flow_tables import best_of, default_of, ranked
+
+__all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines", "goal_details"]
+
+INSIDE = 0.9
+"""Macro-F1 asked inside a network, split by day."""
+
+COVERED = "coverage_macro_f1"
+"""Mean macro-F1 over coverages of one half and more: both sides say as many verdicts."""
+
+FUSED = "both"
+"""Name of the method that goals about both methods together are about; those of the group ``alone`` are its parts."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One goal on one task: what was asked, what was reached, and beside it what it is compared with.
+
+    Parameters
+    ----------
+    goal, task
+        In words, and its name.
+    asked, reached
+        Figures with the methods they are of.
+    verdict
+        ``met`` or ``not met`` and how surely, or ``cannot be told``.
+    section, column
+        The table of details it stands in, and the column there.
+    """
+
+    goal: str
+    task: str
+    asked: str
+    reached: str
+    verdict: str
+    section: str = ""
+    column: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is on the right side."""
+        return self.verdict.startswith("met")
+
+    @property
+    def sure(self) -> bool:
+        """Whether intervals say it, too."""
+        return self.verdict in ("met", "not met")
+
+
+def answers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Answer]:
+    """All goals that rows can answer: inside a network, across networks, and both methods together."""
+    found = []
+    for task, rows in by_task.items():
+        experiment = rows[0].experiment
+        ours = default_of(rows)
+        if experiment == "both":
+            found += _together(task, rows)
+        elif ours is not None and experiment == "P0":
+            found += _inside(task, ours)
+        elif ours is not None and experiment in ("P2", "P3"):
+            found += _across(task, ours, rows)
+    return found
+
+
+def _inside(task: str, ours: FlowRow) -> list[Answer]:
+    """Of single flows, as it was asked; and of verdicts on several flows of a device, as a device is told in use."""
+    found = []
+    for goal, name, section in (
+        ("types inside a network, later days", "macro_f1", "Inside a network, single flows"),
+        ("the same, verdicts on 20 flows of a device", "device_macro_f1@20", "Inside a network, 20 flows of a device"),
+    ):
+        if math.isnan(ours.value(name)):
+            continue
+        pair = ours.interval(name)
+        verdict = "not met" if round(ours.value(name), 3) <= INSIDE else "met"
+        if verdict == "met" and pair and pair[0] < INSIDE:
+            verdict = "met, the interval spans it"
+        asked = f"macro-F1 > {INSIDE:.2f}"
+        found.append(Answer(goal, task, asked, _shown(ours, name), verdict, section, "asked"))
+    return found
+
+
+def _across(task: str, ours: FlowRow, rows: Sequence[FlowRow]) -> list[Answer]:
+    """Better than the raw 40 numbers, than every other kind of row, and than the same kind changed or not trained."""
+    kind = ours.encoder.kind
+    others = [row for row in rows if row is not ours]
+    rivals = {
+        "the raw 40 numbers": next((row for row in rows if row.method in RAW), None),
+        "every other kind": best_of([row for row in others if not kind or row.encoder.kind != kind]),
+        "its own ablations": best_of(
+            [row for row in others if kind and row.encoder.kind == kind and row.group != "probes"]
+        ),
+    }
+    section = f"{rows[0].experiment}: {EXPERIMENTS[rows[0].experiment]}"
+    return [
+        Answer(f"better than {name}", task, _asked(row), _shown(ours), _against(ours, row), section, name)
+        for name, row in rivals.items() if row is not None
+    ]  # fmt: skip
+
+
+def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
+    """Both methods together against each alone, and against the best baseline."""
+    by_name = {row.method: row for row in rows}
+    fused = by_name.get(FUSED)
+    if fused is None:
+        return []
+    rivals = [(f"{row.method} alone", row) for row in rows if row.group == "alone"]
+    baseline = next((row for row in ranked(rows) if row.group == "baseline"), None)
+    if baseline is not None:
+        rivals.append(("the best baseline", baseline))
+    section = "Both methods together"
+    found = [
+        Answer(f"both together better than {name}", task, _asked(row), _shown(fused), _against(fused, row), section,
+               name) for name, row in rivals
+    ]  # fmt: skip
+    for name, row in rivals:
+        if math.isnan(fused.value(COVERED) + row.value(COVERED)):
+            continue
+        verdict = "met" if round(fused.value(COVERED), 3) > round(row.value(COVERED), 3) else "not met"
+        asked, reached = (f"{one.value(COVERED):.3f} (`{one.method}`)" for one in (row, fused))
+        goal = f"both together better than {name}, at equal coverage"
+        found.append(Answer(goal, task, f"> {asked}", reached, verdict, f"{section}, at equal coverage", name))
+    return found
+
+
+def _asked(row: FlowRow) -> str:
+    return f"> {row.value():.3f} (`{row.method}`)"
+
+
+def _shown(row: FlowRow, name: str = "macro_f1") -> str:
+    pair = row.interval(name)
+    return f"{row.value(name):.3f}{f' [{pair[0]:.3f}, {pair[1]:.3f}]' if pair else ''} (`{row.method}`)"
+
+
+def _against(ours: FlowRow, other: FlowRow) -> str:
+    """Whether one row is above another; intervals of both by device-day say how surely."""
+    if math.isnan(ours.value() + other.value()):
+        return "cannot be told"
+    verdict = "met" if round(ours.value(), 3) > round(other.value(), 3) else "not met"
+    pair, against = ours.interval(), other.interval()
+    if pair and against and pair[0] <= against[1] and against[0] <= pair[1]:
+        verdict += ", intervals overlap"
+    return verdict
+
+
+def flow_goal_lines(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
+    """How many tasks meet each goal, as a Markdown table; nothing when no row answers any."""
+    found = answers(by_task)
+    if not found:
+        return []
+    lines = []
+    for goal in dict.fromkeys(one.goal for one in found):
+        own = [one for one in found if one.goal == goal]
+        missed = [f"[{one.task}]({one.task}.md)" for one in own if not one.met]
+        sure = sum(one.met and one.sure for one in own)
+        lines.append(f"| {goal} | {sum(one.met for one in own)} of {len(own)} | {_sure(goal, sure)} | "
+                     + ", ".join(missed) + " |")  # fmt: skip
+    return [
+        "## Goals",
+        "",
+        "Set before anything was measured; each with the method that the product uses. What it is compared with is the",
+        "best of its kind on the test items, which favours the other side. *Surely*: intervals by device-day do not",
+        "overlap. Task by task: [below](#goals-task-by-task).",
+        "",
+        "| goal | met | surely | missed on |",
+        "|---|---|---|---|",
+        *lines,
+        "",
+    ]
+
+
+def _sure(goal: str, count: int) -> str:
+    return "" if goal.endswith("coverage") else str(count)
+
+
+def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
+    """Each goal on each task: a table for each kind of goal, a line for each task, what is compared with beside it."""
+    found = answers(by_task)
+    if not found:
+        return []
+    lines = [
+        "## Goals, task by task",
+        "",
+        "First what was reached, then what was to be beaten: ✓ it is, ✗ it is not; ~ the intervals of the two overlap,",
+        "or the interval spans what was asked. That does not make two methods alike: both met the same items.",
+        "",
+    ]
+    for section in dict.fromkeys(one.section for one in found):
+        own = [one for one in found if one.section == section]
+        columns = list(dict.fromkeys(one.column for one in own))
+        lines += [f"### {section}", "", "| task | reached | " + " | ".join(columns) + " |",
+                  "|---|---|" + "---|" * len(columns)]  # fmt: skip
+        for task in dict.fromkeys(one.task for one in own):
+            by_column = {one.column: one for one in own if one.task == task}
+            reached = next(iter(by_column.values())).reached
+            cells = [_detail(by_column[column]) if column in by_column else "" for column in columns]
+            lines.append(f"| [{task}]({task}.md) | {reached} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return lines
+
+
+def _detail(one: Answer) -> str:
+    if one.verdict == "cannot be told":
+        return one.verdict
+    mark = ("✓" if one.met else "✗") + ("" if one.sure else " ~")
+    return f"{one.asked.removeprefix('> ')} {mark}"

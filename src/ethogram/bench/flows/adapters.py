@@ -1,0 +1,106 @@
+"""Encoders of others behind the interface of a benchmark: with the user's weights, random ones, or pretrained here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.bench.flows.made import Made
+from ethogram.bench.flows.split import Rows
+from ethogram.bench.flows.task import FlowMethod
+from ethogram.errors import EthogramError, LibraryError, UsageError
+from ethogram.representation.pretrained.interface import PacketEncoder, adapter
+from ethogram.schema import PacketFlows
+
+__all__ = ["made_of_adapter"]
+
+
+def made_of_adapter(
+    method: FlowMethod, digest: str, checkpoints: Mapping[str, Path], unlabelled: Rows,
+    corpora: Mapping[str, CorpusFlows], seed: int, folder: Path | None, tell: Callable[[str], None],
+) -> Made:  # fmt: skip
+    """The adapter of a method.
+
+    Parameters
+    ----------
+    method
+        With ``pretraining`` it learns from the unlabelled flows, by its own objective.
+    digest
+        Of all it is made of.
+    checkpoints
+        Files of weights that the user brings, by adapter.
+    unlabelled, corpora, seed
+        What it may learn from.
+    folder
+        Where one that learnt here is kept; None: nowhere.
+    tell
+        Takes what is being done.
+
+    Raises
+    ------
+    LibraryError
+        When the user's weights cannot be used.
+    UsageError
+        When the flows come without packets.
+    """
+    if method.pretraining:
+        encoder = _pretrained(method, unlabelled, corpora, seed, folder, tell)
+    else:
+        encoder = adapter(method.adapter, checkpoint=checkpoints.get(method.adapter), seed=seed)
+
+    def embed(loaded: CorpusFlows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        def done(flows: int, of: int) -> None:
+            tell(f"{method.name}: {flows:,} of {of:,} flows of {loaded.card.name}")
+
+        return encoder.embed(_packets(loaded, method), rows, done)
+
+    facts = encoder.facts
+    checkpoint = encoder.digest if method.adapter in checkpoints else ""
+    return Made(digest, encoder.digest, facts.d, facts.parameters, encoder.origin, facts.licence, embed,
+                checkpoint=checkpoint)  # fmt: skip
+
+
+def _packets(loaded: CorpusFlows, method: FlowMethod) -> PacketFlows:
+    if loaded.packets is None:
+        raise UsageError(f"{method.name}: reads packets of both directions, which {loaded.card.name} has not")
+    return loaded.packets
+
+
+def _pretrained(
+    method: FlowMethod, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int, folder: Path | None,
+    tell: Callable[[str], None],
+) -> PacketEncoder:  # fmt: skip
+    try:
+        from ethogram.representation.pretrained.pretraining import (
+            PretrainingSettings,
+            Step,
+            load_packets,
+            pretrain_packets,
+        )
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{method.adapter} needs torch: pip install 'ethogram[train]' ({error})") from None
+    path = None if folder is None else folder / "encoder.safetensors"
+    if path is not None and path.exists():
+        try:
+            return load_packets(path, method.adapter)
+        except LibraryError:
+            pass  # what cannot be read is as good as none
+    flows = PacketFlows.concat([_packets(corpora[name], method).take(unlabelled[name]) for name in sorted(unlabelled)])
+
+    def step(at: Step) -> None:
+        if at.step % 20 == 0:
+            tell(
+                f"{method.name}, seed {seed}: step {at.step} of {at.steps}, {at.loss:.4f}, {at.seconds_left:.0f} s left"
+            )
+
+    settings = PretrainingSettings.of(**method.pretraining)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return pretrain_packets(method.adapter, flows, settings, seed, step, save=path)
+    except OSError as error:
+        raise EthogramError(f"{path}: {error.strerror or error}") from None

@@ -1,0 +1,391 @@
+"""Encoders of methods, trained where they must be, and embeddings: kept on disk, shared by tasks, gone on with.
+
+An encoder is kept under a digest of its settings, the flows it learnt from, the seed and the code; an embedding under
+the encoder's and the flows' digests. Both are derived data and may be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.bench.flows.kept import Embedded, alone, read_embedded, write_embedded
+from ethogram.bench.flows.made import Made
+from ethogram.bench.flows.memory import Peak
+from ethogram.bench.flows.split import Rows, days_of, drawn
+from ethogram.bench.flows.task import FlowMethod
+from ethogram.bench.load import code_digest
+from ethogram.config import EncoderSettings, TrainingSettings
+from ethogram.errors import EthogramError, LibraryError
+from ethogram.identify.flow_split import FlowSplit
+from ethogram.pipeline.candidates import supervised
+from ethogram.representation import baselines
+from ethogram.representation.checkpoint import load_encoder, save
+from ethogram.representation.dense import DenseEncoder
+from ethogram.representation.encoder import Encoder
+from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields
+from ethogram.representation.vector import expand
+from ethogram.representation.views import view_of
+from ethogram.schema import CustomFlows
+
+__all__ = ["Encoders", "encoder_code"]
+
+BATCH = 2048
+SEEDLESS = ("raw", "pca", "linear-fields")
+"""Kinds in which nothing is drawn."""
+REMEMBERED = 12
+"""Embeddings that stay in memory, the last ones asked for."""
+LARGE = 20_000_000
+"""Parameters of an encoder beside which no other such one is in memory."""
+HELD_OUT = 0.2
+"""Share of a unit's early days, the last ones, that say which pass was best; where it has several."""
+HELD_OUT_FLOWS = 1024
+"""Of those at most: there are many short passes."""
+PATIENCE_STEPS = 200
+LEARNT = ("ae", "vae", "fields")
+DIRECTIONS = "directions of the unlabelled flows"
+
+_VECTORS = ("representation/vector", "representation/views", "representation/dense")
+_NETWORKS = ("representation/network", "representation/losses", "representation/training")
+_FIELDS = ("representation/field_columns", "representation/used")
+_CODE: dict[str, tuple[str, ...]] = {
+    "raw": (), "pca": ("representation/baselines",), "random-projection": ("representation/baselines",),
+    "untrained": (*_NETWORKS, "representation/autoencoder"), "ae": (*_NETWORKS, "representation/autoencoder"),
+    "vae": (*_NETWORKS, "representation/autoencoder"),
+    "fields": (*_NETWORKS, "representation/fields", *_FIELDS, "representation/companions"),
+    "linear-fields": ("representation/linear_fields", *_FIELDS),
+}  # fmt: skip
+
+_PRETRAINED = ("frozen", "linear", "pretraining", "checkpoint")
+_BERT = tuple(f"representation/pretrained/{name}" for name in ("bert", "bigrams", "attention"))
+_IMAGES = tuple(f"representation/pretrained/{name}" for name in ("images", "masked", "scan", "yatc", "netmamba"))
+_USES: dict[str, tuple[str, ...]] = {
+    "et_bert": _BERT, "traffic_former": _BERT, "et_bert_small": (*_BERT, "representation/pretrained/et_bert"),
+    "yatc": _IMAGES, "netmamba": _IMAGES, "yatc_small": _IMAGES, "netmamba_small": _IMAGES,
+    "netfound": tuple(f"representation/pretrained/{name}" for name in ("attention", "bursts")),
+    "flowsem": tuple(f"representation/pretrained/{name}" for name in ("masked", "packet_fields", "attention")),
+}  # fmt: skip
+
+
+def encoder_code(method: FlowMethod) -> str:
+    """Digest of the code that decides a method's embeddings."""
+    if method.encoder is None:
+        own = method.adapter.replace("-", "_")
+        shared = tuple(f"representation/pretrained/{name}" for name in _PRETRAINED)
+        return code_digest(f"representation/pretrained/{own}", *shared, *_USES.get(own, ()))
+    return code_digest("bench/flows/encoders", *_VECTORS, *_CODE[method.encoder.kind])
+
+
+class Encoders:
+    """Makes encoders and embeddings, and keeps them.
+
+    Parameters
+    ----------
+    folder
+        Of what is kept; None: nothing is.
+    threads
+        Of the arithmetic; 0: one for each core.
+    checkpoints
+        Weights that the user brings, by the name of the adapter.
+    on_stage
+        Called with what is being done.
+    """
+
+    def __init__(
+        self, folder: Path | None, *, threads: int = 0, checkpoints: Mapping[str, Path] | None = None,
+        on_stage: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.folder, self.threads, self.checkpoints = folder, threads, dict(checkpoints or {})
+        self._tell = on_stage or (lambda _: None)
+        self._embeddings: OrderedDict[str, Embedded] = OrderedDict()
+        self._made: OrderedDict[str, Made] = OrderedDict()
+        self._draws: dict[str, NDArray[np.int64]] = {}
+
+    def get(
+        self, method: FlowMethod, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int, gap_days: int = 1
+    ) -> Made:
+        """The encoder of a method and seed, after learning from the unlabelled flows where it learns.
+
+        Parameters
+        ----------
+        method
+            What it is.
+        unlabelled
+            Rows by corpus; no label of them is read.
+        corpora
+            The flows.
+        seed
+            Of everything random in it.
+        gap_days
+            Between the days it learns from and those that say which pass was best.
+        """
+        own = replace_seed(method, seed)
+        digest = self._digest(method, unlabelled, corpora, own)
+        if digest in self._made:
+            self._made.move_to_end(digest)
+            return self._made[digest]
+        with alone(self._path(digest) if method.learns else None):
+            made = self._make(method, digest, unlabelled, corpora, own, gap_days)
+        if made.parameters > LARGE:
+            for other in [key for key, one in self._made.items() if one.parameters > LARGE]:
+                del self._made[other]
+        self._made[digest] = made
+        while len(self._made) > REMEMBERED:
+            self._made.popitem(last=False)
+        return made
+
+    def _make(
+        self, method: FlowMethod, digest: str, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int,
+        gap_days: int,
+    ) -> Made:  # fmt: skip
+        if not method.adapter:
+            return self._ours(method, digest, unlabelled, corpora, seed, gap_days)
+        from ethogram.bench.flows.adapters import made_of_adapter  # loads torch
+
+        return made_of_adapter(
+            method, digest, self.checkpoints, unlabelled, corpora, seed, self._path(digest), self._tell
+        )
+
+    def _digest(
+        self, method: FlowMethod, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int
+    ) -> str:  # fmt: skip
+        text = hashlib.sha256(f"{encoder_code(method)} {seed} {self.checkpoints.get(method.adapter, '')}".encode())
+        text.update(orjson.dumps([method.encoder and method.encoder.model_dump(mode="json"), method.adapter]))
+        if method.learns:
+            training = method.training.model_copy(update={"threads": 0, "save_s": 0.0})
+            text.update(f"{training.digest} {method.steps} ".encode() + orjson.dumps(method.pretraining))
+            for name in sorted(unlabelled):
+                text.update(f"{name} {corpora[name].digest}".encode() + unlabelled[name].tobytes())
+        return text.hexdigest()[:16]
+
+    def _ours(
+        self, method: FlowMethod, digest: str, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int,
+        gap_days: int,
+    ) -> Made:  # fmt: skip
+        settings = method.encoder
+        assert settings is not None
+        settings = settings.model_copy(update={"view": view_of(settings.view).name})
+        training: Mapping[str, Any] | None = None
+        if settings.kind == "raw":
+            encoder: Encoder = baselines.raw(settings.view)
+        elif settings.kind == "random-projection":
+            encoder = baselines.random_projection(settings, seed)
+        elif settings.kind == "pca":
+            encoder = self._kept(digest) or self._pca(digest, settings, unlabelled, corpora)
+        elif settings.kind == "linear-fields":
+            encoder = self._kept(digest) or self._linear(digest, settings, unlabelled, corpora)
+        elif settings.kind == "untrained":
+            net = supervised().network_of(settings, seed)
+            encoder = DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
+        else:
+            encoder = self._kept(digest) or self._trained(method, settings, digest, unlabelled, corpora, seed, gap_days)
+            curves = encoder.header.curves
+            if curves:
+                training = {
+                    "seconds": round(sum(row["seconds"] for row in curves), 2),
+                    "passes": len(curves),
+                    "loss": curves[-1]["train_loss"],
+                }
+        parameters = 0 if settings.kind == "raw" else sum(v.size for v in _tensors(encoder).values())
+        origin = {"raw": "no weights", "pca": DIRECTIONS, "linear-fields": DIRECTIONS, "random-projection": "drawn",
+                  "untrained": "random weights"}.get(settings.kind, "trained here")  # fmt: skip
+
+        def embed(loaded: CorpusFlows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            if isinstance(encoder, LinearFieldEncoder):
+                return encoder.embed(loaded.flows, rows)  # the same numbers, without padding
+            view = encoder.header.view
+            parts = [encoder.encode(x) for x in _vectors(loaded.flows, view.name, rows)]
+            return np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
+
+        cheap = settings.kind == "raw"
+        return Made(digest, encoder.digest, encoder.header.d, parameters, origin, "Apache-2.0", embed, encoder, cheap,
+                    training)  # fmt: skip
+
+    def _pca(
+        self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows]
+    ) -> Encoder:
+        self._tell("PCA")
+        batches = (x for name in sorted(unlabelled) for x in _vectors(
+            corpora[name].flows, settings.view, unlabelled[name]))  # fmt: skip
+        found = baselines.pca(settings, batches)
+        if (path := self._path(digest)) is not None:
+            save(path / "encoder.safetensors", found.header, found.tensors)
+        return found
+
+    def _linear(
+        self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows]
+    ) -> Encoder:
+        self._tell("linear encoder of fields")
+
+        def read() -> Iterator[CustomFlows]:
+            for name in sorted(unlabelled):
+                for begin in range(0, len(unlabelled[name]), BATCH):
+                    yield corpora[name].flows.take(unlabelled[name][begin : begin + BATCH])
+
+        found = linear_fields(settings, read)
+        if (path := self._path(digest)) is not None:
+            save(path / "encoder.safetensors", found.header, found.tensors)
+        return found
+
+    def _trained(
+        self, method: FlowMethod, settings: EncoderSettings, digest: str, unlabelled: Rows,
+        corpora: Mapping[str, CorpusFlows], seed: int, gap_days: int,
+    ) -> Encoder:  # fmt: skip
+        supervised()  # says it when torch is missing
+        from ethogram.representation.training import Held, Progress, Training
+
+        learn, best_by = self._unlabelled(unlabelled, corpora, gap_days)
+        training = training_of(method, len(learn), self.threads, held_out=best_by is not None)
+        net = supervised().network_of(settings, seed)
+        folder = self._path(digest)
+        run = Training(net, training, seed=seed, data=digest, state=None if folder is None else folder / "state")
+
+        def tell(at: Progress) -> None:
+            if at.step % 50 == 0:
+                self._tell(f"{method.name}, seed {seed}: pass {at.pass_number + 1} of {at.passes}, {at.loss:.4f}, "
+                           f"{at.seconds_left:.0f} s left")  # fmt: skip
+
+        began = time.monotonic()
+        if not run.run(Held(learn), None if best_by is None else Held(best_by), on_progress=tell):
+            raise EthogramError(f"{method.name}: the training was stopped")
+        header = replace(net.header, training=training, seed=seed, weights=net.digest, curves=run.curves,
+                         data={"digest": digest, "flows": len(learn)},
+                         made={"seconds": f"{time.monotonic() - began:.1f}", "threads": str(run.threads),
+                               "arithmetic": run.arithmetic})  # fmt: skip
+        net.header = header
+        if folder is not None:
+            save(folder / "encoder.safetensors", header, net.tensors())
+            for old in (folder / "state").glob("*"):
+                old.unlink(missing_ok=True)
+        return net if settings.kind == "fields" else DenseEncoder(header, net.tensors())
+
+    def _unlabelled(
+        self, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], gap_days: int
+    ) -> tuple[CustomFlows, CustomFlows | None]:
+        """Flows to learn from, and of later early days those that say which pass was best.
+
+        Their device is the unit's address, as a meter names it: runs of one unit are one device. No label is in it.
+        """
+        learn, held = [], []
+        for name in sorted(unlabelled):
+            rows = unlabelled[name]
+            days = days_of(corpora[name], rows)
+            try:
+                cut = FlowSplit.by_day(days, test_share=HELD_OUT, gap_days=gap_days, by="device-day",
+                                       names=("learn", "best by"))  # fmt: skip
+            except EthogramError:
+                learn.append(_by_unit(corpora[name], rows))
+                continue
+            learn.append(_by_unit(corpora[name], cut.sides["learn"].rows))
+            held.append(_by_unit(corpora[name], cut.sides["best by"].rows))
+        return CustomFlows.concat(learn), _some(CustomFlows.concat(held), HELD_OUT_FLOWS) if held else None
+
+    def _path(self, digest: str) -> Path | None:
+        return None if self.folder is None else self.folder / "encoders" / digest
+
+    def _kept(self, digest: str) -> Encoder | None:
+        folder = self._path(digest)
+        if folder is None or not (folder / "encoder.safetensors").exists():
+            return None
+        try:
+            return load_encoder(folder)
+        except LibraryError:
+            return None
+
+    # -- embeddings
+
+    def embedding(
+        self, made: Made, loaded: CorpusFlows, rows: NDArray[np.int64], cap: int
+    ) -> tuple[NDArray[np.float32], dict[str, float]]:
+        """Embeddings of some rows [K, D], and what making them took.
+
+        Parameters
+        ----------
+        made
+            The encoder.
+        loaded
+            The corpus.
+        rows
+            Among the first ``cap`` drawn flows of each unit and day; all of those are embedded at once, for all tasks.
+        """
+        if made.cheap:
+            began = time.perf_counter()
+            z = made.embed(loaded, rows)
+            return z, {"flows": len(rows), "seconds": time.perf_counter() - began}
+        if loaded.digest not in self._draws:
+            self._draws[loaded.digest] = drawn(loaded)
+        key = f"{made.digest}-{loaded.digest}-{cap}"
+        path = None if self.folder is None else self.folder / "embeddings" / f"{key}.npz"
+        found = self._embeddings.get(key)
+        if found is None and path is not None:
+            found = read_embedded(path)
+        if found is None:
+            kept = np.flatnonzero(self._draws[loaded.digest] < cap)
+            self._tell(f"embedding {len(kept):,} flows of {loaded.card.name}")
+            with Peak() as peak:
+                began = time.perf_counter()
+                z = made.embed(loaded, kept)
+                cost = {"flows": float(len(kept)), "seconds": time.perf_counter() - began}
+            if peak.mib is not None:
+                cost["memory_mib"] = peak.mib
+            found = kept, z, cost
+            if path is not None:
+                write_embedded(path, found)
+        self._embeddings[key] = found
+        self._embeddings.move_to_end(key)
+        while len(self._embeddings) > REMEMBERED:
+            self._embeddings.popitem(last=False)
+        kept, z, cost = found
+        place = np.searchsorted(kept, rows)
+        if not np.array_equal(kept[np.minimum(place, len(kept) - 1)], rows):
+            raise EthogramError(f"flows of {loaded.card.name} outside the draw of {cap}")
+        return z[place], cost
+
+
+def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
+    return replace(loaded.flows.take(rows), device=loaded.truth["unit"].gather(rows))
+
+
+def replace_seed(method: FlowMethod, seed: int) -> int:
+    """The seed that an encoder depends on: 0 where nothing in it is drawn."""
+    return 0 if method.encoder is not None and method.encoder.kind in SEEDLESS else seed
+
+
+def training_of(method: FlowMethod, flows: int, threads: int, *, held_out: bool) -> TrainingSettings:
+    """The settings of a training of so many steps, whatever number of flows there is."""
+    steps = max(1, -(-flows // method.training.batch))
+    return method.training.model_copy(
+        update={
+            "passes": max(1, round(method.steps / steps)),
+            "patience": max(3, -(-PATIENCE_STEPS // steps)) if held_out else method.training.patience,
+            "threads": threads,
+            "seeds": 1,
+        }
+    )
+
+
+def _some(flows: CustomFlows, most: int) -> CustomFlows:
+    if len(flows) <= most:
+        return flows
+    return flows.take(np.sort(np.random.default_rng(0).choice(len(flows), most, replace=False)))
+
+
+def _tensors(encoder: Any) -> Mapping[str, NDArray[np.float32]]:
+    found = encoder.tensors
+    tensors: Mapping[str, NDArray[np.float32]] = found() if callable(found) else found
+    return tensors
+
+
+def _vectors(flows: CustomFlows, view: str, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    for begin in range(0, len(rows), BATCH):
+        yield expand(flows, view, rows[begin : begin + BATCH])

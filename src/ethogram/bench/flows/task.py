@@ -1,0 +1,210 @@
+"""Tasks and methods on custom flows: data with a digest, told from other tasks by ``kind = "flows"``.
+
+Every network's device-days are cut once, in the same way for all tasks: early, middle and late days of each unit, with
+a gap between them. Encoders learn from early days alone, so that one encoder serves all tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import orjson
+from pydantic import Field, model_validator
+
+from ethogram.bench.task import definition_files
+from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
+from ethogram.errors import UsageError
+from ethogram.representation.views import view_of
+
+__all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "asks", "flow_methods", "flow_tasks"]
+
+Part = Literal["early", "middle", "late"]
+
+PARTS: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
+    "P0": (("middle",), ("late",)),
+    "P2": (("early", "middle"), ("late",)),
+    "P3": (("middle", "late"), ("middle", "late")),
+    "P4": (("middle", "late"), ("middle", "late")),
+}
+"""Which days of the probe's and of the tested networks train and test. Nothing of P3 and P4's early days is tested:
+P4's encoder sees them, and both ask the same test set."""
+
+
+class Caps(Settings):
+    """Flows of one unit and day at most. The draw is fixed: the same flows for every method and task."""
+
+    unlabelled: int = Field(default=400, ge=1, description="that encoders learn from")
+    labelled: int = Field(default=100, ge=1, description="that probes learn from, and that test")
+
+
+class FlowTask(Settings):
+    """One question on embeddings of flows, put to every method in the same way."""
+
+    name: str
+    title: str
+    experiment: Literal["P0", "P2", "P3", "P4", "grid", "others"]
+    kind: Literal["flows"] = "flows"
+    protocol: Literal["P0", "P2", "P3", "P4"]
+    level: Literal["id", "model", "family", "type", "coarse"]
+    encoder: tuple[str, ...] = Field(default=(), description="corpora whose early days encoders learn from")
+    probe: tuple[str, ...] = Field(default=(), description="corpora whose labels the probe learns from")
+    test: tuple[str, ...] = Field(default=(), description="corpora that test")
+    each: tuple[str, ...] = Field(
+        default=(), description="instead: each tests in turn, the others train encoder and probe; verdicts are pooled"
+    )
+    train_parts: tuple[Part, ...] = Field(default=(), description="days that train the probe; none: by the protocol")
+    test_parts: tuple[Part, ...] = Field(default=(), description="days that test; none: by the protocol")
+    early: float = Field(default=0.4, gt=0, lt=1, description="share of a unit's days that are early")
+    late: float = Field(default=0.25, gt=0, lt=1, description="share that are late, at least one day")
+    caps: Caps = Caps()
+    settings: ProbeSettings = Field(
+        default=ProbeSettings(budgets=(10, 50, 200, 1000, None)), description="of the probe, its grid and its verdicts"
+    )
+    packets: bool = Field(default=False, description="whether methods need the packets of both directions")
+    shift: bool = Field(default=True, description="whether reconstruction here and there is compared")
+    methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: the plain groups")
+    without: tuple[str, ...] = Field(default=(), description="methods left out")
+    quick_methods: tuple[str, ...] = Field(default=(), description="methods of the quick set; none: not in it")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if bool(self.each) == bool(self.test):
+            raise ValueError("name the corpora that test, or those that test each in turn")
+        if not self.each and not self.encoder:
+            raise ValueError("name the corpora that encoders learn from")
+        if self.each and self.protocol in ("P0", "P2"):
+            raise ValueError(f"{self.protocol} names its networks: each in turn is for P3 and P4")
+        return self
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is part of the quick set."""
+        return bool(self.quick_methods)
+
+    @property
+    def digest(self) -> str:
+        """Of what decides a figure: a better title, or one method more, changes none."""
+        return _digest_without(self, {"title", "methods", "without", "quick_methods"})
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """All corpora that are read."""
+        return tuple(dict.fromkeys((*self.encoder, *self.probe, *self.test, *self.each)))
+
+    @property
+    def parts(self) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+        """Days that train and days that test."""
+        train, test = PARTS[self.protocol]
+        return self.train_parts or train, self.test_parts or test
+
+
+class FlowMethod(Settings):
+    """One way from flows to verdicts: an encoder, how it learns, and a probe."""
+
+    name: str
+    title: str
+    kind: Literal["flows"] = "flows"
+    group: str
+    encoder: EncoderSettings | None = Field(default=None, description="one of ours")
+    training: TrainingSettings = TrainingSettings(kl_warmup_steps=150)
+    steps: int = Field(default=600, ge=1, description="of the training; passes follow from the flows")
+    adapter: str = Field(default="", description="one of others")
+    pretraining: dict[str, Any] = Field(
+        default_factory=dict, description="an adapter that is pretrained here: its settings; none: as it comes"
+    )
+    probe: Literal["logistic", "knn", "mlp", "forest"] = "logistic"
+    whiten: bool = False
+    budgets: bool = Field(default=True, description="whether it is asked with few labels too")
+    shuffled: bool = Field(default=False, description="labels of training flows permuted: a detector of leaks")
+    seeds: int = Field(default=3, ge=1, description="repetitions; what does not depend on a seed is made once")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.encoder is None) == (not self.adapter):
+            raise ValueError("an encoder or an adapter, one of them")
+        if self.encoder is not None:
+            view_of(self.encoder.view)
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Of what decides a figure."""
+        return _digest_without(self, {"title", "group"})
+
+    @property
+    def learns(self) -> bool:
+        """Whether its encoder learns from unlabelled flows."""
+        if self.encoder is None:
+            return bool(self.pretraining)
+        return self.encoder.kind in ("ae", "vae", "fields", "pca", "linear-fields")
+
+
+DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
+
+
+def _digest_without(settings: Settings, prose: set[str]) -> str:
+    text = orjson.dumps(settings.model_dump(mode="json", exclude=prose), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def asks(task: FlowTask, method: FlowMethod, *, quick: bool = False) -> bool:
+    """Whether a task asks a method; ``quick``: in the quick set."""
+    if quick and method.name not in task.quick_methods:
+        return False
+    if method.name in task.without or (method.adapter and not task.packets):
+        return False
+    wanted = task.methods or DEFAULT_GROUPS
+    return method.name in wanted or method.group in wanted
+
+
+def flow_tasks(folder: Path | None = None) -> dict[str, FlowTask]:
+    """All tasks on flows by name: those of the package, or those of a folder of one's own.
+
+    >>> flow_tasks()["p0-stevens"].level
+    'model'
+    """
+    values = definition_files("tasks", folder).values()
+    return {task.name: task for task in (FlowTask.of(**v) for v in values if v.get("kind") == "flows")}
+
+
+def flow_methods(folder: Path | None = None) -> dict[str, FlowMethod]:
+    """All methods on flows by name; a row with ``grid`` stands for one method for each combination of its values.
+
+    >>> flow_methods()["raw-40"].encoder.kind
+    'raw'
+    """
+    found: dict[str, FlowMethod] = {}
+    for file, values in definition_files("methods", folder).items():
+        rows = values.get("method")
+        if not isinstance(rows, list):
+            raise UsageError(f"{file}: no [[method]]")
+        for row in rows:
+            if row.get("kind") == "flows":
+                for one in _expanded(row):
+                    method = FlowMethod.of(**one)
+                    found[method.name] = method
+    return found
+
+
+def _expanded(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """``grid = {"encoder.size" = [...]}`` and a name with ``{size}`` to one row for each combination."""
+    grid = row.get("grid")
+    if not grid:
+        return [row]
+    rows = []
+    for chosen in product(*grid.values()):
+        own = {name: dict(value) if isinstance(value, dict) else value for name, value in row.items() if name != "grid"}
+        words = {}
+        for place, value in zip(grid, chosen, strict=True):
+            part, _, name = place.partition(".")
+            if name:
+                own.setdefault(part, {})[name] = value
+            else:
+                own[part] = value
+            words[name or part] = f"{value:g}" if isinstance(value, float) else str(value).replace("/", "-")
+        rows.append(own | {"name": row["name"].format(**words), "title": row["title"].format(**words)})
+    return rows

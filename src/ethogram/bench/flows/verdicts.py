@@ -1,0 +1,101 @@
+"""One probe on the flows of one turn: what it says of test flows, one by one and in groups, calibrated where it can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.bench.flows.figures import Said
+from ethogram.config import ProbeSettings
+from ethogram.identify.calibrate import softmax
+from ethogram.identify.probe import FrozenProbe
+from ethogram.identify.probe_devices import DeviceVerdicts, Groups, groups_of
+from ethogram.pipeline.probe_rows import aggregations
+
+__all__ = ["FLOWS", "Items", "verdicts"]
+
+FLOWS = "flows"
+"""Name of the verdicts on single flows."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """Flows of one side, N of them, corpus by corpus.
+
+    Parameters
+    ----------
+    z
+        Embeddings [N, D].
+    label, unit, device_day
+        [N] text of each.
+    start_us
+        [N] first packet.
+    """
+
+    z: NDArray[np.float32]
+    label: NDArray[np.str_]
+    unit: pl.Series
+    device_day: NDArray[np.str_]
+    start_us: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> Items:
+        """Some of them."""
+        return Items(self.z[rows], self.label[rows], self.unit.gather(pl.Series(rows)), self.device_day[rows],
+                     self.start_us[rows])  # fmt: skip
+
+
+def verdicts(
+    probe: FrozenProbe, test: Items, truth: NDArray[np.int64], late: Items | None, late_code: NDArray[np.int64],
+    labels: NDArray[np.str_], place: NDArray[np.int64], settings: ProbeSettings, *, grouped: bool,
+) -> dict[str, Said]:  # fmt: skip
+    """Verdicts on test flows, and on groups of each unit's flows.
+
+    Parameters
+    ----------
+    probe
+        What was fitted.
+    test, truth
+        N test flows, and their labels by the code of the task; -1: a stranger.
+    late, late_code
+        The held-out training flows and their labels by the code of the probe, to calibrate by; None: there are none.
+    labels, place
+        Labels of the probe, and the code of each in the task.
+    settings
+        How flows are grouped.
+    grouped
+        Whether groups are wanted at all.
+    """
+    log_probability = probe.log_probabilities(test.z, labels.size)
+    _, cluster = np.unique(test.device_day, return_inverse=True)
+    ways: list[tuple[str, int, int]] = [(FLOWS, 1, 0)]
+    if grouped:
+        ways += [("hour" if seconds == 3600 else name, flows, seconds)
+                 for name, flows, seconds in aggregations(settings) if flows != 1]  # fmt: skip
+    found: dict[str, Said] = {}
+    for name, flows, seconds in ways:
+        groups = _groups(test, truth, flows, seconds)
+        if not len(groups):
+            continue
+        judge = DeviceVerdicts(settings.quantile)
+        scores = judge.scores(log_probability, groups)
+        best = scores.argmax(1)
+        probability = softmax(scores).max(1)
+        unknown = None
+        if late is not None and probe.held_out is not None:
+            own = _groups(late, late_code, flows, seconds)
+            if len(own):
+                judge.fit(probe.held_out, late_code, own, labels.tolist())
+                _, said, probability = judge.verdicts(scores)
+                unknown = said < 0
+        found[name] = Said(truth[groups.first], place[best], cluster[groups.first], probability, unknown)
+    return found
+
+
+def _groups(items: Items, truth: NDArray[np.int64], flows: int, seconds: int) -> Groups:
+    if flows == 1:
+        each = np.arange(len(items.start_us))
+        return Groups(each, each)
+    return groups_of(items.unit, items.start_us, flows, seconds, truth)

@@ -1,0 +1,159 @@
+"""Plots of the ablation grid: a map of quality, shift ratios against the KL weight, quality against size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ethogram._matplotlib import Figure, ticker
+from ethogram.bench.flow_rows import FlowRow
+from ethogram.bench.plots_style import COLOURS, DASHES, MAP, MARKERS, saved
+
+__all__ = ["grid_plot", "grid_rows", "shift_plot", "size_plot"]
+
+SIZES = ("small", "base", "large")
+BLOCKS = ("overall", "meta", "packets", "payload", "non_padding")
+KINDS = ("ae", "vae")
+
+
+def grid_rows(rows: Sequence[FlowRow]) -> list[FlowRow]:
+    """The rows of autoencoders that say by what they differ."""
+    return [row for row in rows if row.encoder.kind in KINDS and row.encoder.size]
+
+
+def _weight(row: FlowRow) -> float:
+    """KL weight; an autoencoder has none."""
+    return (row.encoder.kl_weight or 0.0) if row.encoder.kind == "vae" else 0.0
+
+
+def _weight_name(weight: float) -> str:
+    return "AE" if not weight else f"VAE\n{weight:g}"
+
+
+def _seeds(row: FlowRow, name: str) -> list[float]:
+    found = row.seeds(name) or [row.value(name)]
+    return [value for value in found if not math.isnan(value)]
+
+
+def grid_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """Mean macro-F1 of each view and size (rows) and KL weight (columns), with the spread over seeds written below."""
+    chosen = grid_rows(rows)
+    weights = sorted({_weight(row) for row in chosen})
+    lines = sorted({(row.encoder.view, row.encoder.size) for row in chosen}, key=lambda one: (one[0], _rank(one[1])))
+    if len(chosen) < 2:
+        return None
+    cells = {(row.encoder.view, row.encoder.size, _weight(row)): row for row in chosen}
+    table = np.array(
+        [
+            [cells[(*line, weight)].value() if (*line, weight) in cells else math.nan for weight in weights]
+            for line in lines
+        ]
+    )
+
+    def draw(figure: Figure) -> None:
+        panel = figure.subplots()
+        low, high = float(np.nanmin(table)), float(np.nanmax(table))
+        image = panel.imshow(table, cmap="viridis", vmin=low, vmax=high, aspect="auto")
+        for (i, j), value in np.ndenumerate(table):
+            if math.isnan(value):
+                continue
+            seeds = _seeds(cells[(*lines[i], weights[j])], "macro_f1")
+            spread = f"\n{min(seeds):.3f} … {max(seeds):.3f}" if len(seeds) > 1 else ""
+            panel.text(j, i, f"{value:.3f}{spread}", ha="center", va="center", fontsize=7, linespacing=1.3,
+                       color="black" if high == low or (value - low) / (high - low) > 0.55 else "white")  # fmt: skip
+        panel.set_xticks(range(len(weights)), [_weight_name(weight) for weight in weights])
+        panel.set_yticks(range(len(lines)), [f"{view}, {size}" for view, size in lines])
+        panel.grid(False)
+        panel.set(xlabel="autoencoder, or variational one by KL weight", ylabel="what it sees, size")
+        panel.set_title(rows[0].title)
+        figure.colorbar(image, ax=panel, label="macro-F1: mean, least … greatest of the seeds")
+
+    return saved(path, (1.25 * len(weights) + 3.6, max(2.6, 0.5 * len(lines) + 1.5)), draw, MAP)
+
+
+def _rank(size: str) -> int:
+    return SIZES.index(size) if size in SIZES else len(SIZES)
+
+
+def shift_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """Shift ratio of each block against the KL weight: a line for each view and size, a mark for each seed."""
+    chosen = [row for row in grid_rows(rows) if any(_has(row, block) for block in BLOCKS)]
+    blocks = [block for block in BLOCKS if any(_has(row, block) for row in chosen)]
+    weights = sorted({_weight(row) for row in chosen})
+    if not blocks or len(weights) < 2:
+        return None
+    lines = sorted({(row.encoder.view, row.encoder.size) for row in chosen}, key=lambda one: (one[0], _rank(one[1])))
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(blocks), squeeze=False)[0]
+        for panel, block in zip(panels, blocks, strict=True):
+            name = f"shift_ratio_{block}"
+            for k, (view, size) in enumerate(lines):
+                own = {_weight(r): r for r in chosen if (r.encoder.view, r.encoder.size) == (view, size)}
+                here = [i for i, weight in enumerate(weights) if weight in own and _has(own[weight], block)]
+                colour = COLOURS[k % len(COLOURS)]
+                panel.plot(here, [own[weights[i]].value(name) for i in here], color=colour, lw=1.2,
+                           linestyle=DASHES[k // len(COLOURS) % len(DASHES)], label=f"{view}, {size}")  # fmt: skip
+                for i in here:
+                    seeds = _seeds(own[weights[i]], name)
+                    panel.plot([i] * len(seeds), seeds, MARKERS[k % len(MARKERS)], color=colour, ms=3, alpha=0.7)
+            panel.axhline(1, color="#888888", lw=0.8)
+            panel.set_yscale("log")
+            panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            panel.yaxis.set_minor_formatter(ticker.NullFormatter())
+            panel.set_xticks(range(len(weights)), [_weight_name(weight) for weight in weights], fontsize=7)
+            panel.set_xlim(-0.4, len(weights) - 0.6)
+            panel.set_title(block.replace("_", "-"))
+        panels[0].set_ylabel("error there / error at home")
+        figure.supxlabel("autoencoder, or variational one by KL weight", fontsize=8)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+
+    return saved(path, (2.0 * len(blocks) + 2.4, 3.4), draw)
+
+
+def _has(row: FlowRow, block: str) -> bool:
+    return not math.isnan(row.value(f"shift_ratio_{block}"))
+
+
+def size_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """Macro-F1 against the size of the network: a line for each KL weight, a panel for each view, a mark per seed."""
+    chosen = grid_rows(rows)
+    sizes = [size for size in SIZES if any(row.encoder.size == size for row in chosen)]
+    if len(sizes) < 2:
+        return None
+    views = [
+        view for view in dict.fromkeys(row.encoder.view for row in chosen)
+        if len({row.encoder.size for row in chosen if row.encoder.view == view}) > 1
+    ]  # fmt: skip
+    weights = sorted({_weight(row) for row in chosen})
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(views), squeeze=False, sharey=True)[0]
+        for panel, view in zip(panels, views, strict=True):
+            for k, weight in enumerate(weights):
+                own = {r.encoder.size: r for r in chosen if r.encoder.view == view and _weight(r) == weight}
+                here = [i for i, size in enumerate(sizes) if size in own]
+                label = _weight_name(weight).replace("\n", " ")
+                panel.plot(here, [own[sizes[i]].value() for i in here], color=COLOURS[k], lw=1.3, label=label,
+                           linestyle=DASHES[k % len(DASHES)])  # fmt: skip
+                for i in here:
+                    seeds = _seeds(own[sizes[i]], "macro_f1")
+                    shift = 0.04 * (k - (len(weights) - 1) / 2)
+                    panel.plot([i + shift] * len(seeds), seeds, MARKERS[k], color=COLOURS[k], ms=3.5, alpha=0.8)
+            names = [_size_name(size, [r for r in chosen if r.encoder.view == view]) for size in sizes]
+            panel.set_xticks(range(len(sizes)), names)
+            panel.set_xlim(-0.4, len(sizes) - 0.6)
+            panel.set_title(view)
+        panels[0].set_ylabel("macro-F1")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+
+    return saved(path, (2.5 * len(views) + 2.0, 3.3), draw)
+
+
+def _size_name(size: str, rows: Sequence[FlowRow]) -> str:
+    known = [row.cost.parameters for row in rows if row.encoder.size == size and row.cost.parameters]
+    return size if not known else f"{size}\n{known[0] / 1e6:.2g} M"

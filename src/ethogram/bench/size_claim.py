@@ -1,0 +1,209 @@
+"""Does size help across networks, over encoders of all kinds? Quality against parameters in one table, and a rule.
+
+The rows are those of tasks in which encoders of others stand beside ours on the same small sample, with one probe. The
+rule was written before there were rows: size is judged by the rank correlation of parameters and mean macro-F1 across
+networks, with an interval over encoders drawn again, and by the pairs of encoders of which one is surely better. An
+encoder with random weights shows what its architecture and its input give. It cannot speak for pretraining, so it is
+left out where the claim is judged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from ethogram.bench.flow_rows import FlowRow
+
+__all__ = ["LARGE", "LEAST", "TIMES", "Ranked", "Sized", "compared", "millions", "rank_correlation", "ranked_by_size",
+           "scopes", "size_verdict"]  # fmt: skip
+
+LARGE = 10_000_000
+"""Parameters from which on an encoder is a large one: ten times ours, a tenth of the large ones of others."""
+
+TIMES = 4
+"""A pair is one of a smaller and a larger encoder when the larger has so many times the parameters."""
+
+LEAST = 5
+"""Encoders, and sure pairs of them, below which nothing is said."""
+
+DRAWS = 10_000
+OTHER_PROBES = ("-forest", "-knn", "-mlp", "-whitened")
+"""Ends of names of rows that are another probe on, or another form of, the same embeddings."""
+
+Floats = NDArray[np.float64]
+Tasks = Mapping[str, Sequence[FlowRow]]
+
+
+@dataclass(frozen=True)
+class Sized:
+    """One encoder: what it costs, and its macro-F1 by task.
+
+    Parameters
+    ----------
+    rows
+        Its rows by task.
+    inside, across
+        Names of the tasks inside a network and across; the same for all encoders.
+    """
+
+    rows: Mapping[str, FlowRow]
+    inside: tuple[str, ...]
+    across: tuple[str, ...]
+
+    @property
+    def row(self) -> FlowRow:
+        """One of its rows, for what is the same in all."""
+        return next(iter(self.rows.values()))
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learnt or drawn; 0: it has none."""
+        return self.row.cost.parameters or 0
+
+    @property
+    def learnt(self) -> bool:
+        """Whether it has weights, and they are not random."""
+        return self.row.origin not in ("no weights", "random weights")
+
+    def value(self, task: str) -> float:
+        """Macro-F1; NaN where it did not run."""
+        return self.rows[task].value() if task in self.rows else math.nan
+
+    @property
+    def mean(self) -> float:
+        """Mean macro-F1 over the tasks across networks; NaN when one is missing."""
+        return float(np.mean([self.value(task) for task in self.across])) if self.across else math.nan
+
+    def most(self, of: Callable[[FlowRow], float | None], how: Callable[[Sequence[float]], float]) -> float | None:
+        """One figure of what it costs, over its tasks."""
+        found = [value for row in self.rows.values() if (value := of(row)) is not None]
+        return how(found) if found else None
+
+
+def compared(by_task: Tasks) -> list[Sized]:
+    """The encoders of the tasks with encoders of others, fewest parameters first; one row for each embedding."""
+    tasks = {name: rows for name, rows in by_task.items() if rows[0].experiment == "others"}
+    inside = tuple(name for name, rows in tasks.items() if rows[0].where == "inside")
+    across = tuple(name for name in tasks if name not in inside)
+    found: dict[str, dict[str, FlowRow]] = {}
+    for name, rows in tasks.items():
+        for row in rows:
+            if not row.detector and not row.method.endswith(OTHER_PROBES) and row.cost.parameters is not None:
+                found.setdefault(row.method, {})[name] = row
+    encoders = [Sized(rows, inside, across) for rows in found.values()]
+    return sorted(encoders, key=lambda one: (one.parameters, one.row.method))
+
+
+def rank_correlation(size: Sequence[float], quality: Sequence[float], draws: int = DRAWS) -> tuple[float, float, float]:
+    """Spearman's rank correlation and its 95 % interval, encoders drawn again.
+
+    >>> rho, low, high = rank_correlation([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])
+    >>> round(rho, 6), round(low, 6), round(high, 6)
+    (-1.0, -1.0, -1.0)
+    """
+    x, y = np.asarray(size, np.float64), np.asarray(quality, np.float64)
+    if len(x) < 3 or len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
+        return math.nan, math.nan, math.nan
+    chosen = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
+    found = _spearman(x[chosen], y[chosen])
+    low, high = np.nanpercentile(found, (2.5, 97.5))
+    return float(_spearman(x[None], y[None])[0]), float(low), float(high)
+
+
+def _spearman(x: Floats, y: Floats) -> Floats:
+    """Of each line of two tables; NaN where all of one is alike."""
+    a, b = (rankdata(side, axis=1) for side in (x, y))
+    a, b = (side - side.mean(axis=1, keepdims=True) for side in (a, b))
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    found: Floats = np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=scale > 0)
+    return found
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Parameters and macro-F1 over some encoders, and what the rule says to it.
+
+    Parameters
+    ----------
+    encoders, least, most
+        How many there are, and their least and most parameters.
+    rho, low, high
+        Rank correlation with its interval.
+    sure, larger
+        Pairs of a smaller and a larger one of which one is surely better, and in how many it is the larger.
+    """
+
+    encoders: int
+    least: int
+    most: int
+    rho: float
+    low: float
+    high: float
+    sure: int
+    larger: int
+
+    @property
+    def verdict(self) -> Literal["holds", "does not hold", "cannot be told"]:
+        """What the rule says."""
+        if self.encoders < LEAST or math.isnan(self.low):
+            return "cannot be told"
+        if self.low > 0:
+            return "does not hold"
+        return "holds" if self.sure >= LEAST and 2 * self.larger <= self.sure else "cannot be told"
+
+
+def ranked_by_size(encoders: Sequence[Sized], task: str | None = None) -> Ranked:
+    """Parameters against macro-F1 of one task, or the mean over those across."""
+    known = [one for one in encoders if not math.isnan(one.mean if task is None else one.value(task))]
+    sizes = [one.parameters for one in known]
+    rho, low, high = rank_correlation(sizes, [one.mean if task is None else one.value(task) for one in known])
+    tasks = (encoders[0].across if encoders else ()) if task is None else (task,)
+    sure = [gain for name in tasks for gain in _sure_gains(known, name)]
+    return Ranked(len(known), min(sizes, default=0), max(sizes, default=0), rho, low, high, len(sure),
+                  sum(gain > 0 for gain in sure))  # fmt: skip
+
+
+def _sure_gains(encoders: Sequence[Sized], task: str) -> list[float]:
+    """What larger ones gain over smaller ones, where the intervals of the two by device-day do not overlap."""
+    gains = []
+    for small, large in itertools.combinations(encoders, 2):  # fewest parameters first
+        pairs = [one.rows[task].interval() if task in one.rows else None for one in (small, large)]
+        one, other = pairs
+        if one and other and large.parameters >= TIMES * max(small.parameters, 1):
+            gains += [large.value(task) - small.value(task)] if one[1] < other[0] or other[1] < one[0] else []
+    return gains
+
+
+def scopes(encoders: Sequence[Sized]) -> dict[str, list[Sized]]:
+    """Encoders that the rule is asked of, by words: all, those that learnt, and the large ones among these."""
+    learnt = [one for one in encoders if one.learnt]
+    return {
+        "all, also with random weights or none": list(encoders),
+        "those that learnt": learnt,
+        f"those that learnt, from {millions(LARGE)}": [one for one in learnt if one.parameters >= LARGE],
+    }
+
+
+def size_verdict(by_task: Tasks) -> str:
+    """What the table says to the claim: judged on encoders that learnt, and only as far as their sizes go."""
+    encoders = [one for one in compared(by_task) if one.learnt]
+    found = ranked_by_size(encoders)
+    if found.verdict == "cannot be told" or found.most >= LARGE:
+        return found.verdict
+    return f"{found.verdict} up to {millions(found.most)} parameters, beyond cannot be told"
+
+
+def millions(parameters: int) -> str:
+    """A number of parameters in few digits.
+
+    >>> millions(131_535_360), millions(5_440)
+    ('132 M', '5,440')
+    """
+    return f"{parameters / 1e6:.3g} M" if parameters >= 1e5 else f"{parameters:,}"

@@ -1,0 +1,176 @@
+"""Encoders of all kinds in one table, fewest parameters first; what learning and whitening bring to each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ethogram.bench.flow_rows import FlowRow
+from ethogram.bench.flow_tables import method_name, quantity
+from ethogram.bench.size_claim import (
+    LARGE,
+    LEAST,
+    TIMES,
+    Ranked,
+    Sized,
+    compared,
+    millions,
+    ranked_by_size,
+    scopes,
+    size_verdict,
+)
+from ethogram.bench.tables import number
+
+__all__ = ["brought_lines", "size_lines"]
+
+LEARNT_NOTHING = {"vae": "untrained", "ae": "untrained", "pca": "random-projection"}
+"""Methods whose shape with random weights has a name of its own; others' is theirs and ``-untrained``."""
+
+Tasks = Mapping[str, Sequence[FlowRow]]
+
+
+def size_lines(by_task: Tasks, picture: str = "") -> list[str]:
+    """The claim about size over all encoders: verdict, rule, what the table cannot answer, correlations, the table."""
+    encoders = compared(by_task)
+    if not encoders:
+        return []
+    across = encoders[0].across
+    head = f"### 3b. Larger encoders are not necessarily more robust, over all encoders: {size_verdict(by_task)}"
+    if not across:
+        return [
+            head,
+            "",
+            "No task across networks with encoders of others is among the rows.",
+            "",
+            *_table(encoders),
+            "",
+        ]
+    return [
+        head,
+        "",
+        "- Rule, over the encoders that learnt: does not hold when the rank correlation of parameters and mean macro-F1"
+        " across networks is above 0 with its whole interval. Else it holds when, of the pairs of encoders of which the"
+        f" one has at least {TIMES} times the parameters of the other and one is surely better on a task across"
+        " (intervals by device-day do not overlap), the larger is the better one in no more than half. Fewer than"
+        f" {LEAST} encoders, or sure pairs, say nothing.",
+        "- Intervals of correlations: encoders drawn again, 95 %. Encoders that share a design are not independent, so"
+        " they are too narrow rather than too wide.",
+        *_limits(encoders),
+        "",
+        "| encoders | n | parameters | rank correlation with macro-F1, mean across | "
+        + " | ".join(across)
+        + " | surely better is the larger | |",
+        "|---|---|---|---|" + "---|" * (len(across) + 2),
+        *(_rank_line(name, part, across) for name, part in scopes(encoders).items()),
+        "",
+        *([picture, ""] if picture else []),
+        *_table(encoders),
+        "",
+    ]
+
+
+def _limits(encoders: Sequence[Sized]) -> list[str]:
+    """What the table can and cannot answer, by the encoders that are in it."""
+    large = [one for one in encoders if one.parameters >= LARGE]
+    random, learnt = ([f"`{one.row.method}`" for one in large if one.learnt is side] for side in (False, True))
+    lines = []
+    if random:
+        lines.append(
+            f"- With **random weights** (°) stand {', '.join(random)}: this tells what their architecture, their input"
+            " and their size give, and nothing about what pretraining would have taught them."
+        )
+    lines.append(
+        f"- Large ones with what they learnt: {', '.join(learnt)}." if learnt else
+        f"- No encoder from {millions(LARGE)} parameters stands here with what it learnt, so the claim about large"
+        " *pretrained* ones is answered only as far as the sizes of those that learnt go."
+    )  # fmt: skip
+    short = [f"`{one.row.method}`" for one in encoders if math.isnan(one.mean)]
+    if short:
+        lines.append(f"- Not in the correlations, since a task is missing: {', '.join(short)}.")
+    return lines
+
+
+def _rank_line(scope: str, encoders: Sequence[Sized], across: Sequence[str]) -> str:
+    found = ranked_by_size(encoders)
+    sizes = f"{millions(found.least)} … {millions(found.most)}" if found.encoders else ""
+    cells = [_rho(found), *(_rho(ranked_by_size(encoders, task)) for task in across)]
+    sure = f"{found.larger} of {found.sure} pairs" if found.encoders else ""
+    return f"| {scope} | {found.encoders} | {sizes} | " + " | ".join(cells) + f" | {sure} | {found.verdict} |"
+
+
+def _rho(found: Ranked) -> str:
+    return "" if math.isnan(found.rho) else f"{found.rho:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _table(encoders: Sequence[Sized]) -> list[str]:
+    inside, across = encoders[0].inside, encoders[0].across
+    lines = [
+        "Macro-F1 inside a network and across, logistic regression on each embedding, fewest parameters first:",
+        "",
+        "| encoder | weights | parameters | embedding | flows/s | memory, MiB | "
+        + " | ".join([*(f"inside: {name}" for name in inside), *(f"across: {name}" for name in across), "mean across"])
+        + " |",
+        "|---|---|---|---|---|---|" + "---|" * (len(inside) + len(across) + 1),
+    ]
+    best = max((one.mean for one in encoders if not math.isnan(one.mean)), default=math.nan)
+    for one in encoders:
+        speed = one.most(lambda row: row.cost.flows_per_s, lambda found: float(np.median(found)))
+        memory = one.most(lambda row: row.cost.memory_mib, max)
+        mean = f"**{one.mean:.3f}**" if one.mean == best else number(one.mean)
+        cells = [
+            method_name(one.row), one.row.origin, f"{one.parameters:,}", f"{one.row.cost.embedding or 0:,}",
+            quantity(speed), quantity(None if memory is None else max(memory, 0.5)),
+            *(number(one.value(name)) for name in (*inside, *across)), mean,
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def brought_lines(by_task: Tasks) -> list[str]:
+    """What learning brings to a network, and whitening to its embeddings: macro-F1 without and with, task by task."""
+    tasks = {
+        name: {row.method: row for row in rows} for name, rows in by_task.items() if rows[0].experiment == "others"
+    }
+    methods = list(dict.fromkeys(method for rows in tasks.values() for method in rows))
+    bare = {name: LEARNT_NOTHING.get(name, f"{name}-untrained") for name in methods}
+    taught = [(without, name) for name, without in bare.items() if without in methods]
+    whitened = [(name, f"{name}-whitened") for name in methods if f"{name}-whitened" in methods]
+    return [
+        *_pairs("What pretraining brings", "the same network with random weights → with what it learnt", taught, tasks),
+        *_pairs("What whitening brings", "embeddings as they are → whitened on the training flows", whitened, tasks),
+    ]
+
+
+def _pairs(
+    head: str, says: str, pairs: Sequence[tuple[str, str]], tasks: Mapping[str, Mapping[str, FlowRow]]
+) -> list[str]:
+    if not pairs:
+        return []
+    across = [name for name, rows in tasks.items() if next(iter(rows.values())).where == "across"]
+    lines = [
+        f"## {head}",
+        "",
+        f"Macro-F1 on the tasks with encoders of others: {says}. Few flows and one seed for most: differences within"
+        " a few hundredths are chance.",
+        "",
+        "| encoder | parameters | " + " | ".join(tasks) + " | mean difference across |",
+        "|---|---|" + "---|" * (len(tasks) + 1),
+    ]
+    gains = []
+    for without, name in pairs:
+        cells, own = [], []
+        for task, rows in tasks.items():
+            gain = rows[name].value() - rows[without].value() if name in rows and without in rows else math.nan
+            cells.append("" if math.isnan(gain) else
+                         f"{rows[without].value():.3f} → {rows[name].value():.3f} ({gain:+.3f})")  # fmt: skip
+            own += [gain] if task in across and not math.isnan(gain) else []
+        gains += own
+        row = next(rows[name] for rows in tasks.values() if name in rows)
+        mean = f"{np.mean(own):+.3f}" if own else ""
+        lines.append(f"| {method_name(row)} | {row.cost.parameters or 0:,} | " + " | ".join(cells) + f" | {mean} |")
+    if gains:
+        lines += ["", f"Across networks: higher in {sum(gain > 0 for gain in gains)} of {len(gains)} comparisons, mean"
+                  f" difference {np.mean(gains):+.3f}."]  # fmt: skip
+    return [*lines, ""]

@@ -1,0 +1,118 @@
+"""One of the processes that measure side by side: what it is given, and what it tells its parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ethogram.bench.corpus import Card
+from ethogram.bench.row import Row
+from ethogram.bench.suite import Suite
+from ethogram.errors import EthogramError
+
+__all__ = ["Given", "environment", "quiet", "work"]
+
+STAGES_S = 0.25
+"""Between two tellings of what is being done, at least."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a worker needs for a suite of its own."""
+
+    root: Path
+    cards: dict[str, Card]
+    cache_folder: Path | None
+    threads: int
+    checkpoints: dict[str, Path]
+    quick: bool
+    tasks: tuple[Any, ...]
+    methods: tuple[Any, ...]
+    known: frozenset[str]
+
+
+def quiet() -> None:
+    """Silence what is known and says nothing of the figures."""
+    # LightGBM finds many labels strange; that is what these tasks are.
+    warnings.filterwarnings("ignore", module="lightgbm")
+
+
+@contextmanager
+def environment(threads: int, jobs: int) -> Iterator[None]:
+    """Libraries read their number of threads when they are loaded: workers get it by the environment."""
+    cores = os.cpu_count() or 1
+    share = max(1, cores // jobs)
+    own = {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share}
+    if threads:
+        own |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
+                             threads)  # fmt: skip
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update({name: str(value) for name, value in own.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed ends nobody: its workers see to it, in the middle of whatever they are at."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def work(pipe: Connection, given: Given) -> None:
+    """A worker: takes units until its parent has no more, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    quiet()
+
+    def send(**said: object) -> None:
+        pipe.send_bytes(orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY))
+
+    told = 0.0
+
+    def stage(text: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= STAGES_S:
+            told = time.monotonic()
+            send(stage=text)
+
+    known: dict[str, Row] = {key: {"key": key} for key in given.known}
+    with suppress(EOFError, BrokenPipeError):
+        suite = Suite(given.root, given.cards, given.cache_folder, given.threads, given.checkpoints, stage, given.quick)
+        while True:
+            i, methods = orjson.loads(pipe.recv_bytes())
+            try:
+                for j in methods:
+                    send(at=j)
+                    for row, fresh in suite.rows([given.tasks[i]], [given.methods[j]], known):
+                        send(row=row, fresh=fresh)
+            except BrokenPipeError:
+                raise
+            except EthogramError as error:
+                send(error=str(error))
+            except Exception as error:
+                # A fault of ours ends this task, not the run; where it was is for who looks for it.
+                if os.environ.get("ETHOGRAM_TRACE"):
+                    raise
+                send(error=f"{type(error).__name__}: {error} (ETHOGRAM_TRACE=1 shows where)")
+            else:
+                send(done=True)
