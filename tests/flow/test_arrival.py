@@ -119,7 +119,7 @@ def test_stages_that_an_earlier_version_saved_with_a_clock_in_the_future_go_on(b
     poisoned = new_stages()
     memory = StageMemory(poisoned)
     # Without a time of arrival the earlier version believed every record.
-    clocks = ("_twins", "_joining", "_pairing")
+    clocks = ("_deduplicator", "_joining", "_pairing")
     poisoned.flows(
         table([
             record(now, port=50_001, back=back), record(now, 1800, 50_002, back, reason=2),

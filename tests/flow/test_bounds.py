@@ -7,9 +7,9 @@ import polars as pl
 
 from ethogram.config import FlowSettings
 from ethogram.flow.devices import LocalDevices
-from ethogram.flow.numbers import numbered, sorted_by
+from ethogram.flow.factorize import factorize, stable_argsort
 from ethogram.flow.ports import PortMemory
-from ethogram.flow.sides import TIE
+from ethogram.flow.service_side import TIE
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW
 
@@ -53,7 +53,7 @@ def test_addresses_of_macs_are_bounded_and_what_is_forgotten_is_counted() -> Non
 
 def test_numbers_stand_for_texts_in_order_of_appearance_however_many_there_are() -> None:
     texts = pl.Series([f"10.{i >> 8}.{i & 255}.1" for i in [*range(20_000), *range(20_000)]])
-    numbers, distinct = numbered(texts)
+    numbers, distinct = factorize(texts)
     assert numbers.tolist() == [*range(20_000)] * 2
     assert distinct.to_list() == texts[:20_000].to_list()
 
@@ -62,5 +62,5 @@ def test_rows_are_sorted_stably_whatever_the_span() -> None:
     chance = np.random.default_rng(1)
     for span in (1, 5, 1 << 20, 1 << 50):
         values = chance.integers(-span, span, 3000)
-        assert sorted_by(values).tolist() == np.argsort(values, kind="stable").tolist()
-    assert sorted_by(np.empty(0, np.int64)).tolist() == []
+        assert stable_argsort(values).tolist() == np.argsort(values, kind="stable").tolist()
+    assert stable_argsort(np.empty(0, np.int64)).tolist() == []

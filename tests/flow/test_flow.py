@@ -20,11 +20,11 @@ from ethogram.flow.devices import LocalDevices, Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.join import Joining
 from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNetwork
+from ethogram.flow.merge_records import LINKED
 from ethogram.flow.names import Naming, domains, suffix_list_date
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
 from ethogram.flow.relays import WINDOW_US, relays
-from ethogram.flow.together import LINKED
 from ethogram.schema import BIFLOW, FLOW, GROUP, NAME_ANSWER, NAME_QUESTION
 from ethogram.schema.parse_address import parse_mac
 

@@ -9,10 +9,10 @@ import polars as pl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ethogram.flow.deduplicate import Deduplicator
 from ethogram.flow.join import Joining
+from ethogram.flow.merge_records import LINKED
 from ethogram.flow.pair import Pairing
-from ethogram.flow.together import LINKED
-from ethogram.flow.twins import Twins
 from ethogram.schema import BIFLOW
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
@@ -288,9 +288,9 @@ def test_which_side_is_which_does_not_matter(rows: list[dict[str, object]]) -> N
 # --- twins -----------------------------------------------------------------------------------------------------
 
 
-def without_twins(*blocks: list[dict[str, object]]) -> tuple[list[tuple[object, ...]], Twins]:
-    stage = Twins()
-    kept = pl.concat([stage.without(table(block)) for block in blocks])
+def without_twins(*blocks: list[dict[str, object]]) -> tuple[list[tuple[object, ...]], Deduplicator]:
+    stage = Deduplicator()
+    kept = pl.concat([stage.remove(table(block)) for block in blocks])
     stage.accounting.check()
     return kept.select("direction", "packets", "source_port").rows(), stage
 

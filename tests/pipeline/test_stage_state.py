@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,6 +17,7 @@ from ethogram.io.wire.decoder import Decoder
 from ethogram.pipeline.stage_state import StageMemory
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW
+from ethogram.serve.state import load_state
 from ethogram.simulate import SimulatedHome
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
 
@@ -76,7 +81,32 @@ def test_a_state_is_not_changed_by_what_comes_later_and_one_of_another_form_is_r
     broken.plain["_nothing"] = {"value": 1}
     assert not again.restore(broken)
     broken = memory.state()
-    broken.plain["_pairing._halves"] = {"class": ["ethogram.flow.pair", "Pairing"]}
+    broken.plain["_pairing._clock"] = {"group": ["one"]}
+    assert not again.restore(broken)
+    broken = memory.state()
+    del broken.arrays["_pairing._halves.one"]
+    assert not again.restore(broken)
+    broken = memory.state()
+    broken.arrays["_pairing._halves.one"] = np.zeros(1, np.float32)
     assert not again.restore(broken)
     assert again.restore(state)
     assert other.flows(blocks[1]).equals(expected)
+
+
+def test_a_state_of_an_earlier_version_is_restored_whole(tmp_path: Path) -> None:
+    """The file holds paths of attributes, and names of classes, that have changed since it was written."""
+    path = tmp_path / "stages-1.state"
+    path.write_bytes(gzip.decompress((Path(__file__).parent / "stages-1.state.gz").read_bytes()))
+    saved = load_state(path).stages
+    memory = StageMemory(stages_of())
+    assert memory.restore(saved)
+    restored = memory.state()
+    assert restored.tables.keys() == saved.tables.keys()
+    assert all(restored.tables[key].equals(saved.tables[key]) for key in saved.tables)
+    assert restored.arrays.keys() == saved.arrays.keys()
+    assert all(restored.arrays[key].tobytes() == saved.arrays[key].tobytes() for key in saved.arrays)
+    values = {key: stored for key, stored in saved.plain.items() if "value" in stored}
+    assert {key: restored.plain[key] for key in values} == values
+    groups = {key for key, stored in saved.plain.items() if "class" in stored}
+    assert groups == {"_pairing._halves", "_twins._seen"}
+    assert all("group" in restored.plain[key] for key in groups)

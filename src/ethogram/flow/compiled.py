@@ -1,4 +1,4 @@
-"""How the compiled functions of this room are kept on disk, and the hash all of them use."""
+"""Compiler of this package: all compiled functions here share one cache stamp."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ethogram.schema.compiled import Compiler
 __all__ = ["compiled", "inner", "mixed"]
 
 COMPILER = Compiler(
-    Path(__file__).parent, ("compiled", "tuples", "match", "twin_match", "chain", "numbers", "sides", "ports", "relays")
-)
+    Path(__file__).parent,
+    ("compiled", "five_tuple", "pair_kernel", "dedup_kernel", "join_kernel", "factorize", "service_side", "ports",
+     "relays"),
+)  # fmt: skip
 compiled, inner = COMPILER.compiled, COMPILER.inner
 
 

@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram._arrays import column
+from ethogram.flow.factorize import factorize_pairs
 from ethogram.flow.local import INSIDE, UNSPECIFIED
-from ethogram.flow.numbers import numbered_pairs
 from ethogram.flow.relays import ONE_AT_A_TIME, WINDOW_US, last_use, relays
 
 __all__ = ["LocalDevices", "Namer", "Uses"]
@@ -115,7 +115,7 @@ class LocalDevices:
             return
         if uses is None:
             start = ends["start"].to_physical()
-            which, row = numbered_pairs(*(column(ends[name].hash(1)) for name in ("mac", "address")))
+            which, row = factorize_pairs(*(column(ends[name].hash(1)) for name in ("mac", "address")))
             ends, uses = ends[pl.Series(row)], Uses(which, start, start)
         known = ends.select((pl.col("mac").is_not_null() & (pl.col("place") == INSIDE)).alias("known")).to_series()
         if len(self._routers):

@@ -10,11 +10,11 @@ import polars as pl
 
 from ethogram._arrays import column
 from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
-from ethogram.flow.chain import chained, directed, of_these
-from ethogram.flow.numbers import secret
+from ethogram.flow.factorize import hash_seed
+from ethogram.flow.five_tuple import five_tuple_keys
+from ethogram.flow.join_kernel import directed_keys, number_chains, shares_marked_key
+from ethogram.flow.merge_records import LINKED, sum_groups, zero_counts
 from ethogram.flow.pair import is_half
-from ethogram.flow.together import LINKED, added, nothing_of
-from ethogram.flow.tuples import tuples_of
 from ethogram.schema import TCP, TCP_ACK, TCP_SYN, Accounting
 
 __all__ = ["Joining"]
@@ -74,7 +74,7 @@ class Joining:
         self._held = pl.DataFrame(schema=_HELD)
 
     def flows(self, block: pl.DataFrame, arrival: Arrival = UNKNOWN, *, last: bool = False) -> pl.DataFrame:
-        """Biflows of a block, in the form :data:`ethogram.flow.together.LINKED`.
+        """Biflows of a block, in the form :data:`ethogram.flow.merge_records.LINKED`.
 
         Those that may be continued wait for the next block, unless it is the last.
 
@@ -115,11 +115,11 @@ class Joining:
 
     def _joined(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
         """Records that stay as they are, and those of chains, one for each interval."""
-        tuples = tuples_of(rows, secret())
+        tuples = five_tuple_keys(rows, hash_seed())
         key = np.empty(rows.height, np.uint64)
-        directed(tuples.one, tuples.swapped, column(rows.select(is_half()).to_series()), key)
+        directed_keys(tuples.one, tuples.swapped, column(rows.select(is_half()).to_series()), key)
         cut = column(rows["last_cut"])
-        order = np.flatnonzero(of_these(key, cut))
+        order = np.flatnonzero(shares_marked_key(key, cut))
         start, end, reach = (column(rows[name].to_physical()) for name in ("start", "end", "_reach"))
         order = order[np.lexsort((start[order], key[order]))]
         opens = rows.select(
@@ -129,7 +129,7 @@ class Joining:
             )
         ).to_series()
         chain, group, furthest = np.empty(len(order), np.int64), np.empty(len(order), np.int64), reach[order]
-        chained(
+        number_chains(
             key[order], tuples.two[order], start[order], end[order], cut[order], column(opens)[order], furthest,
             self._gap, _SLACK_US, self._span, chain, group,
         )  # fmt: skip
@@ -142,7 +142,7 @@ class Joining:
         stays[order] = False
         of_chains = rows[pl.Series(order)]
         last = np.append(np.flatnonzero(np.diff(group)), len(group) - 1)
-        one, saturated = added(of_chains, tuples.swapped[order], chain, group)
+        one, saturated = sum_groups(of_chains, tuples.swapped[order], chain, group)
         self.accounting.correct("sum beyond 64 bits: the largest number", saturated)
         one = one.with_columns(
             _seen=of_chains["_seen"].gather(pl.Series(last)), _reach=pl.Series(furthest[last])
@@ -166,7 +166,7 @@ class Joining:
         # What begins after the end of the interval is not added: the record leaves, and what stays of it says how the
         # connection began.
         full = (held["_reach"] - _SLACK_US) // self._span > held["start"].to_physical() // self._span
-        self._held = pl.concat([self._held, held.filter(~full), nothing_of(held.filter(full))])
+        self._held = pl.concat([self._held, held.filter(~full), zero_counts(held.filter(full))])
         return [given, held.filter(full)]
 
     def _bound(self) -> list[pl.DataFrame]:

@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 
 from ethogram._arrays import column, read_only
 from ethogram.flow.devices import Namer, Uses
+from ethogram.flow.factorize import factorize, factorize_pairs, stable_argsort
 from ethogram.flow.local import LocalNetwork
-from ethogram.flow.numbers import numbered, numbered_pairs, sorted_by
 from ethogram.flow.ports import PortMemory
-from ethogram.flow.sides import BY_CLASS, BY_HANDSHAKE, BY_RECURRENCE, TIE, picked, scopes, sides
+from ethogram.flow.service_side import (
+    BY_CLASS,
+    BY_HANDSHAKE,
+    BY_RECURRENCE,
+    TIE,
+    decide_sides,
+    remote_scope,
+    select_side,
+)
 from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, codes_of
 
 __all__ = ["Orientation"]
@@ -118,7 +126,7 @@ class Orientation:
     def _ends(self, block: pl.DataFrame) -> _Ends:
         """Addresses, places and devices: each is looked up once, and not once a row."""
         n = block.height
-        address, addresses = numbered(pl.concat([block["source_address"], block["destination_address"]]))
+        address, addresses = factorize(pl.concat([block["source_address"], block["destination_address"]]))
         if addresses.str.ends_with(".255").any():
             # Only TCP has no broadcast: elsewhere meters may show an answer as if it came from the broadcast address.
             answers = (pl.col("reverse_packets") > 0) & (pl.col("protocol") == TCP)
@@ -130,10 +138,10 @@ class Orientation:
         if getattr(self._namer, "by_time", True):
             which = first = np.arange(2 * n, dtype=np.int32)
         elif macs.null_count() == 2 * n:
-            which, first = address, numbered_pairs(address.astype(np.uint64), np.zeros(2 * n, np.uint64))[1]
+            which, first = address, factorize_pairs(address.astype(np.uint64), np.zeros(2 * n, np.uint64))[1]
         else:
             mac = column(codes_of(macs)[0].cast(pl.Int64).fill_null(-1)).astype(np.uint64)
-            which, first = numbered_pairs(address.astype(np.uint64), mac)
+            which, first = factorize_pairs(address.astype(np.uint64), mac)
         at = pl.Series(first)
         distinct = pl.DataFrame({
             "start": pl.concat([block["start"]] * 2).gather(at), "address": addresses.gather(pl.Series(address[first])),
@@ -161,7 +169,7 @@ class Orientation:
         ports = np.stack([column(block["source_port"]), column(block["destination_port"])])
         protocol = column(block["protocol"])
         first, answer = (_flags(block[f"{side}initial_tcp_flags"]) for side in ("", "reverse_"))
-        sides(protocol, ports[0], ports[1], first, answer, ends.place[1], turned, why)
+        decide_sides(protocol, ports[0], ports[1], first, answer, ends.place[1], turned, why)
         devices = column(ends.devices.hash(1))
         forgotten = self._memory.forgotten
         self._memory.learn(devices, ends.device, protocol, ports, turned, why)
@@ -187,7 +195,7 @@ def _seen_from(start: pl.Series, device: Numbers) -> tuple[Numbers, NDArray[np.b
     """Biflow and side of each row of the flow table, in order of start; of one start, sources first."""
     sources, destinations = (np.flatnonzero(each >= 0).astype(np.int32) for each in device)
     row = np.concatenate([sources, destinations])
-    order = sorted_by(column(start.to_physical())[row])
+    order = stable_argsort(column(start.to_physical())[row])
     return row[order], order < len(sources)
 
 
@@ -200,7 +208,7 @@ def _flows(
 
     def of_device(source: NDArray[Any], destination: NDArray[Any]) -> NDArray[Any]:
         found = np.empty(len(row), source.dtype)
-        picked(read_only(source), read_only(destination), row, is_source, found)
+        select_side(read_only(source), read_only(destination), row, is_source, found)
         return found
 
     def columns(name: str, other: str) -> tuple[pl.Series, pl.Series]:
@@ -221,7 +229,7 @@ def _flows(
     raw_octets = columns("raw_octets", "reverse_raw_octets")
     raw_packets = columns("raw_packets", "reverse_raw_packets")
     scope = np.empty(len(row), np.uint8)
-    scopes(of_device(ends.place[1], ends.place[0]), scope)
+    remote_scope(of_device(ends.place[1], ends.place[0]), scope)
     serves = pl.Series(np.where(begins, column(ports[1]), column(ports[0])))
     both = (packets[0] > 0) & (packets[1] > 0) | (octets[0] > 0) & (octets[1] > 0)
     given = {

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ethogram._arrays import column
 from ethogram.flow.arrival import BEGINNING, UNKNOWN, Arrival
-from ethogram.flow.match import ALONE, KNOWN, OPEN, TURNED, match
-from ethogram.flow.numbers import secret
-from ethogram.flow.together import LINKED, turned_round
-from ethogram.flow.tuples import tuples_of
+from ethogram.flow.factorize import hash_seed
+from ethogram.flow.five_tuple import five_tuple_keys
+from ethogram.flow.merge_records import LINKED, swap_ends
+from ethogram.flow.pair_kernel import ALONE, KNOWN, OPEN, TURNED, match_halves
 from ethogram.schema import Accounting
 
 __all__ = ["Pairing", "is_half"]
@@ -114,7 +114,7 @@ class Pairing:
         Parameters
         ----------
         block
-            Columns :data:`ethogram.flow.together.LINKED`.
+            Columns :data:`ethogram.flow.merge_records.LINKED`.
         arrival
             When the block arrived; bounds the clock.
         last
@@ -133,7 +133,7 @@ class Pairing:
         held = len(self._halves.row)
         all_ = self._halves + self._read(block)
         partner, begins = np.empty(len(all_.row), np.int64), np.empty(len(all_.row), np.bool_)
-        self._clock, crowded, begun = match(
+        self._clock, crowded, begun = match_halves(
             all_.one, all_.two, all_.swapped, all_.start, all_.end, all_.began, all_.split, all_.leads, all_.wait,
             all_.until, held, self._clock, arrival.at_us, arrival.passed_us, min(_AT_ONCE_US, self._gap), self._gap,
             self._span, self._memory, last, self._begun, partner, begins,
@@ -150,7 +150,7 @@ class Pairing:
         given = [pairs, _rows(frame, all_.row[partner == ALONE])]
         turned = all_.row[partner == TURNED]
         if turned.size:
-            given.append(turned_round(_rows(frame, turned)))
+            given.append(swap_ends(_rows(frame, turned)))
             self.accounting.correct("answer alone in a later part of its connection", turned.size)
         self._keep(all_, partner == OPEN, frame)
         return given
@@ -159,8 +159,8 @@ class Pairing:
         """What matching needs of a block, in order of end."""
         end = block["end"].to_physical()
         order = np.arange(len(end)) if end.is_sorted() else column(end.arg_sort(descending=False)).astype(np.int64)
-        self._seed = self._seed or secret()
-        tuples = tuples_of(block, self._seed)
+        self._seed = self._seed or hash_seed()
+        tuples = five_tuple_keys(block, self._seed)
         wait = np.where(column(block["last_cut"]), self._wait + self._cut_wait, self._wait)
         start, began = (column(block[name].to_physical()) for name in ("start", "began"))
         split = column(block["last_cut"]) | (began < start)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.flow.compiled import compiled, inner, mixed
-from ethogram.flow.sides import TIE
+from ethogram.flow.service_side import TIE
 from ethogram.schema import TCP, UDP
 
 __all__ = ["PortMemory"]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.flow.numbers import secret
+from ethogram.flow.factorize import hash_seed
 from ethogram.schema import Accounting
 
 __all__ = ["Repeats"]
@@ -43,7 +43,7 @@ class Repeats:
     def __init__(self, most: int = _MOST) -> None:
         self.accounting = Accounting("records")
         self._most = most
-        self._seed = secret()
+        self._seed = hash_seed()
         self._known: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._new: list[NDArray[np.uint64]] = []
         self._room = most

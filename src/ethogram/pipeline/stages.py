@@ -13,13 +13,13 @@ import polars as pl
 
 from ethogram.config import FlowSettings
 from ethogram.flow.arrival import Arrival
+from ethogram.flow.deduplicate import Deduplicator
 from ethogram.flow.devices import Namer
 from ethogram.flow.join import Joining
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.names import Naming
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
-from ethogram.flow.twins import Twins
 from ethogram.schema import Accounting, FlowSource
 
 __all__ = ["FlowStages"]
@@ -61,7 +61,7 @@ class FlowStages:
         self._settings = settings
         self._paired = False
         self._arrived_us = 0  # when the block before arrived; 0: unknown
-        self._twins = Twins()
+        self._deduplicator = Deduplicator()
         self._pairing = Pairing(settings.pair_gap_s, active_timeout_s, settings.join_span_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
         self._orientation = Orientation(LocalNetwork(settings.local), namer, *times)
@@ -71,7 +71,7 @@ class FlowStages:
     def accountings(self) -> dict[str, Accounting]:
         """Accountings of the stages by name, in order; those that saw nothing are left out."""
         stages = {
-            "twins": self._twins.accounting,
+            "twins": self._deduplicator.accounting,
             "join": self._joining.accounting,
             "pair": self._pairing.accounting,
             "orient": self._orientation.accounting,
@@ -106,7 +106,7 @@ class FlowStages:
             Form :data:`ethogram.schema.FLOW`, in order of start.
         """
         arrival = self._arrival(arrived_us)
-        block = self._twins.without(self._said(biflows), arrival)
+        block = self._deduplicator.remove(self._said(biflows), arrival)
         if self._settings.join_cut:
             block = self._joining.flows(block, arrival, last=last)
         else:

@@ -1,4 +1,4 @@
-"""Which record continues which: the compiled part of joining."""
+"""Compiled kernels that find the records which continue one another, and merge them."""
 
 from __future__ import annotations
 
@@ -8,61 +8,63 @@ import numpy as np
 
 from ethogram.flow.compiled import compiled, mixed
 
-__all__ = ["chained", "directed", "first_known", "of_these", "saturating_sums"]
+__all__ = ["directed_keys", "first_known", "number_chains", "saturating_sums", "shares_marked_key"]
 
 
 @compiled
-def directed(one: Any, swapped: Any, half: Any, key: Any) -> None:
-    """Keys under which records may continue each other: a half only one of its own direction."""
+def directed_keys(one: Any, swapped: Any, half: Any, key: Any) -> None:
+    """Fill in the key under which records may continue each other; halves also need an equal direction."""
     for i in range(len(one)):
         key[i] = mixed(one[i], np.uint64(1) + np.uint64(swapped[i])) if half[i] else one[i]
 
 
 @compiled
-def of_these(key: Any, chosen: Any) -> Any:
-    """Mark the rows whose key is that of a chosen row."""
+def shares_marked_key(key: Any, marked: Any) -> Any:
+    """Mark each row whose key equals that of a marked row; length N."""
     count = 0
     for i in range(len(key)):
-        count += chosen[i]
+        count += marked[i]
     size = 16
     while size < 2 * count:
         size *= 2
     mask = np.uint64(size - 1)
     slots = np.full(size, -1, np.int64)
     for i in range(len(key)):
-        if chosen[i]:
+        if marked[i]:
             at = key[i] & mask
             while slots[at] >= 0 and key[slots[at]] != key[i]:
                 at = (at + np.uint64(1)) & mask
             slots[at] = i
-    found = np.zeros(len(key), np.bool_)
+    shares = np.zeros(len(key), np.bool_)
     for i in range(len(key)):
         at = key[i] & mask
         while slots[at] >= 0 and key[slots[at]] != key[i]:
             at = (at + np.uint64(1)) & mask
-        found[i] = slots[at] >= 0
-    return found
+        shares[i] = slots[at] >= 0
+    return shares
 
 
 @compiled
-def chained(
+def number_chains(
     key: Any, two: Any, start: Any, end: Any, cut: Any, opens: Any, reach: Any, gap: int, slack: int, span: int,
     chain: Any, group: Any,
 ) -> None:  # fmt: skip
-    """Number the chains of records that continue each other, and in them the groups of one interval of the clock.
+    """Number the chains of records that continue each other, and the groups within them of one clock interval each.
 
     Parameters
     ----------
     key, two, start, end, cut, opens
-        Of N records in order of key and start. *Cut*: at the active timeout; *opens*: with a new handshake.
+        Of N records, sorted by key and start. *Cut*: ended by the active timeout; *opens*: begins with a new handshake.
     reach
-        Latest end in the chain so far; given for records that are of several, and filled in.
+        Latest end in the chain so far, updated in place. The caller passes the latest end inside each record, since a
+        record may itself be merged from several.
     gap, slack
-        The next record begins at most so much after the end of those before, or before it, in microseconds.
+        A record continues a chain when it begins at most ``gap`` after the chain's latest end and at most ``slack``
+        before it, in microseconds.
     span
-        Length of an interval; 0 for none.
+        Length of a clock interval in microseconds; 0 for no intervals.
     chain, group
-        Filled in, from 0.
+        Filled in, from 0, ascending.
     """
     chains = groups = -1
     for i in range(len(key)):
@@ -87,30 +89,30 @@ def chained(
 
 
 @compiled
-def first_known(chain: Any, group: Any, value: Any, found: Any) -> None:
+def first_known(chain: Any, group: Any, value: Any, known: Any) -> None:
     """First value of each chain that is not negative, as known by the end of each group; -1 for none.
 
     Parameters
     ----------
     chain, group
-        Of N records, in order.
+        Of N records, ascending.
     value
         Of N records.
-    found
+    known
         Filled in, one for each group.
     """
-    known = np.int64(-1)
+    first = np.int64(-1)
     for i in range(len(chain)):
         if not i or chain[i] != chain[i - 1]:
-            known = np.int64(-1)
-        if known < 0:
-            known = np.int64(value[i])
-        found[group[i]] = known
+            first = np.int64(-1)
+        if first < 0:
+            first = np.int64(value[i])
+        known[group[i]] = first
 
 
 @compiled
-def saturating_sums(values: Any, begins: Any, found: Any) -> int:
-    """Sums of the groups of rows that begin at ``begins``; what 64 bits cannot hold becomes their largest number.
+def saturating_sums(values: Any, begins: Any, sums: Any) -> int:
+    """Sum groups of consecutive rows; a sum beyond 64 bits becomes the largest 64-bit number.
 
     Parameters
     ----------
@@ -118,13 +120,13 @@ def saturating_sums(values: Any, begins: Any, found: Any) -> int:
         uint64, length N.
     begins
         First row of each of G groups, ascending, from 0.
-    found
+    sums
         Filled in, uint64, length G.
 
     Returns
     -------
     saturated
-        How many sums were too large.
+        Number of sums beyond 64 bits.
     """
     saturated = 0
     for g in range(len(begins)):
@@ -132,6 +134,6 @@ def saturating_sums(values: Any, begins: Any, found: Any) -> int:
         for i in range(begins[g], begins[g + 1] if g + 1 < len(begins) else len(values)):
             total += values[i]
             full = full or total < values[i]
-        found[g] = np.uint64(0xFFFFFFFFFFFFFFFF) if full else total
+        sums[g] = np.uint64(0xFFFFFFFFFFFFFFFF) if full else total
         saturated += full
     return saturated

@@ -12,7 +12,7 @@ import numpy as np
 
 from ethogram.flow.compiled import compiled, inner
 
-__all__ = ["ALONE", "KNOWN", "MOST", "OPEN", "TUPLE", "TURNED", "match"]
+__all__ = ["ALONE", "KNOWN", "MOST", "OPEN", "TUPLE", "TURNED", "match_halves"]
 
 OPEN, ALONE, TURNED = -1, -2, -3
 """Instead of a partner: still waiting; let go without one; let go without one, an answer in a known connection."""
@@ -29,7 +29,7 @@ time of the clock until which this is remembered."""
 
 
 @compiled
-def match(
+def match_halves(
     one: Any, two: Any, swapped: Any, start: Any, end: Any, began: Any, split: Any, leads: Any, wait: Any, until: Any,
     held: int, clock: int, arrived: int, passed: int, at_once: int, gap: int, span: int, keep: int, last: bool,
     known: Any, partner: Any, begins: Any,

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from ethogram._arrays import column
 from ethogram.flow.compiled import compiled, inner, mixed
 
-__all__ = ["hashed", "numbered", "numbered_pairs", "secret", "sorted_by"]
+__all__ = ["factorize", "factorize_pairs", "hash_seed", "hash_texts", "stable_argsort"]
 
 _DIGIT = 11  # bits sorted at once: the counters stay in the innermost cache
 
 Numbers = NDArray[np.int32]
 
 
-def secret() -> int:
-    """A number that nobody outside can know, for :func:`hashed`."""
+def hash_seed() -> int:
+    """A number that nobody outside can know, for :func:`hash_texts`."""
     return secrets.randbits(62) + 1
 
 
-def hashed(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def hash_texts(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Two hashes of each text, which stand for it: 128 bits.
 
     Different texts share them once in 10^38 pairs, so that equal hashes are taken for equal texts. Who does not know
@@ -34,7 +34,7 @@ def hashed(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.
     return one, two
 
 
-def numbered(texts: pl.Series) -> tuple[Numbers, pl.Series]:
+def factorize(texts: pl.Series) -> tuple[Numbers, pl.Series]:
     """Number the distinct texts of a column without nulls, by their hashes.
 
     Returns
@@ -44,15 +44,15 @@ def numbered(texts: pl.Series) -> tuple[Numbers, pl.Series]:
 
     Examples
     --------
-    >>> numbers, texts = numbered(pl.Series(["b", "a", "b"]))
+    >>> numbers, texts = factorize(pl.Series(["b", "a", "b"]))
     >>> numbers.tolist(), texts.to_list()
     ([0, 1, 0], ['b', 'a'])
     """
-    numbers, first = numbered_pairs(*hashed(texts, secret()))
+    numbers, first = factorize_pairs(*hash_texts(texts, hash_seed()))
     return numbers, texts.gather(pl.Series(first))
 
 
-def numbered_pairs(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
+def factorize_pairs(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
     """Number distinct pairs of numbers; gives the number of each row, and the first row of each number."""
     numbers, first = np.empty(len(low), np.int32), np.empty(len(low), np.int32)
     count = number(low, high, numbers, first)
@@ -100,7 +100,7 @@ def grown(known: Any) -> Any:
 
 
 @compiled
-def sorted_by(values: Any) -> Any:
+def stable_argsort(values: Any) -> Any:
     """Numbers of the rows in order of their value (int64, length N); equal ones stay as they came."""
     n = len(values)
     order = np.arange(n).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Records of one conversation added up to one record."""
+"""Merge the records of one conversation into one record."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram._arrays import column, read_only
-from ethogram.flow.chain import first_known, saturating_sums
+from ethogram.flow.join_kernel import first_known, saturating_sums
 from ethogram.schema import BIFLOW
 
-__all__ = ["LINKED", "added", "nothing_of", "turned_round"]
+__all__ = ["LINKED", "sum_groups", "swap_ends", "zero_counts"]
 
 LINKED = {**BIFLOW.schema, "joined": pl.UInt32(), "last_cut": pl.Boolean(), "began": BIFLOW.schema["start"]}
-"""Biflows on their way: how many records each is of, whether the last of them was cut at the active timeout, and when
-the first record of the connection began, which may have left in an earlier interval."""
+"""Columns of biflows between the stages: those of :data:`ethogram.schema.BIFLOW`, the number of records merged, whether
+the last of them was cut at the active timeout, and the start of the connection's first record, which may have been
+emitted in an earlier interval."""
 
 _COUNTS = ("octets", "packets")
 _CROSSED = (("source_mac", "destination_mac"), ("source_name", "destination_name"))
@@ -23,8 +24,8 @@ _PLAIN = ("vlan", "direction", "one_way")
 Rows = NDArray[np.int64]
 
 
-def nothing_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same records without anything counted: they say how a connection began, and no more."""
+def zero_counts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Set all counts of the records to zero, so that they only keep the start and direction of their connection."""
     counts = [*_COUNTS, *(f"reverse_{name}" for name in _COUNTS), "joined"]
     return rows.with_columns(
         *(pl.lit(0, dtype=LINKED[name]).alias(name) for name in counts),
@@ -32,10 +33,10 @@ def nothing_of(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def turned_round(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same records as the other end would report them: source and destination, forward and reverse change places.
+def swap_ends(rows: pl.DataFrame) -> pl.DataFrame:
+    """Swap source with destination and forward with reverse counts.
 
-    A record that says only what the destination sent is not one-way any more.
+    The records are marked as not one-way, because their forward counts are empty now.
     """
     other = {}
     for name in LINKED:
@@ -49,8 +50,8 @@ def turned_round(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns).with_columns(one_way=pl.lit(value=False))
 
 
-def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Rows) -> tuple[pl.DataFrame, int]:
-    """One record for each group, in the direction and with the handshake with which its chain began.
+def sum_groups(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Rows) -> tuple[pl.DataFrame, int]:
+    """Merge the records of each group into one, with the direction and the handshake of the first record of its chain.
 
     Parameters
     ----------
@@ -97,12 +98,12 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
         "_final": pl.Series(np.append(chain[begins[1:]] == chain[begins[:-1]], [False])),
         **{name: first(rows[name]) for name in _PLAIN},
     }
-    for here, there in _both(("source_address", "destination_address"), ("source_port", "destination_port")):
+    for here, there in _mirrored_pairs(("source_address", "destination_address"), ("source_port", "destination_port")):
         columns[here] = side(here, there).gather(last)
-    for here, there in _both(*_CROSSED):
+    for here, there in _mirrored_pairs(*_CROSSED):
         columns[here] = first(side(here, there))
     saturated = 0
-    for here, there in _both(*((name, f"reverse_{name}") for name in _COUNTS)):
+    for here, there in _mirrored_pairs(*((name, f"reverse_{name}") for name in _COUNTS)):
         counts = column(side(here, there))
         sums = np.empty(len(begins), np.uint64)
         saturated += saturating_sums(counts, begins, sums)
@@ -114,12 +115,12 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
         exported = np.empty(len(begins), np.uint64)
         saturating_sums(read_only(np.where(known, column(raw.fill_null(0)), counts)), begins, exported)
         columns[raw_here] = pl.Series(exported).set(pl.Series(~np.logical_or.reduceat(known, begins)), None)
-    for here, there in _both(("union_tcp_flags", "reverse_union_tcp_flags")):
+    for here, there in _mirrored_pairs(("union_tcp_flags", "reverse_union_tcp_flags")):
         flags = side(here, there)
         union = np.bitwise_or.reduceat(column(flags.fill_null(0)), begins)
         none = ~np.logical_or.reduceat(column(flags.is_not_null()), begins)
         columns[here] = pl.Series(union).set(pl.Series(none), None)
-    for here, there in _both(("initial_tcp_flags", "reverse_initial_tcp_flags")):
+    for here, there in _mirrored_pairs(("initial_tcp_flags", "reverse_initial_tcp_flags")):
         found = np.empty(len(begins), np.int64)
         first_known(chain, group, column(side(here, there).cast(pl.Int64).fill_null(-1)), found)
         columns[here] = pl.Series(found).set(pl.Series(found < 0), None).cast(pl.UInt8)
@@ -127,5 +128,5 @@ def added(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, group: Ro
     return records, saturated
 
 
-def _both(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
+def _mirrored_pairs(*pairs: tuple[str, str]) -> list[tuple[str, str]]:
     return [pair for here, there in pairs for pair in ((here, there), (there, here))]
