@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
 # foreign library -> where it may be imported (path prefixes below src/ethogram)
 DOORS: dict[str, tuple[str, ...]] = {
     "numba": ("schema/compiled.py",),
-    "torch": ("representation/",),
+    "torch": ("representation/", "bench/encoders/"),
     "onnxruntime": ("representation/onnx_runtime.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn import functional
 
-from ethogram.representation.pretrained import adapter, bert
+from ethogram.bench.encoders import adapter, bert
 from ethogram.schema.packet_flows import PacketFlows
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ethogram.bench.encoders import adapter
+from ethogram.bench.encoders.bigrams import SPECIAL, Vocabulary
+from ethogram.bench.encoders.checkpoint import read_checkpoint
+from ethogram.bench.encoders.interface import HERE, NAMES, expected
+from ethogram.bench.encoders.pretraining import PretrainingSettings
 from ethogram.bench.flows.task import flow_methods, flow_tasks
 from ethogram.errors import LibraryError
-from ethogram.representation.pretrained import adapter
-from ethogram.representation.pretrained.bigrams import SPECIAL, Vocabulary
-from ethogram.representation.pretrained.checkpoint import read_checkpoint
-from ethogram.representation.pretrained.interface import HERE, NAMES, expected
-from ethogram.representation.pretrained.pretraining import PretrainingSettings
 from packet_flows_made import drawn
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "pretrained-encoders.md").read_text("utf-8")
@@ -107,7 +107,7 @@ def test_what_is_refused_is_refused_in_those_words(tmp_path) -> None:
 
 def test_the_program_of_what_learns_here_runs(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (program,) = re.findall(r"```python\n(from ethogram.representation.pretrained.pretraining.*?)```", PAGE, re.DOTALL)
+    (program,) = re.findall(r"```python\n(from ethogram.bench.encoders.pretraining.*?)```", PAGE, re.DOTALL)
     quick = program.replace("steps=600", "steps=1, batch=2, widths={'layers': 1, 'hidden': 8, 'heads': 1}")
     given = {"packets": drawn(4, most=2), "Path": Path, "adapter": adapter}
     exec(compile(quick, "pretrained-encoders.md", "exec"), given)

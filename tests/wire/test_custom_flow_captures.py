@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ethogram.bench.encoders.bursts import bursts_of
+from ethogram.bench.encoders.nprint import bits_of
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
 from ethogram.errors import InputError
 from ethogram.pipeline.vectors import collect_pairs, collect_vectors, read_vectors
-from ethogram.representation.pretrained.bursts import bursts_of
-from ethogram.representation.pretrained.nprint import bits_of
 from ethogram.representation.vector import expand
 from ethogram.schema import PacketFlows
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import orjson
 import polars as pl
 
-from ethogram.bench import axis, behaviour, score
+import ethogram.fingerprint
+import ethogram.identify
+import ethogram.pipeline.fingerprints
+import ethogram.pipeline.identify
+import ethogram.pipeline.statistics
+import ethogram.schema
+from ethogram.bench import axis, behaviour, build, harm, items, metrics, score, splits
+from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpus import Card
 from ethogram.bench.items import Items, Material, gather, item_windows
 from ethogram.bench.labelled import LabelledFlows
@@ -20,12 +28,6 @@ from ethogram.config import CountSettings, FlowSettings, MeterSettings
 from ethogram.errors import UsageError
 
 __all__ = ["Bench", "applies"]
-
-FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "pipeline/statistics",
-            "bench/axis", "bench/behaviour", "bench/build", "bench/harm", "bench/items",
-            "bench/metrics", "bench/score", "bench/splits")  # fmt: skip
-"""The code that decides a figure, once the data is loaded."""
-
 
 def applies(task: Task, method: Method) -> bool:
     """Whether a method is asked: a task may name or leave out methods, and fingerprint tasks ask fingerprints only."""
@@ -53,6 +55,13 @@ class Bench:
     on_stage
         Called with what is being done.
     """
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        ethogram.schema, ethogram.fingerprint, ethogram.identify, ethogram.pipeline.fingerprints,
+        ethogram.pipeline.identify, ethogram.pipeline.statistics, axis, behaviour, build, harm, items, metrics, score,
+        splits,
+    )  # fmt: skip
+    """Code beside this module that decides a figure, once the data is loaded."""
 
     root: Path
     cards: dict[str, Card]
@@ -104,7 +113,7 @@ class Bench:
 
     def identity(self, task: Task, method: Method) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""
-        return identity_of(task, method, data=self.material(task).digest, figuring=FIGURING)
+        return identity_of(task, method, data=self.material(task).digest, code=type(self))
 
     def measure(self, task: Task, method: Method) -> Row:
         """What one method came to on one task: the parts of a row that are figures."""

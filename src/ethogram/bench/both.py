@@ -10,14 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
+import ethogram.bench.flows.split
+import ethogram.fingerprint
+import ethogram.identify
+import ethogram.pipeline.fingerprints
+import ethogram.pipeline.identify
+import ethogram.schema
+from ethogram.bench import both_figures, both_items, both_sides, both_turns, build, items, metrics, splits
 from ethogram.bench.both_figures import Said, figures_of
 from ethogram.bench.both_sides import Side, Sides
 from ethogram.bench.both_task import BothMethod, BothTask, asks_both
 from ethogram.bench.both_turns import BothData, Turn
+from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpus import Card
 from ethogram.bench.flows.encoders import Encoders, encoder_code, replace_seed
 from ethogram.bench.flows.task import FlowMethod, flow_methods
@@ -29,13 +38,6 @@ from ethogram.identify.fused_decision import FusedDecision, SideStrangeness, dec
 from ethogram.identify.fusion import Fusion, even_cases, flow_side
 
 __all__ = ["BothBench"]
-
-FIGURING = ("schema", "fingerprint", "identify", "pipeline/fingerprints", "pipeline/identify", "bench/build",
-            "bench/items", "bench/metrics", "bench/splits", "bench/both", "bench/both_items",
-            "bench/both_turns", "bench/both_sides", "bench/both_figures",
-            "bench/flows/split")  # fmt: skip
-"""The code that decides a figure, once flows and embeddings are there; an encoder's own code comes to it."""
-
 
 @dataclass
 class BothBench:
@@ -56,6 +58,13 @@ class BothBench:
     method_files
         Folder of methods instead of the package's.
     """
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        ethogram.schema, ethogram.fingerprint, ethogram.identify, ethogram.pipeline.fingerprints,
+        ethogram.pipeline.identify, build, items, metrics, splits, both_figures, both_items, both_sides, both_turns,
+        ethogram.bench.flows.split,
+    )  # fmt: skip
+    """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
 
     root: Path
     cards: Mapping[str, Card]
@@ -81,7 +90,7 @@ class BothBench:
             own += self.sides.of_counts(method.fingerprints).digest
         flows = [self.sides.of_flows(name) for name in method.encoders]
         own, code = own + "".join(flow.digest for flow in flows), "".join(encoder_code(flow) for flow in flows)
-        return identity_of(task, method, data=self.data.digest(task), figuring=FIGURING, own=own, encoder=code)
+        return identity_of(task, method, data=self.data.digest(task), code=type(self), own=own, encoder=code)
 
     def measure(self, task: BothTask, method: BothMethod) -> Row:
         """What one method came to on one task: the parts of a row that are figures."""

@@ -11,13 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.bench import metrics
+import ethogram.bench.both_items
+import ethogram.fingerprint
+import ethogram.identify
+import ethogram.schema
+from ethogram.bench import items, metrics, splits
 from ethogram.bench.bench import Bench
 from ethogram.bench.both_items import BothItems, both_items
+from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpus import Card
 from ethogram.bench.flows.corpus import CorpusFlows, load_flows
 from ethogram.bench.flows.encoders import Encoders, encoder_code
@@ -35,8 +41,6 @@ from ethogram.schema import Windows
 
 __all__ = ["GroupBench", "completeness", "names_needed", "purity"]
 
-FIGURING = ("schema", "fingerprint", "identify", "bench/items", "bench/metrics", "bench/splits",
-            "bench/both_items", "bench/groups")  # fmt: skip
 Strings = NDArray[np.str_]
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -93,6 +97,12 @@ class _Round:
 class GroupBench:
     """One benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
 
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        ethogram.schema, ethogram.fingerprint, ethogram.identify, items, metrics, splits,
+        ethogram.bench.both_items,
+    )  # fmt: skip
+    """Code beside this module that decides a figure, once the data is loaded."""
+
     root: Path
     cards: Mapping[str, Card]
     cache_folder: Path | None = CACHE
@@ -133,7 +143,7 @@ class GroupBench:
         self.items(task)
         flow = self._of_flows.get(method.encoder)
         return identity_of(
-            task, method, data=self._data[task.digest], figuring=FIGURING,
+            task, method, data=self._data[task.digest], code=type(self),
             encoder="" if flow is None else flow.digest + encoder_code(flow),
         )  # fmt: skip
 

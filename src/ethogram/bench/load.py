@@ -11,14 +11,22 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import polars as pl
 
-from ethogram import __version__
+import ethogram.bench.counters
+import ethogram.bench.labelled
+import ethogram.bench.profiles
+import ethogram.bench.records
+import ethogram.flow
+import ethogram.io
+import ethogram.meter
+import ethogram.pipeline.capture
+import ethogram.pipeline.flows
+import ethogram.schema
 from ethogram.bench import records
+from ethogram.bench.code_digest import CodePart, code_digest
 from ethogram.bench.corpus import Card, CardDevice
 from ethogram.bench.counters import flow_features, rule_counters
 from ethogram.bench.file_digest import content_digests
@@ -35,7 +43,7 @@ from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
 
-__all__ = ["CACHE", "COUNTING", "DIGESTS", "code_digest", "device_file", "files_of", "load", "runs_of"]
+__all__ = ["CACHE", "COUNTING", "DIGESTS", "device_file", "files_of", "load", "runs_of"]
 
 CACHE = Path("~/.cache/ethogram")
 DIGESTS = "digests.json"
@@ -47,24 +55,12 @@ COUNTING = ("rule_counters", "mud")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@cache
-def code_digest(*parts: str) -> str:
-    """Twelve hexadecimal digits over the source of these rooms and modules (``io``, ``bench/load``)."""
-    root = resources.files("ethogram")
-    text = hashlib.sha256(__version__.encode())
-    for part in parts:
-        whole = root / part
-        files = [root / f"{part}.py"] if not whole.is_dir() else [f for f in whole.iterdir() if f.name.endswith(".py")]
-        for file in sorted(files, key=lambda f: f.name):
-            text.update(file.name.encode() + file.read_bytes())
-    return text.hexdigest()[:12]
-
-
-LOADING = (
-    "schema", "io", "meter", "flow", "pipeline/capture", "pipeline/flows", "bench/counters", "bench/records",
-    "bench/load", "bench/labelled", "bench/profiles",
+CODE_DEPENDENCIES: tuple[CodePart, ...] = (
+    __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
+    ethogram.pipeline.flows, ethogram.bench.counters, ethogram.bench.records, ethogram.bench.labelled,
+    ethogram.bench.profiles,
 )  # fmt: skip
-"""The code that decides what is loaded."""
+"""Code that decides what :func:`load` gives; part of the digest that names a cached corpus."""
 
 
 def files_of(card: Card, device: CardDevice, root: Path) -> list[Path]:
@@ -283,7 +279,7 @@ def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
 def _state(card: Card, root: Path, cache_folder: Path | None) -> str:
     """Of the card, its files and the code that reads them."""
     memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
-    text = hashlib.sha256(f"{card.digest} {code_digest(*LOADING)}".encode())
+    text = hashlib.sha256(f"{card.digest} {code_digest(*CODE_DEPENDENCIES)}".encode())
     files = [file for device in card.used_devices for file in files_of(card, device, root)]
     for file, content in zip(files, content_digests(files, memory), strict=True):
         text.update(f"{file.name} {content};".encode())

@@ -19,7 +19,7 @@ import orjson
 from threadpoolctl import threadpool_limits
 
 from ethogram import __version__
-from ethogram.bench.load import code_digest
+from ethogram.bench.code_digest import code_digest
 from ethogram.errors import EthogramError, InputError, UsageError
 
 __all__ = ["ROW_FORMAT", "Answer", "Measuring", "Question", "Row", "commit", "cut_half_line", "identity_of", "machine",
@@ -130,7 +130,7 @@ def _made(bench: Measuring[T, M], task: T, method: M, identity: Mapping[str, str
 
 
 def identity_of(
-    task: Question, method: Answer, *, data: str, figuring: Sequence[str], own: str = "", encoder: str = ""
+    task: Question, method: Answer, *, data: str, code: type, own: str = "", encoder: str = ""
 ) -> dict[str, str]:
     """What makes a row the same row: task, method, data and code; ``key`` is a digest of all.
 
@@ -140,8 +140,8 @@ def identity_of(
         By name and digest.
     data
         Digests of all that was read, in an order that does not change.
-    figuring
-        Rooms and modules that decide a figure, once the data is loaded.
+    code
+        Class that measures; its module and ``CODE_DEPENDENCIES`` decide a figure, once the data is loaded.
     own
         What decides the method's figures, where that is more than its own digest.
     encoder
@@ -150,7 +150,7 @@ def identity_of(
     parts = {
         "task": task.name, "method": method.name, "task_digest": task.digest,
         "method_digest": _short(own) if own else method.digest,
-        "data_digest": _short(data), "code_digest": code_digest(*figuring),
+        "data_digest": _short(data), "code_digest": code_digest(code),
     }  # fmt: skip
     text = orjson.dumps({**parts, "encoder_code": encoder}, option=orjson.OPT_SORT_KEYS)
     return parts | {"key": hashlib.sha256(text).hexdigest()[:16]}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram.bench.encoders.interface import PacketEncoder, adapter
 from ethogram.bench.flows.corpus import CorpusFlows
 from ethogram.bench.flows.made import Made
 from ethogram.bench.flows.split import Rows
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.errors import EthogramError, LibraryError, UsageError
-from ethogram.representation.pretrained.interface import PacketEncoder, adapter
 from ethogram.schema import PacketFlows
 
 __all__ = ["made_of_adapter"]
@@ -75,7 +75,7 @@ def _pretrained(
     tell: Callable[[str], None],
 ) -> PacketEncoder:  # fmt: skip
     try:
-        from ethogram.representation.pretrained.pretraining import (
+        from ethogram.bench.encoders.pretraining import (
             PretrainingSettings,
             Step,
             load_packets,

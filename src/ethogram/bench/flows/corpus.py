@@ -19,10 +19,22 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
+import ethogram.bench.load
+import ethogram.flow
+import ethogram.io
+import ethogram.meter
+import ethogram.pipeline.assign_devices
+import ethogram.pipeline.capture
+import ethogram.pipeline.packet_files
+import ethogram.pipeline.vector_files
+import ethogram.pipeline.vector_stream
+import ethogram.pipeline.vectors
+import ethogram.schema
+from ethogram.bench.code_digest import CodePart, code_digest
 from ethogram.bench.corpus import Card, CardDevice
 from ethogram.bench.file_digest import content_digests
 from ethogram.bench.flows.kept import alone
-from ethogram.bench.load import CACHE, DIGESTS, code_digest, device_file, files_of, runs_of
+from ethogram.bench.load import CACHE, DIGESTS, device_file, files_of, runs_of
 from ethogram.bench.own_flows import read_folder
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
@@ -35,10 +47,12 @@ from ethogram.schema import Accounting, CustomFlows, PacketFlows
 __all__ = ["TRUTH", "CorpusFlows", "load_flows"]
 
 DAY_US = 86_400_000_000
-LOADING = ("schema", "io", "meter", "flow", "pipeline/capture", "pipeline/vectors", "pipeline/vector_stream",
-           "pipeline/assign_devices", "pipeline/vector_files", "pipeline/packet_files", "bench/load",
-           "bench/flows/corpus")  # fmt: skip
-"""The code that decides what is loaded."""
+CODE_DEPENDENCIES: tuple[CodePart, ...] = (
+    __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
+    ethogram.pipeline.vectors, ethogram.pipeline.vector_stream, ethogram.pipeline.assign_devices,
+    ethogram.pipeline.vector_files, ethogram.pipeline.packet_files, ethogram.bench.load,
+)  # fmt: skip
+"""Code that decides what :func:`load_flows` gives; part of the digest that names a cached corpus."""
 
 TRUTH: dict[str, pl.DataType] = {
     "device": pl.String(), "id": pl.String(), "unit": pl.String(), "model": pl.String(), "vendor": pl.String(),
@@ -237,7 +251,7 @@ def _content(flows: CustomFlows, truth: pl.DataFrame) -> str:
 
 def _digest(card: Card, root: Path, settings: CustomFlowSettings, cache_folder: Path | None) -> str:
     memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
-    text = hashlib.sha256(f"{card.digest} {settings.digest} {code_digest(*LOADING)}".encode())
+    text = hashlib.sha256(f"{card.digest} {settings.digest} {code_digest(*CODE_DEPENDENCIES)}".encode())
     files = [file for device in card.used_devices for file in files_of(card, device, root)]
     for file, content in zip(files, content_digests(files, memory), strict=True):
         text.update(f"{file.name} {content};".encode())

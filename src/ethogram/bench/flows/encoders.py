@@ -12,19 +12,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+import ethogram.representation.dense
+import ethogram.representation.vector
+import ethogram.representation.views
+from ethogram.bench.code_digest import CodePart, code_digest, imported_modules
+from ethogram.bench.encoders.interface import PRETRAINING, module_of
 from ethogram.bench.flows.corpus import CorpusFlows
 from ethogram.bench.flows.kept import Embedded, alone, read_embedded, write_embedded
 from ethogram.bench.flows.made import Made
 from ethogram.bench.flows.memory import Peak
 from ethogram.bench.flows.split import Rows, days_of, drawn
 from ethogram.bench.flows.task import FlowMethod
-from ethogram.bench.load import code_digest
 from ethogram.config import EncoderSettings, TrainingSettings
 from ethogram.errors import EthogramError, LibraryError
 from ethogram.identify.flow_split import FlowSplit
@@ -55,35 +59,23 @@ PATIENCE_STEPS = 200
 LEARNT = ("ae", "vae", "fields")
 DIRECTIONS = "directions of the unlabelled flows"
 
-_VECTORS = ("representation/vector", "representation/views", "representation/dense")
-_NETWORKS = ("representation/network", "representation/losses", "representation/training")
-_FIELDS = ("representation/field_columns", "representation/used")
-_CODE: dict[str, tuple[str, ...]] = {
-    "raw": (), "pca": ("representation/baselines",), "random-projection": ("representation/baselines",),
-    "untrained": (*_NETWORKS, "representation/autoencoder"), "ae": (*_NETWORKS, "representation/autoencoder"),
-    "vae": (*_NETWORKS, "representation/autoencoder"),
-    "fields": (*_NETWORKS, "representation/fields", *_FIELDS, "representation/companions"),
-    "linear-fields": ("representation/linear_fields", *_FIELDS),
+_MODULES = {
+    "raw": "vector", "pca": "baselines", "random-projection": "baselines", "untrained": "autoencoder",
+    "ae": "autoencoder", "vae": "autoencoder", "fields": "fields", "linear-fields": "linear_fields",
 }  # fmt: skip
-
-_PRETRAINED = ("frozen", "linear", "pretraining", "checkpoint")
-_BERT = tuple(f"representation/pretrained/{name}" for name in ("bert", "bigrams", "attention"))
-_IMAGES = tuple(f"representation/pretrained/{name}" for name in ("images", "masked", "scan", "yatc", "netmamba"))
-_USES: dict[str, tuple[str, ...]] = {
-    "et_bert": _BERT, "traffic_former": _BERT, "et_bert_small": (*_BERT, "representation/pretrained/et_bert"),
-    "yatc": _IMAGES, "netmamba": _IMAGES, "yatc_small": _IMAGES, "netmamba_small": _IMAGES,
-    "netfound": tuple(f"representation/pretrained/{name}" for name in ("attention", "bursts")),
-    "flowsem": tuple(f"representation/pretrained/{name}" for name in ("masked", "packet_fields", "attention")),
-}  # fmt: skip
+"""Kind of encoder to the module of ``ethogram.representation`` that implements it."""
+_LEARNING = ("ethogram.representation.training",)
 
 
 def encoder_code(method: FlowMethod) -> str:
-    """Digest of the code that decides a method's embeddings."""
+    """Digest of the code that embeddings of a method depend on: its encoder's module and what that imports."""
     if method.encoder is None:
-        own = method.adapter.replace("-", "_")
-        shared = tuple(f"representation/pretrained/{name}" for name in _PRETRAINED)
-        return code_digest(f"representation/pretrained/{own}", *shared, *_USES.get(own, ()))
-    return code_digest("bench/flows/encoders", *_VECTORS, *_CODE[method.encoder.kind])
+        modules = imported_modules(module_of(method.adapter))
+        return code_digest(*modules, *(imported_modules(PRETRAINING) if method.pretraining else ()))
+    kind = method.encoder.kind
+    modules = imported_modules(f"ethogram.representation.{_MODULES[kind]}")
+    learning = _LEARNING if kind in LEARNT else ()
+    return code_digest(Encoders, *modules, *learning)
 
 
 class Encoders:
@@ -100,6 +92,11 @@ class Encoders:
     on_stage
         Called with what is being done.
     """
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        ethogram.representation.vector, ethogram.representation.views, ethogram.representation.dense,
+    )  # fmt: skip
+    """Code that every encoder of the product shares; its own module comes with its kind."""
 
     def __init__(
         self, folder: Path | None, *, threads: int = 0, checkpoints: Mapping[str, Path] | None = None,

@@ -9,13 +9,16 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+import ethogram.bench.flows.verdicts
+from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpus import Card
+from ethogram.bench.flows import figures, shift, split
 from ethogram.bench.flows.corpus import CorpusFlows, load_flows
 from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.figures import Pool, Said, pooled, seed_figures, unknown_figures
@@ -27,15 +30,10 @@ from ethogram.bench.flows.verdicts import FLOWS, Items, verdicts
 from ethogram.bench.load import CACHE
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
+from ethogram.identify import aggregate, calibrate, openset, probe, probe_devices, probe_figures
 from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
 
 __all__ = ["FlowBench"]
-
-FIGURING = ("bench/flows/run", "bench/flows/split", "bench/flows/figures", "bench/flows/shift",
-            "bench/flows/verdicts", "identify/probe", "identify/probe_devices", "identify/probe_figures",
-            "identify/calibrate", "identify/openset", "identify/aggregate")  # fmt: skip
-"""The code that decides a figure, once flows and embeddings are there; an encoder's own code comes to it."""
-
 
 DECODES = ("ae", "vae", "fields", "pca", "random-projection", "untrained")
 GROUPED = ("5", "20", "hour")
@@ -65,6 +63,12 @@ class FlowBench:
     quick
         Ask the methods of the quick set alone.
     """
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        split, figures, shift, ethogram.bench.flows.verdicts, probe, probe_devices, probe_figures, calibrate, openset,
+        aggregate,
+    )  # fmt: skip
+    """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
 
     root: Path
     cards: Mapping[str, Card]
@@ -105,7 +109,7 @@ class FlowBench:
     def identity(self, task: FlowTask, method: FlowMethod) -> dict[str, str]:
         """What makes a row the same row: task, method, data and code."""
         return identity_of(
-            task, method, data="".join(c.digest for c in self.corpora(task).values()), figuring=FIGURING,
+            task, method, data="".join(c.digest for c in self.corpora(task).values()), code=type(self),
             own=f"{method.digest} {self.checkpoints.get(method.adapter, '')}", encoder=encoder_code(method),
         )  # fmt: skip
 

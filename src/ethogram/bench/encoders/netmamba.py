@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
-from ethogram.representation.pretrained.frozen import FrozenEncoder, parameters_of, seeded, sizes_of
-from ethogram.representation.pretrained.images import OCTETS, PACKETS, octets_of, scaled
-from ethogram.representation.pretrained.interface import Facts, random_weights
-from ethogram.representation.pretrained.linear import linear, multiplied
-from ethogram.representation.pretrained.scan import convolved, gated_scan, selective_scan
+from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of, take
+from ethogram.bench.encoders.frozen import FrozenEncoder, parameters_of, seeded, sizes_of
+from ethogram.bench.encoders.images import OCTETS, PACKETS, octets_of, scaled
+from ethogram.bench.encoders.interface import Facts, random_weights
+from ethogram.bench.encoders.linear import linear, multiplied
+from ethogram.bench.encoders.scan import convolved, gated_scan, selective_scan
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["HEADS", "PAPER", "NetMamba", "NetMambaEncoder", "NetMambaSizes", "build", "expected"]

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ethogram.representation.pretrained.frozen import parameters_of, sizes_of
-from ethogram.representation.pretrained.images import PACKETS, octets_of, scaled
-from ethogram.representation.pretrained.interface import Facts
-from ethogram.representation.pretrained.masked import HIDDEN, error_of_hidden, shown, with_hidden
-from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
-from ethogram.representation.pretrained.yatc import (
+from ethogram.bench.encoders.frozen import parameters_of, sizes_of
+from ethogram.bench.encoders.images import PACKETS, octets_of, scaled
+from ethogram.bench.encoders.interface import Facts
+from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, shown, with_hidden
+from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettings
+from ethogram.bench.encoders.yatc import (
     COLUMNS,
     EPSILON,
     PATCH,

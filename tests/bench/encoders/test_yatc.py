@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ethogram.bench.encoders import PacketEncoder, adapter
+from ethogram.bench.encoders.images import octets_of, scaled
+from ethogram.bench.encoders.interface import expected
+from ethogram.bench.encoders.yatc import Yatc, YatcSizes, build
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained import PacketEncoder, adapter
-from ethogram.representation.pretrained.images import octets_of, scaled
-from ethogram.representation.pretrained.interface import expected
-from ethogram.representation.pretrained.yatc import Yatc, YatcSizes, build
 from ethogram.schema import PacketFlows
 from packet_flows_made import Packet, drawn, packet_flows
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ethogram.bench.encoders.bursts import bursts_of
+from ethogram.bench.encoders.interface import PacketEncoder, adapter, expected
+from ethogram.bench.encoders.netfound import LARGE, NetFoundEncoder
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained.bursts import bursts_of
-from ethogram.representation.pretrained.interface import PacketEncoder, adapter, expected
-from ethogram.representation.pretrained.netfound import LARGE, NetFoundEncoder
 from ethogram.schema.packet_flows import PacketFlows
 from packet_flows_made import Packet, drawn, drawn_packets, packet_flows
 

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ethogram.bench.encoders.interface import Facts
 from ethogram.errors import ConfigurationError
 from ethogram.representation.encoder import digest_of
-from ethogram.representation.pretrained.interface import Facts
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["FrozenEncoder", "parameters_of", "seeded", "sizes_of"]

@@ -12,13 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from ethogram.errors import ConfigurationError, EthogramError, LibraryError
-from ethogram.representation.checkpoint import read_arrays, write_arrays
-from ethogram.representation.pretrained import adapter
-from ethogram.representation.pretrained.bert import LayerNorm
-from ethogram.representation.pretrained.bigrams import MASK, SPECIAL
-from ethogram.representation.pretrained.et_bert_small import EtBertSmall, frequent_pairs, fresh
-from ethogram.representation.pretrained.pretraining import (
+from ethogram.bench.encoders import adapter
+from ethogram.bench.encoders.bert import LayerNorm
+from ethogram.bench.encoders.bigrams import MASK, SPECIAL
+from ethogram.bench.encoders.et_bert_small import EtBertSmall, frequent_pairs, fresh
+from ethogram.bench.encoders.pretraining import (
     PacketNetwork,
     PretrainingSettings,
     digest_of_flows,
@@ -27,6 +25,8 @@ from ethogram.representation.pretrained.pretraining import (
     rate_at,
     train_packets,
 )
+from ethogram.errors import ConfigurationError, EthogramError, LibraryError
+from ethogram.representation.checkpoint import read_arrays, write_arrays
 from ethogram.schema.packet_flows import PacketFlows
 from packet_flows_made import Packet, drawn, drawn_packets, packet_flows
 

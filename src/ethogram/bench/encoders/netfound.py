@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ethogram.bench.encoders.bursts import META, MOST_BURSTS, TOKENS, Bursts, bursts_of
+from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of
+from ethogram.bench.encoders.frozen import FrozenEncoder, parameters_of, sizes_of
+from ethogram.bench.encoders.interface import Facts, random_weights
+from ethogram.bench.encoders.linear import linear, multiplied
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained.bursts import META, MOST_BURSTS, TOKENS, Bursts, bursts_of
-from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of
-from ethogram.representation.pretrained.frozen import FrozenEncoder, parameters_of, sizes_of
-from ethogram.representation.pretrained.interface import Facts, random_weights
-from ethogram.representation.pretrained.linear import linear, multiplied
 from ethogram.schema.packet_flows import MOST_PACKETS, PacketFlows
 
 __all__ = ["BASE", "HEADS", "LARGE", "UNREAD", "NetFound", "NetFoundEncoder", "NetFoundSizes", "build", "expected"]

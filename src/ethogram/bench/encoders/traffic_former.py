@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.representation.pretrained.bert import Bert, BertEncoder, BertWidths, load_bert, parameters_of
-from ethogram.representation.pretrained.bigrams import Vocabulary, words
-from ethogram.representation.pretrained.checkpoint import shapes_of
-from ethogram.representation.pretrained.interface import Facts
+from ethogram.bench.encoders.bert import Bert, BertEncoder, BertWidths, load_bert, parameters_of
+from ethogram.bench.encoders.bigrams import Vocabulary, words
+from ethogram.bench.encoders.checkpoint import shapes_of
+from ethogram.bench.encoders.interface import Facts
 from ethogram.schema import TCP, UDP
 from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ethogram.bench.encoders.interface import PacketEncoder, adapter, expected
+from ethogram.bench.encoders.nprint import BITS, bits_of
 from ethogram.errors import ConfigurationError
-from ethogram.representation.pretrained.interface import PacketEncoder, adapter, expected
-from ethogram.representation.pretrained.nprint import BITS, bits_of
 from ethogram.schema.packet_flows import PacketFlows
 from packet_flows_made import Packet, drawn, drawn_packets, packet_flows
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ethogram.bench.encoders import PacketEncoder, adapter, bert
+from ethogram.bench.encoders.bert import Bert, BertEncoder, BertWidths, LayerNorm, batches
+from ethogram.bench.encoders.bigrams import CLS, PAD, SEP, SPECIAL, UNK, Vocabulary
+from ethogram.bench.encoders.interface import expected
+from ethogram.bench.encoders.traffic_former import randomised
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained import PacketEncoder, adapter, bert
-from ethogram.representation.pretrained.bert import Bert, BertEncoder, BertWidths, LayerNorm, batches
-from ethogram.representation.pretrained.bigrams import CLS, PAD, SEP, SPECIAL, UNK, Vocabulary
-from ethogram.representation.pretrained.interface import expected
-from ethogram.representation.pretrained.traffic_former import randomised
 from ethogram.schema.packet_flows import PacketFlows
 from packet_flows_made import Packet, drawn, drawn_packets, packet_flows
 

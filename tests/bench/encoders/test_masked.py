@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from ethogram.bench.encoders import adapter
+from ethogram.bench.encoders.checkpoint import shapes_of
+from ethogram.bench.encoders.masked import error_of_hidden, shown, with_hidden
+from ethogram.bench.encoders.netmamba import PAPER as NETMAMBA
+from ethogram.bench.encoders.netmamba_small import MaskedNetMamba
+from ethogram.bench.encoders.pretraining import PretrainingSettings, load_packets, pretrain_packets
+from ethogram.bench.encoders.yatc import PAPER as YATC
+from ethogram.bench.encoders.yatc_small import MaskedYatc
 from ethogram.errors import ConfigurationError
-from ethogram.representation.pretrained import adapter
-from ethogram.representation.pretrained.checkpoint import shapes_of
-from ethogram.representation.pretrained.masked import error_of_hidden, shown, with_hidden
-from ethogram.representation.pretrained.netmamba import PAPER as NETMAMBA
-from ethogram.representation.pretrained.netmamba_small import MaskedNetMamba
-from ethogram.representation.pretrained.pretraining import PretrainingSettings, load_packets, pretrain_packets
-from ethogram.representation.pretrained.yatc import PAPER as YATC
-from ethogram.representation.pretrained.yatc_small import MaskedYatc
 from packet_flows_made import Packet, drawn, packet_flows
 
 TINY = {

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from ethogram.bench.encoders.flowsem import BATCH, FlowSem, FlowSemSizes
+from ethogram.bench.encoders.frozen import FrozenEncoder, seeded, sizes_of
+from ethogram.bench.encoders.interface import Facts
+from ethogram.bench.encoders.netmamba import PAPER
 from ethogram.errors import ConfigurationError
-from ethogram.representation.pretrained.flowsem import BATCH, FlowSem, FlowSemSizes
-from ethogram.representation.pretrained.frozen import FrozenEncoder, seeded, sizes_of
-from ethogram.representation.pretrained.interface import Facts
-from ethogram.representation.pretrained.netmamba import PAPER
 from packet_flows_made import drawn
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from ethogram.bench.encoders import PacketEncoder
+from ethogram.bench.encoders.flowsem import FlowSem, FlowSemSizes, trimmed
+from ethogram.bench.encoders.pretraining import PretrainingSettings, load_packets, pretrain_packets
 from ethogram.errors import ConfigurationError
-from ethogram.representation.pretrained import PacketEncoder
-from ethogram.representation.pretrained.flowsem import FlowSem, FlowSemSizes, trimmed
-from ethogram.representation.pretrained.pretraining import PretrainingSettings, load_packets, pretrain_packets
 from ethogram.schema import PacketFlows
 from packet_flows_made import Packet, drawn, packet_flows
 

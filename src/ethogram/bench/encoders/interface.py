@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ethogram.errors import ConfigurationError, LibraryError
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["HERE", "NAMES", "PRETRAINED_HERE", "Facts", "PacketEncoder", "adapter", "expected", "random_weights"]
+__all__ = ["HERE", "NAMES", "PRETRAINED_HERE", "PRETRAINING", "Facts", "PacketEncoder", "adapter", "expected",
+           "module_of", "random_weights"]  # fmt: skip
 
 _MODULES = {
     "et-bert": "et_bert",
@@ -117,6 +118,22 @@ class PacketEncoder(Protocol):
         """
 
 
+PRETRAINING = "ethogram.bench.encoders.pretraining"
+"""Module of the training loop of :data:`HERE`; needs torch."""
+
+
+def module_of(name: str) -> str:
+    """Dotted name of the module that implements an encoder; nothing is imported.
+
+    >>> module_of("yatc-small")
+    'ethogram.bench.encoders.yatc_small'
+    """
+    modules = _MODULES | PRETRAINED_HERE
+    if name not in modules:
+        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join(modules)}")
+    return f"ethogram.bench.encoders.{modules[name]}"
+
+
 def random_weights(seed: int) -> str:
     """Origin of an encoder without a checkpoint."""
     return f"random weights, seed {seed}"
@@ -131,7 +148,7 @@ def _module(name: str) -> Any:
 def _loaded(module: str, name: str) -> Any:
     """A module of this folder, when it is needed."""
     try:
-        return import_module(f"ethogram.representation.pretrained.{module}")
+        return import_module(f"ethogram.bench.encoders.{module}")
     except ModuleNotFoundError as error:
         if error.name in {"torch", "safetensors"}:
             raise LibraryError(f"{name} needs {error.name}: pip install 'ethogram[train]'") from None

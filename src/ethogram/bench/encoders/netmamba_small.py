@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ethogram.representation.pretrained.frozen import parameters_of, sizes_of
-from ethogram.representation.pretrained.images import PACKETS
-from ethogram.representation.pretrained.interface import Facts
-from ethogram.representation.pretrained.masked import HIDDEN, error_of_hidden, shown, with_hidden
-from ethogram.representation.pretrained.netmamba import (
+from ethogram.bench.encoders.frozen import parameters_of, sizes_of
+from ethogram.bench.encoders.images import PACKETS
+from ethogram.bench.encoders.interface import Facts
+from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, shown, with_hidden
+from ethogram.bench.encoders.netmamba import (
     STRIDE,
     TOKENS,
     Block,
@@ -32,7 +32,7 @@ from ethogram.representation.pretrained.netmamba import (
     RootMeanSquare,
     seen,
 )
-from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
+from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettings
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["SMALL", "MaskedNetMamba", "again", "fresh"]

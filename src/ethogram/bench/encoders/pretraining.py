@@ -4,7 +4,7 @@ One small loop for all networks over packets: a fixed number of steps of AdamW w
 gradient cut to a norm. All that is random is a function of seed and step, so that the same seed, flows, machine and
 number of threads give the same weights. A file is written whole at the end or not at all.
 
-A module of :data:`~ethogram.representation.pretrained.interface.PRETRAINED_HERE` has
+A module of :data:`~ethogram.bench.encoders.interface.PRETRAINED_HERE` has
 ``fresh(flows, settings, seed) -> PacketNetwork``, which makes a network with its first weights, and
 ``again(described) -> PacketNetwork``, which makes one for weights that are read from a file.
 """
@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from ethogram.bench.encoders.interface import HERE, PRETRAINED_HERE, PacketEncoder
 from ethogram.config import Settings
 from ethogram.errors import ConfigurationError, EthogramError, LibraryError
 from ethogram.representation.checkpoint import read_arrays, write_arrays
 from ethogram.representation.network import has_bfloat16
-from ethogram.representation.pretrained.interface import HERE, PRETRAINED_HERE, PacketEncoder
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["FORMAT", "PacketNetwork", "PretrainingSettings", "Step", "load_packets", "pretrain_packets",
@@ -99,7 +99,7 @@ class PacketNetwork(nn.Module):
 def _module(name: str) -> Any:
     if name not in HERE:
         raise ConfigurationError(f"{name!r} is not pretrained here; there are {', '.join(HERE)}")
-    return import_module(f"ethogram.representation.pretrained.{PRETRAINED_HERE[name]}")
+    return import_module(f"ethogram.bench.encoders.{PRETRAINED_HERE[name]}")
 
 
 def pretrain_packets(
@@ -116,7 +116,7 @@ def pretrain_packets(
     Parameters
     ----------
     name
-        One of :data:`~ethogram.representation.pretrained.interface.HERE`.
+        One of :data:`~ethogram.bench.encoders.interface.HERE`.
     flows
         To learn from.
     settings

@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ethogram.bench.encoders.attention import looked
+from ethogram.bench.encoders.frozen import FrozenEncoder, sizes_of
+from ethogram.bench.encoders.interface import Facts
+from ethogram.bench.encoders.linear import linear
+from ethogram.bench.encoders.packet_fields import FieldTable
+from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettings
 from ethogram.errors import ConfigurationError
-from ethogram.representation.pretrained.attention import looked
-from ethogram.representation.pretrained.frozen import FrozenEncoder, sizes_of
-from ethogram.representation.pretrained.interface import Facts
-from ethogram.representation.pretrained.linear import linear
-from ethogram.representation.pretrained.packet_fields import FieldTable
-from ethogram.representation.pretrained.pretraining import PacketNetwork, PretrainingSettings
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["SMALL", "FlowSem", "FlowSemEncoder", "FlowSemSizes", "again", "fresh"]

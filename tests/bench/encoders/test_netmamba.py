@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ethogram.bench.encoders import PacketEncoder, adapter
+from ethogram.bench.encoders.interface import expected
+from ethogram.bench.encoders.netmamba import NetMamba, NetMambaSizes, build
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained import PacketEncoder, adapter
-from ethogram.representation.pretrained.interface import expected
-from ethogram.representation.pretrained.netmamba import NetMamba, NetMambaSizes, build
 from ethogram.schema import PacketFlows
 from packet_flows_made import Packet, drawn, packet_flows
 

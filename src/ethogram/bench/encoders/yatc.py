@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ethogram.bench.encoders.attention import attended, looked
+from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of, take
+from ethogram.bench.encoders.frozen import FrozenEncoder, parameters_of, seeded, sizes_of
+from ethogram.bench.encoders.images import HEADER, PACKETS, PAYLOAD, SIDE, octets_of, scaled
+from ethogram.bench.encoders.interface import Facts, random_weights
+from ethogram.bench.encoders.linear import linear
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained.attention import attended, looked
-from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
-from ethogram.representation.pretrained.frozen import FrozenEncoder, parameters_of, seeded, sizes_of
-from ethogram.representation.pretrained.images import HEADER, PACKETS, PAYLOAD, SIDE, octets_of, scaled
-from ethogram.representation.pretrained.interface import Facts, random_weights
-from ethogram.representation.pretrained.linear import linear
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["HEADS", "PAPER", "Block", "Yatc", "YatcEncoder", "YatcSizes", "build", "expected"]

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ethogram.bench.encoders import adapter
+from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of, take
 from ethogram.errors import ConfigurationError, LibraryError
-from ethogram.representation.pretrained import adapter
-from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of, take
 
 
 def network() -> nn.Module:

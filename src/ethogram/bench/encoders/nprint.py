@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram.bench.encoders.interface import Facts
 from ethogram.errors import ConfigurationError
-from ethogram.representation.pretrained.interface import Facts
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["BITS", "NPrint", "NPrintSizes", "bits_of", "build", "expected"]

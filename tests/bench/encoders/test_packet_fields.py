@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ethogram.representation.pretrained.packet_fields import KNOWN_PORTS, FieldTable
+from ethogram.bench.encoders.packet_fields import KNOWN_PORTS, FieldTable
 from ethogram.schema import PacketFlows
 from packet_flows_made import Packet, drawn_packets, packet_flows
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ethogram.representation.pretrained.attention import attended, looked
-from ethogram.representation.pretrained.linear import multiplied
-from ethogram.representation.pretrained.scan import convolved, gated_scan, selective_scan
+from ethogram.bench.encoders.attention import attended, looked
+from ethogram.bench.encoders.linear import multiplied
+from ethogram.bench.encoders.scan import convolved, gated_scan, selective_scan
 
 
 def plain_scan(step, x, b, c, a, d):

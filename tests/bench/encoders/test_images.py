@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ethogram.representation.pretrained.images import octets_of, scaled
+from ethogram.bench.encoders.images import octets_of, scaled
 from ethogram.schema import PacketFlows
 from packet_flows_made import Packet, drawn_packets, packet_flows
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ethogram.bench.encoders.bigrams import Vocabulary
+from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of
+from ethogram.bench.encoders.interface import Facts, random_weights
+from ethogram.bench.encoders.linear import linear
 from ethogram.errors import ConfigurationError
 from ethogram.representation.encoder import digest_of
-from ethogram.representation.pretrained.bigrams import Vocabulary
-from ethogram.representation.pretrained.checkpoint import read_checkpoint, shapes_of
-from ethogram.representation.pretrained.interface import Facts, random_weights
-from ethogram.representation.pretrained.linear import linear
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["HEADS", "Bert", "BertEncoder", "BertWidths", "LayerNorm", "load_bert", "parameters_of"]
