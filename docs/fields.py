@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ethogram.io.wire import choice, options, rates, times
-from ethogram.io.wire.choice import Key
+from ethogram.io.wire import element_precedence as precedence
+from ethogram.io.wire import options, rates, record_times
+from ethogram.io.wire.element_precedence import Key
 from ethogram.io.wire.elements import ENTERPRISES, element, elements
 from ethogram.io.wire.template import V5_FIELDS
 from ethogram.schema import BIFLOW
@@ -67,38 +68,38 @@ def reversed_keys(keys: tuple[Key, ...]) -> tuple[Key, ...]:
 
 def sources() -> dict[str, tuple[Key, ...]]:
     """Elements of each column, the first choice first."""
-    both, tiers = choice.BIFLOW_COUNTS, choice.COUNT_TIERS
+    both, tiers = precedence.BIFLOW_COUNTS, precedence.COUNT_TIERS
     counts = {
         name: tuple(key for key in (getattr(both, name), *(getattr(one, name) for one in tiers)) if key is not None)
         for name in ("octets", "packets", "reverse_octets", "reverse_packets")
     }
-    for name, keys in choice.COUNTS.items():
-        counts[name] = (*counts[name], *keys, choice.NTOP_REVERSE[name])
-    durations = tuple((0, number, False) for number, _ in times.DURATIONS)
-    start, end = of_forms(times.START_FORMS), of_forms(times.END_FORMS)
+    for name, keys in precedence.COUNTS.items():
+        counts[name] = (*counts[name], *keys, precedence.NTOP_REVERSE[name])
+    durations = tuple((0, number, False) for number, _ in record_times.DURATIONS)
+    start, end = of_forms(record_times.START_FORMS), of_forms(record_times.END_FORMS)
     return {
-        "start": (*start, *reversed_keys(start[:5]), *durations, *of_forms(times.MOMENT_FORMS)),
-        "end": (*end, *reversed_keys(end[:5]), *durations, *of_forms(times.MOMENT_FORMS)),
-        "protocol": (*choice.PROTOCOL, choice.TENANT_PROTOCOL),
-        "source_address": tuple(source for _, source, _ in (*choice.ADDRESSES, *choice.TENANT_ADDRESSES)),
+        "start": (*start, *reversed_keys(start[:5]), *durations, *of_forms(record_times.MOMENT_FORMS)),
+        "end": (*end, *reversed_keys(end[:5]), *durations, *of_forms(record_times.MOMENT_FORMS)),
+        "protocol": (*precedence.PROTOCOL, precedence.TENANT_PROTOCOL),
+        "source_address": tuple(source for _, source, _ in (*precedence.ADDRESSES, *precedence.TENANT_ADDRESSES)),
         "destination_address": (
-            *(key for _, key in choice.NAT_ADDRESSES),
-            *(destination for _, _, destination in (*choice.ADDRESSES, *choice.TENANT_ADDRESSES)),
+            *(key for _, key in precedence.NAT_ADDRESSES),
+            *(destination for _, _, destination in (*precedence.ADDRESSES, *precedence.TENANT_ADDRESSES)),
         ),
-        "source_port": (*choice.PORTS[0], choice.TENANT_PORTS[0]),
-        "destination_port": (*choice.NAT_PORTS, *choice.PORTS[1], choice.TENANT_PORTS[1]),
+        "source_port": (*precedence.PORTS[0], precedence.TENANT_PORTS[0]),
+        "destination_port": (*precedence.NAT_PORTS, *precedence.PORTS[1], precedence.TENANT_PORTS[1]),
         **counts,
-        "initial_tcp_flags": choice.INITIAL_FLAGS[0],
-        "reverse_initial_tcp_flags": choice.INITIAL_FLAGS[1],
-        "union_tcp_flags": (*choice.FLAGS[0], *choice.UNION_FLAGS[0], *choice.INITIAL_FLAGS[0]),
-        "reverse_union_tcp_flags": (*choice.FLAGS[1], *choice.UNION_FLAGS[1], *choice.INITIAL_FLAGS[1]),
-        "end_reason": choice.END_REASON,
-        "source_mac": choice.MACS[0],
-        "destination_mac": choice.MACS[1],
-        "vlan": choice.VLAN,
-        "source_name": tuple(key for key, _ in choice.NAMES),
-        "destination_name": tuple(key for key, _ in choice.NAMES),
-        "direction": choice.DIRECTION,
+        "initial_tcp_flags": precedence.INITIAL_FLAGS[0],
+        "reverse_initial_tcp_flags": precedence.INITIAL_FLAGS[1],
+        "union_tcp_flags": (*precedence.FLAGS[0], *precedence.UNION_FLAGS[0], *precedence.INITIAL_FLAGS[0]),
+        "reverse_union_tcp_flags": (*precedence.FLAGS[1], *precedence.UNION_FLAGS[1], *precedence.INITIAL_FLAGS[1]),
+        "end_reason": precedence.END_REASON,
+        "source_mac": precedence.MACS[0],
+        "destination_mac": precedence.MACS[1],
+        "vlan": precedence.VLAN,
+        "source_name": tuple(key for key, _ in precedence.NAMES),
+        "destination_name": tuple(key for key, _ in precedence.NAMES),
+        "direction": precedence.DIRECTION,
     }  # fmt: skip
 
 
@@ -129,16 +130,17 @@ def page() -> str:
         lines.append(f"| `{column.name}` | {v5} | {v9} | {ipfix} | {RULES[column.name]} |")
     lines += ["", "## What decides whether a record is a flow", ""]
     lines += [
-        f"- {told(choice.FIREWALL_EVENT[0])}, {told(choice.FIREWALL_EVENT[1])}: *created* and *denied* without octets "
-        "and packets are ignored by reason; *deleted*, *updated*, and a *created* that counts packets are flows.",
-        f"- {told(choice.NAT_EVENT[0])}: a translator's log has no octets and packets, and is ignored by reason.",
-        f"- {told(choice.BIFLOW_DIRECTION[0])}: with 2 the source is the responder, and the record is turned round.",
-        f"- {told(choice.IP_VERSION[0])}: decides where a record fills in addresses of both families.",
+        f"- {told(precedence.FIREWALL_EVENT[0])}, {told(precedence.FIREWALL_EVENT[1])}: *created* and *denied* "
+        "without octets and packets are ignored by reason; *deleted*, *updated*, "
+        "and a *created* that counts packets are flows.",
+        f"- {told(precedence.NAT_EVENT[0])}: a translator's log has no octets and packets, and is ignored by reason.",
+        f"- {told(precedence.BIFLOW_DIRECTION[0])}: 2 means that the source is the responder; the record is reversed.",
+        f"- {told(precedence.IP_VERSION[0])}: decides where a record fills in addresses of both families.",
         "- Records without source and destination address, or without protocol, are no flows; what they say of "
         "sampling is learnt.",
-        f"- {told(choice.TENANT_ADDRESSES[0][1])} and the other tenant fields of VMware: the virtual machines' packets "
-        "inside a VXLAN tunnel. They count as the innermost pair of a tunnel does; where they are zero, the outer one "
-        "counts.",
+        f"- {told(precedence.TENANT_ADDRESSES[0][1])} and the other tenant fields of VMware: packets of virtual "
+        "machines inside a VXLAN tunnel. They count as the innermost address pair; where they are zero, the outer "
+        "pair counts.",
         "- Octets or packets of 2^56 and more are dropped (`implausible counters`): no record counts so many, and "
         "exporters write all ones or a negative number for *not known*. One such value would outweigh everything else.",
         "- Times by uptime that end more than ten seconds after their export are moved to it with their duration "

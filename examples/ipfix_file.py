@@ -12,14 +12,14 @@ import polars as pl
 
 from ethogram.pipeline.flows import collect, read_flows
 from ethogram.simulate import SimulatedHome
-from ethogram.simulate.disturb import Disturbance
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
+from ethogram.simulate.impairment import Impairment
 from ethogram.simulate.send import write
 
 
 def main() -> None:
     """Print what was sent, what was read, and the busiest devices."""
-    exporter, network = FlowExporter(ExportSettings(protocol="ipfix")), Disturbance(loss=0.1, seed=1)
+    exporter, network = FlowExporter(ExportSettings(protocol="ipfix")), Impairment(loss=0.1, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "home.ipfix"
         written = write(network(exporter.messages(SimulatedHome(days=2).batches())), file)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.record_times import exported_us, uptime_us
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.rows import rows_of
-from ethogram.io.wire.times import exported_us, uptime_us
 from ethogram.schema import DatagramBatch, Exporter
 
 FOLDER = "logstash-codec-netflow"

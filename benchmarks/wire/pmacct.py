@@ -18,9 +18,9 @@ from typing import Any
 
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.decoder import Decoder
-from ethogram.io.wire.options import Facts, origin_of
+from ethogram.io.wire.export_reader import ExportFiles
+from ethogram.io.wire.options import ExporterMetadata, origin_of
 from ethogram.io.wire.rows import rows_of
-from ethogram.io.wire.source import ExportFiles
 from ethogram.schema import DatagramBatch
 
 FOLDER = "pmacct/tests"
@@ -76,7 +76,7 @@ def our_rows(case: Case, paths: list[Path]) -> list[dict[str, Any]]:
     """Rows of our own: fields by name, biflow columns, and names from options."""
     found = []
     for path in paths:
-        decoder, biflows = Decoder(), Biflows(facts=Facts())
+        decoder, biflows = Decoder(), Biflows(facts=ExporterMetadata())
         # Message by message, since names are given anew on the way.
         parts = (decoder.decode(one) for batch in ExportFiles([path]).datagrams() for one in each(batch))
         for records in chain(parts, (decoder.finish() for _ in range(1))):

@@ -14,7 +14,7 @@ import pmacct
 
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.decoder import Decoder
-from ethogram.io.wire.file import IpfixFile
+from ethogram.io.wire.ipfix_file import IpfixFile
 
 IPFIX_FILE, IPFIX_RECORDS, IPFIX_OCTETS = "example_flows.ipfix", 3_979, 49_001_404
 """A file of IPFIX, and what four decoders agree on."""

@@ -31,8 +31,8 @@ from ethogram.pipeline.inputs import COUNTING
 from ethogram.schema import UNKNOWN, Accounting, Verdict, Windows
 from ethogram.serve.collector import Collector
 from ethogram.simulate import SimulatedHome
-from ethogram.simulate.disturb import Disturbance, Message
 from ethogram.simulate.exporter import ExportSettings, FlowExporter, Sent
+from ethogram.simulate.impairment import Impairment, Message
 from ethogram.simulate.send import send
 
 __all__ = ["LATER", "NETWORKS", "Change", "Export", "Home", "Sighting", "real_devices", "simulated_home"]
@@ -178,7 +178,7 @@ def _collected(home: SimulatedHome, folder: Path) -> tuple[pl.DataFrame, Export,
     with devices.open("w", newline="") as stream:
         csv.writer(stream).writerows([["device", "mac"], *home.device_file().iter_rows()])
     exporter = FlowExporter(ExportSettings(flush_s=600, template_s=86_400))
-    network = Disturbance(LOSS, REORDER, seed=home.seed)
+    network = Impairment(LOSS, REORDER, seed=home.seed)
     collector = Collector([Listen("udp", "127.0.0.1", 0)], folder / "collected", devices=devices)
     collector.start()
     try:

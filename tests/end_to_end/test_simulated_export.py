@@ -17,8 +17,8 @@ from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW
 from ethogram.simulate import SimulatedHome
-from ethogram.simulate.disturb import Disturbance
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
+from ethogram.simulate.impairment import Impairment
 from ethogram.simulate.layout import PROTOCOLS, Protocol
 from ethogram.simulate.send import write
 from ethogram.simulate.timeout import cut
@@ -109,7 +109,7 @@ def test_sampled_volumes_are_scaled_and_kept_as_they_were(protocol: Protocol, ho
 
 def test_a_file_of_the_home_is_read_by_the_verb_flows(tmp_path: Path, home: list[pl.DataFrame]) -> None:
     file = tmp_path / "home.ipfix"
-    exporter, network = FlowExporter(ExportSettings(domains=2)), Disturbance(0.1, 0.1, seed=4)
+    exporter, network = FlowExporter(ExportSettings(domains=2)), Impairment(0.1, 0.1, seed=4)
     written = write(network(exporter.messages(home)), file)
     run = read_flows([file])
     flows = collect(run)

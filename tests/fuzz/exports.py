@@ -11,9 +11,9 @@ import polars as pl
 
 from ethogram.io.receive import frames as framing
 from ethogram.io.receive.address import Listen, Prefixes
-from ethogram.io.receive.frames import SHORTEST, frames
-from ethogram.io.wire import capture_export, file, source  # noqa: F401 (loaded on use: here, to be instrumented)
-from ethogram.io.wire.options import Facts
+from ethogram.io.receive.framing import SHORTEST, frames
+from ethogram.io.wire import capture_export, export_reader, ipfix_file  # noqa: F401 (loaded on use: here, to be instrumented)
+from ethogram.io.wire.options import ExporterMetadata
 from ethogram.io.wire.recording import Recording
 from ethogram.io.wire.sequence import Sequences
 from ethogram.pipeline.stage_state import StageState
@@ -116,7 +116,7 @@ def collector_states() -> list[bytes]:
     state = CollectorState(
         number=3, rows=20, exporter_number=2, exporters={0: EXPORTERS[0]}, waiting_sets=1, output={"segments": 3},
         stages=StageState({"pairs": pl.DataFrame({"a": [1, 2], "b": ["x", None]})}, {"ports": np.arange(3)}),
-        sequences=Sequences().state(), facts=Facts().state(), counters={"lost_waiting": 0},
+        sequences=Sequences().state(), facts=ExporterMetadata().state(), counters={"lost_waiting": 0},
     )  # fmt: skip
     found = [
         save_state(folder, SegmentName(number, NOW), one).read_bytes()

@@ -24,8 +24,8 @@ from ethogram.identify import pack
 from ethogram.identify.library import Entry, Identity, Library, Observation, Source
 from ethogram.io.capture import open_capture
 from ethogram.io.compressed import first_octets
-from ethogram.io.known import describe
 from ethogram.io.tar import TarFile
+from ethogram.io.unsupported import describe
 from ethogram.representation.onnx_guard import check_onnx
 from ethogram.schema import BIFLOW, FLOW
 

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ethogram.io.parquet import Source
+from ethogram.io.parquet import BiflowParquetReader
 from ethogram.schema import BIFLOW
 
 from .beside import packet_files
@@ -89,7 +89,7 @@ def test_names_inside_archives_are_shown_without_what_controls_a_terminal() -> N
 
 
 def test_doubled_names_of_columns_are_told_apart() -> None:
-    from ethogram.io.table_csv import distinct
+    from ethogram.io.delimited import distinct
 
     assert distinct(["a", " a", "b", "a", "a_2"]) == ["a", "a_2", "b", "a_3", "a_2_2"]
 
@@ -115,7 +115,7 @@ def test_parquet_whose_text_is_no_text_is_damaged(place: str, tmp_path: Path) ->
         table = table.set_column(at, "source_address", broken)
     pyarrow.parquet.write_table(table, path, store_schema=False)
     found: list[int] = []
-    allowed(lambda: found.extend(frame.height for frame in Source(path).batches()))
+    allowed(lambda: found.extend(frame.height for frame in BiflowParquetReader(path).batches()))
     # What is said of the columns is not needed; a column is.
     assert found == ([0] if place == "metadata" else [])
 

@@ -11,7 +11,7 @@ from ethogram.config import FlowSettings
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.labels import read_labels
 from ethogram.io.capture import is_capture
-from ethogram.io.open import READERS, Opened, open_inputs
+from ethogram.io.open import READERS, Input, open_inputs
 from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER
 
 from .harness import TESTS, Target, allowed, written
@@ -23,12 +23,12 @@ WORDS = (b'"', b",", b"{", b"}", b"[", b"]", b"null", b"-1", b"1e400", b"NaN", b
          b"\xef\xbb\xbf", b"\xff", b"::", b"0x", b"true", b"NULL", b"1,234", b"1.5", b"2.3 M", b"::ffff:",
          b"00:00:04.096", b"1700000000250", b"2023-11-14T22:13Z", b"\xef\xbc\x91")  # fmt: skip
 FORMS = tuple(READERS)
-for module, _, _ in READERS.values():
+for module, *_ in READERS.values():
     import_module(module)  # before the first input, so that what is loaded on use is instrumented too
 import_module("ethogram.io.mapping")
 
 
-def given(opened: Opened) -> None:
+def given(opened: Input) -> None:
     """Read an input to its end; tables have their form and sums hold."""
     if opened.source is None:
         return
@@ -50,7 +50,7 @@ def given(opened: Opened) -> None:
 
 def check_open(path: Path, form: str | None = None, described: Path | None = None) -> None:
     """Open a file, of a format or of one that is told by content, and read all that is in it."""
-    found: list[Opened] = []
+    found: list[Input] = []
     allowed(lambda: found.extend(open_inputs(path, FlowSettings(), is_capture, form=form, mapping=described)))
     for opened in found:
         given(opened)

@@ -25,7 +25,7 @@ from ethogram.errors import InputError
 from ethogram.io import compressed, tar
 from ethogram.io.capture import is_capture, open_capture
 from ethogram.io.compressed import PackedFile, open_members
-from ethogram.io.open import Opened, open_inputs
+from ethogram.io.open import Input, open_inputs
 from ethogram.io.tar import TarFile
 from ethogram.pipeline.capture import capture_flows
 from ethogram.pipeline.flows import read_flows, write_flows
@@ -64,11 +64,11 @@ def zipped(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
     return octets.getvalue()
 
 
-def opened(path: Path) -> list[Opened]:
+def opened(path: Path) -> list[Input]:
     return list(open_inputs(path, FlowSettings(), is_capture))
 
 
-def rows_of(inputs: list[Opened]) -> pl.DataFrame:
+def rows_of(inputs: list[Input]) -> pl.DataFrame:
     frames = [BIFLOW.empty()]
     for one in inputs:
         if one.passed_over is None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ethogram.config import FlowSettings
-from ethogram.io.nfdump import Source, recognises
+from ethogram.io.nfdump import NfdumpReader, sniff
 from ethogram.io.open_text import TextInput
 from ethogram.schema import BIFLOW
 from flow_records import NFDUMP_HEADER, TEXTS
@@ -27,10 +27,10 @@ ROW_17 = b"2019-05-01 00:00:09.000,1.000,TCP,192.168.1.5,50009,198.51.100.7,443,
 HEADER_17 = NEW.split(b"\n")[0] + b"\n"
 
 
-def read(folder: Path, *parts: bytes) -> tuple[pl.DataFrame, Source]:
+def read(folder: Path, *parts: bytes) -> tuple[pl.DataFrame, NfdumpReader]:
     file = folder / "joined"
     file.write_bytes(b"".join(parts))
-    source = Source(TextInput(file), FlowSettings())
+    source = NfdumpReader(TextInput(file), FlowSettings())
     rows = pl.concat([BIFLOW.empty(), *source.batches()])
     source.accounting.check()
     return rows, source
@@ -83,9 +83,9 @@ def test_what_has_another_number_of_columns_is_dropped_by_reason(tmp_path: Path)
 
 
 def test_a_header_in_capitals_or_behind_an_empty_output_is_recognised(tmp_path: Path) -> None:
-    assert recognises(HEADER_17.upper())
-    assert recognises(b"No matched flows\n\n" + SUMMARY_16 + NEW)
-    assert not recognises(SUMMARY_16) and not recognises(ROW_17) and not recognises(b"")
+    assert sniff(HEADER_17.upper())
+    assert sniff(b"No matched flows\n\n" + SUMMARY_16 + NEW)
+    assert not sniff(SUMMARY_16) and not sniff(ROW_17) and not sniff(b"")
     assert read(tmp_path, HEADER_17.upper(), ROW_17)[0].height == 1
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from ethogram.config import FlowSettings
 from ethogram.io.capture import is_capture
-from ethogram.io.cells import UNSET
 from ethogram.io.open import open_inputs
-from ethogram.io.table import RecordSource
+from ethogram.io.parse_columns import UNSET
+from ethogram.io.record_reader import RecordReader
 from ethogram.pipeline.flows import read_flows
 from ethogram.schema import BIFLOW, FLOW
 from flow_records import MAPPED_CSV, MAPPING, NFDUMP_HEADER, ZEEK_FIELDS, ZEEK_ROWS, joy_json, nfdump_csv, yaf, zeek_tsv
@@ -71,7 +71,7 @@ def written(form: str, name: str, junk: str, folder: Path) -> Path:
     return file
 
 
-def read(form: str, file: Path, folder: Path) -> tuple[pl.DataFrame, RecordSource]:
+def read(form: str, file: Path, folder: Path) -> tuple[pl.DataFrame, RecordReader]:
     mapping = folder / "map.toml"
     mapping.write_text(MAPPING)
     (opened,) = open_inputs(
@@ -82,7 +82,7 @@ def read(form: str, file: Path, folder: Path) -> tuple[pl.DataFrame, RecordSourc
     source = opened.source()
     rows = pl.concat([BIFLOW.empty(), *source.batches()])
     source.accounting.check()
-    assert isinstance(source, RecordSource)
+    assert isinstance(source, RecordReader)
     assert source.accounting.used == rows.height
     return rows, source
 
@@ -256,13 +256,13 @@ def test_the_duration_of_nfdump_goes_before_its_end_time(
     assert source.accounting.corrected.total() == corrected
 
 
-def table_of(toml: str, text: str, folder: Path) -> tuple[pl.DataFrame, RecordSource]:
+def table_of(toml: str, text: str, folder: Path) -> tuple[pl.DataFrame, RecordReader]:
     (folder / "map.toml").write_text(toml)
     (folder / "flows.csv").write_text(text)
     (opened,) = open_inputs(folder / "flows.csv", FlowSettings(), is_capture, mapping=folder / "map.toml")
     assert opened.source is not None
     source = opened.source()
-    assert isinstance(source, RecordSource)
+    assert isinstance(source, RecordReader)
     return pl.concat([BIFLOW.empty(), *source.batches()]), source
 
 

@@ -14,13 +14,13 @@ import pytest
 from ethogram.config import FlowSettings
 from ethogram.errors import ConfigurationError, EthogramError, InputError, UsageError
 from ethogram.io.capture import is_capture
-from ethogram.io.open import READERS, Opened, open_inputs
+from ethogram.io.open import READERS, Input, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.schema import BIFLOW, FLOW
 from flow_records import MAPPED_CSV, MAPPING, TEXTS, yaf
 
 
-def opened(path: Path, form: str | None = None, mapping: Path | None = None) -> Opened:
+def opened(path: Path, form: str | None = None, mapping: Path | None = None) -> Input:
     (found,) = open_inputs(path, FlowSettings(), is_capture, form=form, mapping=mapping)
     return found
 
@@ -39,7 +39,7 @@ def written(folder: Path, name: str, content: bytes | None = None) -> Path:
     return file
 
 
-def all_rows(opening: Opened) -> tuple[pl.DataFrame, object]:
+def all_rows(opening: Input) -> tuple[pl.DataFrame, object]:
     assert opening.source is not None
     source = opening.source()
     frames = list(source.batches())
@@ -174,7 +174,7 @@ def test_no_format_is_guessed_from_anything(tmp_path: Path) -> None:
     file.write_text("a,b,c\n1,2,3\n")
     with pytest.raises(InputError, match=r"notes.txt: unknown format; CSV with other columns needs --mapping"):
         opened(file)
-    with pytest.raises(UsageError, match="no format 'netflow'; there are yaf, zeek"):
+    with pytest.raises(UsageError, match="unknown format 'netflow'; expected one of yaf, zeek"):
         opened(file, form="netflow")
 
 

@@ -10,15 +10,15 @@ import polars as pl
 
 from ethogram.config import FlowSettings
 from ethogram.io.open_text import TextInput
-from ethogram.io.supermediator import Source, recognises
+from ethogram.io.supermediator import SupermediatorReader, sniff
 from flow_records import yaf
 
 
-def read(folder: Path, *lines: object, **settings: object) -> tuple[pl.DataFrame, Source]:
+def read(folder: Path, *lines: object, **settings: object) -> tuple[pl.DataFrame, SupermediatorReader]:
     file = folder / "yaf.json"
     file.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
-    assert recognises(TextInput(file).head())
-    source = Source(TextInput(file), FlowSettings.of(**settings))
+    assert sniff(TextInput(file).head())
+    source = SupermediatorReader(TextInput(file), FlowSettings.of(**settings))
     rows = pl.concat(list(source.batches()))
     source.accounting.check()
     return rows, source

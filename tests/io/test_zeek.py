@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from ethogram.config import FlowSettings, NameSettings
 from ethogram.errors import InputError
 from ethogram.io.open_text import HEAD_OCTETS, TextInput
-from ethogram.io.zeek import Source, recognises
+from ethogram.io.zeek import ZeekReader, sniff
 from ethogram.pipeline.flows import read_flows
 from flow_records import ZEEK_FIELDS, ZEEK_ROWS, zeek_csv, zeek_json, zeek_tsv
 
 
-def read(file: Path, **settings: object) -> tuple[pl.DataFrame, Source]:
-    source = Source(TextInput(file), FlowSettings.of(**settings))
+def read(file: Path, **settings: object) -> tuple[pl.DataFrame, ZeekReader]:
+    source = ZeekReader(TextInput(file), FlowSettings.of(**settings))
     rows = pl.concat(list(source.batches()))
     source.accounting.check()
     return rows, source
@@ -114,23 +114,23 @@ def test_only_conn_records_of_a_mixed_stream_are_flows(
 ) -> None:
     text = "".join(json.dumps(one) + "\n" for one, _ in stream)
     (tmp_path / "zeek.json").write_text(text)
-    source = Source(TextInput(tmp_path / "zeek.json"), FlowSettings())
+    source = ZeekReader(TextInput(tmp_path / "zeek.json"), FlowSettings())
     rows = sum(frame.height for frame in source.batches())
     source.accounting.check()
     assert rows == source.accounting.used == sum(reason is None for _, reason in stream)
     assert source.accounting.ignored == Counter(reason for _, reason in stream if reason is not None)
     if any(reason is None for _, reason in stream):
-        assert recognises(text.encode())
+        assert sniff(text.encode())
 
 
 def test_a_stream_is_recognised_whatever_its_first_line(tmp_path: Path) -> None:
     for first, _ in OTHERS:
-        assert recognises(json.dumps(first).encode() + b"\n" + json.dumps(record()).encode())
-        assert not recognises(json.dumps(first).encode())
+        assert sniff(json.dumps(first).encode() + b"\n" + json.dumps(record()).encode())
+        assert not sniff(json.dumps(first).encode())
     dns_only = (json.dumps(OTHERS[0][0]).encode() + b"\n") * 400
-    assert recognises(dns_only[:HEAD_OCTETS]), "connections may follow"
-    assert not recognises(b'{"ts": 1, "event_type": "flow", "src_ip": "10.0.0.1"}\n')
-    assert not recognises(b"#fields of another program\n") and not recognises(b"")
+    assert sniff(dns_only[:HEAD_OCTETS]), "connections may follow"
+    assert not sniff(b'{"ts": 1, "event_type": "flow", "src_ip": "10.0.0.1"}\n')
+    assert not sniff(b"#fields of another program\n") and not sniff(b"")
 
 
 def test_sections_of_other_logs_in_one_file_are_ignored_by_name(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ def test_sections_of_other_logs_in_one_file_are_ignored_by_name(tmp_path: Path) 
     rows, source = read(tmp_path / "all.log")
     assert rows.height == 6
     assert source.accounting.ignored == {"Zeek log notice": 1, "Zeek log conn_long": 3, "Zeek log open_conn": 3}
-    assert recognises(text) and not recognises(notice) and not recognises(zeek_tsv(path="conn_long"))
+    assert sniff(text) and not sniff(notice) and not sniff(zeek_tsv(path="conn_long"))
 
 
 def test_a_section_without_its_path_is_known_by_its_fields(tmp_path: Path) -> None:
     bare = b"\n".join(line for line in zeek_tsv().splitlines() if not line.startswith((b"#path", b"#sep")))
     (tmp_path / "conn.log").write_bytes(bare)
     rows, _ = read(tmp_path / "conn.log")
-    assert rows.height == 3 and recognises(bare)
+    assert rows.height == 3 and sniff(bare)
 
 
 def test_rows_before_the_header_are_dropped_by_reason(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_path_column_of_a_csv_names_the_log_of_each_row(tmp_path: Path) -> Non
 
 def test_the_number_of_names_out_of_a_file_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "zeek.json").write_text("".join(json.dumps({"_path": f"log{i}", "ts": 1}) + "\n" for i in range(5000)))
-    source = Source(TextInput(tmp_path / "zeek.json"), FlowSettings())
+    source = ZeekReader(TextInput(tmp_path / "zeek.json"), FlowSettings())
     list(source.batches())
     assert source.accounting.ignored.total() == 5000 and len(source.accounting.ignored) == 33
 
@@ -183,5 +183,5 @@ def test_logs_of_a_folder_that_are_not_conn_are_passed_over_by_name(tmp_path: Pa
     assert {Path(name).name: reason.split(":")[0] for name, reason in run.skipped} == {
         "conn_long.log": "Zeek log conn_long", "open_conn.json": "Zeek log open_conn", "dns.log": "Zeek log dns",
     }  # fmt: skip
-    with pytest.raises(InputError, match="Zeek log conn_long: only records of conn are connections"):
+    with pytest.raises(InputError, match="Zeek log conn_long: only conn records are connections"):
         read_flows([tmp_path / "conn_long.log"])

@@ -12,7 +12,7 @@ import pytest
 
 from ethogram.config import FlowSettings, MeterSettings
 from ethogram.flow.devices import LocalDevices
-from ethogram.io.open import Opened
+from ethogram.io.open import Input
 from ethogram.pipeline.flows import FlowRun
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, Accounting
@@ -58,7 +58,7 @@ class Blocks:
 
 
 def run(*sources: Blocks, **chosen: object) -> FlowRun:
-    opened = [Opened("blocks", Path("blocks"), "yaf", partial(Blocks.itself, source)) for source in sources]
+    opened = [Input("blocks", Path("blocks"), "yaf", partial(Blocks.itself, source)) for source in sources]
     return FlowRun(opened, LocalDevices, FlowSettings.of(**chosen), MeterSettings())
 
 

@@ -100,5 +100,5 @@ def test_what_else_lies_in_a_folder_is_passed_over_under_a_named_format(
         return
     assert code == 0
     assert f"day/{right} (" in said
-    assert "day/README.md: passed over: not of the format" in said
+    assert "day/README.md: passed over: not in format" in said
     assert main(["flows", "day/README.md", "--format", form, "-o", "x.parquet"]) == 3

@@ -27,8 +27,8 @@ from ethogram.serve.collector import Collector, CollectorSettings
 from ethogram.serve.segments import segments_in
 from ethogram.serve.state import CollectorState
 from ethogram.simulate import SimulatedHome
-from ethogram.simulate.disturb import Disturbance
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
+from ethogram.simulate.impairment import Impairment
 from sending import CountingSender, needs_ipv6, send_all
 
 
@@ -333,7 +333,7 @@ def test_a_simulated_router_with_loss_reordering_and_a_restart_is_accounted_for_
 ) -> None:
     noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
     exporter = FlowExporter(ExportSettings.of(protocol=protocol, domains=3, restarts=(noon,)))
-    disturbed = Disturbance(loss=0.1, reorder=0.1, seed=4)
+    disturbed = Impairment(loss=0.1, reorder=0.1, seed=4)
     arriving = [m.octets for m in disturbed(list(exporter.messages(SimulatedHome(days=1).batches())))]
     with collecting(tmp_path) as collector:
         send_all(arriving, port_of(collector))

@@ -16,8 +16,8 @@ from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.sequence import Sequences
 from ethogram.schema import BIFLOW
 from ethogram.simulate import SimulatedHome
-from ethogram.simulate.disturb import Disturbance, Message
 from ethogram.simulate.exporter import ExportSettings, FlowExporter, Sent
+from ethogram.simulate.impairment import Impairment, Message
 from ethogram.simulate.layout import PROTOCOLS, Protocol, halves
 from ethogram.simulate.timeout import VOLUMES, cut, in_order
 
@@ -65,7 +65,7 @@ def test_received_and_gaps_are_what_was_sent_under_loss_reordering_and_restart(p
     biflows = home(2)
     restart = datetime(2026, 1, 6, 3, 30, tzinfo=UTC)
     messages, sent = exported(biflows, protocol=protocol, domains=2, restarts=[restart])
-    network = Disturbance(loss=0.1, reorder=0.1, seed=3)
+    network = Impairment(loss=0.1, reorder=0.1, seed=3)
     arrived = list(network(messages))
     assert sent.restarts == 1
     assert len(arrived) + network.lost["messages"] == sent.messages
@@ -84,7 +84,7 @@ def test_received_and_gaps_are_what_was_sent_under_loss_reordering_and_restart(p
 def test_the_same_seed_gives_the_same_octets() -> None:
     def octets(seed: int) -> list[bytes]:
         messages, _ = exported(home(), sampling=10, seed=seed)
-        return [message.octets for message in Disturbance(0.1, 0.1, seed=seed)(messages)]
+        return [message.octets for message in Impairment(0.1, 0.1, seed=seed)(messages)]
 
     assert octets(1) == octets(1) != octets(2)
 
@@ -216,7 +216,7 @@ def test_the_sums_hold_for_any_settings(
         [frame], protocol=protocol, domains=domains, sampling=sampling, mtu=mtu, seed=seed,
         restarts=[start + timedelta(seconds=3607 * hour) for hour in hours],
     )  # fmt: skip
-    network = Disturbance(loss, reorder, seed=seed)
+    network = Impairment(loss, reorder, seed=seed)
     arrived = list(network(messages))
     assert len(arrived) == sent.messages - network.lost["messages"]
     _, sequences, flows, options = decoded(arrived)
@@ -229,7 +229,7 @@ def test_the_sums_hold_for_any_settings(
 
 def test_losses_are_such_as_sequence_numbers_tell() -> None:
     messages = [Message(b"", i, i % 2, i // 50, 1, 1) for i in range(100)]
-    network = Disturbance(loss=0.9, seed=1)
+    network = Impairment(loss=0.9, seed=1)
     arrived = list(network(messages))
     assert network.lost["messages"] == 100 - len(arrived) > 60
     for run in (0, 1):
@@ -242,7 +242,7 @@ def test_losses_are_such_as_sequence_numbers_tell() -> None:
 
 def test_no_message_is_overtaken_by_more_than_the_window() -> None:
     messages = [Message(b"", i, 0, 0, 1, 1) for i in range(2000)]
-    network = Disturbance(reorder=0.3, window=4, seed=2)
+    network = Impairment(reorder=0.3, window=4, seed=2)
     places = np.array([message.time_ms for message in network(messages)])
     assert sorted(places.tolist()) == list(range(2000))
     overtaken = np.array([np.count_nonzero(places[:i] > place) for i, place in enumerate(places)])

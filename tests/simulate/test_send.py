@@ -16,8 +16,8 @@ from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.io.wire.build import batch
 from ethogram.io.wire.decoder import Decoder
 from ethogram.simulate import SimulatedHome
-from ethogram.simulate.disturb import Message
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
+from ethogram.simulate.impairment import Message
 from ethogram.simulate.send import Pace, client_context, place_of, send, write
 
 

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from ethogram.config import FlowSettings
-from ethogram.io.nfdump import Source
+from ethogram.io.nfdump import NfdumpReader
 from ethogram.io.open_text import TextInput
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.build import MessageBuilder, batch, data, template_set
@@ -114,7 +114,7 @@ def test_nfcapd_and_our_decoder_tell_the_same_flows(tmp_path: Path, protocol: st
     folder.mkdir()
     written = tmp_path / "flows.json"
     written.write_text(received_by_nfcapd(messages, folder))
-    theirs = pl.concat(list(Source(TextInput(written), FlowSettings()).batches())).select(COLUMNS).sort(COLUMNS)
+    theirs = pl.concat(list(NfdumpReader(TextInput(written), FlowSettings()).batches())).select(COLUMNS).sort(COLUMNS)
     ours = Biflows().batch(Decoder().decode(batch(messages, arrival_ns=NOW_MS * 1_000_000)))
     ours = ours.select(COLUMNS).sort(COLUMNS)
     assert ours.height == 300

@@ -38,7 +38,7 @@ from ethogram.config import CountSettings, FlowSettings, MeterSettings
 from ethogram.errors import InputError
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.library import NOMINAL
-from ethogram.io.open import Opened
+from ethogram.io.open import Input
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
@@ -214,7 +214,7 @@ def _read(
     if card.kind in ("app_flows", "packet_csv"):
         biflows, accounting, own = _biflows(card, device, files)
         source = _Biflows(instance, biflows, accounting)
-        opened = Opened(instance, files[0], card.kind, lambda: source)
+        opened = Input(instance, files[0], card.kind, lambda: source)
         namer = _named(instance, device.mac, [*addresses, *own])
         run = FlowRun([opened], lambda: namer, settings[0], settings[1], strict=True)
         return collect(run), COUNTS.empty(), _stages(run)

@@ -13,8 +13,8 @@ from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
-    from ethogram.simulate.disturb import Disturbance
     from ethogram.simulate.exporter import Sent
+    from ethogram.simulate.impairment import Impairment
     from ethogram.simulate.load import Load
     from ethogram.simulate.send import Delivery
 
@@ -87,8 +87,8 @@ def command(
     from datetime import timedelta
 
     from ethogram.simulate import SimulatedHome
-    from ethogram.simulate.disturb import Disturbance
     from ethogram.simulate.exporter import ExportSettings, FlowExporter
+    from ethogram.simulate.impairment import Impairment
     from ethogram.simulate.layout import PROTOCOLS
     from ethogram.simulate.load import Load
     from ethogram.simulate.send import Pace, client_context, place_of, send, write
@@ -117,7 +117,7 @@ def command(
         protocol=protocol, domains=domains, mtu=mtu, sampling=sampling, seed=seed, **repeated,
         restarts=[home.start + timedelta(days=day) for day in restart_at or ()],
     )  # fmt: skip
-    exporter, network = FlowExporter(settings), Disturbance(loss, reorder, seed=seed)
+    exporter, network = FlowExporter(settings), Impairment(loss, reorder, seed=seed)
     messages = network(exporter.messages(home.batches()))
     with progress("flow records sent") as advance:
         if output is not None:
@@ -139,7 +139,7 @@ def _print(report: dict[str, object]) -> None:
     write_json(report)
 
 
-def _report(where: str, protocol: str, sent: Sent, network: Disturbance, delivery: Delivery) -> dict[str, object]:
+def _report(where: str, protocol: str, sent: Sent, network: Impairment, delivery: Delivery) -> dict[str, object]:
     from dataclasses import asdict
 
     return {
@@ -154,7 +154,7 @@ def _report(where: str, protocol: str, sent: Sent, network: Disturbance, deliver
     }
 
 
-def _show(where: str, sent: Sent, network: Disturbance, delivery: Delivery) -> None:
+def _show(where: str, sent: Sent, network: Impairment, delivery: Delivery) -> None:
     def line(text: str) -> None:
         say(text)
 

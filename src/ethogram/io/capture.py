@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ethogram.config import CaptureSettings
 from ethogram.errors import EthogramWarning, InputError
 from ethogram.io.compressed import Member, bare_name, members_of_kind
-from ethogram.io.internet import CORRECTED, COUNTERS, DROPPED, IGNORED, LINK_TYPES, PACKET, READ, USED
-from ethogram.io.known import describe
+from ethogram.io.ip_packet import CORRECTED, COUNTERS, DROPPED, IGNORED, LINK_TYPES, PACKET, READ, USED
 from ethogram.io.link_types import link_type_reason
 from ethogram.io.pcap import FULL, MAGICS, STOP, parse_header, scan_pcap
 from ethogram.io.pcapng import MAGIC, new_section, scan_pcapng
+from ethogram.io.unsupported import describe
 from ethogram.schema import Accounting, PacketBatch
 
 __all__ = ["CaptureSource", "is_capture", "open_capture"]

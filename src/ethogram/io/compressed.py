@@ -320,7 +320,7 @@ def _is_side_file(name: str) -> bool:
 
 
 def members_of_kind(
-    path: Path, settings: CaptureSettings, recognises: Callable[[bytes], bool], octets: int = 64
+    path: Path, settings: CaptureSettings, sniff: Callable[[bytes], bool], octets: int = 64
 ) -> Iterator[Member]:
     """Give a plain or compressed file whatever it is, and the members of an archive that are of a kind.
 
@@ -330,7 +330,7 @@ def members_of_kind(
         The file.
     settings
         Caps.
-    recognises
+    sniff
         Whether first octets are of the kind.
     octets
         How many it is given.
@@ -338,7 +338,7 @@ def members_of_kind(
     for member in open_members(path, settings):
         if member.inside is None and member.problem is not None:
             raise InputError(member.problem, file=member.name)
-        if member.inside is None or (member.problem is None and recognises(member.peek(octets))):
+        if member.inside is None or (member.problem is None and sniff(member.peek(octets))):
             yield member
 
 

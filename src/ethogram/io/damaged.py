@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import polars as pl
 
 from ethogram.errors import InputError
-from ethogram.io.table import RecordSource
+from ethogram.io.record_reader import RecordReader
 
-__all__ = ["DamagedSource"]
+__all__ = ["DamagedArchive"]
 
 
-class DamagedSource(RecordSource):
+class DamagedArchive(RecordReader):
     """Gives nothing and raises the damage, so that a run reports it and still uses the other members."""
 
     def __init__(self, damage: InputError) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.io.internet import compiled, inner, u8, u16, u32
+from ethogram.io.ip_packet import compiled, inner, u8, u16, u32
 from ethogram.schema import TCP, UDP, PacketBatch
 
 __all__ = ["DNS", "DnsAnswers", "DnsQuestions", "read_answers", "read_questions"]

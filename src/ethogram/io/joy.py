@@ -11,20 +11,20 @@ from typing import Any
 import polars as pl
 
 from ethogram.config import FlowSettings
-from ethogram.io.cells import addresses
+from ethogram.io.json_records import cells_of, field, loose, objects
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, to_biflows
-from ethogram.io.table_json import cells_of, field, loose, objects
-from ethogram.io.times import as_time
+from ethogram.io.parse_columns import parse_addresses
+from ethogram.io.parse_times import parse_times_or_null
+from ethogram.io.record_reader import RecordReader, to_biflows
 from ethogram.schema import NAME_ANSWER
 
-__all__ = ["Source", "recognises"]
+__all__ = ["JoyReader", "sniff"]
 
 _END_REASONS = {"i": 1, "a": 2}
 _MAX_ANSWERS = 1 << 20
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether the head has Joy's short field names."""
     line = first_line(head)
     if not line.startswith(b"{"):
@@ -59,7 +59,7 @@ def _name(record: dict[str, Any]) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-class Source(RecordSource):
+class JoyReader(RecordReader):
     """Reader of Joy's JSON; ``dns`` answers become names with their lifetime."""
 
     def __init__(self, text: TextInput, settings: FlowSettings) -> None:
@@ -122,8 +122,8 @@ class Source(RecordSource):
                     "ttl_s": pl.Int64},
         )  # fmt: skip
         frame = frame.with_columns(
-            as_time(frame["time"]).alias("time"),
-            addresses(frame["client"]).values.alias("client"),
-            addresses(frame["address"]).values.alias("address"),
+            parse_times_or_null(frame["time"]).alias("time"),
+            parse_addresses(frame["client"]).values.alias("client"),
+            parse_addresses(frame["address"]).values.alias("address"),
         )
         return NAME_ANSWER.conform(frame.drop_nulls())

@@ -13,14 +13,14 @@ import polars as pl
 
 from ethogram._tables import TextFileError, utf8_text
 from ethogram.errors import ConfigurationError
-from ethogram.io.cells import Cells, Marks, durations, scaled_numbers
+from ethogram.io.delimited import delimited, split_header
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, to_biflows
-from ethogram.io.table_csv import delimited, split_header
-from ethogram.io.times import times
+from ethogram.io.parse_columns import NumberMarks, ParsedColumn, parse_durations, parse_scaled
+from ethogram.io.parse_times import parse_times
+from ethogram.io.record_reader import RecordReader, to_biflows
 from ethogram.schema import BIFLOW
 
-__all__ = ["Mapping", "Source"]
+__all__ = ["MappedTextReader", "Mapping"]
 
 _NEEDED = ("start", "source_address", "destination_address", "protocol")
 _TOTALS = ("total_octets", "total_packets")
@@ -46,12 +46,12 @@ class Mapping:
     duration_us, octet_scale
         Factors to microseconds and octets.
     time_form, time_zone
-        As of :func:`ethogram.io.times.times`.
+        As of :func:`ethogram.io.parse_times.parse_times`.
     values
         Field to a table of its texts and what they mean.
     delimiter, unset, one_way
-        How fields are separated, texts that mean no value besides :data:`ethogram.io.cells.UNSET`, and whether records
-        have one direction only.
+        Field separator, texts that mean *no value* in addition to :data:`ethogram.io.parse_columns.UNSET`, and whether
+        records have one direction only.
     marks
         Decimal and thousands mark of numbers.
     """
@@ -67,7 +67,7 @@ class Mapping:
     delimiter: str = ","
     unset: tuple[str, ...] = ("", "-")
     one_way: bool = False
-    marks: Marks = field(default_factory=Marks)
+    marks: NumberMarks = field(default_factory=NumberMarks)
 
     def missing(self, header: Sequence[str]) -> str | None:
         """The first field whose column is not in a header."""
@@ -173,11 +173,11 @@ def _text(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
         "delimiter": delimiter,
         "unset": tuple(unset),
         "one_way": bool(section.get("one_way", False)),
-        "marks": Marks(decimal, thousands),
+        "marks": NumberMarks(decimal, thousands),
     }
 
 
-class Source(RecordSource):
+class MappedTextReader(RecordReader):
     """Reader of delimited text through a mapping."""
 
     def __init__(self, text: TextInput, mapping: Mapping) -> None:
@@ -213,7 +213,7 @@ class Source(RecordSource):
                 f"does not have (it has {', '.join(header[:40])})"
             )
 
-    def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
+    def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
         mapping = self._mapping
         found: dict[str, pl.Series] = {}
         for name, value in mapping.constants.items():
@@ -223,7 +223,7 @@ class Source(RecordSource):
         for name, table in mapping.values.items():
             if name in found:
                 found[name] = found[name].replace(table)
-        cells: dict[str, Cells | pl.Series] = {}
+        cells: dict[str, ParsedColumn | pl.Series] = {}
         for name, series in found.items():
             if name in _TOTALS:
                 cells |= self._halves(name, series)
@@ -231,21 +231,24 @@ class Source(RecordSource):
                 cells[name] = self._cells(name, series)
         return cells
 
-    def _halves(self, name: str, series: pl.Series) -> dict[str, Cells | pl.Series]:
+    def _halves(self, name: str, series: pl.Series) -> dict[str, ParsedColumn | pl.Series]:
         """A total of both directions: half goes each way."""
-        total = scaled_numbers(series, self._mapping.octet_scale if "octets" in name else 1, self._mapping.marks)
-        one = name.removeprefix("total_")
+        total = parse_scaled(series, self._mapping.octet_scale if "octets" in name else 1, self._mapping.marks)
+        counter = name.removeprefix("total_")
         half = total.values // 2
-        return {one: Cells(total.values - half, total.faults), f"reverse_{one}": Cells(half, total.faults)}
+        return {
+            counter: ParsedColumn(total.values - half, total.faults),
+            f"reverse_{counter}": ParsedColumn(half, total.faults),
+        }
 
-    def _cells(self, name: str, series: pl.Series) -> Cells | pl.Series:
+    def _cells(self, name: str, series: pl.Series) -> ParsedColumn | pl.Series:
         mapping = self._mapping
         if name in {"start", "end"}:
             if mapping.marks.decimal == ",":  # of seconds since 1970
                 series = series.str.replace("^([0-9]+),([0-9]+)$", "$1.$2")
-            return times(series, mapping.time_zone, mapping.time_form)
+            return parse_times(series, mapping.time_zone, mapping.time_form)
         if name == "duration":
-            return durations(series, mapping.duration_us, mapping.marks)
+            return parse_durations(series, mapping.duration_us, mapping.marks)
         if "octets" in name:
-            return scaled_numbers(series, mapping.octet_scale, mapping.marks)
+            return parse_scaled(series, mapping.octet_scale, mapping.marks)
         return series

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 import polars as pl
 
 from ethogram.config import FlowSettings
-from ethogram.io.cells import Cells, as_text, durations, flags
-from ethogram.io.nfdump_csv import Totals, column_names, csv_frames
+from ethogram.io.json_records import cells_of, objects
+from ethogram.io.nfdump_csv import SummaryFilter, column_names, csv_frames
 from ethogram.io.nfdump_json import json_lines
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, first_of, to_biflows
-from ethogram.io.table_json import cells_of, objects
-from ethogram.io.times import times
+from ethogram.io.parse_columns import ParsedColumn, as_text, parse_durations, parse_tcp_flags
+from ethogram.io.parse_times import parse_times
+from ethogram.io.record_reader import RecordReader, first_of, to_biflows
 from ethogram.schema import TCP_ACK, TCP_SYN
 
-__all__ = ["Source", "recognises"]
+__all__ = ["NfdumpReader", "sniff"]
 
 _HEADERS = (
     {"ts", "sa", "da", "pr"},
@@ -54,7 +54,7 @@ _CLOCK_CHANGES_S = (0, 1800, 3600)
 """What end time less start time may differ from the duration by, give or take the second of times without fractions."""
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether the head is one of nfdump's CSV headers, or a JSON object with its field names.
 
     The summary of a query that matched nothing may stand before the header.
@@ -62,7 +62,7 @@ def recognises(head: bytes) -> bool:
     line = first_line(head)
     if line[:1] in {b"[", b"{"}:
         return b'"in_packets"' in head and (b'"src4_addr"' in head or b'"src6_addr"' in head or b'"src_addr"' in head)
-    totals = Totals()
+    totals = SummaryFilter()
     for line in filter(None, map(bytes.strip, head.splitlines())):
         if not totals.take(line):
             names = set(column_names(line) or ())
@@ -70,7 +70,7 @@ def recognises(head: bytes) -> bool:
     return False
 
 
-class Source(RecordSource):
+class NfdumpReader(RecordReader):
     """Reader of nfdump's text output.
 
     TCP flags of a record are those of all its packets. Where they hold a SYN and no ACK, the first packet was the
@@ -100,9 +100,9 @@ class Source(RecordSource):
                 present = {name for record in records for name in record}
                 yield pl.DataFrame({n: cells_of(records, n) for n in dict.fromkeys(names) if n in present}), lines
 
-    def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
-        found: dict[str, Cells | pl.Series] = {name: first_of(frame, *names) for name, names in _FIELDS.items()}
-        union = flags(first_of(frame, *_FIELDS["union_tcp_flags"]))
+    def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
+        found: dict[str, ParsedColumn | pl.Series] = {name: first_of(frame, *names) for name, names in _FIELDS.items()}
+        union = parse_tcp_flags(first_of(frame, *_FIELDS["union_tcp_flags"]))
         opened = union.values.to_frame("union").select(
             pl.when(pl.col("union").and_(pl.lit(TCP_SYN | TCP_ACK, dtype=pl.UInt8)) == TCP_SYN).then("union")
         )["union"]
@@ -111,13 +111,13 @@ class Source(RecordSource):
             **self._times(frame),
             **self._counters(frame),
             "union_tcp_flags": union,
-            "initial_tcp_flags": Cells(opened),
+            "initial_tcp_flags": ParsedColumn(opened),
         }
 
-    def _times(self, frame: pl.DataFrame) -> dict[str, Cells]:
-        start = times(first_of(frame, *_FIELDS["start"]), self._zone)
-        end = times(first_of(frame, *_FIELDS["end"]), self._zone)
-        duration = durations(first_of(frame, *_FIELDS["duration"]))
+    def _times(self, frame: pl.DataFrame) -> dict[str, ParsedColumn]:
+        start = parse_times(first_of(frame, *_FIELDS["start"]), self._zone)
+        end = parse_times(first_of(frame, *_FIELDS["end"]), self._zone)
+        duration = parse_durations(first_of(frame, *_FIELDS["duration"]))
         lasts = (duration.values.to_physical() > 0).fill_null(False)
         if lasts.any():
             apart = (end.values - start.values - duration.values).dt.total_microseconds().abs() / 1e6
@@ -125,7 +125,7 @@ class Source(RecordSource):
             for change_s in _CLOCK_CHANGES_S:
                 agree = agree | (apart - change_s).abs().is_between(0, 1)
             self.accounting.correct("duration for an end time that disagrees", int((lasts & ~agree).sum()))
-            end = Cells(end.values.set(lasts, None), end.faults)
+            end = ParsedColumn(end.values.set(lasts, None), end.faults)
         return {"start": start, "end": end, "duration": duration}
 
     def _counters(self, frame: pl.DataFrame) -> dict[str, pl.Series]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from ethogram.io.delimited import delimited, distinct, split_header
 from ethogram.io.open_text import TextInput
-from ethogram.io.table import RecordSource
-from ethogram.io.table_csv import delimited, distinct, split_header
+from ethogram.io.record_reader import RecordReader
 
-__all__ = ["Totals", "column_names", "csv_frames"]
+__all__ = ["SummaryFilter", "column_names", "csv_frames"]
 
 _KNOWN = {
     "ts", "te", "td", "sa", "da", "sp", "dp", "pr", "flg", "ipkt", "ibyt", "opkt", "obyt", "firstseen", "lastseen",
@@ -41,7 +41,7 @@ def column_names(line: bytes) -> list[str] | None:
     return distinct(names) if sum(name in _KNOWN for name in names) >= _LEAST_KNOWN else None
 
 
-class Totals:
+class SummaryFilter:
     """Recognises the lines of a summary, which are no records; the state is that of one text.
 
     nfdump 1.6 writes ``Summary``, then a header and a line of totals; nfdump 1.7 writes ``Summary: ...`` in one line.
@@ -70,10 +70,10 @@ class Totals:
         return bool(self._expected)
 
 
-def csv_frames(text: TextInput, source: RecordSource) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+def csv_frames(text: TextInput, source: RecordReader) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Give the records with their line numbers, every column as text; one frame a batch for each header in it."""
     header: tuple[str, ...] | None = None
-    totals = Totals()
+    totals = SummaryFilter()
     for batch in text.batches():
         numbers, lines = batch.filled()
         sections: dict[tuple[str, ...], tuple[list[bytes], list[int]]] = {}

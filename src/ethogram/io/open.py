@@ -1,6 +1,6 @@
-"""One door to files of flow records: the format is told by content, then by name, and its reader loaded on use.
+"""Open files of flow records: detect the format by content, then by suffix, and load its reader on use.
 
-Captures are no flow records: :func:`formats_of` says ``capture`` and the pipeline meters them.
+Packet captures contain no flow records. They get the format ``capture``, and the pipeline meters them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from ethogram.config import FlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.io.compressed import first_octets
-from ethogram.io.known import describe
 from ethogram.io.open_files import texts_of
 from ethogram.io.open_text import HEAD_OCTETS, TextInput
+from ethogram.io.unsupported import describe
 from ethogram.schema import FlowSource
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
     "PARQUET",
     "READERS",
     "WIRE",
-    "Opened",
+    "Input",
     "format_names",
     "join_exports",
     "open_inputs",
@@ -37,38 +38,65 @@ CAPTURE, PARQUET, FLOW_TABLE, MAPPED = "capture", "parquet", "flow-table", "csv"
 PCAPNG = b"\x0a\x0d\x0d\x0a"
 PARQUET_MAGIC = b"PAR1"
 
-READERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "yaf": ("ethogram.io.supermediator", "YAF flows as super_mediator's JSON", (".json",)),
-    "zeek": ("ethogram.io.zeek", "Zeek conn log: tab-separated, JSON or CSV", (".log", ".csv", ".json")),
-    "nfdump": ("ethogram.io.nfdump", "nfdump -o csv or -o json", (".csv", ".json")),
-    "joy": ("ethogram.io.joy", "Joy's JSON", (".json",)),
+
+class TextFormat(NamedTuple):
+    """A text format of flow records.
+
+    Parameters
+    ----------
+    module
+        Defines ``sniff(head)``, which tests whether a file has this format, and the reader.
+    reader
+        Name of the reader class in ``module``, constructed with a :class:`~ethogram.io.open_text.TextInput` and the
+        settings.
+    meaning
+        Description for users.
+    suffixes
+        Usual file name suffixes; they break ties between formats.
+    """
+
+    module: str
+    reader: str
+    meaning: str
+    suffixes: tuple[str, ...]
+
+
+READERS = {
+    "yaf": TextFormat(
+        "ethogram.io.supermediator", "SupermediatorReader", "YAF flows as super_mediator's JSON", (".json",)
+    ),
+    "zeek": TextFormat(
+        "ethogram.io.zeek", "ZeekReader", "Zeek conn log: tab-separated, JSON or CSV", (".log", ".csv", ".json")
+    ),
+    "nfdump": TextFormat("ethogram.io.nfdump", "NfdumpReader", "nfdump -o csv or -o json", (".csv", ".json")),
+    "joy": TextFormat("ethogram.io.joy", "JoyReader", "Joy's JSON", (".json",)),
 }
-"""Format -> module, meaning, suffixes. A module has ``recognises(head)`` and ``Source(text, settings)``."""
+"""Text formats by name."""
 
 IPFIX, EXPORTS = "ipfix", "exports"
 WIRE = {
     IPFIX: "IPFIX file (RFC 5655)",
     EXPORTS: "recording, capture of an export, or raw NetFlow datagrams",
 }
-"""Formats of export messages -> meaning. A capture of an export is only known by its user for one."""
+"""Formats of export messages and their meaning. Only the user can say that a packet capture contains an export."""
 
 
 @dataclass(frozen=True)
-class Opened:
-    """One input whose format is known and whose reading has not begun.
+class Input:
+    """An input of known format that is not read yet.
 
     Parameters
     ----------
     name
-        For messages.
+        Name for messages.
     path
         The file.
     format
         A key of :data:`READERS` or :data:`WIRE`, ``csv``, ``parquet``, ``flow-table`` or ``capture``.
     source
-        Makes the reader; None for a capture.
+        Creates the reader; None for a capture.
     passed_over
-        Why a member of an archive is not read, when others in it are.
+        Why this archive member is skipped; None when it is read.
     """
 
     name: str
@@ -79,12 +107,17 @@ class Opened:
 
 
 def format_names() -> list[str]:
-    """Every name ``--format`` takes."""
+    """All values of ``--format``."""
     return [*READERS, MAPPED, PARQUET, CAPTURE, *WIRE]
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(READERS[name][0])
+    return importlib.import_module(READERS[name].module)
+
+
+def _reader(name: str) -> Callable[[TextInput, FlowSettings], FlowSource]:
+    reader: Callable[[TextInput, FlowSettings], FlowSource] = getattr(_module(name), READERS[name].reader)
+    return reader
 
 
 def open_inputs(
@@ -95,74 +128,77 @@ def open_inputs(
     form: str | None = None,
     mapping: Path | None = None,
     named: bool = True,
-) -> Iterator[Opened]:
-    """Tell the format of a file, or of every member of an archive.
+) -> Iterator[Input]:
+    """Detect the format of a file, or of every member of an archive.
 
     Parameters
     ----------
     path
         The file.
     settings
-        Given to the readers.
+        Settings of the readers.
     is_capture
-        Whether first octets are those of a packet capture.
+        Tests whether the first octets are those of a packet capture.
     form
-        The format, when the user says it; then nothing is guessed.
+        The format stated by the user; None to detect it.
     mapping
-        A mapping file: delimited text is read through it.
+        Mapping file for delimited text.
     named
-        Whether the user named the file itself; in folders and globs, what has not the format that the user says is
-        another thing that lies there, such as a read-me.
+        Whether the user named the file itself. In folders and globs, files of another format than the stated one, such
+        as a README, are refused without an attempt to read them.
 
     Raises
     ------
     InputError
-        When the file is empty, cannot be opened, or is of no known format.
+        If the file is empty, cannot be opened, or has no known format.
+    UsageError
+        If ``form`` is unknown, or is ``csv`` without a mapping.
     """
     if form is not None and form not in format_names():
-        raise UsageError(f"no format {form!r}; there are {', '.join(format_names())}")
+        raise UsageError(f"unknown format {form!r}; expected one of {', '.join(format_names())}")
     if form == MAPPED and mapping is None:
         raise UsageError("--format csv needs --mapping")
     if form is not None and not named and not _fits(path, form, is_capture):
-        raise InputError(f"not of the format {form}", file=path)
+        raise InputError(f"not in format {form}", file=path)
     if form == CAPTURE:
-        yield Opened(str(path), path, CAPTURE, None)
+        yield Input(str(path), path, CAPTURE, None)
         return
     if form in WIRE:
         yield _exported(form, [path], settings)
         return
-    members: list[Opened | InputError] = []
+    request = _Request(settings, is_capture, form, mapping, named)
+    members: list[Input | InputError] = []
     damage: InputError | None = None
     try:
         for text, problem in texts_of(path):
-            members.append(_member(text, problem, settings, is_capture, form, mapping, named))
+            members.append(_open_or_error(text, problem, request))
     except InputError as error:
         damage = error
-    opened = [member for member in members if isinstance(member, Opened)]
+    opened = [member for member in members if isinstance(member, Input)]
     if not opened:
         refusals = (member for member in members if isinstance(member, InputError))
         raise damage or next(refusals, InputError("the archive is empty", file=path))
-    together: set[str] = set()
+    joined: set[str] = set()
     for member in members:
         if isinstance(member, InputError):
-            yield Opened(member.file or str(path), path, "unknown", None, member.reason)
+            yield Input(member.file or str(path), path, "unknown", None, member.reason)
         elif member.format not in {CAPTURE, *WIRE}:
             yield member
-        elif member.format not in together:
-            # All captures of an archive are metered together, as one input; so are its export messages decoded.
-            together.add(member.format)
+        elif member.format not in joined:
+            # All captures of an archive form one input, and so do all its export messages.
+            joined.add(member.format)
             yield member
-    if damage is not None and not together:  # who reads these meets the damage
-        source = importlib.import_module("ethogram.io.damaged").DamagedSource
-        yield Opened(str(path), path, "archive", lambda: source(damage))
+    if damage is not None and not joined:  # readers of a joined input find the damage themselves
+        source = importlib.import_module("ethogram.io.damaged").DamagedArchive
+        yield Input(str(path), path, "archive", lambda: source(damage))
 
 
 def _fits(path: Path, form: str, is_capture: Callable[[bytes], bool]) -> bool:
-    """Whether a file, or some member of an archive, begins like the format; delimited text may begin anyhow."""
+    """Whether the head of a file, or of any archive member, has the format. Any head can be delimited text."""
     if form in READERS:
-        recognises = _module(form).recognises
-        return any(problem is None and recognises(text.head()) for text, problem in texts_of(path))
-    wire = importlib.import_module("ethogram.io.wire.source")
+        sniff = _module(form).sniff
+        return any(problem is None and sniff(text.head()) for text, problem in texts_of(path))
+    wire = importlib.import_module("ethogram.io.wire.export_reader")
     begins: dict[str, Callable[[bytes], bool]] = {
         CAPTURE: is_capture, PARQUET: lambda head: head.startswith(PARQUET_MAGIC), MAPPED: bool,
         **dict.fromkeys(WIRE, wire.may_be_export),
@@ -170,105 +206,113 @@ def _fits(path: Path, form: str, is_capture: Callable[[bytes], bool]) -> bool:
     return begins[form](first_octets(path, HEAD_OCTETS, begins[form]))
 
 
-def _member(
-    text: TextInput, problem: str | None, settings: FlowSettings, is_capture: Callable[[bytes], bool],
-    form: str | None, mapping: Path | None, named: bool,
-) -> Opened | InputError:  # fmt: skip
-    """The opened member, or why it cannot be: an archive may hold a read-me beside its records."""
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of :func:`open_inputs` that hold for all members of a file."""
+
+    settings: FlowSettings
+    is_capture: Callable[[bytes], bool]
+    form: str | None
+    mapping: Path | None
+    named: bool
+
+
+def _open_or_error(text: TextInput, problem: str | None, request: _Request) -> Input | InputError:
+    """Open an archive member, or return why it cannot be opened: an archive may contain a README."""
     try:
         if problem is not None:
             raise InputError(problem, file=text.name)
         head = text.raw_head()
         if not head:
             raise InputError("the file is empty", file=text.name)
-        if form is None and mapping is None and (wire := _wire_format(head)) is not None:
-            return _exported(wire, [text.path], settings)
-        if form is None and is_capture(head):
-            return Opened(str(text.path), text.path, CAPTURE, None)
-        return _opened(text, head, settings, form, mapping, named)
+        undeclared = request.form is None
+        if undeclared and request.mapping is None and (wire := _wire_format(head)) is not None:
+            return _exported(wire, [text.path], request.settings)
+        if undeclared and request.is_capture(head):
+            return Input(str(text.path), text.path, CAPTURE, None)
+        return _open_text(text, head, request)
     except InputError as error:
         return error
 
 
 def _wire_format(head: bytes) -> str | None:
-    """Which of the formats of export messages begins so. Only then is what decodes them loaded."""
+    """The format of export messages that a head has; their decoder is only loaded if it may be one."""
     if head[:1] != b"\0" and head[:4] != PCAPNG:
         return None
-    for name, module in ((IPFIX, "ethogram.io.wire.file"), (EXPORTS, "ethogram.io.wire.source")):
-        if importlib.import_module(module).recognises(head):
+    for name, module in ((IPFIX, "ethogram.io.wire.ipfix_file"), (EXPORTS, "ethogram.io.wire.export_reader")):
+        if importlib.import_module(module).sniff(head):
             return name
     return None
 
 
-def _exported(form: str, paths: Sequence[Path], settings: FlowSettings) -> Opened:
+def _exported(form: str, paths: Sequence[Path], settings: FlowSettings) -> Input:
     def source() -> FlowSource:
-        made: FlowSource = importlib.import_module("ethogram.io.wire.source").SOURCES[form](paths, settings)
-        return made
+        reader: FlowSource = importlib.import_module("ethogram.io.wire.export_reader").SOURCES[form](paths, settings)
+        return reader
 
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    return Opened(name, paths[0], form, source)
+    return Input(name, paths[0], form, source)
 
 
-def join_exports(inputs: Sequence[Opened], settings: FlowSettings) -> list[Opened]:
-    """Make one input of recordings and captures of an export that follow each other.
+def join_exports(inputs: Sequence[Input], settings: FlowSettings) -> list[Input]:
+    """Join consecutive recordings and captures of an export into one input.
 
-    They are pieces of one stream: the templates in one are those of the next.
+    They are pieces of one stream: templates of one file apply to the next.
 
     Parameters
     ----------
     inputs
-        In order.
+        Inputs in order of time.
     settings
-        Given to the reader.
+        Settings of the reader.
     """
-    joined: list[Opened] = []
-    for form, group in itertools.groupby(inputs, lambda one: one.format):
+    joined: list[Input] = []
+    for form, group in itertools.groupby(inputs, lambda entry: entry.format):
         pieces = list(group)
         if form == EXPORTS and len(pieces) > 1:
-            joined.append(_exported(EXPORTS, [one.path for one in pieces], settings))
+            joined.append(_exported(EXPORTS, [piece.path for piece in pieces], settings))
         else:
             joined += pieces
     return joined
 
 
-def _opened(
-    text: TextInput, head: bytes, settings: FlowSettings, form: str | None, mapping: Path | None, named: bool
-) -> Opened:
+def _open_text(text: TextInput, head: bytes, request: _Request) -> Input:
+    form, mapping = request.form, request.mapping
     if form == PARQUET or (form is None and head.startswith(PARQUET_MAGIC)):
         return _parquet(text, head)
     if mapping is not None and form in {None, MAPPED}:
         module = importlib.import_module("ethogram.io.mapping")
         columns = module.Mapping.load(mapping)
-        if not named and not columns.fits(text.head()):
+        if not request.named and not columns.fits(text.head()):
             raise InputError(f"does not have the columns of {mapping}", file=text.name)
-        return Opened(text.name, text.path, MAPPED, lambda: module.Source(text, columns))
-    name = form or _recognised(text.head(), text, head)
-    return Opened(text.name, text.path, name, lambda: _module(name).Source(text, settings))
+        return Input(text.name, text.path, MAPPED, lambda: module.MappedTextReader(text, columns))
+    name = form or _detect(text.head(), text, head)
+    return Input(text.name, text.path, name, lambda: _reader(name)(text, request.settings))
 
 
-def _recognised(head: bytes, text: TextInput, raw: bytes) -> str:
-    other = importlib.import_module("ethogram.io.zeek_kinds").other_log(head, text.file_name)
+def _detect(head: bytes, text: TextInput, raw: bytes) -> str:
+    other = importlib.import_module("ethogram.io.zeek_log_types").other_log(head, text.file_name)
     if other is not None:
-        raise InputError(f"Zeek log {other}: only records of conn are connections", file=text.name)
+        raise InputError(f"Zeek log {other}: only conn records are connections", file=text.name)
     suffix = Path(text.file_name).suffix.lower()
-    # Formats whose usual suffix this is are asked first: content decides, the suffix only breaks ties.
-    order = sorted(READERS, key=lambda name: suffix not in READERS[name][2])
+    # Formats with this suffix are tried first: the content decides, and the suffix breaks ties.
+    order = sorted(READERS, key=lambda name: suffix not in READERS[name].suffixes)
     for name in order:
-        if _module(name).recognises(head):
+        if _module(name).sniff(head):
             return name
-    known = describe(raw, text.file_name) or describe(head)
-    if known is not None:
-        raise InputError(f"unknown format: {known}", file=text.name)
+    description = describe(raw, text.file_name) or describe(head)
+    if description is not None:
+        raise InputError(f"unknown format: {description}", file=text.name)
     hint = "; CSV with other columns needs --mapping" if suffix in {".csv", ".tsv", ".txt"} else ""
     raise InputError(f"unknown format{hint}", file=text.name)
 
 
-def _parquet(text: TextInput, head: bytes) -> Opened:
+def _parquet(text: TextInput, head: bytes) -> Input:
     with text.path.open("rb") as stream:
         packed = text.member is not None or stream.read(len(PARQUET_MAGIC)) != head[: len(PARQUET_MAGIC)]
     if packed:
-        raise InputError("Parquet inside an archive or a compressed file is not read: unpack it", file=text.name)
+        raise InputError("Parquet in an archive or compressed file cannot be read: unpack it first", file=text.name)
     module = importlib.import_module("ethogram.io.parquet")
     if module.kind_of(text.path) == "flow":
-        return Opened(text.name, text.path, FLOW_TABLE, lambda: module.FlowTableSource(text.path))
-    return Opened(text.name, text.path, PARQUET, lambda: module.Source(text.path))
+        return Input(text.name, text.path, FLOW_TABLE, lambda: module.FlowParquetReader(text.path))
+    return Input(text.name, text.path, PARQUET, lambda: module.BiflowParquetReader(text.path))

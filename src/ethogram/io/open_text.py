@@ -65,7 +65,7 @@ class TextInput:
     >>> file = Path(tempfile.mkdtemp()) / "two.txt"
     >>> _ = file.write_bytes(b"one\\n\\ntwo")
     >>> [batch.filled() for batch in TextInput(file).batches()]
-    [([1], [b'one']), ([3], [b'two'])]
+    [([1, 3], [b'one', b'two'])]
     """
 
     path: Path

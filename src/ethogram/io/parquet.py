@@ -11,10 +11,10 @@ import pyarrow
 import pyarrow.parquet
 
 from ethogram.errors import InputError
-from ethogram.io.table import RecordSource, to_biflows, to_flows
+from ethogram.io.record_reader import RecordReader, to_biflows, to_flows
 from ethogram.schema import BIFLOW, FLOW, Accounting, Table
 
-__all__ = ["PARQUET_MAGIC", "FlowTableSource", "Source", "kind_of"]
+__all__ = ["PARQUET_MAGIC", "BiflowParquetReader", "FlowParquetReader", "kind_of"]
 
 PARQUET_MAGIC = b"PAR1"
 BATCH_ROWS = 1 << 18
@@ -68,7 +68,7 @@ def _batches(path: Path, table: Table) -> Iterator[tuple[pl.DataFrame, range]]:
         raise InputError(f"damaged Parquet file: {str(error).splitlines()[0]}", file=path) from None
 
 
-class Source(RecordSource):
+class BiflowParquetReader(RecordReader):
     """Reader of a biflow table; its cells are checked as those of text are."""
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +81,7 @@ class Source(RecordSource):
             yield to_biflows(frame.to_dict(), self, rows)
 
 
-class FlowTableSource(RecordSource):
+class FlowParquetReader(RecordReader):
     """Reader of a flow table, which needs no orientation any more."""
 
     def __init__(self, path: Path) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ethogram.io.internet import BAD_LENGTH, READ, compiled, inner, u8
-from ethogram.io.link import parse_packet
+from ethogram.io.ip_packet import BAD_LENGTH, READ, compiled, inner, u8
+from ethogram.io.link_layer import parse_packet
 
 __all__ = ["FULL", "MAGICS", "MAX_RECORD", "MORE", "STOP", "PcapHeader", "parse_header", "scan_pcap"]
 

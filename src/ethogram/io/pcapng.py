@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.io.internet import BAD_LENGTH, BAD_TIME, NO_TIME, READ, UNKNOWN_INTERFACE, compiled, inner, u8
-from ethogram.io.link import parse_packet
+from ethogram.io.ip_packet import BAD_LENGTH, BAD_TIME, NO_TIME, READ, UNKNOWN_INTERFACE, compiled, inner, u8
+from ethogram.io.link_layer import parse_packet
 from ethogram.io.pcap import FULL, MAX_RECORD, MORE, STOP, word
 
 __all__ = ["MAGIC", "MAX_INTERFACES", "new_section", "scan_pcapng"]

@@ -13,13 +13,13 @@ from typing import Any
 import polars as pl
 
 from ethogram.config import FlowSettings
-from ethogram.io.cells import FINE, UNREADABLE, Cells, flags
+from ethogram.io.json_records import cells_of, field, loose, objects
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource, to_biflows
-from ethogram.io.table_json import cells_of, field, loose, objects
-from ethogram.io.times import times
+from ethogram.io.parse_columns import FINE, UNREADABLE, ParsedColumn, parse_tcp_flags
+from ethogram.io.parse_times import parse_times
+from ethogram.io.record_reader import RecordReader, to_biflows
 
-__all__ = ["Source", "recognises"]
+__all__ = ["SupermediatorReader", "sniff"]
 
 _END_REASONS = {
     "idle": 1, "idle timeout": 1, "active": 2, "active timeout": 2, "eof": 3, "end of flow": 3,
@@ -34,7 +34,7 @@ _NAMES = ("sslServerName", "tlsServerName", "serverName", "httpHost", "quicSNI")
 _EMPTY_ADDRESSES = {"::", "0.0.0.0", ""}  # noqa: S104 (an address in data, not one to bind to)
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether the first object is one of super_mediator's."""
     line = first_line(head)
     if not line.startswith(b"{"):
@@ -44,11 +44,11 @@ def recognises(head: bytes) -> bool:
     return b'"flowStart' in line[:2048] and b'"protocolIdentifier"' in head
 
 
-def _end_reasons(values: list[Any]) -> Cells:
+def _end_reasons(values: list[Any]) -> ParsedColumn:
     reasons = [_end_reason(value) for value in values]
     faults = [UNREADABLE if reason is None and value not in (None, "") else FINE
               for reason, value in zip(reasons, values, strict=True)]  # fmt: skip
-    return Cells(pl.Series(reasons, dtype=pl.UInt64), pl.Series(faults, dtype=pl.UInt8) if any(faults) else None)
+    return ParsedColumn(pl.Series(reasons, dtype=pl.UInt64), pl.Series(faults, dtype=pl.UInt8) if any(faults) else None)
 
 
 def _end_reason(value: Any) -> int | None:
@@ -84,7 +84,7 @@ def _name(record: dict[str, Any]) -> str | None:
     return None
 
 
-class Source(RecordSource):
+class SupermediatorReader(RecordReader):
     """Reader of super_mediator's JSON.
 
     Parameters
@@ -101,7 +101,7 @@ class Source(RecordSource):
     >>> _ = file.write_text('{"flows":{"flowStartMilliseconds":"2019-05-01 00:00:00.250",'
     ...     '"protocolIdentifier":6,"sourceIPv4Address":"10.0.0.2","destinationIPv4Address":"192.0.2.1",'
     ...     '"sourceTransportPort":40000,"destinationTransportPort":443,"initialTCPFlags":"0x02"}}')
-    >>> next(Source(TextInput(file), FlowSettings()).batches())["initial_tcp_flags"].to_list()
+    >>> next(SupermediatorReader(TextInput(file), FlowSettings()).batches())["initial_tcp_flags"].to_list()
     [2]
     """
 
@@ -135,23 +135,23 @@ class Source(RecordSource):
             return "statistics"
         return "tombstone" if "tombstone" in record else "not a flow"
 
-    def _times(self, records: list[dict[str, Any]], fields: dict[str, str]) -> Cells:
+    def _times(self, records: list[dict[str, Any]], fields: dict[str, str]) -> ParsedColumn:
         """The first of these fields that a record has; a number is of the unit that the field's name says."""
-        found: Cells | None = None
+        found: ParsedColumn | None = None
         for name, unit in fields.items():
             values = field(records, name)
             if found is None or any(value is not None for value in values):
-                told = times(loose(values), self._zone, unit=unit)
+                told = parse_times(loose(values), self._zone, unit=unit)
                 found = told if found is None else found.or_else(told)
         assert found is not None
         return found
 
-    def _columns(self, records: list[dict[str, Any]]) -> dict[str, Cells | pl.Series]:
+    def _columns(self, records: list[dict[str, Any]]) -> dict[str, ParsedColumn | pl.Series]:
         def cells(*names: str) -> pl.Series:
             return cells_of(records, *names)
 
-        def bits(name: str) -> Cells:
-            return flags(cells_of(records, name), hexadecimal=True)
+        def bits(name: str) -> ParsedColumn:
+            return parse_tcp_flags(cells_of(records, name), hexadecimal=True)
 
         return {
             "start": self._times(records, _STARTS),

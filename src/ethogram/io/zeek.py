@@ -12,23 +12,23 @@ import polars as pl
 
 from ethogram.config import FlowSettings
 from ethogram.errors import InputError
-from ethogram.io.cells import Cells, protocols, whole_numbers
 from ethogram.io.open_text import TextInput
-from ethogram.io.table import RecordSource, first_of, to_biflows
-from ethogram.io.times import times
-from ethogram.io.zeek_kinds import CONN, NEEDED, Kinds, kinds_in, other_log
+from ethogram.io.parse_columns import ParsedColumn, parse_integers, parse_protocols
+from ethogram.io.parse_times import parse_times
+from ethogram.io.record_reader import RecordReader, first_of, to_biflows
 from ethogram.io.zeek_log import log_frames
+from ethogram.io.zeek_log_types import CONN, NEEDED, Kinds, kinds_in, other_log
 from ethogram.io.zeek_names import NeighbourNames
 from ethogram.schema import TCP, TCP_ACK, TCP_SYN
 
-__all__ = ["Source", "recognises"]
+__all__ = ["ZeekReader", "sniff"]
 
 _ORIGINATOR_SYN = ["S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "SH"]
 _RESPONDER_SYN_ACK = ["RSTRH", "SHR"]
 _ENDED = ["SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH"]
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether the head is of a text that holds, or may hold, records of Zeek's conn log.
 
     Logs of several kinds may stand in one stream, in any order.
@@ -37,7 +37,7 @@ def recognises(head: bytes) -> bool:
     return CONN in kinds or (bool(kinds) and other_log(head, "") is None)
 
 
-class Source(RecordSource):
+class ZeekReader(RecordReader):
     """Reader of connection logs, with the names of the logs beside them; records of other logs are ignored by name.
 
     Zeek never cuts a connection at a timeout, so every record's end is *end of flow* or *idle timeout*.
@@ -62,11 +62,11 @@ class Source(RecordSource):
         """Answers of the ``dns`` log beside."""
         return self._names.answers() if self._names is not None else super().name_answers()
 
-    def _columns(self, frame: pl.DataFrame) -> dict[str, Cells | pl.Series]:
+    def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
         source = first_of(frame, "id.orig_h")
         protocol = _protocol(frame, source)
-        columns: dict[str, Cells | pl.Series] = {
-            "start": times(frame["ts"], self._zone),
+        columns: dict[str, ParsedColumn | pl.Series] = {
+            "start": parse_times(frame["ts"], self._zone),
             "duration": first_of(frame, "duration"),
             "protocol": protocol,
             "source_address": source,
@@ -86,22 +86,22 @@ class Source(RecordSource):
             columns["destination_name"] = self._names.by_connection(frame["uid"])
         return columns
 
-    def _octets(self, frame: pl.DataFrame, side: str) -> Cells:
-        whole = whole_numbers(first_of(frame, f"{side}_ip_bytes"))
-        payload = whole_numbers(first_of(frame, f"{side}_bytes"))
+    def _octets(self, frame: pl.DataFrame, side: str) -> ParsedColumn:
+        whole = parse_integers(first_of(frame, f"{side}_ip_bytes"))
+        payload = parse_integers(first_of(frame, f"{side}_bytes"))
         stands_in = whole.unset & payload.values.is_not_null()
         self.accounting.correct("payload octets for IP octets", int(stands_in.sum()))
         return whole.or_else(payload)
 
 
-def _protocol(frame: pl.DataFrame, source: pl.Series) -> Cells:
+def _protocol(frame: pl.DataFrame, source: pl.Series) -> ParsedColumn:
     """The number where the log has one; Zeek writes ``icmp`` for both versions of IP."""
     # What Zeek calls unknown is a protocol that it does not state.
-    named = protocols(frame["proto"].replace({"unknown_transport": None}))
+    named = parse_protocols(frame["proto"].replace({"unknown_transport": None}))
     six = source.str.contains(":", literal=True).fill_null(False)
     version_6 = (named.values == 1).fill_null(False) & six
-    named = Cells(named.values.set(version_6, 58), named.faults)
-    return protocols(first_of(frame, "ip_proto")).or_else(named)
+    named = ParsedColumn(named.values.set(version_6, 58), named.faults)
+    return parse_protocols(first_of(frame, "ip_proto")).or_else(named)
 
 
 def _states(frame: pl.DataFrame, protocol: pl.Series) -> dict[str, pl.Series]:

@@ -9,17 +9,17 @@ from typing import Any
 import orjson
 import polars as pl
 
+from ethogram.io.delimited import delimited, distinct, split_header
+from ethogram.io.json_records import objects
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.table import RecordSource
-from ethogram.io.table_csv import delimited, distinct, split_header
-from ethogram.io.table_json import objects
-from ethogram.io.zeek_kinds import Kinds, unescaped
+from ethogram.io.record_reader import RecordReader
+from ethogram.io.zeek_log_types import Kinds, unescaped
 
 __all__ = ["log_frames"]
 
 
 def log_frames(
-    text: TextInput, source: RecordSource, kinds: Kinds | None = None
+    text: TextInput, source: RecordReader, kinds: Kinds | None = None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Give a log's rows with their line numbers, every column as text; unset fields are null.
 
@@ -40,7 +40,7 @@ def log_frames(
 
 
 def _json_frames(
-    text: TextInput, source: RecordSource, kinds: Kinds | None
+    text: TextInput, source: RecordReader, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     def plain(value: Any) -> str | None:
         if value is None or isinstance(value, str):
@@ -56,7 +56,7 @@ def _json_frames(
 
 
 def _csv_frames(
-    text: TextInput, source: RecordSource, kinds: Kinds | None
+    text: TextInput, source: RecordReader, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     header: list[str] | None = None
     for batch in text.batches():
@@ -71,7 +71,7 @@ def _csv_frames(
 
 
 def _only_conn(
-    frame: pl.DataFrame, at: list[int], source: RecordSource, kinds: Kinds
+    frame: pl.DataFrame, at: list[int], source: RecordReader, kinds: Kinds
 ) -> tuple[pl.DataFrame, list[int]]:
     """The rows of a CSV that are of ``conn``; a column ``_path`` may say of each which log it is of."""
     paths = frame["_path"] if "_path" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(
@@ -112,7 +112,7 @@ class _Section:
 
 
 def _tab_frames(
-    text: TextInput, source: RecordSource, kinds: Kinds | None
+    text: TextInput, source: RecordReader, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Logs are often joined into one file: a new header, also of another log, may come at any line."""
     section = _Section()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ethogram.io.cells import addresses
 from ethogram.io.open_text import TextInput
-from ethogram.io.table import RecordSource, first_of
-from ethogram.io.times import as_time
+from ethogram.io.parse_columns import parse_addresses
+from ethogram.io.parse_times import parse_times_or_null
+from ethogram.io.record_reader import RecordReader, first_of
 from ethogram.io.zeek_log import log_frames
 from ethogram.schema import NAME_ANSWER
 
@@ -46,7 +46,7 @@ class NeighbourNames:
             return pl.DataFrame(schema=schema)
         found, rows = [], 0
         text = TextInput(file)
-        for frame, _ in log_frames(text, RecordSource(text.name)):
+        for frame, _ in log_frames(text, RecordReader(text.name)):
             found.append(frame.select(first_of(frame, column).alias(column) for column in columns))
             rows += frame.height
             if rows > MAX_ROWS:
@@ -64,12 +64,12 @@ class NeighbourNames:
         """Passive DNS of the ``dns`` log: one row per address, with the smallest lifetime of its answer."""
         frame = self._beside("dns", ("ts", "id.orig_h", "query", "answers", "TTLs")).drop_nulls()
         frame = frame.select(
-            as_time(frame["ts"], self._zone).alias("time"),
-            addresses(frame["id.orig_h"]).values.alias("client"),
+            parse_times_or_null(frame["ts"], self._zone).alias("time"),
+            parse_addresses(frame["id.orig_h"]).values.alias("client"),
             pl.col("query").str.to_lowercase().str.strip_suffix(".").alias("name"),
             pl.col("TTLs").str.split(",").list.eval(pl.element().cast(pl.Float64, strict=False)).list.min()
             .clip(0, 4e9).cast(pl.UInt32, strict=False).fill_null(0).alias("ttl_s"),
             pl.col("answers").str.split(",").alias("address"),
         ).explode("address")  # fmt: skip
-        frame = frame.with_columns(addresses(frame["address"]).values.alias("address"))
+        frame = frame.with_columns(parse_addresses(frame["address"]).values.alias("address"))
         return NAME_ANSWER.conform(frame.drop_nulls())

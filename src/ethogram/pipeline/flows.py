@@ -25,7 +25,7 @@ from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.repeats import Repeats
 from ethogram.io.capture import is_capture
-from ethogram.io.open import CAPTURE, FLOW_TABLE, MAPPED, Opened, join_exports, open_inputs
+from ethogram.io.open import CAPTURE, FLOW_TABLE, MAPPED, Input, join_exports, open_inputs
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
@@ -78,7 +78,7 @@ class FlowRun:
 
     def __init__(
         self,
-        inputs: Sequence[Opened],
+        inputs: Sequence[Input],
         namer: Callable[[], Namer],
         settings: FlowSettings,
         meter: MeterSettings,
@@ -186,13 +186,13 @@ class FlowRun:
         self.rows += frame.height
         return frame
 
-    def _source(self, opened: Opened) -> FlowSource:
+    def _source(self, opened: Input) -> FlowSource:
         if opened.format == CAPTURE or opened.source is None:
             named, capture = self._settings.names.enabled, CaptureSettings(strict=self._strict)
             return capture_flows(opened.path, self._meter, named, capture, self._listener)
         return opened.source()
 
-    def _read(self, opened: Opened, source: FlowSource) -> Iterator[pl.DataFrame]:
+    def _read(self, opened: Input, source: FlowSource) -> Iterator[pl.DataFrame]:
         """Batches of one input; damage ends the input, not the run, unless strict."""
         report = InputReport(opened.name, opened.format, source.accounting)
         self.reports.append(report)
@@ -227,7 +227,7 @@ class FlowRun:
             line, reason = min(problems)
             raise InputError(reason, file=source.name, line=line)
 
-    def _pass_through(self, opened: Opened) -> Iterator[pl.DataFrame]:
+    def _pass_through(self, opened: Input) -> Iterator[pl.DataFrame]:
         """A flow table stays as it is, but for the time asked for."""
         assert opened.source is not None
         begin, end = self._times
@@ -329,7 +329,7 @@ def read_flows(
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigurationError(f"setting time_zone: {settings.time_zone!r} is no time zone") from None
     named = DeviceFile.load(devices) if devices is not None else None
-    opened: list[Opened] = []
+    opened: list[Input] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
         try:

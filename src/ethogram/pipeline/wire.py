@@ -19,18 +19,18 @@ from ethogram.errors import InputError
 from ethogram.flow.local import INSIDE, LocalNetwork
 from ethogram.io.capture import is_capture
 from ethogram.io.compressed import bare_name, first_octets
-from ethogram.io.known import describe
 from ethogram.io.open_files import expand
+from ethogram.io.unsupported import describe
 from ethogram.io.wire.biflows import Biflows, plan_of
 from ethogram.io.wire.blocks import blocks_of
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.elements import ENTERPRISES, Element
-from ethogram.io.wire.nothing import why_nothing
+from ethogram.io.wire.export_reader import ExportFiles
+from ethogram.io.wire.no_records import explain_no_records
 from ethogram.io.wire.options import Origin, origin_of
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.rows import field_names, rows_of
 from ethogram.io.wire.sequence import Sequences
-from ethogram.io.wire.source import ExportFiles
 from ethogram.io.wire.template import VARIABLE, Template
 from ethogram.pipeline.wire_report import DomainReport, TemplateReport, WireReport, advice_of, iso
 from ethogram.schema import Accounting
@@ -88,7 +88,7 @@ def inspect(
         report.errors.append(str(error))
     reading.end(source.accounting)
     if not report.domains and not report.errors:
-        reason = why_nothing(source.accounting, source.others, reading.decoder)
+        reason = explain_no_records(source.accounting, source.others, reading.decoder)
         nothing = "no export messages in it" + (f": {reason}" if reason else "")
         raise InputError(nothing, file=str(paths[0]) if len(paths) == 1 else None)
     return report

@@ -40,7 +40,7 @@ from ethogram.schema import Accounting, DatagramBatch
 from ethogram.serve.counters import Counters
 from ethogram.serve.output import Output
 from ethogram.serve.state import CollectorState
-from ethogram.serve.warm import warm_up
+from ethogram.serve.warm_up import warm_up
 
 __all__ = ["Collector", "CollectorSettings"]
 
@@ -126,7 +126,7 @@ class Collector:
         self.failure: BaseException | None = None
         self.problems: list[str] = []
         self.taken: Counter[str] = Counter()
-        self._record, self._devices, self._listens = record, devices, bool(places)
+        self._record_folder, self._devices, self._listens = record, devices, bool(places)
         self._recording: Recording | None = None
         self._blocks = Blocks(wire)
         self._segment_ns = max(int(wire.segment_s * 1e9), 1)
@@ -168,8 +168,8 @@ class Collector:
         """
         state, self.problems = self.output.open()
         try:
-            if self._record is not None:
-                self._recording = Recording(self._record, self.settings.wire)
+            if self._record_folder is not None:
+                self._recording = Recording(self._record_folder, self.settings.wire)
             self._restore(state)
             if self._listens:  # the one that warms up listens nowhere
                 self._warm_up()
@@ -180,12 +180,12 @@ class Collector:
             self.tcp.stop()
             self.output.close()
             raise
-        self._worker = threading.Thread(target=self._guarded, name="collect", daemon=True)
+        self._worker = threading.Thread(target=self._run_worker, name="collect", daemon=True)
         self._worker.start()
 
     def _warm_up(self) -> None:
         """Compile, or load, all that real messages will need."""
-        chosen, recorded = self.settings, self._record is not None
+        chosen, recorded = self.settings, self._record_folder is not None
 
         def maker(devices: Path | None) -> Callable[[Path], Collector]:
             return lambda place: Collector(
@@ -219,7 +219,7 @@ class Collector:
         """Wait; returns whether the collector has ended by itself, which is a failure."""
         return self._stopped.wait(timeout_s) or any(each.failure is not None for each in (self.udp, self.tcp))
 
-    def _guarded(self) -> None:
+    def _run_worker(self) -> None:
         writer = threading.Thread(target=self._write, name="write", daemon=True)
         writer.start()
         try:
@@ -272,12 +272,12 @@ class Collector:
             self._commit()
         if self._segment is None:
             self._begin(segment)
-        self._keep(block)
+        self._record(block)
         self._count_taken(block)
         arrived_us = int(block.arrival_ns.max()) // 1000
         flows = self.stages.flows(self._biflows(self.decoder.decode(block)), arrived_us)
         self._flows += flows.height
-        self._then(lambda: self.output.add(flows, arrived_us))
+        self._enqueue_write(lambda: self.output.add(flows, arrived_us))
         self._end_sessions(int(block.arrival_ns[-1]))
 
     def _count_taken(self, block: DatagramBatch) -> None:
@@ -291,9 +291,9 @@ class Collector:
 
     def _begin(self, segment: int) -> None:
         self._segment = segment
-        self._then(lambda: self.output.begin(segment * self._segment_ns))
+        self._enqueue_write(lambda: self.output.begin(segment * self._segment_ns))
 
-    def _then(self, task: Callable[[], object]) -> None:
+    def _enqueue_write(self, task: Callable[[], object]) -> None:
         """Let the writing thread do something after what it has to do already; waits when that is much."""
         if self._failed.is_set():
             raise EthogramError("nothing more can be written")
@@ -310,7 +310,7 @@ class Collector:
                 self.failure = error
                 self._failed.set()
 
-    def _keep(self, block: DatagramBatch) -> None:
+    def _record(self, block: DatagramBatch) -> None:
         """Record a block; a full disk must not stop the rest."""
         if self._recording is None:
             return
@@ -341,7 +341,7 @@ class Collector:
             self.output.commit(snapshot, last=last)
             self._write_counters()
 
-        self._then(commit)
+        self._enqueue_write(commit)
 
     def _finish(self) -> None:
         """Everything that waits for later messages goes out: nobody knows when there will be some."""
@@ -350,14 +350,14 @@ class Collector:
             self._begin(now_ns // self._segment_ns)
         flows = self.stages.flows(self._biflows(self.decoder.finish()), last=True)
         self._flows += flows.height
-        self._then(lambda: self.output.add(flows, now_ns // 1000))
+        self._enqueue_write(lambda: self.output.add(flows, now_ns // 1000))
         self._end_sessions(now_ns)
         self._commit(last=True)
         if self._recording is not None:
             try:
                 self._recording.close()
             except OSError as error:
-                self.output.problem = f"{self._record}: cannot be written: {error.strerror or error}"
+                self.output.problem = f"{self._record_folder}: cannot be written: {error.strerror or error}"
 
     def _save_templates(self) -> None:
         path = self.folder / TEMPLATES

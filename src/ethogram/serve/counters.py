@@ -22,7 +22,7 @@ from ethogram.schema import Accounting
 from ethogram.serve.output import Output
 from ethogram.serve.state import accounting_of
 
-__all__ = ["COUNTERS_FORMAT", "Counted", "Counters", "Loss"]
+__all__ = ["COUNTERS_FORMAT", "CollectorParts", "Counters", "Loss"]
 
 COUNTERS_FORMAT = "ethogram.collect-counters/1"
 OWN = ("fingerprints", "output")  # what is written keeps these itself
@@ -41,7 +41,7 @@ class Loss:
     unit: str
 
 
-class Counted(Protocol):
+class CollectorParts(Protocol):
     """The parts of a collector that count."""
 
     udp: UdpReceiver
@@ -71,7 +71,7 @@ class Counters:
         Whose.
     """
 
-    def __init__(self, collector: Counted) -> None:
+    def __init__(self, collector: CollectorParts) -> None:
         self._of = collector
         self._before: dict[str, Accounting] = {}
         self._connections_before: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from ethogram.config import Settings
 from ethogram.io.wire.build import HEADER, Data, Encoded, MessageBuilder, Set, data_set, encode, template_set
-from ethogram.simulate.disturb import Message
+from ethogram.simulate.impairment import Message
 from ethogram.simulate.layout import (
     OPTIONS_ID,
     Layout,
@@ -95,7 +95,7 @@ class _Domain:
 
 
 @dataclass
-class _Part:
+class _EncodedRecords:
     """Encoded records of one domain and IP version, ordered by the clock's intervals in which they leave."""
 
     domain: int
@@ -228,7 +228,7 @@ class FlowExporter:
         sent.units += units
         return Message(octets, self._time_ms, build.domain, sent.restarts, data - options, units)
 
-    def _parts(self, frame: pl.DataFrame) -> Iterator[_Part]:
+    def _parts(self, frame: pl.DataFrame) -> Iterator[_EncodedRecords]:
         """Encode records, apart by domain and IP version."""
         family = pl.when(pl.col("source_address").str.contains(":", literal=True)).then(6).otherwise(4)
         frame = frame.with_columns(_family=family)
@@ -251,7 +251,7 @@ class FlowExporter:
                     values = self._layout.values(own, version, self._boot_ms)
                     encoded = encode(self._layout.fields[version], values)
                     interval = milliseconds(own["end"]) // (self.settings.flush_s * 1000)
-                    yield _Part(domain, version, encoded, interval)
+                    yield _EncodedRecords(domain, version, encoded, interval)
 
     def _sampled(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Each packet is looked at with the same chance; the rest of the flow is not known to the exporter."""

@@ -14,9 +14,9 @@ from ethogram._files import atomic_write
 from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.io.receive.address import Listen
 from ethogram.io.wire.build import write_file
-from ethogram.simulate.disturb import Message
+from ethogram.simulate.impairment import Message
 
-__all__ = ["Delivery", "Pace", "Stream", "UdpSender", "client_context", "place_of", "send", "write"]
+__all__ = ["Delivery", "Pace", "TcpSender", "UdpSender", "client_context", "place_of", "send", "write"]
 
 CONNECT_S = 10.0
 BUFFER = 1 << 20  # octets asked of the kernel, so that a burst does not wait
@@ -149,7 +149,7 @@ class UdpSender:
         self.socket.close()
 
 
-class Stream:
+class TcpSender:
     """Sends IPFIX messages over one TCP or TLS connection; a restarted exporter opens another (RFC 7011 section 10.4).
 
     Raises
@@ -235,7 +235,7 @@ def send(
     """
     begin = time.monotonic()
     delivery = Delivery()
-    sender = UdpSender(place) if place.transport == "udp" else Stream(place, context)
+    sender = UdpSender(place) if place.transport == "udp" else TcpSender(place, context)
     pace = pace or Pace()
     try:
         for message in messages:

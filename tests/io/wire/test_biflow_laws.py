@@ -9,21 +9,27 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethogram.io.wire import choice, times
+from ethogram.io.wire import element_precedence as precedence
+from ethogram.io.wire import record_times
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.rows import rows_of
 from ethogram.schema import BIFLOW, DatagramBatch, Exporter
 
 KEYS = sorted({
-    *(key for _, source, destination in choice.ADDRESSES for key in (source, destination)),
-    *(key for _, key in choice.NAT_ADDRESSES), *choice.PORTS[0], *choice.PORTS[1], *choice.NAT_PORTS, *choice.PROTOCOL,
-    *(key for one in choice.COUNT_TIERS for key in (one.octets, one.packets)),
-    *(key for one in choice.COUNT_TIERS[:2] for key in (one.reverse_octets, one.reverse_packets) if key),
-    *(key for keys in (*choice.FLAGS, *choice.INITIAL_FLAGS, *choice.UNION_FLAGS, *choice.MACS) for key in keys),
-    *choice.END_REASON, *choice.DIRECTION, *choice.BIFLOW_DIRECTION, *choice.FIREWALL_EVENT, *choice.NAT_EVENT,
-    *choice.IP_VERSION, *choice.VLAN, *choice.FLOW_ID, *(key for key, _ in choice.NAMES),
-    *((0, number, False) for number, _ in (*times.START_FORMS, *times.END_FORMS, *times.MOMENT_FORMS)),
+    *(key for _, source, destination in precedence.ADDRESSES for key in (source, destination)),
+    *(key for _, key in precedence.NAT_ADDRESSES), *precedence.PORTS[0], *precedence.PORTS[1], *precedence.NAT_PORTS,
+    *precedence.PROTOCOL,
+    *(key for one in precedence.COUNT_TIERS for key in (one.octets, one.packets)),
+    *(key for one in precedence.COUNT_TIERS[:2] for key in (one.reverse_octets, one.reverse_packets) if key),
+    *(key for keys in (*precedence.FLAGS, *precedence.INITIAL_FLAGS, *precedence.UNION_FLAGS)
+      for key in keys),
+    *(key for keys in precedence.MACS for key in keys),
+    *precedence.END_REASON, *precedence.DIRECTION, *precedence.BIFLOW_DIRECTION, *precedence.FIREWALL_EVENT,
+    *precedence.NAT_EVENT,
+    *precedence.IP_VERSION, *precedence.VLAN, *precedence.FLOW_ID, *(key for key, _ in precedence.NAMES),
+    *((0, number, False) for number, _ in (*record_times.START_FORMS, *record_times.END_FORMS)),
+    *((0, number, False) for number, _ in record_times.MOMENT_FORMS),
     *((0, number, False) for number in (34, 48, 50, 160, 161, 162, 302, 305, 306, 309, 310, 311)),
     (0, 231, False), (0, 232, False), (0, 298, False), (0, 299, False),
 })  # fmt: skip
@@ -34,7 +40,7 @@ field = st.tuples(st.sampled_from(KEYS), st.sampled_from([0, 1, 2, 3, 4, 6, 8, 9
 templates = st.tuples(st.lists(field, min_size=1, max_size=12), st.booleans())
 
 
-def message(version: int, fields: list[tuple[choice.Key, int]], octets: bytes, uptime: int) -> bytes:
+def message(version: int, fields: list[tuple[precedence.Key, int]], octets: bytes, uptime: int) -> bytes:
     """A template and a data set of any octets."""
     definition = b""
     for (enterprise, number, reverse), length in fields:
@@ -62,7 +68,7 @@ def batch_of(messages: list[bytes]) -> DatagramBatch:
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([9, 10]), templates, st.binary(max_size=600), st.integers(0, 2**32 - 1))
 def test_any_record_of_any_template_gives_a_sound_table(
-    version: int, template: tuple[list[tuple[choice.Key, int]], bool], octets: bytes, uptime: int
+    version: int, template: tuple[list[tuple[precedence.Key, int]], bool], octets: bytes, uptime: int
 ) -> None:
     fields, usual = template
     if usual:

@@ -116,7 +116,7 @@ from test_decoder_laws import read_all
 from wire_messages import batch, ipfix, set_of, template, v5, v5_record, v9
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.capture_export import is_export
-from ethogram.io.wire.file import frame
+from ethogram.io.wire.ipfix_file import frame
 import ethogram.io.wire.decoder as module
 module.TABLE_ROWS = 4096
 

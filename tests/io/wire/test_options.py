@@ -6,7 +6,7 @@ import pytest
 from exports import COUNTS, KEY, NOW_MS, TIMES, Column, Export
 
 from ethogram.io.wire import options
-from ethogram.io.wire.options import Facts, origin_of
+from ethogram.io.wire.options import ExporterMetadata, origin_of
 
 ORIGIN = ("192.0.2.1", 0, 10, 1)
 
@@ -130,7 +130,7 @@ def test_system_start_names_and_elements_are_learnt_and_overwritten() -> None:
     export.send([(234, 4, [3]), (236, 8, [b"blue"])], number=302, options=True)
     export.send([(10, 4, [7]), (82, 12, [b"lan0"])], number=303, options=True)
     export.send([(346, 4, [4242]), (303, 2, [0x8007]), (341, 65535, [b"ourElement"])], number=304, options=True)
-    facts = Facts()
+    facts = ExporterMetadata()
     for records in export.records():
         assert origin_of(records) == ORIGIN
         facts.learn(records)
@@ -155,7 +155,7 @@ def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     export = Export()
     export.send([(10, 4, [1, 2, 3, 4, 5]), (82, 4, [b"a", b"b", b"c", b"d", b"e"])], number=300, options=True)
     export.send([(302, 4, [1, 2, 3]), (34, 4, [10, 20, 30])], number=301, options=True)
-    facts = Facts()
+    facts = ExporterMetadata()
     for records in export.records():
         facts.learn(records)
     assert facts.names(ORIGIN)["interface"] == {3: "c", 4: "d", 5: "e"}
@@ -187,7 +187,7 @@ def test_flows_that_waited_for_their_template_are_scaled() -> None:
 
 def test_all_facts_together_stay_bounded_and_the_oldest_exporter_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "MAX_HELD", 6)
-    facts = Facts()
+    facts = ExporterMetadata()
     for domain in (1, 2, 3):
         export = Export(domain=domain)
         export.send([(10, 4, [1, 2]), (82, 4, [b"a", b"b"])], number=300, options=True)
@@ -201,7 +201,7 @@ def test_all_facts_together_stay_bounded_and_the_oldest_exporter_leaves(monkeypa
 
 
 def test_a_long_name_is_cut() -> None:
-    export, facts = Export(), Facts()
+    export, facts = Export(), ExporterMetadata()
     export.send([(10, 4, [1]), (82, 65535, [b"a" * 1000])], number=300, options=True)
     facts.learn(export.records()[0])
     assert facts.names(ORIGIN) == {"interface": {1: "a" * 128}}

@@ -12,8 +12,8 @@ import pytest
 from ethogram.config import FlowSettings
 from ethogram.io.wire.build import batch
 from ethogram.io.wire.decoder import Decoder
-from ethogram.io.wire.file import IpfixFile
-from ethogram.io.wire.source import ExportFiles, Source, ipfix_file
+from ethogram.io.wire.export_reader import ExportFiles, ExportReader, read_ipfix_file
+from ethogram.io.wire.ipfix_file import IpfixFile
 
 pytestmark = pytest.mark.wire
 
@@ -54,7 +54,7 @@ def test_each_scenario_of_about_25_makers_has_as_many_records_as_its_reference_s
 
 def test_an_ipfix_file_that_four_decoders_agree_on(wire: Path) -> None:
     [path] = (wire / "ipfixcol2").rglob("example_flows.ipfix")
-    source = ipfix_file([path], FlowSettings())
+    source = read_ipfix_file([path], FlowSettings())
     table = pl.concat(list(source.batches()))
     assert table.height == source.accounting.used == 3979
     assert int(table["octets"].sum() + table["reverse_octets"].sum()) == 49_001_404
@@ -70,7 +70,7 @@ def test_captures_of_exports_have_all_their_records(wire: Path) -> None:
     for case, (data, options) in cases.items():
         used, told = 0, 0
         for path in sorted((wire / "pmacct").glob(f"tests/{case}-*/*.pcap")):
-            source = Source(ExportFiles([path]))
+            source = ExportReader(ExportFiles([path]))
             for _ in source.batches():
                 pass
             used += source.decoder.records.used

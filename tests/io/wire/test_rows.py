@@ -8,7 +8,7 @@ import pytest
 from exports import KEY, NOW_MS, Column, Export
 
 from ethogram.io.wire.rows import field_names, rows_of
-from ethogram.io.wire.text import MOST, host_names, texts
+from ethogram.io.wire.text_fields import MOST, host_names, texts
 
 
 def row_of(*columns: Column, version: int = 10, options: bool = False, **more: object) -> dict[str, object]:

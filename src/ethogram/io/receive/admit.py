@@ -63,7 +63,7 @@ _recvmmsg: Any = types.ExternalFunction(
 _poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uint64, types.int32))
 _clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
-compiled = Compiler(Path(__file__).parent, ("admit", "frames")).compiled
+compiled = Compiler(Path(__file__).parent, ("admit", "framing")).compiled
 
 
 @compiled

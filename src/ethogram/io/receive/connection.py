@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ethogram.io.receive.address import key_of
 from ethogram.io.receive.admit import NARROW, WIDE, group_of
-from ethogram.io.receive.shares import Shares
+from ethogram.io.receive.quota import Quota
 from ethogram.schema import Exporter
 
 __all__ = ["BUFFER", "READ_OCTETS", "Connection", "Connections", "groups_of"]
@@ -97,7 +97,7 @@ class Connections:
         How many there may be.
     """
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: Quota) -> None:
         self._shares = shares
         self._of: dict[socket.socket, Connection] = {}
         self._narrow: Counter[Group] = Counter()

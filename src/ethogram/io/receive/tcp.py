@@ -27,9 +27,9 @@ from ethogram.errors import ConfigurationError
 from ethogram.io.receive.address import Listen, Prefixes, address_of, key_of
 from ethogram.io.receive.admit import well_formed
 from ethogram.io.receive.connection import BUFFER, READ_OCTETS, Connection, Connections, groups_of
-from ethogram.io.receive.frames import BAD_LENGTH, BAD_VERSION, SHORTEST, frames
+from ethogram.io.receive.framing import BAD_LENGTH, BAD_VERSION, SHORTEST, frames
 from ethogram.io.receive.queue import MESSAGE_OVERHEAD, Exporters, MessageQueue, SessionEnd
-from ethogram.io.receive.shares import Shares
+from ethogram.io.receive.quota import Quota
 from ethogram.io.receive.tls import NO_HANDSHAKE, handshake_fault, tls_context
 from ethogram.schema import Accounting, DatagramBatch, Exporter
 
@@ -92,7 +92,7 @@ class TcpReceiver:
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._listeners: dict[socket.socket, Listen] = {}
         self._resting: dict[socket.socket, float] = {}  # listeners that cannot accept, and until when
-        self._connections = Connections(Shares.of(self.settings.max_connections, self.settings))
+        self._connections = Connections(Quota.of(self.settings.max_connections, self.settings))
         # Connections to be served although no selector reports them: TLS has decrypted more than was read.
         self._ready: set[Connection] = set()
         self._spare_file: int | None = None
@@ -122,7 +122,7 @@ class TcpReceiver:
         except BaseException:
             self._close_all()
             raise
-        self._thread = threading.Thread(target=self._guarded, name="receive tcp", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, name="receive tcp", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -138,7 +138,7 @@ class TcpReceiver:
         """Connections open now."""
         return len(self._connections)
 
-    def _guarded(self) -> None:
+    def _run_thread(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._turn(WAIT_S)

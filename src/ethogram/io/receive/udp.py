@@ -24,7 +24,7 @@ from ethogram.config import CollectSettings
 from ethogram.io.receive import admit as kernel
 from ethogram.io.receive.address import Listen, Prefixes, address_of
 from ethogram.io.receive.queue import MESSAGE_OVERHEAD, Exporters, MessageQueue, SessionEnd
-from ethogram.io.receive.shares import Shares
+from ethogram.io.receive.quota import Quota
 from ethogram.schema import Accounting, DatagramBatch, Exporter
 
 __all__ = ["UdpReceiver"]
@@ -93,7 +93,7 @@ class UdpReceiver:
         self._places = list(places)
         self._queue, self._exporters = queue, exporters
         self._prefixes = Prefixes(self.settings.allow).rows
-        self._largest, self._shares = largest, Shares.of(max_exporters, self.settings)
+        self._largest, self._shares = largest, Quota.of(max_exporters, self.settings)
         self.evicted: Counter[str] = Counter()
         self._sockets: list[socket.socket] = []
         self._lost: list[int] = []
@@ -128,7 +128,7 @@ class UdpReceiver:
         self._make_tables()
         run = self._run_many if has_recvmmsg() else self._run_single
         self._compile()
-        self._thread = threading.Thread(target=self._guarded, args=(run,), name="receive udp", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, args=(run,), name="receive udp", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -219,7 +219,7 @@ class UdpReceiver:
         self._admit(filled, 0)
         kernel.rebuild(self._state[0], self._tables, self._tables[1][:0].copy(), self._tables[3].copy())
 
-    def _guarded(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
+    def _run_thread(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
         try:
             self._loop(run)
         except BaseException as error:  # a thread has nobody to tell: whoever waits for messages asks

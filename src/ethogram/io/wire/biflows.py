@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
 from ethogram.io.wire.assemble import RAW, Piece, assembled
-from ethogram.io.wire.columns import Counts, counts_of, flags_of, more_of, names_of
+from ethogram.io.wire.columns import Counts, counts_of, extra_columns, flags_of, names_of
+from ethogram.io.wire.cumulative_counters import CumulativeCounters
 from ethogram.io.wire.endpoints import Endpoints, endpoints_of
-from ethogram.io.wire.options import Facts, origin_of
+from ethogram.io.wire.options import ExporterMetadata, origin_of
 from ethogram.io.wire.plan import Plan
+from ethogram.io.wire.record_times import Times
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sampling import Rate, rate_of, scaled
 from ethogram.io.wire.template import Field, Template
-from ethogram.io.wire.times import Times
-from ethogram.io.wire.totals import Totals
 from ethogram.schema import BIFLOW, Accounting
 from ethogram.schema.address import AddressText
 
@@ -64,12 +64,12 @@ class Biflows:
     RFC 7011, RFC 7012, RFC 5103.
     """
 
-    def __init__(self, settings: WireSettings | None = None, facts: Facts | None = None) -> None:
+    def __init__(self, settings: WireSettings | None = None, facts: ExporterMetadata | None = None) -> None:
         self._settings = settings or WireSettings()
-        self.facts = facts or Facts()
+        self.facts = facts or ExporterMetadata()
         self.accounting = Accounting("records")
         self._text = AddressText()
-        self._totals = Totals()
+        self._totals = CumulativeCounters()
 
     def batch(self, found: Sequence[Records]) -> pl.DataFrame:
         """Biflows of all records of one batch of messages, options learnt before flows are scaled by them.
@@ -141,7 +141,7 @@ class Biflows:
         piece = Piece(ends, {"start": start, "end": times.end}, plan.one_way)
         self._scale(piece, records, counts)
         piece.numbers |= flags_of(plan, records, ends.level)
-        piece.numbers |= more_of(plan, records)
+        piece.numbers |= extra_columns(plan, records)
         piece.texts = names_of(plan, records, ends)
         return piece if kept is None else piece.of(kept)
 

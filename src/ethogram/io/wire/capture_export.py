@@ -16,7 +16,7 @@ from ethogram.io.capture import CaptureSource, is_capture
 from ethogram.io.compressed import first_octets
 from ethogram.io.wire.compiled import compiled, inner, u16
 from ethogram.io.wire.fragments import FRAGMENT, Fragments, find_fragments
-from ethogram.io.wire.nothing import CUT, what_payload
+from ethogram.io.wire.no_records import CUT, describe_payload
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, session_of
 from ethogram.io.wire.walk import IPFIX, V5, V9
 from ethogram.schema import Accounting, DatagramBatch, Exporter, PacketBatch
@@ -189,7 +189,7 @@ class CaptureExport:
             begin, there = int(packets.payload_offset[row]), int(packets.payload_octets[row])
             stated = int.from_bytes(packets.data[begin - 4 : begin - 2].tobytes()) - 8
             payload = packets.data[begin : begin + min(there, 8)].tobytes()
-            self.others[what_payload(payload, cut=stated > there)] += 1
+            self.others[describe_payload(payload, cut=stated > there)] += 1
 
     def _exporter(self, packets: PacketBatch, rows: NDArray[np.int64], recorded: bool) -> NDArray[np.int32]:
         """Number of each message's exporter, by source address and port; in a recording by session too."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ethogram.io.wire.endpoints import Endpoints
 from ethogram.io.wire.plan import Plan
 from ethogram.io.wire.records import Records
-from ethogram.io.wire.text import host_names
+from ethogram.io.wire.text_fields import host_names
 from ethogram.schema import END_REASONS
 
-__all__ = ["Counts", "Numbers", "counts_of", "flags_of", "more_of", "names_of"]
+__all__ = ["Counts", "Numbers", "counts_of", "extra_columns", "flags_of", "names_of"]
 
 Counts = dict[str, NDArray[np.uint64]]
 Numbers = dict[str, NDArray[np.generic]]
@@ -71,7 +71,7 @@ def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> N
     return found
 
 
-def more_of(plan: Plan, records: Records) -> Numbers:
+def extra_columns(plan: Plan, records: Records) -> Numbers:
     """Columns not every exporter has."""
     found: Numbers = {}
     for name, places in (("source_mac", plan.macs[0]), ("destination_mac", plan.macs[1])):

@@ -12,7 +12,8 @@ from ethogram.schema.compiled import Compiler
 __all__ = ["compiled", "inner", "u8", "u16", "u32"]
 
 COMPILER = Compiler(
-    Path(__file__).parent, ("compiled", "walk", "gather", "lookup", "file", "fragments", "capture_export", "recording")
+    Path(__file__).parent,
+    ("compiled", "walk", "gather", "lookup", "ipfix_file", "fragments", "capture_export", "recording"),
 )
 compiled, inner = COMPILER.compiled, COMPILER.inner
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ethogram._arrays import read_only
 from ethogram.config import WireSettings
-from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, Matched, boot_ms_of, match, release
-from ethogram.io.wire.pending import Held, PendingSets
+from ethogram.io.wire.match import HELD, TEMPLATE_SET, V5_FIRST, MatchedSets, boot_ms_of, match, release
+from ethogram.io.wire.pending import HeldSets, PendingSets
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.template import Template, v5_template
-from ethogram.io.wire.templates import Entry, Event, TemplateStore
+from ethogram.io.wire.templates import TemplateEntry, TemplateEvent, TemplateStore
 from ethogram.io.wire.walk import (
     COUNTERS,
     FOUND_VERSION,
@@ -90,7 +90,7 @@ class Decoder:
             del self.sets.dropped[reason]
 
     @property
-    def events(self) -> deque[Event]:
+    def events(self) -> deque[TemplateEvent]:
         """The last things that happened to templates."""
         return self.store.events
 
@@ -159,7 +159,7 @@ class Decoder:
         if not last and 0 <= now_ns - self._moved_ns < MOVED_EVERY_NS:
             return []
         self._moved_ns = now_ns
-        matched = Matched(np.zeros(0, np.int64))
+        matched = MatchedSets(np.zeros(0, np.int64))
         for key, held in self.pending.missing():
             boot_ms = int(boot_ms_of(held.headers[:1])[0]) if key[1] == V9 else None
             entry = self.store.take_over(key, boot_ms, now_ns, last=last)
@@ -193,7 +193,7 @@ class Decoder:
         for place, reason in SETS_IGNORED.items():
             self.sets.ignore(reason, int(counters[place]))
 
-    def _released(self, entry: Entry, waited: list[Held]) -> Records:
+    def _released(self, entry: TemplateEntry, waited: list[HeldSets]) -> Records:
         """Records of sets that waited, oldest first."""
         sizes = [held.data.size for held in waited]
         shifts = np.cumsum([0, *sizes[:-1]])
@@ -258,7 +258,7 @@ class Decoder:
         wholes: list[Records] = []
         more = SHORT_RECORDS
         for members in sorted(alike.values(), key=lambda one: -one[0][0].shortest):
-            whole = whole_of(batch, headers, sets, members)
+            whole = concat_sets(batch, headers, sets, members)
             kept = self._kept(whole, more)
             if kept is not None:
                 every = np.concatenate([rows for _, _, rows in members])
@@ -267,7 +267,7 @@ class Decoder:
                 members = [member for member in left if member[2].size]  # noqa: PLW2901
                 if not members:
                     continue
-                whole = whole_of(batch, headers, sets, members)
+                whole = concat_sets(batch, headers, sets, members)
             more -= max(len(whole) - int(whole.set_octets.sum(dtype=np.int64)) // SHORT, 0)
             wholes.append(whole)
             templates, exporters, rows = zip(*members, strict=True)
@@ -311,7 +311,9 @@ class Decoder:
             self.sequence.settle(*row)
 
 
-def whole_of(batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], members: list[Member]) -> Records:
+def concat_sets(
+    batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], members: list[Member]
+) -> Records:
     """The records of templates with the same fields, as one."""
     template, exporter, _ = members[0]
     chosen = sets[np.concatenate([rows for _, _, rows in members])]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.io.table import PORT_PROTOCOLS
+from ethogram.io.record_reader import PORT_PROTOCOLS
 from ethogram.io.wire.plan import Plan
 from ethogram.io.wire.records import Records
 from ethogram.schema.address import AddressText

@@ -59,7 +59,7 @@ def find_fragments(data: Any, version: Any, internet_offset: Any, found: Any) ->
 
 
 @dataclass
-class Pieces:
+class PartialDatagram:
     """What is there of one datagram: pieces by place, and its length once the last piece has come."""
 
     octets: int | None = None
@@ -90,7 +90,7 @@ class Fragments:
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[tuple[int, ...], Pieces] = OrderedDict()
+        self._waiting: OrderedDict[tuple[int, ...], PartialDatagram] = OrderedDict()
         self.lost = 0
 
     def add(self, packets: PacketBatch, one: NDArray[np.void]) -> tuple[bytes, int] | None:
@@ -101,7 +101,7 @@ class Fragments:
             int(packets.source_high[row]), int(packets.source_low[row]),
             int(packets.destination_high[row]), int(packets.destination_low[row]),
         )  # fmt: skip
-        pieces = self._waiting.setdefault(key, Pieces())
+        pieces = self._waiting.setdefault(key, PartialDatagram())
         begin, octets, place = int(one["begin"]), int(one["octets"]), int(one["at"])
         if place in pieces.parts or len(pieces.parts) >= MAX_PIECES:
             self.lost += 1

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import WireSettings
-from ethogram.io.wire.pending import WAITING, Held, PendingSets, key_columns
+from ethogram.io.wire.pending import WAITING, HeldSets, PendingSets, key_columns
 from ethogram.io.wire.template import Definition, parse_definitions
-from ethogram.io.wire.templates import Entry, Key, TemplateStore
+from ethogram.io.wire.templates import Key, TemplateEntry, TemplateStore
 from ethogram.io.wire.walk import V5, V9
 from ethogram.schema import Accounting, DatagramBatch
 
-__all__ = ["HELD", "TEMPLATE_SET", "V5_FIRST", "Matched", "boot_ms_of", "match", "release"]
+__all__ = ["HELD", "TEMPLATE_SET", "V5_FIRST", "MatchedSets", "boot_ms_of", "match", "release"]
 
 # What stands for a generation where there is none.
 NO_TEMPLATE, TEMPLATE_SET, HELD = -1, -2, -3
@@ -30,7 +30,7 @@ parse_again = lru_cache(1 << 9)(parse_definitions)
 
 
 @dataclass
-class Matched:
+class MatchedSets:
     """What became of the sets of a chunk.
 
     Parameters
@@ -42,7 +42,7 @@ class Matched:
     """
 
     generations: NDArray[np.int64]
-    released: list[tuple[Entry, list[Held]]] = field(default_factory=list)
+    released: list[tuple[TemplateEntry, list[HeldSets]]] = field(default_factory=list)
 
 
 def definitions_of(body: bytes, version: int, options: bool, max_fields: int) -> Sequence[Definition]:
@@ -54,7 +54,7 @@ def definitions_of(body: bytes, version: int, options: bool, max_fields: int) ->
 def match(
     store: TemplateStore, pending: PendingSets, accounting: Accounting, settings: WireSettings, batch: DatagramBatch,
     slots: NDArray[np.int64], headers: NDArray[np.void], sets: NDArray[np.void],
-) -> Matched:  # fmt: skip
+) -> MatchedSets:  # fmt: skip
     """Go through the template sets of a chunk in order; between two changes all data sets are looked up at once.
 
     Parameters
@@ -68,7 +68,7 @@ def match(
     headers, sets
         The chunk.
     """
-    matched = Matched(np.full(len(sets), TEMPLATE_SET, np.int64))
+    matched = MatchedSets(np.full(len(sets), TEMPLATE_SET, np.int64))
     generations = matched.generations
     messages = sets["message"]
     v5 = headers["version"][messages] == V5
@@ -135,7 +135,7 @@ def match(
     return matched
 
 
-def release(matched: Matched, pending: PendingSets, accounting: Accounting, entry: Entry, key: Key) -> None:
+def release(matched: MatchedSets, pending: PendingSets, accounting: Accounting, entry: TemplateEntry, key: Key) -> None:
     """A template has come: the sets that waited for it are decoded."""
     waited = pending.take(key)
     if not waited:

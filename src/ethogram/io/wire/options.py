@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ethogram.io.wire.elements import Element, element
 from ethogram.io.wire.rates import INTERFACES, SAMPLER_IDS, Sampling, interface, interface_scope, rates_of
 from ethogram.io.wire.records import Records
-from ethogram.io.wire.text import texts
+from ethogram.io.wire.text_fields import texts
 
-__all__ = ["Facts", "Origin", "origin_of"]
+__all__ = ["ExporterMetadata", "Origin", "origin_of"]
 
 Origin = tuple[str, int, int, int]
 """Exporter's address, its session, protocol version, and observation domain: to whom a fact belongs."""
@@ -60,7 +60,7 @@ def origin_of(records: Records) -> Origin:
     return exporter.address, exporter.session, template.version, template.domain
 
 
-class Facts:
+class ExporterMetadata:
     """What is known of exporters from their options records.
 
     Attributes
@@ -72,7 +72,7 @@ class Facts:
 
     Examples
     --------
-    >>> facts = Facts()
+    >>> facts = ExporterMetadata()
     >>> facts.system_init_us(("192.0.2.1", 0, 10, 0)) is None
     True
     """

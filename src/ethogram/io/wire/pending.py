@@ -16,7 +16,7 @@ from ethogram.io.wire.gather import copy_sets
 from ethogram.io.wire.templates import Key
 from ethogram.schema import Exporter
 
-__all__ = ["EVICTED", "EXPIRED", "REFUSED", "SESSION_ENDED", "WAITING", "Held", "PendingSets", "key_columns"]
+__all__ = ["EVICTED", "EXPIRED", "REFUSED", "SESSION_ENDED", "WAITING", "HeldSets", "PendingSets", "key_columns"]
 
 WAITING, EVICTED, EXPIRED = "waiting for a template", "evicted while waiting", "expired while waiting"
 REFUSED, SESSION_ENDED = "no template, and no room to wait", "session ended while waiting"
@@ -29,7 +29,7 @@ SET_COST, GROUP_COST = 128, 2048
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldSets:
     """Sets of one template that came in one batch.
 
     Parameters
@@ -71,7 +71,7 @@ class PendingSets:
     def __init__(self, settings: WireSettings, leave: Callable[[str, int], None]) -> None:
         self._settings = settings
         self.leave = leave
-        self._groups: OrderedDict[int, Held] = OrderedDict()  # oldest first
+        self._groups: OrderedDict[int, HeldSets] = OrderedDict()  # oldest first
         self._of_key: dict[Key, list[int]] = {}
         self._of_slot: dict[int, OrderedDict[int, None]] = {}
         self._cost_of_slot: dict[int, int] = {}
@@ -113,10 +113,10 @@ class PendingSets:
                 self.leave(REFUSED, sum(b - a for _, a, b in groups[at:]))
                 break
             rows = order[begin:end]
-            waiting += self._keep(key, data, exporters, header[rows], sets[rows])
+            waiting += self._hold_key(key, data, exporters, header[rows], sets[rows])
         self.leave(WAITING, waiting)
 
-    def _keep(
+    def _hold_key(
         self, key: Key, data: NDArray[np.uint8], exporters: Sequence[Exporter], headers: NDArray[np.void],
         sets: NDArray[np.void],
     ) -> int:  # fmt: skip
@@ -132,7 +132,7 @@ class PendingSets:
         offset = np.cumsum(octets, dtype=np.int64) - octets
         copy = np.empty(int(octets.sum()), np.uint8)
         copy_sets(read_only(data), np.ascontiguousarray(sets["offset"]), octets, copy)
-        held = Held(key, exporters, copy, offset, octets, headers)
+        held = HeldSets(key, exporters, copy, offset, octets, headers)
         slot = key[0]
         while self._cost_of_slot.get(slot, 0) + held.cost > self._settings.pending_octets_per_exporter:
             self._drop(next(iter(self._of_slot[slot])), EVICTED)
@@ -147,11 +147,11 @@ class PendingSets:
         self.octets += held.cost
         return kept
 
-    def missing(self) -> list[tuple[Key, Held]]:
+    def missing(self) -> list[tuple[Key, HeldSets]]:
         """Templates that are missing, each with the first sets that wait for it."""
         return [(key, self._groups[numbers[0]]) for key, numbers in self._of_key.items()]
 
-    def take(self, key: Key) -> list[Held]:
+    def take(self, key: Key) -> list[HeldSets]:
         """The sets that waited for a template, oldest first; they wait no longer."""
         return [self._remove(number) for number in list(self._of_key.get(key, ()))]
 
@@ -174,7 +174,7 @@ class PendingSets:
         self.leave(WAITING, -count)
         self.leave(reason, count)
 
-    def _remove(self, number: int) -> Held:
+    def _remove(self, number: int) -> HeldSets:
         held = self._groups.pop(number)
         slot = held.key[0]
         numbers = self._of_key[held.key]

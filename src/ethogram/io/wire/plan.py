@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ethogram.io.wire import choice
-from ethogram.io.wire.choice import Key, every_field, places_of
+from ethogram.io.wire import element_precedence as precedence
+from ethogram.io.wire.element_precedence import Key, every_field, places_of
+from ethogram.io.wire.record_times import TimePlan
 from ethogram.io.wire.template import Template
-from ethogram.io.wire.times import TimePlan
 from ethogram.io.wire.walk import V9
 
 __all__ = ["Pair", "Plan"]
@@ -52,62 +52,62 @@ class Plan:
     def __init__(self, template: Template) -> None:
         every = every_field(template)
         first = {key: places[0] for key, places in every.items()}
-        protocols = every.get((0, 4, False)) or [first[key] for key in choice.PROTOCOL if key in first]
+        protocols = every.get((0, 4, False)) or [first[key] for key in precedence.PROTOCOL if key in first]
         self.pairs = pairs_of(every, len(protocols))
         self.protocol = protocols
-        self.ports = tuple(ports_of(every, keys) for keys in choice.PORTS)
+        self.ports = tuple(ports_of(every, keys) for keys in precedence.PORTS)
         self._add_tenants(first)
         translated = not (template.version == V9 and (0, FLOW_FLAGS, False) in first)
-        self.nat = [(version, first[key]) for version, key in choice.NAT_ADDRESSES if key in first and translated]
-        self.nat_port = places_of(first, choice.NAT_PORTS)[:1] if translated else ()
+        self.nat = [(version, first[key]) for version, key in precedence.NAT_ADDRESSES if key in first and translated]
+        self.nat_port = places_of(first, precedence.NAT_PORTS)[:1] if translated else ()
         self._counts(first)
         self.times = TimePlan(template)
-        self.flags = [places_of(first, keys)[:1] for keys in choice.FLAGS]
+        self.flags = [places_of(first, keys)[:1] for keys in precedence.FLAGS]
         self.inner_flags = every.get((0, 6, False), [])
-        self.initial_flags = [places_of(first, keys) for keys in choice.INITIAL_FLAGS]
-        self.union_flags = [places_of(first, keys) for keys in choice.UNION_FLAGS]
-        self.macs = [places_of(first, keys) for keys in choice.MACS]
-        self.vlan = places_of(first, choice.VLAN)
-        self.names = places_of(first, tuple(key for key, _ in choice.NAMES))
-        self.end_reason = places_of(first, choice.END_REASON)
-        self.direction = places_of(first, choice.DIRECTION)
-        self.biflow_direction = places_of(first, choice.BIFLOW_DIRECTION)
-        self.ip_version = places_of(first, choice.IP_VERSION)
-        self.firewall = places_of(first, choice.FIREWALL_EVENT)
-        self.nat_event = places_of(first, choice.NAT_EVENT)
-        self.flow_id = places_of(first, choice.FLOW_ID)
+        self.initial_flags = [places_of(first, keys) for keys in precedence.INITIAL_FLAGS]
+        self.union_flags = [places_of(first, keys) for keys in precedence.UNION_FLAGS]
+        self.macs = [places_of(first, keys) for keys in precedence.MACS]
+        self.vlan = places_of(first, precedence.VLAN)
+        self.names = places_of(first, tuple(key for key, _ in precedence.NAMES))
+        self.end_reason = places_of(first, precedence.END_REASON)
+        self.direction = places_of(first, precedence.DIRECTION)
+        self.biflow_direction = places_of(first, precedence.BIFLOW_DIRECTION)
+        self.ip_version = places_of(first, precedence.IP_VERSION)
+        self.firewall = places_of(first, precedence.FIREWALL_EVENT)
+        self.nat_event = places_of(first, precedence.NAT_EVENT)
+        self.flow_id = places_of(first, precedence.FLOW_ID)
         self.ignored = self._ignored()
 
     def _add_tenants(self, first: dict[Key, int]) -> None:
         """The packets of virtual machines are one level deeper than those that carry them."""
-        pairs = [(v, first[a], first[b]) for v, a, b in choice.TENANT_ADDRESSES if a in first and b in first]
-        if not pairs or choice.TENANT_PROTOCOL not in first or not self.pairs or not self.protocol:
+        pairs = [(v, first[a], first[b]) for v, a, b in precedence.TENANT_ADDRESSES if a in first and b in first]
+        if not pairs or precedence.TENANT_PROTOCOL not in first or not self.pairs or not self.protocol:
             return
         level = max(len(self.protocol), max(pair.level for pair in self.pairs) + 1)
         # A level's fields stand at its place; levels that have none repeat those before.
         fill = [self.protocol[-1]] * (level - len(self.protocol))
-        self.protocol = [*self.protocol, *fill, first[choice.TENANT_PROTOCOL]]
+        self.protocol = [*self.protocol, *fill, first[precedence.TENANT_PROTOCOL]]
         self.pairs += [Pair(version, here, there, level) for version, here, there in pairs]
         self.ports = tuple(
             [*own, *([own[-1]] * (level - len(own))), [first[key]]] if own and key in first else own
-            for own, key in zip(self.ports, choice.TENANT_PORTS, strict=True)
+            for own, key in zip(self.ports, precedence.TENANT_PORTS, strict=True)
         )
 
     def _counts(self, first: dict[Key, int]) -> None:
         def field(name: str) -> int | None:
-            keys = [getattr(tier, name) for tier in choice.COUNT_TIERS] + list(choice.COUNTS.get(name, ()))
+            keys = [getattr(tier, name) for tier in precedence.COUNT_TIERS] + list(precedence.COUNTS.get(name, ()))
             return next((first[key] for key in keys if key in first), None)
 
         self.octets, self.packets = field("octets"), field("packets")
-        self.octet_tier = next((t.meaning for t in choice.COUNT_TIERS if t.octets in first), None)
-        if self.octet_tier == choice.COUNT_TIERS[0].meaning:
+        self.octet_tier = next((t.meaning for t in precedence.COUNT_TIERS if t.octets in first), None)
+        if self.octet_tier == precedence.COUNT_TIERS[0].meaning:
             self.octet_tier = None  # as is usual
         self.reverse_octets, self.reverse_packets = field("reverse_octets"), field("reverse_packets")
-        if any(key in first for key in (*choice.NTOP, *choice.NTOP_V9)) and (0, 1, False) in first:
-            self.reverse_octets = first.get(choice.NTOP_REVERSE["reverse_octets"], self.reverse_octets)
-            self.reverse_packets = first.get(choice.NTOP_REVERSE["reverse_packets"], self.reverse_packets)
-        self.totals = next((t.total for t in choice.COUNT_TIERS if t.octets in first or t.packets in first), False)
-        both = choice.BIFLOW_COUNTS
+        if any(key in first for key in (*precedence.NTOP, *precedence.NTOP_V9)) and (0, 1, False) in first:
+            self.reverse_octets = first.get(precedence.NTOP_REVERSE["reverse_octets"], self.reverse_octets)
+            self.reverse_packets = first.get(precedence.NTOP_REVERSE["reverse_packets"], self.reverse_packets)
+        self.totals = next((t.total for t in precedence.COUNT_TIERS if t.octets in first or t.packets in first), False)
+        both = precedence.BIFLOW_COUNTS
         names = ("octets", "reverse_octets", "packets", "reverse_packets")
         found = [first.get(key) if (key := getattr(both, name)) is not None else None for name in names]
         self.initiator = found if found[0] is not None and found[1] is not None else None
@@ -173,7 +173,7 @@ class Plan:
 def pairs_of(every: dict[Key, list[int]], protocols: int) -> list[Pair]:
     """Address pairs in the order of the template; where the protocol is repeated, each is a level deeper."""
     found = []
-    for version, source, destination in choice.ADDRESSES:
+    for version, source, destination in precedence.ADDRESSES:
         found += [
             (here, there, version)
             for here, there in zip(every.get(source, ()), every.get(destination, ()), strict=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.io.wire.options import Facts, origin_of
+from ethogram.io.wire.options import ExporterMetadata, origin_of
 from ethogram.io.wire.rates import SAMPLER_IDS, Sampling, interface, rates_of
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.walk import V5
@@ -23,7 +23,7 @@ MOST = np.uint64((1 << 63) - 1)
 Rate = NDArray[np.float64] | float
 
 
-def rate_of(records: Records, facts: Facts) -> tuple[Rate, dict[str, int]]:
+def rate_of(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
     """Rate of each record.
 
     Parameters
@@ -52,7 +52,7 @@ def rate_of(records: Records, facts: Facts) -> tuple[Rate, dict[str, int]]:
     return _single(rate), corrected
 
 
-def _stated(records: Records, facts: Facts) -> tuple[Rate, dict[str, int]]:
+def _stated(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
     """By options: the rate of the record's sampler that was in force when its message came."""
     origin = origin_of(records)
     sampling = facts.sampling(origin)

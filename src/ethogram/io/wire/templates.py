@@ -21,7 +21,7 @@ from ethogram.io.wire.template_file import load_templates, save_templates
 from ethogram.io.wire.walk import IPFIX
 from ethogram.schema import Exporter
 
-__all__ = ["Entry", "Event", "Key", "TemplateStore"]
+__all__ = ["Key", "TemplateEntry", "TemplateEvent", "TemplateStore"]
 
 Key = tuple[int, int, int, int]
 """Slot of the exporter, version, observation domain, template number."""
@@ -36,7 +36,7 @@ SILENT_NS = 600_000_000_000  # an exporter silent for so long may leave where th
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TemplateEvent:
     """Something worth knowing that happened to a template: *new*, *changed*, *withdrawn*, *expired*, *evicted*,
     *taken over from another port*, *taken back*, *refused: why*."""
 
@@ -49,7 +49,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class Entry:
+class TemplateEntry:
     """A template in force: when it was last sent, by whom, and when that exporter started by its uptime (v9)."""
 
     template: Template
@@ -59,7 +59,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Slot:
+class ExporterSlot:
     """An exporter that is known: its templates in order of last use, what they count as together, and whether it has
     sent records that need none. ``first_ns`` is when it was first heard, ``batch`` when it was last looked up,
     ``given`` what another port has taken over from this one because it was silent."""
@@ -71,7 +71,7 @@ class Slot:
     weight: int = 0
     proven: bool = False
     batch: int = 0
-    given: dict[Key, Entry] = field(default_factory=dict)
+    given: dict[Key, TemplateEntry] = field(default_factory=dict)
 
     @property
     def useful(self) -> bool:
@@ -90,16 +90,16 @@ class TemplateStore:
     Attributes
     ----------
     counters
-        What happened how often, by the words of :class:`Event`.
+        What happened how often, by the words of :class:`TemplateEvent`.
     events
         The last of them.
     """
 
     def __init__(self, settings: WireSettings | None = None) -> None:
         self._settings = settings or WireSettings()
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()  # in order of last use
+        self._entries: OrderedDict[Key, TemplateEntry] = OrderedDict()  # in order of last use
         self._slots: dict[tuple[str, str, int], int] = {}
-        self._known: dict[int, Slot] = {}
+        self._known: dict[int, ExporterSlot] = {}
         self._of_address: dict[str, list[int]] = {}  # slots over UDP
         self._batch = 0
         self._next_slot = 0  # never used twice: sets may still wait under the number of an exporter that has left
@@ -108,10 +108,10 @@ class TemplateStore:
         self._generation = 0
         self._oldest_ns: int | None = None  # no template was last sent before
         self._by_generation: dict[int, Key] = {}
-        self._retired: dict[int, Entry] = {}
+        self._retired: dict[int, TemplateEntry] = {}
         self.table = GenerationTable(self._settings.max_templates)
         self.counters: Counter[str] = Counter()
-        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self.events: deque[TemplateEvent] = deque(maxlen=MAX_EVENTS)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -138,7 +138,7 @@ class TemplateStore:
             slot = self._next_slot
             self._next_slot += 1
             self._slots[place] = slot
-            self._known[slot] = Slot(exporter, now_ns, OrderedDict(), now_ns if first_ns is None else first_ns)
+            self._known[slot] = ExporterSlot(exporter, now_ns, OrderedDict(), now_ns if first_ns is None else first_ns)
             if exporter.transport == "udp":
                 self._of_address.setdefault(exporter.address, []).append(slot)
         known = self._known[slot]
@@ -165,7 +165,7 @@ class TemplateStore:
             and len(self._of_address[known.exporter.address]) > 1
         )  # fmt: skip
 
-    def take_over(self, key: Key, boot_ms: int | None, now_ns: int, *, last: bool = False) -> Entry | None:
+    def take_over(self, key: Key, boot_ms: int | None, now_ns: int, *, last: bool = False) -> TemplateEntry | None:
         """A template for an exporter that has sent none of this key, from another port of its address.
 
         An exporter that restarts, or whose translator gives it another port, is the same exporter. One that sends
@@ -194,7 +194,7 @@ class TemplateStore:
         if not self.shares_address(slot):
             return None
         known = self._known[slot]
-        found: list[tuple[bool, int, int, Entry]] = []
+        found: list[tuple[bool, int, int, TemplateEntry]] = []
         for other in self._of_address[known.exporter.address]:
             entry = self._entries.get((other, version, domain, number))
             if entry is None or other == slot:
@@ -218,7 +218,7 @@ class TemplateStore:
             self._known[source].given[key] = taken
         return taken
 
-    def _take_back(self, known: Slot, now_ns: int) -> None:
+    def _take_back(self, known: ExporterSlot, now_ns: int) -> None:
         """An exporter that was thought to have moved is heard again: the one that has its templates is another."""
         for key, taken in known.given.items():
             if self._entries.get(key) is taken:
@@ -286,7 +286,7 @@ class TemplateStore:
     def apply(
         self, slot: int, exporter: Exporter, version: int, domain: int, definition: Definition, now_ns: int,
         boot_ms: int | None = None, what: str = "new",
-    ) -> Entry | None:  # fmt: skip
+    ) -> TemplateEntry | None:  # fmt: skip
         """Put a definition into force; ``what`` names the event of a new template.
 
         Returns
@@ -305,7 +305,7 @@ class TemplateStore:
         self._make_room(slot, template.weight, now_ns)
         self._weight += template.weight
         self._known[slot].weight += template.weight
-        entry = self._entries[key] = Entry(template, now_ns, exporter, boot_ms)
+        entry = self._entries[key] = TemplateEntry(template, now_ns, exporter, boot_ms)
         self._known[slot].keys[key] = None
         self._by_generation[self._generation] = key
         self.table[key] = self._generation
@@ -363,7 +363,7 @@ class TemplateStore:
                 oldest = entry.seen_ns if oldest is None else min(oldest, entry.seen_ns)
         self._oldest_ns = oldest
 
-    def of(self, generation: int) -> Entry:
+    def of(self, generation: int) -> TemplateEntry:
         """The template of a generation, also of one that is no longer in force since :meth:`settle`."""
         key = self._by_generation.get(generation)
         return self._retired[generation] if key is None else self._entries[key]
@@ -380,7 +380,7 @@ class TemplateStore:
         self._entries.move_to_end(key)
         self._known[key[0]].keys.move_to_end(key)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[TemplateEntry]:
         """All templates in force, in order of exporter, version, domain and number."""
         return [entry for _, entry in sorted(self._entries.items(), key=lambda item: item[0])]
 
@@ -409,7 +409,7 @@ class TemplateStore:
 
     def _note(self, key: Key, exporter: Exporter, now_ns: int, what: str) -> None:
         self.counters[what] += 1
-        self.events.append(Event(now_ns, exporter, key[1], key[2], key[3], what))
+        self.events.append(TemplateEvent(now_ns, exporter, key[1], key[2], key[3], what))
 
 
 def place_of(exporter: Exporter) -> tuple[str, str, int]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from ethogram.config import CollectSettings
 
-__all__ = ["Shares"]
+__all__ = ["Quota"]
 
 
-class Shares(NamedTuple):
+class Quota(NamedTuple):
     """Exporters, or connections, that there may be at once.
 
     Parameters
@@ -27,10 +27,10 @@ class Shares(NamedTuple):
     prefix: int
 
     @classmethod
-    def of(cls, most: int, settings: CollectSettings) -> Shares:
+    def of(cls, most: int, settings: CollectSettings) -> Quota:
         """The shares of a bound, one at least.
 
-        >>> Shares.of(256, CollectSettings())
-        Shares(most=256, address=64, prefix=128)
+        >>> Quota.of(256, CollectSettings())
+        Quota(most=256, address=64, prefix=128)
         """
         return cls(most, max(1, int(most * settings.address_share)), max(1, int(most * settings.prefix_share)))

@@ -8,13 +8,13 @@ from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.pending import WAITING
 from ethogram.schema import Accounting
 
-__all__ = ["CUT", "what_payload", "why_nothing"]
+__all__ = ["CUT", "describe_payload", "explain_no_records"]
 
 CUT, UNKNOWN = "cut short by the capture", "not an export message"
 SFLOW = {2, 4, 5}
 
 
-def what_payload(payload: bytes, *, cut: bool = False) -> str:
+def describe_payload(payload: bytes, *, cut: bool = False) -> str:
     """What a UDP payload is that is not an export message, as far as its first octets tell.
 
     Parameters
@@ -24,9 +24,11 @@ def what_payload(payload: bytes, *, cut: bool = False) -> str:
     cut
         Whether the capture cut it short.
 
-    >>> what_payload(bytes.fromhex("00000005" "00000001")), what_payload(bytes.fromhex("0007" "0001" "00000000"))
-    ('sFlow version 5', 'export version 7')
-    >>> what_payload(b"GET / HTTP/1.1"), what_payload(b"")
+    >>> describe_payload(bytes.fromhex("00000005" "00000001"))
+    'sFlow version 5'
+    >>> describe_payload(bytes.fromhex("0007" "0001" "00000000"))
+    'export version 7'
+    >>> describe_payload(b"GET / HTTP/1.1"), describe_payload(b"")
     ('not an export message', 'not an export message')
     """
     first, second = int.from_bytes(payload[:2]), int.from_bytes(payload[:4])
@@ -39,7 +41,7 @@ def what_payload(payload: bytes, *, cut: bool = False) -> str:
     return UNKNOWN
 
 
-def why_nothing(datagrams: Accounting, others: Counter[str], decoder: Decoder) -> str:
+def explain_no_records(datagrams: Accounting, others: Counter[str], decoder: Decoder) -> str:
     """Reasons why there are no records.
 
     Parameters
@@ -47,7 +49,7 @@ def why_nothing(datagrams: Accounting, others: Counter[str], decoder: Decoder) -
     datagrams
         Accounting of the source of messages.
     others
-        UDP payloads that are not export messages, by :func:`what_payload`.
+        UDP payloads that are not export messages, by :func:`describe_payload`.
     decoder
         What decoded the messages.
     """

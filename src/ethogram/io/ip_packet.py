@@ -92,7 +92,7 @@ as many arrays would be counted in and out at every call."""
 NO_VLAN = 0xFFFF
 MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also advances by 8 octets or more
 
-COMPILER = Compiler(Path(__file__).parent, ("internet", "link", "pcap", "pcapng", "dns"))
+COMPILER = Compiler(Path(__file__).parent, ("ip_packet", "link_layer", "pcap", "pcapng", "dns"))
 compiled, inner = COMPILER.compiled, COMPILER.inner
 
 

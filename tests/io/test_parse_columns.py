@@ -11,15 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ethogram.io import cells
-from ethogram.io.cells import FINE, NULL_WORD, OUT_OF_RANGE, UNREADABLE, Cells, Marks
-from ethogram.io.times import times
+from ethogram.io import parse_columns as columns
+from ethogram.io.parse_columns import FINE, NULL_WORD, OUT_OF_RANGE, UNREADABLE, NumberMarks, ParsedColumn
+from ethogram.io.parse_times import parse_times
 
 LAW = settings(deadline=None, max_examples=200)
 UNSET_WORDS = ["", "-", "(empty)", "NULL", "null", "None", "NaN", "nan", "N/A", "n/a", "NA", "\\N", " NULL "]
 
 
-def one(found: Cells) -> tuple[object, int]:
+def one(found: ParsedColumn) -> tuple[object, int]:
     (value,), (fault,) = found.values.to_list(), found.all_faults.to_list()
     return value, fault
 
@@ -39,7 +39,7 @@ whole = st.one_of(st.integers(0, 70_000), st.integers(0, (1 << 64) - 1), st.samp
     ),
 )
 def test_every_spelling_of_a_whole_number_gives_that_number(number: int, form: str) -> None:
-    assert one(cells.whole_numbers(text(form.format(number)))) == (number, FINE)
+    assert one(columns.parse_integers(text(form.format(number)))) == (number, FINE)
 
 
 @LAW
@@ -48,12 +48,12 @@ def test_stated_marks_are_read(number: int, marks: tuple[str, str]) -> None:
     decimal, thousands = marks
     shown = f"{number:,}".replace(",", thousands)
     for spelling in (shown, str(number), f"{shown}{decimal}0", f"{number}{decimal}"):
-        assert one(cells.whole_numbers(text(spelling), marks=Marks(decimal, thousands))) == (number, FINE)
+        assert one(columns.parse_integers(text(spelling), marks=NumberMarks(decimal, thousands))) == (number, FINE)
 
 
 @pytest.mark.parametrize("spelling", ["1.5", "1.234.56", "12.3", ",5", "1.23", "1..234", "1.2345"])
 def test_groups_that_are_none_are_unreadable_under_stated_marks(spelling: str) -> None:
-    assert one(cells.whole_numbers(text(spelling), marks=Marks(",", ".")))[1] == UNREADABLE
+    assert one(columns.parse_integers(text(spelling), marks=NumberMarks(",", ".")))[1] == UNREADABLE
 
 
 @LAW
@@ -80,8 +80,8 @@ def test_groups_that_are_none_are_unreadable_under_stated_marks(spelling: str) -
 def test_any_text_is_a_plain_number_or_a_fault(junk: str) -> None:
     """The reference is the plainest one: an optional sign, digits, a point, an exponent; or hexadecimal digits."""
     bare = junk.strip()
-    value, fault = one(cells.whole_numbers(text(junk)))
-    if bare.lower() in cells.UNSET:
+    value, fault = one(columns.parse_integers(text(junk)))
+    if bare.lower() in columns.UNSET:
         assert (value, fault) in {(None, FINE), (None, NULL_WORD)}
     elif value is not None:
         assert fault == FINE
@@ -96,8 +96,8 @@ def test_any_text_is_a_plain_number_or_a_fault(junk: str) -> None:
 
 @pytest.mark.parametrize("word", UNSET_WORDS)
 def test_unset_is_no_fault_in_any_field(word: str) -> None:
-    for convert in (cells.whole_numbers, cells.durations, cells.protocols, cells.flags, cells.addresses,
-                    cells.mac_addresses, cells.texts, times):  # fmt: skip
+    for convert in (columns.parse_integers, columns.parse_durations, columns.parse_protocols, columns.parse_tcp_flags,
+                    columns.parse_addresses, columns.parse_macs, columns.parse_strings, parse_times):  # fmt: skip
         found = convert(text(word))
         assert found.values.to_list() == [None]
         assert found.unset.to_list() == [True]
@@ -113,18 +113,18 @@ def test_unset_is_no_fault_in_any_field(word: str) -> None:
     ],
 )  # fmt: skip
 def test_a_float_is_never_cut(value: float, expected: tuple[object, int]) -> None:
-    assert one(cells.whole_numbers(pl.Series([value]), 65535)) == expected
+    assert one(columns.parse_integers(pl.Series([value]), 65535)) == expected
 
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt64, pl.Int128, pl.Float32, pl.Decimal(20, 2)])
 def test_numbers_of_any_type_are_checked(dtype: pl.DataType) -> None:
-    found = cells.whole_numbers(pl.Series([7, None], dtype=dtype))
+    found = columns.parse_integers(pl.Series([7, None], dtype=dtype))
     assert (found.values.to_list(), found.faults) == ([7, None], None)
 
 
 @pytest.mark.parametrize("values", [[True], [[1]], [datetime(2024, 1, 1)], [b"\xff"], [{"a": 1}]])
 def test_what_is_no_number_is_unreadable(values: list[object]) -> None:
-    for convert in (cells.whole_numbers, cells.durations, cells.protocols, cells.addresses):
+    for convert in (columns.parse_integers, columns.parse_durations, columns.parse_protocols, columns.parse_addresses):
         assert convert(pl.Series(values)).all_faults.to_list() == [UNREADABLE]
 
 
@@ -138,11 +138,11 @@ def test_durations_as_numbers_and_as_clocks(us: int) -> None:
     expected = timedelta(microseconds=us)
     for spelling in (f"{us // 10**6}.{us % 10**6:06d}", f"{day} days {hour:02d}:{minute:02d}:{seconds}",
                      f"{day * 24 + hour:02d}:{minute:02d}:{seconds}"):  # fmt: skip
-        value, fault = one(cells.durations(text(spelling)))
+        value, fault = one(columns.parse_durations(text(spelling)))
         assert fault == FINE
         assert isinstance(value, timedelta)
         assert abs(value - expected) <= timedelta(microseconds=1)
-    assert one(cells.durations(text(str(us)), 1.0)) == (expected, FINE)
+    assert one(columns.parse_durations(text(str(us)), 1.0)) == (expected, FINE)
 
 
 @pytest.mark.parametrize(
@@ -152,17 +152,17 @@ def test_durations_as_numbers_and_as_clocks(us: int) -> None:
      ("00:75:00", UNREADABLE), ("04:05", UNREADABLE), ("1 h", UNREADABLE), ("９", UNREADABLE), ("1e10", OUT_OF_RANGE)],
 )  # fmt: skip
 def test_durations_that_are_none(spelling: str, fault: int) -> None:
-    assert one(cells.durations(text(spelling))) == (None, fault)
+    assert one(columns.parse_durations(text(spelling))) == (None, fault)
 
 
 def test_a_decimal_comma_of_a_duration_where_it_is_stated() -> None:
-    found = cells.durations(pl.Series(["12,5", "1.234,5", "1.5"]), marks=Marks(",", "."))
+    found = columns.parse_durations(pl.Series(["12,5", "1.234,5", "1.5"]), marks=NumberMarks(",", "."))
     assert found.values.to_list() == [timedelta(seconds=12.5), timedelta(seconds=1234.5), None]
     assert found.all_faults.to_list() == [FINE, FINE, UNREADABLE]
 
 
 def test_units_round_to_the_nearest_whole_number() -> None:
-    found = cells.scaled_numbers(pl.Series(["1.5", "1.2346", "-1", "x", "NULL"]), 1e3)
+    found = columns.parse_scaled(pl.Series(["1.5", "1.2346", "-1", "x", "NULL"]), 1e3)
     assert found.values.to_list() == [1500, 1235, None, None, None]
     assert found.all_faults.to_list() == [FINE, FINE, OUT_OF_RANGE, UNREADABLE, NULL_WORD]
 
@@ -174,7 +174,7 @@ def test_units_round_to_the_nearest_whole_number() -> None:
      ("-1", False, None), ("70000", False, None), ("2.5", False, None), ("1_8", False, None)],
 )  # fmt: skip
 def test_flags(spelling: str, hexadecimal: bool, expected: int | None) -> None:
-    value, fault = one(cells.flags(text(spelling), hexadecimal=hexadecimal))
+    value, fault = one(columns.parse_tcp_flags(text(spelling), hexadecimal=hexadecimal))
     assert value == expected
     assert (fault == FINE) == (expected is not None)
 
@@ -197,14 +197,14 @@ def test_every_spelling_of_a_time_gives_that_time(when: datetime, offset: int) -
     ]  # fmt: skip
     if not minutes:
         spellings.append(f"{here:%Y-%m-%dT%H:%M:%S.%f}{sign}{hours:02d}")
-    found = times(pl.Series(spellings))
+    found = parse_times(pl.Series(spellings))
     assert found.values.to_list() == [when.replace(tzinfo=UTC)] * len(spellings)
     cut = when.replace(second=0, microsecond=0)
-    found = times(pl.Series([f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%dT%H:%MZ}", f"{when:%Y%m%dT%H%M}"]))
+    found = parse_times(pl.Series([f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%dT%H:%MZ}", f"{when:%Y%m%dT%H%M}"]))
     assert found.values.to_list() == [cut.replace(tzinfo=UTC)] * 3
     ms = when.replace(microsecond=when.microsecond // 1000 * 1000)
     for values in (pl.Series([us // 1000]), pl.Series([us // 1000], dtype=pl.Float64), pl.Series([str(us // 1000)])):
-        assert times(values).values.to_list() == [ms.replace(tzinfo=UTC)]
+        assert parse_times(values).values.to_list() == [ms.replace(tzinfo=UTC)]
 
 
 @pytest.mark.parametrize(
@@ -214,10 +214,11 @@ def test_every_spelling_of_a_time_gives_that_time(when: datetime, offset: int) -
      "２023-11-14 22:13:20", "1700000000,25", "99999999999999999999"],
 )  # fmt: skip
 def test_what_is_no_time_is_unreadable(spelling: str) -> None:
-    assert one(times(text(spelling))) == (None, UNREADABLE)
+    assert one(parse_times(text(spelling))) == (None, UNREADABLE)
 
 
 def test_the_unit_that_a_field_states_goes_before_the_size_of_its_number() -> None:
-    assert times(pl.Series([250]), unit="ms").values.to_list() == [datetime(1970, 1, 1, 0, 0, 0, 250_000, UTC)]
-    assert times(pl.Series(["250"]), form="epoch_ms").values.to_list() == [datetime(1970, 1, 1, 0, 0, 0, 250_000, UTC)]
-    assert times(pl.Series(["2023-11-14 22:13:20"]), form="epoch_ms").all_faults.to_list() == [UNREADABLE]
+    quarter = [datetime(1970, 1, 1, 0, 0, 0, 250_000, UTC)]
+    assert parse_times(pl.Series([250]), unit="ms").values.to_list() == quarter
+    assert parse_times(pl.Series(["250"]), form="epoch_ms").values.to_list() == quarter
+    assert parse_times(pl.Series(["2023-11-14 22:13:20"]), form="epoch_ms").all_faults.to_list() == [UNREADABLE]

@@ -14,20 +14,20 @@ from ethogram.io.wire.blocks import batch_of
 from ethogram.io.wire.walk import V5, V5_RECORD, V9
 from ethogram.schema import Accounting, DatagramBatch, Exporter
 
-__all__ = ["DatagramFile", "recognises"]
+__all__ = ["DatagramFile", "sniff"]
 
 V5_HEADER, V5_MOST, V9_HEADER = 24, 30, 20
 LONGEST = 65535
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether a file that begins so is a NetFlow v5 or v9 message.
 
     Examples
     --------
-    >>> recognises(bytes.fromhex("0009" "0001" + "00" * 16 + "0000" "0008" "01000000"))
+    >>> sniff(bytes.fromhex("0009" "0001" + "00" * 16 + "0000" "0008" "01000000"))
     True
-    >>> recognises(b"time,octets")
+    >>> sniff(b"time,octets")
     False
     """
     version, count = int.from_bytes(head[:2]), int.from_bytes(head[2:4])
@@ -76,7 +76,7 @@ class DatagramFile:
         if exporter not in self._exporters:
             self._exporters.append(exporter)
         number = self._exporters.index(exporter)
-        for member in members_of_kind(self._path, self._settings, recognises, V5_HEADER + V5_RECORD):
+        for member in members_of_kind(self._path, self._settings, sniff, V5_HEADER + V5_RECORD):
             messages, rest = self._messages(member)
             self.accounting.read += len(messages)
             self.accounting.used += len(messages)

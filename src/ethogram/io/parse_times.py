@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from ethogram.io.cells import BLANK, NULL_WORD, UNREADABLE, UNSET, Cells, as_text
+from ethogram.io.parse_columns import BLANK, NULL_WORD, UNREADABLE, UNSET, ParsedColumn, as_text
 from ethogram.schema import TIME
 
-__all__ = ["as_time", "times"]
+__all__ = ["parse_times", "parse_times_or_null"]
 
 EARLIEST_US = -86_400_000_000
 """The first day of 1970, in any zone. Earlier is no time of a flow, but a date that was read wrongly."""
@@ -27,16 +27,18 @@ _NAMES = ("year", "month", "day", "hour", "minute", "second", "fraction", "offse
 _PLAIN = "%Y-%m-%d %H:%M:%S%.f"
 
 
-def as_time(series: pl.Series, zone: str = "UTC", form: str | None = None, unit: str | None = None) -> pl.Series:
-    """As :func:`times`, without telling unset from unreadable.
+def parse_times_or_null(
+    series: pl.Series, zone: str = "UTC", form: str | None = None, unit: str | None = None
+) -> pl.Series:
+    """As :func:`parse_times`, without telling unset from unreadable.
 
-    >>> as_time(pl.Series(["2019-01-02 03:04:05.678", "1546398245.678"])).dt.epoch("ms").to_list()
+    >>> parse_times_or_null(pl.Series(["2019-01-02 03:04:05.678", "1546398245.678"])).dt.epoch("ms").to_list()
     [1546398245678, 1546398245678]
     """
-    return times(series, zone, form, unit).values
+    return parse_times(series, zone, form, unit).values
 
 
-def times(series: pl.Series, zone: str = "UTC", form: str | None = None, unit: str | None = None) -> Cells:
+def parse_times(series: pl.Series, zone: str = "UTC", form: str | None = None, unit: str | None = None) -> ParsedColumn:
     """Times as microseconds of UTC.
 
     Parameters
@@ -53,8 +55,9 @@ def times(series: pl.Series, zone: str = "UTC", form: str | None = None, unit: s
 
     Examples
     --------
-    >>> told = times(pl.Series(["2019-01-02T03:04Z", "2019-01-02 04:04:00,5 +01", "1546398240250", "yesterday", "-"]))
-    >>> told.values.dt.epoch("ms").to_list(), told.faults.to_list()
+    >>> spellings = ["2019-01-02T03:04Z", "2019-01-02 04:04:00,5 +01", "1546398240250", "yesterday", "-"]
+    >>> column = parse_times(pl.Series(spellings))
+    >>> column.values.dt.epoch("ms").to_list(), column.faults.to_list()
     ([1546398240000, 1546398240500, 1546398240250, None, None], [0, 0, 0, 1, 0])
     """
     kind = series.dtype
@@ -77,15 +80,15 @@ def times(series: pl.Series, zone: str = "UTC", form: str | None = None, unit: s
     unset = words.is_in(list(UNSET)).fill_null(False)
     cells = _checked(found, present & ~unset)
     null_words = unset & ~words.is_in(list(BLANK)).fill_null(False)
-    return cells if not null_words.any() else Cells(cells.values, cells.all_faults.set(null_words, NULL_WORD))
+    return cells if not null_words.any() else ParsedColumn(cells.values, cells.all_faults.set(null_words, NULL_WORD))
 
 
-def _checked(found: pl.Series, present: pl.Series) -> Cells:
+def _checked(found: pl.Series, present: pl.Series) -> ParsedColumn:
     """Times inside the bounds; a cell that is there and has none is unreadable."""
     us = found.to_physical()
     found = found.cast(TIME).set(~us.is_between(EARLIEST_US, LATEST_US, closed="left"), None)
     faulty = present & found.is_null()
-    return Cells(found, faulty.cast(pl.UInt8) * UNREADABLE) if faulty.any() else Cells(found)
+    return ParsedColumn(found, faulty.cast(pl.UInt8) * UNREADABLE) if faulty.any() else ParsedColumn(found)
 
 
 def _moved(times_: pl.Series, zone: str) -> pl.Series:

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
+from ethogram.io.delimited import split_header
 from ethogram.io.open_text import HEAD_OCTETS
-from ethogram.io.table_csv import split_header
 
 __all__ = ["CONN", "NEEDED", "Kinds", "kind_of_fields", "kinds_in", "other_log", "unescaped"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.io.wire.choice import first_fields
+from ethogram.io.wire.element_precedence import first_fields
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.template import Template
 from ethogram.io.wire.walk import IPFIX
@@ -175,7 +175,7 @@ class TimePlan:
         system_init_us
             When the exporter started, where its options say so (IPFIX messages do not tell its uptime).
         """
-        reading = _Reading(self, records, system_init_us)
+        reading = _TimeColumns(self, records, system_init_us)
         start, end = reading.first(self.start), reading.first(self.end)
         corrected = {}
         if reading.guessed and (start is not None or end is not None):
@@ -224,7 +224,7 @@ class TimePlan:
         assert start is not None
         return start, np.where(start > 0, start + lasted, 0)
 
-    def _with_reverse(self, reading: _Reading, start: Array, end: Array) -> tuple[Array, Array]:
+    def _with_reverse(self, reading: _TimeColumns, start: Array, end: Array) -> tuple[Array, Array]:
         """A biflow begins with the first packet of either direction and ends with the last (RFC 5103)."""
         other = reading.first(self.reverse_start)
         if other is not None:
@@ -233,7 +233,7 @@ class TimePlan:
         return start, end if other is None else np.maximum(end, other)
 
 
-class _Reading:
+class _TimeColumns:
     """The time fields of N records; a time that is 0 or beyond the year 9999 stays 0."""
 
     def __init__(self, plan: TimePlan, records: Records, system_init_us: int | None) -> None:

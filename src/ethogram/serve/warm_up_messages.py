@@ -1,4 +1,4 @@
-"""Made-up export messages of every kind that a collector decodes: what :mod:`ethogram.serve.warm` sends ahead."""
+"""Made-up export messages of every kind that a collector decodes: what :mod:`ethogram.serve.warm_up` sends ahead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ethogram.io.wire.build import MessageBuilder, Values, data, template_set
 from ethogram.io.wire.template import V5_FIELDS, VARIABLE, Field, Template
 
-__all__ = ["Ends", "made_up_messages"]
+__all__ = ["WarmUpHosts", "made_up_messages"]
 
 ACTIVE_TIMEOUT, IDLE = 2, 1  # flowEndReason
 CERT = 6871
@@ -28,7 +28,7 @@ _UPTIME_MS = 3_600_000
 
 
 @dataclass(frozen=True)
-class Ends:
+class WarmUpHosts:
     """Addresses that take part: two inside, and one of the other side, of either IP version."""
 
     inside: tuple[str, str]
@@ -37,7 +37,7 @@ class Ends:
     outside6: str = "2001:db8::1"
 
     @classmethod
-    def of(cls, local: Sequence[str]) -> Ends:
+    def of(cls, local: Sequence[str]) -> WarmUpHosts:
         """Addresses inside the first prefix of each IP version; of a version without one, nobody is inside."""
         found = {4: ("198.51.100.1", "198.51.100.2"), 6: ("2001:db8:1::1", "2001:db8:1::2")}
         for prefix in reversed(local):
@@ -60,7 +60,7 @@ class _Flow:
     seconds: tuple[int, int]
 
 
-def _flows(ends: Ends, version: int) -> list[_Flow]:
+def _flows(ends: WarmUpHosts, version: int) -> list[_Flow]:
     """One-way records: a connection cut at the active timeout, its answers, DNS, a tie of ports, a group, ICMP."""
     one, two = ends.inside if version == 4 else ends.inside6
     other = ends.outside if version == 4 else ends.outside6
@@ -104,7 +104,7 @@ def _columns(flows: Sequence[_Flow], fields: Sequence[Field], start_ms: int, boo
     return [values.get(field.id, each(lambda _: 0)) for field in fields]
 
 
-def made_up_messages(ends: Ends, start_ms: int) -> list[bytes]:
+def made_up_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
     """Messages of IPFIX, NetFlow v9 and v5, each kind of record in them, of flows that begin at a time.
 
     The first one comes before its template, as after a restart.

@@ -9,13 +9,13 @@ import orjson
 import polars as pl
 
 from ethogram.io.open_text import Lines
-from ethogram.io.table import RecordSource
+from ethogram.io.record_reader import RecordReader
 
 __all__ = ["cells_of", "field", "loose", "objects"]
 
 
 def objects(
-    batch: Lines, source: RecordSource, ignore: Callable[[dict[str, Any]], str | None]
+    batch: Lines, source: RecordReader, ignore: Callable[[dict[str, Any]], str | None]
 ) -> tuple[list[int], list[dict[str, Any]]]:
     """Parse a batch of lines into records.
 

@@ -6,36 +6,36 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ethogram.io.cells import (
+from ethogram.io.parse_columns import (
     FINE,
     MAX_COUNT,
     NULL_WORD,
     OUT_OF_RANGE,
     POINT,
     UNREADABLE,
-    Cells,
-    Marks,
-    addresses,
-    choices,
-    device_names,
-    durations,
-    flags,
-    mac_addresses,
-    protocols,
-    texts,
-    truths,
-    whole_numbers,
+    NumberMarks,
+    ParsedColumn,
+    parse_addresses,
+    parse_booleans,
+    parse_choices,
+    parse_device_names,
+    parse_durations,
+    parse_integers,
+    parse_macs,
+    parse_protocols,
+    parse_strings,
+    parse_tcp_flags,
 )
-from ethogram.io.times import times
+from ethogram.io.parse_times import parse_times
 from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, TIME, Accounting
 
-__all__ = ["PORT_PROTOCOLS", "RecordSource", "first_of", "to_biflows", "to_flows"]
+__all__ = ["PORT_PROTOCOLS", "RecordReader", "first_of", "to_biflows", "to_flows"]
 
 PORT_PROTOCOLS = (6, 17, 33, 132, 136)
 """Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite. Meters put ICMP types into the ports of others."""
 
 
-class RecordSource:
+class RecordReader:
     """What all readers of flow records share: a name, counters, the first broken record, and no names by default.
 
     Attributes
@@ -130,51 +130,51 @@ def _said(name: str) -> str:
     return _WORDS.get(name) or name.replace("_", " ").replace("tcp", "TCP").replace("mac", "MAC")
 
 
-def _converted(name: str, column: Cells | pl.Series, marks: Marks) -> Cells:
+def _converted(name: str, column: ParsedColumn | pl.Series, marks: NumberMarks) -> ParsedColumn:
     """A column of loose cells as what its field holds."""
-    if isinstance(column, Cells):
+    if isinstance(column, ParsedColumn):
         return column
     if name in {"start", "end"}:
-        return times(column)
+        return parse_times(column)
     if name == "duration":
-        return durations(column, marks=marks)
+        return parse_durations(column, marks=marks)
     if name == "protocol":
-        return protocols(column)
+        return parse_protocols(column)
     if name.endswith("_address"):
-        return addresses(column)
+        return parse_addresses(column)
     if name.endswith("_mac"):
-        return mac_addresses(column)
+        return parse_macs(column)
     if name.endswith("_tcp_flags"):
-        return flags(column)
+        return parse_tcp_flags(column)
     if name == "one_way":
-        return truths(column)
+        return parse_booleans(column)
     if BIFLOW.schema[name] == pl.String():
-        return texts(column)
-    return whole_numbers(column, _MOST.get(name, MAX_COUNT), marks)
+        return parse_strings(column)
+    return parse_integers(column, _MOST.get(name, MAX_COUNT), marks)
 
 
-def _required(cells: dict[str, Cells], rows: int) -> dict[str, Cells]:
+def _required(cells: dict[str, ParsedColumn], rows: int) -> dict[str, ParsedColumn]:
     """The fields without which a record is not used, with the defaults of those that are unset."""
 
-    def column(name: str) -> Cells:
+    def column(name: str) -> ParsedColumn:
         dtype = TIME if name in {"start", "end"} else pl.UInt64()
-        return cells.get(name) or Cells(pl.Series(name, [None], dtype=dtype).new_from_index(0, rows))
+        return cells.get(name) or ParsedColumn(pl.Series(name, [None], dtype=dtype).new_from_index(0, rows))
 
     found = {name: column(name) for name in _REQUIRED if name in cells or name != "duration"}
     for name in _COUNTS:
-        found[name] = Cells(found[name].values.fill_null(0), found[name].faults)
+        found[name] = ParsedColumn(found[name].values.fill_null(0), found[name].faults)
     without = ~found["protocol"].values.is_in(PORT_PROTOCOLS).fill_null(False)
     for name in _PORTS:  # where the protocol has no ports, what stands there is not read
-        faults = found[name].faults
-        found[name] = Cells(found[name].values.set(without, 0), None if faults is None else faults.set(without, FINE))
+        values, faults = found[name].values, found[name].faults
+        found[name] = ParsedColumn(values.set(without, 0), None if faults is None else faults.set(without, FINE))
     start, end = found["start"].values, found["end"].values
     if "duration" in found and end.null_count():
         end = end.zip_with(end.is_not_null(), start + found["duration"].values)
-    found["end"] = Cells(end.zip_with(end.is_not_null(), start), found["end"].faults)
+    found["end"] = ParsedColumn(end.zip_with(end.is_not_null(), start), found["end"].faults)
     return found
 
 
-def _reasons(required: Mapping[str, Cells], unset: Mapping[str, str]) -> pl.Series | None:
+def _reasons(required: Mapping[str, ParsedColumn], unset: Mapping[str, str]) -> pl.Series | None:
     """Why each record is not used, null where it is; None where all are."""
     reasons: pl.Series | None = None
     for name, cells in required.items():
@@ -192,10 +192,10 @@ def _reasons(required: Mapping[str, Cells], unset: Mapping[str, str]) -> pl.Seri
 
 
 def _usable(
-    required: Mapping[str, Cells],
-    optional: Mapping[str, Cells],
+    required: Mapping[str, ParsedColumn],
+    optional: Mapping[str, ParsedColumn],
     unset: Mapping[str, str],
-    source: RecordSource,
+    source: RecordReader,
     lines: Sequence[int],
 ) -> pl.DataFrame:
     """The records that can be used; what cannot is counted.
@@ -239,7 +239,10 @@ def _usable(
 
 
 def to_biflows(
-    columns: Mapping[str, Cells | pl.Series], source: RecordSource, lines: Sequence[int], marks: Marks = POINT
+    columns: Mapping[str, ParsedColumn | pl.Series],
+    source: RecordReader,
+    lines: Sequence[int],
+    marks: NumberMarks = POINT,
 ) -> pl.DataFrame:
     """Convert loose columns, check them record by record, and give the records that are biflows.
 
@@ -265,7 +268,7 @@ def to_biflows(
     return BIFLOW.conform(_usable(required, optional, _UNSET_REASONS, source, lines), file=source.name)
 
 
-def to_flows(columns: Mapping[str, pl.Series], source: RecordSource, lines: Sequence[int]) -> pl.DataFrame:
+def to_flows(columns: Mapping[str, pl.Series], source: RecordReader, lines: Sequence[int]) -> pl.DataFrame:
     """As :func:`to_biflows`, for the columns of a flow table (:data:`ethogram.schema.FLOW`)."""
     if not len(lines):
         return FLOW.empty()
@@ -281,18 +284,18 @@ def _most(dtype: pl.DataType) -> int:
     return (1 << bits) - 1
 
 
-def _flow_cells(name: str, column: pl.Series) -> Cells:
+def _flow_cells(name: str, column: pl.Series) -> ParsedColumn:
     dtype = FLOW.schema[name]
     if dtype == TIME:
-        return times(column)
+        return parse_times(column)
     if name == "device":
-        return device_names(column)
+        return parse_device_names(column)
     if name in {"device_address", "remote"}:
-        return addresses(column)
+        return parse_addresses(column)
     if isinstance(dtype, pl.Enum):
-        return choices(column, dtype.categories)
+        return parse_choices(column, dtype.categories)
     if dtype == pl.Boolean:
-        return truths(column)
+        return parse_booleans(column)
     if dtype == pl.String:
-        return texts(column)
-    return whole_numbers(column, _most(dtype))
+        return parse_strings(column)
+    return parse_integers(column, _most(dtype))

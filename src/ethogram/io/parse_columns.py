@@ -23,9 +23,10 @@ from ethogram.schema import codes_of
 from ethogram.schema.parse_address import canonical_device, parse_address, parse_mac
 
 __all__ = [
-    "FINE", "MAX_COUNT", "NULL_WORD", "OUT_OF_RANGE", "POINT", "PROTOCOL_NUMBERS", "UNREADABLE", "UNSET", "Cells",
-    "Marks", "addresses", "as_text", "choices", "device_names", "durations", "flags", "mac_addresses", "protocols",
-    "refine", "scaled_numbers", "texts", "truths", "whole_numbers",
+    "FINE", "MAX_COUNT", "NULL_WORD", "OUT_OF_RANGE", "POINT", "PROTOCOL_NUMBERS", "UNREADABLE", "UNSET",
+    "NumberMarks", "ParsedColumn", "as_text", "parse_addresses", "parse_booleans", "parse_choices",
+    "parse_device_names", "parse_durations", "parse_integers", "parse_macs", "parse_protocols", "parse_refused",
+    "parse_scaled", "parse_strings", "parse_tcp_flags",
 ]  # fmt: skip
 
 FINE, UNREADABLE, OUT_OF_RANGE, NULL_WORD = 0, 1, 2, 3
@@ -53,7 +54,7 @@ Parsed = tuple[Any, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class ParsedColumn:
     """A converted column of N cells.
 
     Parameters
@@ -83,19 +84,19 @@ class Cells:
         """Whether a cell holds something that is no value, N."""
         return self.all_faults.is_in([UNREADABLE, OUT_OF_RANGE])
 
-    def or_else(self, other: Cells) -> Cells:
+    def or_else(self, other: ParsedColumn) -> ParsedColumn:
         """These, and where they are unset the others."""
         unset = self.unset
         if not unset.any():
             return self
         values = other.values.zip_with(unset, self.values.cast(other.values.dtype))
         if self.faults is None and other.faults is None:
-            return Cells(values)
-        return Cells(values, other.all_faults.zip_with(unset, self.all_faults))
+            return ParsedColumn(values)
+        return ParsedColumn(values, other.all_faults.zip_with(unset, self.all_faults))
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class NumberMarks:
     """How numbers are written: decimal and thousands mark, as the user states them.
 
     Where none is stated the decimal mark is a point and there are no thousands. A whole number such as ``1.234`` is
@@ -106,10 +107,12 @@ class Marks:
     thousands: str | None = None
 
 
-POINT = Marks()
+POINT = NumberMarks()
 
 
-def refine(text: pl.Series, values: pl.Series, failed: pl.Series, parse: Callable[[str], Parsed]) -> Cells:
+def parse_refused(
+    text: pl.Series, values: pl.Series, failed: pl.Series, parse: Callable[[str], Parsed]
+) -> ParsedColumn:
     """Parse the texts that a cast refused, each distinct one once.
 
     Parameters
@@ -125,7 +128,7 @@ def refine(text: pl.Series, values: pl.Series, failed: pl.Series, parse: Callabl
     """
     failed = failed.fill_null(False)
     if not failed.any():
-        return Cells(values)
+        return ParsedColumn(values)
     rows = failed.arg_true()
     codes, distinct = codes_of(text.gather(rows))
     parsed = [_parsed(one, parse) for one in distinct]
@@ -133,9 +136,9 @@ def refine(text: pl.Series, values: pl.Series, failed: pl.Series, parse: Callabl
     faults = pl.Series([fault for _, fault in parsed], dtype=pl.UInt8)
     values = values.scatter(rows, found.gather(codes))
     if not (faults > FINE).any():
-        return Cells(values)
+        return ParsedColumn(values)
     spread = pl.zeros(len(text), pl.UInt8, eager=True).scatter(rows, faults.gather(codes))
-    return Cells(values, spread)
+    return ParsedColumn(values, spread)
 
 
 def _parsed(text: str, parse: Callable[[str], Parsed]) -> Parsed:
@@ -168,26 +171,26 @@ def _decoded(octets: bytes | None) -> str | None:
         return None
 
 
-def _from_text(series: pl.Series, convert: Callable[[pl.Series], Cells]) -> Cells:
+def _from_text(series: pl.Series, convert: Callable[[pl.Series], ParsedColumn]) -> ParsedColumn:
     """Convert through text; cells without text are unreadable."""
     text, lost = as_text(series)
     cells = convert(text)
     if lost is None:
         return cells
-    return Cells(cells.values, cells.all_faults.set(lost, UNREADABLE))
+    return ParsedColumn(cells.values, cells.all_faults.set(lost, UNREADABLE))
 
 
-def _faulty(values: pl.Series, *faults: tuple[pl.Series, int]) -> Cells:
+def _faulty(values: pl.Series, *faults: tuple[pl.Series, int]) -> ParsedColumn:
     """Cells with faults where the masks say so; the last one counts. Their values become null."""
     found = pl.zeros(len(values), pl.UInt8, eager=True)
     for where, fault in faults:
         found = found.set(where.fill_null(False), fault)
     bad = found > FINE
-    return Cells(values.set(bad, None), found) if bad.any() else Cells(values)
+    return ParsedColumn(values.set(bad, None), found) if bad.any() else ParsedColumn(values)
 
 
 @lru_cache(maxsize=64)
-def _pattern(marks: Marks) -> re.Pattern[str]:
+def _pattern(marks: NumberMarks) -> re.Pattern[str]:
     point = re.escape(marks.decimal or ".")
     whole = "[0-9]+"
     if marks.thousands is not None:
@@ -195,7 +198,7 @@ def _pattern(marks: Marks) -> re.Pattern[str]:
     return re.compile(rf"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]{{1,4}})?")
 
 
-def _decimal(text: str, marks: Marks) -> Decimal | None:
+def _decimal(text: str, marks: NumberMarks) -> Decimal | None:
     """The exact number that a text spells; ASCII digits alone, without a unit."""
     if len(text) > MAX_DIGITS or _pattern(marks).fullmatch(text) is None:
         return None
@@ -207,7 +210,7 @@ def _decimal(text: str, marks: Marks) -> Decimal | None:
         return None
 
 
-def _whole(text: str, most: int, marks: Marks) -> Parsed:
+def _whole(text: str, most: int, marks: NumberMarks) -> Parsed:
     if _HEXADECIMAL.fullmatch(text) and len(text) <= MAX_DIGITS:
         number = Decimal(int(text, 16))
     else:
@@ -220,10 +223,10 @@ def _whole(text: str, most: int, marks: Marks) -> Parsed:
     return (int(number), FINE) if 0 <= number <= most else (None, OUT_OF_RANGE)
 
 
-def whole_numbers(series: pl.Series, most: int = MAX_COUNT, marks: Marks = POINT) -> Cells:
+def parse_integers(series: pl.Series, most: int = MAX_COUNT, marks: NumberMarks = POINT) -> ParsedColumn:
     """Whole numbers from 0 to ``most`` (UInt64), from numbers, decimal text, or hexadecimal text with ``0x``.
 
-    >>> cells = whole_numbers(pl.Series(["2", " 3.0 ", "0x1f", "1e3", "NULL", "2.5", "1,000", "-1"]))
+    >>> cells = parse_integers(pl.Series(["2", " 3.0 ", "0x1f", "1e3", "NULL", "2.5", "1,000", "-1"]))
     >>> cells.values.to_list()
     [2, 3, 31, 1000, None, None, None, None]
     >>> cells.faults.to_list()
@@ -233,7 +236,7 @@ def whole_numbers(series: pl.Series, most: int = MAX_COUNT, marks: Marks = POINT
     if kind.is_integer() or kind == pl.Null:
         values = series.cast(pl.UInt64, strict=False)
         if kind in (pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64) and (values.max() or 0) <= most:  # type: ignore[operator]
-            return Cells(values)
+            return ParsedColumn(values)
         return _faulty(values, (series.is_not_null() & ~(values <= most).fill_null(False), OUT_OF_RANGE))
     if kind.is_float():
         nan = series.is_nan().fill_null(False)
@@ -244,13 +247,13 @@ def whole_numbers(series: pl.Series, most: int = MAX_COUNT, marks: Marks = POINT
     return _from_text(series, lambda text: _whole_texts(text, most, marks))
 
 
-def _whole_texts(text: pl.Series, most: int, marks: Marks) -> Cells:
+def _whole_texts(text: pl.Series, most: int, marks: NumberMarks) -> ParsedColumn:
     values = text.cast(pl.UInt64, strict=False)
     refused = text.is_not_null() & ~(values <= most).fill_null(False)
-    return refine(text, values.set(refused, None), refused, lambda one: _whole(one, most, marks))
+    return parse_refused(text, values.set(refused, None), refused, lambda one: _whole(one, most, marks))
 
 
-def _real_texts(text: pl.Series, marks: Marks, parse: Callable[[str], Parsed]) -> Cells:
+def _real_texts(text: pl.Series, marks: NumberMarks, parse: Callable[[str], Parsed]) -> ParsedColumn:
     """Numbers of text, Float64. With marks of the user's the cast may only read digits."""
     if marks == POINT:
         values = text.cast(pl.Float64, strict=False)
@@ -258,19 +261,19 @@ def _real_texts(text: pl.Series, marks: Marks, parse: Callable[[str], Parsed]) -
     else:
         values = text.cast(pl.UInt64, strict=False).cast(pl.Float64)
         refused = text.is_not_null() & values.is_null()
-    return refine(text, values.set(refused, None), refused, parse)
+    return parse_refused(text, values.set(refused, None), refused, parse)
 
 
-def _reals(series: pl.Series, marks: Marks, parse: Callable[[str], Parsed]) -> Cells:
+def _reals(series: pl.Series, marks: NumberMarks, parse: Callable[[str], Parsed]) -> ParsedColumn:
     if series.dtype.is_integer() or series.dtype == pl.Null:
-        return Cells(series.cast(pl.Float64))
+        return ParsedColumn(series.cast(pl.Float64))
     if series.dtype.is_float():
         values = series.cast(pl.Float64)
         return _faulty(values, (values.is_infinite(), UNREADABLE), (values.is_nan(), NULL_WORD))
     return _from_text(series, lambda text: _real_texts(text, marks, parse))
 
 
-def _real(text: str, marks: Marks) -> Parsed:
+def _real(text: str, marks: NumberMarks) -> Parsed:
     number = _decimal(text, marks)
     if number is None:
         return None, UNREADABLE
@@ -278,27 +281,27 @@ def _real(text: str, marks: Marks) -> Parsed:
     return (value, FINE) if abs(value) < float("inf") else (None, OUT_OF_RANGE)
 
 
-def _bounded(cells: Cells, scale: float, most: float) -> Cells:
+def _bounded(cells: ParsedColumn, scale: float, most: float) -> ParsedColumn:
     values = cells.values * scale
     outside = ~values.is_between(0, most)
     found = _faulty(values, (outside, OUT_OF_RANGE))
     if cells.faults is None or found.faults is None:
-        return Cells(found.values, cells.faults if found.faults is None else found.faults)
-    return Cells(found.values, cells.faults.zip_with(cells.faults != FINE, found.faults))
+        return ParsedColumn(found.values, cells.faults if found.faults is None else found.faults)
+    return ParsedColumn(found.values, cells.faults.zip_with(cells.faults != FINE, found.faults))
 
 
-def scaled_numbers(series: pl.Series, scale: float, marks: Marks = POINT) -> Cells:
+def parse_scaled(series: pl.Series, scale: float, marks: NumberMarks = POINT) -> ParsedColumn:
     """Numbers of some unit, possibly fractions, times ``scale``: rounded to the nearest whole one (UInt64)."""
     if scale == 1:
-        return whole_numbers(series, marks=marks)
+        return parse_integers(series, marks=marks)
     cells = _bounded(_reals(series, marks, lambda text: _real(text, marks)), scale, float(1 << 63))
-    return Cells(cells.values.round().cast(pl.UInt64, strict=False), cells.faults)
+    return ParsedColumn(cells.values.round().cast(pl.UInt64, strict=False), cells.faults)
 
 
-def durations(series: pl.Series, unit_us: float = 1e6, marks: Marks = POINT) -> Cells:
+def parse_durations(series: pl.Series, unit_us: float = 1e6, marks: NumberMarks = POINT) -> ParsedColumn:
     """Durations from numbers of a unit, or text as ``[D days ]HH:MM:SS[.fff]``; from 0 to 31 years.
 
-    >>> cells = durations(pl.Series(["1.5", "00:00:04.096", "-", "-0.5", "12,5"]))
+    >>> cells = parse_durations(pl.Series(["1.5", "00:00:04.096", "-", "-0.5", "12,5"]))
     >>> [None if one is None else one.total_seconds() for one in cells.values], cells.faults.to_list()
     ([1.5, 4.096, None, None, None], [0, 0, 0, 2, 1])
     """
@@ -314,23 +317,23 @@ def durations(series: pl.Series, unit_us: float = 1e6, marks: Marks = POINT) -> 
         return (whole + float(seconds)) * 1e6 / unit_us, FINE
 
     cells = _bounded(_reals(series, marks, parse), unit_us, MAX_DURATION_US)
-    return Cells(cells.values.round().cast(pl.Int64).cast(pl.Duration("us")), cells.faults)
+    return ParsedColumn(cells.values.round().cast(pl.Int64).cast(pl.Duration("us")), cells.faults)
 
 
-def _by_text(series: pl.Series, kind: pl.DataType, parse: Callable[[str], Parsed]) -> Cells:
+def _by_text(series: pl.Series, kind: pl.DataType, parse: Callable[[str], Parsed]) -> ParsedColumn:
     """Parse each distinct text."""
 
-    def convert(text: pl.Series) -> Cells:
+    def convert(text: pl.Series) -> ParsedColumn:
         if kind == pl.String and all(s is None or _parsed(s, parse)[0] == s for s in text.unique()):
-            return Cells(text)  # all canonical, as in most columns
+            return ParsedColumn(text)  # all canonical, as in most columns
         codes, distinct = codes_of(text)
         parsed = [_parsed(spelling, parse) for spelling in distinct.to_list()]
         canonical = [value for value, _ in parsed]
         faults = [fault for _, fault in parsed]
         values = pl.Series(text.name, canonical, dtype=kind).gather(codes)
         if not any(faults):
-            return Cells(values)
-        return Cells(values, pl.Series(faults, dtype=pl.UInt8).gather(codes).fill_null(FINE))
+            return ParsedColumn(values)
+        return ParsedColumn(values, pl.Series(faults, dtype=pl.UInt8).gather(codes).fill_null(FINE))
 
     return _from_text(series, convert)
 
@@ -357,16 +360,16 @@ def _parse_address(text: str) -> Parsed:
 _address = _ParseCache(_parse_address).__getitem__
 
 
-def addresses(series: pl.Series) -> Cells:
+def parse_addresses(series: pl.Series) -> ParsedColumn:
     """Canonical text of addresses, see :func:`ethogram.schema.parse_address.parse_address`.
 
-    >>> addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).values.to_list()
+    >>> parse_addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).values.to_list()
     ['10.0.0.1', '2001:db8::1', None]
     """
     return _by_text(series, pl.String(), _address)
 
 
-def device_names(series: pl.Series) -> Cells:
+def parse_device_names(series: pl.Series) -> ParsedColumn:
     """Names of devices; those that are addresses or MACs in their canonical spelling."""
     return _by_text(series, pl.String(), lambda text: (canonical_device(text), FINE))
 
@@ -381,24 +384,24 @@ def _parse_mac(text: str) -> Parsed:
 _mac = _ParseCache(_parse_mac).__getitem__
 
 
-def mac_addresses(series: pl.Series) -> Cells:
+def parse_macs(series: pl.Series) -> ParsedColumn:
     """MACs as ``aa:bb:cc:dd:ee:ff``; one that is all zero is unset.
 
-    >>> mac_addresses(pl.Series(["AA:BB:CC:00:01:02:", "0:17:88:1:2:3", "unknown"])).values.to_list()
+    >>> parse_macs(pl.Series(["AA:BB:CC:00:01:02:", "0:17:88:1:2:3", "unknown"])).values.to_list()
     ['aa:bb:cc:00:01:02', '00:17:88:01:02:03', None]
     """
     return _by_text(series, pl.String(), _mac)
 
 
-def flags(series: pl.Series, *, hexadecimal: bool = False) -> Cells:
+def parse_tcp_flags(series: pl.Series, *, hexadecimal: bool = False) -> ParsedColumn:
     """TCP flags (UInt8) from letters (``S``, ``SA``, ``...AP.SF``), ``0x`` text, or digits.
 
-    >>> flags(pl.Series(["S", "...AP.SF", "0x12", "18", "?"])).values.to_list()
+    >>> parse_tcp_flags(pl.Series(["S", "...AP.SF", "0x12", "18", "?"])).values.to_list()
     [2, 27, 18, 18, None]
     """
     if series.dtype.is_numeric():
-        found = whole_numbers(series, 0xFFFF)
-        return Cells((found.values & 0xFF).cast(pl.UInt8), found.faults)
+        found = parse_integers(series, 0xFFFF)
+        return ParsedColumn((found.values & 0xFF).cast(pl.UInt8), found.faults)
     return _by_text(series, pl.UInt8(), lambda text: _flag_bits(text, hexadecimal))
 
 
@@ -418,15 +421,15 @@ def _flag_bits(text: str, hexadecimal: bool) -> Parsed:
     return (None, fault) if value is None else (value & 0xFF, FINE)
 
 
-def protocols(series: pl.Series) -> Cells:
+def parse_protocols(series: pl.Series) -> ParsedColumn:
     """Protocol numbers (UInt64, at most 255) from names or numbers.
 
-    >>> protocols(pl.Series(["tcp", "UDP", "47", "what"])).values.to_list()
+    >>> parse_protocols(pl.Series(["tcp", "UDP", "47", "what"])).values.to_list()
     [6, 17, 47, None]
     """
     if not series.dtype.is_numeric():
         return _by_text(series, pl.UInt64(), _protocol)
-    return whole_numbers(series, 255)
+    return parse_integers(series, 255)
 
 
 def _protocol(text: str) -> Parsed:
@@ -434,10 +437,10 @@ def _protocol(text: str) -> Parsed:
     return _whole(text, 255, POINT) if number is None else (number, FINE)
 
 
-def truths(series: pl.Series) -> Cells:
+def parse_booleans(series: pl.Series) -> ParsedColumn:
     """Booleans from ``true`` and ``false``, ``T`` and ``F``, or 1 and 0."""
     if series.dtype == pl.Boolean:
-        return Cells(series)
+        return ParsedColumn(series)
     known = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
 
     def parse(text: str) -> Parsed:
@@ -447,12 +450,12 @@ def truths(series: pl.Series) -> Cells:
     return _by_text(series, pl.Boolean(), parse)
 
 
-def texts(series: pl.Series) -> Cells:
+def parse_strings(series: pl.Series) -> ParsedColumn:
     """Text without spaces around it."""
     return _by_text(series, pl.String(), lambda text: (text, FINE))
 
 
-def choices(series: pl.Series, known: Iterable[str]) -> Cells:
+def parse_choices(series: pl.Series, known: Iterable[str]) -> ParsedColumn:
     """Texts that are one of a few."""
     allowed = frozenset(known)
     return _by_text(series, pl.String(), lambda text: (text, FINE) if text in allowed else (None, UNREADABLE))

@@ -15,7 +15,7 @@ import numpy as np
 
 from ethogram.errors import UsageError
 
-__all__ = ["Disturbance", "Message"]
+__all__ = ["Impairment", "Message"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Message:
     units: int
 
 
-class Disturbance:
+class Impairment:
     """Loses and delays messages.
 
     Parameters

@@ -20,16 +20,16 @@ from wire_messages import ONE, TWO, S, columns, data, ipfix, several, template, 
 from ethogram.config import CaptureSettings, FlowSettings, WireSettings
 from ethogram.errors import InputError
 from ethogram.io.capture import is_capture, open_capture
-from ethogram.io.open import EXPORTS, IPFIX, Opened, join_exports, open_inputs
-from ethogram.io.wire import datagrams, file
+from ethogram.io.open import EXPORTS, IPFIX, Input, join_exports, open_inputs
+from ethogram.io.wire import datagram_file, ipfix_file
 from ethogram.io.wire import recording as recording_module
 from ethogram.io.wire.build import MessageBuilder, batch, template_set
 from ethogram.io.wire.build import data as data_of
 from ethogram.io.wire.capture_export import CaptureExport
 from ethogram.io.wire.decoder import Decoder
-from ethogram.io.wire.file import IpfixFile
+from ethogram.io.wire.export_reader import ExportFiles, ExportReader, read_exports, read_ipfix_file
+from ethogram.io.wire.ipfix_file import IpfixFile
 from ethogram.io.wire.recording import Recording, is_recording, settings_of
-from ethogram.io.wire.source import ExportFiles, Source, exports, ipfix_file
 from ethogram.io.wire.template import Field, Template
 from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.wire import inspect
@@ -238,7 +238,7 @@ def test_an_export_without_records_says_why(
 def test_a_late_change_of_port_is_read_to_the_end(tmp_path: Path) -> None:
     form = template(256, [(8, 4)])
     packets = [*udp("192.0.2.1", ipfix(form), port=4001), *udp("192.0.2.1", ipfix(data(256, 7)), port=4002)]
-    source = Source(ExportFiles([capture(tmp_path / "x.pcap", packets)]))
+    source = ExportReader(ExportFiles([capture(tmp_path / "x.pcap", packets)]))
     list(source.batches())
     assert source.decoder.sets.dropped == {}
     assert "1 templates were taken over from another port" in source.notes
@@ -277,14 +277,14 @@ def test_a_recording_is_replayed_under_the_settings_it_was_made_under(tmp_path: 
     timed.arrival_ns[:] += np.arange(len(timed)) * S
     [path] = recorded(tmp_path / "a", [timed], settings=made)
     assert settings_of(path.read_bytes()) == made
-    source = exports([path], FlowSettings())
+    source = read_exports([path], FlowSettings())
     assert source.whole_blocks
     assert len(list(source.batches())) == timed.arrival_ns[-1] // (5 * S) + 1
     run = read_flows([path])
     assert len([1 for _ in run.batches()]) > 3
     # Those of another version are not believed; a capture says nothing.
     [path] = recorded(tmp_path / "b", [timed])
-    assert settings_of(path.read_bytes()) is None and exports([path], FlowSettings()).whole_blocks
+    assert settings_of(path.read_bytes()) is None and read_exports([path], FlowSettings()).whole_blocks
     broken = (tmp_path / "a" / path.name).read_bytes().replace(b"segment_s", b"segment_x")
     assert is_recording(broken) and settings_of(broken) is None
     assert settings_of(b"") is None and settings_of(broken[:30]) is None
@@ -406,12 +406,12 @@ def test_content_tells_exports_from_captures_and_texts(tmp_path: Path) -> None:
     assert told(tmp_path / "x.dat") == [EXPORTS]
     with pytest.raises(InputError, match="unknown format"):
         told(tmp_path / "nul")
-    assert not file.recognises(b"") and not datagrams.recognises(b"") and not file.recognises(b"\0\x0a\0\x10")
+    assert not ipfix_file.sniff(b"") and not datagram_file.sniff(b"") and not ipfix_file.sniff(b"\0\x0a\0\x10")
 
 
 def test_only_what_follows_each_other_is_joined() -> None:
-    def opened(name: str, form: str) -> Opened:
-        return Opened(name, Path(name), form, None)
+    def opened(name: str, form: str) -> Input:
+        return Input(name, Path(name), form, None)
 
     joined = join_exports([opened("a", EXPORTS), opened("b", EXPORTS), opened("c", IPFIX), opened("d", IPFIX),
                            opened("e", EXPORTS)], FlowSettings())  # fmt: skip
@@ -452,7 +452,7 @@ def test_a_damaged_file_gives_its_flows_and_says_where(tmp_path: Path) -> None:
 
 def test_notes_say_what_was_lost_before_the_records(tmp_path: Path) -> None:
     messages = flows(600)
-    source = Source(IpfixFile(written(tmp_path, [messages[0], *messages[2:], ipfix(data(999, 1), sequence=600)])))
+    source = ExportReader(IpfixFile(written(tmp_path, [messages[0], *messages[2:], ipfix(data(999, 1), sequence=600)])))
     table = pl.concat(list(source.batches()))
     lost = 600 - table.height
     assert lost > 0 and source.accounting.used == table.height
@@ -472,7 +472,7 @@ def test_each_file_of_a_zip_is_a_session_of_its_own(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(9):
             archive.writestr(f"{number}.ipfix", b"".join(MESSAGES[:3] if number % 2 == 0 else MESSAGES[1:3]))
-    source = Source(IpfixFile(path), WireSettings(max_exporters=2), by_time=False)
+    source = ExportReader(IpfixFile(path), WireSettings(max_exporters=2), by_time=False)
     list(source.batches())
     assert source.decoder.records.used == 5 * 2
     assert source.decoder.accounting.dropped == {} and source.decoder.store.counters["session ended"] == 4
@@ -481,10 +481,10 @@ def test_each_file_of_a_zip_is_a_session_of_its_own(tmp_path: Path) -> None:
 
 def test_blocks_do_not_change_the_records(tmp_path: Path) -> None:
     path = written(tmp_path, flows(9000))
-    small = Source(IpfixFile(path, CaptureSettings(block_octets=1 << 12)), by_time=False)
-    timed = Source(IpfixFile(path), WireSettings(block_octets=1 << 16))
+    small = ExportReader(IpfixFile(path, CaptureSettings(block_octets=1 << 12)), by_time=False)
+    timed = ExportReader(IpfixFile(path), WireSettings(block_octets=1 << 16))
     tables = list(small.batches())
     assert len(tables) > 3 and len(list(timed.batches())) > 3
-    whole = pl.concat(list(ipfix_file([path], FlowSettings()).batches()))
+    whole = pl.concat(list(read_ipfix_file([path], FlowSettings()).batches()))
     assert pl.concat(tables).equals(whole)
-    assert exports([path], FlowSettings()).name == str(path)
+    assert read_exports([path], FlowSettings()).name == str(path)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.io.internet import (
+from ethogram.io.ip_packet import (
     ARP,
     BAD_LENGTH,
     CUT_SHORT,

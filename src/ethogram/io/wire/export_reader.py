@@ -13,20 +13,20 @@ from ethogram.config import FlowSettings, WireSettings
 from ethogram.errors import InputError
 from ethogram.io.capture import is_capture
 from ethogram.io.compressed import first_octets
-from ethogram.io.wire import datagrams
+from ethogram.io.wire import datagram_file
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.blocks import blocks_of
 from ethogram.io.wire.capture_export import CaptureExport
-from ethogram.io.wire.datagrams import DatagramFile
+from ethogram.io.wire.datagram_file import DatagramFile
 from ethogram.io.wire.decoder import Decoder
-from ethogram.io.wire.file import IpfixFile
-from ethogram.io.wire.nothing import why_nothing
+from ethogram.io.wire.ipfix_file import IpfixFile
+from ethogram.io.wire.no_records import explain_no_records
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, settings_of
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.templates import TAKEN_OVER
 from ethogram.schema import NAME_ANSWER, Accounting, DatagramBatch, DatagramSource, Exporter
 
-__all__ = ["ExportFiles", "Source", "exports", "ipfix_file", "recognises"]
+__all__ = ["ExportFiles", "ExportReader", "read_exports", "read_ipfix_file", "sniff"]
 
 
 class ExportFiles:
@@ -90,7 +90,7 @@ class ExportFiles:
         self.accounting.merge(accounting)
 
 
-class Source:
+class ExportReader:
     """Flow records of a source of export messages (:class:`~ethogram.schema.FlowSource`).
 
     Parameters
@@ -200,16 +200,16 @@ class Source:
     def nothing(self) -> str:
         """Why there are no records, if there are none."""
         others = self._datagrams.others if isinstance(self._datagrams, ExportFiles) else Counter[str]()
-        return "" if self.accounting.used else why_nothing(self._datagrams.accounting, others, self.decoder)
+        return "" if self.accounting.used else explain_no_records(self._datagrams.accounting, others, self.decoder)
 
     def name_answers(self) -> pl.DataFrame:
         """Passive DNS; exports have none."""
         return NAME_ANSWER.empty()
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether a file that begins so holds nothing but an export: a recording, or NetFlow messages."""
-    return is_recording(head) or datagrams.recognises(head)
+    return is_recording(head) or datagram_file.sniff(head)
 
 
 def may_be_export(head: bytes) -> bool:
@@ -217,17 +217,20 @@ def may_be_export(head: bytes) -> bool:
     return is_capture(head) or head[:2] in {b"\0\x05", b"\0\x09", b"\0\x0a"}
 
 
-def exports(paths: Sequence[Path], _: FlowSettings) -> Source:
+def read_exports(paths: Sequence[Path], _: FlowSettings) -> ExportReader:
     """Captures of an export, recordings, and raw datagrams, as one stream; a recording as it was decoded live."""
     head = first_octets(paths[0], HEAD_OCTETS, may_be_export)
-    source = Source(ExportFiles(paths), settings_of(head))
+    source = ExportReader(ExportFiles(paths), settings_of(head))
     source.whole_blocks = is_recording(head)
     return source
 
 
-def ipfix_file(paths: Sequence[Path], _: FlowSettings) -> Source:
+def read_ipfix_file(paths: Sequence[Path], _: FlowSettings) -> ExportReader:
     """An IPFIX file."""
-    return Source(IpfixFile(paths[0]), by_time=False)
+    return ExportReader(IpfixFile(paths[0]), by_time=False)
 
 
-SOURCES: dict[str, Callable[[Sequence[Path], FlowSettings], Source]] = {"exports": exports, "ipfix": ipfix_file}
+SOURCES: dict[str, Callable[[Sequence[Path], FlowSettings], ExportReader]] = {
+    "exports": read_exports,
+    "ipfix": read_ipfix_file,
+}

@@ -8,7 +8,7 @@ from exports import BOOT_MS, COUNTS, KEY, NOW_MS, Column, Export
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ethogram.io.wire.times import ntp_us, uptime_us
+from ethogram.io.wire.record_times import ntp_us, uptime_us
 
 START, END = NOW_MS - 5000, NOW_MS - 1000
 

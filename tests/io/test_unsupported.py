@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ethogram.errors import InputError
 from ethogram.io.capture import open_capture
-from ethogram.io.known import describe
 from ethogram.io.link_types import MOST, link_type_reason
+from ethogram.io.unsupported import describe
 from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.wire import inspect
 from flow_records import TEXTS, zeek_tsv

@@ -9,8 +9,8 @@ from exports import NOW_MS, Column, Export, ip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ethogram.io.wire import totals
-from ethogram.io.wire.totals import Totals
+from ethogram.io.wire import cumulative_counters
+from ethogram.io.wire.cumulative_counters import CumulativeCounters
 
 
 def report(export: Export, octets: int, packets: int, lasted_ms: int, *more: Column, port: int = 40000) -> pl.DataFrame:
@@ -73,7 +73,7 @@ def test_what_was_added_sums_up_to_the_last_total(steps: list[tuple[int, int]], 
         sums[flow] += step
         flows.append(flow)
         values.append(sums[flow])
-    known, found = Totals(), dict.fromkeys(range(6), 0)
+    known, found = CumulativeCounters(), dict.fromkeys(range(6), 0)
     for at in range(0, len(steps), cut):
         part = slice(at, at + cut)
         key = np.array(flows[part], np.uint64)
@@ -85,8 +85,8 @@ def test_what_was_added_sums_up_to_the_last_total(steps: list[tuple[int, int]], 
 
 
 def test_flows_known_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(totals.Totals._empty, "__defaults__", (16,))
-    known = Totals()
+    monkeypatch.setattr(cumulative_counters.CumulativeCounters._empty, "__defaults__", (16,))
+    known = CumulativeCounters()
     keys = np.arange(100, dtype=np.uint64)
     time = np.zeros(100, np.int64)
     ones = {"octets": np.ones(100, np.uint64)}

@@ -16,7 +16,7 @@ from ethogram.io.wire.compiled import compiled, u16, u32
 from ethogram.io.wire.walk import IPFIX
 from ethogram.schema import Accounting, DatagramBatch, Exporter
 
-__all__ = ["IpfixFile", "recognises"]
+__all__ = ["IpfixFile", "sniff"]
 
 HEADER = 16
 LONGEST = 65535
@@ -24,12 +24,12 @@ ROWS = 1 << 15  # messages of a batch at most
 DONE, WRONG, FULL = 0, 1, 2
 
 
-def recognises(head: bytes) -> bool:
+def sniff(head: bytes) -> bool:
     """Whether a file that begins so is an IPFIX file: the first message and its first set are sound.
 
     Examples
     --------
-    >>> recognises(bytes.fromhex("000a0018" "00000000" "00000000" "00000000" "0100000800000000"))
+    >>> sniff(bytes.fromhex("000a0018" "00000000" "00000000" "00000000" "0100000800000000"))
     True
     """
     length = int.from_bytes(head[2:4])
@@ -100,7 +100,7 @@ class IpfixFile:
         InputError
             Where the file is damaged; what came before was given.
         """
-        for member in members_of_kind(self._path, self._settings, recognises):
+        for member in members_of_kind(self._path, self._settings, sniff):
             session = len(self._exporters)
             exporter = Exporter(self._address or member.name, 0, "file", 0 if self._address else session)
             self._exporters.append(exporter)

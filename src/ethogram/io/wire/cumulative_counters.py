@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ethogram.schema.compiled import Compiler
 
-__all__ = ["COUNTERS", "Totals"]
+__all__ = ["COUNTERS", "CumulativeCounters"]
 
 COMPILER = Compiler.of(__file__)
 
@@ -109,7 +109,7 @@ def added(
     return rows_key.shape[0], used, again
 
 
-class Totals:
+class CumulativeCounters:
     """What flows had counted when they were last reported.
 
     At most about 130,000 flows are known; those reported least lately are forgotten, and count whole if they come
@@ -122,7 +122,7 @@ class Totals:
 
     Examples
     --------
-    >>> totals = Totals()
+    >>> totals = CumulativeCounters()
     >>> key, start, end = [np.array([7], np.uint64)], np.array([5]), np.array([10])
     >>> for total in (3, 9):
     ...     counts, begun = totals.since(key, {"octets": np.array([total], np.uint64)}, start, end)

@@ -20,7 +20,7 @@ from ethogram.config import ExporterSettings
 from ethogram.errors import EthogramError
 from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
 from ethogram.schema import DatagramBatch, Exporter
-from ethogram.serve.warm_messages import Ends, made_up_messages
+from ethogram.serve.warm_up_messages import WarmUpHosts, made_up_messages
 
 __all__ = ["FOLDER", "warm_up"]
 
@@ -30,7 +30,7 @@ FOLDER = ".warm-up"
 _GRACE_S = 120  # the made-up flows take a minute and a half
 
 
-class Collecting(Protocol):
+class WarmUpCollector(Protocol):
     """What is needed of the second collector."""
 
     queue: MessageQueue
@@ -47,8 +47,8 @@ _warmed: set[str] = set()
 
 
 def warm_up(
-    folder: Path, makers: Sequence[Callable[[Path], Collecting]], local: tuple[str, ...], exporter: ExporterSettings,
-    key: str,
+    folder: Path, makers: Sequence[Callable[[Path], WarmUpCollector]], local: tuple[str, ...],
+    exporter: ExporterSettings, key: str,
 ) -> None:  # fmt: skip
     """Let second collectors go the whole way twice.
 
@@ -70,7 +70,7 @@ def warm_up(
     now_ns = time.time_ns()
     # The second messages come when the epoch of the first is over, so that it is closed and counted too.
     before_ns = round((2 * exporter.epoch_s + exporter.lateness_s + _GRACE_S) * 1e9)
-    ends = Ends.of(local)
+    ends = WarmUpHosts.of(local)
     try:
         # Whatever fails here would fail on real messages, where it is counted and said.
         with suppress(EthogramError, OSError):
@@ -82,7 +82,7 @@ def warm_up(
     _warmed.add(key)
 
 
-def _run(collector: Collecting, ends: Ends, arrival_ns: int) -> None:
+def _run(collector: WarmUpCollector, ends: WarmUpHosts, arrival_ns: int) -> None:
     collector.start()
     try:
         udp, tcp = Exporter("192.0.2.254", 4739), Exporter("192.0.2.254", 4739, "tcp", 1)
