@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from ethogram.io.receive import frames as framing
+from ethogram.io.receive import framing
 from ethogram.io.receive.address import Listen, Prefixes
 from ethogram.io.receive.framing import SHORTEST, frames
 from ethogram.io.wire import capture_export, export_reader, ipfix_file  # noqa: F401 (loaded on use: here, to be instrumented)
