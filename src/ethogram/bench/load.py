@@ -213,6 +213,8 @@ def _read(
     addresses = list(device.addresses)
     if card.kind in ("app_flows", "packet_csv"):
         biflows, accounting, own = _biflows(card, device, files)
+        if not biflows.height:  # a few files hold no usable packet; they are counted
+            return FLOW.empty(), COUNTS.empty(), {"read": accounting}
         source = _Biflows(instance, biflows, accounting)
         opened = Input(instance, files[0], card.kind, lambda: source)
         namer = _named(instance, device.mac, [*addresses, *own])
