@@ -25,7 +25,7 @@ from ethogram.bench.score import splits_of
 from ethogram.bench.task import tasks
 from ethogram.config import CountSettings
 from ethogram.identify.aggregate import Averaged, split_windows
-from ethogram.identify.crossing import CrossNetwork
+from ethogram.identify.cross_network import CrossNetwork
 from ethogram.identify.identifier import Identifier
 from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.schema import Windows
@@ -78,7 +78,7 @@ def harmed(windows: Windows, harm: str) -> Windows:
     return Windows(windows.items, windows.counts.join(busiest.select(key), on=key, how="anti"))
 
 
-def held_out(
+def cross_val(
     make: Callable[[], Identifier], windows: Windows, labels: NDArray[np.str_], group: NDArray[np.int64], harm: str
 ) -> NDArray[np.float64]:
     """Scores of every item by what was learnt without its block."""
@@ -88,7 +88,7 @@ def held_out(
         inside, outside = np.flatnonzero(group == block), np.flatnonzero(group != block)
         learnt = make().fit(windows.take(outside.tolist()), labels[outside].tolist())
         columns = [names.index(name) for name in learnt.labels_]
-        scores[np.ix_(inside, columns)] = learnt.scores(harmed(windows.take(inside.tolist()), harm))
+        scores[np.ix_(inside, columns)] = learnt.decision_function(harmed(windows.take(inside.tolist()), harm))
     return scores
 
 
@@ -106,8 +106,8 @@ def accuracies(bench: Bench, name: str) -> dict[str, dict[str, float]]:
     names = np.array(sorted(set(labels.tolist())))
     found: dict[str, dict[str, float]] = {}
     for harm in HARM:
-        base = np.mean([held_out(make, windows, labels, group, harm) for make in likelihood], axis=0)
-        parts = {key: held_out(make, windows, labels, group, harm) for key, make in PARTS.items()}
+        base = np.mean([cross_val(make, windows, labels, group, harm) for make in likelihood], axis=0)
+        parts = {key: cross_val(make, windows, labels, group, harm) for key, make in PARTS.items()}
         for title, weights in CANDIDATES.items():
             total = base + sum(weight * parts[key] for key, weight in weights.items())
             # A label whose only block was held out cannot be named by anybody.

@@ -20,7 +20,7 @@ from ethogram.bench.items import Items, item_windows
 from ethogram.bench.score import splits_of
 from ethogram.bench.task import Task, tasks
 from ethogram.config import CountSettings
-from ethogram.identify import pack
+from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
 
 DATA = Path(__file__).parent.parent / "src" / "ethogram" / "data"
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
         found = found.merge(library(whole(bench, name), known[name], COUNTS.digest))
     DATA.mkdir(exist_ok=True)
     for made, file in ((found, "library.jsonl.gz"), (later, "later.jsonl.gz")):
-        pack.write(made, DATA / file)
+        library_file.write(made, DATA / file)
         size = (DATA / file).stat().st_size
         print(f"{file}: {len(made):,} windows of {len(set(made.labels()))} models, {size:,} bytes")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ethogram.fingerprint.similarity import blocks
-from ethogram.identify.match import NearestFingerprint, best_of_labels
+from ethogram.identify.nearest import NearestFingerprint, best_of_labels
 from ethogram.schema import ServiceMatrix
 
 SERVICES, LABELS = 3_000, 60

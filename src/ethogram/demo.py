@@ -19,10 +19,10 @@ import polars as pl
 
 from ethogram.errors import InputError, LibraryError
 from ethogram.fingerprint.count import count
-from ethogram.identify import pack
-from ethogram.identify.judge import Judge
+from ethogram.identify import library_file
 from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
+from ethogram.identify.verdict import VerdictModel
 from ethogram.io.receive.address import Listen
 from ethogram.io.wire.sequence import SequenceTotals
 from ethogram.pipeline.flows import collect, read_flows
@@ -129,7 +129,7 @@ def _packaged(name: str) -> Library:
     if not file.is_file():
         raise LibraryError(f"this installation brings no {name}")
     with resources.as_file(file) as path:
-        return pack.read(path)
+        return library_file.read(path)
 
 
 def _of(library: Library, source: str) -> Library:
@@ -156,7 +156,7 @@ def real_devices(network: str) -> list[Sighting]:
     return [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory.devices, decided, strict=True)]
 
 
-def _decided(windows: Windows, judge: Judge, final: Sequence[str]) -> list[float | None]:
+def _decided(windows: Windows, judge: VerdictModel, final: Sequence[str]) -> list[float | None]:
     """Hours of watching from which on each item's verdict was the final one."""
     settled: list[float | None] = [None] * len(final)
     for hours in WATCHED_H:

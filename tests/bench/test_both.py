@@ -19,7 +19,7 @@ from ethogram.bench.items import Items
 from ethogram.bench.row import rows
 from ethogram.config import CountSettings, IdentifySettings
 from ethogram.errors import UsageError
-from ethogram.identify.fused_judge import EXPERTS_USED, FusedJudge
+from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS, FusedVerdictModel
 
 KINDS = ("camera", "plug", "hub")
 
@@ -105,12 +105,12 @@ def test_strangers_are_asked_and_counted_apart(bench: BothBench) -> None:
 
 def test_the_benchmark_and_the_product_say_the_same(bench: BothBench) -> None:
     """One design: the product's judge on a turn's items gives the verdicts that the benchmark counts."""
-    method = RAW.model_copy(update={"experts": EXPERTS_USED})
+    method = RAW.model_copy(update={"experts": DEFAULT_FLOW_CLASSIFIERS})
     turn = bench.data.turns(task())[0]
     counted, _ = bench._decided(task(), turn, method, [bench.sides.of_flows("raw-40")], 0)
     windows, _ = bench.sides.embedded(task(), turn, bench.sides.of_flows("raw-40"), 0)
     items = bench.data.items(task()).items
-    judge = FusedJudge(build(bench.sides.of_counts("cross-network-kinds")), IdentifySettings())
+    judge = FusedVerdictModel(build(bench.sides.of_counts("cross-network-kinds")), IdentifySettings())
     judge.fit(items.take(turn.enrol).windows, turn.names, windows.take(turn.enrol), turn.groups, turn.units)
     said = judge.decide(items.take(turn.test).windows, windows.take(turn.test))
     known = len(turn.test)

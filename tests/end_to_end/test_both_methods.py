@@ -11,7 +11,7 @@ import pytest
 
 from custom_flow_twin import P, capture
 from ethogram.cli import main
-from ethogram.identify import pack
+from ethogram.identify import library_file
 from ethogram.pipeline.library_embeddings import embeddings_path, read_store
 from ethogram.pipeline.representations import PACKAGED
 from ethogram.representation.export_onnx import METADATA
@@ -79,7 +79,7 @@ def test_enrol_reads_once_and_says_what_is_written(home: Path, run: Run) -> None
     assert "custom flows: 108 read, 72 kept as embeddings" in err
     assert "4 entries of 2 labels written to" in err
     assert "embedded flows of 4 of them written to" in err
-    library = pack.read(home / "x.jsonl")
+    library = library_file.read(home / "x.jsonl")
     store = read_store(embeddings_path(home / "x.jsonl"))
     assert library.flows == store.encoder
     assert sorted(len(rows) for rows in store.z.values()) == [12, 12, 24, 24]
@@ -114,7 +114,7 @@ def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
     code, _, err = run("library", "remove", library, "--label", "cam", "-o", part)
     assert code == 0
     assert "3 of 6 windows removed" in err
-    kept = [entry.digest for entry in pack.read(part).entries]
+    kept = [entry.digest for entry in library_file.read(part).entries]
     assert sorted(read_store(embeddings_path(part)).z) == sorted(kept)
     assert run("library", "remove", library, "--label", "plug", "-o", other)[0] == 0
     assert run("library", "merge", part, other, "-o", home / "again.jsonl")[0] == 0
@@ -126,7 +126,7 @@ def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
     code, _, err = run("library", "rename", library, "--name", "plug=desk plug,,,outlet", "-o", library)
     assert code == 0
     assert "3 entries renamed" in err
-    named = pack.read(library)
+    named = library_file.read(library)
     assert sorted(set(named.labels())) == ["cam", "desk plug"]
     assert {entry.identity.at("family") for entry in named.entries} == {"acme/camera", "acme/outlet"}
     assert sorted(read_store(embeddings_path(library)).z) == sorted(entry.digest for entry in named.entries)
@@ -145,7 +145,7 @@ def test_a_group_that_is_named_has_embedded_flows_too(home: Path, run: Run) -> N
     (group,) = [one["group"] for one in orjson.loads(out)["groups"] if HUB in one["devices"]]
     code, _, err = run(*asked, "--name", f"{group}=hub", "-o", home / "named.jsonl")
     assert code == 0, err
-    named = pack.read(home / "named.jsonl")
+    named = library_file.read(home / "named.jsonl")
     assert "hub" in named.labels()
     assert len(read_store(embeddings_path(home / "named.jsonl"))) == len(named)
     code, out, _ = run("identify", home / "day-04.pcap", "--library", home / "named.jsonl", "--format", "json")
@@ -159,7 +159,7 @@ def test_extending_keeps_the_flows_of_both_and_without_flows_those_of_the_first(
     assert run(*arguments)[0] == 0
     assert len(read_store(embeddings_path(home / "more.jsonl"))) == 8
     assert run(*arguments, "--no-flows")[0] == 0
-    assert len(pack.read(home / "more.jsonl")) == 8
+    assert len(library_file.read(home / "more.jsonl")) == 8
     assert len(read_store(embeddings_path(home / "more.jsonl"))) == 6
 
 

@@ -20,7 +20,7 @@ from backports import zstd
 from ethogram.config import CaptureSettings, EncoderSettings
 from ethogram.fingerprint import state
 from ethogram.fingerprint.exporter import FingerprintExporter
-from ethogram.identify import pack
+from ethogram.identify import library_file
 from ethogram.identify.library import Entry, Identity, Library, Observation, Source
 from ethogram.io.capture import open_capture
 from ethogram.io.compressed import first_octets
@@ -133,9 +133,9 @@ def check_library(octets: bytes) -> None:
     """A library as it stands, and with the compression told by its first octets."""
 
     def read() -> None:
-        library = pack.read(written("library.jsonl", octets))
+        library = library_file.read(written("library.jsonl", octets))
         library.windows()
-        assert pack.load(pack.dump(library)) == library
+        assert library_file.load(library_file.dump(library)) == library
 
     allowed(read)
 
@@ -148,7 +148,7 @@ def library() -> bytes:
     )
     seen = Observation("camera", datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 2, tzinfo=UTC), "home")
     entry = Entry(Identity("den camera", "m1", "acme", "camera", "camera"), (seen,), "open", counts)
-    return pack.dump(Library((entry,), (Source("home", "2024-05-03", "", "CC0", ""),)))
+    return library_file.dump(Library((entry,), (Source("home", "2024-05-03", "", "CC0", ""),)))
 
 
 def onnx_models() -> list[bytes]:

@@ -95,10 +95,10 @@ def test_doubled_names_of_columns_are_told_apart() -> None:
 
 
 def test_the_sound_library_is_read() -> None:
-    from ethogram.identify import pack
+    from ethogram.identify import library_file
 
-    found = allowed(lambda: pack.read(written("library.jsonl", library())))
-    assert isinstance(found, pack.Library)
+    found = allowed(lambda: library_file.read(written("library.jsonl", library())))
+    assert isinstance(found, library_file.Library)
     assert found.labels() == ["den camera"]
 
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from ethogram.identify.behaviour import STATISTICS, Behaviour, behaviour
-from ethogram.identify.crossing import CrossNetwork
-from ethogram.identify.kind import CrossNetworkKind
+from ethogram.identify.cross_network import CrossNetwork
+from ethogram.identify.cross_network_kind import CrossNetworkKind
 from ethogram.schema import ITEM_COUNTS, Windows
 
 from .traffic import HABITS, START, days, windows_of
@@ -95,15 +95,15 @@ def test_probabilities_are_those_of_the_formula() -> None:
             z[:, j] = np.clip(np.nan_to_num((column - seen.mean()) / seen.std(), nan=0.0), -3, 3)
     raw = z @ model.coefficients_.T + model.offsets_
     expected = np.log(np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(model.log_probabilities(windows), expected, atol=1e-9)
-    assert [model.kinds_[j] for j in model.log_probabilities(windows).argmax(axis=1)] == kinds
+    np.testing.assert_allclose(model.predict_log_proba(windows), expected, atol=1e-9)
+    assert [model.kinds_[j] for j in model.predict_log_proba(windows).argmax(axis=1)] == kinds
 
 
 @pytest.mark.parametrize("kinds", [["camera"], ["camera", "plug"], ["camera", "plug", "speaker"]])
 def test_terms_of_behaviour_add_up(kinds: list[str]) -> None:
     windows = windows_of(*(days(kind, kind, 2) for kind in kinds))
     model = Behaviour().fit(windows, [kind for kind in kinds for _ in range(2)])
-    logs = model.log_probabilities(windows)
+    logs = model.predict_log_proba(windows)
     np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1.0)
     for row, terms in zip(logs, model.explain(windows, [kinds[0]] * len(windows)), strict=True):
         assert sum(term.contribution for term in terms) == pytest.approx(row[0] + math.log(len(kinds)))
@@ -119,20 +119,20 @@ def test_a_new_product_is_told_by_its_kind() -> None:
     windows, kinds = homes()
     labels = [f"maker{i % 3}/{kind}" for i, kind in enumerate(kinds)]
     method = CrossNetworkKind().fit(windows, labels)
-    near = CrossNetwork(name_sizes=False).fit(windows, labels).scores(windows)
+    near = CrossNetwork(name_sizes=False).fit(windows, labels).decision_function(windows)
     behaves = Behaviour().fit(windows, kinds)
     columns = [behaves.kinds_.index(label.split("/")[1]) for label in method.labels_]
-    expected = near + math.log(3) + behaves.log_probabilities(windows)[:, columns]
-    np.testing.assert_allclose(method.scores(windows), expected)
+    expected = near + math.log(3) + behaves.predict_log_proba(windows)[:, columns]
+    np.testing.assert_allclose(method.decision_function(windows), expected)
     # Nothing is known of its services or names: what is left is how it behaves.
     ports = pl.when(pl.col("scope").cast(pl.String) == "wan").then(pl.lit(40_000)).otherwise("port").cast(pl.UInt16)
     later = windows_of(days("camera", "new", 1, first=9, seed=7))
     strange = Windows(later.items, later.counts.filter(pl.col("port") != 554).with_columns(port=ports))
-    assert method.labels_[int(method.scores(strange)[0].argmax())].endswith("/camera")
+    assert method.labels_[int(method.decision_function(strange)[0].argmax())].endswith("/camera")
 
 
 def test_kinds_that_were_seen_once_are_no_kinds() -> None:
     windows, _ = homes()
     labels = [f"model {i}" for i in range(len(windows))]
-    near = CrossNetwork(name_sizes=False).fit(windows, labels).scores(windows)
-    np.testing.assert_allclose(CrossNetworkKind().fit(windows, labels).scores(windows), near, atol=1e-9)
+    near = CrossNetwork(name_sizes=False).fit(windows, labels).decision_function(windows)
+    np.testing.assert_allclose(CrossNetworkKind().fit(windows, labels).decision_function(windows), near, atol=1e-9)

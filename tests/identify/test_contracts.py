@@ -11,12 +11,12 @@ import pytest
 from ethogram.config import IdentifySettings
 from ethogram.errors import ConfigurationError, LibraryError, UsageError
 from ethogram.identify.identifier import Identifier, folds_by_time
-from ethogram.identify.methods import METHODS, NEED_STATISTICS, Kit, identifier
+from ethogram.identify.methods import METHODS, NEED_STATISTICS, Featurizer, identifier
 from ethogram.schema import Windows
 
 from .traffic import days, enrolment, ruzicka, shares, windows_of, with_made_up_statistics
 
-KIT = Kit(shares, ruzicka, "ruzicka", "flow share")
+KIT = Featurizer(shares, ruzicka, "ruzicka", "flow share")
 CASES = [(name, None) for name in METHODS] + [(name, 21_600) for name in METHODS if name not in NEED_STATISTICS]
 
 
@@ -38,7 +38,7 @@ def later() -> tuple[Windows, list[str]]:
 @pytest.mark.parametrize(("name", "window_s"), CASES)
 def test_it_names_later_days_of_devices_that_differ(name, window_s, known, later) -> None:
     method = make(name, window_s).fit(*known)
-    scores = method.scores(later[0])
+    scores = method.decision_function(later[0])
     assert method.labels_ == ["camera", "plug", "speaker"]
     assert scores.shape == (6, 3)
     assert np.isfinite(scores).all()
@@ -48,28 +48,28 @@ def test_it_names_later_days_of_devices_that_differ(name, window_s, known, later
 @pytest.mark.parametrize(("name", "window_s"), CASES)
 def test_it_gives_the_same_twice_and_whatever_the_order(name, window_s, known, later) -> None:
     windows, labels = known
-    first = make(name, window_s).fit(windows, labels).scores(later[0])
-    again = make(name, window_s).fit(windows, labels).scores(later[0])
+    first = make(name, window_s).fit(windows, labels).decision_function(later[0])
+    again = make(name, window_s).fit(windows, labels).decision_function(later[0])
     np.testing.assert_array_equal(first, again)
     order = np.random.default_rng(3).permutation(len(labels)).tolist()
     turned = make(name, window_s).fit(windows.take(order), [labels[i] for i in order])
     back = list(range(len(later[0])))[::-1]
-    np.testing.assert_allclose(turned.scores(later[0].take(back))[::-1], first, atol=1e-4)
+    np.testing.assert_allclose(turned.decision_function(later[0].take(back))[::-1], first, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "window_s"), CASES)
 def test_a_library_of_one_window_and_silence_are_no_trouble(name, window_s, known) -> None:
     method = make(name, window_s).fit(known[0].take([0]), ["camera"])
     silent = Windows(known[0].items.head(1), known[0].counts.clear(), pl.DataFrame(known[0].statistics).head(1))
-    assert np.isfinite(method.scores(silent)).all()
-    assert method.scores(silent).shape == (1, 1)
+    assert np.isfinite(method.decision_function(silent)).all()
+    assert method.decision_function(silent).shape == (1, 1)
     assert len(method.explain(silent, ["camera"])) == 1
 
 
 @pytest.mark.parametrize(("name", "window_s"), CASES)
 def test_terms_add_up_to_the_raw_score(name, window_s, known, later) -> None:
     method = make(name, window_s).fit(*known)
-    scores = method.scores(later[0])
+    scores = method.decision_function(later[0])
     for row, terms, label in zip(scores, method.explain(later[0], later[1]), later[1], strict=True):
         if terms:
             total = sum(term.contribution for term in terms)
@@ -80,7 +80,7 @@ def test_terms_add_up_to_the_raw_score(name, window_s, known, later) -> None:
 def test_held_out_scores_have_their_form_and_nothing_is_changed(name, window_s, known) -> None:
     windows, labels = known
     before = (windows.items.clone(), windows.counts.clone(), list(labels))
-    names, held = make(name, window_s).held_out(windows, labels, folds_by_time(windows, 3))
+    names, held = make(name, window_s).cross_val(windows, labels, folds_by_time(windows, 3))
     assert names == ["camera", "plug", "speaker"]
     assert held.shape == (12, 3)
     assert np.isfinite(held).all()
@@ -94,7 +94,7 @@ def test_a_label_with_one_window_has_no_held_out_score(name, window_s, known) ->
     windows, labels = known
     chosen = [0, 1, 2, 3, 4]  # four cameras, one plug
     groups = np.array([0, 0, 1, 1, 0])
-    names, held = make(name, window_s).held_out(windows.take(chosen), [labels[i] for i in chosen], groups)
+    names, held = make(name, window_s).cross_val(windows.take(chosen), [labels[i] for i in chosen], groups)
     assert np.isnan(held[4, names.index("plug")])
     assert np.isfinite(held[4, names.index("camera")])
 
@@ -103,7 +103,7 @@ def test_a_label_with_one_window_has_no_held_out_score(name, window_s, known) ->
 def test_unfitted_and_misfitted_calls_are_said(name, known, later) -> None:
     method = make(name)
     with pytest.raises(UsageError, match="before it is fitted"):
-        method.scores(later[0])
+        method.decision_function(later[0])
     with pytest.raises(UsageError, match="before it is fitted"):
         method.explain(later[0], later[1])
     with pytest.raises(UsageError, match="do not fit together"):

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
-from ethogram.identify.fusion import FURTHER, Fused, Fusion, align, even_cases, flow_side
+from ethogram.identify.fusion import SECOND_WEIGHT, Fused, Fusion, align, balanced_case_weights, fuse_classifiers
 
 NAMES = ["a", "b", "c", "d"]
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ def test_probabilities_sum_to_one_and_are_none_outside_0_and_1(
 ) -> None:
     two[:, 3] = np.nan
     two[0] = np.nan
-    found = fitted(within=within, learn=learn).apply({"one": one, "two": two})
+    found = fitted(within=within, learn=learn).transform({"one": one, "two": two})
     assert np.allclose(found.probabilities.sum(axis=1), 1.0)
     assert (found.probabilities >= 0).all()
 
@@ -52,15 +52,15 @@ def test_probabilities_sum_to_one_and_are_none_outside_0_and_1(
 @given(scores(), st.booleans())
 def test_one_side_absent_is_the_other_side_alone(one: Floats, within: bool) -> None:
     fusion = fitted(within=within)
-    alone = fusion.apply({"one": one})
-    nothing = fusion.apply({"one": one, "two": np.full_like(one, np.nan)})
+    alone = fusion.transform({"one": one})
+    nothing = fusion.transform({"one": one, "two": np.full_like(one, np.nan)})
     assert np.allclose(alone.logs, nothing.logs)
     assert np.allclose(alone.logs, fusion.models_["one"].logs(one, np.isfinite(one)))
     assert (nothing.weights["one"] == 1).all()
     assert (nothing.weights["two"] == 0).all()
     two = one.copy()
     two[:, 3] = np.nan
-    only = fusion.apply({"one": np.full_like(one, np.nan), "two": two})
+    only = fusion.transform({"one": np.full_like(one, np.nan), "two": two})
     assert np.allclose(only.probabilities[:, 3], 0)
     assert np.allclose(only.logs[:, :3], fusion.models_["two"].logs(two, np.isfinite(two))[:, :3])
 
@@ -70,16 +70,16 @@ def test_one_side_absent_is_the_other_side_alone(one: Floats, within: bool) -> N
 def test_the_order_of_labels_does_not_matter(one: Floats, two: Floats, order: list[int], within: bool) -> None:
     sides, truth = made()
     two[:, 3] = np.nan
-    first = Fusion(within=within).fit(sides, NAMES, truth).apply({"one": one, "two": two})
+    first = Fusion(within=within).fit(sides, NAMES, truth).transform({"one": one, "two": two})
     turned = Fusion(within=within).fit({k: v[:, order] for k, v in sides.items()}, [NAMES[i] for i in order], truth)
-    second = turned.apply({"one": one[:, order], "two": two[:, order]})
+    second = turned.transform({"one": one[:, order], "two": two[:, order]})
     assert np.allclose(first.probabilities[:, order], second.probabilities, atol=2e-3)
 
 
 def test_what_a_side_does_not_know_keeps_its_probability() -> None:
     sides, truth = made(seed=1)
     fusion = Fusion().fit(sides, NAMES, truth)
-    alone, both = fusion.apply({"one": sides["one"]}), fusion.apply(sides)
+    alone, both = fusion.transform({"one": sides["one"]}), fusion.transform(sides)
     assert np.allclose(alone.probabilities[:, 3], both.probabilities[:, 3])
     assert not np.allclose(alone.probabilities[:, :3], both.probabilities[:, :3])
 
@@ -93,20 +93,20 @@ def test_two_sides_that_see_different_things_are_better_together() -> None:
         return float(np.mean(found.logs.argmax(axis=1) == y))
 
     fusion = Fusion().fit(sides, NAMES, truth)
-    together = right(fusion.apply(later))
-    assert together > right(fusion.apply({"one": later["one"]})) + 0.03
-    assert together > right(fusion.apply({"two": later["two"]})) + 0.03
+    together = right(fusion.transform(later))
+    assert together > right(fusion.transform({"one": later["one"]})) + 0.03
+    assert together > right(fusion.transform({"two": later["two"]})) + 0.03
 
 
 def test_a_side_that_tells_nothing_changes_little() -> None:
     sides, truth = made(400)
     noise = 30 * np.random.default_rng(3).normal(size=(400, 4))
     fusion = Fusion(learn=True).fit({"one": sides["one"], "noise": noise}, NAMES, truth)
-    alone, both = fusion.apply({"one": sides["one"]}), fusion.apply({"one": sides["one"], "noise": noise})
+    alone, both = fusion.transform({"one": sides["one"]}), fusion.transform({"one": sides["one"], "noise": noise})
     assert (alone.logs.argmax(axis=1) == both.logs.argmax(axis=1)).mean() > 0.9
     fixed = Fusion().fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
-    assert fixed == {"one": 1.0, "noise": FURTHER}
-    even = Fusion(further=1.0).fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
+    assert fixed == {"one": 1.0, "noise": SECOND_WEIGHT}
+    even = Fusion(second_weight=1.0).fit({"one": sides["one"], "noise": noise}, NAMES, truth).weights_
     assert even["noise"] == even["one"]
 
 
@@ -119,7 +119,7 @@ def test_softening_keeps_the_order_of_items_that_all_sides_see_and_makes_none_su
     given = {"one": one, "two": two}
     soft, plain = (fitted(within=within, soften=how) for how in (True, False))
     assert 0 < soft.softness_ <= 1 == plain.softness_
-    after, before = soft.apply(given), plain.apply(given)
+    after, before = soft.transform(given), plain.transform(given)
     rows = np.arange(len(one))
     best = before.logs.argmax(axis=1)
     assert (after.logs[rows, best] >= after.logs.max(axis=1) - 1e-9).all()
@@ -131,12 +131,12 @@ def test_sides_that_say_the_same_are_softened_and_one_alone_is_not() -> None:
     twice = {"one": sides["one"], "again": 5 * sides["one"]}
     fusion = Fusion(soften=True).fit(twice, NAMES, truth)
     y = np.array([NAMES.index(label) for label in truth])
-    right = float(np.mean(fusion.apply(twice).logs.argmax(axis=1) == y))
-    sure = float(fusion.apply(twice).probabilities.max(axis=1).mean())
-    surer = float(Fusion().fit(twice, NAMES, truth).apply(twice).probabilities.max(axis=1).mean())
+    right = float(np.mean(fusion.transform(twice).logs.argmax(axis=1) == y))
+    sure = float(fusion.transform(twice).probabilities.max(axis=1).mean())
+    surer = float(Fusion().fit(twice, NAMES, truth).transform(twice).probabilities.max(axis=1).mean())
     assert fusion.softness_ < 0.9
     assert abs(sure - right) < 0.03 < abs(surer - right)
-    alone = fusion.apply({"one": sides["one"]})
+    alone = fusion.transform({"one": sides["one"]})
     assert np.allclose(alone.logs, fusion.models_["one"].logs(sides["one"], np.isfinite(sides["one"])))
     assert Fusion(soften=True).fit({"one": sides["one"]}, NAMES, truth).softness_ == 1
 
@@ -145,33 +145,33 @@ def test_a_side_without_weight_says_nothing() -> None:
     sides, truth = made()
     fusion = Fusion().fit(sides, NAMES, truth)
     fusion.weights_ = {"one": 1.0, "two": 0.0}
-    assert np.allclose(fusion.apply(sides).logs, fusion.apply({"one": sides["one"]}).logs)
+    assert np.allclose(fusion.transform(sides).logs, fusion.transform({"one": sides["one"]}).logs)
 
 
 def test_scores_are_calibrated_where_they_are_sure_of_nothing() -> None:
     random = np.random.default_rng(0)
     noise = 50 * random.normal(size=(500, 4))
     truth = [NAMES[i] for i in random.integers(0, 4, 500)]
-    found = Fusion().fit({"one": noise}, NAMES, truth).apply({"one": noise})
+    found = Fusion().fit({"one": noise}, NAMES, truth).transform({"one": noise})
     assert found.probabilities.max(axis=1).mean() < 0.4
 
 
 def test_nothing_held_out_still_gives_an_answer() -> None:
     none = np.full((3, 4), np.nan)
     fusion = Fusion().fit({"one": none, "two": none}, NAMES, ["a", "b", "c"])
-    found = fusion.apply({"one": np.eye(4)[:2], "two": np.eye(4)[:2]})
+    found = fusion.transform({"one": np.eye(4)[:2], "two": np.eye(4)[:2]})
     assert found.logs.argmax(axis=1).tolist() == [0, 1]
-    silent = fusion.apply({"one": none[:1], "two": none[:1]})
+    silent = fusion.transform({"one": none[:1], "two": none[:1]})
     assert np.allclose(silent.probabilities, 0.25)
 
 
 def test_misuse_is_said() -> None:
     with pytest.raises(UsageError, match="before the fusion is fitted"):
-        Fusion().apply({"one": np.zeros((1, 4))})
+        Fusion().transform({"one": np.zeros((1, 4))})
     with pytest.raises(UsageError, match="2 items"):
         Fusion().fit({"one": np.zeros((1, 4))}, NAMES, ["a", "b"])
     with pytest.raises(UsageError, match="no side"):
-        fitted().apply({})
+        fitted().transform({})
 
 
 def test_columns_are_aligned_by_name() -> None:
@@ -180,20 +180,20 @@ def test_columns_are_aligned_by_name() -> None:
 
 
 def test_units_weigh_alike_however_many_items_they_have() -> None:
-    case = even_cases(["u", "u", "u", "v"], [0, 0, 0, 0])
+    case = balanced_case_weights(["u", "u", "u", "v"], [0, 0, 0, 0])
     assert case[:3].sum() == pytest.approx(case[3])
     assert case.sum() == pytest.approx(1.0)
 
 
 def test_one_unit_seen_in_many_networks_weighs_as_one() -> None:
-    case = even_cases(["lamp"] * 9 + ["plug"], [*"abcdefghi", "z"])
+    case = balanced_case_weights(["lamp"] * 9 + ["plug"], [*"abcdefghi", "z"])
     assert case[:9].sum() == pytest.approx(case[9])
 
 
 def test_experts_become_one_side() -> None:
     sides, truth = made()
-    held, new = flow_side(sides, sides, NAMES, truth)
+    held, new = fuse_classifiers(sides, sides, NAMES, truth)
     assert np.allclose(held, new)
     assert np.allclose(np.exp(held[:, :4]).sum(axis=1), 1.0)
-    single, _ = flow_side({"two": sides["two"]}, {"two": sides["two"]}, NAMES, truth)
+    single, _ = fuse_classifiers({"two": sides["two"]}, {"two": sides["two"]}, NAMES, truth)
     assert np.array_equal(single, sides["two"], equal_nan=True)

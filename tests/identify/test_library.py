@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ethogram.errors import LibraryError
-from ethogram.identify import pack
+from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
 
 from .traffic import HABITS, days, windows_of
@@ -53,10 +53,10 @@ def test_merging_is_associative_commutative_and_idempotent(a: Library, b: Librar
 @given(CHOICES, CHOICES)
 def test_what_is_written_is_read(a: Library, b: Library) -> None:
     both = a.merge(b)
-    again = pack.load(pack.dump(both))
+    again = library_file.load(library_file.dump(both))
     assert again == both
     assert again.digest == both.digest
-    assert pack.dump(again) == pack.dump(both)
+    assert library_file.dump(again) == library_file.dump(both)
 
 
 def test_counts_come_back_exactly() -> None:
@@ -108,18 +108,18 @@ def test_items_without_identity_and_silent_items_are_not_enrolled() -> None:
 def test_a_write_is_whole_and_the_same_library_gives_the_same_file(tmp_path: Path) -> None:
     known = library("camera", count=2)
     for name in ("a.jsonl", "a.jsonl.gz"):
-        pack.write(known, tmp_path / name)
+        library_file.write(known, tmp_path / name)
         first = (tmp_path / name).read_bytes()
-        pack.write(known, tmp_path / name)
+        library_file.write(known, tmp_path / name)
         assert (tmp_path / name).read_bytes() == first
-        assert pack.read(tmp_path / name) == known
+        assert library_file.read(tmp_path / name) == known
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "a.jsonl.gz"]
     with pytest.raises(LibraryError, match="cannot be written"):
-        pack.write(known, tmp_path / "no" / "a.jsonl")
+        library_file.write(known, tmp_path / "no" / "a.jsonl")
 
 
 def altered(number: int, **fields: object) -> bytes:
-    lines = pack.dump(library()).splitlines()
+    lines = library_file.dump(library()).splitlines()
     line = orjson.loads(lines[number])
     line.update(fields)
     lines[number] = orjson.dumps({k: v for k, v in line.items() if v is not ...})
@@ -161,7 +161,7 @@ def observed(start: str, end: str) -> bytes:
 )  # fmt: skip
 def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
     with pytest.raises(LibraryError) as error:
-        pack.load(octets)
+        library_file.load(octets)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -170,41 +170,41 @@ def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
 def test_a_service_that_is_none_is_refused(service: str) -> None:
     row = [0, service, "client", "wan", True, None, 1, 1, 1, 1, 1, 1]
     with pytest.raises(LibraryError, match="is no service"):
-        pack.load(altered(1, counts=[row])).windows()
+        library_file.load(altered(1, counts=[row])).windows()
 
 
 def test_a_missing_and_a_truncated_file_are_said(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="there is no such library"):
-        pack.read(tmp_path / "none.jsonl")
+        library_file.read(tmp_path / "none.jsonl")
     cut = tmp_path / "cut.jsonl.gz"
-    cut.write_bytes(gzip.compress(pack.dump(library()))[:-40])
+    cut.write_bytes(gzip.compress(library_file.dump(library()))[:-40])
     with pytest.raises(LibraryError, match="cannot be read"):
-        pack.read(cut)
+        library_file.read(cut)
 
 
 def test_a_line_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack, "MAX_LINE", 1000)
+    monkeypatch.setattr(library_file, "MAX_LINE", 1000)
     with pytest.raises(LibraryError, match="the line has more than 1,000 octets"):
-        pack.load(pack.dump(library()))
-    monkeypatch.setattr(pack, "MAX_LINE", 1 << 20)
-    monkeypatch.setattr(pack, "MAX_ROWS", 10)
+        library_file.load(library_file.dump(library()))
+    monkeypatch.setattr(library_file, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(library_file, "MAX_ROWS", 10)
     with pytest.raises(LibraryError, match="more than"):
-        pack.load(pack.dump(library()))
+        library_file.load(library_file.dump(library()))
 
 
 def test_blank_lines_are_bounded_while_they_are_unpacked(tmp_path: Path) -> None:
-    header = pack.dump(library()).splitlines()[0]
+    header = library_file.dump(library()).splitlines()[0]
     bomb = tmp_path / "bomb.jsonl.gz"
     bomb.write_bytes(gzip.compress(header + b"\n" * 100_000_000))
     assert bomb.stat().st_size < 100_000
     with pytest.raises(LibraryError, match=r"bomb\.jsonl\.gz:1002: more than 1,000 blank lines"):
-        pack.read(bomb)
+        library_file.read(bomb)
 
 
 def test_octets_are_bounded_while_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack, "MAX_OCTETS", 500)
+    monkeypatch.setattr(library_file, "MAX_OCTETS", 500)
     with pytest.raises(LibraryError, match="library:2: more than 500 octets"):
-        pack.load(pack.dump(library()))
+        library_file.load(library_file.dump(library()))
 
 
 @pytest.mark.parametrize("identity", [{"label": "a" * 2000}, {"model": "b" * 2000}])
@@ -212,7 +212,7 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, identity: d
     known = library()
     changed = replace(known, entries=(replace(known.entries[0], identity=replace(IDENTITY["camera"], **identity)),))
     with pytest.raises(LibraryError, match=r"cannot be written: entry .* a text of more"):
-        pack.write(changed, tmp_path / "a.jsonl")
+        library_file.write(changed, tmp_path / "a.jsonl")
     assert not list(tmp_path.iterdir())
 
 
@@ -226,18 +226,18 @@ ROWS = st.lists(st.lists(VALUES, min_size=12, max_size=12), min_size=1, max_size
 def test_any_values_in_an_entry_raise_our_error_or_are_read_again(start: str, end: str, rows: list[object]) -> None:
     for octets in (observed(start, end), altered(1, counts=rows)):
         try:
-            known = pack.load(octets)
+            known = library_file.load(octets)
             known.windows()
         except LibraryError:
             continue
-        assert pack.load(pack.dump(known)) == known
+        assert library_file.load(library_file.dump(known)) == known
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_random_octets_raise_our_error_or_nothing(octets: bytes) -> None:
     try:
-        pack.load(octets)
+        library_file.load(octets)
     except LibraryError:
         return
     raise AssertionError("random octets are no library")
@@ -245,9 +245,9 @@ def test_random_octets_raise_our_error_or_nothing(octets: bytes) -> None:
 
 def test_the_header_names_the_encoder_of_the_flows_beside_it_and_nothing_when_there_are_none(tmp_path: Path) -> None:
     known = library()
-    assert b'"flows":' not in pack.dump(known).splitlines()[0]
-    pack.write(replace(known, flows="abc"), tmp_path / "l.jsonl")
-    back = pack.read(tmp_path / "l.jsonl")
+    assert b'"flows":' not in library_file.dump(known).splitlines()[0]
+    library_file.write(replace(known, flows="abc"), tmp_path / "l.jsonl")
+    back = library_file.read(tmp_path / "l.jsonl")
     assert (back.flows, back == known, back.digest == known.digest) == ("abc", True, True)
     assert back.remove(labels=["camera"]).flows == "abc"
 

@@ -68,15 +68,15 @@ def test_weights_are_not_negative_and_learning_helps_held_out_windows() -> None:
     method = LikelihoodRatios().fit(windows, labels)
     assert (method.weights_ >= 0).all()
     assert np.ptp(method.weights_) > 0
-    names, held = method.held_out(windows, labels, folds_by_time(windows, 5))
+    names, held = method.cross_val(windows, labels, folds_by_time(windows, 5))
     assert [names[j] for j in held.argmax(axis=1)] == labels
 
 
 def test_held_out_scores_are_near_those_of_learning_anew() -> None:
     windows, labels = enrolment(6)
     groups = folds_by_time(windows, 3)
-    names, quick = LikelihoodRatios().held_out(windows, labels, groups)
-    again, slow = Identifier.held_out(LikelihoodRatios(), windows, labels, groups)
+    names, quick = LikelihoodRatios().cross_val(windows, labels, groups)
+    again, slow = Identifier.cross_val(LikelihoodRatios(), windows, labels, groups)
     assert names == again
     assert (quick.argmax(axis=1) == slow.argmax(axis=1)).all()
     own = [names.index(label) for label in labels]
@@ -103,4 +103,5 @@ def test_scores_of_parts_are_averaged() -> None:
     windows, labels = enrolment(3)
     method = Averaged(LikelihoodRatios(), 21_600).fit(windows, labels)
     parts, owner = split_windows(windows, 21_600)
-    np.testing.assert_allclose(method.scores(windows), average(method.inner.scores(parts), owner, 9), atol=1e-9)
+    expected = average(method.inner.decision_function(parts), owner, 9)
+    np.testing.assert_allclose(method.decision_function(windows), expected, atol=1e-9)

@@ -91,22 +91,22 @@ class TestStandardiser:
         z = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
         z[:, 1] = 7
         standard = Standardiser().fit(z)
-        assert np.allclose(standard.apply(z).std(0), [1, 0, 1], atol=1e-4)
-        assert standard.apply(np.full((1, 3), 1e6, np.float32))[0, 1] == 0
+        assert np.allclose(standard.transform(z).std(0), [1, 0, 1], atol=1e-4)
+        assert standard.transform(np.full((1, 3), 1e6, np.float32))[0, 1] == 0
 
     def test_whitened_is_round_and_leaves_empty_directions_out(self) -> None:
         random = np.random.default_rng(0)
         z = random.standard_normal((400, 3)).astype(np.float32) @ np.array([[1, 0.9, 0], [0, 0.2, 1], [0, 0, 1]])
         z = np.column_stack([z, z[:, 0] + z[:, 1]]).astype(np.float32)  # one direction says nothing new
-        white = Standardiser(whiten=True).fit(z).apply(z)
+        white = Standardiser(whiten=True).fit(z).transform(z)
         assert white.shape == (400, 3)
         assert np.allclose(np.cov(white.T), np.eye(3), atol=1e-3)
 
     def test_it_learns_from_what_it_is_fitted_on_alone(self) -> None:
         train, test = clouds(90)[0], clouds(90, seed=5)[0] * 3
         standard = Standardiser(whiten=True).fit(train)
-        alone = standard.apply(test[:1])
-        assert np.array_equal(standard.apply(test)[:1], alone) or np.allclose(standard.apply(test)[:1], alone)
+        alone = standard.transform(test[:1])
+        assert np.array_equal(standard.transform(test)[:1], alone) or np.allclose(standard.transform(test)[:1], alone)
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -114,22 +114,22 @@ class TestProbes:
     def test_it_tells_clouds_apart_by_probabilities(self, name: str) -> None:
         z, truth = clouds(150)
         standard = Standardiser().fit(z)
-        learnt = Probe(name, QUICK, grid_of(name, QUICK)[0]).fit(standard.apply(z), truth)
+        learnt = Probe(name, QUICK, grid_of(name, QUICK)[0]).fit(standard.transform(z), truth)
         later, known = clouds(90, seed=1)
-        said = learnt.log_probabilities(standard.apply(later), 3)
+        said = learnt.predict_log_proba(standard.transform(later), 3)
         assert np.allclose(np.exp(said).sum(1), 1, atol=1e-6)
         assert np.mean(said.argmax(1) == known) > 0.95
 
     def test_the_same_seed_gives_the_same(self, name: str) -> None:
         z, truth = clouds(60)
-        z = Standardiser().fit(z).apply(z)
-        first, second = (Probe(name, QUICK, seed=4).fit(z, truth).log_probabilities(z, 3) for _ in range(2))
+        z = Standardiser().fit(z).transform(z)
+        first, second = (Probe(name, QUICK, seed=4).fit(z, truth).predict_log_proba(z, 3) for _ in range(2))
         assert np.array_equal(first, second)
 
     def test_a_type_that_was_not_learnt_has_the_least_there_is(self, name: str) -> None:
         z, truth = clouds(60, types=2)
-        learnt = Probe(name, QUICK).fit(Standardiser().fit(z).apply(z), np.where(truth == 1, 3, truth))
-        said = learnt.log_probabilities(Standardiser().fit(z).apply(z), 5)
+        learnt = Probe(name, QUICK).fit(Standardiser().fit(z).transform(z), np.where(truth == 1, 3, truth))
+        said = learnt.predict_log_proba(Standardiser().fit(z).transform(z), 5)
         assert set(said.argmax(1)) == {0, 3}
         assert np.all(said[:, [1, 2, 4]] == np.log(1e-12))
 
@@ -147,7 +147,7 @@ def test_types_weigh_the_same_however_many_flows_they_have() -> None:
         recall = []
         for balanced in (True, False):
             settings = QUICK.model_copy(update={"balanced": balanced, "mlp_passes": 60})
-            said = Probe(name, settings).fit(z, truth).log_probabilities(z, 2).argmax(1)
+            said = Probe(name, settings).fit(z, truth).predict_log_proba(z, 2).argmax(1)
             recall.append(np.mean(said[truth == 1]))
         assert recall[0] > recall[1] + 0.2, name
 
@@ -163,20 +163,20 @@ def test_the_grid_is_searched_on_what_is_held_out() -> None:
     labels = truth[fit].copy()
     labels[::4] = 1 - labels[::4]
     settings = QUICK.model_copy(update={"logistic_c": (0.001, 1.0, 1000.0)})
-    choice, log_probabilities = choose("logistic", settings, 0, (z[fit], labels), (z[held_out], truth[held_out]), 2)
+    choice, predict_log_proba = choose("logistic", settings, 0, (z[fit], labels), (z[held_out], truth[held_out]), 2)
 
     def scores(rows: np.ndarray, codes: np.ndarray) -> dict[float, float]:
         by_option = {}
         for option in grid_of("logistic", settings):
             probe = Probe("logistic", settings, option).fit(z[fit], labels)
-            predicted = probe.log_probabilities(z[rows], 2).argmax(1)
+            predicted = probe.predict_log_proba(z[rows], 2).argmax(1)
             by_option[option["c"]] = figures.macro_f1(figures.confusion_of(codes, predicted, 2))
         return by_option
 
     on_held_out, on_training = scores(held_out, truth[held_out]), scores(fit, labels)
     assert max(on_training, key=on_training.__getitem__) != choice["c"], "the training flows would choose another"
     assert on_held_out[choice["c"]] == max(on_held_out.values())
-    assert log_probabilities.shape == (340, 2)
+    assert predict_log_proba.shape == (340, 2)
     assert grid_of("logistic", ProbeSettings())[0] == {"c": 1.0}
 
 
@@ -248,13 +248,13 @@ class TestDevices:
         for flows in (1, 20):
             groups = groups_of(device, start, flows)
             judge = DeviceVerdicts(0.05).fit(talk(truth, 1.5), truth, groups, ["a", "b", "c"])
-            scores = judge.scores(talk(truth, 1.5), groups)
+            scores = judge.decision_function(talk(truth, 1.5), groups)
             best, verdict, probability = judge.verdicts(scores)
             accuracy[flows] = np.mean(best == truth[groups.first])
             unknown[flows] = np.mean(verdict < 0)
             gap = figures.calibration_error(probability, best == truth[groups.first])
             assert gap < 0.05
-            nobody = judge.scores(talk(truth, 0.0), groups)
+            nobody = judge.decision_function(talk(truth, 0.0), groups)
             strange[flows] = np.mean(judge.verdicts(nobody)[1] < 0)
         assert accuracy[20] > 0.99 > accuracy[1]
         assert unknown[1] == pytest.approx(0.05, abs=0.03)
@@ -264,7 +264,7 @@ class TestDevices:
     def test_means_as_a_plain_loop_has_them(self) -> None:
         said = np.log(figures.softmax(np.random.default_rng(0).standard_normal((7, 2))))
         groups = groups_of(pl.Series(["a", "b", "a", "a", "b", "a", "a"]), np.arange(7), flows=2)
-        scores = DeviceVerdicts.scores(said, groups)
+        scores = DeviceVerdicts.decision_function(said, groups)
         for i in range(len(groups)):
             assert scores[i] == pytest.approx(said[groups.owner == i].mean(0))
         assert np.sum(groups.owner < 0) == 1

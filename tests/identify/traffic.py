@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.identify.match import similarity_terms
+from ethogram.identify.nearest import similarity_terms
 from ethogram.identify.ports import port_matrix
 from ethogram.schema import ITEM, ITEM_COUNTS, Windows
 from ethogram.schema.matrix import ServiceMatrix

@@ -13,7 +13,7 @@ from ethogram.errors import InputError, LibraryError
 from ethogram.fingerprint.similarity import similarity
 from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
-from ethogram.identify.match import similarity_terms
+from ethogram.identify.nearest import similarity_terms
 from ethogram.pipeline.fingerprints import windows_from_counts
 from ethogram.pipeline.identify import (
     ObservedWindows,
@@ -157,7 +157,7 @@ def test_nearest_fingerprints_under_every_similarity_explain_their_score(kind: s
     windows = windows_from_counts(counts(HOME, 5), 86_400)
     labels = [name for name in ("camera", "plug", "recorder") for _ in range(5)]
     method = build(settings, None, representation).fit(windows, labels)
-    scores, terms = method.scores(windows), method.explain(windows, labels)
+    scores, terms = method.decision_function(windows), method.explain(windows, labels)
     assert kit_of(None, representation).quantity == "flow share"
     for i, label in enumerate(labels):
         expected = scores[i, method.labels_.index(label)]

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from ethogram.errors import LibraryError, UsageError
-from ethogram.identify import pack
+from ethogram.identify import library_file
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.embed_stream import Embedded
@@ -125,7 +125,7 @@ def test_a_library_and_its_flow_side_are_written_together(tmp_path: Path) -> Non
         f"2 entries of 1 label written to {path}",
         f"embedded flows of 2 of them written to {tmp_path / 'home.flows.parquet'}; encoder abc",
     ]
-    back = pack.read(path)
+    back = library_file.read(path)
     assert (back, back.flows) == (library, "abc")
     store, said = load_embeddings(path, back)
     assert store is not None
@@ -135,7 +135,7 @@ def test_a_library_and_its_flow_side_are_written_together(tmp_path: Path) -> Non
     write_library(less, side(library), path)
     assert sorted(read_store(embeddings_path(path)).z) == digests[1:]
     write_library(less, None, path)
-    assert (pack.read(path).flows, sorted(file.name for file in tmp_path.iterdir())) == ("", ["home.jsonl.gz"])
+    assert (library_file.read(path).flows, sorted(file.name for file in tmp_path.iterdir())) == ("", ["home.jsonl.gz"])
 
 
 def test_neither_is_written_when_one_cannot_be(tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_neither_is_written_when_one_cannot_be(tmp_path: Path) -> None:
 def test_what_a_flow_side_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     library, path = known("camera", count=2), tmp_path / "home.jsonl"
     write_library(library, None, path)
-    assert load_embeddings(path, pack.read(path)) == (None, "")
+    assert load_embeddings(path, library_file.read(path)) == (None, "")
     write_library(library, side(library), path)
-    read = pack.read(path)
+    read = library_file.read(path)
     first = read.entries[0].digest
 
     def said(store: FlowStore | None) -> str:

@@ -273,7 +273,7 @@ class TestLabelNetworks:
             learnt = LabelledNetwork(network_of(whole, seed), 3, settings, seed).fit(
                 part.flows(), part.code, rows, late
             )
-            losses.append(learnt.log_probabilities(part.flows()))
+            losses.append(learnt.predict_log_proba(part.flows()))
         assert np.array_equal(losses[0], losses[1]), "same seed, same weights"
         assert np.mean(losses[0].argmax(1)[late] == part.code[late]) > 0.6, "a guess is right in a third"
 

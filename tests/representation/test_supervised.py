@@ -38,7 +38,7 @@ def test_labels_reach_every_part_of_the_encoder_and_the_weights_given_stay(kind:
     assert len(inward) >= 4
     assert all(not np.array_equal(net.tensors()[name], weights[name]) for name in inward)
     assert given.digest == digest
-    assert np.exp(learnt.log_probabilities(FLOWS)).sum(1) == pytest.approx(1)
+    assert np.exp(learnt.predict_log_proba(FLOWS)).sum(1) == pytest.approx(1)
 
 
 def test_scratch_begins_elsewhere() -> None:
@@ -56,7 +56,7 @@ def test_held_out_days_choose_the_weights() -> None:
     whole = LabelledNetwork(network_of(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late[:0])
 
     def loss(net: LabelledNetwork) -> float:
-        said = net.log_probabilities(FLOWS)[late]
+        said = net.predict_log_proba(FLOWS)[late]
         return float(-said[np.arange(late.size), turned[late]].mean())
 
     assert loss(stopped) < loss(whole)
@@ -64,4 +64,4 @@ def test_held_out_days_choose_the_weights() -> None:
 
 def test_no_flows() -> None:
     net = LabelledNetwork(network_of(settings("ae"), 1), 3, QUICK)
-    assert net.log_probabilities(FLOWS.take(slice(0, 0))).shape == (0, 3)
+    assert net.predict_log_proba(FLOWS.take(slice(0, 0))).shape == (0, 3)

@@ -73,7 +73,8 @@ def robust(task: Task, method: Method, material: Material, remeter: Remeter) -> 
         rows = again.truth.select("item", "device", "start").join(place, on=["device", "start"]).sort("row")
         part = again.take(rows["item"].to_numpy().astype(np.int64))
         predicted = np.full(len(ask.truth), "", dtype=object)
-        predicted[rows["row"].to_numpy()] = metrics.top_label(identifier.scores(part.windows), identifier.labels_)
+        scores = identifier.decision_function(part.windows)
+        predicted[rows["row"].to_numpy()] = metrics.top_label(scores, identifier.labels_)
         found[name] = _figures(task, identifier, ask.truth, predicted.astype(np.str_), len(split.enrol), split.digest)
     return _along(task, found, ACROSS[task.harm])
 
@@ -102,7 +103,7 @@ def drift(task: Task, method: Method, items: Items) -> Figures:
                 identifier = _fit(task, method, learn)
             else:
                 identifier = frozen = frozen or _fit(task, method, learn)
-            predicted = metrics.top_label(identifier.scores(ask.windows), identifier.labels_)
+            predicted = metrics.top_label(identifier.decision_function(ask.windows), identifier.labels_)
             label = f"{begin}-{end - 1} {name}"
             found[label] = _figures(task, identifier, ask.truth, predicted, len(split.enrol), split.digest)
     return _along(task, found, "days tested")
@@ -130,7 +131,7 @@ def _few_days(task: Task, method: Method, learn: Items, ask: Items, days: int, s
     for _ in range(draws):
         few = learn.take(np.flatnonzero(np.isin(rank, random.permutation(everything)[:days])))
         identifier = _fit(task, method, few)
-        predicted.append(metrics.top_label(identifier.scores(ask.windows), identifier.labels_))
+        predicted.append(metrics.top_label(identifier.decision_function(ask.windows), identifier.labels_))
     repeated = pl.concat([ask.truth] * draws)
     return _figures(task, identifier, repeated, np.concatenate(predicted), len(few.truth), split.digest)
 

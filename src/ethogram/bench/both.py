@@ -34,8 +34,8 @@ from ethogram.bench.load import CACHE
 from ethogram.bench.row import Row, identity_of
 from ethogram.bench.task import methods
 from ethogram.config import IdentifySettings
-from ethogram.identify.fused_decision import FusedDecision, SideStrangeness, decided
-from ethogram.identify.fusion import Fusion, even_cases, flow_side
+from ethogram.identify.fused_decision import FusedDecision, SideStrangeness, decide
+from ethogram.identify.fusion import Fusion, balanced_case_weights, fuse_classifiers
 
 __all__ = ["BothBench"]
 
@@ -146,14 +146,14 @@ class BothBench:
         fusion = Fusion(within=method.design != "pool", learn=method.design == "learnt",
                         soften=method.design == "soft")  # fmt: skip
         fusion.fit({name: side.held for name, side in sides.items()}, turn.labels, turn.names,
-                   even_cases(turn.units, turn.groups), turn.units)  # fmt: skip
+                   balanced_case_weights(turn.units, turn.groups), turn.units)  # fmt: skip
         asked = {name: np.concatenate([side.test, side.strangers]) for name, side in sides.items()}
         settings = IdentifySettings()
         strange = {
-            name: SideStrangeness(settings).fit(side.held, turn.labels, turn.names).under(asked[name])
+            name: SideStrangeness(settings).fit(side.held, turn.labels, turn.names).transform(asked[name])
             for name, side in sides.items()
         }
-        return decided(fusion.apply(asked), strange, settings), fusion
+        return decide(fusion.transform(asked), strange, settings), fusion
 
     def _sides(
         self, task: BothTask, turn: Turn, method: BothMethod, flows: Sequence[FlowMethod], seed: int
@@ -165,9 +165,9 @@ class BothBench:
         if flows and (not found or self._has_flows(task, turn)):
             experts = {(flow.name, name): self.sides.flows(task, turn, flow, name, seed)
                        for flow in flows for name in method.experts}  # fmt: skip
-            case = even_cases(turn.units, turn.groups)
+            case = balanced_case_weights(turn.units, turn.groups)
             known = len(turn.test)
-            held, asked = flow_side(
+            held, asked = fuse_classifiers(
                 {"/".join(name): side.held for name, side in experts.items()},
                 {"/".join(name): np.concatenate([side.test, side.strangers]) for name, side in experts.items()},
                 turn.labels, turn.names, case, turn.units,

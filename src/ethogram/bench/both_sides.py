@@ -20,10 +20,10 @@ from ethogram.bench.flows.made import Made
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.bench.task import Method
 from ethogram.errors import UsageError
-from ethogram.identify.apart import held_out_apart, left_out
-from ethogram.identify.flow_experts import EXPERTS
+from ethogram.identify.flow_classifiers import FLOW_CLASSIFIERS
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.fusion import align
+from ethogram.identify.leave_group_out import grouped_cross_val, leave_one_group_out
 
 __all__ = ["Floats", "Side", "Sides"]
 
@@ -90,11 +90,11 @@ class Sides:
             if method.needs_statistics:
                 raise UsageError(f"{name} reads flow statistics, which sources that only count do not have")
             learn, names = items.take(turn.enrol), turn.names
-            columns, held = held_out_apart(build(method), learn.windows, names, turn.groups, turn.units)
+            columns, held = grouped_cross_val(build(method), learn.windows, names, turn.groups, turn.units)
             fitted = build(method).fit(learn.windows, names)
             # Silent items have no evidence on either side.
             test, strangers = (
-                align(turn.labels, fitted.labels_, fitted.scores(items.take(rows).windows))
+                align(turn.labels, fitted.labels_, fitted.decision_function(items.take(rows).windows))
                 if rows.size else np.zeros((0, len(turn.labels))) for rows in (turn.test, turn.strangers)
             )  # fmt: skip
             self._sides[key] = Side(align(turn.labels, columns, held), test, strangers)
@@ -111,15 +111,18 @@ class Sides:
             self.data.tell(f"{turn.network}: {expert}")
             held = np.full((len(learn), count), np.nan)
             have = np.flatnonzero(learn.flows > 0)
-            for inside, outside in left_out(turn.groups[have], [turn.units[i] for i in have]):
+            for inside, outside in leave_one_group_out(turn.groups[have], [turn.units[i] for i in have]):
                 if outside.size:
                     teach = have[outside]
-                    fitted = EXPERTS[expert]().fit(learn.take(teach), turn.codes[teach], count)
-                    held[have[inside]] = fitted.scores(learn.take(have[inside]))
+                    fitted = FLOW_CLASSIFIERS[expert]().fit(learn.take(teach), turn.codes[teach], count)
+                    held[have[inside]] = fitted.decision_function(learn.take(have[inside]))
             found = [np.full((len(ask), count), np.nan) for ask in asked]
             if have.size and any(len(ask.z) for ask in asked):
-                fitted = EXPERTS[expert]().fit(learn.take(have), turn.codes[have], count)
-                found = [fitted.scores(ask) if len(ask.z) else none for ask, none in zip(asked, found, strict=True)]
+                fitted = FLOW_CLASSIFIERS[expert]().fit(learn.take(have), turn.codes[have], count)
+                found = [
+                    fitted.decision_function(ask) if len(ask.z) else none
+                    for ask, none in zip(asked, found, strict=True)
+                ]
             self._sides[key] = Side(held, *found)
         return self._sides[key]
 

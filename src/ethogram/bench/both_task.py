@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from ethogram.bench.task import definition_files
 from ethogram.config import CountSettings, Settings
 from ethogram.errors import UsageError
-from ethogram.identify.flow_experts import Way
-from ethogram.identify.fused_judge import EXPERTS_USED
+from ethogram.identify.flow_classifiers import FlowClassifierName
+from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS
 
 __all__ = ["BothMethod", "BothTask", "asks_both", "both_methods", "both_tasks"]
 
@@ -64,7 +64,9 @@ class BothMethod(Settings):
     )
     encoder: str = Field(default="", description="a method on flows, by its name, whose encoder embeds; none: no flows")
     beside: str = Field(default="", description="a second encoder, whose experts stand beside those of the first")
-    experts: tuple[Way, ...] = Field(default=EXPERTS_USED, description="how embedded flows are told; all weigh alike")
+    experts: tuple[FlowClassifierName, ...] = Field(
+        default=DEFAULT_FLOW_CLASSIFIERS, description="how embedded flows are told; all weigh alike"
+    )
     design: Literal["within", "learnt", "pool", "soft"] = Field(
         default="within",
         description="flows move probability among labels they know; the same with weights learnt; one opinion pool "

@@ -39,10 +39,10 @@ class WithLearntPorts(Identifier):
         self.labels_ = inner.labels_
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Scores of the learnt identifier."""
         self.require_fit()
-        return self.inner_.scores(windows)
+        return self.inner_.decision_function(windows)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
         """Terms of the learnt identifier."""

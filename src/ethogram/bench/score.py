@@ -16,7 +16,7 @@ from ethogram.bench.splits import Split, by_network, chronological
 from ethogram.bench.task import Method, Task
 from ethogram.errors import UsageError
 from ethogram.identify.identifier import folds_by_time
-from ethogram.identify.judge import Judge
+from ethogram.identify.verdict import VerdictModel
 from ethogram.schema import UNKNOWN
 
 __all__ = ["Figures", "closed", "open_set", "splits_of"]
@@ -137,13 +137,13 @@ def _one(task: Task, method: Method, items: Items, split: Split) -> _Scored | No
     names = learn.labels(task.level).tolist()
     # Calibration means a fit for each fold: it is asked for where one split stands for the task.
     if method.calibrated and task.split.kind == "chronological":
-        judge = Judge(build(method), method.identify.model_copy(update={"closed": True}))
+        judge = VerdictModel(build(method), method.identify.model_copy(update={"closed": True}))
         decision = judge.fit(learn.windows, names, _folds(learn, method.identify.folds)).decide(ask.windows)
         scores, columns = decision.raw, decision.labels
         confidence = decision.calibrated[np.arange(len(truth)), decision.best]
     else:
         identifier = build(method).fit(learn.windows, names)
-        scores, columns = identifier.scores(ask.windows), identifier.labels_
+        scores, columns = identifier.decision_function(ask.windows), identifier.labels_
         confidence = np.full(len(truth), np.nan)
     return _Scored(
         truth=truth,
@@ -225,7 +225,7 @@ def _left_out(task: Task, method: Method, items: Items, split: Split, out: tuple
     learn, ask = items.take(keep), items.take(split.test)
     truth = ask.labels(task.level)
     decision = (
-        Judge(build(method), method.identify)
+        VerdictModel(build(method), method.identify)
         .fit(learn.windows, learn.labels(task.level).tolist(), _folds(learn, method.identify.folds))
         .decide(ask.windows)
     )

@@ -117,12 +117,12 @@ def save_library(library: Library, store: FlowStore | None, path: Path) -> list[
     """Write a library, to standard output without its embedded flows; lines for people."""
     from dataclasses import replace
 
-    from ethogram.identify import pack
+    from ethogram.identify import library_file
     from ethogram.pipeline.library_embeddings import write_library
 
     if not is_standard_output(path):
         return write_library(library, store, path)
-    write_text(escaped_json(pack.dump(replace(library, flows="")).decode()))
+    write_text(escaped_json(library_file.dump(replace(library, flows="")).decode()))
     return ["embedded flows are not written to standard output"] if store is not None and store.z else []
 
 

@@ -87,18 +87,18 @@ class Averaged(Identifier):
         self.inner.fit_parts(parts, [labels[i] for i in owner], owner)
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Mean raw scores of the parts, shape (n, L)."""
         self.require_fit()
         parts, owner = split_windows(windows, self.window_s)
-        return average(self.inner.scores(parts), owner, len(windows))
+        return average(self.inner.decision_function(parts), owner, len(windows))
 
-    def held_out(
+    def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Parts leave with their item's group."""
         parts, owner = split_windows(windows, self.window_s)
-        names, scores = self.inner.held_out(parts, [labels[i] for i in owner], groups[owner])
+        names, scores = self.inner.cross_val(parts, [labels[i] for i in owner], groups[owner])
         return names, average(scores, owner, len(windows))
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:

@@ -168,7 +168,7 @@ class Behaviour:
         result: NDArray[np.float64] = np.clip(np.nan_to_num(z, nan=0.0), -LIMIT, LIMIT)
         return result
 
-    def log_probabilities(self, windows: Windows) -> NDArray[np.float64]:
+    def predict_log_proba(self, windows: Windows) -> NDArray[np.float64]:
         """Natural logarithm of each kind's probability, shape (n, kinds)."""
         return self._logs(self._standardised(behaviour(windows)))
 

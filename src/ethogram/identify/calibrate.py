@@ -48,7 +48,7 @@ class Calibration:
         Parameters
         ----------
         scores
-            Shape (n, L), as :meth:`ethogram.identify.identifier.Identifier.held_out` gives them: NaN where nothing
+            Shape (n, L), as :meth:`ethogram.identify.identifier.Identifier.cross_val` gives them: NaN where nothing
             was learnt of a label.
         names, labels
             The labels of the columns, and the true label of each item.
@@ -89,7 +89,7 @@ class Calibration:
         best = minimize_scalar(loss, bounds=(-6.0, 6.0), method="bounded")
         return float(start * np.exp(best.x))
 
-    def apply(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict_proba(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated scores, shape (n, L), each 0 to 1, in the order of the raw ones.
 
         With n held-out items nothing can be surer than (n + 1) of (n + 2) (the rule of succession).

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.identify.aggregate import Averaged
-from ethogram.identify.crossing import PARTS, CrossNetwork
+from ethogram.identify.cross_network import PARTS, CrossNetwork
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.schema import Windows
@@ -61,22 +61,22 @@ class WeightOfEvidence(Identifier):
         for part in PARTS:
             yield self.nearest, CrossNetwork(name_sizes=False, asked=True, parts=(part,))
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Sum of the parts' scores, shape (n, L)."""
         self.require_fit()
         total = np.zeros((len(windows), len(self.labels_)))
         for weight, part in self.parts_:
-            total += weight * part.scores(windows)
+            total += weight * part.decision_function(windows)
         return total
 
-    def held_out(
+    def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Sum of what each part says without the group."""
         names = require_labels(windows, labels)
         total = np.zeros((len(windows), len(names)))
         for weight, part in self._unfitted(labels):
-            total += weight * part.held_out(windows, labels, groups)[1]
+            total += weight * part.cross_val(windows, labels, groups)[1]
         return names, total
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:

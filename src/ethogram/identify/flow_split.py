@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.errors import LeakError, UsageError
-from ethogram.identify.apart import MAC
+from ethogram.identify.leave_group_out import MAC
 
 __all__ = ["FlowDays", "FlowSplit"]
 

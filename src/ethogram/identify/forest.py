@@ -57,7 +57,7 @@ class _Classifier(Identifier):
             self.model_ = self._model().fit(x[order], y[order]) if len(self.labels_) > 1 else None
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Probabilities, shape (n, L)."""
         self.require_fit()
         features = self._features(windows)

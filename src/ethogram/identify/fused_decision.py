@@ -18,7 +18,7 @@ from ethogram.identify.fusion import Fused
 from ethogram.identify.openset import Coverage, Thresholds
 from ethogram.schema import UNKNOWN
 
-__all__ = ["FusedDecision", "SideStrangeness", "decided"]
+__all__ = ["FusedDecision", "SideStrangeness", "decide"]
 
 Floats = NDArray[np.float64]
 STRANGEST = 20.0
@@ -67,9 +67,9 @@ class SideStrangeness:
         return self
 
     def _known(self, scores: Floats) -> Floats:
-        return self.coverage_.apply(scores, self.calibration_.apply(scores))
+        return self.coverage_.transform(scores, self.calibration_.predict_proba(scores))
 
-    def under(self, scores: Floats) -> Floats:
+    def transform(self, scores: Floats) -> Floats:
         """Under each label, (n, L): above 1 is strange; NaN where the side says nothing."""
         return np.where(np.isfinite(scores), self.thresholds_.strangeness(self._known(scores)), np.nan)
 
@@ -107,7 +107,7 @@ class FusedDecision:
         return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
 
 
-def decided(
+def decide(
     fused: Fused, strange: Mapping[str, Floats], settings: IdentifySettings, nothing: Floats | None = None
 ) -> FusedDecision:
     """Verdicts: unknown when the sides find the best label strange on the whole, or it is not likely enough.

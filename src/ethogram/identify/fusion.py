@@ -34,23 +34,23 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from ethogram.errors import UsageError
-from ethogram.identify.apart import laboratories
+from ethogram.identify.leave_group_out import connected_groups
 
-__all__ = ["FURTHER", "Fused", "Fusion", "SideModel", "align", "even_cases", "flow_side"]
+__all__ = ["SECOND_WEIGHT", "Calibrator", "Fused", "Fusion", "align", "balanced_case_weights", "fuse_classifiers"]
 
 Floats = NDArray[np.float64]
-LEAST = 1e-12
-FAR = -30.0  # nats: less likely than this is all the same
-FURTHER = 0.25
+MIN_PROBABILITY = 1e-12
+MIN_LOG = -30.0  # nats: less likely than this is all the same
+SECOND_WEIGHT = 0.25
 """Weight of a further side, where the first weighs 1: it looks at the same traffic again, and moves what is near."""
-DOUBT = 0.3
+PRIOR_SD = 0.3
 """How far learnt weights are believed to be from that (one deviation), before any held-out unit was seen."""
-SOFT = 0.5
+SOFTNESS_SD = 0.5
 """The same of the logarithm of softness, from 0."""
 
 
 @dataclass(frozen=True)
-class SideModel:
+class Calibrator:
     """How one side's raw scores become probabilities.
 
     Parameters
@@ -128,13 +128,13 @@ def align(labels: Sequence[str], names: Sequence[str], scores: Floats) -> Floats
     return out
 
 
-def even_cases(units: Sequence[str], groups: Sequence[object] | NDArray[np.int64]) -> Floats:
+def balanced_case_weights(units: Sequence[str], groups: Sequence[object] | NDArray[np.int64]) -> Floats:
     """Weights of items: laboratories weigh by the root of their units, units of one alike; the sum is 1.
 
     Groups (networks) that share a unit are one laboratory: the same lamp seen through ten tunnels is one lamp.
     """
     _, unit = np.unique(np.asarray([str(u) for u in units]), return_inverse=True)
-    group = laboratories(groups, units)
+    group = connected_groups(groups, units)
     if not unit.size:
         return np.zeros(0)
     case = 1.0 / np.bincount(unit)[unit]
@@ -151,20 +151,20 @@ class Fusion:
         A further side moves probability only among labels it knows; else all sides are one opinion pool, in which a
         label that a side does not know has its stranger's score.
     learn
-        Learn the weights; else the first side weighs 1 and every further one ``further``.
+        Learn the weights; else the first side weighs 1 and every further one ``second_weight``.
     soften
         Learn how sure fused probabilities may be; else they are taken as they come.
-    further
+    second_weight
         Weight of every further side, or where it is believed to be before anything is learnt.
     """
 
     def __init__(
-        self, *, within: bool = True, learn: bool = False, soften: bool = False, further: float = FURTHER
+        self, *, within: bool = True, learn: bool = False, soften: bool = False, second_weight: float = SECOND_WEIGHT
     ) -> None:  # fmt: skip
         self.within = within
         self.learn = learn
         self.soften = soften
-        self.further = further
+        self.second_weight = second_weight
 
     def fit(
         self, sides: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str], case: Floats | None = None,
@@ -214,18 +214,18 @@ class Fusion:
     ) -> None:  # fmt: skip
         """Weights where all sides are there; learnt, the likeliest under a normal prior around those that are not."""
         count = len(self.sides_)
-        start = np.array([self.further if i else 1.0 for i in range(count)])
+        start = np.array([self.second_weight if i else 1.0 for i in range(count)])
         self.weights_ = dict(zip(self.sides_, start.tolist(), strict=True))
         if not self.learn or count == 1 or len(y) < 2 or len(self.labels_) < 2:
             return
         rows, share = np.arange(len(y)), weight / weight.sum()
-        ridge = 0.5 / (DOUBT**2 * max(seen, 1))
+        ridge = 0.5 / (PRIOR_SD**2 * max(seen, 1))
 
         def loss(values: Floats) -> float:
             own = {side: np.full(len(y), values[i]) for i, side in enumerate(self.sides_)}
             said = self._combined(logs, known, own)[rows, y]
             doubt = ridge * np.sum((values - start) ** 2)
-            return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
+            return float(-(share * np.maximum(said, np.log(MIN_PROBABILITY))).sum() + doubt)
 
         found = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
         self.weights_ = {side: float(found.x[i]) for i, side in enumerate(self.sides_)}
@@ -243,8 +243,8 @@ class Fusion:
 
         def loss(value: float) -> float:
             said = log_softmax(fused * np.exp(value))[rows, y]
-            doubt = 0.5 * (value / SOFT) ** 2 / max(seen, 1)
-            return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
+            doubt = 0.5 * (value / SOFTNESS_SD) ** 2 / max(seen, 1)
+            return float(-(share * np.maximum(said, np.log(MIN_PROBABILITY))).sum() + doubt)
 
         found = minimize_scalar(loss, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-3})
         return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
@@ -278,7 +278,7 @@ class Fusion:
         current[~begun] = 0.0
         return log_softmax(current)
 
-    def apply(self, sides: Mapping[str, Floats]) -> Fused:
+    def transform(self, sides: Mapping[str, Floats]) -> Fused:
         """Fuse raw scores of new items, columns in the order of ``labels_``; a side may be left out altogether.
 
         The weights of the sides that are there are used as they were learnt together; a side that is there alone has
@@ -311,7 +311,7 @@ def _log_sum(logs: Floats) -> Floats:
         return np.asarray(np.log(np.exp(logs - flat[:, None]).sum(axis=1)) + flat, np.float64)
 
 
-def flow_side(
+def fuse_classifiers(
     held: Mapping[str, Floats], scores: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str],
     case: Floats | None = None, units: Sequence[str] | None = None,
 ) -> tuple[Floats, Floats]:  # fmt: skip
@@ -322,14 +322,14 @@ def flow_side(
     if len(held) == 1:
         name = next(iter(held))
         return held[name], scores[name]
-    fusion = Fusion(further=1.0).fit(held, names, truth, case, units)
-    return fused_side(fusion, held), fused_side(fusion, scores)
+    fusion = Fusion(second_weight=1.0).fit(held, names, truth, case, units)
+    return fused_scores(fusion, held), fused_scores(fusion, scores)
 
 
-def fused_side(fusion: Fusion, given: Mapping[str, Floats]) -> Floats:
+def fused_scores(fusion: Fusion, given: Mapping[str, Floats]) -> Floats:
     """Log probabilities of fused sides as the scores of one."""
     known = _usable(given, next(iter(given.values())).shape)
-    result: Floats = np.where(known, np.maximum(fusion.apply(given).logs, FAR), np.nan)
+    result: Floats = np.where(known, np.maximum(fusion.transform(given).logs, MIN_LOG), np.nan)
     return result
 
 
@@ -348,7 +348,7 @@ def _usable(sides: Mapping[str, Floats], shape: tuple[int, ...]) -> NDArray[np.b
 
 def _calibrate(
     scores: Floats, usable: NDArray[np.bool_], y: NDArray[np.int64], weight: Floats, can: NDArray[np.bool_]
-) -> SideModel:
+) -> Calibrator:
     """Temperature, and the raw score of a label the side does not know, of the likeliest."""
     there = np.isfinite(scores).any(axis=1) & can
     x, mine, ok = scores[there], y[there], usable[there]
@@ -356,17 +356,17 @@ def _calibrate(
     spread = max(float(np.std(finite)) if finite.size > 1 else 1.0, 1e-6)
     usual = float(np.median(finite)) if finite.size else 0.0
     if len(mine) == 0 or scores.shape[1] < 2:
-        return SideModel(spread / 4, usual, 0)
+        return Calibrator(spread / 4, usual, 0)
     share = weight[there] / weight[there].sum()
     rows = np.arange(len(mine))
     strange = bool((~np.isfinite(x) & ok).any())
 
     def loss(values: Floats) -> float:
-        model = SideModel(spread / 4 * np.exp(values[0]), usual + spread * values[1], 0)
+        model = Calibrator(spread / 4 * np.exp(values[0]), usual + spread * values[1], 0)
         said = model.logs(x, ok)[rows, mine]
         # One item's worth of doubt: without errors the best temperature would be 0.
         doubt = (0.5 * values[0] ** 2 + 0.1 * values[1] ** 2) / len(mine)
-        return float(-(share * np.maximum(said, np.log(LEAST))).sum() + doubt)
+        return float(-(share * np.maximum(said, np.log(MIN_PROBABILITY))).sum() + doubt)
 
     best, found = np.inf, np.zeros(2)
     for begin in (-1.0, 0.5, 2.0):
@@ -374,7 +374,7 @@ def _calibrate(
                                                                                       "fatol": 1e-6})  # fmt: skip
         if tried.fun < best:
             best, found = float(tried.fun), tried.x
-    return SideModel(
+    return Calibrator(
         float(spread / 4 * np.exp(np.clip(found[0], -6, 6))),
         float(usual + spread * np.clip(found[1], -8, 8)) if strange else usual,
         len(mine),

@@ -24,8 +24,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
-from ethogram.identify.crossing import PARTS, CrossNetwork
-from ethogram.identify.flow_experts import NearestWindows
+from ethogram.identify.cross_network import PARTS, CrossNetwork
+from ethogram.identify.flow_classifiers import NearestWindows
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.tokens import tokens_of
 from ethogram.schema import Windows
@@ -80,7 +80,7 @@ def pairwise(windows: Windows, flows: FlowWindows | None = None) -> tuple[Floats
     """
     n = len(windows)
     names = [f"{i:09d}" for i in range(n)]
-    ratio = CrossNetwork(asked=True).fit(windows, names).scores(windows) if n else np.zeros((0, 0))
+    ratio = CrossNetwork(asked=True).fit(windows, names).decision_function(windows) if n else np.zeros((0, 0))
     ratio = (ratio + ratio.T) / 2
     alike = np.full((n, n), np.nan)
     if flows is not None and (have := np.flatnonzero(flows.flows > 0)).size > 1:

@@ -62,7 +62,7 @@ class Identifier(ABC):
         return self.fit(windows, labels)
 
     @abstractmethod
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Raw scores, shape (n, L), columns in the order of ``labels_``; all finite."""
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:  # noqa: ARG002
@@ -75,7 +75,7 @@ class Identifier(ABC):
         if not getattr(self, "labels_", None):
             raise UsageError(f"{type(self).__name__} scores nothing before it is fitted")
 
-    def held_out(
+    def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Scores of enrolment items by what was learnt without their group.
@@ -103,7 +103,7 @@ class Identifier(ABC):
                 continue
             twin = copy.deepcopy(self).fit(windows.take(outside.tolist()), [labels[int(i)] for i in outside])
             columns = np.array([column[name] for name in twin.labels_], dtype=np.int64)
-            scores[np.ix_(inside, columns)] = twin.scores(windows.take(inside.tolist()))
+            scores[np.ix_(inside, columns)] = twin.decision_function(windows.take(inside.tolist()))
         return names, scores
 
 

@@ -170,7 +170,7 @@ class LikelihoodRatios(Identifier):
         )
         self.weights_ = found.x
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Weight of evidence for each label in nats, shape (n, C)."""
         self.require_fit()
         return self._scores(self.vocabulary_.quantities(windows), np.full(len(windows), -1, dtype=np.int64))
@@ -192,7 +192,7 @@ class LikelihoodRatios(Identifier):
             result[start : start + len(part)] = block
         return result
 
-    def held_out(
+    def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Scores by densities and presence without the group; weights, bandwidths and ports are those of all.

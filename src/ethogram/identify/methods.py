@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from ethogram.config import IdentifySettings
 from ethogram.errors import ConfigurationError
 from ethogram.identify.aggregate import Averaged
-from ethogram.identify.crossing import CrossNetwork
+from ethogram.identify.cross_network import CrossNetwork
+from ethogram.identify.cross_network_kind import CrossNetworkKind
 from ethogram.identify.evidence import WeightOfEvidence
 from ethogram.identify.forest import FourTotals, GradientBoosting, RandomForest
 from ethogram.identify.identifier import Identifier, Represent
-from ethogram.identify.kind import CrossNetworkKind
 from ethogram.identify.likelihood import LikelihoodRatios
-from ethogram.identify.match import Compare, NearestFingerprint
 from ethogram.identify.mud import MudContainment
+from ethogram.identify.nearest import Compare, NearestFingerprint
 from ethogram.identify.nilsimsa import LocalitySensitiveHash
 from ethogram.identify.ports import BagOfPorts
 
-__all__ = ["METHODS", "NEED_STATISTICS", "Kit", "identifier"]
+__all__ = ["METHODS", "NEED_STATISTICS", "Featurizer", "identifier"]
 
 
 @dataclass(frozen=True)
-class Kit:
+class Featurizer:
     """What fingerprinting lends to identification: how to represent counts, and how to compare what comes of it."""
 
     represent: Represent
@@ -32,7 +32,7 @@ class Kit:
     quantity: str = "weight"
 
 
-METHODS: dict[str, Callable[[Kit, IdentifySettings], Identifier]] = {
+METHODS: dict[str, Callable[[Featurizer, IdentifySettings], Identifier]] = {
     "nearest": lambda kit, s: NearestFingerprint(
         kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity, idf=s.idf
     ),
@@ -54,7 +54,7 @@ NEED_STATISTICS = frozenset({"random-forest", "gradient-boosting"})
 """Methods that read the flow statistics of windows, which counts alone do not give."""
 
 
-def identifier(kit: Kit, settings: IdentifySettings | None = None) -> Identifier:
+def identifier(kit: Featurizer, settings: IdentifySettings | None = None) -> Identifier:
     """Build the method that the settings name; with ``window_s`` it is averaged over windows of that length."""
     chosen = settings or IdentifySettings()
     if chosen.method not in METHODS:

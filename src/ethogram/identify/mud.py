@@ -46,7 +46,7 @@ class MudContainment(Identifier):
         self.profile_[np.repeat(owner, np.diff(matrix.indptr)), matrix.indices] = True
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Containment, shape (n, L), 0 to 1 + 1/1000."""
         self.require_fit()
         matrix = port_matrix(windows, _rule())

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.identify.identifier import Identifier, require_labels
-from ethogram.identify.match import best_of_labels
+from ethogram.identify.nearest import best_of_labels
 from ethogram.identify.ports import port_name
 from ethogram.schema import Windows
 from ethogram.schema.compiled import Compiler
@@ -107,7 +107,7 @@ class LocalitySensitiveHash(Identifier):
         self.starts_ = np.searchsorted(owner[order], np.arange(len(self.labels_)))
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Likeness of digests, shape (n, L), -1 to 1."""
         self.require_fit()
         return best_of_labels(_digests(windows) @ self.digests_.T / 256.0, self.starts_)

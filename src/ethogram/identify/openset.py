@@ -33,7 +33,7 @@ class Coverage:
                 self.usual_[j] = (own.size * float(np.median(own)) + everyone) / (own.size + 1)
         return self
 
-    def apply(self, scores: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transform(self, scores: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
         """Known scores, shape (n, L), 0 to 1.5: higher is more alike; NaN stays NaN."""
         if not hasattr(self, "usual_"):
             raise UsageError("Coverage knows nothing before it is fitted")

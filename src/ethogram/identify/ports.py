@@ -78,7 +78,7 @@ class BagOfPorts(Identifier):
         shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
         return shares
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Mean log likelihood of a flow less that under all labels' mean, shape (n, L)."""
         self.require_fit()
         result: NDArray[np.float64] = self._counts(windows) @ self._weights().T

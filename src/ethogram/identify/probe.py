@@ -41,7 +41,7 @@ class Standardiser:
     Examples
     --------
     >>> z = np.random.default_rng(0).standard_normal((500, 2)).astype(np.float32) @ np.array([[1, 2], [0, 1]])
-    >>> np.abs(np.cov(Standardiser(whiten=True).fit(z).apply(z).T)).round(2).tolist()
+    >>> np.abs(np.cov(Standardiser(whiten=True).fit(z).transform(z).T)).round(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
 
@@ -70,7 +70,7 @@ class Standardiser:
         scaled: Floats = ((z - self.mean_) * self.scale_).astype(np.float32)
         return scaled
 
-    def apply(self, z: Floats) -> Floats:
+    def transform(self, z: Floats) -> Floats:
         """Standardised embeddings, float32 [N, D]; whitened, [N, directions kept]."""
         scaled = self._scaled(z)
         return scaled if self.turn_ is None else scaled @ self.turn_
@@ -151,7 +151,7 @@ class Probe:
                 self.model_ = model.fit(z, truth)
         return self
 
-    def log_probabilities(self, z: Floats, types: int) -> NDArray[np.float64]:
+    def predict_log_proba(self, z: Floats, types: int) -> NDArray[np.float64]:
         """Logarithm of the probability of each type, [N, types]; a type not learnt has the least there is."""
         said = np.zeros((len(z), types))
         if len(z):
@@ -167,7 +167,7 @@ def choose(
     """The row of the grid with the highest macro-F1 on held-out training days, and its log probabilities there."""
     best: tuple[float, dict[str, float], NDArray[np.float64]] | None = None
     for choice in grid_of(name, settings):
-        said = Probe(name, settings, choice, seed).fit(*fit).log_probabilities(held_out[0], types)
+        said = Probe(name, settings, choice, seed).fit(*fit).predict_log_proba(held_out[0], types)
         value = macro_f1(confusion_of(held_out[1], said.argmax(1), types))
         if best is None or value > best[0]:
             best = value, choice, said
@@ -214,15 +214,15 @@ class FrozenProbe:
         if held_out.size and np.unique(truth[fit]).size > 1:
             first = Standardiser(settings.whiten, settings.whiten_floor).fit(z[fit])
             choice, said = choose(
-                name, settings, seed, (first.apply(z[fit]), truth[fit]),
-                (first.apply(z[held_out]), truth[held_out]), types,
+                name, settings, seed, (first.transform(z[fit]), truth[fit]),
+                (first.transform(z[held_out]), truth[held_out]), types,
             )  # fmt: skip
         standard = Standardiser(settings.whiten, settings.whiten_floor).fit(z[used])
-        return cls(standard, Probe(name, settings, choice, seed).fit(standard.apply(z[used]), truth[used]), said)
+        return cls(standard, Probe(name, settings, choice, seed).fit(standard.transform(z[used]), truth[used]), said)
 
-    def log_probabilities(self, z: Floats, types: int) -> NDArray[np.float64]:
+    def predict_log_proba(self, z: Floats, types: int) -> NDArray[np.float64]:
         """Logarithm of the probability of each type, [N, types], of embeddings as they come."""
-        return self.probe.log_probabilities(self.standard.apply(z), types)
+        return self.probe.predict_log_proba(self.standard.transform(z), types)
 
 
 def budget_rows(truth: NDArray[np.int64], per_type: int | None, seed: int) -> NDArray[np.int64]:

@@ -101,7 +101,7 @@ class DeviceVerdicts:
         self, log_probability: NDArray[np.float64], truth: NDArray[np.int64], groups: Groups, names: Sequence[str]
     ) -> Self:
         """Learn from flows [N, T] of held-out training days."""
-        scores = self.scores(log_probability, groups)
+        scores = self.decision_function(log_probability, groups)
         labels = [names[code] for code in truth[groups.first]]
         self.calibration_ = Calibration().fit(scores, names, labels)
         # What is asked later is how sure the likeliest type looks, right or wrong: the threshold is learnt of that.
@@ -110,18 +110,18 @@ class DeviceVerdicts:
         return self
 
     @staticmethod
-    def scores(log_probability: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
+    def decision_function(log_probability: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
         """Mean log probability of each group, [G, T]."""
         inside = groups.owner >= 0
         return average(log_probability[inside], groups.owner[inside], len(groups))
 
-    def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict_proba(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probability of each type, [G, T]."""
-        return self.calibration_.apply(scores)
+        return self.calibration_.predict_proba(scores)
 
     def verdicts(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Of each group [G]: the likeliest type, the same or -1 (unknown), and the probability of that type."""
         best = scores.argmax(1) if len(scores) else np.zeros(0, np.int64)
         rows = np.arange(len(scores))
         strange = self.thresholds_.strangeness(scores)[rows, best] > 1
-        return best, np.where(strange, UNKNOWN_CODE, best), self.probabilities(scores)[rows, best]
+        return best, np.where(strange, UNKNOWN_CODE, best), self.predict_proba(scores)[rows, best]

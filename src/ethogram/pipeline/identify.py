@@ -17,13 +17,13 @@ from ethogram.config import ExporterSettings, IdentifySettings, KeySettings, Rep
 from ethogram.errors import InputError, LibraryError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.similarity import blocks
-from ethogram.identify import pack
-from ethogram.identify.apart import units_of
+from ethogram.identify import library_file
 from ethogram.identify.identifier import Identifier
-from ethogram.identify.judge import Judge
 from ethogram.identify.labels import Label, match_labels
+from ethogram.identify.leave_group_out import device_units
 from ethogram.identify.library import Library, Source
-from ethogram.identify.methods import Kit, identifier
+from ethogram.identify.methods import Featurizer, identifier
+from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.fingerprints import service_matrix, windows_from_counts, windows_from_fingerprints
 from ethogram.pipeline.text import join_names, plural
 from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, ITEM, ITEM_COUNTS, Inventory, ServiceMatrix, Windows
@@ -142,7 +142,7 @@ def regroup(seen: ObservedWindows, per: Per, window_s: int = 86_400) -> Observed
     return ObservedWindows(Windows(ITEM.conform(items), ITEM_COUNTS.conform(counts)), status)
 
 
-def kit_of(key: KeySettings | None = None, representation: RepresentationSettings | None = None) -> Kit:
+def kit_of(key: KeySettings | None = None, representation: RepresentationSettings | None = None) -> Featurizer:
     """What fingerprinting lends to identification, under these settings."""
     chosen = representation or RepresentationSettings()
     share = QUANTITIES[chosen.weight]
@@ -150,7 +150,7 @@ def kit_of(key: KeySettings | None = None, representation: RepresentationSetting
         "list": "presence", "prevalence": share, "generalized": f"level of {share}", "tiers": f"tier of {share}",
         "log_volume": f"log {share.replace(' share', 's').replace('share of ', '')} a day",
     }[chosen.kind]  # fmt: skip
-    return Kit(
+    return Featurizer(
         represent=partial(service_matrix, key=key, representation=chosen),
         compare=partial(blocks, kind=chosen.similarity),
         similarity=chosen.similarity,
@@ -244,12 +244,12 @@ def enrol(
 def open_library(path: str | Path | None = None) -> Library:
     """Read a library; without a path the one that comes with the package."""
     if path is not None:
-        return pack.read(path)
+        return library_file.read(path)
     packaged = resources.files("ethogram") / "data" / PACKAGED
     if not packaged.is_file():
         raise LibraryError("this installation brings no library: name one with --library, made by 'ethogram enrol'")
     with resources.as_file(packaged) as file:
-        return pack.read(file)
+        return library_file.read(file)
 
 
 def judge_of(
@@ -257,13 +257,13 @@ def judge_of(
     settings: IdentifySettings | None = None,
     key: KeySettings | None = None,
     representation: RepresentationSettings | None = None,
-) -> Judge:
+) -> VerdictModel:
     """Learn a library: thresholds, calibration and fingerprints, at the level that the settings name."""
     chosen = settings or settings_for()
     if not library.entries:
         raise LibraryError(f"{library.name}: the library is empty")
     windows, labels = library.windows(), library.labels(chosen.level)
-    judge = Judge(build(chosen, key, representation), chosen)
+    judge = VerdictModel(build(chosen, key, representation), chosen)
     groups = by_source(library) if chosen.method.startswith("cross-network") else None
     return judge.fit(
         windows, labels, groups, needed_s=time_to_converge(windows, labels),
@@ -282,7 +282,7 @@ def by_source(library: Library) -> NDArray[np.int64] | None:
 def devices_of(library: Library) -> list[str]:
     """The device of each entry: where it moved from one source to another it is one still."""
     first = [entry.observed[0] for entry in library.entries]
-    return units_of([one.device for one in first], [one.source for one in first])
+    return device_units([one.device for one in first], [one.source for one in first])
 
 
 def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float]:
@@ -317,7 +317,7 @@ def identify(
     *,
     key: KeySettings | None = None,
     representation: RepresentationSettings | None = None,
-    judge: Judge | None = None,
+    judge: VerdictModel | None = None,
     simulated: bool = False,
 ) -> Inventory:
     """Say what every item is.

@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from ethogram._files import atomic_write_all
 from ethogram.errors import LibraryError
-from ethogram.identify import pack
+from ethogram.identify import library_file
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Library
 from ethogram.pipeline.text import plural
@@ -92,7 +92,7 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
     require_folder(path)
     try:
         with atomic_write_all(path, embeddings_path(path)) as (first, second):
-            first.write_bytes(pack.octets_for(replace(library, flows=encoder), path))
+            first.write_bytes(library_file.octets_for(replace(library, flows=encoder), path))
             if kept is not None and kept.z:
                 write_store(kept, second)
     except OSError as error:

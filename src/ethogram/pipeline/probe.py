@@ -192,7 +192,7 @@ def _frozen(
             frozen = FrozenProbe.fit(
                 z, material.truth, used, fit, late, types, name=probe_name, settings=settings, seed=seed
             )  # fmt: skip
-            found = [frozen.log_probabilities(batch, types) for batch in test.batches()]
+            found = [frozen.predict_log_proba(batch, types) for batch in test.batches()]
             rows.add(
                 Fitted(name, kind, seed, probe_name, budget, used.size, z.shape[1], str(frozen.probe.choice)),
                 np.concatenate(found), frozen.held_out if budget is None else None, material.truth[late], held.groups,
@@ -216,10 +216,10 @@ def _tuned(
             net = module.network_of(header.encoder, seed + 1, weights if name == "unfrozen" else None)
             learnt = module.LabelledNetwork(net, len(material.names), settings, seed)
             learnt.fit(material.flows, material.truth, fit, late)
-            said = learnt.log_probabilities(material.flows.take(late)) if budget is None and late.size else None
+            said = learnt.predict_log_proba(material.flows.take(late)) if budget is None and late.size else None
             rows.add(
                 Fitted(candidate.name, header.encoder.kind, seed, name, budget, used.size, header.d, ""),
-                learnt.log_probabilities(rows.tested.flows), said, material.truth[late], held.groups,
+                learnt.predict_log_proba(rows.tested.flows), said, material.truth[late], held.groups,
             )  # fmt: skip
 
 

@@ -162,7 +162,7 @@ class Rows:
     ) -> dict[str, Any]:  # fmt: skip
         """Figures of devices' verdicts, each from the flows of one group."""
         judge = DeviceVerdicts(self.settings.quantile)
-        scores = judge.scores(said, part)
+        scores = judge.decision_function(said, part)
         truth = self.tested.truth[part.first]
         known = truth >= 0
         best = scores.argmax(1)

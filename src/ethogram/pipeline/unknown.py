@@ -91,7 +91,7 @@ def unknown_groups(
     grouping = Grouping().fit(library.windows(), library.labels(settings.level), known if side is not None else None)
     fallbacks = [one.fallback for one in rest]
     if side is None:
-        fallbacks = CoarseFallback(library, None, settings).say(windows, None)
+        fallbacks = CoarseFallback(library, None, settings).predict(windows, None)
     groups = []
     for number, group in enumerate(grouping.groups(windows, side), 1):
         mine = [rest[i] for i in group.items]

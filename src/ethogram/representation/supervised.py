@@ -126,7 +126,7 @@ class LabelledNetwork:
             for own, value in zip((*self.net.parameters(), *self.head.parameters()), weights, strict=True):
                 own.copy_(value)
 
-    def log_probabilities(self, flows: CustomFlows) -> NDArray[np.float64]:
+    def predict_log_proba(self, flows: CustomFlows) -> NDArray[np.float64]:
         """Logarithm of the probability of each type, [N, types]."""
         with torch.inference_mode():
             parts = [

@@ -68,7 +68,7 @@ def verdicts(
     grouped
         Whether groups are wanted at all.
     """
-    log_probability = probe.log_probabilities(test.z, labels.size)
+    log_probability = probe.predict_log_proba(test.z, labels.size)
     _, cluster = np.unique(test.device_day, return_inverse=True)
     ways: list[tuple[str, int, int]] = [(FLOWS, 1, 0)]
     if grouped:
@@ -80,7 +80,7 @@ def verdicts(
         if not len(groups):
             continue
         judge = DeviceVerdicts(settings.quantile)
-        scores = judge.scores(log_probability, groups)
+        scores = judge.decision_function(log_probability, groups)
         best = scores.argmax(1)
         probability = softmax(scores).max(1)
         unknown = None

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ethogram.errors import LibraryError, UsageError
-from ethogram.identify.flow_experts import EXPERTS, NearestWindows
+from ethogram.identify.flow_classifiers import FLOW_CLASSIFIERS, NearestWindows
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.flow_windows import FlowWindows
 
@@ -24,41 +24,41 @@ def windows(items: int = 24, kinds: int = 3, flows: int = 12, seed: int = 0) -> 
     return FlowWindows(z.astype(np.float32), owner.astype(np.int64), items), codes.astype(np.int64)
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", FLOW_CLASSIFIERS)
 def test_every_expert_tells_kinds_apart(name: str) -> None:
     learn, codes = windows()
     ask, truth = windows(seed=5)
-    scores = EXPERTS[name]().fit(learn, codes, 4).scores(ask)
+    scores = FLOW_CLASSIFIERS[name]().fit(learn, codes, 4).decision_function(ask)
     assert scores.shape == (24, 4)
     assert np.isnan(scores[:, 3]).all()
     assert (np.nanargmax(scores, axis=1) == truth).mean() >= 0.95
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", FLOW_CLASSIFIERS)
 def test_an_item_without_flows_has_no_scores_and_changes_no_other(name: str) -> None:
     learn, codes = windows()
     ask, _ = windows(seed=5)
     more = FlowWindows(ask.z, ask.owner, ask.items + 1)
-    expert = EXPERTS[name]().fit(learn, codes, 3)
-    scores = expert.scores(more)
+    expert = FLOW_CLASSIFIERS[name]().fit(learn, codes, 3)
+    scores = expert.decision_function(more)
     assert np.isnan(scores[-1]).all()
     assert np.isfinite(scores[:-1]).all()
-    assert np.allclose(expert.scores(FlowWindows(learn.z[:0], learn.owner[:0], 2)), np.nan, equal_nan=True)
+    assert np.allclose(expert.decision_function(FlowWindows(learn.z[:0], learn.owner[:0], 2)), np.nan, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", FLOW_CLASSIFIERS)
 def test_fitting_changes_nothing_it_was_given_and_repeats(name: str) -> None:
     learn, codes = windows()
     before = learn.z.copy()
-    first = EXPERTS[name]().fit(learn, codes, 3).scores(learn)
+    first = FLOW_CLASSIFIERS[name]().fit(learn, codes, 3).decision_function(learn)
     assert np.array_equal(before, learn.z)
-    assert np.array_equal(first, EXPERTS[name]().fit(learn, codes, 3).scores(learn))
+    assert np.array_equal(first, FLOW_CLASSIFIERS[name]().fit(learn, codes, 3).decision_function(learn))
 
 
 def test_one_label_alone_is_no_error() -> None:
     learn, codes = windows(6, kinds=1)
-    for expert in EXPERTS.values():
-        assert np.isfinite(expert().fit(learn, codes, 1).scores(learn)).all()
+    for expert in FLOW_CLASSIFIERS.values():
+        assert np.isfinite(expert().fit(learn, codes, 1).decision_function(learn)).all()
 
 
 def test_a_window_is_most_like_itself() -> None:

@@ -71,7 +71,7 @@ class NearestFingerprint(Identifier):
         self.matrix_ = matrix.take(order)
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Similarities to the labels, shape (n, L), 0 to 1."""
         self.require_fit()
         return self.matrix_scores(self._weighed(self.represent(windows)))
@@ -85,19 +85,19 @@ class NearestFingerprint(Identifier):
         return ServiceMatrix(matrix.indptr, matrix.indices, matrix.weights * factor[matrix.indices], matrix.services)
 
     def matrix_scores(self, items: ServiceMatrix) -> NDArray[np.float64]:
-        """As :meth:`scores`, of items that are represented (and weighed) already."""
+        """As :meth:`decision_function`, of items that are represented (and weighed) already."""
         self.require_fit()
         result = np.empty((len(items), len(self.labels_)))
         for start, block in self.compare(items, self.matrix_):
             result[start : start + len(block)] = best_of_labels(block, self.starts_, self.best_of)
         return result
 
-    def held_out(
+    def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Scores of enrolment items without their group: one comparison, in which the group is left out."""
         if self.best_of == "prototype" or self.idf:
-            return super().held_out(windows, labels, groups)
+            return super().cross_val(windows, labels, groups)
         names = require_labels(windows, labels)
         order, starts = _by_label(labels, names)
         matrix = self.represent(windows)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.identify.identifier import Identifier, Term, require_labels
-from ethogram.identify.match import best_of_labels
+from ethogram.identify.nearest import best_of_labels
 from ethogram.identify.tokens import Tokens, tokens_of
 from ethogram.schema import Windows
 from ethogram.schema.compiled import Compiler
@@ -105,7 +105,7 @@ class CrossNetwork(Identifier):
         )  # fmt: skip
         return result
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Log likelihood ratio to the nearest window of each label, shape (n, L)."""
         self.require_fit()
         result = np.empty((len(windows), len(self.labels_)))
@@ -113,7 +113,7 @@ class CrossNetwork(Identifier):
             result[start : start + len(block)] = best_of_labels(block, self.starts_)
         return result
 
-    def held_out(
+    def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
         """Scores to the nearest window outside the group; how much a token tells is learnt from all."""

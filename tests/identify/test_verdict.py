@@ -14,21 +14,21 @@ from ethogram.identify.calibrate import Calibration, softmax
 from ethogram.identify.evidence import WeightOfEvidence
 from ethogram.identify.explain import evidence, sentence
 from ethogram.identify.identifier import Term, folds_by_time
-from ethogram.identify.judge import Judge
-from ethogram.identify.methods import Kit, identifier
+from ethogram.identify.methods import Featurizer, identifier
 from ethogram.identify.openset import Coverage, Thresholds
+from ethogram.identify.verdict import VerdictModel
 from ethogram.schema import UNKNOWN, Windows
 
 from .traffic import days, enrolment, ruzicka, shares, windows_of
 
-KIT = Kit(shares, ruzicka, "ruzicka", "flow share")
+KIT = Featurizer(shares, ruzicka, "ruzicka", "flow share")
 KNOWN = enrolment(6)
 STRANGER = [(6, 9999, "server", "wan", True, None, 40, 1000, 1000, 4, 4, 10)]
 
 
-def judge(**values: object) -> Judge:
+def judge(**values: object) -> VerdictModel:
     chosen = IdentifySettings.of(**values)
-    return Judge(identifier(KIT, chosen), chosen).fit(*KNOWN)
+    return VerdictModel(identifier(KIT, chosen), chosen).fit(*KNOWN)
 
 
 def strange() -> Windows:
@@ -84,7 +84,7 @@ def test_a_higher_quantile_calls_no_fewer_unknown() -> None:
 def test_two_labels_with_the_same_fingerprints_tie_and_the_margin_is_nothing() -> None:
     windows, labels = KNOWN
     twice = windows.take([*range(18), *range(6)])
-    method = Judge(identifier(KIT, IdentifySettings()), IdentifySettings()).fit(twice, [*labels, *["twin"] * 6])
+    method = VerdictModel(identifier(KIT, IdentifySettings()), IdentifySettings()).fit(twice, [*labels, *["twin"] * 6])
     decision = method.decide(windows.take([0, 8]))
     assert decision.tied.tolist() == [True, False]
     assert method.verdicts(windows.take([0]))[0].margin == 0.0
@@ -99,7 +99,7 @@ def test_a_silent_item_is_unknown_and_says_so() -> None:
 
 def test_a_provisional_verdict_says_how_long_it_will_take() -> None:
     chosen = IdentifySettings()
-    method = Judge(identifier(KIT, chosen), chosen).fit(*KNOWN, needed_s={"camera": 172_800.0})
+    method = VerdictModel(identifier(KIT, chosen), chosen).fit(*KNOWN, needed_s={"camera": 172_800.0})
     items = windows_of(days("camera", "c", 1, first=30), days("plug", "p", 1, first=30))
     camera, plug = method.verdicts(items)
     assert (camera.converged, camera.expected_s, plug.expected_s) == (False, 86_400.0, None)
@@ -108,9 +108,9 @@ def test_a_provisional_verdict_says_how_long_it_will_take() -> None:
 
 def test_nothing_is_judged_before_it_is_fitted() -> None:
     with pytest.raises(UsageError, match="before the judge is fitted"):
-        Judge(identifier(KIT)).decide(KNOWN[0])
+        VerdictModel(identifier(KIT)).decide(KNOWN[0])
     with pytest.raises(UsageError):
-        Calibration().apply(np.zeros((1, 2)))
+        Calibration().predict_proba(np.zeros((1, 2)))
     with pytest.raises(UsageError):
         Thresholds().strangeness(np.zeros((1, 2)))
     with pytest.raises(UsageError):
@@ -139,7 +139,7 @@ def drawn(n: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, list[str
 def test_calibrated_scores_mean_what_they_say(sharpness: float, n: int) -> None:
     fit, test = drawn(n, sharpness), drawn(4000, sharpness, seed=1)
     method = Calibration().fit(fit[0], list("0123"), fit[1])
-    scores = method.apply(test[0])
+    scores = method.predict_proba(test[0])
     top, right = scores.max(axis=1), scores.argmax(axis=1) == np.array(test[1]).astype(int)
     for low, high in ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         inside = (top >= low) & (top < high)
@@ -148,9 +148,9 @@ def test_calibrated_scores_mean_what_they_say(sharpness: float, n: int) -> None:
 
 def test_few_held_out_items_allow_no_certainty() -> None:
     scores = np.array([[9.0, 0.0], [0.0, 9.0]])
-    assert Calibration().fit(scores, ["a", "b"], ["a", "b"]).apply(scores).max() <= 3 / 4
+    assert Calibration().fit(scores, ["a", "b"], ["a", "b"]).predict_proba(scores).max() <= 3 / 4
     nothing = Calibration().fit(np.full((1, 1), np.nan), ["a"], ["a"])
-    assert nothing.apply(np.ones((1, 1))).tolist() == [[0.5]]
+    assert nothing.predict_proba(np.ones((1, 1))).tolist() == [[0.5]]
 
 
 SCORES = hnp.arrays(np.float64, (12, 3), elements=st.floats(-50, 50, allow_nan=False))
@@ -160,7 +160,7 @@ SCORES = hnp.arrays(np.float64, (12, 3), elements=st.floats(-50, 50, allow_nan=F
 @given(SCORES, SCORES)
 def test_calibration_keeps_the_order_and_stays_between_0_and_1(fit: np.ndarray, scores: np.ndarray) -> None:
     labels = ["a", "b", "c"] * 4
-    result = Calibration().fit(fit, ["a", "b", "c"], labels).apply(scores)
+    result = Calibration().fit(fit, ["a", "b", "c"], labels).predict_proba(scores)
     assert ((result >= 0) & (result <= 1)).all()
     best = np.isclose(scores.max(axis=1), scores[np.arange(12), result.argmax(axis=1)])
     assert np.all(best | (np.ptp(result, axis=1) < 1e-12))
@@ -227,10 +227,10 @@ def test_how_known_a_window_looks_is_its_share_of_the_usual_score_times_its_cali
     found = Coverage().fit(held, ["a", "b"], ["a", "a", "b"])
     # medians: a 5 of two windows, b 10 of one, all 6: (2 * 5 + 6) / 3 and (10 + 6) / 2
     assert found.usual_ == pytest.approx([16 / 3, 8.0])
-    known = found.apply(np.array([[16 / 3, 4.0], [-1.0, 80.0]]), np.array([[0.5, 0.25], [0.9, 0.1]]))
+    known = found.transform(np.array([[16 / 3, 4.0], [-1.0, 80.0]]), np.array([[0.5, 0.25], [0.9, 0.1]]))
     assert known == pytest.approx(np.array([[0.5, 0.125], [0.0, 0.15]]))
     with pytest.raises(UsageError):
-        Coverage().apply(held, held)
+        Coverage().transform(held, held)
 
 
 def test_a_label_that_is_unlikely_is_not_said() -> None:
@@ -240,7 +240,7 @@ def test_a_label_that_is_unlikely_is_not_said() -> None:
     bold = IdentifySettings(method="evidence", quantile=0.0, least_score=0.0)
     shy = bold.model_copy(update={"least_score": 1.0})
     said = {
-        name: Judge(WeightOfEvidence(), settings).fit(known, labels).verdicts(later)[0]
+        name: VerdictModel(WeightOfEvidence(), settings).fit(known, labels).verdicts(later)[0]
         for name, settings in (("bold", bold), ("shy", shy))
     }
     assert said["bold"].verdict == "camera"

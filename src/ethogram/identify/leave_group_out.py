@@ -19,26 +19,26 @@ from numpy.typing import NDArray
 from ethogram.identify.identifier import Identifier
 from ethogram.schema import Windows
 
-__all__ = ["MAC", "held_out_apart", "laboratories", "left_out", "units_of"]
+__all__ = ["MAC", "connected_groups", "device_units", "grouped_cross_val", "leave_one_group_out"]
 
 Indices = NDArray[np.int64]
 MAC = re.compile(r"(?i)^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$")
 """A name that is the same device wherever it stands."""
 
 
-def units_of(devices: Sequence[str], sources: Sequence[str]) -> list[str]:
+def device_units(devices: Sequence[str], sources: Sequence[str]) -> list[str]:
     """Which device each item is of: a MAC is one anywhere, any other name only within its source.
 
     Examples
     --------
-    >>> units_of(["02:00:00:00:00:01", "10.0.0.2"], ["home", "home"])
+    >>> device_units(["02:00:00:00:00:01", "10.0.0.2"], ["home", "home"])
     ['02:00:00:00:00:01', 'home/10.0.0.2']
     """
     return [device.lower() if MAC.match(device) else f"{source}/{device}"
             for device, source in zip(devices, sources, strict=True)]  # fmt: skip
 
 
-def left_out(
+def leave_one_group_out(
     groups: Sequence[object] | NDArray[np.int64], units: Sequence[str] | None = None
 ) -> Iterator[tuple[Indices, Indices]]:
     """Items of each group, and those that teach while it is left out: of other groups, and none of its units.
@@ -52,7 +52,7 @@ def left_out(
 
     Examples
     --------
-    >>> [(i.tolist(), o.tolist()) for i, o in left_out(["a", "b", "c"], ["lamp", "lamp", "plug"])]
+    >>> [(i.tolist(), o.tolist()) for i, o in leave_one_group_out(["a", "b", "c"], ["lamp", "lamp", "plug"])]
     [([0], [2]), ([1], [2]), ([2], [0, 1])]
     """
     group = np.unique(np.asarray([str(g) for g in groups]), return_inverse=True)[1]
@@ -63,12 +63,12 @@ def left_out(
         yield np.flatnonzero(mine), np.flatnonzero(~away)
 
 
-def laboratories(groups: Sequence[object] | NDArray[np.int64], units: Sequence[str]) -> Indices:
+def connected_groups(groups: Sequence[object] | NDArray[np.int64], units: Sequence[str]) -> Indices:
     """The laboratory of each item, (n): groups that share a unit are of one, also through a third.
 
     Examples
     --------
-    >>> laboratories(["a", "b", "b", "c"], ["lamp", "lamp", "hub", "plug"]).tolist()
+    >>> connected_groups(["a", "b", "b", "c"], ["lamp", "lamp", "hub", "plug"]).tolist()
     [0, 0, 0, 1]
     """
     from scipy.sparse import coo_array
@@ -85,17 +85,17 @@ def laboratories(groups: Sequence[object] | NDArray[np.int64], units: Sequence[s
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
-def held_out_apart(
+def grouped_cross_val(
     identifier: Identifier, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64], units: Sequence[str]
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """:meth:`ethogram.identify.identifier.Identifier.held_out`, where units of a group are left out everywhere.
+    """:meth:`ethogram.identify.identifier.Identifier.cross_val`, where units of a group are left out everywhere.
 
     Parameters
     ----------
     identifier
         Any method; it may be fitted by this.
     windows, labels, groups
-        As for ``held_out``.
+        As for ``cross_val``.
     units
         The device of each item.
 
@@ -105,14 +105,14 @@ def held_out_apart(
         The labels (columns), and scores of shape (n, L); NaN where a label has no item that teaches.
     """
     fresh = copy.deepcopy(identifier)
-    names, scores = identifier.held_out(windows, labels, groups)
+    names, scores = identifier.cross_val(windows, labels, groups)
     column = {name: j for j, name in enumerate(names)}
-    for inside, outside in left_out(groups, units):
+    for inside, outside in leave_one_group_out(groups, units):
         if inside.size + outside.size == len(windows):
             continue
         scores[inside] = np.nan
         if outside.size:
             twin = copy.deepcopy(fresh).fit(windows.take(outside.tolist()), [labels[int(i)] for i in outside])
             columns = np.array([column[name] for name in twin.labels_], dtype=np.int64)
-            scores[np.ix_(inside, columns)] = twin.scores(windows.take(inside.tolist()))
+            scores[np.ix_(inside, columns)] = twin.decision_function(windows.take(inside.tolist()))
     return names, scores

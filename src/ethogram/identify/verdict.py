@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ethogram.config import IdentifySettings
 from ethogram.errors import UsageError
-from ethogram.identify.apart import held_out_apart
 from ethogram.identify.calibrate import Calibration
 from ethogram.identify.explain import evidence, new_services, sentence
 from ethogram.identify.identifier import Identifier, folds_by_time
+from ethogram.identify.leave_group_out import grouped_cross_val
 from ethogram.identify.openset import Coverage, Thresholds
 from ethogram.schema import UNKNOWN, ServiceMatrix, Verdict, Window, Windows
 
-__all__ = ["Decision", "Judge"]
+__all__ = ["Decision", "VerdictModel"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Decision:
         return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
 
 
-class Judge:
+class VerdictModel:
     """An identifier with what turns its scores into verdicts, all learnt from enrolment items alone.
 
     Parameters
@@ -95,32 +95,33 @@ class Judge:
         """
         chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
         if units is None:
-            names, held = self.identifier.held_out(windows, labels, chosen)
+            names, held = self.identifier.cross_val(windows, labels, chosen)
         else:
-            names, held = held_out_apart(self.identifier, windows, labels, chosen, units)
+            names, held = grouped_cross_val(self.identifier, windows, labels, chosen, units)
         self.held_, self.groups_ = held, chosen
         self.identifier.fit(windows, labels)
         column = {name: j for j, name in enumerate(self.identifier.labels_)}
         self.calibration_ = Calibration().fit(held, names, labels)
         self.coverage_ = Coverage().fit(held, names, labels)
-        known = self.coverage_.apply(held, self.calibration_.apply(held))
-        own = self._known(self.identifier.scores(windows))[np.arange(len(labels)), [column[label] for label in labels]]
-        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(known, names, labels, own)
+        known = self.coverage_.transform(held, self.calibration_.predict_proba(held))
+        enrolled = self._known(self.identifier.decision_function(windows))
+        own_scores = enrolled[np.arange(len(labels)), [column[label] for label in labels]]
+        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(known, names, labels, own_scores)
         self.needed_: dict[str, float] = dict(needed_s or {})
         return self
 
     def _known(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.coverage_.apply(raw, self.calibration_.apply(raw))
+        return self.coverage_.transform(raw, self.calibration_.predict_proba(raw))
 
     def decide(self, windows: Windows) -> Decision:
         """Scores and verdicts of items; a silent item is unknown, also in a closed set it has no evidence."""
         if not hasattr(self, "calibration_"):
             raise UsageError("nothing can be judged before the judge is fitted")
-        raw = self.identifier.scores(windows)
+        raw = self.identifier.decision_function(windows)
         best = raw.argmax(axis=1) if raw.size else np.zeros(0, dtype=np.int64)
         top = raw[np.arange(len(raw)), best]
         strangeness = self.thresholds_.strangeness(self._known(raw))[np.arange(len(raw)), best]
-        calibrated = self.calibration_.apply(raw)
+        calibrated = self.calibration_.predict_proba(raw)
         unsure = calibrated[np.arange(len(raw)), best] < self.settings.least_score
         return Decision(
             labels=self.identifier.labels_,

@@ -26,17 +26,18 @@ from numpy.typing import NDArray
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.probe import Standardiser
 
-__all__ = ["EXPERTS", "Expert", "NearestFlows", "NearestWindows", "PooledProbe", "ProbeFlows", "Way"]
+__all__ = ["FLOW_CLASSIFIERS", "FlowClassifier", "FlowClassifierName", "NearestFlows", "NearestWindows", "PooledProbe",
+           "ProbeFlows"]  # fmt: skip
 
-Way = Literal["probe", "pooled", "nearest", "windows"]
+FlowClassifierName = Literal["probe", "pooled", "nearest", "windows"]
 """Experts by name."""
 
 LIMIT = 5.0  # standardised numbers are held within this: another network may be far outside
-FEW = 1e-9
-SHARE = 16  # flows that a codeword stands for, at least on the whole
+EPSILON = 1e-9
+FLOWS_PER_CODEWORD = 16  # flows that a codeword stands for, at least on the whole
 
 
-class Expert(ABC):
+class FlowClassifier(ABC):
     """One way. ``fit`` learns n items with labels coded 0 to L - 1."""
 
     @abstractmethod
@@ -44,21 +45,21 @@ class Expert(ABC):
         """Learn."""
 
     @abstractmethod
-    def scores(self, windows: FlowWindows) -> NDArray[np.float64]:
+    def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
         """Scores, (n, L): a row of NaN where an item has no flow, a column of NaN where a label was never learnt."""
 
 
-class _Scaled:
+class ClippedScaler:
     """Each number standardised, and held within :data:`LIMIT`: for classifiers, which weigh numbers themselves."""
 
     def __init__(self, z: NDArray[np.float32]) -> None:
         self._standard = Standardiser().fit(z)
 
     def __call__(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.clip(self._standard.apply(z), -LIMIT, LIMIT)
+        return np.clip(self._standard.transform(z), -LIMIT, LIMIT)
 
 
-class _Whole:
+class GlobalScaler:
     """All numbers over one length, the root of their mean variance: distances keep what the encoder made large.
 
     To standardise each number would make as much of a unit that hardly varies as of the one that tells most.
@@ -82,7 +83,7 @@ def _logistic(x: NDArray[np.float32], y: NDArray[np.int64], weight: NDArray[np.f
         return LogisticRegression(C=c, max_iter=200).fit(x, y, sample_weight=weight)
 
 
-def _even(owner: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+def balanced_weights(owner: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weights so that labels weigh alike, and the items of a label do; mean 1."""
     of = np.bincount(owner).astype(np.float64)
     weight = 1.0 / of[owner]
@@ -91,14 +92,14 @@ def _even(owner: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.floa
     return np.asarray(weight * len(owner) / weight.sum(), np.float64)
 
 
-def _spread(said: NDArray[np.float64], classes: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
+def scatter_columns(said: NDArray[np.float64], classes: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
     """Columns of learnt classes among all labels; those not learnt are NaN."""
     out = np.full((len(said), labels), np.nan)
     out[:, classes] = said
     return out
 
 
-class ProbeFlows(Expert):
+class ProbeFlows(FlowClassifier):
     """Linear probe on single flows; at most ``most`` flows of an item teach and are asked."""
 
     def __init__(self, most: int = 30, c: float = 0.1) -> None:
@@ -107,25 +108,25 @@ class ProbeFlows(Expert):
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
         """Learn labels of flows."""
         some = windows.capped(self.most)
-        self.labels_, self.scale_ = labels, _Scaled(some.z)
+        self.labels_, self.scale_ = labels, ClippedScaler(some.z)
         self.classes_ = np.unique(codes[some.owner])
         self.model_: Any = None
         if self.classes_.size > 1:
-            weight = _even(some.owner, codes)
+            weight = balanced_weights(some.owner, codes)
             self.model_ = _logistic(self.scale_(some.z), codes[some.owner], weight, self.c)
         return self
 
-    def scores(self, windows: FlowWindows) -> NDArray[np.float64]:
+    def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
         """Mean log probability against chance."""
         some = windows.capped(self.most)
         if self.model_ is None or not len(some.z):
             said = np.zeros((len(some.z), self.classes_.size))
         else:
             said = self.model_.predict_log_proba(self.scale_(some.z)) + np.log(self.classes_.size)
-        return _spread(some.mean(np.maximum(said, -12.0)), self.classes_, self.labels_)
+        return scatter_columns(some.mean(np.maximum(said, -12.0)), self.classes_, self.labels_)
 
 
-class PooledProbe(Expert):
+class PooledProbe(FlowClassifier):
     """Linear probe on the pooled embeddings of a window: mean, deviation and three quantiles of each number."""
 
     def __init__(self, most: int = 200, c: float = 0.03) -> None:
@@ -135,11 +136,12 @@ class PooledProbe(Expert):
         """Learn labels of windows."""
         have = np.flatnonzero(windows.flows > 0)
         pooled = self._pooled(windows)[have]
-        self.labels_, self.scale_ = labels, _Scaled(pooled)
+        self.labels_, self.scale_ = labels, ClippedScaler(pooled)
         self.classes_ = np.unique(codes[have])
         self.model_: Any = None
         if self.classes_.size > 1:
-            self.model_ = _logistic(self.scale_(pooled), codes[have], _even(np.arange(have.size), codes[have]), self.c)
+            weight = balanced_weights(np.arange(have.size), codes[have])
+            self.model_ = _logistic(self.scale_(pooled), codes[have], weight, self.c)
         return self
 
     def _pooled(self, windows: FlowWindows) -> NDArray[np.float32]:
@@ -153,16 +155,16 @@ class PooledProbe(Expert):
             out[i] = np.concatenate([mine.mean(0), mine.std(0), *np.quantile(mine, (0.1, 0.5, 0.9), axis=0)])
         return out
 
-    def scores(self, windows: FlowWindows) -> NDArray[np.float64]:
+    def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
         """Log probability against chance."""
         said = np.zeros((windows.items, self.classes_.size))
         if self.model_ is not None and windows.items:
             said = self.model_.predict_log_proba(self.scale_(self._pooled(windows))) + np.log(self.classes_.size)
         said[windows.flows == 0] = np.nan
-        return _spread(np.maximum(said, -12.0), self.classes_, self.labels_)
+        return scatter_columns(np.maximum(said, -12.0), self.classes_, self.labels_)
 
 
-class NearestFlows(Expert):
+class NearestFlows(FlowClassifier):
     """Nearest flow of each label to each flow of the item.
 
     Parameters
@@ -180,7 +182,7 @@ class NearestFlows(Expert):
 
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
         """Keep flows of each label."""
-        self.labels_, self.scale_ = labels, _Whole(windows.z)
+        self.labels_, self.scale_ = labels, GlobalScaler(windows.z)
         of = codes[windows.owner]
         self.kept_: dict[int, NDArray[np.float32]] = {}
         for code in np.unique(of):
@@ -192,7 +194,7 @@ class NearestFlows(Expert):
             self.kept_[int(code)] = np.unique(self.scale_(part.z[rows]).round(3), axis=0)
         return self
 
-    def scores(self, windows: FlowWindows) -> NDArray[np.float64]:
+    def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
         """Mean over flows of log(distance to the background / distance to the label)."""
         some = windows.capped(self.most)
         classes = np.array(sorted(self.kept_), dtype=np.int64)
@@ -205,7 +207,7 @@ class NearestFlows(Expert):
         logs = -np.log(away + floor)
         # What all labels share tells nothing: the mean over labels is the background.
         logs -= logs.mean(axis=1, keepdims=True)
-        return _spread(some.mean(logs[back.reshape(-1)]), classes, self.labels_)
+        return scatter_columns(some.mean(logs[back.reshape(-1)]), classes, self.labels_)
 
 
 def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -219,7 +221,7 @@ def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[
     return out
 
 
-class NearestWindows(Expert):
+class NearestWindows(FlowClassifier):
     """Windows as bags of codewords; weighted likeness to the nearest window of each label.
 
     A codeword is one of ``words`` centres of the enrolled flows; v is the root of the relative log count, and a word
@@ -234,10 +236,10 @@ class NearestWindows(Expert):
         from sklearn.cluster import MiniBatchKMeans
 
         some = windows.capped(self.most)
-        self.labels_, self.scale_ = labels, _Whole(some.z)
+        self.labels_, self.scale_ = labels, GlobalScaler(some.z)
         x = self.scale_(some.z)
         # A word that only one flow stands for is shared by nothing.
-        count = min(self.words, max(8, len(x) // SHARE), len(np.unique(x.round(3), axis=0)))
+        count = min(self.words, max(8, len(x) // FLOWS_PER_CODEWORD), len(np.unique(x.round(3), axis=0)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="sklearn")
             self.model_ = MiniBatchKMeans(count, random_state=self.seed, n_init=1, batch_size=2048).fit(x)
@@ -256,10 +258,10 @@ class NearestWindows(Expert):
         np.add.at(counts, (windows.owner, words), 1.0)
         logs = np.log1p(counts)
         usual = logs.sum(1, keepdims=True) / np.maximum((counts > 0).sum(1, keepdims=True), 1)
-        result: NDArray[np.float64] = np.sqrt(logs / np.maximum(usual, FEW))
+        result: NDArray[np.float64] = np.sqrt(logs / np.maximum(usual, EPSILON))
         return result
 
-    def scores(self, windows: FlowWindows) -> NDArray[np.float64]:
+    def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
         """Likeness to the nearest window, 0 to 1."""
         out = np.full((windows.items, self.labels_), np.nan)
         for i, alike in self._alike(windows):
@@ -279,10 +281,10 @@ class NearestWindows(Expert):
         bags, whole = self._bags(windows), self.known_ @ self.weight_
         for i in np.flatnonzero(windows.flows > 0).tolist():
             least = np.minimum(bags[i][None, :], self.known_) @ self.weight_
-            yield i, least / np.maximum(bags[i] @ self.weight_ + whole - least, FEW)
+            yield i, least / np.maximum(bags[i] @ self.weight_ + whole - least, EPSILON)
 
 
-EXPERTS: dict[str, type[Expert]] = {
+FLOW_CLASSIFIERS: dict[str, type[FlowClassifier]] = {
     "probe": ProbeFlows, "pooled": PooledProbe, "nearest": NearestFlows, "windows": NearestWindows,
 }  # fmt: skip
 """By name."""

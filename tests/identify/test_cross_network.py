@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ethogram.identify.crossing import LINES, CrossNetwork
+from ethogram.identify.cross_network import LINES, CrossNetwork
 from ethogram.schema import Windows
 
 from .traffic import days, windows_of
@@ -107,7 +107,7 @@ def test_it_computes_its_formula(with_names: bool, with_ports: bool) -> None:
     expected = np.array(
         [[max(ratio(later, known, labels, i, j) for j in (2 * c, 2 * c + 1)) for c in range(3)] for i in range(2)]
     )
-    np.testing.assert_allclose(method.scores(later), expected, atol=1e-9)
+    np.testing.assert_allclose(method.decision_function(later), expected, atol=1e-9)
 
 
 def test_names_decide_between_devices_with_the_same_services() -> None:
@@ -117,7 +117,7 @@ def test_names_decide_between_devices_with_the_same_services() -> None:
     known = Windows(known.items, known.counts.with_columns(name=names))
     later = named(windows_of(days("plug", "c", 1, first=20, seed=5)), dict.fromkeys((123, 443, 8883), "bell.example"))
     method = CrossNetwork().fit(known, ["acme", "acme", "bell", "bell"])
-    assert method.labels_[int(method.scores(later)[0].argmax())] == "bell"
+    assert method.labels_[int(method.decision_function(later)[0].argmax())] == "bell"
     assert "name bell.example" in {term.service for term in method.explain(later, ["bell"])[0]}
 
 
@@ -125,7 +125,7 @@ def test_places_stand_in_where_a_side_has_no_ports() -> None:
     known = windows_of(days("camera", "a", 1), days("plug", "b", 1))
     later = without_ports(windows_of(days("camera", "c", 1, first=9)), 0)
     method = CrossNetwork().fit(known, ["camera", "plug"])
-    assert method.labels_[int(method.scores(later)[0].argmax())] == "camera"
+    assert method.labels_[int(method.decision_function(later)[0].argmax())] == "camera"
     services = {term.service for term in method.explain(later, ["camera"])[0]}
     assert services == {"TCP wan", "TCP lan", "UDP/53 any", "all places"}
     (terms,) = method.explain(known.take([0]), ["camera"])
@@ -151,4 +151,4 @@ def test_a_window_without_octets_says_what_may_run_and_not_how_much() -> None:
     assert services.value.tolist() == [1.0] * 6
     assert np.isnan(services.out).all()
     assert np.isnan(services.back).all()
-    assert method.labels_[int(method.scores(known.take([1]))[0].argmax())] == "plug"
+    assert method.labels_[int(method.decision_function(known.take([1]))[0].argmax())] == "plug"

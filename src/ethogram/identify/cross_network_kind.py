@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.identify.behaviour import Behaviour
-from ethogram.identify.crossing import CrossNetwork
+from ethogram.identify.cross_network import CrossNetwork
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.schema import Windows
 
@@ -52,14 +52,14 @@ class CrossNetworkKind(Identifier):
         self.columns_ = np.array([kinds.index(kind_of(label)) for label in self.labels_], dtype=np.int64)
 
     def _prior(self, windows: Windows) -> NDArray[np.float64]:
-        found = self.behaviour_.log_probabilities(windows) + np.log(len(self.behaviour_.kinds_))
+        found = self.behaviour_.predict_log_proba(windows) + np.log(len(self.behaviour_.kinds_))
         result: NDArray[np.float64] = found[:, self.columns_]
         return result
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Log likelihood ratio of each label, shape (n, L)."""
         self.require_fit()
-        return self.products_.scores(windows) + self._prior(windows)
+        return self.products_.decision_function(windows) + self._prior(windows)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
         """The terms of the nearest window, and those of the behaviour."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ethogram.config import IdentifySettings
-from ethogram.identify.apart import held_out_apart, laboratories, left_out, units_of
-from ethogram.identify.fused_decision import SideStrangeness, decided
+from ethogram.identify.fused_decision import SideStrangeness, decide
 from ethogram.identify.fusion import Fusion
 from ethogram.identify.identifier import Identifier
+from ethogram.identify.leave_group_out import connected_groups, device_units, grouped_cross_val, leave_one_group_out
 from ethogram.schema import Windows
 
 from .traffic import days, windows_of
@@ -31,7 +31,7 @@ class Counting(Identifier):
         self.counts_ = np.array([labels.count(name) for name in self.labels_], float)  # type: ignore[attr-defined]
         return self
 
-    def scores(self, windows: Windows) -> NDArray[np.float64]:
+    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         return np.repeat(self.counts_[None, :], len(windows), axis=0)
 
 
@@ -39,7 +39,7 @@ class Counting(Identifier):
 def test_no_unit_and_no_group_stands_on_both_sides(cases: list[tuple[int, str]]) -> None:
     groups, units = np.array([g for g, _ in cases]), np.array([u for _, u in cases])
     met = []
-    for inside, outside in left_out(groups, units.tolist()):
+    for inside, outside in leave_one_group_out(groups, units.tolist()):
         assert not set(groups[inside]) & set(groups[outside])
         assert not set(units[inside]) & set(units[outside])
         rest = np.setdiff1d(np.arange(len(cases)), np.concatenate([inside, outside]))
@@ -51,7 +51,7 @@ def test_no_unit_and_no_group_stands_on_both_sides(cases: list[tuple[int, str]])
 @given(CASES)
 def test_laboratories_share_no_unit_and_hold_whole_groups(cases: list[tuple[int, str]]) -> None:
     groups, units = [g for g, _ in cases], [u for _, u in cases]
-    found = laboratories(groups, units)
+    found = connected_groups(groups, units)
     for values in (groups, units):
         for value in set(values):
             assert len({int(f) for f, v in zip(found, values, strict=True) if v == value}) == 1
@@ -60,13 +60,13 @@ def test_laboratories_share_no_unit_and_hold_whole_groups(cases: list[tuple[int,
 def test_a_unit_that_moved_teaches_neither_network_while_one_is_left_out() -> None:
     windows = windows_of(*(days("plug", unit, 1) for unit in "aabc"))
     labels, units = ["lamp", "lamp", "lamp", "plug"], ["a", "a", "b", "c"]
-    names, scores = held_out_apart(Counting(), windows, labels, np.array([0, 1, 2, 2]), units)
+    names, scores = grouped_cross_val(Counting(), windows, labels, np.array([0, 1, 2, 2]), units)
     assert names == ["lamp", "plug"]
     # Item 0 would have met two lamps, but one of them is itself elsewhere.
     assert scores[0].tolist() == [1.0, 1.0]
     assert scores[2, 0] == 2.0
     assert np.isnan(scores[2, 1])
-    same = Counting().held_out(windows, labels, np.array([0, 1, 2, 2]))[1]
+    same = Counting().cross_val(windows, labels, np.array([0, 1, 2, 2]))[1]
     assert same[0].tolist() == [2.0, 1.0]
 
 
@@ -79,13 +79,13 @@ def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> Non
     strange = SideStrangeness().fit(side, names, truth)
     asked = np.vstack([side[:30], np.full((1, 3), -40.0), np.full((1, 3), np.nan)])
     given = {"one": asked, "two": asked}
-    under = {name: strange.under(asked) for name in given}
-    found = decided(fusion.apply(given), under, IdentifySettings())
+    under = {name: strange.transform(asked) for name in given}
+    found = decide(fusion.transform(given), under, IdentifySettings())
     assert found.unknown[:30].mean() < 0.2
     assert found.unknown[30:].all()
     assert np.isnan(found.side_strangeness["one"][31])
     assert found.verdicts[30] == "unknown"
-    closed = decided(fusion.apply(given), under, IdentifySettings(closed=True))
+    closed = decide(fusion.transform(given), under, IdentifySettings(closed=True))
     assert not closed.unknown.any()
     assert closed.strangeness == pytest.approx(found.strangeness)
 
@@ -93,20 +93,21 @@ def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> Non
 def test_a_fused_label_that_is_not_likely_enough_is_unknown() -> None:
     names, truth = ["a", "b"], ["a", "b"] * 20
     side = np.array([[2.0, 0.0], [0.0, 2.0]] * 20)
-    fused = Fusion().fit({"one": side, "two": side}, names, truth).apply({"one": side[:2], "two": side[:2]})
+    fused = Fusion().fit({"one": side, "two": side}, names, truth).transform({"one": side[:2], "two": side[:2]})
     best = fused.probabilities.max(axis=1)
     typical = {name: np.zeros((2, 2)) for name in ("one", "two")}
     assert 0.5 < best[0] == pytest.approx(best[1])
     for least_score, unknown in ((best[0] * 0.999, False), ((best[0] + 1) / 2, True)):
         settings = IdentifySettings(least_score=float(least_score))
-        found = decided(fused, typical, settings)
+        found = decide(fused, typical, settings)
         assert (found.strangeness == 0.0).all(), "nothing is strange here: likelihood alone decides"
         assert found.unknown.tolist() == [unknown, unknown]
-    closed = decided(fused, typical, IdentifySettings(least_score=1.0, closed=True))
+    closed = decide(fused, typical, IdentifySettings(least_score=1.0, closed=True))
     assert closed.verdicts == names
 
 
 def test_a_mac_is_one_device_anywhere_and_an_address_only_at_home() -> None:
-    units = units_of(["02:00:00:00:00:0A", "02:00:00:00:00:0a", "10.0.0.2", "10.0.0.2"], ["one", "two", "one", "two"])
+    devices = ["02:00:00:00:00:0A", "02:00:00:00:00:0a", "10.0.0.2", "10.0.0.2"]
+    units = device_units(devices, ["one", "two", "one", "two"])
     assert units[0] == units[1]
     assert len(set(units)) == 3
