@@ -86,6 +86,7 @@ def test_foreign_libraries_have_one_door_and_nothing_is_unpickled(path: Path) ->
     for line, name in imports_of(path):
         top = name.split(".")[0]
         assert top not in FORBIDDEN, f"{relative}:{line}: {top} can run code from data"
+        assert top != "studies", f"{relative}:{line}: the package does not use the study"
         if top in DOORS:
             assert relative.startswith(DOORS[top]), f"{relative}:{line}: {top} is imported outside its door"
 

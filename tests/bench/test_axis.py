@@ -12,13 +12,12 @@ import pytest
 
 from ethogram.bench.bench import Bench
 from ethogram.bench.corpus import cards
-from ethogram.bench.goals import GOALS, goal_table
 from ethogram.bench.harm import sampled, with_stray, without_flows
 from ethogram.bench.items import Material
 from ethogram.bench.report import current
 from ethogram.bench.row import ROW_FORMAT, rows
 from ethogram.bench.tables import task_table
-from ethogram.bench.task import Method, Task, methods, tasks
+from ethogram.bench.task import Method, Task, methods
 from ethogram.cli import main
 from ethogram.config import CountSettings
 from ethogram.errors import ConfigurationError
@@ -140,26 +139,3 @@ def test_the_report_leaves_out_methods_that_a_task_no_longer_asks(
     assert main(["bench", "report", str(rows), "-o", str(tmp_path / "out")]) == 0
     assert "1 rows of tasks or methods" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md"]
-
-
-def test_goals_stand_beside_the_methods_that_are_used_and_say_whether_they_are_met() -> None:
-    known = methods()
-    assert {goal.task for goal in GOALS} <= set(tasks())
-    assert {goal.method for goal in GOALS} <= set(known)
-
-    def row(method: str, group: str, **values: float) -> dict[str, object]:
-        return {"method": method, "group": group, "values": values, "intervals": {"macro_f1": [0.97, 1.0]}}
-
-    done = {
-        "e4-stevens": [row("evidence", "default", macro_f1=0.9796), row("mud", "baseline", macro_f1=0.5)],
-        "e5-stevens-open": [
-            row("evidence", "default", auroc_apart=0.9, fpr95_apart=0.2),
-            row("mud", "baseline", auroc_apart=0.4, fpr95_apart=0.9),
-            row("four-totals", "baseline", auroc_apart=0.3, fpr95_apart=0.8),
-        ],
-    }
-    first, *others = [line for line in goal_table(done) if line.startswith("| ") and "[" in line]
-    assert "0.980 [0.970, 1.000] (`evidence`) | met, the interval spans it | 0.500 (`mud`)" in first
-    assert "0.900 (`evidence`) | not met | 0.400 (`mud`)" in others[0]
-    assert "0.200 (`evidence`) | met | 0.800 (`four-totals`)" in others[1]
-    assert goal_table({}) == []

@@ -1,4 +1,4 @@
-"""The report of flow tasks is made from rows alone: tables, leak detectors, goals, claims, plots."""
+"""The report of flow tasks is made from rows alone: tables, leak detectors, plots."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ethogram.bench.claims import claim_lines, claims
-from ethogram.bench.contrasts import contrast, seed_interval
-from ethogram.bench.flow_goals import answers
 from ethogram.bench.flow_report import write_flow_report
 from ethogram.bench.flow_rows import Confusion, FlowRow, blind_macro_f1, blind_recall, flow_rows
 from ethogram.bench.flow_tables import budget_table, cost_table, more_tables, quality_table, reached, types_table
@@ -26,8 +23,6 @@ from ethogram.bench.plots_networks import comparable, mean_figures
 from ethogram.bench.plots_style import COLOURS, saved
 from ethogram.bench.plots_tasks import budget_plot
 from ethogram.bench.report import current, write_report
-from ethogram.bench.size_claim import compared, rank_correlation, size_verdict
-from ethogram.bench.size_tables import brought_lines, size_lines
 from ethogram.bench.took import took, took_lines
 from ethogram.cli import main
 from ethogram.errors import InputError
@@ -56,9 +51,7 @@ def test_each_task_has_a_page_a_table_and_plots(written: Path) -> None:
     for stem in ("", "-budgets", "-confusion", "-reliability", "-coverage"):
         assert (written / f"p3-as{stem}.png").read_bytes().startswith(b"\x89PNG")
         assert f"(p3-as{stem}.png)" in page
-    for stem in ("map", "shift", "size"):
-        assert f"(grid-ab-{stem}.png)" in (written / "grid-ab.md").read_text()
-        assert (written / f"grid-ab-{stem}.png").exists()
+    assert not list(written.glob("grid-ab-map.png"))  # a plot of the study
     with (written / "p3-as.csv").open(newline="") as file:
         table = {row["method"]: row for row in csv.DictReader(file)}
     assert table["fields"]["licence"] == "MIT"
@@ -68,17 +61,11 @@ def test_each_task_has_a_page_a_table_and_plots(written: Path) -> None:
     assert (table["shuffled"]["leak_detector"], table["fields"]["leak_detector"]) == ("1", "0")
 
 
-def test_the_overview_answers_goals_claims_and_leaks(written: Path) -> None:
+def test_the_overview_shows_tasks_leaks_and_plots(written: Path) -> None:
     page = (written / "README.md").read_text()
-    assert "| better than the raw 40 numbers | 3 of 3 | 3 |  |" in page
-    assert (
-        "| both together better than embeddings alone, at equal coverage | 0 of 1 |  | [both-ab](both-ab.md) |" in page
-    )
     assert "## Strangers" not in page
-    details = page.partition("## Goals, task by task")[2]
-    assert "### P3: nothing from the network that tests" in details
-    assert "| [p3-as](p3-as.md) | 0.7" in details
-    assert "lowers the shift ratio of every block: holds" in page
+    assert "## Goals" not in page
+    assert "claims" not in page
     assert "| [p3-as](p3-as.md) | 0.190 | 0.200 | -0.010 | fell to chance |" in page
     assert "fell to chance" in page
     for name in ("inside-across.png", "cost-p2.png", "cost-p3.png"):
@@ -149,98 +136,6 @@ def test_chance_is_what_blind_verdicts_get() -> None:
     blind = blind_macro_f1(confusion)
     assert blind == pytest.approx(macro_f1(truth, said), abs=0.005)
     assert math.isnan(blind_macro_f1(Confusion()))
-
-
-def test_goals_are_answered_by_the_default_and_never_by_the_best() -> None:
-    rows = flow_rows(made.all_rows())
-    found = {(one.goal, one.task): one for one in answers(rows)}
-    inside = found["types inside a network, later days", "p0-s"]
-    assert inside.reached.endswith("(`fields`)")  # raw-3040 is better there
-    assert inside.verdict == "met, the interval spans it"
-    asked = {goal: found[f"better than {goal}", "p3-as"].asked for goal in ("every other kind", "the raw 40 numbers")}
-    assert len(set(asked.values())) == 1
-    assert found["both together better than embeddings alone", "both-ab"].verdict == "met, intervals overlap"
-    covered = "both together better than {} alone, at equal coverage"
-    assert found[covered.format("fingerprints"), "both-ab"].verdict == "met"
-    assert found[covered.format("embeddings"), "both-ab"].verdict == "not met"
-    worse = [made.row("t", "fields", "P3", 0.3, group="default"), made.row("t", "raw-40", "P3", 0.6)]
-    assert [one.verdict for one in answers(flow_rows(worse))] == ["not met", "not met"]
-
-
-def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
-    def verdicts(rows: list[dict[str, object]]) -> list[str]:
-        return [claim.verdict for claim in claims(flow_rows(rows))]
-
-    assert verdicts(made.grid_rows()) == ["holds", "holds", "holds"]
-    assert verdicts(made.grid_rows(shift=2.0, gain=-0.06))[:2] == ["does not hold", "does not hold"]
-    assert verdicts(made.grid_rows(shift=1.0, gain=0.0))[:2] == ["cannot be told", "cannot be told"]
-    assert verdicts(made.task_rows("p3-as", "P3")) == ["cannot be told"] * 3
-    probes = made.grid_rows(shift=2.0, gain=-0.06)
-    for row in probes:
-        row["group"] = "probes"
-    assert verdicts(made.grid_rows() + probes) == ["holds", "holds", "holds"]
-    few = [row for row in made.grid_rows() if row["encoder"]["view"] == "full" and row["encoder"]["size"] == "base"]
-    assert verdicts(few) == ["cannot be told"] * 3
-    single = made.grid_rows()
-    for row in single:
-        row["details"]["seeds"] = {name: values[:1] for name, values in row["details"]["seeds"].items()}
-    assert verdicts(single) == ["cannot be told"] * 3
-    text = "\n".join(claim_lines(claims(flow_rows(single))))
-    assert "one seed" in text
-    larger = made.grid_rows()
-    for row in larger:
-        if row["encoder"]["size"] == "large":
-            row["details"]["seeds"]["macro_f1"] = [value + 0.1 for value in row["details"]["seeds"]["macro_f1"]]
-    assert verdicts(larger)[2] == "does not hold"
-
-
-def test_size_over_all_encoders_is_judged_by_those_that_learnt() -> None:
-    rows = flow_rows(made.others_rows())
-    encoders = {one.row.method: one for one in compared(rows)}
-    # One row for each embedding, fewest parameters first; other probes and detectors are none.
-    assert list(encoders) == [name for name in made.SIZED if not name.endswith("-whitened")]
-    assert [name for name, one in encoders.items() if one.learnt] == ["pca", "flowsem", "fields", "vae", "vae-large"]
-    assert encoders["vae"].mean == pytest.approx(
-        np.mean([encoders["vae"].value(t) for t in ("others-ab", "others-ba")])
-    )
-    assert size_verdict(rows) == "holds up to 6.8 M parameters, beyond cannot be told"
-    assert (
-        size_verdict(flow_rows(made.others_rows(0.06))) == "does not hold up to 6.8 M parameters, beyond cannot be told"
-    )
-    assert size_verdict(flow_rows(made.others_rows(0.0))) == "cannot be told"
-    # With what the largest learnt, it speaks for large ones, too.
-    assert size_verdict(flow_rows(made.others_rows(origin="checkpoint sha256:0123456789abcdef"))) == "holds"
-    few = [row for row in made.others_rows() if row["method"] in ("pca", "flowsem", "vae", "netfound", "yatc")]
-    assert size_verdict(flow_rows(few)) == "cannot be told"
-    text = "\n".join(size_lines(rows))
-    assert "With **random weights** (°) stand `netfound`:" in text
-    assert "No encoder from 10 M parameters stands here with what it learnt" in text
-    assert "| those that learnt | 5 | 0.1 M … 6.8 M | -1.00 [-1.00, -1.00] |" in text
-    assert "| those that learnt, from 10 M | 0 |  |  |  |  |  | cannot be told |" in text
-    assert "| `netfound` ° | random weights | 273,600,000 | 40 |" in text
-    assert "| `raw-40` | no weights | 0 | 40 |" in text
-    short = [row for row in made.others_rows() if (row["task"], row["method"]) != ("others-ba", "vae")]
-    assert "a task is missing: `vae`." in "\n".join(size_lines(flow_rows(short)))
-    assert size_lines(flow_rows(made.task_rows("p3-as", "P3"))) == []
-
-
-def test_what_learning_and_whitening_bring_is_told_pair_by_pair() -> None:
-    text = "\n".join(brought_lines(flow_rows(made.others_rows(0.01))))
-    taught, _, whitened = text.partition("## What whitening brings")
-    lines = [line for line in taught.splitlines() if line.startswith("| `")]
-    assert [line.split()[1] for line in lines] == ["`pca`", "`flowsem`", "`fields`"]
-    assert "Across networks: higher in" in taught
-    assert "of 6 comparisons" in taught
-    assert "| `netfound-whitened` ° | 273,600,000 | " in whitened
-    assert brought_lines(flow_rows(made.task_rows("p3-as", "P3"))) == []
-
-
-def test_a_rank_correlation_has_an_interval_over_encoders() -> None:
-    random = np.random.default_rng(1)
-    rho, low, high = rank_correlation(list(range(12)), random.normal(size=12).tolist())
-    assert low < rho < high
-    assert high - low > 0.5
-    assert all(math.isnan(one) for one in rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]))
 
 
 def test_what_it_took_counts_each_encoder_once() -> None:
@@ -323,26 +218,6 @@ def test_plots_are_small_and_keep_their_colours(tmp_path: Path) -> None:
     assert {tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in COLOURS} <= there
 
 
-def test_a_contrast_pairs_rows_by_seed() -> None:
-    def row(kind: str, task: str, seeds: list[float]) -> FlowRow:
-        own = made.row(task, kind, "grid", 0.5, confusion=False)
-        own["details"]["seeds"]["macro_f1"] = seeds
-        return FlowRow.of(own)
-
-    one = [row("ae", "x", [0.1, 0.2, 0.3]), row("ae", "y", [0.5, 0.5, 0.5]), row("ae", "alone", [0.9] * 3)]
-    other = [row("vae", "x", [0.2, 0.4, 0.6]), row("vae", "y", [0.4, 0.4, 0.4])]
-    found = contrast("c", one, other, "macro_f1", lambda r: r.task)
-    assert found is not None
-    # By seed: the mean over both tasks of (0.1, 0.2, 0.3) and (-0.1, -0.1, -0.1).
-    assert (found.low, found.high) == pytest.approx(seed_interval([0.0, 0.05, 0.1]))
-    assert (found.effect, found.pairs, found.above, found.seeds) == (pytest.approx(0.05), 2, 1, 3)
-    ratio = contrast("c", one[:1], other[:1], "macro_f1", lambda r: r.task, quotient=True)
-    assert ratio is not None
-    assert ratio.effect == pytest.approx(2.0)
-    assert contrast("c", one, [], "macro_f1", lambda r: r.task) is None
-    assert all(math.isnan(bound) for bound in seed_interval([1.0]))
-
-
 def test_only_methods_of_every_task_are_averaged() -> None:
     rows = made.task_rows("a", "P3") + made.task_rows("b", "P3")
     rows = [row for row in rows if (row["task"], row["method"]) != ("b", "pca")]
@@ -360,11 +235,6 @@ def test_across_is_compared_with_inside_on_the_same_flows_where_there_are_such()
     for row in rows:
         row["level"] = row["task"]
     assert list(comparable(flow_rows(rows), "P2")) == ["p2-as", "p2-sa"]
-
-
-def test_without_a_grid_the_claims_are_one_line() -> None:
-    lines = claim_lines(claims(flow_rows(made.task_rows("p0-s", "P0"))))
-    assert lines[2].startswith("Cannot be told: no rows")
 
 
 def test_rows_with_little_in_them_make_a_page_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page over all flow tasks: goals, the paper's claims, encoders by size, leak detectors, plots, what it took."""
+"""The overview of all flow tasks: their figures, strangers, leak detectors, plots over all tasks, and cost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ethogram.bench import plots_networks
-from ethogram.bench.claims import claim_lines, claims
-from ethogram.bench.flow_goals import flow_goal_lines, goal_details
 from ethogram.bench.flow_rows import RAW, FlowRow
 from ethogram.bench.flow_tables import best_of, default_of, method_name
 from ethogram.bench.leaks import leak_overview, shuffled_of
-from ethogram.bench.size_claim import compared, size_verdict
-from ethogram.bench.size_tables import brought_lines, size_lines
 from ethogram.bench.tables import number, picture
 
 __all__ = ["overview"]
 
 
-def overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path, took: Sequence[str]) -> list[Path]:
+def overview(
+    by_task: Mapping[str, Sequence[FlowRow]], folder: Path, took: Sequence[str], first: Sequence[str] = (),
+    last: Sequence[str] = (),
+) -> list[Path]:  # fmt: skip
     """Write the page over all tasks, and its plots.
 
     Parameters
@@ -30,6 +29,8 @@ def overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path, took: Seque
         Where it goes.
     took
         Lines on what the rows took.
+    first, last
+        Lines of further sections: before those of the tasks, and after the plots.
 
     Returns
     -------
@@ -37,27 +38,18 @@ def overview(by_task: Mapping[str, Sequence[FlowRow]], folder: Path, took: Seque
         What was written.
     """
     pictures, written = _pictures(by_task, folder)
-    encoders = [one.row.method for one in compared(by_task)]
-    path = plots_networks.cost_plot(folder / "size-across.png", by_task, "others", encoders) if encoders else None
-    size = ""
-    if path is not None:
-        written.append(path)
-        size = "\n".join(picture(path.name, "Macro-F1 across networks against parameters and against flows embedded in"
-                                  " a second on one core, tasks with encoders of others.")).rstrip()  # fmt: skip
     lines = [
         "# Flow representations: results",
         "",
         "Made from result rows by `ethogram bench report`; do not edit."
         + (" What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""),
         "",
-        *flow_goal_lines(by_task),
-        *claim_lines(claims(by_task), size_lines(by_task, size), size_verdict(by_task) if encoders else ""),
-        *brought_lines(by_task),
+        *first,
         *_tasks(by_task),
         *_strangers(by_task),
         *leak_overview(by_task),
         *pictures,
-        *goal_details(by_task),
+        *last,
         *took,
     ]
     page = folder / "README.md"

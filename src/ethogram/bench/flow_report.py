@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ethogram.bench import plots_grid, plots_tasks
+from ethogram.bench import plots_tasks
 from ethogram.bench.flow_overview import overview
 from ethogram.bench.flow_rows import EXPERIMENTS, FlowRow, flow_rows
 from ethogram.bench.flow_tables import (
@@ -22,11 +23,14 @@ from ethogram.bench.pages import WritePages, one_by_one
 from ethogram.bench.tables import picture
 from ethogram.bench.took import took_lines
 
-__all__ = ["write_flow_report"]
+__all__ = ["FlowSections", "Plots", "write_flow_report"]
 
 Plot = Callable[[Path, Sequence[FlowRow]], Path | None]
 
-PLOTS: dict[str, tuple[Plot, str]] = {
+Plots = Mapping[str, tuple[Plot, str]]
+"""Plots of a page: the end of a file's name, to what draws it and what it shows."""
+
+PLOTS: Plots = {
     "budgets": (
         plots_tasks.budget_plot,
         "Macro-F1 by labelled flows for each type, up to the most that some type has; the default is first.",
@@ -46,21 +50,32 @@ PLOTS: dict[str, tuple[Plot, str]] = {
         "When only the surest verdicts are said: their macro-F1, of the types still met, and their accuracy.",
     ),
 }
-GRID: dict[str, tuple[Plot, str]] = {
-    "map": (plots_grid.grid_plot, "Macro-F1 by view, size and KL weight, mean and range of the seeds."),
-    "shift": (
-        plots_grid.shift_plot,
-        "Shift ratio by KL weight, for each part of the input: error on the network that tests over error at home. At 1"
-        " nothing has moved. Marks are seeds.",
-    ),
-    "size": (plots_grid.size_plot, "Macro-F1 by size of the network; marks are seeds, lines their mean."),
-}
+
+
+@dataclass(frozen=True)
+class FlowSections:
+    """What a study adds to the pages of flow tasks; functions of a module, since processes share them.
+
+    Parameters
+    ----------
+    first
+        Takes the rows by task and the folder; gives lines that stand first in the overview, and the plots it wrote.
+    last
+        Takes the rows by task; gives lines that stand after the overview's plots.
+    plots_above_table
+        By experiment: plots that its task pages show above the main table, instead of the usual ones below.
+    """
+
+    first: Callable[[Mapping[str, Sequence[FlowRow]], Path], tuple[list[str], list[Path]]] | None = None
+    last: Callable[[Mapping[str, Sequence[FlowRow]]], list[str]] | None = None
+    plots_above_table: Mapping[str, Plots] = field(default_factory=dict)
 
 
 def write_flow_report(
-    rows: Sequence[Mapping[str, object]], folder: Path, write: WritePages = one_by_one
-) -> list[Path]:
-    """Write a page, a CSV and plots for each flow task, and an overview with goals, claims and leak detectors.
+    rows: Sequence[Mapping[str, object]], folder: Path, write: WritePages = one_by_one,
+    sections: FlowSections | None = None,
+) -> list[Path]:  # fmt: skip
+    """Write a page, a CSV and plots for each flow task, and an overview with leak detectors.
 
     Parameters
     ----------
@@ -70,6 +85,8 @@ def write_flow_report(
         Where the pages go.
     write
         Writes the pages of the tasks, perhaps side by side.
+    sections
+        What a study adds.
 
     Returns
     -------
@@ -81,23 +98,31 @@ def write_flow_report(
     InputError
         When a row is not of the form of :mod:`ethogram.bench.flow_rows`.
     """
+    sections = sections or FlowSections()
     by_task = flow_rows(rows)
     if not by_task:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     absent = [row for row in rows if "absent" in row]
     written: list[Path] = []
-    calls = [(name, found, [row for row in absent if row["task"] == name], folder) for name, found in by_task.items()]
+    calls = [
+        (name, found, [row for row in absent if row["task"] == name], folder,
+         sections.plots_above_table.get(found[0].experiment)) for name, found in by_task.items()
+    ]  # fmt: skip
     for paths in write(_task, calls):
         written += paths
-    return [*written, *overview(by_task, folder, took_lines([dict(row) for row in rows]))]
+    first, plots = ([], []) if sections.first is None else sections.first(by_task, folder)
+    last = [] if sections.last is None else sections.last(by_task)
+    return [*written, *overview(by_task, folder, took_lines([dict(row) for row in rows]), first, last), *plots]
 
 
-def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, object]], folder: Path) -> list[Path]:
+def _task(
+    name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, object]], folder: Path, above: Plots | None
+) -> list[Path]:
     first = rows[0]
     drawn = [plots_tasks.quality_plot(folder / f"{name}.png", rows)]
     pictures: dict[str, list[str]] = {}
-    for stem, (plot, says) in (GRID if first.experiment == "grid" else PLOTS).items():
+    for stem, (plot, says) in (above or PLOTS).items():
         path = plot(folder / f"{name}-{stem}.png", rows)
         if path is not None:
             drawn.append(path)
@@ -115,7 +140,7 @@ def _task(name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, obje
         "",
         f"![macro-F1 of every method]({name}.png)",
         "",
-        *(line for stem in GRID for line in pictures.get(stem, [])),
+        *(line for stem in above or () for line in pictures.get(stem, [])),
         quality_table(rows),
         "",
         "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: the least and the greatest. Above",

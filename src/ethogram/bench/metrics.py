@@ -5,10 +5,12 @@ Shapes: n items, L labels. Scores: higher is more alike. Strangeness: higher is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from ethogram.errors import UsageError
 
@@ -22,6 +24,7 @@ __all__ = [
     "merge",
     "open_set_curve_area",
     "reliability",
+    "seed_interval",
     "top_label",
 ]
 
@@ -189,3 +192,17 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def seed_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Two-sided t-interval of a mean over seeds; one seed gives none.
+
+    >>> low, high = seed_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
+    """
+    found = np.asarray(values, np.float64)
+    if found.size < 2:
+        return math.nan, math.nan
+    half = float(t.ppf((1 + level) / 2, found.size - 1) * found.std(ddof=1) / math.sqrt(found.size))
+    return float(found.mean()) - half, float(found.mean()) + half

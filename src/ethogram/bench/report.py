@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ethogram._matplotlib import Figure
-from ethogram.bench.flow_report import write_flow_report
-from ethogram.bench.flow_rows import is_flow_row
-from ethogram.bench.goals import goal_table
+from ethogram.bench.flow_report import FlowSections, Plots, write_flow_report
+from ethogram.bench.flow_rows import FlowRow, is_flow_row
 from ethogram.bench.group_report import is_group_row, write_group_report
 from ethogram.bench.pages import WritePages, page_writer
 from ethogram.bench.plots_style import COLOURS, MARKERS, colour_of, group_handles, saved
 from ethogram.bench.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
 from ethogram.bench.took import took_lines
 
-__all__ = ["REPORT_MARKS", "current", "write_report"]
+__all__ = ["REPORT_MARKS", "Sections", "current", "write_report"]
 
 BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
 """Kinds of task with one main figure, and that figure; all others go along an axis."""
 
 
-def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1) -> list[Path]:
+@dataclass(frozen=True)
+class Sections:
+    """What a study adds to a report: functions of a module, which take rows by task.
+
+    Parameters
+    ----------
+    index
+        Gives lines that stand before the tasks of the index.
+    flows_first, flows_last, plots_above_table
+        As in :class:`ethogram.bench.flow_report.FlowSections`.
+    """
+
+    index: Callable[[Mapping[str, Sequence[Row]]], list[str]] | None = None
+    flows_first: Callable[[Mapping[str, Sequence[FlowRow]], Path], tuple[list[str], list[Path]]] | None = None
+    flows_last: Callable[[Mapping[str, Sequence[FlowRow]]], list[str]] | None = None
+    plots_above_table: Mapping[str, Plots] = field(default_factory=dict)
+
+    @property
+    def flows(self) -> FlowSections:
+        """Those of the pages of flow tasks."""
+        return FlowSections(self.flows_first, self.flows_last, self.plots_above_table)
+
+
+def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1, sections: Sections | None = None) -> list[Path]:
     """Write one page, one CSV and one plot for each task, and an index, from the :func:`current` rows.
 
     Rows of flow tasks, and of groups of unknown devices, have pages of another form, in ``flows`` and ``groups`` below.
@@ -36,6 +59,8 @@ def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1) -> list[Path]
         Where the pages go.
     jobs
         Processes that write pages; what they write is the same.
+    sections
+        What a study adds; the report of a user's own rows has none.
 
     Returns
     -------
@@ -45,12 +70,12 @@ def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1) -> list[Path]
     folder.mkdir(parents=True, exist_ok=True)
     kept = current(rows)
     with page_writer(jobs, len({row["task"] for row in kept})) as write:
-        return _write(kept, folder, write)
+        return _write(kept, folder, write, sections or Sections())
 
 
-def _write(kept: Sequence[Row], folder: Path, write: WritePages) -> list[Path]:
+def _write(kept: Sequence[Row], folder: Path, write: WritePages, sections: Sections) -> list[Path]:
     by_task: dict[str, list[Row]] = {}
-    written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows", write)
+    written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows", write, sections.flows)
     written += write_group_report([row for row in kept if is_group_row(row)], folder / "groups")
     fingerprints = [row for row in kept if not is_flow_row(row) and not is_group_row(row)]
     if written and not fingerprints:
@@ -60,7 +85,8 @@ def _write(kept: Sequence[Row], folder: Path, write: WritePages) -> list[Path]:
     for paths in write(_write_task, [(name, part, folder) for name, part in sorted(by_task.items())]):
         written += paths
     index = folder / "README.md"
-    index.write_text(_index(by_task, folder, took_lines(kept)))
+    first = [] if sections.index is None else sections.index(by_task)
+    index.write_text(_index(by_task, folder, took_lines(kept), first))
     return [*written, index]
 
 
@@ -239,7 +265,7 @@ MORE = {"flows": "Encoders of flows, and both methods together", "groups": "Devi
 """Folders with pages of their own, and what they are about."""
 
 
-def _index(by_task: dict[str, list[Row]], folder: Path, took: Sequence[str]) -> str:
+def _index(by_task: dict[str, list[Row]], folder: Path, took: Sequence[str], first: Sequence[str]) -> str:
     more = [part for part in MORE if (folder / part / "README.md").exists()]
     reading = " What they mean: [reading.md](reading.md)." if (folder / "reading.md").exists() else ""
     lines = [
@@ -248,7 +274,7 @@ def _index(by_task: dict[str, list[Row]], folder: Path, took: Sequence[str]) -> 
         f"Figures on real traffic, each page with the command that makes it.{reading}",
         "",
         *[f"{MORE[part]}: [{part}]({part}/README.md).\n" for part in more],
-        *goal_table(by_task),
+        *first,
         "## Tasks",
         "",
         "Below is the best line of each group. It is chosen on the test items: a group of many methods looks better",

@@ -13,8 +13,9 @@ import typer
 if TYPE_CHECKING:
     from ethogram.bench.corpus import Card
     from ethogram.bench.own import OwnCorpus
+    from ethogram.bench.report import Sections
 
-__all__ = ["command"]
+__all__ = ["command", "write_pages"]
 
 CORPUS = "ETHOGRAM_CORPUS"
 
@@ -74,7 +75,7 @@ def command(
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
     words = tasks or []
     if words[:1] == ["report"]:
-        _report(words[1:], out, known_tasks, known_methods, jobs, force=force)
+        write_pages(words[1:], out, known_tasks, known_methods, jobs, force=force)
         return
     root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
     every_card = known_cards(cards)
@@ -253,9 +254,27 @@ def _line(row: dict[str, object], fresh: bool) -> str:
     return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
 
 
-def _report(
-    arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], jobs: int, *, force: bool
-) -> None:
+def write_pages(
+    arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], jobs: int, *, force: bool,
+    sections: Sections | None = None,
+) -> None:  # fmt: skip
+    """Write a report of files of rows, and print the path of each page.
+
+    Parameters
+    ----------
+    arguments
+        Files of rows.
+    out
+        Folder of the pages; one that holds other files is refused unless ``force``.
+    tasks, methods
+        Those known: rows of a task that has changed since, or no longer asks their method, are left out.
+    jobs
+        Processes; 0: one for each core, at most four.
+    force
+        Overwrite pages that this program did not write.
+    sections
+        What a study adds to the pages.
+    """
     from ethogram._files import require_ours
     from ethogram.bench.jobs import MOST
     from ethogram.bench.report import REPORT_MARKS, write_report
@@ -278,5 +297,5 @@ def _report(
     index = folder / "README.md"
     if index.exists() and not any(mark in index.read_bytes() for mark in REPORT_MARKS):
         require_ours(index)
-    for path in write_report(kept, folder, jobs or min(MOST, os.cpu_count() or 1)):
+    for path in write_report(kept, folder, jobs or min(MOST, os.cpu_count() or 1), sections):
         say(str(path))

@@ -9,7 +9,8 @@ import numpy as np
 
 from ethogram.bench.flow_rows import FlowRow
 from ethogram.bench.flow_tables import method_name, quantity
-from ethogram.bench.size_claim import (
+from ethogram.bench.tables import number
+from studies.size_claim import (
     LARGE,
     LEAST,
     TIMES,
@@ -21,7 +22,6 @@ from ethogram.bench.size_claim import (
     scopes,
     size_verdict,
 )
-from ethogram.bench.tables import number
 
 __all__ = ["brought_lines", "size_lines"]
 

@@ -12,25 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
 
 from ethogram.bench.flow_rows import FlowRow
+from ethogram.bench.metrics import seed_interval
 
-__all__ = ["Contrast", "Key", "contrast", "seed_interval"]
-
-
-def seed_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Two-sided t-interval of a mean over seeds; one seed gives none.
-
-    >>> low, high = seed_interval([1.0, 2.0, 3.0])
-    >>> round(low, 3), round(high, 3)
-    (-0.484, 4.484)
-    """
-    found = np.asarray(values, np.float64)
-    if found.size < 2:
-        return math.nan, math.nan
-    half = float(t.ppf((1 + level) / 2, found.size - 1) * found.std(ddof=1) / math.sqrt(found.size))
-    return float(found.mean()) - half, float(found.mean()) + half
+__all__ = ["Contrast", "Key", "contrast"]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ethogram.bench.contrasts import Contrast, contrast
 from ethogram.bench.flow_rows import FlowRow
+from studies.contrasts import Contrast, contrast
 
 __all__ = ["Claim", "Verdict", "claim_lines", "claims"]
 
@@ -45,7 +45,7 @@ class Claim:
 def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
     """The three claims, judged on the rows of tasks across networks; the third within autoencoders.
 
-    Over encoders of all kinds :mod:`ethogram.bench.size_claim` answers it.
+    Over encoders of all kinds :mod:`studies.size_claim` answers it.
 
     Parameters
     ----------
