@@ -24,6 +24,11 @@ $(VENV)/fuzz.stamp: pyproject.toml constraints.txt
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,fuzz]'
 	@touch $@ $(VENV)/dev.stamp $(VENV)/core.stamp
 
+$(VENV)/docs.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@ $(VENV)/core.stamp
+
 demo: $(VENV)/core.stamp
 	$(BIN)/ethogram demo
 
@@ -37,6 +42,12 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 check: lint types test
+
+# The site in build/site: generated pages must be up to date, links and anchors must exist, nothing may load from the web.
+docs: $(VENV)/docs.stamp
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python docs/check_site.py build/site
 
 fuzz: $(VENV)/fuzz.stamp
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)

@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import api_page
+import cli_page
+import counters_page
 import fields
+import settings_page
 
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.representation.views import BASES, COLUMNS, OPTIONS, view_of
@@ -97,6 +101,10 @@ def pages() -> dict[Path, str]:
         ),
         REFERENCE / "custom-flow.md": vector_page(),
         REFERENCE / "fields.md": fields.page(),
+        REFERENCE / "cli.md": cli_page.page(),
+        REFERENCE / "settings.md": settings_page.page(),
+        REFERENCE / "counters.md": counters_page.page(),
+        REFERENCE / "api.md": api_page.page(),
     }
 
 

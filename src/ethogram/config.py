@@ -219,7 +219,7 @@ class CollectSettings(Settings):
 class NameSettings(Settings):
     """Remote names from passive DNS and from records."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="name remote ends")
     hold_s: float = Field(default=86_400.0, ge=0, description="how long after its lifetime an answer still names")
     max_answers: int = Field(default=1 << 21, gt=0, description="answers held at once; the oldest leave first")
 
@@ -268,12 +268,14 @@ class CountSettings(Settings):
 class KeySettings(Settings):
     """What of a count's key is part of the service."""
 
-    role: bool = False
-    scope: bool = False
-    answered: bool = False
-    name: bool = False
+    role: bool = Field(default=False, description="the device is client or server")
+    scope: bool = Field(default=False, description="the remote end is wan, lan or multicast")
+    answered: bool = Field(default=False, description="both sides sent something")
+    name: bool = Field(default=False, description="registrable domain of the remote end")
     dynamic_from: int = Field(default=DYNAMIC_FROM, ge=1, le=65536, description="ports from here on are one: dyn")
-    coarseness: Literal["port", "class", "protocol"] = "port"
+    coarseness: Literal["port", "class", "protocol"] = Field(
+        default="port", description="what of the service port counts: the port, its class, or the protocol alone"
+    )
     rhythm_h: int | None = Field(
         default=None, ge=1, le=24, description="parts of the day (UTC) of so many hours are told apart; none: not"
     )
@@ -285,26 +287,36 @@ class KeySettings(Settings):
 class RepresentationSettings(Settings):
     """Counts of a window to weights per service."""
 
-    kind: Literal["list", "prevalence", "generalized", "log_volume", "tiers"] = "generalized"
+    kind: Literal["list", "prevalence", "generalized", "log_volume", "tiers"] = Field(
+        default="generalized", description="the representation"
+    )
     granularity: int = Field(default=16, ge=0, description="G of Generalized(G); 0 stands for infinity")
-    weight: Literal["flow_share", "presence", "octet_share", "packet_share"] = "flow_share"
-    similarity: Literal["ruzicka", "cosine", "total_variation", "containment_dynamic", "containment_static"] = "ruzicka"
-    min_share: float = Field(default=0.0, ge=0, le=1)
-    min_flows: int = Field(default=0, ge=0)
+    weight: Literal["flow_share", "presence", "octet_share", "packet_share"] = Field(
+        default="flow_share", description="what the share of a service is measured in"
+    )
+    similarity: Literal["ruzicka", "cosine", "total_variation", "containment_dynamic", "containment_static"] = Field(
+        default="ruzicka", description="how two windows are compared"
+    )
+    min_share: float = Field(default=0.0, ge=0, le=1, description="services with a smaller share are left out")
+    min_flows: int = Field(default=0, ge=0, description="services with fewer flows are left out")
 
 
 class ExporterSettings(Settings):
     """The fingerprint exporter (stream of epochs to exported windows)."""
 
-    epoch_s: int = Field(default=86_400, gt=0)
-    threshold: float = Field(default=0.9, ge=0, le=1)
+    epoch_s: int = Field(default=86_400, gt=0, description="length of an epoch")
+    threshold: float = Field(default=0.9, ge=0, le=1, description="similarity from which a window is stable")
     runs: int = Field(default=1, ge=1, description="successive stable epochs needed")
-    compare: Literal["previous", "halves"] = "halves"
-    mode: Literal["tumbling", "change"] = "tumbling"
-    min_flows: int = Field(default=50, ge=0)
-    min_epochs: int = Field(default=2, ge=1)
-    max_epochs: int = Field(default=30, ge=1)
-    gap_s: int = Field(default=7 * 86_400, gt=0)
+    compare: Literal["previous", "halves"] = Field(
+        default="halves", description="compare the halves of the window, or the window with itself an epoch ago"
+    )
+    mode: Literal["tumbling", "change"] = Field(
+        default="tumbling", description="export every converged window, or only one unlike the last exported"
+    )
+    min_flows: int = Field(default=50, ge=0, description="flows a window needs to converge")
+    min_epochs: int = Field(default=2, ge=1, description="active epochs a window needs to converge")
+    max_epochs: int = Field(default=30, ge=1, description="active epochs after which a window leaves unconverged")
+    gap_s: int = Field(default=7 * 86_400, gt=0, description="a longer silence ends the window")
     lateness_s: int = Field(default=1800 + 120, ge=0, description="how long after its end an epoch stays open")
     key: KeySettings = KeySettings()
     representation: RepresentationSettings = RepresentationSettings()
