@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.own_corpus_made import write_captures
 from docs.running import ROOT, blocks, page, run_shell
 from ethogram.cli.app import COMMANDS
-from bench.own_corpus_made import write_captures
 
 README = page("README.md")
 NOT_RUN = ("pip ", "make ", "ethogram collect ", "ethogram identify collected/")
