@@ -31,7 +31,7 @@ from ethogram.representation.export_onnx import export_dense, export_fields
 from ethogram.representation.fields import FieldEncoder
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.network import Network
-from ethogram.representation.used import used_symbols
+from ethogram.representation.payload_length import payload_symbols
 from ethogram.representation.vector import expand
 
 BATCHES = (256, 1024, 4096)
@@ -146,7 +146,7 @@ def main() -> None:
     peer = min(seconds for name, seconds in best.items() if name.startswith("torch float32, vectors ready"))
     exact = results[next(iter(runs))]
     spread = exact.std(0).mean()
-    used = used_symbols(flows).mean()
+    used = payload_symbols(flows).mean()
     print(f"{n:,} flows, {used:.0f} of 3,000 payload symbols used; {given.threads} threads; best of {ROUNDS} in turns;"
           f" load {os.getloadavg()[0]:.1f}")  # fmt: skip
     rows = []

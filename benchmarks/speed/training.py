@@ -25,7 +25,7 @@ from ethogram.config import CustomFlowSettings, EncoderSettings, TrainingSetting
 from ethogram.pipeline.flow_days import DaySplit, FlowFiles
 from ethogram.pipeline.vector_files import write_custom_flows
 from ethogram.representation.autoencoder import Autoencoder
-from ethogram.representation.training import Held, Training
+from ethogram.representation.training import InMemoryBlocks, Training
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
@@ -61,7 +61,7 @@ def ours(flows: CustomFlows, arithmetic: str, threads: int) -> float:
     settings = TrainingSettings.of(loss="mse", batch=BATCH, passes=1, arithmetic=arithmetic, threads=threads)
     training = Training(Autoencoder(EncoderSettings(kind="ae")), settings)
     began = time.perf_counter()
-    training.run(Held(flows), None)
+    training.run(InMemoryBlocks(flows), None)
     return time.perf_counter() - began
 
 

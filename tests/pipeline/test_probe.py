@@ -262,7 +262,7 @@ class TestLabelNetworks:
         assert candidates([str(place / "model")])[0].weights(0)[0].weights == before
 
     def test_it_learns(self, place: Path) -> None:
-        from ethogram.representation.supervised import LabelledNetwork, network_of
+        from ethogram.representation.supervised import LabelledNetwork, build_network
 
         part = LabelledFlows.read([place / "home.parquet"], place / "home.csv", "type")
         rows, late = np.arange(0, 900, 2), np.arange(1, 900, 20)
@@ -270,7 +270,7 @@ class TestLabelNetworks:
         whole = EncoderSettings(kind="ae", widths=(32,), d=8)
         losses = []
         for seed in (0, 0):
-            learnt = LabelledNetwork(network_of(whole, seed), 3, settings, seed).fit(
+            learnt = LabelledNetwork(build_network(whole, seed), 3, settings, seed).fit(
                 part.flows(), part.code, rows, late
             )
             losses.append(learnt.predict_log_proba(part.flows()))

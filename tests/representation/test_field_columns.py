@@ -9,7 +9,7 @@ import numpy as np
 from custom_flows_made import made
 from ethogram.config import FieldSettings
 from ethogram.representation.field_columns import CLASSES, FLOW, KNOWN_PORTS, PACKET, PORTS, FieldPlan, describe
-from ethogram.representation.used import expand_used, used_symbols
+from ethogram.representation.payload_length import expand_payload_prefix, payload_symbols
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 
@@ -79,10 +79,10 @@ def test_of_an_address_its_kind_alone_is_read() -> None:
 def test_what_is_used_is_enough() -> None:
     view = view_of("full/no-address")
     rows = np.arange(len(FLOWS))
-    used = used_symbols(FLOWS)
+    used = payload_symbols(FLOWS)
     whole = expand(FLOWS, view)
     assert np.array_equal((whole[:, view.blocks()["payload"]] != 0).sum(1), used)
-    narrow = expand_used(FLOWS, view, rows, int(used.max()))
+    narrow = expand_payload_prefix(FLOWS, view, rows, int(used.max()))
     assert np.array_equal(narrow, whole[:, : narrow.shape[1]])
     assert np.array_equal(describe(narrow, view, SETTINGS), describe(whole, view, SETTINGS))
 

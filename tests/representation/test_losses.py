@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ethogram.representation.losses import (
-    contrast,
+    cosine_lr,
+    info_nce,
     kl_divergence,
     kl_weight_at,
     mse,
     mse_balanced,
-    rate_at,
     reconstruction,
-    spread,
+    vicreg_regularizer,
 )
 
 BLOCKS = {"meta": slice(0, 2), "packets": slice(2, 3), "payload": slice(3, 8)}
@@ -112,28 +112,28 @@ def plain_spread(mean: list[list[float]], weight: float) -> float:
     return lack + weight * together
 
 
-def test_companions_are_told_from_other_devices_alone() -> None:
+def test_positives_are_told_from_other_devices_alone() -> None:
     generator = torch.Generator().manual_seed(3)
     projected = torch.randn(12, D, generator=generator)
     device = torch.tensor([0, 0, 1, 1, 2, 3] * 2)
-    found = contrast(projected, device, 0.2).item()
+    found = info_nce(projected, device, 0.2).item()
     assert found == pytest.approx(plain_contrast(projected.tolist(), device.tolist(), 0.2), rel=1e-5)
     # Companions alike, others opposite: nothing is left; one device alone has no strangers.
     alike = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]).repeat(2, 1)
-    assert contrast(alike, torch.tensor([0, 1, 0, 1]), 0.1) < 1e-6
-    assert contrast(projected, torch.zeros(12, dtype=torch.int64), 0.2) == 0
+    assert info_nce(alike, torch.tensor([0, 1, 0, 1]), 0.1) < 1e-6
+    assert info_nce(projected, torch.zeros(12, dtype=torch.int64), 0.2) == 0
     # How long they are does not matter.
-    assert contrast(7 * projected, device, 0.2).item() == pytest.approx(found, rel=1e-5)
+    assert info_nce(7 * projected, device, 0.2).item() == pytest.approx(found, rel=1e-5)
 
 
 def test_units_that_lack_spread_or_share_it_cost() -> None:
     generator = torch.Generator().manual_seed(4)
     mean = torch.randn(9, D, generator=generator) @ torch.tensor([[0.5, 1, 0], [0, 0.2, 0], [0, 0, 3.0]])
-    assert spread(mean, 0.3).item() == pytest.approx(plain_spread(mean.tolist(), 0.3), rel=1e-5)
-    assert spread(mean + 5, 0.3).item() == pytest.approx(spread(mean, 0.3).item(), rel=1e-4)
-    assert spread(torch.zeros(9, D), 0.3).item() == pytest.approx(0.99, rel=1e-5)
+    assert vicreg_regularizer(mean, 0.3).item() == pytest.approx(plain_spread(mean.tolist(), 0.3), rel=1e-5)
+    assert vicreg_regularizer(mean + 5, 0.3).item() == pytest.approx(vicreg_regularizer(mean, 0.3).item(), rel=1e-4)
+    assert vicreg_regularizer(torch.zeros(9, D), 0.3).item() == pytest.approx(0.99, rel=1e-5)
     apart = torch.tensor([[2.0, 2], [2, -2], [-2, 2], [-2, -2]])
-    assert spread(apart, 1.0) == 0
+    assert vicreg_regularizer(apart, 1.0) == 0
 
 
 @given(st.integers(0, 2000), st.integers(0, 1000))
@@ -146,9 +146,9 @@ def test_the_weight_rises_to_its_value_and_stays(step: int, warmup: int) -> None
 
 @given(st.integers(0, 2000), st.integers(1, 1000), st.floats(0, 1))
 def test_the_rate_falls_to_its_share_and_stays(step: int, steps: int, end: float) -> None:
-    rate = rate_at(step, steps, 0.5, end)
+    rate = cosine_lr(step, steps, 0.5, end)
     assert 0.5 * end - 1e-12 <= rate <= 0.5
-    assert rate_at(step + 1, steps, 0.5, end) <= rate
-    assert rate_at(0, steps, 0.5, end) == 0.5
+    assert cosine_lr(step + 1, steps, 0.5, end) <= rate
+    assert cosine_lr(0, steps, 0.5, end) == 0.5
     assert step < steps or rate == pytest.approx(0.5 * end)
-    assert rate_at(step, steps, 0.5, 1.0) == 0.5
+    assert cosine_lr(step, steps, 0.5, 1.0) == 0.5

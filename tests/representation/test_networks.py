@@ -13,14 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from custom_flows_made import made
 from ethogram.config import EncoderSettings, FieldSettings, TrainingSettings
 from ethogram.errors import LibraryError
-from ethogram.representation.autoencoder import Autoencoder, UsedColumns
-from ethogram.representation.companions import Companions
+from ethogram.representation.autoencoder import Autoencoder, PrefixLinear
 from ethogram.representation.dense import shapes
 from ethogram.representation.encoder import Encoder
 from ethogram.representation.field_columns import FLOW
 from ethogram.representation.fields import FieldEncoder, Fields, size_bin
 from ethogram.representation.network import Network
-from ethogram.representation.training import Held, Training
+from ethogram.representation.positives import Positives
+from ethogram.representation.training import InMemoryBlocks, Training
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
@@ -118,7 +118,7 @@ def test_every_encoder_parameter_gets_a_gradient_from_the_reconstruction(net: Ne
 def test_the_latent_units_do_not_collapse(net: Network) -> None:
     settings = TrainingSettings(passes=4, batch=16, threads=1, kl_weight=1e-4, arithmetic="float32")
     training = Training(net, settings)
-    assert training.run(Held(FLOWS), None)
+    assert training.run(InMemoryBlocks(FLOWS), None)
     assert training.curves[-1]["train_loss"] < training.curves[0]["train_loss"]
     z = net.encode(expand(FLOWS, net.settings.view))
     assert (z.std(0) > 1e-3).sum() >= 4
@@ -149,7 +149,7 @@ def test_zeros_are_not_multiplied_and_nothing_else_changes() -> None:
     bias = torch.rand(4, generator=generator, dtype=torch.float64).requires_grad_()
     push = torch.rand(6, 4, generator=generator, dtype=torch.float64)
     results = []
-    for product in (UsedColumns.apply(x, weight, bias, cuts), torch.nn.functional.linear(x, weight, bias)):
+    for product in (PrefixLinear.apply(x, weight, bias, cuts), torch.nn.functional.linear(x, weight, bias)):
         weight.grad = bias.grad = None
         (product * push).sum().backward()
         assert weight.grad is not None
@@ -238,7 +238,7 @@ def test_what_is_hidden_is_not_seen() -> None:
     assert isinstance(net, FieldEncoder)
     prepared = net.prepare(FLOWS, ROWS)
     before = prepared.columns.clone()
-    hidden = net.hidden(prepared, torch.Generator().manual_seed(0))
+    hidden = net.mask(prepared, torch.Generator().manual_seed(0))
     assert torch.equal(prepared.columns, before)
     # A packet that is hidden may be anything.
     hides = hidden.packets_hidden
@@ -251,21 +251,21 @@ def test_what_is_hidden_is_not_seen() -> None:
     assert torch.equal(net.posterior(seen)[0], net.posterior(hidden)[0])
 
 
-def test_companions_are_of_the_same_device_and_hour() -> None:
+def test_positives_are_of_the_same_device_and_hour() -> None:
     flows = made(400, seed=3, days=2)
-    companions = Companions(flows, 3600.0)
+    positives = Positives(flows, 3600.0)
     rows = np.random.default_rng(0).permutation(400)[:300]
     device, hour = np.array(flows.device.to_list()), flows.start_us // 3_600_000_000
-    drawn = companions.draw(rows, 0.0)
+    drawn = positives.draw(rows, 0.0)
     assert (device[drawn] == device[rows]).all()
     assert (hour[drawn] == hour[rows]).all()
     alone = [np.sum((device == device[row]) & (hour == hour[row])) == 1 for row in rows]
     assert 0 < np.mean(drawn == rows) < 1
     assert (drawn[alone] == rows[alone]).all()
-    assert np.array_equal(drawn, companions.draw(rows, 0.0)), "a function of the rows"
-    assert not np.array_equal(drawn, companions.draw(rows[::-1].copy(), 0.0)[::-1])
-    assert np.array_equal(companions.draw(rows, 1.0), rows)
-    every = np.concatenate([companions.draw(np.full(64, row), 0.0) for row in range(8)])
+    assert np.array_equal(drawn, positives.draw(rows, 0.0)), "a function of the rows"
+    assert not np.array_equal(drawn, positives.draw(rows[::-1].copy(), 0.0)[::-1])
+    assert np.array_equal(positives.draw(rows, 1.0), rows)
+    every = np.concatenate([positives.draw(np.full(64, row), 0.0) for row in range(8)])
     for row in range(8):
         others = np.flatnonzero((device == device[row]) & (hour == hour[row]))
         assert set(every[64 * row : 64 * row + 64]) == set(others), "any of them, sooner or later"
@@ -275,7 +275,7 @@ def test_without_contrast_devices_are_not_read() -> None:
     fields = TINY_FIELDS.model_copy(update={"contrast": 0.0})
     net = network(EncoderSettings(kind="fields", d=6, fields=fields))
     prepared = net.prepare(FLOWS, ROWS)
-    assert prepared.companions is None
+    assert prepared.positives is None
     assert prepared.device is None
     found = net.losses(prepared, loss="mse", kl_weight=0.0, generator=None)
     assert found["loss"] == found["reconstruction"]
@@ -311,7 +311,7 @@ def test_devices_are_told_apart_on_flows_not_learnt_from() -> None:
     net = network(EncoderSettings(kind="fields", d=8, fields=fields), 1)
     before = nearest(net)
     settings = TrainingSettings(passes=30, batch=48, threads=1, learning_rate=5e-3, arithmetic="float32")
-    assert Training(net, settings).run(Held(flows), None)
+    assert Training(net, settings).run(InMemoryBlocks(flows), None)
     assert nearest(net) > max(before, 0.93)
 
 
@@ -332,7 +332,7 @@ def test_numbers_of_a_flow_come_back_after_learning() -> None:
     settings = TrainingSettings(
         passes=25, batch=32, threads=1, kl_weight=1e-5, learning_rate=1e-2, arithmetic="float32"
     )
-    assert Training(net, settings, seed=1).run(Held(flows), None)
+    assert Training(net, settings, seed=1).run(InMemoryBlocks(flows), None)
     x = expand(flows, "full")
     x_hat = net.decode(net.encode(x))
     assert np.mean(np.abs(x_hat[:, 7] - x[:, 7])) < 0.2 * np.std(x[:, 7])  # protocol

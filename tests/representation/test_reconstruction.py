@@ -15,10 +15,10 @@ from ethogram.representation.encoder import Encoder
 from ethogram.representation.reconstruction import (
     Octets,
     Reconstruction,
+    error_summary,
     linear_cka,
     posterior_of,
     reconstruct,
-    spread,
 )
 from ethogram.representation.vector import OCTET, expand
 
@@ -77,16 +77,16 @@ def test_a_constant_guess_is_the_commonest_octet_of_each_place() -> None:
 
 
 def test_spread_leaves_out_flows_without_a_value() -> None:
-    assert spread(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx({"mean": 2.0, "median": 2.0, "p95": 2.9})
-    assert all(math.isnan(value) for value in spread(np.full(3, np.nan)).values())
+    assert error_summary(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx({"mean": 2.0, "median": 2.0, "p95": 2.9})
+    assert all(math.isnan(value) for value in error_summary(np.full(3, np.nan)).values())
 
 
 @pytest.fixture(scope="module")
 def nets() -> dict[str, Encoder]:
     pytest.importorskip("torch")
-    from ethogram.representation.supervised import network_of
+    from ethogram.representation.supervised import build_network
 
-    return {kind: network_of(EncoderSettings(kind=kind, widths=(16,), d=4), 1) for kind in ("vae", "ae", "fields")}
+    return {kind: build_network(EncoderSettings(kind=kind, widths=(16,), d=4), 1) for kind in ("vae", "ae", "fields")}
 
 
 class TestLatentUnits:

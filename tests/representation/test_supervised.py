@@ -10,7 +10,7 @@ from ethogram.config import EncoderSettings, FieldSettings, ProbeSettings
 
 torch = pytest.importorskip("torch")
 
-from ethogram.representation.supervised import LabelledNetwork, network_of  # noqa: E402
+from ethogram.representation.supervised import LabelledNetwork, build_network  # noqa: E402
 
 FLOWS = made(120, seed=3)
 TRUTH = np.searchsorted([53, 80, 443], FLOWS.remote_port).astype(np.int64)
@@ -24,9 +24,9 @@ def settings(kind: str) -> EncoderSettings:
 
 @pytest.mark.parametrize("kind", ["ae", "vae", "fields", "untrained"])
 def test_labels_reach_every_part_of_the_encoder_and_the_weights_given_stay(kind: str) -> None:
-    given = network_of(settings(kind), seed=1)
+    given = build_network(settings(kind), seed=1)
     weights, digest = given.tensors(), given.digest
-    net = network_of(settings(kind), seed=9, tensors=weights)
+    net = build_network(settings(kind), seed=9, tensors=weights)
     assert net.digest == digest, "it begins where the encoder is"
     learnt = LabelledNetwork(net, 3, QUICK, seed=0)
     rows, late = np.arange(80), np.arange(80, 120)
@@ -42,8 +42,8 @@ def test_labels_reach_every_part_of_the_encoder_and_the_weights_given_stay(kind:
 
 
 def test_scratch_begins_elsewhere() -> None:
-    assert network_of(settings("ae"), 1).digest != network_of(settings("ae"), 2).digest
-    assert network_of(settings("ae"), 1).digest == network_of(settings("ae"), 1).digest
+    assert build_network(settings("ae"), 1).digest != build_network(settings("ae"), 2).digest
+    assert build_network(settings("ae"), 1).digest == build_network(settings("ae"), 1).digest
 
 
 def test_held_out_days_choose_the_weights() -> None:
@@ -52,8 +52,8 @@ def test_held_out_days_choose_the_weights() -> None:
     turned = TRUTH.copy()
     turned[late] = (TRUTH[late] + 1) % 3
     long = QUICK.model_copy(update={"tune_passes": 12, "tune_patience": 2, "tune_rate": 0.01})
-    stopped = LabelledNetwork(network_of(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late)
-    whole = LabelledNetwork(network_of(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late[:0])
+    stopped = LabelledNetwork(build_network(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late)
+    whole = LabelledNetwork(build_network(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late[:0])
 
     def loss(net: LabelledNetwork) -> float:
         said = net.predict_log_proba(FLOWS)[late]
@@ -63,5 +63,5 @@ def test_held_out_days_choose_the_weights() -> None:
 
 
 def test_no_flows() -> None:
-    net = LabelledNetwork(network_of(settings("ae"), 1), 3, QUICK)
+    net = LabelledNetwork(build_network(settings("ae"), 1), 3, QUICK)
     assert net.predict_log_proba(FLOWS.take(slice(0, 0))).shape == (0, 3)

@@ -19,7 +19,7 @@ from ethogram.representation.autoencoder import Autoencoder
 from ethogram.representation.fields import FieldEncoder
 from ethogram.representation.losses import kl_weight_at
 from ethogram.representation.network import Network
-from ethogram.representation.training import Held, Progress, Training, order_of
+from ethogram.representation.training import InMemoryBlocks, Progress, Training, order_of
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
@@ -52,7 +52,7 @@ def net_of(encoder: EncoderSettings, seed: int = 0) -> Network:
 
 def trained(encoder: EncoderSettings, training: TrainingSettings = QUICK, seed: int = 0, **more: object) -> Training:
     run = Training(net_of(encoder, seed), training, seed=seed, **more)  # type: ignore[arg-type]
-    assert run.run(Held(FLOWS), Held(OTHERS))
+    assert run.run(InMemoryBlocks(FLOWS), InMemoryBlocks(OTHERS))
     return run
 
 
@@ -102,7 +102,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(encoder: EncoderSettings,
             return left[0] == 0
 
         part = Training(net_of(encoder), training, state=tmp_path)
-        finished = part.run(Blocks(FLOWS, []), Held(OTHERS), should_stop=stop)
+        finished = part.run(Blocks(FLOWS, []), InMemoryBlocks(OTHERS), should_stop=stop)
         steps.append(part.place.total_steps)
         assert finished == (stop_after == 10**9)
         assert len(list(tmp_path.glob("*.safetensors"))) == 1
@@ -112,7 +112,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(encoder: EncoderSettings,
     assert [row["train_loss"] for row in part.curves] == [row["train_loss"] for row in whole.curves]
     # A finished one stays finished.
     again = Training(net_of(encoder), training, state=tmp_path)
-    assert again.run(Held(FLOWS), Held(OTHERS))
+    assert again.run(InMemoryBlocks(FLOWS), InMemoryBlocks(OTHERS))
     assert again.place.total_steps == 24
     assert again.net.digest == whole.net.digest
 
@@ -136,18 +136,18 @@ def test_blocks_stream_and_resume_inside_a_group(tmp_path: Path) -> None:
 
 
 def test_it_stops_when_held_out_days_no_longer_gain_and_keeps_the_best() -> None:
-    # Held-out flows that have nothing to do with the others: what is learnt soon makes them worse.
+    # InMemoryBlocks-out flows that have nothing to do with the others: what is learnt soon makes them worse.
     strange = made(60, 9)
     object.__setattr__(strange, "packet_out", 1 - strange.packet_out)
     chosen = QUICK.model_copy(update={"passes": 60, "patience": 2, "learning_rate": 0.02, "kl_weight": 0.0})
     run = Training(net_of(VAE), chosen)
-    assert run.run(Held(made(40, 1)), Held(strange))
+    assert run.run(InMemoryBlocks(made(40, 1)), InMemoryBlocks(strange))
     losses = [row["held_out_loss"] for row in run.curves]
     assert len(losses) < 60
     best = run.place.best_pass
     assert len(losses) == best + 1 + 2
     assert losses[best] == min(losses)
-    found = run.held_out_losses(Held(strange))
+    found = run.held_out_losses(InMemoryBlocks(strange))
     assert found["loss"] == pytest.approx(losses[best], rel=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_a_step_is_adam_after_clipping_in_plain_torch() -> None:
     """The first two steps, written down again without any of the machinery."""
     training = QUICK.model_copy(update={"arithmetic": "float32", "batch": 60, "gradient_norm": 0.01, "passes": 1})
     run = Training(net_of(VAE), training)
-    assert run.run(Held(FLOWS), None)
+    assert run.run(InMemoryBlocks(FLOWS), None)
     net = net_of(VAE)
     plain = torch.optim.Adam(net.parameters(), lr=training.learning_rate)
     rows = order_of(np.array([len(FLOWS)]), 0, 0, 10**6)[0][1]
@@ -190,7 +190,7 @@ def test_a_step_is_adam_after_clipping_in_plain_torch() -> None:
 
 def test_progress_says_when_it_ends() -> None:
     told: list[Progress] = []
-    Training(net_of(VAE), QUICK).run(Held(FLOWS), Held(OTHERS), on_progress=told.append)
+    Training(net_of(VAE), QUICK).run(InMemoryBlocks(FLOWS), InMemoryBlocks(OTHERS), on_progress=told.append)
     assert [(each.pass_number, each.step) for each in told] == [(p, s) for p in range(3) for s in range(1, 9)]
     assert {(each.passes, each.steps) for each in told} == {(3, 8)}
     assert all(each.seconds_left >= 0 and math.isfinite(each.loss) for each in told)
@@ -204,18 +204,18 @@ def test_a_loss_that_is_no_number_ends_it() -> None:
     with torch.no_grad():
         next(net.parameters()).fill_(math.inf)
     with pytest.raises(EthogramError, match="training came apart in step 0"):
-        Training(net, QUICK).run(Held(FLOWS), None)
+        Training(net, QUICK).run(InMemoryBlocks(FLOWS), None)
 
 
 class TestState:
     @pytest.fixture
     def begun(self, tmp_path: Path) -> Path:
         run = Training(net_of(VAE), QUICK, state=tmp_path, data="abc")
-        assert not run.run(Held(FLOWS), None, should_stop=lambda: True)
+        assert not run.run(InMemoryBlocks(FLOWS), None, should_stop=lambda: True)
         return tmp_path
 
     def resume(self, folder: Path, training: TrainingSettings = QUICK, seed: int = 0, data: str = "abc") -> None:
-        Training(net_of(VAE, seed), training, seed=seed, state=folder, data=data).run(Held(FLOWS), None)
+        Training(net_of(VAE, seed), training, seed=seed, state=folder, data=data).run(InMemoryBlocks(FLOWS), None)
 
     def test_nothing_in_it_is_a_pickle(self, begun: Path) -> None:
         names = {path.name for path in begun.iterdir()}

@@ -149,7 +149,7 @@ class Candidate:
             return linear_fields(
                 self.settings, lambda: (train.take(slice(i, i + BATCH)) for i in range(0, len(train), BATCH))
             )
-        net = supervised().network_of(self.settings, seed)
+        net = supervised().build_network(self.settings, seed)
         return DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
 
     def embedder(self, encoder: Encoder, seed: int) -> Callable[[CustomFlows], NDArray[np.float32]]:

@@ -213,7 +213,7 @@ def _tuned(
             used = budget_rows(material.truth, budget, seed)
             fit, late = used[material.early[used]], used[material.late[used]]
             fit = fit if np.unique(material.truth[fit]).size > 1 else used
-            net = module.network_of(header.encoder, seed + 1, weights if name == "unfrozen" else None)
+            net = module.build_network(header.encoder, seed + 1, weights if name == "unfrozen" else None)
             learnt = module.LabelledNetwork(net, len(material.names), settings, seed)
             learnt.fit(material.flows, material.truth, fit, late)
             said = learnt.predict_log_proba(material.flows.take(late)) if budget is None and late.size else None

@@ -23,7 +23,7 @@ from ethogram.pipeline.candidates import Candidate, candidates
 from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.pipeline.labelled_flows import days_learnt, drawn, learnt_from, network_name, taken
 from ethogram.pipeline.text import visible_frame
-from ethogram.representation.reconstruction import PARTS, Reconstruction, linear_cka, reconstruct, spread
+from ethogram.representation.reconstruction import PARTS, Reconstruction, error_summary, linear_cka, reconstruct
 from ethogram.schema import CustomFlows, service_name
 
 __all__ = ["Reconstructions", "draw", "reconstructions"]
@@ -208,7 +208,7 @@ def _rows(
     for part in parts:
         row = {**told, "part": part}
         for network, one in zip(networks, found, strict=True):
-            row |= {f"{name}_{network.where}": value for name, value in spread(one.errors[part]).items()}
+            row |= {f"{name}_{network.where}": value for name, value in error_summary(one.errors[part]).items()}
             known = one.errors[part][~np.isnan(one.errors[part])]
             if known.size:
                 values = np.quantile(known, CDF)

@@ -17,25 +17,25 @@ from torch.nn import functional
 
 from ethogram.representation.losses import mse, reconstruction
 from ethogram.representation.network import Network
-from ethogram.representation.used import numbers_of, used_symbols
+from ethogram.representation.payload_length import header_width, payload_symbols
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
-__all__ = ["Autoencoder", "Prepared", "UsedColumns"]
+__all__ = ["Autoencoder", "PrefixBatch", "PrefixLinear"]
 
 GROUPS = 4  # parts of a batch, by length, that are multiplied apart
 STEP = 64  # columns are used in multiples of this, so that rows of matrices stay aligned
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PrefixBatch:
     """A batch, shortest payload first."""
 
     x: Tensor  # float32 [N, W]
     cuts: tuple[tuple[int, int, int], ...]  # rows from, to, and how many first columns are not all zero
 
 
-class UsedColumns(torch.autograd.Function):
+class PrefixLinear(torch.autograd.Function):
     """x W^T + b where each run of rows uses its first columns only; the rest are zeros, and add nothing."""
 
     @staticmethod
@@ -84,32 +84,32 @@ class Autoencoder(Network):
             nn.init.constant_(self.log_variance.bias, self.settings.log_variance_start)
         self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((self.settings.latent, *reversed(widths))))
 
-    def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Prepared:
+    def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> PrefixBatch:
         """Expand flows, shortest payload first, and say which columns each part of the batch uses."""
-        before = numbers_of(self.view)
+        before = header_width(self.view)
         if before == self.view.width:
-            return Prepared(torch.from_numpy(expand(flows, self.view, rows)), ())
-        used = used_symbols(flows)[rows]
+            return PrefixBatch(torch.from_numpy(expand(flows, self.view, rows)), ())
+        used = payload_symbols(flows)[rows]
         order = np.argsort(used, kind="stable")
         used = used[order]
         edges = np.unique(np.linspace(0, len(rows), GROUPS + 1).astype(int))
         ends = [min(self.view.width, -(-(before + int(used[end - 1])) // STEP) * STEP) for end in edges[1:]]
         cuts = tuple((int(a), int(b), end) for (a, b), end in zip(pairwise(edges), ends, strict=True))
-        return Prepared(torch.from_numpy(expand(flows, self.view, rows[order])), cuts)
+        return PrefixBatch(torch.from_numpy(expand(flows, self.view, rows[order])), cuts)
 
-    def hidden(self, prepared: Prepared, generator: torch.Generator) -> Prepared:
+    def mask(self, prepared: PrefixBatch, generator: torch.Generator) -> PrefixBatch:
         """The same: these networks see all."""
         del generator
         return prepared
 
-    def posterior(self, prepared: Prepared) -> tuple[Tensor, Tensor | None]:
+    def posterior(self, prepared: PrefixBatch) -> tuple[Tensor, Tensor | None]:
         """Mean and log variance [N, D] of the latent units."""
         h = self._first(prepared)
         for layer in list(self.encoder)[1:]:
             h = functional.relu(layer(h))
         return self.mean(h), None if self.log_variance is None else self.log_variance(h)
 
-    def _first(self, prepared: Prepared) -> Tensor:
+    def _first(self, prepared: PrefixBatch) -> Tensor:
         if not len(self.encoder):
             return prepared.x
         first = self.encoder[0]
@@ -117,7 +117,7 @@ class Autoencoder(Network):
             return functional.relu(first(prepared.x))
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
         x, weight, bias = prepared.x.to(kind), first.weight.to(kind), first.bias.to(kind)
-        return functional.relu(UsedColumns.apply(x, weight, bias, prepared.cuts))
+        return functional.relu(PrefixLinear.apply(x, weight, bias, prepared.cuts))
 
     def vectors(self, z: Tensor) -> Tensor:
         """Vectors [N, W] of embeddings [N, D]."""
@@ -127,7 +127,7 @@ class Autoencoder(Network):
         x_hat = last(z)
         return torch.sigmoid(x_hat) if self.settings.output == "sigmoid" else x_hat
 
-    def errors(self, loss: str, prepared: Prepared, z: Tensor) -> dict[str, Tensor]:
+    def errors(self, loss: str, prepared: PrefixBatch, z: Tensor) -> dict[str, Tensor]:
         """``reconstruction`` by the loss of that name, and the mean squared error of each block."""
         x_hat = self.vectors(z).float()
         blocks = self.view.blocks()
@@ -138,4 +138,4 @@ class Autoencoder(Network):
 
     def embed_vectors(self, x: NDArray[np.float32]) -> Tensor:
         """Mean of the posterior [N, D] of vectors [N, W]."""
-        return self.posterior(Prepared(torch.from_numpy(np.ascontiguousarray(x)), ()))[0]
+        return self.posterior(PrefixBatch(torch.from_numpy(np.ascontiguousarray(x)), ()))[0]

@@ -35,7 +35,7 @@ def _onnx() -> Any:
     return onnx
 
 
-def _signed(model: Any, header: Header) -> bytes:
+def with_header(model: Any, header: Header) -> bytes:
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA, header.json().decode()
     return bytes(model.SerializeToString())
@@ -93,7 +93,7 @@ def export_dense(header: Header, tensors: Tensors, *, half: bool = False) -> byt
     model = helper.make_model(
         graph, producer_name="ethogram", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
     )
-    return _signed(model, header)
+    return with_header(model, header)
 
 
 def _linear(helper: Any, layer: Layer, at: str, weight: str, i: int, end: str) -> list[Any]:
@@ -128,7 +128,7 @@ def export_fields(net: FieldEncoder, header: Header) -> bytes:
             net.eval(), (given,), buffer, input_names=[INPUT_FIELDS], output_names=[OUTPUT],
             dynamic_axes={INPUT_FIELDS: {0: "N"}, OUTPUT: {0: "N"}}, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    return _signed(onnx.load_from_string(buffer.getvalue()), header)
+    return with_header(onnx.load_from_string(buffer.getvalue()), header)
 
 
 def export_linear_fields(header: Header, tensors: Tensors) -> bytes:
@@ -181,4 +181,4 @@ def export_linear_fields(header: Header, tensors: Tensors) -> bytes:
     model = helper.make_model(
         graph, producer_name="ethogram", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
     )
-    return _signed(model, header)
+    return with_header(model, header)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.config import FieldSettings
-from ethogram.representation.used import numbers_of
+from ethogram.representation.payload_length import header_width
 from ethogram.representation.views import PAYLOAD, View
 from ethogram.schema.compiled import Compiler
 
@@ -242,7 +242,7 @@ def describe(x: NDArray[np.float32], view: View, settings: FieldSettings) -> NDA
         float32 [N, F], in the columns of :class:`FieldPlan`; identifiers as whole numbers.
     """
     plan = FieldPlan(settings)
-    before = numbers_of(view)
+    before = header_width(view)
     numbers = np.zeros((len(x), PAYLOAD.start), np.float32)
     numbers[:, view.places[:before]] = x[:, :before]
     out = np.empty((len(x), plan.width), np.float32)

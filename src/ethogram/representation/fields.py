@@ -1,7 +1,7 @@
 """The field-aware encoder: fields of the first packets and of the flow with embeddings of their own.
 
 It learns two things at once: to guess fields that were hidden from it (masked reconstruction), and to tell a flow's
-companion, another flow of the same device within the hour, from flows of other devices (:mod:`.companions`). The first
+companion, another flow of the same device within the hour, from flows of other devices (:mod:`.positives`). The first
 keeps what a flow is; the second finds which of it belongs to a device. It never sees an address, only its kind; ports
 and text are hidden from it in a share of the flows, so that it works without them.
 """
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ethogram.representation.companions import Companions
 from ethogram.representation.field_columns import (
     CLASSES,
     FLOW,
@@ -39,9 +38,10 @@ from ethogram.representation.field_columns import (
     FieldPlan,
     describe,
 )
-from ethogram.representation.losses import contrast, spread
+from ethogram.representation.losses import info_nce, vicreg_regularizer
 from ethogram.representation.network import Network
-from ethogram.representation.used import expand_used, numbers_of, used_symbols
+from ethogram.representation.payload_length import expand_payload_prefix, header_width, payload_symbols
+from ethogram.representation.positives import Positives
 from ethogram.schema import CustomFlows
 
 __all__ = ["FieldEncoder", "Fields", "size_bin"]
@@ -60,14 +60,14 @@ NUMBERS_SCALE = 20.0
 class Fields:
     """A batch of fields [N, F], and what of the packets is hidden [N, 10].
 
-    Where companions are learnt from, theirs follow behind: ``companions`` apart, or [2 N, F] in one; ``device`` [2 N]
+    Where companions are learnt from, theirs follow behind: ``positives`` apart, or [2 N, F] in one; ``device`` [2 N]
     says whose they are.
     """
 
     columns: Tensor
     packets_hidden: Tensor | None = None
     payload_hidden: Tensor | None = None
-    companions: Tensor | None = None
+    positives: Tensor | None = None
     device: Tensor | None = None
 
 
@@ -102,7 +102,7 @@ class FieldEncoder(Network):
         """Embeddings, the encoder's layers, a head for each field, and the projection that companions meet in."""
         own, d = self.settings.fields, self.settings.latent
         self.plan = FieldPlan(own)
-        self._companions: tuple[weakref.ref[CustomFlows], Companions] | None = None
+        self._positives: tuple[weakref.ref[CustomFlows], Positives] | None = None
         self.size, self.gap = nn.Embedding(SIZES + 1, own.token), nn.Embedding(GAPS, own.token)
         self.length, self.way = nn.Embedding(LENGTHS, own.token), nn.Embedding(3, own.token)
         for table in (self.size, self.gap, self.length):
@@ -137,26 +137,26 @@ class FieldEncoder(Network):
         own = self.settings.fields
         if own.contrast == 0:
             return Fields(self._columns(flows, rows))
-        held = None if self._companions is None else self._companions[0]()
-        if self._companions is None or held is not flows:
-            self._companions = weakref.ref(flows), Companions(flows, own.within_s)
-        companions = self._companions[1]
-        drawn = companions.draw(rows, own.same_flow)
-        device = torch.from_numpy(companions.device[np.concatenate([rows, drawn])])
-        return Fields(self._columns(flows, rows), companions=self._columns(flows, drawn), device=device)
+        held = None if self._positives is None else self._positives[0]()
+        if self._positives is None or held is not flows:
+            self._positives = weakref.ref(flows), Positives(flows, own.within_s)
+        positives = self._positives[1]
+        drawn = positives.draw(rows, own.same_flow)
+        device = torch.from_numpy(positives.device[np.concatenate([rows, drawn])])
+        return Fields(self._columns(flows, rows), positives=self._columns(flows, drawn), device=device)
 
     def _columns(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Tensor:
-        symbols = int(used_symbols(flows)[rows].max(initial=1))
-        x = expand_used(flows, self.view, rows, symbols)
+        symbols = int(payload_symbols(flows)[rows].max(initial=1))
+        x = expand_payload_prefix(flows, self.view, rows, symbols)
         return torch.from_numpy(describe(x, self.view, self.settings.fields))
 
-    def paired(self, prepared: Fields) -> Fields:
+    def with_positives(self, prepared: Fields) -> Fields:
         """Flows, and their companions behind them."""
-        if prepared.companions is None:
+        if prepared.positives is None:
             return prepared
-        return Fields(torch.cat([prepared.columns, prepared.companions]), device=prepared.device)
+        return Fields(torch.cat([prepared.columns, prepared.positives]), device=prepared.device)
 
-    def hidden(self, prepared: Fields, generator: torch.Generator) -> Fields:
+    def mask(self, prepared: Fields, generator: torch.Generator) -> Fields:
         """Hide whole packets, the payload of packets, fields of the flow, ports, and pieces of text."""
         own, n = self.settings.fields, prepared.columns.shape[0]
 
@@ -203,7 +203,7 @@ class FieldEncoder(Network):
         return torch.cat([*kinds, ports, columns[:, 3:5], text], 1)
 
     def posterior(self, prepared: Fields) -> tuple[Tensor, Tensor | None]:
-        """Mean [N, D] of the latent units; their spread is held by :meth:`likeness`, not by a variance."""
+        """Mean [N, D] of the latent units; their spread is held by :meth:`batch_losses`, not by a variance."""
         tokens = self.tokens(prepared)
         seen = self._packets(prepared.columns)[..., PRESENT]
         if prepared.packets_hidden is not None:
@@ -214,13 +214,13 @@ class FieldEncoder(Network):
         flow = torch.cat([first, mean, there.amax(1), self.flow_token(prepared.columns)], 1)
         return self.mean(self.inward(flow)) + self.past(flow), None
 
-    def likeness(self, prepared: Fields, mean: Tensor) -> dict[str, Tensor]:
+    def batch_losses(self, prepared: Fields, mean: Tensor) -> dict[str, Tensor]:
         """What telling companions costs, and that units vary little or together."""
         own = self.settings.fields
         if prepared.device is None:
             return {}
-        found = {"contrast": contrast(self.project(mean).float(), prepared.device, own.temperature)}
-        found["spread"] = spread(mean, own.decorrelation)
+        found = {"contrast": info_nce(self.project(mean).float(), prepared.device, own.temperature)}
+        found["spread"] = vicreg_regularizer(mean, own.decorrelation)
         return {"likeness": own.contrast * found["contrast"] + own.spread * found["spread"], **found}
 
     def forward(self, columns: Tensor) -> Tensor:
@@ -299,7 +299,7 @@ class FieldEncoder(Network):
         )
         out[:, 10:] = (packets.clamp(0, 1) * here[..., None]).flatten(1)
         x_hat = torch.zeros(z.shape[0], self.view.width)
-        before = numbers_of(self.view)
+        before = header_width(self.view)
         x_hat[:, :before] = out[:, self.view.places[:before].tolist()]
         return x_hat
 

@@ -23,7 +23,7 @@ from ethogram.representation.export_onnx import INPUT, INPUT_FIELDS, METADATA, O
 from ethogram.representation.field_columns import FieldPlan, describe
 from ethogram.representation.onnx_guard import check_onnx
 from ethogram.representation.onnx_runtime import onnx_runtime
-from ethogram.representation.used import expand_used, numbers_of, used_symbols
+from ethogram.representation.payload_length import expand_payload_prefix, header_width, payload_symbols
 from ethogram.schema import CustomFlows
 
 __all__ = ["OnnxEncoder"]
@@ -117,9 +117,9 @@ class OnnxEncoder:
             float32 [N, D].
         """
         view = self.header.view
-        before = numbers_of(view)
+        before = header_width(view)
         raw = self.header.encoder.kind == "raw"
-        lengths = used_symbols(flows) if before < view.width else np.zeros(len(flows), np.int64)
+        lengths = payload_symbols(flows) if before < view.width else np.zeros(len(flows), np.int64)
         if raw:
             lengths[:] = view.width - before
         order = np.argsort(lengths, kind="stable")
@@ -128,7 +128,7 @@ class OnnxEncoder:
         def chunk(place: tuple[int, int]) -> None:
             rows = order[place[0] : place[1]]
             symbols = -(-int(lengths[rows[-1]]) // STEP) * STEP
-            z[rows] = self._vectors(expand_used(flows, view, rows, symbols))
+            z[rows] = self._vectors(expand_payload_prefix(flows, view, rows, symbols))
 
         places = list(pairwise([*range(0, len(flows), CHUNK), len(flows)]))
         if self.threads == 1 or len(places) < 2:

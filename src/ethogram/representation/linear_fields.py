@@ -20,7 +20,7 @@ from ethogram.config import EncoderSettings
 from ethogram.errors import InputError, LibraryError
 from ethogram.representation.encoder import Header, Tensors, digest_of, sized
 from ethogram.representation.field_columns import CLASSES, FLOW, PACKET, PACKETS, PORTS, FieldPlan, describe
-from ethogram.representation.used import expand_used, used_symbols
+from ethogram.representation.payload_length import expand_payload_prefix, payload_symbols
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
 
@@ -135,10 +135,10 @@ def _described(
     """Fields [N, F] of flows, so many at a time."""
     view, fields = view_of(settings.view), _plan(settings).settings
     chosen = np.arange(len(flows)) if rows is None else np.asarray(rows, np.int64)
-    used = used_symbols(flows)
+    used = payload_symbols(flows)
     for begin in range(0, len(chosen), BATCH):
         some = chosen[begin : begin + BATCH]
-        yield describe(expand_used(flows, view, some, int(used[some].max(initial=1))), view, fields)
+        yield describe(expand_payload_prefix(flows, view, some, int(used[some].max(initial=1))), view, fields)
 
 
 def _pieces(columns: NDArray[np.float32], plan: FieldPlan) -> Any:

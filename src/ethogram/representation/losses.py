@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["contrast", "kl_divergence", "kl_weight_at", "mse", "mse_balanced", "rate_at", "reconstruction",
-           "spread"]  # fmt: skip
+__all__ = [
+    "cosine_lr",
+    "info_nce",
+    "kl_divergence",
+    "kl_weight_at",
+    "mse",
+    "mse_balanced",
+    "reconstruction",
+    "vicreg_regularizer",
+]  # fmt: skip
 
 
 def mse(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -64,7 +72,7 @@ def kl_weight_at(step: int, weight: float, warmup_steps: int) -> float:
     return weight if warmup_steps <= 0 else weight * min(1.0, (step + 1) / warmup_steps)
 
 
-def contrast(projected: Tensor, device: Tensor, temperature: float) -> Tensor:
+def info_nce(projected: Tensor, device: Tensor, temperature: float) -> Tensor:
     """How badly each flow tells its companion from flows of other devices, by the cosine of the projections.
 
     Cross entropy over the companion and all flows of other devices, averaged over the flows; other flows of the same
@@ -92,7 +100,7 @@ def contrast(projected: Tensor, device: Tensor, temperature: float) -> Tensor:
     return functional.cross_entropy(scores.masked_fill(left_out, -1e4), companion)
 
 
-def spread(mean: Tensor, weight: float) -> Tensor:
+def vicreg_regularizer(mean: Tensor, weight: float) -> Tensor:
     """What it costs that latent units vary little over a batch, or together.
 
     The mean over units of what their deviation lacks of one, and ``weight`` times the sum of squared covariances of
@@ -116,10 +124,10 @@ def spread(mean: Tensor, weight: float) -> Tensor:
     return functional.relu(1 - (variance + 1e-4).sqrt()).mean() + weight * together / mean.shape[1]
 
 
-def rate_at(step: int, steps: int, rate: float, end: float) -> float:
+def cosine_lr(step: int, steps: int, rate: float, end: float) -> float:
     """The learning rate at a step counted from 0: it falls as half a cosine to a share of itself.
 
-    >>> [round(rate_at(step, 4, 1.0, 0.0), 3) for step in (0, 2, 4, 9)]
+    >>> [round(cosine_lr(step, 4, 1.0, 0.0), 3) for step in (0, 2, 4, 9)]
     [1.0, 0.5, 0.0, 0.0]
     """
     return rate * (end + (1 - end) * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0))) / 2)

@@ -77,20 +77,20 @@ class Network(nn.Module):
         """Vectors [N, W] of embeddings [N, D]."""
 
     @abstractmethod
-    def hidden(self, prepared: Any, generator: torch.Generator) -> Any:
+    def mask(self, prepared: Any, generator: torch.Generator) -> Any:
         """``prepared`` with hidden from the encoder what it is to guess; the same where nothing is hidden."""
 
-    def paired(self, prepared: Any) -> Any:
+    def with_positives(self, prepared: Any) -> Any:
         """``prepared`` with what is learnt from beside it; the same where flows are learnt from one by one."""
         return prepared
 
-    def likeness(self, prepared: Any, mean: Tensor) -> dict[str, Tensor]:
+    def batch_losses(self, prepared: Any, mean: Tensor) -> dict[str, Tensor]:
         """``likeness``, what flows cost together rather than one by one, and its parts; nothing where there is none.
 
         Parameters
         ----------
         prepared
-            From :meth:`paired`.
+            From :meth:`with_positives`.
         mean
             Of the posterior, [N, D].
         """
@@ -118,8 +118,8 @@ class Network(nn.Module):
         dict
             ``loss``, ``reconstruction``, ``kl``, ``likeness`` where there is one, and parts of them.
         """
-        prepared = self.paired(prepared)
-        seen = prepared if generator is None else self.hidden(prepared, generator)
+        prepared = self.with_positives(prepared)
+        seen = prepared if generator is None else self.mask(prepared, generator)
         mean, log_variance = self.posterior(seen)
         mean = mean.float()
         z, kl = mean, torch.zeros(())
@@ -129,7 +129,7 @@ class Network(nn.Module):
             kl = kl_divergence(mean, log_variance)
             if generator is not None:
                 z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=generator)
-        found = {**self.errors(loss, prepared, z), **self.likeness(prepared, mean)}
+        found = {**self.errors(loss, prepared, z), **self.batch_losses(prepared, mean)}
         together = found["reconstruction"] + kl_weight * kl
         if "likeness" in found:
             together = together + found["likeness"]

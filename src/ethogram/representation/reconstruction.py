@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ethogram.representation.dense import DenseEncoder, Layer, encoder_layers
 from ethogram.representation.encoder import Encoder
-from ethogram.representation.used import numbers_of, used_symbols
+from ethogram.representation.payload_length import header_width, payload_symbols
 from ethogram.representation.vector import OCTET, SYMBOL_CODES, expand
 from ethogram.schema import CustomFlows
 
-__all__ = ["PARTS", "Octets", "Reconstruction", "linear_cka", "posterior_of", "reconstruct", "spread"]
+__all__ = ["PARTS", "Octets", "Reconstruction", "error_summary", "linear_cka", "posterior_of", "reconstruct"]
 
 BATCH = 1024
 PARTS = ("overall", "meta", "packets", "payload", "non-padding")
@@ -134,9 +134,9 @@ def reconstruct(encoder: Encoder, flows: CustomFlows, *, first_symbols: int = 10
     (0,)
     """
     view, n = encoder.header.view, len(flows)
-    blocks, before = view.blocks(), numbers_of(view)
+    blocks, before = view.blocks(), header_width(view)
     symbols = min(first_symbols, view.width - before)
-    used = used_symbols(flows)
+    used = payload_symbols(flows)
     errors = {name: np.full(n, np.nan) for name in PARTS if name in {"overall", *blocks} or
               (name == "non-padding" and symbols)}  # fmt: skip
     z = np.empty((n, encoder.header.d), np.float32)
@@ -179,10 +179,10 @@ def _count(into: Octets, x: NDArray[np.float32], x_hat: NDArray[np.float32]) -> 
     np.add.at(into.codes, (place.ravel(), codes.ravel()), 1)
 
 
-def spread(errors: NDArray[np.float64]) -> dict[str, float]:
+def error_summary(errors: NDArray[np.float64]) -> dict[str, float]:
     """Mean, median and 95th percentile over flows; those without a value are left out.
 
-    >>> spread(np.array([1.0, 3.0, np.nan]))["mean"]
+    >>> error_summary(np.array([1.0, 3.0, np.nan]))["mean"]
     2.0
     """
     known = errors[~np.isnan(errors)]

@@ -24,12 +24,12 @@ from ethogram.representation.network import Network
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
-__all__ = ["LabelledNetwork", "network_of"]
+__all__ = ["LabelledNetwork", "build_network"]
 
 BATCH = 4096
 
 
-def network_of(settings: EncoderSettings, seed: int, tensors: Tensors | None = None) -> Network:
+def build_network(settings: EncoderSettings, seed: int, tensors: Tensors | None = None) -> Network:
     """The network of some settings: with these weights, or from scratch."""
     net: Network = FieldEncoder(settings, seed) if settings.kind == "fields" else Autoencoder(settings, seed)
     if tensors is not None:

@@ -26,11 +26,11 @@ from ethogram._files import write_bytes
 from ethogram.config import TrainingSettings
 from ethogram.errors import ConfigurationError, EthogramError, LibraryError
 from ethogram.representation.checkpoint import read_arrays, write_arrays
-from ethogram.representation.losses import kl_weight_at, rate_at
+from ethogram.representation.losses import cosine_lr, kl_weight_at
 from ethogram.representation.network import Network, has_bfloat16
 from ethogram.schema import CustomFlows
 
-__all__ = ["STATE_FORMAT", "FlowBlocks", "Held", "Progress", "Training", "order_of"]
+__all__ = ["STATE_FORMAT", "FlowBlocks", "InMemoryBlocks", "Progress", "Training", "order_of"]
 
 STATE_FORMAT = "ethogram.training-state/1"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -48,7 +48,7 @@ class FlowBlocks(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class InMemoryBlocks:
     """Flows in memory as one block."""
 
     flows: CustomFlows
@@ -94,7 +94,7 @@ class Progress:
 
 
 @dataclass
-class _Place:
+class TrainState:
     """Where a training stands; what is written beside the weights."""
 
     pass_number: int = 0
@@ -161,7 +161,7 @@ class Training:
         self, net: Network, settings: TrainingSettings, *, seed: int = 0, data: str = "", state: Path | None = None
     ) -> None:
         self.net, self.settings, self.seed, self.data, self.state = net, settings, seed, data, state
-        self.place = _Place()
+        self.place = TrainState()
         wanted = settings.arithmetic
         self.arithmetic = ("bfloat16" if has_bfloat16() else "float32") if wanted == "auto" else wanted
         self.threads = settings.threads or os.cpu_count() or 1
@@ -222,7 +222,7 @@ class Training:
             for prepared in self._batches(train):
                 self._step(prepared)
                 if on_progress is not None:
-                    self._tell(on_progress, started, done_before, steps)
+                    self._report(on_progress, started, done_before, steps)
                 if should_stop is not None and should_stop():
                     self._save()
                     return False
@@ -274,7 +274,7 @@ class Training:
         settings, place = self.settings, self.place
         weight = kl_weight_at(place.total_steps, settings.kl_weight, settings.kl_warmup_steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(
+            group["lr"] = cosine_lr(
                 place.total_steps, self._all_steps, settings.learning_rate, settings.learning_rate_end
             )
         self._optimizer.zero_grad(set_to_none=True)
@@ -292,7 +292,7 @@ class Training:
         place.step += 1
         place.total_steps += 1
 
-    def _tell(self, on_progress: Callable[[Progress], None], started: float, before: int, steps: int) -> None:
+    def _report(self, on_progress: Callable[[Progress], None], started: float, before: int, steps: int) -> None:
         place, passes = self.place, self.settings.passes
         each = (time.monotonic() - started) / max(place.total_steps - before, 1)
         whole = each * passes * steps
@@ -378,7 +378,7 @@ class Training:
         try:
             told = orjson.loads(index.read_bytes())
             file = self.state / Path(told["file"]).name
-            place = _Place(**{**told["place"], "best": _number(told["place"]["best"])})
+            place = TrainState(**{**told["place"], "best": _number(told["place"]["best"])})
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise LibraryError(f"{index}: no saved training: {error}") from None
         for name, value in self._made_with.items():
@@ -395,7 +395,7 @@ class Training:
             raise LibraryError(f"{file}: is not the state that was saved")
         self._take(read_arrays(file)[1], place)
 
-    def _take(self, arrays: dict[str, NDArray[Any]], place: _Place) -> None:
+    def _take(self, arrays: dict[str, NDArray[Any]], place: TrainState) -> None:
         def part(prefix: str) -> dict[str, NDArray[np.float32]]:
             return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 

@@ -182,7 +182,7 @@ class Encoders:
         elif settings.kind == "linear-fields":
             encoder = self._kept(digest) or self._linear(digest, settings, unlabelled, corpora)
         elif settings.kind == "untrained":
-            net = supervised().network_of(settings, seed)
+            net = supervised().build_network(settings, seed)
             encoder = DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
         else:
             encoder = self._kept(digest) or self._trained(method, settings, digest, unlabelled, corpora, seed, gap_days)
@@ -239,11 +239,11 @@ class Encoders:
         corpora: Mapping[str, CorpusFlows], seed: int, gap_days: int,
     ) -> Encoder:  # fmt: skip
         supervised()  # says it when torch is missing
-        from ethogram.representation.training import Held, Progress, Training
+        from ethogram.representation.training import InMemoryBlocks, Progress, Training
 
         learn, best_by = self._unlabelled(unlabelled, corpora, gap_days)
         training = training_of(method, len(learn), self.threads, held_out=best_by is not None)
-        net = supervised().network_of(settings, seed)
+        net = supervised().build_network(settings, seed)
         folder = self._path(digest)
         run = Training(net, training, seed=seed, data=digest, state=None if folder is None else folder / "state")
 
@@ -253,7 +253,7 @@ class Encoders:
                            f"{at.seconds_left:.0f} s left")  # fmt: skip
 
         began = time.monotonic()
-        if not run.run(Held(learn), None if best_by is None else Held(best_by), on_progress=tell):
+        if not run.run(InMemoryBlocks(learn), None if best_by is None else InMemoryBlocks(best_by), on_progress=tell):
             raise EthogramError(f"{method.name}: the training was stopped")
         header = replace(net.header, training=training, seed=seed, weights=net.digest, curves=run.curves,
                          data={"digest": digest, "flows": len(learn)},

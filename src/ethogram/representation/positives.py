@@ -1,4 +1,4 @@
-"""Companions of a flow: others of the same device within the hour, which the field-aware encoder learns to tell.
+"""Positives of a flow: others of the same device within the hour, which the field-aware encoder learns to tell.
 
 Only the device's key is read (its address or name), never a label: what talks at the same place belongs together.
 """
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ethogram.schema import CustomFlows
 
-__all__ = ["Companions"]
+__all__ = ["Positives"]
 
 
-class Companions:
+class Positives:
     """Which flows of a batch in memory are of the same device and the same stretch of time.
 
     Parameters
@@ -25,7 +25,7 @@ class Companions:
 
     Examples
     --------
-    >>> Companions(CustomFlows.empty(), 3600).device.shape
+    >>> Positives(CustomFlows.empty(), 3600).device.shape
     (0,)
     """
 

@@ -9,25 +9,25 @@ from ethogram.representation.vector import SYMBOL_VALUES, SYMBOLS, fill
 from ethogram.representation.views import PAYLOAD, View
 from ethogram.schema import CustomFlows
 
-__all__ = ["expand_used", "numbers_of", "used_symbols"]
+__all__ = ["expand_payload_prefix", "header_width", "payload_symbols"]
 
 
-def numbers_of(view: View) -> int:
+def header_width(view: View) -> int:
     """How many numbers of a view come before its payload.
 
     >>> from ethogram.representation.views import view_of
-    >>> numbers_of(view_of("full")), numbers_of(view_of("payload")), numbers_of(view_of("meta/no-ports"))
+    >>> header_width(view_of("full")), header_width(view_of("payload")), header_width(view_of("meta/no-ports"))
     (40, 0, 8)
     """
     return int(np.searchsorted(view.places, PAYLOAD.start))
 
 
-def used_symbols(flows: CustomFlows) -> NDArray[np.int64]:
+def payload_symbols(flows: CustomFlows) -> NDArray[np.int64]:
     """Payload symbols of each flow that are not padding, int64 [N]: octets, and two marks a packet."""
     return np.asarray(np.minimum(np.diff(flows.first_octet) + 2 * np.diff(flows.first_packet), SYMBOLS), np.int64)
 
 
-def expand_used(
+def expand_payload_prefix(
     flows: CustomFlows, view: View, rows: NDArray[np.int64], symbols: int, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
     """The first columns of :func:`~ethogram.representation.vector.expand`: numbers, and so many payload symbols.
@@ -46,7 +46,7 @@ def expand_used(
     numpy.ndarray
         float32 [N, K], K numbers before the payload and ``symbols``.
     """
-    before = numbers_of(view)
+    before = header_width(view)
     width = min(view.width, before + symbols)
     if out is None:
         out = np.empty((len(rows), width), np.float32)
