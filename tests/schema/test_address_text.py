@@ -41,7 +41,7 @@ def test_known_forms() -> None:
 
 
 def test_the_table_starts_again_at_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address_module, "PLACES", 16)
+    monkeypatch.setattr(address_module, "MAX_ADDRESSES", 8)
     text = AddressText()
     numbers = [(4, i % 30) for i in range(100)]
     assert texts(text, numbers) == [f"0.0.0.{i % 30}" for i in range(100)]

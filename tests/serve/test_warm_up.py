@@ -24,7 +24,7 @@ LIVE = textwrap.dedent("""
     import orjson
     from ethogram.config import CountSettings, ExporterSettings, FlowSettings, WireSettings
     from ethogram.io.receive.address import Listen
-    from ethogram.schema.compiled import compiled_functions
+    from ethogram._numba import compiled_functions
     from ethogram.serve.collector import Collector, CollectorSettings
     from ethogram.simulate import SimulatedHome
     from ethogram.simulate.exporter import ExportSettings, FlowExporter

@@ -85,7 +85,7 @@ def _suffix_list() -> Check:
 
 
 def _compiled_cache() -> Check:
-    from ethogram.schema.compiled_folder import OWN_FOLDER, compiled_folder
+    from ethogram._numba_cache import OWN_FOLDER, compiled_folder
 
     folder = compiled_folder(Path(__file__).resolve().parent.parent / "meter")
     if folder.refused:

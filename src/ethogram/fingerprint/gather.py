@@ -17,11 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram._arrays import column
+from ethogram._hashing import empty_slots, find_pair, mix64
+from ethogram._numba import Compiler
 from ethogram.config import BoundSettings, CountSettings
 from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level
 from ethogram.fingerprint.count import FATE, REASONS, cap_services, marked, sort_counts
 from ethogram.schema import COUNT_VOLUMES, COUNTS, DYNAMIC_FROM, ROLE, SCOPE, TIME, Accounting
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["CodedFlows", "Gathering"]
 
@@ -30,13 +31,14 @@ _PORT, _ROLE, _SCOPE, _ANSWERED, _FATE = 6, 5, 3, 2, 0  # first bit of each; pro
 _PROTOCOL, _TIME = _PORT + 16, _PORT + 24
 _LONGEST = 1 << 63
 _NONE = -(1 << 63)  # key of a flow without one
-_WHO, _KEY, _FIRST = 0, 1, 2  # columns of the table: codes of device and name, all else of the key, then the volumes
+_WHO, _KEY, _FIRST = 0, 1, 2  # columns of the table: codes of device and name, the rest of the key, then the volumes
+_FLOWS, _OCTETS_OUT, _OCTETS_IN, _PACKETS_OUT, _PACKETS_IN, _DURATION_MS = range(_FIRST, _FIRST + 6)
 _WIDTH = _FIRST + len(COUNT_VOLUMES)  # eight numbers: one line of cache
 _SPARE_WORDS = 1 << 20  # texts beyond two of each line: those of ignored flows and of keys made coarser
 _AT_ONCE = 1 << 19  # counts made readable at once, or of one device if that has more
 
 Table = NDArray[np.int64]
-compiled = Compiler.of(__file__).compiled
+compiled = Compiler.of(__file__, "../_hashing").compiled
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Gathering:
         at_once
             Rows of a block; more only where one device has more.
         """
-        self._slots = _empty_slots(0)
+        self._slots = empty_slots(1)
         table = self._table[: self._lines]
         ranks = [self._ranks(code) for code in (table[:, _WHO] >> 32, table[:, _WHO] & 0xFFFFFFFF)]
         order, ends = _by_rank(table, ranks[0])
@@ -196,9 +198,9 @@ class Gathering:
         self._table: Table = np.empty((capacity, _WIDTH), dtype=np.int64)
         self._table[: len(lines)] = lines
         self._lines = len(lines)
-        self._slots = _empty_slots(capacity)
+        self._slots = empty_slots(capacity + 1)
         if self._lines:
-            _place(self._slots, self._table, self._lines)
+            _fill_slots(self._slots, self._table, self._lines)
 
     def _make_room(self) -> None:
         """Make a full table larger, or its keys coarser where there are more than the bounds allow."""
@@ -330,11 +332,6 @@ def _packed(time: str, unit_us: int, fate: pl.Expr | None = None) -> pl.Expr:
     )
 
 
-def _empty_slots(lines: int) -> NDArray[np.int32]:
-    """Places for so many lines, at most half of them taken."""
-    return np.full(1 << max(4, (2 * lines).bit_length()), -1, dtype=np.int32)
-
-
 def _cuts(ends: NDArray[np.int64], most: int) -> list[int]:
     """Where blocks of whole devices begin and end."""
     bounds, last = [0], 0
@@ -361,35 +358,23 @@ def _by_rank(table: Table, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64],
     """Sort line numbers by the rank of their device, and say where each rank ends."""
     ends = np.zeros(len(ranks) + 1, dtype=np.int64)
     for i in range(len(table)):
-        ends[ranks[table[i, 0] >> 32] + 1] += 1
+        ends[ranks[table[i, _WHO] >> 32] + 1] += 1
     for r in range(1, len(ends)):
         ends[r] += ends[r - 1]
     order = np.empty(len(table), dtype=np.int64)
     for i in range(len(table)):
-        rank = ranks[table[i, 0] >> 32]
+        rank = ranks[table[i, _WHO] >> 32]
         order[ends[rank]] = i
         ends[rank] += 1
     return order, ends[:-1]
 
 
 @compiled
-def _hash(who: Any, key: Any) -> Any:
-    """Finaliser of splitmix64 over both parts of a key."""
-    value = np.uint64(who) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(key)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-@compiled
-def _place(slots: NDArray[np.int32], table: Table, lines: int) -> None:
-    """Enter lines of different keys into empty places."""
-    mask = np.uint64(len(slots) - 1)
+def _fill_slots(slots: NDArray[np.int32], table: Table, lines: int) -> None:
+    """Enter all lines into empty slots."""
     for line in range(lines):
-        at = _hash(table[line, 0], table[line, 1]) & mask
-        while slots[at] >= 0:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = line
+        who, key = table[line, _WHO], table[line, _KEY]
+        slots[find_pair(slots, table, who, key, mix64(who, key))] = line
 
 
 @compiled
@@ -399,8 +384,7 @@ def _add(
     octets_in: NDArray[np.uint64], packets_out: NDArray[np.uint64], packets_in: NDArray[np.uint64],
     duration_ms: NDArray[np.uint64],
 ) -> tuple[int, int]:  # fmt: skip
-    """Add flows from one on; give the lines of the table, and the flow at which it was full."""
-    mask = np.uint64(len(slots) - 1)
+    """Add flows from ``begin`` on; returns the number of lines, and the flow at which the table was full."""
     for i in range(begin, len(key)):
         k = key[i]
         if k == _NONE or device[i] == 0:
@@ -411,27 +395,22 @@ def _add(
             left[fate] += 1
             continue
         who = (np.int64(device[i]) << 32) | np.int64(name[i])
-        at = _hash(who, k) & mask
-        while True:
-            line = int(slots[at])
-            if line < 0:
-                if lines == len(table):
-                    return lines, i
-                line = lines
-                lines += 1
-                slots[at] = line
-                table[line, 0] = who
-                table[line, 1] = k
-                for j in range(2, table.shape[1]):
-                    table[line, j] = 0
-                break
-            if table[line, 1] == k and table[line, 0] == who:
-                break
-            at = (at + np.uint64(1)) & mask
-        table[line, 2] += 1
-        table[line, 3] = _capped_sum(table[line, 3], octets_out[i])
-        table[line, 4] = _capped_sum(table[line, 4], octets_in[i])
-        table[line, 5] = _capped_sum(table[line, 5], packets_out[i])
-        table[line, 6] = _capped_sum(table[line, 6], packets_in[i])
-        table[line, 7] = _capped_sum(table[line, 7], duration_ms[i])
+        at = find_pair(slots, table, who, k, mix64(who, k))
+        line = int(slots[at])
+        if line < 0:
+            if lines == len(table):
+                return lines, i
+            line = lines
+            lines += 1
+            slots[at] = line
+            table[line, _WHO] = who
+            table[line, _KEY] = k
+            for j in range(_FIRST, table.shape[1]):
+                table[line, j] = 0
+        table[line, _FLOWS] += 1
+        table[line, _OCTETS_OUT] = _capped_sum(table[line, _OCTETS_OUT], octets_out[i])
+        table[line, _OCTETS_IN] = _capped_sum(table[line, _OCTETS_IN], octets_in[i])
+        table[line, _PACKETS_OUT] = _capped_sum(table[line, _PACKETS_OUT], packets_out[i])
+        table[line, _PACKETS_IN] = _capped_sum(table[line, _PACKETS_IN], packets_in[i])
+        table[line, _DURATION_MS] = _capped_sum(table[line, _DURATION_MS], duration_ms[i])
     return lines, len(key)

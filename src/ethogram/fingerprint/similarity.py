@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.errors import EthogramError
 from ethogram.schema import ServiceMatrix
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["Similarity", "blocks", "pairwise", "similarity"]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ethogram._hashing import find_pair
 from ethogram.flow.compiled import compiled, inner
-from ethogram.flow.pair_kernel import MOST, TUPLE
+from ethogram.flow.pair_kernel import MOST
 
 __all__ = ["DUPLICATE", "KEPT", "mark_duplicates"]
 
@@ -44,22 +45,20 @@ def mark_duplicates(
     size = 16
     while size < 2 * n:
         size *= 2
-    mask = np.uint64(size - 1)
     slots = np.full(size, -1, np.int32)
-    tuples = np.empty(n, TUPLE)
-    following = np.empty(n, np.int32)
+    keys = np.empty((n, 2), np.uint64)
+    first = np.empty((n, 2), np.int32)  # newest record of each key and observation point; -1 for none
+    following = np.empty(n, np.int32)  # the next older one
     count = 0
     for i in range(n):
         key = one[i] ^ np.uint64(swapped[i])
-        at = key & mask
-        while slots[at] >= 0 and not (tuples[slots[at]].one == key and tuples[slots[at]].two == two[i]):
-            at = (at + np.uint64(1)) & mask
+        at = find_pair(slots, keys, key, two[i], key)
         if slots[at] < 0:
             slots[at] = count
-            tuples[count].one, tuples[count].two = key, two[i]
-            tuples[count].head[0] = tuples[count].head[1] = -1
+            keys[count, 0], keys[count, 1] = key, two[i]
+            first[count, 0] = first[count, 1] = -1
             count += 1
-        heads = tuples[slots[at]].head
+        heads = first[slots[at]]
         point = np.int64(direction[i] == _EGRESS)
         before, j, looked = -1, heads[1 - point], 0
         while i >= held and j >= 0 and looked < MOST:

@@ -1,4 +1,4 @@
-"""Distinct values as small numbers, in order of first appearance: what compiled code works on instead of texts."""
+"""Replace values by small numbers, in order of first appearance, so that compiled code needs no texts."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram._arrays import column
-from ethogram.flow.compiled import compiled, inner, mixed
+from ethogram._hashing import find_pair, mix64
+from ethogram.flow.compiled import compiled, inner
 
 __all__ = ["factorize", "factorize_pairs", "hash_seed", "hash_texts", "stable_argsort"]
 
-_DIGIT = 11  # bits sorted at once: the counters stay in the innermost cache
+_DIGIT = 11  # bits sorted at once: the counters fit into the L1 cache
 
 Numbers = NDArray[np.int32]
 
 
 def hash_seed() -> int:
-    """A number that nobody outside can know, for :func:`hash_texts`."""
+    """Draw a random seed for :func:`hash_texts` that nobody outside can predict."""
     return secrets.randbits(62) + 1
 
 
 def hash_texts(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Two hashes of each text, which stand for it: 128 bits.
+    """Hash each text to 128 bits, in two halves.
 
-    Different texts share them once in 10^38 pairs, so that equal hashes are taken for equal texts. Who does not know
-    the seed cannot make texts that do.
+    Collisions occur once in 10^38 pairs, so equal hashes are treated as equal texts. They cannot be provoked without
+    knowing the seed.
     """
     one, two = (column(texts.hash(seed + i)) for i in range(2))
     return one, two
 
 
 def factorize(texts: pl.Series) -> tuple[Numbers, pl.Series]:
-    """Number the distinct texts of a column without nulls, by their hashes.
+    """Number the distinct texts of a column without nulls.
 
     Returns
     -------
     numbers, texts
-        Of each row, length N; of each number.
+        Number of each row, length N; text of each number.
 
     Examples
     --------
@@ -53,31 +54,27 @@ def factorize(texts: pl.Series) -> tuple[Numbers, pl.Series]:
 
 
 def factorize_pairs(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
-    """Number distinct pairs of numbers; gives the number of each row, and the first row of each number."""
+    """Number distinct pairs of numbers; returns the number of each row, and the first row of each number."""
     numbers, first = np.empty(len(low), np.int32), np.empty(len(low), np.int32)
-    count = number(low, high, numbers, first)
+    count = number_pairs(low, high, numbers, first)
     return numbers, first[:count].copy()
 
 
 @compiled
-def number(low: Any, high: Any, numbers: Any, first: Any) -> Any:
-    """Fill in ``numbers`` and ``first``; gives how many there are. The table grows with what it holds."""
+def number_pairs(low: Any, high: Any, numbers: Any, first: Any) -> Any:
+    """Fill in ``numbers`` and ``first``; returns the count of distinct pairs. The table grows as needed."""
     slots = np.full(1 << 12, -1, np.int32)
     known = np.empty((1 << 11, 2), np.uint64)
-    mask = np.uint64(len(slots) - 1)
     count = 0
     for i in range(len(low)):
-        at = mixed(low[i], high[i]) & mask
-        while slots[at] >= 0 and not (known[slots[at], 0] == low[i] and known[slots[at], 1] == high[i]):
-            at = (at + np.uint64(1)) & mask
+        at = find_pair(slots, known, low[i], high[i], mix64(low[i], high[i]))
         if slots[at] < 0:
             slots[at] = count
             known[count, 0], known[count, 1] = low[i], high[i]
             first[count] = i
             count += 1
             if count == len(known):
-                known, slots = grown(known)
-                mask = np.uint64(len(slots) - 1)
+                known, slots = grow(known)
             numbers[i] = count - 1
         else:
             numbers[i] = slots[at]
@@ -85,23 +82,20 @@ def number(low: Any, high: Any, numbers: Any, first: Any) -> Any:
 
 
 @inner
-def grown(known: Any) -> Any:
-    """Room for four times as many, and their places."""
+def grow(known: Any) -> Any:
+    """Copy the keys into a table of four times the size, with new slots."""
     more = np.empty((4 * len(known), 2), np.uint64)
     more[: len(known)] = known
     slots = np.full(2 * len(more), -1, np.int32)
-    mask = np.uint64(len(slots) - 1)
-    for each in range(len(known)):
-        at = mixed(known[each, 0], known[each, 1]) & mask
-        while slots[at] >= 0:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = each
+    for row in range(len(known)):
+        first, second = known[row, 0], known[row, 1]
+        slots[find_pair(slots, more, first, second, mix64(first, second))] = row
     return more, slots
 
 
 @compiled
 def stable_argsort(values: Any) -> Any:
-    """Numbers of the rows in order of their value (int64, length N); equal ones stay as they came."""
+    """Row numbers sorted by value (int64, length N), by a radix sort; equal values keep their order."""
     n = len(values)
     order = np.arange(n).astype(np.int32)
     least, most, ascending = np.int64(0), np.int64(0), True
@@ -113,7 +107,7 @@ def stable_argsort(values: Any) -> Any:
     other = np.empty(n, np.int32)
     shift = 0
     counts = np.empty((1 << _DIGIT) + 1, np.int64)
-    # Beyond 2^62 the difference has no place in 64 bits: such times are none, and stay as they came.
+    # A difference beyond 2^62 does not fit into 64 bits; no valid time differs by as much, so the order is kept.
     while not ascending and shift < 62 and (most - least) >> shift:
         counts[:] = 0
         for i in range(n):

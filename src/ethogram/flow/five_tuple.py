@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram._arrays import column
-from ethogram.flow.compiled import compiled, mixed
+from ethogram._hashing import mix64
+from ethogram.flow.compiled import compiled
 from ethogram.flow.factorize import hash_texts
 
 __all__ = ["FiveTupleKeys", "five_tuple_keys"]
@@ -60,11 +61,11 @@ def fill_keys(
 ) -> None:  # fmt: skip
     """Fill in keys and directions. Address and port of an end are hashed together: a:1-b:2 and a:2-b:1 must differ."""
     for i in range(len(one)):
-        a, b = mixed(source_one[i], source_port[i]), mixed(destination_one[i], destination_port[i])
-        c, d = mixed(source_two[i], source_port[i]), mixed(destination_two[i], destination_port[i])
+        a, b = mix64(source_one[i], source_port[i]), mix64(destination_one[i], destination_port[i])
+        c, d = mix64(source_two[i], source_port[i]), mix64(destination_two[i], destination_port[i])
         turned = a > b or (a == b and c > d)
         if turned:
             a, b, c, d = b, a, d, c
         swapped[i] = np.uint8(turned)
-        one[i] = mixed(a, mixed(b, protocol[i]))
-        two[i] = mixed(c, mixed(d, protocol[i]))
+        one[i] = mix64(a, mix64(b, protocol[i]))
+        two[i] = mix64(c, mix64(d, protocol[i]))

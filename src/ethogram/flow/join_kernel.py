@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.flow.compiled import compiled, mixed
+from ethogram._hashing import find_key, mix64
+from ethogram.flow.compiled import compiled
 
 __all__ = ["directed_keys", "first_known", "number_chains", "saturating_sums", "shares_marked_key"]
 
@@ -15,7 +16,7 @@ __all__ = ["directed_keys", "first_known", "number_chains", "saturating_sums", "
 def directed_keys(one: Any, swapped: Any, half: Any, key: Any) -> None:
     """Fill in the key under which records may continue each other; halves also need an equal direction."""
     for i in range(len(one)):
-        key[i] = mixed(one[i], np.uint64(1) + np.uint64(swapped[i])) if half[i] else one[i]
+        key[i] = mix64(one[i], np.uint64(1) + np.uint64(swapped[i])) if half[i] else one[i]
 
 
 @compiled
@@ -27,20 +28,13 @@ def shares_marked_key(key: Any, marked: Any) -> Any:
     size = 16
     while size < 2 * count:
         size *= 2
-    mask = np.uint64(size - 1)
     slots = np.full(size, -1, np.int64)
     for i in range(len(key)):
         if marked[i]:
-            at = key[i] & mask
-            while slots[at] >= 0 and key[slots[at]] != key[i]:
-                at = (at + np.uint64(1)) & mask
-            slots[at] = i
+            slots[find_key(slots, key, key[i], key[i])] = i
     shares = np.zeros(len(key), np.bool_)
     for i in range(len(key)):
-        at = key[i] & mask
-        while slots[at] >= 0 and key[slots[at]] != key[i]:
-            at = (at + np.uint64(1)) & mask
-        shares[i] = slots[at] >= 0
+        shares[i] = slots[find_key(slots, key, key[i], key[i])] >= 0
     return shares
 
 

@@ -1,7 +1,7 @@
-"""Which half answers which: the compiled part of pairing.
+"""Compiled kernel that pairs one-way records, called halves here.
 
-Halves are taken one after another, as a meter takes packets: what becomes of one depends on those before it alone, so
-that it does not matter how they were cut into blocks.
+Halves are processed one by one, as a meter processes packets: the result for a half depends only on the halves before
+it, so it does not matter how they are cut into blocks.
 """
 
 from __future__ import annotations
@@ -10,22 +10,30 @@ from typing import Any
 
 import numpy as np
 
+from ethogram._hashing import find_pair
 from ethogram.flow.compiled import compiled, inner
 
-__all__ = ["ALONE", "KNOWN", "MOST", "OPEN", "TUPLE", "TURNED", "match_halves"]
+__all__ = ["ALONE", "KNOWN", "MOST", "OPEN", "TURNED", "match_halves"]
 
 OPEN, ALONE, TURNED = -1, -2, -3
-"""Instead of a partner: still waiting; let go without one; let go without one, an answer in a known connection."""
+"""Instead of a partner: still waiting; emitted alone; emitted alone, as an answer within a known connection."""
 
 MOST = 64
-"""Halves of one five-tuple and direction that wait at once; the oldest of more is let go."""
+"""Most halves of one five-tuple and direction that wait at once; beyond it the oldest is emitted."""
 
-TUPLE = np.dtype([("one", np.uint64), ("two", np.uint64), ("head", np.int32, 2)])
-"""Key of a five-tuple, and the first half that waits in either direction."""
-
-KNOWN = np.dtype([*TUPLE.descr, ("first", np.int64), ("began", np.int64, 2), ("kept", np.int64)])
-"""Also the direction that began its last long connection (below 0: none), when either direction of it began, and the
-time of the clock until which this is remembered."""
+KNOWN = np.dtype(
+    [
+        ("one", np.uint64),
+        ("two", np.uint64),
+        ("head", np.int32, 2),
+        ("first", np.int64),
+        ("began", np.int64, 2),
+        ("kept", np.int64),
+    ]
+)
+"""State of a five-tuple: its key, the first half waiting in each direction, the direction that began its last long
+connection (negative for none), when either direction of that began, and the time of the clock until which this is
+remembered. Saved states hold this form."""
 
 
 @compiled
@@ -39,37 +47,37 @@ def match_halves(
     Parameters
     ----------
     one, two, swapped
-        Keys of the five-tuple, and the direction; length N, as all arrays but ``known``.
+        Keys of the five-tuple, and the direction; length N, like all arrays except ``known``.
     start, end
         In microseconds.
     began
-        Start of the first record of the connection in this direction: earlier than ``start`` where an earlier part
-        of the connection has already left.
+        Start of the first record of the connection in this direction: earlier than ``start`` when an earlier part of
+        the connection was already emitted.
     split
-        Whether more records of this direction and connection may be in other halves.
+        Whether other halves may hold more records of this direction and connection.
     leads
-        Whether this half began, of two that began at the same time.
+        Whether this half began, if both started at the same time.
     wait, until
-        How long each may wait, and the time of the clock until which it does; the latter is given for those held
-        from before, and filled in for the others.
+        How long each half may wait, and the time of the clock until which it waits; the latter is given for held halves
+        and filled in for the others.
     held
-        How many of the first are held from before.
+        Number of leading halves held from earlier blocks.
     clock
         Latest start so far.
     arrived, passed
-        When the records arrived, and how long that is after those before (:class:`ethogram.flow.arrival.Arrival`).
+        When the records arrived, and the time since the previous arrival (:class:`ethogram.flow.arrival.Arrival`).
     at_once, gap
-        Largest silence between halves that are paired as soon as both are there, and between those that are paired
-        when one of them has waited long enough. Overlap is a silence below zero.
+        Largest silence between halves that are paired immediately, and between halves that are paired when one of them
+        has waited long enough. An overlap is a negative silence.
     span
-        Length of the interval in which records were joined; 0 for none. A split half is paired inside its interval
-        if possible.
+        Length of the interval in which records were joined; 0 for none. A split half is paired within its interval if
+        possible.
     keep
-        How long it is remembered who began a connection with split halves.
+        How long to remember which side began a connection with split halves.
     last
-        Whether nothing more will come.
+        Whether this is the last block.
     known
-        What is remembered from before: rows of :data:`KNOWN`.
+        State of connections from earlier blocks: rows of :data:`KNOWN`.
     partner
         Filled with the partner's number, :data:`OPEN`, :data:`ALONE` or :data:`TURNED`.
     begins
@@ -78,34 +86,31 @@ def match_halves(
     Returns
     -------
     clock, crowded, known
-        The clock now, how many left because too many of one five-tuple waited, and what is to be remembered.
+        The new clock, the number of halves emitted because of :data:`MOST`, and the state to keep.
     """
     n = len(one)
     size = 16
     while size < 2 * (n + len(known)):
         size *= 2
-    mask = np.uint64(size - 1)
     slots = np.full(size, -1, np.int32)
     tuples = np.empty(n + len(known), KNOWN)
+    keys = np.empty((n + len(known), 2), np.uint64)
     following = np.empty(n, np.int32)
     count = crowded = 0
     clock = min(clock, arrived)
     least = clock + passed
     for i in range(len(known)):
-        at = known[i].one & mask
-        while slots[at] >= 0:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = count
+        slots[find_pair(slots, keys, known[i].one, known[i].two, known[i].one)] = count
+        keys[count, 0], keys[count, 1] = known[i].one, known[i].two
         tuples[count] = known[i]
         tuples[count].kept = min(known[i].kept, arrived + keep)
         count += 1
     for i in range(n):
         partner[i] = OPEN
-        at = one[i] & mask
-        while slots[at] >= 0 and not (tuples[slots[at]].one == one[i] and tuples[slots[at]].two == two[i]):
-            at = (at + np.uint64(1)) & mask
+        at = find_pair(slots, keys, one[i], two[i], one[i])
         if slots[at] < 0:
             slots[at] = count
+            keys[count, 0], keys[count, 1] = one[i], two[i]
             tuples[count].one, tuples[count].two = one[i], two[i]
             tuples[count].head[0] = tuples[count].head[1] = -1
             tuples[count].first = -1
@@ -118,7 +123,7 @@ def match_halves(
         else:
             if start[i] <= arrived:
                 clock = max(clock, start[i])
-                # A long half may be sent together with one that begins late in it: the wait begins at its end.
+                # A long half may be sent together with one that begins late in it, so the wait starts at its end.
                 until[i] = max(clock, min(end[i], clock + keep, arrived)) + wait[i]
             else:
                 until[i] = max(clock, least) + wait[i]
@@ -154,9 +159,9 @@ def match_halves(
 def nearest(
     row: Any, head: Any, gap: Any, span: Any, start: Any, end: Any, split: Any, following: Any
 ) -> Any:  # fmt: skip
-    """The half of a list with most overlap or least silence, at most ``gap``; -1 for none. Of equals the earliest.
+    """Find the half of a list with the least silence, at most ``gap``; the earliest of equals; -1 for none.
 
-    Parts of a connection that was joined interval by interval go to those of their own interval first.
+    Parts of a connection that was joined interval by interval prefer a partner of their own interval.
     """
     best, least, far, j = -1, gap, True, head
     while j >= 0:
@@ -177,7 +182,7 @@ def settle(
     tuples: Any, t: Any, clock: Any, gap: Any, span: Any, keep: Any, start: Any, end: Any, began: Any, split: Any,
     leads: Any, until: Any, following: Any, partner: Any, begins: Any,
 ) -> None:  # fmt: skip
-    """Let go the halves of a five-tuple that have waited long enough, in order of that, with a partner if there is."""
+    """Emit the halves of a five-tuple whose wait is over, in order of that time, with a partner if there is one."""
     heads = tuples[t].head
     while True:
         due, due_side = -1, 0
@@ -204,7 +209,7 @@ def begin(
     tuples: Any, t: Any, side: Any, row: Any, other: Any, now: Any, keep: Any, began: Any, split: Any, leads: Any,
     begins: Any,
 ) -> None:  # fmt: skip
-    """Say which of two halves began, and remember it while more of their connection may come."""
+    """Decide which of two halves began, and remember it while more of their connection may come."""
     known = tuples[t]
     continues = known.began[side] == began[row] or known.began[1 - side] == began[other]
     if known.first >= 0 and known.kept >= now and continues:
@@ -221,7 +226,7 @@ def begin(
 
 @inner
 def alone(tuples: Any, t: Any, side: Any, row: Any, now: Any, keep: Any, began: Any, partner: Any) -> None:
-    """Let a half go without a partner; where it is of a remembered connection that the other side began, turned."""
+    """Emit a half without a partner; mark it as an answer if the other side began its connection."""
     partner[row] = ALONE
     if tuples[t].first >= 0 and tuples[t].kept >= now and tuples[t].began[side] == began[row]:
         tuples[t].kept = now + keep
@@ -231,7 +236,7 @@ def alone(tuples: Any, t: Any, side: Any, row: Any, now: Any, keep: Any, began: 
 
 @inner
 def unlink(row: Any, side: Any, heads: Any, following: Any) -> None:
-    """Take a half out of its list."""
+    """Remove a half from its list."""
     j = heads[side]
     if j == row:
         heads[side] = following[row]
@@ -243,7 +248,7 @@ def unlink(row: Any, side: Any, heads: Any, following: Any) -> None:
 
 @inner
 def unlink_first(side: Any, heads: Any, following: Any) -> Any:
-    """Take the first half out of its list."""
+    """Remove and return the first half of a list."""
     first = heads[side]
     heads[side] = following[first]
     return first
@@ -251,7 +256,7 @@ def unlink_first(side: Any, heads: Any, following: Any) -> Any:
 
 @inner
 def append(row: Any, side: Any, heads: Any, following: Any) -> Any:
-    """Put a half at the end of its list; gives whether there are too many now."""
+    """Append a half to its list; returns whether the list is now too long."""
     following[row] = -1
     j = heads[side]
     if j < 0:

@@ -22,11 +22,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.nearest import best_of_labels
 from ethogram.identify.tokens import Tokens, tokens_of
 from ethogram.schema import Windows
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["PARTS", "CrossNetwork"]
 

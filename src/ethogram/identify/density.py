@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 
 __all__ = ["CLIP", "WIDE", "Densities"]
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ethogram._numba import Compiler
 from ethogram.identify.density import CLIP, Densities
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.quantities import QUANTITIES, Quantities, Vocabulary
 from ethogram.schema import Windows
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["LikelihoodRatios"]
 

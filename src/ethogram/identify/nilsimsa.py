@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.identify.identifier import Identifier, require_labels
 from ethogram.identify.nearest import best_of_labels
 from ethogram.identify.ports import port_name
 from ethogram.schema import Windows
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["LocalitySensitiveHash", "nilsimsa", "written"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ethogram._numba import Compiler
 from ethogram.io.link_types import MOST
-from ethogram.schema.compiled import Compiler
 
 __all__ = [
     "CORRECTED",

@@ -1,9 +1,9 @@
-"""The meter: packets to biflows, with idle and active timeouts driven by the packets' own time.
+"""The biflow meter: packets to biflows, with idle and active timeouts by the packets' own time.
 
-A flow is closed when its next packet comes later than a timeout allows, or earlier than its last by more than the idle
-timeout, as after a clock was set back. Idle flows are swept out every quarter of the idle timeout, so memory depends on
-live flows. The source of a flow sent its first packet; a flow that goes on after its active timeout keeps its source.
-FIN and RST end nothing: a late packet belongs to the same flow.
+A flow ends when its next packet is later than a timeout allows, or earlier than its last packet by more than the idle
+timeout, as after a clock was set back. Idle flows are removed every quarter of the idle timeout, so memory depends on
+live flows. The source of a flow is the sender of its first packet; a flow that continues after the active timeout keeps
+its source. FIN and RST do not end a flow, since late packets belong to it.
 
 Reference: RFC 5103 (biflows), RFC 5102 section 5.11 (flowEndReason).
 """
@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._hashing import empty_index
 from ethogram.config import MeterSettings
 from ethogram.meter.cache import (
     BACK,
@@ -29,6 +30,7 @@ from ethogram.meter.cache import (
     feed,
     reindex,
 )
+from ethogram.meter.columns import BiflowPackets
 from ethogram.schema import BIFLOW, TCP, PacketBatch
 from ethogram.schema.address import MAC, AddressText
 
@@ -46,7 +48,7 @@ class BiflowMeter:
     Parameters
     ----------
     settings
-        Timeouts, bound on live flows, what octets count, whether the VLAN is part of the key.
+        Timeouts, bound on live flows, which octets to count, whether the VLAN is part of the key.
 
     Examples
     --------
@@ -68,18 +70,18 @@ class BiflowMeter:
         places = min(FIRST_PLACES, self._settings.max_flows)
         self._flows = np.zeros(places, FLOW_RECORD)
         self._free = np.zeros(places, np.int32)
-        self._index = new_index(places)
+        self._index = empty_index(places)
         self._state = np.zeros(STATE, np.int64)
         self._state[SWEEP] = -1
 
     @property
     def live(self) -> int:
-        """Flows held now."""
+        """Number of live flows."""
         return int(self._state[LIVE])
 
     @property
     def evicted(self) -> int:
-        """Flows that had to leave because there were ``max_flows`` of them."""
+        """Flows ended early because of ``max_flows``."""
         return int(self._state[EVICTED])
 
     @property
@@ -97,18 +99,11 @@ class BiflowMeter:
 
         Returns
         -------
-        The flows that ended meanwhile, in the order in which they ended (form ``BIFLOW``). The rows of all batches
-        together do not depend on how the packets are cut into batches.
+        Flows that ended in the batch, in order of their ends (form ``BIFLOW``). The concatenated result does not depend
+        on how the packets are cut into batches.
         """
         octets = batch.ip_octets if self._settings.octets == "ip" else batch.frame_octets
-        packets = tuple(
-            np.ascontiguousarray(column)
-            for column in (
-                batch.time_ns, batch.version, batch.protocol, batch.source_high, batch.source_low,
-                batch.destination_high, batch.destination_low, batch.source_port, batch.destination_port,
-                batch.tcp_flags, octets, batch.vlan, batch.source_mac, batch.destination_mac,
-            )
-        )  # fmt: skip
+        packets = BiflowPackets.of(batch, octets)
         frames = []
         row = 0
         while row < len(batch):
@@ -123,7 +118,7 @@ class BiflowMeter:
         return pl.concat(frames) if frames else BIFLOW.empty()
 
     def flush(self) -> pl.DataFrame:
-        """End all live flows, in the order of their starts; the meter is empty afterwards."""
+        """End all live flows, in order of their starts; the meter is empty afterwards."""
         counters = self._state[[EVICTED, BACK]]
         used = self._flows[: self._state[PLACES]]
         rest = used[used["reason"] == LIVING]
@@ -134,7 +129,7 @@ class BiflowMeter:
         return self._frame(rest)
 
     def _grow(self) -> None:
-        """Double the places, up to the bound; the index stays at most half full."""
+        """Double the capacity, up to the bound; the index stays at most half full."""
         places = min(2 * self._flows.size, self._settings.max_flows)
         flows = np.zeros(places, FLOW_RECORD)
         flows[: self._flows.size] = self._flows
@@ -142,7 +137,7 @@ class BiflowMeter:
         free[: self._free.size] = self._free
         self._flows, self._free = flows, free
         if self._index.size < 2 * places:
-            self._index = new_index(places)
+            self._index = empty_index(places)
             reindex(flows, int(self._state[PLACES]), self._index)
 
     def _frame(self, flows: NDArray[np.void]) -> pl.DataFrame:
@@ -185,8 +180,3 @@ class BiflowMeter:
             "vlan": pl.when(whole("vlan") != NO_VLAN).then(whole("vlan")),
         }  # fmt: skip
         return BIFLOW.conform(pl.select([value.alias(name) for name, value in columns.items()]))
-
-
-def new_index(places: int) -> NDArray[np.uint64]:
-    """An empty index for that many flows, at most half full; its size is a power of two."""
-    return np.zeros(1 << (2 * places - 1).bit_length(), np.uint64)

@@ -1,8 +1,7 @@
-"""The flow cache, compiled: an open-addressing index over records of live flows.
+"""Compiled flow cache of the biflow meter: records of live flows, and a tag index over them.
 
-A flow is found by the hash of its unordered pair of endpoints, so both directions meet in one record.
-The index holds 32 bits of each hash beside the record's number; most misses are told without touching a record.
-All loops are bounded by the number of packets, of records or of index places.
+The key of a flow is the unordered pair of its endpoints, so both directions share one record. All loops are bounded by
+the number of packets, records or index entries.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.schema.compiled import Compiler
+from ethogram._hashing import finalize64, insert, next_entry, place_of, remove, start_of
+from ethogram._numba import Compiler
 
 __all__ = [
     "BACK", "CLOCK", "DONE", "EVICTED", "FLOW_RECORD", "FORCED", "GROW", "LIVE", "LIVING", "OUTPUT_FULL", "PLACES",
@@ -42,11 +42,11 @@ FLOW_RECORD = np.dtype(
         ("reverse_packets", np.uint64),
         ("source_mac", np.uint64),
         ("destination_mac", np.uint64),
-        ("reason", np.uint8),  # 0 while the place is free, LIVING, or why the flow ended
+        ("reason", np.uint8),  # 0 while the place is free, LIVING, or flowEndReason
     ],
     align=True,
 )
-"""A flow, source first; times in ns."""
+"""A flow; times in ns."""
 
 IDLE, ACTIVE, FORCED, LACK = 1, 2, 4, 5  # flowEndReason
 LIVING = 255
@@ -55,65 +55,23 @@ DONE, OUTPUT_FULL, GROW = 0, 1, 2
 
 LIVE, PLACES, FREE, CLOCK, SINCE, SWEEP, SWEEP_NOW, SWEEP_REASON, EVICTED, BACK = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 STATE = 10
-"""Places of the state: live flows; places ever used; free places on the stack; time of the next sweep; packets
-since the last; where a sweep that ran out of output goes on (-1: none), its time and reason; evicted flows; flows ended
+"""Indexes into the state: live flows; places used so far; free places on the stack; time of the next sweep; packets
+since the last one; place where an interrupted sweep resumes (-1: none), its time and reason; evicted flows; flows ended
 because the clock went back."""
 
-EMPTY = np.uint64(0)
 SAMPLE = 4096
 
-COMPILER = Compiler.of(__file__)
+COMPILER = Compiler.of(__file__, "../_hashing")
 compiled, inner = COMPILER.compiled, COMPILER.inner
 
 
 @inner
-def mix(value: Any) -> Any:
-    """Finaliser of splitmix64: every bit of the input reaches every bit of the output."""
-    value ^= value >> np.uint64(30)
-    value *= np.uint64(0xBF58476D1CE4E5B9)
-    value ^= value >> np.uint64(27)
-    value *= np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-@inner
 def hash_pair(seed: Any, a_high: Any, a_low: Any, a_port: Any, b_high: Any, b_low: Any, b_port: Any, rest: Any) -> Any:
-    """32 bits that are the same for both directions of a flow and that a sender cannot foresee."""
+    """32-bit hash of a flow, equal for both directions, that a sender cannot predict."""
     golden = np.uint64(0x9E3779B97F4A7C15)
-    a = mix(a_low + (np.uint64(a_port) << np.uint64(40)) + mix(a_high ^ seed))
-    b = mix(b_low + (np.uint64(b_port) << np.uint64(40)) + mix(b_high ^ seed))
-    return np.uint32(mix((a + b) ^ (np.uint64(rest) * golden) ^ seed) >> np.uint64(32))
-
-
-@inner
-def insert(index: Any, tag: Any, place: int) -> None:
-    """Enter a record's number under its hash; the index is never more than half full."""
-    mask = np.int64(index.shape[0] - 1)
-    at = np.int64(tag) & mask
-    while index[at] != EMPTY:
-        at = (at + 1) & mask
-    index[at] = (np.uint64(tag) << np.uint64(32)) | np.uint64(place + 1)
-
-
-@inner
-def remove(index: Any, tag: Any, place: int) -> None:
-    """Take a record's number out, moving later ones of the same run back so that none is lost."""
-    mask = np.int64(index.shape[0] - 1)
-    wanted = (np.uint64(tag) << np.uint64(32)) | np.uint64(place + 1)
-    hole = np.int64(tag) & mask
-    while index[hole] != wanted:
-        hole = (hole + 1) & mask
-    at = hole
-    while True:
-        at = (at + 1) & mask
-        entry = index[at]
-        if entry == EMPTY:
-            break
-        home = np.int64(entry >> np.uint64(32)) & mask
-        if ((at - home) & mask) >= ((at - hole) & mask):
-            index[hole] = entry
-            hole = at
-    index[hole] = EMPTY
+    a = finalize64(a_low + (np.uint64(a_port) << np.uint64(40)) + finalize64(a_high ^ seed))
+    b = finalize64(b_low + (np.uint64(b_port) << np.uint64(40)) + finalize64(b_high ^ seed))
+    return np.uint32(finalize64((a + b) ^ (np.uint64(rest) * golden) ^ seed) >> np.uint64(32))
 
 
 @compiled
@@ -126,7 +84,7 @@ def reindex(flows: Any, used: int, index: Any) -> None:
 
 @inner
 def give_out(flows: Any, place: int, reason: int, output: Any, given: int) -> int:
-    """Copy an ended flow to the output; give the next row of the output."""
+    """Copy an ended flow to the output; returns the next row of the output."""
     output[given] = flows[place]
     output[given].reason = reason
     return given + 1
@@ -134,7 +92,7 @@ def give_out(flows: Any, place: int, reason: int, output: Any, given: int) -> in
 
 @inner
 def sweep(flows: Any, index: Any, free: Any, state: Any, idle_ns: int, output: Any, given: int) -> tuple[int, bool]:
-    """Give out every flow whose time has come; stop when the output is full.
+    """Emit every flow that has timed out; stop when the output is full.
 
     Returns
     -------
@@ -165,7 +123,7 @@ def sweep(flows: Any, index: Any, free: Any, state: Any, idle_ns: int, output: A
 
 @inner
 def oldest(flows: Any, places: int) -> Any:
-    """The time that about an eighth of the flows have been silent since, from an even sample of them."""
+    """Estimate, from a sample, the time since which an eighth of the flows have been silent."""
     step = max(places // SAMPLE, 1)
     times = np.empty(places // step + 1, np.int64)
     count = 0
@@ -179,7 +137,7 @@ def oldest(flows: Any, places: int) -> Any:
 
 @inner
 def clear(flow: Any, time: int, reverse: bool, packets: Any, row: int) -> None:
-    """Make a record that of a new flow whose first packet is ``row``; ``reverse`` when the responder sent it."""
+    """Reset a record for a new flow whose first packet is ``row``; ``reverse`` if the responder sent it."""
     flow.reason = LIVING
     flow.start = time
     flow.end = time
@@ -191,34 +149,35 @@ def clear(flow: Any, time: int, reverse: bool, packets: Any, row: int) -> None:
     flow.reverse_initial = 0
     flow.union = 0
     flow.reverse_union = 0
-    flow.vlan = packets[11][row]
-    flow.source_mac = packets[13][row] if reverse else packets[12][row]
-    flow.destination_mac = packets[12][row] if reverse else packets[13][row]
+    flow.vlan = packets.vlan[row]
+    flow.source_mac = packets.destination_mac[row] if reverse else packets.source_mac[row]
+    flow.destination_mac = packets.source_mac[row] if reverse else packets.destination_mac[row]
 
 
 @inner
 def set_key(flow: Any, packets: Any, row: int, tag: Any) -> None:
-    """Make a packet's sender the source of a flow."""
-    flow.version = packets[1][row]
-    flow.protocol = packets[2][row]
-    flow.source_high = packets[3][row]
-    flow.source_low = packets[4][row]
-    flow.destination_high = packets[5][row]
-    flow.destination_low = packets[6][row]
-    flow.source_port = packets[7][row]
-    flow.destination_port = packets[8][row]
+    """Set the key of a flow, with the sender of a packet as its source."""
+    flow.version = packets.version[row]
+    flow.protocol = packets.protocol[row]
+    flow.source_high = packets.source_high[row]
+    flow.source_low = packets.source_low[row]
+    flow.destination_high = packets.destination_high[row]
+    flow.destination_low = packets.destination_low[row]
+    flow.source_port = packets.source_port[row]
+    flow.destination_port = packets.destination_port[row]
     flow.hash = tag
 
 
 @inner
 def direction(flow: Any, packets: Any, row: int, vlan_key: bool) -> int:
-    """1 when a packet is of this flow and from its source, -1 when from its destination, 0 when of another flow."""
-    if flow.protocol != packets[2][row] or flow.version != packets[1][row]:
+    """1 if the source of this flow sent the packet, -1 if its destination did, 0 if it belongs to another flow."""
+    if flow.protocol != packets.protocol[row] or flow.version != packets.version[row]:
         return 0
-    if vlan_key and flow.vlan != packets[11][row]:
+    if vlan_key and flow.vlan != packets.vlan[row]:
         return 0
-    source_high, source_low, source_port = packets[3][row], packets[4][row], packets[7][row]
-    destination_high, destination_low, destination_port = packets[5][row], packets[6][row], packets[8][row]
+    source_high, source_low = packets.source_high[row], packets.source_low[row]
+    destination_high, destination_low = packets.destination_high[row], packets.destination_low[row]
+    source_port, destination_port = packets.source_port[row], packets.destination_port[row]
     if (
         flow.source_low == source_low
         and flow.destination_low == destination_low
@@ -242,18 +201,14 @@ def direction(flow: Any, packets: Any, row: int, vlan_key: bool) -> int:
 
 @inner
 def find(flows: Any, index: Any, tag: Any, packets: Any, row: int, vlan_key: bool) -> tuple[Any, int]:
-    """Place and direction of the flow that a packet belongs to; direction 0 when there is none."""
-    mask = np.int64(index.shape[0] - 1)
-    at = np.int64(tag) & mask
-    entry = index[at]
-    while entry != EMPTY:
-        if entry >> np.uint64(32) == np.uint64(tag):
-            place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-            way = direction(flows[place], packets, row, vlan_key)
-            if way != 0:
-                return place, way
-        at = (at + 1) & mask
-        entry = index[at]
+    """Place and direction of the flow that a packet belongs to; direction 0 for none."""
+    at = next_entry(index, tag, start_of(index, tag))
+    while at >= 0:
+        place = place_of(index[at])
+        way = direction(flows[place], packets, row, vlan_key)
+        if way != 0:
+            return place, way
+        at = next_entry(index, tag, at + 1)
     return -1, 0
 
 
@@ -262,23 +217,23 @@ def count_packet(flow: Any, way: int, time: int, packets: Any, row: int) -> None
     """Add one packet to a flow, in its direction."""
     flow.start = min(flow.start, time)
     flow.end = max(flow.end, time)
-    flags = packets[9][row]
+    flags = packets.tcp_flags[row]
     if way > 0:
         if flow.packets == 0:
             flow.initial = flags
         flow.packets += np.uint64(1)
-        flow.octets += np.uint64(packets[10][row])
+        flow.octets += np.uint64(packets.octets[row])
         flow.union |= flags
         if flow.source_mac == 0:
-            flow.source_mac = packets[12][row]
+            flow.source_mac = packets.source_mac[row]
     else:
         if flow.reverse_packets == 0:
             flow.reverse_initial = flags
         flow.reverse_packets += np.uint64(1)
-        flow.reverse_octets += np.uint64(packets[10][row])
+        flow.reverse_octets += np.uint64(packets.octets[row])
         flow.reverse_union |= flags
         if flow.destination_mac == 0:
-            flow.destination_mac = packets[12][row]
+            flow.destination_mac = packets.source_mac[row]
 
 
 @compiled
@@ -296,27 +251,27 @@ def feed(
     vlan_key: bool,
     output: Any,
 ) -> tuple[int, int, int]:
-    """Meter packets from row ``first`` on, until they are done, the output is full or the cache must grow.
+    """Meter packets from row ``first`` on, until all are done, the output is full or the cache must grow.
 
     Parameters
     ----------
     packets
-        Columns: time, version, protocol, addresses in halves, ports, flags, octets, vlan, MACs.
+        :class:`~ethogram.meter.columns.BiflowPackets`.
     flows, index, free, state
-        The cache; changed in place.
+        The cache, changed in place.
     output
-        Records of ended flows are written here from row 0 on.
+        Filled with records of ended flows, from row 0.
 
     Returns
     -------
     row, given, why
-        The first packet not metered, the rows of output written, and ``DONE``, ``OUTPUT_FULL`` or ``GROW``.
+        First packet not metered, rows of output written, and ``DONE``, ``OUTPUT_FULL`` or ``GROW``.
     """
     given = 0
-    for row in range(first, packets[0].shape[0]):
-        time = packets[0][row]
-        # Time that leaps back by two idle timeouts is another capture's. A sweep waits until enough packets have
-        # passed to pay for it, so its cost per packet is bounded.
+    for row in range(first, packets.time.shape[0]):
+        time = packets.time[row]
+        # A leap back by two idle timeouts means another capture. A sweep starts only after enough packets, so that its
+        # cost per packet is bounded.
         due = time >= state[CLOCK] or time < state[CLOCK] - 2 * idle_ns
         if due and state[SWEEP] < 0 and state[SINCE] * 64 >= state[PLACES]:
             state[CLOCK] = time + idle_ns // 4
@@ -326,17 +281,17 @@ def feed(
             given, finished = sweep(flows, index, free, state, idle_ns, output, given)
             if not finished:
                 return row, given, OUTPUT_FULL
-        rest = np.uint64(packets[2][row]) | (np.uint64(packets[1][row]) << np.uint64(8))
+        rest = np.uint64(packets.protocol[row]) | (np.uint64(packets.version[row]) << np.uint64(8))
         if vlan_key:
-            rest |= np.uint64(packets[11][row]) << np.uint64(16)
+            rest |= np.uint64(packets.vlan[row]) << np.uint64(16)
         tag = hash_pair(
-            seed, packets[3][row], packets[4][row], packets[7][row],
-            packets[5][row], packets[6][row], packets[8][row], rest,
+            seed, packets.source_high[row], packets.source_low[row], packets.source_port[row],
+            packets.destination_high[row], packets.destination_low[row], packets.destination_port[row], rest,
         )  # fmt: skip
         place, way = find(flows, index, tag, packets, row, vlan_key)
         if way != 0:
             flow = flows[place]
-            # Packets that are reordered differ by less; a clock that was set back by more gives no flow over the jump.
+            # Reordering shifts packets by less. If the clock was set back by more, the flow ends at the jump.
             back = flow.end - time > idle_ns
             idle, active = time - flow.end > idle_ns or back, time - flow.start > active_ns
             if idle or active:
@@ -344,7 +299,7 @@ def feed(
                     return row, given, OUTPUT_FULL
                 given = give_out(flows, place, IDLE if idle else ACTIVE, output, given)
                 state[BACK] += back
-                if idle:  # a new flow: whoever speaks first starts it
+                if idle:  # a new flow, whose source is the sender of this packet
                     set_key(flow, packets, row, tag)
                     way = 1
                 clear(flow, time, way < 0, packets, row)
@@ -369,4 +324,4 @@ def feed(
             insert(index, tag, place)
         count_packet(flows[place], way, time, packets, row)
         state[SINCE] += 1
-    return packets[0].shape[0], given, DONE
+    return packets.time.shape[0], given, DONE

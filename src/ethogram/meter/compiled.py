@@ -1,12 +1,14 @@
-"""How the custom meter's functions are compiled: they call one another across files, and what is kept knows that."""
+"""Compiler of this package: the functions here call one another across files and share one cache stamp."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 
 __all__ = ["compiled", "inner"]
 
-COMPILER = Compiler(Path(__file__).parent, ("cache", "custom_cache", "custom_packets", "fragments", "mirrored"))
+COMPILER = Compiler(
+    Path(__file__).parent, ("cache", "custom_cache", "custom_packets", "fragments", "mirrored", "../_hashing")
+)
 compiled, inner = COMPILER.compiled, COMPILER.inner

@@ -1,8 +1,8 @@
-"""The custom meter: packets to one-minute custom flows, addressed by endpoints, before devices are known.
+"""The custom meter: packets to one-minute custom flows, addressed by endpoints.
 
 A record opens at the first packet of its five-tuple and ends a minute later, whatever TCP does; a packet exactly a
-minute after the first opens the next. IPv4 alone; IPv6, other protocols and fragments whose first was not seen are
-counted. Which end is a device is said afterwards, by :meth:`CustomFlowBatch.from_devices`.
+minute after the first opens the next record. Only IPv4 is metered; IPv6, other protocols, and fragments whose first
+fragment is missing are counted. :meth:`CustomFlowBatch.from_devices` assigns devices afterwards.
 
 Reference: A. Sivanathan et al., arXiv 2601.19315; RFC 791 section 3.2 (fragments).
 """
@@ -17,11 +17,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._hashing import empty_index
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.meter import custom_cache as cache
+from ethogram.meter.columns import Blocks, CustomOutput, CustomRules, Ipv4Packets, KeepRules
 from ethogram.meter.fragments import FRAGMENT, REMEMBERED
-from ethogram.meter.packet_keeper import PacketKeeper, new_index
+from ethogram.meter.packet_keeper import PacketKeeper
 from ethogram.schema import CustomFlows, PacketBatch, PacketFlows, ipv4_networks, private_mask
 
 __all__ = ["CustomFlowBatch", "CustomMeter"]
@@ -29,16 +31,16 @@ __all__ = ["CustomFlowBatch", "CustomMeter"]
 FIRST_RECORDS = 1 << 10
 OUTPUT_ROWS = 1 << 12
 OUTPUT_OCTETS = 1 << 22
-MOST_SENDERS = 64  # more are not worth asking for each packet
+MOST_SENDERS = 64  # with more, testing each packet costs more than it saves
 BEFORE_ALL_TIMES = -(1 << 62)
 
 
 @dataclass(frozen=True)
 class CustomFlowBatch:
-    """Custom flows that ended, in the order in which they began; way 1 is from the source of the first packet.
+    """Ended custom flows, in order of their starts.
 
-    ``records`` has the form ``RECORD``, length N; the other columns are those of
-    :class:`~ethogram.schema.CustomFlows`.
+    ``records`` has the form ``RECORD``, length N, and ``packet_way`` is 1 for packets from the record's source. The
+    other columns are those of :class:`~ethogram.schema.CustomFlows`.
     """
 
     records: NDArray[np.void]
@@ -49,13 +51,13 @@ class CustomFlowBatch:
     payload_octets: NDArray[np.uint16]
     first_octet: NDArray[np.int64]
     payload: NDArray[np.uint8]
-    packets: PacketFlows | None = None  # packets of both directions, when they are kept
+    packets: PacketFlows | None = None  # packets of both directions, if kept
 
     def __len__(self) -> int:
         return int(self.records.shape[0])
 
     def part(self, begin: int, end: int) -> CustomFlowBatch:
-        """The records from row ``begin`` to ``end``, excluded."""
+        """Rows ``begin`` to ``end``, exclusive."""
         packets = slice(self.first_packet[begin], self.first_packet[end])
         octets = slice(self.first_octet[begin], self.first_octet[end])
         return CustomFlowBatch(
@@ -72,8 +74,8 @@ class CustomFlowBatch:
 
     @classmethod
     def concat(cls, parts: Sequence[CustomFlowBatch]) -> CustomFlowBatch:
-        """Some parts as one; there is at least one, and packets are kept in all or none."""
-        beside = [part.packets for part in parts if part.packets is not None]
+        """Concatenate at least one part; either all parts keep packets or none."""
+        packets = [part.packets for part in parts if part.packets is not None]
         return cls(
             np.concatenate([part.records for part in parts]),
             _joined([part.first_packet for part in parts]),
@@ -83,27 +85,27 @@ class CustomFlowBatch:
             np.concatenate([part.payload_octets for part in parts]),
             _joined([part.first_octet for part in parts]),
             np.concatenate([part.payload for part in parts]),
-            PacketFlows.concat(beside) if beside else None,
+            PacketFlows.concat(packets) if packets else None,
         )
 
     def from_devices(
         self, rows: NDArray[np.int64], reverse: NDArray[np.bool_], device: pl.Series, private: Sequence[str]
     ) -> CustomFlows:
-        """Custom flows of devices.
+        """Convert records to custom flows as seen by their devices.
 
         Parameters
         ----------
         rows
-            Which records, length K; a record between two devices comes twice.
+            Record of each flow, length K; a record between two devices occurs twice.
         reverse
             Whether the device is the destination of the first packet, length K.
         device
-            Its name, length K.
+            Name of the device, length K.
         private
-            Prefixes of remote addresses that become 0.0.0.0.
+            Prefixes of remote addresses that are replaced by 0.0.0.0.
         """
         fields = self.records
-        whole = CustomFlows(
+        from_source = CustomFlows(
             device=pl.Series("device", [None] * len(self), dtype=pl.String),
             start_us=fields["start"] // 1000,
             remote=fields["destination"].copy(),
@@ -120,7 +122,7 @@ class CustomFlowBatch:
             first_octet=self.first_octet,
             payload=self.payload,
         )
-        flows = whole.take(rows)
+        flows = from_source.take(rows)
         source = fields["source"][rows]
         remote = np.where(reverse, source, flows.remote)
         remote[private_mask(remote, private)] = 0
@@ -145,16 +147,16 @@ class CustomMeter:
     settings
         Interval, what is kept of packets, and bounds.
     senders
-        IPv4 prefixes that hold every device. Outgoing packets from elsewhere are counted and not kept, since they
-        cannot be a device's; none: all are kept.
+        IPv4 prefixes that hold every device. Packets sent from elsewhere are counted but not metered. Without prefixes
+        all packets are metered.
     packets
-        Keep the packets of both directions beside the records (see :mod:`~ethogram.meter.packet_keeper`); the records
-        are the same with and without.
+        Also keep the packets of both directions (see :mod:`~ethogram.meter.packet_keeper`); the records do not depend
+        on this.
 
     Raises
     ------
     ConfigurationError
-        When a prefix or a protocol number is wrong, or packets are to be kept beside bidirectional records.
+        When a prefix or protocol number is invalid, or packets are to be kept of bidirectional records.
 
     Examples
     --------
@@ -166,7 +168,7 @@ class CustomMeter:
     def __init__(
         self, settings: CustomFlowSettings, senders: Sequence[str] = (), packets: PacketFlowSettings | None = None
     ) -> None:
-        private_mask(np.zeros(1, np.uint32), settings.private)  # a wrong prefix is said before anything is read
+        private_mask(np.zeros(1, np.uint32), settings.private)  # reports an invalid prefix before anything is read
         self._settings = settings
         self._both = settings.direction == "bidirectional"
         if packets is not None and self._both:
@@ -175,36 +177,32 @@ class CustomMeter:
         if not all(0 <= number <= 255 for number in settings.protocols):
             raise ConfigurationError("setting protocols: a protocol number is 0 to 255")
         self._allowed[list(settings.protocols)] = True
-        blocks = settings.max_octets // cache.BLOCK
         self._senders = np.zeros((0, 2), np.uint32)
         if not self._both and len(senders) <= MOST_SENDERS:
             self._senders = ipv4_networks(senders, "local")
-        self._rules = (
+        self._rules = CustomRules(
             _ns(settings.interval_s), _ns(settings.lateness_s), _ns(settings.leap_s), settings.max_flows
-        )  # fmt: skip
-        self._keep = (settings.packets, settings.packet_octets, _ns(settings.fragment_s))
+        )
+        self._keep = KeepRules(settings.packets, settings.packet_octets, _ns(settings.fragment_s))
         self._seed = np.uint64(np.random.default_rng().integers(1 << 63))
-        self._output: tuple[NDArray[Any], ...] = (
+        self._output = CustomOutput(
             np.zeros(OUTPUT_ROWS, cache.RECORD),
-            np.zeros((4, OUTPUT_ROWS * 10), np.uint32),
+            np.zeros((cache.PACKET_COLUMNS, OUTPUT_ROWS * cache.MAX_DESCRIBED), np.uint32),
             np.zeros(OUTPUT_OCTETS, np.uint8),
         )
         self._state = np.zeros(cache.STATE, np.int64)
         self._state[cache.CLOCK] = BEFORE_ALL_TIMES
         self._ring = np.zeros(FIRST_RECORDS, cache.RECORD)
-        self._described = np.zeros((FIRST_RECORDS, 4, 10), np.uint32)
-        self._index = new_index(FIRST_RECORDS)
-        # Memory that was never touched is not there yet: this costs what the busiest minute needs.
-        self._blocks = (
-            np.zeros((blocks, cache.BLOCK), np.uint8), np.zeros(blocks, np.int32), np.zeros(blocks, np.int32)
-        )  # fmt: skip
+        self._described = np.zeros((FIRST_RECORDS, cache.PACKET_COLUMNS, cache.MAX_DESCRIBED), np.uint32)
+        self._index = empty_index(FIRST_RECORDS)
+        self._blocks = Blocks.empty(settings.max_octets // cache.BLOCK, cache.BLOCK)
         self._fragments = np.zeros(settings.max_fragments, FRAGMENT)
-        self._fragment_index = new_index(settings.max_fragments)
+        self._fragment_index = empty_index(settings.max_fragments)
         self.keeper = PacketKeeper(packets, self._senders, settings.max_fragments if packets is not None else 1)
 
     @property
     def live(self) -> int:
-        """Records held now."""
+        """Number of live records."""
         return int(self._state[cache.TAIL] - self._state[cache.HEAD])
 
     @property
@@ -219,12 +217,12 @@ class CustomMeter:
 
     @property
     def ignored(self) -> dict[str, int]:
-        """Packets that are part of none, by reason."""
+        """Packets not metered, by reason."""
         return {reason: int(self._state[place]) for place, reason in cache.COUNTERS.items()}
 
     @property
     def corrected(self) -> dict[str, int]:
-        """What else happened: packets whose payload was not captured whole, fragments joined, and so on."""
+        """Counts of truncated payloads, fragments joined, leaps of the clock, and records ended early."""
         names = {
             cache.NO_PAYLOAD: "payload not captured whole",
             cache.FRAGMENTS: "fragment joined to its first",
@@ -243,18 +241,10 @@ class CustomMeter:
 
         Returns
         -------
-        The records that ended meanwhile, in parts of bounded size. Those of all batches together do not depend on
-        how the packets are cut into batches.
+        The records that ended in the batch, in parts of bounded size. The concatenated result does not depend on how
+        the packets are cut into batches.
         """
-        packets = (
-            np.ascontiguousarray(batch.time_ns), np.ascontiguousarray(batch.version),
-            np.ascontiguousarray(batch.protocol), batch.source_low.astype(np.uint32),
-            batch.destination_low.astype(np.uint32), np.ascontiguousarray(batch.source_port),
-            np.ascontiguousarray(batch.destination_port), np.ascontiguousarray(batch.ip_octets),
-            np.ascontiguousarray(batch.source_mac), np.ascontiguousarray(batch.destination_mac),
-            np.ascontiguousarray(batch.internet_offset), np.ascontiguousarray(batch.payload_offset),
-            np.ascontiguousarray(batch.payload_octets),
-        )  # fmt: skip
+        packets = Ipv4Packets.of(batch)
         parts = []
         row = 0
         self.keeper.begin(packets, batch.data)
@@ -275,7 +265,7 @@ class CustomMeter:
         return parts
 
     def flush(self) -> list[CustomFlowBatch]:
-        """End all live records; the meter is empty afterwards, and begins anew with its counters kept."""
+        """End all live records; the meter is empty afterwards, but keeps its counters."""
         parts = []
         done = False
         while not done:
@@ -289,18 +279,18 @@ class CustomMeter:
         return parts
 
     def _grow_ring(self) -> None:
-        """Double the queue; records keep their number, so only their place changes."""
+        """Double the queue. Records keep their numbers; only their places change."""
         size = self._ring.size
         numbers = np.arange(self._state[cache.HEAD], self._state[cache.TAIL])
         ring = np.zeros(2 * size, cache.RECORD)
-        described = np.zeros((2 * size, 4, 10), np.uint32)
+        described = np.zeros((2 * size, cache.PACKET_COLUMNS, cache.MAX_DESCRIBED), np.uint32)
         ring[numbers % ring.size] = self._ring[numbers % size]
         described[numbers % ring.size] = self._described[numbers % size]
-        self._ring, self._described, self._index = ring, described, new_index(ring.size)
+        self._ring, self._described, self._index = ring, described, empty_index(ring.size)
         cache.enter_all(ring, self._index, self._state)
 
     def _given(self) -> CustomFlowBatch:
-        """What stands in the output, which is empty afterwards."""
+        """Take the records in the output, and clear it."""
         rows, packets, octets = (
             int(self._state[place]) for place in (cache.GIVEN_ROWS, cache.GIVEN_PACKETS, cache.GIVEN_OCTETS)
         )
@@ -326,10 +316,10 @@ def _ns(seconds: float) -> int:
 
 
 def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """Where runs of these lengths begin, and where the last ends."""
+    """Offsets of consecutive runs of these lengths, and the end of the last."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
 def _joined(offsets: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Offsets of runs that stand behind one another."""
+    """Offsets of the runs of several parts, concatenated."""
     return _offsets(np.concatenate([np.diff(part) for part in offsets]))

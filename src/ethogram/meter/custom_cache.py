@@ -1,8 +1,8 @@
-"""The cache of live custom flows, compiled: a queue in order of opening, an index over it, and blocks of payload.
+"""Compiled cache of the custom meter: a queue of live records, a tag index over it, and blocks of payload.
 
-Every record lasts equally long, so the queue's head is the next to leave and nothing is ever swept. A record whose
-key began anew stays in the queue, closed, until its turn comes. What a packet does depends on the packets before it
-alone, never on how they were cut into batches, nor on hashes.
+All records last equally long, so the head of the queue is the next to end, and no sweep is needed. When a new record
+of the same key opens, the old one stays in the queue, closed, until it is due. The effect of a packet depends only on
+the packets before it, not on batch borders or hashes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.meter.cache import EMPTY, hash_pair, insert, remove
+from ethogram._hashing import entry_of, insert, next_entry, place_of, remove, start_of
+from ethogram.meter.cache import hash_pair
 from ethogram.meter.compiled import compiled, inner
 from ethogram.meter.fragments import fragment_of, fragment_place, fragment_tag, remember
 
@@ -40,22 +41,37 @@ RECORD = np.dtype(
         ("destination_port", np.uint16),
         ("protocol", np.uint8),
         ("kept", np.uint8),  # packets described one by one
-        ("closed", np.uint8),  # its key began anew
+        ("closed", np.uint8),  # a newer record has its key
         ("evicted", np.uint8),
     ],
     align=True,
 )
-"""A live record; the source is whoever sent its first packet."""
+"""A live record; its source is the sender of its first packet."""
 
 SYMBOLS = 3000
 BLOCK = 128  # octets
-SPARE_BLOCKS = 1000 // BLOCK + 2  # what one packet may need
+SPARE_BLOCKS = 1000 // BLOCK + 2  # blocks that one packet may need
+
+OFFSET, SIZE, WAY, PAYLOAD, PACKET_COLUMNS = 0, 1, 2, 3, 4
+"""Columns of a described packet: microseconds since the record's start, IP octets, 1 if the source sent it, and octets
+of payload kept."""
+
+MAX_DESCRIBED = 10
+"""Packets described of a record at most."""
+
+SENT_IN, ANSWERS, OLDEST, ROLE_COLUMNS = 0, 1, 2, 3
+"""Columns of a packet's roles: numbers of the record it was sent in, of the record it answers, and of the oldest live
+record; instead of the first two :data:`NOBODY`, :data:`UNMETERED` or :data:`UNPORTED`."""
+
+NETWORK, MASK = 0, 1
+"""Columns of networks."""
 
 DONE, OUTPUT_FULL, GROW = 0, 1, 2
 """Why :func:`feed` returned."""
 
 NOBODY, UNMETERED, UNPORTED = -1, -2, -3
-"""Instead of a record's number: there is none; packets of this kind have none; it is a fragment without its first."""
+"""Instead of the number of a record: there is none; packets of this kind are not metered; the packet is a fragment
+whose first fragment is unknown."""
 
 HEAD, TAIL, CLOCK, FREE, MADE_BLOCKS, GIVEN_ROWS, GIVEN_PACKETS, GIVEN_OCTETS = 0, 1, 2, 3, 4, 5, 6, 7
 READ, METERED, IPV6, OTHER_PROTOCOL, LOST_FRAGMENT, NO_PAYLOAD, EVICTED, FRAGMENTS, LEAPS, OUTSIDE = range(9, 19)
@@ -65,15 +81,16 @@ COUNTERS = {
     OUTSIDE: "sent from outside",
     LOST_FRAGMENT: "fragment without its first",
 }
-"""Why a packet is not metered."""
+"""Why packets are not metered."""
 STATE = 19
-"""Places of the state: numbers of the queue's first record and of the next; newest time seen; free blocks on the
-stack; blocks ever used; rows, packets and octets of the output; first fragments ever remembered; counters."""
+"""Indexes into the state: numbers of the queue's first record and of the next one to open; newest time; free blocks on
+the stack; blocks used so far; rows, packets and octets of the output; first fragments remembered so far (index 8); then
+counters."""
 
 
 @compiled
 def enter_all(ring: Any, index: Any, state: Any) -> None:
-    """Fill an empty index with all records that are open."""
+    """Fill an empty index with all open records."""
     mask = ring.shape[0] - 1
     for number in range(state[HEAD], state[TAIL]):
         if ring[number & mask].closed == 0:
@@ -82,7 +99,7 @@ def enter_all(ring: Any, index: Any, state: Any) -> None:
 
 @inner
 def same_key(record: Any, source: Any, destination: Any, source_port: int, destination_port: int) -> int:
-    """1 when a packet goes from the record's source, -1 when the other way, 0 when it is of another flow."""
+    """1 if the record's source sent the packet, -1 if its destination did, 0 if it belongs to another record."""
     if (
         record.source == source
         and record.destination == destination
@@ -105,51 +122,45 @@ def find(
     ring: Any, index: Any, tag: Any, source: Any, destination: Any, source_port: int, destination_port: int,
     protocol: int, both: bool,
 ) -> tuple[Any, Any, int]:  # fmt: skip
-    """Index place, ring place and direction of the open record of a packet; direction 0 when there is none."""
-    mask = np.int64(index.shape[0] - 1)
-    at = np.int64(tag) & mask
-    entry = index[at]
-    while entry != EMPTY:
-        if entry >> np.uint64(32) == np.uint64(tag):
-            place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-            if ring[place].protocol == protocol:
-                way = same_key(ring[place], source, destination, source_port, destination_port)
-                if way > 0 or (way < 0 and both):
-                    return at, place, way
-        at = (at + 1) & mask
-        entry = index[at]
+    """Position in the index, place and direction of the open record of a packet; direction 0 for none."""
+    at = next_entry(index, tag, start_of(index, tag))
+    while at >= 0:
+        place = place_of(index[at])
+        if ring[place].protocol == protocol:
+            way = same_key(ring[place], source, destination, source_port, destination_port)
+            if way > 0 or (way < 0 and both):
+                return at, place, way
+        at = next_entry(index, tag, at + 1)
     return np.int64(-1), np.int64(-1), 0
 
 
 @inner
 def has_room(state: Any, output: Any) -> Any:
-    """Whether the largest record fits into the output."""
-    return state[GIVEN_ROWS] < output[0].shape[0] and state[GIVEN_OCTETS] + SYMBOLS <= output[2].shape[0]
+    """Whether the output has room for the largest record."""
+    return state[GIVEN_ROWS] < output.records.shape[0] and state[GIVEN_OCTETS] + SYMBOLS <= output.payload.shape[0]
 
 
 @inner
 def give_out(state: Any, ring: Any, described: Any, blocks: Any, index: Any, output: Any) -> None:
-    """Move the head of the queue to the output; its blocks become free."""
+    """Move the head of the queue to the output, and free its blocks."""
     place = state[HEAD] & np.int64(ring.shape[0] - 1)
     record = ring[place]
-    output[0][state[GIVEN_ROWS]] = record
+    output.records[state[GIVEN_ROWS]] = record
     at = state[GIVEN_PACKETS]
     for k in range(record.kept):
-        for column in range(4):
-            output[1][column, at + k] = described[place, column, k]
+        for column in range(PACKET_COLUMNS):
+            output.packets[column, at + k] = described[place, column, k]
     state[GIVEN_PACKETS] = at + record.kept
-    arena, chain, free = blocks
     block = record.first_block
-    out = output[2]
     at = state[GIVEN_OCTETS]
     while block >= 0:
         count = record.fill if block == record.last_block else BLOCK
         for i in range(count):
-            out[at + i] = arena[block, i]
+            output.payload[at + i] = blocks.octets[block, i]
         at += count
-        free[state[FREE]] = block
+        blocks.free[state[FREE]] = block
         state[FREE] += 1
-        block = chain[block]
+        block = blocks.following[block]
     state[GIVEN_OCTETS] = at
     if record.closed == 0:
         remove(index, record.hash, place)
@@ -159,7 +170,7 @@ def give_out(state: Any, ring: Any, described: Any, blocks: Any, index: Any, out
 
 @compiled
 def drain(state: Any, ring: Any, described: Any, blocks: Any, index: Any, output: Any) -> bool:
-    """Give out what the output has room for; whether that was all."""
+    """Emit records while the output has room; returns whether all were emitted."""
     while state[HEAD] < state[TAIL]:
         if not has_room(state, output):
             return False
@@ -169,27 +180,26 @@ def drain(state: Any, ring: Any, described: Any, blocks: Any, index: Any, output
 
 @inner
 def keep_octets(state: Any, record: Any, blocks: Any, data: Any, at: int, count: int) -> None:
-    """Append captured octets to a record's blocks; there are enough free ones."""
-    arena, chain, free = blocks
+    """Append captured octets to a record's blocks; the caller ensures that there are enough free ones."""
     while count > 0:
         if record.first_block < 0 or record.fill == BLOCK:
             if state[FREE] > 0:
                 state[FREE] -= 1
-                block = free[state[FREE]]
+                block = blocks.free[state[FREE]]
             else:
                 block = np.int32(state[MADE_BLOCKS])
                 state[MADE_BLOCKS] += 1
-            chain[block] = -1
+            blocks.following[block] = -1
             if record.first_block < 0:
                 record.first_block = block
             else:
-                chain[record.last_block] = block
+                blocks.following[record.last_block] = block
             record.last_block = block
             record.fill = 0
         part = min(count, BLOCK - record.fill)
         last, fill = record.last_block, record.fill
         for i in range(part):
-            arena[last, fill + i] = data[at + i]
+            blocks.octets[last, fill + i] = data[at + i]
         record.fill += part
         at += part
         count -= part
@@ -197,23 +207,23 @@ def keep_octets(state: Any, record: Any, blocks: Any, data: Any, at: int, count:
 
 @inner
 def open_record(state: Any, ring: Any, index: Any, at: Any, tag: Any, packets: Any, row: int, ports: Any) -> Any:
-    """A new record at the queue's tail, in the index at ``at`` or, when that is negative, wherever there is room."""
+    """Open a record at the queue's tail, with its index entry at ``at`` or, if negative, the next empty one."""
     place = state[TAIL] & np.int64(ring.shape[0] - 1)
     state[TAIL] += 1
     if at >= 0:
-        index[at] = (np.uint64(tag) << np.uint64(32)) | np.uint64(place + 1)
+        index[at] = entry_of(tag, place)
     else:
         insert(index, tag, place)
     record = ring[place]
-    record.start = packets[0][row]
+    record.start = packets.time[row]
     record.octets = 0
     record.packets = 0
-    record.source = packets[3][row]
-    record.destination = packets[4][row]
+    record.source = packets.source[row]
+    record.destination = packets.destination[row]
     record.source_port, record.destination_port = ports
-    record.protocol = packets[2][row]
-    record.source_mac = packets[8][row]
-    record.destination_mac = packets[9][row]
+    record.protocol = packets.protocol[row]
+    record.source_mac = packets.source_mac[row]
+    record.destination_mac = packets.destination_mac[row]
     record.hash = tag
     record.first_block = -1
     record.last_block = -1
@@ -228,27 +238,27 @@ def open_record(state: Any, ring: Any, index: Any, at: Any, tag: Any, packets: A
 @inner
 def count_packet(
     state: Any, ring: Any, place: Any, described: Any, blocks: Any, packets: Any, row: int, way: int, at: Any,
-    there: Any, most_packets: int, most_octets: int, data: Any,
+    captured: Any, keep: Any, data: Any,
 ) -> None:  # fmt: skip
-    """Add a packet to a record; its payload was captured from ``at`` on, ``there`` octets of it."""
+    """Add a packet to a record; ``captured`` octets of its payload begin at ``at``."""
     record = ring[place]
     record.packets += np.uint64(1)
-    record.octets += np.uint64(packets[7][row])
+    record.octets += np.uint64(packets.ip_octets[row])
     if way > 0 and record.source_mac == 0:
-        record.source_mac = packets[8][row]
+        record.source_mac = packets.source_mac[row]
     if way < 0 and record.destination_mac == 0:
-        record.destination_mac = packets[8][row]
+        record.destination_mac = packets.source_mac[row]
     k = record.kept
-    if k >= most_packets:
+    if k >= keep.packets:
         return
     octets = 0
-    if record.symbols < SYMBOLS:  # its start symbol has room
-        octets = min(there, most_octets, SYMBOLS - 1 - record.symbols)
+    if record.symbols < SYMBOLS:  # there is room for its start symbol
+        octets = min(captured, keep.octets, SYMBOLS - 1 - record.symbols)
         record.symbols = min(record.symbols + octets + 2, SYMBOLS)
-    described[place, 0, k] = max(packets[0][row] - record.start, 0) // 1000
-    described[place, 1, k] = packets[7][row]
-    described[place, 2, k] = 1 if way > 0 else 0
-    described[place, 3, k] = octets
+    described[place, OFFSET, k] = max(packets.time[row] - record.start, 0) // 1000
+    described[place, SIZE, k] = packets.ip_octets[row]
+    described[place, WAY, k] = 1 if way > 0 else 0
+    described[place, PAYLOAD, k] = octets
     record.kept = k + 1
     if octets > 0:
         keep_octets(state, record, blocks, data, at, octets)
@@ -258,14 +268,13 @@ def count_packet(
 def make_room(
     state: Any, ring: Any, described: Any, blocks: Any, index: Any, output: Any, time: int, rules: Any
 ) -> int:
-    """Move the clock to a packet's time and end what is due; then see that one more record and payload have room.
+    """Advance the clock to a packet's time, end the records that are due, and make room for one more.
 
     Returns
     -------
-    ``DONE``, or what is to be done before the packet can be metered; nothing is done twice when it is asked again.
+    ``DONE``, or what the caller must do before it calls again for the same packet; nothing is done twice.
     """
-    interval, lateness, leap, max_flows = rules
-    if time < state[CLOCK] - leap:
+    if time < state[CLOCK] - rules.leap:
         if not drain(state, ring, described, blocks, index, output):
             return OUTPUT_FULL
         state[LEAPS] += 1
@@ -274,10 +283,10 @@ def make_room(
     mask = np.int64(ring.shape[0] - 1)
     while state[HEAD] < state[TAIL]:
         live = state[TAIL] - state[HEAD]
-        spare = state[FREE] + blocks[0].shape[0] - state[MADE_BLOCKS]
+        spare = state[FREE] + blocks.octets.shape[0] - state[MADE_BLOCKS]
         record = ring[state[HEAD] & mask]
-        if record.start + interval + lateness > state[CLOCK]:
-            if live < max_flows and spare >= SPARE_BLOCKS:
+        if record.start + rules.interval + rules.lateness > state[CLOCK]:
+            if live < rules.max_flows and spare >= SPARE_BLOCKS:
                 break
             if not has_room(state, output):
                 return OUTPUT_FULL
@@ -291,36 +300,40 @@ def make_room(
 
 @inner
 def is_among(networks: Any, address: Any) -> bool:
-    """Whether an address lies in one of some networks."""
+    """Whether one of the networks contains an address."""
     for i in range(networks.shape[0]):  # noqa: SIM110 (compiled)
-        if address & networks[i, 1] == networks[i, 0]:
+        if address & networks[i, MASK] == networks[i, NETWORK]:
             return True
     return False
 
 
 @inner
 def reverse_number(state: Any, ring: Any, index: Any, tag: Any, packets: Any, row: int, ports: Any, rules: Any) -> Any:
-    """Number of the open record that a packet answers, when it comes within the record's minute; or -1."""
-    mask = np.int64(index.shape[0] - 1)
-    at = np.int64(tag) & mask
-    while index[at] != EMPTY:
-        entry = index[at]
-        at = (at + 1) & mask
-        place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-        if entry >> np.uint64(32) != np.uint64(tag) or ring[place].protocol != packets[2][row]:
-            continue
-        if same_key(ring[place], packets[4][row], packets[3][row], ports[1], ports[0]) > 0:
-            start = ring[place].start
-            age = packets[0][row] - start
-            if age >= rules[0] or age < -rules[1] or start + rules[0] + rules[1] <= state[CLOCK]:
+    """Number of the open record that a packet answers within the record's interval; -1 for none."""
+    source_port, destination_port = ports
+    at = next_entry(index, tag, start_of(index, tag))
+    while at >= 0:
+        record = ring[place_of(index[at])]
+        if record.protocol == packets.protocol[row] and (
+            same_key(record, packets.destination[row], packets.source[row], destination_port, source_port) > 0
+        ):
+            if is_over(state, record.start, packets.time[row], rules):
                 return np.int64(-1)
-            return number_of(state, ring, place)
+            return number_of(state, ring, place_of(index[at]))
+        at = next_entry(index, tag, at + 1)
     return np.int64(-1)
 
 
 @inner
+def is_over(state: Any, start: Any, time: Any, rules: Any) -> Any:
+    """Whether a packet is too late, or too early, for an open record."""
+    age = time - start
+    return age >= rules.interval or age < -rules.lateness or start + rules.interval + rules.lateness <= state[CLOCK]
+
+
+@inner
 def number_of(state: Any, ring: Any, place: Any) -> Any:
-    """The number of a live record by its place."""
+    """Number of a live record, from its place."""
     return state[HEAD] + ((place - state[HEAD]) & np.int64(ring.shape[0] - 1))
 
 
@@ -329,13 +342,14 @@ def answered(
     state: Any, ring: Any, index: Any, packets: Any, row: int, data: Any, seed: Any, rules: Any, fragment_ns: int,
     others: Any,
 ) -> Any:  # fmt: skip
-    """Number of the record that a packet from outside answers; ``NOBODY``, or ``UNPORTED`` for a lost fragment.
+    """Number of the record that a packet from outside answers, :data:`NOBODY` or :data:`UNPORTED`.
 
-    First fragments from outside are remembered apart, so that they crowd out none of a device's.
+    First fragments from outside are remembered in a table of their own, so that they cannot displace those of devices.
     """
     other_state, fragments, fragment_index = others
-    time, source, destination, protocol = packets[0][row], packets[3][row], packets[4][row], packets[2][row]
-    source_port, destination_port = packets[5][row], packets[6][row]
+    time, protocol = packets.time[row], packets.protocol[row]
+    source, destination = packets.source[row], packets.destination[row]
+    source_port, destination_port = packets.source_port[row], packets.destination_port[row]
     offset, more, identification, _ = fragment_of(packets, row, data)
     if offset > 0 or more:
         key = (source, destination, protocol, identification)
@@ -377,43 +391,43 @@ def feed(
     roles: Any,
     others: Any,
 ) -> tuple[int, int]:
-    """Meter packets from row ``first`` on, until they are done, the output is full or the cache must grow.
+    """Meter packets from row ``first`` on, until all are done, the output is full or the cache must grow.
 
     Parameters
     ----------
     packets
-        Columns: time, version, protocol, low halves of source and destination, ports, IP octets, MACs, and places of
-        IP header and payload, captured octets of payload.
+        :class:`~ethogram.meter.columns.Ipv4Packets`.
+    data
+        Octets of the batch.
+    first
+        Row to start with.
     allowed
-        By protocol number, whether it is metered.
+        Whether each protocol number is metered.
     senders
-        Networks and masks that a packet must come from, uint32 [K, 2]; from anywhere when there are none.
+        Networks and masks of the senders to meter, uint32 [K, 2]; all senders when empty.
     both
-        Whether both directions are one record.
+        Whether both directions share a record.
     rules, keep
-        Interval, lateness and leap in ns, most live records; packets and octets kept, and how long a first
-        fragment is remembered, in ns.
+        :class:`~ethogram.meter.columns.CustomRules` and :class:`~ethogram.meter.columns.KeepRules`.
     state, ring, described, blocks, index, fragments, fragment_index
-        The cache; changed in place.
+        The cache, changed in place.
     output
-        Records and their packets and payload, appended.
+        :class:`~ethogram.meter.columns.CustomOutput`, appended to.
     roles
-        Where to say which records a packet is part of, int64 [P, 3]: number of the one it was sent in, number of the
-        one it answers, and number of the oldest record then; see ``NOBODY``. [0, 3] when they are not asked for.
+        Filled in for each packet, int64 [P, 3]; [0, 3] when not wanted. See :data:`SENT_IN`.
     others
-        State, table and index of the first fragments from outside; used when roles are asked for.
+        State, table and index of first fragments from outside; used with roles only.
 
     Returns
     -------
     row, why
-        The first packet not metered, and ``DONE``, ``OUTPUT_FULL`` or ``GROW``.
+        First packet not metered, and ``DONE``, ``OUTPUT_FULL`` or ``GROW``.
     """
-    interval, lateness, leap, max_flows = rules
-    mask, most, places = ring.shape[0] - 1, min(ring.shape[0], max_flows), blocks[0].shape[0]
-    most_packets, most_octets, fragment_ns = keep
+    interval, lateness, leap, fragment_ns = rules.interval, rules.lateness, rules.leap, keep.fragment_ns
+    mask, most, places = ring.shape[0] - 1, min(ring.shape[0], rules.max_flows), blocks.octets.shape[0]
     has_roles = roles.shape[0] > 0
-    for row in range(first, packets[0].shape[0]):
-        time = packets[0][row]
+    for row in range(first, packets.time.shape[0]):
+        time = packets.time[row]
         head, live = ring[state[HEAD] & mask], state[TAIL] - state[HEAD]
         spare = state[FREE] + places - state[MADE_BLOCKS]
         if (
@@ -427,23 +441,23 @@ def feed(
                 return row, why
         state[CLOCK] = max(state[CLOCK], time)
         state[READ] += 1
-        protocol = packets[2][row]
+        protocol = packets.protocol[row]
         if has_roles:
-            roles[row, 0], roles[row, 1], roles[row, 2] = UNMETERED, UNMETERED, state[HEAD]
-        if packets[1][row] != 4:
+            roles[row, SENT_IN], roles[row, ANSWERS], roles[row, OLDEST] = UNMETERED, UNMETERED, state[HEAD]
+        if packets.version[row] != 4:
             state[IPV6] += 1
             continue
         if not allowed[protocol]:
             state[OTHER_PROTOCOL] += 1
             continue
-        source, destination = packets[3][row], packets[4][row]
-        source_port, destination_port = packets[5][row], packets[6][row]
+        source, destination = packets.source[row], packets.destination[row]
+        source_port, destination_port = packets.source_port[row], packets.destination_port[row]
         if senders.shape[0] > 0 and not is_among(senders, source):
             state[OUTSIDE] += 1
             if has_roles:
-                roles[row, 1] = answered(state, ring, index, packets, row, data, seed, rules, fragment_ns, others)
+                roles[row, ANSWERS] = answered(state, ring, index, packets, row, data, seed, rules, fragment_ns, others)
             continue
-        at, there = packets[11][row], np.int64(packets[12][row])
+        at, captured = packets.payload_offset[row], np.int64(packets.payload_octets[row])
         offset, more, identification, header = fragment_of(packets, row, data)
         if (offset > 0 or more) and fragment_ns > 0:
             key = (source, destination, protocol, identification)
@@ -457,12 +471,12 @@ def feed(
                 continue
             state[FRAGMENTS] += 1
             source_port, destination_port = fragments[place].source_port, fragments[place].destination_port
-            # The reader gives no payload of it; what follows the IP header is the transport's payload going on.
-            end = at + there
-            at = min(packets[10][row] + header, end)
-            there = end - at
+            # The reader sets no payload for later fragments: they continue the payload right after the IP header.
+            end = at + captured
+            at = min(packets.internet_offset[row] + header, end)
+            captured = end - at
         state[METERED] += 1
-        if packets[10][row] + np.int64(packets[7][row]) > at + there:
+        if packets.internet_offset[row] + np.int64(packets.ip_octets[row]) > at + captured:
             state[NO_PAYLOAD] += 1
         rest = np.uint64(protocol)
         zero = np.uint64(0)
@@ -470,21 +484,17 @@ def feed(
             seed, zero, np.uint64(source), source_port, zero, np.uint64(destination), destination_port, rest
         )
         slot, place, way = find(ring, index, tag, source, destination, source_port, destination_port, protocol, both)
-        if way != 0:
-            age = time - ring[place].start
-            if age >= interval or age < -lateness or ring[place].start + interval + lateness <= state[CLOCK]:
-                ring[place].closed = 1
-                way = 0
+        if way != 0 and is_over(state, ring[place].start, time, rules):
+            ring[place].closed = 1
+            way = 0
         if way == 0:
             ports = (source_port, destination_port)
             place = open_record(state, ring, index, slot, tag, packets, row, ports)
             way = 1
         if has_roles:
-            roles[row, 0] = number_of(state, ring, place)
+            roles[row, SENT_IN] = number_of(state, ring, place)
             ports = (source_port, destination_port)
-            if source != destination or source_port != destination_port:  # else it would answer itself
-                roles[row, 1] = reverse_number(state, ring, index, tag, packets, row, ports, rules)
-        count_packet(
-            state, ring, place, described, blocks, packets, row, way, at, there, most_packets, most_octets, data
-        )
-    return packets[0].shape[0], DONE
+            if source != destination or source_port != destination_port:  # or else it would answer itself
+                roles[row, ANSWERS] = reverse_number(state, ring, index, tag, packets, row, ports, rules)
+        count_packet(state, ring, place, described, blocks, packets, row, way, at, captured, keep, data)
+    return packets.time.shape[0], DONE

@@ -1,9 +1,9 @@
-"""Packets beside custom flows, compiled: the headers of both directions, in blocks, in the order of the records.
+"""Compiled store of the packets of both directions beside custom flows.
 
-Works after :func:`~ethogram.meter.custom_cache.feed` on the same rows: that says which records a packet was sent in
-and answers, this keeps its octets. So custom flows are the same with and without it. What is kept depends on the
-packets before alone, never on how they were cut into batches: room is counted as if blocks became free at the packet
-that ended their record.
+It runs after :func:`~ethogram.meter.custom_cache.feed` on the same rows: ``feed`` determines which record a packet was
+sent in and which one it answers, and this module keeps its octets. So custom flows are the same with and without it.
+What is kept depends only on the packets before, not on batch borders: blocks count as free from the packet that ended
+their record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from ethogram.meter.compiled import compiled, inner
-from ethogram.meter.custom_cache import BLOCK, FREE, NOBODY, UNPORTED, is_among, keep_octets
+from ethogram.meter.custom_cache import (
+    ANSWERS,
+    BLOCK,
+    FREE,
+    NOBODY,
+    OLDEST,
+    SENT_IN,
+    UNPORTED,
+    is_among,
+    keep_octets,
+)
 from ethogram.meter.fragments import fragment_of
 
 __all__ = [
@@ -30,13 +40,21 @@ RECORD = np.dtype(
         ("fill", np.int32),  # octets in the last block
         ("blocks", np.int32),
         ("kept", np.int32),  # packets
-        ("cut", np.int32),  # 1: there was no room for one; none behind it is kept
+        ("cut", np.int32),  # 1: there was no room for a packet, so no later one is kept
     ],
     align=True,
 )
-"""What is kept of a live record: a stream of entries, each a head of ``ENTRY`` octets and the packet's octets."""
+"""Packets kept of a live record: a stream of entries, each of ``ENTRY`` octets of header and the octets of a packet."""
 
 ENTRY = 13
+"""Octets of an entry's header."""
+
+AT_OFFSET, AT_SIZE, AT_WAY, AT_IP, AT_TRANSPORT, AT_PAYLOAD = 0, 4, 8, 9, 10, 11
+"""Where the header holds, lowest octet first: microseconds since the record's start and IP octets (four octets each), 1
+if the device sent the packet, octets kept of IP header and transport header, and of payload (two octets)."""
+
+MAX_TRANSPORT = 60  # octets of a transport header
+MAX_HEADERS = 120  # octets of both headers
 
 FIRST, GONE, LAST, BLOCKS = 0, 1, 2, 5
 READ, KEPT, BEYOND, EARLY, LOST, NO_ROOM, BOTH = range(9, 16)
@@ -45,28 +63,28 @@ COUNTERS = {
     EARLY: "received before the device sent",
     LOST: "fragment without its first",
 }
-"""Why a packet is not kept, but for ``NO_ROOM``."""
+"""Why packets are not kept, apart from ``NO_ROOM``."""
 STATE = 16
-"""Places of the state: number of the first record held, of the first that has not ended, and of the next; free blocks
-on the stack and blocks ever used (as in the cache); blocks of records that have not ended; place 8: first fragments
-from outside; counters."""
+"""Indexes into the state: numbers of the first record held, of the first that has not ended, and of the next; free
+blocks on the stack and blocks used so far (3 and 4, as in the cache); blocks of records that have not ended; first
+fragments from outside (8); then counters."""
 
 
 def blocks_of_packet(payload_octets: int) -> int:
-    """Blocks that one packet may need at most."""
-    return (ENTRY + 120 + payload_octets) // BLOCK + 2
+    """Most blocks that one packet may need."""
+    return (ENTRY + MAX_HEADERS + payload_octets) // BLOCK + 2
 
 
 @inner
 def put32(entry: Any, at: int, value: Any) -> None:
-    """Write four octets, the lowest first."""
+    """Write four octets, little-endian."""
     for i in range(4):
         entry[at + i] = (value >> (8 * i)) & 255
 
 
 @inner
 def get32(stream: Any, at: int) -> Any:
-    """Read four octets, the lowest first."""
+    """Read four octets, little-endian."""
     value = np.int64(0)
     for i in range(4):
         value |= np.int64(stream[at + i]) << (8 * i)
@@ -75,37 +93,37 @@ def get32(stream: Any, at: int) -> Any:
 
 @inner
 def keep_packet(
-    packets: Any, data: Any, row: int, way: int, state: Any, ring: Any, number: Any, blocks: Any, entry: Any, keep: Any
-) -> None:
-    """Append one packet to what is kept of a record, or count why not."""
-    most_packets, payload_packets, payload_most, later_most, most_blocks = keep
+    packets: Any, data: Any, row: int, way: int, state: Any, ring: Any, number: Any, blocks: Any, entry: Any,
+    bounds: Any,
+) -> None:  # fmt: skip
+    """Append a packet to the stream of a record, or count why not."""
     record = ring[number & np.int64(ring.shape[0] - 1)]
     state[READ] += 1
-    if record.kept >= most_packets:
+    if record.kept >= bounds.packets:
         state[BEYOND] += 1
         return
-    begin = packets[10][row]
+    begin = packets.internet_offset[row]
     offset, _, _, header = fragment_of(packets, row, data)
-    payload_at = packets[11][row]
-    end = payload_at + np.int64(packets[12][row])  # of what was captured
+    payload_at = packets.payload_offset[row]
+    end = payload_at + np.int64(packets.payload_octets[row])  # of the captured octets
     ip_octets = min(header, end - begin)
-    transport_octets = np.int64(0) if offset > 0 else min(payload_at - begin - ip_octets, np.int64(60))
-    most = payload_most if record.kept < payload_packets else later_most
+    transport_octets = np.int64(0) if offset > 0 else min(payload_at - begin - ip_octets, np.int64(MAX_TRANSPORT))
+    most = bounds.payload_octets if record.kept < bounds.payload_packets else bounds.later_octets
     payload_octets = min(end - begin - ip_octets - transport_octets, most)
     octets = ip_octets + transport_octets + payload_octets
     size = record.octets + ENTRY + octets
     more = (size + BLOCK - 1) // BLOCK - record.blocks
-    if record.cut > 0 or state[BLOCKS] + more > most_blocks:
+    if record.cut > 0 or state[BLOCKS] + more > bounds.blocks:
         record.cut = 1
         state[NO_ROOM] += 1
         return
-    put32(entry, 0, max(packets[0][row] - record.start, 0) // 1000)
-    put32(entry, 4, np.int64(packets[7][row]))
-    entry[8] = way
-    entry[9] = ip_octets
-    entry[10] = transport_octets
-    entry[11] = payload_octets & 255
-    entry[12] = payload_octets >> 8
+    put32(entry, AT_OFFSET, max(packets.time[row] - record.start, 0) // 1000)
+    put32(entry, AT_SIZE, np.int64(packets.ip_octets[row]))
+    entry[AT_WAY] = way
+    entry[AT_IP] = ip_octets
+    entry[AT_TRANSPORT] = transport_octets
+    entry[AT_PAYLOAD] = payload_octets & 255
+    entry[AT_PAYLOAD + 1] = payload_octets >> 8
     keep_octets(state, record, blocks, entry, 0, ENTRY)
     keep_octets(state, record, blocks, data, begin, octets)
     record.octets = size
@@ -120,32 +138,31 @@ def keep(
     packets: Any, data: Any, first: int, last: int, roles: Any, senders: Any, state: Any, ring: Any, blocks: Any,
     entry: Any, bounds: Any,
 ) -> None:  # fmt: skip
-    """Keep the packets of rows ``first`` to ``last``, excluded, whose roles are known.
+    """Keep the packets of rows ``first`` to ``last``, exclusive, whose roles are known.
 
     Parameters
     ----------
     packets, data, roles, senders
         As for :func:`~ethogram.meter.custom_cache.feed`.
     state, ring, blocks
-        What is held; changed in place. The ring has room for every record of the rows, the blocks for
-        :func:`blocks_of_packet` of each packet twice.
+        The store, changed in place. The ring has room for every record of the rows, the blocks for twice
+        :func:`blocks_of_packet` of each packet.
     entry
-        Room for an entry's head.
+        Buffer for the header of an entry.
     bounds
-        Most packets of a flow, how many of them are kept with more payload, octets of payload of those and of the
-        others, and blocks of live records.
+        :class:`~ethogram.meter.columns.PacketBounds`.
     """
     mask = np.int64(ring.shape[0] - 1)
     for row in range(first, last):
-        while state[GONE] < roles[row, 2]:
+        while state[GONE] < roles[row, OLDEST]:
             state[BLOCKS] -= ring[state[GONE] & mask].blocks
             state[GONE] += 1
-        sent, answers = roles[row, 0], roles[row, 1]
+        sent, answers = roles[row, SENT_IN], roles[row, ANSWERS]
         if sent >= 0:
             if sent == state[LAST]:
                 state[LAST] += 1
                 record = ring[sent & mask]
-                record.start = packets[0][row]
+                record.start = packets.time[row]
                 record.octets, record.blocks, record.kept, record.fill, record.cut = 0, 0, 0, 0, 0
                 record.first_block, record.last_block = -1, -1
             keep_packet(packets, data, row, 1, state, ring, sent, blocks, entry, bounds)
@@ -155,26 +172,26 @@ def keep(
         elif answers == UNPORTED:
             state[READ] += 1
             state[LOST] += 1
-        elif answers == NOBODY and (senders.shape[0] == 0 or is_among(senders, packets[4][row])):
+        elif answers == NOBODY and (senders.shape[0] == 0 or is_among(senders, packets.destination[row])):
             state[READ] += 1
             state[EARLY] += 1
 
 
 @compiled
 def give(state: Any, ring: Any, blocks: Any, last: int, stream: Any, columns: Any, data: Any) -> None:
-    """Move what is kept of the records up to number ``last``, excluded, to columns; their blocks become free.
+    """Move the packets of the records up to number ``last``, exclusive, to columns, and free their blocks.
 
     Parameters
     ----------
     stream
-        Room for the longest stream.
+        Buffer for the longest stream.
     columns
-        Offset, way, octets, octets of IP header, transport header and payload, one for each packet.
+        Filled in, one value for each packet, in the order of
+        :data:`~ethogram.schema.packet_flows.PACKET_COLUMNS`.
     data
-        Octets of all packets.
+        Filled in: octets of all packets.
     """
-    offset, way, size, ip_octets, transport_octets, payload_octets = columns  # as PACKET_COLUMNS has them
-    arena, chain, free = blocks
+    offset, way, size, ip_octets, transport_octets, payload_octets = columns
     mask = np.int64(ring.shape[0] - 1)
     packet, to = 0, 0
     for number in range(state[FIRST], last):
@@ -183,19 +200,21 @@ def give(state: Any, ring: Any, blocks: Any, last: int, stream: Any, columns: An
         while block >= 0:
             count = record.fill if block == record.last_block else BLOCK
             for i in range(count):
-                stream[at + i] = arena[block, i]
+                stream[at + i] = blocks.octets[block, i]
             at += count
-            free[state[FREE]] = block
+            blocks.free[state[FREE]] = block
             state[FREE] += 1
-            block = chain[block]
+            block = blocks.following[block]
         at = 0
         for _ in range(record.kept):
-            offset[packet] = get32(stream, at)
-            size[packet] = get32(stream, at + 4)
-            way[packet] = stream[at + 8]
-            ip_octets[packet] = stream[at + 9]
-            transport_octets[packet] = stream[at + 10]
-            payload_octets[packet] = np.int64(stream[at + 11]) | (np.int64(stream[at + 12]) << 8)
+            offset[packet] = get32(stream, at + AT_OFFSET)
+            size[packet] = get32(stream, at + AT_SIZE)
+            way[packet] = stream[at + AT_WAY]
+            ip_octets[packet] = stream[at + AT_IP]
+            transport_octets[packet] = stream[at + AT_TRANSPORT]
+            payload_octets[packet] = np.int64(stream[at + AT_PAYLOAD]) | (
+                np.int64(stream[at + AT_PAYLOAD + 1]) << 8
+            )
             octets = np.int64(ip_octets[packet]) + transport_octets[packet] + payload_octets[packet]
             at += ENTRY
             for i in range(octets):

@@ -1,6 +1,6 @@
-"""Fragments of IPv4 packets, compiled: later ones find the ports of their first by the identification.
+"""Compiled reassembly of ports: later fragments of an IPv4 packet get the ports of its first fragment.
 
-A table of bounded length in the order of arrival, and an index over it: which fragment is forgotten depends on the
+First fragments are kept in a ring of fixed length in order of arrival, so that which one is forgotten depends on the
 packets alone. Reference: RFC 791 section 3.2.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.meter.cache import EMPTY, insert, mix, remove
+from ethogram._hashing import finalize64, insert, next_entry, place_of, remove, start_of
 from ethogram.meter.compiled import inner
 
 __all__ = ["FRAGMENT", "REMEMBERED", "fragment_of", "fragment_place", "fragment_tag", "remember"]
@@ -28,39 +28,37 @@ FRAGMENT = np.dtype(
     ],
     align=True,
 )
-"""The first fragment of a packet: what its later ones lack."""
+"""First fragment of a packet, with the ports that later fragments lack."""
 
 REMEMBERED = 8
-"""Place of the meter's state: first fragments ever remembered."""
+"""Place in the meter's state: number of first fragments remembered so far."""
 
 
 @inner
 def fragment_tag(seed: Any, key: Any) -> Any:
-    """32 bits of (source, destination, protocol, identification) that a sender cannot foresee."""
+    """32-bit hash of (source, destination, protocol, identification) that a sender cannot predict."""
     source, destination, protocol, identification = key
     both_ends = (np.uint64(source) << np.uint64(32)) | np.uint64(destination)
-    return np.uint32(mix(mix(both_ends ^ seed) ^ np.uint64(identification << 8 | protocol)) >> np.uint64(32))
+    rest = np.uint64(identification << 8 | protocol)
+    return np.uint32(finalize64(finalize64(both_ends ^ seed) ^ rest) >> np.uint64(32))
 
 
 @inner
-def fragment_place(fragments: Any, index: Any, tag: Any, wanted: Any) -> Any:
-    """Place of the first fragment that is remembered under (source, destination, protocol, identification); or -1."""
-    mask = np.int64(index.shape[0] - 1)
-    at = np.int64(tag) & mask
-    entry = index[at]
-    while entry != EMPTY:
-        if entry >> np.uint64(32) == np.uint64(tag):
-            place = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
-            known = fragments[place]
-            if (
-                known.source == wanted[0]
-                and known.destination == wanted[1]
-                and known.protocol == wanted[2]
-                and known.identification == wanted[3]
-            ):
-                return place
-        at = (at + 1) & mask
-        entry = index[at]
+def fragment_place(fragments: Any, index: Any, tag: Any, key: Any) -> Any:
+    """Place of the first fragment with a key (source, destination, protocol, identification); -1 for none."""
+    source, destination, protocol, identification = key
+    at = next_entry(index, tag, start_of(index, tag))
+    while at >= 0:
+        place = place_of(index[at])
+        known = fragments[place]
+        if (
+            known.source == source
+            and known.destination == destination
+            and known.protocol == protocol
+            and known.identification == identification
+        ):
+            return place
+        at = next_entry(index, tag, at + 1)
     return np.int64(-1)
 
 
@@ -68,7 +66,7 @@ def fragment_place(fragments: Any, index: Any, tag: Any, wanted: Any) -> Any:
 def remember(
     state: Any, fragments: Any, index: Any, tag: Any, key: Any, time: int, source_port: int, destination_port: int
 ) -> None:
-    """Keep the ports of a first fragment; the one remembered for longest leaves."""
+    """Remember the ports of a first fragment; the oldest one is forgotten."""
     place = fragment_place(fragments, index, tag, key)
     if place < 0:
         place = state[REMEMBERED] % fragments.shape[0]
@@ -86,8 +84,8 @@ def remember(
 
 @inner
 def fragment_of(packets: Any, row: int, data: Any) -> tuple[Any, bool, Any, Any]:
-    """Whether an IPv4 packet is a fragment: offset in units of 8 octets, more to come, identification, header."""
-    at = packets[10][row]
+    """Fragment fields of an IPv4 packet: offset in units of 8 octets, more fragments, identification, header octets."""
+    at = packets.internet_offset[row]
     if at < 0 or at + 8 > data.shape[0]:
         return 0, False, 0, 0
     flags = (np.int64(data[at + 6]) << 8) | np.int64(data[at + 7])

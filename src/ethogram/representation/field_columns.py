@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.config import FieldSettings
 from ethogram.representation.payload_length import header_width
 from ethogram.representation.views import PAYLOAD, View
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["CLASSES", "GAPS", "KINDS", "KNOWN_PORTS", "OCTETS", "PORTS", "SIZES", "FieldPlan", "describe"]
 

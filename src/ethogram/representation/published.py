@@ -19,10 +19,10 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import InputError
 from ethogram.schema import TIME, Accounting, CustomFlows, private_mask
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["is_published", "published_flows"]
 

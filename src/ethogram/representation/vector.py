@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.representation.views import PAYLOAD, View, view_of
 from ethogram.schema import CustomFlows
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["END", "OCTET", "PAD", "SCALING", "START", "SYMBOLS", "SYMBOL_CODES", "expand"]
 

@@ -1,7 +1,6 @@
-"""Addresses as canonical text, each formatted once: IPv4, IPv6 (RFC 5952) and MAC. IPv4-mapped IPv6 becomes IPv4.
+"""Format addresses as canonical text, each only once: IPv4, IPv6 (RFC 5952) and MAC.
 
-A hash table gives every distinct address a number; only new ones are formatted, IPv4 and MAC by column. When the
-table has grown to its bound it starts again.
+A hash table numbers the distinct addresses, and only new ones are formatted. When the table is full it is emptied.
 """
 
 from __future__ import annotations
@@ -13,61 +12,58 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.schema.compiled import Compiler
+from ethogram._hashing import empty_slots, finalize64, find_triple
+from ethogram._numba import Compiler
 
 __all__ = ["MAC", "AddressText"]
 
-COMPILER = Compiler.of(__file__)
+COMPILER = Compiler.of(__file__, "../_hashing")
 
 MAC = 1
 """The *version* under which MAC addresses are looked up; 4 and 6 are IP."""
 
-PLACES = 1 << 17  # of the table; half of them are used at most
+MAX_ADDRESSES = 1 << 16
+HIGH, LOW, VERSION = 0, 1, 2  # columns of the keys
 HEX = pl.Series([f"{i:02x}" for i in range(256)], dtype=pl.String)
 DECIMAL = pl.Series([str(i) for i in range(256)], dtype=pl.String)
 
 
-@COMPILER.checked
-def number(
-    version: Any, high: Any, low: Any, keys: Any, table: Any, known: int, seed: Any, numbers: Any
+@COMPILER.compiled
+def number_addresses(
+    version: Any, high: Any, low: Any, keys: Any, slots: Any, known: int, seed: Any, numbers: Any
 ) -> tuple[int, int]:
-    """Give each address its number; new ones get the next. Stop when the keys are full.
+    """Fill in the number of each address; new addresses get the next one. Stop when ``keys`` is full.
 
     Returns
     -------
     rows, known
-        Rows numbered, and addresses known now.
+        Number of rows done, and of known addresses.
     """
-    mask = np.int64(table.shape[0] - 1)
     for row in range(high.shape[0]):
-        h = (low[row] ^ seed) * np.uint64(0x9E3779B97F4A7C15) + high[row] * np.uint64(0xD6E8FEB86659FD93)
-        h = (h ^ (h >> np.uint64(32)) ^ np.uint64(version[row])) * np.uint64(0xD6E8FEB86659FD93)
-        at = np.int64(h >> np.uint64(33)) & mask
-        while table[at] >= 0:
-            key = keys[table[at]]
-            if key[1] == low[row] and key[0] == high[row] and key[2] == np.uint64(version[row]):
-                break
-            at = (at + 1) & mask
-        if table[at] < 0:
+        kind = np.uint64(version[row])
+        # The seed is hashed with one half first: else collisions could be chosen without knowing it.
+        tag = finalize64(finalize64(high[row] ^ seed) + low[row] + (kind << np.uint64(56)))
+        at = find_triple(slots, keys, high[row], low[row], kind, tag)
+        if slots[at] < 0:
             if known == keys.shape[0]:
                 return row, known
-            keys[known, 0] = high[row]
-            keys[known, 1] = low[row]
-            keys[known, 2] = np.uint64(version[row])
-            table[at] = known
+            keys[known, HIGH] = high[row]
+            keys[known, LOW] = low[row]
+            keys[known, VERSION] = kind
+            slots[at] = known
             known += 1
-        numbers[row] = table[at]
+        numbers[row] = slots[at]
     return high.shape[0], known
 
 
 class AddressText:
-    """Text of addresses given as numbers.
+    """Formats addresses given as numbers.
 
     Parameters
     ----------
     unmap
-        IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is formatted as the IPv4 address it stands for, so that one host has
-        one spelling. False shows what was on the wire.
+        Format IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) as the IPv4 address it stands for, so that a host has a
+        single spelling. False formats what was on the wire.
 
     Examples
     --------
@@ -80,11 +76,11 @@ class AddressText:
     def __init__(self, unmap: bool = True) -> None:
         self._unmap = unmap
         self._seed = np.uint64(np.random.default_rng().integers(1 << 63))
-        self._keys = np.empty((PLACES // 2, 3), np.uint64)
+        self._keys = np.empty((MAX_ADDRESSES, 3), np.uint64)
         self._restart()
 
     def _restart(self) -> None:
-        self._table = np.full(PLACES, -1, np.int32)
+        self._slots = empty_slots(MAX_ADDRESSES)
         self._known = 0
         self._text = pl.Series(dtype=pl.String)
 
@@ -100,19 +96,19 @@ class AddressText:
 
         Returns
         -------
-        One string per row; null for a MAC of 0, which stands for none.
+        One string per row; null for MAC 0, which means unknown.
         """
         parts = []
         done = 0
         while done < high.shape[0]:
             numbers = np.empty(high.shape[0] - done, np.int32)
-            rows, known = number(
+            rows, known = number_addresses(
                 np.ascontiguousarray(version[done:]), np.ascontiguousarray(high[done:]),
-                np.ascontiguousarray(low[done:]), self._keys, self._table, self._known, self._seed, numbers,
+                np.ascontiguousarray(low[done:]), self._keys, self._slots, self._known, self._seed, numbers,
             )  # fmt: skip
             if known > self._known:
-                fresh = format_keys(self._keys[self._known : known], self._unmap)
-                self._text = pl.concat([self._text, fresh], rechunk=True)
+                new = format_keys(self._keys[self._known : known], self._unmap)
+                self._text = pl.concat([self._text, new], rechunk=True)
                 self._known = known
             parts.append(self._text.gather(pl.Series(numbers[:rows])))
             done += rows
@@ -123,8 +119,8 @@ class AddressText:
 
 def format_keys(keys: NDArray[np.uint64], unmap: bool) -> pl.Series:
     """Text of the addresses in rows of (high, low, version)."""
-    low, version = keys[:, 1], keys[:, 2]
-    mapped = (version == 6) & (keys[:, 0] == 0) & (low >> np.uint64(32) == 0xFFFF) & unmap
+    low, version = keys[:, LOW], keys[:, VERSION]
+    mapped = (version == 6) & (keys[:, HIGH] == 0) & (low >> np.uint64(32) == 0xFFFF) & unmap
     octets = np.ascontiguousarray(keys[:, :2].astype(">u8")).view(np.uint8).reshape(-1, 16)
     out = np.empty(len(keys), object)
     for chosen, first, names, separator in (

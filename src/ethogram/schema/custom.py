@@ -20,9 +20,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema.biflow import TIME
-from ethogram.schema.compiled import Compiler
 from ethogram.schema.parse_address import parse_prefix
 from ethogram.schema.table import Column, Table
 

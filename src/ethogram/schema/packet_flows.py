@@ -19,8 +19,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.errors import InputError
-from ethogram.schema.compiled import Compiler
 from ethogram.schema.custom import CustomFlows, gathered
 from ethogram.schema.table import Column, Table
 

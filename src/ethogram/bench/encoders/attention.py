@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ethogram.schema.compiled import Compiler, inlined
+from ethogram._numba import Compiler, inlined
 
 __all__ = ["attended", "looked"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.errors import LibraryError
-from ethogram.schema.compiled import Compiler
 
 __all__ = ["CLS", "MASK", "PAD", "SEP", "SPECIAL", "UNK", "Vocabulary", "words"]
 

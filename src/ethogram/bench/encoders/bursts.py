@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["CLS", "META", "MOST_BURSTS", "PACKETS", "TOKENS", "Bursts", "bursts_of"]

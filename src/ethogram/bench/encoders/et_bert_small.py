@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ethogram._numba import Compiler
 from ethogram.bench.encoders.bert import Bert, BertEncoder, BertWidths, LayerNorm, batches
 from ethogram.bench.encoders.bigrams import CLS, MASK, PAD, SEP, SPECIAL, Vocabulary
 from ethogram.bench.encoders.et_bert import PACKETS, PORTS, EtBertTokens
 from ethogram.bench.encoders.interface import Facts
 from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettings
 from ethogram.errors import ConfigurationError
-from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["SMALL", "EtBertSmall", "again", "frequent_pairs", "fresh"]

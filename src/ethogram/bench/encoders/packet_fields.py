@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["FLOW_FIELDS", "PACKET_FIELDS", "FieldTable", "Named"]

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ethogram.schema.compiled import Compiler, inlined
+from ethogram._numba import Compiler, inlined
 
 __all__ = ["convolved", "gated_scan", "selective_scan"]
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._numba import Compiler
 from ethogram.bench.encoders.bert import Bert, BertEncoder, BertWidths, load_bert, parameters_of
 from ethogram.bench.encoders.bigrams import Vocabulary, words
 from ethogram.bench.encoders.checkpoint import shapes_of
 from ethogram.bench.encoders.interface import Facts
 from ethogram.schema import TCP, UDP
-from ethogram.schema.compiled import Compiler
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["OCTETS", "PACKETS", "WIDTHS", "TrafficFormerTokens", "build", "expected", "randomised"]

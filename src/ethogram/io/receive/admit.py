@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.schema.compiled import Compiler, types
+from ethogram._numba import Compiler, types
 
 __all__ = [
     "ACCEPTED", "ADDRESS", "COUNTERS", "EXPORTER", "GROUP", "MESSAGE_HEADER", "NOT_ALLOWED", "POLL", "QUEUE",

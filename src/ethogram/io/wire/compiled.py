@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 
 __all__ = ["compiled", "inner", "u8", "u16", "u32"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 
 __all__ = ["COUNTERS", "CumulativeCounters"]
 

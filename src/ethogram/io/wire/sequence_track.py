@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 
 __all__ = ["HOLE", "HOLES", "NO_OWNER", "STREAM", "find", "settle_one", "track"]
 

@@ -1,8 +1,8 @@
-"""The one door to Numba: how functions are compiled, kept on disk, and loaded again.
+"""Compilation with Numba, and the disk cache of compiled functions. No other module imports Numba.
 
-Compiling everything takes about a minute, so what is compiled is kept in a folder that
-:mod:`ethogram.schema.compiled_folder` chooses. Where there is none, or a kept file is damaged or cannot be written,
-functions are compiled again; that is slow, never an error.
+Compiling everything takes about a minute, so compiled functions are kept in a folder chosen by
+:mod:`ethogram._numba_cache`. Without such a folder, or when a cached file is damaged or cannot be written, functions
+are compiled again: that is slow, but never an error.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ from typing import Any, Self, TypeVar, cast
 from numba import njit, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
 
-from ethogram.schema.compiled_folder import OWN_FOLDER, CompiledFolder, compiled_folder
+from ethogram._numba_cache import OWN_FOLDER, CompiledFolder, compiled_folder
 
 __all__ = ["QUIET", "Compiler", "compiled_functions", "inlined", "types"]
 
 QUIET = "ETHOGRAM_QUIET"
-"""Variable that, set to anything but 0, keeps the lines about compiling off standard error."""
+"""Environment variable: any value but 0 suppresses the messages about compiling."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Compiler:
-    """Compiles the functions of a group of modules whose kept results are void as soon as any of the group changes.
+    """Compiles the functions of a group of modules, and discards their cache when any module of the group changes.
 
-    Numba voids a kept result when the function's own file changes, but not when that of a function it calls, or of a
-    constant it uses, does. So the stamp of all of them, the digest of their text, takes the place of that of the one.
+    Numba discards a cached function when its own file changes, but not when a function it calls, or a constant it uses,
+    changes in another file. Here the stamp of a function is a digest of all files of its group.
 
     Parameters
     ----------
     room
         Folder of the modules.
     modules
-        Their names, those of all that hold compiled functions or their constants; ``..schema/address`` names one
-        elsewhere.
+        Names of all modules that hold compiled functions or their constants; ``../_hashing`` names one elsewhere.
     """
 
     def __init__(self, room: Path, modules: Sequence[str]) -> None:
@@ -51,28 +50,28 @@ class Compiler:
         self._stamp = digest.hexdigest()
 
     @classmethod
-    def of(cls, file: str) -> Self:
-        """For a module whose compiled functions call only one another: pass ``__file__``."""
+    def of(cls, file: str, *others: str) -> Self:
+        """Compiler of a single module (pass ``__file__``), and of ``others`` whose functions or constants it uses."""
         path = Path(file)
-        return cls(path.parent, (path.stem,))
+        return cls(path.parent, (path.stem, *others))
 
     def compiled(self, function: F) -> F:
-        """Compile a function that Python calls, on first use; divisions by zero give inf or nan, as in NumPy."""
-        return self._kept(function, error_model="numpy")
+        """Compile a function on first use; divisions by zero give inf or nan, as in NumPy."""
+        return self._cached(function, error_model="numpy")
 
     def checked(self, function: F) -> F:
-        """Likewise, but a division by zero raises, as in Python."""
-        return self._kept(function)
+        """As :meth:`compiled`, but a division by zero raises, as in Python."""
+        return self._cached(function)
 
     def inner(self, function: F) -> F:
-        """Compile a function that only compiled ones call: without the wrapper for Python, which takes longest."""
-        return self._kept(function, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        """Compile a function that only compiled functions call: it has no wrapper for Python, the slowest part."""
+        return self._cached(function, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
     def reordered(self, *permissions: str) -> Callable[[F], F]:
-        """As :meth:`compiled`, with LLVM's permissions to change the order or form of arithmetic (``fastmath``)."""
-        return lambda function: self._kept(function, error_model="numpy", fastmath=set(permissions))
+        """As :meth:`compiled`, and allow LLVM to reorder arithmetic: values of Numba's ``fastmath``."""
+        return lambda function: self._cached(function, error_model="numpy", fastmath=set(permissions))
 
-    def _kept(self, function: F, **options: Any) -> F:
+    def _cached(self, function: F, **options: Any) -> F:
         dispatcher = cast(Any, njit)(nogil=True, **options)(function)
         if hasattr(dispatcher, "enable_caching"):  # with NUMBA_DISABLE_JIT it is the function itself
             dispatcher._cache = _cache_of(function, self._stamp)
@@ -84,29 +83,26 @@ _functions: list[tuple[Any, tuple[Path, ...]]] = []
 
 
 def compiled_functions() -> list[tuple[Any, tuple[Path, ...]]]:
-    """Numba's dispatcher of every function that is compiled and kept, in the modules loaded so far.
-
-    Beside each stand the files whose change voids what is kept of it.
-    """
+    """Numba's dispatcher of each compiled function in the modules imported so far, with the files of its group."""
     return list(_functions)
 
 
 def inlined(function: F) -> F:
-    """A function whose text is compiled as a part of each compiled function that calls it."""
+    """Inline a function into each compiled function that calls it."""
     return cast(F, cast(Any, njit)(inline="always")(function))
 
 
 def _cache_of(function: Callable[..., Any], stamp: str) -> Any:
     folder = compiled_folder(Path(function.__code__.co_filename).resolve().parent)
     if folder.path is None:
-        return _NotKept(folder)
-    kept = _Kept(function)  # type: ignore[no-untyped-call]
-    kept.folder, kept._cache_file._source_stamp = folder, stamp
-    return kept
+        return _NoCache(folder)
+    cache = _DiskCache(function)  # type: ignore[no-untyped-call]
+    cache.folder, cache._cache_file._source_stamp = folder, stamp
+    return cache
 
 
 class _Locator:
-    """Tells Numba which folder and which names the kept files of a function have."""
+    """Tells Numba the folder and the names of a function's cache files."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
         self._py_file, self._line = file, function.__code__.co_firstlineno
@@ -119,33 +115,33 @@ class _Locator:
         return str(compiled_folder(Path(self._py_file).resolve().parent).path)
 
     def ensure_cache_path(self) -> None:
-        """The folder was made when it was chosen."""
+        """Do nothing: the folder was made when it was chosen."""
 
     def get_source_stamp(self) -> str:
-        return ""  # the compiler of the group sets it
+        return ""  # set by the compiler of the group
 
     def get_disambiguator(self) -> str:
         return str(self._line)
 
 
-class _KeptFiles(CompileResultCacheImpl):
+class _CacheFiles(CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012 - as Numba declares it
 
 
-class _Kept(FunctionCache):
-    """The kept results of one function; no file of it can end a run."""
+class _DiskCache(FunctionCache):
+    """Disk cache of one function; a damaged or unwritable file only costs time."""
 
-    _impl_class = _KeptFiles
+    _impl_class = _CacheFiles
     folder: CompiledFolder
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         try:
-            found = super().load_overload(signature, context)  # type: ignore[no-untyped-call]
-        except Exception:  # a file cut short by a crash raises whatever unpickling raises
-            found = None
-        if found is None:
+            overload = super().load_overload(signature, context)  # type: ignore[no-untyped-call]
+        except Exception:  # a file truncated by a crash raises whatever unpickling raises
+            overload = None
+        if overload is None:
             _announce(self.folder)
-        return found
+        return overload
 
     def save_overload(self, signature: Any, result: Any) -> None:
         if not self.folder.writable:
@@ -153,8 +149,8 @@ class _Kept(FunctionCache):
         try:
             super().save_overload(signature, result)  # type: ignore[no-untyped-call]
         except OSError:
-            return  # the disk is full, say: it is compiled again next time
-        except Exception:  # the index that is to be extended is damaged
+            return  # for example, the disk is full: the function is compiled again next time
+        except Exception:  # the index to be extended is damaged
             try:
                 self.flush()  # type: ignore[no-untyped-call]
                 super().save_overload(signature, result)  # type: ignore[no-untyped-call]
@@ -162,8 +158,8 @@ class _Kept(FunctionCache):
                 return
 
 
-class _NotKept(NullCache):
-    """Nothing is kept, and that is said when it first costs something."""
+class _NoCache(NullCache):
+    """Used without a folder; reports that once, when it first costs time."""
 
     def __init__(self, folder: CompiledFolder) -> None:
         self.folder = folder
@@ -177,20 +173,20 @@ _announced: set[str] = set()
 
 
 def _announce(folder: CompiledFolder) -> None:
-    """Say, once in a process, that compiling begins, or that its results cannot be kept."""
+    """Report, once in a process, that compiling starts, or that its results cannot be kept."""
     for line in folder.refused:
-        _say_once(line, line)
+        _print_once(line, line)
     if folder.writable:
-        _say_once("compiling", "compiling for first use; this takes up to a minute and happens once")
+        _print_once("compiling", "compiling for first use; this takes up to a minute and happens once")
     else:
-        _say_once(
+        _print_once(
             "compiling",
             "compiling, which takes up to a minute at every start, because no folder to keep compiled code in can be "
             f"written by this user alone; {OWN_FOLDER} may name one",
         )
 
 
-def _say_once(key: str, line: str) -> None:
+def _print_once(key: str, line: str) -> None:
     if key in _announced:
         return
     _announced.add(key)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import ethogram
-from ethogram.schema.compiled import compiled_functions
-from ethogram.schema.compiled_folder import distrust
+from ethogram._numba import compiled_functions
+from ethogram._numba_cache import distrust
 
 PACKAGE = Path(ethogram.__file__).parent
 NOBODY = 65534
@@ -26,7 +26,7 @@ COMPILING = "ethogram: compiling for first use"
 NOT_KEPT = "ethogram: compiling, which takes up to a minute at every start"
 
 MODULE = """
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 from pathlib import Path
 from other import FACTOR, doubled
 COMPILER = Compiler(Path(__file__).parent, ("module", "other"))
@@ -37,7 +37,7 @@ if __name__ == "__main__":
     print(run(5), sum(run.stats.cache_misses.values()))
 """
 OTHER = """
-from ethogram.schema.compiled import Compiler
+from ethogram._numba import Compiler
 from pathlib import Path
 FACTOR = 10
 @Compiler(Path(__file__).parent, ("module", "other")).inner
