@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.bench import Bench
-from ethogram.bench.corpus import cards
-from ethogram.bench.items import Items
-from ethogram.bench.score import splits_of
-from ethogram.bench.task import tasks
+from ethogram.bench.corpora.card import cards
+from ethogram.bench.counts.benchmark import CountBenchmark
+from ethogram.bench.counts.items import Items
+from ethogram.bench.counts.score import splits_of
+from ethogram.bench.counts.task import count_tasks
 from ethogram.config import CountSettings
 from ethogram.identify.aggregate import Averaged, split_windows
 from ethogram.identify.cross_network import CrossNetwork
@@ -92,9 +92,9 @@ def cross_val(
     return scores
 
 
-def accuracies(bench: Bench, name: str) -> dict[str, dict[str, float]]:
+def accuracies(bench: CountBenchmark, name: str) -> dict[str, dict[str, float]]:
     """Accuracy of every candidate under every harm."""
-    task = tasks()[name].model_copy(update={"counts": CountSettings(other_protocols=True)})
+    task = count_tasks()[name].model_copy(update={"counts": CountSettings(other_protocols=True)})
     items = bench.items(task, statistics=False)
     early = items.take(splits_of(task, items)[0].enrol)
     windows, labels, group = early.windows, early.labels(task.level), blocks(early, TASKS[name])
@@ -120,7 +120,7 @@ def accuracies(bench: Bench, name: str) -> dict[str, dict[str, float]]:
 def main(arguments: Sequence[str]) -> None:
     """Print the page."""
     root = Path(arguments[0] if arguments else os.environ["ETHOGRAM_CORPUS"])
-    bench = Bench(root, cards())
+    bench = CountBenchmark(root, cards())
     table = {name: accuracies(bench, name) for name in TASKS}
     command, text = (__doc__ or "").split("\n\n", 2)[1:]
     print(f"# How the default identifier was chosen\n\n```\n{command.strip()}\n```\n\n{text.strip()}\n")

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ethogram.bench.bench import Bench
-from ethogram.bench.corpus import Card, cards
-from ethogram.bench.items import Items, item_windows
-from ethogram.bench.score import splits_of
-from ethogram.bench.task import Task, tasks
+from ethogram.bench.corpora.card import Card, cards
+from ethogram.bench.counts.benchmark import CountBenchmark
+from ethogram.bench.counts.items import Items, item_windows
+from ethogram.bench.counts.score import splits_of
+from ethogram.bench.counts.task import CountTask, count_tasks
 from ethogram.config import CountSettings
 from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
@@ -46,28 +46,28 @@ def library(items: Items, card: Card, settings: str) -> Library:
     return Library.of(items.windows, identities(items), source=source, name="known products")
 
 
-def split(bench: Bench, name: str) -> tuple[Items, Items]:
+def split(bench: CountBenchmark, name: str) -> tuple[Items, Items]:
     """Earlier and later items of a task."""
-    task: Task = tasks()[name].model_copy(update={"counts": COUNTS})
+    task: CountTask = count_tasks()[name].model_copy(update={"counts": COUNTS})
     items = bench.items(task, statistics=False)
     parts = splits_of(task, items)[0]
     return items.take(parts.enrol), items.take(parts.test)
 
 
-def whole(bench: Bench, name: str) -> Items:
+def whole(bench: CountBenchmark, name: str) -> Items:
     """One item per device of a source."""
-    task = tasks()["coarse-networks"].model_copy(update={"corpora": (name,), "networks": (), "counts": COUNTS})
-    return item_windows(bench.material(task), "device")
+    task = count_tasks()["coarse-networks"].model_copy(update={"corpora": (name,), "networks": (), "counts": COUNTS})
+    return item_windows(bench.task_data(task), "device")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write both files."""
     root = Path(arguments[0] if arguments else os.environ["ETHOGRAM_CORPUS"])
     known = cards()
-    bench = Bench(root, known)
+    bench = CountBenchmark(root, known)
     found, later = Library(name="known products"), Library(name="later windows")
     for name in SPLIT:
-        card = known[tasks()[name].corpora[0]]
+        card = known[count_tasks()[name].corpora[0]]
         early, late = split(bench, name)
         found = found.merge(library(early, card, COUNTS.digest))
         later = later.merge(library(late, card, COUNTS.digest))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ethogram.bench.corpus import card
+from ethogram.bench.corpora.card import card
 from ethogram.bench.flows.corpus import load_flows
 from ethogram.bench.flows.split import drawn
 from ethogram.config import CustomFlowSettings, EncoderSettings, TrainingSettings

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ethogram.bench.flow_rows import FlowRow
 from ethogram.bench.metrics import seed_interval
+from ethogram.bench.report.flow_rows import FlowRow
 
 __all__ = ["Contrast", "Key", "contrast"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ethogram._matplotlib import Figure, ticker
-from ethogram.bench.flow_rows import FlowRow
-from ethogram.bench.plots_style import COLOURS, DASHES, MAP, MARKERS, saved
+from ethogram.bench.report.flow_rows import FlowRow
+from ethogram.bench.report.plots_style import COLOURS, DASHES, MAP, MARKERS, saved
 
 __all__ = ["grid_plot", "grid_rows", "shift_plot", "size_plot"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ethogram.bench import plots_networks
-from ethogram.bench.flow_report import Plots
-from ethogram.bench.flow_rows import FlowRow
-from ethogram.bench.report import Sections
-from ethogram.bench.tables import picture
+from ethogram.bench.report import plots_networks
+from ethogram.bench.report.flow_pages import Plots
+from ethogram.bench.report.flow_rows import FlowRow
+from ethogram.bench.report.tables import picture
+from ethogram.bench.report.write import Sections
 from studies.claims import claim_lines, claims
 from studies.flow_goals import flow_goal_lines, goal_details
 from studies.goals import goal_table

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ethogram.bench.flow_rows import FlowRow
-from ethogram.bench.flow_tables import method_name, quantity
-from ethogram.bench.tables import number
+from ethogram.bench.report.flow_rows import FlowRow
+from ethogram.bench.report.flow_tables import method_name, quantity
+from ethogram.bench.report.tables import number
 from studies.size_claim import (
     LARGE,
     LEAST,

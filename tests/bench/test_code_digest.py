@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from ethogram.bench import load
-from ethogram.bench.bench import Bench
-from ethogram.bench.both import BothBench
 from ethogram.bench.code_digest import code_digest, imported_modules
+from ethogram.bench.corpora import load
+from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.encoders.interface import HERE, NAMES, module_of
 from ethogram.bench.flows import corpus
+from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.encoders import encoder_code
-from ethogram.bench.flows.run import FlowBench
 from ethogram.bench.flows.task import flow_methods
-from ethogram.bench.groups import GroupBench
+from ethogram.bench.fused.benchmark import FusedBenchmark
+from ethogram.bench.groups.benchmark import GroupBenchmark
+
+BENCHMARKS = (CountBenchmark, FusedBenchmark, FlowBenchmark, GroupBenchmark)
 
 
-@pytest.mark.parametrize("part", [Bench, BothBench, FlowBench, GroupBench], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", BENCHMARKS, ids=lambda part: part.__name__)
 def test_a_benchmark_is_known_by_its_module_and_by_what_it_declares(part: type) -> None:
     assert code_digest(part) != code_digest(part.__module__)
-    for other in (Bench, BothBench, FlowBench, GroupBench):
+    for other in BENCHMARKS:
         assert (code_digest(part) == code_digest(other)) == (part is other)
 
 

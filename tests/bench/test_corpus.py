@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.corpus import COARSE, card, cards, read_card
+from ethogram.bench.corpora.card import COARSE, card, cards, read_card
 from ethogram.errors import ConfigurationError
 
 GOOD = """

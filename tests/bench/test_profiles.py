@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ethogram.bench.profiles import mud_profiles
+from ethogram.bench.corpora.profiles import mud_profiles
 from ethogram.config import CountSettings
 from ethogram.errors import InputError
 

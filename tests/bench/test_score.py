@@ -9,17 +9,17 @@ import made_up_home as home
 import numpy as np
 import polars as pl
 
-from ethogram.bench.bench import Bench
-from ethogram.bench.corpus import cards
-from ethogram.bench.items import Items
-from ethogram.bench.score import closed
-from ethogram.bench.task import methods, tasks
+from ethogram.bench.corpora.card import cards
+from ethogram.bench.counts.benchmark import CountBenchmark
+from ethogram.bench.counts.items import Items
+from ethogram.bench.counts.score import closed
+from ethogram.bench.counts.task import count_methods, count_tasks
 
 
 def test_runs_that_are_devices_of_their_own_are_held_out_by_unit(tmp_path: Path) -> None:
     root = home.corpus(tmp_path)
-    bench = Bench(root, cards(root / "cards"), None)
-    task, method = tasks(root / "tasks")["home-days"], methods(root / "methods")["log-octets"]
+    bench = CountBenchmark(root, cards(root / "cards"), None)
+    task, method = count_tasks(root / "tasks")["home-days"], count_methods(root / "methods")["log-octets"]
     whole = bench.items(task, statistics=False)
     # As where every run is a device: no two items share a name, only their unit.
     alone = whole.windows.items.with_columns(device=pl.format("{}#{}", "device", "item"))

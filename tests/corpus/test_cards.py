@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ethogram.bench.corpus import Card, CardDevice, card, cards
-from ethogram.bench.labelled import LABELS, LabelledFlows
-from ethogram.bench.load import files_of, load
+from ethogram.bench.corpora.card import Card, CardDevice, card, cards
+from ethogram.bench.corpora.labelled import LABELS, LabelledFlows
+from ethogram.bench.corpora.load import files_of, load
 from ethogram.schema import COUNTS, FLOW
 
 pytestmark = pytest.mark.corpus

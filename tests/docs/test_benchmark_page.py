@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.both_task import both_methods, both_tasks
-from ethogram.bench.corpus import Card
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.published import published
+from ethogram.bench.corpora.user_corpus import user_corpus
+from ethogram.bench.corpora.user_labels import LABELS
+from ethogram.bench.counts.task import CountMethod, CountTask, count_methods, count_tasks
 from ethogram.bench.flows.task import FlowMethod, FlowTask, flow_methods, flow_tasks
-from ethogram.bench.own import own_corpus
-from ethogram.bench.own_labels import LABELS
-from ethogram.bench.published import published
-from ethogram.bench.task import Method, Task, methods, tasks
+from ethogram.bench.fused.task import fused_methods, fused_tasks
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "howto" / "benchmark.md").read_text("utf-8")
 sys.path.insert(0, str(ROOT / "tests" / "bench"))
 
-from own_corpus_made import write_networks  # noqa: E402
+from user_corpus_made import write_networks  # noqa: E402
 
 
 def blocks(language: str) -> list[str]:
@@ -50,7 +50,7 @@ def test_labels_on_the_page_are_labels(tmp_path: Path) -> None:
     assert set(text.splitlines()[0].split(",")) < set(LABELS)
     (tmp_path / "labels.csv").write_text(text)
     (tmp_path / "x.pcap").touch()
-    card = own_corpus(tmp_path).cards[tmp_path.name]
+    card = user_corpus(tmp_path).cards[tmp_path.name]
     assert [device.family for device in card.devices] == ["acme/camera", "bolt/plug"]
     assert card.devices[1].addresses == ("192.168.1.7",)
 
@@ -58,8 +58,8 @@ def test_labels_on_the_page_are_labels(tmp_path: Path) -> None:
 def test_cards_tasks_and_methods_on_the_page_are_such() -> None:
     card, task, method, flow_task, flow_method = (tomllib.loads(text) for text in blocks("toml"))
     assert Card.model_validate(card).kind == "flow_table"
-    assert Task.of(**task).level == "model"
-    assert Method.of(**method["method"][0]).key.name
+    assert CountTask.of(**task).level == "model"
+    assert CountMethod.of(**method["method"][0]).key.name
     assert FlowTask.of(**flow_task).protocol == "P3"
     found = FlowMethod.of(**flow_method["method"][0])
     assert found.encoder is not None
@@ -72,10 +72,10 @@ def test_every_published_set_is_on_the_page() -> None:
 
 
 def test_tasks_and_groups_on_the_page_are_there() -> None:
-    known = {**tasks(), **flow_tasks(), **both_tasks()}
+    known = {**count_tasks(), **flow_tasks(), **fused_tasks()}
     words = {"list", "quick", "all", "report", "home-days"}
     for name in re.findall(r"^\$ ethogram bench ([a-z0-9-]+)", PAGE, flags=re.MULTILINE):
         assert name in words or name in known, name
-    groups = {method.group for found in (methods(), flow_methods(), both_methods()) for method in found.values()}
+    groups = {method.group for found in (count_methods(), flow_methods(), fused_methods()) for method in found.values()}
     table = "".join(re.findall(r"^\| (?:fingerprints|flows|both) \|.*\n", PAGE, flags=re.MULTILINE)[:3])
     assert groups <= set(re.findall(r"`([a-z]+)`", table))

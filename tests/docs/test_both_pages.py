@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench.own_corpus_made import write_captures
+from bench.user_corpus_made import write_captures
 from ethogram.cli import main
 
 HOWTO = Path(__file__).parent.parent.parent / "docs" / "howto"

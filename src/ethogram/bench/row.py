@@ -22,15 +22,15 @@ from ethogram import __version__
 from ethogram.bench.code_digest import code_digest
 from ethogram.errors import EthogramError, InputError, UsageError
 
-__all__ = ["ROW_FORMAT", "Answer", "Measuring", "Question", "Row", "commit", "cut_half_line", "identity_of", "machine",
-           "now", "read_rows", "rows"]  # fmt: skip
+__all__ = ["ROW_FORMAT", "Benchmark", "Method", "Row", "Task", "commit", "cut_half_line", "identity_of",
+           "machine", "now", "read_rows", "rows"]  # fmt: skip
 
 ROW_FORMAT = "ethogram.bench/1"
 
 Row = dict[str, Any]
 
 
-class Answer(Protocol):
+class Method(Protocol):
     """A method, as far as a row tells of it."""
 
     @property
@@ -43,7 +43,7 @@ class Answer(Protocol):
     def digest(self) -> str: ...
 
 
-class Question(Protocol):
+class Task(Protocol):
     """A task, as far as a row tells of it."""
 
     @property
@@ -62,13 +62,13 @@ class Question(Protocol):
     def digest(self) -> str: ...
 
 
-T = TypeVar("T", bound=Question)
-M = TypeVar("M", bound=Answer)
-Asked_contra = TypeVar("Asked_contra", bound=Question, contravariant=True)
-Asking_contra = TypeVar("Asking_contra", bound=Answer, contravariant=True)
+T = TypeVar("T", bound=Task)
+M = TypeVar("M", bound=Method)
+Task_contra = TypeVar("Task_contra", bound=Task, contravariant=True)
+Method_contra = TypeVar("Method_contra", bound=Method, contravariant=True)
 
 
-class Measuring(Protocol[Asked_contra, Asking_contra]):
+class Benchmark(Protocol[Task_contra, Method_contra]):
     """A bench: it says what it asks, what makes a row the same row, and what one method comes to on one task."""
 
     @property
@@ -79,18 +79,18 @@ class Measuring(Protocol[Asked_contra, Asking_contra]):
     def on_stage(self) -> Callable[[str], None] | None:
         """Called with what is being done."""
 
-    def asks(self, task: Asked_contra, method: Asking_contra) -> bool:
+    def asks(self, task: Task_contra, method: Method_contra) -> bool:
         """Whether the task asks the method; reads no data."""
 
-    def identity(self, task: Asked_contra, method: Asking_contra) -> dict[str, str]:
+    def identity(self, task: Task_contra, method: Method_contra) -> dict[str, str]:
         """What :func:`identity_of` gives for them."""
 
-    def measure(self, task: Asked_contra, method: Asking_contra) -> Row:
+    def measure(self, task: Task_contra, method: Method_contra) -> Row:
         """The parts of a row that are figures. A UsageError says that the method cannot answer."""
 
 
 def rows(
-    bench: Measuring[T, M], tasks: Sequence[T], methods: Sequence[M], known: Mapping[str, Row] | None = None
+    bench: Benchmark[T, M], tasks: Sequence[T], methods: Sequence[M], known: Mapping[str, Row] | None = None
 ) -> Iterator[tuple[Row, bool]]:
     """Give every row, and whether it was made now; those in ``known`` (by key) are given as they are.
 
@@ -111,7 +111,7 @@ def rows(
                 yield _made(bench, task, method, identity), True
 
 
-def _made(bench: Measuring[T, M], task: T, method: M, identity: Mapping[str, str]) -> Row:
+def _made(bench: Benchmark[T, M], task: T, method: M, identity: Mapping[str, str]) -> Row:
     head: Row = {
         **identity, "format": ROW_FORMAT, "version": __version__, "commit": commit(), "made": now(),
         "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
@@ -130,7 +130,7 @@ def _made(bench: Measuring[T, M], task: T, method: M, identity: Mapping[str, str
 
 
 def identity_of(
-    task: Question, method: Answer, *, data: str, code: type, own: str = "", encoder: str = ""
+    task: Task, method: Method, *, data: str, code: type, own: str = "", encoder: str = ""
 ) -> dict[str, str]:
     """What makes a row the same row: task, method, data and code; ``key`` is a digest of all.
 

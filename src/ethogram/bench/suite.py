@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ethogram.bench.bench import Bench, applies
-from ethogram.bench.both import BothBench
-from ethogram.bench.both_task import BothMethod, BothTask, asks_both, both_methods, both_tasks
-from ethogram.bench.corpus import Card
-from ethogram.bench.flows.run import FlowBench
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.load import CACHE
+from ethogram.bench.counts.benchmark import CountBenchmark, applies
+from ethogram.bench.counts.task import CountMethod, CountTask, count_methods, count_tasks
+from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.task import FlowMethod, FlowTask, asks, flow_methods, flow_tasks
-from ethogram.bench.groups import GroupBench
-from ethogram.bench.groups_task import GroupMethod, GroupTask, asks_groups, group_methods, group_tasks
-from ethogram.bench.load import CACHE
+from ethogram.bench.fused.benchmark import FusedBenchmark
+from ethogram.bench.fused.task import FusedMethod, FusedTask, asks_fused, fused_methods, fused_tasks
+from ethogram.bench.groups.benchmark import GroupBenchmark
+from ethogram.bench.groups.task import GroupMethod, GroupTask, asks_groups, group_methods, group_tasks
 from ethogram.bench.row import Row, rows
-from ethogram.bench.task import Method, Task, methods, tasks
 
 __all__ = ["Suite", "applicable", "every_method", "every_task"]
 
 _KINDS: tuple[tuple[type, type, Callable[[Any, Any], bool]], ...] = (
-    (Task, Method, applies), (FlowTask, FlowMethod, asks), (BothTask, BothMethod, asks_both),
+    (CountTask, CountMethod, applies), (FlowTask, FlowMethod, asks), (FusedTask, FusedMethod, asks_fused),
     (GroupTask, GroupMethod, asks_groups),
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ def every_task(folder: Path | None = None) -> dict[str, Any]:
     >>> every_task()["groups-stevens"].kind
     'groups'
     """
-    return {**tasks(folder), **flow_tasks(folder), **both_tasks(folder), **group_tasks(folder)}
+    return {**count_tasks(folder), **flow_tasks(folder), **fused_tasks(folder), **group_tasks(folder)}
 
 
 def every_method(folder: Path | None = None) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def every_method(folder: Path | None = None) -> dict[str, Any]:
     >>> every_method()["both/raw-40"].encoder
     'raw-40'
     """
-    found: dict[str, Any] = {**methods(folder), **flow_methods(folder)}
-    for more in (both_methods(folder), group_methods(folder)):
+    found: dict[str, Any] = {**count_methods(folder), **flow_methods(folder)}
+    for more in (fused_methods(folder), group_methods(folder)):
         found |= {f"{one.kind}/{one.name}": one for one in more.values()}
     return found
 
@@ -89,10 +89,10 @@ class Suite:
     def __post_init__(self) -> None:
         root, cards, cache, tell = self.root, dict(self.cards), self.cache_folder, self.on_stage
         self._benches: dict[type, Any] = {
-            Task: Bench(root, cards, cache, self.threads, tell),
-            FlowTask: FlowBench(root, cards, cache, self.threads, self.checkpoints, tell, self.quick),
-            BothTask: BothBench(root, cards, cache, self.threads, tell),
-            GroupTask: GroupBench(root, cards, cache, self.threads, tell, self.quick),
+            CountTask: CountBenchmark(root, cards, cache, self.threads, tell),
+            FlowTask: FlowBenchmark(root, cards, cache, self.threads, self.checkpoints, tell, self.quick),
+            FusedTask: FusedBenchmark(root, cards, cache, self.threads, tell),
+            GroupTask: GroupBenchmark(root, cards, cache, self.threads, tell, self.quick),
         }
 
     def asks(self, task: Any, method: Any) -> bool:

@@ -17,19 +17,19 @@ from typing import Any
 
 import orjson
 
-from ethogram.bench.corpus import Card
+from ethogram.bench.corpora.card import Card
 from ethogram.bench.row import Row
 from ethogram.bench.suite import Suite
 from ethogram.errors import EthogramError
 
-__all__ = ["Given", "environment", "quiet", "work"]
+__all__ = ["WorkerSpec", "environment", "quiet", "work"]
 
 STAGES_S = 0.25
 """Between two tellings of what is being done, at least."""
 
 
 @dataclass(frozen=True)
-class Given:
+class WorkerSpec:
     """What a worker needs for a suite of its own."""
 
     root: Path
@@ -78,7 +78,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def work(pipe: Connection, given: Given) -> None:
+def work(pipe: Connection, given: WorkerSpec) -> None:
     """A worker: takes units until its parent has no more, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()

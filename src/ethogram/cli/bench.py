@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ethogram.bench.corpus import Card
-    from ethogram.bench.own import OwnCorpus
-    from ethogram.bench.report import Sections
+    from ethogram.bench.corpora.card import Card
+    from ethogram.bench.corpora.user_corpus import UserCorpus
+    from ethogram.bench.report.write import Sections
 
 __all__ = ["command", "write_pages"]
 
@@ -68,7 +68,7 @@ def command(
     ``bench --corpus MYDIR`` with labels.csv and custom flows or captures in it is a corpus of its own: it has its own
     tasks, all of which run when none is named.
     """
-    from ethogram.bench.corpus import cards as known_cards
+    from ethogram.bench.corpora.card import cards as known_cards
     from ethogram.bench.suite import every_method, every_task
     from ethogram.errors import ConfigurationError, UsageError
 
@@ -111,14 +111,14 @@ def command(
     )
 
 
-def _own(root: Path | None, known: dict[str, Card]) -> OwnCorpus | None:
+def _own(root: Path | None, known: dict[str, Card]) -> UserCorpus | None:
     """The folder as a corpus of its own, when it is one."""
-    from ethogram.bench.own import is_own, own_corpus
+    from ethogram.bench.corpora.user_corpus import is_user_corpus, user_corpus
     from ethogram.cli.terminal import say
 
-    if root is None or not root.is_dir() or not is_own(root, known):
+    if root is None or not root.is_dir() or not is_user_corpus(root, known):
         return None
-    own = own_corpus(root)
+    own = user_corpus(root)
     for note in own.notes:
         say(note)
     return own
@@ -173,7 +173,7 @@ def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
 
 def _list_published(root: Path | None) -> None:
     """Published sets, and what is missing of each below the folder of the corpora."""
-    from ethogram.bench.published import missing, published
+    from ethogram.bench.corpora.published import missing, published
 
     rows = []
     for one in published().values():
@@ -201,8 +201,8 @@ def _run(
     import orjson
 
     from ethogram._files import is_ours
-    from ethogram.bench.jobs import jobs_of, side_by_side
-    from ethogram.bench.load import CACHE
+    from ethogram.bench.corpora.load import CACHE
+    from ethogram.bench.parallel import run_parallel, worker_count
     from ethogram.bench.row import cut_half_line, read_rows
     from ethogram.bench.suite import Suite
     from ethogram.bench.worker import quiet
@@ -228,10 +228,10 @@ def _run(
         file = None if stdout else stack.enter_context(out.open("ab"))
         advance, stage = stack.enter_context(stages("measuring", total))
         suite = replace(suite, on_stage=stage)
-        workers = jobs_of(jobs, suite, tasks, methods, held)
+        workers = worker_count(jobs, suite, tasks, methods, held)
         every = suite.rows(tasks, methods, held)
         if workers > 1:
-            every = side_by_side(suite, tasks, methods, held, workers, on_trouble=say)
+            every = run_parallel(suite, tasks, methods, held, workers, on_trouble=say)
         for row, fresh in every:
             if fresh:
                 if file is None:
@@ -276,8 +276,8 @@ def write_pages(
         What a study adds to the pages.
     """
     from ethogram._files import require_ours
-    from ethogram.bench.jobs import MOST
-    from ethogram.bench.report import REPORT_MARKS, write_report
+    from ethogram.bench.parallel import MOST
+    from ethogram.bench.report.write import REPORT_MARKS, write_report
     from ethogram.bench.row import read_rows
     from ethogram.bench.suite import applicable
     from ethogram.cli.outputs import check_folder

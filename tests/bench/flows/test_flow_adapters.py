@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.flows.made_networks import network
-from ethogram.bench.flows.run import FlowBench
+from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.task import FlowMethod, FlowTask, asks
 from ethogram.bench.row import rows
 from ethogram.schema import CustomFlows, PacketFlows
@@ -43,7 +43,7 @@ def packets_of(flows: CustomFlows) -> PacketFlows:
 
 def rows_of(folder: Path | None, methods: list[FlowMethod], *, packets: bool = True) -> dict[str, dict[str, Any]]:
     loaded = network("home", 1, flows=400, days=12)
-    made = FlowBench(Path(), {"home": loaded.card}, folder, threads=1)
+    made = FlowBenchmark(Path(), {"home": loaded.card}, folder, threads=1)
     held = replace(loaded, packets=packets_of(loaded.flows)) if packets else loaded
     made._loaded = {("home", True): held}
     return {str(row["method"]): row for row, _ in rows(made, [TASK], methods)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ethogram.bench.corpus import card
+from ethogram.bench.corpora.card import card
 from ethogram.bench.flows.corpus import TRUTH, load_flows
 from ethogram.errors import UsageError
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.corpus import cards
+from ethogram.bench.corpora.card import cards
+from ethogram.bench.counts.task import count_methods, count_tasks
 from ethogram.bench.flows.task import FlowTask, asks, flow_methods, flow_tasks
-from ethogram.bench.task import methods, tasks
 from ethogram.errors import ConfigurationError
 
 PLAIN = {"name": "t", "title": "t", "experiment": "P0", "protocol": "P0", "level": "model"}
@@ -27,8 +27,8 @@ def test_every_task_names_corpora_of_captures_and_asks_raw_numbers(name: str) ->
 
 
 def test_tasks_on_flows_and_others_are_told_apart() -> None:
-    assert not set(tasks()) & set(flow_tasks())
-    assert not set(methods()) & set(flow_methods())
+    assert not set(count_tasks()) & set(flow_tasks())
+    assert not set(count_methods()) & set(flow_methods())
 
 
 def test_the_grid_is_whole() -> None:

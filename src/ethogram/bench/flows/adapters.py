@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from ethogram.bench.encoders.interface import PacketEncoder, adapter
 from ethogram.bench.flows.corpus import CorpusFlows
-from ethogram.bench.flows.made import Made
+from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.split import Rows
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.errors import EthogramError, LibraryError, UsageError
 from ethogram.schema import PacketFlows
 
-__all__ = ["made_of_adapter"]
+__all__ = ["adapted_encoder"]
 
 
-def made_of_adapter(
+def adapted_encoder(
     method: FlowMethod, digest: str, checkpoints: Mapping[str, Path], unlabelled: Rows,
     corpora: Mapping[str, CorpusFlows], seed: int, folder: Path | None, tell: Callable[[str], None],
-) -> Made:  # fmt: skip
+) -> ReadyEncoder:  # fmt: skip
     """The adapter of a method.
 
     Parameters
@@ -60,7 +60,7 @@ def made_of_adapter(
 
     facts = encoder.facts
     checkpoint = encoder.digest if method.adapter in checkpoints else ""
-    return Made(digest, encoder.digest, facts.d, facts.parameters, encoder.origin, facts.licence, embed,
+    return ReadyEncoder(digest, encoder.digest, facts.d, facts.parameters, encoder.origin, facts.licence, embed,
                 checkpoint=checkpoint)  # fmt: skip
 
 

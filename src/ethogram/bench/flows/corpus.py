@@ -19,7 +19,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-import ethogram.bench.load
+import ethogram.bench.corpora.load
 import ethogram.flow
 import ethogram.io
 import ethogram.meter
@@ -31,11 +31,11 @@ import ethogram.pipeline.vector_stream
 import ethogram.pipeline.vectors
 import ethogram.schema
 from ethogram.bench.code_digest import CodePart, code_digest
-from ethogram.bench.corpus import Card, CardDevice
-from ethogram.bench.file_digest import content_digests
-from ethogram.bench.flows.kept import alone
-from ethogram.bench.load import CACHE, DIGESTS, device_file, files_of, runs_of
-from ethogram.bench.own_flows import read_folder
+from ethogram.bench.corpora.card import Card, CardDevice
+from ethogram.bench.corpora.file_digest import content_digests
+from ethogram.bench.corpora.load import CACHE, DIGESTS, device_file, files_of, runs_of
+from ethogram.bench.corpora.user_flows import read_folder
+from ethogram.bench.flows.cache import file_lock
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.pipeline.packet_files import load_packets, written_beside
@@ -50,7 +50,7 @@ DAY_US = 86_400_000_000
 CODE_DEPENDENCIES: tuple[CodePart, ...] = (
     __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
     ethogram.pipeline.vectors, ethogram.pipeline.vector_stream, ethogram.pipeline.assign_devices,
-    ethogram.pipeline.vector_files, ethogram.pipeline.packet_files, ethogram.bench.load,
+    ethogram.pipeline.vector_files, ethogram.pipeline.packet_files, ethogram.bench.corpora.load,
 )  # fmt: skip
 """Code that decides what :func:`load_flows` gives; part of the digest that names a cached corpus."""
 
@@ -137,7 +137,7 @@ def load_flows(
 
     Examples
     --------
-    >>> from ethogram.bench.corpus import card
+    >>> from ethogram.bench.corpora.card import card
     >>> loaded = load_flows(card("stevens_lsif_2019"), Path("corpus"))  # doctest: +SKIP
     """
     if card.kind not in ("capture", "folder"):
@@ -150,7 +150,7 @@ def load_flows(
         return _load(card, root, packets, settings, on_progress)
     kept = _Kept(cache_folder.expanduser() / "flows", card, digest)
     # Two runs that want one corpus read it once: the second finds what the first has kept.
-    with alone(kept.lock):
+    with file_lock(kept.lock):
         found = kept.read(packets)
         if found is None:
             found = _load(card, root, packets, settings, on_progress)

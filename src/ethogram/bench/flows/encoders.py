@@ -23,10 +23,10 @@ import ethogram.representation.vector
 import ethogram.representation.views
 from ethogram.bench.code_digest import CodePart, code_digest, imported_modules
 from ethogram.bench.encoders.interface import PRETRAINING, module_of
+from ethogram.bench.flows.cache import Embedded, file_lock, read_embedded, write_embedded
 from ethogram.bench.flows.corpus import CorpusFlows
-from ethogram.bench.flows.kept import Embedded, alone, read_embedded, write_embedded
-from ethogram.bench.flows.made import Made
 from ethogram.bench.flows.memory import Peak
+from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.split import Rows, days_of, drawn
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.config import EncoderSettings, TrainingSettings
@@ -105,12 +105,12 @@ class Encoders:
         self.folder, self.threads, self.checkpoints = folder, threads, dict(checkpoints or {})
         self._tell = on_stage or (lambda _: None)
         self._embeddings: OrderedDict[str, Embedded] = OrderedDict()
-        self._made: OrderedDict[str, Made] = OrderedDict()
+        self._made: OrderedDict[str, ReadyEncoder] = OrderedDict()
         self._draws: dict[str, NDArray[np.int64]] = {}
 
     def get(
         self, method: FlowMethod, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int, gap_days: int = 1
-    ) -> Made:
+    ) -> ReadyEncoder:
         """The encoder of a method and seed, after learning from the unlabelled flows where it learns.
 
         Parameters
@@ -131,7 +131,7 @@ class Encoders:
         if digest in self._made:
             self._made.move_to_end(digest)
             return self._made[digest]
-        with alone(self._path(digest) if method.learns else None):
+        with file_lock(self._path(digest) if method.learns else None):
             made = self._make(method, digest, unlabelled, corpora, own, gap_days)
         if made.parameters > LARGE:
             for other in [key for key, one in self._made.items() if one.parameters > LARGE]:
@@ -144,12 +144,12 @@ class Encoders:
     def _make(
         self, method: FlowMethod, digest: str, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int,
         gap_days: int,
-    ) -> Made:  # fmt: skip
+    ) -> ReadyEncoder:  # fmt: skip
         if not method.adapter:
             return self._ours(method, digest, unlabelled, corpora, seed, gap_days)
-        from ethogram.bench.flows.adapters import made_of_adapter  # loads torch
+        from ethogram.bench.flows.adapters import adapted_encoder  # loads torch
 
-        return made_of_adapter(
+        return adapted_encoder(
             method, digest, self.checkpoints, unlabelled, corpora, seed, self._path(digest), self._tell
         )
 
@@ -168,7 +168,7 @@ class Encoders:
     def _ours(
         self, method: FlowMethod, digest: str, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int,
         gap_days: int,
-    ) -> Made:  # fmt: skip
+    ) -> ReadyEncoder:  # fmt: skip
         settings = method.encoder
         assert settings is not None
         settings = settings.model_copy(update={"view": view_of(settings.view).name})
@@ -205,8 +205,8 @@ class Encoders:
             return np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
 
         cheap = settings.kind == "raw"
-        return Made(digest, encoder.digest, encoder.header.d, parameters, origin, "Apache-2.0", embed, encoder, cheap,
-                    training)  # fmt: skip
+        return ReadyEncoder(digest, encoder.digest, encoder.header.d, parameters, origin, "Apache-2.0", embed, encoder,
+                            cheap, training)  # fmt: skip
 
     def _pca(
         self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows]
@@ -302,7 +302,7 @@ class Encoders:
     # -- embeddings
 
     def embedding(
-        self, made: Made, loaded: CorpusFlows, rows: NDArray[np.int64], cap: int
+        self, made: ReadyEncoder, loaded: CorpusFlows, rows: NDArray[np.int64], cap: int
     ) -> tuple[NDArray[np.float32], dict[str, float]]:
         """Embeddings of some rows [K, D], and what making them took.
 

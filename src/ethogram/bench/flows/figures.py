@@ -21,7 +21,7 @@ from ethogram.identify.probe_figures import (
     per_type,
 )
 
-__all__ = ["Said", "coverage_of", "pooled", "reliability_of", "seed_figures"]
+__all__ = ["FlowPredictions", "coverage_of", "pooled", "reliability_of", "seed_figures"]
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 BINS = 10
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass
-class Said:
+class FlowPredictions:
     """What was said of some test items, flows or groups of them, of one seed.
 
     Parameters
@@ -55,13 +55,13 @@ class Said:
     unknown: NDArray[np.bool_] | None = None
 
     @classmethod
-    def concat(cls, parts: Sequence[Said]) -> Said:
+    def concat(cls, parts: Sequence[FlowPredictions]) -> FlowPredictions:
         """All turns of a task; unknown where every turn tells."""
-        told = [part.unknown for part in parts if part.unknown is not None]
+        with_unknown = [part.unknown for part in parts if part.unknown is not None]
         return cls(
             np.concatenate([part.truth for part in parts]), np.concatenate([part.best for part in parts]),
             np.concatenate([part.cluster for part in parts]), np.concatenate([part.probability for part in parts]),
-            np.concatenate(told) if len(told) == len(parts) else None,
+            np.concatenate(with_unknown) if len(with_unknown) == len(parts) else None,
         )  # fmt: skip
 
     @property
@@ -77,7 +77,7 @@ class Said:
 
 
 @dataclass
-class Pool:
+class SeedFigures:
     """Figures that grow seed by seed: values of each, and draws of those with an interval."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
@@ -99,38 +99,40 @@ class Pool:
         return {name: [low, high] for name, (low, high) in found.items() if not np.isnan(low + high)}
 
 
-def seed_figures(pool: Pool, name: str, said: Said, types: int, draws: int, *, whole: bool = False) -> None:
+def seed_figures(
+    figures: SeedFigures, name: str, predictions: FlowPredictions, types: int, draws: int, *, whole: bool = False
+) -> None:
     """Add macro-F1 of one seed under ``name``, with draws; ``whole`` adds what only the main figure has."""
-    parts = said.parts(types)
+    parts = predictions.parts(types)
     if not len(parts):
         return
     confusion = parts.sum(0)
-    pool.add(name, macro_f1(confusion))
-    pool.draws.setdefault(name, []).append(bootstrap(parts, draws=draws))
+    figures.add(name, macro_f1(confusion))
+    figures.draws.setdefault(name, []).append(bootstrap(parts, draws=draws))
     if not whole:
         return
-    pool.add("balanced_accuracy", balanced_accuracy(confusion))
-    pool.add("accuracy", accuracy(confusion))
-    known = said.known
-    right = said.best[known] == said.truth[known]
-    pool.add("calibration_error", calibration_error(said.probability[known], right))
-    unknown_figures(pool, "", said)
+    figures.add("balanced_accuracy", balanced_accuracy(confusion))
+    figures.add("accuracy", accuracy(confusion))
+    known = predictions.known
+    right = predictions.best[known] == predictions.truth[known]
+    figures.add("calibration_error", calibration_error(predictions.probability[known], right))
+    unknown_figures(figures, "", predictions)
 
 
-def unknown_figures(pool: Pool, prefix: str, said: Said) -> None:
+def unknown_figures(figures: SeedFigures, prefix: str, predictions: FlowPredictions) -> None:
     """How often known labels and strangers are called unknown, and how often the rest is right."""
-    if said.unknown is None:
+    if predictions.unknown is None:
         return
-    known = said.truth >= 0
-    kept = known & ~said.unknown
-    pool.add(f"{prefix}unknown_share", _share(said.unknown[known]))
-    pool.add(f"{prefix}right_of_said", _share((said.best == said.truth)[kept]))
-    pool.add(f"{prefix}strangers_unknown", _share(said.unknown[~known]))
+    known = predictions.truth >= 0
+    kept = known & ~predictions.unknown
+    figures.add(f"{prefix}unknown_share", _share(predictions.unknown[known]))
+    figures.add(f"{prefix}right_of_said", _share((predictions.best == predictions.truth)[kept]))
+    figures.add(f"{prefix}strangers_unknown", _share(predictions.unknown[~known]))
 
 
-def pooled(said: Sequence[Said], names: Sequence[str]) -> dict[str, Any]:
+def pooled(predictions: Sequence[FlowPredictions], names: Sequence[str]) -> dict[str, Any]:
     """Details of the main figure over all seeds: confusion, types, reliability, coverage."""
-    together = Said.concat(said)
+    together = FlowPredictions.concat(predictions)
     known = together.known
     confusion = confusion_of(together.truth[known], together.best[known], len(names))
     shown = np.flatnonzero((confusion.sum(0) + confusion.sum(1)) > 0)
@@ -139,17 +141,17 @@ def pooled(said: Sequence[Said], names: Sequence[str]) -> dict[str, Any]:
         "confusion": {
             "labels": [names[i] for i in shown.tolist()],
             # The mean over the seeds, as counts of flows.
-            "matrix": (confusion[np.ix_(shown, shown)] / len(said)).round(2).tolist(),
+            "matrix": (confusion[np.ix_(shown, shown)] / len(predictions)).round(2).tolist(),
         },
         "reliability": reliability_of(together),
         "coverage": coverage_of(together, len(names)),
     }
 
 
-def reliability_of(said: Said) -> list[list[float]]:
+def reliability_of(predictions: FlowPredictions) -> list[list[float]]:
     """Mean probability, share right and number of items, by bins of the probability."""
-    known = said.known
-    probability, right = said.probability[known], said.best[known] == said.truth[known]
+    known = predictions.known
+    probability, right = predictions.probability[known], predictions.best[known] == predictions.truth[known]
     where = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
     rows = []
     for i in range(BINS):
@@ -159,15 +161,15 @@ def reliability_of(said: Said) -> list[list[float]]:
     return rows
 
 
-def coverage_of(said: Said, types: int) -> list[list[float | None]]:
+def coverage_of(predictions: FlowPredictions, types: int) -> list[list[float | None]]:
     """Macro-F1 and accuracy when only the surest share of verdicts is given."""
-    known = said.known
-    order = known[np.argsort(-said.probability[known], kind="stable")]
+    known = predictions.known
+    order = known[np.argsort(-predictions.probability[known], kind="stable")]
     rows: list[list[float | None]] = []
     for share in SHARES:
         kept = order[: max(1, round(share * order.size))]
         if kept.size:
-            confusion = confusion_of(said.truth[kept], said.best[kept], types)
+            confusion = confusion_of(predictions.truth[kept], predictions.best[kept], types)
             rows.append([share, macro_f1(confusion), accuracy(confusion)])
     return rows
 

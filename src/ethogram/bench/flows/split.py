@@ -18,7 +18,7 @@ from ethogram.bench.flows.task import FlowTask, Part
 from ethogram.errors import UsageError
 from ethogram.identify.flow_split import FlowDays, FlowSplit
 
-__all__ = ["Rows", "Turn", "drawn", "parts_of", "turns"]
+__all__ = ["FlowFold", "Rows", "drawn", "flow_folds", "parts_of"]
 
 Rows = Mapping[str, NDArray[np.int64]]
 """Rows by corpus, ascending."""
@@ -69,7 +69,7 @@ def drawn(loaded: CorpusFlows) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Turn:
+class FlowFold:
     """One training and one test.
 
     Parameters
@@ -99,8 +99,8 @@ class Turn:
         return self.split.digest + (self.inner.digest if self.inner is not None else "")
 
 
-def turns(task: FlowTask, corpora: Mapping[str, CorpusFlows]) -> list[Turn]:
-    """The turns of a task, each proved.
+def flow_folds(task: FlowTask, corpora: Mapping[str, CorpusFlows]) -> list[FlowFold]:
+    """The folds of a task, each proved.
 
     Raises
     ------
@@ -110,18 +110,18 @@ def turns(task: FlowTask, corpora: Mapping[str, CorpusFlows]) -> list[Turn]:
         When a side is empty.
     """
     if not task.each:
-        return [_turn(task, corpora, task.encoder, task.probe or task.test, task.test)]
+        return [_fold(task, corpora, task.encoder, task.probe or task.test, task.test)]
     found = []
     for name in task.each:
         others = tuple(other for other in task.each if other != name)
-        found.append(_turn(task, corpora, others, others, (name,)))
+        found.append(_fold(task, corpora, others, others, (name,)))
     return found
 
 
-def _turn(
+def _fold(
     task: FlowTask, corpora: Mapping[str, CorpusFlows], encoder: tuple[str, ...], probe: tuple[str, ...],
     test: tuple[str, ...],
-) -> Turn:  # fmt: skip
+) -> FlowFold:  # fmt: skip
     parts = {
         name: parts_of(corpora[name], early=task.early, late=task.late, gap_days=task.settings.gap_days)
         for name in dict.fromkeys((*encoder, *probe, *test))
@@ -149,7 +149,7 @@ def _turn(
         task.settings.gap_days, "device-day" if across else "day",
     )  # fmt: skip
     fit, held_out, inner = _held_out(task, train, corpora)
-    return Turn("+".join(test), unlabelled, train, fit, held_out, tested, split, inner)
+    return FlowFold("+".join(test), unlabelled, train, fit, held_out, tested, split, inner)
 
 
 def days_of(loaded: CorpusFlows, rows: NDArray[np.int64]) -> FlowDays:

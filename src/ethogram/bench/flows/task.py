@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import orjson
 from pydantic import Field, model_validator
 
-from ethogram.bench.task import definition_files
+from ethogram.bench.counts.task import definition_files
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
 from ethogram.errors import UsageError
 from ethogram.representation.views import view_of

@@ -8,21 +8,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.flows.figures import Said
+from ethogram.bench.flows.figures import FlowPredictions
 from ethogram.config import ProbeSettings
 from ethogram.identify.calibrate import softmax
 from ethogram.identify.probe import FrozenProbe
 from ethogram.identify.probe_devices import DeviceVerdicts, Groups, groups_of
 from ethogram.pipeline.probe_rows import aggregations
 
-__all__ = ["FLOWS", "Items", "verdicts"]
+__all__ = ["FLOWS", "FlowItems", "verdicts"]
 
 FLOWS = "flows"
 """Name of the verdicts on single flows."""
 
 
 @dataclass(frozen=True)
-class Items:
+class FlowItems:
     """Flows of one side, N of them, corpus by corpus.
 
     Parameters
@@ -41,16 +41,16 @@ class Items:
     device_day: NDArray[np.str_]
     start_us: NDArray[np.int64]
 
-    def take(self, rows: NDArray[np.int64]) -> Items:
+    def take(self, rows: NDArray[np.int64]) -> FlowItems:
         """Some of them."""
-        return Items(self.z[rows], self.label[rows], self.unit.gather(pl.Series(rows)), self.device_day[rows],
+        return FlowItems(self.z[rows], self.label[rows], self.unit.gather(pl.Series(rows)), self.device_day[rows],
                      self.start_us[rows])  # fmt: skip
 
 
 def verdicts(
-    probe: FrozenProbe, test: Items, truth: NDArray[np.int64], late: Items | None, late_code: NDArray[np.int64],
+    probe: FrozenProbe, test: FlowItems, truth: NDArray[np.int64], late: FlowItems | None, late_code: NDArray[np.int64],
     labels: NDArray[np.str_], place: NDArray[np.int64], settings: ProbeSettings, *, grouped: bool,
-) -> dict[str, Said]:  # fmt: skip
+) -> dict[str, FlowPredictions]:  # fmt: skip
     """Verdicts on test flows, and on groups of each unit's flows.
 
     Parameters
@@ -74,7 +74,7 @@ def verdicts(
     if grouped:
         ways += [("hour" if seconds == 3600 else name, flows, seconds)
                  for name, flows, seconds in aggregations(settings) if flows != 1]  # fmt: skip
-    found: dict[str, Said] = {}
+    found: dict[str, FlowPredictions] = {}
     for name, flows, seconds in ways:
         groups = _groups(test, truth, flows, seconds)
         if not len(groups):
@@ -88,13 +88,13 @@ def verdicts(
             own = _groups(late, late_code, flows, seconds)
             if len(own):
                 judge.fit(probe.held_out, late_code, own, labels.tolist())
-                _, said, probability = judge.verdicts(scores)
-                unknown = said < 0
-        found[name] = Said(truth[groups.first], place[best], cluster[groups.first], probability, unknown)
+                _, predictions, probability = judge.verdicts(scores)
+                unknown = predictions < 0
+        found[name] = FlowPredictions(truth[groups.first], place[best], cluster[groups.first], probability, unknown)
     return found
 
 
-def _groups(items: Items, truth: NDArray[np.int64], flows: int, seconds: int) -> Groups:
+def _groups(items: FlowItems, truth: NDArray[np.int64], flows: int, seconds: int) -> Groups:
     if flows == 1:
         each = np.arange(len(items.start_us))
         return Groups(each, each)

@@ -1,0 +1,1 @@
+"""Labelled corpora: cards, loaders, and a user's own folder."""

@@ -1,0 +1,110 @@
+"""Labelled flows: the tables of one corpus with its labels beside, and how they are kept on disk."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import polars as pl
+
+from ethogram.bench.corpora.card import Card
+from ethogram.errors import InputError
+from ethogram.schema import COUNTS, FLOW, TIME, Accounting, Column, Table
+
+__all__ = ["LABELS", "CachedCorpus", "LabelledFlows"]
+
+_COUNTERS = ("ignored", "dropped", "corrected")
+
+LABELS = Table(
+    "labels",
+    "What each device instance is, and when: beside the flows, never on them.",
+    (
+        Column("device", pl.String(), "", "device instance, as in the flows"),
+        Column("from", TIME, "", "first flow begins"),
+        Column("to", TIME, "", "last flow ends"),
+        Column("id", pl.String(), "", "the device's name on the card"),
+        Column("unit", pl.String(), "", "the unit: the same MAC is the same unit in every corpus"),
+        Column("model", pl.String(), "", "make and model; twin units share it"),
+        Column("vendor", pl.String(), "", "maker"),
+        Column("family", pl.String(), "", "vendor/type"),
+        Column("type", pl.String(), "", "fine type"),
+        Column("coarse", pl.String(), "", "coarse type"),
+        Column("network", pl.String(), "", "network it stood in"),
+        Column("run", pl.String(), "", "run; '' where a device has only one"),
+        Column("corpus", pl.String(), "", "card"),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelledFlows:
+    """One corpus: flows (of sources that only count, counts), labels beside, and the accounting of what was read."""
+
+    card: Card
+    flows: pl.DataFrame
+    counts: pl.DataFrame
+    labels: pl.DataFrame
+    digest: str
+    accounting: dict[str, Accounting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CachedCorpus:
+    """Loaded tables on disk; a file that cannot be read is as good as none.
+
+    Parameters
+    ----------
+    folder
+        Of all corpora.
+    card
+        What was read.
+    state
+        Of the card, its files and the code that reads them.
+    digest
+        Of these and of the settings.
+    """
+
+    folder: Path
+    card: Card
+    state: str
+    digest: str
+
+    @property
+    def lock(self) -> Path:
+        """What is locked while the tables are made."""
+        return self.folder / f".{self.card.name}-{self.digest}"
+
+    def _path(self, part: str) -> Path:
+        return self.folder / f"{self.card.name}-{self.state}-{self.digest}.{part}"
+
+    def read(self) -> LabelledFlows | None:
+        """The tables, or None."""
+        try:
+            tables = [pl.read_parquet(self._path(f"{part}.parquet")) for part in ("flows", "counts", "labels")]
+            stages = orjson.loads(self._path("accounting.json").read_bytes())
+            found = [FLOW.conform(tables[0]), COUNTS.conform(tables[1]), LABELS.conform(tables[2])]
+        except (OSError, pl.exceptions.PolarsError, InputError, orjson.JSONDecodeError):
+            return None
+        accounting = {
+            name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
+        }
+        return LabelledFlows(self.card, found[0], found[1], found[2], self.digest, accounting)
+
+    def write(self, loaded: LabelledFlows) -> None:
+        """Keep the tables, and forget those of other files or earlier code."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for old in self.folder.glob(f"{self.card.name}-*"):
+            if not old.name.startswith(f"{self.card.name}-{self.state}-"):
+                old.unlink(missing_ok=True)
+        stages = {
+            name: {"unit": of.unit, "read": of.read, "used": of.used, **{k: dict(getattr(of, k)) for k in _COUNTERS}}
+            for name, of in loaded.accounting.items()
+        }
+        for part, frame in (("flows", loaded.flows), ("counts", loaded.counts), ("labels", loaded.labels)):
+            beside = self._path(f"{part}.{os.getpid()}.part")
+            frame.write_parquet(beside)
+            beside.replace(self._path(f"{part}.parquet"))
+        self._path("accounting.json").write_bytes(orjson.dumps(stages))

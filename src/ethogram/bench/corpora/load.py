@@ -1,0 +1,288 @@
+"""From a card to labelled flows: every file the card names, through the same pipeline as any other input.
+
+What was loaded is kept as Parquet in a cache folder, under a digest of the card, the files and the code that read
+them; it is derived data and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+import ethogram.bench.corpora.counters
+import ethogram.bench.corpora.labelled
+import ethogram.bench.corpora.profiles
+import ethogram.bench.corpora.records
+import ethogram.flow
+import ethogram.io
+import ethogram.meter
+import ethogram.pipeline.capture
+import ethogram.pipeline.flows
+import ethogram.schema
+from ethogram.bench.code_digest import CodePart, code_digest
+from ethogram.bench.corpora import records
+from ethogram.bench.corpora.card import Card, CardDevice
+from ethogram.bench.corpora.counters import flow_features, rule_counters
+from ethogram.bench.corpora.file_digest import content_digests
+from ethogram.bench.corpora.labelled import LABELS, CachedCorpus, LabelledFlows
+from ethogram.bench.corpora.profiles import mud_profiles
+from ethogram.bench.corpora.user_flows import folder_services
+from ethogram.bench.flows.cache import file_lock
+from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.errors import InputError
+from ethogram.flow.devices_file import DeviceFile
+from ethogram.identify.library import NOMINAL
+from ethogram.io.open import Input
+from ethogram.pipeline.flows import FlowRun, collect, read_flows
+from ethogram.pipeline.unused_options import same_for_all
+from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
+
+__all__ = ["CACHE", "COUNTING", "DIGESTS", "device_file", "files_of", "load", "runs_of"]
+
+CACHE = Path("~/.cache/ethogram")
+DIGESTS = "digests.json"
+"""File of the cache folder that remembers digests of the corpora's files."""
+
+COUNTING = ("rule_counters", "mud")
+"""Kinds of sources that give counts themselves; others are loaded alike whatever is counted."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+CODE_DEPENDENCIES: tuple[CodePart, ...] = (
+    __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
+    ethogram.pipeline.flows, ethogram.bench.corpora.counters, ethogram.bench.corpora.records,
+    ethogram.bench.corpora.labelled, ethogram.bench.corpora.profiles,
+)  # fmt: skip
+"""Code that decides what :func:`load` gives; part of the digest that names a cached corpus."""
+
+
+def files_of(card: Card, device: CardDevice, root: Path) -> list[Path]:
+    """The files of one device, sorted.
+
+    Raises
+    ------
+    InputError
+        When none of its patterns finds a file.
+    """
+    folder = root / card.name
+    matched = {file for pattern in device.files for file in folder.glob(pattern)}
+    found = [file for file in matched if not any(word in str(file.relative_to(folder)) for word in card.exclude)]
+    if not found:
+        raise InputError(f"no file of device {device.id} (card {card.name})", file=folder)
+    return sorted(found)
+
+
+def load(
+    card: Card, root: Path, *, flows: FlowSettings | None = None, meter: MeterSettings | None = None,
+    counts: CountSettings | None = None, cache_folder: Path | None = CACHE,
+    on_progress: Callable[[int], None] | None = None,
+) -> LabelledFlows:  # fmt: skip
+    """Load one corpus.
+
+    Parameters
+    ----------
+    card
+        What to read.
+    root
+        The folder that holds the corpora; the card's folder is below it.
+    flows, meter
+        Settings of the pipeline.
+    counts
+        For sources that give counts themselves: what is left out.
+    cache_folder
+        Where loaded tables are kept; None keeps nothing.
+    on_progress
+        Called with 1 after each device.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or cannot be used.
+    """
+    if not (root / card.name).is_dir():
+        raise InputError("no such corpus folder", file=root / card.name)
+    counted = (counts or CountSettings()) if card.kind in COUNTING else CountSettings()
+    settings = (flows or FlowSettings(), meter or MeterSettings(), counted)
+    state = _state(card, root, cache_folder)
+    digest = hashlib.sha256(" ".join([state, *(one.digest for one in settings)]).encode()).hexdigest()[:12]
+    if cache_folder is None:
+        return _load(card, root, settings, digest, on_progress)
+    held = CachedCorpus(cache_folder.expanduser() / "corpus", card, state, digest)
+    # Two runs that want one corpus read it once: the second finds what the first has kept.
+    with file_lock(held.lock):
+        found = held.read()
+        if found is None:
+            found = _load(card, root, settings, digest, on_progress)
+            held.write(found)
+    return found
+
+
+def _load(
+    card: Card, root: Path, settings: Settings3, digest: str, on_progress: Callable[[int], None] | None
+) -> LabelledFlows:
+    tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
+    accounting: dict[str, Accounting] = {}
+    whole = folder_services(card, files_of(card, card.used_devices[0], root), *settings[:2], accounting) if (
+        card.kind == "folder") else None  # fmt: skip
+    for device in card.used_devices:
+        for instance, run, files in runs_of(card, device, files_of(card, device, root)):
+            if whole is not None:
+                flow_rows, count_rows = whole.filter(pl.col("device") == device.id), COUNTS.empty()
+            else:
+                flow_rows, count_rows, stages = _read(card, device, instance, files, settings)
+                _add(accounting, stages)
+            if not flow_rows.height and not count_rows.height:
+                continue
+            tables.append(flow_rows)
+            own.append(count_rows)
+            labels.append(_label(card, device, instance, run, flow_rows))
+        if on_progress is not None:
+            on_progress(1)
+    known = LABELS.conform(pl.DataFrame(labels, schema=LABELS.schema))
+    return LabelledFlows(card, pl.concat(tables), pl.concat(own), known, digest, accounting)
+
+
+def runs_of(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:
+    if card.runs != "file":
+        yield device.id, "", files
+        return
+    for file in files:
+        run = file.name.split(".", 1)[0]
+        yield f"{device.id}#{run}", run, [file]
+
+
+def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.DataFrame) -> dict[str, object]:
+    # Counters without time stand for one nominal day.
+    first, last = NOMINAL, NOMINAL.replace(day=2)
+    if flows.height:
+        begin, end = flows["start"].dt.epoch("us").min(), flows["end"].dt.epoch("us").max()
+        assert isinstance(begin, int) and isinstance(end, int)
+        first, last = (EPOCH + timedelta(microseconds=us) for us in (begin, end))
+    return {
+        "device": instance, "from": first, "to": last, "id": device.id, "unit": card.unit_of(device),
+        "model": device.model, "vendor": device.vendor, "family": device.family, "type": device.type,
+        "coarse": device.coarse, "network": card.network_of(device), "run": run, "corpus": card.name,
+    }  # fmt: skip
+
+
+class _Biflows:
+    """Biflows that were built in memory, as a source of the pipeline."""
+
+    unidirectional = False
+
+    def __init__(self, name: str, biflows: pl.DataFrame, accounting: Accounting) -> None:
+        self.name = name
+        self.accounting = accounting
+        self._biflows = biflows
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        yield self._biflows
+
+    def name_answers(self) -> pl.DataFrame:
+        return NAME_ANSWER.empty()
+
+
+Settings3 = tuple[FlowSettings, MeterSettings, CountSettings]
+
+
+def _read(
+    card: Card, device: CardDevice, instance: str, files: list[Path], settings: Settings3
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Accounting]]:
+    """Flows, counts and accountings of one instance."""
+    if card.kind == "rule_counters":
+        rows, accounting = rule_counters(device, files, instance, settings[2])
+        return FLOW.empty(), rows, {"read": accounting}
+    if card.kind == "mud":
+        rows, accounting = mud_profiles(files, instance, settings[2])
+        return FLOW.empty(), rows, {"read": accounting}
+    if card.kind == "flow_features":
+        rows, accounting = flow_features(files, instance)
+        return rows, COUNTS.empty(), {"read": accounting}
+    if card.kind == "flow_table":
+        with same_for_all():
+            run = read_flows(files, settings=settings[0], meter=settings[1])
+        table = collect(run).filter(pl.col("device") == device.id).with_columns(device=pl.lit(instance))
+        return table, COUNTS.empty(), _stages(run)
+    addresses = list(device.addresses)
+    if card.kind in ("app_flows", "packet_csv"):
+        biflows, accounting, own = _biflows(card, device, files)
+        if not biflows.height:  # a few files hold no usable packet; they are counted
+            return FLOW.empty(), COUNTS.empty(), {"read": accounting}
+        source = _Biflows(instance, biflows, accounting)
+        opened = Input(instance, files[0], card.kind, lambda: source)
+        namer = _named(instance, device.mac, [*addresses, *own])
+        run = FlowRun([opened], lambda: namer, settings[0], settings[1], strict=True)
+        return collect(run), COUNTS.empty(), _stages(run)
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "devices.csv"
+        device_file(named, instance, device.mac, addresses)
+        with same_for_all():
+            run = read_flows(files, devices=named, settings=settings[0], meter=settings[1], strict=True)
+        table = collect(run)
+    if card.kind == "joy":
+        table = table.with_columns(_with_headers("out"), _with_headers("in"))
+    return table, COUNTS.empty(), _stages(run)
+
+
+def _biflows(card: Card, device: CardDevice, files: list[Path]) -> tuple[pl.DataFrame, Accounting, list[str]]:
+    """Biflows of record files that only this corpus has, and addresses that were found to be the device's."""
+    if card.kind == "app_flows":
+        biflows, accounting = records.app_flows(device, files)
+        return biflows, accounting, []
+    # Where the device's usual address is not in a run, another unit or lease made it.
+    usual = records.usual_address(tuple(files[0].parent.glob("*.csv*")))
+    address = records.run_address(files, usual)
+    biflows, accounting = records.packet_csv(files, address)
+    return biflows, accounting, [address] if address else []
+
+
+def _with_headers(way: str) -> pl.Expr:
+    """Payload octets made IP octets, by the shortest header for each packet."""
+    header = pl.col("protocol").cast(pl.UInt64).replace_strict({6: 40, 17: 28}, default=20, return_dtype=pl.UInt64)
+    return pl.col(f"octets_{way}") + header * pl.col(f"packets_{way}")
+
+
+def _named(instance: str, mac: str | None, addresses: list[str]) -> DeviceFile:
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "devices.csv"
+        device_file(named, instance, mac, addresses)
+        return DeviceFile.load(named)
+
+
+def device_file(path: Path, instance: str, mac: str | None, addresses: list[str]) -> None:
+    rows = [(instance, mac or "", address) for address in addresses] or [(instance, mac or "", "")]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("device", "mac", "ip"))
+        writer.writerows(rows)
+
+
+def _stages(run: FlowRun) -> dict[str, Accounting]:
+    read: dict[str, Accounting] = {}
+    for report in run.reports:
+        _add(read, {"read": report.accounting})
+    return read | run.stages
+
+
+def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
+    for name, accounting in stages.items():
+        if name not in into:
+            into[name] = Accounting(accounting.unit)
+        into[name].merge(accounting)
+
+
+def _state(card: Card, root: Path, cache_folder: Path | None) -> str:
+    """Of the card, its files and the code that reads them."""
+    memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
+    text = hashlib.sha256(f"{card.digest} {code_digest(*CODE_DEPENDENCIES)}".encode())
+    files = [file for device in card.used_devices for file in files_of(card, device, root)]
+    for file, content in zip(files, content_digests(files, memory), strict=True):
+        text.update(f"{file.name} {content};".encode())
+    return text.hexdigest()[:12]

@@ -1,0 +1,112 @@
+"""Published sets: where to get them, how they lie on disk, their labels and terms, and what reads them.
+
+A set is data (``published_sets/*.toml``). Nothing is downloaded: terms are between the user and who publishes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ethogram.bench.corpora.card import CardDevice
+from ethogram.errors import ConfigurationError
+
+__all__ = ["PublishedDevice", "PublishedSet", "missing", "published"]
+
+
+class PublishedDevice(BaseModel):
+    """One device of a published set, told by its MAC address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    model: str
+    vendor: str
+    type: str
+    mac: str
+
+
+class PublishedSet(BaseModel):
+    """One published set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="also the folder's name below the folder of the corpora")
+    title: str
+    years: str
+    holds: Literal["custom flows", "captures", "flow records"]
+    where: tuple[str, ...] = Field(description="addresses and DOIs")
+    get: str = Field(description="what to do to have it")
+    layout: str
+    labels: str
+    licence: str
+    citation: str
+    unverified: tuple[str, ...] = Field(default=(), description="what stands here without having been looked up")
+    card: str = Field(default="", description="card of the package that reads it, whose tasks then run")
+    files: tuple[str, ...] = Field(default=(), description="patterns of its files, where the layout is known")
+    known_devices: tuple[PublishedDevice, ...] = ()
+
+    @property
+    def devices(self) -> tuple[CardDevice, ...]:
+        """Its devices as those of a card."""
+        return tuple(CardDevice(**device.model_dump(), files=self.files) for device in self.known_devices)
+
+    @property
+    def read_by(self) -> str:
+        """What reads it, in a few words."""
+        if self.card:
+            return f"tasks of the card {self.card}"
+        if self.known_devices:
+            return f"bench --corpus …/{self.name}"
+        if self.holds == "flow records":
+            return "fingerprints: a card of kind flow_table"
+        return f"bench --corpus …/{self.name}, with a labels.csv"
+
+
+@cache
+def published() -> dict[str, PublishedSet]:
+    """All published sets by name.
+
+    >>> published()["unsw-customflow"].licence
+    'CC0-1.0'
+    """
+    found = {}
+    root = resources.files("ethogram.bench") / "published_sets"
+    for file in sorted(root.iterdir(), key=lambda p: p.name):
+        if not file.name.endswith(".toml"):
+            continue
+        try:
+            one = PublishedSet.model_validate(tomllib.loads(file.read_text()))
+        except (tomllib.TOMLDecodeError, ValidationError) as error:
+            raise ConfigurationError(f"{file.name}: {str(error).splitlines()[0]}") from None
+        found[one.name] = one
+    return found
+
+
+def missing(one: PublishedSet, root: Path | None) -> str:
+    """What stands between a set and its use on this disk; '' when nothing does.
+
+    Parameters
+    ----------
+    one
+        The set.
+    root
+        The folder of the corpora; None: not said.
+    """
+    if root is None:
+        return "no --corpus FOLDER given"
+    folder = root / (one.card or one.name)
+    if not folder.is_dir():
+        return f"no folder {folder.name}"
+    if one.card:
+        return ""
+    if one.files and not any(any(folder.glob(pattern)) for pattern in one.files):
+        return f"no file {one.files[0]} in {folder.name}"
+    if not one.known_devices and not (folder / "labels.csv").exists():
+        return f"no labels.csv in {folder.name}"
+    return ""

@@ -1,0 +1,78 @@
+"""The labels of a corpus of one's own: what each device is, and by what captures tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ethogram._tables import TextFileError, rows_of
+from ethogram.bench.corpora.card import CardDevice
+from ethogram.errors import ConfigurationError, InputError
+from ethogram.schema.parse_address import parse_address, parse_mac
+
+__all__ = ["FILES", "LABELS", "read_user_labels"]
+
+LABELS = ("device", "type", "model", "vendor", "network", "mac", "ip")
+"""Columns of ``labels.csv``; the first two are required."""
+
+FILES = ("*.parquet", "*.pcap", "*.pcapng", "*.cap", "*.pcap.gz", "*.pcapng.gz", "*.pcap.zst", "*.zip")
+"""Patterns of files that are read."""
+
+
+def read_user_labels(path: Path) -> list[CardDevice]:
+    """Read ``labels.csv``: what each device is, and for captures by what it is told.
+
+    Raises
+    ------
+    InputError
+        When it is missing, or a line is broken.
+    ConfigurationError
+        When a column is missing or unknown.
+    """
+    try:
+        names, rows = rows_of(path.read_bytes())
+        for name in LABELS[:2]:
+            if name not in names:
+                raise ConfigurationError(f"{path}: labels need the columns device,type: no {name}")
+        unknown = [name for name in names if name not in LABELS]
+        if unknown:
+            raise ConfigurationError(f"{path}: no column {unknown[0]!r}; there are {', '.join(LABELS)}")
+        devices = [_device(row, path, line) for line, row in rows]
+    except FileNotFoundError:
+        raise InputError("no labels.csv: it says what each device is", file=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    except TextFileError as error:
+        raise InputError(error.reason, file=path, line=error.line) from None
+    if not devices:
+        raise InputError("no device is labelled", file=path)
+    known: dict[tuple[str, str], str] = {}
+    for device in devices:
+        for word in (device.id.lower(), device.mac):
+            if word and known.setdefault((device.network, word), device.id) != device.id:
+                raise InputError(f"{word} stands for {known[device.network, word]} and for {device.id}", file=path)
+    if len({(device.network, device.id) for device in devices}) < len(devices):
+        twice = [d.id for i, d in enumerate(devices) if (d.network, d.id) in {(o.network, o.id) for o in devices[:i]}]
+        raise InputError(f"device {twice[0]} stands there twice", file=path)
+    return devices
+
+
+def _device(text: Mapping[str, str], path: Path, line: int) -> CardDevice:
+    for name in LABELS[:2]:
+        if not text[name]:
+            raise InputError(f"no {name}", file=path, line=line)
+    mac = parse_mac(text.get("mac") or text["device"])
+    if text.get("mac") and mac is None:
+        raise InputError(f"mac {text['mac']!r} is none", file=path, line=line)
+    addresses = []
+    for word in text.get("ip", "").replace(";", " ").split():
+        address = parse_address(word)
+        if address is None:
+            raise InputError(f"ip {word!r} is no address", file=path, line=line)
+        addresses.append(address)
+    vendor = text.get("vendor", "").lower() or "unknown"
+    return CardDevice(
+        id=text["device"], model=text.get("model") or text["device"], vendor=vendor, type=text["type"],
+        files=tuple(f"**/{pattern}" for pattern in FILES), mac=mac, addresses=tuple(addresses),
+        network=text.get("network", ""),
+    )  # fmt: skip

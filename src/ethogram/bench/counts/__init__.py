@@ -1,0 +1,1 @@
+"""Tasks on counts of services: fingerprint methods on closed and open sets, and over sweeps."""

@@ -1,0 +1,168 @@
+"""Tasks on counts of services times fingerprint methods to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import orjson
+import polars as pl
+
+import ethogram.fingerprint
+import ethogram.identify
+import ethogram.pipeline.fingerprints
+import ethogram.pipeline.identify
+import ethogram.pipeline.statistics
+import ethogram.schema
+from ethogram.bench import metrics, splits
+from ethogram.bench.code_digest import CodePart
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.labelled import LabelledFlows
+from ethogram.bench.corpora.load import CACHE, COUNTING, load
+from ethogram.bench.counts import behaviour, build, items, perturb, score, sweeps
+from ethogram.bench.counts.items import Items, TaskData, gather, item_windows
+from ethogram.bench.counts.task import CountMethod, CountTask
+from ethogram.bench.row import Row, identity_of
+from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.errors import UsageError
+
+__all__ = ["CountBenchmark", "applies"]
+
+def applies(task: CountTask, method: CountMethod) -> bool:
+    """Whether a method is asked: a task may name or leave out methods, and fingerprint tasks ask fingerprints only."""
+    if (task.methods and method.name not in task.methods) or method.name in task.without:
+        return False
+    if task.kind in ("similarity", "convergence", "recurrence"):
+        return method.identify.method == "nearest" and method.group == "plain"
+    return True
+
+
+@dataclass
+class CountBenchmark:
+    """One benchmark over a folder of corpora.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the corpora.
+    cards
+        Known corpora by name.
+    cache_folder
+        For loaded tables; None keeps nothing.
+    threads
+        Of the arithmetic; 0: one for each core.
+    on_stage
+        Called with what is being done.
+    """
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        ethogram.schema, ethogram.fingerprint, ethogram.identify, ethogram.pipeline.fingerprints,
+        ethogram.pipeline.identify, ethogram.pipeline.statistics, behaviour, build, items, metrics, perturb, score,
+        splits, sweeps,
+    )  # fmt: skip
+    """Code beside this module that decides a figure, once the data is loaded."""
+
+    root: Path
+    cards: dict[str, Card]
+    cache_folder: Path | None = CACHE
+    threads: int = 0
+    on_stage: Callable[[str], None] | None = None
+    _loaded: dict[tuple[str, str], LabelledFlows] = field(default_factory=dict)
+    _task_data: dict[str, TaskData] = field(default_factory=dict)
+    _items: dict[tuple[str, object, bool], Items] = field(default_factory=dict)
+    _remade: dict[tuple[str, str], TaskData] = field(default_factory=dict)
+
+    def task_data(self, task: CountTask) -> TaskData:
+        """What a task reads; loaded once, and kept while tasks read the same."""
+        key = orjson.dumps([task.corpora, task.networks, task.exclude_types, task.names, task.counts.digest]).decode()
+        if key not in self._task_data:
+            self._items.clear()
+            self._task_data.clear()
+            self._remade.clear()
+            for name in task.corpora:
+                if name not in self.cards:
+                    raise UsageError(f"task {task.name}: no corpus card {name!r}")
+            loaded = [self._corpus(name, task.counts) for name in task.corpora]
+            data = gather([_only(one, task) for one in loaded], task.counts)
+            self._task_data[key] = data if task.names else data.without_names()
+        return self._task_data[key]
+
+    def _corpus(self, name: str, counts: CountSettings) -> LabelledFlows:
+        key = name, counts.digest if self.cards[name].kind in COUNTING else ""
+        if key not in self._loaded:
+            if self.on_stage is not None:
+                self.on_stage(f"loading {name}")
+            self._loaded[key] = load(self.cards[name], self.root, counts=counts, cache_folder=self.cache_folder)
+        return self._loaded[key]
+
+    def items(self, task: CountTask, *, statistics: bool) -> Items:
+        """The items of a task; made once for tasks with the same data and window."""
+        data = self.task_data(task)
+        key = (data.digest, f"{task.window} {task.offset_s} {task.min_hours} {task.min_flows}", statistics)
+        if key not in self._items:
+            made = item_windows(
+                data, task.window, offset_s=task.offset_s, min_hours=task.min_hours, statistics=statistics
+            )
+            self._items[key] = made.with_flows(task.min_flows) if task.min_flows else made
+        return self._items[key]
+
+    def asks(self, task: CountTask, method: CountMethod) -> bool:
+        """Whether the task asks the method."""
+        return applies(task, method)
+
+    def identity(self, task: CountTask, method: CountMethod) -> dict[str, str]:
+        """What makes a row the same row: task, method, data and code."""
+        return identity_of(task, method, data=self.task_data(task).digest, code=type(self))
+
+    def measure(self, task: CountTask, method: CountMethod) -> Row:
+        """What one method came to on one task: the parts of a row that are figures."""
+        if method.needs_statistics and not self.task_data(task).flows.height:
+            raise UsageError("the source has no flows, only counts")
+        figures = self._figures(task, method)
+        return {
+            "n": figures.n, "n_enrol": figures.n_enrol, "labels": figures.labels, "split": figures.splits,
+            "values": figures.values, "intervals": figures.intervals, "details": figures.details,
+        }  # fmt: skip
+
+    def _figures(self, task: CountTask, method: CountMethod) -> score.Figures:
+        if task.kind == "robust":
+            return sweeps.robust(task, method, self.task_data(task), lambda text: self._remetered(task, text))
+        if task.kind in ("early", "convergence", "recurrence"):
+            whole: Callable[[CountTask, CountMethod, TaskData], score.Figures] = {
+                "early": sweeps.early, "convergence": behaviour.convergence, "recurrence": behaviour.recurrence,
+            }[task.kind]  # fmt: skip
+            return whole(task, method, self.task_data(task))
+        items = self.items(task, statistics=method.needs_statistics)
+        by_items: Callable[[CountTask, CountMethod, Items], score.Figures] = {
+            "closed": score.closed, "open": score.open_set, "similarity": behaviour.likeness, "drift": sweeps.drift,
+        }[task.kind]  # fmt: skip
+        return by_items(task, method, items)
+
+    def _remetered(self, task: CountTask, text: str) -> TaskData:
+        """The data of a task from captures metered under other timeouts, ``active/idle`` in seconds."""
+        if (task.name, text) not in self._remade:
+            times, _, apart = text.partition(" ")
+            active, idle = (float(part) for part in times.split("/"))
+            meter = MeterSettings(active_timeout_s=active, idle_timeout_s=idle)
+            flows = FlowSettings(join_cut=not apart)
+            loaded = [
+                load(self.cards[name], self.root, flows=flows, meter=meter, counts=task.counts,
+                     cache_folder=self.cache_folder) for name in task.corpora
+            ]  # fmt: skip
+            data = gather([_only(one, task) for one in loaded], task.counts)
+            self._remade[task.name, text] = data if task.names else data.without_names()
+        return self._remade[task.name, text]
+
+
+def _only(loaded: LabelledFlows, task: CountTask) -> LabelledFlows:
+    """Only the networks and types that the task is about."""
+    labels = loaded.labels
+    if task.networks:
+        labels = labels.filter(pl.col("network").is_in(list(task.networks)))
+    labels = labels.filter(~pl.col("type").is_in(list(task.exclude_types)))
+    if labels.height == loaded.labels.height:
+        return loaded
+    keep = pl.col("device").is_in(labels["device"].implode())
+    return replace(loaded, flows=loaded.flows.filter(keep), counts=loaded.counts.filter(keep), labels=labels)

@@ -1,0 +1,77 @@
+"""What may befall traffic between enrolment and test: flows lost, packets sampled, services strayed in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from ethogram.bench.counts.items import TaskData
+from ethogram.config import CountSettings
+from ethogram.fingerprint.count import count
+from ethogram.schema import COUNTS, FLOW
+
+__all__ = ["sampled", "with_stray", "without_flows"]
+
+
+def without_flows(data: TaskData, share: float, counting: CountSettings, seed: int = 0) -> TaskData:
+    """The same traffic with a share of its flows lost at random."""
+    if share <= 0:
+        return data
+    random = np.random.default_rng(seed)
+    flows = data.flows.filter(pl.Series(random.random(data.flows.height) >= share))
+    return replace(data, flows=flows, counts=count(flows, counting)[0])
+
+
+def with_stray(data: TaskData, services: int, seed: int) -> TaskData:
+    """Services that no device of its kind uses, so many in each device and hour, one small flow each."""
+    hours = data.counts.select("device", "time").unique().sort("device", "time")
+    random = np.random.default_rng(seed)
+    repeated = hours.select(pl.all().repeat_by(services).explode())
+    n = repeated.height
+    stray = repeated.with_columns(
+        protocol=pl.Series(random.choice([6, 17], n)), port=pl.Series(random.integers(1, 49152, n)),
+        role=pl.lit("client"), scope=pl.lit("wan"), answered=pl.lit(value=True), flows=pl.lit(1),
+        octets_out=pl.lit(200), octets_in=pl.lit(400), packets_out=pl.lit(3), packets_in=pl.lit(3),
+        duration_ms=pl.lit(500),
+    )  # fmt: skip
+    return replace(data, counts=pl.concat([data.counts, COUNTS.conform(stray)]))
+
+
+def sampled(data: TaskData, one_in: int, counting: CountSettings, seed: int = 0) -> TaskData:
+    """The same traffic where a meter saw one packet in so many, and scaled its packets and octets back.
+
+    Notes
+    -----
+    Packets of a flow are kept independently; a flow of which none is kept was never seen. Octets keep the mean size
+    of the flow's packets; k packets kept of a flow span (k - 1)/(k + 1) of its time on average. An unseen answer
+    makes a flow unanswered. Flows cannot be scaled back; their service side is taken as known, which flatters.
+    """
+    if one_in <= 1:
+        return data
+    random = np.random.default_rng(seed)
+    flows = data.flows
+    kept = {
+        way: pl.Series(random.binomial(flows[f"packets_{way}"].cast(pl.Int64).to_numpy(), 1 / one_in))
+        for way in ("out", "in")
+    }
+    seen = flows.with_columns(kept_out=kept["out"], kept_in=kept["in"]).filter(
+        pl.col("kept_out") + pl.col("kept_in") > 0
+    )
+    number = pl.col("kept_out") + pl.col("kept_in")
+    span = (pl.col("end") - pl.col("start")).dt.total_microseconds() * (number - 1) / (number + 1)
+    scaled = seen.with_columns(
+        *(
+            (pl.col(f"octets_{way}") * (pl.col(f"kept_{way}") * one_in / pl.col(f"packets_{way}")).fill_nan(0))
+            .round()
+            .cast(pl.UInt64)
+            .alias(f"octets_{way}")
+            for way in ("out", "in")
+        ),
+        *((pl.col(f"kept_{way}") * one_in).cast(pl.UInt64).alias(f"packets_{way}") for way in ("out", "in")),
+        end=pl.col("start") + pl.duration(microseconds=span.cast(pl.Int64)),
+        answered=pl.col("answered") & (pl.col("kept_out") > 0) & (pl.col("kept_in") > 0),
+    )
+    table = FLOW.conform(scaled.select(FLOW.names))
+    return replace(data, flows=table, counts=count(table, counting)[0])

@@ -1,0 +1,156 @@
+"""Tasks and methods: what is measured, and what it is measured on. Both are data, with a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import orjson
+from pydantic import Field, model_validator
+
+from ethogram.config import CountSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
+from ethogram.errors import ConfigurationError, UsageError
+
+__all__ = ["CountMethod", "CountTask", "SplitSettings", "count_methods", "count_tasks", "definition_files"]
+
+ELSEWHERE = ("flows", "both", "groups")
+"""Kinds of tasks and methods that other modules define."""
+
+KINDS = Literal["closed", "open", "early", "robust", "similarity", "convergence", "recurrence", "drift"]
+
+
+class SplitSettings(Settings):
+    """How enrolment and test are kept apart."""
+
+    kind: Literal["chronological", "network", "each_network"] = "chronological"
+    by: Literal["day", "window", "clock"] = "day"
+    share: float = Field(default=1 / 3, gt=0, lt=1, description="first part of the days or windows enrols")
+    clock_s: int | None = Field(default=None, description="with by = clock: enrolment ends so long after the start")
+    enrol: tuple[str, ...] = Field(default=(), description="networks that enrol")
+    test: tuple[str, ...] = Field(
+        default=(), description="networks that test; each_network: each of these in turn, and others only enrol"
+    )
+    sites: dict[str, str] = Field(
+        default_factory=dict, description="networks of one place, which leave together: network to place"
+    )
+
+
+class CountTask(Settings):
+    """One question, put to every method in the same way."""
+
+    name: str
+    title: str
+    experiment: str = Field(description="E1 to E8, or what else it belongs to")
+    kind: KINDS = "closed"
+    corpora: tuple[str, ...]
+    networks: tuple[str, ...] = Field(default=(), description="only these networks; none named: all")
+    exclude_types: tuple[str, ...] = ()
+    level: Literal["id", "model", "family", "type", "coarse"] = "id"
+    window: int | Literal["run", "device"] = Field(default=86_400, description="what one item is, seconds or a word")
+    offset_s: int = Field(default=0, ge=0, description="windows begin so long after midnight UTC (or a multiple)")
+    min_hours: int = Field(default=1, ge=1, description="items active in fewer sub-epochs are left out on both sides")
+    min_flows: int = Field(default=0, ge=0, description="items with fewer flows are left out on both sides")
+    names: bool = Field(default=True, description="whether remote names are seen")
+    split: SplitSettings = SplitSettings()
+    known_only: bool = Field(
+        default=True, description="closed set: test items whose label is not enrolled are left out"
+    )
+    twins: dict[str, str] = Field(default_factory=dict, description="labels that count as one in the merged figures")
+    counts: CountSettings = CountSettings()
+    values: tuple[float, ...] = Field(
+        default=(),
+        description="the axis: seconds, thresholds, what robust loses, or days on which drift's blocks begin",
+    )
+    harm: Literal["flows", "sampling", "days", "timeouts"] = Field(
+        default="flows", description="robust: flows lost (or strayed), packets sampled, days not enrolled, timeouts"
+    )
+    timeouts: tuple[str, ...] = Field(
+        default=(), description="harm = timeouts: active/idle seconds of the test side, and 'apart' to join nothing"
+    )
+    epochs: tuple[int, ...] = Field(default=(86_400,), description="convergence: lengths of an epoch in seconds")
+    draws: int = Field(
+        default=0,
+        ge=0,
+        description="open set: draws of three labels beside each label alone; harm = days: draws of the days enrolled",
+    )
+    methods: tuple[str, ...] = Field(default=(), description="methods run by default; none named: all that apply")
+    without: tuple[str, ...] = Field(default=(), description="methods left out, as too slow for the quick set")
+    quick: bool = Field(default=True, description="part of the quick set")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.split.kind == "network" and not (self.split.enrol and self.split.test):
+            raise ValueError("a split by network names the networks that enrol and test")
+        for text in self.timeouts:
+            if not re.fullmatch(r"[1-9]\d*/[1-9]\d*( apart)?", text):
+                raise ValueError(f"timeouts {text!r}: write them as 300/30, or 300/30 apart")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Of what decides a figure: to which set it belongs does not."""
+        text = orjson.dumps({**self.model_dump(mode="json"), "quick": True}, option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:12]
+
+
+class CountMethod(Settings):
+    """One way of identifying, by the settings that make it."""
+
+    name: str
+    title: str
+    group: Literal["plain", "option", "default", "baseline"]
+    key: KeySettings = KeySettings()
+    representation: RepresentationSettings = RepresentationSettings()
+    identify: IdentifySettings = IdentifySettings()
+    learn_ports: bool = Field(default=False, description="keep only ports that enrolment uses on several days")
+    calibrated: bool = Field(default=False, description="learn calibration too, and report how well it holds")
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it reads flow statistics."""
+        return self.identify.method in {"random-forest", "gradient-boosting"}
+
+
+def definition_files(kind: str, folder: Path | None) -> dict[str, dict[str, Any]]:
+    """What the files of ``tasks`` or ``methods`` say, by the name of the file.
+
+    Raises
+    ------
+    ConfigurationError
+        When one is no TOML.
+    """
+    root = resources.files("ethogram.bench") / kind if folder is None else folder
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(root.iterdir(), key=lambda p: p.name):
+        if not file.name.endswith(".toml"):
+            continue
+        try:
+            found[file.name] = tomllib.loads(file.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"{file.name}: {error}") from None
+    return found
+
+
+def count_tasks(folder: Path | None = None) -> dict[str, CountTask]:
+    """All tasks by name: those of the package, or those of a folder of one's own."""
+    values = definition_files("tasks", folder).values()
+    return {task.name: task for task in (CountTask.of(**v) for v in values if v.get("kind") not in ELSEWHERE)}
+
+
+def count_methods(folder: Path | None = None) -> dict[str, CountMethod]:
+    """All methods by name, in the order of their files; one file may hold several as ``[[method]]``."""
+    found: dict[str, CountMethod] = {}
+    for file, values in definition_files("methods", folder).items():
+        rows = values.get("method")
+        if not isinstance(rows, list):
+            raise UsageError(f"{file}: no [[method]]")
+        for row in rows:
+            if row.get("kind") not in ELSEWHERE:
+                method = CountMethod.of(**row)
+                found[method.name] = method
+    return found

@@ -1,0 +1,324 @@
+"""Tasks on flows times methods to result rows: encoders, embeddings, probes, verdicts, figures.
+
+Test flows are embedded and judged once for each task, method and seed, by what is then fixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+import ethogram.bench.flows.verdicts
+from ethogram.bench.code_digest import CodePart
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.load import CACHE
+from ethogram.bench.flows import figures, shift, split
+from ethogram.bench.flows.corpus import CorpusFlows, load_flows
+from ethogram.bench.flows.encoders import Encoders, encoder_code
+from ethogram.bench.flows.figures import FlowPredictions, SeedFigures, pooled, seed_figures, unknown_figures
+from ethogram.bench.flows.ready_encoder import ReadyEncoder
+from ethogram.bench.flows.shift import block_errors, shift_of
+from ethogram.bench.flows.split import FlowFold, Rows, drawn, flow_folds, parts_of
+from ethogram.bench.flows.task import FlowMethod, FlowTask, asks
+from ethogram.bench.flows.verdicts import FLOWS, FlowItems, verdicts
+from ethogram.bench.row import Row, identity_of
+from ethogram.errors import UsageError
+from ethogram.identify import aggregate, calibrate, openset, probe, probe_devices, probe_figures
+from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
+
+__all__ = ["FlowBenchmark"]
+
+DECODES = ("ae", "vae", "fields", "pca", "random-projection", "untrained")
+GROUPED = ("5", "20", "hour")
+LABELS = "labels of each type: "
+CLUSTERS = 1 << 32
+"""Device-days of different folds are different ones."""
+
+
+@dataclass
+class FlowBenchmark:
+    """One benchmark of flows over a folder of corpora.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the corpora.
+    cards
+        Known corpora by name.
+    cache_folder
+        For flows, encoders and embeddings; None keeps nothing.
+    threads
+        Of the arithmetic; 0: one for each core.
+    checkpoints
+        Weights that the user brings, by the name of the adapter.
+    on_stage
+        Called with what is being done.
+    quick
+        Ask the methods of the quick set alone.
+    """
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        split, figures, shift, ethogram.bench.flows.verdicts, probe, probe_devices, probe_figures, calibrate, openset,
+        aggregate,
+    )  # fmt: skip
+    """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
+
+    root: Path
+    cards: Mapping[str, Card]
+    cache_folder: Path | None = CACHE
+    threads: int = 0
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    on_stage: Callable[[str], None] | None = None
+    quick: bool = False
+    _loaded: dict[tuple[str, bool], CorpusFlows] = field(default_factory=dict)
+    _folds: dict[str, list[FlowFold]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
+        self.encoders = Encoders(folder, threads=self.threads, checkpoints=self.checkpoints, on_stage=self.on_stage)
+
+    def corpora(self, task: FlowTask) -> dict[str, CorpusFlows]:
+        """The flows a task reads; loaded once."""
+        for name in task.corpora:
+            if name not in self.cards:
+                raise UsageError(f"task {task.name}: no corpus card {name!r}")
+            if (name, task.packets) not in self._loaded:
+                self._tell(f"loading {name}")
+                self._loaded[name, task.packets] = load_flows(
+                    self.cards[name], self.root, packets=task.packets, cache_folder=self.cache_folder
+                )
+        return {name: self._loaded[name, task.packets] for name in task.corpora}
+
+    def folds(self, task: FlowTask) -> list[FlowFold]:
+        """The proved folds of a task."""
+        if task.digest not in self._folds:
+            self._folds[task.digest] = flow_folds(task, self.corpora(task))
+        return self._folds[task.digest]
+
+    def asks(self, task: FlowTask, method: FlowMethod) -> bool:
+        """Whether the task asks the method."""
+        return asks(task, method, quick=self.quick)
+
+    def identity(self, task: FlowTask, method: FlowMethod) -> dict[str, str]:
+        """What makes a row the same row: task, method, data and code."""
+        return identity_of(
+            task, method, data="".join(c.digest for c in self.corpora(task).values()), code=type(self),
+            own=f"{method.digest} {self.checkpoints.get(method.adapter, '')}", encoder=encoder_code(method),
+        )  # fmt: skip
+
+    def measure(self, task: FlowTask, method: FlowMethod) -> Row:
+        """What one method came to on one task: the parts of a row that are figures."""
+        corpora, folds = self.corpora(task), self.folds(task)
+        names = np.unique(np.concatenate([_labels(corpora, fold.train, task.level) for fold in folds]))
+        asked = _budgets(task, method, max(_most(corpora, fold.train, task.level) for fold in folds))
+        result = MethodResult()
+        met = ""
+        for seed in range(method.seeds):
+            encoders = [self._encoder(task, method, fold, seed) for fold in folds]
+            digest = " ".join(encoder.digest for encoder in encoders)
+            again, met = digest == met and method.probe in DRAWS_NOTHING and not method.shuffled, digest
+            budgets = [budget for budget in asked if budget is not None or not again]
+            by_name: dict[str, list[FlowPredictions]] = {}
+            for number, (fold, encoder) in enumerate(zip(folds, encoders, strict=True)):
+                found = self._predict_fold(task, method, fold, encoder, seed, names, budgets, result)
+                for name, part in found.items():
+                    by_name.setdefault(name, []).append(replace(part, cluster=part.cluster + number * CLUSTERS))
+            for name, parts in by_name.items():
+                result.add(name, FlowPredictions.concat(parts), names.size, task.settings.draws)
+            if not again:
+                result.shifted([self._shift(task, *pair) for pair in zip(folds, encoders, strict=True)])
+        if not result.main:
+            raise UsageError("no label that is tested was trained")
+        return self._parts(task, method, names.tolist(), result)
+
+    def _encoder(self, task: FlowTask, method: FlowMethod, fold: FlowFold, seed: int) -> ReadyEncoder:
+        self._tell(f"{method.name}, seed {seed}")
+        return self.encoders.get(method, fold.unlabelled, self.corpora(task), seed, task.settings.gap_days)
+
+    def _tell(self, text: str) -> None:
+        if self.on_stage is not None:
+            self.on_stage(text)
+
+    def _predict_fold(
+        self, task: FlowTask, method: FlowMethod, fold: FlowFold, made: ReadyEncoder, seed: int,
+        names: NDArray[np.str_], budgets: Sequence[int | None], result: MethodResult,
+    ) -> dict[str, FlowPredictions]:  # fmt: skip
+        """What the probes of one turn and seed say of its test flows, by budget and by how flows are put together."""
+        settings = task.settings.model_copy(update={"whiten": method.whiten})
+        train, test = (self._items(task, made, rows, result) for rows in (fold.train, fold.test))
+        labels, code = np.unique(train.label, return_inverse=True)
+        if labels.size < 2:
+            raise UsageError(f"training flows of one {task.level} only: {', '.join(labels)}")
+        truth = np.where(np.isin(test.label, labels), np.searchsorted(names, test.label), -1)
+        result.tested(fold.name, code, truth, test.label)
+        if not (truth >= 0).any():
+            return {}
+        if method.shuffled:
+            code = np.random.default_rng([seed, 0x5F1E]).permutation(code)
+        fit, late = (_places(fold.train, part) for part in (fold.fit, fold.held_out))
+        found: dict[str, FlowPredictions] = {}
+        for budget in budgets:
+            self._tell(f"{method.name}, seed {seed}: probe on {'all' if budget is None else budget} labels")
+            used = budget_rows(code, budget, seed)
+            own = np.intersect1d(used, late)
+            probe = FrozenProbe.fit(train.z, code, used, np.intersect1d(used, fit), own, labels.size,
+                                    name=method.probe, settings=settings, seed=seed)  # fmt: skip
+            predictions = verdicts(probe, test, truth, train.take(own) if own.size else None, code[own], labels,
+                            np.searchsorted(names, labels), settings, grouped=budget is None)  # fmt: skip
+            found |= {name if budget is None else f"{LABELS}{budget}": one for name, one in predictions.items()}
+        return found
+
+    def _items(self, task: FlowTask, made: ReadyEncoder, rows: Rows, result: MethodResult) -> FlowItems:
+        corpora, parts = self.corpora(task), []
+        for name, own in rows.items():
+            z, cost = self.encoders.embedding(made, corpora[name], own, task.caps.labelled)
+            parts.append(z)
+            result.cost(made, cost)
+        truth = pl.concat([corpora[name].truth[pl.Series(own)] for name, own in rows.items()])
+        label, day = (np.asarray(truth[name].to_list(), np.str_) for name in (task.level, "device_day"))
+        start = np.concatenate([corpora[name].flows.start_us[own] for name, own in rows.items()])
+        return FlowItems(np.concatenate(parts), label, truth["unit"], day, start)
+
+    def _shift(
+        self, task: FlowTask, fold: FlowFold, made: ReadyEncoder
+    ) -> tuple[dict[str, float], dict[str, float]] | None:
+        """Errors on later flows of the networks that were learnt from, and on those of the network that tests."""
+        if not task.shift or made.encoder is None or made.encoder.header.encoder.kind not in DECODES:
+            return None
+        if set(fold.unlabelled) & set(fold.test):
+            return None
+        corpora, settings = self.corpora(task), task.settings
+        here: list[dict[str, float]] = []
+        for name in fold.unlabelled:
+            part = parts_of(corpora[name], early=task.early, late=task.late, gap_days=settings.gap_days)
+            inside = (drawn(corpora[name]) < task.caps.labelled) & np.isin(part, ("middle", "late"))
+            here.append(block_errors(made.encoder, corpora[name], np.flatnonzero(inside)))
+        there = [block_errors(made.encoder, corpora[name], rows) for name, rows in fold.test.items()]
+        return _mean(here), _mean(there)
+
+    def _parts(self, task: FlowTask, method: FlowMethod, names: list[str], result: MethodResult) -> dict[str, Any]:
+        own, encoder = self.folds(task), method.encoder
+        truth = result.main[0].truth
+        kl = method.training.kl_weight if encoder is not None and encoder.kind in ("vae", "fields") else None
+        settings = {} if encoder is None else {"kind": encoder.kind, "size": encoder.size, "view": encoder.view,
+                                               "kl_weight": kl, "loss": method.training.loss}  # fmt: skip
+        name = own[0].split.name if len(own) == 1 else f"{task.protocol}, each of {len(own)} networks in turn"
+        digest = hashlib.sha256(" ".join(fold.digest for fold in own).encode()).hexdigest()[:12]
+        return {
+            "n": int((truth >= 0).sum()), "n_enrol": sum(rows.size for fold in own for rows in fold.train.values()),
+            "labels": int(np.unique(truth[truth >= 0]).size),
+            "train": list(dict.fromkeys(n for fold in own for n in fold.train)),
+            "test": list(dict.fromkeys(n for fold in own for n in fold.test)),
+            "where": "inside" if task.protocol == "P0" else "across", "split": {"digest": digest, "name": name},
+            "values": result.figures.means(), "intervals": result.figures.intervals(), "encoder": settings,
+            "cost": result.costs(),
+            "details": {
+                "seeds": result.figures.values, **pooled(result.main, names), "errors": result.errors,
+                "strangers": int((truth < 0).sum()), "strange_labels": sorted(result.strange),
+                "unlabelled": sum(rows.size for fold in own for rows in fold.unlabelled.values()),
+                "turns": result.folds, "training": result.training,
+            },
+        }  # fmt: skip
+
+
+class MethodResult:
+    """What grows while one method is measured on one task."""
+
+    def __init__(self) -> None:
+        self.figures = SeedFigures()
+        self.main: list[FlowPredictions] = []
+        self.folds: dict[str, dict[str, int]] = {}
+        self.strange: set[str] = set()
+        self.errors: list[dict[str, Any]] = []
+        self.training: dict[str, Mapping[str, Any]] = {}
+        self._made: dict[str, ReadyEncoder] = {}
+        self._took = {"flows": 0.0, "seconds": 0.0}
+        self._memory: list[float] = []
+
+    def add(self, name: str, predictions: FlowPredictions, types: int, draws: int) -> None:
+        """Verdicts of one seed: of flows, of groups, or of flows with few labels."""
+        if name == FLOWS:
+            self.main.append(predictions)
+            seed_figures(self.figures, "macro_f1", predictions, types, draws, whole=True)
+            seed_figures(self.figures, "device_macro_f1@1", predictions, types, draws)
+        elif name in GROUPED:
+            seed_figures(self.figures, f"device_macro_f1@{name}", predictions, types, draws)
+            unknown_figures(self.figures, f"device@{name}_", predictions)
+        else:
+            seed_figures(self.figures, f"macro_f1@{name.removeprefix(LABELS)}", predictions, types, draws)
+
+    def tested(self, fold: str, code: NDArray[np.int64], truth: NDArray[np.int64], label: NDArray[np.str_]) -> None:
+        """What one turn trained and tested."""
+        known = truth[truth >= 0]
+        self.folds[fold] = {"trained": int(code.size), "tested": int(known.size), "labels": int(np.unique(known).size)}
+        self.strange |= set(label[truth < 0].tolist())
+
+    def shifted(self, found: Sequence[tuple[dict[str, float], dict[str, float]] | None]) -> None:
+        """Errors of one seed, of each turn; the ratio is that of the mean errors."""
+        known = [one for one in found if one is not None]
+        if known:
+            here, there = _mean([one[0] for one in known]), _mean([one[1] for one in known])
+            self.errors.append({"here": here, "there": there})
+            for name, value in shift_of(here, there).items():
+                self.figures.add(name, value)
+
+    def cost(self, made: ReadyEncoder, took: Mapping[str, float]) -> None:
+        """One more embedding."""
+        self._made[made.digest] = made
+        if made.training is not None:
+            self.training[made.digest] = made.training
+        for what in self._took:
+            self._took[what] += took[what]
+        if "memory_mib" in took:
+            self._memory.append(took["memory_mib"])
+
+    def costs(self) -> dict[str, Any]:
+        """Beside every score."""
+        made = next(iter(self._made.values()))
+        found: dict[str, Any] = {
+            "parameters": made.parameters, "embedding": made.d, "origin": made.origin, "licence": made.licence,
+            "checkpoint": made.checkpoint or None,
+        }  # fmt: skip
+        if self._took["seconds"] > 0:
+            found["flows_per_s"] = round(self._took["flows"] / self._took["seconds"], 1)
+        if self._memory:
+            found["memory_mib"] = max(self._memory)
+        return found
+
+
+def _budgets(task: FlowTask, method: FlowMethod, most: int) -> list[int | None]:
+    """Labelled flows of each type; a budget that takes every flow of every label is the same as all of them."""
+    given = task.settings.budgets if method.budgets else (None,)
+    return [budget for budget in given if budget is None or budget < most]
+
+
+def _most(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> int:
+    """Flows of the label that has most."""
+    found = pl.concat([corpora[name].truth[level].gather(pl.Series(own)) for name, own in rows.items()])
+    return int(found.value_counts()["count"].max() or 0)  # type: ignore[arg-type]
+
+
+def _labels(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> NDArray[np.str_]:
+    found = [corpora[name].truth[level].gather(pl.Series(own)).unique().to_list() for name, own in rows.items()]
+    return np.unique(np.asarray([label for part in found for label in part], np.str_))
+
+
+def _places(whole: Rows, part: Rows) -> NDArray[np.int64]:
+    """Where rows of a part stand among those of the whole, corpus by corpus."""
+    found, at = [np.zeros(0, np.int64)], 0
+    for name, rows in whole.items():
+        if name in part:
+            found.append(at + np.searchsorted(rows, part[name]))
+        at += rows.size
+    return np.concatenate(found)
+
+
+def _mean(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in found if name in one])) for name in found[0]}

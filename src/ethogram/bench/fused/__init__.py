@@ -1,0 +1,1 @@
+"""Tasks on fingerprints and embeddings together, across networks."""

@@ -1,0 +1,158 @@
+"""Verdicts on items, of all folds and seeds, to the figures of one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.bench import metrics
+
+__all__ = ["ItemPredictions", "coverage_curve", "figures_of"]
+
+COVERAGES = tuple(round(0.1 * i, 1) for i in range(1, 11))
+Floats = NDArray[np.float64]
+Strings = NDArray[np.str_]
+
+
+@dataclass
+class ItemPredictions:
+    """Verdicts of all folds of one seed; what is asked is the same for every seed, in the same order.
+
+    Strangers are items whose label no network enrolled: of them one can only say that they are unknown.
+    """
+
+    truth: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+    cluster: list[str] = field(default_factory=list)
+    network: list[str] = field(default_factory=list)
+    weights: dict[str, dict[str, float]] = field(default_factory=dict)
+    softness: dict[str, float] = field(default_factory=dict)
+    unknown: list[bool] = field(default_factory=list)
+    strangers_unknown: list[bool] = field(default_factory=list)
+    strangers_confidence: list[float] = field(default_factory=list)
+
+    @property
+    def columns(self) -> tuple[Strings, Strings, Floats]:
+        """Truth, verdict and confidence of each item."""
+        return np.array(self.truth, np.str_), np.array(self.found, np.str_), np.array(self.confidence)
+
+
+def coverage_curve(truth: Strings, found: Strings, confidence: Floats) -> list[tuple[float, float, float]]:
+    """Coverage, macro-F1 and accuracy of the share of items that are surest, for each of ten shares.
+
+    Items that are equally sure stand in the order given.
+
+    >>> two = np.array(["a", "b"])
+    >>> coverage_curve(two, np.array(["a", "a"]), np.array([0.9, 0.2]))[4]
+    (0.5, 1.0, 1.0)
+    """
+    order = np.argsort(-confidence, kind="stable")
+    rows = []
+    for share in COVERAGES:
+        kept = order[: max(1, int(np.ceil(share * len(order) - 1e-9)))]
+        rows.append((share, metrics.macro_f1(truth[kept], found[kept]), metrics.accuracy(truth[kept], found[kept])))
+    return rows
+
+
+def figures_of(seeds: Sequence[ItemPredictions], seed: int) -> dict[str, Any]:
+    """Values, intervals and details over all seeds: means, but for what is drawn again, which is so for all together.
+
+    Parameters
+    ----------
+    seeds
+        Verdicts, one for each seed.
+    seed
+        Of the intervals' draws.
+    """
+    values = [_values(predictions) for predictions in seeds]
+    truth = seeds[0].columns[0]
+    found = [predictions.columns[1] for predictions in seeds]
+    names = sorted(set(seeds[0].network))
+    where = {net: np.flatnonzero([one == net for one in seeds[0].network]) for net in names}
+    intervals = {
+        name: metrics.bootstrap_interval(_over(of, truth, found), seeds[0].cluster, seed=seed, draws=500)
+        for name, of in (("macro_f1", metrics.macro_f1), ("accuracy", metrics.accuracy))
+    }
+    labels, matrix = _confusion(truth, found)
+    curves = np.array([coverage_curve(*predictions.columns) for predictions in seeds])
+    return {
+        "values": {name: _mean([one[name] for one in values]) for name in values[0]},
+        "intervals": intervals,
+        "details": {
+            "seeds": {name: [one[name] for one in values] for name in values[0]},
+            "coverage": [(share, *means) for share, means in zip(COVERAGES, curves[:, :, 1:].mean(axis=0).tolist(),
+                                                                 strict=True)],
+            "reliability": metrics.reliability(
+                np.concatenate([part.columns[2] for part in seeds]), np.concatenate([truth == one for one in found])
+            ),
+            "confusion": {"labels": labels, "matrix": matrix},
+            "accuracy_by_network": {
+                net: [rows.size, *(_over(of, truth, found)(rows) for of in (metrics.accuracy, metrics.macro_f1))]
+                for net, rows in where.items()
+            },
+            "weights": {
+                net: {side: round(_mean([part.weights[net][side] for part in seeds]), 4) for side in sides}
+                for net, sides in seeds[0].weights.items()
+            },
+            "softness": {net: round(_mean([part.softness[net] for part in seeds]), 4) for net in seeds[0].softness},
+        },
+    }  # fmt: skip
+
+
+def _values(predictions: ItemPredictions) -> dict[str, float]:
+    truth, found, confidence = predictions.columns
+    curve = coverage_curve(truth, found, confidence)
+    recall = [float(np.mean(found[truth == label] == label)) for label in np.unique(truth)]
+    return {
+        "macro_f1": metrics.macro_f1(truth, found), "accuracy": metrics.accuracy(truth, found),
+        "balanced_accuracy": float(np.mean(recall)),
+        "calibration_error": metrics.calibration_error(confidence, truth == found),
+        "coverage_macro_f1": float(np.mean([f1 for share, f1, _ in curve if share >= 0.5])),
+        "coverage_accuracy": float(np.mean([right for share, _, right in curve if share >= 0.5])),
+        **_open_set(predictions),
+    }  # fmt: skip
+
+
+def _open_set(predictions: ItemPredictions) -> dict[str, float]:
+    """How often known labels and strangers are called unknown, how often the rest of the known is right, and the chance
+    that a stranger is less sure than a known item; nothing of strangers where there are none.
+    """
+    truth, found, confidence = predictions.columns
+    unknown, strange = np.array(predictions.unknown, bool), np.array(predictions.strangers_unknown, bool)
+    kept = ~unknown
+    values = {
+        "known_unknown": float(unknown.mean()),
+        "right_of_said": float((truth == found)[kept].mean()) if kept.any() else 0.0,
+    }
+    if strange.size:
+        # Higher is stranger there.
+        sure = np.array(predictions.strangers_confidence, np.float64)
+        values |= {"strangers_unknown": float(strange.mean()), "auroc_open": metrics.area_under_roc(-confidence, -sure)}
+    return values
+
+
+def _over(
+    figure: Callable[[Strings, Strings], float], truth: Strings, found: Sequence[Strings]
+) -> Callable[[NDArray[np.int64]], float]:
+    """A figure of some items, the mean over the seeds."""
+    return lambda rows: _mean([figure(truth[rows], one[rows]) for one in found])
+
+
+def _confusion(truth: Strings, found: Sequence[Strings]) -> tuple[list[str], list[Any]]:
+    """Labels, and items by true and found label: the mean over the seeds."""
+    names, codes = np.unique(np.concatenate([truth, *found]), return_inverse=True)
+    count, size = len(names), len(truth)
+    pairs = np.concatenate([codes[:size] * count + codes[size * (k + 1) : size * (k + 2)] for k in range(len(found))])
+    matrix = np.bincount(pairs, minlength=count * count).reshape(count, count)
+    if len(found) == 1:
+        return names.tolist(), matrix.tolist()
+    return names.tolist(), (matrix / len(found)).round(2).tolist()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,186 @@
+"""What both methods are measured on: items and flows of a task, and its folds, in each of which one network tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.load import CACHE
+from ethogram.bench.counts.benchmark import CountBenchmark
+from ethogram.bench.counts.task import CountTask
+from ethogram.bench.flows.corpus import CorpusFlows, load_flows
+from ethogram.bench.flows.split import flow_folds
+from ethogram.bench.flows.task import FlowTask
+from ethogram.bench.fused.items import FusedItems, fused_items
+from ethogram.bench.fused.task import FusedTask
+from ethogram.bench.splits import Split, by_network
+from ethogram.errors import LeakError, UsageError
+
+__all__ = ["FusedData", "FusedFold"]
+
+
+@dataclass(frozen=True)
+class FusedFold:
+    """One network tests.
+
+    Parameters
+    ----------
+    network
+        Its name.
+    split
+        The proof that nothing of it, and of its site, enrols.
+    enrol, test, strangers
+        Items: of those that test such whose label is enrolled, and such whose label is not.
+    labels
+        The enrolled ones, sorted.
+    codes, groups, units
+        Of each enrolled item: its label; the place it is from; the device.
+    """
+
+    network: str
+    split: Split
+    enrol: NDArray[np.int64]
+    test: NDArray[np.int64]
+    strangers: NDArray[np.int64]
+    labels: list[str]
+    codes: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    units: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The label of each enrolled item."""
+        return [self.labels[code] for code in self.codes]
+
+
+@dataclass
+class FusedData:
+    """Items, flows and folds of tasks; those of the last task stay in memory.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the corpora.
+    cards
+        Known corpora by name.
+    cache_folder
+        For loaded tables and flows; None keeps nothing.
+    on_stage
+        Called with what is being done.
+    """
+
+    root: Path
+    cards: Mapping[str, Card]
+    cache_folder: Path | None = CACHE
+    on_stage: Callable[[str], None] | None = None
+    _flows: dict[str, CorpusFlows] = field(default_factory=dict)
+    _items: dict[str, tuple[FusedItems, str]] = field(default_factory=dict)
+    _folds: dict[str, list[FusedFold]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._bench = CountBenchmark(self.root, dict(self.cards), self.cache_folder)
+
+    def corpora(self, task: FusedTask) -> dict[str, CorpusFlows]:
+        """Custom flows of the corpora with captures."""
+        for name in task.captures:
+            if name not in self.cards:
+                raise UsageError(f"task {task.name}: no corpus card {name!r}")
+            if name not in self._flows:
+                self.tell(f"loading {name}")
+                self._flows[name] = load_flows(self.cards[name], self.root, cache_folder=self.cache_folder)
+        return {name: self._flows[name] for name in task.captures}
+
+    def items(self, task: FusedTask) -> FusedItems:
+        """The items of a task; kept while tasks read the same."""
+        return self._read(task)[0]
+
+    def digest(self, task: FusedTask) -> str:
+        """Of all that a task reads."""
+        return self._read(task)[1]
+
+    def _read(self, task: FusedTask) -> tuple[FusedItems, str]:
+        key = orjson.dumps([task.corpora, task.captures, task.networks, task.exclude_types, task.names, task.windows,
+                            task.flows, task.seed, task.counts.digest]).decode()  # fmt: skip
+        if key not in self._items:
+            self._items.clear()
+            self._folds.clear()
+            read = CountTask.of(name=task.name, title=task.title, experiment="both", corpora=task.corpora,
+                           networks=task.networks, exclude_types=task.exclude_types, level=task.level,
+                           names=task.names, counts=task.counts)  # fmt: skip
+            data, corpora = self._bench.task_data(read), self.corpora(task)
+            digest = "".join(one.digest for one in corpora.values()) + data.digest
+            self._items[key] = fused_items(data, task.windows, corpora, task.flows, task.seed), digest
+        return self._items[key]
+
+    def folds(self, task: FusedTask) -> list[FusedFold]:
+        """The proved folds of a task: those networks in which some enrolled label is tested."""
+        both = self.items(task)
+        if task.digest not in self._folds:
+            truth, labels = both.items.truth, both.items.labels(task.level)
+            networks = truth["network"].unique().sort().to_list()
+            self._folds[task.digest] = [
+                fold for name in task.test if name in networks
+                if (fold := _fold(task, name, networks, truth, labels)) is not None
+            ]  # fmt: skip
+            if not self._folds[task.digest]:
+                raise UsageError(f"task {task.name}: no test item has an enrolled label")
+        return self._folds[task.digest]
+
+    def unlabelled(self, task: FusedTask, fold: FusedFold) -> dict[str, NDArray[np.int64]]:
+        """Early days of the other networks, as tasks on flows have them, so encoders are shared; no unit that tests."""
+        corpora = self.corpora(task)
+        own = {name for name in corpora if self.cards[name].network == fold.network}
+        others = tuple(name for name in task.captures if name not in own)
+        test = next(iter(own), None)
+        if len(others) < 1:
+            raise UsageError(f"task {task.name}: no other network with captures than {fold.network}")
+        if test is None:
+            # A network without captures: nothing of it can leak into an encoder of all captures.
+            test, others = task.captures[0], task.captures[1:]
+        flow_task = FlowTask.of(name=task.name, title=task.title, experiment="P3", protocol="P3", level=task.level,
+                                encoder=others, probe=others, test=(test,))  # fmt: skip
+        found = dict(flow_folds(flow_task, corpora)[0].unlabelled)
+        asked = pl.Series(np.concatenate([fold.test, fold.strangers]))
+        tested = set(self.items(task).items.truth["unit"].gather(asked).to_list())
+        for name, rows in found.items():
+            shared = tested & set(corpora[name].truth["unit"].gather(pl.Series(rows)).to_list())
+            if shared:
+                raise LeakError(f"task {task.name}: an encoder would learn from {', '.join(sorted(shared)[:3])}, "
+                                "which test")  # fmt: skip
+        return found
+
+    def enrolled(self, task: FusedTask, fold: FusedFold) -> list[str]:
+        """Networks that enrol in a turn."""
+        truth = self.items(task).items.truth["network"].gather(pl.Series(fold.enrol))
+        return truth.unique().sort().to_list()
+
+    def tell(self, what: str) -> None:
+        """Say what is being done."""
+        if self.on_stage is not None:
+            self.on_stage(what)
+
+
+def _fold(
+    task: FusedTask, name: str, networks: Sequence[str], truth: pl.DataFrame, labels: NDArray[np.str_]
+) -> FusedFold | None:
+    site = {network: task.sites.get(network, network) for network in networks}
+    others = [network for network in networks if site[network] != site[name]]
+    split = by_network(truth, others, [name], sites=task.sites)
+    known = sorted(set(labels[split.enrol].tolist()))
+    asked = np.isin(labels[split.test], known)
+    if not asked.any():
+        return None
+    place = truth["network"].replace(task.sites).to_numpy()[split.enrol]
+    return FusedFold(
+        name, split, split.enrol, split.test[asked], split.test[~asked], known,
+        np.searchsorted(known, labels[split.enrol]).astype(np.int64),
+        np.unique(place, return_inverse=True)[1].astype(np.int64),
+        truth["unit"].gather(pl.Series(split.enrol)).to_list(),
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""Items with both kinds of evidence: windows of counts, and for each custom flow the item it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ethogram.bench.counts.items import Items, TaskData, Window, item_windows
+from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.schema import Windows
+
+__all__ = ["FusedItems", "fused_items"]
+
+
+@dataclass(frozen=True)
+class FusedItems:
+    """Items, and per corpus of captures the rows of its flows that are asked, with the item of each.
+
+    Parameters
+    ----------
+    items
+        Windows of counts, and the truth.
+    rows, owner
+        By corpus: rows of its custom flows, ascending; the item of each.
+    """
+
+    items: Items
+    rows: Mapping[str, NDArray[np.int64]]
+    owner: Mapping[str, NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.items.windows)
+
+
+def fused_items(
+    data: TaskData, windows: Mapping[str, Window], corpora: Mapping[str, CorpusFlows], most: int, seed: int = 0
+) -> FusedItems:
+    """Cut the data of a task into items, each corpus in its own way, and find the flows of each.
+
+    Parameters
+    ----------
+    data
+        Counts and labels.
+    windows
+        What an item is, by corpus; not named: a device.
+    corpora
+        Custom flows of the corpora that have captures.
+    most
+        Flows of an item at most; drawn by a fixed seed, without regard to labels.
+    seed
+        Of that draw.
+    """
+    parts = []
+    for corpus in data.labels["corpus"].unique(maintain_order=True).to_list():
+        labels = data.labels.filter(pl.col("corpus") == corpus)
+        keep = pl.col("device").is_in(labels["device"].implode())
+        own = replace(data, flows=data.flows.filter(keep), counts=data.counts.filter(keep), labels=labels)
+        if own.counts.height:
+            parts.append(item_windows(own, windows.get(corpus, "device")))
+    items = _joined(parts)
+    rows, owner = {}, {}
+    for name, loaded in corpora.items():
+        found = _owners(loaded, items, windows.get(name, "device"))
+        rows[name] = _drawn(found, most, seed)
+        owner[name] = found[rows[name]]
+    return FusedItems(items, rows, owner)
+
+
+def _joined(parts: Sequence[Items]) -> Items:
+    items, counts, truth, at = [], [], [], 0
+    for one in parts:
+        shifted = (pl.col("item") + pl.lit(at, pl.UInt32)).cast(pl.UInt32)
+        items.append(one.windows.items.with_columns(item=shifted))
+        counts.append(one.windows.counts.with_columns(item=shifted))
+        truth.append(one.truth.with_columns(item=shifted))
+        at += len(one.windows)
+    return Items(Windows(pl.concat(items), pl.concat(counts)), pl.concat(truth, how="diagonal"))
+
+
+def _owners(loaded: CorpusFlows, items: Items, window: Window) -> NDArray[np.int64]:
+    """Item of each flow, [N]; -1 where it is of none."""
+    mine = items.windows.items.with_columns(corpus=items.truth["corpus"]).filter(pl.col("corpus") == loaded.card.name)
+    start = pl.Series(loaded.flows.start_us).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    device = loaded.flows.device
+    if window == "device":
+        # An item is all runs of a device; its name is that without the run.
+        device = pl.Series([f"{loaded.card.name}/{name}" for name in loaded.truth["id"]], dtype=pl.String)
+    flows = pl.DataFrame({"device": device, "start": start})
+    key = ["device"]
+    if isinstance(window, int):
+        flows = flows.with_columns(pl.col("start").dt.truncate(f"{window}s"))
+        key.append("start")
+    mine = mine.with_columns(pl.col("start").cast(flows["start"].dtype))
+    found = flows.join(mine.select("item", *key), on=key, how="left", maintain_order="left")
+    return found["item"].cast(pl.Int64).fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _drawn(owner: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Rows of at most so many flows of each item, ascending."""
+    shuffled = np.random.default_rng([seed, 0xB07]).permutation(np.flatnonzero(owner >= 0))
+    order = np.argsort(owner[shuffled], kind="stable")
+    sorted_owner = owner[shuffled][order]
+    place = np.empty(len(shuffled), np.int64)
+    place[order] = np.arange(len(shuffled)) - np.searchsorted(sorted_owner, sorted_owner)
+    return np.sort(shuffled[place < most])

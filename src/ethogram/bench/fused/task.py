@@ -1,0 +1,122 @@
+"""Tasks and methods over both kinds of evidence: data with a digest, told from other tasks by ``kind = "both"``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ethogram.bench.counts.task import definition_files
+from ethogram.config import CountSettings, Settings
+from ethogram.errors import UsageError
+from ethogram.identify.flow_classifiers import FlowClassifierName
+from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS
+
+__all__ = ["FusedMethod", "FusedTask", "asks_fused", "fused_methods", "fused_tasks"]
+
+
+class FusedTask(Settings):
+    """One question on items that have counts of services and, where there are captures, custom flows.
+
+    Each network that is asked tests in turn; all others enrol. Units and sites never stand on both sides.
+    """
+
+    name: str
+    title: str
+    experiment: Literal["both"] = "both"
+    kind: Literal["both"] = "both"
+    corpora: tuple[str, ...]
+    captures: tuple[str, ...] = Field(description="corpora whose items have custom flows too")
+    networks: tuple[str, ...] = Field(default=(), description="only these networks; none named: all")
+    exclude_types: tuple[str, ...] = ()
+    level: Literal["model", "family", "type", "coarse"]
+    names: bool = Field(default=True, description="whether fingerprints see remote names")
+    windows: dict[str, int | Literal["run", "device"]] = Field(
+        default_factory=dict, description="what an item is, by corpus: seconds, or a word; not named: a device"
+    )
+    test: tuple[str, ...] = Field(description="networks that test, each in turn")
+    sites: dict[str, str] = Field(default_factory=dict, description="networks of one place, which leave together")
+    counts: CountSettings = CountSettings(other_protocols=True)
+    flows: int = Field(default=60, ge=1, description="custom flows of an item at most, drawn evenly by a fixed seed")
+    methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: all")
+    without: tuple[str, ...] = ()
+    quick: bool = False
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        odd = [name for name in (*self.captures, *self.windows) if name not in self.corpora]
+        if odd:
+            raise ValueError(f"{odd[0]} is not among the corpora")
+        return self
+
+
+class FusedMethod(Settings):
+    """Fingerprints, embeddings, or both."""
+
+    name: str
+    title: str
+    kind: Literal["both"] = "both"
+    group: Literal["alone", "both", "baseline"]
+    fingerprints: str = Field(
+        default="", description="a method on counts, by its name; none: fingerprints are not used"
+    )
+    encoder: str = Field(default="", description="a method on flows, by its name, whose encoder embeds; none: no flows")
+    beside: str = Field(default="", description="a second encoder, whose experts stand beside those of the first")
+    experts: tuple[FlowClassifierName, ...] = Field(
+        default=DEFAULT_FLOW_CLASSIFIERS, description="how embedded flows are told; all weigh alike"
+    )
+    design: Literal["within", "learnt", "pool", "soft"] = Field(
+        default="within",
+        description="flows move probability among labels they know; the same with weights learnt; one opinion pool "
+        "over all labels; the first made less sure where both are seen",
+    )
+    seeds: int = Field(default=1, ge=1, description="encoders that learn are made so often")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not self.fingerprints and not self.encoder:
+            raise ValueError("fingerprints, an encoder, or both")
+        if self.beside and not self.encoder:
+            raise ValueError("a second encoder without a first")
+        return self
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Encoders that embed, by name."""
+        return tuple(name for name in (self.encoder, self.beside) if name)
+
+
+def asks_fused(task: FusedTask, method: FusedMethod) -> bool:
+    """Whether a task asks a method."""
+    wanted = not task.methods or method.name in task.methods or method.group in task.methods
+    return wanted and method.name not in task.without
+
+
+def fused_tasks(folder: Path | None = None) -> dict[str, FusedTask]:
+    """All tasks of this kind by name: those of the package, or those of a folder of one's own.
+
+    >>> both_tasks()["both-coarse-captures"].level
+    'coarse'
+    """
+    values = definition_files("tasks", folder).values()
+    return {task.name: task for task in (FusedTask.of(**v) for v in values if v.get("kind") == "both")}
+
+
+def fused_methods(folder: Path | None = None) -> dict[str, FusedMethod]:
+    """All methods of this kind by name.
+
+    >>> both_methods()["fingerprints"].encoder
+    ''
+    """
+    found: dict[str, FusedMethod] = {}
+    for file, values in definition_files("methods", folder).items():
+        rows = values.get("method")
+        if not isinstance(rows, list):
+            raise UsageError(f"{file}: no [[method]]")
+        for row in rows:
+            if row.get("kind") == "both":
+                method = FusedMethod.of(**row)
+                found[method.name] = method
+    return found

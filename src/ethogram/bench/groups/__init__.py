@@ -1,0 +1,1 @@
+"""Tasks on groups of unknown devices."""

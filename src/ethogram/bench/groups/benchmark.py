@@ -1,0 +1,260 @@
+"""Groups of unknown items, measured: purity, completeness, and how many names bring the score of full labels.
+
+A round leaves labels out. Of each other label the first items are enrolled; the first items of those left out come as
+strangers without any name, each for itself (as with addresses that change), and are grouped by what the enrolled ones
+taught. Then groups are named, the largest first, by the true label of their most typical item, which goes to all of
+them; or, to compare, items are drawn and labelled one at a time. The later items of all labels say what that is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ethogram.bench.counts.items
+import ethogram.bench.fused.items
+import ethogram.fingerprint
+import ethogram.identify
+import ethogram.schema
+from ethogram.bench import metrics, splits
+from ethogram.bench.code_digest import CodePart
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.load import CACHE
+from ethogram.bench.counts.benchmark import CountBenchmark
+from ethogram.bench.counts.task import CountTask
+from ethogram.bench.flows.corpus import CorpusFlows, load_flows
+from ethogram.bench.flows.encoders import Encoders, encoder_code
+from ethogram.bench.flows.split import drawn
+from ethogram.bench.flows.task import Caps, flow_methods
+from ethogram.bench.fused.items import FusedItems, fused_items
+from ethogram.bench.groups.task import GroupMethod, GroupTask, asks_groups
+from ethogram.bench.row import Row, identity_of
+from ethogram.bench.splits import chronological
+from ethogram.errors import UsageError
+from ethogram.identify.flow_windows import FlowWindows
+from ethogram.identify.group import Grouping, SamePair, clustered, pairwise
+from ethogram.schema import Windows
+
+__all__ = ["GroupBenchmark", "completeness", "names_needed", "purity"]
+
+Strings = NDArray[np.str_]
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def purity(truth: Strings, group: Codes) -> float:
+    """Share of items whose label is the commonest of their group.
+
+    >>> purity(np.array(["a", "a", "b"]), np.array([0, 0, 0]))
+    0.6666666666666666
+    """
+    right = 0
+    for code in np.unique(group):
+        right += int(np.unique(truth[group == code], return_counts=True)[1].max())
+    return right / len(truth) if len(truth) else float("nan")
+
+
+def completeness(truth: Strings, group: Codes) -> float:
+    """Share of items that are in the largest group of their label.
+
+    >>> completeness(np.array(["a", "a", "b"]), np.array([0, 1, 2]))
+    0.6666666666666666
+    """
+    right = 0
+    for label in np.unique(truth):
+        right += int(np.unique(group[truth == label], return_counts=True)[1].max())
+    return right / len(truth) if len(truth) else float("nan")
+
+
+def names_needed(scores: Sequence[float], wanted: float, most: int) -> int:
+    """Names after which a score is reached and kept; ``most`` + 1 where it never is.
+
+    >>> names_needed([0.2, 0.9, 0.5, 0.9, 0.95], 0.9, 4)
+    3
+    """
+    needed = most + 1
+    for at in range(len(scores) - 1, -1, -1):
+        if scores[at] < wanted:
+            break
+        needed = at
+    return needed
+
+
+@dataclass
+class _Round:
+    """One draw of the labels left out, as indices into the items."""
+
+    known: Codes
+    strangers: Codes
+    test: Codes
+
+
+@dataclass
+class GroupBenchmark:
+    """One benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
+
+    CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
+        ethogram.schema, ethogram.fingerprint, ethogram.identify, metrics, splits,
+        ethogram.bench.counts.items, ethogram.bench.fused.items,
+    )  # fmt: skip
+    """Code beside this module that decides a figure, once the data is loaded."""
+
+    root: Path
+    cards: Mapping[str, Card]
+    cache_folder: Path | None = CACHE
+    threads: int = 0
+    on_stage: Callable[[str], None] | None = None
+    quick: bool = False
+    method_files: Path | None = None
+    _items: dict[str, tuple[FusedItems, CorpusFlows | None]] = field(default_factory=dict)
+    _data: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
+        self.encoders = Encoders(folder, threads=self.threads, on_stage=self.on_stage)
+        self._bench = CountBenchmark(self.root, dict(self.cards), self.cache_folder)
+        self._of_flows = flow_methods(self.method_files)
+
+    def items(self, task: GroupTask) -> tuple[FusedItems, CorpusFlows | None]:
+        """The items of a task, and the flows they are made of."""
+        if task.digest not in self._items:
+            read = CountTask.of(name=task.name, title=task.title, experiment="groups", corpora=[task.corpus],
+                           exclude_types=task.exclude_types, level=task.level, names=task.names,
+                           counts=task.counts)  # fmt: skip
+            data = self._bench.task_data(read)
+            loaded = None
+            if task.captures:
+                loaded = load_flows(self.cards[task.corpus], self.root, cache_folder=self.cache_folder)
+            flows = {} if loaded is None else {task.corpus: loaded}
+            self._data[task.digest] = data.digest + "".join(one.digest for one in flows.values())
+            self._items[task.digest] = fused_items(data, {task.corpus: task.window}, flows, task.flows), loaded
+        return self._items[task.digest]
+
+    def asks(self, task: GroupTask, method: GroupMethod) -> bool:
+        """Whether the task asks the method."""
+        return asks_groups(task, method, quick=self.quick)
+
+    def identity(self, task: GroupTask, method: GroupMethod) -> dict[str, str]:
+        """What makes a row the same row: task, method, data and code."""
+        self.items(task)
+        flow = self._of_flows.get(method.encoder)
+        return identity_of(
+            task, method, data=self._data[task.digest], code=type(self),
+            encoder="" if flow is None else flow.digest + encoder_code(flow),
+        )  # fmt: skip
+
+    def _rounds(self, task: GroupTask, labels: Strings, both: FusedItems) -> list[_Round]:
+        split = chronological(both.items.truth, by=task.by, share=task.share)
+        names = sorted(set(labels[split.enrol].tolist()) & set(labels[split.test].tolist()))
+        if len(names) < 4:
+            raise UsageError(f"task {task.name}: groups need four labels with items on both sides")
+        random = np.random.default_rng(task.seed)
+        count = max(2, round(task.left_out * len(names)))
+        rounds = []
+        for _ in range(task.draws):
+            out = set(random.choice(names, count, replace=False).tolist())
+            first = split.enrol[np.isin(labels[split.enrol], names)]
+            away = np.isin(labels[first], list(out))
+            rounds.append(_Round(first[~away], first[away], split.test[np.isin(labels[split.test], names)]))
+        return rounds
+
+    def _flows(self, task: GroupTask, method: GroupMethod, known: Codes) -> FlowWindows | None:
+        """Flows of all items, embedded by what learnt from the flows of enrolled units, without their labels."""
+        both, loaded = self.items(task)
+        if not method.encoder:
+            return None
+        if loaded is None:
+            raise UsageError(f"task {task.name} has no custom flows")
+        if method.encoder not in self._of_flows:
+            raise UsageError(f"no method {method.encoder!r} on flows")
+        own = np.isin(both.owner[task.corpus], known)
+        place = drawn(loaded)[both.rows[task.corpus]]
+        rows = both.rows[task.corpus][own & (place < Caps().unlabelled)]
+        made = self.encoders.get(self._of_flows[method.encoder], {task.corpus: rows}, {task.corpus: loaded}, 0)
+        z = made.embed(loaded, both.rows[task.corpus]).astype(np.float32)
+        return FlowWindows(z, both.owner[task.corpus], len(both))
+
+    def measure(self, task: GroupTask, method: GroupMethod) -> Row:
+        """Purity, completeness and names needed, means over the rounds."""
+        both, _ = self.items(task)
+        labels = metrics.merge(both.items.labels(task.level), task.twins)
+        rounds = self._rounds(task, labels, both)
+        found = [self._round(task, method, one, labels, both.items.windows, i) for i, one in enumerate(rounds)]
+        values = {name: float(np.nanmean([one[name] for one in found])) for name in found[0]}
+        spread = {name: (float(np.nanmin([one[name] for one in found])), float(np.nanmax([one[name] for one in found])))
+                  for name in ("purity", "completeness", "names_groups", "names_random")}  # fmt: skip
+        first = rounds[0]
+        return {
+            "n": len(first.strangers), "n_enrol": len(first.known), "labels": len(set(labels.tolist())),
+            "split": {"digest": "", "name": f"{len(rounds)} draws of labels left out"},
+            "values": values, "intervals": {}, "details": {
+                "rounds": {name: [one[name] for one in found] for name in found[0]}, "spread": spread},
+        }  # fmt: skip
+
+    def _round(
+        self, task: GroupTask, method: GroupMethod, one: _Round, labels: Strings, windows: Windows, draw: int
+    ) -> dict[str, float]:
+        p, codes = self._grouped(task, method, one, labels, windows)
+        m, n = len(one.known), len(one.strangers)
+        among, asked = p[m : m + n, m : m + n], p[m + n :]
+        truth = labels[one.strangers]
+        test = labels[one.test]
+        known = labels[one.known]
+
+        def score(given: Strings) -> float:
+            """Macro-F1 of the tested items, by the likeliest pair among what has a name."""
+            said = np.concatenate([known, given])
+            usable = np.flatnonzero(said != "")
+            return metrics.macro_f1(test, said[usable[asked[:, usable].argmax(axis=1)]])
+
+        full = score(truth)
+        wanted = task.reach * full
+        order = sorted(np.unique(codes).tolist(), key=lambda code: (-int((codes == code).sum()), code))
+        given = np.full(n, "", dtype=labels.dtype)
+        by_groups = [score(given)]
+        for code in order:
+            mine = np.flatnonzero(codes == code)
+            typical = mine[among[np.ix_(mine, mine)].sum(axis=1).argmax()]
+            given[mine] = truth[typical]
+            by_groups.append(score(given))
+        needed = []
+        for k in range(task.random):
+            random = np.random.default_rng([task.seed, draw, k])
+            given = np.full(n, "", dtype=labels.dtype)
+            by_items = [score(given)]
+            for i in random.permutation(n):
+                given[i] = truth[i]
+                by_items.append(score(given))
+                # Far beyond what groups need nothing is learnt any more.
+            needed.append(names_needed(by_items, wanted, n))
+        return {
+            "purity": purity(truth, codes), "completeness": completeness(truth, codes),
+            "groups": float(len(order)), "left_out_labels": float(len(set(truth.tolist()))), "items": float(n),
+            "names_groups": float(names_needed(by_groups, wanted, len(order))),
+            "names_random": float(np.median(needed)),
+            "macro_f1_full": full, "macro_f1_none": by_groups[0], "macro_f1_groups": by_groups[-1],
+            "macro_f1_per_label": by_groups[min(len(by_groups) - 1, len(set(truth.tolist())))],
+        }  # fmt: skip
+
+    def _grouped(
+        self, task: GroupTask, method: GroupMethod, one: _Round, labels: Strings, windows: Windows
+    ) -> tuple[Floats, Codes]:
+        """Probability of each pair of known, strange and tested items, and the group of each stranger."""
+        every = np.concatenate([one.known, one.strangers, one.test])
+        flows = self._flows(task, method, one.known)
+        ratio, alike = pairwise(windows.take(every.tolist()), None if flows is None else flows.take(every))
+        if method.by == "embeddings":
+            ratio = np.zeros_like(ratio)
+        m, n = len(one.known), len(one.strangers)
+        names = labels[one.known].tolist()
+        pair = SamePair().fit(ratio[:m, :m], alike[:m, :m], names)
+        p = pair.probabilities(ratio, alike)
+        if method.by == "device-apart":
+            return p, np.arange(n, dtype=np.int64)
+        apart = Grouping().threshold(p[:m, :m], names)
+        return p, clustered(p[m : m + n, m : m + n].copy(), apart)

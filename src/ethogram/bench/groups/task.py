@@ -1,0 +1,89 @@
+"""Tasks about devices that nobody enrolled: are they grouped well, and how many names do they need?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ethogram.bench.counts.task import definition_files
+from ethogram.config import CountSettings, Settings
+from ethogram.errors import UsageError
+
+__all__ = ["GroupMethod", "GroupTask", "asks_groups", "group_methods", "group_tasks"]
+
+
+class GroupTask(Settings):
+    """Labels are left out of enrolment; their items come without a device's name, each for itself, and are grouped.
+
+    A first part of each unit's items enrols and is grouped, the rest tests.
+    """
+
+    name: str
+    title: str
+    experiment: Literal["groups"] = "groups"
+    kind: Literal["groups"] = "groups"
+    corpus: str
+    exclude_types: tuple[str, ...] = ()
+    level: Literal["id", "model"] = "id"
+    window: int | Literal["run", "device"] = 86_400
+    by: Literal["day", "window"] = Field(default="day", description="what the period is cut between")
+    share: float = Field(default=0.5, gt=0, lt=1, description="first part of a unit's items")
+    names: bool = True
+    twins: dict[str, str] = Field(default_factory=dict, description="labels that count as one")
+    counts: CountSettings = CountSettings(other_protocols=True)
+    left_out: float = Field(default=0.5, gt=0, lt=1, description="share of the labels that nobody enrolled")
+    draws: int = Field(default=5, ge=1, description="draws of those labels")
+    random: int = Field(default=20, ge=1, description="draws of items labelled at random, to compare with")
+    reach: float = Field(default=0.95, gt=0, le=1, description="share of the fully labelled macro-F1 to be reached")
+    captures: bool = Field(default=False, description="whether the corpus has custom flows")
+    flows: int = Field(default=60, ge=1, description="custom flows of an item at most")
+    quick: bool = True
+    seed: int = 0
+
+
+class GroupMethod(Settings):
+    """What likeness is told by."""
+
+    name: str
+    title: str
+    kind: Literal["groups"] = "groups"
+    group: Literal["alone", "both", "baseline"]
+    by: Literal["fingerprints", "embeddings", "both", "device-apart"]
+    encoder: str = Field(default="", description="a method on flows whose encoder embeds")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.by in ("embeddings", "both")) != bool(self.encoder):
+            raise ValueError("embeddings, and only they, need an encoder")
+        return self
+
+
+def asks_groups(task: GroupTask, method: GroupMethod, *, quick: bool = False) -> bool:
+    """Whether a task asks a method: one that embeds flows needs captures, and is too slow for the quick set."""
+    return not method.encoder or (task.captures and not quick)
+
+
+def group_tasks(folder: Path | None = None) -> dict[str, GroupTask]:
+    """All tasks of this kind by name.
+
+    >>> group_tasks()["groups-stevens"].corpus
+    'stevens_lsif_2019'
+    """
+    values = definition_files("tasks", folder).values()
+    return {task.name: task for task in (GroupTask.of(**v) for v in values if v.get("kind") == "groups")}
+
+
+def group_methods(folder: Path | None = None) -> dict[str, GroupMethod]:
+    """All methods of this kind by name."""
+    found: dict[str, GroupMethod] = {}
+    for file, values in definition_files("methods", folder).items():
+        rows = values.get("method")
+        if not isinstance(rows, list):
+            raise UsageError(f"{file}: no [[method]]")
+        for row in rows:
+            if row.get("kind") == "groups":
+                method = GroupMethod.of(**row)
+                found[method.name] = method
+    return found

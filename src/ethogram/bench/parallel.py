@@ -1,0 +1,238 @@
+"""Tasks side by side: worker processes measure, the parent alone gives rows, in the order in which they arrive."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ethogram.bench.row import Row
+from ethogram.bench.schedule import WorkUnit, estimate_s, next_unit, work_units
+from ethogram.bench.suite import Suite
+from ethogram.bench.worker import WorkerSpec, environment, work
+from ethogram.errors import EthogramError
+
+__all__ = ["MOST", "run_parallel", "worker_count"]
+
+MOST = 4
+"""Workers at most, unless it is said how many."""
+MEMORY_GIB = 4.0
+"""Free memory that a worker is given: corpora, embeddings and a probe's forest."""
+WORTH_S = 60.0
+"""Work that is shorter is done by one: a second worker loads as long."""
+
+
+def worker_count(
+    asked: int, suite: Suite, tasks: Sequence[Any], methods: Sequence[Any], known: Mapping[str, Row]
+) -> int:
+    """Number of workers, no more than rows.
+
+    Parameters
+    ----------
+    asked
+        As the user says; 0: one for each core, at most four, each with four GiB of memory that is free, and one alone
+        where all of it is done before a second one is at work.
+    suite, tasks, methods, known
+        What is to be done.
+    """
+    every = _asked(suite, tasks, methods)
+    rows = max(1, sum(map(len, every)))
+    if asked:
+        return min(asked, rows)
+    if estimate_s(tasks, methods, every, known) < WORTH_S:
+        return 1
+    memory = _free_gib()
+    return min(rows, MOST, os.cpu_count() or 1, MOST if memory is None else max(1, int(memory / MEMORY_GIB)))
+
+
+def _asked(suite: Suite, tasks: Sequence[Any], methods: Sequence[Any]) -> list[list[int]]:
+    """For each task, places of the methods that it asks."""
+    return [[j for j, method in enumerate(methods) if suite.asks(task, method)] for task in tasks]
+
+
+def _free_gib() -> float | None:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) / 2**20
+    return None
+
+
+@dataclass
+class _Worker:
+    process: multiprocessing.process.BaseProcess
+    pipe: Connection
+    unit: WorkUnit | None = None
+    task: int | None = None
+    at: int | None = None
+    left: list[int] = field(default_factory=list)
+
+    def give(self, unit: WorkUnit) -> None:
+        self.unit, self.task, self.left, self.at = unit, unit.task, list(unit.methods), None
+        # One that has just ended is seen as that when its pipe is read.
+        with suppress(OSError):
+            self.pipe.send_bytes(orjson.dumps([unit.task, list(unit.methods)]))
+
+
+def run_parallel(
+    suite: Suite, tasks: Sequence[Any], methods: Sequence[Any], known: Mapping[str, Row], jobs: int, *,
+    on_trouble: Callable[[str], None] | None = None,
+) -> Iterator[tuple[Row, bool]]:  # fmt: skip
+    """Give every row, and whether it was made now, in order of arrival; as :meth:`Suite.rows` otherwise.
+
+    What ends a task (a missing file, a worker that is killed) is told at once; the others go on.
+
+    Parameters
+    ----------
+    suite
+        What to measure with; each worker has one of its own.
+    tasks, methods
+        All of them.
+    known
+        Rows that are there, by key.
+    jobs
+        Workers.
+    on_trouble
+        Takes a line for each task that could not be measured whole.
+
+    Raises
+    ------
+    EthogramError
+        At the end, when a task could not be measured whole.
+    """
+    with _shared(suite.cache_folder) as folder:
+        given = WorkerSpec(suite.root, dict(suite.cards), folder, suite.threads, dict(suite.checkpoints), suite.quick,
+                       tuple(tasks), tuple(methods),
+                       frozenset(key for key, row in known.items() if not row.get("failed")))  # fmt: skip
+        left = work_units(tasks, methods, _asked(suite, tasks, methods), suite.cards, known, jobs)
+        run = _Run(given, left, jobs, known, suite.on_stage, on_trouble)
+        try:
+            yield from run.rows()
+        finally:
+            run.end()
+        if run.troubles == 1:
+            raise EthogramError(run.last)
+        if run.troubles:
+            raise EthogramError(f"{run.troubles} tasks were not measured whole; the last: {run.last}")
+
+
+@contextmanager
+def _shared(folder: Path | None) -> Iterator[Path]:
+    """The folder by which workers share corpora and encoders; where nothing is to be kept, one that goes at the end."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="ethogram-bench-") as own:
+        yield Path(own)
+
+
+class _Run:
+    """Workers, what is left for them, and what they said."""
+
+    def __init__(
+        self, given: WorkerSpec, left: list[WorkUnit], jobs: int, known: Mapping[str, Row],
+        on_stage: Callable[[str], None] | None, on_trouble: Callable[[str], None] | None,
+    ) -> None:  # fmt: skip
+        self.given, self.left, self.jobs, self.known = given, left, jobs, known
+        self._stage = on_stage or (lambda _: None)
+        self._trouble = on_trouble or (lambda _: None)
+        self.workers: list[_Worker] = []
+        self.troubles, self.last = 0, ""
+        self._there: set[str] = set()
+
+    def rows(self) -> Iterator[tuple[Row, bool]]:
+        while self.left and len(self.workers) < self.jobs:
+            self._start()
+        while self.workers:
+            for pipe in wait([worker.pipe for worker in self.workers]):
+                worker = next(one for one in self.workers if one.pipe is pipe)
+                try:
+                    said = orjson.loads(worker.pipe.recv_bytes())
+                except (EOFError, OSError):
+                    self._ended(worker)
+                    continue
+                if "row" in said:
+                    yield self._row(worker, said)
+                elif "at" in said:
+                    worker.at = said["at"]
+                elif "stage" in said:
+                    self._stage(said["stage"])
+                else:
+                    if "error" in said:
+                        self._note(worker, said["error"])
+                    else:
+                        self._there |= worker.unit.needs if worker.unit else set()
+                    worker.unit = None
+                    self._next(worker)
+
+    def _row(self, worker: _Worker, said: Mapping[str, Any]) -> tuple[Row, bool]:
+        row: Row = said["row"]
+        if worker.at in worker.left:
+            worker.left.remove(worker.at)
+        if worker.unit is not None:
+            # The first row has loaded all that the unit reads; which encoders it made is known at its end.
+            self._there |= {need for need in worker.unit.needs if need.startswith(("table ", "flows "))}
+        return (row, True) if said["fresh"] else (dict(self.known[str(row["key"])]), False)
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=work, args=(there, self.given), daemon=True)
+        with environment(self.given.threads, self.jobs):
+            process.start()
+        there.close()
+        worker = _Worker(process, here)
+        self.workers.append(worker)
+        self._next(worker)
+
+    def _next(self, worker: _Worker) -> None:
+        busy = [one.unit for one in self.workers if one is not worker and one.unit is not None]
+        if self.left:
+            unit = next_unit(self.left, busy, frozenset(self._there), worker.task)
+            self.left.remove(unit)
+            worker.give(unit)
+        else:
+            self._close(worker)
+
+    def _ended(self, worker: _Worker) -> None:
+        """A worker is gone: its task is named, what it had not begun is for another one."""
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        hint = ", as by a lack of memory: fewer --jobs need less" if code == -signal.SIGKILL else ""
+        self._note(worker, f"its worker {how}{hint}")
+        unit, at, rest = worker.unit, worker.at, worker.left
+        self._close(worker)
+        if unit is not None and at is not None and (rest := [j for j in rest if j != at]):
+            self.left.append(replace(unit, methods=tuple(rest)))
+        if self.left:
+            self._start()
+
+    def _note(self, worker: _Worker, what: str) -> None:
+        if worker.unit is None:
+            return
+        at = "" if worker.at is None else f", method {self.given.methods[worker.at].name}"
+        self.troubles, self.last = self.troubles + 1, f"task {self.given.tasks[worker.unit.task].name}{at}: {what}"
+        self._trouble(self.last)
+
+    def _close(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        self.workers.remove(worker)
+
+    def end(self) -> None:
+        """End all workers; what they were at is begun again by the next run."""
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(5)
+            worker.process.kill()
+        self.workers.clear()

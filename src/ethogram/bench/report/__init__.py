@@ -1,0 +1,1 @@
+"""Result rows to pages: tables, plots, overviews."""

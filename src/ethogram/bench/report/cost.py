@@ -1,0 +1,161 @@
+"""What the rows of a benchmark took: core-minutes by part, of which training and embedding, and on which machine.
+
+Rows say the processor time of their own measuring (``cpu_s``), how long each encoder trained that they used
+(``details.training``), and how fast it embedded. An encoder that several rows use was trained once, and is counted with
+the row that was made first; it is within that row's processor time, or, where a run before had kept it, added to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ethogram.bench.report.flow_rows import is_flow_row
+from ethogram.bench.report.tables import Row
+
+__all__ = ["PARTS", "PartCost", "cost_by_part", "cost_lines"]
+
+NOT_LEARNT = ("random weights", "checkpoint", "no weights", "drawn")
+"""How origins of encoders begin that are the same whatever they may learn from."""
+
+PARTS = ("fingerprints", "P0", "P2", "P3", "P4", "grid", "others", "both", "groups")
+
+
+@dataclass
+class PartCost:
+    """What one part of the rows took, in seconds."""
+
+    rows: int = 0
+    cpu: float = 0.0
+    training: float = 0.0
+    embedding: float = 0.0
+    apart: float = 0.0
+    without_cpu: int = 0
+    machines: set[str] = field(default_factory=set)
+
+    @property
+    def total(self) -> float:
+        """The rows, and encoders that were there before."""
+        return self.cpu + self.apart
+
+    def add(self, other: PartCost) -> None:
+        """Put another part to it."""
+        self.rows += other.rows
+        self.cpu += other.cpu
+        self.training += other.training
+        self.embedding += other.embedding
+        self.apart += other.apart
+        self.without_cpu += other.without_cpu
+        self.machines |= other.machines
+
+
+def cost_by_part(rows: Sequence[Row]) -> dict[str, PartCost]:
+    """Parts in their order, those that have rows."""
+    found: dict[str, PartCost] = {}
+    trained: set[str] = set()
+    embedded: set[tuple[object, ...]] = set()
+    for row in sorted(rows, key=lambda row: str(row.get("made", ""))):
+        if row.get("wall_s") is None:
+            continue
+        part = found.setdefault(_part(row), PartCost())
+        part.rows += 1
+        cpu, wall = _seconds(row.get("cpu_s")), _seconds(row["wall_s"])
+        if math.isnan(cpu):
+            part.without_cpu += 1
+            cpu = wall
+        own = _training(row, trained)
+        part.cpu += cpu
+        part.training += own
+        # Both by the clock on the wall: a row that took less than its new encoders did not train them.
+        part.apart += own if wall < own else 0.0
+        part.embedding += _embedding(row, embedded)
+        if row.get("machine"):
+            part.machines.add(str(row["machine"]))
+    return {name: found[name] for name in PARTS if name in found}
+
+
+def _part(row: Row) -> str:
+    if row.get("experiment") == "groups":
+        return "groups"
+    return str(row["experiment"]) if is_flow_row(row) else "fingerprints"
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _training(row: Row, known: set[str]) -> float:
+    """Seconds of encoders that no earlier row used."""
+    details = row.get("details")
+    training = details.get("training") if isinstance(details, Mapping) else None
+    seconds = 0.0
+    for digest, told in (training or {}).items():
+        if digest not in known and isinstance(told, Mapping):
+            known.add(digest)
+            seconds += float(told.get("seconds") or 0.0)
+    return seconds
+
+
+def _embedding(row: Row, known: set[tuple[object, ...]]) -> float:
+    """Seconds of embedding the row's flows for the first time: as many as it learnt from and tested, at its speed.
+
+    Rows of one embedding tell the same speed, which is how they are known. Where networks test in turn, an encoder that
+    learns is another one in each turn; one that does not embeds each network's flows once.
+    """
+    cost, details = row.get("cost"), row.get("details")
+    if not isinstance(cost, Mapping) or not isinstance(details, Mapping) or not cost.get("flows_per_s"):
+        return 0.0
+    turns = details.get("turns") or {}
+    training = details.get("training") or {}
+    once = len(turns) > 1 and not training and str(cost.get("origin") or "").startswith(NOT_LEARNT)
+    flows = sum(turn["tested"] + (0 if once else turn["trained"]) for turn in turns.values())
+    flows += details.get("strangers") or 0
+    own = (cost.get("parameters"), cost.get("embedding"), cost["flows_per_s"], tuple(sorted(turns)))
+    if own in known:
+        return 0.0
+    known.add(own)
+    return float(flows) * max(1, len(training) // max(1, len(turns))) / float(cost["flows_per_s"])
+
+
+def cost_lines(rows: Sequence[Row]) -> list[str]:
+    """The section of a page: a line for each part, the total, the machine; nothing when no row tells its time."""
+    parts = cost_by_part(rows)
+    if not parts:
+        return []
+    whole = PartCost()
+    for part in parts.values():
+        whole.add(part)
+    lines = [_line(name, part) for name, part in parts.items()]
+    if len(parts) > 1:
+        lines.append(_line("**in all**", whole))
+    notes = [
+        "Core-minutes: processor time of measuring each row that stands here. *Training* and *embedding* are parts of"
+        " it, each encoder and each embedding counted once, as rows tell them (wall time on one thread). Encoders that"
+        " a run before had trained and kept are *added*. Reading the corpora, once for each, is not in it."
+    ]
+    if whole.without_cpu:
+        notes += ["", f"{whole.without_cpu} of {whole.rows} rows were made before processor time was told: their wall"
+                  " time stands for it."]  # fmt: skip
+    return [
+        "## What it took",
+        "",
+        *notes,
+        "",
+        "| part | rows | core-minutes of rows | training | embedding | added | in all |",
+        "|---|---|---|---|---|---|---|",
+        *lines,
+        "",
+        f"Machine: {'; '.join(sorted(whole.machines)) or 'not told'}.",
+        "",
+    ]
+
+
+def _line(name: str, part: PartCost) -> str:
+    cells = [part.cpu, part.training, part.embedding, part.apart, part.total]
+    return f"| {name} | {part.rows} | " + " | ".join("" if not cell else _minutes(cell) for cell in cells) + " |"
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.1f}" if minutes >= 0.05 else "< 0.1"

@@ -1,0 +1,198 @@
+"""Rows of flow tasks to pages: one for each task with its plots, and one over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ethogram.bench.report import plots_tasks
+from ethogram.bench.report.cost import cost_lines
+from ethogram.bench.report.flow_overview import overview
+from ethogram.bench.report.flow_rows import EXPERIMENTS, FlowRow, flow_rows
+from ethogram.bench.report.flow_tables import (
+    budget_table,
+    cost_table,
+    more_tables,
+    network_table,
+    quality_table,
+    types_table,
+    write_csv,
+)
+from ethogram.bench.report.leaks import leak_lines
+from ethogram.bench.report.page_writer import WritePages, one_by_one
+from ethogram.bench.report.tables import picture
+
+__all__ = ["FlowSections", "Plots", "write_flow_report"]
+
+Plot = Callable[[Path, Sequence[FlowRow]], Path | None]
+
+Plots = Mapping[str, tuple[Plot, str]]
+"""Plots of a page: the end of a file's name, to what draws it and what it shows."""
+
+PLOTS: Plots = {
+    "budgets": (
+        plots_tasks.budget_plot,
+        "Macro-F1 by labelled flows for each type, up to the most that some type has; the default is first.",
+    ),
+    "confusion": (
+        plots_tasks.confusion_plot,
+        "Where the items of each type went: of the default, and of the best method where that is another. A line is one"
+        " true type and adds up to 1.",
+    ),
+    "reliability": (
+        plots_tasks.reliability_plot,
+        "How often verdicts of so much confidence are right; on the diagonal confidence says so. A larger mark stands"
+        " for more verdicts.",
+    ),
+    "coverage": (
+        plots_tasks.coverage_plot,
+        "When only the surest verdicts are said: their macro-F1, of the types still met, and their accuracy.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FlowSections:
+    """What a study adds to the pages of flow tasks; functions of a module, since processes share them.
+
+    Parameters
+    ----------
+    first
+        Takes the rows by task and the folder; gives lines that stand first in the overview, and the plots it wrote.
+    last
+        Takes the rows by task; gives lines that stand after the overview's plots.
+    plots_above_table
+        By experiment: plots that its task pages show above the main table, instead of the usual ones below.
+    """
+
+    first: Callable[[Mapping[str, Sequence[FlowRow]], Path], tuple[list[str], list[Path]]] | None = None
+    last: Callable[[Mapping[str, Sequence[FlowRow]]], list[str]] | None = None
+    plots_above_table: Mapping[str, Plots] = field(default_factory=dict)
+
+
+def write_flow_report(
+    rows: Sequence[Mapping[str, object]], folder: Path, write: WritePages = one_by_one,
+    sections: FlowSections | None = None,
+) -> list[Path]:  # fmt: skip
+    """Write a page, a CSV and plots for each flow task, and an overview with leak detectors.
+
+    Parameters
+    ----------
+    rows
+        Rows that may stand beside one another; those of other tasks are passed over.
+    folder
+        Where the pages go.
+    write
+        Writes the pages of the tasks, perhaps side by side.
+    sections
+        What a study adds.
+
+    Returns
+    -------
+    list of Path
+        What was written; nothing when there is no row of a flow task.
+
+    Raises
+    ------
+    InputError
+        When a row is not of the form of :mod:`ethogram.bench.report.flow_rows`.
+    """
+    sections = sections or FlowSections()
+    by_task = flow_rows(rows)
+    if not by_task:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    absent = [row for row in rows if "absent" in row]
+    written: list[Path] = []
+    calls = [
+        (name, found, [row for row in absent if row["task"] == name], folder,
+         sections.plots_above_table.get(found[0].experiment)) for name, found in by_task.items()
+    ]  # fmt: skip
+    for paths in write(_task, calls):
+        written += paths
+    first, plots = ([], []) if sections.first is None else sections.first(by_task, folder)
+    last = [] if sections.last is None else sections.last(by_task)
+    return [*written, *overview(by_task, folder, cost_lines([dict(row) for row in rows]), first, last), *plots]
+
+
+def _task(
+    name: str, rows: Sequence[FlowRow], absent: Sequence[Mapping[str, object]], folder: Path, above: Plots | None
+) -> list[Path]:
+    first = rows[0]
+    drawn = [plots_tasks.quality_plot(folder / f"{name}.png", rows)]
+    pictures: dict[str, list[str]] = {}
+    for stem, (plot, says) in (above or PLOTS).items():
+        path = plot(folder / f"{name}-{stem}.png", rows)
+        if path is not None:
+            drawn.append(path)
+            pictures[stem] = picture(path.name, says)
+    lines = [
+        f"# {first.title}",
+        "",
+        f"Experiment: {first.experiment}, {EXPERIMENTS[first.experiment]}; level: {first.level or 'not said'}."
+        " Made from result rows by `ethogram bench report`; do not edit.",
+        "",
+        "```",
+        f"ethogram bench {name} --corpus FOLDER -o rows.jsonl",
+        "ethogram bench report rows.jsonl -o docs/results",
+        "```",
+        "",
+        f"![macro-F1 of every method]({name}.png)",
+        "",
+        *(line for stem in above or () for line in pictures.get(stem, [])),
+        quality_table(rows),
+        "",
+        "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: the least and the greatest. Above",
+        "chance: above the macro-F1 that the same verdicts would get if they knew nothing of the truth.",
+        *_marks(rows),
+        "",
+        *_details(rows, pictures),
+    ]
+    lines += [f"Not applicable: `{row['method']}` ({row['absent']}).\n" for row in absent]
+    lines += _provenance(rows)
+    page = folder / f"{name}.md"
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    return [page, write_csv(folder / f"{name}.csv", rows), *drawn]
+
+
+def _details(rows: Sequence[FlowRow], pictures: Mapping[str, list[str]]) -> list[str]:
+    """What stands below a task's main table."""
+    lines = []
+    for head, table in more_tables(rows).items():
+        # Of the many rows of the grid the CSV has all.
+        if rows[0].experiment != "grid" or head.startswith("Shift"):
+            lines += _section(head, table, [])
+    cost = cost_table(rows)
+    if cost:
+        lines += ["## Cost", "", cost, "", "Times are of making the row: training and embedding are in it where no row",
+                  "before had made them. flows/s: embedding alone, on one core.", ""]  # fmt: skip
+    lines += leak_lines(rows)
+    lines += _section("By the network that tests, macro-F1", network_table(rows), [])
+    lines += _section("Label budgets", budget_table(rows), pictures.get("budgets", []))
+    lines += _section("By type", types_table(rows), pictures.get("confusion", []))
+    return lines + _section("Confidence", "", [p for s in ("reliability", "coverage") for p in pictures.get(s, [])])
+
+
+def _section(head: str, table: str, pictures: list[str]) -> list[str]:
+    if not table and not pictures:
+        return []
+    return [f"## {head}", "", *([table, ""] if table else []), *pictures]
+
+
+def _marks(rows: Sequence[FlowRow]) -> list[str]:
+    lines = []
+    if any(row.stale for row in rows):
+        lines.append("\n† made by earlier code than the newest line: run the command again.")
+    if any(row.random_weights for row in rows):
+        lines.append("\n° random weights: what its architecture and input give, not what it learnt.")
+    return lines
+
+
+def _provenance(rows: Sequence[FlowRow]) -> list[str]:
+    commits = sorted({f"`{row.commit or 'none'}`" for row in rows})
+    what = "items" if rows[0].experiment == "both" else "flows"
+    return [
+        f"{rows[0].n} test {what} of {rows[0].labels} types, {rows[0].n_enrol} labelled {what} to learn from. Commit"
+        f" {', '.join(commits)}, data `{rows[0].data_digest}`, split `{rows[0].split[:90]}`; {rows[0].machine}."
+    ]

@@ -1,0 +1,193 @@
+"""Rows of tasks about devices that nobody enrolled, to pages: are groups pure, and how many names do they save?"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ethogram._matplotlib import Figure
+from ethogram.bench.report.plots_style import colour_of, saved
+from ethogram.bench.report.tables import Row, number, values_of
+
+__all__ = ["is_group_row", "write_group_report"]
+
+COLUMNS = {
+    "purity": "purity", "completeness": "completeness", "groups": "groups", "left_out_labels": "labels left out",
+    "items": "items", "names_groups": "names, groups", "names_random": "names, items at random",
+    "macro_f1_none": "macro-F1, none named", "macro_f1_per_label": "a name for each label",
+    "macro_f1_groups": "all groups named", "macro_f1_full": "all items labelled",
+}  # fmt: skip
+"""Values in the order of the table."""
+
+PANELS = {"purity": ("purity",), "completeness": ("completeness",), "names needed": ("names_groups", "names_random")}
+"""Panels of the plot and what is drawn in them."""
+
+MARKS = {"names_groups": "o", "names_random": "D"}
+
+
+def is_group_row(row: Mapping[str, object]) -> bool:
+    """Whether a row is of a task about groups of unknown devices."""
+    return row.get("experiment") == "groups"
+
+
+def write_group_report(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write a page, a CSV and a plot for each task, and an overview.
+
+    Parameters
+    ----------
+    rows
+        Rows that may stand beside one another; others are passed over.
+    folder
+        Where the pages go.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        if is_group_row(row) and "absent" not in row:
+            by_task.setdefault(str(row["task"]), []).append(row)
+    if not by_task:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    index = ["# Devices that nobody enrolled, in groups", "", "Made from result rows by `ethogram bench report`; do"
+             " not edit.", "", *_summary(by_task)]  # fmt: skip
+    for name, found in sorted(by_task.items()):
+        page = folder / f"{name}.md"
+        page.write_text(_page(name, found))
+        written += [page, _write_csv(folder / f"{name}.csv", found), _plot(folder / f"{name}.png", found)]
+        index += [f"## [{found[0]['title']}]({name}.md)", "", _table(found), ""]
+    overview = folder / "README.md"
+    overview.write_text("\n".join(index))
+    return [*written, overview]
+
+
+def _summary(by_task: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Names needed, and purity, by task and method."""
+    methods = list(dict.fromkeys(str(row["method"]) for rows in by_task.values() for row in rows))
+    lines = [
+        "Names that have to be given for 95 % of the macro-F1 of the fully labelled, and in brackets the purity of the",
+        "groups; beside them names of items that are drawn at random, one by one.",
+        "",
+        "| task | " + " | ".join(f"`{name}`" for name in methods) + " | items at random |",
+        "|---|" + "---|" * (len(methods) + 1),
+    ]
+    for task, rows in sorted(by_task.items()):
+        found = {str(row["method"]): values_of(row) for row in rows}
+        cells = [_named(found[name]) if name in found else "" for name in methods]
+        random = next((one["names_random"] for one in found.values() if "names_random" in one), math.nan)
+        cells.append("" if math.isnan(random) else f"{random:.1f}")
+        lines.append(f"| [{task}]({task}.md) | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _named(values: Mapping[str, float]) -> str:
+    names, purity = (values.get(name, math.nan) for name in ("names_groups", "purity"))
+    return ("" if math.isnan(names) else f"{names:.1f}") + ("" if math.isnan(purity) else f" ({purity:.3f})")
+
+
+def _page(name: str, rows: Sequence[Row]) -> str:
+    first = rows[0]
+    commits = ", ".join(sorted({f"`{row.get('commit') or 'none'}`" for row in rows}))
+    split = first.get("split")
+    drawn = split.get("name") if isinstance(split, dict) else split
+    return "\n".join([
+        f"# {first['title']}",
+        "",
+        "Experiment: groups. Made from result rows by `ethogram bench report`; do not edit.",
+        "",
+        "```",
+        f"ethogram bench {name} --corpus FOLDER -o rows.jsonl",
+        "ethogram bench report rows.jsonl -o docs/results",
+        "```",
+        "",
+        _table(rows),
+        "",
+        "Some labels are left out of enrolment, and their items are grouped by likeness. Purity: share of items whose"
+        " group is mostly of their label; completeness: how little a label is scattered. Names needed: so many groups"
+        " (largest first), or items at random, have to be named for 95 % of the macro-F1 of the fully labelled. Means"
+        f" over {drawn}; in brackets the least and the greatest of them.",
+        "",
+        f"![purity, completeness and names needed]({name}.png)",
+        "",
+        "*Lines: the least and the greatest of the draws. Few names with high purity are good; every item a group of"
+        " its own is pure and needs a name each.*",
+        "",
+        f"{first.get('n')} items of strangers, {first.get('n_enrol')} enrolled, {first.get('labels')} labels. Commit"
+        f" {commits}, data `{first.get('data_digest')}`; {first.get('machine')}.",
+        "",
+    ])  # fmt: skip
+
+
+def _spread(row: Row, name: str) -> tuple[float, float] | None:
+    details = row.get("details")
+    found = details.get("spread", {}).get(name) if isinstance(details, dict) else None
+    return (float(found[0]), float(found[1])) if found and None not in found else None
+
+
+def _cell(row: Row, name: str) -> str:
+    value = values_of(row).get(name, math.nan)
+    if math.isnan(value):
+        return ""
+    pair = _spread(row, name)
+    counted = name in ("groups", "left_out_labels", "items", "names_groups", "names_random")
+    form = ".1f" if counted else ".3f"
+    return (f"{value:.1f}" if counted else number(value)) + (f" [{pair[0]:{form}}, {pair[1]:{form}}]" if pair else "")
+
+
+def _table(rows: Sequence[Row]) -> str:
+    names = [name for name in COLUMNS if any(name in values_of(row) for row in rows)]
+    lines = ["| likeness by | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---|" + "---|" * len(names)]
+    for row in rows:
+        mark = " †" if row.get("stale") else ""
+        lines.append(f"| {row['method_title']} (`{row['method']}`{mark}) | "
+                     + " | ".join(_cell(row, name) for name in names) + " |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in values_of(row)))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["task", "method", "group", "n", "n_enrol", *names, "wall_s", "commit", "data_digest"])
+        for row in rows:
+            plain = [row.get(name) for name in ("task", "method", "group", "n", "n_enrol")]
+            last = [row.get(name) for name in ("wall_s", "commit", "data_digest")]
+            writer.writerow([*plain, *(values_of(row).get(name, "") for name in names), *last])
+    return path
+
+
+def _plot(path: Path, rows: Sequence[Row]) -> Path:
+    """Each figure with the spread over the draws, a panel each; names needed beside those of items at random."""
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(PANELS), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.6)})
+        for panel, (says, names) in zip(panels, PANELS.items(), strict=True):
+            for i, row in enumerate(rows):
+                for name in names:
+                    _mark(panel, row, name, i + (0.22 if name == "names_random" else 0.0))
+            panel.set_title(says)
+            panel.set_xlim(0, 1.03) if says != "names needed" else panel.set_xlim(left=0)
+        panels[0].set_yticks(range(len(rows)), [str(row["method"]) for row in rows])
+        panels[0].set_ylim(len(rows) - 0.4, -0.6)
+        dark: dict[str, Any] = {"color": "#444444", "ls": "none"}
+        panels[-1].plot([], [], "o", ms=5, label="names of groups", **dark)
+        panels[-1].plot([], [], "D", ms=4, mfc="white", label="of items at random", **dark)
+        figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside right upper")
+
+    return saved(path, (10.0, 0.42 * len(rows) + 1.0), draw)
+
+
+def _mark(panel: Any, row: Row, name: str, place: float) -> None:
+    colour, pair = colour_of(str(row["group"])), _spread(row, name)
+    if pair:
+        panel.plot(pair, (place, place), color=colour, lw=1.6, alpha=0.6)
+    random = name == "names_random"
+    panel.plot(values_of(row).get(name, math.nan), place, MARKS.get(name, "o"), color=colour, ms=4 if random else 5,
+               mfc="white" if random else colour)  # fmt: skip

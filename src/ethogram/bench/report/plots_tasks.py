@@ -1,0 +1,219 @@
+"""Plots of one flow task: quality of all methods, label budgets, confusions, reliability, coverage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram._matplotlib import Figure
+from ethogram.bench.report.flow_rows import RAW, FlowRow, chance_of
+from ethogram.bench.report.flow_tables import best_of, default_of, ranked, reached
+from ethogram.bench.report.plots_style import COLOURS, DASHES, GREY, MAP, MARKERS, colour_of, group_handles, saved
+
+__all__ = ["budget_plot", "confusion_plot", "coverage_plot", "quality_plot", "reliability_plot"]
+
+CURVES = 7
+"""Methods with a curve at most: the default, the raw numbers, and the best of the others."""
+
+CELLS = 12
+"""Types up to which a confusion matrix has all its shares written in it; with more of them, only those above .05."""
+
+MANY = 24
+"""Types said from which on one matrix is drawn, not two."""
+
+RARE = 0.05
+"""A type that is not tested has a column of its own when so much of some type is called it."""
+
+
+def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
+    """Macro-F1 of every method with its interval, a small mark for each seed; leak detectors below, apart."""
+    detectors = [row for row in rows if row.detector]
+    shown = [*ranked(rows), *detectors]
+    apart = len(shown) - len(detectors)
+
+    def draw(figure: Figure) -> None:
+        panel = figure.subplots()
+        places = [i + (0.7 if i >= apart else 0.0) for i in range(len(shown))]
+        for place, row in zip(places, shown, strict=True):
+            colour = GREY if row.detector else colour_of(row.group)
+            pair = row.interval()
+            if pair:
+                panel.plot(pair, (place, place), color=colour, lw=1.6, alpha=0.6, solid_capstyle="butt")
+            panel.plot(row.value(), place, "D" if row.detector else "o", color=colour, ms=5)
+            seeds = row.seeds()
+            if len(seeds) > 1:
+                panel.plot(seeds, [place] * len(seeds), "|", color="black", ms=7, mew=0.8)
+            if not row.shuffled and not math.isnan(chance_of(row)):  # of its seeds together it is not theirs
+                panel.plot(chance_of(row), place, "x", color="#b00000", ms=4, label="chance")
+        if detectors and apart:
+            panel.axhline(apart - 0.15, color="#bbbbbb", lw=0.8)
+        panel.set_yticks(places, [row.method + (" °" if row.random_weights else "") for row in shown])
+        chosen = default_of(rows)
+        for label, row in zip(panel.get_yticklabels(), shown, strict=True):
+            label.set_fontweight("bold" if row is chosen else "normal")
+        panel.set_ylim(places[-1] + 0.8, -0.8)
+        panel.set_xlim(0, 1.02)
+        panel.set_xlabel("macro-F1; line: 95 % interval by device-day, ticks: seeds; bold: the default")
+        panel.set_title(_wrapped(shown[0].title))
+        groups = dict.fromkeys(row.group for row in shown if not row.detector)
+        chance = [h for h, n in zip(*panel.get_legend_handles_labels(), strict=True) if n == "chance"][:1]
+        apart_mark = [panel.plot([], [], "D", color=GREY, ms=5, label="leak detector")[0]] if detectors else []
+        handles = [*group_handles(panel, list(groups)), *apart_mark, *chance]
+        panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    return saved(path, (8.4, 0.235 * len(shown) + 1.3), draw)
+
+
+def _wrapped(title: str, width: int = 92) -> str:
+    words, lines = title.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _curved(rows: Sequence[FlowRow]) -> list[FlowRow]:
+    """The rows that get a curve: default, raw numbers and each side alone, then the best; shuffled labels last."""
+    raw = next((row for row in rows if row.method in RAW), None)
+    first = [row for row in (default_of(rows), raw, *(r for r in rows if r.group == "alone")) if row is not None]
+    others = [row for row in ranked(rows) if row not in first]
+    shuffled = [row for row in rows if row.method == "shuffled"]
+    return [*first, *others][: CURVES - len(shuffled)] + shuffled
+
+
+def _look(i: int, row: FlowRow) -> dict[str, Any]:
+    if row.detector:
+        return {"color": GREY, "linestyle": ":", "marker": "x", "ms": 4, "lw": 1.0, "label": row.method}
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)],
+            "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.3, "label": row.method}  # fmt: skip
+
+
+def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """Macro-F1 against labelled flows for each type; ``all`` stands right of the last number that some type has."""
+    shown = _curved([row for row in rows if row.budgets()])
+    sizes = reached(shown)
+    if not shown or not sizes:
+        return None
+    last = sizes[-1] * (sizes[-1] / sizes[0]) ** (1 / max(len(sizes) - 1, 1)) if len(sizes) > 1 else sizes[-1] * 4
+
+    def draw(figure: Figure) -> None:
+        panel = figure.subplots()
+        for i, row in enumerate(shown):
+            points = [
+                (last if math.isinf(size) else size, value, pair)
+                for size, value, pair in row.budgets() if math.isinf(size) or size in sizes
+            ]  # fmt: skip
+            look = _look(i, row)
+            panel.plot([x for x, _, _ in points], [value for _, value, _ in points], **look)
+            bands = [(x, *pair) for x, _, pair in points if pair]
+            if bands and i < 2:
+                panel.fill_between(*zip(*bands, strict=True), color=look["color"], alpha=0.12, lw=0)
+        panel.set_xscale("log")
+        panel.set_xticks([*sizes, last], [*(f"{size:g}" for size in sizes), "all"])
+        panel.minorticks_off()
+        panel.set_ylim(0, 1.02)
+        panel.set(xlabel="labelled flows for each type; bands: 95 % by device-day", ylabel="macro-F1")
+        panel.set_title(_wrapped(shown[0].title, 70))
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper")
+
+    return saved(path, (7.2, 3.8), draw)
+
+
+def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """Where the flows of each type went, in shares of the type: of the default, and of the best where it is another.
+
+    Types that nothing is of and next to nothing is called are one column. With many types only the default is drawn.
+    """
+    chosen = {row.method: row for row in (default_of(rows), best_of(rows)) if row and row.details.confusion.matrix}
+    if not chosen:
+        return None
+    tables = [(row, *_shares(row)) for row in chosen.values()]
+    if max(len(said) for _, _, said, _ in tables) > MANY:
+        tables = tables[:1]
+    widths = [max(2.2, 0.19 * len(said)) for _, _, said, _ in tables]
+    lines = max(len(true) for _, true, _, _ in tables)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(tables), squeeze=False, gridspec_kw={"width_ratios": widths})[0]
+        for panel, (row, true, said, shares) in zip(panels, tables, strict=True):
+            image = panel.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+            panel.set_xticks(range(len(said)), said, rotation=90, fontsize=7)
+            panel.set_yticks(range(len(true)), true, fontsize=7)
+            panel.grid(False)
+            panel.set(xlabel="said", title=f"{row.method}: macro-F1 {row.value():.3f}")
+            for (i, j), share in np.ndenumerate(shares):
+                if share >= (0.01 if len(said) <= CELLS else 0.05):
+                    panel.text(j, i, _share(share), ha="center", va="center", fontsize=6,
+                               color="white" if share > 0.6 else "black")  # fmt: skip
+        panels[0].set_ylabel("true")
+        figure.colorbar(image, ax=panels, label="share of the type", fraction=0.04)
+
+    return saved(path, (sum(widths) + 1.2 * len(widths) + 0.9, max(2.4, 0.19 * lines) + 1.7), draw, MAP)
+
+
+def _shares(row: FlowRow) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """True types, types said, and shares of each true type's flows [true, said]."""
+    labels = list(row.details.confusion.labels)
+    matrix = np.asarray(row.details.confusion.matrix, np.float64)
+    present = matrix.sum(axis=1) > 0
+    shares = matrix[present] / matrix[present].sum(axis=1, keepdims=True)
+    kept = present | (shares.max(axis=0) >= RARE)
+    true = [label for label, here in zip(labels, present, strict=True) if here]
+    said = [label for label, here in zip(labels, kept, strict=True) if here]
+    if (~kept).sum() < 2:
+        return true, labels, shares
+    rest = shares[:, ~kept].sum(axis=1, keepdims=True)
+    return true, [*said, f"{(~kept).sum()} others"], np.hstack([shares[:, kept], rest])
+
+
+def _share(share: float) -> str:
+    return f"{share:.2f}".removeprefix("0") if share < 0.995 else "1"
+
+
+def reliability_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """How often verdicts of so much confidence are right; the area of a mark is its share of the verdicts."""
+    shown = [row for row in _curved([row for row in rows if row.details.reliability]) if not row.detector][:4]
+    if not shown:
+        return None
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
+        for i, (panel, row) in enumerate(zip(panels, shown, strict=True)):
+            bins = row.details.reliability
+            total = sum(n for _, _, n in bins) or 1
+            panel.plot((0, 1), (0, 1), color="#999999", lw=0.8)
+            panel.plot([c for c, _, _ in bins], [a for _, a, _ in bins], color=COLOURS[i], lw=1)
+            panel.scatter([c for c, _, _ in bins], [a for _, a, _ in bins], color=COLOURS[i], alpha=0.75,
+                          s=[12 + 220 * n / total for _, _, n in bins])  # fmt: skip
+            error = row.value("calibration_error")
+            panel.set_title(row.method + ("" if math.isnan(error) else f"\ncalibration error {error:.3f}"))
+            panel.set(xlim=(0, 1.02), ylim=(-0.02, 1.04), xlabel="confidence")
+        panels[0].set_ylabel("share that is right")
+
+    return saved(path, (2.2 * len(shown) + 0.6, 2.7), draw)
+
+
+def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
+    """Accuracy and macro-F1 of the verdicts that are said, when only the surest share of them is."""
+    shown = [row for row in _curved([row for row in rows if row.details.coverage]) if not row.detector]
+    if not shown:
+        return None
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, 2, sharex=True, sharey=True)
+        for place, name in enumerate(("macro-F1", "accuracy")):
+            panel = panels[place]
+            for i, row in enumerate(shown):
+                points = [(one[0], one[place + 1]) for one in row.details.coverage if one[place + 1] is not None]
+                look = _look(i, row) | {"marker": "", "lw": 1.6 if i == 0 else 1.1}
+                panel.plot([x for x, _ in points], [y for _, y in points], **look)
+            panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of the verdicts that are said", title=name)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+
+    return saved(path, (8.2, 3.2), draw)

@@ -1,0 +1,198 @@
+"""Tasks times methods as units of work: what stays together, what two should not do at once, and about how long."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import orjson
+
+from ethogram.bench.corpora.card import Card
+from ethogram.bench.corpora.load import COUNTING
+from ethogram.bench.counts.task import CountMethod, CountTask
+from ethogram.bench.flows.task import FlowMethod, FlowTask, flow_methods
+from ethogram.bench.fused.task import FusedMethod, FusedTask
+from ethogram.bench.groups.task import GroupMethod
+from ethogram.bench.row import Row
+
+__all__ = ["WorkUnit", "estimate_s", "needs_of", "next_unit", "work_units"]
+
+LEAST_S = 40.0
+"""Units that are shorter are put together: each worker that takes up a task reads its items again."""
+SHARE = 12
+"""A unit is at most such a share of all work, so that workers end together."""
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """Some methods of one task.
+
+    Parameters
+    ----------
+    task
+        Its place among the tasks.
+    methods
+        Places among the methods, in order.
+    needs
+        What is made once and then kept for all: loaded corpora, encoders.
+    seconds
+        About how long it takes.
+    """
+
+    task: int
+    methods: tuple[int, ...]
+    needs: frozenset[str]
+    seconds: float
+
+
+def work_units(
+    tasks: Sequence[Any], methods: Sequence[Any], asked: Sequence[Sequence[int]], cards: Mapping[str, Card],
+    rows: Mapping[str, Row], jobs: int,
+) -> list[WorkUnit]:  # fmt: skip
+    """Cut the work. Methods that share an encoder stay together as long as that is not too much.
+
+    Parameters
+    ----------
+    tasks, methods
+        All of them.
+    asked
+        For each task, places of the methods that it asks.
+    cards
+        Known corpora.
+    rows
+        Rows that are there, by any key: they say how long a method took.
+    jobs
+        Workers.
+    """
+    took = _took(rows)
+    parts: list[WorkUnit] = []
+    for i, own in enumerate(asked):
+        each = [WorkUnit(i, (j,), needs_of(tasks[i], methods[j], cards), _seconds(tasks[i], methods[j], took))
+                for j in own]  # fmt: skip
+        by_needs: dict[frozenset[str], list[WorkUnit]] = {}
+        for one in each:
+            by_needs.setdefault(one.needs, []).append(one)
+        parts += [unit for same in by_needs.values() for unit in same]
+    most = max(LEAST_S, sum(unit.seconds for unit in parts) / (SHARE * jobs))
+    cut: list[WorkUnit] = []
+    for unit in parts:
+        last = cut[-1] if cut else None
+        if last is not None and last.task == unit.task and last.seconds + unit.seconds <= most:
+            cut[-1] = WorkUnit(unit.task, (*last.methods, *unit.methods), last.needs | unit.needs,
+                           last.seconds + unit.seconds)  # fmt: skip
+        else:
+            cut.append(unit)
+    return cut
+
+
+def estimate_s(
+    tasks: Sequence[Any], methods: Sequence[Any], asked: Sequence[Sequence[int]], rows: Mapping[str, Row]
+) -> float:
+    """Seconds that all of it takes, about; parameters as for :func:`units`."""
+    took = _took(rows)
+    return sum(_seconds(task, methods[j], took) for task, own in zip(tasks, asked, strict=True) for j in own)
+
+
+def next_unit(left: Sequence[WorkUnit], busy: Sequence[WorkUnit], there: frozenset[str], last: int | None) -> WorkUnit:
+    """The unit a worker that is free takes up.
+
+    First one that waits for nothing that another worker is making; of these one of the task it has at hand, then one
+    of a task that nobody works on, then one of the task that has most left.
+
+    Parameters
+    ----------
+    left
+        What is to be done; not empty.
+    busy
+        What others are doing.
+    there
+        Needs that are met: made, and kept.
+    last
+        The task the worker has at hand.
+    """
+    making = {need for unit in busy for need in unit.needs} - there
+    at_work = {unit.task for unit in busy}
+    remaining: dict[int, float] = {}
+    for unit in left:
+        remaining[unit.task] = remaining.get(unit.task, 0.0) + unit.seconds
+
+    def rank(unit: WorkUnit) -> tuple[object, ...]:
+        waits = bool(unit.needs & making)
+        return waits, unit.task != last, unit.task in at_work, -remaining[unit.task], unit.task, -unit.seconds
+
+    return min(left, key=rank)
+
+
+def _took(rows: Mapping[str, Row]) -> dict[tuple[str, str], float]:
+    return {(row["task"], row["method"]): float(row.get("wall_s", 0.0)) for row in rows.values()}
+
+
+def _seconds(task: Any, method: Any, took: Mapping[tuple[str, str], float]) -> float:
+    return max(took.get((task.name, method.name)) or _guess(task, method), 0.01)
+
+
+def needs_of(task: Any, method: Any, cards: Mapping[str, Card]) -> frozenset[str]:
+    """What a task and method read that is made once: loaded tables and flows, encoders or their embeddings."""
+    if isinstance(task, CountTask):
+        return frozenset(_table(name, task, cards) for name in task.corpora)
+    if isinstance(task, FlowTask):
+        found = {f"flows {name} {task.packets}" for name in task.corpora}
+        if isinstance(method, FlowMethod) and (encoder := _encoder(method)):
+            for learnt in _learnt(task) if method.learns else task.corpora:
+                found.add(f"{encoder} {learnt}")
+        return frozenset(found)
+    if isinstance(task, FusedTask):
+        found = {_table(name, task, cards) for name in task.corpora} | {f"flows {n} False" for n in task.captures}
+        if isinstance(method, FusedMethod) and method.encoder:
+            flow = _flow_methods().get(method.encoder)
+            if flow is not None and flow.learns:
+                found |= {f"{_encoder(flow)} {sorted(set(task.captures) - {name})}" for name in task.captures}
+        return frozenset(found)
+    found = {_table(task.corpus, task, cards)}
+    return frozenset(found | ({f"flows {task.corpus} False"} if task.captures else set()))
+
+
+def _table(name: str, task: Any, cards: Mapping[str, Card]) -> str:
+    counting = name in cards and cards[name].kind in COUNTING
+    return f"table {name} {task.counts.digest if counting else ''}"
+
+
+def _learnt(task: FlowTask) -> list[list[str]]:
+    """Corpora that encoders learn from, turn by turn."""
+    if not task.each:
+        return [sorted({*task.encoder, *(task.test if task.protocol == "P4" else ())})]
+    if task.protocol == "P4":
+        return [sorted(task.each)]
+    return [sorted(set(task.each) - {name}) for name in task.each]
+
+
+def _encoder(method: FlowMethod) -> str:
+    """Of what makes an encoder; '' where nothing is kept of it."""
+    if method.encoder is not None and method.encoder.kind == "raw":
+        return ""
+    own = [method.encoder and method.encoder.digest, method.adapter]
+    learns = [method.training.digest, method.steps, method.pretraining] if method.learns else []
+    return hashlib.sha256(orjson.dumps([*own, *learns])).hexdigest()[:12]
+
+
+@cache
+def _flow_methods() -> dict[str, FlowMethod]:
+    return flow_methods()
+
+
+def _guess(task: Any, method: Any) -> float:
+    """Seconds, about: what orders units that were never measured."""
+    if isinstance(method, CountMethod):
+        own = (2.5 if task.kind == "open" else 0.5) * (4.0 if method.needs_statistics else 1.0)
+        return own * math.sqrt(len(task.corpora))
+    if isinstance(method, FlowMethod):
+        turns: int = len(task.each) or 1
+        learns = {"fields": 8.0, "ae": 3.0, "vae": 3.0}.get(method.encoder.kind, 1.0) if method.encoder else 15.0
+        return turns * method.seeds * (learns + 0.5 * method.budgets)
+    if isinstance(method, FusedMethod):
+        return 5.0 + (4.0 * method.seeds * len(task.captures) if method.encoder else 0.0)
+    return 20.0 if isinstance(method, GroupMethod) and method.encoder else 2.0
