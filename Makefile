@@ -46,7 +46,7 @@ check: lint types test
 # The site in build/site: generated pages must be up to date, links and anchors must exist, nothing may load from the web.
 docs: $(VENV)/docs.stamp
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python docs/check_site.py build/site
 
 fuzz: $(VENV)/fuzz.stamp
