@@ -15,7 +15,7 @@ from ethogram.flow.devices import LocalDevices
 from ethogram.io.open import Input
 from ethogram.pipeline.flows import FlowRun
 from ethogram.pipeline.stages import FlowStages
-from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, Accounting
+from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
 DEVICE, SERVER = "10.0.0.5", "198.51.100.7"
@@ -36,8 +36,8 @@ def table(*rows: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=BIFLOW.schema, orient="row")
 
 
-class Blocks:
-    """A source that gives the blocks it was made of."""
+class Blocks(FlowSource):
+    """A source of given blocks."""
 
     def __init__(self, blocks: list[pl.DataFrame], *, whole: bool = False, unidirectional: bool = False) -> None:
         self.name, self.accounting = "blocks", Accounting("records")
@@ -52,9 +52,6 @@ class Blocks:
             self.accounting.read += block.height
             self.accounting.used += block.height
             yield block
-
-    def name_answers(self) -> pl.DataFrame:
-        return NAME_ANSWER.empty()
 
 
 def run(*sources: Blocks, **chosen: object) -> FlowRun:

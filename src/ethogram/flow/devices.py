@@ -39,28 +39,33 @@ class Uses:
 
 
 class Namer(Protocol):
-    """Gives ends of flows their device.
+    """Assigns devices to the ends of flows.
+
+    The methods take *ends*: columns ``start``, ``address``, ``mac`` and ``place`` (:mod:`ethogram.flow.local`), length
+    N.
 
     Attributes
     ----------
     by_time
-        Whether the time of a flow matters; otherwise ends of the same address and MAC are shown only once a block.
+        Whether the device depends on the time of the flow. If not, each pair of address and MAC is passed only once a
+        block.
+    forgotten
+        Addresses and routers forgotten so far, because of bounds on memory.
     """
 
     by_time: bool
+    forgotten: int
 
     def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
-        """See a block before it is named; without ``uses`` each end is a use of its own, at its start."""
+        """Learn from a block before its ends are named; without ``uses``, each end is one use, at its start."""
         ...
 
     def devices(self, ends: pl.DataFrame) -> pl.Series:
-        """Device of each end, null where it is none.
+        """Name of each end's device, null for none. The ends were passed to :meth:`learn` before."""
+        ...
 
-        Parameters
-        ----------
-        ends
-            Columns ``start``, ``address``, ``mac``, ``place``; length N. All were learnt before.
-        """
+    def behind_routers(self, ends: pl.DataFrame) -> pl.Series:
+        """Whether each end is named by its address because its MAC belongs to a router or repeater."""
         ...
 
 

@@ -33,6 +33,8 @@ class DeviceFile:
         Columns ``kind`` (mac or ip), ``key``, ``device``, ``from``, ``to`` (*to* excluded).
     """
 
+    forgotten = 0
+
     def __init__(self, entries: pl.DataFrame) -> None:
         self.entries = entries.sort("kind", "key", "from")
         self.by_time = bool((entries["from"] > _FIRST).any() or (entries["to"] < _LAST).any())
@@ -76,7 +78,11 @@ class DeviceFile:
         return cls(entries.drop("line").unique(maintain_order=True))
 
     def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
-        """Nothing is learnt: the file says it all."""
+        """Do nothing: the file is complete."""
+
+    def behind_routers(self, ends: pl.DataFrame) -> pl.Series:
+        """All False: the file decides which MACs name devices."""
+        return pl.repeat(False, ends.height, dtype=pl.Boolean, eager=True)
 
     def devices(self, ends: pl.DataFrame) -> pl.Series:
         """Device of each end (columns ``start``, ``address``, ``mac``, ``place``), null where the file names none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from ethogram.flow.service_side import (
     remote_scope,
     select_side,
 )
-from ethogram.schema import FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, codes_of
+from ethogram.schema import ALWAYS, FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, TimeSpan, codes_of
 
 __all__ = ["Orientation"]
 
@@ -58,8 +57,8 @@ class Orientation:
         What is inside.
     namer
         Gives ends their device.
-    time_from, time_to
-        Flows that begin outside these are ignored; *to* is excluded.
+    span
+        Flows that begin outside it are ignored.
 
     Attributes
     ----------
@@ -73,18 +72,11 @@ class Orientation:
     device keeps using; else the meter's order stays. A destination that is multicast always serves.
     """
 
-    def __init__(
-        self,
-        local: LocalNetwork,
-        namer: Namer,
-        time_from: datetime | None = None,
-        time_to: datetime | None = None,
-    ) -> None:
+    def __init__(self, local: LocalNetwork, namer: Namer, span: TimeSpan = ALWAYS) -> None:
         self.accounting = Accounting("flows")
         self._local = local
         self._namer = namer
-        self._from = time_from
-        self._to = time_to
+        self._span = span
         self._memory = PortMemory()
 
     def rows(self, block: pl.DataFrame) -> pl.DataFrame:
@@ -115,13 +107,9 @@ class Orientation:
         return _flows(block, ends, turned, row, is_source)
 
     def _in_time(self, block: pl.DataFrame) -> pl.DataFrame:
-        kept = block
-        if self._from is not None:
-            kept = kept.filter(pl.col("start") >= self._from)
-        if self._to is not None:
-            kept = kept.filter(pl.col("start") < self._to)
-        self.accounting.ignore("outside the time asked for", block.height - kept.height)
-        return kept
+        inside = self._span.filter(block)
+        self.accounting.ignore("outside the time asked for", block.height - inside.height)
+        return inside
 
     def _ends(self, block: pl.DataFrame) -> _Ends:
         """Addresses, places and devices: each is looked up once, and not once a row."""
@@ -135,7 +123,7 @@ class Orientation:
             self._local.learn_senders(addresses.gather(pl.Series(np.unique(np.concatenate(sent)))))
         place_of = column(self._local.places(addresses))
         macs = pl.concat([block["source_mac"], block["destination_mac"]])
-        if getattr(self._namer, "by_time", True):
+        if self._namer.by_time:
             which = first = np.arange(2 * n, dtype=np.int32)
         elif macs.null_count() == 2 * n:
             which, first = address, factorize_pairs(address.astype(np.uint64), np.zeros(2 * n, np.uint64))[1]
@@ -147,15 +135,13 @@ class Orientation:
             "start": pl.concat([block["start"]] * 2).gather(at), "address": addresses.gather(pl.Series(address[first])),
             "mac": macs.gather(at), "place": pl.Series(place_of[address[first]]),
         })  # fmt: skip
-        forgotten = getattr(self._namer, "forgotten", 0)
+        forgotten = self._namer.forgotten
         uses = Uses(which, *(pl.concat([block[name].to_physical()] * 2) for name in ("start", "end")))
         self._namer.learn(distinct, uses)
-        behind = getattr(self._namer, "behind_routers", None)
-        if behind is not None:
-            rows = column(behind(distinct))
-            ends = int(rows[which].sum()) if rows.any() else 0
-            self.accounting.correct("ends behind a router or repeater: named by address", ends)
-        self.accounting.correct("addresses of devices forgotten", getattr(self._namer, "forgotten", 0) - forgotten)
+        behind = column(self._namer.behind_routers(distinct))
+        ends = int(behind[which].sum()) if behind.any() else 0
+        self.accounting.correct("ends behind a router or repeater: named by address", ends)
+        self.accounting.correct("addresses of devices forgotten", self._namer.forgotten - forgotten)
         codes, devices = codes_of(self._namer.devices(distinct))
         device = column(codes.cast(pl.Int32).fill_null(-1))[which].reshape(2, n)
         # A device that talks to itself (its own router seen twice) is one end, not two.

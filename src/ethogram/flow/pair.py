@@ -13,6 +13,7 @@ that the answer alone is still the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,7 @@ from ethogram.flow.merge_records import LINKED, swap_ends
 from ethogram.flow.pair_kernel import ALONE, KNOWN, OPEN, TURNED, match_halves
 from ethogram.schema import Accounting
 
-__all__ = ["Pairing", "is_half"]
+__all__ = ["Pairing", "is_half", "mark_one_way"]
 
 _MAX_HELD = 1 << 20
 _AT_ONCE_US = 1_000_000  # answers come within a round trip; what is further apart may belong to another record
@@ -35,8 +36,27 @@ Rows = NDArray[np.int64]
 _NEVER_ANSWERED = r"^(22[4-9]|23\d)\.|^255\.255\.255\.255$|^ff"
 
 
+def mark_one_way(
+    records: pl.DataFrame, pair: Literal["auto", "always", "never"], *, unidirectional: bool
+) -> pl.DataFrame:
+    """Decide which records are one-way, and set ``one_way``.
+
+    Parameters
+    ----------
+    records
+        Form :data:`ethogram.schema.BIFLOW`.
+    pair
+        The setting: ``always`` and ``never`` override the records; ``auto`` keeps what they say.
+    unidirectional
+        Under ``auto``, whether records that do not say are one-way.
+    """
+    if pair != "auto":
+        return records.with_columns(one_way=pl.lit(pair == "always"))
+    return records.with_columns(pl.col("one_way").fill_null(value=True)) if unidirectional else records
+
+
 def is_half() -> pl.Expr:
-    """Whether a record is one-way, and so to be paired."""
+    """Polars expression: whether a record is one-way, and so to be paired."""
     nothing_back = (pl.col("reverse_packets") == 0) & (pl.col("reverse_octets") == 0)
     return pl.col("one_way").fill_null(value=False) & nothing_back
 

@@ -27,7 +27,7 @@ from ethogram.io.parse_columns import (
     parse_tcp_flags,
 )
 from ethogram.io.parse_times import parse_times
-from ethogram.schema import BIFLOW, FLOW, NAME_ANSWER, TIME, Accounting
+from ethogram.schema import BIFLOW, FLOW, TIME, Accounting, FlowSource
 
 __all__ = ["PORT_PROTOCOLS", "RecordReader", "first_of", "to_biflows", "to_flows"]
 
@@ -35,33 +35,21 @@ PORT_PROTOCOLS = (6, 17, 33, 132, 136)
 """Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite. Meters put ICMP types into the ports of others."""
 
 
-class RecordReader:
-    """What all readers of flow records share: a name, counters, the first broken record, and no names by default.
+class RecordReader(FlowSource):
+    """Base class of readers of record files: counters, and the first record that could not be read.
 
     Attributes
     ----------
-    name
-        The input, for messages.
     accounting
-        Over the unit ``records``; complete when the batches end.
+        Over the unit ``records``.
     exporter_counters
-        What the records' exporter says of itself, as its own drop counters.
-    first_problem
-        Line and reason of the first record that was dropped.
-    first_unreadable
-        Line and reason of the first record that was used without a field that could not be read.
-    unidirectional
-        Whether the format has one record for each direction.
+        Counters that the exporter reports of itself, such as its drops.
     """
-
-    unidirectional = False
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.accounting = Accounting("records")
         self.exporter_counters: dict[str, int] = {}
-        self.first_problem: tuple[int, str] | None = None
-        self.first_unreadable: tuple[int, str] | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -97,10 +85,6 @@ class RecordReader:
             self.accounting.correct(reason, count)
             first = (lines[int(rows.arg_max() or 0)], reason)
             self.first_unreadable = min(self.first_unreadable or first, first)
-
-    def name_answers(self) -> pl.DataFrame:
-        """Passive DNS; none unless the format has it."""
-        return NAME_ANSWER.empty()
 
 
 def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:

@@ -14,7 +14,7 @@ from ethogram.io.capture import CaptureSource, open_capture
 from ethogram.io.dns import DNS, read_answers, read_questions
 from ethogram.meter.biflow import BiflowMeter
 from ethogram.meter.mirrored import mirrored
-from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, PacketBatch
+from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, FlowSource, PacketBatch
 from ethogram.schema.address import AddressText
 
 __all__ = ["CaptureFlows", "Listener", "capture_flows"]
@@ -34,8 +34,8 @@ class Listener(Protocol):
         ...
 
 
-class CaptureFlows:
-    """The biflows of one capture (:class:`~ethogram.schema.FlowSource`).
+class CaptureFlows(FlowSource):
+    """The biflows of one capture.
 
     Attributes
     ----------

@@ -139,7 +139,7 @@ class FlowRun:
                 continue
             source = self._source(opened)
             # A source that was cut where a live run cut it gives whole blocks, and so the flows of that run.
-            whole = bool(getattr(source, "whole_blocks", False))
+            whole = source.whole_blocks
             if self._repeats is not None:
                 self._repeats.next_input()
             self._repeated = 0
@@ -148,7 +148,7 @@ class FlowRun:
                     yield self._block(waiting, source)
                     rows = 0
                 waiting.append(self._said(batch, source))
-                self._note_arrival(getattr(source, "arrived_us", None))
+                self._note_arrival(source.arrived_us)
                 rows += batch.height
                 if whole or rows >= self._settings.block_flows:
                     yield self._block(waiting, source)
@@ -178,9 +178,7 @@ class FlowRun:
         """New records, each of which says whether its other direction is a record of its own."""
         if self._repeats is not None:
             self._repeated += self._repeats.count(batch)
-        if not getattr(source, "unidirectional", False):
-            return batch
-        return batch.with_columns(pl.col("one_way").fill_null(value=True))
+        return self._stages.mark_one_way(batch, unidirectional=source.unidirectional)
 
     def _given(self, frame: pl.DataFrame) -> pl.DataFrame:
         self.rows += frame.height
@@ -208,10 +206,10 @@ class FlowRun:
                 raise
             report.errors.append(str(error))
         finally:
-            problem = getattr(source, "first_problem", None)
+            problem = source.first_problem
             report.first_problem = problem and str(InputError(problem[1], file=source.name, line=problem[0]))
-            report.nothing = getattr(source, "nothing", "")
-            notes = list(getattr(source, "notes", ()))
+            report.nothing = source.empty_reason
+            notes = list(source.notes)
             if opened.format == CAPTURE:  # a capture's notes are the places where it is damaged
                 report.errors += notes
             else:
@@ -221,8 +219,7 @@ class FlowRun:
 
     def _raise_if_strict(self, source: FlowSource) -> None:
         """Under ``strict``, stop at the first record, or field of a record, that could not be read."""
-        found = (getattr(source, name, None) for name in ("first_problem", "first_unreadable"))
-        problems = [problem for problem in found if problem is not None]
+        problems = [problem for problem in (source.first_problem, source.first_unreadable) if problem is not None]
         if self._strict and problems:
             line, reason = min(problems)
             raise InputError(reason, file=source.name, line=line)

@@ -19,8 +19,8 @@ from ethogram.flow.join import Joining
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.names import Naming
 from ethogram.flow.orient import Orientation
-from ethogram.flow.pair import Pairing
-from ethogram.schema import Accounting, FlowSource
+from ethogram.flow.pair import Pairing, mark_one_way
+from ethogram.schema import Accounting, FlowSource, TimeSpan
 
 __all__ = ["FlowStages"]
 
@@ -64,7 +64,7 @@ class FlowStages:
         self._deduplicator = Deduplicator()
         self._pairing = Pairing(settings.pair_gap_s, active_timeout_s, settings.join_span_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
-        self._orientation = Orientation(LocalNetwork(settings.local), namer, *times)
+        self._orientation = Orientation(LocalNetwork(settings.local), namer, TimeSpan(*times))
         self._naming = Naming(settings.names)
 
     @property
@@ -81,10 +81,7 @@ class FlowStages:
     def learn_names(self, source: FlowSource) -> None:
         """Take the passive DNS that a source has found so far."""
         self._naming.learn(source.name_answers())
-        # Only captures see questions; records name their DNS exchanges themselves, if at all.
-        questions = getattr(source, "name_questions", None)
-        if questions is not None:
-            self._naming.learn_questions(questions())
+        self._naming.learn_questions(source.name_questions())
 
     def flows(self, biflows: pl.DataFrame, arrived_us: int | None = None, *, last: bool = False) -> pl.DataFrame:
         """Give the flows of one block; records that later ones may complete wait for the next, unless it is the last.
@@ -92,8 +89,8 @@ class FlowStages:
         Parameters
         ----------
         biflows
-            Form :data:`ethogram.schema.BIFLOW`. Under ``pair="auto"`` the rows with ``one_way`` are paired; null is
-            a whole biflow here, so who knows that a source is one-way says it in the rows.
+            Form :data:`ethogram.schema.BIFLOW`. Under ``pair="auto"`` rows with ``one_way`` are paired, and a null is
+            not one-way: call :meth:`mark_one_way` first for records of a unidirectional source.
         arrived_us
             When the block had arrived, in microseconds since 1970; None where nobody knows, as of most files: then no
             record is believed to be of later than now.
@@ -106,7 +103,7 @@ class FlowStages:
             Form :data:`ethogram.schema.FLOW`, in order of start.
         """
         arrival = self._arrival(arrived_us)
-        block = self._deduplicator.remove(self._said(biflows), arrival)
+        block = self._deduplicator.remove(self.mark_one_way(biflows), arrival)
         if self._settings.join_cut:
             block = self._joining.flows(block, arrival, last=last)
         else:
@@ -124,8 +121,6 @@ class FlowStages:
         before, self._arrived_us = self._arrived_us, at_us
         return Arrival(at_us, max(at_us - before, 0) if before else 0)
 
-    def _said(self, biflows: pl.DataFrame) -> pl.DataFrame:
-        """Say of every record whether it is to be paired, as the settings want it."""
-        if self._settings.pair == "auto":
-            return biflows
-        return biflows.with_columns(one_way=pl.lit(self._settings.pair == "always"))
+    def mark_one_way(self, biflows: pl.DataFrame, *, unidirectional: bool = False) -> pl.DataFrame:
+        """Set ``one_way`` by the settings and the source (:func:`ethogram.flow.pair.mark_one_way`)."""
+        return mark_one_way(biflows, self._settings.pair, unidirectional=unidirectional)

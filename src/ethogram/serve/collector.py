@@ -31,6 +31,7 @@ from ethogram.io.receive.udp import UdpReceiver
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.blocks import Blocks
 from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.export_reader import ExportReader
 from ethogram.io.wire.recording import Recording
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
@@ -286,8 +287,7 @@ class Collector:
                 self.taken["datagrams" if block.exporters[index].transport == "udp" else "stream"] += number
 
     def _biflows(self, records: Sequence[Records]) -> pl.DataFrame:
-        # A record that does not say whether it is a half is one: most exporters send a record for each direction.
-        return self.biflows.batch(records).with_columns(pl.col("one_way").fill_null(value=True))
+        return self.stages.mark_one_way(self.biflows.batch(records), unidirectional=ExportReader.unidirectional)
 
     def _begin(self, segment: int) -> None:
         self._segment = segment

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.schema import BIFLOW, NAME_ANSWER, TCP, TCP_ACK, TCP_FIN, TCP_SYN, UDP, Accounting
+from ethogram.schema import BIFLOW, TCP, TCP_ACK, TCP_FIN, TCP_SYN, UDP, Accounting, FlowSource
 
 __all__ = ["DEMO_HOME", "Habit", "SimulatedDevice", "SimulatedHome"]
 
@@ -146,8 +146,8 @@ DEMO_HOME: tuple[SimulatedDevice, ...] = (
 
 
 @dataclass
-class SimulatedHome:
-    """A source of simulated biflows (it satisfies :class:`ethogram.schema.FlowSource`).
+class SimulatedHome(FlowSource):
+    """A source of simulated biflows.
 
     Parameters
     ----------
@@ -210,10 +210,6 @@ class SimulatedHome:
             self.accounting.read += batch.height
             self.accounting.used += batch.height
             yield BIFLOW.conform(batch)
-
-    def name_answers(self) -> pl.DataFrame:
-        """The scripted home names nobody."""
-        return NAME_ANSWER.empty()
 
     def _flows(self, device: SimulatedDevice, number: int, habit: Habit, day: int) -> pl.DataFrame:
         index = [d.name for d in self.devices].index(device.name)

@@ -41,7 +41,7 @@ from ethogram.identify.library import NOMINAL
 from ethogram.io.open import Input
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.pipeline.unused_options import same_for_all
-from ethogram.schema import COUNTS, FLOW, NAME_ANSWER, Accounting
+from ethogram.schema import COUNTS, FLOW, Accounting, FlowSource
 
 __all__ = ["CACHE", "COUNTING", "DIGESTS", "device_file", "files_of", "load", "runs_of"]
 
@@ -172,10 +172,8 @@ def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.Da
     }  # fmt: skip
 
 
-class _Biflows:
+class _Biflows(FlowSource):
     """Biflows that were built in memory, as a source of the pipeline."""
-
-    unidirectional = False
 
     def __init__(self, name: str, biflows: pl.DataFrame, accounting: Accounting) -> None:
         self.name = name
@@ -184,9 +182,6 @@ class _Biflows:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         yield self._biflows
-
-    def name_answers(self) -> pl.DataFrame:
-        return NAME_ANSWER.empty()
 
 
 Settings3 = tuple[FlowSettings, MeterSettings, CountSettings]

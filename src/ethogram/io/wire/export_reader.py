@@ -24,7 +24,7 @@ from ethogram.io.wire.no_records import explain_no_records
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, settings_of
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.templates import TAKEN_OVER
-from ethogram.schema import NAME_ANSWER, Accounting, DatagramBatch, DatagramSource, Exporter
+from ethogram.schema import Accounting, DatagramBatch, DatagramSource, Exporter, FlowSource
 
 __all__ = ["ExportFiles", "ExportReader", "read_exports", "read_ipfix_file", "sniff"]
 
@@ -90,7 +90,7 @@ class ExportFiles:
         self.accounting.merge(accounting)
 
 
-class ExportReader:
+class ExportReader(FlowSource):
     """Flow records of a source of export messages (:class:`~ethogram.schema.FlowSource`).
 
     Parameters
@@ -107,27 +107,18 @@ class ExportReader:
     ----------
     decoder, biflows
         What decodes, and what makes biflows: their counters, events and facts.
-    whole_blocks
-        Whether each batch is to become flows by itself, as it did live.
-    arrived_us
-        When the last batch had arrived, in microseconds since 1970; None where the file does not say.
-    unidirectional
-        Most exporters send a record for each direction; each record says whether it is a half.
     """
 
-    unidirectional = True
+    unidirectional = True  # most exporters send one record for each direction
 
     def __init__(
         self, datagrams: DatagramSource, settings: WireSettings | None = None, *, by_time: bool = True
     ) -> None:
         self.name = datagrams.name
         self.accounting = Accounting("records")
-        self.first_problem: tuple[int, str] | None = None
         self._datagrams = datagrams
         self._settings = settings or WireSettings()
         self._by_time = by_time
-        self.whole_blocks = False
-        self.arrived_us: int | None = None
         self.decoder = Decoder(self._settings)
         self.decoder.sequence = Sequences()
         self.biflows = Biflows(self._settings)
@@ -197,14 +188,10 @@ class ExportReader:
         return found
 
     @property
-    def nothing(self) -> str:
+    def empty_reason(self) -> str:
         """Why there are no records, if there are none."""
         others = self._datagrams.others if isinstance(self._datagrams, ExportFiles) else Counter[str]()
         return "" if self.accounting.used else explain_no_records(self._datagrams.accounting, others, self.decoder)
-
-    def name_answers(self) -> pl.DataFrame:
-        """Passive DNS; exports have none."""
-        return NAME_ANSWER.empty()
 
 
 def sniff(head: bytes) -> bool:
