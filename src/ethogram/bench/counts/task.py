@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
 
+from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
 from ethogram.config import CountSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
-from ethogram.errors import ConfigurationError, UsageError
 
-__all__ = ["CountMethod", "CountTask", "SplitSettings", "count_methods", "count_tasks", "definition_files"]
-
-ELSEWHERE = ("flows", "both", "groups")
-"""Kinds of tasks and methods that other modules define."""
+__all__ = ["CountMethod", "CountTask", "SplitSettings", "count_methods", "count_tasks"]
 
 KINDS = Literal["closed", "open", "early", "robust", "similarity", "convergence", "recurrence", "drift"]
 
@@ -39,11 +34,9 @@ class SplitSettings(Settings):
     )
 
 
-class CountTask(Settings):
+class CountTask(TaskDefinition):
     """One question, put to every method in the same way."""
 
-    name: str
-    title: str
     experiment: str = Field(description="E1 to E8, or what else it belongs to")
     kind: KINDS = "closed"
     corpora: tuple[str, ...]
@@ -80,7 +73,6 @@ class CountTask(Settings):
     methods: tuple[str, ...] = Field(default=(), description="methods run by default; none named: all that apply")
     without: tuple[str, ...] = Field(default=(), description="methods left out, as too slow for the quick set")
     quick: bool = Field(default=True, description="part of the quick set")
-    seed: int = 0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -98,11 +90,9 @@ class CountTask(Settings):
         return hashlib.sha256(text).hexdigest()[:12]
 
 
-class CountMethod(Settings):
+class CountMethod(MethodDefinition):
     """One way of identifying, by the settings that make it."""
 
-    name: str
-    title: str
     group: Literal["plain", "option", "default", "baseline"]
     key: KeySettings = KeySettings()
     representation: RepresentationSettings = RepresentationSettings()
@@ -116,41 +106,19 @@ class CountMethod(Settings):
         return self.identify.method in {"random-forest", "gradient-boosting"}
 
 
-def definition_files(kind: str, folder: Path | None) -> dict[str, dict[str, Any]]:
-    """What the files of ``tasks`` or ``methods`` say, by the name of the file.
-
-    Raises
-    ------
-    ConfigurationError
-        When one is no TOML.
-    """
-    root = resources.files("ethogram.bench") / kind if folder is None else folder
-    found: dict[str, dict[str, Any]] = {}
-    for file in sorted(root.iterdir(), key=lambda p: p.name):
-        if not file.name.endswith(".toml"):
-            continue
-        try:
-            found[file.name] = tomllib.loads(file.read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"{file.name}: {error}") from None
-    return found
-
-
 def count_tasks(folder: Path | None = None) -> dict[str, CountTask]:
-    """All tasks by name: those of the package, or those of a folder of one's own."""
-    values = definition_files("tasks", folder).values()
-    return {task.name: task for task in (CountTask.of(**v) for v in values if v.get("kind") not in ELSEWHERE)}
+    """Tasks on counts by name: those of the package, or of a folder.
+
+    >>> count_tasks()["e4-stevens"].level
+    'id'
+    """
+    return task_definitions("counts", CountTask, folder)
 
 
 def count_methods(folder: Path | None = None) -> dict[str, CountMethod]:
-    """All methods by name, in the order of their files; one file may hold several as ``[[method]]``."""
-    found: dict[str, CountMethod] = {}
-    for file, values in definition_files("methods", folder).items():
-        rows = values.get("method")
-        if not isinstance(rows, list):
-            raise UsageError(f"{file}: no [[method]]")
-        for row in rows:
-            if row.get("kind") not in ELSEWHERE:
-                method = CountMethod.of(**row)
-                found[method.name] = method
-    return found
+    """Methods on counts by name: those of the package, or of a folder.
+
+    >>> count_methods()["evidence"].group
+    'default'
+    """
+    return method_definitions("counts", CountMethod, folder)

@@ -14,9 +14,8 @@ from typing import Any, Literal, Self
 import orjson
 from pydantic import Field, model_validator
 
-from ethogram.bench.counts.task import definition_files
+from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
-from ethogram.errors import UsageError
 from ethogram.representation.views import view_of
 
 __all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "asks", "flow_methods", "flow_tasks"]
@@ -40,11 +39,9 @@ class Caps(Settings):
     labelled: int = Field(default=100, ge=1, description="that probes learn from, and that test")
 
 
-class FlowTask(Settings):
+class FlowTask(TaskDefinition):
     """One question on embeddings of flows, put to every method in the same way."""
 
-    name: str
-    title: str
     experiment: Literal["P0", "P2", "P3", "P4", "grid", "others"]
     kind: Literal["flows"] = "flows"
     protocol: Literal["P0", "P2", "P3", "P4"]
@@ -68,7 +65,6 @@ class FlowTask(Settings):
     methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: the plain groups")
     without: tuple[str, ...] = Field(default=(), description="methods left out")
     quick_methods: tuple[str, ...] = Field(default=(), description="methods of the quick set; none: not in it")
-    seed: int = 0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -102,11 +98,9 @@ class FlowTask(Settings):
         return self.train_parts or train, self.test_parts or test
 
 
-class FlowMethod(Settings):
+class FlowMethod(MethodDefinition):
     """One way from flows to verdicts: an encoder, how it learns, and a probe."""
 
-    name: str
-    title: str
     kind: Literal["flows"] = "flows"
     group: str
     encoder: EncoderSettings | None = Field(default=None, description="one of ours")
@@ -162,32 +156,21 @@ def asks(task: FlowTask, method: FlowMethod, *, quick: bool = False) -> bool:
 
 
 def flow_tasks(folder: Path | None = None) -> dict[str, FlowTask]:
-    """All tasks on flows by name: those of the package, or those of a folder of one's own.
+    """Tasks on flows by name: those of the package, or of a folder.
 
     >>> flow_tasks()["p0-stevens"].level
     'model'
     """
-    values = definition_files("tasks", folder).values()
-    return {task.name: task for task in (FlowTask.of(**v) for v in values if v.get("kind") == "flows")}
+    return task_definitions("flows", FlowTask, folder)
 
 
 def flow_methods(folder: Path | None = None) -> dict[str, FlowMethod]:
-    """All methods on flows by name; a row with ``grid`` stands for one method for each combination of its values.
+    """Methods on flows by name; a table with ``grid`` stands for one method per combination of its values.
 
     >>> flow_methods()["raw-40"].encoder.kind
     'raw'
     """
-    found: dict[str, FlowMethod] = {}
-    for file, values in definition_files("methods", folder).items():
-        rows = values.get("method")
-        if not isinstance(rows, list):
-            raise UsageError(f"{file}: no [[method]]")
-        for row in rows:
-            if row.get("kind") == "flows":
-                for one in _expanded(row):
-                    method = FlowMethod.of(**one)
-                    found[method.name] = method
-    return found
+    return method_definitions("flows", FlowMethod, folder, _expanded)
 
 
 def _expanded(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,23 +7,20 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ethogram.bench.counts.task import definition_files
-from ethogram.config import CountSettings, Settings
-from ethogram.errors import UsageError
+from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.config import CountSettings
 from ethogram.identify.flow_classifiers import FlowClassifierName
 from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS
 
 __all__ = ["FusedMethod", "FusedTask", "asks_fused", "fused_methods", "fused_tasks"]
 
 
-class FusedTask(Settings):
+class FusedTask(TaskDefinition):
     """One question on items that have counts of services and, where there are captures, custom flows.
 
     Each network that is asked tests in turn; all others enrol. Units and sites never stand on both sides.
     """
 
-    name: str
-    title: str
     experiment: Literal["both"] = "both"
     kind: Literal["both"] = "both"
     corpora: tuple[str, ...]
@@ -42,7 +39,6 @@ class FusedTask(Settings):
     methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: all")
     without: tuple[str, ...] = ()
     quick: bool = False
-    seed: int = 0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -52,11 +48,9 @@ class FusedTask(Settings):
         return self
 
 
-class FusedMethod(Settings):
+class FusedMethod(MethodDefinition):
     """Fingerprints, embeddings, or both."""
 
-    name: str
-    title: str
     kind: Literal["both"] = "both"
     group: Literal["alone", "both", "baseline"]
     fingerprints: str = Field(
@@ -95,28 +89,18 @@ def asks_fused(task: FusedTask, method: FusedMethod) -> bool:
 
 
 def fused_tasks(folder: Path | None = None) -> dict[str, FusedTask]:
-    """All tasks of this kind by name: those of the package, or those of a folder of one's own.
+    """Tasks on fingerprints and embeddings by name: those of the package, or of a folder.
 
-    >>> both_tasks()["both-coarse-captures"].level
+    >>> fused_tasks()["both-coarse-captures"].level
     'coarse'
     """
-    values = definition_files("tasks", folder).values()
-    return {task.name: task for task in (FusedTask.of(**v) for v in values if v.get("kind") == "both")}
+    return task_definitions("both", FusedTask, folder)
 
 
 def fused_methods(folder: Path | None = None) -> dict[str, FusedMethod]:
-    """All methods of this kind by name.
+    """Methods on fingerprints and embeddings by name: those of the package, or of a folder.
 
-    >>> both_methods()["fingerprints"].encoder
+    >>> fused_methods()["fingerprints"].encoder
     ''
     """
-    found: dict[str, FusedMethod] = {}
-    for file, values in definition_files("methods", folder).items():
-        rows = values.get("method")
-        if not isinstance(rows, list):
-            raise UsageError(f"{file}: no [[method]]")
-        for row in rows:
-            if row.get("kind") == "both":
-                method = FusedMethod.of(**row)
-                found[method.name] = method
-    return found
+    return method_definitions("both", FusedMethod, folder)

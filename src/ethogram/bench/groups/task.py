@@ -7,21 +7,18 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ethogram.bench.counts.task import definition_files
-from ethogram.config import CountSettings, Settings
-from ethogram.errors import UsageError
+from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.config import CountSettings
 
 __all__ = ["GroupMethod", "GroupTask", "asks_groups", "group_methods", "group_tasks"]
 
 
-class GroupTask(Settings):
+class GroupTask(TaskDefinition):
     """Labels are left out of enrolment; their items come without a device's name, each for itself, and are grouped.
 
     A first part of each unit's items enrols and is grouped, the rest tests.
     """
 
-    name: str
-    title: str
     experiment: Literal["groups"] = "groups"
     kind: Literal["groups"] = "groups"
     corpus: str
@@ -40,14 +37,11 @@ class GroupTask(Settings):
     captures: bool = Field(default=False, description="whether the corpus has custom flows")
     flows: int = Field(default=60, ge=1, description="custom flows of an item at most")
     quick: bool = True
-    seed: int = 0
 
 
-class GroupMethod(Settings):
+class GroupMethod(MethodDefinition):
     """What likeness is told by."""
 
-    name: str
-    title: str
     kind: Literal["groups"] = "groups"
     group: Literal["alone", "both", "baseline"]
     by: Literal["fingerprints", "embeddings", "both", "device-apart"]
@@ -66,24 +60,18 @@ def asks_groups(task: GroupTask, method: GroupMethod, *, quick: bool = False) ->
 
 
 def group_tasks(folder: Path | None = None) -> dict[str, GroupTask]:
-    """All tasks of this kind by name.
+    """Tasks on groups of unknown devices by name: those of the package, or of a folder.
 
     >>> group_tasks()["groups-stevens"].corpus
     'stevens_lsif_2019'
     """
-    values = definition_files("tasks", folder).values()
-    return {task.name: task for task in (GroupTask.of(**v) for v in values if v.get("kind") == "groups")}
+    return task_definitions("groups", GroupTask, folder)
 
 
 def group_methods(folder: Path | None = None) -> dict[str, GroupMethod]:
-    """All methods of this kind by name."""
-    found: dict[str, GroupMethod] = {}
-    for file, values in definition_files("methods", folder).items():
-        rows = values.get("method")
-        if not isinstance(rows, list):
-            raise UsageError(f"{file}: no [[method]]")
-        for row in rows:
-            if row.get("kind") == "groups":
-                method = GroupMethod.of(**row)
-                found[method.name] = method
-    return found
+    """Methods on groups of unknown devices by name: those of the package, or of a folder.
+
+    >>> group_methods()["groups-none"].by
+    'device-apart'
+    """
+    return method_definitions("groups", GroupMethod, folder)
