@@ -1,4 +1,4 @@
-"""The page of fields: which elements feed which column, made from the tables the decoder reads by."""
+"""The page of fields: which elements feed which column, made from the tables that the decoder uses."""
 
 from __future__ import annotations
 
@@ -12,47 +12,51 @@ from ethogram.schema import BIFLOW
 V9_ONLY = 8192  # field types from here on exist in version 9 alone
 V5_ELEMENTS = {(0, one.id, False) for one in V5_FIELDS}
 
-INTRODUCTION = """What an exporter's record becomes: for each column of the biflow table the elements it is made of,
-the first choice first, in NetFlow v5, v9 and IPFIX. NetFlow v9 and IPFIX share the registry's numbers; v5's fixed
-record is read as if it were a template of them. `ethogram wire FILE` says which of these an exporter's templates have,
-and what is missing."""
+INTRODUCTION = """The information elements that feed each column of the biflow table, in order of precedence. NetFlow v9
+and IPFIX share the numbers of the IANA registry; the fixed record of NetFlow v5 is read as a template of them.
+`ethogram wire FILE` shows which elements an exporter's templates have and what is missing."""
 
 RULES = {
-    "start": "The finest first. Relative times count from the message's uptime (v5, v9), from `systemInitTime"
-    "Milliseconds` in the record or in options (IPFIX), else the latest is taken for the time of export. Uptimes wrap "
-    "after 49.7 days. Without any time: the time of export, counted as corrected.",
-    "end": "As the start; where it is missing the start plus the duration, or the moment of a firewall's event. An end "
-    "before its start changes places with it and is counted.",
-    "protocol": "Of repeated ones (a packet in a tunnel) the innermost.",
-    "source_address": "Before translation. Of both families the pair that is not zero; of pairs inside one another the "
+    "start": "The finest unit wins. Relative times refer to the message's uptime (v5, v9), or to `systemInitTime"
+    "Milliseconds` in the record or in options (IPFIX); otherwise the latest uptime is set to the export "
+    "time. Uptimes wrap after 49.7 days. Without any time, the export time is used and counted as corrected.",
+    "end": "As `start`. If missing: start plus duration, or the time of a firewall event. If the end precedes the "
+    "start, "
+    "the two are exchanged and counted.",
+    "protocol": "If repeated (a packet in a tunnel), the innermost.",
+    "source_address": "Before translation. With both address families, the pair that is not zero; with nested pairs, "
+    "the "
     "innermost.",
-    "destination_address": "Behind the translator where that is not zero, so that both directions show the device's "
-    "own address; FortiOS (v9 field type 65) writes the translated address into answers too, and is taken as is.",
+    "destination_address": "After translation if that is not zero, so that both directions show the device's own "
+    "address. FortiOS (v9 field type 65) also writes the translated address into answers; it is used as is.",
     "source_port": "0 for protocols without ports; ICMP type and code are not ports.",
-    "destination_port": "As the destination's address: behind the translator where that is not zero.",
-    "octets": "Initiator and responder octets where a template has both; else the template's first counter. Totals "
-    "of a flow that is reported again count by what was added.",
-    "packets": "As octets; 0 where no counter of packets is exported.",
-    "reverse_octets": "Only biflow records have them; one-way records are paired later. ntop's meter counts the other "
-    "direction in the outgoing counters.",
-    "reverse_packets": "As the reverse octets.",
+    "destination_port": "As the destination address: after translation if that is not zero.",
+    "octets": "Initiator and responder octets if the template has both, else the template's first counter. For totals "
+    "of "
+    "a flow that is reported again, the increase.",
+    "packets": "As `octets`; 0 if no packet counter is exported.",
+    "reverse_octets": "Biflow records only; one-way records are paired later. ntop's meter stores the other direction "
+    "in "
+    "the outgoing counters.",
+    "reverse_packets": "As `reverse_octets`.",
     "initial_tcp_flags": "0 is null.",
     "reverse_initial_tcp_flags": "0 is null.",
-    "union_tcp_flags": "0 is null. YAF's union leaves out the first packet: both are united.",
-    "reverse_union_tcp_flags": "As the source's.",
-    "end_reason": "1 to 5; others are null.",
-    "source_mac": "As it arrived; 0 is null.",
-    "destination_mac": "As it left, which is the device and not the router; 0 is null.",
-    "vlan": "The low 12 bits of the first that is not 0.",
-    "source_name": "As the destination's name, in one-way records whose source has the smaller port.",
-    "destination_name": "Host names only, lower case, without port; in one-way records the end with the smaller port "
+    "union_tcp_flags": "0 is null. YAF's union excludes the first packet, so both are combined.",
+    "reverse_union_tcp_flags": "As for the source.",
+    "end_reason": "1 to 5; other values are null.",
+    "source_mac": "On ingress; 0 is null.",
+    "destination_mac": "On egress, which is the device and not the router; 0 is null.",
+    "vlan": "The low 12 bits of the first one that is not 0.",
+    "source_name": "As `destination_name`, for one-way records whose source has the smaller port.",
+    "destination_name": "Host names only, in lower case, without port. In one-way records, the end with the smaller "
+    "port "
     "has the name.",
-    "raw_octets": "As exported, where a sampling rate above 1 was in force.",
-    "raw_packets": "As exported, where a sampling rate above 1 was in force.",
-    "reverse_raw_octets": "The same of the other direction.",
-    "reverse_raw_packets": "The same of the other direction.",
-    "direction": "0 or 1; others are null.",
-    "one_way": "True unless the template has counters of the other direction, or is a Cisco firewall's.",
+    "raw_octets": "As exported, if the sampling rate is above 1.",
+    "raw_packets": "As exported, if the sampling rate is above 1.",
+    "reverse_raw_octets": "The same for the other direction.",
+    "reverse_raw_packets": "The same for the other direction.",
+    "direction": "0 or 1; other values are null.",
+    "one_way": "True unless the template has counters for the other direction, or comes from a Cisco firewall.",
 }  # fmt: skip
 
 
@@ -128,50 +132,54 @@ def page() -> str:
     for column in BIFLOW.columns:
         v5, v9, ipfix = cells(made.get(column.name, ()))
         lines.append(f"| `{column.name}` | {v5} | {v9} | {ipfix} | {RULES[column.name]} |")
-    lines += ["", "## What decides whether a record is a flow", ""]
+    lines += ["", "## Which records are flows", ""]
     lines += [
-        f"- {told(precedence.FIREWALL_EVENT[0])}, {told(precedence.FIREWALL_EVENT[1])}: *created* and *denied* "
-        "without octets and packets are ignored by reason; *deleted*, *updated*, "
-        "and a *created* that counts packets are flows.",
-        f"- {told(precedence.NAT_EVENT[0])}: a translator's log has no octets and packets, and is ignored by reason.",
-        f"- {told(precedence.BIFLOW_DIRECTION[0])}: 2 means that the source is the responder; the record is reversed.",
-        f"- {told(precedence.IP_VERSION[0])}: decides where a record fills in addresses of both families.",
-        "- Records without source and destination address, or without protocol, are no flows; what they say of "
-        "sampling is learnt.",
-        f"- {told(precedence.TENANT_ADDRESSES[0][1])} and the other tenant fields of VMware: packets of virtual "
-        "machines inside a VXLAN tunnel. They count as the innermost address pair; where they are zero, the outer "
-        "pair counts.",
-        "- Octets or packets of 2^56 and more are dropped (`implausible counters`): no record counts so many, and "
-        "exporters write all ones or a negative number for *not known*. One such value would outweigh everything else.",
-        "- Times by uptime that end more than ten seconds after their export are moved to it with their duration "
-        "(`end after its export, moved to it`): the header's uptime is in seconds, or of another start than that of "
-        "the records.",
+        f"- {told(precedence.FIREWALL_EVENT[0])}, {told(precedence.FIREWALL_EVENT[1])}: *created* and *denied* without "
+        "octets and packets are ignored with a reason; *deleted*, *updated*, and a *created* that counts packets are "
+        "flows.",
+        f"- {told(precedence.NAT_EVENT[0])}: a translation log record has no octets and packets, and is ignored with a "
+        "reason.",
+        f"- {told(precedence.BIFLOW_DIRECTION[0])}: if 2, the source is the responder, and the record is reversed.",
+        f"- {told(precedence.IP_VERSION[0])}: selects the address family if a record contains both.",
+        "- Records without source and destination address, or without protocol, are not flows; sampling information in "
+        "them is used.",
+        f"- {told(precedence.TENANT_ADDRESSES[0][1])} and the other tenant fields of VMware: the packets of the "
+        f"virtual "
+        "machines inside a VXLAN tunnel. They take precedence, as the innermost pair of a tunnel; if they are zero, "
+        "the "
+        "outer pair is used.",
+        "- Records with 2^56 or more octets or packets are dropped (`implausible counters`). Exporters write all ones "
+        "or a "
+        "negative number for *not known*, and one such value would outweigh everything else.",
+        "- Uptime-based times that end more than ten seconds after their export are moved to it with their duration "
+        "(`end after its export, moved to it`). In such records, the header's uptime is in seconds, or has another "
+        "reference than the records.",
         "", "## Sampling and other options", "",
-        "Rates come from the record itself, else from options of the same exporter and observation domain: of the "
-        "record's sampler ("
+        "The sampling rate comes from the record itself, or else from options of the same exporter and observation "
+        "domain: "
+        "the rate of the record's sampler ("
         + ", ".join(told((0, number, False)) for number in rates.SAMPLER_IDS)
-        + "), of the interface it was seen on, else stated without sampler, else of the only sampler. The one in force "
-        "when the message came counts. A sampler that the record names and its own domain does not state takes the "
-        "rate that other domains of the exporter state, if they agree, since some exporters send options in a domain "
-        "of their own; this is counted. "
-        "NetFlow v5 states it in each header.",
+        + "), of its interface, stated without a sampler, or of the only sampler. The rate in force when the message "
+        "arrived applies. If the record names a sampler that its own domain does not state, and other domains of the "
+        "exporter agree on a rate, that rate is used and counted, because some exporters send options in a separate "
+        "domain. NetFlow v5 states the rate in each header.",
         "", "| form | elements | rate |", "|---|---|---|",
         f"| n of N | {told((0, rates.SIZE, False))}, {told((0, rates.POPULATION, False))} | N / n |",
         f"| probability | {told((0, rates.PROBABILITY, False))} | 1 / p |",
         f"| count-based | {told((0, rates.INTERVAL, False))}, {told((0, rates.SPACE, False))} | "
-        "(interval + space) / interval; the interval alone is taken for 1 of so many |",
+        "(interval + space) / interval; an interval alone means 1 in *interval* |",
         f"| NetFlow v9 | {told((0, rates.V9_INTERVAL, False))}, {told((0, rates.RANDOM_INTERVAL, False))} | "
         "the value |",
-        "", f"Also learnt: {told((0, options.SYSTEM_INIT, False))}; names of "
+        "", f"Also used: {told((0, options.SYSTEM_INIT, False))}; names of "
         + "; ".join(f"{kind}s from {', '.join(told((0, n, False)) for n in names)}" for kind, (_, names) in
                     options.NAMES.items())
         + "; names of elements from type information (RFC 5610).",
-        "", "## Elements known", "",
-        "| whose | how many |", "|---|---|",
+        "", "## Known elements", "",
+        "| enterprise | elements |", "|---|---|",
     ]  # fmt: skip
     counts: dict[int, int] = {}
     for enterprise, _ in elements():
         counts[enterprise] = counts.get(enterprise, 0) + 1
     lines += [f"| {ENTERPRISES[number]} ({number}) | {count} |" for number, count in sorted(counts.items())]
-    lines += ["", "All others are kept by number (`enterprise.id`), as octets.", ""]
+    lines += ["", "All other elements are kept by number (`enterprise.id`), as octets.", ""]
     return "\n".join(lines)

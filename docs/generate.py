@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code; ``--check`` only says which are stale."""
+"""Write the reference pages that are made from the code. ``--check`` writes nothing and fails if a page is stale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import api_page
 import cli_page
 import counters_page
 import fields
+import inventory_page
 import settings_page
 
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
@@ -34,17 +35,18 @@ def page_of(title: str, introduction: str, tables: list[Table]) -> str:
 
 
 SCALED = {
-    "relative_time": "0; under `time-of-day` the second of the day (UTC) / 86,400",
-    "remote_octet_1": "octets of the remote IPv4 address / 255; four zeros where it is private",
-    "remote_port": "/ 65,535",
-    "device_port": "/ 65,535",
-    "protocol": "/ 255",
+    "relative_time": "0; with `/time-of-day`, the second of the day (UTC) / 86,400",
+    "remote_octet_1": "octets of the remote IPv4 address / 255 (4 numbers); 0 if it is private",
+    "remote_port": "port / 65,535",
+    "device_port": "port / 65,535",
+    "protocol": "protocol / 255",
     "octets": "min(1, log1p(octets) / log1p(10,000,000))",
     "packets": "min(1, log1p(packets) / log1p(100,000))",
-    "packet_0_offset": "seconds since the first packet / 60, at most 1; likewise for packets 1 to 9",
+    "packet_0_offset": "seconds since the first packet / 60, at most 1; the next numbers repeat for packets 1 to 9",
     "packet_0_octets": "IP total length / 1,500, at most 1",
-    "packet_0_out": "1 when the device sent it; 0 when it received it or there is no such packet",
-    "symbol_0": "code / 258: 0 padding, 1 start of a packet, 2 its end, octet b as b + 3; likewise to `symbol_2999`",
+    "packet_0_out": "1 if the device sent it; 0 if it received it or the packet does not exist",
+    "symbol_0": "code / 258, where 0 is padding, 1 the start of a packet, 2 its end, and b + 3 the octet b; "
+    "up to `symbol_2999`",
 }
 
 
@@ -52,19 +54,20 @@ def vector_page() -> str:
     """The form of custom flows, and the layout, views and settings of their vectors."""
     page = page_of(
         "Custom flows and their vectors",
-        "What `ethogram vectors` writes (Parquet), raw and ragged, and with `--beside` the packets of both directions; "
-        "and what one row becomes when it is expanded.",
+        "`ethogram vectors` writes custom flows as Parquet with values as captured, and with `--beside` the packets of "
+        "both directions. This page describes both tables, and the vector that a row expands to.",
         [CUSTOM_FLOW, PACKET_FLOW],
     )
     lines = [
         page.rstrip(), "", "## Vector", "",
-        "3,040 numbers in [0, 1], scaling version `1`. It is fixed: nothing is fitted on data. A file names the "
-        "version it is for, a model the one it was trained with; another is refused.", "",
-        "| place | name | number |", "|---|---|---|",
+        "A vector has 3,040 numbers in [0, 1]. The scaling (version `1`) is fixed; nothing is fitted on data. Files "
+        "and models store the version of the scaling, and other versions are rejected.", "",
+        "| index | name | value |", "|---|---|---|",
         *(f"| {COLUMNS.index(name)} | `{name}` | {meaning} |" for name, meaning in SCALED.items()),
         "", "## Views", "",
-        "A view is a base, and behind it any of " + ", ".join(f"`/{option}`" for option in OPTIONS) + ", in any order: "
-        "`meta+packets/no-address/no-ports`. Options that change nothing are left out of the canonical name.", "",
+        "A view selects numbers of the vector. Its name is a base, followed by any of "
+        + ", ".join(f"`/{option}`" for option in OPTIONS) + " in any order, such as "
+        "`meta+packets/no-address/no-ports`. The canonical name omits options without effect.", "",
         "| base | numbers | without address | without ports | without both |", "|---|---|---|---|---|",
         *(
             f"| `{base}` | "
@@ -75,12 +78,12 @@ def vector_page() -> str:
             + " |"
             for base in BASES
         ),
-        "", "## Settings", "", "| setting | default | what it does |", "|---|---|---|",
+        "", "## Settings", "", "| setting | default | meaning |", "|---|---|---|",
         *(
             f"| `{name}` | {field.default!r} | {field.description} |"
             for name, field in CustomFlowSettings.model_fields.items()
         ),
-        "", "Of packets beside (`--beside`):", "", "| setting | default | what it does |", "|---|---|---|",
+        "", "Settings of `--beside`:", "", "| setting | default | meaning |", "|---|---|---|",
         *(
             f"| `{name}` | {field.default!r} | {field.description} |"
             for name, field in PacketFlowSettings.model_fields.items()
@@ -95,12 +98,13 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "flow-table.md": page_of(
             "The flow table",
-            "What `ethogram flows` writes (Parquet), and the tables before it. Everything downstream reads the flow "
-            "table and nothing else; labels never ride on it.",
+            "`ethogram flows` writes this table as Parquet. All later stages read it and nothing else; it contains no "
+            "labels. The tables of the stages before it follow.",
             [FLOW, BIFLOW, NAME_ANSWER, NAME_QUESTION],
         ),
         REFERENCE / "custom-flow.md": vector_page(),
         REFERENCE / "fields.md": fields.page(),
+        REFERENCE / "identify-json.md": inventory_page.page(),
         REFERENCE / "cli.md": cli_page.page(),
         REFERENCE / "settings.md": settings_page.page(),
         REFERENCE / "counters.md": counters_page.page(),
