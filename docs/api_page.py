@@ -37,7 +37,10 @@ def definitions(text: str) -> Iterator[str]:
             entries[-1][1].append(line.strip())
     for name, words in entries:
         meaning = inline(" ".join(word for word in words if word))
-        yield f"- `{name}`" + (f": {meaning}" if meaning else "")
+        if meaning:
+            yield f"- `{name}`: {meaning}"
+        else:
+            yield f"- {inline(name)}" if " " in name else f"- `{name}`"
 
 
 def prose(text: str) -> str:
@@ -45,7 +48,8 @@ def prose(text: str) -> str:
     blocks = []
     for block in re.split(r"\n\s*\n", text.strip("\n")):
         if block.lstrip().startswith(">>>"):
-            blocks.append(f"```pycon\n{textwrap.dedent(block)}\n```")
+            example = re.sub(r"\s*# doctest: .*", "", textwrap.dedent(block))
+            blocks.append(f"```pycon\n{example}\n```")
         elif block.strip():
             blocks.append(inline(block))
     return "\n\n".join(blocks)
@@ -64,6 +68,7 @@ def markdown(docstring: str) -> str:
 def annotation(value: object) -> str:
     """A type as it is written in the source, without modules."""
     text = value if isinstance(value, str) else inspect.formatannotation(value)
+    text = re.sub(r"Annotated\[([^,\]]+)(?:, \w+\([^)]*\))+\]", r"\1", text)
     return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", text).strip("'\"")
 
 
@@ -137,6 +142,10 @@ def section(name: str) -> Iterator[str]:
     yield markdown(inspect.getdoc(value) or "")
     if not inspect.isclass(value):
         return
+    fields = getattr(value, "model_fields", {})
+    if fields:
+        yield ""
+        yield from (f"- `{field}`: {info.description}" for field, info in fields.items() if info.description)
     for member, target in members(value):
         yield from ("", f"### {name}.{member}", "")
         if not isinstance(target, property):

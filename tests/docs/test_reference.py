@@ -82,3 +82,22 @@ def test_every_public_name_is_documented() -> None:
     page = reference("api.md")
     for name in ethogram.__all__:
         assert name == "__version__" or f"## {name}\n" in page
+
+
+def test_the_api_page_renders_functions_classes_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ethogram.errors import InputError
+    from ethogram.pipeline.flows import read_flows
+    from ethogram.schema import Verdict
+
+    api_page = importlib.import_module("api_page")
+    for value in (read_flows, Verdict, InputError):
+        monkeypatch.setattr(ethogram, value.__name__, value, raising=False)
+    monkeypatch.setattr(ethogram, "__all__", ["__version__", "read_flows", "Verdict", "InputError"])
+    page = api_page.page()
+    assert "```python\nread_flows(\n    inputs: " in page
+    assert "- `devices`: " in page
+    assert "- `InputError`: " in page
+    assert "class InputError(EthogramError)" in page
+    assert "- `score`: calibrated score" in page
+    assert " at 0x" not in page
+    assert "doctest:" not in page
