@@ -59,6 +59,12 @@ def test_every_setting_is_documented() -> None:
             assert nested or field.description, f"{cls.__name__}.{name} has no description"
 
 
+def test_the_example_of_settings_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", reference("settings.md"), flags=re.DOTALL)
+    exec(compile(program, "settings.md", "exec"), {})
+    assert re.fullmatch(r"[0-9a-f]{12}\n", capsys.readouterr().out)
+
+
 def test_every_environment_variable_is_documented() -> None:
     page = reference("settings.md")
     for path in SOURCE.rglob("*.py"):
