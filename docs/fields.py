@@ -152,7 +152,7 @@ def page() -> str:
         "or a "
         "negative number for *not known*, and one such value would outweigh everything else.",
         "- Uptime-based times that end more than ten seconds after their export are moved to it with their duration "
-        "(`end after its export, moved to it`). In such records, the header's uptime is in seconds, or has another "
+        "(`end after export time, moved to it`). In such records, the header's uptime is in seconds, or has another "
         "reference than the records.",
         "", "## Sampling and other options", "",
         "The sampling rate comes from the record itself, or else from options of the same exporter and observation "

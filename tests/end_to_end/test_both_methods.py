@@ -214,7 +214,7 @@ def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
     cases: list[tuple[int, str, list[object]]] = [
         (3, "truncated record", ["identify", header, "--library", library]),
         (3, "empty", ["identify", empty, "--library", library]),
-        (3, "no files there", ["enrol", home / "nothing", "--labels", labels, *out]),
+        (3, "contains no files", ["enrol", home / "nothing", "--labels", labels, *out]),
         (4, "format ethogram.library/9", ["identify", day, "--library", old]),
         (4, "no such file", ["identify", day, "--library", library, "--encoder", home / "none.onnx"]),
         (4, "was made with", ["identify", day, "--library", library, "--encoder", foreign]),

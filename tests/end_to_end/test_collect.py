@@ -169,10 +169,10 @@ def test_its_output_is_read_by_the_other_commands_and_its_counters_are_printed(t
 
 def test_a_wrong_call_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, status, text in (
-        (["--listen", "http://x"], 2, "is no place to listen"),
+        (["--listen", "http://x"], 2, "Invalid listen address"),
         (["--listen", "tls://127.0.0.1:0"], 2, "tls:// needs --cert"),
         (["--listen", "tls://127.0.0.1:0", "--cert", str(tmp_path / "none.pem")], 5, "no such file"),
-        (["--allow", "10.0.0.0/40"], 5, "is no prefix"),
+        (["--allow", "10.0.0.0/40"], 5, "invalid prefix"),
         (["--listen", "udp://192.0.2.77:9"], 3, "cannot listen"),
         (["--segment", "0"], 5, "segment_s"),
         (["--devices", str(tmp_path / "none.csv")], 5, "none.csv"),

@@ -132,7 +132,7 @@ def test_a_zip_may_hold_other_files_beside_its_records(home: Path, capsys: pytes
         (["header.csv"], 3, "header.csv: no packets and no flow records in it"),
         (["nf.csv", "--strict"], 0, "rows written"),
         (["broken.json", "--strict"], 3, "broken.json:2: broken JSON line"),
-        (["cut.log.gz"], 3, "cut.log.gz: the compressed file is cut short"),
+        (["cut.log.gz"], 3, "cut.log.gz: the compressed file is truncated"),
         (["flows.csv", "--mapping", "none.toml"], 5, "mapping none.toml: No such file or directory"),
         (["flows.csv", "--format", "csv"], 2, "--format csv needs --mapping"),
         (["conn.log", "--devices", "none.csv"], 5, "device file none.csv: No such file or directory"),
@@ -190,7 +190,7 @@ def test_exporter_statistics_are_shown(home: Path, capsys: pytest.CaptureFixture
         orjson.dumps({"flows": yaf()}) + b"\n" + orjson.dumps({"stats": {"droppedPacketTotalCount": 12}})
     )
     assert call("flows", home / "s.json", "-o", home / "f.parquet") == 0
-    assert "note: the exporter says droppedPacketTotalCount 12" in capsys.readouterr().err
+    assert "note: exporter counter droppedPacketTotalCount: 12" in capsys.readouterr().err
 
 
 def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

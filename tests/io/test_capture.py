@@ -237,7 +237,7 @@ def test_a_truncated_last_record_keeps_what_was_read(tmp_path: Path) -> None:
         source, [batch] = read(path, octets[:-1])
     assert len(batch) == 2
     assert source.accounting.dropped == {"truncated record": 1}
-    assert source.notes == [f"{path} at octet 164: truncated record: the last packet is not whole"]
+    assert source.notes == [f"{path} at octet 164: truncated record: the last packet is incomplete"]
     with pytest.raises(InputError, match="truncated record"):
         read(path, octets[:-1], strict=True)
 
@@ -268,14 +268,14 @@ def test_gzip_and_zip_with_every_member(tmp_path: Path) -> None:
 
 def test_a_broken_gzip_keeps_what_was_read(tmp_path: Path) -> None:
     octets = gzip.compress(pcap([(NOW, ethernet(Packet(source_port=i).internet())) for i in range(100)]))
-    with pytest.warns(EthogramWarning, match="cut short"):
+    with pytest.warns(EthogramWarning, match="truncated"):
         source, _ = read(tmp_path / "a.gz", octets[:-12])
     assert source.accounting.read > 0
 
 
 def test_caps_on_size_and_ratio(tmp_path: Path) -> None:
     bomb = pcap([(NOW, b"\0" * 1_000_000)] * 80)
-    with pytest.warns(EthogramWarning, match="expands more than max_ratio = 100 times"):
+    with pytest.warns(EthogramWarning, match="expands to more than max_ratio = 100 times its size"):
         read(tmp_path / "a.gz", gzip.compress(bomb), max_ratio=100)
     with pytest.warns(EthogramWarning, match="more than max_octets = 5,000"):
         read(tmp_path / "a", bomb, max_octets=5000)
@@ -297,7 +297,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, octets: bytes, reas
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         open_capture(tmp_path / "none")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="is a directory"):
         list(open_capture(tmp_path).batches())
 
 

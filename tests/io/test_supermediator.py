@@ -38,8 +38,8 @@ def test_statistics_tombstones_and_blank_lines_are_no_flows(tmp_path: Path) -> N
     assert source.accounting.read == 5
     assert source.accounting.ignored == {"statistics": 2, "tombstone": 1, "not a flow": 1}
     assert source.notes == [
-        "the exporter says droppedPacketTotalCount 7",
-        "the exporter says ignoredPacketTotalCount 2",
+        "exporter counter droppedPacketTotalCount: 7",
+        "exporter counter ignoredPacketTotalCount: 2",
     ]
 
 

@@ -41,13 +41,13 @@ def refusal(path: Path, **options: object) -> str:
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive: unpack it first"),
         (b'{"timestamp":"2024","event_type":"flow","src_ip":"10.0.0.1"}', "Suricata's EVE JSON"),
         (b"\x80\x01\0\x20\xe5\x71\x2d\xcb", "an Argus file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (bytes(600), "nothing but zero octets"),
-        (struct.pack(">HH", 7, 1) + bytes(72), "NetFlow version 7, which is not read"),
-        (struct.pack(">III", 5, 1, 0), "sFlow version 5, which is not read"),
-        ("words of no kind".encode("utf-16"), "text in UTF-16 of an unknown format"),
-        (b"2023-11-14 22:13:20,2023-11-14 22:13:22,1.5,192.168.1.5,198.51.100.7,1,2\n", "CSV without its header line"),
-        (b"Date first seen          Duration Proto", "nfdump's table for people"),
+        (struct.pack(">HH", 7, 1) + bytes(72), "NetFlow version 7, which is not supported"),
+        (struct.pack(">III", 5, 1, 0), "sFlow version 5, which is not supported"),
+        ("words of no kind".encode("utf-16"), "UTF-16 text of an unknown format"),
+        (b"2023-11-14 22:13:20,2023-11-14 22:13:22,1.5,192.168.1.5,198.51.100.7,1,2\n", "CSV without a header line"),
+        (b"Date first seen          Duration Proto", "nfdump's human-readable table"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind_is_named(tmp_path: Path, head: bytes, what: str) -> None:
@@ -63,7 +63,7 @@ def test_captures_of_other_formats_are_named_where_a_capture_was_asked_for(tmp_p
     file.write_bytes(b"snoop\0\0\0" + bytes(40))
     with pytest.raises(InputError, match="not a capture: a snoop capture: write it as pcap"):
         list(open_capture(file).batches())
-    with pytest.raises(InputError, match="no capture and no export message: a snoop capture"):
+    with pytest.raises(InputError, match="neither a capture nor export messages: a snoop capture"):
         inspect([file])
     with pytest.raises(InputError, match="an ERF capture"):
         read_flows([_written(tmp_path / "day.erf", b"\x01\x02\x03\0\x05\x06\x07\x08\x02\x04\0\x50\0\0\0\x40")])

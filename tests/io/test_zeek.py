@@ -57,7 +57,7 @@ def test_payload_octets_stand_in_and_are_counted(tmp_path: Path) -> None:
     (tmp_path / "conn.log").write_bytes(zeek_tsv(rows=[row(orig_ip_bytes="-"), row()]))
     rows, source = read(tmp_path / "conn.log")
     assert rows["octets"].to_list() == [900, 1500]
-    assert source.accounting.corrected == {"payload octets for IP octets": 1}
+    assert source.accounting.corrected == {"payload octets used as IP octets": 1}
 
 
 def test_icmp_of_both_versions_and_unknown_protocols(tmp_path: Path) -> None:

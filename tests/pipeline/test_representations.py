@@ -113,7 +113,7 @@ class TestDays:
         with pytest.raises(InputError, match="no custom_flow table"):
             FlowFiles([tmp_path / "odd.parquet"])
         (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match="no files there"):
+        with pytest.raises(InputError, match="contains no files"):
             FlowFiles([tmp_path / "empty"])
         with pytest.raises(InputError, match="no such file"):
             FlowFiles([tmp_path / "nothing.parquet"])

@@ -62,9 +62,9 @@ def test_what_is_there_and_what_flows_use_and_lack(export: Path) -> None:
     assert flows.uses["octets"] == ["octetDeltaCount"]
     assert flows.uses["destination_address"] == ["destinationIPv4Address"]
     assert flows.missing == [
-        "no time: the time of export is taken",
-        "one direction only: records are paired with their answers",
-        "no TCP flags: who began is told by ports",
+        "no times: the export time is used",
+        "one direction only: records are paired with the reverse direction",
+        "no TCP flags: the initiator is inferred from ports",
     ]
     assert [one["name"] for one in flows.fields][-1] == "0.9999"
     assert flows.fields[-1]["known"] is False
@@ -107,13 +107,13 @@ def test_text_for_people(export: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "NetFlow v9, domain 7: 1 messages with records, 2 flows, 0 with a local end" in told.out
     assert "note: no flow has a local end" in told.out
     assert "0.9999 (9999, 2 octets, not known (IANA))" in told.out
-    assert "notes.txt: passed over: no capture and no export message" in told.err
+    assert "notes.txt: passed over: neither a capture nor export messages" in told.err
 
 
 def test_inputs_without_exports_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no export")
-    with pytest.raises(InputError, match="no capture and no export message"):
+    with pytest.raises(InputError, match="neither a capture nor export messages"):
         inspect([path])
     with pytest.raises(InputError, match="no file with export messages"):
         inspect([tmp_path])

@@ -296,7 +296,7 @@ def test_a_disk_that_cannot_be_written_is_counted_and_receiving_goes_on(tmp_path
 
 def test_a_folder_has_one_collector_and_one_set_of_settings(tmp_path: Path) -> None:
     with collecting(tmp_path) as collector:
-        with pytest.raises(UsageError, match="another collector writes here"), collecting(tmp_path):
+        with pytest.raises(UsageError, match="another collector uses this folder"), collecting(tmp_path):
             pass
         sender = CountingSender()
         send_all([sender.announce(), sender.message()], port_of(collector))
@@ -321,7 +321,7 @@ def test_a_damaged_state_is_said_and_flows_are_fed_again(tmp_path: Path) -> None
     with collecting(tmp_path) as collector:
         assert [problem.split(": ")[1] for problem in collector.problems] == [
             "collector state is damaged (its checksum does not agree)",
-            "exporter state is damaged (its checksum does not agree); flows that are here are counted again",
+            "exporter state is damaged (its checksum does not agree); the stored flows are counted again",
         ]
         assert collector.output.exporter.accounting.used == 60
     assert read_fingerprints(tmp_path / "open.parquet").table["flows"].sum() == 60
@@ -398,7 +398,7 @@ def test_an_output_folder_that_is_removed_meanwhile_is_whole_again(tmp_path: Pat
         folder.rename(tmp_path / "gone")  # at once: the collector may be writing in it
         send_all([sender.message()], port_of(collector))
         until(lambda: collector.output.segments == 2)
-        with pytest.raises(UsageError, match="another collector writes here"), collecting(folder):
+        with pytest.raises(UsageError, match="another collector uses this folder"), collecting(folder):
             pass
     assert collector.output.problem is None
     assert numbers_in(folder) == list(range(20, 40))

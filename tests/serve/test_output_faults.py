@@ -151,6 +151,6 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again_with_its_lock(tmp_path
             shutil.rmtree(folder)
     assert rows_in(folder) == 2 * ROWS
     assert (folder / ".lock").exists()
-    with pytest.raises(Exception, match="another collector writes here"):
+    with pytest.raises(Exception, match="another collector uses this folder"):
         output_of(folder).open()
     output.close()

@@ -138,7 +138,7 @@ def test_tls_goes_only_to_a_collector_that_proves_who_it_is(certificate: Path) -
 
 def test_places_and_files_that_cannot_be_are_said_in_one_line(tmp_path: Path) -> None:
     for text in ("127.0.0.1:9", "http://127.0.0.1:9", "udp://", "udp://127.0.0.1:0", "udp://127.0.0.1:x"):
-        with pytest.raises(UsageError, match="no place to send"):
+        with pytest.raises(UsageError, match="Invalid destination"):
             place_of(text)
     with pytest.raises(InputError, match="cannot send"):
         send(messages(), place_of("udp://no-such-host.invalid:9"))
@@ -236,10 +236,10 @@ def test_the_command_loads_a_collector(capsys: pytest.CaptureFixture[str]) -> No
         (["--to", "udp://127.0.0.1:1", "-o", "x.ipfix"], 2, "say where to"),
         (["-o", "x.ipfix", "--protocol", "v9"], 2, "over UDP only"),
         (["-o", "x.ipfix", "--load", "1"], 2, "--load goes to"),
-        (["--to", "tcp://127.0.0.1:1", "--load", "1"], 2, "load goes over UDP"),
+        (["--to", "tcp://127.0.0.1:1", "--load", "1"], 2, "load is sent over UDP only"),
         (["--to", "udp://127.0.0.1:1", "--load", "1", "--homes", "0"], 2, "homes"),
         (["-o", "x.ipfix", "--protocol", "sflow"], 2, "no protocol"),
-        (["-o", "x.ipfix", "--loss", "2"], 2, "shares of messages"),
+        (["-o", "x.ipfix", "--loss", "2"], 2, "between 0 and 1"),
         (["-o", "x.ipfix", "--mtu", "10"], 5, "setting mtu"),
         (["-o", "/nowhere/x.ipfix"], 3, "cannot be written"),
     ],

@@ -184,8 +184,8 @@ def _table(collector: Collector) -> None:
     totals = collector.sequences.totals
     say(
         f"sequence: {totals.sent:,} units sent = {totals.received:,} received + {totals.gaps:,} in gaps + "
-        f"{totals.undecoded:,} not counted; {totals.duplicates:,} twice or too late, {totals.reordered:,} messages "
-        f"overtaken, {totals.resets:,} exporters begun anew"
+        f"{totals.undecoded:,} not counted; {totals.duplicates:,} duplicates or late, {totals.reordered:,} reordered, "
+        f"{totals.resets:,} exporter restarts"
     )
     for reason, count in sorted(collector.tcp.closed.items()):
         say(f"connections: {count:,} {reason}")

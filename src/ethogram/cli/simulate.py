@@ -168,7 +168,7 @@ def _show(where: str, sent: Sent, network: Impairment, delivery: Delivery) -> No
     if network.lost["messages"] or network.reordered:
         line(
             f"on the way: {network.lost['messages']:,} messages lost with {network.lost['flows']:,} flow records,"
-            f" {network.reordered:,} overtaken"
+            f" {network.reordered:,} reordered"
         )
     line(
         f"delivered: {delivery.flows:,} flow records in {delivery.messages:,} messages in {delivery.seconds:.1f} s;"

@@ -1,1 +1,1 @@
-"""Readers and writers: bytes and files to packets or flows. This room knows no devices and no labels."""
+"""Readers and writers of packets, flow records and export messages. They know neither devices nor labels."""

@@ -1,7 +1,7 @@
-"""Captures: packets out of pcap and pcapng files, in batches of bounded size.
+"""Read packets from pcap and pcapng files in batches of bounded size.
 
-A capture is read block by block. What a block holds of a record at its end is carried to the next, so memory
-depends on the block, not on the file.
+A capture is read in blocks. A record that crosses the end of a block is completed with the next one, so memory depends
+on the block size, not on the file size.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ethogram.schema import Accounting, PacketBatch
 
 __all__ = ["CaptureSource", "is_capture", "open_capture"]
 
-ROWS = 1 << 15  # packets of a batch at most
+ROWS = 1 << 15  # maximum packets per batch
 NAMES: tuple[str, ...] = PACKET.names or ()
 Scan = Callable[[NDArray[np.uint8], int, int, Any, NDArray[np.int64]], tuple[int, int, int]]
 
 
 def is_capture(first_octets: bytes) -> bool:
-    """Whether a file that begins so is a pcap or pcapng capture (after decompression).
+    """Test whether a file with these first octets (after decompression) is a pcap or pcapng capture.
 
     Examples
     --------
@@ -43,19 +43,19 @@ def is_capture(first_octets: bytes) -> bool:
 
 
 def open_capture(path: Path | str, settings: CaptureSettings | None = None) -> CaptureSource:
-    """Open a pcap or pcapng file, plain or compressed, or an archive with all its captures.
+    """Open a pcap or pcapng file, plain or compressed, or all captures of an archive.
 
     Parameters
     ----------
     path
         The file.
     settings
-        Caps, block size, and whether damage is an error.
+        Limits, block size, and whether damage is an error.
 
     Raises
     ------
     InputError
-        When there is no such file. What is wrong inside is found while reading.
+        If the file does not exist. Damage is reported while reading.
     """
     path = Path(path)
     if not path.exists():
@@ -64,14 +64,14 @@ def open_capture(path: Path | str, settings: CaptureSettings | None = None) -> C
 
 
 class CaptureSource:
-    """The packets of one file (:class:`~ethogram.schema.PacketSource`).
+    """Packets of one file (:class:`~ethogram.schema.PacketSource`).
 
     Attributes
     ----------
     accounting
-        In packets. A record that was cut or damaged counts as one packet.
+        Over packets. A truncated or damaged record counts as one packet.
     notes
-        One line for each place where reading had to stop early; also given as warnings.
+        One line for each place where reading stopped early; also issued as warnings.
     """
 
     def __init__(self, path: Path, settings: CaptureSettings) -> None:
@@ -82,19 +82,19 @@ class CaptureSource:
         self._settings = settings
 
     def batches(self) -> Iterator[PacketBatch]:
-        """Give the packets in the order of the file.
+        """Yield the packets in file order.
 
         Raises
         ------
         InputError
-            When the file is no capture; with ``strict`` also at the first damage.
+            If the file is not a capture; with ``strict``, also at the first damage.
         """
         captures = 0
         for member in members_of_kind(self._path, self._settings, is_capture):
             captures += 1
             yield from self._member(member)
         if captures == 0:
-            raise InputError("no capture in it", file=self._path)
+            raise InputError("contains no capture", file=self._path)
 
     def _member(self, member: Member) -> Iterator[PacketBatch]:
         start = bytearray(24)
@@ -115,9 +115,9 @@ class CaptureSource:
         yield from self._blocks(member, head, begin, scan)
 
     def _blocks(self, member: Member, head: bytes, begin: int, scan: Scan) -> Iterator[PacketBatch]:
-        """Scan a member block by block; ``tail`` is what the scan has not used yet."""
+        """Scan a member block by block; ``tail`` holds the octets not scanned yet."""
         tail: NDArray[np.uint8] = np.frombuffer(head, np.uint8)[begin:]
-        place = begin  # octets of the member before ``tail``
+        place = begin  # offset of ``tail`` in the member
         ended = False
         while not ended:
             data = np.empty(max(self._settings.block_octets, 2 * tail.size), np.uint8)
@@ -140,7 +140,7 @@ class CaptureSource:
                 if rows:
                     yield PacketBatch(*[packets[name][:rows] for name in NAMES] + [data[:end]])
             if why == STOP:
-                self._damage(InputError("bad length: the rest is not read", file=member.name, offset=place + at))
+                self._damage(InputError("bad length: the rest is skipped", file=member.name, offset=place + at))
                 return
             place += at
             tail = data[at:end]
@@ -153,7 +153,7 @@ class CaptureSource:
         if damage is not None:
             self._damage(damage)
         elif left:
-            self._damage(InputError("truncated record: the last packet is not whole", file=member.name, offset=place))
+            self._damage(InputError("truncated record: the last packet is incomplete", file=member.name, offset=place))
 
     def _damage(self, error: InputError) -> None:
         if self._settings.strict:
@@ -176,7 +176,7 @@ class CaptureSource:
 
 
 def scanner_of(head: bytes, tunnels: bool) -> tuple[int, Scan]:
-    """Where the records of a capture begin, and the compiled scan bound to its form."""
+    """The offset of the first record of a capture, and a scan function for its format."""
     if head[:4] == MAGIC:
         section, interfaces = new_section()
 

@@ -1,7 +1,7 @@
-"""One way to the octets of any input: plain, compressed, or an archive with every member; one stream a member.
+"""Open any input as streams of octets: plain, compressed, or every member of an archive.
 
-Compressions and archives may stand inside one another. Everything is streamed and nothing is written to disk; size,
-ratio, members and depth are bounded.
+Compression and archives can be nested. Everything is streamed and nothing is written to disk; size, expansion ratio,
+number of members and depth are limited.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from ethogram.io.unpack import COMPRESSION_SUFFIXES, ByteStream, Unpacked, compr
 __all__ = ["Member", "PackedFile", "bare_name", "first_octets", "members_of_kind", "open_members"]
 
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
-RATIO_FROM = 1 << 26  # small files may be as repetitive as they like
-STEP = 1 << 20  # no single decompression is asked for more
+RATIO_FROM = 1 << 26  # the ratio limit only applies above this size
+STEP = 1 << 20  # limit of one read
 MAX_MEMBERS = 1 << 16
 MAX_DEPTH = 3
-"""Archives in one another, and compressions of one stream."""
+"""Limit of nested archives, and of compression layers of one stream."""
 
 DAMAGE = (
     EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, struct.error, ValueError, KeyError,
     IndexError, OverflowError,
 )  # fmt: skip
-"""What the libraries raise over damaged archives: not all of it is documented, a fuzzer found the rest."""
+"""Exceptions that the libraries raise on damaged archives. Some are undocumented and were found by fuzzing."""
 
 
 class Budget:
-    """Octets that may be unpacked from one file, or from one member of a zip.
+    """Limit of the octets unpacked from one file, or from one member of a zip.
 
     Parameters
     ----------
     name
-        For messages.
+        Name for messages.
     packed
-        Size of what is unpacked; None where it is not known.
+        Compressed size; None if unknown.
     settings
-        The caps.
+        The limits.
     whole
-        The budget of the file that this one is part of.
+        Budget of the file that contains this member.
     """
 
     def __init__(self, name: str, packed: int | None, settings: CaptureSettings, whole: Budget | None = None) -> None:
@@ -61,40 +61,41 @@ class Budget:
         self._octets = 0
 
     def add(self, count: int) -> None:
-        """Count octets that were unpacked.
+        """Count unpacked octets.
 
         Raises
         ------
         InputError
-            When they are more than a cap allows.
+            If a limit is exceeded.
         """
         self._octets += count
         limit, ratio = self.settings.max_octets, self.settings.max_ratio
         if self._octets > limit:
             raise InputError(f"more than max_octets = {limit:,} octets", file=self.name, offset=self._octets)
         if self._packed is not None and self._octets > max(RATIO_FROM, ratio * max(self._packed, 1)):
-            raise InputError(f"expands more than max_ratio = {ratio:g} times", file=self.name, offset=self._octets)
+            reason = f"expands to more than max_ratio = {ratio:g} times its size"
+            raise InputError(reason, file=self.name, offset=self._octets)
         if self._whole is not None:
             self._whole.add(count)
 
     def member(self) -> None:
-        """Count a member of an archive."""
+        """Count an archive member."""
         self.members += 1
         if self._whole is not None:
             self._whole.member()
         if self.members > MAX_MEMBERS:
-            raise InputError(f"an archive of more than {MAX_MEMBERS} members", file=self.name)
+            raise InputError(f"the archive has more than {MAX_MEMBERS} members", file=self.name)
 
 
 class Stream:
-    """Octets of one layer, of which the first can be looked at before they are read.
+    """Octets of one layer, with a look-ahead.
 
     Parameters
     ----------
     below
-        Where they come from.
+        Source of the octets.
     budget
-        Counts them when this layer unpacks.
+        Counts the octets if this layer decompresses.
     """
 
     def __init__(self, below: ByteStream, budget: Budget | None = None) -> None:
@@ -102,11 +103,11 @@ class Stream:
         self._budget = budget
         self._first = b""
         self._failure: InputError | None = None
-        # One step at a time: where a compressed stream breaks off, all that came before it is kept.
+        # read1 returns single steps, so that everything before a truncation is kept.
         self._step: Callable[[int], bytes | None] = getattr(below, "read1", below.read)
 
     def peek(self, count: int) -> bytes:
-        """The next ``count`` octets, fewer at the end or before damage; they are still to be read."""
+        """Return the next ``count`` octets without consuming them; fewer at the end or before damage."""
         pieces, there = [self._first], len(self._first)
         while there < count and self._failure is None:
             try:
@@ -122,7 +123,7 @@ class Stream:
         return self._first[:count]
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` octets; none at the end."""
+        """Read up to ``size`` octets; none at the end."""
         if size < 0 or size > STEP:
             size = STEP
         if self._first:
@@ -136,27 +137,27 @@ class Stream:
         try:
             piece = self._step(size) or b""
         except DAMAGE as error:
-            raise InputError(f"cannot be read on: {one_line(error)}") from None
+            raise InputError(f"read error: {one_line(error)}") from None
         if self._budget is not None:
             self._budget.add(len(piece))
         return piece
 
 
 class Member:
-    """One stream of octets: a file, or one member of an archive.
+    """One stream of octets: a file, or a member of an archive.
 
     Parameters
     ----------
     name
-        The file's name, and the member's behind a colon where it is one of an archive.
+        File name; for an archive member, followed by a colon and the member name.
     stream
-        Where the octets come from; None for one that cannot be read.
+        Source of the octets; None if the member cannot be read.
     settings
-        Caps.
+        Limits.
     inside
-        The name inside the archive; None for the file itself.
+        Name inside the archive; None for the file itself.
     problem
-        Why it cannot be read.
+        Why the member cannot be read.
     """
 
     def __init__(
@@ -173,17 +174,17 @@ class Member:
         self._settings = settings
 
     def peek(self, count: int) -> bytes:
-        """The first octets of what is not read yet; fewer at the end or before damage."""
+        """Return the next octets without consuming them; fewer at the end or before damage."""
         return self._stream.peek(count)
 
     def fill(self, view: memoryview) -> int:
-        """Fill as much of a buffer as there are octets; fewer than asked for means the end.
+        """Fill a buffer; fewer octets than requested mean the end of the stream.
 
         Raises
         ------
         InputError
-            When the packed data are damaged or a cap is reached. Octets up to there are in the buffer, and
-            ``octets`` counts them.
+            If the data are damaged or a limit is reached. The octets before that are in the buffer and counted in
+            ``octets``.
         """
         filled = 0
         while filled < len(view):
@@ -205,16 +206,16 @@ class Member:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind when it has none."""
+    """The first line of an error message, or the exception type if it has none."""
     text = (getattr(error, "strerror", None) or str(error)).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """Open a file; what can go wrong is one line."""
+    """Open a file; errors have one-line messages."""
     try:
         if path.is_dir():
-            raise InputError("is a folder, not a file", file=path)
+            raise InputError("is a directory, not a file", file=path)
         return path.open("rb", buffering=0)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
@@ -223,21 +224,21 @@ def open_file(path: Path) -> IO[bytes]:
 
 
 def open_members(path: Path, settings: CaptureSettings | None = None) -> Iterator[Member]:
-    """Give the file's stream, or that of each member of an archive: of a zip by name, of a tar in its order.
+    """Yield the stream of a file, or of each archive member: zip members by name, tar members in archive order.
 
-    Each stream is open only until the next one is asked for.
+    Each stream is open until the next one is requested.
 
     Parameters
     ----------
     path
         The file.
     settings
-        Caps.
+        Limits.
 
     Raises
     ------
     InputError
-        When the file cannot be opened or an archive is damaged; members before the damage were given.
+        If the file cannot be opened or an archive is damaged; members before the damage are yielded first.
     """
     settings = settings or CaptureSettings()
     with ExitStack() as stack:
@@ -252,7 +253,7 @@ def open_members(path: Path, settings: CaptureSettings | None = None) -> Iterato
 
 
 def _members(stream: Stream, name: str, inside: str | None, budget: Budget, depth: int) -> Iterator[Member]:
-    """The stream itself, or the members of the tar archive that it is, below any compression."""
+    """Yield the stream, or the members of the tar archive inside it, below any compression."""
     settings = budget.settings
     for _ in range(MAX_DEPTH):
         compression = compression_of(stream.peek(8))
@@ -262,16 +263,16 @@ def _members(stream: Stream, name: str, inside: str | None, budget: Budget, dept
     head = stream.peek(HEAD_OCTETS)
     problem = None
     if compression_of(head) is not None:
-        problem = f"more than {MAX_DEPTH} compressions of one stream"
+        problem = f"more than {MAX_DEPTH} nested compression layers"
     elif inside is not None and head[:4] in ZIP_MAGICS:
-        problem = "a zip inside another file is not read: unpack it"
+        problem = "a zip inside another file is not supported: unpack it first"
     elif is_tar(head):
         if depth < MAX_DEPTH:
             yield from _tar_members(stream, name, inside, budget, depth)
             return
-        problem = f"more than {MAX_DEPTH} archives inside one another"
+        problem = f"more than {MAX_DEPTH} nested archives"
     elif inside is None and head[:4] in ZIP_MAGICS:
-        problem = "a compressed zip is not read: unpack it"
+        problem = "a compressed zip is not supported: unpack it first"
     yield Member(name, stream, settings, inside, problem)
 
 
@@ -302,7 +303,7 @@ def _zip_members(file: IO[bytes], path: Path, budget: Budget, stack: ExitStack) 
         budget.member()
         name = f"{path}:{info.filename}"
         if info.flag_bits & 1:
-            yield Member(name, None, settings, info.filename, "the zip is locked with a password")
+            yield Member(name, None, settings, info.filename, "the zip is password-protected")
             continue
         with ExitStack() as opened:
             try:
@@ -310,30 +311,30 @@ def _zip_members(file: IO[bytes], path: Path, budget: Budget, stack: ExitStack) 
             except DAMAGE as error:
                 yield Member(name, None, settings, info.filename, f"cannot be opened: {one_line(error)}")
                 continue
-            own = Budget(name, info.compress_size, settings, budget)
-            yield from _members(Stream(packed, own), name, info.filename, own, 1)
+            member_budget = Budget(name, info.compress_size, settings, budget)
+            yield from _members(Stream(packed, member_budget), name, info.filename, member_budget, 1)
 
 
 def _is_side_file(name: str) -> bool:
-    """Whether a member is what macOS puts beside each file."""
+    """Whether a member is macOS metadata."""
     return "__MACOSX/" in name or PurePosixPath(name).name.startswith("._")
 
 
 def members_of_kind(
     path: Path, settings: CaptureSettings, sniff: Callable[[bytes], bool], octets: int = 64
 ) -> Iterator[Member]:
-    """Give a plain or compressed file whatever it is, and the members of an archive that are of a kind.
+    """Yield a plain or compressed file unconditionally, and of an archive the members of one format.
 
     Parameters
     ----------
     path
         The file.
     settings
-        Caps.
+        Limits.
     sniff
-        Whether first octets are of the kind.
+        Tests the first octets of a member.
     octets
-        How many it is given.
+        Number of octets passed to ``sniff``.
     """
     for member in open_members(path, settings):
         if member.inside is None and member.problem is not None:
@@ -343,16 +344,16 @@ def members_of_kind(
 
 
 def first_octets(path: Path, count: int = 64, wanted: Callable[[bytes], bool] | None = None) -> bytes:
-    """The first octets of a file, or of a member of an archive, unpacked: what formats are told by.
+    """The first unpacked octets of a file or archive member, for format detection.
 
     Parameters
     ----------
     path
         The file.
     count
-        Octets wanted; fewer when the file is shorter.
+        Number of octets; fewer if the file is shorter.
     wanted
-        Of an archive, the first member that this is true of; none: its first.
+        In an archive, the first member that satisfies this is used; otherwise the first member.
     """
     first: bytes | None = None
     for member in open_members(path):
@@ -364,7 +365,7 @@ def first_octets(path: Path, count: int = 64, wanted: Callable[[bytes], bool] | 
 
 
 class PackedFile:
-    """The members of one file, to be opened by their place; in the order of the file one pass gives them all.
+    """Members of one file by position. Opening them in order takes a single pass over the file.
 
     Parameters
     ----------
@@ -379,18 +380,18 @@ class PackedFile:
         self._at = -1
 
     def members(self) -> Iterator[Member]:
-        """Give all members, each as :meth:`open` would."""
+        """Yield all members, each as returned by :meth:`open`."""
         self._begin()
         while (member := self._advance()) is not None:
             yield member
 
     def open(self, place: int) -> Member:
-        """The member at a place, from 0, at its beginning.
+        """Return the member at a position (from 0), at its beginning.
 
         Raises
         ------
         InputError
-            When there is none, as in a file that has changed.
+            If there is no such member because the file has changed.
         """
         current = self._current
         if current is not None and self._at == place and not current.octets:
@@ -401,10 +402,10 @@ class PackedFile:
         while (member := self._advance()) is not None:
             if self._at == place:
                 return member
-        raise InputError("has changed while it was read", file=self._path)
+        raise InputError("changed while it was read", file=self._path)
 
     def _begin(self) -> None:
-        # What is being read goes on with its own pass, which it keeps open.
+        # A member that is being read keeps its own pass open.
         self._walk, self._current, self._at = open_members(self._path), None, -1
 
     def _advance(self) -> Member | None:
@@ -419,7 +420,7 @@ class PackedFile:
 
 
 def bare_name(name: str) -> str:
-    """The last part of a member's or file's name, without the suffix of a compression.
+    """The last component of a file or member name, without a compression suffix.
 
     >>> bare_name("day.tar:logs/conn.log.gz")
     'conn.log'

@@ -1,4 +1,4 @@
-"""An archive that is damaged behind members which could be read."""
+"""Placeholder for the damaged rest of an archive whose earlier members were readable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DamagedArchive"]
 
 
 class DamagedArchive(RecordReader):
-    """Gives nothing and raises the damage, so that a run reports it and still uses the other members."""
+    """Yields no records and raises the damage, so that the run reports it and still uses the other members."""
 
     def __init__(self, damage: InputError) -> None:
         super().__init__(damage.file or "archive")

@@ -1,4 +1,4 @@
-"""Delimited text as columns of text, in batches of lines; lines that do not fit their header are dropped."""
+"""Split lines of delimited text into string columns; lines that do not match the header are dropped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["delimited", "distinct", "split_header"]
 
 
 def split_header(line: bytes, delimiter: str = ",") -> list[str]:
-    """Column names of a header line, without a byte order mark; doubled names get a number.
+    """Column names of a header line, without a byte order mark; repeated names are numbered.
 
     >>> split_header(b"a,b,b")
     ['a', 'b', 'b_2']
@@ -21,13 +21,13 @@ def split_header(line: bytes, delimiter: str = ",") -> list[str]:
     text = line.decode("utf-8-sig", "replace").strip("\r\n")
     try:
         cells = next(csv.reader([text], delimiter=delimiter))
-    except (csv.Error, StopIteration):  # no header at all: what it holds is then no known column
+    except (csv.Error, StopIteration):  # not a header: no column name will match
         cells = text.split(delimiter)
     return distinct(cells)
 
 
 def distinct(cells: Sequence[str]) -> list[str]:
-    """Names of columns without spaces around them, each once: doubled ones get a number."""
+    """Stripped column names; repeated names are numbered."""
     names: dict[str, None] = {}
     copies: dict[str, int] = {}
     for raw in cells:
@@ -48,29 +48,33 @@ def delimited(
     unset: Sequence[str] = ("",),
     quoted: bool = True,
 ) -> tuple[pl.DataFrame, list[int]]:
-    """Split lines into columns of text.
+    """Split lines into string columns.
 
     Parameters
     ----------
     lines
-        N lines without blank ones.
+        N non-blank lines.
     numbers
         Their line numbers.
     header
-        Column names; a line with fewer or more fields is dropped as *broken line*.
+        Column names. A line with another number of fields is dropped as *broken line*.
     source
-        Where those are counted.
+        Counts the dropped lines.
+    delimiter
+        Field separator.
     unset
-        Texts that mean no value.
+        Texts that mean *no value*.
+    quoted
+        Whether fields can be quoted.
 
     Returns
     -------
     frame, numbers
-        Columns of text, and the line number of each row.
+        String columns, and the line number of each row.
     """
     separator = delimiter.encode()
     wanted = len(header) - 1
-    # Counting separators finds ragged lines cheaply; only lines with quotes need a real parser.
+    # Counting separators finds ragged lines quickly; only lines with quotes need the CSV parser.
     plain = [not (quoted and b'"' in line) for line in lines]
     fits = [(not p) or line.count(separator) == wanted for p, line in zip(plain, lines, strict=True)]
     rows: dict[int, list[str]] = {}
@@ -88,11 +92,11 @@ def delimited(
     if broken:
         source.accounting.read += len(broken)
         source.drop("broken line", broken)
-    kept = [i for i, fit in enumerate(fits) if fit]
-    columns = _columns([lines[i] for i in kept], [rows.get(i) for i in kept], header, delimiter)
+    rows_used = [i for i, fit in enumerate(fits) if fit]
+    columns = _columns([lines[i] for i in rows_used], [rows.get(i) for i in rows_used], header, delimiter)
     empty = pl.Series(list(unset), dtype=pl.String)
     frame = columns.with_columns(pl.when(pl.all().is_in(empty.implode())).then(None).otherwise(pl.all()).name.keep())
-    return frame, [numbers[i] for i in kept]
+    return frame, [numbers[i] for i in rows_used]
 
 
 def _columns(lines: list[bytes], parsed: list[list[str] | None], header: list[str], delimiter: str) -> pl.DataFrame:

@@ -1,9 +1,9 @@
-"""Passive DNS: the addresses that answers on UDP port 53 gave, and the name that was asked for.
+"""Passive DNS: addresses in answers on UDP port 53, and the names they were queried for.
 
-Only responses are read, and of them only the question's name and A, AAAA and CNAME records: nothing a user sent or
-received beyond the name of a host. A question counts also where the answer was an error: a device whose cloud is gone
-still says what it looks for. Names are followed through a CNAME chain; the smallest lifetime on it counts.
-Answers over TCP are counted and not read.
+Only responses are read, and of them only the query name and A, AAAA and CNAME records: no user data beyond host
+names. The query name also counts if the response is an error: a device whose cloud service has shut down still reveals
+what it looks for. CNAME chains are followed; the smallest TTL of the chain counts. Answers over TCP are counted but not
+read.
 
 Reference: RFC 1035 section 4, RFC 3596.
 """
@@ -25,7 +25,7 @@ __all__ = ["DNS", "DnsAnswers", "DnsQuestions", "read_answers", "read_questions"
 DNS = 53
 NAME = 255  # octets of the longest name (RFC 1035 section 2.3.4)
 POINTERS = 64  # compression pointers followed in one name
-MAX_ANSWERS = 512  # records read of one message: more do not fit a UDP answer of sane size
+MAX_ANSWERS = 512  # records read per message: a reasonable UDP answer has fewer
 A, CNAME, AAAA, INTERNET = 1, 5, 28, 1
 
 RESPONSES, ANSWERS, MALFORMED, UNRELATED, OVER_TCP = 0, 1, 2, 3, 4
@@ -34,20 +34,20 @@ REASONS = ("responses", "answers", "malformed", "unrelated record", "over tcp")
 
 @dataclass(frozen=True)
 class DnsAnswers:
-    """A answers as columns; clients and addresses still as numbers, as in a :class:`PacketBatch`.
+    """A answers as columns. Clients and addresses are still numbers, as in a :class:`PacketBatch`.
 
     Attributes
     ----------
     row
-        The packet of the batch.
+        Row of the packet in the batch.
     version, high, low
-        The address in the answer.
+        Address in the answer.
     name
-        What was asked for: lower case, without the final dot.
+        Query name in lower case, without the final dot.
     ttl_s
-        Seconds.
+        TTL in seconds.
     counts
-        Responses, answers, malformed responses, unrelated records, and segments over TCP.
+        Responses, answers, malformed responses, unrelated records, and TCP segments.
     """
 
     row: NDArray[np.int64]
@@ -61,7 +61,7 @@ class DnsAnswers:
 
 @dataclass(frozen=True)
 class DnsQuestions:
-    """Q questions as columns: the packet of the batch that responded, and the name."""
+    """Q queries as columns: the row of the response in the batch, and the query name."""
 
     row: NDArray[np.int64]
     name: pl.Series
@@ -69,15 +69,15 @@ class DnsQuestions:
 
 @inner
 def read_name(data: Any, at: int, start: int, end: int, name: Any) -> tuple[int, int]:
-    """Read a name, perhaps compressed, of the message ``start`` to ``end``, in lower case with dots.
+    """Read a name, possibly compressed, of the message from ``start`` to ``end``, as lower-case text with dots.
 
-    A pointer must point before the place where the current run of labels began, so that no loop is possible.
+    A pointer must point before the beginning of the current run of labels, so loops are impossible.
 
     Returns
     -------
     after, length
-        The octet after the name at ``at``, and the length of the text in ``name``; ``after`` is -1 when the name is
-        malformed or holds an octet that no host name has.
+        The offset after the name at ``at``, and the length of the text in ``name``. ``after`` is -1 if the name is
+        malformed or contains an octet that host names do not have.
     """
     after, length, run = -1, 0, at
     for _ in range(NAME + POINTERS):
@@ -127,25 +127,25 @@ def same(a: Any, a_length: int, b: Any, b_length: int) -> bool:
 def read_message(
     data: Any, start: int, end: int, question: Any, chain: Any, owner: Any, out: Any, count: int, counts: Any
 ) -> tuple[int, int]:
-    """Read one response.
+    """Parse one response.
 
     Parameters
     ----------
     question, chain, owner
-        Room for a name each.
+        Buffers for one name each.
     out
-        Columns version, high, low, lifetime; written from ``count`` on.
+        Columns version, high, low, TTL; written from ``count`` on.
 
     Returns
     -------
     count, length
-        The next row of ``out``, and the length of the name in ``question``. ``count`` stays when the message has no
-        answer that can be used.
+        The next row of ``out``, and the length of the name in ``question``. ``count`` is unchanged if the message has
+        no usable answer.
     """
-    if end - start < 12 or data[start + 2] & 0xF8 != 0x80:  # a response to a standard query
+    if end - start < 12 or data[start + 2] & 0xF8 != 0x80:  # response to a standard query
         return count, 0
     counts[RESPONSES] += 1
-    if data[start + 3] & 0x0F:  # an error: there are no answers
+    if data[start + 3] & 0x0F:  # an error has no answers
         return count, 0
     if u16(data, start + 4) != 1:
         counts[MALFORMED] += 1
@@ -197,18 +197,18 @@ def read_message(
 def read_messages(
     data: Any, rows: Any, offsets: Any, sizes: Any, out: Any, names: Any, places: Any, counts: Any
 ) -> int:
-    """Read every response of a batch; give the number of answers.
+    """Parse every response of a batch; returns the number of answers.
 
     Parameters
     ----------
     rows, offsets, sizes
-        Of the packets from port 53.
+        Packets from port 53: rows, and offsets and sizes of their payloads.
     out
-        Columns version, high, low, lifetime, row.
+        Columns version, high, low, TTL, row.
     names
         Octets of all names.
     places
-        Where in ``names`` the name of each answer ends, from row 1 on.
+        End of each answer's name in ``names``, from row 1 on.
     """
     question, chain, owner = np.empty(NAME + 1, np.uint8), np.empty(NAME + 1, np.uint8), np.empty(NAME + 1, np.uint8)
     count, place = 0, 0
@@ -229,25 +229,25 @@ def read_messages(
 
 
 def _responses(batch: PacketBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The packets that may be responses over UDP, and the octets of their payload."""
+    """Packets that may be UDP responses, and the size of their payload."""
     rows = np.flatnonzero((batch.source_port == DNS) & (batch.protocol == UDP) & (batch.payload_octets > 12))
     return rows.astype(np.int64), batch.payload_octets[rows].astype(np.int64)
 
 
 def read_answers(batch: PacketBatch) -> DnsAnswers:
-    """Read the DNS answers among the packets of a batch.
+    """Read the DNS answers in the packets of a batch.
 
     Parameters
     ----------
     batch
-        P packets with their payload.
+        P packets with payload.
 
     Returns
     -------
     One row per address in an answer.
     """
     chosen, sizes = _responses(batch)
-    room = int(sizes.sum()) // 16  # no address record is shorter
+    room = int(sizes.sum()) // 16  # minimum size of an address record
     out: tuple[Any, ...] = tuple(np.empty(room, kind) for kind in (np.uint8, np.uint64, np.uint64, np.uint32, np.int64))
     names = np.empty(min(room * NAME, 1 << 26), np.uint8)
     places = np.zeros(room + 1, np.int64)
@@ -266,14 +266,14 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
 
 @compiled
 def read_question_names(data: Any, offsets: Any, sizes: Any, names: Any, places: Any, kept: Any) -> int:
-    """Read the name of every response's one question; give how many there are.
+    """Read the query name of every response with one question; returns their number.
 
     Parameters
     ----------
     names, places
-        As for :func:`read_messages`.
+        See :func:`read_messages`.
     kept
-        Which of the packets each name belongs to.
+        Index of the packet of each name.
     """
     name = np.empty(NAME + 1, np.uint8)
     count, place = 0, 0
@@ -296,19 +296,19 @@ def read_question_names(data: Any, offsets: Any, sizes: Any, names: Any, places:
 
 
 def read_questions(batch: PacketBatch) -> DnsQuestions:
-    """Read the names that the DNS responses of a batch were asked for, errors included.
+    """Read the query names of the DNS responses of a batch, including errors.
 
     Parameters
     ----------
     batch
-        P packets with their payload.
+        P packets with payload.
 
     Returns
     -------
-    One row per response that has exactly one question.
+    One row per response with exactly one question.
     """
     chosen, sizes = _responses(batch)
-    # A name cannot be longer than what was captured of its message.
+    # A name is not longer than the captured part of its message.
     names = np.empty(min(int(np.minimum(sizes, NAME).sum()), 1 << 26), np.uint8)
     places, kept = np.zeros(chosen.size + 1, np.int64), np.zeros(chosen.size, np.int64)
     count = read_question_names(batch.data, batch.payload_offset[chosen], sizes, names, places, kept)
@@ -316,7 +316,7 @@ def read_questions(batch: PacketBatch) -> DnsQuestions:
 
 
 def text_series(octets: NDArray[np.uint8], places: NDArray[np.int64]) -> pl.Series:
-    """ASCII texts that stand one behind the other, as a column."""
+    """Consecutive ASCII texts as a column."""
     import pyarrow as pa
 
     buffers = [None, pa.py_buffer(places), pa.py_buffer(octets[: int(places[-1])])]

@@ -1,4 +1,4 @@
-"""Encodings of text: UTF-8 with a byte order mark, UTF-16 and UTF-32 with one or without, as UTF-8."""
+"""Convert UTF-16 and UTF-32 text, with or without a byte order mark, to UTF-8."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import codecs
 __all__ = ["MARK", "Utf8", "encoding_of"]
 
 MARK = codecs.BOM_UTF8
-_MARKS = (  # those of UTF-32 first: UTF-16's is the beginning of one of them
+_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )  # fmt: skip
 _LOOKED_AT = 512
 _LEAST = 8
 _ZERO_SHARE = 0.9
-"""Share of the octets that are zero in UTF-16 and UTF-32 of field names, digits and separators."""
+"""Minimum share of zero octets at the zero positions, for text of field names, digits and separators."""
 
 _ZEROS = {"utf-32-le": (1, 2, 3), "utf-32-be": (0, 1, 2), "utf-16-le": (1, 3), "utf-16-be": (0, 2)}
-"""Octets of every four that are zero."""
+"""Positions of zero octets in every group of four."""
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding that a text beginning so has; ``utf-8`` unless it is UTF-16 or UTF-32.
+    """The encoding of a text with these first octets; ``utf-8`` unless it is UTF-16 or UTF-32.
 
     >>> encoding_of("ts,uid,src".encode("utf-16")), encoding_of("ts,uid".encode("utf-16-be")), encoding_of(b"ts,uid")
     ('utf-16-le', 'utf-16-be', 'utf-8')
@@ -42,18 +42,18 @@ def encoding_of(head: bytes) -> str:
 
 
 class Utf8:
-    """Octets of a text in pieces, given as UTF-8; what the encoding does not know becomes U+FFFD.
+    """Incremental conversion of text to UTF-8; undecodable octets become U+FFFD.
 
     Parameters
     ----------
     head
-        The first octets of the text, which tell its encoding.
+        First octets of the text, for detecting the encoding.
 
     Examples
     --------
     >>> text = "sa,da".encode("utf-16")
-    >>> turn = Utf8(text)
-    >>> turn(text[:3]) + turn(text[3:])
+    >>> convert = Utf8(text)
+    >>> convert(text[:3]) + convert(text[3:])
     b'\\xef\\xbb\\xbfsa,da'
     """
 
@@ -62,5 +62,5 @@ class Utf8:
         self._decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)("replace")
 
     def __call__(self, octets: bytes, *, last: bool = False) -> bytes:
-        """The next octets; those of a character that is not whole wait for more, unless they are the last."""
+        """Convert the next octets. Incomplete characters wait for more octets, unless ``last`` is set."""
         return octets if self._decoder is None else self._decoder.decode(octets, last).encode()

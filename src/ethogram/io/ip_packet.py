@@ -1,7 +1,7 @@
-"""The network and transport headers of one packet: IPv4, IPv6, TCP, UDP and the other protocols with ports.
+"""Parse the network and transport headers of one packet: IPv4, IPv6, TCP, UDP and the other protocols with ports.
 
-Everything here is compiled. Each read stands behind a comparison with ``end``, the first octet that was not
-captured, so that no header can lead a read outside its own record.
+All functions are compiled. Every read is preceded by a comparison with ``end``, the first octet that was not captured,
+so no header can cause a read outside its record.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = [
     "u32",
 ]
 
-# One counter array runs through all compiled code; these are its places.
+# Indices of the counter array that all compiled functions share.
 READ, USED = 0, 1
 ARP, EAPOL, LLDP, ETHERTYPE, LLC, LINK_TYPE, WIRELESS_CONTROL, ENCRYPTED = 2, 3, 4, 5, 6, 7, 8, 9
 TRUNCATED_HEADER, BAD_LENGTH, BAD_VERSION, BAD_TIME, TRUNCATED_RECORD, UNKNOWN_INTERFACE = 10, 11, 12, 13, 14, 15
 CUT_SHORT, NO_LENGTH, FRAGMENT, NO_TIME, TUNNEL = 16, 17, 18, 19, 20
-LINK_TYPES = 21  # packets by the link type that is not read, one place for each number
+LINK_TYPES = 21  # packets of unsupported link types, one counter per number
 COUNTERS = LINK_TYPES + MOST + 1
 
 IGNORED = {
@@ -86,11 +86,12 @@ PACKET = np.dtype(
     ],
     align=True,
 )
-"""The columns of :class:`~ethogram.schema.PacketBatch` as a record: compiled functions then pass one pointer, where
-as many arrays would be counted in and out at every call."""
+"""The columns of :class:`~ethogram.schema.PacketBatch` as a record, so that compiled functions pass one pointer instead
+of reference-counted arrays.
+"""
 
 NO_VLAN = 0xFFFF
-MAX_EXTENSIONS = 32  # no sender stacks as many; each step of the walk also advances by 8 octets or more
+MAX_EXTENSIONS = 32  # more than any sender uses; each step advances by at least 8 octets
 
 COMPILER = Compiler(Path(__file__).parent, ("ip_packet", "link_layer", "pcap", "pcapng", "dns"))
 compiled, inner = COMPILER.compiled, COMPILER.inner
@@ -98,7 +99,7 @@ compiled, inner = COMPILER.compiled, COMPILER.inner
 
 @inner
 def u8(data: Any, at: int) -> int:
-    """One octet; signed like all lengths and places here, since mixing signs would give floats."""
+    """One octet, signed like all lengths and offsets here: mixing signed and unsigned integers would give floats."""
     return np.int64(data[at])  # type: ignore[return-value]
 
 
@@ -122,12 +123,12 @@ def u64(data: Any, at: int) -> Any:
 
 @inner
 def parse_transport(data: Any, at: int, limit: int, cut: bool, protocol: int) -> tuple[int, int, int, int, int]:
-    """Read ports and flags at ``at``, with ``limit`` the first octet that is not this packet's or not captured.
+    """Read ports and flags at ``at``; ``limit`` is the first octet outside the packet or the captured part.
 
     Returns
     -------
     code, source_port, destination_port, tcp_flags, payload
-        ``code`` 0 when the ports were there; ``payload`` is where the transport's payload starts.
+        ``code`` is 0 if the ports were read; ``payload`` is the offset of the transport payload.
     """
     if protocol == 6:
         if limit - at < 20 and not (cut and limit - at >= 4):
@@ -150,7 +151,7 @@ def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, i
     Returns
     -------
     code, protocol, at, fragment
-        ``fragment`` is true for all but the first fragment, which alone has the ports.
+        ``fragment`` is true except for the first fragment, the only one with ports.
     """
     for _ in range(MAX_EXTENSIONS):
         if protocol == 0 or protocol == 43 or protocol == 60 or protocol == 135:  # noqa: PLR1714
@@ -178,20 +179,20 @@ def skip_extensions(data: Any, at: int, end: int, protocol: int) -> tuple[int, i
 
 @inner
 def parse_internet(data: Any, at: int, end: int, wire: int, packet: Any, counters: Any) -> int:
-    """Write the IP packet at ``at`` into a record.
+    """Write the IP packet at ``at`` to a record.
 
     Parameters
     ----------
     data
-        Octets; ``end`` is the first one not captured.
+        Octets; ``end`` is the first one that was not captured.
     wire
-        Octets from ``at`` on that were on the wire (``end - at`` unless the capture cut the frame).
+        Octets from ``at`` on the wire (``end - at`` unless the capture truncated the frame).
     packet
-        A record of the form :data:`PACKET`.
+        A record of type :data:`PACKET`.
 
     Returns
     -------
-    0, or the counter of the reason why there is no packet.
+    0, or the counter of the reason why the packet was rejected.
     """
     if end - at < 1:
         return TRUNCATED_HEADER
@@ -202,7 +203,7 @@ def parse_internet(data: Any, at: int, end: int, wire: int, packet: Any, counter
             return TRUNCATED_HEADER
         header = (u8(data, at) & 15) * 4
         total = u16(data, at + 2)
-        if total == 0:  # left to the network card (segmentation offload)
+        if total == 0:  # set by the network card (segmentation offload)
             counters[NO_LENGTH] += 1
             total = wire
         if header < 20 or total < header:

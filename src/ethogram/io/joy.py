@@ -1,6 +1,6 @@
-"""Joy's JSON flow records (one object a line, both directions).
+"""Joy flow records: one JSON object per line, both directions in one record.
 
-Joy counts payload octets, not IP octets: its ``bytes_out`` leave the headers out. The figures are taken as they are.
+Joy counts payload octets, not IP octets: ``bytes_out`` excludes headers. The numbers are used as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_ANSWERS = 1 << 20
 
 
 def sniff(head: bytes) -> bool:
-    """Whether the head has Joy's short field names."""
+    """Whether the head contains Joy's short field names."""
     line = first_line(head)
     if not line.startswith(b"{"):
         return False
@@ -60,7 +60,7 @@ def _name(record: dict[str, Any]) -> str | None:
 
 
 class JoyReader(RecordReader):
-    """Reader of Joy's JSON; ``dns`` answers become names with their lifetime."""
+    """Reader of Joy JSON. ``dns`` answers become names with their TTL."""
 
     def __init__(self, text: TextInput, settings: FlowSettings) -> None:
         super().__init__(text.name)
@@ -69,7 +69,7 @@ class JoyReader(RecordReader):
         self._answers: list[tuple[float, str, str, str, int]] = []
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables, one for each block of lines."""
+        """Yield biflow tables, one for each block of lines."""
         for batch in self._text.batches():
             lines, records = objects(batch, self, lambda record: None if "sa" in record else "not a flow")
             if records:
@@ -115,7 +115,7 @@ class JoyReader(RecordReader):
                     self._answers.append((float(when), client, address, name.lower().rstrip("."), lifetime))
 
     def name_answers(self) -> pl.DataFrame:
-        """Answers seen in the records so far."""
+        """DNS answers of the records read so far."""
         frame = pl.DataFrame(
             self._answers, orient="row",
             schema={"time": pl.Float64, "client": pl.String, "address": pl.String, "name": pl.String,

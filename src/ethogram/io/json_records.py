@@ -1,4 +1,4 @@
-"""Objects of JSON text, one a line, and their fields as columns."""
+"""Parse JSON text with one object per line into records and columns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def objects(
     Parameters
     ----------
     batch
-        Lines of a file, one object each; blank lines are passed over without being counted.
+        Lines with one object each; blank lines are skipped and not counted.
     source
-        Where broken lines are dropped and other objects ignored.
+        Counts broken lines as dropped and other objects as ignored.
     ignore
-        Says why an object is not a record, or None when it is one.
+        Returns why an object is not a record, or None if it is one.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def objects(
 
 
 def field(records: list[dict[str, Any]], *names: str) -> list[Any]:
-    """One field of every record under the first of its names that has a value; length N."""
+    """A field of every record, under the first of its names that has a value; length N."""
     name, *others = names
     values = [record.get(name) for record in records]
     for other in others:
@@ -70,10 +70,10 @@ def field(records: list[dict[str, Any]], *names: str) -> list[Any]:
 
 
 def loose(values: Sequence[Any]) -> pl.Series:
-    """JSON values as loose cells: whole numbers or text. What is neither becomes its JSON, which no field can be."""
+    """JSON values as unparsed cells: integers or text. Other values become their JSON text, which no parser accepts."""
     try:
         return pl.Series(values, dtype=pl.String)
-    except (TypeError, pl.exceptions.PolarsError):  # other types too: slower, value by value
+    except (TypeError, pl.exceptions.PolarsError):  # mixed types: convert value by value
         pass
     if all(type(value) is int or value is None for value in values):
         try:
@@ -92,5 +92,5 @@ def _text(value: Any) -> str | None:
 
 
 def cells_of(records: list[dict[str, Any]], *names: str) -> pl.Series:
-    """As :func:`field`, as loose cells."""
+    """Like :func:`field`, as unparsed cells."""
     return loose(field(records, *names))

@@ -1,7 +1,7 @@
-"""Link types: from the first octet of a frame to its IP header.
+"""Find the IP header in a frame of any supported link type.
 
 Ethernet with VLAN tags, MPLS and PPPoE; Linux cooked 1 and 2; raw IP; BSD loopback; PPP and Cisco HDLC;
-802.11 with and without radiotap. Tunnels above IP are entered on request.
+802.11 with and without radiotap. IP tunnels are decapsulated on request.
 Numbers: https://www.tcpdump.org/linktypes.html
 """
 
@@ -50,7 +50,7 @@ def mac(data: Any, at: int) -> Any:
 
 @inner
 def version_type(data: Any, at: int, end: int) -> int:
-    """The ethertype that an IP version number stands for; 0 when it is neither."""
+    """The ethertype of an IP version number; 0 if it is neither 4 nor 6."""
     if at >= end:
         return 0
     version = u8(data, at) >> 4
@@ -65,12 +65,12 @@ def ppp_type(number: Any) -> int:
 
 @inner
 def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, int]:
-    """Step through VLAN tags, LLC/SNAP, MPLS labels and PPPoE to the network header.
+    """Skip VLAN tags, LLC/SNAP, MPLS labels and PPPoE up to the network header.
 
     Returns
     -------
     code, at, vlan
-        ``code`` 0 when ``at`` is an IP header; ``vlan`` is the innermost tag's.
+        ``code`` is 0 if ``at`` is an IP header; ``vlan`` is that of the innermost tag.
     """
     vlan = NO_VLAN
     for _ in range(MAX_TAGS):
@@ -82,7 +82,7 @@ def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, 
             vlan = u16(data, at) & 0x0FFF
             kind = u16(data, at + 2)
             at += 4
-        elif kind <= 1500:  # a length: LLC follows, and IP only behind SNAP
+        elif kind <= 1500:  # a length: LLC follows, with IP only after SNAP
             if end - at < 8 or u16(data, at) != 0xAAAA or data[at + 2] != 3 or u16(data, at + 3) != 0 or data[at + 5]:
                 return LLC, at, vlan
             kind = u16(data, at + 6)
@@ -120,14 +120,14 @@ def after_ethertype(data: Any, at: int, end: int, kind: int) -> tuple[int, int, 
 
 @inner
 def wireless(data: Any, at: int, end: int, swapped: bool) -> tuple[int, int, Any, Any]:
-    """802.11: only plain data frames carry IP.
+    """Parse an 802.11 header; only plain data frames carry IP.
 
-    Some controllers put the two octets of frame control in the other order inside CAPWAP: ``swapped`` allows it.
+    Some controllers swap the two octets of frame control inside CAPWAP; ``swapped`` accepts them.
 
     Returns
     -------
     code, at, source, destination
-        ``at`` is the LLC header behind the 802.11 header.
+        ``at`` is the LLC header after the 802.11 header.
     """
     none = np.uint64(0)
     if end - at < 24:
@@ -165,7 +165,7 @@ def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
     Returns
     -------
     code, at, vlan, source_mac, destination_mac
-        ``code`` 0 when ``at`` is an IP header, else the counter of the reason.
+        ``code`` is 0 if ``at`` is an IP header, else the counter of the reason.
     """
     none = np.uint64(0)
     size = end - at
@@ -192,7 +192,7 @@ def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
     if link == 0 or link == 108:  # noqa: PLR1714
         if size < 4:
             return TRUNCATED_HEADER, at, NO_VLAN, none, none
-        # The family is in the byte order of the host that captured; 2 is IPv4, IPv6 differs by system.
+        # The family has the byte order of the capturing host; 2 is IPv4, and IPv6 differs by system.
         family = max(u8(data, at), u8(data, at + 3))
         if family == 2 or family == 10 or family == 24 or family == 28 or family == 30:  # noqa: PLR1714
             return 0, at + 4, NO_VLAN, none, none
@@ -216,7 +216,7 @@ def find_internet(data: Any, at: int, end: int, link: int) -> tuple[int, int, in
 
 @inner
 def point_to_point(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
-    """PPP (9), PPP in HDLC framing (50), PPPoE (51), Cisco HDLC (104): code and place of the IP header."""
+    """PPP (9), PPP in HDLC framing (50), PPPoE (51), Cisco HDLC (104): code and offset of the IP header."""
     size = end - at
     if link == 51:
         if size < 8:
@@ -240,7 +240,7 @@ def point_to_point(data: Any, at: int, end: int, link: int) -> tuple[int, int]:
 
 @inner
 def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, destination_port: int) -> int:
-    """Where the IP packet inside a tunnel's payload begins; -1 when the payload is no tunnel that is known.
+    """Offset of the IP packet inside a tunnel payload; -1 if the payload is not a known tunnel.
 
     IP in IP, GRE (RFC 2784, 2890, 2637), GTP-U (3GPP TS 29.281) and CAPWAP data (RFC 5415).
     """
@@ -250,7 +250,7 @@ def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, 
     if protocol == 47 and size >= 4:
         flags, kind = u16(data, at), u16(data, at + 2)
         at += 4 + 4 * ((flags >> 15) & 1) + 4 * ((flags >> 13) & 1) + 4 * ((flags >> 12) & 1)
-        if kind == 0x880B:  # PPTP (RFC 2637): PPP, perhaps behind an acknowledgement
+        if kind == 0x880B:  # PPTP (RFC 2637): PPP after an optional acknowledgement
             code, at = point_to_point(data, at + 4 * ((flags >> 7) & 1), end, 9)
             return at if code == 0 else -1
         if kind == 0x6558:
@@ -290,7 +290,7 @@ def inner_packet(data: Any, at: int, end: int, protocol: int, source_port: int, 
 
 @inner
 def enter_tunnels(data: Any, packet: Any, counters: Any) -> None:
-    """Replace a packet by the one it carries, as long as it carries one that can be parsed."""
+    """Replace a packet by its inner packet while that can be parsed."""
     for _ in range(MAX_TAGS):
         at = packet.payload_offset
         limit = at + np.int64(packet.payload_octets)
@@ -314,20 +314,20 @@ def parse_packet(
     packet: Any,
     counters: Any,
 ) -> int:
-    """Parse one frame into a record; count it as used, ignored or dropped.
+    """Parse one frame to a record and count it as used, ignored or dropped.
 
     Parameters
     ----------
     data
-        Octets, of which ``captured`` from ``at`` on are the frame.
+        Octets; ``captured`` octets from ``at`` are the frame.
     wire
-        The frame's length on the wire.
+        Length of the frame on the wire.
     tunnels
-        Whether the record describes the innermost packet.
+        Whether to record the innermost packet.
 
     Returns
     -------
-    1 when the packet was used, else 0.
+    1 if the packet was used, else 0.
     """
     counters[READ] += 1
     wire = max(wire, captured)

@@ -8,7 +8,7 @@ from __future__ import annotations
 __all__ = ["MOST", "link_type_reason"]
 
 MOST = 511
-"""Link types from this number on are counted as one."""
+"""Link types from this number on share one counter."""
 
 _NAMES = {
     3: "AX.25", 6: "token ring", 7: "ARCNET", 8: "SLIP", 10: "FDDI", 100: "RFC 1483 ATM", 107: "frame relay",
@@ -40,11 +40,11 @@ _NAMES = {
 
 
 def link_type_reason(number: int) -> str:
-    """Why packets of a link type are not read.
+    """Reason for ignoring packets of a link type.
 
     >>> link_type_reason(239), link_type_reason(400)
     ('link type 239 (NFLOG)', 'link type 400')
     """
     if number >= MOST:
-        return f"a link type from {MOST} on"
+        return f"link type {MOST} or higher"
     return f"link type {number} ({_NAMES[number]})" if number in _NAMES else f"link type {number}"

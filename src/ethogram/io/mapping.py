@@ -1,4 +1,4 @@
-"""Delimited text of any columns, read through a mapping file (TOML) that says which column is what."""
+"""Read delimited text with arbitrary columns through a mapping file (TOML)."""
 
 from __future__ import annotations
 
@@ -34,21 +34,23 @@ _OCTET_UNITS = {"octets": 1.0, "bits": 0.125, "kilobytes": 1e3, "kibibytes": 102
 
 @dataclass(frozen=True)
 class Mapping:
-    """What the columns of a delimited text are.
+    """Meaning of the columns of a delimited text.
 
     Parameters
     ----------
+    file
+        The mapping file.
     columns
-        Field of the biflow table, or ``duration``, ``total_octets``, ``total_packets``, to column name. Totals hold
-        both directions in one number: half goes each way, because a biflow has two.
+        Column name for each field: a field of the biflow table, ``duration``, ``total_octets`` or ``total_packets``.
+        Totals count both directions; half is assigned to each.
     constants
-        Field to one value for all rows.
+        One value for all rows, by field.
+    values
+        Table of texts and their meaning, by field.
+    time_form, time_zone
+        See :func:`ethogram.io.parse_times.parse_times`.
     duration_us, octet_scale
         Factors to microseconds and octets.
-    time_form, time_zone
-        As of :func:`ethogram.io.parse_times.parse_times`.
-    values
-        Field to a table of its texts and what they mean.
     delimiter, unset, one_way
         Field separator, texts that mean *no value* in addition to :data:`ethogram.io.parse_columns.UNSET`, and whether
         records have one direction only.
@@ -70,11 +72,11 @@ class Mapping:
     marks: NumberMarks = field(default_factory=NumberMarks)
 
     def missing(self, header: Sequence[str]) -> str | None:
-        """The first field whose column is not in a header."""
+        """The first field whose column is missing from a header."""
         return next((name for name, column in self.columns.items() if column not in header), None)
 
     def fits(self, head: bytes) -> bool:
-        """Whether a text that begins so has all columns of the mapping."""
+        """Whether a text with this head has all columns of the mapping."""
         return self.missing(split_header(first_line(head), self.delimiter)) is None
 
     @classmethod
@@ -84,7 +86,7 @@ class Mapping:
         Raises
         ------
         ConfigurationError
-            When it is no TOML, names no column or an unknown field, or leaves out one that is needed.
+            If the file is not TOML, has no columns or an unknown field, or omits a required one.
         """
 
         def wrong(reason: str) -> ConfigurationError:
@@ -102,22 +104,22 @@ class Mapping:
         sections: dict[str, dict[str, Any]] = {}
         for name, value in raw.items():
             if name not in _SECTIONS or not isinstance(value, dict):
-                raise wrong(f"unknown section {name!r}; there are {', '.join(sorted(_SECTIONS))}")
+                raise wrong(f"unknown section {name!r}; expected one of {', '.join(sorted(_SECTIONS))}")
             sections[name] = value
         columns, constants = sections.get("columns", {}), sections.get("constants", {})
         if not columns:
-            raise wrong("names no column: give [columns]")
+            raise wrong("[columns] is missing or empty")
         for name, value in (*columns.items(), *constants.items()):
             if name not in _FIELDS:
-                raise wrong(f"unknown field {name!r}; there are {', '.join(sorted(_FIELDS))}")
+                raise wrong(f"unknown field {name!r}; expected one of {', '.join(sorted(_FIELDS))}")
             if isinstance(value, dict | list) or value == "":
-                raise wrong(f"field {name!r} names no column")
+                raise wrong(f"field {name!r} has no column name")
         missing = [name for name in _NEEDED if name not in columns and name not in constants]
         if missing:
-            raise wrong(f"names no column for {', '.join(missing)}")
+            raise wrong(f"no column for {', '.join(missing)}")
         values = sections.get("values", {})
         if any(name not in _FIELDS or not isinstance(table, dict) for name, table in values.items()):
-            raise wrong("[values] has tables of texts by field, as [values.protocol]")
+            raise wrong("[values] must contain one table per field, such as [values.protocol]")
         return cls(
             file,
             {name: str(value) for name, value in columns.items()},
@@ -131,7 +133,7 @@ class Mapping:
 
 def _only(section: dict[str, Any], known: set[str], name: str, wrong: Any) -> None:
     if unknown := set(section) - known:
-        raise wrong(f"unknown setting {name}.{min(unknown)}; there are {', '.join(sorted(known))}")
+        raise wrong(f"unknown setting {name}.{min(unknown)}; expected one of {', '.join(sorted(known))}")
 
 
 def _time(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
@@ -149,9 +151,9 @@ def _units(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
     _only(section, {"duration", "octets"}, "units", wrong)
     duration, octets = section.get("duration", "s"), section.get("octets", "octets")
     if duration not in _TIME_UNITS:
-        raise wrong(f"units.duration is one of {', '.join(_TIME_UNITS)}")
+        raise wrong(f"units.duration must be one of {', '.join(_TIME_UNITS)}")
     if octets not in _OCTET_UNITS:
-        raise wrong(f"units.octets is one of {', '.join(_OCTET_UNITS)}")
+        raise wrong(f"units.octets must be one of {', '.join(_OCTET_UNITS)}")
     return {"duration_us": _TIME_UNITS[duration], "octet_scale": _OCTET_UNITS[octets]}
 
 
@@ -159,16 +161,16 @@ def _text(section: dict[str, Any], wrong: Any) -> dict[str, Any]:
     _only(section, {"delimiter", "unset", "one_way", "decimal", "thousands"}, "text", wrong)
     delimiter, unset = section.get("delimiter", ","), section.get("unset", ["", "-"])
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\n\r':
-        raise wrong("text.delimiter is one character")
+        raise wrong("text.delimiter must be one character")
     if not isinstance(unset, list) or not all(isinstance(text, str) for text in unset):
-        raise wrong("text.unset is a list of texts")
+        raise wrong("text.unset must be a list of strings")
     decimal, thousands = section.get("decimal"), section.get("thousands")
     if decimal not in {None, ".", ","}:
-        raise wrong("text.decimal is '.' or ','")
+        raise wrong("text.decimal must be '.' or ','")
     if thousands not in _THOUSANDS:
-        raise wrong(f"text.thousands is one of {', '.join(repr(mark) for mark in _THOUSANDS if mark)}")
+        raise wrong(f"text.thousands must be one of {', '.join(repr(mark) for mark in _THOUSANDS if mark)}")
     if thousands is not None and thousands == (decimal or "."):
-        raise wrong("text.decimal and text.thousands are the same mark")
+        raise wrong("text.decimal and text.thousands must differ")
     return {
         "delimiter": delimiter,
         "unset": tuple(unset),
@@ -187,12 +189,12 @@ class MappedTextReader(RecordReader):
         self._mapping = mapping
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables, one for each block of lines.
+        """Yield biflow tables, one for each block of lines.
 
         Raises
         ------
         ConfigurationError
-            When the mapping names a column that the text does not have.
+            If the mapping names a column that the text does not have.
         """
         mapping, header = self._mapping, None
         for batch in self._text.batches():
@@ -202,29 +204,29 @@ class MappedTextReader(RecordReader):
                 lines_at.pop(0)
                 self._check(header)
             if header is not None and lines:
-                frame, kept = delimited(lines, lines_at, header, self, mapping.delimiter, mapping.unset)
-                yield to_biflows(self._columns(frame), self, kept, mapping.marks)
+                frame, rows = delimited(lines, lines_at, header, self, mapping.delimiter, mapping.unset)
+                yield to_biflows(self._columns(frame), self, rows, mapping.marks)
 
     def _check(self, header: list[str]) -> None:
         name = self._mapping.missing(header)
         if name is not None:
             raise ConfigurationError(
-                f"mapping {self._mapping.file}: {name} is column {self._mapping.columns[name]!r}, which {self.name} "
-                f"does not have (it has {', '.join(header[:40])})"
+                f"mapping {self._mapping.file}: {name} is mapped to column {self._mapping.columns[name]!r}, but "
+                f"{self.name} has only {', '.join(header[:40])}"
             )
 
     def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
         mapping = self._mapping
-        found: dict[str, pl.Series] = {}
+        series_by_field: dict[str, pl.Series] = {}
         for name, value in mapping.constants.items():
-            found[name] = pl.Series(name, [value], dtype=pl.String).new_from_index(0, frame.height)
+            series_by_field[name] = pl.Series(name, [value], dtype=pl.String).new_from_index(0, frame.height)
         for name, column in mapping.columns.items():
-            found[name] = frame[column].str.strip_chars().alias(name)
+            series_by_field[name] = frame[column].str.strip_chars().alias(name)
         for name, table in mapping.values.items():
-            if name in found:
-                found[name] = found[name].replace(table)
+            if name in series_by_field:
+                series_by_field[name] = series_by_field[name].replace(table)
         cells: dict[str, ParsedColumn | pl.Series] = {}
-        for name, series in found.items():
+        for name, series in series_by_field.items():
             if name in _TOTALS:
                 cells |= self._halves(name, series)
             else:
@@ -232,7 +234,7 @@ class MappedTextReader(RecordReader):
         return cells
 
     def _halves(self, name: str, series: pl.Series) -> dict[str, ParsedColumn | pl.Series]:
-        """A total of both directions: half goes each way."""
+        """Split a total of both directions in half."""
         total = parse_scaled(series, self._mapping.octet_scale if "octets" in name else 1, self._mapping.marks)
         counter = name.removeprefix("total_")
         half = total.values // 2
@@ -244,7 +246,7 @@ class MappedTextReader(RecordReader):
     def _cells(self, name: str, series: pl.Series) -> ParsedColumn | pl.Series:
         mapping = self._mapping
         if name in {"start", "end"}:
-            if mapping.marks.decimal == ",":  # of seconds since 1970
+            if mapping.marks.decimal == ",":  # in seconds since 1970
                 series = series.str.replace("^([0-9]+),([0-9]+)$", "$1.$2")
             return parse_times(series, mapping.time_zone, mapping.time_form)
         if name == "duration":

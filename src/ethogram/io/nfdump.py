@@ -1,8 +1,8 @@
-"""nfdump's text output: ``-o csv`` in its old and new columns, ``-o json`` and ``-o ndjson``. One-way records.
+"""nfdump text output: ``-o csv`` with its old and new columns, ``-o json`` and ``-o ndjson``. One-way records.
 
-nfdump prints times in the zone of the machine it ran on: the setting ``time_zone`` says which that was. Its duration
-goes before its end time, which may be cut to whole seconds, or printed in an hour that a change of the clocks repeats.
-Large counters may be rounded (``2.3 M``, powers of 1,000): they are read, and counted as corrected.
+nfdump prints times in the time zone of its host; the setting ``time_zone`` states it. The duration takes precedence
+over the end time, which can be truncated to seconds or ambiguous when clocks are set back. Large counters can be
+rounded (``2.3 M``, powers of 1,000); they are used and counted as corrected.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEADERS = (
     {"firstseen", "srcaddr", "dstaddr", "proto"},
     {"t_first", "src4_addr", "dst4_addr", "proto"},
 )
-# Field of ours -> its names in nfdump's formats, older ones first; CSV headers are compared in lower case.
+# Field -> its names in nfdump's formats, older names first; CSV headers are compared in lower case.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "start": ("ts", "firstseen", "t_first", "first"),
     "end": ("te", "lastseen", "t_last", "last"),
@@ -51,13 +51,13 @@ _COUNTERS = ("octets", "packets", "reverse_octets", "reverse_packets")
 _ROUNDED = r"^ *([0-9]{1,4}(?:\.[0-9]{1,3})?) *([KMGT]) *$"
 _POWERS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _CLOCK_CHANGES_S = (0, 1800, 3600)
-"""What end time less start time may differ from the duration by, give or take the second of times without fractions."""
+"""Accepted differences between end time minus start time and the duration, each within one second."""
 
 
 def sniff(head: bytes) -> bool:
-    """Whether the head is one of nfdump's CSV headers, or a JSON object with its field names.
+    """Whether the head has a CSV header of nfdump, or a JSON object with its field names.
 
-    The summary of a query that matched nothing may stand before the header.
+    A summary of an empty query can precede the header.
     """
     line = first_line(head)
     if line[:1] in {b"[", b"{"}:
@@ -71,10 +71,10 @@ def sniff(head: bytes) -> bool:
 
 
 class NfdumpReader(RecordReader):
-    """Reader of nfdump's text output.
+    """Reader of nfdump text output.
 
-    TCP flags of a record are those of all its packets. Where they hold a SYN and no ACK, the first packet was the
-    SYN; otherwise the first packet's flags are not known.
+    The TCP flags of a record are those of all its packets. If they contain SYN without ACK, the first packet was a SYN;
+    otherwise the flags of the first packet are unknown.
     """
 
     unidirectional = True
@@ -85,7 +85,7 @@ class NfdumpReader(RecordReader):
         self._zone = settings.time_zone
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables, one for each block of lines."""
+        """Yield biflow tables, one for each block of lines."""
         frames = self._json() if first_line(self._text.head())[:1] in {b"[", b"{"} else csv_frames(self._text, self)
         for frame, lines in frames:
             yield to_biflows(self._columns(frame), self, lines)
@@ -101,13 +101,15 @@ class NfdumpReader(RecordReader):
                 yield pl.DataFrame({n: cells_of(records, n) for n in dict.fromkeys(names) if n in present}), lines
 
     def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
-        found: dict[str, ParsedColumn | pl.Series] = {name: first_of(frame, *names) for name, names in _FIELDS.items()}
+        columns: dict[str, ParsedColumn | pl.Series] = {
+            name: first_of(frame, *names) for name, names in _FIELDS.items()
+        }
         union = parse_tcp_flags(first_of(frame, *_FIELDS["union_tcp_flags"]))
         opened = union.values.to_frame("union").select(
             pl.when(pl.col("union").and_(pl.lit(TCP_SYN | TCP_ACK, dtype=pl.UInt8)) == TCP_SYN).then("union")
         )["union"]
         return {
-            **found,
+            **columns,
             **self._times(frame),
             **self._counters(frame),
             "union_tcp_flags": union,
@@ -124,17 +126,17 @@ class NfdumpReader(RecordReader):
             agree = pl.Series([False]).new_from_index(0, len(lasts))
             for change_s in _CLOCK_CHANGES_S:
                 agree = agree | (apart - change_s).abs().is_between(0, 1)
-            self.accounting.correct("duration for an end time that disagrees", int((lasts & ~agree).sum()))
+            self.accounting.correct("inconsistent end time replaced by duration", int((lasts & ~agree).sum()))
             end = ParsedColumn(end.values.set(lasts, None), end.faults)
         return {"start": start, "end": end, "duration": duration}
 
     def _counters(self, frame: pl.DataFrame) -> dict[str, pl.Series]:
-        """Counters, where rounded ones are written out."""
-        found, rounded = {}, pl.Series([False]).new_from_index(0, frame.height)
+        """Counters with rounded values expanded."""
+        counters, rounded = {}, pl.Series([False]).new_from_index(0, frame.height)
         for name in _COUNTERS:
             column = first_of(frame, *_FIELDS[name])
             text, _ = as_text(column)
-            here = text.str.contains_any(list(_POWERS)).fill_null(False)  # a cheap test, before the pattern
+            here = text.str.contains_any(list(_POWERS)).fill_null(False)  # quick test before the pattern
             if here.any():
                 here = text.str.contains(_ROUNDED).fill_null(False)
                 parts = text.str.extract_groups(_ROUNDED).struct.rename_fields(["number", "power"]).struct.unnest()
@@ -142,6 +144,6 @@ class NfdumpReader(RecordReader):
                 number = parts["number"].cast(pl.Float64, strict=False) * scale
                 column = text.zip_with(~here, number.round().cast(pl.UInt64).cast(pl.String))
                 rounded = rounded | here
-            found[name] = column
+            counters[name] = column
         self.accounting.correct("counters rounded by nfdump", int(rounded.sum()))
-        return found
+        return counters

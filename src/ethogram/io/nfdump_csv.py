@@ -1,4 +1,4 @@
-"""nfdump's CSV as frames of text: outputs may be joined, so headers and summaries may stand at any line."""
+"""nfdump CSV as frames of text. Outputs can be concatenated, so headers and summaries can occur at any line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KNOWN = {
     "out_bytes", "tcp_flags",
 }  # fmt: skip
 _LEAST_KNOWN = 3
-"""Cells of a line that must be names of columns for the line to be a header."""
+"""Column names that identify a line as a header."""
 _SUMMARY = (
     b"Summary:", b"No matched flows", b"No matching flows", b"No matching records", b"Time window:", b"Total flows",
     b"Total records", b"Sys:", b"Blocks skipped", b"Bytes read", b"Ident", b"Command line", b"Aggregated flows",
@@ -29,7 +29,7 @@ _SUMMARY = (
 
 
 def column_names(line: bytes) -> list[str] | None:
-    """Column names in lower case when a line is a header, else None.
+    """Column names in lower case if a line is a header, else None.
 
     >>> column_names(b"firstSeen,duration,proto")
     ['firstseen', 'duration', 'proto']
@@ -42,9 +42,9 @@ def column_names(line: bytes) -> list[str] | None:
 
 
 class SummaryFilter:
-    """Recognises the lines of a summary, which are no records; the state is that of one text.
+    """Recognises the summary lines of one text, which are not records.
 
-    nfdump 1.6 writes ``Summary``, then a header and a line of totals; nfdump 1.7 writes ``Summary: ...`` in one line.
+    nfdump 1.6 writes ``Summary``, a header and a line of totals; nfdump 1.7 writes ``Summary: ...`` on one line.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class SummaryFilter:
 
     @property
     def open(self) -> bool:
-        """Whether a summary has begun whose lines may look like records."""
+        """Whether a summary has begun whose lines can look like records."""
         return bool(self._expected)
 
 
 def csv_frames(text: TextInput, source: RecordReader) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-    """Give the records with their line numbers, every column as text; one frame a batch for each header in it."""
+    """Yield the records with their line numbers as string columns, one frame for each header of a batch."""
     header: tuple[str, ...] | None = None
     totals = SummaryFilter()
     for batch in text.batches():
@@ -79,7 +79,7 @@ def csv_frames(text: TextInput, source: RecordReader) -> Iterator[tuple[pl.DataF
         sections: dict[tuple[str, ...], tuple[list[bytes], list[int]]] = {}
         early: list[int] = []
         for number, line in zip(numbers, lines, strict=True):
-            # Most records begin with a time: only other lines are looked at twice.
+            # Most records begin with a time; only other lines are checked further.
             if totals.open or not line[:1].isdigit():
                 bare = line.strip()
                 if totals.take(bare):

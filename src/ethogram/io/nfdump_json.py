@@ -1,4 +1,4 @@
-"""nfdump's JSON array, whose objects spread over many lines, as one object a line."""
+"""Convert the JSON array of nfdump, whose objects span several lines, to one object per line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAX_OBJECT_LINES = 4096
 
 
 def json_lines(text: TextInput) -> Iterator[Lines]:
-    """Give the objects of a text, one a line, with the number of the line on which each began.
+    """Yield the objects of a text, one per line, with the number of the line where each begins.
 
-    Objects may stand one a line, as elements of an array, or spread over lines as nfdump prints them: then the brace
-    that closes one stands alone on its line. The batches have one line for each object only; the gaps are blank.
+    Objects can be on one line each, elements of an array, or spread over lines as nfdump prints them; in that case the
+    closing brace is alone on its line. Each batch contains one line per object; the other lines are blank.
     """
     pending: list[bytes] = []
     began, size = 0, 0
@@ -25,13 +25,13 @@ def json_lines(text: TextInput) -> Iterator[Lines]:
         out: dict[int, bytes] = {}
         for number, raw in enumerate(batch.lines, batch.first):
             line = raw.strip()
-            if pending and line in {b"[", b"{", b"[{"}:  # the output before was cut short: this one begins anew
+            if pending and line in {b"[", b"{", b"[{"}:  # the previous output was truncated; a new one begins
                 out[began] = b"\n".join(pending)
                 pending = []
             if not pending and line in {b"", b"[", b"]", b",", b"]["}:
                 continue
             if not pending and not line.startswith((b"{", b"[", b",")):
-                out[number] = line  # not JSON: must not take the object behind it along
+                out[number] = line  # not JSON: must not invalidate the next object
                 continue
             if not pending:
                 began, size = number, 0
@@ -64,7 +64,7 @@ def _spread(objects: dict[int, bytes]) -> Iterator[Lines]:
 
 
 def _array(text: bytes, number: int) -> Iterator[Lines]:
-    """A whole array on one line: each element becomes a line of that number."""
+    """An array on a single line: each element becomes a line with that number."""
     try:
         elements = orjson.loads(text)
     except orjson.JSONDecodeError:

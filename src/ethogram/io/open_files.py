@@ -1,4 +1,4 @@
-"""What a user's inputs name: files, directories, globs and archives, expanded in an order that is always the same."""
+"""Expand user inputs (files, directories, globs, archives) in a deterministic order."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ MAX_FILES = 1 << 20
 
 
 def expand(inputs: Sequence[str | Path]) -> list[tuple[Path, bool]]:
-    """Files that the inputs name, each once, and whether the user named the file itself.
+    """Files of the inputs without duplicates, and whether the user named each one itself.
 
-    A directory stands for every file below it, a glob for what it matches (``**`` at any depth); hidden files are
-    left out. Both are sorted by name.
+    A directory stands for all files below it, a glob for its matches (``**`` at any depth); hidden files are skipped.
+    Both are sorted by name.
 
     Raises
     ------
     InputError
-        When an input names nothing, or more than :data:`MAX_FILES` files.
+        If an input matches nothing, or more than :data:`MAX_FILES` files.
     """
-    found: dict[Path, bool] = {}
-    for given in inputs:
-        path = Path(given)
+    files: dict[Path, bool] = {}
+    for entry in inputs:
+        path = Path(entry)
         if path.is_dir():
             names = [(p, False) for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p.relative_to(path))]
         elif path.exists():
             names = [(path, True)]
-        elif glob.has_magic(str(given)):
-            matches = sorted(map(Path, glob.glob(str(given), recursive=True)))  # noqa: PTH207 (absolute patterns)
+        elif glob.has_magic(str(entry)):
+            matches = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207 (absolute patterns)
             names = [(p, False) for p in matches if p.is_file()]
         else:
             raise InputError("no such file", file=path)
         if not names:
-            raise InputError("no files there", file=path)
+            raise InputError("contains no files", file=path)
         for name, named in names:
-            found[name] = found.get(name, False) or named
-        if len(found) > MAX_FILES:
+            files[name] = files.get(name, False) or named
+        if len(files) > MAX_FILES:
             raise InputError(f"more than {MAX_FILES} files", file=path)
-    return list(found.items())
+    return list(files.items())
 
 
 def _hidden(path: Path) -> bool:
@@ -52,14 +52,14 @@ def _hidden(path: Path) -> bool:
 
 
 def texts_of(path: Path) -> Iterator[tuple[TextInput, str | None]]:
-    """What a file holds: itself, or every member of an archive; beside it why it cannot be read.
+    """Yield the file, or every member of an archive, with the reason if it cannot be read.
 
-    Each is to be looked at before the next one is asked for.
+    Each item must be used before the next one is requested.
 
     Raises
     ------
     InputError
-        When the file cannot be opened, or is an archive that is damaged or too full; members before that were given.
+        If the file cannot be opened, or is a damaged or too large archive; members before the damage are yielded first.
     """
     packed = PackedFile(path)
     for place, member in enumerate(packed.members()):

@@ -1,4 +1,4 @@
-"""Text inputs: a file or a member of an archive, unpacked and as UTF-8, in batches of lines with their numbers."""
+"""Text inputs, unpacked and decoded to UTF-8, in batches of numbered lines."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from ethogram.io.encoding import MARK, Utf8
 __all__ = ["HEAD_OCTETS", "MAX_LINE_OCTETS", "Lines", "TextInput"]
 
 HEAD_OCTETS = 1 << 16
-"""How much of an input is looked at to tell its format."""
+"""Number of octets used for format detection."""
 BLOCK_OCTETS = 1 << 22
 MAX_LINE_OCTETS = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines that follow each other in a file, without line ends.
+    """Consecutive lines of a file, without line ends.
 
     Parameters
     ----------
     first
         Number of the first line, from 1.
     lines
-        The lines, blank ones included.
+        The lines, including blank ones.
     """
 
     first: int
     lines: list[bytes]
 
     def filled(self) -> tuple[list[int], list[bytes]]:
-        """Line numbers and lines of those that are not blank, both of length N."""
+        """Line numbers and lines that are not blank, both of length N."""
         numbers, lines = [], []
         for number, line in enumerate(self.lines, self.first):
             if line and not line.isspace():
@@ -46,18 +46,18 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class TextInput:
-    """One text: a file, or one member of an archive.
+    """One text: a file, or a member of an archive.
 
     Parameters
     ----------
     path
         The file.
     member
-        Name inside the archive, when the file is one.
+        Name inside the archive, if any.
     place
-        Number of the member, from 0, in the order in which members are read.
+        Position of the member, from 0, in reading order.
     packed
-        The file's members, shared by the texts of one archive: read in their order, they take one pass.
+        Members of the file, shared by the texts of one archive: reading them in order takes a single pass.
 
     Examples
     --------
@@ -75,12 +75,12 @@ class TextInput:
 
     @property
     def name(self) -> str:
-        """The file's name for messages: the path, and the member after a colon."""
+        """Name for messages: the path, followed by a colon and the member name if any."""
         return str(self.path) if self.member is None else f"{self.path}:{self.member}"
 
     @property
     def file_name(self) -> str:
-        """The innermost file's name without compression suffix, for telling formats by suffix."""
+        """Name of the innermost file without compression suffix, for format detection."""
         return bare_name(self.member or self.path.name)
 
     def head(self) -> bytes:
@@ -89,12 +89,12 @@ class TextInput:
         return Utf8(octets)(octets).removeprefix(MARK)
 
     def raw_head(self) -> bytes:
-        """The first octets, unpacked, as they stand: what binary formats are told by.
+        """The first octets, unpacked but not decoded, for detecting binary formats.
 
         Raises
         ------
         InputError
-            When the text cannot be opened, or nothing can be unpacked.
+            If the text cannot be opened or unpacked.
         """
         member = self._open()
         head = member.peek(HEAD_OCTETS)
@@ -111,7 +111,7 @@ class TextInput:
         return member
 
     def _fill(self, member: Member, buffer: bytearray) -> tuple[int, InputError | None]:
-        """Octets that came, and what went wrong after them."""
+        """Fill the buffer; returns the number of octets read, and the error that ended reading."""
         before = member.octets
         try:
             return member.fill(memoryview(buffer)), None
@@ -119,13 +119,13 @@ class TextInput:
             return member.octets - before, InputError(error.reason, file=self.name)
 
     def batches(self, block_octets: int = BLOCK_OCTETS) -> Iterator[Lines]:
-        """Give the lines in batches of about ``block_octets``.
+        """Yield the lines in batches of about ``block_octets``.
 
         Raises
         ------
         InputError
-            When the file is damaged, a line is longer than :data:`MAX_LINE_OCTETS`, or the file unpacks to
-            absurdly more than it is. Lines before that were given.
+            If the file is damaged or expands beyond the limits, or a line is longer than :data:`MAX_LINE_OCTETS`. The
+            lines before that are yielded first.
         """
         member = self._open()
         first, rest = 1, b""
@@ -137,11 +137,11 @@ class TextInput:
             ended = count < len(buffer) or failure is not None
             block = utf8(bytes(memoryview(buffer)[:count]), last=ended)
             lines = (rest + block).split(b"\n")
-            # The last piece has no line end yet: it waits for the next block, or is the last line.
+            # The last piece is incomplete: it is continued in the next block, or is the last line.
             rest = lines.pop()
             if ended and rest and failure is None:
                 lines.append(rest)
-            # Joined files each begin with a mark. One octet is found much faster than three.
+            # Concatenated files each begin with a mark. Searching for one octet is much faster than for three.
             if (MARK[:1] in block and MARK in block) or (lines and lines[0].startswith(MARK)):
                 lines = [line.removeprefix(MARK) for line in lines]
             if lines:
@@ -154,7 +154,7 @@ class TextInput:
 
 
 def first_line(head: bytes) -> bytes:
-    """The first line of a head that is not blank, without spaces around it."""
+    """The first non-blank line of a head, stripped."""
     for line in io.BytesIO(head):
         if line.strip():
             return line.strip()

@@ -1,4 +1,4 @@
-"""Parquet files that hold a biflow table or a flow table."""
+"""Parquet files that contain a biflow table or a flow table."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
 
 
 def kind_of(path: Path) -> Literal["flow", "biflow"]:
-    """Which table a Parquet file holds.
+    """Kind of table in a Parquet file.
 
     Raises
     ------
     InputError
-        When it holds neither; the columns that are missing are named.
+        If it is neither; the message names the missing columns.
     """
     names = set(_opened(path).schema_arrow.names)
     missing: dict[str, list[str]] = {}
@@ -44,18 +44,18 @@ def kind_of(path: Path) -> Literal["flow", "biflow"]:
     if not missing["biflow"]:
         return "biflow"
     nearest = min(missing, key=lambda name: len(missing[name]))
-    raise InputError(f"Parquet, but no {nearest} table: no column {', '.join(missing[nearest])}", file=path)
+    raise InputError(f"not a {nearest} table: the Parquet file has no column {', '.join(missing[nearest])}", file=path)
 
 
 def _frame(batch: pyarrow.RecordBatch) -> pl.DataFrame:
-    """A batch as Polars has it, which believes that text is text: in columns, in types and in what is said of them."""
+    """Convert to Polars. The batch is validated and schema metadata is dropped, since Polars assumes valid UTF-8."""
     batch.validate(full=True)
     fields = [pyarrow.field(field.name, field.type) for field in batch.schema if str(field.type)]
     return pl.DataFrame(pl.from_arrow(pyarrow.RecordBatch.from_arrays(batch.columns, schema=pyarrow.schema(fields))))
 
 
 def _batches(path: Path, table: Table) -> Iterator[tuple[pl.DataFrame, range]]:
-    """Columns of a table as they stand in the file, and the numbers of their rows, from 1."""
+    """Yield the columns of a table as stored in the file, with row numbers from 1."""
     file = _opened(path)
     columns = [name for name in table.names if name in file.schema_arrow.names]
     first = 1
@@ -69,20 +69,20 @@ def _batches(path: Path, table: Table) -> Iterator[tuple[pl.DataFrame, range]]:
 
 
 class BiflowParquetReader(RecordReader):
-    """Reader of a biflow table; its cells are checked as those of text are."""
+    """Reader of a biflow table; cells are checked like those of text formats."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables of bounded length."""
+        """Yield biflow tables of bounded length."""
         for frame, rows in _batches(self._path, BIFLOW):
             yield to_biflows(frame.to_dict(), self, rows)
 
 
 class FlowParquetReader(RecordReader):
-    """Reader of a flow table, which needs no orientation any more."""
+    """Reader of a flow table, which needs no orientation."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -90,6 +90,6 @@ class FlowParquetReader(RecordReader):
         self._path = path
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give flow tables of bounded length."""
+        """Yield flow tables of bounded length."""
         for frame, rows in _batches(self._path, FLOW):
             yield to_flows(frame.to_dict(), self, rows)

@@ -1,11 +1,10 @@
-"""Cells of flow records to typed values: the one conversion that all readers of text, JSON and Parquet share.
+"""Convert columns of flow records to typed values. All readers of text, JSON and Parquet share these functions.
 
-*Unset* and *unreadable* are two things. An unset cell (:data:`UNSET`) is null without a fault and takes the default
-of its field. A cell that holds something, but no value of its kind, is null with a fault: the caller drops the record
-or the field, and counts it. No number is guessed and none is cut.
+*Unset* and *unreadable* differ. An unset cell (:data:`UNSET`) is null without a fault and takes the default of its
+field. A non-empty cell without a valid value is null with a fault: the caller drops the record or the field and counts
+it. No value is guessed or truncated.
 
-Columns are converted by column: a cast reads the common spelling, and each distinct text that the cast refuses is
-parsed once.
+Conversion is columnar: a cast reads the common spelling, and each distinct text that the cast rejects is parsed once.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ __all__ = [
 FINE, UNREADABLE, OUT_OF_RANGE, NULL_WORD = 0, 1, 2, 3
 MAX_COUNT = (1 << 64) - 1
 MAX_DURATION_US = 1e15  # 31 years
-MAX_DIGITS = 64  # of one number; a longer text is none
+MAX_DIGITS = 64  # of a number; longer texts are unreadable
 
 BLANK = frozenset({"", "-", "(empty)"})
 UNSET = BLANK | {"null", "nil", "none", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "\\n"}
-"""Words that mean *no value* in any field, in lower case: of Zeek, SQL, R, Python and spreadsheets."""
+"""Words that mean *no value* in any field, in lower case: from Zeek, SQL, R, Python and spreadsheets."""
 
 PROTOCOL_NUMBERS = {
     "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "rsvp": 46, "gre": 47, "esp": 50,
@@ -60,10 +59,10 @@ class ParsedColumn:
     Parameters
     ----------
     values
-        Typed; null where the cell is unset or has a fault.
+        Typed values; null where the cell is unset or has a fault.
     faults
         :data:`FINE`, :data:`UNREADABLE`, :data:`OUT_OF_RANGE`, or :data:`NULL_WORD` for a cell that is unset by a word
-        such as ``NULL`` (UInt8, N); None where all are fine.
+        such as ``NULL`` (UInt8, N); None if there are no faults.
     """
 
     values: pl.Series
@@ -71,21 +70,21 @@ class ParsedColumn:
 
     @property
     def all_faults(self) -> pl.Series:
-        """The faults, zeros where all are fine."""
+        """The faults; zeros if there are none."""
         return pl.zeros(len(self.values), pl.UInt8, eager=True) if self.faults is None else self.faults
 
     @property
     def unset(self) -> pl.Series:
-        """Whether a cell holds nothing, N."""
+        """Whether each cell is empty, N."""
         return self.values.is_null() if self.faults is None else self.values.is_null() & ~self.faulty
 
     @property
     def faulty(self) -> pl.Series:
-        """Whether a cell holds something that is no value, N."""
+        """Whether each cell is non-empty but invalid, N."""
         return self.all_faults.is_in([UNREADABLE, OUT_OF_RANGE])
 
     def or_else(self, other: ParsedColumn) -> ParsedColumn:
-        """These, and where they are unset the others."""
+        """These cells, with unset ones replaced by those of another column."""
         unset = self.unset
         if not unset.any():
             return self
@@ -97,10 +96,10 @@ class ParsedColumn:
 
 @dataclass(frozen=True, slots=True)
 class NumberMarks:
-    """How numbers are written: decimal and thousands mark, as the user states them.
+    """Number format: decimal and thousands mark stated by the user.
 
-    Where none is stated the decimal mark is a point and there are no thousands. A whole number such as ``1.234`` is
-    then not read: it may be a thousand or a fraction.
+    By default, the decimal mark is a point and there is no thousands mark. An integer such as ``1.234`` is then
+    unreadable, because it could mean 1234.
     """
 
     decimal: str | None = None
@@ -113,32 +112,32 @@ POINT = NumberMarks()
 def parse_refused(
     text: pl.Series, values: pl.Series, failed: pl.Series, parse: Callable[[str], Parsed]
 ) -> ParsedColumn:
-    """Parse the texts that a cast refused, each distinct one once.
+    """Parse the texts that a cast rejected, each distinct one once.
 
     Parameters
     ----------
     text
         The cells, N.
     values
-        What the cast made of them, N.
+        Result of the cast, N.
     failed
-        Which ones to parse, N; null is False.
+        Cells to parse, N; null is False.
     parse
-        A stripped text that is none of :data:`UNSET` to its value, or to None and a fault.
+        Converts a stripped text that is not in :data:`UNSET` to a value, or to None and a fault.
     """
     failed = failed.fill_null(False)
     if not failed.any():
         return ParsedColumn(values)
     rows = failed.arg_true()
     codes, distinct = codes_of(text.gather(rows))
-    parsed = [_parsed(one, parse) for one in distinct]
-    found = pl.Series([value for value, _ in parsed], dtype=values.dtype)
+    parsed = [_parsed(spelling, parse) for spelling in distinct]
+    replacements = pl.Series([value for value, _ in parsed], dtype=values.dtype)
     faults = pl.Series([fault for _, fault in parsed], dtype=pl.UInt8)
-    values = values.scatter(rows, found.gather(codes))
+    values = values.scatter(rows, replacements.gather(codes))
     if not (faults > FINE).any():
         return ParsedColumn(values)
-    spread = pl.zeros(len(text), pl.UInt8, eager=True).scatter(rows, faults.gather(codes))
-    return ParsedColumn(values, spread)
+    all_faults = pl.zeros(len(text), pl.UInt8, eager=True).scatter(rows, faults.gather(codes))
+    return ParsedColumn(values, all_faults)
 
 
 def _parsed(text: str, parse: Callable[[str], Parsed]) -> Parsed:
@@ -150,7 +149,7 @@ def _parsed(text: str, parse: Callable[[str], Parsed]) -> Parsed:
 
 
 def as_text(series: pl.Series) -> tuple[pl.Series, pl.Series | None]:
-    """A column of any type as text, and which cells are there but have no text (octets that are no UTF-8, lists)."""
+    """A column as text, and a mask of non-empty cells without text (invalid UTF-8, lists)."""
     kind = series.dtype
     if kind == pl.String:
         return series, None
@@ -181,12 +180,12 @@ def _from_text(series: pl.Series, convert: Callable[[pl.Series], ParsedColumn]) 
 
 
 def _faulty(values: pl.Series, *faults: tuple[pl.Series, int]) -> ParsedColumn:
-    """Cells with faults where the masks say so; the last one counts. Their values become null."""
-    found = pl.zeros(len(values), pl.UInt8, eager=True)
+    """Cells with faults where the masks are true (later masks take precedence); their values become null."""
+    codes = pl.zeros(len(values), pl.UInt8, eager=True)
     for where, fault in faults:
-        found = found.set(where.fill_null(False), fault)
-    bad = found > FINE
-    return ParsedColumn(values.set(bad, None), found) if bad.any() else ParsedColumn(values)
+        codes = codes.set(where.fill_null(False), fault)
+    bad = codes > FINE
+    return ParsedColumn(values.set(bad, None), codes) if bad.any() else ParsedColumn(values)
 
 
 @lru_cache(maxsize=64)
@@ -199,7 +198,7 @@ def _pattern(marks: NumberMarks) -> re.Pattern[str]:
 
 
 def _decimal(text: str, marks: NumberMarks) -> Decimal | None:
-    """The exact number that a text spells; ASCII digits alone, without a unit."""
+    """The exact number spelled by a text: ASCII digits only, no unit."""
     if len(text) > MAX_DIGITS or _pattern(marks).fullmatch(text) is None:
         return None
     if marks.thousands is not None:
@@ -214,22 +213,22 @@ def _whole(text: str, most: int, marks: NumberMarks) -> Parsed:
     if _HEXADECIMAL.fullmatch(text) and len(text) <= MAX_DIGITS:
         number = Decimal(int(text, 16))
     else:
-        found = _decimal(text, marks)
-        if found is None or (marks == POINT and _GROUP_OF_THREE.fullmatch(text)):
+        decimal = _decimal(text, marks)
+        if decimal is None or (marks == POINT and _GROUP_OF_THREE.fullmatch(text)):
             return None, UNREADABLE
-        number = found
+        number = decimal
     if number != number.to_integral_value():
         return None, UNREADABLE
     return (int(number), FINE) if 0 <= number <= most else (None, OUT_OF_RANGE)
 
 
 def parse_integers(series: pl.Series, most: int = MAX_COUNT, marks: NumberMarks = POINT) -> ParsedColumn:
-    """Whole numbers from 0 to ``most`` (UInt64), from numbers, decimal text, or hexadecimal text with ``0x``.
+    """Parse integers from 0 to ``most`` (UInt64): numbers, decimal text, or hexadecimal text with ``0x``.
 
-    >>> cells = parse_integers(pl.Series(["2", " 3.0 ", "0x1f", "1e3", "NULL", "2.5", "1,000", "-1"]))
-    >>> cells.values.to_list()
+    >>> column = parse_integers(pl.Series(["2", " 3.0 ", "0x1f", "1e3", "NULL", "2.5", "1,000", "-1"]))
+    >>> column.values.to_list()
     [2, 3, 31, 1000, None, None, None, None]
-    >>> cells.faults.to_list()
+    >>> column.faults.to_list()
     [0, 0, 0, 0, 3, 1, 1, 2]
     """
     kind = series.dtype
@@ -254,7 +253,7 @@ def _whole_texts(text: pl.Series, most: int, marks: NumberMarks) -> ParsedColumn
 
 
 def _real_texts(text: pl.Series, marks: NumberMarks, parse: Callable[[str], Parsed]) -> ParsedColumn:
-    """Numbers of text, Float64. With marks of the user's the cast may only read digits."""
+    """Parse numbers as Float64. With user-defined marks, only plain digits are left to the cast."""
     if marks == POINT:
         values = text.cast(pl.Float64, strict=False)
         refused = text.is_not_null() & ~values.is_finite().fill_null(False)
@@ -284,10 +283,10 @@ def _real(text: str, marks: NumberMarks) -> Parsed:
 def _bounded(cells: ParsedColumn, scale: float, most: float) -> ParsedColumn:
     values = cells.values * scale
     outside = ~values.is_between(0, most)
-    found = _faulty(values, (outside, OUT_OF_RANGE))
-    if cells.faults is None or found.faults is None:
-        return ParsedColumn(found.values, cells.faults if found.faults is None else found.faults)
-    return ParsedColumn(found.values, cells.faults.zip_with(cells.faults != FINE, found.faults))
+    bounded = _faulty(values, (outside, OUT_OF_RANGE))
+    if cells.faults is None or bounded.faults is None:
+        return ParsedColumn(bounded.values, cells.faults if bounded.faults is None else bounded.faults)
+    return ParsedColumn(bounded.values, cells.faults.zip_with(cells.faults != FINE, bounded.faults))
 
 
 def parse_scaled(series: pl.Series, scale: float, marks: NumberMarks = POINT) -> ParsedColumn:
@@ -301,8 +300,8 @@ def parse_scaled(series: pl.Series, scale: float, marks: NumberMarks = POINT) ->
 def parse_durations(series: pl.Series, unit_us: float = 1e6, marks: NumberMarks = POINT) -> ParsedColumn:
     """Durations from numbers of a unit, or text as ``[D days ]HH:MM:SS[.fff]``; from 0 to 31 years.
 
-    >>> cells = parse_durations(pl.Series(["1.5", "00:00:04.096", "-", "-0.5", "12,5"]))
-    >>> [None if one is None else one.total_seconds() for one in cells.values], cells.faults.to_list()
+    >>> column = parse_durations(pl.Series(["1.5", "00:00:04.096", "-", "-0.5", "12,5"]))
+    >>> [None if value is None else value.total_seconds() for value in column.values], column.faults.to_list()
     ([1.5, 4.096, None, None, None], [0, 0, 0, 2, 1])
     """
     if series.dtype == pl.Duration:
@@ -321,11 +320,11 @@ def parse_durations(series: pl.Series, unit_us: float = 1e6, marks: NumberMarks 
 
 
 def _by_text(series: pl.Series, kind: pl.DataType, parse: Callable[[str], Parsed]) -> ParsedColumn:
-    """Parse each distinct text."""
+    """Parse each distinct text once."""
 
     def convert(text: pl.Series) -> ParsedColumn:
         if kind == pl.String and all(s is None or _parsed(s, parse)[0] == s for s in text.unique()):
-            return ParsedColumn(text)  # all canonical, as in most columns
+            return ParsedColumn(text)  # all values canonical: the common case
         codes, distinct = codes_of(text)
         parsed = [_parsed(spelling, parse) for spelling in distinct.to_list()]
         canonical = [value for value, _ in parsed]
@@ -339,7 +338,7 @@ def _by_text(series: pl.Series, kind: pl.DataType, parse: Callable[[str], Parsed
 
 
 class _ParseCache(dict[str, Parsed]):
-    """Parsed texts by spelling, cleared when full."""
+    """Parsed values by text, cleared when full."""
 
     def __init__(self, parse: Callable[[str], Parsed]) -> None:
         super().__init__()
@@ -361,7 +360,7 @@ _address = _ParseCache(_parse_address).__getitem__
 
 
 def parse_addresses(series: pl.Series) -> ParsedColumn:
-    """Canonical text of addresses, see :func:`ethogram.schema.parse_address.parse_address`.
+    """Parse addresses to canonical text, see :func:`ethogram.schema.parse_address.parse_address`.
 
     >>> parse_addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).values.to_list()
     ['10.0.0.1', '2001:db8::1', None]
@@ -370,7 +369,7 @@ def parse_addresses(series: pl.Series) -> ParsedColumn:
 
 
 def parse_device_names(series: pl.Series) -> ParsedColumn:
-    """Names of devices; those that are addresses or MACs in their canonical spelling."""
+    """Parse device names; addresses and MAC addresses become canonical."""
     return _by_text(series, pl.String(), lambda text: (canonical_device(text), FINE))
 
 
@@ -385,7 +384,7 @@ _mac = _ParseCache(_parse_mac).__getitem__
 
 
 def parse_macs(series: pl.Series) -> ParsedColumn:
-    """MACs as ``aa:bb:cc:dd:ee:ff``; one that is all zero is unset.
+    """Parse MAC addresses to ``aa:bb:cc:dd:ee:ff``; the all-zero address is unset.
 
     >>> parse_macs(pl.Series(["AA:BB:CC:00:01:02:", "0:17:88:1:2:3", "unknown"])).values.to_list()
     ['aa:bb:cc:00:01:02', '00:17:88:01:02:03', None]
@@ -394,7 +393,7 @@ def parse_macs(series: pl.Series) -> ParsedColumn:
 
 
 def parse_tcp_flags(series: pl.Series, *, hexadecimal: bool = False) -> ParsedColumn:
-    """TCP flags (UInt8) from letters (``S``, ``SA``, ``...AP.SF``), ``0x`` text, or digits.
+    """Parse TCP flags (UInt8): letters (``S``, ``SA``, ``...AP.SF``), ``0x`` text, or digits.
 
     >>> parse_tcp_flags(pl.Series(["S", "...AP.SF", "0x12", "18", "?"])).values.to_list()
     [2, 27, 18, 18, None]
@@ -406,7 +405,7 @@ def parse_tcp_flags(series: pl.Series, *, hexadecimal: bool = False) -> ParsedCo
 
 
 def _flag_bits(text: str, hexadecimal: bool) -> Parsed:
-    # Letters first: what looks hexadecimal too, as ``AF``, is written with 0x or a digit by those that mean a number.
+    # Letters take precedence over hexadecimal (``AF``); writers of numbers use 0x or a digit.
     letters = text.upper().replace(".", "")
     if all(letter in _FLAG_BITS for letter in letters):
         bits = 0
@@ -422,7 +421,7 @@ def _flag_bits(text: str, hexadecimal: bool) -> Parsed:
 
 
 def parse_protocols(series: pl.Series) -> ParsedColumn:
-    """Protocol numbers (UInt64, at most 255) from names or numbers.
+    """Parse protocol numbers (UInt64, at most 255) from names or numbers.
 
     >>> parse_protocols(pl.Series(["tcp", "UDP", "47", "what"])).values.to_list()
     [6, 17, 47, None]
@@ -438,7 +437,7 @@ def _protocol(text: str) -> Parsed:
 
 
 def parse_booleans(series: pl.Series) -> ParsedColumn:
-    """Booleans from ``true`` and ``false``, ``T`` and ``F``, or 1 and 0."""
+    """Parse booleans: ``true`` and ``false``, ``T`` and ``F``, or 1 and 0."""
     if series.dtype == pl.Boolean:
         return ParsedColumn(series)
     known = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
@@ -451,11 +450,11 @@ def parse_booleans(series: pl.Series) -> ParsedColumn:
 
 
 def parse_strings(series: pl.Series) -> ParsedColumn:
-    """Text without spaces around it."""
+    """Strip text."""
     return _by_text(series, pl.String(), lambda text: (text, FINE))
 
 
 def parse_choices(series: pl.Series, known: Iterable[str]) -> ParsedColumn:
-    """Texts that are one of a few."""
+    """Parse texts from a fixed set."""
     allowed = frozenset(known)
     return _by_text(series, pl.String(), lambda text: (text, FINE) if text in allowed else (None, UNREADABLE))

@@ -1,4 +1,4 @@
-"""Times of flow records: ISO 8601 in its usual spellings, numbers since 1970, or a form that the user states."""
+"""Parse times of flow records: common ISO 8601 spellings, numbers since 1970, or a format stated by the user."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ethogram.schema import TIME
 __all__ = ["parse_times", "parse_times_or_null"]
 
 EARLIEST_US = -86_400_000_000
-"""The first day of 1970, in any zone. Earlier is no time of a flow, but a date that was read wrongly."""
+"""The first day of 1970 in any zone. Earlier values result from misread dates."""
 LATEST_US = 7_258_118_400_000_000  # the year 2200
 
-# A number whose unit is not stated is of the unit that puts it between 1980 and 2100; seconds may also be smaller,
-# because exporters without a clock begin at 1970.
+# A number of unknown unit is interpreted in the unit that places it between 1980 and 2100. Smaller numbers are
+# seconds, because exporters without a clock start at 1970.
 _SIZES = ((1_000, 315_532_800_000, 4_102_444_800_000), (1, 315_532_800_000_000, 4_102_444_800_000_000))
 _NANOSECONDS = (315_532_800_000_000_000, 4_102_444_800_000_000_000)
 _UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
@@ -30,7 +30,7 @@ _PLAIN = "%Y-%m-%d %H:%M:%S%.f"
 def parse_times_or_null(
     series: pl.Series, zone: str = "UTC", form: str | None = None, unit: str | None = None
 ) -> pl.Series:
-    """As :func:`parse_times`, without telling unset from unreadable.
+    """Like :func:`parse_times`, without distinguishing unset from unreadable cells.
 
     >>> parse_times_or_null(pl.Series(["2019-01-02 03:04:05.678", "1546398245.678"])).dt.epoch("ms").to_list()
     [1546398245678, 1546398245678]
@@ -39,19 +39,20 @@ def parse_times_or_null(
 
 
 def parse_times(series: pl.Series, zone: str = "UTC", form: str | None = None, unit: str | None = None) -> ParsedColumn:
-    """Times as microseconds of UTC.
+    """Parse times to UTC in microseconds.
 
     Parameters
     ----------
     series
-        Text, numbers since 1970, or times.
+        Text, numbers since 1970, or datetimes.
     zone
-        Zone of times that state none. An hour that a change of the clocks repeats is its first one; an hour that it
-        leaves out is unreadable.
+        Time zone of times without one. When clocks are set back, the first occurrence of a repeated hour is assumed; a
+        time in a skipped hour is unreadable.
     form
-        A ``strftime`` form; or ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``. Nothing else is read then.
+        A ``strftime`` format; or ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``. Other forms are then
+        unreadable.
     unit
-        Unit of numbers (s, ms, us, ns) where the field says it. Otherwise their size says it.
+        Unit of numbers (s, ms, us, ns) if known; otherwise inferred from their magnitude.
 
     Examples
     --------
@@ -62,46 +63,46 @@ def parse_times(series: pl.Series, zone: str = "UTC", form: str | None = None, u
     """
     kind = series.dtype
     if kind == pl.Datetime:
-        return _checked(_moved(series, zone), series.is_not_null())
+        return _within_bounds(_to_utc(series, zone), series.is_not_null())
     if form is not None and form.startswith("epoch_") and form.removeprefix("epoch_") in _UNITS:
         unit, iso, form = form.removeprefix("epoch_"), False, None
     else:
         iso = True
     if kind.is_numeric() and not kind.is_decimal():
         present = series.is_not_null() & (series.is_not_nan() if kind.is_float() else True)
-        return _checked(_epoch(series, unit), present)
+        return _within_bounds(_epoch(series, unit), present)
     raw, lost = as_text(series)
     text = raw.str.strip_chars()
-    found = _stated(text, form, zone) if form is not None else _read(text, zone, unit, iso)
+    parsed = _parse_format(text, form, zone) if form is not None else _parse_text(text, zone, unit, iso)
     present = text.is_not_null() if lost is None else text.is_not_null() | lost
-    if not (present & found.is_null()).any():
-        return _checked(found, present)
+    if not (present & parsed.is_null()).any():
+        return _within_bounds(parsed, present)
     words = text.str.to_lowercase()
     unset = words.is_in(list(UNSET)).fill_null(False)
-    cells = _checked(found, present & ~unset)
+    cells = _within_bounds(parsed, present & ~unset)
     null_words = unset & ~words.is_in(list(BLANK)).fill_null(False)
     return cells if not null_words.any() else ParsedColumn(cells.values, cells.all_faults.set(null_words, NULL_WORD))
 
 
-def _checked(found: pl.Series, present: pl.Series) -> ParsedColumn:
-    """Times inside the bounds; a cell that is there and has none is unreadable."""
-    us = found.to_physical()
-    found = found.cast(TIME).set(~us.is_between(EARLIEST_US, LATEST_US, closed="left"), None)
-    faulty = present & found.is_null()
-    return ParsedColumn(found, faulty.cast(pl.UInt8) * UNREADABLE) if faulty.any() else ParsedColumn(found)
+def _within_bounds(times: pl.Series, present: pl.Series) -> ParsedColumn:
+    """Times inside the bounds; non-empty cells without such a time are unreadable."""
+    us = times.to_physical()
+    times = times.cast(TIME).set(~us.is_between(EARLIEST_US, LATEST_US, closed="left"), None)
+    faulty = present & times.is_null()
+    return ParsedColumn(times, faulty.cast(pl.UInt8) * UNREADABLE) if faulty.any() else ParsedColumn(times)
 
 
-def _moved(times_: pl.Series, zone: str) -> pl.Series:
-    """Datetimes of any unit to microseconds of UTC."""
-    if times_.dtype.time_zone is None:  # type: ignore[attr-defined]
-        times_ = times_.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return times_.dt.cast_time_unit("us").dt.convert_time_zone("UTC")
+def _to_utc(series: pl.Series, zone: str) -> pl.Series:
+    """Convert datetimes of any unit to UTC in microseconds."""
+    if series.dtype.time_zone is None:  # type: ignore[attr-defined]
+        series = series.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return series.dt.cast_time_unit("us").dt.convert_time_zone("UTC")
 
 
 def _epoch(values: pl.Series, unit: str | None) -> pl.Series:
-    """Numbers since 1970 as times; null where the number is none of their unit or of any unit."""
+    """Numbers since 1970 as times; null if out of the range of their unit, or of all units."""
     whole = values.dtype.is_integer()
-    if whole:  # nanoseconds do not fit a float exactly
+    if whole:  # nanoseconds exceed the precision of a float
         values = values.cast(pl.Int64, strict=False)
     number = pl.col("number")
     if unit is not None:
@@ -113,58 +114,58 @@ def _epoch(values: pl.Series, unit: str | None) -> pl.Series:
         us = us.when(number.is_between(0, LATEST_US // 1_000_000)).then(number * 1_000_000)
     if unit == "ns" and whole:
         us = number // 1000
-    found = values.to_frame("number").select(us.alias("us"))["us"]
-    if found.dtype.is_float():
-        found = found.set(~(found < float(LATEST_US)).fill_null(False), None).round()
-    found = found.set((found < 0).fill_null(False), None)
-    return found.cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    times = values.to_frame("number").select(us.alias("us"))["us"]
+    if times.dtype.is_float():
+        times = times.set(~(times < float(LATEST_US)).fill_null(False), None).round()
+    times = times.set((times < 0).fill_null(False), None)
+    return times.cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
-def _read(text: pl.Series, zone: str, unit: str | None, iso: bool) -> pl.Series:
-    """Numbers and, if asked for, ISO 8601."""
+def _parse_text(text: pl.Series, zone: str, unit: str | None, iso: bool) -> pl.Series:
+    """Parse numbers and, optionally, ISO 8601."""
     whole = text.cast(pl.Int64, strict=False)
-    found = _epoch(whole, unit)
+    times = _epoch(whole, unit)
     rest = text.is_not_null() & whole.is_null()
     if rest.any():
         real = text.set(~rest, None).cast(pl.Float64, strict=False)
         if real.null_count() < len(real):
-            found = found.zip_with(whole.is_not_null(), _epoch(real, unit))
+            times = times.zip_with(whole.is_not_null(), _epoch(real, unit))
             rest = rest & ~real.is_finite().fill_null(False)
     if not iso or not rest.any():
-        return found
+        return times
     plain = text.set(~rest, None).str.replace("T", " ", literal=True)
     local = plain.str.to_datetime(_PLAIN, strict=False, time_unit="us")
-    found = found.zip_with(~rest, _moved(local, zone))
+    times = times.zip_with(~rest, _to_utc(local, zone))
     rest = rest & local.is_null()
-    return found.scatter(rest.arg_true(), _iso(text.filter(rest), zone)) if rest.any() else found
+    return times.scatter(rest.arg_true(), _parse_iso(text.filter(rest), zone)) if rest.any() else times
 
 
-def _iso(text: pl.Series, zone: str) -> pl.Series:
-    """ISO 8601 with an offset, in its basic form, with a comma, to the minute."""
+def _parse_iso(text: pl.Series, zone: str) -> pl.Series:
+    """Parse ISO 8601 with an offset, in basic format, with a decimal comma, or without seconds."""
     parts = text.str.extract_groups(_ISO).struct.rename_fields(_NAMES).struct.unnest()
     offset = pl.col("offset")
     digits = offset.str.replace(":", "", literal=True)
     minutes = digits.str.slice(1, 2).cast(pl.Int64, strict=False) * 60 + digits.str.slice(3, 2).cast(
         pl.Int64, strict=False
     ).fill_null(0)
-    shown = pl.concat_str(
+    plain = pl.concat_str(
         "year", pl.lit("-"), "month", pl.lit("-"), "day", pl.lit(" "), "hour", pl.lit(":"), "minute", pl.lit(":"),
         pl.col("second").fill_null("00"), pl.lit("."), pl.col("fraction").fill_null("0").str.slice(0, 9),
     )  # fmt: skip
-    found = parts.select(
-        local=shown.str.to_datetime(_PLAIN, strict=False, time_unit="us"),
-        here=offset.is_null(),
+    local_times = parts.select(
+        local=plain.str.to_datetime(_PLAIN, strict=False, time_unit="us"),
+        zoneless=offset.is_null(),
         shift=pl.when(offset.str.contains("^[+-]"))
         .then(pl.when(minutes < 16 * 60).then(minutes * pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)))
         .otherwise(0),
     )
-    there = found.select(
+    zoned = local_times.select(
         (pl.col("local") - pl.duration(minutes=pl.col("shift"))).dt.replace_time_zone("UTC").dt.cast_time_unit("us")
     ).to_series()
-    return _moved(found["local"], zone).zip_with(found["here"], there)
+    return _to_utc(local_times["local"], zone).zip_with(local_times["zoneless"], zoned)
 
 
-def _stated(text: pl.Series, form: str, zone: str) -> pl.Series:
-    """Times of a ``strftime`` form."""
+def _parse_format(text: pl.Series, form: str, zone: str) -> pl.Series:
+    """Parse times of a ``strftime`` format."""
     parsed = text.str.to_datetime(form, strict=False, time_unit="us", ambiguous="earliest")
-    return _moved(parsed, zone)
+    return _to_utc(parsed, zone)

@@ -1,7 +1,7 @@
-"""The pcap file: a header of 24 octets, then records of 16 (or 24) octets and a frame.
+"""The pcap format: a file header of 24 octets, then records with a header of 16 (or 24) octets and a frame.
 
 Reference: draft-ietf-opsawg-pcap. Both byte orders, microseconds and nanoseconds, and the modified format with
-eight more octets per record.
+eight more octets per record header.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ethogram.io.link_layer import parse_packet
 __all__ = ["FULL", "MAGICS", "MAX_RECORD", "MORE", "STOP", "PcapHeader", "parse_header", "scan_pcap"]
 
 MAX_RECORD = 1 << 24
-"""A record that claims more octets is damage, not a packet (libpcap's own bound is 256 KiB, USB's 128 MiB)."""
+"""Maximum record length; longer ones indicate damage (the limit of libpcap is 256 KiB, for USB 128 MiB)."""
 
 MORE, FULL, STOP = 0, 1, 2
-"""Why a scan returned: it needs more octets, its columns are full, or the rest cannot be read."""
+"""Why a scan returned: more octets are needed, the columns are full, or the rest is unreadable."""
 
-MAGICS = {  # octets -> (little-endian, nanoseconds, octets of a record's header)
+MAGICS = {  # octets -> (little-endian, nanoseconds, octets of a record header)
     b"\xa1\xb2\xc3\xd4": (False, False, 16),
     b"\xd4\xc3\xb2\xa1": (True, False, 16),
     b"\xa1\xb2\x3c\x4d": (False, True, 16),
@@ -32,7 +32,7 @@ MAGICS = {  # octets -> (little-endian, nanoseconds, octets of a record's header
 
 @dataclass(frozen=True)
 class PcapHeader:
-    """What the file header says."""
+    """Contents of the file header."""
 
     little: bool
     nanoseconds: bool
@@ -43,14 +43,14 @@ class PcapHeader:
 def parse_header(octets: bytes) -> PcapHeader:
     """Parse the first 24 octets of a file that begins with one of :data:`MAGICS`."""
     little, nanoseconds, record_header = MAGICS[bytes(octets[:4])]
-    # The upper bits of the link type say whether a frame check sequence follows.
+    # The upper bits of the link type state whether a frame check sequence follows.
     link = int.from_bytes(octets[20:24], "little" if little else "big") & 0xFFFF
     return PcapHeader(little, nanoseconds, record_header, link)
 
 
 @inner
 def word(data: Any, at: int, little: bool) -> int:
-    """Four octets in the file's byte order."""
+    """Four octets in the byte order of the file."""
     a, b, c, d = u8(data, at), u8(data, at + 1), u8(data, at + 2), u8(data, at + 3)
     if little:
         return a | (b << 8) | (c << 16) | (d << 24)
@@ -70,12 +70,12 @@ def scan_pcap(
     rows: Any,
     counters: Any,
 ) -> tuple[int, int, int]:
-    """Parse all whole records between ``at`` and ``end``.
+    """Parse all complete records between ``at`` and ``end``.
 
     Returns
     -------
     at, rows, why
-        The first octet not read, the rows written, and :data:`MORE`, :data:`FULL` or :data:`STOP`.
+        The first unread octet, the number of rows written, and :data:`MORE`, :data:`FULL` or :data:`STOP`.
     """
     row, capacity = 0, rows.shape[0]
     while end - at >= record_header:

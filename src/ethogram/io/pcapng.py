@@ -1,6 +1,6 @@
-"""The pcapng file: sections of blocks, with interfaces that each have a link type and a clock resolution.
+"""The pcapng format: sections of blocks, with a link type and clock resolution for each interface.
 
-Reference: draft-ietf-opsawg-pcapng. Enhanced, simple and the obsolete packet block are read, others stepped over.
+Reference: draft-ietf-opsawg-pcapng. Enhanced, simple and obsolete packet blocks are read; others are skipped.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["MAGIC", "MAX_INTERFACES", "new_section", "scan_pcapng"]
 MAGIC = b"\x0a\x0d\x0d\x0a"
 MAX_INTERFACES = 4096
 LINK, RESOLUTION, OFFSET, SNAPLEN = 0, 1, 2, 3  # columns of the interface table
-LITTLE, INTERFACES, LAST_TIME = 0, 1, 2  # places of the section's state
-LATEST_S = 9_000_000_000  # seconds that fit in nanoseconds of 64 bits: the year 2255
+LITTLE, INTERFACES, LAST_TIME = 0, 1, 2  # indices of the section state
+LATEST_S = 9_000_000_000  # limit of 64-bit nanoseconds: the year 2255
 
 
 def new_section() -> tuple[Any, Any]:
-    """State that a scan carries from block to block: the section, and its table of interfaces."""
+    """State that scans carry from block to block: the section and its interface table."""
     return np.zeros(3, np.int64), np.zeros((MAX_INTERFACES, 4), np.int64)
 
 
 @inner
 def half(data: Any, at: int, little: bool) -> int:
-    """Two octets in the section's byte order."""
+    """Two octets in the byte order of the section."""
     if little:
         return u8(data, at) | (u8(data, at + 1) << 8)
     return u8(data, at + 1) | (u8(data, at) << 8)
@@ -37,7 +37,7 @@ def half(data: Any, at: int, little: bool) -> int:
 
 @inner
 def nanoseconds(high: int, low: int, resolution: int, offset: int) -> Any:
-    """Ticks of an interface's clock as nanoseconds since 1970; -1 when they are no time of these centuries."""
+    """Ticks of an interface clock as nanoseconds since 1970; -1 if out of range."""
     ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
     exponent = resolution & 0x7F
     if resolution & 0x80:
@@ -71,7 +71,7 @@ def nanoseconds(high: int, low: int, resolution: int, offset: int) -> Any:
 
 @inner
 def add_interface(data: Any, at: int, end: int, section: Any, interfaces: Any) -> None:
-    """Read an interface description block, whose body is ``at`` to ``end``, with its options."""
+    """Parse an interface description block, with its body from ``at`` to ``end``, and its options."""
     little = section[LITTLE] != 0
     number = section[INTERFACES]
     section[INTERFACES] = number + 1
@@ -108,7 +108,7 @@ def packet_block(
     packet: Any,
     counters: Any,
 ) -> int:
-    """Parse the packet in a block whose body is ``at`` to ``end``; 1 when it is used, else 0."""
+    """Parse the packet of a block with its body from ``at`` to ``end``; returns 1 if it is used, else 0."""
     little = section[LITTLE] != 0
     header = 4 if kind == 3 else 20
     if end - at < header:
@@ -149,18 +149,18 @@ def packet_block(
 def scan_pcapng(
     data: Any, at: int, end: int, section: Any, interfaces: Any, tunnels: bool, rows: Any, counters: Any
 ) -> tuple[int, int, int]:
-    """Parse all whole blocks between ``at`` and ``end``.
+    """Parse all complete blocks between ``at`` and ``end``.
 
     Returns
     -------
     at, rows, why
-        The first octet not read, the rows written, and ``MORE``, ``FULL`` or ``STOP``.
+        The first unread octet, the number of rows written, and ``MORE``, ``FULL`` or ``STOP``.
     """
     row, capacity = 0, rows.shape[0]
     while end - at >= 12:
         if row == capacity:
             return at, row, FULL
-        # A section header looks the same in both byte orders, and sets the order.
+        # A section header reads the same in both byte orders, and sets the order.
         starts_section = data[at] == 10 and data[at + 1] == 13 and data[at + 2] == 13 and data[at + 3] == 10
         if starts_section:
             order = word(data, at + 8, True)

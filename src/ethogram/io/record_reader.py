@@ -1,4 +1,4 @@
-"""Loose columns of any format to biflow tables: values checked by column, rows that do not fit dropped by reason."""
+"""Base class of record readers: parse columns of any format to biflow tables, and drop invalid records by reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ethogram.schema import BIFLOW, FLOW, TIME, Accounting, FlowSource
 __all__ = ["PORT_PROTOCOLS", "RecordReader", "first_of", "to_biflows", "to_flows"]
 
 PORT_PROTOCOLS = (6, 17, 33, 132, 136)
-"""Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite. Meters put ICMP types into the ports of others."""
+"""Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite. Meters store ICMP types in other port fields."""
 
 
 class RecordReader(FlowSource):
@@ -53,11 +53,11 @@ class RecordReader(FlowSource):
 
     @property
     def notes(self) -> list[str]:
-        """One line for each drop counter of the exporter that is not zero."""
-        return [f"the exporter says {key} {value:,}" for key, value in self.exporter_counters.items() if value]
+        """One line for each non-zero drop counter of the exporter."""
+        return [f"exporter counter {key}: {value:,}" for key, value in self.exporter_counters.items() if value]
 
     def problem(self, line: int, reason: str) -> None:
-        """Remember the first record that was dropped."""
+        """Remember the first dropped record."""
         if self.first_problem is None:
             self.first_problem = (line, reason)
 
@@ -68,14 +68,14 @@ class RecordReader(FlowSource):
             self.problem(lines[0], reason)
 
     def unreadable_field(self, name: str, rows: pl.Series, lines: Sequence[int]) -> None:
-        """Count an optional field that could not be read and was left out, and remember the first.
+        """Count an unreadable optional field that was omitted, and remember the first.
 
         Parameters
         ----------
         name
-            The field, as messages call it.
+            Name of the field in messages.
         rows
-            Which records had it unreadable, N.
+            Records with an unreadable value, N.
         lines
             Their line numbers, N.
         """
@@ -88,7 +88,7 @@ class RecordReader(FlowSource):
 
 
 def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:
-    """The first of these columns that a row has a value in; all null when there is none of them."""
+    """The first non-null value of these columns in each row; all null if the frame has none of them."""
     present = [pl.col(name) for name in names if name in frame.columns]
     if not present:
         return pl.Series("first", [None] * frame.height, dtype=pl.String)
@@ -97,7 +97,7 @@ def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:
 
 _REQUIRED = ("start", "end", "duration", "protocol", "source_address", "destination_address", "source_port",
              "destination_port", "octets", "packets", "reverse_octets", "reverse_packets")  # fmt: skip
-"""Fields without which a record is not used, in the order of the checks."""
+"""Fields that a record must have, in checking order."""
 _UNSET_REASONS = {
     "start": "no start time", "protocol": "no protocol", "source_address": "no address",
     "destination_address": "no address", "source_port": "no port", "destination_port": "no port",
@@ -109,13 +109,13 @@ _FAULTS = {UNREADABLE: "unreadable {}", OUT_OF_RANGE: "{} out of range"}
 _WORDS = {"start": "start time", "end": "end time"}
 
 
-def _said(name: str) -> str:
-    """A field's name in messages."""
+def _field_name(name: str) -> str:
+    """Name of a field in messages."""
     return _WORDS.get(name) or name.replace("_", " ").replace("tcp", "TCP").replace("mac", "MAC")
 
 
-def _converted(name: str, column: ParsedColumn | pl.Series, marks: NumberMarks) -> ParsedColumn:
-    """A column of loose cells as what its field holds."""
+def _parse_column(name: str, column: ParsedColumn | pl.Series, marks: NumberMarks) -> ParsedColumn:
+    """Parse a column according to its field."""
     if isinstance(column, ParsedColumn):
         return column
     if name in {"start", "end"}:
@@ -138,33 +138,33 @@ def _converted(name: str, column: ParsedColumn | pl.Series, marks: NumberMarks) 
 
 
 def _required(cells: dict[str, ParsedColumn], rows: int) -> dict[str, ParsedColumn]:
-    """The fields without which a record is not used, with the defaults of those that are unset."""
+    """The required fields, with defaults for unset cells."""
 
     def column(name: str) -> ParsedColumn:
         dtype = TIME if name in {"start", "end"} else pl.UInt64()
         return cells.get(name) or ParsedColumn(pl.Series(name, [None], dtype=dtype).new_from_index(0, rows))
 
-    found = {name: column(name) for name in _REQUIRED if name in cells or name != "duration"}
+    required = {name: column(name) for name in _REQUIRED if name in cells or name != "duration"}
     for name in _COUNTS:
-        found[name] = ParsedColumn(found[name].values.fill_null(0), found[name].faults)
-    without = ~found["protocol"].values.is_in(PORT_PROTOCOLS).fill_null(False)
-    for name in _PORTS:  # where the protocol has no ports, what stands there is not read
-        values, faults = found[name].values, found[name].faults
-        found[name] = ParsedColumn(values.set(without, 0), None if faults is None else faults.set(without, FINE))
-    start, end = found["start"].values, found["end"].values
-    if "duration" in found and end.null_count():
-        end = end.zip_with(end.is_not_null(), start + found["duration"].values)
-    found["end"] = ParsedColumn(end.zip_with(end.is_not_null(), start), found["end"].faults)
-    return found
+        required[name] = ParsedColumn(required[name].values.fill_null(0), required[name].faults)
+    without = ~required["protocol"].values.is_in(PORT_PROTOCOLS).fill_null(False)
+    for name in _PORTS:  # ports of other protocols are not read
+        values, faults = required[name].values, required[name].faults
+        required[name] = ParsedColumn(values.set(without, 0), None if faults is None else faults.set(without, FINE))
+    start, end = required["start"].values, required["end"].values
+    if "duration" in required and end.null_count():
+        end = end.zip_with(end.is_not_null(), start + required["duration"].values)
+    required["end"] = ParsedColumn(end.zip_with(end.is_not_null(), start), required["end"].faults)
+    return required
 
 
 def _reasons(required: Mapping[str, ParsedColumn], unset: Mapping[str, str]) -> pl.Series | None:
-    """Why each record is not used, null where it is; None where all are."""
+    """Why each record is dropped (null if it is used); None if all are used."""
     reasons: pl.Series | None = None
     for name, cells in required.items():
         masks = []
         if cells.faults is not None:
-            masks = [(cells.faults == fault, form.format(_said(name))) for fault, form in _FAULTS.items()]
+            masks = [(cells.faults == fault, form.format(_field_name(name))) for fault, form in _FAULTS.items()]
         if name in unset and cells.values.null_count():
             masks.append((cells.unset, unset[name]))
         for mask, reason in masks:
@@ -182,41 +182,41 @@ def _usable(
     source: RecordReader,
     lines: Sequence[int],
 ) -> pl.DataFrame:
-    """The records that can be used; what cannot is counted.
+    """Select the usable records and count the others.
 
     Parameters
     ----------
     required
-        Fields without which a record is dropped, ``start`` and ``end`` among them, in the order of the checks.
+        Fields without which a record is dropped, including ``start`` and ``end``, in checking order.
     optional
-        Fields that are left out where they cannot be read.
+        Fields that are omitted if unreadable.
     unset
-        Required field to the reason of a record that has none.
+        Reason for a record without a required field, by field.
     source
-        Where all is counted.
+        Holds the counters.
     lines
         Line numbers, N.
     """
     frame = pl.DataFrame([cells.values.alias(name) for name, cells in (*required.items(), *optional.items())])
     source.accounting.read += frame.height
     reasons = _reasons(required, unset)
-    kept: pl.Series | None = None
+    usable: pl.Series | None = None
     if reasons is not None:
-        kept = reasons.is_null()
+        usable = reasons.is_null()
         for reason, count in reasons.drop_nulls().value_counts(name="count").iter_rows():
             source.accounting.drop(reason, count)
-        first = int((~kept).arg_max() or 0)
+        first = int((~usable).arg_max() or 0)
         source.problem(lines[first], reasons[first])
-        frame = frame.filter(kept)
+        frame = frame.filter(usable)
     for name, cells in optional.items():
         if cells.faults is not None:
             unreadable = cells.faulty
-            source.unreadable_field(_said(name), unreadable if kept is None else unreadable & kept, lines)
+            source.unreadable_field(_field_name(name), unreadable if usable is None else unreadable & usable, lines)
     for name, cells in required.items():
         if cells.faults is not None:
             null_words = cells.faults == NULL_WORD
-            without = null_words if kept is None else null_words & kept
-            source.accounting.correct(f"no {_said(name)}", int(without.sum()))
+            without = null_words if usable is None else null_words & usable
+            source.accounting.correct(f"no {_field_name(name)}", int(without.sum()))
     source.accounting.correct("end before start", int((frame["end"] < frame["start"]).sum()))
     source.accounting.used += frame.height
     return frame.with_columns(start=pl.min_horizontal("start", "end"), end=pl.max_horizontal("start", "end"))
@@ -228,37 +228,37 @@ def to_biflows(
     lines: Sequence[int],
     marks: NumberMarks = POINT,
 ) -> pl.DataFrame:
-    """Convert loose columns, check them record by record, and give the records that are biflows.
+    """Parse columns, check each record, and return the valid ones as biflows.
 
     Parameters
     ----------
     columns
-        Columns of the biflow table, and ``duration``, each of length N: loose cells of any type, or cells that the
-        reader has converted. An unset counter is 0, an unset end is start plus duration, an unset duration is 0;
-        other columns that are optional become null. An ``end`` before ``start`` changes places with it.
+        Columns of the biflow table and ``duration``, each of length N: unparsed cells of any type, or columns that the
+        reader has parsed. An unset counter is 0, an unset end is start plus duration, an unset duration is 0; other
+        optional columns become null. If ``end`` precedes ``start``, the two are swapped.
     source
-        Where N records are counted as used, or dropped by a reason that names the field. An optional field that
-        cannot be read becomes null and is counted as corrected.
+        Counts the N records as used, or as dropped by a reason that names the field. An unreadable optional field
+        becomes null and is counted as corrected.
     lines
         Line number of each record, length N.
     marks
-        How numbers are written.
+        Number format.
     """
     if not len(lines):
         return BIFLOW.empty()
-    cells = {name: _converted(name, column, marks) for name, column in columns.items()}
+    cells = {name: _parse_column(name, column, marks) for name, column in columns.items()}
     required = _required(cells, len(lines))
-    optional = {name: one for name, one in cells.items() if name not in _REQUIRED}
+    optional = {name: column for name, column in cells.items() if name not in _REQUIRED}
     return BIFLOW.conform(_usable(required, optional, _UNSET_REASONS, source, lines), file=source.name)
 
 
 def to_flows(columns: Mapping[str, pl.Series], source: RecordReader, lines: Sequence[int]) -> pl.DataFrame:
-    """As :func:`to_biflows`, for the columns of a flow table (:data:`ethogram.schema.FLOW`)."""
+    """Like :func:`to_biflows`, for the columns of a flow table (:data:`ethogram.schema.FLOW`)."""
     if not len(lines):
         return FLOW.empty()
     cells = {name: _flow_cells(name, column) for name, column in columns.items()}
     required = {column.name: cells[column.name] for column in FLOW.columns if not column.nullable}
-    optional = {name: one for name, one in cells.items() if name not in required}
+    optional = {name: column for name, column in cells.items() if name not in required}
     unset = dict.fromkeys(required, "empty required column")
     return FLOW.conform(_usable(required, optional, unset, source, lines), file=source.name)
 

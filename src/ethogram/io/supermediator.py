@@ -1,8 +1,8 @@
-"""YAF flows as super_mediator writes them in JSON.
+"""YAF flows as JSON written by super_mediator.
 
-One object a line under ``flows``; between them ``stats`` and ``tombstone`` objects and blank lines. Flags, attributes
-and TCP sequence numbers are hexadecimal text, times have no zone, MACs may end in a stray colon, and every element
-has a ``reverse`` twin. IPv6 flows use other names for the addresses.
+One object per line under ``flows``, mixed with ``stats`` and ``tombstone`` objects and blank lines. Flags, attributes
+and TCP sequence numbers are hexadecimal text, times have no zone, MAC addresses can end in a stray colon, and every
+element has a ``reverse`` counterpart. IPv6 flows use different names for addresses.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _UNITS = {"Milliseconds": "ms", "Microseconds": "us", "Nanoseconds": "ns", "Seco
 _STARTS = {f"flowStart{word}": unit for word, unit in _UNITS.items()}
 _ENDS = {f"flowEnd{word}": unit for word, unit in _UNITS.items()}
 _NAMES = ("sslServerName", "tlsServerName", "serverName", "httpHost", "quicSNI")
-_EMPTY_ADDRESSES = {"::", "0.0.0.0", ""}  # noqa: S104 (an address in data, not one to bind to)
+_EMPTY_ADDRESSES = {"::", "0.0.0.0", ""}  # noqa: S104 (address in data, not bound to)
 
 
 def sniff(head: bytes) -> bool:
-    """Whether the first object is one of super_mediator's."""
+    """Whether the first object was written by super_mediator."""
     line = first_line(head)
     if not line.startswith(b"{"):
         return False
@@ -60,12 +60,12 @@ def _end_reason(value: Any) -> int | None:
             value = int(text, 0)
         except ValueError:
             return None
-    # YAF sets high bits beside the reason of RFC 5102.
+    # YAF sets high bits in addition to the reason of RFC 5102.
     return value & 0x7F if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _address(records: list[dict[str, Any]], side: str) -> pl.Series:
-    """IPv4 first; a dual-stack template fills the family that is not used with zeros, which is no address."""
+    """IPv4 addresses, else IPv6; a dual-stack template fills the unused family with zeros."""
     four, six = field(records, f"{side}IPv4Address"), field(records, f"{side}IPv6Address")
     return loose([a if b is None or not (a is None or _empty(a)) else b for a, b in zip(four, six, strict=True)])
 
@@ -85,14 +85,14 @@ def _name(record: dict[str, Any]) -> str | None:
 
 
 class SupermediatorReader(RecordReader):
-    """Reader of super_mediator's JSON.
+    """Reader of super_mediator JSON.
 
     Parameters
     ----------
     text
         The input.
     settings
-        ``time_zone`` is that of the times.
+        ``time_zone`` is the zone of times without one.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class SupermediatorReader(RecordReader):
         self._zone = settings.time_zone
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables, one for each block of lines."""
+        """Yield biflow tables, one for each block of lines."""
         for batch in self._text.batches():
             lines, wrapped = objects(batch, self, self._ignore)
             records = [self._inner(record) for record in wrapped]
@@ -129,22 +129,22 @@ class SupermediatorReader(RecordReader):
         if "stats" in record:
             counters = record["stats"]
             for key, value in counters.items() if isinstance(counters, dict) else ():
-                # The exporter counts since it began: the last object holds the sum.
+                # Counters are cumulative: the last object holds the total.
                 if isinstance(value, int) and ("dropped" in key.lower() or "ignored" in key.lower()):
                     self.exporter_counters[key] = max(value, self.exporter_counters.get(key, 0))
             return "statistics"
         return "tombstone" if "tombstone" in record else "not a flow"
 
     def _times(self, records: list[dict[str, Any]], fields: dict[str, str]) -> ParsedColumn:
-        """The first of these fields that a record has; a number is of the unit that the field's name says."""
-        found: ParsedColumn | None = None
+        """The first of these time fields in each record; the field name states the unit of numbers."""
+        column: ParsedColumn | None = None
         for name, unit in fields.items():
             values = field(records, name)
-            if found is None or any(value is not None for value in values):
-                told = parse_times(loose(values), self._zone, unit=unit)
-                found = told if found is None else found.or_else(told)
-        assert found is not None
-        return found
+            if column is None or any(value is not None for value in values):
+                parsed = parse_times(loose(values), self._zone, unit=unit)
+                column = parsed if column is None else column.or_else(parsed)
+        assert column is not None
+        return column
 
     def _columns(self, records: list[dict[str, Any]]) -> dict[str, ParsedColumn | pl.Series]:
         def cells(*names: str) -> pl.Series:

@@ -1,6 +1,6 @@
-"""Tar archives as a stream: ustar, GNU and pax headers; only their files are given, nothing is written anywhere.
+"""Read tar archives as a stream: ustar, GNU and pax headers. Only regular files are read; nothing is extracted.
 
-Reference: POSIX.1-2017, pax; the GNU tar manual. Every header's length is bounded before it is read.
+Reference: POSIX.1-2017, pax; the GNU tar manual. The length of every header is bounded before it is read.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["HEAD_OCTETS", "TarFile", "TarMember", "is_tar"]
 BLOCK = 512
 HEAD_OCTETS = BLOCK
 MAX_HEADER = 1 << 20
-"""Octets of one extended header."""
+"""Maximum octets of an extended header."""
 MAX_HEADERS = 1 << 18
-"""Headers of one archive."""
+"""Maximum headers of an archive."""
 STEP = 1 << 20
 _FOLDER = b"5"
 _NOT_READ = {
@@ -29,16 +29,16 @@ _NOT_READ = {
 
 @dataclass(frozen=True)
 class TarMember:
-    """One entry that is no folder.
+    """One entry that is not a directory.
 
     Parameters
     ----------
     name
-        As the archive has it; never used as a path.
+        Name in the archive; never used as a path.
     octets
-        Its size.
+        Size.
     problem
-        Why it is not read; None for a plain file.
+        Why it cannot be read; None for a regular file.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TarMember:
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file that begins so is a tar archive: the checksum of its first header is right.
+    """Whether a file with these first octets is a tar archive: the checksum of the first header is correct.
 
     >>> is_tar(b"ts,uid" + bytes(600))
     False
@@ -63,7 +63,7 @@ def _sound(block: bytes) -> bool:
 
 
 def _number(field: bytes) -> int | None:
-    """An octal number, or a binary one as GNU tar writes what is too large for octal; None where it is neither."""
+    """An octal number, or the binary number that GNU tar writes for large values; None if invalid."""
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:], "big") if field[0] == 0x80 else None
     text = field.split(b"\0")[0].strip()
@@ -78,14 +78,14 @@ def _text(field: bytes) -> str:
 
 
 class TarFile:
-    """The members of a tar archive, in its order; each is to be read before the next one is asked for.
+    """Members of a tar archive in order; each must be read before the next one is requested.
 
     Parameters
     ----------
     stream
-        The archive's octets.
+        Octets of the archive.
     name
-        For messages.
+        Name for messages.
     """
 
     def __init__(self, stream: ByteStream, name: str) -> None:
@@ -96,7 +96,7 @@ class TarFile:
         self._place = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Octets of the member that was given last; none at its end."""
+        """Read octets of the current member; none at its end."""
         if size < 0 or size > STEP:
             size = STEP
         wanted = min(size, self._left)
@@ -105,18 +105,18 @@ class TarFile:
         piece = self._stream.read(wanted) or b""
         if not piece:
             self._left = self._padding = 0
-            raise InputError("the archive is cut short", file=self._name, offset=self._place)
+            raise InputError("the archive is truncated", file=self._name, offset=self._place)
         self._left -= len(piece)
         self._place += len(piece)
         return piece
 
     def members(self) -> Iterator[TarMember]:
-        """Give the entries that are no folders.
+        """Yield the entries that are not directories.
 
         Raises
         ------
         InputError
-            Where the archive is damaged; what came before was given.
+            If the archive is damaged; entries before the damage are yielded first.
         """
         name: str | None = None
         octets: int | None = None
@@ -130,7 +130,7 @@ class TarFile:
                 raise InputError("a damaged header in the archive", file=self._name, offset=self._place - BLOCK)
             size, kind = _number(block[124:136]), block[156:157]
             if size is None or size > 1 << 62:
-                raise InputError("a size in the archive that is none", file=self._name, offset=self._place - BLOCK)
+                raise InputError("an invalid size in the archive", file=self._name, offset=self._place - BLOCK)
             if kind in {b"x", b"g", b"X", b"L", b"K"}:
                 extension = self._extension(size)
                 if kind == b"L":
@@ -144,18 +144,18 @@ class TarFile:
             full = name or (f"{prefix}/{own}" if prefix else own)
             problem = "a sparse file" if sparse else _NOT_READ.get(kind)
             name, octets, sparse = None, None, False
-            # Links and devices have no octets behind them, whatever size they state.
+            # Links and devices have no content, whatever size they state.
             self._left = 0 if kind in {b"1", b"2", b"3", b"4", b"5", b"6"} else size
             self._padding = -self._left % BLOCK
             if kind == _FOLDER or (kind in {b"\0", b"0"} and full.endswith("/")):
                 continue
             if problem is None and kind not in {b"\0", b"0", b"7"}:
-                problem = f"an entry of the unknown kind {kind!r}"
+                problem = f"an entry of unknown type {kind!r}"
             yield TarMember(full, self._left, problem)
-        raise InputError(f"an archive of more than {MAX_HEADERS} headers", file=self._name)
+        raise InputError(f"the archive has more than {MAX_HEADERS} headers", file=self._name)
 
     def _skip(self) -> None:
-        """Step over what was not read of the last member."""
+        """Skip the unread rest of the current member."""
         while self._left:
             self.read(STEP)
         if self._padding:
@@ -168,8 +168,8 @@ class TarFile:
             piece = self._stream.read(count) or b""
             if not piece:
                 if not pieces and not self._left and count == BLOCK and self._place:
-                    return bytes(BLOCK)  # an archive without its last two empty blocks is whole
-                raise InputError("the archive is cut short", file=self._name, offset=self._place)
+                    return bytes(BLOCK)  # the two empty blocks at the end are optional
+                raise InputError("the archive is truncated", file=self._name, offset=self._place)
             pieces.append(piece)
             count -= len(piece)
             self._place += len(piece)
@@ -185,7 +185,7 @@ class TarFile:
         return octets
 
     def _pax(self, octets: bytes, name: str | None) -> tuple[str | None, int | None, bool]:
-        """Name, size, and whether the file is sparse, out of a pax header: ``LENGTH KEY=VALUE`` lines."""
+        """Name, size, and whether the file is sparse, from a pax header: lines of ``LENGTH KEY=VALUE``."""
         size, sparse, at = None, False, 0
         while at < len(octets):
             length = octets[at : octets.find(b" ", at, at + 20)]

@@ -1,6 +1,7 @@
-"""Compressed streams: gzip, bzip2, xz, Zstandard and LZ4, told by their first octets, one stream behind the other.
+"""Decompress gzip, bzip2, xz, Zstandard and LZ4 streams, also concatenated ones, detected by their first octets.
 
-No step asks a library for more than the octets wanted, so a bomb costs time, not memory; caps are the caller's.
+No read requests more than the needed octets from a library, so a decompression bomb costs time, not memory. The caller
+enforces limits.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ __all__ = ["COMPRESSIONS", "COMPRESSION_SUFFIXES", "ByteStream", "Unpacked", "co
 CHUNK = 1 << 16
 STEP = 1 << 20
 XZ_MEMORY = 1 << 28
-"""Memory that an xz stream may ask for; the highest preset of the tool takes 65 MiB."""
+"""Memory limit of an xz stream; the highest preset of the tool needs 65 MiB."""
 
 
 class ByteStream(Protocol):
-    """What a layer needs of the one below it."""
+    """Interface of the layer below."""
 
     def read(self, size: int = -1, /) -> bytes | None:
-        """Up to ``size`` octets; none at the end."""
+        """Read up to ``size`` octets; none at the end."""
         ...
 
 
@@ -45,7 +46,7 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """The standard library's gzip decompressor in the form of the others."""
+    """The gzip decompressor of the standard library with the interface of the others."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -67,7 +68,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """Zstandard's decompressor; its own error becomes one that is caught with those of the others."""
+    """The Zstandard decompressor, with its error converted to one that callers catch."""
 
     def __init__(self) -> None:
         module = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
@@ -95,31 +96,31 @@ COMPRESSIONS: dict[str, tuple[bytes, Callable[[], Any]]] = {
     "zstd": (b"\x28\xb5\x2f\xfd", _Zstd),
     "lz4": (b"\x04\x22\x4d\x18", _lz4),
 }
-"""Name -> first octets, and what makes a decompressor of one stream."""
+"""First octets and decompressor factory by compression name."""
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4")
 
 
 def compression_of(head: bytes) -> str | None:
-    """Which compression begins so; None when it is none that is read.
+    """The compression of a stream with these first octets; None if it is not supported.
 
     >>> compression_of(b"BZh91AY&SY"), compression_of(b"ts,uid")
     ('bzip2', None)
     """
     for name, (magic, _) in COMPRESSIONS.items():
-        # The digit of bzip2's block size tells it from a text that begins with the same letters.
+        # The block size digit distinguishes bzip2 from text that begins with the same letters.
         if head.startswith(magic) and (name != "bzip2" or head[3:4].isdigit()):
             return name
     return None
 
 
 class Unpacked:
-    """The octets of a compressed stream; streams of the same compression may follow each other.
+    """Octets of a compressed stream, followed by further streams of the same compression.
 
     Parameters
     ----------
     stream
-        The compressed octets.
+        Compressed octets.
     compression
         A key of :data:`COMPRESSIONS`.
 
@@ -139,12 +140,12 @@ class Unpacked:
         self._ended = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """As much as one step gives, ``size`` octets at most; none at the end.
+        """Read the result of one step, at most ``size`` octets; none at the end.
 
         Raises
         ------
         InputError
-            When the stream is cut short, or octets that are not of its compression follow it.
+            If the stream is truncated or followed by other octets.
         """
         size = STEP if size < 0 else size
         while not self._ended and size:
@@ -154,14 +155,14 @@ class Unpacked:
             if self._decompressor.needs_input:
                 data = self._stream.read(CHUNK) or b""
                 if not data:
-                    raise InputError("the compressed file is cut short")
+                    raise InputError("the compressed file is truncated")
             unpacked = self._decompressor.decompress(data, size)
             if unpacked:
                 return unpacked
         return b""
 
     def _next(self) -> bool:
-        """Begin the stream that follows; False at the end. Zero octets between streams are padding."""
+        """Begin the next stream; False at the end. Zero octets between streams are padding."""
         rest = self._decompressor.unused_data or b""
         while not (rest := rest.lstrip(b"\0")) or len(rest) < len(self._magic):
             more = self._stream.read(CHUNK) or b""
@@ -179,7 +180,7 @@ class Unpacked:
 
 
 class _Behind:
-    """Octets that were read already, then the rest of their stream."""
+    """A stream whose first octets were already read."""
 
     def __init__(self, first: bytes, stream: ByteStream) -> None:
         self._first, self._stream = first, stream

@@ -1,4 +1,4 @@
-"""Files that people give and that are not read: what they are, told by their first octets, and what to do instead."""
+"""Describe common files in unsupported formats, recognised by their first octets, and advise how to convert them."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x02\x21\x4c\x18", "a file in LZ4's legacy form", _UNPACK),
     (0, b"\xff\x06\0\0sNaPpY", "a file compressed with Snappy", _UNPACK),
     (0, b"]\0\0", "a file compressed with lzma", _UNPACK),
-    (0, b"PK\x07\x08", "a zip split over several files", _UNPACK),
+    (0, b"PK\x07\x08", "part of a split zip archive", _UNPACK),
     (0, b"070701", "a cpio archive", _UNPACK),
     (0, b"!<arch>\n", "an ar archive", _UNPACK),
     (0, b"-----BEGIN PGP", "an encrypted file", "decrypt it first"),
     (0, b"Salted__", "an encrypted file", "decrypt it first"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself with 'git lfs pull'"),
+    (0, b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with 'git lfs pull'"),
     (0, b"\x7fELF", "a program", ""),
     (0, b"MZ\x90", "a program", ""),
     (0, b"#!/", "a script", ""),
     (0, b"%PDF", "a PDF", ""),
-    (0, b"\x89PNG", "a picture", ""),
-    (0, b"\xff\xd8\xff", "a picture", ""),
-    (0, b"GIF8", "a picture", ""),
+    (0, b"\x89PNG", "an image", ""),
+    (0, b"\xff\xd8\xff", "an image", ""),
+    (0, b"GIF8", "an image", ""),
     (0, b"SQLite format 3\0", "an SQLite database", "export its flows as CSV and give a --mapping"),
     (0, b"\x89HDF\r\n", "an HDF5 file", "export its flows as CSV or Parquet"),
     (0, b"Obj\x01", "an Avro file", "export its flows as CSV or Parquet"),
@@ -61,7 +61,7 @@ _MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"{\\rtf", "a rich text document", ""),
     (0, b"\xd0\xcf\x11\xe0", "an Office document", "export its table as CSV and give a --mapping"),
 )  # fmt: skip
-"""Place, octets, what the file is, what to do. Longer magics of one beginning stand first."""
+"""Offset, octets, description, advice. Longer magic numbers precede shorter ones with the same beginning."""
 
 _ARGUS = b"\xe5\x71\x2d"
 _WORDS: tuple[tuple[bytes, str, str], ...] = (
@@ -69,7 +69,7 @@ _WORDS: tuple[tuple[bytes, str, str], ...] = (
     (b"<html", "a web page", "the download may have failed"),
     (b"<pdml", "packets as XML", "give the capture itself"),
     (b"<?xml", "XML", ""),
-    (b"date first seen", "nfdump's table for people", "write 'nfdump -r FILE -o csv > FILE.csv'"),
+    (b"date first seen", "nfdump's human-readable table", "write 'nfdump -r FILE -o csv > FILE.csv'"),
     (b"version account-id interface-id", "an AWS VPC flow log", "give a --mapping with text.delimiter = \" \""),
 )  # fmt: skip
 _PIECES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
@@ -83,7 +83,7 @@ _PIECES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
 )  # fmt: skip
 _NO_HEADER = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?,){2}[\d.:]+,[0-9a-fA-F.:]{3,},")
 _RECORDS = {1: (16, 52), 7: (24, 52)}
-"""Versions of NetFlow that are not read: octets of the header and of a record."""
+"""Unsupported NetFlow versions: octets of the header and of a record."""
 _SUFFIXES = {
     ".erf": ("an ERF capture", _EDITCAP),
     ".etl": ("a Windows event trace", "convert it with 'etl2pcapng FILE FILE.pcapng'"),
@@ -93,14 +93,14 @@ _SUFFIXES = {
 
 
 def describe(head: bytes, file_name: str = "") -> str | None:
-    """What a file is that begins so and is no format that is read; None where that is not known.
+    """Describe a file in an unsupported format by its first octets; None if unknown.
 
     Parameters
     ----------
     head
         First octets, unpacked.
     file_name
-        Its suffix tells formats without a magic of their own.
+        Its suffix identifies formats without a magic number.
 
     Examples
     --------
@@ -112,31 +112,32 @@ def describe(head: bytes, file_name: str = "") -> str | None:
         return "nothing but zero octets: the download or the disk may have failed"
     for at, magic, what, advice in _MAGICS:
         if head.startswith(magic, at):
-            return _said(what, advice)
+            return _with_advice(what, advice)
     if _ARGUS in head[:64]:
-        return _said("an Argus file", "write CSV with 'ra -r FILE -c,' and give a --mapping")
+        return _with_advice("an Argus file", "write CSV with 'ra -r FILE -c,' and give a --mapping")
     lower = head[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for word, what, advice in _WORDS:
         if lower.startswith(word):
-            return _said(what, advice)
+            return _with_advice(what, advice)
     for pieces, what, advice in _PIECES:
         if all(piece in head for piece in pieces):
-            return _said(what, advice)
+            return _with_advice(what, advice)
     if _NO_HEADER.match(head):
-        return _said("CSV without its header line, as 'nfdump -q' writes it", "leave -q out")
+        return _with_advice("CSV without a header line, as written by 'nfdump -q'", "omit -q")
     export = _export(head)
     if export is not None:
-        return f"{export}, which is not read"
+        return f"{export}, which is not supported"
     suffix = PurePosixPath(file_name).suffix.lower()
     if suffix in _SUFFIXES and not _is_text(head):
-        return _said(*_SUFFIXES[suffix])
+        return _with_advice(*_SUFFIXES[suffix])
     if encoding_of(head) != "utf-8":
-        return f"text in {encoding_of(head).removesuffix('-le').removesuffix('-be').upper()} of an unknown format"
+        encoding = encoding_of(head).removesuffix("-le").removesuffix("-be").upper()
+        return f"{encoding} text of an unknown format"
     return None
 
 
 def _export(head: bytes) -> str | None:
-    """Which datagram of another export a file holds, where its length agrees with its count."""
+    """Type of a NetFlow or sFlow datagram whose length is consistent with its record count."""
     version, count = int.from_bytes(head[:2]), int.from_bytes(head[2:4])
     if version in _RECORDS and count and len(head) == _RECORDS[version][0] + count * _RECORDS[version][1]:
         return f"NetFlow version {version}"
@@ -149,5 +150,5 @@ def _is_text(head: bytes) -> bool:
     return b"\0" not in head
 
 
-def _said(what: str, advice: str) -> str:
+def _with_advice(what: str, advice: str) -> str:
     return f"{what}: {advice}" if advice else what

@@ -1,7 +1,7 @@
-"""Zeek connection logs: tab-separated with a header, JSON lines, or CSV with Zeek's column names.
+"""Zeek connection logs: tab-separated with a header, JSON lines, or CSV with Zeek column names.
 
-Octets are ``orig_ip_bytes``; where Zeek did not count them the payload's ``orig_bytes`` stand in, and are counted.
-Names come from the logs beside (``ssl``, ``http`` by connection; ``dns`` answers with their lifetime).
+Octets are ``orig_ip_bytes``; where Zeek did not count them, the payload size ``orig_bytes`` is used and counted as
+corrected. Names come from neighbouring logs (``ssl``, ``http`` by connection; ``dns`` answers with their TTL).
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _ENDED = ["SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH"]
 
 
 def sniff(head: bytes) -> bool:
-    """Whether the head is of a text that holds, or may hold, records of Zeek's conn log.
+    """Whether the text contains, or may contain, records of the conn log.
 
-    Logs of several kinds may stand in one stream, in any order.
+    Records of several logs can be mixed in one stream.
     """
     kinds = kinds_in(head, "")
     return CONN in kinds or (bool(kinds) and other_log(head, "") is None)
 
 
 class ZeekReader(RecordReader):
-    """Reader of connection logs, with the names of the logs beside them; records of other logs are ignored by name.
+    """Reader of connection logs, with names from neighbouring logs. Records of other logs are ignored by name.
 
-    Zeek never cuts a connection at a timeout, so every record's end is *end of flow* or *idle timeout*.
+    Zeek never splits a connection at a timeout, so each record ends with *end of flow* or *idle timeout*.
     """
 
     def __init__(self, text: TextInput, settings: FlowSettings) -> None:
@@ -50,7 +50,7 @@ class ZeekReader(RecordReader):
         self._names = NeighbourNames(text, settings.time_zone) if settings.names.enabled else None
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables, one for each block of lines."""
+        """Yield biflow tables, one for each block of lines."""
         for frame, lines in log_frames(self._text, self, Kinds(self._text.file_name)):
             missing = NEEDED - set(frame.columns)
             if missing:
@@ -59,7 +59,7 @@ class ZeekReader(RecordReader):
             yield to_biflows(self._columns(frame), self, lines)
 
     def name_answers(self) -> pl.DataFrame:
-        """Answers of the ``dns`` log beside."""
+        """Answers of the neighbouring ``dns`` log."""
         return self._names.answers() if self._names is not None else super().name_answers()
 
     def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
@@ -90,13 +90,13 @@ class ZeekReader(RecordReader):
         whole = parse_integers(first_of(frame, f"{side}_ip_bytes"))
         payload = parse_integers(first_of(frame, f"{side}_bytes"))
         stands_in = whole.unset & payload.values.is_not_null()
-        self.accounting.correct("payload octets for IP octets", int(stands_in.sum()))
+        self.accounting.correct("payload octets used as IP octets", int(stands_in.sum()))
         return whole.or_else(payload)
 
 
 def _protocol(frame: pl.DataFrame, source: pl.Series) -> ParsedColumn:
-    """The number where the log has one; Zeek writes ``icmp`` for both versions of IP."""
-    # What Zeek calls unknown is a protocol that it does not state.
+    """The protocol number if the log has one; Zeek writes ``icmp`` for both IP versions."""
+    # Zeek writes "unknown" where it does not state the protocol.
     named = parse_protocols(frame["proto"].replace({"unknown_transport": None}))
     six = source.str.contains(":", literal=True).fill_null(False)
     version_6 = (named.values == 1).fill_null(False) & six
@@ -105,15 +105,15 @@ def _protocol(frame: pl.DataFrame, source: pl.Series) -> ParsedColumn:
 
 
 def _states(frame: pl.DataFrame, protocol: pl.Series) -> dict[str, pl.Series]:
-    """First TCP flags and end reason from ``history`` (upper case: the originator), else from ``conn_state``.
+    """First TCP flags and end reason from ``history`` (upper case: originator), else from ``conn_state``.
 
-    A ``^`` says that Zeek itself turned the connection round; its letters are already those of the new direction.
+    A ``^`` means that Zeek reversed the connection; the letters already refer to the new direction.
     """
     history, state = pl.col("history").fill_null(""), pl.col("state").fill_null("")
     frame = pl.DataFrame(
         {"history": first_of(frame, "history"), "state": first_of(frame, "conn_state"), "protocol": protocol}
     )
-    # A hand-made log may lack the history: then the state alone decides.
+    # Without a history, the connection state decides.
     told = history != ""
     first = (
         pl.when(pl.when(told).then(history.str.contains("S", literal=True)).otherwise(state.is_in(_ORIGINATOR_SYN)))

@@ -1,4 +1,4 @@
-"""Any Zeek log as frames of text: tab-separated with its own header, JSON lines, or CSV."""
+"""Read any Zeek log as string columns: tab-separated with its header, JSON lines, or CSV."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["log_frames"]
 def log_frames(
     text: TextInput, source: RecordReader, kinds: Kinds | None = None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-    """Give a log's rows with their line numbers, every column as text; unset fields are null.
+    """Yield the rows of a log with their line numbers, as string columns; unset fields are null.
 
     Parameters
     ----------
     text, source
-        The log, and where what is no row is counted.
+        The log, and the reader that counts invalid rows.
     kinds
-        Ignores rows of other logs than ``conn``; None: all rows are wanted.
+        Selects rows of the ``conn`` log and counts the others as ignored; None to read all rows.
     """
     start = first_line(text.head())
     if start.startswith(b"{"):
@@ -73,23 +73,23 @@ def _csv_frames(
 def _only_conn(
     frame: pl.DataFrame, at: list[int], source: RecordReader, kinds: Kinds
 ) -> tuple[pl.DataFrame, list[int]]:
-    """The rows of a CSV that are of ``conn``; a column ``_path`` may say of each which log it is of."""
+    """Rows of a CSV that belong to ``conn``; a column ``_path`` can name the log of each row."""
     paths = frame["_path"] if "_path" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(
         0, frame.height)  # fmt: skip
-    kept = pl.Series([False]).new_from_index(0, frame.height)
+    selected = pl.Series([False]).new_from_index(0, frame.height)
     for path in paths.unique():
         reason, rows = kinds.reason(path, frame.columns), paths.eq_missing(path)
         if reason is None:
-            kept = kept | rows
+            selected = selected | rows
         else:
             source.accounting.read += int(rows.sum())
             source.accounting.ignore(reason, int(rows.sum()))
-    return frame.filter(kept), pl.Series(at, dtype=pl.Int64).filter(kept).to_list()
+    return frame.filter(selected), pl.Series(at, dtype=pl.Int64).filter(selected).to_list()
 
 
 @dataclass(frozen=True)
 class _Section:
-    """What the lines that begin with ``#`` have said so far."""
+    """Settings of the ``#`` lines read so far."""
 
     separator: str = "\t"
     unset: str = "-"
@@ -98,7 +98,7 @@ class _Section:
     fields: tuple[str, ...] | None = None
 
     def after(self, line: str) -> _Section:
-        """The section after one of those lines; a new ``#separator`` begins a new log."""
+        """The section after a ``#`` line; ``#separator`` begins a new log."""
         if line.startswith("#separator"):
             return _Section(unescaped(line))
         name, _, rest = line.partition(self.separator)
@@ -114,7 +114,7 @@ class _Section:
 def _tab_frames(
     text: TextInput, source: RecordReader, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-    """Logs are often joined into one file: a new header, also of another log, may come at any line."""
+    """Read a tab-separated text. Logs are often concatenated: a new header, even of another log, can occur anywhere."""
     section = _Section()
     for batch in text.batches():
         numbers, lines = batch.filled()
@@ -128,11 +128,11 @@ def _tab_frames(
             begin = i + 1
             if i < len(lines):
                 section = section.after(lines[i].decode("utf-8", "replace").rstrip("\r"))
-        for found, (rows, at) in sections.items():
-            reason = None if kinds is None or found.fields is None else kinds.reason(found.path, found.fields)
-            if reason is None and found.fields is not None:
+        for part, (rows, at) in sections.items():
+            reason = None if kinds is None or part.fields is None else kinds.reason(part.path, part.fields)
+            if reason is None and part.fields is not None:
                 yield delimited(
-                    rows, at, list(found.fields), source, found.separator, (found.unset, found.empty), quoted=False
+                    rows, at, list(part.fields), source, part.separator, (part.unset, part.empty), quoted=False
                 )
                 continue
             source.accounting.read += len(rows)

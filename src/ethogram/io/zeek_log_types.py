@@ -1,8 +1,8 @@
-"""Which of Zeek's logs a record is of: only those of ``conn`` are connections, each of them once.
+"""Detect which Zeek log a record belongs to: only ``conn`` records are counted as connections.
 
-``conn_long`` and ``open_conn`` report connections that are still open; ``conn`` has the same ``uid`` again, with its
-final counters, when the connection ends. They are therefore ignored, even where ``conn`` is not at hand: a connection
-that is open at the end of the logs is counted with those of the day on which it ends.
+``conn_long`` and ``open_conn`` report connections that are still open; ``conn`` repeats each ``uid`` with its final
+counters when the connection ends. They are therefore ignored, even without a ``conn`` log: a connection that is open at
+the end of the logs is counted on the day on which it ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TELLING = (
     ("query", "dns"), ("note", "notice"), ("fuid", "files"), ("uri", "http"), ("method", "http"), ("cipher", "ssl"),
     ("server_name", "ssl"), ("analyzer", "dpd"), ("mailfrom", "smtp"), ("software_type", "software"), ("name", "weird"),
 )  # fmt: skip
-"""A field and the log that has it, for records that do not name their log."""
+"""Fields that identify a log, for records that do not name theirs."""
 _REPEATS = re.compile(r"(conn_long|open_conn)(?![a-z0-9])")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _MOST_NAMES = 32
@@ -40,7 +40,7 @@ _MOST_LINES = 512
 
 
 def kind_of_fields(fields: Collection[str]) -> str:
-    """The log whose records have these fields; empty where it is not known.
+    """The log whose records have these fields; empty if unknown.
 
     >>> kind_of_fields(["ts", "id.orig_h", "id.resp_h", "proto", "conn_state"]), kind_of_fields(["ts", "query"])
     ('conn', 'dns')
@@ -52,12 +52,12 @@ def kind_of_fields(fields: Collection[str]) -> str:
 
 
 class Kinds:
-    """Says for each record of one text why it is ignored.
+    """Determines for each record of a text whether and why it is ignored.
 
     Parameters
     ----------
     file_name
-        Without its folder: plain JSON records of ``conn_long`` differ from those of ``conn`` in the file's name alone.
+        Name without directory: plain JSON records of ``conn_long`` differ from those of ``conn`` only by file name.
     """
 
     def __init__(self, file_name: str) -> None:
@@ -66,31 +66,31 @@ class Kinds:
         self._reasons: dict[str, str] = {}
 
     def of(self, path: object, fields: Collection[str]) -> str:
-        """The log that a record or a section names, else that its fields tell."""
+        """The log named by a record or section, else the one identified by its fields."""
         if isinstance(path, str):
             return path
         kind = kind_of_fields(fields)
         return self._repeats if kind == CONN and self._repeats is not None else kind
 
     def reason(self, path: object, fields: Collection[str]) -> str | None:
-        """Why records of this log are ignored; None for those of ``conn``."""
+        """Why records of this log are ignored; None for ``conn``."""
         kind = self.of(path, fields)
         if kind == CONN:
             return None
         if kind not in self._reasons:
-            if len(self._reasons) >= _MOST_NAMES:  # names come out of the file: their number is bounded
+            if len(self._reasons) >= _MOST_NAMES:  # names come from the file, so their number is bounded
                 return "another Zeek log"
             known = _NAME.fullmatch(kind) is not None
             self._reasons[kind] = f"Zeek log {kind}" if known else "not a Zeek conn record"
         return self._reasons[kind]
 
     def ignores(self, record: dict[str, Any]) -> str | None:
-        """As :meth:`reason`, for a JSON object."""
+        """Like :meth:`reason`, for a JSON object."""
         return self.reason(record.get("_path"), record)
 
 
 def unescaped(line: str) -> str:
-    r"""The separator that a ``#separator`` line names.
+    r"""The separator stated by a ``#separator`` line.
 
     >>> unescaped("#separator \\x09")
     '\t'
@@ -102,7 +102,7 @@ def unescaped(line: str) -> str:
 
 
 def kinds_in(head: bytes, file_name: str) -> list[str]:
-    """The logs that the records and sections in the head of a text are of, in order; none where it is not Zeek's."""
+    """Logs of the records and sections in the head of a text, in order; empty if it is not a Zeek log."""
     kinds = Kinds(file_name)
     lines = [line.strip() for line in head.split(b"\n")[:_MOST_LINES] if line.strip()]
     if not lines:
@@ -142,9 +142,9 @@ def _section_kinds(lines: list[bytes], kinds: Kinds) -> list[str]:
 
 
 def other_log(head: bytes, file_name: str) -> str | None:
-    """The one log that a text is of when it is not ``conn``; None for any other text.
+    """The single log that a text contains if it is not ``conn``; None otherwise.
 
-    A text that goes on behind its head may hold connections there, unless its name is that of the log.
+    A text longer than its head may contain connections further on, unless the file name states the log.
     """
     kinds = dict.fromkeys(kinds_in(head, file_name))
     if not kinds or CONN in kinds:

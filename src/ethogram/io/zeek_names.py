@@ -1,4 +1,4 @@
-"""Names of Zeek connections from the logs beside a connection log: ssl, http, quic and dns."""
+"""Server names of Zeek connections from the neighbouring ssl, http, quic and dns logs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ethogram.schema import NAME_ANSWER
 __all__ = ["NeighbourNames"]
 
 _NAMED_BY = (("ssl", "server_name"), ("quic", "server_name"), ("http", "host"), ("dns", "query"))
-"""Log and column; a DNS exchange is named by what was asked for."""
+"""Log and column; a DNS exchange is named by its query."""
 MAX_ROWS = 1 << 22
-"""Rows kept of each log beside; further ones name nothing."""
+"""Maximum rows read of each neighbouring log."""
 
 
 class NeighbourNames:
-    """Names from the logs that lie beside a connection log under the same file name pattern.
+    """Names from the logs next to a connection log with the same file name pattern.
 
     Parameters
     ----------
     text
-        The connection log; ``conn.log`` has ``ssl.log`` beside it, ``conn.10:00.log.gz`` has ``ssl.10:00.log.gz``.
+        The connection log. ``conn.log`` is paired with ``ssl.log``, ``conn.10:00.log.gz`` with ``ssl.10:00.log.gz``.
     zone
-        Zone of times that state none.
+        Time zone of times without one.
     """
 
     def __init__(self, text: TextInput, zone: str) -> None:
@@ -37,32 +37,32 @@ class NeighbourNames:
         self._zone = zone
         self._by_connection: pl.DataFrame | None = None
 
-    def _beside(self, log: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        """The wanted columns of one log; empty when it is not there. A log beside that is broken names nothing."""
+    def _neighbour(self, log: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        """Columns of a neighbouring log; empty if it does not exist. A broken log gives no names."""
         schema = dict.fromkeys(columns, pl.String())
         name = self._text.path.name
         file = self._text.path.with_name(name.replace("conn", log, 1))
         if self._text.member is not None or "conn" not in name or not Path(file).is_file():
             return pl.DataFrame(schema=schema)
-        found, rows = [], 0
+        frames, rows = [], 0
         text = TextInput(file)
         for frame, _ in log_frames(text, RecordReader(text.name)):
-            found.append(frame.select(first_of(frame, column).alias(column) for column in columns))
+            frames.append(frame.select(first_of(frame, column).alias(column) for column in columns))
             rows += frame.height
             if rows > MAX_ROWS:
                 break
-        return pl.concat(found).head(MAX_ROWS) if found else pl.DataFrame(schema=schema)
+        return pl.concat(frames).head(MAX_ROWS) if frames else pl.DataFrame(schema=schema)
 
     def by_connection(self, uid: pl.Series) -> pl.Series:
-        """The server's name for each connection identifier; null where none is known."""
+        """Server name of each connection identifier; null if unknown."""
         if self._by_connection is None:
-            frames = [self._beside(log, ("uid", column)).rename({column: "name"}) for log, column in _NAMED_BY]
+            frames = [self._neighbour(log, ("uid", column)).rename({column: "name"}) for log, column in _NAMED_BY]
             self._by_connection = pl.concat(frames).drop_nulls().unique("uid", keep="first", maintain_order=True)
         return uid.to_frame("uid").join(self._by_connection, on="uid", how="left", maintain_order="left")["name"]
 
     def answers(self) -> pl.DataFrame:
-        """Passive DNS of the ``dns`` log: one row per address, with the smallest lifetime of its answer."""
-        frame = self._beside("dns", ("ts", "id.orig_h", "query", "answers", "TTLs")).drop_nulls()
+        """Passive DNS of the ``dns`` log: one row per address, with the smallest TTL of its answer."""
+        frame = self._neighbour("dns", ("ts", "id.orig_h", "query", "answers", "TTLs")).drop_nulls()
         frame = frame.select(
             parse_times_or_null(frame["ts"], self._zone).alias("time"),
             parse_addresses(frame["id.orig_h"]).values.alias("client"),

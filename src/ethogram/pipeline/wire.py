@@ -105,7 +105,7 @@ def _problem(path: Path) -> str | None:
     if _may_export(head):
         return None
     known = describe(head, bare_name(path.name))
-    return "no capture and no export message" + (f": {known}" if known else "")
+    return "neither a capture nor export messages" + (f": {known}" if known else "")
 
 
 def _may_export(head: bytes) -> bool:

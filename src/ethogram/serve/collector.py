@@ -296,7 +296,7 @@ class Collector:
     def _enqueue_write(self, task: Callable[[], object]) -> None:
         """Let the writing thread do something after what it has to do already; waits when that is much."""
         if self._failed.is_set():
-            raise EthogramError("nothing more can be written")
+            raise EthogramError("the writer thread has stopped")
         self._tasks.put(task)
 
     def _write(self) -> None:
@@ -403,6 +403,6 @@ class Collector:
             if index not in state.exporters:
                 self.sequences.end_session(index)
         if not self._memory.restore(state.stages):
-            self.problems.append("flows that waited for their other half were of another version, and are lost")
+            self.problems.append("flows awaiting their reverse direction were saved by another version and are lost")
         self.biflows.facts.restore(state.facts)
         self.counters.lost_waiting += state.waiting_sets

@@ -171,7 +171,7 @@ class Output:
         except BlockingIOError:
             os.close(self._lock)
             self._lock = -1
-            raise UsageError(f"{self.folder}: another collector writes here") from None
+            raise UsageError(f"{self.folder}: another collector uses this folder") from None
 
     def _restore(self) -> list[str]:
         """The fingerprint exporter as it was after the last committed segment; what could not be used of it."""
@@ -184,7 +184,7 @@ class Output:
             except LibraryError as error:
                 if OTHER_SETTINGS in str(error):
                     raise
-                problems.append(f"{error}; flows that are here are counted again")
+                problems.append(f"{error}; the stored flows are counted again")
                 continue
             self._exporter_number = number
             problems += self._set_back(path)
@@ -212,8 +212,8 @@ class Output:
             return []
         moment = datetime.fromtimestamp(min(clock_us // 1_000_000, _LATEST_S), tz=UTC)
         return [
-            f"{path}: flows dated {moment:%Y-%m-%d} had moved the clock of the fingerprints; it is set back, and "
-            f"{plural(dropped, 'flow')} dated in the future no longer {'counts' if dropped == 1 else 'count'}"
+            f"{path}: flows dated {moment:%Y-%m-%d} had advanced the fingerprint clock; it is reset, and "
+            f"{plural(dropped, 'flow')} dated in the future {'is' if dropped == 1 else 'are'} excluded"
         ]
 
     def _feed_again(self, path: Path) -> None:

@@ -147,7 +147,7 @@ def load_state(path: Path) -> CollectorState:
         raise
     except UNREADABLE as error:
         first = str(error).partition("\n")[0]
-        raise LibraryError(f"{path}: no collector state ({type(error).__name__}: {first})") from None
+        raise LibraryError(f"{path}: not a collector state ({type(error).__name__}: {first})") from None
 
 
 def _of(kind: str, parts: dict[str, bytes]) -> list[tuple[str, bytes]]:

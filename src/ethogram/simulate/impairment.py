@@ -68,7 +68,7 @@ class Impairment:
 
     def __init__(self, loss: float = 0.0, reorder: float = 0.0, window: int = 8, seed: int = 1) -> None:
         if not (0 <= loss < 1 and 0 <= reorder <= 1 and window >= 1):
-            raise UsageError("loss and reorder are shares of messages; a window has one message or more")
+            raise UsageError("loss and reorder must be between 0 and 1, and window at least 1")
         self._loss, self._reorder, self._window = loss, reorder, window
         self._random = np.random.default_rng([seed, 0x10552])
         self.lost = {"messages": 0, "flows": 0, "units": 0}

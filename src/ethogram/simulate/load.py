@@ -63,7 +63,7 @@ class Load:
 
     def __init__(self, settings: ExportSettings | None = None, homes: int = 1, seed: int = 1) -> None:
         if not 1 <= homes <= MAX_HOMES:
-            raise UsageError(f"between 1 and {MAX_HOMES:,} homes")
+            raise UsageError(f"the number of homes must be between 1 and {MAX_HOMES:,}")
         given = (settings or ExportSettings()).model_copy(
             # Full messages, and templates once in each home's day.
             update={"domains": 1, "restarts": (), "flush_s": 86_400, "template_messages": 0, "template_s": 0}
@@ -156,7 +156,7 @@ class Load:
             When it cannot be reached.
         """
         if place.transport != "udp":
-            raise UsageError("load goes over UDP")
+            raise UsageError("load is sent over UDP only")
         sender = UdpSender(place)
         chunks = _Chunks(sender, self.data, self._offset, self._octets)
         delivery = Delivery()

@@ -33,7 +33,7 @@ def place_of(text: str) -> Listen:
     except UsageError:
         place = None
     if place is None or not place.port:
-        raise UsageError(f"{text!r} is no place to send to such as udp://192.0.2.1:2055, tcp://[::1]:4739 or tls://…")
+        raise UsageError(f"Invalid destination {text!r}; expected udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT")
     return place
 
 
@@ -80,7 +80,7 @@ class Pace:
 
     def __init__(self, rate: float | None = None, speed: float | None = None) -> None:
         if any(value is not None and value <= 0 for value in (rate, speed)):
-            raise UsageError("a rate or a speed is more than 0")
+            raise UsageError("rate and speed must be positive")
         self._rate, self._speed = rate, speed
         self._begin = 0.0
         self._flows = 0
@@ -134,8 +134,9 @@ class UdpSender:
             except OSError as error:
                 if error.errno is not None and self.refuses(error.errno):
                     continue
-                reason = "a message is too long for the network: a smaller MTU" if error.errno == errno.EMSGSIZE else (
-                    f"cannot send: {error.strerror or error}")  # fmt: skip
+                reason = f"cannot send: {error.strerror or error}"
+                if error.errno == errno.EMSGSIZE:
+                    reason = "a message is too long for the network: use a smaller MTU"
                 raise InputError(reason, file=str(self.place)) from None
 
     def refuses(self, number: int) -> bool:
@@ -183,7 +184,7 @@ class TcpSender:
                 self._socket, self._run = self._connect(), message.run
             self._socket.sendall(message.octets)
         except OSError as error:
-            raise InputError(f"the connection broke: {error.strerror or error}", file=str(self.place)) from None
+            raise InputError(f"connection lost: {error.strerror or error}", file=str(self.place)) from None
 
     def close(self) -> None:
         """End the session: what was sent arrives, then the other end knows that it is over."""

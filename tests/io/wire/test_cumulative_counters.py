@@ -29,14 +29,14 @@ def test_a_flow_reported_again_counts_what_was_added_and_begins_where_it_ended()
     assert [table["packets"].to_list() for table in found] == [[10], [4], [1]]
     starts = [table["start"].dt.epoch("ms")[0] - NOW_MS for table in found]
     assert starts == [0, 60_000, 120_000]
-    assert export.biflows.accounting.corrected == {"total counted since the record before": 2}
+    assert export.biflows.accounting.corrected == {"total reduced to the change since the previous record": 2}
 
 
 def test_a_total_that_did_not_grow_is_no_flow() -> None:
     export = Export()
     assert report(export, 1000, 10, 60_000).height == 1
     assert report(export, 1000, 10, 60_000).height == 0
-    assert export.biflows.accounting.ignored == {"total that did not grow": 1}
+    assert export.biflows.accounting.ignored == {"total without change": 1}
 
 
 def test_other_flows_and_counters_that_begin_anew_count_whole() -> None:

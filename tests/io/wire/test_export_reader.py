@@ -97,10 +97,10 @@ def test_messages_over_the_end_of_a_block_are_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tail", "reason", "dropped"),
     [
-        (b"\0\x0a\0", "the last message is not whole", {"cut short": 1}),
-        (ipfix(data(256, 1))[:-1], "the last message is not whole", {"cut short": 1}),
-        (b"\0\x0b" + bytes(30), "no IPFIX message: the rest is not read", {"no message": 1}),
-        (struct.pack(">HH", 10, 15) + bytes(30), "no IPFIX message: the rest is not read", {"no message": 1}),
+        (b"\0\x0a\0", "the last message is incomplete", {"cut short": 1}),
+        (ipfix(data(256, 1))[:-1], "the last message is incomplete", {"cut short": 1}),
+        (b"\0\x0b" + bytes(30), "not an IPFIX message: the rest is skipped", {"no message": 1}),
+        (struct.pack(">HH", 10, 15) + bytes(30), "not an IPFIX message: the rest is skipped", {"no message": 1}),
     ],
 )
 def test_what_came_before_damage_is_kept(tmp_path: Path, tail: bytes, reason: str, dropped: dict[str, int]) -> None:
@@ -122,7 +122,7 @@ def test_a_packed_file_that_breaks_off_gives_what_came_before(tmp_path: Path) ->
     octets = b"".join([*MESSAGES, ipfix(template(300, [(8, 1)]), data(300, *noise, octets=1))])
     path.write_bytes(gzip.compress(octets)[:-4000])
     source = IpfixFile(path)
-    with pytest.raises(InputError, match="the compressed file is cut short"):
+    with pytest.raises(InputError, match="the compressed file is truncated"):
         list(source.datagrams())
     assert source.accounting.used == len(MESSAGES) and source.accounting.dropped == {"cut short": 1}
 
@@ -189,14 +189,14 @@ def test_a_datagram_in_fragments_is_put_together_in_any_order(tmp_path: Path, ad
     order = [a[2], b[1], a[0], *udp(address, MESSAGES[0]), a[1], b[0]]
     source = CaptureExport(capture(tmp_path / "x.pcap", order))
     assert [octets for _, _, octets in payloads(source)] == [MESSAGES[0], long, other]
-    assert source.accounting.ignored == {"other fragments of a message": 3} and source.accounting.used == 3
+    assert source.accounting.ignored == {"further fragments of a message": 3} and source.accounting.used == 3
 
 
 def test_fragments_without_the_others_are_counted(tmp_path: Path) -> None:
     long = udp("192.0.2.1", ipfix(template(256, FOUR), data(256, *range(900))), fragments=[1480, 2960])
     source = CaptureExport(capture(tmp_path / "x.pcap", [long[0], long[2], *udp("192.0.2.1", MESSAGES[0])]))
     assert len(payloads(source)) == 1
-    assert source.accounting.dropped == {"IP fragments without the others": 2}
+    assert source.accounting.dropped == {"fragments of incomplete datagrams": 2}
 
 
 def test_what_the_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -214,13 +214,13 @@ def test_what_the_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("payloads_of", "snap", "reason"),
     [
-        ([struct.pack(">II", 5, 1) + bytes(40)], 65535, r"sFlow version 5 \(1\), which is not read"),
-        ([struct.pack(">HH", 7, 1) + bytes(40)] * 2, 65535, r"export version 7 \(2\), which is not read"),
-        ([b"GET / HTTP/1.1\r\n\r\n"], 65535, "no UDP packet begins like NetFlow v5, v9 or IPFIX"),
-        ([v9(template(256, [(8, 4), (12, 4), (1, 4)], 9))], 28 + 30, r"messages are cut short by the capture \(1\)"),
-        ([v9(template(256, [(8, 4)], 9))], 28 + 8, r"messages are cut short by the capture \(1\)"),
-        ([ipfix(data(256, 1))], 65535, r"sets wait for a template that is not in it \(1\)"),
-        ([ipfix(template(256, [(8, 4)]))], 65535, "templates, but no records"),
+        ([struct.pack(">II", 5, 1) + bytes(40)], 65535, r"sFlow version 5 \(1\), which is not supported"),
+        ([struct.pack(">HH", 7, 1) + bytes(40)] * 2, 65535, r"export version 7 \(2\), which is not supported"),
+        ([b"GET / HTTP/1.1\r\n\r\n"], 65535, "no UDP payload is NetFlow v5, v9 or IPFIX"),
+        ([v9(template(256, [(8, 4), (12, 4), (1, 4)], 9))], 28 + 30, r"the capture truncated messages \(1\)"),
+        ([v9(template(256, [(8, 4)], 9))], 28 + 8, r"the capture truncated messages \(1\)"),
+        ([ipfix(data(256, 1))], 65535, r"data sets whose template is not in the input \(1\)"),
+        ([ipfix(template(256, [(8, 4)]))], 65535, "templates but no records"),
     ],
 )
 def test_an_export_without_records_says_why(
@@ -230,7 +230,7 @@ def test_an_export_without_records_says_why(
     path = capture(tmp_path / "x.pcap", packets, snap=snap)
     with pytest.raises(InputError, match=reason):
         collect(read_flows([path], format="exports"))
-    if reason != "templates, but no records":  # which it shows
+    if reason != "templates but no records":  # which it shows
         with pytest.raises(InputError, match=reason):
             inspect([path])
 
@@ -316,7 +316,7 @@ def test_a_recording_cut_off_by_a_crash_is_read_up_to_there(tmp_path: Path) -> N
     source = ExportFiles(paths)
     found = []
     decoder = Decoder()
-    with pytest.raises(InputError, match="not whole") as raised:
+    with pytest.raises(InputError, match="incomplete") as raised:
         for one in source.datagrams():
             found += [number for _, [row] in columns(decoder.decode(one)) for number in row]
     assert found == [0, 1, 2, *range(4, 20)]
@@ -326,7 +326,7 @@ def test_a_recording_cut_off_by_a_crash_is_read_up_to_there(tmp_path: Path) -> N
 
 def test_a_folder_that_cannot_be_made_or_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be created"):
         Recording(tmp_path / "file" / "below")
 
 
@@ -380,7 +380,7 @@ def test_raw_datagrams_of_one_folder_share_their_templates(tmp_path: Path) -> No
 def test_a_file_that_is_no_datagram_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.dat").write_bytes(b"\0\x09" + bytes(70_000))
     (tmp_path / "y.dat").write_bytes(b"hello")
-    for name, reason in (("x.dat", "no NetFlow message"), ("y.dat", "no capture and no export message")):
+    for name, reason in (("x.dat", "not a NetFlow message"), ("y.dat", "neither a capture nor export messages")):
         source = ExportFiles([tmp_path / name])
         with pytest.raises(InputError, match=reason):
             list(source.datagrams())
@@ -445,8 +445,8 @@ def test_a_damaged_file_gives_its_flows_and_says_where(tmp_path: Path) -> None:
     path.write_bytes(octets + b"\0\x0a\0")
     run = read_flows([path])
     assert collect(run).height > 0
-    assert run.errors == [f"{path} at octet {len(octets)}: the last message is not whole"]
-    with pytest.raises(InputError, match="not whole"):
+    assert run.errors == [f"{path} at octet {len(octets)}: the last message is incomplete"]
+    with pytest.raises(InputError, match="incomplete"):
         collect(read_flows([path], strict=True))
 
 
@@ -456,7 +456,7 @@ def test_notes_say_what_was_lost_before_the_records(tmp_path: Path) -> None:
     table = pl.concat(list(source.batches()))
     lost = 600 - table.height
     assert lost > 0 and source.accounting.used == table.height
-    assert f"sequence numbers say that {lost} records or messages never arrived" in source.notes
+    assert f"sequence numbers show {lost} records or messages that never arrived" in source.notes
     assert any("waiting for a template 1" in note for note in source.notes)
     assert source.name_answers().height == 0 and source.unidirectional
 

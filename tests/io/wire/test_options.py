@@ -51,7 +51,7 @@ def test_each_sampler_has_its_rate() -> None:
     assert rates(export) == [(100_000, 1000), (2000, None)]  # number 0 is no sampler
     export.send(flows((302, 4, [7, 1])))
     assert rates(export) == [(1000, None), (20_000, 2000)]
-    assert export.biflows.accounting.corrected == {"rate of the sampler unknown, not scaled": 1}
+    assert export.biflows.accounting.corrected == {"sampler rate unknown, not scaled": 1}
 
 
 def test_flows_that_name_no_sampler_take_the_only_one_there_is() -> None:
@@ -232,7 +232,7 @@ def test_a_sampler_may_be_stated_in_another_domain_of_the_exporter() -> None:
     export.send(flows((48, 1, [3, 0])))
     assert [row[0] for row in rates(export)] == [100_000, 800_000, 1000, 2000]
     assert export.biflows.accounting.corrected == {
-        "rate of the sampler from another observation domain": 2, "rate of the sampler unknown, not scaled": 1,
+        "sampler rate from another observation domain": 2, "sampler rate unknown, not scaled": 1,
     }  # fmt: skip
     # Two domains that do not agree say nothing.
     third.send([(1, 4, [0]), (48, 1, [1]), (50, 4, [7])], number=300, options=True)

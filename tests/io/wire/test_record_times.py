@@ -72,7 +72,7 @@ def test_the_system_start_may_stand_in_options_that_come_later() -> None:
 def test_without_any_system_start_the_end_is_the_time_of_export() -> None:
     start, end, corrected = times_of(two(22, 4, START - BOOT_MS), two(21, 4, END - BOOT_MS))
     assert (start, end) == (NOW_MS * 1000 - 4_000_000, NOW_MS * 1000)
-    assert corrected == {"system start unknown, export time taken for the end": 2}
+    assert corrected == {"system start unknown, export time used as end": 2}
 
 
 def test_uptime_wraps() -> None:
@@ -91,7 +91,7 @@ def test_a_biflow_lasts_from_the_first_packet_of_either_direction_to_the_last() 
 
 
 def test_times_that_are_not_there_are_filled_in_and_counted() -> None:
-    assert times_of() == (NOW_MS * 1000, NOW_MS * 1000, {"no time, export time taken": 2})
+    assert times_of() == (NOW_MS * 1000, NOW_MS * 1000, {"no time, export time used": 2})
     assert times_of(two(323, 8, END)) == (END * 1000, END * 1000, {})
     assert times_of(two(153, 8, END)) == (END * 1000, END * 1000, {})
     assert times_of(two(152, 8, 0), two(153, 8, END)) == (END * 1000, END * 1000, {"time 0 replaced": 2})
@@ -126,4 +126,4 @@ def test_no_flow_ends_long_after_its_export(ahead_s: int, moved: bool) -> None:
     start, end, corrected = times_of(two(22, 4, uptime - 9000), two(21, 4, uptime), version=9)
     assert end - start == 9_000_000
     assert end == (NOW_MS if moved else NOW_MS + ahead_s * 1000) * 1000
-    assert corrected == ({"end after its export, moved to it": 2} if moved else {})
+    assert corrected == ({"end after export time, moved to it": 2} if moved else {})

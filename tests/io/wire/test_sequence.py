@@ -194,7 +194,7 @@ def test_it_goes_on_from_a_saved_state() -> None:
     assert first.totals == second.totals
     assert second.totals.gaps == 30
     broken = {**first.state(), "streams": np.zeros(1, np.int64)}
-    with pytest.raises(InputError, match="no sequence state"):
+    with pytest.raises(InputError, match="not a sequence state"):
         Sequences().restore(broken)
 
 

@@ -56,7 +56,7 @@ class Listen:
             parts, port = urlsplit(""), None
         extra = parts.path or parts.query or parts.fragment or parts.username is not None
         if parts.scheme not in DEFAULT_PORTS or not parts.hostname or extra:
-            raise UsageError(f"{text!r} is no place to listen such as udp://127.0.0.1:2055, tcp://[::]:4739 or tls://…")
+            raise UsageError(f"Invalid listen address {text!r}; expected udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT")
         transport = cast(Literal["udp", "tcp", "tls"], parts.scheme)
         return cls(transport, parts.hostname, DEFAULT_PORTS[transport] if port is None else port)
 
@@ -135,7 +135,8 @@ class Prefixes:
             try:
                 network = ipaddress.ip_network(text, strict=False)
             except ValueError:
-                raise ConfigurationError(f"setting allow: {text!r} is no prefix such as 192.0.2.0/24") from None
+                reason = f"setting allow: invalid prefix {text!r}; expected one such as 192.0.2.0/24"
+                raise ConfigurationError(reason) from None
             bits = network.prefixlen + (96 if network.version == 4 else 0)
             mask = ((1 << bits) - 1) << (128 - bits)
             number = int(network.network_address) | (_MAPPED if network.version == 4 else 0)

@@ -80,7 +80,7 @@ class TcpReceiver:
     ) -> None:  # fmt: skip
         self.settings = settings or CollectSettings()
         if tls is None and any(place.transport == "tls" for place in places):
-            raise ConfigurationError("listening for TLS needs a certificate")
+            raise ConfigurationError("a TLS listener needs a certificate")
         self.listening: list[Listen] = []
         self.accounting = Accounting("messages")
         self.closed: Counter[str] = Counter()

@@ -36,13 +36,13 @@ def tls_context(certificate: Path, key: Path | None = None, client_ca: Path | No
     try:
         context.load_cert_chain(certificate, key)
     except (ssl.SSLError, OSError):
-        raise ConfigurationError(f"{certificate}: no certificate with its key, in PEM form") from None
+        raise ConfigurationError(f"{certificate}: not a PEM file with a certificate and its private key") from None
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(client_ca)
         except (ssl.SSLError, OSError):
-            raise ConfigurationError(f"{client_ca}: no certificates in PEM form") from None
+            raise ConfigurationError(f"{client_ca}: not a PEM file of certificates") from None
     return context
 
 

@@ -156,7 +156,7 @@ class Biflows:
         key += [records.unsigned(place) for place in plan.flow_id]
         known = self._totals.again
         found = self._totals.since(key, counts, times.start, times.end)
-        self.accounting.correct("total counted since the record before", self._totals.again - known)
+        self.accounting.correct("total reduced to the change since the previous record", self._totals.again - known)
         return found
 
     def _scale(self, piece: Piece, records: Records, counts: Counts) -> None:
@@ -204,6 +204,6 @@ class Biflows:
                 nothing &= ~rows
         reason = f"{'NAT event' if plan.nat_event else 'record'} without octets and packets"
         if plan.totals:
-            reason = "total that did not grow"
+            reason = "total without change"
         self.accounting.ignore(reason, int(nothing.sum()))
         return np.flatnonzero(~(nowhere | nothing | absurd))

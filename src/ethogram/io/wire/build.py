@@ -81,7 +81,7 @@ def template_set(*templates: Template) -> Set:
     """
     kinds = {(template.version, template.options) for template in templates}
     if len(kinds) != 1 or not kinds <= {(9, False), (9, True), (10, False), (10, True)}:
-        raise UsageError("a template set is of NetFlow v9 or IPFIX, and holds templates of one kind")
+        raise UsageError("a template set must be NetFlow v9 or IPFIX and contain templates of one kind")
     [(version, options)] = kinds
     octets = b""
     for template in templates:

@@ -64,7 +64,7 @@ def encode(fields: Sequence[Field], columns: Sequence[Values], *, long_form: boo
     b'\\x00\\x00\\x05\\x04eth0'
     """
     if len(fields) != len(columns) or len({len(column) for column in columns}) > 1:
-        raise UsageError(f"{len(fields)} fields need as many columns of one length")
+        raise UsageError(f"expected {len(fields)} columns of equal length")
     rows = len(columns[0]) if columns else 0
     if all(field.length != VARIABLE for field in fields):
         whole = np.zeros((rows, sum(field.length for field in fields)), np.uint8)

@@ -140,7 +140,7 @@ class CaptureExport:
                 if len(found):
                     yield found
         finally:
-            self.accounting.drop("IP fragments without the others", fragments.end())
+            self.accounting.drop("fragments of incomplete datagrams", fragments.end())
             self.accounting.merge(_only_lost(capture.accounting))
 
     def _messages(self, packets: PacketBatch, fragments: Fragments, recorded: bool) -> DatagramBatch:
@@ -169,7 +169,7 @@ class CaptureExport:
             offset[one["row"]], octets[one["row"]] = size, len(payload)
             joined.append(payload)
             size += len(payload)
-            self.accounting.ignore("other fragments of a message", count - 1)
+            self.accounting.ignore("further fragments of a message", count - 1)
         if joined:
             data = np.concatenate([data, np.frombuffer(b"".join(joined), np.uint8)])
         rows = np.flatnonzero(octets >= 0)

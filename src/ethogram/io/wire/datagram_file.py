@@ -86,7 +86,7 @@ class DatagramFile:
             if rest is not None:
                 self.accounting.read += 1
                 self.accounting.drop("no message")
-                raise InputError("no NetFlow message: the rest is not read", file=member.name, offset=rest)
+                raise InputError("not a NetFlow message: the rest is skipped", file=member.name, offset=rest)
 
     def _messages(self, member: Member) -> tuple[list[bytes], int | None]:
         """The messages, and where something follows that is none."""

@@ -229,7 +229,7 @@ class Decoder:
         kept: NDArray[np.bool_] = np.cumsum(one.set_records) <= most
         lost = int(np.count_nonzero(~kept))
         self.sets.used -= lost
-        self.sets.drop("more records than its octets are worth", lost)
+        self.sets.drop("too many short records", lost)
         return kept
 
     def _records(

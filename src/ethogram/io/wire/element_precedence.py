@@ -91,10 +91,10 @@ BIFLOW_COUNTS = Tier(
 COUNT_TIERS = (
     tier(1, 2, "since the last record of the flow"),
     tier(85, 86, "from the beginning of the flow", total=True),
-    tier(23, 24, "behind the exporter"),
-    tier(171, 172, "from the beginning of the flow, behind the exporter", total=True),
-    tier(352, 430, "of frames, since the last record: a last resort"),
-    tier(353, 431, "of frames, from the beginning of the flow: a last resort", total=True),
+    tier(23, 24, "after the exporter (post)"),
+    tier(171, 172, "from the beginning of the flow, after the exporter (post)", total=True),
+    tier(352, 430, "of layer 2 frames, since the last record (last choice)"),
+    tier(353, 431, "of layer 2 frames, from the beginning of the flow (last choice)", total=True),
 )
 """The first of which the template has one counter; ``BIFLOW_COUNTS`` goes before."""
 
@@ -137,7 +137,7 @@ NAMES: tuple[tuple[Key, str], ...] = (
     ((0, 57659, False), "HTTP host"),
     ((3054, 183, False), "HTTP host"),
     ((5951, 142, False), "HTTP host"),
-    ((5951, 267, False), "domain asked for"),
+    ((5951, 267, False), "queried domain"),
     ((0, 8256, False), "host"),
 )
 """Elements that name the destination, and what the name is."""

@@ -70,7 +70,7 @@ class ExportFiles:
         if len(damage) == 1:
             raise damage[0]
         if damage:
-            raise InputError(f"{damage[0].reason} (and {len(damage) - 1} more files are damaged)", file=damage[0].file,
+            raise InputError(f"{damage[0].reason} ({len(damage) - 1} more files are damaged)", file=damage[0].file,
                              offset=damage[0].offset)  # fmt: skip
 
     @staticmethod
@@ -82,7 +82,7 @@ class ExportFiles:
             return IpfixFile(path, address=str(path.parent), exporters=exporters)
         if head[:2] in (b"\0\x05", b"\0\x09"):
             return DatagramFile(path, exporters=exporters)
-        raise InputError("no capture and no export message", file=path)
+        raise InputError("neither a capture nor export messages", file=path)
 
     def _count(self, accounting: Accounting) -> None:
         """Packets of a capture are counted as the messages they might have been."""
@@ -180,7 +180,7 @@ class ExportReader(FlowSource):
         ]
         sequence = self.decoder.sequence
         if sequence is not None and sequence.totals.gaps:
-            found.append(f"sequence numbers say that {sequence.totals.gaps:,} records or messages never arrived")
+            found.append(f"sequence numbers show {sequence.totals.gaps:,} records or messages that never arrived")
         for what in ("evicted", "expired", TAKEN_OVER):
             count = self.decoder.store.counters[what]
             if count:

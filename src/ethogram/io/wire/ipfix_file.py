@@ -135,7 +135,7 @@ class IpfixFile:
                 at += int(step)
             if why == WRONG:
                 self._drop("no message")
-                raise InputError("no IPFIX message: the rest is not read", file=member.name, offset=place + at)
+                raise InputError("not an IPFIX message: the rest is skipped", file=member.name, offset=place + at)
             place += at
             tail = data[at:end]
         if damage is not None:
@@ -143,7 +143,7 @@ class IpfixFile:
             raise damage
         if tail.size:
             self._drop("cut short")
-            raise InputError("the last message is not whole", file=member.name, offset=place)
+            raise InputError("the last message is incomplete", file=member.name, offset=place)
 
     def _drop(self, reason: str, octets: int = 1) -> None:
         if octets:

@@ -56,18 +56,18 @@ def explain_no_records(datagrams: Accounting, others: Counter[str], decoder: Dec
     found = []
     cut = datagrams.corrected[CUT] + others[CUT]
     if cut:
-        found.append(f"messages are cut short by the capture ({cut:,}): capture whole packets, as tcpdump -s 0 does")
+        found.append(f"the capture truncated messages ({cut:,}): capture whole packets, for example with tcpdump -s 0")
     foreign = {what: count for what, count in others.items() if what not in (CUT, UNKNOWN)}
-    found += [f"{what} ({count:,}), which is not read" for what, count in foreign.items()]
-    found += [f"version {version}, which is not read" for version in decoder.unknown_versions]
+    found += [f"{what} ({count:,}), which is not supported" for what, count in foreign.items()]
+    found += [f"version {version}, which is not supported" for version in decoder.unknown_versions]
     if not found and others:
-        found.append("no UDP packet begins like NetFlow v5, v9 or IPFIX")
+        found.append("no UDP payload is NetFlow v5, v9 or IPFIX")
     if decoder.sets.dropped[WAITING]:
-        found.append(f"sets wait for a template that is not in it ({decoder.sets.dropped[WAITING]:,})")
+        found.append(f"data sets whose template is not in the input ({decoder.sets.dropped[WAITING]:,})")
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         for reason, count in sorted(accounting.dropped.items()):
             if count and reason not in (WAITING, "unknown version"):
                 found.append(f"{accounting.unit} {reason} ({count:,})")
     if not found and len(decoder.store):
-        found.append("templates, but no records")
+        found.append("templates but no records")
     return "; ".join(found)

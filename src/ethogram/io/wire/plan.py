@@ -150,11 +150,11 @@ class Plan:
         found = []
         sources = self.sources()
         if "start" not in sources and "end" not in sources:
-            found.append("no time: the time of export is taken")
+            found.append("no times: the export time is used")
         elif "start" not in sources:
-            found.append("no start time: the end is taken for it")
+            found.append("no start time: the end time is used")
         if self.times.ipfix and self.times.uses_uptime and self.times.init is None:
-            found.append("no system start in the record: taken from options, else from the time of export")
+            found.append("no system start time in the record: taken from options, or derived from the export time")
         if self.octets is None and self.initiator is None:
             found.append("no octets")
         elif self.octet_tier is not None and self.initiator is None:
@@ -164,9 +164,9 @@ class Plan:
         if not self.ports[0] or not self.ports[1]:
             found.append("no ports")
         if self.one_way:
-            found.append("one direction only: records are paired with their answers")
+            found.append("one direction only: records are paired with the reverse direction")
         if "union_tcp_flags" not in sources:
-            found.append("no TCP flags: who began is told by ports")
+            found.append("no TCP flags: the initiator is inferred from ports")
         return found
 
 

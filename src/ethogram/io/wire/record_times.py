@@ -179,7 +179,7 @@ class TimePlan:
         start, end = reading.first(self.start), reading.first(self.end)
         corrected = {}
         if reading.guessed and (start is not None or end is not None):
-            corrected["system start unknown, export time taken for the end"] = len(records)
+            corrected["system start unknown, export time used as end"] = len(records)
             if end is None:
                 start, end = None, start
         if start is not None and end is None:
@@ -189,7 +189,7 @@ class TimePlan:
         start, end = self._filled(records, start, end)
         if start is None or end is None:
             start = end = reading.exported.copy()
-            corrected["no time, export time taken"] = len(records)
+            corrected["no time, export time used"] = len(records)
         start, end = self._with_reverse(reading, start, end)
         for times in (start, end):
             missing = times == 0
@@ -203,7 +203,7 @@ class TimePlan:
             beyond = late > AFTER_EXPORT_US
             if number := int(beyond.sum()):
                 # The uptime in the header is of another unit or of another start than those in the records.
-                corrected["end after its export, moved to it"] = number
+                corrected["end after export time, moved to it"] = number
                 start, end = np.where(beyond, start - late, start), np.where(beyond, reading.exported, end)
         backwards = end < start
         if number := int(backwards.sum()):

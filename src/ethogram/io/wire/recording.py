@@ -206,7 +206,7 @@ class Recording:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot be made: {error.strerror or error}", file=folder) from None
+            raise InputError(f"cannot be created: {error.strerror or error}", file=folder) from None
 
     def write(self, batch: DatagramBatch) -> None:
         """Write the messages of a batch.

@@ -14,7 +14,7 @@ from ethogram.io.wire.walk import V5
 
 __all__ = ["HEADER_INTERVAL", "rate_of", "scaled"]
 
-UNKNOWN, ELSEWHERE = "rate of the sampler unknown, not scaled", "rate of the sampler from another observation domain"
+UNKNOWN, ELSEWHERE = "sampler rate unknown, not scaled", "sampler rate from another observation domain"
 
 HEADER_INTERVAL = 0x3FFF  # of the field in NetFlow v5's header; the two bits above are the mode
 INGRESS, EGRESS, DIRECTION = 10, 14, 61

@@ -189,7 +189,7 @@ class Sequences:
         """
         streams, holes, past = state["streams"], state["holes"], state["past"]
         if streams.dtype != STREAM or holes.dtype != HOLE or holes.shape != (len(streams), HOLES):
-            raise InputError("no sequence state of this version")
+            raise InputError("not a sequence state of this version")
         self._past = dict(zip(_SUMS, (int(each) for each in past), strict=False))
         self.forgotten, self._clock = int(past[-2]), int(past[-1])
         self._count = min(len(streams), self.max_streams)

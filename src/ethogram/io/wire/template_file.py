@@ -61,7 +61,7 @@ def load_templates(path: Path, max_fields: int) -> list[Row]:
         if not path.exists():
             return []
         if path.stat().st_size > MAX_OCTETS:
-            raise InputError("too long for a file of templates", file=path)
+            raise InputError("too long for a template file", file=path)
         head, _, body = path.read_bytes().partition(b"\n")
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
@@ -69,15 +69,15 @@ def load_templates(path: Path, max_fields: int) -> list[Row]:
     try:
         stated = orjson.loads(head)
         if not isinstance(stated, dict) or {name: stated.get(name) for name in FORMAT} != FORMAT:
-            raise InputError("no file of templates of this version", file=path)
+            raise InputError("not a template file of this version", file=path)
         if stated.get("sha256") != hashlib.sha256(body).hexdigest():
-            raise InputError("damaged: its checksum is another", file=path)
+            raise InputError("damaged: checksum mismatch", file=path)
         rows = orjson.loads(body)
         if not isinstance(rows, list):
-            raise InputError("no list of templates", file=path)
+            raise InputError("not a list of templates", file=path)
         return [row_of(row, max_fields) for row in rows]
     except (ValueError, TypeError, KeyError, IndexError):
-        raise InputError("no file of templates", file=path) from None
+        raise InputError("not a template file", file=path) from None
 
 
 def row_of(row: list[Any], max_fields: int) -> Row:

@@ -399,7 +399,7 @@ class TemplateStore:
         try:
             found = load_templates(path, self._settings.max_fields)
         except InputError as error:
-            return f"{error}: templates are learnt anew"
+            return f"{error}: templates will be learned again"
         for exporter, template, seen_ns in found:
             slot = self.slot(exporter, seen_ns)
             if slot >= 0:
