@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ethogram.config import CountSettings
-from ethogram.fingerprint.count import count, merge_counts, split, tally
-from ethogram.fingerprint.gather import Gathering
-from ethogram.schema import COUNT_KEYS, COUNTS
+from ethogram.fingerprint.count import count, merge_counts, split, split_fate, tally
+from ethogram.fingerprint.gather import Gathering, count_block
+from ethogram.schema import COUNT_KEYS, COUNTS, Accounting
 
 from .flows import T0, flow_table, hours
 
@@ -120,3 +120,14 @@ def test_gathering_batches_is_counting_at_once(rows: list[dict[str, object]], st
     whole, accounting = count(flow_table(rows))
     assert_frame_equal(gathering.counts(), whole)
     assert gathering.accounting.as_dict() == accounting.as_dict()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(small_flow | st.fixed_dictionaries({"protocol": st.sampled_from([1, 6])}), max_size=30))
+def test_a_block_is_counted_by_compiled_code_as_by_expressions(rows: list[dict[str, object]]) -> None:
+    flows = flow_table(rows)
+    by_code, by_expressions = Accounting("flows"), Accounting("flows")
+    counts = count_block(flows, CountSettings(), by_code)
+    expected = split_fate(tally(flows), by_expressions)
+    assert_frame_equal(counts, expected.select(COUNTS.names), check_row_order=False)
+    assert by_code.as_dict() == by_expressions.as_dict()

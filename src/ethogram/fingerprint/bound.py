@@ -1,9 +1,8 @@
-"""Bounds of counts as they arrive: how many keys of one device, and of all devices, are held before an epoch closes.
+"""Bounds on the keys of counts, of one device and of all, before an epoch closes.
 
-A key beyond its bound is made coarser, and no flow is lost: first its name becomes unknown, then its port becomes the
-dynamic one. Which keys stay does not depend on when they came. Of one device and sub-epoch the first ``most`` in a
-fixed order stay, so what was once over the bound is so for good, and what stays was never over it: the result is the
-same in any order of arrival and for any size of batch.
+A key beyond the bound is coarsened, and no flow is lost: first its name becomes null, then its port the dynamic port.
+Of each device and sub-epoch the first ``most`` keys in a fixed order are kept. A key that was once beyond the bound
+stays beyond it, and a kept key never was, so the result does not depend on order of arrival or batch size.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ethogram.schema import DYNAMIC_FROM, Accounting
 __all__ = ["DEVICES", "bound_keys", "drop_devices", "level", "sizes_of"]
 
 DEVICES = "devices over the bound"
-"""Reason for which flows are dropped: their device had fewest."""
+"""Reason: the flow's device was dropped because it had the fewest flows."""
 
 _NAMES, _SERVICES = "names over the bound on arrival", "services over the bound on arrival"
 _NAMED = pl.col("name").is_not_null()
@@ -27,15 +26,15 @@ _TIE = ["protocol", "role", "scope", "answered"]
 
 
 def bound_keys(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.DataFrame:
-    """Keep ``most`` keys with a name, and as many without, of each device and sub-epoch; make the others coarser.
+    """Keep ``most`` keys with a name, and as many without, of each device and sub-epoch; coarsen the others.
 
-    Of names the shortest stay, since domains of real services are short and invented ones long; of ports the lowest,
-    since system ports say most of a device and are what remains of a scan.
+    The shortest names are kept, because domains of real services are short and generated ones long; and the lowest
+    ports, because system ports are the most informative.
 
     Parameters
     ----------
     counts
-        Form :data:`ethogram.schema.COUNTS`, each key once; further columns that its keys decide may stand beside.
+        Form :data:`ethogram.schema.COUNTS`, each key once; further columns must be functions of the key.
     accounting
         Counts the flows that lose their name or port, as corrected.
     most
@@ -44,7 +43,7 @@ def bound_keys(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.Da
     Returns
     -------
     counts
-        The same frame when no bound is reached.
+        The same frame if no bound is exceeded.
     """
     counts = _coarser(counts, accounting, most, _NAMED, _NAMES)
     return _coarser(counts, accounting, most, _PORT, _SERVICES)
@@ -73,12 +72,12 @@ def _coarser(counts: pl.DataFrame, accounting: Accounting, most: int, among: pl.
 
 
 def sizes_of(counts: pl.DataFrame) -> pl.DataFrame:
-    """Keys of each device and sub-epoch: ``named``, and ``all`` that could be made coarser."""
+    """Number of keys of each device and sub-epoch: ``named`` ones, and ``all`` that could be coarsened."""
     return counts.group_by("device", "time").agg(named=_NAMED.sum(), all=(_NAMED | _PORT).sum())
 
 
 def level(sizes: pl.DataFrame, total: int, most: int) -> int:
-    """Keys that a device may keep in a sub-epoch so that all devices have at most ``total``; those with few keep all.
+    """Largest number of keys per device and sub-epoch for which all devices together keep at most ``total``.
 
     >>> level(pl.DataFrame({"named": [0, 0, 100], "all": [2, 3, 100]}), 25, 8192)
     10
@@ -101,7 +100,9 @@ def _capped(ordered: NDArray[np.int64], most: int) -> int:
 
 
 def drop_devices(sizes: pl.DataFrame, total: int) -> pl.Series:
-    """Devices to drop so that all others have at most ``total`` counts: those with fewest flows, as forged ones have.
+    """Devices with the fewest flows, to be dropped so that the others have at most ``total`` counts.
+
+    Forged addresses have few flows.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
-"""The flow table to counts: how often a device used each service in each sub-epoch.
+"""Flow table to counts: how often a device used each service in each sub-epoch.
 
-Written as Narwhals expressions, so the same lines run on every backend that Narwhals knows.
+The functions are written as Narwhals expressions and run on every backend that Narwhals supports. For Polars,
+:mod:`ethogram.fingerprint.gather` gives the same counts from compiled code.
 """
 
 from __future__ import annotations
@@ -40,21 +41,20 @@ FLOW_COLUMNS = [
     "device", "start", "end", "protocol", "service_port", "role", "scope", "answered", "remote_domain", "initiator",
     "octets_out", "octets_in", "packets_out", "packets_in",
 ]  # fmt: skip
-"""What counting reads of the flow table."""
+"""Columns of the flow table that counting reads."""
 
 FATE = "fate"
-"""Column that says where a flow goes: 0 used, else the index into :data:`REASONS` plus 1."""
+"""Column with the fate of a flow: 0 if it is used, else 1 + its index in :data:`REASONS`."""
 
 REASONS = (PROTOCOL, PROBE)
 """Why flows are ignored, in order of their fate."""
 
-
 _MOST = (1 << 64) - 1
-"""Sums of counts stay at this number."""
+"""Largest sum of counts."""
 
 
 def interval(seconds: int) -> str:
-    """Write a span as the largest whole unit, as backends read it.
+    """Write a duration in its largest whole unit, as backends read it.
 
     >>> interval(3600), interval(86400), interval(900), interval(5400)
     ('1h', '1d', '15m', '90m')
@@ -66,20 +66,20 @@ def interval(seconds: int) -> str:
 
 
 def tally(flows: IntoFrame, settings: CountSettings | None = None) -> Any:
-    """Group flows to counts, the ignored ones beside them, in one pass; eager stays eager and lazy lazy.
+    """Count flows in one pass, used and ignored ones; an eager frame gives an eager frame, a lazy one a lazy frame.
 
     Parameters
     ----------
     flows
         Form :data:`ethogram.schema.FLOW`; at least the columns of :data:`FLOW_COLUMNS`.
     settings
-        Resolution and what is left out.
+        Resolution, and which flows to ignore.
 
     Returns
     -------
     frame
-        The columns of :data:`ethogram.schema.COUNTS` and ``fate``: 0 for what is used, otherwise why not.
-        Rows may be added like counts; :func:`split` parts them.
+        The columns of :data:`ethogram.schema.COUNTS` and :data:`FATE`. Rows may be merged like counts; :func:`split`
+        separates used from ignored flows.
     """
     chosen = settings or CountSettings()
     keyed = marked(flows, chosen).with_columns(nw.col("start").dt.truncate(interval(chosen.sub_epoch_s)).alias("time"))
@@ -95,9 +95,9 @@ def tally(flows: IntoFrame, settings: CountSettings | None = None) -> Any:
 
 
 def _capped_sums(frame: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
-    """Sums of counts, for ``agg``, and the columns made of them afterwards: at most what 64 bits hold.
+    """Sums of counts for ``agg``, and expressions that cap them at 64 bits afterwards.
 
-    Only Polars has wider integers; elsewhere sums are those of the backend.
+    Only Polars has wider integers; elsewhere the sums are those of the backend.
     """
     if not frame.implementation.is_polars():
         return [nw.col(name).cast(nw.UInt64).sum() for name in names], []
@@ -106,9 +106,9 @@ def _capped_sums(frame: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
 
 
 def marked(flows: IntoFrame, chosen: CountSettings) -> Any:
-    """Say of each flow where it goes (:data:`FATE`), and its ``port``, ``name`` and ``duration_ms``; Narwhals frame."""
+    """Add :data:`FATE`, ``port``, ``name`` and ``duration_ms`` to flows; returns a Narwhals frame."""
     other = ~nw.col("protocol").is_in([TCP, UDP]) if not chosen.other_protocols else nw.lit(value=False)
-    # The site's probing says nothing of the device it falls on: the other end began and nobody answered.
+    # An unanswered probe from elsewhere says nothing about the device that received it.
     probe = (nw.col("initiator") == "remote") & ~nw.col("answered") if chosen.drop_probes else nw.lit(value=False)
     fate = nw.when(other).then(nw.lit(1)).otherwise(nw.when(probe).then(nw.lit(2)).otherwise(nw.lit(0)))
     duration = (nw.col("end") - nw.col("start")).dt.total_milliseconds()
@@ -117,11 +117,11 @@ def marked(flows: IntoFrame, chosen: CountSettings) -> Any:
         frame.select(*FLOW_COLUMNS)
         .with_columns(
             fate.cast(nw.UInt8).alias(FATE),
-            # A flow whose end is before its start is the meter's error; it has no duration.
+            # A flow that ends before its start is an error of the meter; its duration is 0.
             nw.when(duration > 0).then(duration).otherwise(nw.lit(0)).cast(nw.UInt64).alias("duration_ms"),
         )
         .with_columns(
-            # An ignored flow is only counted: it may not open one group for every port that was probed.
+            # Ignored flows are only counted: they must not open a group for every probed port.
             nw.when(nw.col(FATE) == 0).then(nw.col("service_port")).otherwise(nw.lit(0)).cast(nw.UInt16).alias("port"),
             nw.when(nw.col(FATE) == 0).then(nw.col("remote_domain")).alias("name"),
         )
@@ -146,7 +146,7 @@ def merge_counts(*counts: IntoFrame) -> Any:
 
 
 def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:
-    """Part a collected tally into counts, sorted by key, and the accounting of the flows."""
+    """Separate a collected tally into counts, sorted by key, and the accounting of the flows."""
     accounting = Accounting("flows")
     used = split_fate(tallied, accounting)
     counts = cap_services(used, accounting, (settings or CountSettings()).max_services)
@@ -160,9 +160,7 @@ def sort_counts(counts: pl.DataFrame) -> pl.DataFrame:
 
 
 def sorted_rows(counts: pl.DataFrame) -> pl.Series:
-    """Give the numbers of the rows in order of :data:`ethogram.schema.COUNT_KEYS`.
-
-    Keys are sorted as numbers, because millions of texts sort slowly.
+    """Row numbers in order of :data:`ethogram.schema.COUNT_KEYS`. Keys are sorted as numbers, which is faster.
     """
     if not counts.height:
         return pl.Series(dtype=pl.get_index_type())
@@ -186,7 +184,7 @@ def sorted_rows(counts: pl.DataFrame) -> pl.Series:
     )
     numbers = numbers.with_columns(pl.all() - pl.all().min())
     spans = [int(span) + 1 for span in numbers.max().row(0)]
-    if prod(spans) < 1 << 63:  # all in one number, as nearly always
+    if prod(spans) < 1 << 63:  # the key fits into one number, nearly always
         whole = pl.lit(0, dtype=pl.Int64)
         for name, span in zip(numbers.columns, spans, strict=True):
             whole = whole * span + pl.col(name)
@@ -195,7 +193,7 @@ def sorted_rows(counts: pl.DataFrame) -> pl.Series:
 
 
 def split_fate(tallied: pl.DataFrame, accounting: Accounting) -> pl.DataFrame:
-    """Give the counts of a tally alone, and add every flow of it to the accounting."""
+    """Counts of the used flows of a tally; every flow of it is added to the accounting."""
     accounting.read += int(tallied["flows"].sum())
     empty = pl.any_horizontal(pl.col(name).is_null() for name in COUNT_KEYS if name != "name")
     accounting.drop("empty required column", int(tallied.filter(empty)["flows"].sum()))
@@ -210,9 +208,9 @@ def split_fate(tallied: pl.DataFrame, accounting: Accounting) -> pl.DataFrame:
 
 
 def cap_services(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.DataFrame:
-    """Bound the services of a device and day: those with fewest flows become the dynamic port, and are counted.
+    """Bound the services of a device and day: those with fewest flows are merged into the dynamic port, and counted.
 
-    Names are bounded in the same way: those beyond the bound become unknown.
+    Names are bounded likewise: those beyond the bound become null.
     """
     day = pl.col("time").dt.truncate("1d").alias("day")
     rows = counts.lazy().group_by("device", day).len().collect(engine="streaming")["len"].max()
@@ -239,21 +237,21 @@ def cap_services(counts: pl.DataFrame, accounting: Accounting, most: int) -> pl.
 
 
 def count(flows: pl.DataFrame | pl.LazyFrame, settings: CountSettings | None = None) -> tuple[pl.DataFrame, Accounting]:
-    """Count the flows of a Polars frame; a lazy one is read by the streaming engine in bounded memory.
+    """Count the flows of a Polars frame; a lazy frame is read by the streaming engine in bounded memory.
 
     Parameters
     ----------
     flows
         Form :data:`ethogram.schema.FLOW`.
     settings
-        Resolution and what is left out.
+        Resolution, and which flows to ignore.
 
     Returns
     -------
     counts
         Form :data:`ethogram.schema.COUNTS`, sorted by its key.
     accounting
-        Every flow used, or ignored for a reason.
+        Over the unit ``flows``.
     """
     tallied = tally(flows, settings)
     collected = tallied.collect(engine="streaming") if isinstance(tallied, pl.LazyFrame) else tallied

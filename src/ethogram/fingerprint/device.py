@@ -1,4 +1,4 @@
-"""One device's window as it grows: when it is stable, and when it ends."""
+"""State machine of one device: when its window is stable, and when it ends."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Weights = dict[str, int | float]
 
 @dataclass(frozen=True)
 class Profile:
-    """What a device did in some epochs: flows and the compared amount per service, and the amount in all.
+    """Activity of a device in some epochs: flows and the compared amount per service, and the total amount.
 
-    Profiles of different epochs add; the total is kept beside because presence of services overlaps.
+    Profiles of different epochs can be added. The total is kept separately, because the presence of services overlaps.
     """
 
     flows: dict[str, int]
@@ -57,9 +57,9 @@ class DeviceState:
     Attributes
     ----------
     epochs, profiles
-        Active epochs of the open window, and what was done in each.
+        Active epochs of the open window, and the activity in each.
     run
-        Successive stable comparisons.
+        Number of consecutive stable comparisons.
     last_similarity
         The last comparison's result.
     known
@@ -77,7 +77,7 @@ class DeviceState:
     last_epoch: int = 0
 
     def advance(self, epoch: int, profile: Profile, settings: ExporterSettings) -> list[Export]:
-        """Take one active epoch; give the windows that end before or with it."""
+        """Add an active epoch; returns the windows that end before or with it."""
         exports = self.silent_until(epoch - 1, settings)
         self.epochs.append(epoch)
         self.profiles.append(profile)
@@ -85,7 +85,7 @@ class DeviceState:
         compared = self._compare(settings)
         n = len(self.epochs)
         flows = sum(sum(each.flows.values()) for each in self.profiles)
-        # Only what was just compared may converge: under halves an odd epoch would leave uncompared.
+        # Converge only right after a comparison: with halves, a window of odd length is not compared.
         if compared and self.run >= settings.runs and n >= settings.min_epochs and flows >= settings.min_flows:
             exports += self._converged(settings)
         elif n >= settings.max_epochs:
@@ -98,7 +98,7 @@ class DeviceState:
         return self.leave("gap") if self.epochs and silence_s > settings.gap_s else []
 
     def before(self, epoch: int, settings: ExporterSettings) -> DeviceState:
-        """The state as it was before ``epoch``; windows that were exported since do not come back."""
+        """The state as it was before ``epoch``; windows exported since then are not restored."""
         earlier = DeviceState(self.device, known=self.known, last_epoch=min(self.last_epoch, epoch - 1))
         for number, profile in zip(self.epochs, self.profiles, strict=True):
             if number < epoch:
@@ -106,7 +106,7 @@ class DeviceState:
         return earlier
 
     def leave(self, status: str, *, visible: bool = True) -> list[Export]:
-        """End the window, if one is open, and begin anew."""
+        """End the window, if one is open, and reset the state."""
         if not self.epochs:
             return []
         export = Export(self.device, tuple(self.epochs), status, self.last_similarity, visible)
@@ -114,7 +114,7 @@ class DeviceState:
         return [export]
 
     def _compare(self, settings: ExporterSettings) -> bool:
-        """Compare the window with itself, when its length allows: with an epoch ago, or one half with the other."""
+        """Compare the window with itself without its last epoch, or its halves, if its length allows."""
         n = len(self.epochs)
         if n < 2 or (settings.compare == "halves" and n % 2):
             return False

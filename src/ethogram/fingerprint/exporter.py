@@ -1,7 +1,7 @@
-"""The fingerprint exporter: one core for files and for live traffic.
+"""The fingerprint exporter, for files and live traffic.
 
-Counts gather until an epoch closes; then each device's state machine sees them in event time, and windows that
-converged (or gave up, or fell silent) leave as fingerprints that carry their counts.
+Counts are collected until an epoch closes. Then each device's state machine receives them in event time, and windows
+that have converged, reached their limit or fallen silent are exported as fingerprints with their counts.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import polars as pl
 from ethogram.config import BoundSettings, CountSettings, ExporterSettings
 from ethogram.errors import ConfigurationError
 from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level, sizes_of
-from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate, tally
+from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate
 from ethogram.fingerprint.device import DeviceState, Export, Profile
+from ethogram.fingerprint.gather import count_block
 from ethogram.fingerprint.key import with_service
 from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
 
 __all__ = ["AHEAD", "FingerprintExporter", "settings_digest"]
 
 AHEAD = "ahead of arrival"
-"""Reason: the flow ends later than it can have been sent."""
+"""Reason: the flow ends after its arrival."""
 
 _MICRO = 1_000_000
-_WINDOWS_AT_ONCE = 256  # fingerprints put together at once: bounds the copies of their counts
-_UNSEEN = -1  # window of what leaves without a fingerprint
-_ADDED_AT_ONCE = 1 << 18  # counts that wait to be added to those of their time
+_WINDOWS_AT_ONCE = 256  # fingerprints assembled at once: bounds the copies of their counts
+_UNSEEN = -1  # window of counts that are discarded without a fingerprint
+_ADDED_AT_ONCE = 1 << 18  # counts that wait to be merged
 _ROWS_AT_ONCE = 1 << 19  # counts sorted and cut at once, or of one device if that has more
 _HELD = {**COUNTS.schema, "epoch": pl.Int64()}
 _CARRIED = [c.name for c in COUNTS.columns if c.name != "device"]
@@ -40,35 +41,35 @@ _COLLECTED = {
 
 
 def settings_digest(settings: ExporterSettings, counting: CountSettings) -> str:
-    """Digest of everything that decides what a fingerprint holds."""
+    """Digest of all settings that determine fingerprints."""
     return f"{settings.digest}-{counting.digest}"
 
 
 class FingerprintExporter:
-    """Turn flows or counts into fingerprints, in batch or as a stream with the same result.
+    """Turns flows or counts into fingerprints, in batch or as a stream, with the same result.
 
     Parameters
     ----------
     settings
-        When a window ends and what is compared.
+        When a window ends, and what is compared.
     counting
         How flows are counted; the epoch must be a multiple of its sub-epoch.
     max_devices
-        Devices held at once. Beyond it, the open window that was silent for longest leaves without export, and in an
-        epoch that is still open the devices with fewest flows are dropped; both are counted. None: no bound on all
-        devices together, for files, whose counts are bounded by who counts them.
+        Most devices held at once. Beyond it, the open window that has been silent longest is discarded, and in open
+        epochs the devices with fewest flows are dropped; both are counted. None for no bound on all devices together:
+        counts of files are bounded when they are counted.
     ahead_s
-        How much later than their arrival flows may end, where the arrival is known: clocks of exporters differ.
+        How much later than their arrival flows may end, if the arrival is known; clocks of exporters differ.
     bounds
-        Counts held at once; see :mod:`ethogram.fingerprint.bound` for what becomes of the others.
+        Most counts held at once; :mod:`ethogram.fingerprint.bound` describes what happens beyond them.
 
     Attributes
     ----------
     accounting
-        Flows read, used, ignored by reason and dropped: their epoch had closed, or they are ahead of their arrival.
+        Over the unit ``flows``. Flows are dropped if their epoch has closed, or if they end after their arrival.
     evicted, unchanged
-        Windows that left because of ``max_devices`` or ``bounds``; converged windows that ``mode="change"`` found
-        unchanged.
+        Windows discarded because of ``max_devices`` or ``bounds``; converged windows that ``mode="change"`` did not
+        export because nothing had changed.
 
     Notes
     -----
@@ -108,7 +109,7 @@ class FingerprintExporter:
 
     @property
     def pending(self) -> pl.DataFrame:
-        """Counts of epochs that are still open, each key once."""
+        """Counts of open epochs, each key once."""
         self._settle()
         return pl.concat([pl.DataFrame(schema=_HELD), *self._open.values()])
 
@@ -119,7 +120,7 @@ class FingerprintExporter:
         self._names = set(counts["device"].unique())
 
     def _settle(self) -> None:
-        """Add what was added since, to the counts of its own time: those of a day would take too long."""
+        """Merge waiting counts into those of their sub-epoch; merging into whole days would take too long."""
         added, self._added = self._added, []
         if not added:
             return
@@ -138,9 +139,9 @@ class FingerprintExporter:
         return sum(rows.height for rows in self._open.values())
 
     def _shrink(self, total: int) -> None:
-        """Bring the counts of open epochs well below their bound, so that this is seldom needed.
+        """Reduce the counts of open epochs to well below their bound, so that this happens rarely.
 
-        Counts of devices with many become coarser; when that is not enough, devices are dropped.
+        Keys of devices with many are coarsened; if that is not enough, devices are dropped.
         """
         most = level(pl.concat([sizes_of(rows) for rows in self._open.values()]), total // 2, self.bounds.device_counts)
         self._open = {time: bound_keys(rows, self.accounting, most) for time, rows in self._open.items()}
@@ -149,14 +150,14 @@ class FingerprintExporter:
             self._drop(drop_devices(sizes.group_by("device").sum(), total * 3 // 4))
 
     def feed(self, flows: pl.DataFrame, arrived_us: int | None = None) -> pl.DataFrame:
-        """Take the next flows of a stream, in order of arrival; give the fingerprints of epochs that closed.
+        """Add the next flows of a stream, in order of arrival; returns the fingerprints of the epochs that close.
 
         Parameters
         ----------
         flows
             Form :data:`ethogram.schema.FLOW`.
         arrived_us
-            When all of them had arrived, in microseconds since 1970; None: unknown, and every flow is believed.
+            When the last of them arrived, in microseconds since 1970; None if unknown: then every time is accepted.
 
         Returns
         -------
@@ -168,7 +169,7 @@ class FingerprintExporter:
             return FINGERPRINT.empty()
         settings = self.settings
         epoch_us = settings.epoch_s * _MICRO
-        # What arrived before a flow decides whether it is late, not the batch it happens to be in.
+        # A flow is late with respect to the flows before it, whatever batch it is in.
         told = pl.col("end").dt.timestamp("us")
         if arrived_us is not None:
             told = told.clip(upper_bound=arrived_us)
@@ -180,13 +181,14 @@ class FingerprintExporter:
         late = int(marked["late"].sum())
         self.accounting.read += late
         self.accounting.drop("late", late)
-        self.add(tally(marked.filter(~pl.col("late")).drop("late"), self.counting))
+        on_time = marked.filter(~pl.col("late")).drop("late")
+        self._take(count_block(on_time, self.counting, self.accounting))
         last = int(flows.select(told.max()).item())
         self.clock_us = last if self.clock_us is None else max(last, self.clock_us)
         return self._close((self.clock_us - settings.lateness_s * _MICRO) // epoch_us)
 
     def _believed(self, flows: pl.DataFrame, arrived_us: int | None) -> pl.DataFrame:
-        """The flows that can have been sent by then; the others are dropped."""
+        """Drop flows that end later than their arrival allows."""
         if arrived_us is None:
             return flows
         kept = flows.filter(pl.col("end").dt.timestamp("us") <= arrived_us + self._ahead_us)
@@ -196,20 +198,20 @@ class FingerprintExporter:
         return kept
 
     def set_back(self, now_us: int) -> int | None:
-        """Undo what flows dated in the future did to a saved exporter: its clock and what hangs on it.
+        """Undo the effect of flows dated in the future on a saved exporter.
 
-        The clock goes back to ``now_us``. Counts of later times are dropped. Epochs that only that clock closed are
-        open again, so that what else happens in them counts to the same epochs.
+        The clock returns to ``now_us``, counts of later times are dropped, and epochs that were closed too early are
+        open again.
 
         Parameters
         ----------
         now_us
-            Latest time that can be right, in microseconds since 1970.
+            Latest possible time, in microseconds since 1970.
 
         Returns
         -------
         dropped
-            Flows that were used and now are not; None when the clock was right.
+            Number of flows whose counts were dropped; None if the clock was right.
         """
         if self.clock_us is None or self.clock_us <= now_us + self._ahead_us:
             return None
@@ -227,46 +229,48 @@ class FingerprintExporter:
         return dropped
 
     def add(self, tallied: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
-        """Take counts without looking at the clock: a file is read whole before its epochs close.
+        """Add counts without advancing the clock: a file is read completely before its epochs close.
 
         Parameters
         ----------
         tallied
-            What :func:`ethogram.fingerprint.count.tally` gives, collected; or plain counts. Of several frames, no two
-            hold the same key.
+            Collected result of :func:`ethogram.fingerprint.count.tally`, or counts. No key is in two frames.
         """
         tables = [tallied] if isinstance(tallied, pl.DataFrame) else tallied
         counts = pl.concat(
             [COUNTS.empty()]
             + [split_fate(each, self.accounting) if "fate" in each.columns else self._plain(each) for each in tables]
         )
+        self._take(counts)
+
+    def _take(self, counts: pl.DataFrame) -> None:
+        """Hold counts whose flows are accounted for."""
         if not counts.height:
             return
-        rows = self._dated(counts)
-        self._added.append(rows)
+        self._added.append(self._dated(counts))
         if sum(part.height for part in self._added) > _ADDED_AT_ONCE:
             self._settle()
 
     def finish(self, *, export_open: bool = True) -> pl.DataFrame:
-        """Close every epoch at the end of the input; windows still open leave as ``open`` when asked.
+        """Close every epoch at the end of the input; open windows are exported with status ``open`` if wanted.
 
         Returns
         -------
         fingerprints
-            Those not yet given by :meth:`feed`.
+            Those not yet returned by :meth:`feed`.
         """
         return self._close(None, export_open=export_open)
 
     def whole(self, blocks: Iterable[pl.DataFrame], last_us: int, *, export_open: bool = True) -> pl.DataFrame:
-        """Export an input that is known whole, a block of devices at a time; what :meth:`finish` gives after all of it.
+        """Export a complete input in blocks of devices; the result equals that of :meth:`add` and :meth:`finish`.
 
-        Devices have nothing to do with one another but the end of the input, up to which they may be silent.
+        Devices are independent, except that silence is measured up to the end of the input.
 
         Parameters
         ----------
         blocks
-            Form :data:`ethogram.schema.COUNTS`, sorted by key across all blocks, no device in two of them; services
-            over the bound are already joined. Their flows are accounted for by who counted them.
+            Form :data:`ethogram.schema.COUNTS`, sorted by key across all blocks, no device in two of them;
+            services beyond the bound are already merged. Whoever counted them accounts for their flows.
         last_us
             Start of the last sub-epoch with a flow of any device, in microseconds since 1970.
         export_open
@@ -297,7 +301,7 @@ class FingerprintExporter:
         return counts.with_columns(epoch.alias("epoch")).select(list(_HELD))
 
     def _drop_devices(self, most: int) -> None:
-        """Keep the devices with most flows in open epochs: forged addresses come with few."""
+        """Keep the devices with most flows in open epochs; forged addresses have few."""
         sizes = pl.concat([_sizes(rows) for rows in self._open.values()]).group_by("device").sum()
         self._drop(sizes.sort(["flows", "device"], descending=[True, False])["device"].slice(most))
 
@@ -329,7 +333,7 @@ class FingerprintExporter:
             ready, self.pending = self.pending.filter(due), self.pending.filter(~due)
         if not ready.height and not export_open:
             return FINGERPRINT.empty()
-        # Blocks of whole devices: joining their services copies one block, and not all counts.
+        # Blocks of whole devices, so that merging services copies one block and not all counts.
         blocks = [self._capped(ready[rows]) for rows in _by_devices(ready)]
         del ready
         profiles = [profile for block in blocks for profile in profiles_of(block, self.settings)]
@@ -353,12 +357,12 @@ class FingerprintExporter:
         return table
 
     def _capped(self, block: pl.DataFrame) -> pl.DataFrame:
-        """Join the services of a sorted block over their daily bound; sorted again where that changed it."""
+        """Merge the services of a sorted block beyond their daily bound; the block stays sorted."""
         capped = cap_services(block, self.accounting, self.counting.max_services)
         return block if capped is block else capped[sorted_rows(capped)].select(list(_HELD))
 
     def _bound_known(self, most: int) -> None:
-        """Forget the largest of the last exported fingerprints when all of them hold too many services."""
+        """Forget the largest of the last exported fingerprints if together they hold too many services."""
         sizes = sorted(((len(state.known), name) for name, state in self.devices.items() if state.known), reverse=True)
         excess = sum(size for size, _ in sizes) - most
         for size, name in sizes:
@@ -369,7 +373,7 @@ class FingerprintExporter:
             excess -= size
 
     def _bound_held(self) -> None:
-        """End the largest windows without export when all of them hold too much."""
+        """Discard the largest windows if together they hold too many counts."""
         most = self.bounds.held_counts
         if self.max_devices is None:
             return
@@ -386,14 +390,14 @@ class FingerprintExporter:
         self.held = self.held.join(gone.to_frame(), on="device", how="anti").rechunk()
 
     def _due(self, before: int) -> bool:
-        """Whether counts of an epoch before this one are open."""
+        """Whether an epoch before this one has counts."""
         return any(int(part["epoch"][0]) < before for part in self._open.values()) or any(
             int(part["epoch"].min()) < before  # type: ignore[arg-type]
             for part in self._added
         )
 
     def _end_of_epoch(self, epoch: int) -> list[Export]:
-        """Windows of devices silent for too long, and devices beyond the bound."""
+        """End windows of devices that are silent for too long, and of devices beyond the bound."""
         exports: list[Export] = []
         for name in [name for name, state in self.devices.items() if not state.epochs and state.known is None]:
             del self.devices[name]
@@ -409,7 +413,7 @@ class FingerprintExporter:
         return exports
 
     def _exported(self, exports: list[Export], parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        """Join the ended windows to their counts, and let go of those."""
+        """Fingerprints of the ended windows, whose counts are released."""
         if self.held.height:
             parts = (part for part in [pl.concat([self.held, *parts])])
         visible = sorted((x for x in exports if x.visible), key=lambda x: (x.device, x.epochs))
@@ -438,7 +442,7 @@ class FingerprintExporter:
                     "settings": pl.String},
             orient="row",
         )  # fmt: skip
-        # Both are in order of the window, and each window has counts.
+        # Both are sorted by window, and each window has counts.
         table = pl.concat([heads, pl.concat(counts).drop("window")], how="horizontal").with_columns(
             pl.from_epoch("start", time_unit="us").cast(TIME), pl.from_epoch("end", time_unit="us").cast(TIME)
         )
@@ -451,7 +455,7 @@ def _sizes(counts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ahead(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Make the next block while one is used: making runs in compiled code, using mostly in the interpreter."""
+    """Prepare the next block in a thread while the caller uses the current one."""
     coming = iter(blocks)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, coming, None)
@@ -461,7 +465,7 @@ def _ahead(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _by_devices(counts: pl.DataFrame) -> list[pl.Series]:
-    """Numbers of the sorted rows, in blocks of whole devices: they bound the copies made of the rows."""
+    """Row numbers in sorted order, in blocks of whole devices, which bound the size of copies."""
     rows = sorted_rows(counts)
     sizes = counts.lazy().group_by("device").len().sort("device").collect(engine="streaming")["len"].to_list()
     bounds, end = [0], 0
@@ -475,9 +479,9 @@ def _by_devices(counts: pl.DataFrame) -> list[pl.Series]:
 
 
 def _collected(placed: pl.DataFrame) -> list[pl.DataFrame]:
-    """Counts of each window as one list, and its flows.
+    """Counts of each window as a list, and its number of flows.
 
-    What was held is of earlier epochs than what came now, and both are sorted: each window's rows are in order.
+    Held counts are of earlier epochs than new ones, and both are sorted, so the rows of each window are in order.
     """
     if not placed.height:
         return []
@@ -494,19 +498,19 @@ def _collected(placed: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[int, str, Profile]]:
-    """Add up counts per epoch, device and service; sorted by all three.
+    """Sum counts per epoch, device and service; sorted by all three.
 
     Parameters
     ----------
     rows
         Counts with a column ``epoch``; all of one device and epoch together.
     settings
-        Names the services and the weight that is compared.
+        How services are named, and which weight is compared.
 
     Returns
     -------
     profiles
-        Epoch, device, and what the device did in the epoch.
+        Epoch, device, and the device's activity in the epoch.
     """
     amount = {
         "flow_share": pl.col("flows").sum(),
@@ -514,7 +518,7 @@ def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[in
         "octet_share": pl.col("octets_out").sum() + pl.col("octets_in").sum(),
         "packet_share": pl.col("packets_out").sum() + pl.col("packets_in").sum(),
     }[settings.representation.weight].cast(pl.Int64)
-    # Epochs of a device are contiguous, so their number stands for both; numbers group faster than texts.
+    # The rows of a device and epoch are contiguous, so one number stands for both; numbers group faster than texts.
     changed = (pl.col("device") != pl.col("device").shift()) | (pl.col("epoch") != pl.col("epoch").shift())
     named: pl.DataFrame = with_service(rows, settings.key).with_columns(
         changed.fill_null(value=False).cum_sum().alias("part"), pl.col("service").cast(pl.Categorical)

@@ -1,6 +1,7 @@
-"""Counting of many batches of flows: keys are packed into integers and added up in one table of compiled code.
+"""Count batches of flows in compiled code: keys are packed into integers and summed in one hash table.
 
-Gives what adding up :func:`ethogram.fingerprint.count.tally` of every batch gives; that one is the form to read.
+Files and the live exporter count with it. The result equals that of :func:`ethogram.fingerprint.count.tally`, which is
+written as portable expressions.
 """
 
 from __future__ import annotations
@@ -24,26 +25,27 @@ from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level
 from ethogram.fingerprint.count import FATE, REASONS, cap_services, marked, sort_counts
 from ethogram.schema import COUNT_VOLUMES, COUNTS, DYNAMIC_FROM, ROLE, SCOPE, TIME, Accounting
 
-__all__ = ["CodedFlows", "Gathering"]
+__all__ = ["CodedFlows", "Gathering", "count_block"]
 
 _VOLUMES = [name for name in COUNT_VOLUMES if name != "flows"]
-_PORT, _ROLE, _SCOPE, _ANSWERED, _FATE = 6, 5, 3, 2, 0  # first bit of each; protocol and time stand above the port
+_PORT, _ROLE, _SCOPE, _ANSWERED, _FATE = 6, 5, 3, 2, 0  # first bit of each part of the key
 _PROTOCOL, _TIME = _PORT + 16, _PORT + 24
 _LONGEST = 1 << 63
-_NONE = -(1 << 63)  # key of a flow without one
+_NONE = -(1 << 63)  # key of a flow with an empty required column
 _WHO, _KEY, _FIRST = 0, 1, 2  # columns of the table: codes of device and name, the rest of the key, then the volumes
 _FLOWS, _OCTETS_OUT, _OCTETS_IN, _PACKETS_OUT, _PACKETS_IN, _DURATION_MS = range(_FIRST, _FIRST + 6)
-_WIDTH = _FIRST + len(COUNT_VOLUMES)  # eight numbers: one line of cache
-_SPARE_WORDS = 1 << 20  # texts beyond two of each line: those of ignored flows and of keys made coarser
-_AT_ONCE = 1 << 19  # counts made readable at once, or of one device if that has more
+_WIDTH = _FIRST + len(COUNT_VOLUMES)  # eight numbers, one cache line
+_SPARE_WORDS = 1 << 20  # texts allowed beyond two for each line: of ignored flows and of coarsened keys
+_AT_ONCE = 1 << 19  # counts decoded at once; more only for a device that has more
 
 Table = NDArray[np.int64]
+_UNBOUNDED = BoundSettings(device_counts=1 << 29, file_counts=1 << 29)
 compiled = Compiler.of(__file__, "../_hashing").compiled
 
 
 @dataclass(frozen=True)
 class CodedFlows:
-    """A batch whose texts are numbers, and a column that keeps what they stand for."""
+    """A batch whose texts are replaced by codes, and a column that keeps the codes valid."""
 
     rows: pl.DataFrame
     words: pl.Series
@@ -51,31 +53,31 @@ class CodedFlows:
 
 @compiled
 def _capped_sum(total: Any, more: Any) -> Any:
-    """Sum of two counts in 64 bits without sign, kept in a signed number; too large: the largest."""
+    """Sum of two unsigned counts stored in signed numbers; at most the largest 64-bit number."""
     added = np.uint64(total) + np.uint64(more)
     return np.int64(-1) if added < np.uint64(more) else np.int64(added)
 
 
 class Gathering:
-    """Add up the counts of many batches of flows in memory bounded by a small multiple of their sum.
+    """Sums the counts of many batches of flows; memory is a small multiple of the size of the result.
 
-    One table in open addressing holds a line for each key; flows come nearly in order of time, so the lines in use are
-    those of an hour and stay in the cache. Several threads may :meth:`read` at once; :meth:`fold` takes turns.
+    One hash table holds a line for each key. Flows arrive nearly in order of time, so the lines in use are those of an
+    hour and stay in the CPU cache. Several threads may call :meth:`read` at once; :meth:`fold` takes a lock.
 
     Parameters
     ----------
     settings
-        Resolution and what is left out.
+        Resolution, and which flows to ignore.
     least
-        Lines the table holds at first.
+        Initial capacity of the table, in lines.
     bounds
-        Counts of one device, and counts in all; see :mod:`ethogram.fingerprint.bound` for what becomes of the others.
-        A line takes 64 octets in the table and up to 16 in the places that find it, each text its length and 40.
+        Most counts of one device, and of all; :mod:`ethogram.fingerprint.bound` describes how keys are coarsened beyond
+        them. A line takes 64 octets in the table and up to 16 in the slots, a text its length and 40.
 
     Attributes
     ----------
     accounting
-        Of the flows taken.
+        Over the unit ``flows``.
 
     Examples
     --------
@@ -101,18 +103,18 @@ class Gathering:
         self._turn = Lock()
 
     def add(self, flows: pl.DataFrame | pl.LazyFrame) -> None:
-        """Take one batch; a lazy one is read by the streaming engine.
+        """Count one batch; a lazy frame is read by the streaming engine.
 
         Parameters
         ----------
         flows
             Form :data:`ethogram.schema.FLOW`; at least the columns of
-            :data:`ethogram.fingerprint.count.FLOW_COLUMNS`. Fixed words may be plain text.
+            :data:`ethogram.fingerprint.count.FLOW_COLUMNS`. Enum columns may be plain text.
         """
         self.fold(self.read(flows))
 
     def read(self, flows: pl.DataFrame | pl.LazyFrame) -> CodedFlows:
-        """Prepare a batch for :meth:`fold`; parameters as for :meth:`add`."""
+        """Encode a batch for :meth:`fold`; parameters as for :meth:`add`."""
         words = self._words
         kind = cast(pl.Categorical, words.dtype)
         rows = nw.to_native(marked(flows.lazy(), self._settings)).select(
@@ -123,7 +125,7 @@ class Gathering:
         return CodedFlows(rows.collect(engine="streaming"), words)
 
     def fold(self, flows: CodedFlows) -> None:
-        """Add what :meth:`read` gave. Where a bound on all counts is reached, the order of batches matters."""
+        """Add a batch encoded by :meth:`read`. Their order matters only once a bound on all counts is reached."""
         with self._turn:
             self._fold(flows)
 
@@ -133,19 +135,23 @@ class Gathering:
             return None
         return int(self._table[: self._lines, _KEY].max() >> _TIME) * self._unit_us
 
+    def unordered(self) -> pl.DataFrame:
+        """Counts in no particular order (:data:`ethogram.schema.COUNTS`); the bounds on services are not applied."""
+        return self._readable(self._table[: self._lines]) if self._lines else COUNTS.empty()
+
     def counts(self) -> pl.DataFrame:
         """Form :data:`ethogram.schema.COUNTS`, sorted by its key."""
         return pl.concat([COUNTS.empty(), *self.blocks()])
 
     def blocks(self, at_once: int = _AT_ONCE) -> Iterator[pl.DataFrame]:
-        """Give the counts block by block, sorted by key across all of them, no device in two blocks.
+        """Yield the counts in blocks, sorted by key across all blocks, no device in two of them. Call it once.
 
-        Services beyond the bound of the settings are joined, and the accounting says so; ask once.
+        Services beyond the bound of the settings are merged, and counted as corrections.
 
         Parameters
         ----------
         at_once
-            Rows of a block; more only where one device has more.
+            Rows of a block; more only if a single device has more.
         """
         self._slots = empty_slots(1)
         table = self._table[: self._lines]
@@ -160,9 +166,9 @@ class Gathering:
             yield sort_counts(counts) if self.accounting.corrected.total() != corrected else counts
 
     def _fold(self, flows: CodedFlows) -> None:
-        """Add a batch to the table, which grows as it must."""
+        """Add a batch to the table, which grows as needed."""
         left = np.zeros(1 + len(REASONS), dtype=np.int64)
-        for part in flows.rows.to_arrow().to_batches():  # as it lies in memory: nothing is copied
+        for part in flows.rows.to_arrow().to_batches():  # chunks as they are in memory, without a copy
             done = 0
             while done < part.num_rows:
                 columns = self._columns(part, flows.words)
@@ -179,7 +185,7 @@ class Gathering:
             self._rebuild(self._bounds.device_counts)
 
     def _columns(self, part: Any, words: pl.Series) -> list[Any]:
-        """Columns of a part of a batch; numbers of texts anew where they were given before :meth:`_rebuild`."""
+        """Columns of a chunk of a batch; texts are encoded again if they were encoded before :meth:`_rebuild`."""
         if words is not self._words:
             kind = cast(pl.Categorical, words.dtype)
             part = (
@@ -193,7 +199,7 @@ class Gathering:
         return columns
 
     def _hold(self, lines: Table, capacity: int = 0) -> None:
-        """Make lines the table, with room for more."""
+        """Replace the table by these lines, with spare capacity."""
         capacity = min(max(capacity, self._least, len(lines)), max(self._bounds.file_counts, len(lines)))
         self._table: Table = np.empty((capacity, _WIDTH), dtype=np.int64)
         self._table[: len(lines)] = lines
@@ -203,7 +209,7 @@ class Gathering:
             _fill_slots(self._slots, self._table, self._lines)
 
     def _make_room(self) -> None:
-        """Make a full table larger, or its keys coarser where there are more than the bounds allow."""
+        """Enlarge a full table, or coarsen its keys where they exceed the bounds."""
         most, total = self._bounds.device_counts, self._bounds.file_counts
         if self._lines > most and (self._sizes()["all"] > most).any():
             self._rebuild(most)
@@ -211,13 +217,13 @@ class Gathering:
             if 2 * self._lines >= len(self._table):
                 self._hold(self._table[: self._lines], 2 * self._lines + 1)
             return
-        # Well below the bound, so that this is seldom needed.
+        # Well below the bound, so that this happens rarely.
         self._rebuild(level(self._sizes(), total // 2, most))
         if self._lines > total * 3 // 4:
             self._drop_devices(total * 3 // 4)
 
     def _sizes(self) -> pl.DataFrame:
-        """As :func:`ethogram.fingerprint.bound.sizes_of`, with numbers for texts."""
+        """As :func:`ethogram.fingerprint.bound.sizes_of`, with codes instead of texts."""
         table = self._table[: self._lines]
         named = (table[:, _WHO] & 0xFFFFFFFF) > 0
         port = (table[:, _KEY] >> _PORT & 0xFFFF) != DYNAMIC_FROM
@@ -225,7 +231,7 @@ class Gathering:
         return pl.DataFrame(keys).group_by("device", "time").agg(pl.col("named", "all").sum())
 
     def _rebuild(self, most: int) -> None:
-        """Make keys beyond a bound coarser, and let go of texts that no line has."""
+        """Coarsen the keys beyond a bound, and drop texts that no line uses."""
         table, (kind, words) = self._table[: self._lines], _new_words()
         numbers = np.arange(int((table[:, _WHO] >> 32).max(initial=0)) + 1)
         order, ends = _by_rank(table, numbers)
@@ -239,7 +245,7 @@ class Gathering:
                                   (self._table[: self._lines, _WHO] & 0xFFFFFFFF).max(initial=0)))  # fmt: skip
 
     def _drop_devices(self, total: int) -> None:
-        """Drop the devices with fewest flows, until the others have so many lines at most."""
+        """Drop the devices with fewest flows, until the others have at most ``total`` lines."""
         table = self._table[: self._lines]
         lines = pl.DataFrame({"device": (table[:, _WHO] >> 32).astype(np.uint32), "flows": table[:, _FIRST]})
         sizes = lines.group_by("device").agg(pl.col("flows").sum(), counts=pl.len())
@@ -251,7 +257,7 @@ class Gathering:
         self._hold(table[~column(lines["device"].is_in(gone["number"].implode()))])
 
     def _ranks(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Give the place in sorted order of each code's text; 0 where there is none."""
+        """Rank of each code's text in sorted order, from 1; 0 for no text."""
         n = int(codes.max()) + 1 if len(codes) else 1
         used = np.zeros(n, dtype=np.bool_)
         used[codes] = True
@@ -263,7 +269,7 @@ class Gathering:
         return ranks
 
     def _readable(self, lines: Table) -> pl.DataFrame:
-        """Turn numbers back into counts."""
+        """Decode lines to counts."""
         columns = {
             "device": (lines[:, _WHO] >> 32).astype(np.uint32),
             "name": (lines[:, _WHO] & 0xFFFFFFFF).astype(np.uint32),
@@ -288,14 +294,37 @@ class Gathering:
         )
 
 
+def count_block(flows: pl.DataFrame, settings: CountSettings, accounting: Accounting) -> pl.DataFrame:
+    """Count one block of a stream, without bounds, which apply to what the caller has added up.
+
+    Parameters
+    ----------
+    flows
+        Form :data:`ethogram.schema.FLOW`.
+    settings
+        Resolution and what is left out.
+    accounting
+        Every flow is added to it.
+
+    Returns
+    -------
+    counts
+        Form :data:`ethogram.schema.COUNTS`, each key once, in no particular order.
+    """
+    gathering = Gathering(settings, least=max(flows.height, 1), bounds=_UNBOUNDED)
+    gathering.add(flows)
+    accounting.merge(gathering.accounting)
+    return gathering.unordered()
+
+
 def _new_words() -> tuple[pl.Categorical, pl.Series]:
-    """A numbering of texts. Numbers stand for the same texts only as long as some column of this type lives."""
+    """A new encoding of texts, valid as long as some column of its type exists."""
     kind = pl.Categorical(pl.Categories.random())
     return kind, pl.Series([""], dtype=kind)
 
 
 def _as_lines(counts: pl.DataFrame, kind: pl.Categorical, unit_us: int) -> Table:
-    """Lines of the table from counts."""
+    """Encode counts as lines of the table."""
     codes = counts.select(
         *(_code(name, kind).cast(pl.Int64) for name in ("device", "name")),
         _packed("time", unit_us, pl.lit(0)).alias("key"),
@@ -309,17 +338,17 @@ def _as_lines(counts: pl.DataFrame, kind: pl.Categorical, unit_us: int) -> Table
 
 
 def _code(name: str, kind: pl.Categorical) -> pl.Expr:
-    """Give a text as a number that is the same in every batch; 0 where there is none."""
+    """Encode a text as a number that is the same in every batch; 0 for null."""
     return (pl.col(name).cast(kind).to_physical().cast(pl.UInt32) + 1).fill_null(0).alias(name)
 
 
 def _text(name: str, kind: pl.Categorical) -> pl.Expr:
-    """Turn the number of :func:`_code` back."""
+    """Decode a number of :func:`_code`."""
     return pl.when(pl.col(name) > 0).then(pl.col(name) - 1).cat.to(kind).cast(pl.String).alias(name)
 
 
 def _packed(time: str, unit_us: int, fate: pl.Expr | None = None) -> pl.Expr:
-    """Give everything of the key but the two texts as one number, in order of the key; null where a part is."""
+    """Pack the key, without its two texts, into one number that sorts like the key; null if a part is null."""
     scope = (pl.col("scope") == "lan").cast(pl.Int64) + (pl.col("scope") == "multicast").cast(pl.Int64) * 2
     return (
         (pl.col(time).dt.timestamp("us") // unit_us) * (1 << _TIME)
@@ -333,7 +362,7 @@ def _packed(time: str, unit_us: int, fate: pl.Expr | None = None) -> pl.Expr:
 
 
 def _cuts(ends: NDArray[np.int64], most: int) -> list[int]:
-    """Where blocks of whole devices begin and end."""
+    """Borders of blocks that hold whole devices."""
     bounds, last = [0], 0
     for end in ends.tolist():
         if last > bounds[-1] and end - bounds[-1] > most:
@@ -347,7 +376,7 @@ def _sorted(lines: Table, devices: NDArray[np.int64], names: NDArray[np.int64]) 
     device, name, key = devices[lines[:, _WHO] >> 32], names[lines[:, _WHO] & 0xFFFFFFFF], lines[:, _KEY]
     device, key = device - device.min(), key - key.min()
     spans = [int(part.max()) + 1 for part in (device, key, name)]
-    if spans[0] * spans[1] * spans[2] < _LONGEST:  # as nearly always
+    if spans[0] * spans[1] * spans[2] < _LONGEST:  # nearly always
         whole = pl.Series((device * spans[1] + key) * spans[2] + name)
         return column(whole.arg_sort())
     return np.lexsort((name, key, device))
@@ -355,7 +384,7 @@ def _sorted(lines: Table, devices: NDArray[np.int64], names: NDArray[np.int64]) 
 
 @compiled
 def _by_rank(table: Table, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort line numbers by the rank of their device, and say where each rank ends."""
+    """Sort line numbers by the rank of their device; returns them and the end of each rank."""
     ends = np.zeros(len(ranks) + 1, dtype=np.int64)
     for i in range(len(table)):
         ends[ranks[table[i, _WHO] >> 32] + 1] += 1

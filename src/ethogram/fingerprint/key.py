@@ -1,4 +1,4 @@
-"""What a service is called: from the finest key of the counts to the key that the settings ask for."""
+"""Names of services: from the finest key, that of the counts, to the key in the settings."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ SYSTEM_PORTS = 1024
 
 
 def service(settings: KeySettings | None = None) -> nw.Expr:
-    """Give the expression that names the service of a row of counts.
+    """Expression that names the service of a row of counts.
 
     Parameters
     ----------
     settings
-        Which parts are in the key. In order: protocol and port, role, scope, answered, name, part of the day; a
-        name that is not known is left out.
+        Parts of the key, in order: protocol and port, role, scope, answered, name, part of the day. A null name is
+        omitted.
 
     Returns
     -------
     expression
-        Over the columns ``protocol, port, role, scope, answered, name``, and ``time`` where the rhythm is in the key.
+        Over the columns ``protocol, port, role, scope, answered, name``, and ``time`` if the key has the part of the
+        day.
 
     References
     ----------
@@ -46,7 +47,7 @@ def service(settings: KeySettings | None = None) -> nw.Expr:
             number = nw.when(port < SYSTEM_PORTS).then(nw.lit("system")).otherwise(nw.lit("user"))
         known = port < chosen.dynamic_from
         if chosen.ports is not None:
-            # A learnt list decides alone: a high port that a device keeps using is a service like any other.
+            # A learnt list overrides the range: a high port that a device keeps using is a service.
             codes = [_code(text) for text in chosen.ports if text.startswith(("TCP/", "UDP/"))]
             known = (protocol.cast(nw.Int32) * 65536 + port.cast(nw.Int32)).is_in(codes)
         number = nw.when(known).then(number).otherwise(nw.lit("dyn"))
@@ -80,10 +81,10 @@ def with_service(counts: IntoFrame, settings: KeySettings | None = None) -> Any:
 
 
 def learn_ports(counts: pl.DataFrame, min_days: int = 3, dynamic_from: int = DYNAMIC_FROM) -> tuple[str, ...]:
-    """Learn at enrolment which ports are services: those that some device uses on several days.
+    """Learn from enrolment data which ports are services: those that some device uses on several days.
 
-    A device seen on fewer days needs a port on all of them; a port of the dynamic range needs ``min_days`` whatever
-    happens, because on a single day chance alone repeats it.
+    A device seen on fewer days must use the port on all of them. A port of the dynamic range always needs ``min_days``,
+    because within a single day it may recur by chance.
 
     Parameters
     ----------
@@ -109,6 +110,6 @@ def learn_ports(counts: pl.DataFrame, min_days: int = 3, dynamic_from: int = DYN
 
 
 def _code(text: str) -> int:
-    """Give protocol and port of ``TCP/443`` as one number; ``TCP/dyn`` has none and matches nothing."""
+    """Protocol and port of ``TCP/443`` as one number; -1 for ``TCP/dyn``, which matches nothing."""
     transport, _, port = text.partition("/")
     return (TCP if transport == "TCP" else UDP) * 65536 + int(port) if port.isdigit() else -1

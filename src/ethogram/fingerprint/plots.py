@@ -16,7 +16,7 @@ from ethogram._text import csv_text
 
 __all__ = ["convergence_plot", "heat_map", "recurrence_plot", "similarity_plot"]
 
-# Okabe and Ito's colours, told apart by every kind of colour vision; dashes tell them apart in grey too.
+# Colours of Okabe and Ito, for all kinds of colour vision; dashes distinguish lines in greyscale.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 DASHES = ["-", "--", "-.", ":"]
 STYLE: dict[Any, Any] = {
@@ -29,7 +29,7 @@ MOST_SERVICES = 20
 
 
 def _saved(path: Path, size: tuple[float, float], data: pl.DataFrame, draw: Callable[[Figure], None]) -> Path:
-    """Draw one figure without a display, write it and its data."""
+    """Draw a figure without a display, and write it and its data."""
     table = path.with_suffix(".csv")
     require_ours(path if path.exists() else table)
     with mpl.rc_context(STYLE):
@@ -43,14 +43,14 @@ def _saved(path: Path, size: tuple[float, float], data: pl.DataFrame, draw: Call
 
 
 def heat_map(days: pl.DataFrame, path: Path) -> Path:
-    """Draw how a device's use of services goes over the days.
+    """Draw each device's use of services by day.
 
     Parameters
     ----------
     days
         ``device, day, service, share`` (share of the day's flows); one panel for each device.
     path
-        PNG to write; the same name with ``.csv`` has the data.
+        PNG to write; the data go to the same name with ``.csv``.
     """
     devices = days["device"].unique().sort().to_list()
     seen = days["day"].unique().sort()
@@ -88,7 +88,7 @@ def heat_map(days: pl.DataFrame, path: Path) -> Path:
 
 
 def _services_of(days: pl.DataFrame) -> list[str]:
-    """A device's services, those with most share first."""
+    """Services of a device, by decreasing share."""
     totals = days.group_by("service").agg(pl.col("share").sum()).sort(["share", "service"], descending=[True, False])
     return totals["service"].head(MOST_SERVICES).to_list()
 
@@ -110,7 +110,7 @@ def convergence_plot(curves: pl.DataFrame, path: Path) -> Path:
             ordered = part.sort("duration")
             x, y = [0.0, *ordered["duration"]], [1.0, *ordered["survival"]]
             panel.step(x, y, where="post", label=device, **_line(device, i))
-            # A curve that stays above 0 ends where the last window was lost from sight.
+            # A curve that stays above 0 ends where the last window was censored.
             if y[-1] > 0:
                 panel.plot(x[-1], y[-1], marker="|", color=_line(device, i)["color"], markersize=9)
         panel.set(xlabel="active epochs (|: last window censored)", ylabel="share of windows not yet converged",
@@ -122,7 +122,7 @@ def convergence_plot(curves: pl.DataFrame, path: Path) -> Path:
 
 
 def recurrence_plot(curves: pl.DataFrame, path: Path) -> Path:
-    """Draw the share of fingerprints that resemble an earlier one of their device, and what chance would give.
+    """Draw the share of fingerprints that resemble an earlier one of their device, and the share by chance.
 
     Parameters
     ----------
@@ -179,12 +179,12 @@ def _parts(frame: pl.DataFrame, name: str) -> list[tuple[str, pl.DataFrame]]:
 
 
 def _line(name: str, i: int) -> dict[str, Any]:
-    """Colour and dashes of the i-th line; lines that coincide show through each other's gaps."""
+    """Colour and dashes of the i-th line; coinciding lines stay visible through the gaps."""
     if name == "all":
         return {"color": "#000000", "linewidth": 2.5, "alpha": 0.8}
     return {"color": COLOURS[(i - 1) % len(COLOURS)], "linestyle": DASHES[(i - 1) % len(DASHES)], "linewidth": 1.6}
 
 
 def _legend(panel: Any, lines: int) -> None:
-    """Beside the plot, so that it covers nothing."""
+    """Place the legend beside the plot."""
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), ncols=1 + lines // 24, fontsize=8)

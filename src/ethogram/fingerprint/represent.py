@@ -1,6 +1,6 @@
 """Counts of a window to weights of services: List, Prevalence, Generalized(G), log volume, tiers of rank.
 
-Shares are kept as the two integers they are made of, so that levels are exact whatever the size of the counts.
+Shares are kept as two integers, numerator and denominator, so that levels are exact for counts of any size.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def weigh(
     flows
         Flows per service, for ``min_flows``.
     window_s
-        Length by which a log volume is brought to a day.
+        Window length, to scale a log volume to a day.
 
     Returns
     -------
@@ -95,10 +95,10 @@ def represent(
     ----------
     rows
         The columns of counts, ``service`` (see :func:`ethogram.fingerprint.key.with_service`), the columns of
-        ``group``, and for ``log_volume`` optionally ``window_s``: the length of the group's window, by which volumes
-        are brought to a day.
+        ``group``, and for ``log_volume`` optionally ``window_s``: the length of the group's window, to scale volumes
+        to a day.
     group
-        What a fingerprint is of: ``["item"]``, or device and window.
+        Columns that identify a fingerprint: ``["item"]``, or device and window.
     settings
         Which representation; see :class:`ethogram.config.RepresentationSettings`. For ``log_volume`` the setting
         ``weight`` names the volume: flows, active sub-epochs, octets or packets.
@@ -107,11 +107,11 @@ def represent(
     -------
     frame
         ``group``, ``service``, ``weight`` (above 0), ``level`` (integer, null where the representation has none),
-        and the integers ``n`` and ``total`` whose quotient is the share. In no order.
+        and the integers ``n`` and ``total`` whose quotient is the share. In no particular order.
 
     Notes
     -----
-    Level of Generalized(G) is ``(G * n + total - 1) // total``; its weight is ``level / G``. Not monotone in G.
+    Level of Generalized(G) is ``(G * n + total - 1) // total``; its weight is ``level / G``. It is not monotone in G.
     """
     chosen = settings or RepresentationSettings()
     by = list(group)
@@ -146,13 +146,13 @@ def _weigh(shares: Any, by: list[str], chosen: RepresentationSettings, *, scaled
     if chosen.kind == "prevalence" or (chosen.kind == "generalized" and g == 0):
         return shares.with_columns(_quotient(n, total).alias("weight"), none.alias("level"))
     if chosen.kind == "generalized":
-        # Presence shares overlap, but each is at most 1: the same formula holds.
+        # Shares of presence overlap, but each is at most 1, so the same formula holds.
         levels = shares.with_columns(((n * g + total - 1) // total).alias("level"))
         return levels.with_columns(_quotient(nw.col("level"), nw.lit(g)).alias("weight"))
     if chosen.kind == "log_volume":
         volume = n * DAY_S / nw.col("window_s") if scaled else n.cast(nw.Float64)
         return shares.with_columns((volume + 1.0).log().alias("weight"), none.alias("level"))
-    # Tiers of rank: the K services by amount, cut into G equal parts; equals stand in the same tier.
+    # Tiers of rank: the K services sorted by amount, in G equal parts; equal amounts share a tier.
     ranked = shares.with_columns(
         (n.rank("min", descending=True).over(*by).cast(nw.Int64) - 1).alias("above"),
         n.count().over(*by).cast(nw.Int64).alias("kinds"),
@@ -165,8 +165,8 @@ def _weigh(shares: Any, by: list[str], chosen: RepresentationSettings, *, scaled
 
 
 def _quotient(n: nw.Expr, total: nw.Expr) -> nw.Expr:
-    """Divide so that the result is rounded once: Polars multiplies by the reciprocal of a divisor it knows is constant.
+    """Divide with a single rounding. Polars multiplies by the reciprocal if it knows that the divisor is constant.
 
-    That would make 3/10 differ from 0.3, and the weights of one window differ with the windows beside it.
+    Then 3/10 would differ from 0.3, and the weights of a window would depend on the other windows.
     """
     return n / (total + n * 0)

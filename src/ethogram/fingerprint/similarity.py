@@ -1,4 +1,4 @@
-"""How alike two fingerprints are: one plain implementation to read and test by, one compiled for many at once."""
+"""Similarity of fingerprints: a plain implementation as reference, and a compiled one for many at once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Number = int | float | Fraction
 
 
 def similarity(a: Mapping[str, Number], b: Mapping[str, Number], kind: Similarity = "ruzicka") -> Number:
-    """Compare two fingerprints, exactly when their weights are integers or fractions (cosine apart).
+    """Compare two fingerprints; exact for weights that are integers or fractions, except for cosine.
 
     Parameters
     ----------
     a, b
-        Service to weight, not negative. For containment ``a`` is what was observed (R), ``b`` the profile (M).
+        Non-negative weight of each service. For containment ``a`` is what was observed (R), ``b`` the profile (M).
     kind
         ``ruzicka``: sum of minima over sum of maxima; ``cosine``; ``total_variation``: 1 - half the sum of
         differences of the weights scaled to add up to 1; ``containment_dynamic``: share of R that is in M;
@@ -42,7 +42,7 @@ def similarity(a: Mapping[str, Number], b: Mapping[str, Number], kind: Similarit
     Returns
     -------
     similarity
-        0 to 1. Two empty fingerprints have 1, an empty and another 0.
+        0 to 1. Two empty fingerprints have similarity 1, an empty and a non-empty one 0.
 
     Examples
     --------
@@ -72,10 +72,10 @@ def _over(x: Number, y: Number) -> Number:
 
 
 def pairwise(a: ServiceMatrix, b: ServiceMatrix | None = None, kind: Similarity = "ruzicka") -> NDArray[np.float64]:
-    """Compare every fingerprint of ``a`` (N) with every one of ``b`` (M; without it, ``a`` itself).
+    """Compare every fingerprint of ``a`` (N) with every one of ``b`` (M; by default ``a`` itself).
 
-    Where weights are integers the sums are exact and only the last division rounds; give levels, not shares,
-    where that matters.
+    For integer weights the sums are exact and only the last division rounds; pass levels instead of shares where that
+    matters.
 
     Returns
     -------

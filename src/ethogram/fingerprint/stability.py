@@ -1,4 +1,4 @@
-"""How stable fingerprints are: how soon they converge, how often they come back, and whether they tell types apart."""
+"""Stability of fingerprints: convergence, recurrence, completeness, and how well they distinguish device types."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = [
 
 
 def kaplan_meier(durations: Sequence[float], ended: Sequence[bool]) -> pl.DataFrame:
-    """Estimate the share of windows not yet converged after each duration, with the unfinished ones censored.
+    """Estimate the share of windows not yet converged after each duration; other windows are censored.
 
     Parameters
     ----------
     durations
         Length of each window, in any unit.
     ended
-        Whether it converged; False for windows that ended for another reason and were only seen so far.
+        Whether the window converged; False for windows that ended for another reason.
 
     Returns
     -------
     curve
-        ``duration, at_risk, events, survival``, one row per duration at which a window converged, and one for the
-        longest, where the curve ends.
+        ``duration, at_risk, events, survival``: one row for each duration at which a window converged, and one for the
+        longest duration.
 
     References
     ----------
@@ -61,7 +61,7 @@ def kaplan_meier(durations: Sequence[float], ended: Sequence[bool]) -> pl.DataFr
 
 
 def convergence(fingerprints: pl.DataFrame) -> pl.DataFrame:
-    """Summarise what a fingerprint takes, per device.
+    """Summarise how long fingerprints take to converge, per device.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def convergence(fingerprints: pl.DataFrame) -> pl.DataFrame:
 
 
 def completeness(matrix: ServiceMatrix, devices: Sequence[str]) -> pl.DataFrame:
-    """How much of what a device ever did one of its fingerprints holds.
+    """How much of a device's whole activity a single fingerprint of it holds.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def completeness(matrix: ServiceMatrix, devices: Sequence[str]) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Past:
-    """For each fingerprint of one device, in time: the best similarity to an earlier one."""
+    """Best similarity of each fingerprint of a device to an earlier one, in order of time."""
 
     device: str
     best: NDArray[np.float64]  # (n - 1), for the second fingerprint on
@@ -159,7 +159,7 @@ def recurrence_curve(pasts: Sequence[Past], thresholds: Sequence[float]) -> pl.D
     Returns
     -------
     curve
-        ``r, share``; share is null without any fingerprint that has a past.
+        ``r, share``; share is null if no fingerprint has an earlier one.
     """
     every = np.concatenate([past.best for past in pasts]) if pasts else np.zeros(0)
     share = [float(np.mean(every >= r)) if len(every) else None for r in thresholds]
@@ -169,7 +169,7 @@ def recurrence_curve(pasts: Sequence[Past], thresholds: Sequence[float]) -> pl.D
 def recurrence(
     matrix: ServiceMatrix, devices: Sequence[str], starts: pl.Series, similarities: NDArray[np.float64], alike: float
 ) -> pl.DataFrame:
-    """Summarise how fingerprints come back, per device.
+    """Summarise how often fingerprints recur, per device.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def recurrence(
     similarities
         (N, N) of the rows.
     alike
-        The r from which an earlier fingerprint counts as the same.
+        Similarity from which two fingerprints count as alike.
 
     Returns
     -------
@@ -220,10 +220,10 @@ def recurrence(
 
 
 def shuffled(matrix: ServiceMatrix, seed: int) -> ServiceMatrix:
-    """The same fingerprints with their services drawn anew: what would come back by chance.
+    """Permute the services of all fingerprints, as a baseline for recurrence by chance.
 
-    Each weight keeps its fingerprint and gets the service of another weight of any device, so that the size of
-    fingerprints and how common services are stay as they were. Weights that meet in one service add up.
+    Each weight stays in its fingerprint and gets the service of another weight, of any device, so that the sizes of
+    fingerprints and the frequencies of services are preserved. Weights that get the same service are added.
     """
     drawn = np.random.default_rng(seed).permutation(matrix.indices)
     rows: list[dict[str, float]] = []
@@ -237,7 +237,7 @@ def shuffled(matrix: ServiceMatrix, seed: int) -> ServiceMatrix:
 
 
 def distinguishability(similarities: NDArray[np.float64], types: Sequence[str]) -> pl.DataFrame:
-    """How well fingerprints tell types apart, per type.
+    """How well fingerprints distinguish types, per type.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def _silhouettes(similarities: NDArray[np.float64], names: NDArray[np.str_], own
 
 
 def equivalence_classes(per_granularity: Mapping[str, NDArray[np.float64]], types: Sequence[str]) -> list[list[str]]:
-    """Find types that no granularity can tell apart.
+    """Find types that no granularity can distinguish.
 
     Parameters
     ----------
@@ -302,8 +302,8 @@ def equivalence_classes(per_granularity: Mapping[str, NDArray[np.float64]], type
     Returns
     -------
     classes
-        Sorted lists of two or more types. Two types belong together when at every granularity at least half of the
-        fingerprints of each have their nearest neighbour, themselves apart, equally near or nearer in the other type.
+        Sorted lists of two or more types. Two types are equivalent when at every granularity at least half of the
+        fingerprints of each have a nearest neighbour in the other type that is at least as similar as in their own.
     """
     names = np.array(types)
     kinds = sorted(set(types))
@@ -327,6 +327,6 @@ def equivalence_classes(per_granularity: Mapping[str, NDArray[np.float64]], type
 def _confused(similarities: NDArray[np.float64], names: NDArray[np.str_], a: str, b: str) -> bool:
     own, other = np.flatnonzero(names == a), np.flatnonzero(names == b)
     kin = similarities[np.ix_(own, own)].copy()
-    # A type of one fingerprint has no other to be near to: it is confused only by what equals it.
+    # A type with one fingerprint has no neighbour of its own, so only an equal fingerprint confuses it.
     np.fill_diagonal(kin, 1.0 if len(own) == 1 else -1.0)
     return float(np.mean(similarities[np.ix_(own, other)].max(axis=1) >= kin.max(axis=1))) >= 0.5

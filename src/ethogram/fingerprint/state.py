@@ -1,4 +1,4 @@
-"""The exporter's state on disk: one file, written whole or not at all, checked before it is believed."""
+"""State of the fingerprint exporter on disk: one file, written atomically and verified when it is read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["STATE_FORMAT", "UNREADABLE", "restore", "save", "table_of"]
 
 STATE_FORMAT = "ethogram.exporter-state/1"
 UNREADABLE = (Exception, pl.exceptions.PanicException)
-"""What may come of content whose checksum agrees and which is nevertheless not ours: libraries raise what they like."""
+"""What libraries may raise on content that has a valid checksum but was not written by this module."""
 _WHERE = "closed"  # True for counts of a closed epoch (held by an open window), False for one still pending
 
 
 def save(exporter: FingerprintExporter, path: str | Path) -> None:
-    """Write the state; the file is replaced at once, so a crash leaves the old one.
+    """Write the state; the file is replaced atomically, so a crash leaves the old one.
 
     The file is one line of JSON (format, settings, checksum, lengths), a JSON body, and an Arrow IPC table of the
     counts in open windows and open epochs.
@@ -67,21 +67,21 @@ def restore(
     max_devices: int | None = 100_000, ahead_s: float = 300.0, bounds: BoundSettings | None = None,
     clean_start: bool = False,
 ) -> FingerprintExporter:  # fmt: skip
-    """Go on from a saved state.
+    """Create an exporter from a saved state.
 
     Parameters
     ----------
     path
-        What :func:`save` wrote. When it does not exist the exporter starts afresh.
+        File written by :func:`save`. If it does not exist, the exporter starts empty.
     settings, counting, max_devices, ahead_s, bounds
-        As for :class:`~ethogram.fingerprint.exporter.FingerprintExporter`; the state must be of the same settings.
+        As for :class:`~ethogram.fingerprint.exporter.FingerprintExporter`; the state must have the same settings.
     clean_start
-        Start afresh too when the state cannot be used, instead of raising.
+        Also start empty if the state cannot be used, instead of raising.
 
     Raises
     ------
     LibraryError
-        When the file is broken, of another version, or of other settings.
+        When the file is damaged, or has another version or other settings.
     """
     def fresh() -> FingerprintExporter:
         return FingerprintExporter(settings, counting, max_devices=max_devices, ahead_s=ahead_s, bounds=bounds)
@@ -100,7 +100,7 @@ def restore(
 
 
 def _load(exporter: FingerprintExporter, source: Path) -> None:
-    """Fill an exporter from a file, or say in one line why not."""
+    """Fill an exporter from a file, or raise a one-line error."""
     line, _, payload = source.read_bytes().partition(b"\n")
     try:
         head = orjson.loads(line)
@@ -115,7 +115,7 @@ def _load(exporter: FingerprintExporter, source: Path) -> None:
         raise LibraryError(f"{source}: exporter state was made with other settings ({digest})")
     try:
         _fill(exporter, payload[:octets], payload[octets:])
-    except UNREADABLE as error:  # the checksum agrees: somebody made it so
+    except UNREADABLE as error:  # possible despite the checksum, for a crafted file
         first = str(error).partition("\n")[0]
         raise LibraryError(f"{source}: exporter state is damaged ({type(error).__name__}: {first})") from None
 
@@ -137,9 +137,9 @@ def _fill(exporter: FingerprintExporter, json: bytes, counts: bytes) -> None:
 
 
 def table_of(octets: bytes) -> pl.DataFrame:
-    """A table from the octets of an Arrow IPC file, which are not believed.
+    """Read an Arrow IPC file from untrusted octets.
 
-    Arrow's own reader checks what it reads; that of Polars ends the process over lengths that are wrong.
+    PyArrow's reader validates its input; that of Polars aborts the process on invalid lengths.
     """
     arrow = pyarrow.ipc.open_file(pyarrow.BufferReader(octets)).read_all()
     arrow.validate(full=True)
