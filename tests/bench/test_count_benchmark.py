@@ -44,7 +44,7 @@ def test_rows_say_what_made_them_and_are_not_made_again(
 ) -> None:
     out = tmp_path / "rows.jsonl"
     assert call(root, "all", "-o", str(out)) == 0
-    assert "9 rows made, 0 were there already" in capsys.readouterr().err.replace("\n", " ")
+    assert "9 rows measured, 0 already in" in capsys.readouterr().err.replace("\n", " ")
     rows = read_rows(out)
     first = next(row for row in rows if row["task"] == "home-days" and row["method"] == "log-octets")
     for name in ("commit", "machine", "split", "data_digest", "task_digest", "method_digest", "seed", "wall_s", "made"):
@@ -58,7 +58,7 @@ def test_rows_say_what_made_them_and_are_not_made_again(
     assert plain["accuracy"] == pytest.approx(0.5)  # type: ignore[index]
     assert plain["accuracy_lenient"] == 1.0  # type: ignore[index]
     assert call(root, "all", "-o", str(out)) == 0
-    assert "0 rows made, 9 were there already" in capsys.readouterr().err.replace("\n", " ")
+    assert "0 rows measured, 9 already in" in capsys.readouterr().err.replace("\n", " ")
     assert read_rows(out) == rows
     assert call(root, "home-days", "--methods", "plain", "--again", "-o", str(out)) == 0
     assert len(read_rows(out)) == 10

@@ -61,7 +61,7 @@ def test_two_jobs_give_the_rows_of_one_and_make_none_again(
     capsys.readouterr()
     before = two.read_bytes()
     assert call(root, "--jobs", "2", "--cache", str(tmp_path / "cache"), "-o", str(two)) == 0
-    assert "0 rows made, 9 were there already" in " ".join(capsys.readouterr().err.split())
+    assert "0 rows measured, 9 already in" in " ".join(capsys.readouterr().err.split())
     assert two.read_bytes() == before
     assert list((tmp_path / "cache" / "corpus").glob("home-*.flows.parquet"))
 
@@ -73,7 +73,7 @@ def test_a_worker_that_dies_leaves_the_other_rows(
     said: list[str] = []
     found = []
     suite, tasks, methods = asked[0], asked[1][:1], asked[2]
-    with pytest.raises(EthogramError, match="method list: its worker was killed by signal 9"):
+    with pytest.raises(EthogramError, match="method list: worker was killed by signal 9"):
         found += run_parallel(suite, tasks, methods, {}, 2, on_trouble=said.append)
     every = {(t.name, m.name) for t in tasks for m in methods if suite.asks(t, m)}
     lost = {name for name in every if name[1] == "list"}

@@ -137,5 +137,5 @@ def test_the_report_leaves_out_methods_that_a_task_no_longer_asks(
     row = {"format": ROW_FORMAT, "task": "e4-stevens-drift", "method": "mud", "task_digest": "x"}
     rows.write_bytes(orjson.dumps(row) + b"\n")
     assert main(["bench", "report", str(rows), "-o", str(tmp_path / "out")]) == 0
-    assert "1 rows of tasks or methods" in capsys.readouterr().err
+    assert "1 rows left out" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md"]

@@ -219,7 +219,7 @@ def test_the_command_measures_a_folder_and_reports(tmp_path: Path, capsys: pytes
     assert found["raw-40"]["values"]["macro_f1"] > 0.9  # type: ignore[index]
     assert found["shuffled"]["values"]["macro_f1"] < 0.7  # type: ignore[index]
     assert main([*call, "home-to-office"]) == 0
-    assert "0 rows made, 2 were there already" in " ".join(capsys.readouterr().err.split())
+    assert "0 rows measured, 2 already in" in " ".join(capsys.readouterr().err.split())
     assert main(["bench", "report", str(rows), "-o", str(tmp_path / "results")]) == 0
     assert "## Leak detectors" in (tmp_path / "results" / "flows" / "home-to-office.md").read_text()
 
@@ -231,7 +231,7 @@ def test_the_list_says_what_is_missing_of_published_sets(tmp_path: Path, capsys:
     assert "Published sets" in shown
     assert "missing: no folder" in shown
     assert main(["bench", "--corpus", str(tmp_path)]) == 2
-    assert "say which tasks" in capsys.readouterr().err
+    assert "no task given" in capsys.readouterr().err
 
 
 def test_captures_are_asked_of_services_and_of_flows(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tasks side by side: worker processes measure, the parent alone gives rows, in the order in which they arrive."""
+"""Measure in parallel: worker processes measure, and the parent yields rows in the order they arrive."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from ethogram.errors import EthogramError
 __all__ = ["MOST", "run_parallel", "worker_count"]
 
 MOST = 4
-"""Workers at most, unless it is said how many."""
+"""Default limit on the number of workers."""
 MEMORY_GIB = 4.0
-"""Free memory that a worker is given: corpora, embeddings and a probe's forest."""
+"""Free memory required per worker, for corpora, embeddings and a random-forest probe."""
 WORTH_S = 60.0
-"""Work that is shorter is done by one: a second worker loads as long."""
+"""Shorter runs use one worker, since a second one would spend as long on loading data."""
 
 
 def worker_count(
     asked: int, suite: Suite, tasks: Sequence[Any], methods: Sequence[Any], known: Mapping[str, Row]
 ) -> int:
-    """Number of workers, no more than rows.
+    """Number of workers; at most one per row.
 
     Parameters
     ----------
     asked
-        As the user says; 0: one for each core, at most four, each with four GiB of memory that is free, and one alone
-        where all of it is done before a second one is at work.
+        Number that the user asks for; 0: one per core, at most :data:`MOST`, each with :data:`MEMORY_GIB` of free
+        memory, and a single one for short runs.
     suite, tasks, methods, known
-        What is to be done.
+        The run.
     """
     every = _asked(suite, tasks, methods)
     rows = max(1, sum(map(len, every)))
@@ -55,7 +55,7 @@ def worker_count(
 
 
 def _asked(suite: Suite, tasks: Sequence[Any], methods: Sequence[Any]) -> list[list[int]]:
-    """For each task, places of the methods that it asks."""
+    """Indices of the methods that each task runs."""
     return [[j for j, method in enumerate(methods) if suite.asks(task, method)] for task in tasks]
 
 
@@ -78,7 +78,7 @@ class _Worker:
 
     def give(self, unit: WorkUnit) -> None:
         self.unit, self.task, self.left, self.at = unit, unit.task, list(unit.methods), None
-        # One that has just ended is seen as that when its pipe is read.
+        # A worker that has just exited is detected when its pipe is read.
         with suppress(OSError):
             self.pipe.send_bytes(orjson.dumps([unit.task, list(unit.methods)]))
 
@@ -87,27 +87,27 @@ def run_parallel(
     suite: Suite, tasks: Sequence[Any], methods: Sequence[Any], known: Mapping[str, Row], jobs: int, *,
     on_trouble: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Row, bool]]:  # fmt: skip
-    """Give every row, and whether it was made now, in order of arrival; as :meth:`Suite.rows` otherwise.
+    """Yield every row, and whether it was measured now, in order of arrival; see :meth:`Suite.rows`.
 
-    What ends a task (a missing file, a worker that is killed) is told at once; the others go on.
+    An error that ends a task (a missing file, a killed worker) is reported at once; other tasks continue.
 
     Parameters
     ----------
     suite
-        What to measure with; each worker has one of its own.
+        Benchmarks to run; each worker builds its own.
     tasks, methods
-        All of them.
+        Tasks and methods of the run.
     known
-        Rows that are there, by key.
+        Rows that exist already, by key.
     jobs
-        Workers.
+        Number of workers.
     on_trouble
-        Takes a line for each task that could not be measured whole.
+        Called with a line for each task that could not be measured completely.
 
     Raises
     ------
     EthogramError
-        At the end, when a task could not be measured whole.
+        At the end, when a task could not be measured completely.
     """
     with _shared(suite.cache_folder) as folder:
         given = WorkerSpec(suite.root, dict(suite.cards), folder, suite.threads, dict(suite.checkpoints), suite.quick,
@@ -122,12 +122,12 @@ def run_parallel(
         if run.troubles == 1:
             raise EthogramError(run.last)
         if run.troubles:
-            raise EthogramError(f"{run.troubles} tasks were not measured whole; the last: {run.last}")
+            raise EthogramError(f"{run.troubles} tasks were not measured completely; the last: {run.last}")
 
 
 @contextmanager
 def _shared(folder: Path | None) -> Iterator[Path]:
-    """The folder by which workers share corpora and encoders; where nothing is to be kept, one that goes at the end."""
+    """Folder in which workers share corpora and encoders; a temporary one when nothing is to be cached."""
     if folder is not None:
         yield folder
         return
@@ -136,7 +136,7 @@ def _shared(folder: Path | None) -> Iterator[Path]:
 
 
 class _Run:
-    """Workers, what is left for them, and what they said."""
+    """Workers, the units of work left, and the errors so far."""
 
     def __init__(
         self, given: WorkerSpec, left: list[WorkUnit], jobs: int, known: Mapping[str, Row],
@@ -179,7 +179,7 @@ class _Run:
         if worker.at in worker.left:
             worker.left.remove(worker.at)
         if worker.unit is not None:
-            # The first row has loaded all that the unit reads; which encoders it made is known at its end.
+            # With its first row a unit has loaded its data; its encoders are complete only when the unit is.
             self._there |= {need for need in worker.unit.needs if need.startswith(("table ", "flows "))}
         return (row, True) if said["fresh"] else (dict(self.known[str(row["key"])]), False)
 
@@ -204,12 +204,12 @@ class _Run:
             self._close(worker)
 
     def _ended(self, worker: _Worker) -> None:
-        """A worker is gone: its task is named, what it had not begun is for another one."""
+        """Report a worker that exited, and return the rest of its unit to the queue."""
         worker.process.join()
         code = worker.process.exitcode or 0
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        hint = ", as by a lack of memory: fewer --jobs need less" if code == -signal.SIGKILL else ""
-        self._note(worker, f"its worker {how}{hint}")
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        hint = ", perhaps for lack of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
+        self._note(worker, f"worker {how}{hint}")
         unit, at, rest = worker.unit, worker.at, worker.left
         self._close(worker)
         if unit is not None and at is not None and (rest := [j for j in rest if j != at]):
@@ -229,7 +229,7 @@ class _Run:
         self.workers.remove(worker)
 
     def end(self) -> None:
-        """End all workers; what they were at is begun again by the next run."""
+        """Stop all workers; the next run starts their units again."""
         for worker in self.workers:
             worker.process.terminate()
         for worker in self.workers:

@@ -1,4 +1,4 @@
-"""One row of a result: what made it, what it came to, or why there is none. Benches say the rest; a file holds rows."""
+"""Result rows: one per task and method, with provenance and either figures or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 class Method(Protocol):
-    """A method, as far as a row tells of it."""
+    """What a row records of a method."""
 
     @property
     def name(self) -> str: ...
@@ -44,7 +44,7 @@ class Method(Protocol):
 
 
 class Task(Protocol):
-    """A task, as far as a row tells of it."""
+    """What a row records of a task."""
 
     @property
     def name(self) -> str: ...
@@ -69,33 +69,33 @@ Method_contra = TypeVar("Method_contra", bound=Method, contravariant=True)
 
 
 class Benchmark(Protocol[Task_contra, Method_contra]):
-    """A bench: it says what it asks, what makes a row the same row, and what one method comes to on one task."""
+    """Interface of a benchmark: select methods, identify rows, measure."""
 
     @property
     def threads(self) -> int:
-        """Of the arithmetic; 0: one for each core."""
+        """Threads for numerical libraries; 0: one per core."""
 
     @property
     def on_stage(self) -> Callable[[str], None] | None:
-        """Called with what is being done."""
+        """Called with a line on the current step."""
 
     def asks(self, task: Task_contra, method: Method_contra) -> bool:
-        """Whether the task asks the method; reads no data."""
+        """Whether the task runs the method; reads no data."""
 
     def identity(self, task: Task_contra, method: Method_contra) -> dict[str, str]:
-        """What :func:`identity_of` gives for them."""
+        """Names and digests of both, of the data and of the code; see :func:`identity_of`."""
 
     def measure(self, task: Task_contra, method: Method_contra) -> Row:
-        """The parts of a row that are figures. A UsageError says that the method cannot answer."""
+        """Figures of a row. A UsageError means that the method does not apply to the task."""
 
 
 def rows(
     bench: Benchmark[T, M], tasks: Sequence[T], methods: Sequence[M], known: Mapping[str, Row] | None = None
 ) -> Iterator[tuple[Row, bool]]:
-    """Give every row, and whether it was made now; those in ``known`` (by key) are given as they are.
+    """Yield every row, and whether it was measured now; rows in ``known`` (by key) are yielded unchanged.
 
-    What goes wrong in one method must not end a run of hours: it gives a row with ``"absent"``, which says why, and
-    ``"failed"`` unless the method cannot answer such a task. Failed ones are made again by the next run.
+    An error in one method does not end a run of hours: its row has ``"absent"`` with the reason, and ``"failed"``
+    unless the method does not apply to such a task. The next run measures failed rows again.
     """
     for task in tasks:
         for method in methods:
@@ -132,20 +132,20 @@ def _made(bench: Benchmark[T, M], task: T, method: M, identity: Mapping[str, str
 def identity_of(
     task: Task, method: Method, *, data: str, code: type, own: str = "", encoder: str = ""
 ) -> dict[str, str]:
-    """What makes a row the same row: task, method, data and code; ``key`` is a digest of all.
+    """Identify a row by its task, method, data and code; ``key`` is a digest of all four.
 
     Parameters
     ----------
     task, method
-        By name and digest.
+        Identified by name and digest.
     data
-        Digests of all that was read, in an order that does not change.
+        Digests of everything that was read, in a fixed order.
     code
-        Class that measures; its module and ``CODE_DEPENDENCIES`` decide a figure, once the data is loaded.
+        Class of the benchmark; its module and its ``CODE_DEPENDENCIES`` are digested.
     own
-        What decides the method's figures, where that is more than its own digest.
+        Text to digest instead of the method's own digest, where the figures depend on more.
     encoder
-        Digest of the code of its encoder, where it has one.
+        Digest of the code of the method's encoder, if it has one.
     """
     parts = {
         "task": task.name, "method": method.name, "task_digest": task.digest,
@@ -161,13 +161,13 @@ def _short(text: str) -> str:
 
 
 def now() -> str:
-    """The time, to the second."""
+    """The current time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @cache
 def commit() -> str:
-    """The commit the code stood at when first asked, with ``+`` when something was changed; '' outside a checkout."""
+    """The commit of the code, with ``+`` when files have changed since; '' outside a checkout. Read once."""
     folder = Path(__file__).parent
     git = ["git", "-C", str(folder)]
     try:
@@ -180,12 +180,12 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """What ran it, in a few words."""
+    """The machine in a few words."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def cut_half_line(path: Path) -> int:
-    """Cut what an interrupted run left behind the last whole line; how many octets that was."""
+    """Remove an unfinished last line of an interrupted run; return the number of octets removed."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -203,7 +203,7 @@ def read_rows(path: Path) -> list[Row]:
     Raises
     ------
     InputError
-        When the file is missing, or a line is no row; says which.
+        When the file is missing, or a line is not a row; names the line.
     """
     try:
         content = path.read_bytes()
@@ -217,8 +217,8 @@ def read_rows(path: Path) -> list[Row]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise InputError(f"no JSON: {error}", file=path, line=number) from None
+            raise InputError(f"invalid JSON: {error}", file=path, line=number) from None
         if not isinstance(row, dict) or row.get("format") != ROW_FORMAT:
-            raise InputError(f"no row of {ROW_FORMAT}", file=path, line=number)
+            raise InputError(f"not a row of {ROW_FORMAT}", file=path, line=number)
         found.append(row)
     return found

@@ -1,4 +1,4 @@
-"""Tasks times methods as units of work: what stays together, what two should not do at once, and about how long."""
+"""Units of work for parallel runs: which methods stay together, what two units share, and estimated times."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ethogram.bench.row import Row
 __all__ = ["WorkUnit", "estimate_s", "needs_of", "next_unit", "work_units"]
 
 LEAST_S = 40.0
-"""Units that are shorter are put together: each worker that takes up a task reads its items again."""
+"""Shorter units of one task are merged, since each worker reads the items of a task again."""
 SHARE = 12
-"""A unit is at most such a share of all work, so that workers end together."""
+"""A unit is at most 1/SHARE of a worker's part of the run, so that workers finish at about the same time."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class WorkUnit:
     Parameters
     ----------
     task
-        Its place among the tasks.
+        Index of the task.
     methods
-        Places among the methods, in order.
+        Indices of the methods, in order.
     needs
-        What is made once and then kept for all: loaded corpora, encoders.
+        Data that is made once and then cached: loaded corpora, encoders.
     seconds
-        About how long it takes.
+        Estimated duration.
     """
 
     task: int
@@ -53,20 +53,20 @@ def work_units(
     tasks: Sequence[Any], methods: Sequence[Any], asked: Sequence[Sequence[int]], cards: Mapping[str, Card],
     rows: Mapping[str, Row], jobs: int,
 ) -> list[WorkUnit]:  # fmt: skip
-    """Cut the work. Methods that share an encoder stay together as long as that is not too much.
+    """Divide a run into units. Methods that share an encoder stay together unless the unit becomes too long.
 
     Parameters
     ----------
     tasks, methods
-        All of them.
+        Tasks and methods of the run.
     asked
-        For each task, places of the methods that it asks.
+        Indices of the methods that each task runs.
     cards
         Known corpora.
     rows
-        Rows that are there, by any key: they say how long a method took.
+        Earlier rows, by any key; their wall times are the estimates.
     jobs
-        Workers.
+        Number of workers.
     """
     took = _took(rows)
     parts: list[WorkUnit] = []
@@ -92,27 +92,27 @@ def work_units(
 def estimate_s(
     tasks: Sequence[Any], methods: Sequence[Any], asked: Sequence[Sequence[int]], rows: Mapping[str, Row]
 ) -> float:
-    """Seconds that all of it takes, about; parameters as for :func:`units`."""
+    """Estimated duration of a run; parameters as for :func:`units`."""
     took = _took(rows)
     return sum(_seconds(task, methods[j], took) for task, own in zip(tasks, asked, strict=True) for j in own)
 
 
 def next_unit(left: Sequence[WorkUnit], busy: Sequence[WorkUnit], there: frozenset[str], last: int | None) -> WorkUnit:
-    """The unit a worker that is free takes up.
+    """The unit that a free worker takes next.
 
-    First one that waits for nothing that another worker is making; of these one of the task it has at hand, then one
-    of a task that nobody works on, then one of the task that has most left.
+    Units that do not wait for data another worker is making come first. Among these the order is: the worker's
+    current task, tasks that no worker is on, and the task with the most work left.
 
     Parameters
     ----------
     left
-        What is to be done; not empty.
+        Units left; not empty.
     busy
-        What others are doing.
+        Units that other workers are on.
     there
-        Needs that are met: made, and kept.
+        Needs that are already cached.
     last
-        The task the worker has at hand.
+        Current task of the worker.
     """
     making = {need for unit in busy for need in unit.needs} - there
     at_work = {unit.task for unit in busy}
@@ -136,7 +136,7 @@ def _seconds(task: Any, method: Any, took: Mapping[tuple[str, str], float]) -> f
 
 
 def needs_of(task: Any, method: Any, cards: Mapping[str, Card]) -> frozenset[str]:
-    """What a task and method read that is made once: loaded tables and flows, encoders or their embeddings."""
+    """Cached data that a task and method use: loaded tables and flows, encoders or their embeddings."""
     if isinstance(task, CountTask):
         return frozenset(_table(name, task, cards) for name in task.corpora)
     if isinstance(task, FlowTask):
@@ -162,7 +162,7 @@ def _table(name: str, task: Any, cards: Mapping[str, Card]) -> str:
 
 
 def _learnt(task: FlowTask) -> list[list[str]]:
-    """Corpora that encoders learn from, turn by turn."""
+    """Corpora that the encoder of each fold learns from."""
     if not task.each:
         return [sorted({*task.encoder, *(task.test if task.protocol == "P4" else ())})]
     if task.protocol == "P4":
@@ -171,7 +171,7 @@ def _learnt(task: FlowTask) -> list[list[str]]:
 
 
 def _encoder(method: FlowMethod) -> str:
-    """Of what makes an encoder; '' where nothing is kept of it."""
+    """Digest of the settings of an encoder; '' when the encoder is not cached."""
     if method.encoder is not None and method.encoder.kind == "raw":
         return ""
     own = [method.encoder and method.encoder.digest, method.adapter]
@@ -185,7 +185,7 @@ def _flow_methods() -> dict[str, FlowMethod]:
 
 
 def _guess(task: Any, method: Any) -> float:
-    """Seconds, about: what orders units that were never measured."""
+    """Estimated seconds of a method that was never measured."""
     if isinstance(method, CountMethod):
         own = (2.5 if task.kind == "open" else 0.5) * (4.0 if method.needs_statistics else 1.0)
         return own * math.sqrt(len(task.corpora))

@@ -1,4 +1,4 @@
-"""All benches together: tasks and methods of any kind, and one way to ask and to measure them."""
+"""All benchmarks together: tasks and methods of every kind, selected and measured in one way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[type, type, Callable[[Any, Any], bool]], ...] = (
 
 
 def every_task(folder: Path | None = None) -> dict[str, Any]:
-    """All tasks by name: those of the package, or those of a folder of one's own.
+    """All tasks by name: those of the package, or of a folder.
 
     >>> every_task()["groups-stevens"].kind
     'groups'
@@ -37,7 +37,7 @@ def every_task(folder: Path | None = None) -> dict[str, Any]:
 
 
 def every_method(folder: Path | None = None) -> dict[str, Any]:
-    """All methods; those over both and of groups as ``kind/name``, since a baseline may be named as what it asks.
+    """All methods; those of kind ``both`` and ``groups`` as ``kind/name``, since their names are not unique.
 
     >>> every_method()["both/raw-40"].encoder
     'raw-40'
@@ -49,7 +49,7 @@ def every_method(folder: Path | None = None) -> dict[str, Any]:
 
 
 def applicable(task: Any, method: Any) -> bool:
-    """Whether a task asks a method, whatever their kinds."""
+    """Whether a task runs a method; False when their kinds differ."""
     for of_tasks, of_methods, asked in _KINDS:
         if isinstance(task, of_tasks):
             return isinstance(method, of_methods) and asked(task, method)
@@ -58,7 +58,7 @@ def applicable(task: Any, method: Any) -> bool:
 
 @dataclass
 class Suite:
-    """The benches over a folder of corpora.
+    """The benchmarks over a folder of corpora.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ class Suite:
     cards
         Known corpora by name.
     cache_folder
-        For loaded corpora, encoders and embeddings; None keeps nothing.
+        Cache of loaded corpora, encoders and embeddings; None: no cache.
     threads
-        Of the arithmetic; 0: one for each core.
+        Threads for numerical libraries; 0: one per core.
     checkpoints
-        Weights that the user brings, by the name of the adapter.
+        Files of weights by name of the adapter.
     on_stage
-        Called with what is being done.
+        Called with a line on the current step.
     quick
-        Ask the methods of the quick set alone.
+        Run only the methods of the quick set.
     """
 
     root: Path
@@ -96,13 +96,13 @@ class Suite:
         }
 
     def asks(self, task: Any, method: Any) -> bool:
-        """Whether a task asks a method; reads no data."""
+        """Whether a task runs a method; reads no data."""
         return applicable(task, method) and bool(self._benches[type(task)].asks(task, method))
 
     def rows(
         self, tasks: Sequence[Any], methods: Sequence[Any], known: Mapping[str, Row] | None = None
     ) -> Iterator[tuple[Row, bool]]:
-        """Give every row, and whether it was made now; as :func:`ethogram.bench.row.rows`."""
+        """Yield every row, and whether it was measured now; see :func:`ethogram.bench.row.rows`."""
         for task in tasks:
             asked = [method for method in methods if self.asks(task, method)]
             yield from rows(self._benches[type(task)], [task], asked, known)

@@ -1,4 +1,4 @@
-"""One of the processes that measure side by side: what it is given, and what it tells its parent."""
+"""A worker process of a parallel run: its inputs, and the messages it sends to its parent."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ethogram.errors import EthogramError
 __all__ = ["WorkerSpec", "environment", "quiet", "work"]
 
 STAGES_S = 0.25
-"""Between two tellings of what is being done, at least."""
+"""Minimum time between two progress messages."""
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker needs for a suite of its own."""
+    """Everything a worker needs to build its own :class:`~ethogram.bench.suite.Suite`."""
 
     root: Path
     cards: dict[str, Card]
@@ -44,14 +44,14 @@ class WorkerSpec:
 
 
 def quiet() -> None:
-    """Silence what is known and says nothing of the figures."""
-    # LightGBM finds many labels strange; that is what these tasks are.
+    """Silence warnings that do not affect results."""
+    # LightGBM warns about many labels with few items each, which these tasks have by design.
     warnings.filterwarnings("ignore", module="lightgbm")
 
 
 @contextmanager
 def environment(threads: int, jobs: int) -> Iterator[None]:
-    """Libraries read their number of threads when they are loaded: workers get it by the environment."""
+    """Set the number of threads of numerical libraries for workers; libraries read it when they are loaded."""
     cores = os.cpu_count() or 1
     share = max(1, cores // jobs)
     own = {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share}
@@ -71,7 +71,7 @@ def environment(threads: int, jobs: int) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed ends nobody: its workers see to it, in the middle of whatever they are at."""
+    """Exit as soon as the parent process dies."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -79,8 +79,8 @@ def _end_with_parent() -> None:
 
 
 def work(pipe: Connection, given: WorkerSpec) -> None:
-    """A worker: takes units until its parent has no more, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    """Run a worker: measure units of work until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet()
 
@@ -110,9 +110,9 @@ def work(pipe: Connection, given: WorkerSpec) -> None:
             except EthogramError as error:
                 send(error=str(error))
             except Exception as error:
-                # A fault of ours ends this task, not the run; where it was is for who looks for it.
+                # An internal error ends this unit and not the run.
                 if os.environ.get("ETHOGRAM_TRACE"):
                     raise
-                send(error=f"{type(error).__name__}: {error} (ETHOGRAM_TRACE=1 shows where)")
+                send(error=f"{type(error).__name__}: {error} (ETHOGRAM_TRACE=1 shows the traceback)")
             else:
                 send(done=True)

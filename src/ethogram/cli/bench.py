@@ -25,48 +25,47 @@ def command(
         list[str] | None, typer.Argument(help="tasks, 'list', 'all', 'quick', or 'report ROWS.jsonl'")
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help=f"folder of the corpora (also {CORPUS}), or of one's own labelled flows")
+        Path | None, typer.Option(help=f"folder of the corpora (or {CORPUS}), or of your own labelled flows")
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="methods, by comma; a group's name stands for all of it")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="rows, added line by line; for 'report' a folder")] = Path(
-        "bench.jsonl"
-    ),
-    cache: Annotated[Path | None, typer.Option(help="where loaded corpora are kept")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="keep no loaded corpora")] = False,
-    cards: Annotated[Path | None, typer.Option(help="folder of corpus cards instead of the package's")] = None,
-    task_files: Annotated[Path | None, typer.Option(help="folder of tasks instead of the package's")] = None,
-    method_files: Annotated[Path | None, typer.Option(help="folder of methods instead of the package's")] = None,
-    again: Annotated[bool, typer.Option("--again", help="make rows again that are there already")] = False,
+    methods: Annotated[str | None, typer.Option(help="methods or groups of methods, separated by commas")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="file of rows, appended line by line; for 'report', a folder")
+    ] = Path("bench.jsonl"),
+    cache: Annotated[Path | None, typer.Option(help="folder for the cache of loaded corpora")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="do not cache loaded corpora")] = False,
+    cards: Annotated[Path | None, typer.Option(help="folder of corpus cards; default: the bundled ones")] = None,
+    task_files: Annotated[Path | None, typer.Option(help="folder of tasks; default: the bundled ones")] = None,
+    method_files: Annotated[Path | None, typer.Option(help="folder of methods; default: the bundled ones")] = None,
+    again: Annotated[bool, typer.Option("--again", help="measure again what the file already has rows of")] = False,
     jobs: Annotated[
         int,
         typer.Option(
             min=0,
-            help="tasks side by side, each in a process of its own; 0: one for each core, at most 4, with 4 GiB of "
-            "free memory for each",
+            help="worker processes; 0: one per core, at most 4, each with 4 GiB of free memory",
         ),
     ] = 0,
     threads: Annotated[
         int,
         typer.Option(
-            min=0, help="of each job's networks and probes; more than 1 slows small probes; 0: one for each core"
+            min=0, help="threads per worker for networks and probes; more than 1 slows small probes; 0: one per core"
         ),
     ] = 1,
     checkpoint: Annotated[
-        list[str] | None, typer.Option(help="NAME=FILE: weights of an encoder of others, such as et-bert=FILE")
+        list[str] | None, typer.Option(help="NAME=FILE: weights of a third-party encoder, such as et-bert=FILE")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="for 'report': write over pages that Ethogram did not write")
+        bool, typer.Option("--force", help="for 'report': overwrite pages that Ethogram did not write")
     ] = False,
 ) -> None:
-    """Measure methods on tasks that cannot leak.
+    """Measure methods on tasks whose splits are proven disjoint.
 
-    ``bench list`` names tasks and methods. ``bench TASK ...`` adds one row for each task and method to --out; rows
-    that are there already, for the same data and code, are not made again. ``bench report ROWS.jsonl -o FOLDER``
-    writes tables and plots from rows alone: the last of each task and method; those of another definition of the task,
-    of other data, or of a method that the task no longer asks are left out, those of earlier code are marked.
+    ``bench list`` lists tasks and methods. ``bench TASK ...`` appends one row per task and method to --out, and skips
+    those that the file already has for the same data and code. ``bench report ROWS.jsonl -o FOLDER`` writes tables and
+    plots from the last row of each task and method. It leaves out rows of another definition of the task, of other
+    data, or of a method that the task does not run, and marks rows that earlier code made.
 
-    ``bench --corpus MYDIR`` with labels.csv and custom flows or captures in it is a corpus of its own: it has its own
-    tasks, all of which run when none is named.
+    If MYDIR in ``bench --corpus MYDIR`` holds labels.csv and custom flows or captures, it is a corpus with tasks of its
+    own, which all run when no task is named.
     """
     from ethogram.bench.corpora.card import cards as known_cards
     from ethogram.bench.suite import every_method, every_task
@@ -88,9 +87,9 @@ def command(
             _list_published(root)
         return
     if not words and own is None:
-        raise UsageError("say which tasks: 'ethogram bench list' names them")
+        raise UsageError("no task given; see 'ethogram bench list'")
     if root is None:
-        raise UsageError(f"say where the corpora are: --corpus FOLDER, or {CORPUS}")
+        raise UsageError(f"no folder of corpora given; use --corpus FOLDER or {CORPUS}")
     if not root.is_dir():
         raise ConfigurationError(f"no such folder: {root}")
     chosen = _tasks(words or ["all"], known_tasks)
@@ -112,7 +111,7 @@ def command(
 
 
 def _own(root: Path | None, known: dict[str, Card]) -> UserCorpus | None:
-    """The folder as a corpus of its own, when it is one."""
+    """The folder as the user's own corpus; None when it holds known corpora."""
     from ethogram.bench.corpora.user_corpus import is_user_corpus, user_corpus
     from ethogram.cli.terminal import say
 
@@ -131,7 +130,7 @@ def _checkpoints(given: list[str]) -> dict[str, Path]:
     for text in given:
         name, equals, file = text.partition("=")
         if not equals or not name or not file:
-            raise UsageError(f"--checkpoint {text!r}: write NAME=FILE")
+            raise UsageError(f"invalid --checkpoint {text!r}; expected NAME=FILE")
         found[name] = Path(file)
     return found
 
@@ -145,7 +144,7 @@ def _tasks(names: list[str], known: dict[str, Any]) -> list[Any]:
         return [task for task in known.values() if task.quick]
     for name in names:
         if name not in known:
-            raise UsageError(f"no task {name!r}; 'ethogram bench list' names them")
+            raise UsageError(f"no task {name!r}; see 'ethogram bench list'")
     return [known[name] for name in names]
 
 
@@ -158,7 +157,7 @@ def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
     for word in text.split(","):
         named = {n: m for n, m in known.items() if word in (n, m.name, m.group)}
         if not named:
-            raise UsageError(f"no method or group {word!r}; 'ethogram bench list' names them")
+            raise UsageError(f"no method or group {word!r}; see 'ethogram bench list'")
         found |= named
     return list(found.values())
 
@@ -172,14 +171,14 @@ def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
 
 
 def _list_published(root: Path | None) -> None:
-    """Published sets, and what is missing of each below the folder of the corpora."""
+    """List published sets, and what each lacks in the folder of the corpora."""
     from ethogram.bench.corpora.published import missing, published
 
     rows = []
     for one in published().values():
         gone = missing(one, root)
         rows.append((one.name, f"{one.title}. {one.read_by}. Licence: {one.licence}",
-                     f"missing: {gone}. {one.where[0]}" if gone else "there"))  # fmt: skip
+                     f"missing: {gone}. {one.where[0]}" if gone else "available"))  # fmt: skip
     _table("Published sets", rows)
 
 
@@ -216,12 +215,12 @@ def _run(
         out.parent.mkdir(parents=True, exist_ok=True)
     check_output(out, ROWS, force=True)
     if not stdout and not is_ours(out):
-        raise UsageError(f"{out}: exists and holds no result rows; rows are only added to a file of rows")
+        raise UsageError(f"{out}: exists and is not a file of result rows; choose another file")
     quiet()
     if not stdout and (cut := cut_half_line(out)) > 0:
-        say(f"{out}: {cut} octets of a row that was not finished are cut off")
+        say(f"{out}: removed {cut} octets of an unfinished row")
     held = {} if again or stdout or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
-    made = kept = 0
+    measured = skipped = 0
     suite = Suite(root, cards, (cache or CACHE) if keep else None, threads, checkpoints, quick=quick)
     total = sum(suite.asks(task, method) for task in tasks for method in methods)
     with contextlib.ExitStack() as stack:
@@ -239,10 +238,10 @@ def _run(
                 else:
                     file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
                     file.flush()
-            made, kept = made + fresh, kept + (not fresh)
+            measured, skipped = measured + fresh, skipped + (not fresh)
             say(_line(row, fresh))
             advance(1)
-    say(f"{made} rows made, {kept} were there already: {out}")
+    say(f"{measured} rows measured, {skipped} already in {out}")
 
 
 def _line(row: dict[str, object], fresh: bool) -> str:
@@ -251,7 +250,7 @@ def _line(row: dict[str, object], fresh: bool) -> str:
         return f"{head} {'failed' if row.get('failed') else 'not applicable'}: {row['absent']}"
     values: dict[str, float] = row["values"]  # type: ignore[assignment]
     shown = "  ".join(f"{name} {value:.3f}" for name, value in list(values.items())[:3] if value is not None)
-    return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (there already)'}"
+    return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (already in the file)'}"
 
 
 def write_pages(
@@ -285,13 +284,13 @@ def write_pages(
     from ethogram.errors import UsageError
 
     if not arguments:
-        raise UsageError("bench report needs the file of rows: ethogram bench report ROWS.jsonl -o FOLDER")
+        raise UsageError("no file of rows given: ethogram bench report ROWS.jsonl -o FOLDER")
     rows = [row for name in arguments for row in read_rows(Path(name))]
-    # A known task has changed, no longer asks some methods, or they are no more.
+    # Rows of unknown tasks stay; a known task may have changed, or may not run a method any more.
     asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
     kept = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
     if len(kept) < len(rows):
-        say(f"{len(rows) - len(kept)} rows of tasks or methods that are no longer so are left out")
+        say(f"{len(rows) - len(kept)} rows left out: their task has changed, or does not run their method")
     folder = Path("results") if out == Path("bench.jsonl") else out
     check_folder(folder, inputs=arguments, force=force)
     index = folder / "README.md"
