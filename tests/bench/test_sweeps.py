@@ -128,6 +128,11 @@ def test_rows_of_another_task_or_data_are_left_out_and_of_earlier_code_marked() 
     rows = [row("a", data_digest="0"), row("b", task_digest="0"), row("c", code_digest="1"), row("d", code_digest="1"),
             row("d"), row("e")]  # fmt: skip
     assert [(r["method"], r["stale"]) for r in current(rows)] == [("c", True), ("d", False), ("e", False)]
+    # Digests of another form cannot be compared: the row stays, marked, unless its task has changed.
+    later = {**row("e", data_digest="x", code_digest="y"), "digest_form": 2}
+    assert [(r["method"], r["stale"]) for r in current([row("a"), row("b", task_digest="0"), later])] == [
+        ("a", True), ("e", False),
+    ]  # fmt: skip
 
 
 def test_the_report_leaves_out_methods_that_a_task_no_longer_asks(

@@ -27,6 +27,9 @@ __all__ = ["ROW_FORMAT", "Benchmark", "Method", "Row", "Task", "commit", "cut_ha
 
 ROW_FORMAT = "ethogram.bench/1"
 
+DIGEST_FORM = 2
+"""Version of how digests of data and code are computed. Rows without it were made before the package was renamed."""
+
 Row = dict[str, Any]
 
 
@@ -113,7 +116,7 @@ def rows(
 
 def _made(bench: Benchmark[T, M], task: T, method: M, identity: Mapping[str, str]) -> Row:
     head: Row = {
-        **identity, "format": ROW_FORMAT, "version": __version__, "commit": commit(), "made": now(),
+        **identity, "format": ROW_FORMAT, "digest_form": DIGEST_FORM, "version": __version__, "commit": commit(), "made": now(),
         "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
         "seed": task.seed, "level": task.level, "method_title": method.title, "group": method.group,
     }  # fmt: skip

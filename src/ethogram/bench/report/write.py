@@ -101,24 +101,27 @@ def _write_task(name: str, rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def current(rows: Sequence[Row]) -> list[Row]:
-    """The rows that may stand beside one another: the last one of each task and method.
+    """The rows that can be compared: the last one of each task and method.
 
-    The last row of a task says what is current. Rows on another definition of the task or on other data are left
-    out; rows that other code made stay, marked as ``stale``.
+    The last row of a task is the reference. Rows of another definition of the task or of other data are left out. Rows
+    of other code stay and are marked ``stale``. So do rows of another ``digest_form``, since their digests of data and
+    code cannot be compared with those of the reference.
     """
     latest: dict[tuple[str, str], Row] = {}
     for row in rows:
-        held = latest.get((str(row["task"]), str(row["method"])))
-        # A later attempt that failed does not undo a row of the same data.
-        if not (row.get("failed") and held and held.get("data_digest") == row.get("data_digest")):
+        earlier = latest.get((str(row["task"]), str(row["method"])))
+        # A later attempt that failed does not replace a row of the same data.
+        if not (row.get("failed") and earlier and earlier.get("data_digest") == row.get("data_digest")):
             latest[str(row["task"]), str(row["method"])] = row
     newest = {str(row["task"]): row for row in rows}
-    kept = []
+    comparable = []
     for (task, _), row in latest.items():
-        best = newest[task]
-        if all(row.get(name) == best.get(name) for name in ("task_digest", "data_digest")):
-            kept.append({**row, "stale": row.get("code_digest") != best.get("code_digest")})
-    return kept
+        reference = newest[task]
+        same_form = row.get("digest_form") == reference.get("digest_form")
+        compared = ("task_digest", "data_digest") if same_form else ("task_digest",)
+        if all(row.get(name) == reference.get(name) for name in compared):
+            comparable.append({**row, "stale": row.get("code_digest") != reference.get("code_digest")})
+    return comparable
 
 
 def _page(name: str, rows: Sequence[Row], absent: Sequence[Row]) -> str:
