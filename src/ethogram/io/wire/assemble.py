@@ -1,7 +1,7 @@
-"""Columns of many templates' records, as numbers, to one biflow table.
+"""Assemble columns of records of many templates into one biflow table.
 
-A batch of messages may hold the records of thousands of templates, a few of each. So all columns stay arrays until the
-end, and the table is made once.
+A batch of messages can contain records of thousands of templates, a few of each. All columns therefore stay arrays
+until the end, and the table is built once.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ NONE: dict[str, int] = {
     "initial_tcp_flags": 0, "reverse_initial_tcp_flags": 0, "union_tcp_flags": 0, "reverse_union_tcp_flags": 0,
     "end_reason": 0, "vlan": 0, "direction": 255,
 }  # fmt: skip
-"""The number that stands for null."""
+"""Number that stands for null."""
 
 RAW = {"octets": "raw_octets", "packets": "raw_packets", "reverse_octets": "reverse_raw_octets",
        "reverse_packets": "reverse_raw_packets"}  # fmt: skip
 REVERSE_INITIATOR = 2
-"""biflowDirection: the source is who responded (RFC 5103 section 6.3)."""
+"""biflowDirection: the source is the responder (RFC 5103 section 6.3)."""
 
 
 @dataclass
 class Piece:
-    """The flows of one template's records.
+    """Flows of the records of one template.
 
     Parameters
     ----------
     ends
-        Addresses, ports and protocol.
+    Addresses, ports and protocol.
     numbers
-        Columns of length N by name; those that are missing are null, counters 0.
+        Columns of length N by name; missing ones are null, missing counters 0.
     texts
-        Columns of text.
+        Text columns.
     scaled
-        Which rows were scaled, their counters as exported standing in the raw columns; None when none was.
+        Rows whose counters were scaled; the raw columns hold the exported values. None if no row was scaled.
     one_way
-        Of all rows.
+        Whether each row is one-way.
     """
 
     ends: Endpoints
@@ -59,7 +59,7 @@ class Piece:
         return int(self.ends.protocol.shape[0])
 
     def of(self, rows: NDArray[np.int64]) -> Piece:
-        """Some of the rows."""
+        """Select rows."""
         return Piece(
             self.ends.of(rows),
             {name: values[rows] for name, values in self.numbers.items()},
@@ -70,12 +70,12 @@ class Piece:
 
 
 def assembled(pieces: list[Piece], text: AddressText) -> pl.DataFrame:
-    """One table of all pieces, in their order.
+    """Concatenate all pieces into one table.
 
     Parameters
     ----------
     pieces
-        At least one, none of them empty.
+        At least one piece; none is empty.
     text
         Formats addresses.
     """
@@ -86,12 +86,12 @@ def assembled(pieces: list[Piece], text: AddressText) -> pl.DataFrame:
         if name in {"source_address", "destination_address"}:
             sides = [getattr(piece.ends, name.removesuffix("_address")) for piece in pieces]
             columns[name] = text(
-                joined([side.versions() for side in sides]),
-                joined([side.high for side in sides]),
-                joined([side.low for side in sides]),
+                concat([side.versions() for side in sides]),
+                concat([side.high for side in sides]),
+                concat([side.low for side in sides]),
             )
         elif name in {"protocol", "source_port", "destination_port"}:
-            columns[name] = pl.Series(joined([getattr(piece.ends, name) for piece in pieces]))
+            columns[name] = pl.Series(concat([getattr(piece.ends, name) for piece in pieces]))
         elif name == "one_way":
             columns[name] = pl.Series(np.repeat([piece.one_way for piece in pieces], [len(piece) for piece in pieces]))
         elif any(name in piece.texts for piece in pieces):
@@ -106,13 +106,13 @@ def assembled(pieces: list[Piece], text: AddressText) -> pl.DataFrame:
             columns[name] = pl.Series([value], dtype=dtype).new_from_index(0, rows)
     frame = pl.DataFrame(columns)
     if any("_biflow_direction" in piece.numbers for piece in pieces):
-        direction = joined([_part("_biflow_direction", piece, np.uint8, 0) for piece in pieces])
-        frame = turned(frame, pl.Series(direction == REVERSE_INITIATOR))
+        direction = concat([_part("_biflow_direction", piece, np.uint8, 0) for piece in pieces])
+        frame = reverse_records(frame, pl.Series(direction == REVERSE_INITIATOR))
     return frame
 
 
-def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """One array of all."""
+def concat(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Concatenate arrays."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -123,7 +123,7 @@ def _part(name: str, piece: Piece, dtype: type[np.generic], none: int) -> NDArra
 
 def _numbers(name: str, dtype: pl.DataType, pieces: list[Piece], text: AddressText) -> pl.Series:
     kind = next(piece.numbers[name].dtype for piece in pieces if name in piece.numbers).type
-    values = joined([_part(name, piece, kind, NONE.get(name, 0)) for piece in pieces])
+    values = concat([_part(name, piece, kind, NONE.get(name, 0)) for piece in pieces])
     if name.endswith("_mac"):
         zero = np.zeros(values.shape[0], np.uint64)
         return text(np.full(values.shape[0], MAC, np.uint8), zero, values.astype(np.uint64, copy=False))
@@ -138,8 +138,8 @@ def _numbers(name: str, dtype: pl.DataType, pieces: list[Piece], text: AddressTe
     return series.set(pl.Series(null), None) if null is not None and null.any() else series
 
 
-def turned(frame: pl.DataFrame, back: pl.Series) -> pl.DataFrame:
-    """The table with some records turned round, whose source is the responder."""
+def reverse_records(frame: pl.DataFrame, back: pl.Series) -> pl.DataFrame:
+    """Reverse the records whose source is the responder."""
     if not back.any():
         return frame
     columns = [
@@ -151,7 +151,7 @@ def turned(frame: pl.DataFrame, back: pl.Series) -> pl.DataFrame:
 
 
 def opposite(name: str) -> str:
-    """The column of the other direction.
+    """The column of the opposite direction.
 
     >>> opposite("source_port"), opposite("reverse_raw_octets"), opposite("initial_tcp_flags"), opposite("vlan")
     ('destination_port', 'raw_octets', 'reverse_initial_tcp_flags', 'reverse_vlan')

@@ -1,4 +1,4 @@
-"""Records of any template to the biflow table: which elements count, in which order, and what is no flow at all."""
+"""Convert records of any template to biflows."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ __all__ = ["Biflows"]
 
 MAX_PLANS = 1 << 10
 IMPLAUSIBLE = np.uint64(1 << 56)
-"""Octets or packets that no record counts: 400 Gbit/s take 16 days for so many octets. Exporters write all ones, or a
-negative number, for *not known*."""
+"""Implausible octet or packet count: at 400 Gbit/s, this takes 16 days.
+
+Exporters write all ones or a negative number for *unknown*.
+"""
 FIREWALL_REASONS = {1: "firewall event: flow created", 3: "firewall event: flow denied"}
 
 
 @lru_cache(maxsize=MAX_PLANS)
 def plan_of(version: int, fields: tuple[Field, ...]) -> Plan:
-    """The plan of all templates of this form, whoever sent them."""
+    """The plan of all templates with these fields, whoever sent them."""
     return Plan(Template(version, 0, 0, fields))
 
 
 class Biflows:
-    """Makes biflows of records.
+    """Converts records to biflows.
 
     Parameters
     ----------
     settings
-        Whether sampling is scaled.
+        Whether to scale sampled counters.
     facts
-        What options records said; those given to it are learnt.
+        Metadata from options records. Options records passed to this object are added to it.
 
     Attributes
     ----------
@@ -55,9 +57,9 @@ class Biflows:
 
     Notes
     -----
-    Total counters of flows that are reported again and again count by what was added. A record without octets and
-    packets is no flow: a firewall's *created* and *denied*, a translator's event. Their *deleted* and *updated*
-    count, and so does a *created* that counts packets.
+    Cumulative counters of flows that are reported repeatedly count by their increase. A record without octets and
+    packets is not a flow: a firewall's *created* and *denied* events, a NAT event. *Deleted* and *updated* events are
+    flows, and so is a *created* event with packets.
 
     References
     ----------
@@ -71,34 +73,34 @@ class Biflows:
         self._text = AddressText()
         self._totals = CumulativeCounters()
 
-    def batch(self, found: Sequence[Records]) -> pl.DataFrame:
-        """Biflows of all records of one batch of messages, options learnt before flows are scaled by them.
+    def batch(self, record_groups: Sequence[Records]) -> pl.DataFrame:
+        """Convert all records of a batch of messages. Options are learned before flows are scaled.
 
         Parameters
         ----------
-        found
-            As the decoder gave them.
+        record_groups
+            Records from the decoder.
 
         Returns
         -------
-        The biflow table (:data:`ethogram.schema.BIFLOW`), template by template.
+        The biflow table (:data:`ethogram.schema.BIFLOW`), grouped by template.
         """
         pieces: list[Piece | None] = []
         begin = 0
-        while begin < len(found):
+        while begin < len(record_groups):
             end = begin + 1
-            while end < len(found) and found[end].headers is found[begin].headers:
+            while end < len(record_groups) and record_groups[end].headers is record_groups[begin].headers:
                 end += 1
-            self.facts.begin(found[begin].headers)
-            for records in found[begin:end]:
+            self.facts.begin(record_groups[begin].headers)
+            for records in record_groups[begin:end]:
                 if records.template.options:
                     self.facts.learn(records)
-            pieces += [self._piece(records) for records in found[begin:end] if not records.template.options]
+            pieces += [self._piece(records) for records in record_groups[begin:end] if not records.template.options]
             begin = end
         return self._table(pieces)
 
     def of(self, records: Records) -> pl.DataFrame:
-        """Biflows of the records of one template; none of options records, which are learnt.
+        """Convert the records of one template; options records are learned and give no biflows.
 
         Parameters
         ----------
@@ -148,7 +150,7 @@ class Biflows:
     def _since(
         self, plan: Plan, records: Records, ends: Endpoints, counts: Counts, times: Times
     ) -> tuple[Counts, NDArray[np.int64]]:
-        """Totals of flows that are reported again and again, as what came since."""
+        """Replace cumulative counters by their increase since the previous record."""
         origin = np.full(len(records), hash(origin_of(records)) & 0xFFFF_FFFF_FFFF_FFFF, np.uint64)
         sides = (ends.source, ends.destination)
         ports = ends.source_port.astype(np.uint64) << np.uint64(16) | ends.destination_port
@@ -160,7 +162,7 @@ class Biflows:
         return found
 
     def _scale(self, piece: Piece, records: Records, counts: Counts) -> None:
-        """Counters as they were before sampling, and as exported where that is something else."""
+        """Scale counters by the sampling rate, and keep the exported values if they differ."""
         rate: Rate = 1.0
         if self._settings.scale_sampling:
             rate, corrected = rate_of(records, self.facts)
@@ -178,7 +180,7 @@ class Biflows:
             piece.numbers[name] = scaled(values, rate)
 
     def _kept(self, plan: Plan, records: Records, ends: Endpoints, counts: Counts) -> NDArray[np.int64] | None:
-        """Rows that are flows; None when all are."""
+        """Rows that are flows; None if all are."""
         absurd = np.zeros(len(records), bool)
         for values in counts.values():
             if values.size and values.max() >= IMPLAUSIBLE:

@@ -1,7 +1,7 @@
-"""Messages cut into blocks that are decoded together: at the same places whether they come live or from a recording.
+"""Group messages into blocks for decoding, with the same boundaries live and from a recording.
 
-A block ends before the message that would make it longer than ``block_octets``, and before the first message that
-arrived in a later segment of the clock.
+A block ends before the message that would exceed ``block_octets``, and before the first message that arrived in a later
+clock segment.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["Blocks", "blocks_of"]
 
 
 class Blocks:
-    """Take batches of any size and give blocks.
+    """Regroup batches of any size into blocks.
 
     Parameters
     ----------
     settings
-        Bounds of a block.
+        Limits of a block.
     """
 
     def __init__(self, settings: WireSettings) -> None:
@@ -38,18 +38,18 @@ class Blocks:
 
     @property
     def segment(self) -> int | None:
-        """Number of the segment of the clock that the last message came in."""
+        """Number of the clock segment of the last message."""
         return self._segment
 
     def add(self, batch: DatagramBatch) -> Iterator[DatagramBatch]:
-        """Take a batch; give the blocks that end in it. Its octets are copied, so that it may be used again."""
+        """Add a batch and yield the blocks that end in it. The octets are copied, so the batch can be reused."""
         if not len(batch):
             return
         ends = np.cumsum(batch.octets, dtype=np.int64)
         segments = np.maximum.accumulate(batch.arrival_ns // self._segment_ns)
         begin, taken = 0, 0
         while begin < len(batch):
-            # A message from before the segment, late by a disordered clock, belongs to the block it came in.
+            # A message from an earlier segment, delayed by a clock change, belongs to the block in which it arrived.
             segment = int(segments[begin]) if self._segment is None else max(self._segment, int(segments[begin]))
             if self._parts and self._segment is not None and segment > self._segment:
                 yield self._block()
@@ -61,13 +61,13 @@ class Blocks:
                 if self._parts:
                     yield self._block()
                     continue
-                end = begin + 1  # one message longer than a block: a block of its own
+                end = begin + 1  # a message longer than a block gets its own block
             self._parts.append(compact(batch, begin, end))
             self._octets += int(ends[end - 1]) - taken
             begin, taken = end, int(ends[end - 1])
 
     def last(self) -> Iterator[DatagramBatch]:
-        """Give what is left."""
+        """Yield the last block."""
         if self._parts:
             yield self._block()
 
@@ -87,7 +87,7 @@ class Blocks:
 
 
 def compact(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
-    """Some messages of a batch, one behind the other in an array of their own."""
+    """Copy a range of messages into consecutive octets of a new batch."""
     octets = np.ascontiguousarray(batch.octets[begin:end], np.int32)
     data = np.empty(int(octets.sum(dtype=np.int64)), np.uint8)
     copy_sets(read_only(batch.data), np.ascontiguousarray(batch.offset[begin:end], np.int64), octets, data)
@@ -102,7 +102,7 @@ def compact(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
 
 
 def blocks_of(batches: Iterable[DatagramBatch], settings: WireSettings) -> Iterator[DatagramBatch]:
-    """All messages of a source, in blocks; where its input is damaged, what came before is given first."""
+    """Yield all messages of a source in blocks; if the input is damaged, the messages before that are yielded first."""
     blocks = Blocks(settings)
     try:
         for batch in batches:

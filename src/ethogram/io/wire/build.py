@@ -1,7 +1,7 @@
-"""Columns to export messages: NetFlow v5 and v9, IPFIX and IPFIX files; the other direction of the decoder.
+"""Build export messages from columns: NetFlow v5 and v9, IPFIX and IPFIX files. The inverse of the decoder.
 
-Records are encoded by column, all of a template at once; Python loops over sets and messages only. Messages keep to
-an MTU, carry each protocol's own sequence number, and are the same octets for the same arguments.
+Records are encoded by column, all of a template at once; Python loops run over sets and messages only. Messages respect
+an MTU, carry the sequence number of their protocol, and are identical for the same arguments.
 
 >>> flows = Template(10, 7, 256, (Field(0, 8, 4), Field(0, 1, 4), Field(0, 96, 65535)))
 >>> build = MessageBuilder(10, domain=7)
@@ -32,15 +32,15 @@ __all__ = [
 ]  # fmt: skip
 
 HEADER = {5: 24, 9: 20, 10: 16}
-"""Octets of each protocol's message header."""
+"""Octets of the message header, by version."""
 
-V5_RECORDS, V5_OCTETS = 30, 48  # records of one message at most, octets of each
+V5_RECORDS, V5_OCTETS = 30, 48  # maximum records per message, octets per record
 ALIGN = 4  # sets are padded to a multiple of it
 
 
 @dataclass(frozen=True)
 class Set:
-    """One whole set with its header: how many records it has, and whether they are data records."""
+    """A complete set with header, its number of records, and whether they are data records."""
 
     octets: bytes
     records: int
@@ -48,13 +48,13 @@ class Set:
 
     @property
     def number(self) -> int:
-        """Set id: the template's for data; a set of v5 has none."""
+        """Set id: the template id for data; sets of v5 have none."""
         return int.from_bytes(self.octets[:2])
 
 
 @dataclass(frozen=True)
 class Data:
-    """Data records of a template, to be cut into as many sets and messages as they need."""
+    """Data records of a template, to be divided into sets and messages."""
 
     template: Template
     records: Encoded
@@ -75,9 +75,9 @@ def _specifier(field: Field, version: int) -> bytes:
 
 
 def template_set(*templates: Template) -> Set:
-    """A template set, or an options template set when the templates are of options; of one kind and version only.
+    """A template set, or an options template set; all templates must be of one kind and version.
 
-    In NetFlow v9 an options template states the octets of its scope, in IPFIX the number of its fields.
+    An options template of NetFlow v9 states the octets of its scope, in IPFIX the number of its fields.
     """
     kinds = {(template.version, template.options) for template in templates}
     if len(kinds) != 1 or not kinds <= {(9, False), (9, True), (10, False), (10, True)}:
@@ -106,7 +106,7 @@ def withdrawal_set(*ids: int, options: bool = False) -> Set:
 
 
 def data_set(template: Template, records: Encoded) -> Set:
-    """A data set; padded to four octets unless a record could be read from the padding."""
+    """A data set, padded to four octets unless the padding could be read as a record."""
     octets = records.tobytes()
     padding = -len(octets) % ALIGN
     if padding < template.shortest:
@@ -121,13 +121,13 @@ def _set(number: int, octets: bytes, records: int, *, is_data: bool) -> Set:
 
 
 def data(template: Template, columns: Sequence[Values], *, long_form: bool = False) -> Data:
-    """Data records (or options data records) of a template, from columns: see :func:`encode`."""
+    """Data records (or options data records) of a template from columns, see :func:`encode`."""
     return Data(template, encode(template.fields, columns, long_form=long_form))
 
 
 @dataclass
 class MessageBuilder:
-    """Messages of one exporter process: one protocol, one observation domain, one sequence.
+    """Builds messages of one exporter process: one protocol, one observation domain, one sequence.
 
     Parameters
     ----------
@@ -136,13 +136,13 @@ class MessageBuilder:
     domain
         Observation domain (IPFIX), source id (v9), or engine type and engine id in 16 bits (v5).
     sequence
-        Of the next message: flows sent (v5), messages sent (v9), data records sent (IPFIX), modulo 2**32.
+        Next sequence number: flows sent (v5), messages sent (v9), data records sent (IPFIX), modulo 2**32.
     boot_ms
-        When the exporter started, milliseconds since 1970: its uptime counts from there.
+        Start time of the exporter in milliseconds since 1970, the reference of its uptime.
     mtu
-        Octets of one message at most; a record that is longer alone has a message for itself.
+        Maximum octets of a message; a longer record gets its own message.
     sampling
-        v5: the header's last field, two bits of mode and fourteen of interval.
+        v5: last field of the header, two bits of mode and fourteen of interval.
 
     References
     ----------
@@ -157,7 +157,7 @@ class MessageBuilder:
     sampling: int = 0
 
     def message(self, sets: Sequence[Set], time_ms: int) -> bytes:
-        """One message of exactly these sets, exported at ``time_ms`` (since 1970); the sequence moves on."""
+        """Build one message of exactly these sets, exported at ``time_ms`` (since 1970), and advance the sequence."""
         count = sum(one.records for one in sets)
         counted = sum(one.records for one in sets if one.data)
         body = b"".join(one.octets for one in sets)
@@ -181,19 +181,19 @@ class MessageBuilder:
         return head + body
 
     def messages(self, parts: Iterable[Set | Data], time_ms: int) -> list[bytes]:
-        """As many messages as these parts need, in their order, each as full as the MTU allows.
+        """Build as many messages as needed, in order, each as full as the MTU allows.
 
         Parameters
         ----------
         parts
-            Sets stay whole; :class:`Data` is cut between records. v5 takes data alone.
+            Sets are not divided; :class:`Data` is divided between records. v5 only takes data.
         time_ms
-            Time of export, milliseconds since 1970.
+            Export time, milliseconds since 1970.
         """
         return [self.message(sets, time_ms) for sets in self.packed(parts)]
 
     def packed(self, parts: Iterable[Set | Data]) -> Iterator[list[Set]]:
-        """The sets of each message that these parts need; the sequence stays where it is."""
+        """Yield the sets of each message without advancing the sequence."""
         waiting: list[Set] = []
         room = full = self.mtu - HEADER[self.version]
         for part in parts:
@@ -211,14 +211,14 @@ class MessageBuilder:
             yield waiting
 
     def _cut(self, part: Set | Data, at: int, room: int, *, whole: bool) -> Set | None:
-        """The next set of a part, of as many records as there is room for; at least one in a message of its own."""
+        """The next set of a part with as many records as fit; at least one in a message of its own."""
         if isinstance(part, Set):
             return part
         offset = part.records.offset
         if self.version == 5:
             rows = min(room // V5_OCTETS, V5_RECORDS - (self.mtu - HEADER[5] - room) // V5_OCTETS)
         else:
-            # Rounded down, so that padding has room too.
+            # Rounded down to leave room for padding.
             last = offset[at] + (room - 4) // ALIGN * ALIGN
             rows = int(np.searchsorted(offset[at:], last, side="right")) - 1
         if rows < 1 and not whole:
@@ -234,16 +234,16 @@ def batch(
     exporter: Exporter | None = None,
     arrival_ns: int | Sequence[int] | NDArray[np.int64] = 0,
 ) -> DatagramBatch:
-    """Messages as a receiver would give them.
+    """Messages as a batch of a receiver.
 
     Parameters
     ----------
     messages
         In order of arrival.
     exporter
-        Who sent all of them; by default one from a documentation prefix.
+        Sender of all messages; by default one with a documentation address.
     arrival_ns
-        One time, or one for each message.
+        One time, or one per message.
     """
     octets = np.array([len(message) for message in messages], np.int32)
     count = len(messages)
@@ -258,12 +258,12 @@ def batch(
 
 
 def write_file(path: Path, messages: Iterable[bytes]) -> int:
-    """Write an IPFIX file (RFC 5655 section 6: messages, one after another); returns its octets.
+    """Write an IPFIX file (RFC 5655 section 6: consecutive messages); returns its size in octets.
 
     Raises
     ------
     InputError
-        When the file cannot be written.
+        If the file cannot be written.
     """
     try:
         with path.open("wb") as stream:

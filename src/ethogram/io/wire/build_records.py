@@ -1,4 +1,4 @@
-"""Columns to data records: the octets of all records of a template at once, fixed and variable length."""
+"""Encode columns to data records of fixed and variable length, all records of a template at once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ethogram.io.wire.template import VARIABLE, Field
 __all__ = ["MAX_MESSAGE", "Encoded", "Values", "encode"]
 
 MAX_MESSAGE = 65_535
-"""Octets of one message, and of one set, at most: their length fields have 16 bits."""
+"""Maximum octets of a message and of a set; their length fields have 16 bits."""
 
 Values = NDArray[Any] | Sequence[bytes]
-"""A field's column of length N: whole or real numbers, ``uint8[N, length]``, or octet strings."""
+"""Column of a field, length N: integers or floats, ``uint8[N, length]``, or octet strings."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """N records as octets, one after another; a slice of it is some of them."""
+    """N encoded records in consecutive octets; slicing selects records."""
 
     octets: NDArray[np.uint8]
-    offset: NDArray[np.int64]  # N + 1 places in ``octets``: where each record begins, and where the last ends
+    offset: NDArray[np.int64]  # N + 1 positions in ``octets``: the start of each record, and the end of the last
 
     def __len__(self) -> int:
         return int(self.offset.shape[0]) - 1
@@ -41,22 +41,22 @@ class Encoded:
 
 
 def encode(fields: Sequence[Field], columns: Sequence[Values], *, long_form: bool = False) -> Encoded:
-    """Octets of data records.
+    """Encode data records.
 
     Parameters
     ----------
     fields
-        Of the template; a length shorter than the element's own type is reduced-size encoding (RFC 7011 section 6.2).
+        Fields of the template. A length shorter than the element type is reduced-size encoding (RFC 7011 section 6.2).
     columns
-        One for each field, each of length N. Whole numbers go into any length they fit, octet strings shorter than
-        the field are filled with zeros, and a variable-length field takes octet strings.
+        One per field, each of length N. Integers fit any length that is large enough, octet strings shorter than the
+        field are padded with zeros, and variable-length fields take octet strings.
     long_form
-        State every variable length in three octets, as is allowed for short ones too (RFC 7011 section 7).
+        Encode every variable length in three octets, which is also valid for short ones (RFC 7011 section 7).
 
     Raises
     ------
     UsageError
-        When a value does not fit its field, or columns differ in length.
+        If a value does not fit its field, or columns differ in length.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def encode(fields: Sequence[Field], columns: Sequence[Values], *, long_form: boo
             whole[:, at : at + field.length] = _fixed(field, column, rows)
             at += field.length
         return Encoded(whole.reshape(-1), np.arange(rows + 1, dtype=np.int64) * whole.shape[1])
-    # Parts in the order of the fields: a matrix with one row a record, or octets with one length a record.
+    # Parts in field order: a matrix with one row per record, or octets with one length per record.
     parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = []
     for field, column in zip(fields, columns, strict=True):
         if field.length == VARIABLE:
@@ -91,7 +91,7 @@ def encode(fields: Sequence[Field], columns: Sequence[Values], *, long_form: boo
 
 
 def _places(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of runs of octets that begin at ``start``."""
+    """Positions of the octets in runs that begin at ``start``."""
     before = np.cumsum(length) - length
     return np.repeat(start - before, length) + np.arange(int(length.sum()), dtype=np.int64)
 
@@ -112,7 +112,7 @@ def _variable(column: Values, long_form: bool) -> list[tuple[NDArray[np.uint8], 
 
 
 def _fixed(field: Field, column: Values, rows: int) -> NDArray[np.uint8]:
-    """One field of fixed length as a matrix of octets."""
+    """A fixed-length field as a matrix of octets."""
     length = field.length
     if isinstance(column, np.ndarray) and column.ndim == 2:
         if column.shape[1] != length or column.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""Captures of an export: the UDP payloads of a pcap or pcapng that are export messages; recordings among them."""
+"""Read the export messages of a packet capture (pcap or pcapng), including recordings."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from ethogram.schema import Accounting, DatagramBatch, Exporter, PacketBatch
 __all__ = ["CaptureExport", "is_export"]
 
 UDP = 17
-V5_MOST, V9_MOST = 30, 4096  # records and sets that a header's count is believed to mean
+V5_MOST, V9_MOST = 30, 4096  # maximum plausible counts of records and sets in a header
 
 
 @inner
 def set_begins(data: Any, at: Any, template_id: Any) -> Any:
-    """Whether a set may begin here."""
+    """Whether a set can begin here."""
     number = u16(data, at)
     return (number >= 256 or number == template_id or number == template_id + 1) and u16(data, at + 2) >= 4
 
 
 @compiled
 def is_export(data: Any, at: Any, size: Any) -> Any:
-    """Whether octets begin like an export message: its header and the begin of its first set are sound."""
+    """Whether octets begin like an export message: its header and the start of its first set are valid."""
     if size < 16:
         return False
     version = u16(data, at)
@@ -52,16 +52,15 @@ def is_export(data: Any, at: Any, size: Any) -> Any:
 
 @compiled
 def payloads(data: Any, protocol: Any, offset: Any, captured: Any, every: bool, octets: Any) -> tuple[int, int, int]:
-    """Write the octets of each packet's payload that is an export message; -1 for all others.
+    """Write the size of each payload that is an export message; -1 for other packets.
 
-    In a recording ``every`` payload counts: what is replayed is to be what was received.
-
-    The length in the UDP header tells payload from padding.
+    If ``every`` is true (recordings), every payload counts, so that a replay equals what was received. The length in
+    the UDP header separates payload from padding.
 
     Returns
     -------
     not_udp, not_export, cut
-        Packets that are not messages, by reason, and messages that the capture cut short.
+        Packets that are not messages, by reason, and messages that the capture truncated.
     """
     not_udp, not_export, cut = 0, 0, 0
     for row in range(protocol.shape[0]):
@@ -73,7 +72,7 @@ def payloads(data: Any, protocol: Any, offset: Any, captured: Any, every: bool, 
             continue
         there = np.int64(captured[row])
         stated = u16(data, offset[row] - 4) - 8
-        if stated < 0:  # 0: a length that does not fit in the header
+        if stated < 0:  # 0: the length exceeds the header field
             stated = there
         if not every and not is_export(data, offset[row], min(stated, there)):
             not_export += 1
@@ -89,26 +88,26 @@ MOST_OTHERS = 1000
 
 
 class CaptureExport:
-    """The export messages in a capture (:class:`~ethogram.schema.DatagramSource`).
+    """Export messages of a capture (:class:`~ethogram.schema.DatagramSource`).
 
-    Every UDP payload that begins like an export message is one, whatever its ports. Datagrams in IP fragments are
-    put together again.
+    Every UDP payload that begins like an export message is used, whatever its ports. Fragmented datagrams are
+    reassembled.
 
     Parameters
     ----------
     path
-        pcap or pcapng, plain or packed.
+        pcap or pcapng, plain or compressed.
     settings
-        Caps.
+        Limits.
     exporters
-        List of exporters to be added to, when several captures are read as one source.
+        List of exporters to extend, when several captures are read as one source.
 
     Attributes
     ----------
     accounting
         Over packets.
     others
-        What the first UDP payloads are that are not export messages.
+        Descriptions of the first UDP payloads that are not export messages.
     """
 
     def __init__(
@@ -118,18 +117,18 @@ class CaptureExport:
         self.accounting = Accounting("packets")
         self.others: Counter[str] = Counter()
         self._path = path
-        # Damage is an error here, to be reported at the end by whoever reads.
+        # Damage is an error here, which the caller reports at the end.
         self._settings = (settings or CaptureSettings()).model_copy(update={"strict": True, "tunnels": False})
         self._exporters = [] if exporters is None else exporters
         self._numbers: dict[tuple[int, ...], int] = {}
 
     def datagrams(self) -> Iterator[DatagramBatch]:
-        """Give the messages in the order of the capture.
+        """Yield the messages in capture order.
 
         Raises
         ------
         InputError
-            When the file is no capture, or damaged; what came before was given.
+            If the file is not a capture, or damaged; the messages before that are yielded first.
         """
         recorded = is_recording(first_octets(self._path, HEAD_OCTETS, is_capture))
         fragments = Fragments()
@@ -180,7 +179,7 @@ class CaptureExport:
         )  # fmt: skip
 
     def _look_at_others(self, packets: PacketBatch, octets: NDArray[np.int64]) -> None:
-        """Note what UDP payloads are that are not messages; a few are enough to tell the user."""
+        """Describe UDP payloads that are not messages; a few are enough to inform the user."""
         room = MOST_OTHERS - self.others.total()
         if room <= 0:
             return
@@ -192,7 +191,7 @@ class CaptureExport:
             self.others[describe_payload(payload, cut=stated > there)] += 1
 
     def _exporter(self, packets: PacketBatch, rows: NDArray[np.int64], recorded: bool) -> NDArray[np.int32]:
-        """Number of each message's exporter, by source address and port; in a recording by session too."""
+        """Index of the exporter of each message, by source address and port; in a recording also by session."""
         key = np.zeros((rows.size, 5), np.uint64)
         key[:, 0] = packets.version[rows]
         key[:, 1], key[:, 2] = packets.source_high[rows], packets.source_low[rows]
@@ -210,7 +209,7 @@ class CaptureExport:
 
 
 def exporter_of(recorded: bool, version: int, high: int, low: int, port: int, destination: int) -> Exporter:
-    """The exporter of a message with this source."""
+    """The exporter with this source."""
     if version == 4:
         address = socket.inet_ntop(socket.AF_INET, low.to_bytes(4))
     else:
@@ -220,7 +219,7 @@ def exporter_of(recorded: bool, version: int, high: int, low: int, port: int, de
 
 
 def _only_lost(capture: Accounting) -> Accounting:
-    """What the capture's reader itself left out; the packets it gave are counted here."""
+    """Packets that the capture reader discarded; the packets it yielded are counted here."""
     lost = Accounting("packets", capture.read - capture.used)
     lost.ignored, lost.dropped = capture.ignored, capture.dropped
     return lost

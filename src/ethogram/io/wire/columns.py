@@ -1,4 +1,4 @@
-"""Columns of a biflow that are read straight from the fields a plan chose."""
+"""Biflow columns that are read directly from the fields chosen by a plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Numbers = dict[str, NDArray[np.generic]]
 
 
 def first_of(records: Records, places: Sequence[int]) -> NDArray[np.uint64] | None:
-    """The first of these fields that is not 0, in each record; None when there is none of them."""
+    """The first non-zero value of these fields in each record; None if there are no such fields."""
     found: NDArray[np.uint64] | None = None
     for place in places:
         if found is None:
@@ -32,7 +32,7 @@ def first_of(records: Records, places: Sequence[int]) -> NDArray[np.uint64] | No
 
 
 def counts_of(plan: Plan, records: Records) -> Counts:
-    """Counters of each direction as exported; those the template has none of are left out, but for octets."""
+    """Exported counters of each direction; counters missing from the template are omitted, except octets."""
     fields = {
         "octets": plan.octets, "packets": plan.packets,
         "reverse_octets": plan.reverse_octets, "reverse_packets": plan.reverse_packets,
@@ -54,7 +54,7 @@ def counts_of(plan: Plan, records: Records) -> Counts:
 
 
 def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> Numbers:
-    """TCP flags; 0 stands for none, since no TCP packet but a probe has none and other protocols have no flags."""
+    """TCP flags. 0 means unknown: only probe packets have no flags, and other protocols have none."""
     found: Numbers = {}
     for side, prefix in enumerate(("", "reverse_")):
         initial, union = first_of(records, plan.initial_flags[side]), first_of(records, plan.flags[side])
@@ -72,7 +72,7 @@ def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> N
 
 
 def extra_columns(plan: Plan, records: Records) -> Numbers:
-    """Columns not every exporter has."""
+    """Columns that only some exporters provide."""
     found: Numbers = {}
     for name, places in (("source_mac", plan.macs[0]), ("destination_mac", plan.macs[1])):
         mac = first_of(records, places)
@@ -93,7 +93,7 @@ def extra_columns(plan: Plan, records: Records) -> Numbers:
 
 
 def names_of(plan: Plan, records: Records, ends: Endpoints) -> dict[str, pl.Series]:
-    """Names of the server: the destination, but in records of one direction the end with the smaller port."""
+    """Server names: of the destination, or in one-way records of the endpoint with the smaller port."""
     name: pl.Series | None = None
     for place in plan.names:
         other = host_names(records, place)

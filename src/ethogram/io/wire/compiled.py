@@ -1,4 +1,4 @@
-"""How the compiled functions of the wire are kept on disk, and the reads all of them use."""
+"""Compilation settings of the wire kernels, and byte access shared by all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ compiled, inner = COMPILER.compiled, COMPILER.inner
 
 @inner
 def u8(data: Any, at: Any) -> Any:
-    """One octet; signed like all lengths and places here, since mixing signs would give floats."""
+    """One octet, signed like all lengths and offsets here: mixing signed and unsigned integers would give floats."""
     return np.int64(data[at])
 
 

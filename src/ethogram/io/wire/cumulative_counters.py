@@ -1,8 +1,8 @@
-"""Total counters of flows that are reported again and again: what came since the record before.
+"""Convert cumulative counters of flows that are reported repeatedly to the increase since the previous record.
 
-A total counter (RFC 7012 section 3.2.3) counts from the flow's beginning, so that an exporter which reports a living
-flow every minute states a larger number each time. The first report counts whole, a later one by what was added; it
-then begins where the one before ended. A flow is known again by its endpoints, its protocol and its start.
+A total counter (RFC 7012 section 3.2.3) counts from the beginning of the flow, so an exporter that reports an active
+flow every minute sends a growing number. The first report counts in full, later ones by their increase; such a record
+begins where the previous one ended. Flows are identified by endpoints, protocol and start.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["COUNTERS", "CumulativeCounters"]
 COMPILER = Compiler.of(__file__)
 
 COUNTERS = ("octets", "packets", "reverse_octets", "reverse_packets")
-PLACES = 1 << 17  # of one table; half of them are used at most, and there are two tables
+PLACES = 1 << 17  # slots of each of the two tables; at most half are used
 
 
 @COMPILER.checked
 def mix(number: Any, value: Any) -> Any:
-    """Stir a value into a hash (the finalizer of SplitMix64)."""
+    """Mix a value into a hash (the finalizer of SplitMix64)."""
     number = (number ^ value) + np.uint64(0x9E3779B97F4A7C15)
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -34,7 +34,7 @@ def mix(number: Any, value: Any) -> Any:
 
 @COMPILER.checked
 def hashed(parts: Any, seed: Any) -> Any:
-    """A number for each row of ``parts`` (uint64[P, N]); never 0, which stands for an empty place."""
+    """Hash each row of ``parts`` (uint64[P, N]); never 0, which marks an empty slot."""
     found = np.full(parts.shape[1], seed, np.uint64)
     for part in range(parts.shape[0]):
         for row in range(parts.shape[1]):
@@ -46,7 +46,7 @@ def hashed(parts: Any, seed: Any) -> Any:
 
 @COMPILER.checked
 def place_of(keys: Any, key: Any) -> int:
-    """Where a key is, or the empty place where it would be."""
+    """The slot of a key, or the empty slot for it."""
     mask = np.int64(keys.shape[0] - 1)
     at = np.int64(key >> np.uint64(33)) & mask
     while keys[at] != np.uint64(0) and keys[at] != key:
@@ -55,29 +55,29 @@ def place_of(keys: Any, key: Any) -> int:
 
 
 @COMPILER.checked
-def added(
+def increase(
     rows_key: Any, counts: Any, end_us: Any, keys: Any, values: Any, old_keys: Any, old_values: Any, used: int,
     first: int, start_us: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Replace totals by what was added, from row ``first`` on, until the table is half full.
+    """Replace totals by their increase, from row ``first`` on, until the table is half full.
 
     Parameters
     ----------
     rows_key
-        uint64[N], one for each flow.
+        uint64[N], the key of each flow.
     counts
-        uint64[4, N], replaced.
+        uint64[4, N], modified in place.
     end_us, start_us
-        int64[N]; the start of a later report is replaced by the end of the one before.
+        int64[N]; the start of a repeated report is set to the end of the previous one.
     keys, values, old_keys, old_values
         The tables: uint64[PLACES], and uint64[PLACES, 5] with four totals and the end.
     used, first
-        Places used, and the row to begin with.
+        Occupied slots, and the first row.
 
     Returns
     -------
     row, used, again
-        The row that comes next, places used, and reports of flows that were known.
+        The next row, occupied slots, and reports of known flows.
     """
     again = 0
     for row in range(first, rows_key.shape[0]):
@@ -110,15 +110,14 @@ def added(
 
 
 class CumulativeCounters:
-    """What flows had counted when they were last reported.
+    """Last reported counters of flows.
 
-    At most about 130,000 flows are known; those reported least lately are forgotten, and count whole if they come
-    again.
+    At most about 130,000 flows are stored; the least recently reported are evicted, and count in full if they reappear.
 
     Attributes
     ----------
     again
-        Reports of flows that were known.
+        Reports of known flows.
 
     Examples
     --------
@@ -133,7 +132,7 @@ class CumulativeCounters:
 
     def __init__(self) -> None:
         self._seed = np.uint64(np.random.default_rng().integers(1 << 63))
-        self._keys, self._values = self._empty(2)  # most exporters have no totals: room is made on first use
+        self._keys, self._values = self._empty(2)  # allocated on first use: most exporters have no totals
         self._old_keys, self._old_values = self._empty(2)
         self._used = 0
         self.again = 0
@@ -146,14 +145,14 @@ class CumulativeCounters:
         self, key: Sequence[NDArray[Any]], counts: dict[str, NDArray[np.uint64]], start: NDArray[np.int64],
         end: NDArray[np.int64],
     ) -> tuple[dict[str, NDArray[np.uint64]], NDArray[np.int64]]:  # fmt: skip
-        """Counts since the last report of each flow, and when that was.
+        """Increase of the counters since the last report of each flow, and the start of that interval.
 
         Parameters
         ----------
         key
-            What tells flows apart: arrays of length N.
+            Arrays of length N that identify flows.
         counts
-            Totals by name, uint64[N] each; those of :data:`COUNTERS` that are missing are 0.
+            Totals by name, uint64[N] each; missing ones of :data:`COUNTERS` are 0.
         start, end
             int64[N], microseconds since 1970.
         """
@@ -163,7 +162,7 @@ class CumulativeCounters:
         parts = np.stack([np.asarray(part).astype(np.uint64) for part in key])
         numbers, begun, row = hashed(parts, self._seed), start.copy(), 0
         while row < rows:
-            row, self._used, again = added(
+            row, self._used, again = increase(
                 numbers, table, end, self._keys, self._values, self._old_keys, self._old_values, self._used, row, begun
             )
             self.again += again

@@ -1,4 +1,4 @@
-"""Raw datagrams in files: one NetFlow v9 message, or v5 or IPFIX messages, as a socket gave them."""
+"""Files of raw datagrams as received from a socket: one NetFlow v9 message, or v5 or IPFIX messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST = 65535
 
 
 def sniff(head: bytes) -> bool:
-    """Whether a file that begins so is a NetFlow v5 or v9 message.
+    """Whether a file with this head is a NetFlow v5 or v9 message.
 
     Examples
     --------
@@ -40,19 +40,19 @@ def sniff(head: bytes) -> bool:
 
 
 class DatagramFile:
-    """The messages of a file of raw datagrams (:class:`~ethogram.schema.DatagramSource`).
+    """Messages of a file of raw datagrams (:class:`~ethogram.schema.DatagramSource`).
 
-    A v9 message does not state its length: it is the whole file. Messages of v5 may follow each other. Their time of
-    arrival is that of their export, and files of one folder come from one exporter.
+    A v9 message does not state its length and occupies the whole file; v5 messages can be concatenated. The export time
+    serves as arrival time, and the files of one folder come from one exporter.
 
     Parameters
     ----------
     path
-        The file, plain or packed.
+        The file, plain or compressed.
     settings
-        Caps.
+        Limits.
     exporters
-        List of exporters to be added to, when several files are read as one source.
+        List of exporters to extend, when several files are read as one source.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class DatagramFile:
         self._exporters = [] if exporters is None else exporters
 
     def datagrams(self) -> Iterator[DatagramBatch]:
-        """Give the messages.
+        """Yield the messages.
 
         Raises
         ------
         InputError
-            When the file is longer than its messages.
+            If the file contains anything after its messages.
         """
         exporter = Exporter(str(self._path.parent), 0, "file")
         if exporter not in self._exporters:
@@ -89,7 +89,7 @@ class DatagramFile:
                 raise InputError("not a NetFlow message: the rest is skipped", file=member.name, offset=rest)
 
     def _messages(self, member: Member) -> tuple[list[bytes], int | None]:
-        """The messages, and where something follows that is none."""
+        """The messages, and the offset of anything else that follows."""
         buffer = bytearray(self._settings.block_octets)
         octets = buffer[: member.fill(memoryview(buffer))]
         if octets[:2] == b"\0\x09":
@@ -98,7 +98,7 @@ class DatagramFile:
         while len(octets) - at >= V5_HEADER and octets[at : at + 2] == b"\0\x05":
             stated = V5_HEADER + V5_RECORD * int.from_bytes(octets[at + 2 : at + 4])
             if stated > len(octets) - at or octets[at + stated : at + stated + 2] != b"\0\x05":
-                stated = len(octets) - at  # the count may be wrong, and what follows is no other message
+                stated = len(octets) - at  # the count may be wrong, and no other message follows
             found.append(bytes(octets[at : at + min(stated, LONGEST)]))
             at += stated
         return found, at if at < len(octets) or not found else None

@@ -1,4 +1,4 @@
-"""Export messages to records: walk, match sets with templates, and give the records of each template as columns."""
+"""Decode export messages: walk, match sets with templates, and return the records of each template as columns."""
 
 from __future__ import annotations
 
@@ -37,39 +37,40 @@ from ethogram.schema import Accounting, DatagramBatch, Exporter
 
 __all__ = ["Decoder"]
 
-TABLE_ROWS = 1 << 18  # messages, and sets, that are looked at together
-MOST_VERSIONS = 16  # unknown ones that are told apart
-MOVED_EVERY_NS = 10_000_000_000  # between looks for exporters that changed their port
+TABLE_ROWS = 1 << 18  # messages, and sets, processed together
+MOST_VERSIONS = 16  # maximum unknown versions counted separately
+MOVED_EVERY_NS = 10_000_000_000  # interval between checks for exporters that changed their port
 SHORT, SHORT_RECORDS = 16, 1 << 16
-"""Octets of a record that can be a flow; records of fewer octets that are decoded together without further question.
-A record takes about 200 octets as a row of the biflow table, however short it was."""
+"""Minimum octets of a flow record. Shorter records are decoded up to a limit, because each row of the biflow table
+takes about 200 octets however short the record is.
+"""
 
 Member = tuple[Template, Exporter, NDArray[np.int64]]
 """A template, its exporter, and the rows of its sets."""
 
 
 class Decoder:
-    """Batches of export messages to :class:`~ethogram.io.wire.records.Records`.
+    """Decodes batches of export messages to :class:`~ethogram.io.wire.records.Records`.
 
     Parameters
     ----------
     settings
-        Bounds.
+        Limits.
     store
-        Templates, when they are to outlive the decoder.
+        Templates, if they outlive the decoder.
 
     Attributes
     ----------
     accounting
         Over messages.
     sets
-        Over sets: used, held until their template comes, and what became of those.
+        Over sets: used, waiting for a template, and the outcome of those that waited.
     unknown_versions
-        Versions of messages that cannot be read, each with the times it was the last one of a batch.
+        Unknown message versions, with the number of batches in which each was the last one seen.
     records
-        Over records: data records are used, options records ignored (they tell of the exporter, not of flows).
+        Over records: data records are used, options records ignored (they describe the exporter, not flows).
     sequence
-        When it is set, it follows the sequence numbers of all messages.
+        If set, tracks the sequence numbers of all messages.
     """
 
     def __init__(self, settings: WireSettings | None = None, store: TemplateStore | None = None) -> None:
@@ -84,14 +85,14 @@ class Decoder:
         self._moved_ns = 0
 
     def _leave(self, reason: str, count: int) -> None:
-        """Sets wait, leave undecoded, or (a count below zero) wait no longer."""
+        """Count sets that begin to wait or remain undecoded; a negative count means that they no longer wait."""
         self.sets.drop(reason, count)
         if not self.sets.dropped[reason]:
             del self.sets.dropped[reason]
 
     @property
     def events(self) -> deque[TemplateEvent]:
-        """The last things that happened to templates."""
+        """The latest template events."""
         return self.store.events
 
     def decode(self, batch: DatagramBatch) -> list[Records]:
@@ -99,8 +100,8 @@ class Decoder:
 
         Returns
         -------
-        The records of each template, data and options apart (``template.options``); sets that waited for a template
-        which has now come stand before those that came with it.
+        The records of each template, with data and options separate (``template.options``). Sets that waited for a
+        template precede those that arrived with it.
         """
         found: list[Records] = []
         if not len(batch):
@@ -135,18 +136,18 @@ class Decoder:
         return found
 
     def finish(self) -> list[Records]:
-        """Records of sets that still wait, and whose template came from another port of their exporter.
+        """Decode waiting sets whose template came from another port of their exporter.
 
-        To be called when no more messages will come.
+        To be called when no more messages will arrive.
         """
         return self._moved(self._moved_ns, last=True)
 
     def _slots_of(self, batch: DatagramBatch) -> NDArray[np.int64]:
-        """Number of each exporter in the template store; -1 of those that are refused or have sent nothing."""
+        """Slot of each exporter in the template store; -1 if it is refused or has sent nothing."""
         count = len(batch.exporters)
         slots = np.full(count, -1, np.int64)
         first, last = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        # Of several values for one place the last written stays: messages are in order of arrival.
+        # The last of several values for one index is kept: messages are in order of arrival.
         last[batch.exporter] = batch.arrival_ns
         first[batch.exporter[::-1]] = batch.arrival_ns[::-1]
         self.store.begin_batch()
@@ -155,7 +156,7 @@ class Decoder:
         return slots
 
     def _moved(self, now_ns: int, *, last: bool = False) -> list[Records]:
-        """Decode sets that wait, where it has become clear that their exporter is one that changed its port."""
+        """Decode waiting sets whose exporter has been found to have changed its port."""
         if not last and 0 <= now_ns - self._moved_ns < MOVED_EVERY_NS:
             return []
         self._moved_ns = now_ns
@@ -172,7 +173,7 @@ class Decoder:
         return found
 
     def end_session(self, exporter: Exporter, now_ns: int = 0) -> None:
-        """Forget the templates of a TCP connection or file that has ended, and what waited for one."""
+        """Forget the templates of a closed TCP connection or file, and the sets that waited for one."""
         slot = self.store.end_session(exporter, now_ns)
         if slot is not None:
             self.pending.end_session(slot)
@@ -210,18 +211,18 @@ class Decoder:
         )
 
     def _kept(self, one: Records, more: int) -> NDArray[np.bool_] | None:
-        """Which sets are kept of records so short that they would take many times the room of their octets.
+        """Select sets of records so short that they would need many times their octets in memory.
 
         Parameters
         ----------
         one
             Records of one or several templates.
         more
-            Records there may be beyond one for each :data:`SHORT` octets.
+            Allowed records beyond one per :data:`SHORT` octets.
 
         Returns
         -------
-        For each set whether it is kept; None when all are.
+        Whether to keep each set; None if all are kept.
         """
         most = int(one.set_octets.sum(dtype=np.int64)) // SHORT + more
         if len(one) <= most:
@@ -235,7 +236,7 @@ class Decoder:
     def _records(
         self, batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64]
     ) -> tuple[list[Records], list[Records]]:
-        """Records of each template in order of its first set, and those decoded as one since their fields are equal."""
+        """Records of each template in order of its first set; templates with equal fields are decoded together."""
         order = np.argsort(generations, kind="stable")
         ordered = generations[order]
         bounds = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(order)]
@@ -251,7 +252,7 @@ class Decoder:
             else:
                 entry = self.store.of(generation)
                 template, exporter = entry.template, entry.exporter
-            # Scope fields mean something else in v9, and options are counted apart.
+            # Scope fields have other meanings in v9, and options are counted separately.
             key = id(template.fields), template.version if template.options else 0
             alike.setdefault(key, []).append((template, exporter, order[begin:end]))
         found: list[tuple[int, Records]] = []
@@ -288,7 +289,7 @@ class Decoder:
         self, sequence: Sequences, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64],
         fresh: list[Records], released: list[Records],
     ) -> None:  # fmt: skip
-        """Tell the sequence numbers how many records each message had, and what is not known of it."""
+        """Report to the sequence tracker how many records each message had, and which are still unknown."""
         empty = np.zeros(0, np.int64)
         messages = np.concatenate([empty, *(one.set_message for one in fresh)])
         records = np.concatenate([empty, *(one.set_records for one in fresh)])
@@ -301,7 +302,7 @@ class Decoder:
             self._settle(one)
 
     def _settle(self, one: Records) -> None:
-        """Tell the sequence numbers how many records there were in sets that had waited."""
+        """Report to the sequence tracker the records of sets that had waited."""
         if self.sequence is None or one.template.version != IPFIX:
             return
         columns = (one.headers["exporter"], one.headers["domain"], one.headers["sequence"])
@@ -314,7 +315,7 @@ class Decoder:
 def concat_sets(
     batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], members: list[Member]
 ) -> Records:
-    """The records of templates with the same fields, as one."""
+    """Combine the records of templates with the same fields."""
     template, exporter, _ = members[0]
     chosen = sets[np.concatenate([rows for _, _, rows in members])]
     message, offset, octets = (np.ascontiguousarray(chosen[name]) for name in ("message", "offset", "octets"))

@@ -1,6 +1,6 @@
-"""Which elements make which column of a biflow, the first choice first.
+"""Precedence of information elements: which elements give which biflow column, first choice first.
 
-The reference page of fields is made from these tables, and :mod:`ethogram.io.wire.biflows` reads by them.
+:mod:`ethogram.io.wire.plan` applies these tables, and the reference page of fields is generated from them.
 """
 
 from __future__ import annotations
@@ -23,47 +23,50 @@ Key = tuple[int, int, bool]
 
 
 def iana(*numbers: int, reverse: bool = False) -> tuple[Key, ...]:
-    """Registered elements."""
+    """Elements of the IANA registry."""
     return tuple((0, number, reverse) for number in numbers)
 
 
 ADDRESSES = ((4, (0, 8, False), (0, 12, False)), (6, (0, 27, False), (0, 28, False)))
-"""Version, source, destination. Where a template has both versions, a pair that is all zero is not there; of pairs
-inside one another (tunnels) the innermost counts."""
+"""Version, source, destination. If a template has both versions, an all-zero pair is ignored; of nested pairs
+(tunnels), the innermost is used.
+"""
 
 TENANT_PROTOCOL: Key = (6876, 880, False)
 TENANT_ADDRESSES = ((4, (6876, 881, False), (6876, 882, False)), (6, (6876, 883, False), (6876, 884, False)))
 TENANT_PORTS: tuple[Key, Key] = ((6876, 886, False), (6876, 887, False))
-"""VMware: the virtual machines' packets inside the VXLAN tunnel that the other fields are about, and so the innermost
-pair; all zero where a packet was in no tunnel."""
+"""VMware: packets of virtual machines inside the VXLAN tunnel that the other fields describe, and thus the innermost
+pair; all zero for packets outside a tunnel.
+"""
 
 NAT_ADDRESSES = ((4, (0, 226, False)), (4, (0, 40002, False)), (6, (0, 282, False)))
-"""The destination behind an address translator, where it is not zero: so that both directions show the device's own
-address. The source is the one before translation."""
+"""Destination after address translation, if not zero, so that both directions show the device's own address. The source
+is the address before translation.
+"""
 
 PORTS = (iana(7, 180, 182), iana(11, 181, 183))
-"""Of the source, of the destination: one element for all protocols, or one each for UDP and TCP."""
+"""Ports of source and destination: one element for all protocols, or one each for UDP and TCP."""
 
 NAT_PORTS = iana(228, 40004)
-"""The destination's port behind the translator, where it is not zero."""
+"""Destination port after translation, if not zero."""
 
 PROTOCOL = iana(4, 193)
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Counters that belong together.
+    """A group of related counters.
 
     Parameters
     ----------
     octets, packets
-        Of the source's direction.
+        In the direction of the source.
     reverse_octets, reverse_packets
-        Of the other.
+        In the reverse direction.
     meaning
-        What they are.
+        Description.
     total
-        Whether they count from the flow's beginning, and not from its last record.
+        Whether they count from the beginning of the flow instead of since its last record.
     """
 
     octets: Key
@@ -75,7 +78,7 @@ class Tier:
 
 
 def tier(octets: int, packets: int, meaning: str, total: bool = False) -> Tier:
-    """A tier whose other direction is told by reverse elements (RFC 5103)."""
+    """A tier whose reverse direction uses reverse elements (RFC 5103)."""
     return Tier((0, octets, False), (0, packets, False), (0, octets, True), (0, packets, True), meaning, total)
 
 
@@ -86,7 +89,7 @@ BIFLOW_COUNTS = Tier(
     (0, 231, False), (0, 298, False), (0, 232, False), (0, 299, False),
     "initiator and responder, both in one record",
 )  # fmt: skip
-"""Taken first, where a template has both octet elements: some exporters use one of them for something else."""
+"""Used first if a template has both octet elements: some exporters use one of them for other purposes."""
 
 COUNT_TIERS = (
     tier(1, 2, "since the last record of the flow"),
@@ -96,19 +99,19 @@ COUNT_TIERS = (
     tier(352, 430, "of layer 2 frames, since the last record (last choice)"),
     tier(353, 431, "of layer 2 frames, from the beginning of the flow (last choice)", total=True),
 )
-"""The first of which the template has one counter; ``BIFLOW_COUNTS`` goes before."""
+"""The first tier with a counter in the template is used; ``BIFLOW_COUNTS`` takes precedence."""
 
 COUNTS: dict[str, tuple[Key, ...]] = {
-    # Other direction, where a tier has none: reverse counters with names of their own.
+    # Reverse direction, if a tier has none: separate elements for reverse counters.
     "reverse_octets": ((3054, 176, False),),
     "reverse_packets": ((3054, 177, False),),
 }
 NTOP_REVERSE = {"reverse_octets": (0, 23, False), "reverse_packets": (0, 24, False)}
-"""ntop's meter counts the other direction in 23 and 24; it is known by elements of its own in the template."""
+"""ntop counts the reverse direction in 23 and 24; it is recognised by its own elements in the template."""
 
 INITIAL_FLAGS = (((6871, 14, False),), ((6871, 14, True),))
 UNION_FLAGS = (((6871, 15, False),), ((6871, 15, True),))
-"""YAF: those of all packets but the first."""
+"""YAF: flags of all packets except the first."""
 FLAGS = (iana(6), iana(6, reverse=True))
 
 END_REASON = iana(136)
@@ -120,7 +123,7 @@ IP_VERSION = iana(60)
 FLOW_ID = iana(148)
 
 MACS = (iana(56, 414, 81), iana(57, 80, 415))
-"""Of the source as it arrived; of the destination as it left, which is the device and not the router itself."""
+"""MAC addresses of the source on ingress, and of the destination on egress: the device, not the router itself."""
 
 VLAN = iana(58, 243, 245, 59, 254)
 
@@ -140,16 +143,16 @@ NAMES: tuple[tuple[Key, str], ...] = (
     ((5951, 267, False), "queried domain"),
     ((0, 8256, False), "host"),
 )
-"""Elements that name the destination, and what the name is."""
+"""Elements that name the destination, and the kind of name."""
 
 
 def every_field(template: Template) -> dict[Key, list[int]]:
-    """The fields of each element, in order; kinds of scope in NetFlow v9 are no elements."""
-    found: dict[Key, list[int]] = {}
-    for place, one in enumerate(template.fields):
-        if not (one.scope and template.version == V9):
-            found.setdefault((one.enterprise, one.id, one.reverse), []).append(place)
-    return found
+    """Indices of the fields of each element, in order; scope types of NetFlow v9 are not elements."""
+    places_by_key: dict[Key, list[int]] = {}
+    for place, field in enumerate(template.fields):
+        if not (field.scope and template.version == V9):
+            places_by_key.setdefault((field.enterprise, field.id, field.reverse), []).append(place)
+    return places_by_key
 
 
 def first_fields(template: Template) -> dict[Key, int]:
@@ -158,5 +161,5 @@ def first_fields(template: Template) -> dict[Key, int]:
 
 
 def places_of(fields: dict[Key, int], keys: Sequence[Key]) -> tuple[int, ...]:
-    """Fields of those elements that a template has, the first choice first."""
+    """Indices of the elements present in a template, first choice first."""
     return tuple(fields[key] for key in keys if key in fields)

@@ -1,8 +1,8 @@
-"""Information elements: what the fields of a template are called, and of which abstract data type they are.
+"""Information elements: names and abstract data types of template fields.
 
-The table is ``data/elements.tsv``: the elements of the registry (RFC 7012), which NetFlow v9 shares, field types that
-exist in v9 alone (ids from 8192 on, which no IPFIX element without an enterprise can have from 32768 on), and those of
-enterprises that occur in practice. Whatever is not in it is kept by its number, as octets.
+The table ``data/elements.tsv`` contains the IANA registry (RFC 7012), which NetFlow v9 shares; field types that only
+exist in v9 (ids from 8192 on, and from 32768 on ids that IPFIX reserves for enterprise elements); and elements of
+common enterprises. Other elements are kept by number, as octets.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ ENTERPRISES = {
     14988: "MikroTik", 15397: "Procera", 16982: "Masaryk University", 25461: "Palo Alto", 25506: "H3C",
     29305: "reverse", 35632: "ntop", 39499: "Flowmon", 41112: "Ubiquiti", 41916: "Viptela",
 }  # fmt: skip
-"""Private enterprise numbers and whom they belong to, for people; an element's number alone identifies it."""
+"""Names of private enterprise numbers; only the number identifies an element."""
 
 SCOPES = {1: "system", 2: "interface", 3: "line card", 4: "cache", 5: "template"}
-"""Scope field types of NetFlow v9 (RFC 3954 section 6.1), a numbering of their own."""
+"""Scope field types of NetFlow v9 (RFC 3954 section 6.1), with their own numbering."""
 
 Type = Literal[
     "unsigned8", "unsigned16", "unsigned32", "unsigned64", "signed8", "signed16", "signed32", "signed64",
@@ -42,7 +42,7 @@ _LENGTHS: dict[str, int] = {
     "ipv6Address": 16,
 }  # fmt: skip
 VARIABLE = 65535
-"""The length of a field whose length stands in each record (RFC 7011 section 7)."""
+"""Length of a variable-length field (RFC 7011 section 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,17 @@ class Element:
     Parameters
     ----------
     enterprise
-        Private enterprise number of who defined it; 0 for the registry.
+        Private enterprise number; 0 for the IANA registry.
     id
-        Its number there.
+        Element number.
     name
-        As registered; ``enterprise.id`` when it is not in the table.
+        Registered name; ``enterprise.id`` if the element is unknown.
     type
         Abstract data type.
     unit
-        Of its value, ``""`` when it has none.
+        Unit of the value, ``""`` if it has none.
     known
-        Whether it is in the table.
+        Whether the element is in the table.
     """
 
     enterprise: int
@@ -74,12 +74,12 @@ class Element:
 
     @property
     def length(self) -> int:
-        """Octets of the type without reduced-size encoding; 65535 where the length varies."""
+        """Octets of the type without reduced-size encoding; 65535 if variable."""
         return _LENGTHS.get(self.type, VARIABLE)
 
     @property
     def reverse_name(self) -> str:
-        """Name of the same element in the other direction (RFC 5103 section 6.1).
+        """Name of the element in the reverse direction (RFC 5103 section 6.1).
 
         >>> element(0, 1).reverse_name
         'reverseOctetDeltaCount'
@@ -89,7 +89,7 @@ class Element:
 
 @functools.cache
 def elements() -> dict[tuple[int, int], Element]:
-    """The whole table, by enterprise and id, in that order."""
+    """The whole table by enterprise and id, sorted."""
     text = resources.files("ethogram.io.wire").joinpath("data/elements.tsv").read_text("utf-8")
     table: dict[tuple[int, int], Element] = {}
     for line in text.splitlines()[1:]:
@@ -100,12 +100,12 @@ def elements() -> dict[tuple[int, int], Element]:
 
 
 def element(enterprise: int, id: int) -> Element:  # noqa: A002 (the word of RFC 7011)
-    """Look an element up; one that is not in the table is given by its number, as octets.
+    """Look up an element; an unknown one is named by its number and has the type of octets.
 
     Parameters
     ----------
     enterprise, id
-        As in a template. In NetFlow v9, which has no enterprise numbers, ntop's elements are field types from 57472 on.
+        As in a template. NetFlow v9 has no enterprise numbers; ntop's elements are field types from 57472 on.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Who talked to whom: addresses, ports and protocol of records, through dual-stack templates, tunnels and NAT."""
+"""Addresses, ports and protocol of records, through dual-stack templates, tunnels and NAT."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ PORTED[list(PORT_PROTOCOLS)] = True
 
 @dataclass
 class Addresses:
-    """One address of each of N records: its version, one for all or uint8[N], and its halves."""
+    """One address of each of N records: its version (a single one, or uint8[N]) and its halves."""
 
     version: NDArray[np.uint8] | int
     high: Halves
     low: Halves
 
     def zero(self) -> NDArray[np.bool_]:
-        """Whether an address is 0.0.0.0, ``::`` or ``::ffff:0.0.0.0``."""
+        """Whether each address is 0.0.0.0, ``::`` or ``::ffff:0.0.0.0``."""
         nothing: NDArray[np.bool_] = ((self.low == 0) | (self.low == MAPPED_ZERO)) & (self.high == 0)
         return nothing
 
     def versions(self) -> NDArray[np.uint8]:
-        """Version of each."""
+        """IP version of each record."""
         if isinstance(self.version, int):
             return np.full(self.low.shape[0], self.version, np.uint8)
         return self.version
 
     def replaced(self, other: Addresses, where: NDArray[np.bool_]) -> Addresses:
-        """These, or the others where they are to be taken."""
+        """Replace addresses where the mask is true."""
         version: NDArray[np.uint8] | int
         if isinstance(self.version, int) and self.version == other.version:
             version = self.version
@@ -51,20 +51,20 @@ class Addresses:
         return Addresses(version, np.where(where, other.high, self.high), np.where(where, other.low, self.low))
 
     def text(self, text: AddressText) -> pl.Series:
-        """As text."""
+        """Format as text."""
         return text(self.versions(), self.high, self.low)
 
     def of(self, rows: NDArray[np.int64]) -> Addresses:
-        """Those of some rows."""
+        """Select rows."""
         version = self.version if isinstance(self.version, int) else self.version[rows]
         return Addresses(version, self.high[rows], self.low[rows])
 
 
 @dataclass
 class Endpoints:
-    """Both ends of N records.
+    """Source and destination of N records.
 
-    ``level`` says how deep in tunnels the addresses are, int64[N], or is None where no template field repeats.
+    ``level`` is the tunnel depth of the addresses, int64[N], or None if no template field repeats.
     """
 
     source: Addresses
@@ -75,7 +75,7 @@ class Endpoints:
     level: NDArray[np.int64] | None
 
     def of(self, rows: NDArray[np.int64]) -> Endpoints:
-        """Those of some rows."""
+        """Select rows."""
         level = None if self.level is None else self.level[rows]
         return Endpoints(
             self.source.of(rows), self.destination.of(rows), self.protocol[rows],
@@ -84,12 +84,12 @@ class Endpoints:
 
 
 def endpoints_of(plan: Plan, records: Records) -> Endpoints:
-    """Both ends of each record.
+    """Source and destination of each record.
 
     Parameters
     ----------
     plan
-        Of the records' template, which has addresses and a protocol.
+        Plan of the template, which has addresses and a protocol.
     records
         N records.
     """
@@ -111,7 +111,7 @@ def endpoints_of(plan: Plan, records: Records) -> Endpoints:
 
 
 def _pair(plan: Plan, records: Records) -> tuple[Addresses, Addresses, NDArray[np.int64] | None]:
-    """The address pair that counts: of several the innermost that is not all zero."""
+    """The relevant address pair: the innermost one that is not all zero."""
     first = plan.pairs[0]
     source = Addresses(first.version, *records.address(first.source))
     destination = Addresses(first.version, *records.address(first.destination))
@@ -125,7 +125,7 @@ def _pair(plan: Plan, records: Records) -> tuple[Addresses, Addresses, NDArray[n
         there = Addresses(pair.version, *records.address(pair.destination))
         taken = ~(here.zero() & there.zero())
         if stated is not None:
-            # Where both pairs are filled in, the record's IP version decides.
+            # If both pairs are set, the IP version of the record decides.
             taken &= (stated == pair.version) | ~np.isin(stated, (4, 6)) | (source.zero() & destination.zero())
         source, destination = source.replaced(here, taken), destination.replaced(there, taken)
         if level is not None:
@@ -134,7 +134,7 @@ def _pair(plan: Plan, records: Records) -> tuple[Addresses, Addresses, NDArray[n
 
 
 def _by_level(places: list[int], records: Records, level: NDArray[np.int64] | None) -> Halves:
-    """A field that is repeated at each level; where the level has none, the one before."""
+    """The value of a repeated field at each tunnel level; levels without one use the previous level."""
     found = records.unsigned(places[0])
     if level is not None:
         for depth, place in enumerate(places):
@@ -148,7 +148,7 @@ def _port(places: list[list[int]], records: Records, level: NDArray[np.int64] | 
         return np.zeros(len(records), np.uint16)
     if len(places[0]) == 1:
         return _by_level([place for place, *_ in places], records, level).astype(np.uint16)
-    # One element for each protocol: those of the others are 0.
+    # One element per protocol: those of other protocols are 0.
     found = records.unsigned(places[0][0])
     for place in places[0][1:]:
         found = np.maximum(found, records.unsigned(place))

@@ -1,4 +1,4 @@
-"""Exports on disk as flow records: messages found, cut into blocks, decoded, and made biflows."""
+"""Read exports on disk as flow records: find messages, group them into blocks, decode them, convert to biflows."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ __all__ = ["ExportFiles", "ExportReader", "read_exports", "read_ipfix_file", "sn
 
 
 class ExportFiles:
-    """Captures of an export, recordings and raw datagrams, one after the other as one source of messages.
+    """Captures of an export, recordings and raw datagrams, read in sequence as one source of messages.
 
-    Their exporters keep their templates from file to file, as in the stream that the files were cut from.
+    Exporters keep their templates from file to file, as in the original stream.
 
     Parameters
     ----------
     paths
-        In order of time.
+        Files in order of time.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -47,12 +47,12 @@ class ExportFiles:
         self._paths = paths
 
     def datagrams(self) -> Iterator[DatagramBatch]:
-        """Give the messages of all files.
+        """Yield the messages of all files.
 
         Raises
         ------
         InputError
-            Behind the last message, when a file was damaged: where the first of them is.
+            After the last message, if a file was damaged; names the first one.
         """
         exporters: list[Exporter] = []
         damage: list[InputError] = []
@@ -85,7 +85,7 @@ class ExportFiles:
         raise InputError("neither a capture nor export messages", file=path)
 
     def _count(self, accounting: Accounting) -> None:
-        """Packets of a capture are counted as the messages they might have been."""
+        """Count packets of a capture as messages."""
         accounting.unit = self.accounting.unit
         self.accounting.merge(accounting)
 
@@ -133,7 +133,7 @@ class ExportReader(FlowSource):
         """
         try:
             for block in self._blocks():
-                yield self._decoded(block)
+                yield self._decode(block)
             late = self.biflows.batch(self.decoder.finish())
             if late.height:
                 yield late
@@ -152,7 +152,7 @@ class ExportReader(FlowSource):
             session = now
             yield batch
 
-    def _decoded(self, block: DatagramBatch) -> pl.DataFrame:
+    def _decode(self, block: DatagramBatch) -> pl.DataFrame:
         frame = self.biflows.batch(self.decoder.decode(block))
         on_disk = any(block.exporters[number].transport == "file" for number in np.unique(block.exporter))
         self.arrived_us = None if on_disk else int(block.arrival_ns.max()) // 1000
@@ -200,12 +200,12 @@ def sniff(head: bytes) -> bool:
 
 
 def may_be_export(head: bytes) -> bool:
-    """Whether a file that begins so may hold an export: a capture, or messages of a known version."""
+    """Whether a file with this head may contain an export: a capture, or messages of a known version."""
     return is_capture(head) or head[:2] in {b"\0\x05", b"\0\x09", b"\0\x0a"}
 
 
 def read_exports(paths: Sequence[Path], _: FlowSettings) -> ExportReader:
-    """Captures of an export, recordings, and raw datagrams, as one stream; a recording as it was decoded live."""
+    """Read captures of an export, recordings, and raw datagrams as one stream; a recording is decoded as live."""
     head = first_octets(paths[0], HEAD_OCTETS, may_be_export)
     source = ExportReader(ExportFiles(paths), settings_of(head))
     source.whole_blocks = is_recording(head)
@@ -213,7 +213,7 @@ def read_exports(paths: Sequence[Path], _: FlowSettings) -> ExportReader:
 
 
 def read_ipfix_file(paths: Sequence[Path], _: FlowSettings) -> ExportReader:
-    """An IPFIX file."""
+    """Read an IPFIX file."""
     return ExportReader(IpfixFile(paths[0]), by_time=False)
 
 

@@ -1,4 +1,4 @@
-"""IP fragments of large datagrams in a capture, put together again (RFC 791 section 3.2, RFC 8200 section 4.5)."""
+"""Reassemble IP fragments of large datagrams in a capture (RFC 791 section 3.2, RFC 8200 section 4.5)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ FRAGMENT = np.dtype(
         ("octets", np.int64),
     ]
 )  # fmt: skip
-"""One fragment: packet row, identification, place in the datagram, and where its octets are in the batch's data."""
+"""One fragment: packet row, identification, offset in the datagram, and position of its octets in the batch."""
 
-MAX_DATAGRAMS = 256  # that are not complete; the oldest leaves first
+MAX_DATAGRAMS = 256  # maximum incomplete datagrams; the oldest is evicted first
 MAX_PIECES = 64
 UDP_HEADER = 8
 
 
 @compiled
 def find_fragments(data: Any, version: Any, internet_offset: Any, found: Any) -> int:
-    """Write the fragments among packets, whose IP headers have been checked; returns how many there are."""
+    """Write the fragments among packets with valid IP headers; returns their number."""
     count = 0
     size = data.shape[0]
     for row in range(version.shape[0]):
         at = internet_offset[row]
         if version[row] == 4 and size - at >= 20:
             word = u16(data, at + 6)
-            if word & 0x3FFF == 0:  # no "more fragments", and offset 0
+            if word & 0x3FFF == 0:  # neither "more fragments" nor an offset
                 continue
             header = (u8(data, at) & 15) * 4
             number, begin, end = u16(data, at + 4), at + header, at + u16(data, at + 2)
@@ -60,13 +60,13 @@ def find_fragments(data: Any, version: Any, internet_offset: Any, found: Any) ->
 
 @dataclass
 class PartialDatagram:
-    """What is there of one datagram: pieces by place, and its length once the last piece has come."""
+    """Fragments of one datagram by offset, and its length once the last fragment has arrived."""
 
     octets: int | None = None
     parts: dict[int, bytes] = field(default_factory=dict)
 
     def whole(self) -> bytes | None:
-        """The datagram, when it is complete."""
+        """The datagram, if complete."""
         if self.octets is None or sum(map(len, self.parts.values())) < self.octets:
             return None
         joined = bytearray(self.octets)
@@ -81,7 +81,7 @@ class PartialDatagram:
 
 
 class Fragments:
-    """Datagrams that are not complete yet.
+    """Incomplete datagrams.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Fragments:
         self.lost = 0
 
     def add(self, packets: PacketBatch, one: NDArray[np.void]) -> tuple[bytes, int] | None:
-        """Take a fragment; gives the UDP payload it completes, and of how many fragments it is."""
+        """Add a fragment; returns the UDP payload that it completes, and the number of its fragments."""
         row = int(one["row"])
         key = (
             int(packets.version[row]), int(one["id"]),
@@ -119,7 +119,7 @@ class Fragments:
         return None
 
     def end(self) -> int:
-        """Give up; returns the fragments lost in all."""
+        """Discard incomplete datagrams; returns the total number of lost fragments."""
         lost = self.lost + sum(len(pieces.parts) for pieces in self._waiting.values())
         self._waiting.clear()
         self.lost = 0

@@ -1,6 +1,6 @@
-"""Compiled kernels: where the records of sets stand, and their fields as columns.
+"""Compiled kernels that locate the records of sets, and read their fields as columns.
 
-The ``locate`` kernels compare every place with the end of its set; the ``read`` kernels read only places so checked.
+The ``locate`` kernels compare every position with the end of its set; the ``read`` kernels only read checked positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["copy_sets", "locate_fixed", "locate_variable", "read_halves", "read_
 
 @compiled
 def locate_fixed(offset: Any, counts: Any, length: Any, starts: Any) -> None:
-    """Write where each record of fixed length begins; ``counts`` are the records of each set."""
+    """Write the start of each fixed-length record; ``counts`` is the number of records of each set."""
     row = 0
     for number in range(offset.shape[0]):
         at = np.int64(offset[number])
@@ -30,26 +30,26 @@ def locate_fixed(offset: Any, counts: Any, length: Any, starts: Any) -> None:
 def locate_variable(
     data: Any, offset: Any, octets: Any, runs: Any, counts: Any, starts: Any, at_field: Any, field_octets: Any
 ) -> tuple[int, int]:
-    """Walk through records with fields of variable length (RFC 7011 section 7).
+    """Locate records with variable-length fields (RFC 7011 section 7).
 
     Parameters
     ----------
     data
         Octets of all messages.
     offset, octets
-        Of S sets.
+        Position and size of S sets.
     runs
         Octets of fixed length before each of K variable fields, and after the last; length K + 1.
     counts
-        Filled with the records of each set.
+        Output: records of each set.
     starts, at_field, field_octets
-        Filled for each record with its place, and for each variable field (first axis, K) with the place and length
-        of its content. They are long enough for the shortest records that can be.
+        Output for each record: its start, and for each variable field (first axis, K) the position and length of its
+        content. They have room for the shortest possible records.
 
     Returns
     -------
     records, broken
-        Records found, and sets in which the last record would have ended behind the set.
+        Records found, and sets whose last record would end after the set.
     """
     fields = runs.shape[0] - 1
     shortest = fields
@@ -95,7 +95,7 @@ def locate_variable(
 
 @compiled
 def read_unsigned(data: Any, base: Any, distance: Any, length: Any, values: Any) -> None:
-    """Big-endian numbers of 0 to 8 octets, ``distance`` behind ``base``; of longer ones the last 8 octets."""
+    """Read big-endian numbers of 0 to 8 octets at ``base + distance``; the last 8 octets of longer ones."""
     rows = base.shape[0]
     if length == 1:
         for row in range(rows):
@@ -117,14 +117,14 @@ def read_unsigned(data: Any, base: Any, distance: Any, length: Any, values: Any)
 
 @compiled
 def read_unsigned_spans(data: Any, base: Any, lengths: Any, values: Any) -> None:
-    """The same where each record has a length of its own."""
+    """Like :func:`read_unsigned`, with a length for each record."""
     for row in range(base.shape[0]):
         values[row] = number(data, base[row], np.int64(lengths[row]))
 
 
 @inner
 def number(data: Any, at: Any, length: Any) -> Any:
-    """A big-endian number; of more than 8 octets the last 8."""
+    """A big-endian number; the last 8 octets of longer ones."""
     value = np.uint64(0)
     for place in range(at + max(length - 8, 0), at + length):
         value = (value << np.uint64(8)) | np.uint64(data[place])
@@ -133,7 +133,7 @@ def number(data: Any, at: Any, length: Any) -> Any:
 
 @compiled
 def read_halves(data: Any, base: Any, distance: Any, lengths: Any, high: Any, low: Any) -> None:
-    """Numbers of up to 16 octets in halves of 64 bits; ``lengths`` has one entry for each record, or one for all."""
+    """Read numbers of up to 16 octets as two 64-bit halves; ``lengths`` has one entry per record, or one for all."""
     same = lengths.shape[0] == 1
     for row in range(base.shape[0]):
         length = np.int64(lengths[0 if same else row])
@@ -145,7 +145,7 @@ def read_halves(data: Any, base: Any, distance: Any, lengths: Any, high: Any, lo
 
 @compiled
 def copy_sets(data: Any, offset: Any, octets: Any, copy: Any) -> None:
-    """Copy the bodies of sets one behind the other."""
+    """Copy the bodies of sets to consecutive octets."""
     at = np.int64(0)
     for row in range(offset.shape[0]):
         length = np.int64(octets[row])

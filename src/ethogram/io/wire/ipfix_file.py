@@ -1,4 +1,4 @@
-"""IPFIX files (RFC 5655): messages one behind the other, with their templates among them; plain or packed."""
+"""Read IPFIX files (RFC 5655): consecutive messages including templates, plain or compressed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["IpfixFile", "sniff"]
 
 HEADER = 16
 LONGEST = 65535
-ROWS = 1 << 15  # messages of a batch at most
+ROWS = 1 << 15  # maximum messages per batch
 DONE, WRONG, FULL = 0, 1, 2
 
 
 def sniff(head: bytes) -> bool:
-    """Whether a file that begins so is an IPFIX file: the first message and its first set are sound.
+    """Whether a file with this head is an IPFIX file: its first message and first set are valid.
 
     Examples
     --------
@@ -43,13 +43,13 @@ def sniff(head: bytes) -> bool:
 
 @compiled
 def frame(data: Any, end: int, offset: Any, octets: Any, time_s: Any) -> tuple[Any, Any, int]:
-    """Find messages by their lengths, from the beginning of ``data`` on.
+    """Find messages by their lengths, from the beginning of ``data``.
 
     Returns
     -------
     at, count, why
-        The first octet not used, the messages found, and whether what follows is not whole (``DONE``), no message
-        (``WRONG``), or there was no more room (``FULL``).
+        The first unused octet, the number of messages, and whether the rest is incomplete (``DONE``), not a message
+        (``WRONG``), or did not fit the output (``FULL``).
     """
     at, count = np.int64(0), 0
     while end - at >= HEADER:
@@ -69,16 +69,18 @@ def frame(data: Any, end: int, offset: Any, octets: Any, time_s: Any) -> tuple[A
 
 
 class IpfixFile:
-    """The messages of an IPFIX file (:class:`~ethogram.schema.DatagramSource`), each file a session of its own.
+    """Messages of an IPFIX file (:class:`~ethogram.schema.DatagramSource`); each file is a session.
 
     Parameters
     ----------
     path
         The file.
     settings
-        Caps, and the size of blocks.
+        Limits and block size.
     address
-        What to call the exporter; the file's name unless given. Files of the same address share templates.
+        Name of the exporter; by default the file name. Files with the same address share templates.
+    exporters
+        List of exporters to extend, when several files are read as one source.
     """
 
     def __init__(
@@ -93,12 +95,12 @@ class IpfixFile:
         self._exporters = [] if exporters is None else exporters
 
     def datagrams(self) -> Iterator[DatagramBatch]:
-        """Give the messages in the order of the file; their time of arrival is that of their export.
+        """Yield the messages in file order, with their export time as arrival time.
 
         Raises
         ------
         InputError
-            Where the file is damaged; what came before was given.
+            If the file is damaged; the messages before that are yielded first.
         """
         for member in members_of_kind(self._path, self._settings, sniff):
             session = len(self._exporters)

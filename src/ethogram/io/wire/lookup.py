@@ -1,4 +1,4 @@
-"""A compiled hash table from a template's key to its generation: all sets of a batch are looked up in one pass."""
+"""Compiled hash table from template keys to generations: all sets of a batch are looked up in one pass."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ethogram.io.wire.compiled import compiled, inner
 
 __all__ = ["GenerationTable", "look_up"]
 
-FREE, LEFT = -1, -2  # of a place: never used, and no longer used
+FREE, LEFT = -1, -2  # states of a slot: never used, and removed
 
 
 @inner
 def start(first: Any, second: Any, seed: Any, places: int) -> int:
-    """Where the search for a key begins. The seed keeps exporters from choosing keys that collide."""
+    """First slot of a key. The seed prevents exporters from choosing colliding keys."""
     h = (first ^ seed) * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xD6E8FEB86659FD93)
     h = (h ^ (h >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return np.int64(h >> np.uint64(33)) & (places - 1)  # type: ignore[return-value]
@@ -24,7 +24,7 @@ def start(first: Any, second: Any, seed: Any, places: int) -> int:
 
 @inner
 def find(keys: Any, generations: Any, first: Any, second: Any, seed: Any) -> int:
-    """Place of a key, or -1. The table always has a free place, which ends the search."""
+    """Slot of a key, or -1. The table always has a free slot, which ends the search."""
     places = generations.shape[0]
     at = start(first, second, seed, places)
     while generations[at] != FREE:
@@ -36,7 +36,7 @@ def find(keys: Any, generations: Any, first: Any, second: Any, seed: Any) -> int
 
 @compiled
 def put(keys: Any, generations: Any, first: Any, second: Any, seed: Any, generation: int) -> int:
-    """Set a key's generation; 1 when a place never used before was taken, else 0."""
+    """Set the generation of a key; returns 1 if an unused slot was taken, else 0."""
     at = find(keys, generations, first, second, seed)
     if at >= 0:
         generations[at] = generation
@@ -54,7 +54,7 @@ def put(keys: Any, generations: Any, first: Any, second: Any, seed: Any, generat
 
 @compiled
 def take(keys: Any, generations: Any, first: Any, second: Any, seed: Any) -> None:
-    """Forget a key."""
+    """Remove a key."""
     at = find(keys, generations, first, second, seed)
     if at >= 0:
         generations[at] = LEFT
@@ -64,9 +64,9 @@ def take(keys: Any, generations: Any, first: Any, second: Any, seed: Any) -> Non
 def look_up(
     keys: Any, generations: Any, seed: Any, headers: Any, slots: Any, sets: Any, begin: int, end: int, found: Any
 ) -> None:
-    """Write the generation of each data set from row ``begin`` to ``end``; -1 where there is none.
+    """Write the generation of each data set from row ``begin`` to ``end``; -1 if there is none.
 
-    Sets of NetFlow v5 and template sets are left alone.
+    Sets of NetFlow v5 and template sets are not changed.
     """
     for row in range(begin, end):
         number = sets[row]["id"]
@@ -79,7 +79,7 @@ def look_up(
 
 
 class GenerationTable:
-    """Generations by key (slot, version, domain, id), for at most ``most`` keys at once."""
+    """Generations by key (slot, version, domain, id), for at most ``most`` keys."""
 
     def __init__(self, most: int) -> None:
         self._places = 1 << max(10, (2 * most).bit_length())
@@ -100,7 +100,7 @@ class GenerationTable:
         take(self._keys, self._generations, *halves(key), self._seed)
 
     def _sweep(self) -> None:
-        """Build the table anew without the places that were left."""
+        """Rebuild the table without removed slots."""
         live = self._generations >= 0
         keys, generations = self._keys[live], self._generations[live]
         self._clear()
@@ -111,12 +111,12 @@ class GenerationTable:
         self, headers: NDArray[np.void], slots: NDArray[np.int64], sets: NDArray[np.void], begin: int, end: int,
         found: NDArray[np.int64],
     ) -> None:  # fmt: skip
-        """Write the generation of each data set between two rows."""
+        """Write the generation of each data set in a range of rows."""
         if begin < end:
             look_up(self._keys, self._generations, self._seed, headers, slots, sets, begin, end, found)
 
 
 def halves(key: tuple[int, int, int, int]) -> tuple[np.uint64, np.uint64]:
-    """A key as two numbers of 64 bits."""
+    """A key as two 64-bit numbers."""
     slot, version, domain, number = key
     return np.uint64(slot << 8 | version), np.uint64(domain << 16 | number)

@@ -1,4 +1,4 @@
-"""Sets matched with the template in force where they stand: the last definition of their key that came before them."""
+"""Match sets with the template in force at their position: the last definition of their key before them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ethogram.schema import Accounting, DatagramBatch
 
 __all__ = ["HELD", "TEMPLATE_SET", "V5_FIRST", "MatchedSets", "boot_ms_of", "match", "release"]
 
-# What stands for a generation where there is none.
+# Values in place of a generation.
 NO_TEMPLATE, TEMPLATE_SET, HELD = -1, -2, -3
-V5_FIRST = -1_000_000  # v5 records of the exporter in slot 0; those of others below
+V5_FIRST = -1_000_000  # v5 records of the exporter in slot 0; other slots follow below
 
 FIRST_DATA_SET = 256
-MOST_TAKEN_OVER = 1 << 12  # templates missing at a time; more are a flood
-SHORT = 4096  # octets of a template set that is remembered, since it is sent again and again
+MOST_TAKEN_OVER = 1 << 12  # maximum missing templates at a time; more are treated as a flood
+SHORT = 4096  # maximum octets of a template set that is cached, since sets are repeated
 
 parse_again = lru_cache(1 << 9)(parse_definitions)
 
 
 @dataclass
 class MatchedSets:
-    """What became of the sets of a chunk.
+    """Result of matching the sets of a chunk.
 
     Parameters
     ----------
     generations
-        Of each set the generation of its template; or one of the constants of this module.
+        Generation of the template of each set; or a constant of this module.
     released
-        Templates that came, each with the sets that had waited for it.
+        New templates, each with the sets that had waited for it.
     """
 
     generations: NDArray[np.int64]
@@ -46,7 +46,7 @@ class MatchedSets:
 
 
 def definitions_of(body: bytes, version: int, options: bool, max_fields: int) -> Sequence[Definition]:
-    """What a template set says."""
+    """Parse a template set."""
     parse = parse_again if len(body) <= SHORT else parse_definitions
     return parse(body, version, options, max_fields)
 
@@ -55,14 +55,14 @@ def match(
     store: TemplateStore, pending: PendingSets, accounting: Accounting, settings: WireSettings, batch: DatagramBatch,
     slots: NDArray[np.int64], headers: NDArray[np.void], sets: NDArray[np.void],
 ) -> MatchedSets:  # fmt: skip
-    """Go through the template sets of a chunk in order; between two changes all data sets are looked up at once.
+    """Process the template sets of a chunk in order; between two changes, all data sets are looked up at once.
 
     Parameters
     ----------
     store, pending, accounting
-        Brought up to date.
+        Updated.
     settings
-        Bounds.
+        Limits.
     batch, slots
         The batch, and the slot of each of its exporters.
     headers, sets
@@ -77,7 +77,7 @@ def match(
     done = 0
 
     def look_up(end: int) -> None:
-        """Match, or hold, the sets before ``end``, all of which came before the next change."""
+        """Match or hold the sets before ``end``, all of which precede the next change."""
         if end == done:
             return
         store.table.look_up(headers, slots, sets, done, end, generations)
@@ -90,7 +90,7 @@ def match(
             pending.hold(batch.data, batch.exporters, headers, slots, sets[missing])
 
     def taken_over(lost: NDArray[np.void]) -> bool:
-        """Whether templates were found for some of these sets at other ports of their exporters."""
+        """Whether templates for some of these sets were found at other ports of their exporters."""
         exporters = np.unique(headers["exporter"][lost["message"]])
         sharing = [int(slots[number]) for number in exporters if store.shares_address(int(slots[number]))]
         if not sharing:
@@ -136,7 +136,7 @@ def match(
 
 
 def release(matched: MatchedSets, pending: PendingSets, accounting: Accounting, entry: TemplateEntry, key: Key) -> None:
-    """A template has come: the sets that waited for it are decoded."""
+    """Release the sets that waited for a new template."""
     waited = pending.take(key)
     if not waited:
         return
@@ -148,6 +148,6 @@ def release(matched: MatchedSets, pending: PendingSets, accounting: Accounting, 
 
 
 def boot_ms_of(headers: NDArray[np.void]) -> NDArray[np.int64]:
-    """When exporters had started, by the uptime in their messages; of no meaning in IPFIX."""
+    """Start times of exporters, derived from message uptimes; meaningless for IPFIX."""
     found: NDArray[np.int64] = headers["export_time_s"].astype(np.int64) * 1000 - headers["uptime_ms"].astype(np.int64)
     return found

@@ -1,4 +1,4 @@
-"""Why an export gave no records: what was there instead, in words a user can act on."""
+"""Explain why an export contains no records, in terms that a user can act on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SFLOW = {2, 4, 5}
 
 
 def describe_payload(payload: bytes, *, cut: bool = False) -> str:
-    """What a UDP payload is that is not an export message, as far as its first octets tell.
+    """Describe a UDP payload that is not an export message by its first octets.
 
     Parameters
     ----------
     payload
-        Its first eight octets, or fewer.
+        The first eight octets, or fewer.
     cut
-        Whether the capture cut it short.
+        Whether the capture truncated it.
 
     >>> describe_payload(bytes.fromhex("00000005" "00000001"))
     'sFlow version 5'
@@ -42,32 +42,33 @@ def describe_payload(payload: bytes, *, cut: bool = False) -> str:
 
 
 def explain_no_records(datagrams: Accounting, others: Counter[str], decoder: Decoder) -> str:
-    """Reasons why there are no records.
+    """Reasons for the absence of records.
 
     Parameters
     ----------
     datagrams
-        Accounting of the source of messages.
+        Accounting of the message source.
     others
         UDP payloads that are not export messages, by :func:`describe_payload`.
     decoder
-        What decoded the messages.
+        The decoder of the messages.
     """
-    found = []
+    reasons = []
     cut = datagrams.corrected[CUT] + others[CUT]
     if cut:
-        found.append(f"the capture truncated messages ({cut:,}): capture whole packets, for example with tcpdump -s 0")
+        advice = "capture whole packets, for example with tcpdump -s 0"
+        reasons.append(f"the capture truncated messages ({cut:,}): {advice}")
     foreign = {what: count for what, count in others.items() if what not in (CUT, UNKNOWN)}
-    found += [f"{what} ({count:,}), which is not supported" for what, count in foreign.items()]
-    found += [f"version {version}, which is not supported" for version in decoder.unknown_versions]
-    if not found and others:
-        found.append("no UDP payload is NetFlow v5, v9 or IPFIX")
+    reasons += [f"{what} ({count:,}), which is not supported" for what, count in foreign.items()]
+    reasons += [f"version {version}, which is not supported" for version in decoder.unknown_versions]
+    if not reasons and others:
+        reasons.append("no UDP payload is NetFlow v5, v9 or IPFIX")
     if decoder.sets.dropped[WAITING]:
-        found.append(f"data sets whose template is not in the input ({decoder.sets.dropped[WAITING]:,})")
+        reasons.append(f"data sets whose template is not in the input ({decoder.sets.dropped[WAITING]:,})")
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         for reason, count in sorted(accounting.dropped.items()):
             if count and reason not in (WAITING, "unknown version"):
-                found.append(f"{accounting.unit} {reason} ({count:,})")
-    if not found and len(decoder.store):
-        found.append("templates but no records")
-    return "; ".join(found)
+                reasons.append(f"{accounting.unit} {reason} ({count:,})")
+    if not reasons and len(decoder.store):
+        reasons.append("templates but no records")
+    return "; ".join(reasons)

@@ -1,7 +1,7 @@
-"""What exporters say of themselves in options records: sampling rates, when they started, and what numbers stand for.
+"""Metadata that exporters send in options records: sampling rates, start times, and names of numbers.
 
-Values are reassigned: a later one takes the place of the one before. A rate is in force from the message on that
-states it; for records before the first statement, that one is taken.
+A later value replaces an earlier one. A rate applies from the message that states it; records before the first
+statement use that rate too.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ethogram.io.wire.text_fields import texts
 __all__ = ["ExporterMetadata", "Origin", "origin_of"]
 
 Origin = tuple[str, int, int, int]
-"""Exporter's address, its session, protocol version, and observation domain: to whom a fact belongs."""
+"""Owner of metadata: address of the exporter, session, protocol version, observation domain."""
 
 MAX_ORIGINS = 1 << 14
-MAX_DOMAINS = 1 << 6  # of one exporter, among which a sampler is looked for
-MAX_NAMES = 1 << 14  # of each kind, of each origin
-MAX_SAMPLERS = 1 << 12  # of each origin
-MAX_STATED = 1 << 10  # statements of one sampler's rate within one block of messages
-MAX_HELD = 1 << 17  # samplers and names of all origins together
-NAME_MOST = 128  # characters of a name
+MAX_DOMAINS = 1 << 6  # domains of one exporter in which a sampler is looked up
+MAX_NAMES = 1 << 14  # names of each kind and origin
+MAX_SAMPLERS = 1 << 12  # samplers of each origin
+MAX_STATED = 1 << 10  # rate statements of one sampler in one block of messages
+MAX_HELD = 1 << 17  # samplers and names of all origins
+NAME_MOST = 128  # maximum characters of a name
 
 SYSTEM_INIT = 160
 
@@ -41,12 +41,12 @@ NAMES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "application": ((95,), (96, 94)),
     "sampler": (SAMPLER_IDS, (335, 84)),
 }
-"""Kind of name: the elements that number it, and those that name it."""
+"""Kind of name: the elements of the number, and those of the name."""
 
 
 @dataclass
-class _Known:
-    """Facts of one origin."""
+class _OriginMetadata:
+    """Metadata of one origin."""
 
     sampling: Sampling = field(default_factory=Sampling)
     system_init_us: int | None = None
@@ -55,30 +55,30 @@ class _Known:
 
 
 def origin_of(records: Records) -> Origin:
-    """To whom facts in these records, or for them, belong."""
+    """Origin to which metadata in, or for, these records belongs."""
     template, exporter = records.template, records.exporter
     return exporter.address, exporter.session, template.version, template.domain
 
 
 class ExporterMetadata:
-    """What is known of exporters from their options records.
+    """Metadata of exporters from their options records.
 
     Attributes
     ----------
     forgotten
-        Facts that left because there were more than the bounds allow, by kind.
+        Evicted entries, by kind.
     elements
-        Names and types exporters give for elements of enterprises (RFC 5610), by enterprise and id.
+        Names and types of enterprise elements stated by exporters (RFC 5610), by enterprise and id.
 
     Examples
     --------
-    >>> facts = ExporterMetadata()
-    >>> facts.system_init_us(("192.0.2.1", 0, 10, 0)) is None
+    >>> metadata = ExporterMetadata()
+    >>> metadata.system_init_us(("192.0.2.1", 0, 10, 0)) is None
     True
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Origin, _Known] = OrderedDict()
+        self._known: OrderedDict[Origin, _OriginMetadata] = OrderedDict()
         self._domains: dict[tuple[str, int, int], dict[int, None]] = {}  # of each exporter, as in ``_known``
         self._table: weakref.ref[NDArray[np.void]] | None = None
         self._fresh: list[list[tuple[int, float]]] = []  # stated in this table
@@ -87,12 +87,12 @@ class ExporterMetadata:
         self.elements: OrderedDict[tuple[int, int], str] = OrderedDict()
 
     def begin(self, table: NDArray[np.void]) -> None:
-        """A table of messages begins, in whose rows times are told; what was stated so far was stated before it.
+        """Start a message table; later times are row numbers in it.
 
         Parameters
         ----------
         table
-            The ``headers`` of the records to come.
+            ``headers`` of the records that follow.
         """
         if self._table is not None and self._table() is table:
             return
@@ -101,10 +101,10 @@ class ExporterMetadata:
             stated[:] = [(-1, stated[-1][1])]
         self._fresh = []
 
-    def _of(self, origin: Origin) -> _Known:
+    def _of(self, origin: Origin) -> _OriginMetadata:
         known = self._known.get(origin)
         if known is None:
-            known = self._known[origin] = _Known()
+            known = self._known[origin] = _OriginMetadata()
             self._domains.setdefault(origin[:3], {})[origin[3]] = None
             if len(self._known) > MAX_ORIGINS:
                 self._leave()
@@ -112,7 +112,7 @@ class ExporterMetadata:
         return known
 
     def _leave(self) -> None:
-        """Whoever has said nothing of itself for longest is forgotten."""
+        """Evict the least recently updated exporter."""
         origin, gone = self._known.popitem(last=False)
         domains = self._domains[origin[:3]]
         del domains[origin[3]]
@@ -121,8 +121,8 @@ class ExporterMetadata:
         self._held -= gone.held
         self._forget("exporters")
 
-    def _hold(self, known: _Known) -> None:
-        """One fact more; others leave when that is too many."""
+    def _hold(self, known: _OriginMetadata) -> None:
+        """Count a new entry; evicts others above the limit."""
         known.held += 1
         self._held += 1
         while self._held > MAX_HELD and len(self._known) > 1:
@@ -132,14 +132,14 @@ class ExporterMetadata:
         self.forgotten[kind] = self.forgotten.get(kind, 0) + 1
 
     def sampling(self, origin: Origin) -> Sampling | None:
-        """Sampling rates; None when the exporter stated none."""
+        """Sampling rates; None if the exporter stated none."""
         known = self._known.get(origin)
         return known.sampling if known is not None and known.sampling.rates else None
 
     def rate_elsewhere(self, origin: Origin, sampler: int | str) -> list[tuple[int, float]] | None:
-        """Rates of a sampler that the exporter stated in other observation domains; None unless all of them agree.
+        """Rates of a sampler stated in other observation domains of the exporter; None unless they agree.
 
-        Some exporters (IOS XR among them) send the options of their samplers in a domain of their own.
+        Some exporters (such as IOS XR) send sampler options in a separate domain.
         """
         address, session, version, _ = origin
         domains = self._domains.get((address, session, version), ())
@@ -153,7 +153,7 @@ class ExporterMetadata:
         return stated[0] if len({rates[-1][1] for rates in stated}) == 1 else None
 
     def system_init_us(self, origin: Origin) -> int | None:
-        """When the exporter started, microseconds since 1970."""
+        """Start time of the exporter, microseconds since 1970."""
         known = self._known.get(origin)
         return None if known is None else known.system_init_us
 
@@ -164,17 +164,17 @@ class ExporterMetadata:
 
     @property
     def origins(self) -> list[Origin]:
-        """Everyone of whom something is known."""
+        """All origins with metadata."""
         return list(self._known)
 
     def element(self, enterprise: int, id: int) -> Element:  # noqa: A002 (the word of RFC 7011)
-        """An element, with the name an exporter gave it when the table has none."""
+        """An element; unknown ones have the name stated by an exporter."""
         found = element(enterprise, id)
         name = None if found.known else self.elements.get((enterprise, id))
         return Element(enterprise, id, name, found.type, known=False) if name else found
 
     def state(self) -> list[list[Any]]:
-        """Rates and start times in force, as plain data that :meth:`restore` takes; names are learnt anew."""
+        """Current rates and start times as plain data for :meth:`restore`. Exporters repeat names."""
         return [
             [list(origin), known.system_init_us, [[sampler, stated[-1][1]] for sampler, stated in rates.items()]]
             for origin, known in self._known.items()
@@ -182,7 +182,7 @@ class ExporterMetadata:
         ]
 
     def restore(self, state: list[list[Any]]) -> None:
-        """Go on from :meth:`state`; sessions have ended since."""
+        """Restore :meth:`state`; sessions have ended in the meantime."""
         for (address, session, version, domain), system_init_us, rates in state:
             if not session:
                 known = self._of((address, session, version, domain))
@@ -192,7 +192,7 @@ class ExporterMetadata:
                     known.sampling.rates[sampler] = [(-1, float(rate))]
 
     def learn(self, records: Records) -> None:
-        """Take the facts out of records.
+        """Learn metadata from records.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class ExporterMetadata:
             samplers = [interface(number) for number in records.unsigned(place).tolist()]
         origin_known = self._of(origin)
         known = origin_known.sampling.rates
-        # Of each run of the same statement the first is enough: it is in force until another one comes.
+        # The first of repeated statements is enough: it applies until another one arrives.
         for sampler, rate, row in zip(samplers, rates.tolist(), records.message.tolist(), strict=True):
             if rate < 1:
                 continue
@@ -239,7 +239,7 @@ class ExporterMetadata:
                     self._hold(origin_known)
                 stated = known[sampler] = []
             if not stated or stated[-1][1] != rate:
-                # Templates are read one after the other, so that a statement may come after a later one.
+                # Templates are processed one after another, so statements can be out of order.
                 bisect.insort(stated, (row, rate), key=lambda one: one[0])
                 self._fresh.append(stated)
                 if len(stated) > MAX_STATED:

@@ -1,4 +1,4 @@
-"""Data sets whose template has not come yet: held within bounds of octets, age and exporter, the oldest leave first."""
+"""Data sets that wait for their template, limited by octets, age and exporter; the oldest are evicted first."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ WAITING, EVICTED, EXPIRED = "waiting for a template", "evicted while waiting", "
 REFUSED, SESSION_ENDED = "no template, and no room to wait", "session ended while waiting"
 
 MOST_GROUPS = 1 << 14
-"""Templates that may be missing in one chunk of messages."""
+"""Maximum missing templates in one chunk of messages."""
 
 SET_COST, GROUP_COST = 128, 2048
-"""Octets that holding a set, and a group of sets, takes beside its content: they count towards the bounds too."""
+"""Memory overhead of a held set, and of a group of sets, in octets; it counts towards the limits."""
 
 
 @dataclass(frozen=True)
 class HeldSets:
-    """Sets of one template that came in one batch.
+    """Sets of one template from one batch.
 
     Parameters
     ----------
     key
-        Of the template.
+        Key of the template.
     exporters
-        What the headers' exporter counts in.
+        Exporters indexed by the headers.
     data, offset, octets
-        Their bodies.
+        Bodies of the sets.
     headers
-        The message of each.
+        Message of each set.
     """
 
     key: Key
@@ -53,19 +53,19 @@ class HeldSets:
 
     @property
     def cost(self) -> int:
-        """Octets this takes."""
+        """Octets of memory used."""
         return self.data.size + SET_COST * len(self.octets) + GROUP_COST
 
 
 class PendingSets:
-    """Sets that wait.
+    """Sets that wait for a template.
 
     Parameters
     ----------
     settings
-        Bounds.
+        Limits.
     leave
-        Called with a reason and a number of sets when sets leave without having been decoded.
+        Called with a reason and a number of sets when sets are discarded undecoded.
     """
 
     def __init__(self, settings: WireSettings, leave: Callable[[str, int], None]) -> None:
@@ -85,12 +85,12 @@ class PendingSets:
         self, data: NDArray[np.uint8], exporters: Sequence[Exporter], headers: NDArray[np.void],
         slots: NDArray[np.int64], sets: NDArray[np.void],
     ) -> None:  # fmt: skip
-        """Keep copies of sets; those there is no room for leave at once.
+        """Copy sets; those above the limits are discarded at once.
 
         Parameters
         ----------
         data, exporters, slots
-            Of the batch; the slot of each exporter.
+            Data and exporters of the batch; the slot of each exporter.
         headers
             Messages of the batch.
         sets
@@ -101,7 +101,7 @@ class PendingSets:
         order = np.lexsort((second, first))
         differs = (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)
         bounds = [0, *(np.flatnonzero(differs) + 1).tolist(), len(sets)]
-        # Groups are kept in order of their first set, so that the oldest leave first.
+        # Groups are ordered by their first set, so that the oldest are evicted first.
         groups = sorted((int(order[a]), a, b) for a, b in pairwise(bounds))
         waiting = 0
         for at, (row, begin, end) in enumerate(groups):
@@ -109,7 +109,7 @@ class PendingSets:
                 int(first[row]) >> 8, int(first[row]) & 0xFF, int(second[row]) >> 16, int(second[row]) & 0xFFFF,
             )  # fmt: skip
             if at >= MOST_GROUPS or (key not in self._of_key and len(self._of_key) >= self._settings.max_templates):
-                # So many templates are missing that this is a flood, and is not looked at further.
+                # So many missing templates are treated as a flood and discarded.
                 self.leave(REFUSED, sum(b - a for _, a, b in groups[at:]))
                 break
             rows = order[begin:end]
@@ -120,7 +120,7 @@ class PendingSets:
         self, key: Key, data: NDArray[np.uint8], exporters: Sequence[Exporter], headers: NDArray[np.void],
         sets: NDArray[np.void],
     ) -> int:  # fmt: skip
-        """Keep the sets of one key, the last of them when they are too many; returns how many."""
+        """Hold the sets of one key, the most recent ones if there are too many; returns their number."""
         bound = min(self._settings.pending_octets_per_exporter, self._settings.pending_octets) - GROUP_COST
         cost = np.cumsum(sets["octets"][::-1].astype(np.int64) + SET_COST)
         kept = int(np.searchsorted(cost, bound, side="right"))
@@ -148,15 +148,15 @@ class PendingSets:
         return kept
 
     def missing(self) -> list[tuple[Key, HeldSets]]:
-        """Templates that are missing, each with the first sets that wait for it."""
+        """Missing templates, each with the first sets that wait for it."""
         return [(key, self._groups[numbers[0]]) for key, numbers in self._of_key.items()]
 
     def take(self, key: Key) -> list[HeldSets]:
-        """The sets that waited for a template, oldest first; they wait no longer."""
+        """Remove and return the sets that waited for a template, oldest first."""
         return [self._remove(number) for number in list(self._of_key.get(key, ()))]
 
     def expire(self, now_ns: int) -> None:
-        """Let go of sets that came longer ago than they are held."""
+        """Discard sets that have waited too long."""
         before = now_ns - int(self._settings.pending_age_s * 1e9)
         while self._groups:
             number, held = next(iter(self._groups.items()))
@@ -165,7 +165,7 @@ class PendingSets:
             self._drop(number, EXPIRED)
 
     def end_session(self, slot: int) -> None:
-        """Let go of what an exporter's session has left."""
+        """Discard the sets of an exporter whose session has ended."""
         for number in list(self._of_slot.get(slot, ())):
             self._drop(number, SESSION_ENDED)
 
@@ -192,7 +192,7 @@ class PendingSets:
 def key_columns(
     headers: NDArray[np.void], slots: NDArray[np.int64], sets: NDArray[np.void]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The template of each set as two numbers: slot and version, observation domain and number."""
+    """The template key of each set as two numbers: slot and version, observation domain and id."""
     header = headers[sets["message"]]
     first = slots[header["exporter"]].astype(np.uint64) << np.uint64(8) | header["version"]
     second = header["domain"].astype(np.uint64) << np.uint64(16) | sets["id"].astype(np.uint64)

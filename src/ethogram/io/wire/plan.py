@@ -1,4 +1,4 @@
-"""What of a template is read to make biflows of its records: worked out once for each form of template."""
+"""Which fields of a template are read to make biflows, computed once for each set of fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASA = ((0, 33002, False), (0, 40005, False))
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A source and a destination address of the same version, and how deep inside tunnels they are."""
+    """Source and destination address of one version, and their tunnel depth."""
 
     version: int
     source: int
@@ -32,21 +32,21 @@ class Plan:
     Attributes
     ----------
     ignored
-        Why records of this template are no flows; None when they are.
+        Why records of this template are not flows; None if they are.
     pairs
-        Address pairs, the outer before the inner.
+        Address pairs, outer before inner.
     protocol, ports
-        Fields by level: of the protocol, of source and destination port.
+        Fields by tunnel level: of the protocol, of source and destination port.
     octets, packets, reverse_octets, reverse_packets
         Field of each counter, or None.
     initiator
         Fields of initiator octets, responder octets, initiator packets, responder packets; None without both octets.
     totals
-        Whether counters are those of the whole flow so far.
+        Whether counters are cumulative.
     octet_tier
-        What octets are counted over, where it is not the usual.
+        What the octets count, if unusual.
     one_way
-        Whether a record tells of one direction only.
+        Whether a record describes one direction only.
     """
 
     def __init__(self, template: Template) -> None:
@@ -79,12 +79,12 @@ class Plan:
         self.ignored = self._ignored()
 
     def _add_tenants(self, first: dict[Key, int]) -> None:
-        """The packets of virtual machines are one level deeper than those that carry them."""
+        """Add the packets of virtual machines, one level deeper than those that carry them."""
         pairs = [(v, first[a], first[b]) for v, a, b in precedence.TENANT_ADDRESSES if a in first and b in first]
         if not pairs or precedence.TENANT_PROTOCOL not in first or not self.pairs or not self.protocol:
             return
         level = max(len(self.protocol), max(pair.level for pair in self.pairs) + 1)
-        # A level's fields stand at its place; levels that have none repeat those before.
+        # Fields are indexed by level; a level without fields repeats those of the previous one.
         fill = [self.protocol[-1]] * (level - len(self.protocol))
         self.protocol = [*self.protocol, *fill, first[precedence.TENANT_PROTOCOL]]
         self.pairs += [Pair(version, here, there, level) for version, here, there in pairs]
@@ -101,7 +101,7 @@ class Plan:
         self.octets, self.packets = field("octets"), field("packets")
         self.octet_tier = next((t.meaning for t in precedence.COUNT_TIERS if t.octets in first), None)
         if self.octet_tier == precedence.COUNT_TIERS[0].meaning:
-            self.octet_tier = None  # as is usual
+            self.octet_tier = None  # usual
         self.reverse_octets, self.reverse_packets = field("reverse_octets"), field("reverse_packets")
         if any(key in first for key in (*precedence.NTOP, *precedence.NTOP_V9)) and (0, 1, False) in first:
             self.reverse_octets = first.get(precedence.NTOP_REVERSE["reverse_octets"], self.reverse_octets)
@@ -124,7 +124,7 @@ class Plan:
         return None if self.protocol else "no protocol"
 
     def sources(self) -> dict[str, tuple[int, ...]]:
-        """For each column of a biflow the fields it is made of, the first choice first."""
+        """The fields of each biflow column, first choice first."""
         both = self.initiator or [None] * 4
         columns: dict[str, tuple[int | None, ...]] = {
             "start": self.times.start_fields, "end": self.times.end_fields, "protocol": tuple(self.protocol),
@@ -146,7 +146,7 @@ class Plan:
         return {name: places for name, places in found.items() if places}
 
     def missing(self) -> list[str]:
-        """What a user should know that records of this template do not tell."""
+        """Limitations of records of this template, for the user."""
         found = []
         sources = self.sources()
         if "start" not in sources and "end" not in sources:
@@ -171,7 +171,7 @@ class Plan:
 
 
 def pairs_of(every: dict[Key, list[int]], protocols: int) -> list[Pair]:
-    """Address pairs in the order of the template; where the protocol is repeated, each is a level deeper."""
+    """Address pairs in template order; each repetition of the protocol is one level deeper."""
     found = []
     for version, source, destination in precedence.ADDRESSES:
         found += [
@@ -185,7 +185,7 @@ def pairs_of(every: dict[Key, list[int]], protocols: int) -> list[Pair]:
 
 
 def ports_of(every: dict[Key, list[int]], keys: tuple[Key, ...]) -> list[list[int]]:
-    """For each level the fields that may hold the port."""
+    """Fields that can contain the port, for each level."""
     general = every.get(keys[0])
     if general is not None:
         return [[place] for place in general]

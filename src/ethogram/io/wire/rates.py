@@ -1,4 +1,4 @@
-"""Sampling rates as records state them, and those of the samplers of one exporter."""
+"""Sampling rates as stated by records, and the rates of the samplers of one exporter."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Sampling:
     Attributes
     ----------
     rates
-        For each sampler, by its number (None: the one of records that name no sampler; text: an interface's), its
-        rates in the order in which they were stated, each with the row of the message that states it.
+        For each sampler (a number; None for records without a sampler; text for an interface), its rates in order of
+        statement, each with the row of the message that states it.
     """
 
     rates: OrderedDict[int | str | None, list[tuple[int, float]]] = field(default_factory=OrderedDict)
 
     @property
     def by_interface(self) -> bool:
-        """Whether there are rates of interfaces."""
+        """Whether any rate is stated for an interface."""
         return any(isinstance(sampler, str) for sampler in self.rates)
 
     def of(self, sampler: int | str | None) -> list[tuple[int, float]] | None:
-        """Rates of a sampler. Records that name none take the rate stated without one, or the only one there is."""
+        """Rates of a sampler. For records without one, the rate stated without a sampler, or the only rate."""
         found = self.rates.get(sampler)
         if found is None and sampler != 0:
             found = self.rates.get(None)
@@ -49,19 +49,19 @@ class Sampling:
 
 
 def interface(number: int) -> str:
-    """The sampler of an interface."""
+    """Sampler key of an interface."""
     return f"interface {number}"
 
 
 def interface_scope(records: Records) -> int | None:
-    """The scope field that says which interface an option is about."""
+    """The scope field that identifies the interface of an option."""
     v9 = records.template.version == V9
     numbers = (V9_INTERFACE_SCOPE,) if v9 else INTERFACES
     return next((i for i, one in enumerate(records.template.fields) if one.scope and one.id in numbers), None)
 
 
 def rates_of(records: Records) -> NDArray[np.float64] | None:
-    """Packets observed for one that was selected, as the records state it; None where their template cannot.
+    """Observed packets per selected packet as stated by the records; None if their template cannot state it.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def rates_of(records: Records) -> NDArray[np.float64] | None:
 
     Returns
     -------
-    float64[N]; 0 where a record states nothing.
+    float64[N]; 0 if a record states nothing.
 
     References
     ----------
     RFC 5477 section 8.2 (305 packets are selected, then 306 are not; 309 of 310; probability 311), RFC 3954 section 8
-    (34). Some exporters state only 305, and mean one of so many.
+    (34). Some exporters send only 305, meaning one in so many.
     """
 
     def column(number: int) -> NDArray[np.float64] | None:

@@ -1,7 +1,8 @@
-"""Every form in which records tell time, as microseconds since 1970.
+"""Times of records in every encoding, as microseconds since 1970.
 
-A record has absolute times (150 to 157), times of the exporter's clock since it started (21, 22), offsets before the
-message's export time (158, 159), a duration (161, 162) that fills in for one end, or only one moment (322 to 325).
+A record has absolute times (150 to 157), times relative to the start of the exporter (21, 22), offsets before the
+export time of the message (158, 159), a duration (161, 162) that replaces a missing end or start, or only one moment
+(322 to 325).
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ UPTIME, DELTA = "system uptime", "before export"
 
 START_FORMS = ((156, "ns"), (154, "us"), (152, "ms"), (150, "s"), (22, UPTIME), (158, DELTA),
                (273, "ns"), (271, "us"), (272, "ms"), (265, "s"))  # fmt: skip
-"""Elements of the first packet's time, the finest first, and their form; those of a set of flows last."""
+"""Elements of the first packet's time, most precise first, with their encoding; those of aggregated flows last."""
 
 END_FORMS = ((157, "ns"), (155, "us"), (153, "ms"), (151, "s"), (21, UPTIME), (159, DELTA),
              (270, "ns"), (268, "us"), (269, "ms"), (261, "s"))  # fmt: skip
-"""The same of the last packet."""
+"""The same for the last packet."""
 
 MOMENT_FORMS = ((325, "ns"), (324, "us"), (323, "ms"), (322, "s"))
-"""Elements of one moment: of a firewall's event, which is the end where the record has a start."""
+"""Elements of one moment, such as a firewall event; it is the end if the record has a start."""
 
-DURATIONS = ((162, 1), (161, 1000))  # element, microseconds of its unit
+DURATIONS = ((162, 1), (161, 1000))  # element, microseconds per unit
 SYSTEM_INIT = 160
 
 
@@ -50,7 +51,7 @@ class Times:
     start, end
         int64[N], microseconds since 1970; ``end`` is never before ``start``.
     corrected
-        Records whose times had to be corrected, by reason.
+        Number of corrected records, by reason.
     """
 
     start: Array
@@ -65,16 +66,17 @@ def exported_us(records: Records) -> Array:
 
 
 def uptime_us(value: NDArray[np.uint64], uptime_ms: NDArray[np.uint32], exported: Array) -> Array:
-    """Milliseconds of system uptime to microseconds since 1970.
+    """Convert milliseconds of system uptime to microseconds since 1970.
 
-    Uptime has 32 bits and wraps after 49.7 days: a value is taken to be within half of that of the uptime at export.
+    Uptime has 32 bits and wraps after 49.7 days; a value is assumed to be within half of that from the uptime at
+    export.
 
     Parameters
     ----------
     value
-        uint64[N], of which the low 32 bits count.
+        uint64[N]; the low 32 bits are used.
     uptime_ms, exported
-        Uptime and time at export, of each record or of all.
+        Uptime and time at export, for each record or for all.
 
     Examples
     --------
@@ -86,10 +88,10 @@ def uptime_us(value: NDArray[np.uint64], uptime_ms: NDArray[np.uint32], exported
 
 
 def ntp_us(value: NDArray[np.uint64], near_us: Array, plain_us: float) -> Array:
-    """NTP time stamps (RFC 7011 section 6.1.9 and 6.1.10) to microseconds since 1970.
+    """Convert NTP timestamps (RFC 7011 sections 6.1.9 and 6.1.10) to microseconds since 1970.
 
-    Seconds of the second NTP era (from 2036 on) look as those of early 1900, and so do the plain counts since 1970 that
-    some exporters send instead; of the two readings the one nearer to the export time is taken.
+    Seconds of the second NTP era (from 2036 on) look like those of the early 1900s, and so do plain counts since 1970
+    that some exporters send instead. The reading closer to the export time is used.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ def ntp_us(value: NDArray[np.uint64], near_us: Array, plain_us: float) -> Array:
     near_us
         int64[N], export time.
     plain_us
-        Microseconds of one step of such a plain count.
+        Microseconds per step of a plain count.
 
     Examples
     --------
@@ -118,12 +120,12 @@ def ntp_us(value: NDArray[np.uint64], near_us: Array, plain_us: float) -> Array:
 
 
 class TimePlan:
-    """Which fields of a template tell the time of its records.
+    """Fields of a template that give the time of its records.
 
     Parameters
     ----------
     template
-        The records' template.
+        Template of the records.
     """
 
     def __init__(self, template: Template) -> None:
@@ -136,7 +138,7 @@ class TimePlan:
         self.start = present(START_FORMS)
         self.end = present(END_FORMS)
         self.moment = present(MOMENT_FORMS)
-        # Offsets and uptimes of the reverse direction are of the same clock; of absolute ones only the finest counts.
+        # Reverse offsets and uptimes use the same clock; of absolute times, only the most precise is used.
         self.reverse_start = present(START_FORMS[:5], reverse=True)[:1]
         self.reverse_end = present(END_FORMS[:5], reverse=True)[:1]
         self.init = index.get((0, SYSTEM_INIT, False))
@@ -146,7 +148,7 @@ class TimePlan:
 
     @property
     def start_fields(self) -> tuple[int, ...]:
-        """Fields that tell the start, or of which it can be worked out."""
+        """Fields that give the start, or from which it is derived."""
         found = [place for place, _ in (*self.start, *self.reverse_start)]
         if not found and self.end and self.duration is not None:
             found = [self.duration[0]]
@@ -154,7 +156,7 @@ class TimePlan:
 
     @property
     def end_fields(self) -> tuple[int, ...]:
-        """The same of the end."""
+        """Fields that give the end, or from which it is derived."""
         found = [place for place, _ in (*self.end, *self.reverse_end)]
         if not found and self.start and self.duration is not None:
             found = [self.duration[0]]
@@ -162,7 +164,7 @@ class TimePlan:
 
     @property
     def uses_uptime(self) -> bool:
-        """Whether a time is told by the exporter's uptime."""
+        """Whether a time is relative to the exporter's uptime."""
         return any(form == UPTIME for _, form in (*self.start[:1], *self.end[:1]))
 
     def times(self, records: Records, system_init_us: int | None = None) -> Times:
@@ -173,7 +175,7 @@ class TimePlan:
         records
             N records of the template.
         system_init_us
-            When the exporter started, where its options say so (IPFIX messages do not tell its uptime).
+            Start time of the exporter if its options state it (IPFIX messages do not contain the uptime).
         """
         reading = _TimeColumns(self, records, system_init_us)
         start, end = reading.first(self.start), reading.first(self.end)
@@ -202,7 +204,7 @@ class TimePlan:
             late = end - reading.exported
             beyond = late > AFTER_EXPORT_US
             if number := int(beyond.sum()):
-                # The uptime in the header is of another unit or of another start than those in the records.
+                # The uptime in the header has another unit or reference than those in the records.
                 corrected["end after export time, moved to it"] = number
                 start, end = np.where(beyond, start - late, start), np.where(beyond, reading.exported, end)
         backwards = end < start
@@ -212,7 +214,7 @@ class TimePlan:
         return Times(start, end, corrected)
 
     def _filled(self, records: Records, start: Array | None, end: Array | None) -> tuple[Array | None, Array | None]:
-        """The end that is missing, by the record's duration or as the same moment."""
+        """Fill in a missing end from the duration, or as the same moment."""
         if (start is None) == (end is None):
             return start, end
         lasted: Array | int = 0
@@ -225,7 +227,7 @@ class TimePlan:
         return start, np.where(start > 0, start + lasted, 0)
 
     def _with_reverse(self, reading: _TimeColumns, start: Array, end: Array) -> tuple[Array, Array]:
-        """A biflow begins with the first packet of either direction and ends with the last (RFC 5103)."""
+        """Extend the times of a biflow to the first and last packet of both directions (RFC 5103)."""
         other = reading.first(self.reverse_start)
         if other is not None:
             start = np.where(other > 0, np.minimum(np.where(start > 0, start, other), other), start)
@@ -234,7 +236,7 @@ class TimePlan:
 
 
 class _TimeColumns:
-    """The time fields of N records; a time that is 0 or beyond the year 9999 stays 0."""
+    """Time fields of N records; a time that is 0 or after the year 9999 is 0."""
 
     def __init__(self, plan: TimePlan, records: Records, system_init_us: int | None) -> None:
         self.records = records
@@ -248,13 +250,13 @@ class _TimeColumns:
         self._ipfix = plan.ipfix
         self._last: int | None = None
         if plan.ipfix and self._init is None and plan.uses_uptime:
-            # Nothing tells when the exporter started: its latest uptime is taken for the time of export.
+            # The start of the exporter is unknown: its latest uptime is assumed to be the export time.
             self.guessed = True
             index = next(index for index, form in (*plan.end, *plan.start) if form == UPTIME)
             self._uptime = records.unsigned(index)
 
     def first(self, forms: tuple[tuple[int, str], ...]) -> Array | None:
-        """The first form a record has a time in; None when there is no such field."""
+        """The first encoding in which each record has a time; None if there is no such field."""
         found: Array | None = None
         for index, form in forms:
             if found is None:
@@ -278,7 +280,7 @@ class _TimeColumns:
 
     def _by_uptime(self, value: NDArray[np.uint64]) -> Array:
         if self._init is not None:
-            # The uptime wraps: of all moments 49.7 days apart the one nearest to the export.
+            # The uptime wraps: use the candidate closest to the export time.
             near = (self.exported - self._init) // 1000
             behind = (near.astype(np.uint32) - value.astype(np.uint32)).view(np.int32)
             return self._init + (near - behind) * 1000
@@ -290,7 +292,7 @@ class _TimeColumns:
 
 
 def _bounded(value: NDArray[np.uint64], step_us: int) -> Array:
-    """Steps since 1970 to microseconds; 0 where that is beyond the year 9999."""
+    """Convert steps since 1970 to microseconds; 0 after the year 9999."""
     limit = np.uint64(LATEST_S * US // step_us)
     if value.size and value.max() > limit:
         value = np.where(value > limit, np.uint64(0), value)

@@ -1,9 +1,9 @@
-"""Recordings: export messages as they arrived, in pcapng files that any standard tool opens.
+"""Recordings: received export messages in pcapng files that any standard tool opens.
 
-Each message is a UDP datagram from its exporter, with its time of arrival in nanoseconds. The destination is a
-loopback address, which only tells UDP (127.0.0.1 or ::1) from TCP sessions (the numbers after it). The file's
-application is :data:`APPLICATION`: by that a recording is told from a capture. Its comment has the settings under
-which the messages were decoded live, so that they are decoded the same way again.
+Each message is a UDP datagram from its exporter, with its arrival time in nanoseconds. The destination is a loopback
+address, which distinguishes UDP (127.0.0.1 or ::1) from TCP sessions (higher numbers). The application name in the file
+is :data:`APPLICATION`, which distinguishes recordings from captures. The comment contains the settings with which the
+messages were decoded live, so that a replay uses the same ones.
 Reference: draft-ietf-opsawg-pcapng sections 4.1 to 4.3; LINKTYPE_RAW.
 """
 
@@ -32,19 +32,19 @@ APPLICATION = b"ethogram recording"
 HEAD_OCTETS = 4096
 MAGIC = b"\x0a\x0d\x0d\x0a"
 LINKTYPE_RAW = 101
-COMMENT = 1  # option of any block
-BLOCK_OCTETS, TRAILER_OCTETS, HEADERS = 28, 4, 64  # of an enhanced packet block; most octets of IP and UDP header
+COMMENT = 1  # comment option of any block
+BLOCK_OCTETS, TRAILER_OCTETS, HEADERS = 28, 4, 64  # of an enhanced packet block; maximum octets of IP and UDP headers
 FIRST_V4, FIRST_V6 = 0x7F000001, 1
 MOST_SESSIONS = 1 << 23
 
 
 def is_recording(head: bytes) -> bool:
-    """Whether a file that begins so is a recording."""
+    """Whether a file with this head is a recording."""
     return head[:4] == MAGIC and APPLICATION in head[:HEAD_OCTETS]
 
 
 def settings_of(head: bytes) -> WireSettings | None:
-    """Settings that a recording beginning so was made under; None when it does not say, or not as we do.
+    """Settings stored in a recording with this head; None if there are none, or not in the expected form.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def settings_of(head: bytes) -> WireSettings | None:
 
 
 def session_of(version: int, destination: int) -> int | None:
-    """Number of the session in the low half of a destination address; None over UDP."""
+    """Session number in the low half of a destination address; None for UDP."""
     number = destination - (FIRST_V4 if version == 4 else FIRST_V6)
     return number - 1 if number > 0 else None
 
@@ -87,7 +87,7 @@ def section(settings: WireSettings | None) -> bytes:
 
 
 def ip_header(exporter: Exporter) -> bytes:
-    """IP and UDP header of an exporter's datagrams, with lengths and checksum left open."""
+    """IP and UDP header of an exporter's datagrams, without lengths and checksum."""
     session = 0 if exporter.transport == "udp" else 1 + exporter.session % MOST_SESSIONS
     udp = struct.pack(">HHHH", exporter.port, 0, 0, 0)
     try:
@@ -103,7 +103,7 @@ def ip_header(exporter: Exporter) -> bytes:
 
 
 def write_all(stream: IO[bytes], octets: bytes | memoryview) -> None:
-    """Write all of it to a file without a buffer."""
+    """Write all octets to an unbuffered file."""
     rest = memoryview(octets)
     while rest:
         rest = rest[stream.write(rest) :]
@@ -136,7 +136,7 @@ def write_blocks(
         source = np.int64(offset[row])
         version = data[source + 1] if size >= 2 else 0
         big(out, udp + 2, 2055 if version == 5 or version == 9 else 4739)  # noqa: PLR1714 (compiled)
-        # A message too long for UDP came over TCP: its lengths are 0, which readers take as "up to the end".
+        # Messages too long for UDP came over TCP: their lengths are 0, which readers interpret as "to the end".
         big(out, udp + 4, size + 8 if size + 8 <= 65535 else 0)
         if header == 28:
             big(out, begin + 2, packet if packet <= 65535 else 0)
@@ -171,23 +171,23 @@ def big(out: Any, at: Any, value: Any) -> None:
 
 
 class Recording:
-    """A folder that messages are written to as they arrive, in files whose names sort by time.
+    """A folder to which messages are written on arrival, in files whose names sort by time.
 
     Parameters
     ----------
     folder
-        Made when it is not there.
+        Created if it does not exist.
     settings
-        Of the decoder that gets the same messages, to be used when they are replayed.
+        Settings of the decoder of these messages, for the replay.
     file_octets
-        A file that has grown to this is closed, and the next begun.
+        Size at which a new file begins.
     file_s
-        So is one whose first message came so long before.
+        Age at which a new file begins, counted from the first message.
 
     Raises
     ------
     InputError
-        When the folder cannot be made.
+        If the folder cannot be created.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class Recording:
         Raises
         ------
         InputError
-            When the file cannot be written.
+            If the file cannot be written.
         """
         if not len(batch):
             return
@@ -239,7 +239,7 @@ class Recording:
         self._octets += size
 
     def _learn(self, batch: DatagramBatch) -> None:
-        """Headers of the exporters that are new, also of one that has the number of another that has left."""
+        """Create the headers of new exporters, including one that reuses the index of another."""
         more = len(batch.exporters) - len(self._lengths)
         if more > 0:
             self._heads = np.concatenate([self._heads, np.zeros((more, HEADERS), np.uint8)])
@@ -266,7 +266,7 @@ class Recording:
         self._octets = len(self._section)
 
     def _give_up(self) -> None:
-        """Leave the file as it was before a write that failed half way; the next message begins a new one."""
+        """Restore the file as it was before a failed write; the next message begins a new file."""
         stream, self._stream = self._stream, None
         if stream is not None:
             with contextlib.suppress(OSError):

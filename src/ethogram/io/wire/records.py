@@ -1,4 +1,4 @@
-"""Records of one template as columns, each decoded when it is asked for."""
+"""Records of one template as columns, decoded on access."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ __all__ = ["Records"]
 
 
 class Records:
-    """N records of one template, in the order of their messages.
+    """N records of one template, in message order.
 
-    Columns are asked for by the index of a field in ``template.fields``; each is decoded once and kept.
+    Columns are accessed by the index of a field in ``template.fields``; each is decoded once and cached.
 
     Parameters
     ----------
     template
         Their template.
     exporter
-        Who sent the template; records may come from other ports of the same address.
+        Sender of the template; records can come from other ports of the same address.
     exporters
-        What ``headers["exporter"]`` counts in.
+        Exporters indexed by ``headers["exporter"]``.
     data
-        Octets that hold the sets.
+        Octets that contain the sets.
     headers
         Messages, a structured array of :data:`~ethogram.io.wire.walk.HEADER`: version, domain, sequence,
         export_time_s, residual_ns, uptime_ms, arrival_ns, exporter, sampling.
     message, offset, octets
-        Of each of S sets: its row in ``headers``, and where its body is in ``data``.
+        For each of S sets: its row in ``headers``, and the position of its body in ``data``.
 
     Attributes
     ----------
     set_message, set_octets, set_records
-        Of each set its row in ``headers``, octets and number of records.
+        For each set: its row in ``headers``, its octets and its number of records.
     broken
-        Sets in which what was left could not be a record: a field of variable length leads behind the set's end.
+        Sets whose rest is not a record: a variable-length field extends beyond the set.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Records:
         self.set_octets = octets
         self.set_message = message
         self._kept: dict[tuple[str, int], Any] = {}
-        self._whole: Records | None = None  # what this is a part of
+        self._whole: Records | None = None  # the records of which this is a part
         self._slice = slice(None)
         if template.variable:
             self._locate(offset, octets)
@@ -92,12 +92,12 @@ class Records:
     def parts(
         self, templates: Sequence[Template], exporters: Sequence[Exporter], bounds: NDArray[np.int64]
     ) -> Iterator[Records]:
-        """Records of several templates with the same fields, which were decoded as one.
+        """Split records of several templates with the same fields that were decoded together.
 
         Parameters
         ----------
         templates, exporters
-            Of each part.
+            For each part.
         bounds
             First set of each part, and the number of sets.
         """
@@ -116,7 +116,7 @@ class Records:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Where each record begins in ``data``."""
+        """Start of each record in ``data``."""
         if self._whole is not None:
             return self._whole.starts[self._slice]
         if ("starts", 0) not in self._kept:
@@ -133,21 +133,21 @@ class Records:
         return np.repeat(self.set_message, self.set_records)
 
     def has(self, enterprise: int, id: int, reverse: bool = False) -> int | None:  # noqa: A002 (the field's word)
-        """Index of the first field of an element; None when the template has none."""
+        """Index of the first field of an element; None if the template has none."""
         whole = self if self._whole is None else self._whole
         return whole._index.get((enterprise, id, reverse))
 
     @cached_property
     def _index(self) -> dict[tuple[int, int, bool], int]:
-        """First field of each element. It is kept here, not with the template, which lives longer."""
+        """First field of each element, cached here because templates live longer."""
         found: dict[tuple[int, int, bool], int] = {}
         for i, one in enumerate(self.template.fields):
-            if not (one.scope and self.template.version == V9):  # kinds of scope in v9 are no elements
+            if not (one.scope and self.template.version == V9):  # scope types of v9 are not elements
                 found.setdefault((one.enterprise, one.id, one.reverse), i)
         return found
 
     def _place(self, i: int) -> tuple[NDArray[np.int64], int]:
-        """From where, and how far behind it, field ``i`` stands (a variable one: its content)."""
+        """Base position and distance of field ``i`` (for variable-length fields, of the content)."""
         if self.template.fields[i].length == VARIABLE:
             return self._at[self.template.variable.index(i)], 0
         passed, distance = self.template.places[i].tolist()
@@ -170,7 +170,7 @@ class Records:
         return base + distance, np.full(self._rows, length, np.int32)
 
     def unsigned(self, i: int) -> NDArray[np.uint64]:
-        """A field as numbers, whatever its length (RFC 7011 section 6.2); of more than 8 octets the last 8."""
+        """A field as unsigned numbers of any length (RFC 7011 section 6.2); the last 8 octets of longer ones."""
         if self._whole is not None:
             return self._whole.unsigned(i)[self._slice]
         key = ("unsigned", i)
@@ -199,7 +199,7 @@ class Records:
         return self._kept[key]  # type: ignore[no-any-return]
 
     def real(self, i: int) -> NDArray[np.float64]:
-        """A field as floating-point numbers of 4 or 8 octets (IEEE 754); NaN of any other length."""
+        """A field as floating-point numbers of 4 or 8 octets (IEEE 754); NaN for other lengths."""
         if self._whole is not None:
             return self._whole.real(i)[self._slice]
         key = ("real", i)
@@ -217,7 +217,7 @@ class Records:
         return self._kept[key]  # type: ignore[no-any-return]
 
     def address(self, i: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """A field of up to 16 octets as a number in two halves: high, low; uint64[N] each. IPv4 is all in the low."""
+        """A field of up to 16 octets as two halves, high and low; uint64[N] each. IPv4 is in the low half."""
         if self._whole is not None:
             high, low = self._whole.address(i)
             return high[self._slice], low[self._slice]

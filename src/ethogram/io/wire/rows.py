@@ -1,4 +1,4 @@
-"""Records row by row, each value as its element's type says: for people and for comparison, not for speed."""
+"""Records as rows of values typed by their elements, for display and comparison rather than speed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def field_names(template: Template, element_of: ElementOf = element) -> list[str
     template
         The template.
     element_of
-        Looks an element up.
+        Looks up an element.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def field_names(template: Template, element_of: ElementOf = element) -> list[str
 
 
 def name_of(one: Field, version: int, element_of: ElementOf) -> str:
-    """Name of a field; a kind of scope in NetFlow v9 is no element."""
+    """Name of a field; scope types of NetFlow v9 are not elements."""
     if one.scope and version == V9:
         return f"scope {SCOPES.get(one.id, one.id)}"
     known = element_of(one.enterprise, one.id)
@@ -56,16 +56,16 @@ def name_of(one: Field, version: int, element_of: ElementOf) -> str:
 
 
 def rows_of(records: Records, most: int | None = None, element_of: ElementOf = element) -> Iterator[dict[str, Any]]:
-    """Records as dictionaries of element names to values.
+    """Records as dictionaries from element name to value.
 
     Parameters
     ----------
     records
         N records.
     most
-        How many of them.
+        Maximum number of rows.
     element_of
-        Looks an element up.
+        Looks up an element.
     """
     template = records.template
     rows = len(records) if most is None else min(most, len(records))
@@ -79,7 +79,7 @@ def rows_of(records: Records, most: int | None = None, element_of: ElementOf = e
 
 
 def values_of(records: Records, i: int, rows: int, known: Element, version: int) -> list[Any]:
-    """The first values of one field; null where it has no octets."""
+    """The first values of one field; null if it has no octets."""
     field = records.template.fields[i]
     if field.length == 0:
         return [None] * rows

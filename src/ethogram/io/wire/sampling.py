@@ -1,4 +1,4 @@
-"""The sampling rate in force for each record: of how many packets observed one was counted."""
+"""The sampling rate that applies to each record: observed packets per counted packet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HEADER_INTERVAL", "rate_of", "scaled"]
 
 UNKNOWN, ELSEWHERE = "sampler rate unknown, not scaled", "sampler rate from another observation domain"
 
-HEADER_INTERVAL = 0x3FFF  # of the field in NetFlow v5's header; the two bits above are the mode
+HEADER_INTERVAL = 0x3FFF  # of the NetFlow v5 header field; the two higher bits are the mode
 INGRESS, EGRESS, DIRECTION = 10, 14, 61
 MOST = np.uint64((1 << 63) - 1)
 
@@ -24,20 +24,20 @@ Rate = NDArray[np.float64] | float
 
 
 def rate_of(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
-    """Rate of each record.
+    """Sampling rate of each record.
 
     Parameters
     ----------
     records
         N records.
     facts
-        What their exporter's options said.
+        Metadata from the options of their exporter.
 
     Returns
     -------
     rate, corrected
-        One number for all, or float64[N]; 1 where nothing is sampled. And how many records name a sampler whose rate
-        nobody has stated, or only another observation domain of the exporter, by reason.
+        One number for all, or float64[N]; 1 without sampling. And, by reason, the number of records whose sampler has
+        no stated rate, or only one from another observation domain of the exporter.
     """
     if records.template.version == V5:
         return _single(
@@ -46,14 +46,14 @@ def rate_of(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, 
     own = rates_of(records)
     if own is not None and (own > 0).all():
         return _single(own), {}
-    rate, corrected = _stated(records, facts)
+    rate, corrected = _from_options(records, facts)
     if own is not None and own.any():
         rate = np.where(own > 0, own, rate)
     return _single(rate), corrected
 
 
-def _stated(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
-    """By options: the rate of the record's sampler that was in force when its message came."""
+def _from_options(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
+    """Rates from options: the rate of the record's sampler that applied when its message arrived."""
     origin = origin_of(records)
     sampling = facts.sampling(origin)
     index = next((i for i in (records.has(0, number) for number in SAMPLER_IDS) if i is not None), None)
@@ -63,7 +63,7 @@ def _stated(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, 
     for sampler, rows in _distinct(records.unsigned(index)):
         message = records.message[rows]
         stated = None if sampling is None else sampling.of(sampler)
-        if stated is None and sampler:  # number 0 stands for no sampler
+        if stated is None and sampler:  # 0 means no sampler
             stated = facts.rate_elsewhere(origin, sampler)
             corrected[UNKNOWN if stated is None else ELSEWHERE] += message.size
         if stated is not None:
@@ -72,7 +72,7 @@ def _stated(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, 
 
 
 def _without_sampler(records: Records, sampling: Sampling) -> Rate:
-    """Records that name no sampler: by the interface the flow was seen on, or as stated for all."""
+    """Records without a sampler: the rate of the flow's interface, or the rate stated for all."""
     stated = sampling.of(None)
     rate: Rate = 1.0 if stated is None else _in_force(records.message, stated)
     place, out, direction = records.has(0, INGRESS), records.has(0, EGRESS), records.has(0, DIRECTION)
@@ -90,7 +90,7 @@ def _without_sampler(records: Records, sampling: Sampling) -> Rate:
 
 
 def _distinct(values: NDArray[np.uint64]) -> Iterator[tuple[int, slice | NDArray[np.bool_]]]:
-    """Each distinct value and its rows."""
+    """Yield each distinct value and its rows."""
     if values.size and (values == values[0]).all():
         yield int(values[0]), slice(None)
         return
@@ -108,14 +108,14 @@ def _in_force(message: NDArray[np.int32], stated: list[tuple[int, float]]) -> Ra
 
 
 def _single(rate: Rate) -> Rate:
-    """One number where all are the same."""
+    """A single number if all rates are equal."""
     if isinstance(rate, float) or not rate.size:
         return rate if isinstance(rate, float) else 1.0
     return float(rate[0]) if (rate == rate[0]).all() else rate
 
 
 def scaled(counts: NDArray[np.uint64], rate: Rate) -> NDArray[np.uint64]:
-    """Counts times rate, rounded; at most what 63 bits hold.
+    """Multiply counts by the rate and round; limited to 63 bits.
 
     >>> scaled(np.array([3], np.uint64), 2.5).tolist()
     [8]

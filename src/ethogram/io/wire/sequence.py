@@ -1,23 +1,24 @@
-"""Sequence numbers: what an exporter sent and nobody received, exactly, by each protocol's own rule.
+"""Sequence numbers: exact counts of sent and lost units, by the rules of each protocol.
 
-NetFlow v5 numbers flows, v9 numbers messages, IPFIX numbers data records, those of options included (RFC 7011
-section 3.1). Each exporter, version and observation domain is a stream of its own. For every stream, always::
+NetFlow v5 numbers flows, v9 messages, and IPFIX data records including options (RFC 7011 section 3.1). Each exporter,
+version and observation domain is a separate stream. For every stream, at any time::
 
     sent = received + gaps + undecoded
 
-where *sent* is the distance from the first number seen to the last, and one unit is a flow, a message or a record.
+where *sent* is the distance from the first sequence number to the last, and a unit is a flow, a message or a record.
 
-- A message that fills a gap was overtaken on its way: the gap is repaired. One that fills none came twice, or after
-  its gap had left the list of open ones (32 of a stream): it is counted under *duplicates* and is in no other sum.
-- An exporter that begins anew is not a loss. It is told by its start time (export time less uptime, v5 and v9), by an
-  earlier number exported at a later second, by a jump of more than 2**24 units, or by eight repeated messages in a
-  row. A new count begins, and the old one stays in the sums.
-- What was sent before the first message or after the last is not known, and not counted.
-- IPFIX messages with sets that wait for their template hold an unknown number of records. The numbers up to the next
-  message are then *undecoded*, as many as the octets of those sets can hold (a record has one octet at least), and
-  the rest is a gap. Once the records are counted, :meth:`Sequences.settle` makes them received and what remains a
-  gap, so that the sum is exact again. Sets that never find their template stay undecoded: gaps within their reach
-  cannot be told from records.
+- A reordered message fills a gap. A message that fills no gap is a duplicate, or arrived after its gap had left the
+list
+  of open gaps (32 per stream): it is counted under *duplicates* and in no other sum.
+- A restart of the exporter is not a loss. It is detected by the start time (export time minus uptime, v5 and v9), a
+  smaller number exported at a later second, a jump of more than 2**24 units, or eight consecutive repeated messages. A
+  new count begins, and the sums keep the previous one.
+- Units sent before the first message or after the last are unknown and not counted.
+- IPFIX messages with sets that wait for a template contain an unknown number of records. Of the numbers up to the next
+  message, as many as those sets can contain (at least one octet per record) are *undecoded*, and the rest is a gap.
+  Once the records are counted, :meth:`Sequences.settle` marks them as received and the remainder as a gap, so the sum
+  is exact again. Sets whose template never arrives remain undecoded: gaps within their range cannot be distinguished
+  from records.
 """
 
 from __future__ import annotations
@@ -39,20 +40,20 @@ _SUMS = ("messages", "received", "gaps", "undecoded", "sent", "duplicates", "rep
 
 @dataclass(frozen=True)
 class SequenceTotals:
-    """Sums over all streams, those forgotten since included.
+    """Sums over all streams, including forgotten ones.
 
     Parameters
     ----------
     messages
-        Messages taken.
+        Messages processed.
     received, gaps, undecoded, sent
         Units; ``sent = received + gaps + undecoded``.
     duplicates, repeated
-        Units and messages that came twice or too late; in none of the sums above.
+        Units and messages that are duplicates or too late; in none of the sums above.
     reordered
-        Messages that repaired a gap.
+        Messages that filled a gap.
     resets
-        Times an exporter began anew.
+        Exporter restarts.
     """
 
     messages: int = 0
@@ -71,12 +72,12 @@ class SequenceTotals:
 
 
 class Sequences:
-    """Follow the sequence numbers of all streams.
+    """Tracks the sequence numbers of all streams.
 
     Parameters
     ----------
     max_streams
-        Streams followed at once. Beyond it the half that was silent for longest is forgotten: its sums stay, and
+        Maximum number of streams. Above it, the half that was silent longest is forgotten; its sums are kept and
         ``forgotten`` counts it.
 
     Examples
@@ -104,24 +105,24 @@ class Sequences:
         self, headers: NDArray[np.void], units: NDArray[np.int64], undecoded_octets: NDArray[np.int64] | None = None,
         exporter: NDArray[np.int32] | None = None,
     ) -> None:  # fmt: skip
-        """Take M messages in order of arrival.
+        """Add M messages in order of arrival.
 
         Parameters
         ----------
         headers
-            Form :data:`ethogram.io.wire.walk.HEADER`, length M.
+            Array of type :data:`ethogram.io.wire.walk.HEADER`, length M.
         units
-            What each message adds to its sequence, as far as known: flows (v5), 1 (v9), data records (IPFIX).
+            Known increment of each message: flows (v5), 1 (v9), data records (IPFIX).
         undecoded_octets
-            Octets of each IPFIX message's data sets whose records are not counted in ``units``.
+            Octets of data sets of each IPFIX message whose records are not in ``units``.
         exporter
-            A number for each message's exporter that never changes its meaning; by default the one in ``headers``.
+            A stable number of each message's exporter; by default the one in ``headers``.
         """
         if undecoded_octets is None:
             undecoded_octets = np.zeros(len(headers), np.int64)
         if exporter is None:
             exporter = headers["exporter"]
-        # A field of one header counts as contiguous, of several it does not: each would be compiled for itself.
+        # A field of one header is contiguous, of several it is not; each layout would be compiled separately.
         exporter = np.ascontiguousarray(exporter, np.int32)
         self._clock += 1
         at = 0
@@ -136,14 +137,14 @@ class Sequences:
             self._make_room()
 
     def settle(self, exporter: int, domain: int, sequence: int, records: int, octets: int) -> None:
-        """Records of an IPFIX message were counted after :meth:`add` had taken it.
+        """Add records of an IPFIX message that were decoded after :meth:`add`.
 
         Parameters
         ----------
         exporter, domain, sequence
             Of the message.
         records
-            How many there are in sets of ``octets``, which :meth:`add` was given as undecoded.
+            Number of records in sets of ``octets``, which :meth:`add` received as undecoded.
         """
         place = find(self._table, self._streams, exporter, 10, domain)
         row = int(self._table[place])
@@ -151,7 +152,7 @@ class Sequences:
             settle_one(self._streams[row], self._holes[row], sequence, records, octets)
 
     def end_session(self, exporter: int) -> None:
-        """Forget the streams of a transport session that has ended; their sums stay."""
+        """Forget the streams of a transport session that has ended; their sums are kept."""
         self._keep(self._streams["exporter"][: self._count] != exporter)
 
     @property
@@ -161,7 +162,7 @@ class Sequences:
         return SequenceTotals(**{name: self._past[name] + int(now[name].sum()) for name in _SUMS})
 
     def by_exporter(self) -> dict[int, SequenceTotals]:
-        """Sums for each exporter whose streams are still followed."""
+        """Sums of each exporter with tracked streams."""
         rows = self._streams[: self._count].copy()
         exporters, place = np.unique(rows["exporter"], return_inverse=True)
         sums = np.zeros((len(_SUMS), len(exporters)), np.int64)
@@ -172,7 +173,7 @@ class Sequences:
         }
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All there is to go on from, as plain arrays."""
+        """The complete state as plain arrays."""
         return {
             "streams": self._streams[: self._count].copy(),
             "holes": self._holes[: self._count].copy(),
@@ -180,12 +181,12 @@ class Sequences:
         }
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Go on from :meth:`state`.
+        """Restore :meth:`state`.
 
         Raises
         ------
         InputError
-            When the arrays are not of this form.
+            If the arrays have another form.
         """
         streams, holes, past = state["streams"], state["holes"], state["past"]
         if streams.dtype != STREAM or holes.dtype != HOLE or holes.shape != (len(streams), HOLES):

@@ -1,8 +1,7 @@
-"""The compiled half of :mod:`ethogram.io.wire.sequence`: one message after another against its stream's state.
+"""Compiled kernels of :mod:`ethogram.io.wire.sequence`: update the state of a stream message by message.
 
-Positions are the 32-bit sequence numbers counted on through their wraps. A stream covers what lies between its first
-message and its last; what no message covers is a hole, and every hole is a gap, or room for records that could not be
-counted yet.
+Positions are 32-bit sequence numbers extended across wraps. A stream covers the range from its first to its last
+message; each part without a message is a hole: a gap, or room for records that are not counted yet.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from ethogram._numba import Compiler
 
 __all__ = ["HOLE", "HOLES", "NO_OWNER", "STREAM", "find", "settle_one", "track"]
 
-HOLES = 32  # open holes of a stream; the oldest is closed, and stays a gap
-NO_OWNER = -(1 << 62)  # a hole that no message with uncounted records began
-MAX_FORWARD = 1 << 24  # units: a larger jump is an exporter that began anew, not so many losses
-YOUNG = 32  # messages of a stream before whose first one others may still be expected
-BACK = 1 << 14  # units by which such a message may lie before the first
-CONFIRM = 8  # repeated messages in a row after which the exporter began anew
+HOLES = 32  # open holes of a stream; the oldest is closed and remains a gap
+NO_OWNER = -(1 << 62)  # a hole that begins without uncounted records
+MAX_FORWARD = 1 << 24  # units; a larger jump is an exporter restart, not a loss
+YOUNG = 32  # messages of a stream during which messages before its first can arrive
+BACK = 1 << 14  # maximum units of such a message before the first
+CONFIRM = 8  # consecutive repeated messages that indicate a restart
 BOOT_SLACK_MS = 5_000  # the start time follows from a clock of whole seconds
 
 STREAM = np.dtype(
@@ -35,19 +34,20 @@ STREAM = np.dtype(
     ],
     align=True,
 )  # fmt: skip
-"""One stream; ``since`` counts messages since it began or began anew, ``again_`` describes a run of repeated ones, and
-``announced`` is where a later message without records stood that has an earlier number, as the first templates after a
-restart have; those of exporters that number such messages wrongly have it too, so that alone it means nothing."""
+"""One stream. ``since`` counts messages since it began or restarted, ``again_`` describes a run of repeated messages,
+and ``announced`` is the position of a later message without records and with a smaller number, such as the first
+templates after a restart. Exporters that number such messages wrongly set it too, so it is not sufficient evidence.
+"""
 
 HOLE = np.dtype([("start", np.int64), ("end", np.int64), ("owner", np.int64), ("bound", np.int64)], align=True)
-"""Positions nobody covered; ``owner`` began it with sets of which at most ``bound`` records are not counted yet."""
+"""A range without messages; ``owner`` began it with sets that contain at most ``bound`` uncounted records."""
 
 compiled = Compiler.of(__file__).compiled
 
 
 @compiled
 def find(table: Any, streams: Any, exporter: Any, version: Any, domain: Any) -> Any:
-    """Place in the hash table of a stream, or of the free place where it belongs."""
+    """Slot of a stream in the hash table, or the free slot for it."""
     mixed = (np.uint64(exporter) * np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(domain) ^ (np.uint64(version) << 40)
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
     mask = table.shape[0] - 1
@@ -62,7 +62,7 @@ def find(table: Any, streams: Any, exporter: Any, version: Any, domain: Any) -> 
 
 @compiled
 def weigh(row: Any, hole: Any, sign: int) -> None:
-    """Add a hole to the sums, or take it away."""
+    """Add a hole to the sums, or subtract it."""
     length = hole["end"] - hole["start"]
     waiting = min(length, hole["bound"])
     row["undecoded"] += sign * waiting
@@ -79,7 +79,7 @@ def remove(row: Any, holes: Any, at: int) -> None:
 
 @compiled
 def insert(row: Any, holes: Any, at: int, start: int, end: int, owner: int, bound: int) -> None:
-    """Put a hole at its place in order of position, and into the sums; the oldest leaves when there is no room."""
+    """Insert a hole in order of position and add it to the sums; evicts the oldest if there is no room."""
     if end <= start:
         return
     if row["holes"] == HOLES:
@@ -95,7 +95,7 @@ def insert(row: Any, holes: Any, at: int, start: int, end: int, owner: int, boun
 
 @compiled
 def begin(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms: int) -> None:
-    """A stream begins, or begins anew."""
+    """Begin or restart a stream."""
     row["first"], row["next"] = position, position + units
     row["first_time"] = row["newest_time"] = time_s
     row["boot_ms"] = boot_ms
@@ -110,7 +110,7 @@ def begin(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms:
 
 @compiled
 def fills(row: Any, holes: Any, position: int, units: int, bound: int) -> bool:
-    """Whether the message lies in a hole; then it is received."""
+    """Whether the message lies in a hole; if so, it is received."""
     for at in range(row["holes"] - 1, -1, -1):
         hole = holes[at]
         if hole["start"] <= position and position + units <= hole["end"]:
@@ -127,7 +127,7 @@ def fills(row: Any, holes: Any, position: int, units: int, bound: int) -> bool:
 
 @compiled
 def before_first(row: Any, holes: Any, position: int, units: int, bound: int, time_s: int) -> bool:
-    """Whether the message was overtaken by the first one of a young stream; then the stream begins with it."""
+    """Whether the message precedes the first message of a young stream; if so, the stream begins with it."""
     end, first = position + units, row["first"]
     if row["since"] >= YOUNG or end > first or first - position > BACK or time_s > row["first_time"]:
         return False
@@ -141,7 +141,7 @@ def before_first(row: Any, holes: Any, position: int, units: int, bound: int, ti
 
 @compiled
 def again(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms: int) -> None:
-    """Count a message that came twice; many in a row are an exporter that began anew within one second."""
+    """Count a repeated message; many in a row indicate a restart within one second."""
     if row["again_messages"] == 0 or position != row["again_next"]:
         row["again_messages"], row["again_units"], row["again_first"], row["again_time"] = 0, 0, position, time_s
     row["again_next"] = position + units
@@ -160,12 +160,12 @@ def again(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms:
 
 @compiled
 def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any, boot_ms: Any) -> None:
-    """One message of a stream."""
+    """Process one message of a stream."""
     row["messages"] += 1
     if row["messages"] == 1:
         begin(row, sequence, units, bound, time_s, boot_ms)
         return
-    # The difference modulo 2**32, taken as signed: -2**31 to 2**31 - 1.
+    # The signed difference modulo 2**32: -2**31 to 2**31 - 1.
     jump = (sequence - row["next"] + (1 << 31)) % (1 << 32) - (1 << 31)
     position = row["next"] + jump
     if jump > MAX_FORWARD:
@@ -183,23 +183,23 @@ def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any
         row["received"] += units
         row["next"] = position + units
         row["newest_time"] = max(row["newest_time"], time_s)
-        # The start follows the newest message, since clocks are set right.
+        # The start time follows the latest message, because clocks are adjusted.
         row["boot_ms"] = boot_ms
         return
     if units == 0 and bound == 0:
         if time_s > row["newest_time"]:
             row["announced"] = position
         return
-    # Uptime wraps after 49.7 days, and the start that follows from it with it.
+    # Uptime wraps after 49.7 days, and with it the derived start time.
     later = (boot_ms - row["boot_ms"] + (1 << 31)) % (1 << 32) - (1 << 31)
     restarted = row["version"] != 10 and later > BOOT_SLACK_MS
-    # Exported after all that is known, and yet of an earlier number: no message on a detour either.
+    # Exported last but with a smaller number, so it is not a reordered message.
     if restarted or time_s > row["newest_time"]:
         row["resets"] += 1
         announced = row["announced"]
         begin(row, position, units, bound, time_s, boot_ms)
         if announced <= position <= announced + BACK:
-            # The new count began with the message without records: what is between was lost.
+            # The new count began with the message without records: the units between were lost.
             row["first"] = announced
             row["sent"] += position - announced
             insert(row, holes, 0, announced, position, NO_OWNER, 0)
@@ -214,12 +214,12 @@ def track(
     table: Any, streams: Any, holes: Any, count: int, clock: int, exporter: Any, headers: Any, units: Any, bound: Any,
     first: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """Take messages from row ``first`` on, until there is no room for a new stream.
+    """Process messages from row ``first`` on, until there is no room for a new stream.
 
     Returns
     -------
     next_row, count
-        The first message not taken, and the number of streams.
+        The first unprocessed message, and the number of streams.
     """
     for m in range(first, headers.shape[0]):
         header = headers[m]
@@ -243,7 +243,7 @@ def track(
 
 @compiled
 def settle_one(row: Any, holes: Any, sequence: int, units: int, bound: int) -> Any:
-    """Records of a message that were counted later; returns how many had a place."""
+    """Add records of a message that were decoded later; returns how many had a position."""
     jump = (sequence - row["next"] + (1 << 31)) % (1 << 32) - (1 << 31)
     position = row["next"] + jump
     if row["tail_bound"] and row["tail_owner"] == position:

@@ -1,4 +1,4 @@
-"""Templates: what an exporter says of the fields of its records, and how that is read from template sets.
+"""Templates, and parsing of template sets.
 
 Reference: RFC 7011 sections 3.4 and 7, RFC 5103 section 6.1 (reverse elements), RFC 3954 sections 5.2 and 6.
 """
@@ -17,7 +17,7 @@ from ethogram.io.wire.walk import IPFIX, V5, V9
 __all__ = ["V5_FIELDS", "VARIABLE", "Definition", "Field", "Template", "parse_definitions", "v5_template"]
 
 VARIABLE = 65535
-"""The length of a field whose length stands in each record (RFC 7011 section 7)."""
+"""Length of a variable-length field (RFC 7011 section 7)."""
 
 REVERSE_PEN = 29305
 YAF_PEN, YAF_REVERSE = 6871, 0x4000
@@ -31,16 +31,16 @@ class Field:
     Parameters
     ----------
     enterprise
-        Private enterprise number; 0 for IANA's elements and for all of v9.
+        Private enterprise number; 0 for IANA elements and all of v9.
     id
-        Information element; in the scope fields of v9 the kind of scope (1 system, 2 interface, 3 line card,
-        4 cache, 5 template).
+        Information element; for scope fields of v9 the scope type (1 system, 2 interface, 3 line card, 4 cache,
+        5 template).
     length
         Octets in a record, or :data:`VARIABLE`.
     scope
         Whether it is a scope field of an options template.
     reverse
-        Whether it tells of the other direction of a biflow (RFC 5103).
+        Whether it describes the reverse direction of a biflow (RFC 5103).
     """
 
     enterprise: int
@@ -52,7 +52,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Template:
-    """The fields of a kind of record, and where they stand in it.
+    """The fields of a type of record, and their positions.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ class Template:
     domain
         Observation domain (v9: source).
     id
-        Template number, 256 or more; 0 for NetFlow v5.
+        Template id, 256 or more; 0 for NetFlow v5.
     fields
-        In order; an element may come several times.
+        In order; elements can repeat.
     options
-        Whether its records are options, that is, tell of the exporter and not of flows.
+        Whether its records are options, which describe the exporter and not flows.
     generation
-        Number that no other template of the store has had.
+        Number that is unique in the template store.
     """
 
     version: int
@@ -79,17 +79,17 @@ class Template:
 
     @cached_property
     def variable(self) -> tuple[int, ...]:
-        """Indices of the fields of variable length."""
+        """Indices of variable-length fields."""
         return tuple(i for i, one in enumerate(self.fields) if one.length == VARIABLE)
 
     @cached_property
     def shortest(self) -> int:
-        """Octets of the shortest record there can be."""
+        """Octets of the shortest possible record."""
         return sum(1 if one.length == VARIABLE else one.length for one in self.fields)
 
     @cached_property
     def places(self) -> NDArray[np.int32]:
-        """For each field the number of variable ones before it, and its distance from the end of the last of them."""
+        """For each field: the number of variable fields before it, and its distance from the last of them."""
         found = np.empty((len(self.fields), 2), np.int32)
         passed, distance = 0, 0
         for i, one in enumerate(self.fields):
@@ -113,24 +113,24 @@ class Template:
 
     @property
     def weight(self) -> int:
-        """How many templates it counts as when they are bounded: one for each begun 64 fields."""
+        """Weight towards the limit of templates: one for every 64 fields or part of them."""
         return 1 + (len(self.fields) - 1) // 64
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a template set says of one number.
+    """A definition in a template set.
 
     Parameters
     ----------
     id
-        Template number; 2 or 3, with no fields: all templates, or all options templates (RFC 7011 section 8.1).
+        Template id; 2 or 3 without fields: all templates, or all options templates (RFC 7011 section 8.1).
     fields
-        None when the template is withdrawn, or wrong.
+        None if the template is withdrawn or invalid.
     options
         Whether it is an options template.
     problem
-        Why it cannot be used; it then takes the place of the one before, which is void.
+        Why it is invalid; it then replaces and voids the previous one.
     """
 
     id: int
@@ -140,7 +140,7 @@ class Definition:
 
 
 def parse_definitions(octets: bytes, version: int, options: bool, max_fields: int) -> list[Definition]:
-    """Read a template set or options template set, without its header.
+    """Parse a template set or options template set without its header.
 
     Parameters
     ----------
@@ -151,11 +151,11 @@ def parse_definitions(octets: bytes, version: int, options: bool, max_fields: in
     options
         Whether it is an options template set.
     max_fields
-        A template of more fields cannot be used.
+        Templates with more fields are invalid.
 
     Returns
     -------
-    One definition for each template in it. What cannot be read ends the set; the last one then says why.
+    One definition per template. An unreadable part ends the set; the last definition then states the problem.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def parse_definitions(octets: bytes, version: int, options: bool, max_fields: in
                 break
             second = int.from_bytes(octets[at : at + 2])
             at += 2
-            # v9 counts the octets of scope and option fields, IPFIX all fields and those of the scope.
+            # v9 states octets of scope and option fields, IPFIX the number of all fields and of scope fields.
             scopes, count = (count // 4, count // 4 + second // 4) if version == V9 else (second, count)
         fields, at, problem = parse_fields(octets, at, count, scopes, version, max_fields)
         found.append(Definition(number, None if problem else fields, options, problem))
@@ -198,7 +198,7 @@ def parse_definitions(octets: bytes, version: int, options: bool, max_fields: in
 def parse_fields(
     octets: bytes, at: int, count: int, scopes: int, version: int, max_fields: int
 ) -> tuple[tuple[Field, ...], int, str | None]:
-    """Fields of one template, the place after them (beyond the end when cut short), and what is wrong."""
+    """Fields of one template, the position after them (beyond the end if truncated), and the problem if any."""
     fields: list[Field] = []
     end = len(octets)
     for i in range(count):
@@ -225,18 +225,18 @@ def parse_fields(
 
 @lru_cache(1 << 12)
 def same(fields: tuple[Field, ...]) -> tuple[Field, ...]:
-    """The fields of a template; equal ones are mostly the same object, by which their records are decoded together."""
+    """Intern the fields of a template; templates with the same object are decoded together."""
     return fields
 
 
 @lru_cache(1 << 14)
 def field_of(enterprise: int, element: int, length: int, scope: bool, reverse: bool) -> Field:
-    """A field; equal ones are the same object, so that ten thousand templates take little room."""
+    """Intern a field, so that ten thousand templates need little memory."""
     return Field(enterprise, element, length, scope, reverse)
 
 
 def problem_of(fields: list[Field], count: int, scopes: int, max_fields: int) -> str | None:
-    """Why a template that was read whole cannot be used."""
+    """Why a completely read template is invalid."""
     if count > max_fields:
         return "too many fields"
     if not any(one.length for one in fields):
@@ -247,7 +247,7 @@ def problem_of(fields: list[Field], count: int, scopes: int, max_fields: int) ->
 
 
 def v5_fields(lengths: Iterable[tuple[int, int]]) -> tuple[Field, ...]:
-    """Fields of IANA's elements."""
+    """Fields of IANA elements."""
     return tuple(Field(0, element, length) for element, length in lengths)
 
 
@@ -258,5 +258,5 @@ V5_FIELDS = v5_fields((
 
 
 def v5_template(generation: int) -> Template:
-    """NetFlow v5's only record, by the numbers of IANA's elements."""
+    """The fixed record of NetFlow v5 as a template of IANA elements."""
     return Template(V5, 0, 0, V5_FIELDS, False, generation)

@@ -1,7 +1,6 @@
-"""Templates on disk, so that a collector that starts again can decode at once.
+"""Templates on disk, so that a restarted collector can decode at once.
 
-The first line has a checksum of the second, which holds all templates. A file is replaced as a whole: it is written
-beside its place, brought to disk, and renamed.
+The first line contains a checksum of the second, which contains all templates. Files are replaced atomically.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ Row = tuple[Exporter, Template, int]
 
 
 def save_templates(path: Path, rows: Iterable[Row]) -> None:
-    """Write templates: exporter, template, and when it was last sent. Those of sessions end with them: left out.
+    """Write templates: exporter, template, and time of last transmission; those of sessions are omitted.
 
     Raises
     ------
     InputError
-        When the file cannot be written.
+        If the file cannot be written.
     """
     body = orjson.dumps([
         [
@@ -50,12 +49,12 @@ def save_templates(path: Path, rows: Iterable[Row]) -> None:
 
 
 def load_templates(path: Path, max_fields: int) -> list[Row]:
-    """Read what :func:`save_templates` wrote; nothing when there is no file yet.
+    """Read the output of :func:`save_templates`; empty if there is no file.
 
     Raises
     ------
     InputError
-        When the file is of another form or version, or is not what was written.
+        If the file has another format or version, or is damaged.
     """
     try:
         if not path.exists():
@@ -81,7 +80,7 @@ def load_templates(path: Path, max_fields: int) -> list[Row]:
 
 
 def row_of(row: list[Any], max_fields: int) -> Row:
-    """One template, checked as one that came over the network would be."""
+    """One template, validated like one received from the network."""
     address, port, version, domain, number, options, seen_ns, given = row
     fields = same(
         tuple(
@@ -103,7 +102,7 @@ def row_of(row: list[Any], max_fields: int) -> Row:
 
 
 def whole(value: object, bits: int) -> int:
-    """A whole number of so many bits."""
+    """An integer of at most this many bits."""
     if not isinstance(value, int) or not 0 <= value < 1 << bits:
         raise ValueError
     return value

@@ -1,8 +1,8 @@
-"""The templates in force, by exporter, version, observation domain and number, within bounds.
+"""The templates in force, by exporter, version, observation domain and id, within limits.
 
-A template belongs to the exporter's address and port; over TCP and in files to the session. Several exporters may share
-an address (behind a translator or a container host), and the same number may mean something else to each. An exporter
-that comes back under another port takes its templates along: see :meth:`TemplateStore.take_over`.
+A template belongs to the exporter's address and port; over TCP and in files, to the session. Several exporters can
+share an address (behind NAT or on a container host), and the same id can have a different meaning for each. An exporter
+that changes its port keeps its templates, see :meth:`TemplateStore.take_over`.
 
 Reference: RFC 7011 sections 8 and 8.4.
 """
@@ -24,21 +24,24 @@ from ethogram.schema import Exporter
 __all__ = ["Key", "TemplateEntry", "TemplateEvent", "TemplateStore"]
 
 Key = tuple[int, int, int, int]
-"""Slot of the exporter, version, observation domain, template number."""
+"""Slot of the exporter, version, observation domain, template id."""
 
 MAX_EVENTS = 1024
-SWEEP_NS = 1_000_000_000  # between looks for exporters to give up
+SWEEP_NS = 1_000_000_000  # interval between evictions of exporters
 SAME_BOOT_MS = 5_000  # export times are whole seconds, and clocks are set right
-GONE_NS = 10_000_000_000  # an exporter silent for so long may have gone before another port was heard
-MOVED_NS = 600_000_000_000  # an exporter silent for so long may go on under another port
+GONE_NS = 10_000_000_000  # silence after which an exporter may have moved to another port
+MOVED_NS = 600_000_000_000  # silence after which an exporter is assumed to have moved
 TAKEN_OVER = "taken over from another port"
-SILENT_NS = 600_000_000_000  # an exporter silent for so long may leave where there is no room for others
+SILENT_NS = 600_000_000_000  # silence after which an exporter can be evicted
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateEvent:
-    """Something worth knowing that happened to a template: *new*, *changed*, *withdrawn*, *expired*, *evicted*,
-    *taken over from another port*, *taken back*, *refused: why*."""
+    """A template event.
+
+    One of *new*, *changed*, *withdrawn*, *expired*, *evicted*, *taken over from another port*, *taken back* and
+    *refused: reason*.
+    """
 
     arrival_ns: int
     exporter: Exporter
@@ -50,7 +53,7 @@ class TemplateEvent:
 
 @dataclass(slots=True)
 class TemplateEntry:
-    """A template in force: when it was last sent, by whom, and when that exporter started by its uptime (v9)."""
+    """A template in force: time of last transmission, sender, and start time of the sender by its uptime (v9)."""
 
     template: Template
     seen_ns: int
@@ -60,9 +63,10 @@ class TemplateEntry:
 
 @dataclass(slots=True)
 class ExporterSlot:
-    """An exporter that is known: its templates in order of last use, what they count as together, and whether it has
-    sent records that need none. ``first_ns`` is when it was first heard, ``batch`` when it was last looked up,
-    ``given`` what another port has taken over from this one because it was silent."""
+    """A known exporter: its templates in order of last use, their total weight, and whether it has sent records that
+    need none. ``first_ns`` is the time of its first message, ``batch`` the batch of its last lookup, ``given`` the
+    templates that another port has taken over because this one was silent.
+    """
 
     exporter: Exporter
     seen_ns: int
@@ -75,24 +79,24 @@ class ExporterSlot:
 
     @property
     def useful(self) -> bool:
-        """Whether anything of it was understood."""
+        """Whether anything from it was decoded."""
         return bool(self.keys) or self.proven
 
 
 class TemplateStore:
-    """Templates by key, each with a generation number that is never used twice.
+    """Templates by key, each with a unique generation number.
 
     Parameters
     ----------
     settings
-        Bounds and lifetime.
+        Limits and lifetime.
 
     Attributes
     ----------
     counters
-        What happened how often, by the words of :class:`TemplateEvent`.
+        Number of events, by the words of :class:`TemplateEvent`.
     events
-        The last of them.
+        The latest events.
     """
 
     def __init__(self, settings: WireSettings | None = None) -> None:
@@ -102,11 +106,11 @@ class TemplateStore:
         self._known: dict[int, ExporterSlot] = {}
         self._of_address: dict[str, list[int]] = {}  # slots over UDP
         self._batch = 0
-        self._next_slot = 0  # never used twice: sets may still wait under the number of an exporter that has left
+        self._next_slot = 0  # never reused: sets can still wait under the slot of an evicted exporter
         self._swept_ns: int | None = None
         self._weight = 0
         self._generation = 0
-        self._oldest_ns: int | None = None  # no template was last sent before
+        self._oldest_ns: int | None = None  # no template has an earlier time of transmission
         self._by_generation: dict[int, Key] = {}
         self._retired: dict[int, TemplateEntry] = {}
         self.table = GenerationTable(self._settings.max_templates)
@@ -119,16 +123,18 @@ class TemplateStore:
     # Exporters
 
     def begin_batch(self) -> None:
-        """The exporters of the next batch are looked up from here on: none of them makes room for another."""
+        """Begin a batch: its exporters are not evicted for one another."""
         self._batch += 1
 
     def slot(self, exporter: Exporter, now_ns: int, first_ns: int | None = None) -> int:
-        """Number of an exporter; -1 when there are too many already.
+        """Slot of an exporter; -1 if there are too many exporters.
 
         Parameters
         ----------
+        exporter
+            The exporter.
         now_ns, first_ns
-            When the last of its messages arrived, and the first of those since the last call.
+            Arrival of its latest message, and of the first one since the previous call.
         """
         place = place_of(exporter)
         slot = self._slots.get(place)
@@ -148,7 +154,7 @@ class TemplateStore:
         return slot
 
     def _leave(self, slot: int) -> None:
-        """Give up the number of an exporter that has no templates left."""
+        """Release the slot of an exporter without templates."""
         exporter = self._known.pop(slot).exporter
         del self._slots[place_of(exporter)]
         others = self._of_address.get(exporter.address)
@@ -158,7 +164,7 @@ class TemplateStore:
                 del self._of_address[exporter.address]
 
     def shares_address(self, slot: int) -> bool:
-        """Whether other ports of the exporter's address are known."""
+        """Whether other ports of this exporter's address are known."""
         known = self._known.get(slot)
         return (
             known is not None and known.exporter.transport == "udp"
@@ -166,29 +172,29 @@ class TemplateStore:
         )  # fmt: skip
 
     def take_over(self, key: Key, boot_ms: int | None, now_ns: int, *, last: bool = False) -> TemplateEntry | None:
-        """A template for an exporter that has sent none of this key, from another port of its address.
+        """Find a template for an exporter that has not sent it, at another port of its address.
 
-        An exporter that restarts, or whose translator gives it another port, is the same exporter. One that sends
-        beside another is not, and decoding its records with the other's template would give wrong numbers. It is the
-        same when
+        An exporter that restarts, or gets another port from a NAT, is the same exporter. A second exporter at the same
+        address is not, and decoding its records with a template of the other would give wrong values. Two ports are the
+        same exporter if
 
-        - it started at the same moment by its own uptime (NetFlow v9), or
-        - the other port had been silent for ten seconds when this one was first heard, and still is, or
-        - either port has been silent since the other was first heard, and that is ten minutes ago.
+        - they started at the same moment by their uptime (NetFlow v9), or
+        - the other port had been silent for ten seconds when this one first sent a message, and still is, or
+        - either port has been silent since the other first sent a message ten minutes ago.
 
-        Until then its sets wait, and its own template ends that at once. When the port that had sent the template is
-        heard again after all, what was taken from it on account of silence is taken back.
+        Until then, its sets wait; they are decoded at once if its own template arrives. If the other port resumes,
+        templates that were taken over because it was silent are taken back.
 
         Parameters
         ----------
         key
-            Of the template that is missing.
+            Key of the missing template.
         boot_ms
-            When the exporter started, milliseconds since 1970; None where its messages do not tell.
+            Start time of the exporter, milliseconds since 1970; None if its messages do not state it.
         now_ns
             Time of arrival.
         last
-            Whether nothing will come any more, so that there is nothing to wait for.
+            Whether no more messages will arrive, so that waiting is pointless.
         """
         slot, version, domain, number = key
         if not self.shares_address(slot):
@@ -206,7 +212,7 @@ class TemplateStore:
         same, _, source, entry = max(found, key=lambda one: one[:2])
         others = [self._known[other] for _, _, other, _ in found]
         silent_ns = known.first_ns - max(one.seen_ns for one in others)
-        # The ports must not overlap: one was heard for the last time before the other for the first.
+        # The ports must not overlap: one sent its last message before the first of the other.
         apart_ns = min(max(known.first_ns - one.seen_ns, one.first_ns - known.seen_ns) for one in others)
         moved_ns = now_ns - max(known.first_ns, *(one.first_ns for one in others))
         gone = silent_ns >= GONE_NS or (apart_ns >= 0 and (last or moved_ns >= MOVED_NS))
@@ -219,27 +225,27 @@ class TemplateStore:
         return taken
 
     def _take_back(self, known: ExporterSlot, now_ns: int) -> None:
-        """An exporter that was thought to have moved is heard again: the one that has its templates is another."""
+        """Take templates back: the exporter was assumed to have moved, but sends again."""
         for key, taken in known.given.items():
             if self._entries.get(key) is taken:
                 self._remove(key, now_ns, "taken back")
         known.given.clear()
 
     def exporter(self, slot: int) -> Exporter:
-        """The exporter with this number."""
+        """The exporter in this slot."""
         return self._known[slot].exporter
 
     def prove(self, slot: int) -> None:
-        """Note that an exporter sent records that need no template: it is not one that sends rubbish."""
+        """Mark an exporter as valid: it sent records that need no template."""
         self._known[slot].proven = True
 
     def _forget(self, now_ns: int) -> bool:
-        """Give up some exporters to make room; whether there were any.
+        """Evict exporters to make room; returns whether any were evicted.
 
-        Those leave first of whom nothing was ever understood, then those that were silent for longest. None leaves
-        that has sent something in the batch that is being decoded.
+        Exporters without decodable messages are evicted first, then those that were silent longest. Exporters of the
+        current batch are kept.
         """
-        # A flood of forged addresses must not make each of them look through all.
+        # A flood of forged addresses must not cause a full scan for each one.
         if self._swept_ns is not None and 0 <= now_ns - self._swept_ns < SWEEP_NS:
             return False
         self._swept_ns = now_ns
@@ -258,7 +264,7 @@ class TemplateStore:
         return bool(leaving)
 
     def end_session(self, exporter: Exporter, now_ns: int = 0) -> int | None:
-        """Forget a TCP connection or file and its templates (RFC 7011 section 8.4); returns its number."""
+        """Forget a TCP connection or file and its templates (RFC 7011 section 8.4); returns its slot."""
         slot = self._slots.get(place_of(exporter))
         if slot is not None:
             for key in list(self._known[slot].keys):
@@ -272,7 +278,7 @@ class TemplateStore:
     def changes(
         self, slot: int, version: int, domain: int, definition: Definition, now_ns: int, boot_ms: int | None = None
     ) -> bool:
-        """Whether a definition would change anything; one that only repeats is noted as sent again."""
+        """Whether a definition would change anything; a repetition updates the time of transmission."""
         entry = self._entries.get((slot, version, domain, definition.id))
         if entry is None or definition.fields is None:
             return True
@@ -291,7 +297,7 @@ class TemplateStore:
 
         Returns
         -------
-        The new template; None when one was withdrawn or is void.
+        The new template; None if it was withdrawn or is void.
         """
         key = (slot, version, domain, definition.id)
         if definition.fields is None:
@@ -314,7 +320,7 @@ class TemplateStore:
         return entry
 
     def _void(self, key: Key, exporter: Exporter, definition: Definition, now_ns: int) -> None:
-        """Withdraw a template, or all of a kind; or delete one whose redefinition cannot be used."""
+        """Withdraw a template or all of a kind, or delete one with an invalid redefinition."""
         slot, version, domain, number = key
         if definition.problem is not None:
             self._remove(key, now_ns, None)
@@ -349,7 +355,7 @@ class TemplateStore:
             self._note(key, entry.exporter, now_ns, what)
 
     def expire(self, now_ns: int) -> None:
-        """Forget templates not sent again for their lifetime; those of sessions live as long as the session."""
+        """Remove templates whose lifetime has passed; those of sessions live as long as the session."""
         before = now_ns - int(self._settings.template_lifetime_s * 1e9)
         if self._oldest_ns is None or self._oldest_ns >= before:
             return
@@ -364,12 +370,12 @@ class TemplateStore:
         self._oldest_ns = oldest
 
     def of(self, generation: int) -> TemplateEntry:
-        """The template of a generation, also of one that is no longer in force since :meth:`settle`."""
+        """The template of a generation, even if it is no longer in force since the last :meth:`settle`."""
         key = self._by_generation.get(generation)
         return self._retired[generation] if key is None else self._entries[key]
 
     def settle(self, used: list[int]) -> None:
-        """Note which generations a batch used, and let go of those that are no longer in force."""
+        """Record which generations a batch used, and release those no longer in force."""
         for generation in used:
             key = self._by_generation.get(generation)
             if key is not None:
@@ -381,21 +387,21 @@ class TemplateStore:
         self._known[key[0]].keys.move_to_end(key)
 
     def entries(self) -> list[TemplateEntry]:
-        """All templates in force, in order of exporter, version, domain and number."""
+        """All templates in force, ordered by exporter, version, domain and id."""
         return [entry for _, entry in sorted(self._entries.items(), key=lambda item: item[0])]
 
     def save(self, path: Path) -> None:
-        """Write the templates that came over UDP; the file is replaced as a whole, or not at all.
+        """Write the templates received over UDP atomically.
 
         Raises
         ------
         InputError
-            When it cannot be written.
+            If the file cannot be written.
         """
         save_templates(path, [(e.exporter, e.template, e.seen_ns) for e in self._entries.values()])
 
     def load(self, path: Path) -> str | None:
-        """Take up what :meth:`save` wrote; returns why it could not be, and then nothing was taken up."""
+        """Load the output of :meth:`save`; returns the reason if it cannot be used, in which case nothing is loaded."""
         try:
             found = load_templates(path, self._settings.max_fields)
         except InputError as error:
@@ -413,7 +419,7 @@ class TemplateStore:
 
 
 def place_of(exporter: Exporter) -> tuple[str, str, int]:
-    """What tells exporters apart: the UDP port, or the connection or file."""
+    """Identity of an exporter: the UDP port, or the connection or file."""
     if exporter.transport == "udp":
         return exporter.address, "udp", exporter.port
     return exporter.address, "session", exporter.session

@@ -1,4 +1,4 @@
-"""Fields that hold text, as columns."""
+"""Text fields as columns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ethogram.schema import by_unique
 
 __all__ = ["host_names", "octets_of", "texts"]
 
-MOST = 1 << 12  # octets of one text that are kept
+MOST = 1 << 12  # maximum octets of a text
 
 
 def octets_of(records: Records, i: int) -> pl.Series:
-    """A field as it stands, one row of binary for each record.
+    """A field as raw octets, one binary row per record.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def octets_of(records: Records, i: int) -> pl.Series:
         Index of the field.
     """
     offset, length = records.spans(i)
-    # What is left out would be filling or no name; it keeps memory below a few octets for each one that arrived.
+    # The rest would be padding; the limit keeps memory proportional to the received octets.
     length = np.minimum(length, np.int32(MOST))
     ends = np.cumsum(length, dtype=np.int64)
     content = np.empty(int(ends[-1]) if ends.size else 0, np.uint8)
@@ -39,7 +39,7 @@ def octets_of(records: Records, i: int) -> pl.Series:
 
 
 def texts(records: Records, i: int) -> pl.Series:
-    """A field as text: UTF-8, without the zeros and blanks that fill it up; null where it is empty or not UTF-8.
+    """A field as UTF-8 text without padding zeros and blanks; null if empty or invalid.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def texts(records: Records, i: int) -> pl.Series:
     octets = octets_of(records, i)
     try:
         text = octets.cast(pl.String)
-    except pl.exceptions.ComputeError:  # one that is not UTF-8; then each is looked at
+    except pl.exceptions.ComputeError:  # invalid UTF-8 in some row: decode each row
         text = pl.Series([decoded(one) for one in octets.to_list()], dtype=pl.String)
-    # Zeros fill a text up; behind the first some exporters leave what was in the buffer before.
+    # Zeros are padding; after the first one, some exporters leave old buffer content.
     if text.str.contains("\x00", literal=True).any():
         text = text.str.replace(r"(?s)\x00.*$", "")
     text = text.str.strip_chars(" ")
@@ -61,7 +61,7 @@ def texts(records: Records, i: int) -> pl.Series:
 
 
 def decoded(octets: bytes) -> str | None:
-    """Text of octets; None where they are not UTF-8."""
+    """Decode octets; None if they are not UTF-8."""
     try:
         return octets.decode()
     except UnicodeDecodeError:
@@ -69,7 +69,7 @@ def decoded(octets: bytes) -> str | None:
 
 
 def host_names(records: Records, i: int) -> pl.Series:
-    """A field as host name: lower case, without port and final dot; null where it is none."""
+    """A field as host name: lower case, without port and final dot; null if invalid."""
     name = texts(records, i)
     if name.null_count() == len(name):
         return name
@@ -77,6 +77,6 @@ def host_names(records: Records, i: int) -> pl.Series:
 
 
 def plain_names(name: pl.Series) -> pl.Series:
-    """Host names without port and final dot; null where the text is none."""
+    """Host names without port and final dot; null if invalid."""
     name = name.str.to_lowercase().str.replace(r":\d+$", "").str.strip_chars_end(".")
     return name.set(~name.str.contains(r"^[a-z0-9_]([a-z0-9_.-]{0,252})$"), None)

@@ -1,7 +1,7 @@
-"""One compiled pass over all messages of a batch: a table of messages and a table of their sets.
+"""Find all messages and sets of a batch in one compiled pass.
 
-Nothing is believed but what has been compared with the octets that arrived. Each loop advances by at least four
-octets or ends. Reference: RFC 7011 sections 3.1 and 3.3, RFC 3954 section 5, and Cisco's description of NetFlow v5.
+No stated length is trusted before it is compared with the received octets. Each loop advances by at least four octets
+or ends. Reference: RFC 7011 sections 3.1 and 3.3, RFC 3954 section 5, and Cisco's description of NetFlow v5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = [
 V5, V9, IPFIX = 5, 9, 10
 V5_HEADER, V5_RECORD, V9_HEADER, IPFIX_HEADER, SET_HEADER = 24, 48, 20, 16, 4
 FIRST_DATA_SET = 256
-V5_MOST = 30  # records of a v5 message, by its definition
+V5_MOST = 30  # maximum records of a v5 message
 
 HEADER = np.dtype(
     [
@@ -33,9 +33,9 @@ HEADER = np.dtype(
         ("arrival_ns", np.int64),
         ("exporter", np.int32),  # index into the exporters of the batch
         ("sampling", np.uint16),  # v5: two bits of mode, fourteen of interval
-        ("count", np.int32),  # as stated by the header, not believed; -1 in IPFIX
+        ("count", np.int32),  # as stated by the header, unverified; -1 in IPFIX
         ("octets", np.int32),
-        ("unread", np.int32),  # octets of sets at its end whose length is wrong
+        ("unread", np.int32),  # octets at the end in sets of invalid length
         ("datagram", np.int32),  # row of the batch
     ],
     align=True,
@@ -43,9 +43,9 @@ HEADER = np.dtype(
 """One message."""
 
 SET = np.dtype([("message", np.int32), ("id", np.int32), ("offset", np.int64), ("octets", np.int32)], align=True)
-"""One set, without its header; the records of a v5 message are a set of number 0."""
+"""One set without its header; the records of a v5 message form a set with number 0."""
 
-# Places of the counters.
+# Indices of the counters.
 MESSAGES_READ, MESSAGES_USED, REFUSED, TOO_SHORT, VERSION, BAD_LENGTH, BEYOND = 0, 1, 2, 3, 4, 5, 6
 COUNT_LIES, TRAILING = 7, 8
 SETS_READ, SET_LENGTH, SET_BEYOND, ZERO_TAIL, RESERVED = 9, 10, 11, 12, 13
@@ -73,25 +73,25 @@ def walk(
     data: Any, offset: Any, octets: Any, arrival_ns: Any, exporter: Any, slots: Any, first: Any,
     headers: Any, sets: Any, counters: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Find messages and sets in datagrams from row ``first`` on, until the tables might not hold another datagram's.
+    """Find messages and sets in datagrams from row ``first`` on, while the tables have room for another datagram.
 
     Parameters
     ----------
     data, offset, octets, arrival_ns, exporter
         Of :class:`~ethogram.schema.DatagramBatch`.
     slots
-        For each exporter its number in the template store, -1 when it is refused.
+        Slot of each exporter in the template store, -1 if it is refused.
     first
-        Row of the first datagram to be read.
+        Row of the first datagram.
     headers, sets
-        Tables to be filled, of :data:`HEADER` and :data:`SET`.
+        Output tables of :data:`HEADER` and :data:`SET`.
     counters
-        Added to.
+        Incremented.
 
     Returns
     -------
     next_row, messages, sets
-        The first datagram not read, and the rows filled.
+        The first unread datagram, and the rows filled.
     """
     messages, count = 0, 0
     for row in range(first, offset.shape[0]):
@@ -130,7 +130,7 @@ def walk(
                 messages += 1
                 counters[MESSAGES_USED] += 1
                 at += length
-                # Several messages may stand in one datagram; what does not begin like one is not read.
+                # A datagram can contain several messages; trailing octets that are not a message are not read.
                 if end - at >= IPFIX_HEADER and u16(data, at) == IPFIX:
                     counters[MESSAGES_READ] += 1
                     again = True
@@ -143,7 +143,7 @@ def walk(
                 continue
             header = headers[messages]
             if version == V5:
-                # A message of thousands of records would not fit in a datagram: this is no NetFlow.
+                # A message of thousands of records would not fit in a datagram: this is not NetFlow.
                 if u16(data, at + 2) > max(V5_MOST, (size - V5_HEADER) // V5_RECORD):
                     counters[BAD_LENGTH] += 1
                     continue
@@ -171,7 +171,7 @@ def walk(
 def fill(
     headers: Any, row: Any, datagram: Any, version: Any, domain: Any, sequence: Any, time_s: Any, octets: Any
 ) -> None:
-    """Write what all versions have of a message."""
+    """Write the fields common to all versions."""
     header = headers[row]
     header["version"] = version
     header["domain"] = domain
@@ -188,7 +188,7 @@ def fill(
 
 @inner
 def v5_records(data: Any, at: Any, size: Any, message: Any, sets: Any, count: Any, counters: Any) -> Any:
-    """The records of a v5 message as one set: as many as the header says and have arrived whole."""
+    """The records of a v5 message as one set: those stated by the header that arrived completely."""
     stated = u16(data, at + 2)
     there = (size - V5_HEADER) // V5_RECORD
     if stated != there:
@@ -203,12 +203,12 @@ def v5_records(data: Any, at: Any, size: Any, message: Any, sets: Any, count: An
 def walk_sets(
     data: Any, at: Any, end: Any, template_id: Any, message: Any, sets: Any, count: Any, counters: Any
 ) -> tuple[Any, Any]:
-    """Write the sets between ``at`` and ``end``; the first whose length is wrong ends the message.
+    """Write the sets between ``at`` and ``end``; the first invalid length ends the message.
 
     Returns
     -------
     count, left
-        Rows of ``sets`` filled, and octets of the message that could not be read.
+        Rows of ``sets`` filled, and unread octets of the message.
     """
     while end - at >= SET_HEADER:
         number = u16(data, at)
@@ -244,7 +244,7 @@ def add(sets: Any, row: Any, message: Any, number: Any, offset: Any, octets: Any
 
 @inner
 def all_zero(data: Any, at: Any, end: Any) -> bool:
-    """Whether nothing but zeros is left."""
+    """Whether the rest consists of zeros."""
     for place in range(at, end):  # noqa: SIM110 (compiled: a loop is what it becomes)
         if u8(data, place) != 0:
             return False
