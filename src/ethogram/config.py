@@ -440,16 +440,6 @@ class EncoderSettings(Settings):
         return self.fields if self.kind == "fields" else None
 
     @property
-    def seedless(self) -> bool:
-        """Whether nothing is drawn in it: one of it is as good as many."""
-        return self.kind in ("raw", "pca", "linear-fields")
-
-    @property
-    def decodes(self) -> bool:
-        """Whether embeddings lead back to vectors."""
-        return self.kind != "linear-fields"
-
-    @property
     def hidden(self) -> tuple[int, ...]:
         """Widths of the hidden layers of the encoder, from the input on."""
         return ENCODER_SIZES[self.size][0] if self.widths is None else self.widths

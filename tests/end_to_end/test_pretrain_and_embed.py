@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ethogram.cli import main
-from ethogram.representation.checkpoint import load_encoder
+from ethogram.representation.build import load_encoder
 
 QUICK = ["--seeds", "1", "--threads", "1", "--passes", "6", "--d", "8", "--gap-days", "0", "--set", "training.batch=32"]
 KINDS = {

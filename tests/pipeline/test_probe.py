@@ -262,7 +262,8 @@ class TestLabelNetworks:
         assert candidates([str(place / "model")])[0].weights(0)[0].weights == before
 
     def test_it_learns(self, place: Path) -> None:
-        from ethogram.representation.supervised import LabelledNetwork, build_network
+        from ethogram.representation.build import build_network
+        from ethogram.representation.supervised import LabelledNetwork
 
         part = LabelledFlows.read([place / "home.parquet"], place / "home.csv", "type")
         rows, late = np.arange(0, 900, 2), np.arange(1, 900, 20)

@@ -20,7 +20,8 @@ from ethogram.errors import ConfigurationError, InputError
 from ethogram.pipeline.flow_days import DaySplit, FlowFiles
 from ethogram.pipeline.representations import EMBEDDING_KEY, PACKAGED, pretrain
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
-from ethogram.representation.checkpoint import load, load_encoder
+from ethogram.representation.build import load_encoder
+from ethogram.representation.checkpoint import load
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows

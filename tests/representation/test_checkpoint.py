@@ -20,7 +20,8 @@ from ethogram.config import EncoderSettings, FieldSettings, TrainingSettings
 from ethogram.errors import LibraryError
 from ethogram.representation import baselines
 from ethogram.representation.autoencoder import Autoencoder
-from ethogram.representation.checkpoint import load, load_encoder, model_file, read_arrays, save, write_arrays
+from ethogram.representation.build import load_encoder
+from ethogram.representation.checkpoint import load, model_file, read_arrays, save, write_arrays
 from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Encoder, Header, digest_of
 from ethogram.representation.export_onnx import export_dense, export_fields

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from custom_flows_made import made
 from ethogram.config import EncoderSettings, LinearFieldSettings
 from ethogram.errors import InputError, LibraryError
-from ethogram.representation.checkpoint import load_encoder, read_arrays, save, write_arrays
+from ethogram.representation.build import load_encoder
+from ethogram.representation.checkpoint import read_arrays, save, write_arrays
 from ethogram.representation.encoder import Encoder, digest_of
 from ethogram.representation.export_onnx import export_linear_fields
 from ethogram.representation.field_columns import FieldPlan, describe
 from ethogram.representation.inference import OnnxEncoder
+from ethogram.representation.kinds import kind_of
 from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields, number_columns
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
@@ -128,8 +130,8 @@ def test_it_has_no_decoder(tmp_path: Path) -> None:
     for one in (encoder, load_encoder(tmp_path), OnnxEncoder(tmp_path)):
         with pytest.raises(LibraryError, match="has no decoder"):
             one.decode(np.zeros((1, 6), np.float32))
-    assert not SMALL.decodes
-    assert EncoderSettings(kind="pca").decodes
+    assert not kind_of(SMALL).decodes
+    assert kind_of(EncoderSettings(kind="pca")).decodes
 
 
 def test_flows_that_are_too_few_or_change_are_refused() -> None:

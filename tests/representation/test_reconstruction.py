@@ -84,7 +84,7 @@ def test_spread_leaves_out_flows_without_a_value() -> None:
 @pytest.fixture(scope="module")
 def nets() -> dict[str, Encoder]:
     pytest.importorskip("torch")
-    from ethogram.representation.supervised import build_network
+    from ethogram.representation.build import build_network
 
     return {kind: build_network(EncoderSettings(kind=kind, widths=(16,), d=4), 1) for kind in ("vae", "ae", "fields")}
 

@@ -10,7 +10,8 @@ from ethogram.config import EncoderSettings, FieldSettings, ProbeSettings
 
 torch = pytest.importorskip("torch")
 
-from ethogram.representation.supervised import LabelledNetwork, build_network  # noqa: E402
+from ethogram.representation.build import build_network  # noqa: E402
+from ethogram.representation.supervised import LabelledNetwork  # noqa: E402
 
 FLOWS = made(120, seed=3)
 TRUTH = np.searchsorted([53, 80, 443], FLOWS.remote_port).astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from ethogram.config import EncoderSettings
 from ethogram.errors import LibraryError, UsageError
 from ethogram.pipeline.representations import PACKAGED
-from ethogram.representation import baselines
-from ethogram.representation.checkpoint import load, load_encoder, model_file
-from ethogram.representation.dense import DenseEncoder
+from ethogram.representation.build import fit_encoder, load_encoder
+from ethogram.representation.checkpoint import load, model_file
 from ethogram.representation.encoder import Encoder, Header, Tensors
 from ethogram.representation.inference import OnnxEncoder
-from ethogram.representation.linear_fields import linear_fields
+from ethogram.representation.kinds import KINDS, kind_of
 from ethogram.representation.needs import need
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
@@ -118,7 +117,7 @@ class Candidate:
             need(purpose, "safetensors")
             if self.header(0).encoder.kind == "fields":
                 need(purpose, "torch")
-        elif self.settings is not None and self.settings.kind == "untrained":
+        elif self.settings is not None and kind_of(self.settings).network:
             need(purpose, "torch")
 
     def _path(self, seed: int) -> Path:
@@ -129,28 +128,15 @@ class Candidate:
         """How many encoders differ by the seed alone; 0: any number."""
         if self.settings is None:
             return len(self.paths)
-        return 1 if self.settings.seedless else 0
+        return 1 if kind_of(self.settings).deterministic else 0
 
     def open(self, seed: int, train: CustomFlows) -> Encoder:
         """The encoder of a seed; PCA and the linear one learn from the training flows, without their labels."""
         if self.settings is None:
             return OnnxEncoder(self._path(seed)) if self.exported else load_encoder(self._path(seed))
-        if self.settings.kind == "raw":
-            return baselines.raw(self.settings.view)
-        if self.settings.kind == "random-projection":
-            return baselines.random_projection(self.settings, seed)
-        if self.settings.kind == "pca":
-            batches = (
-                expand(train, self.settings.view, np.arange(i, min(i + BATCH, len(train))))
-                for i in range(0, len(train), BATCH)
-            )
-            return baselines.pca(self.settings, batches)
-        if self.settings.kind == "linear-fields":
-            return linear_fields(
-                self.settings, lambda: (train.take(slice(i, i + BATCH)) for i in range(0, len(train), BATCH))
-            )
-        net = supervised().build_network(self.settings, seed)
-        return DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
+        return fit_encoder(
+            self.settings, seed, lambda: (train.take(slice(i, i + BATCH)) for i in range(0, len(train), BATCH))
+        )
 
     def embedder(self, encoder: Encoder, seed: int) -> Callable[[CustomFlows], NDArray[np.float32]]:
         """Embeds flows: with ONNX Runtime where the model has it exported, which gives the same numbers faster."""
@@ -222,7 +208,7 @@ def _candidate(name: str) -> Candidate:
         OnnxEncoder(path)  # reports what is wrong with it
         return Candidate(name if name == "packaged" else path.stem, (path,))
     kind, _, view = name.partition(":")
-    if not path.exists() and kind in {"raw", "pca", "random-projection", "untrained", "linear-fields"}:
+    if not path.exists() and kind in KINDS and not KINDS[kind].trained:
         settings = EncoderSettings.of(kind=kind, **({"view": view_of(view).name} if view else {}))
         wanted = view_of(settings.view)
         label = f"raw {wanted.width:,}" if kind == "raw" and wanted.name in {"full", "meta+packets"} else name

@@ -16,12 +16,12 @@ from ethogram.identify.flow_split import FlowDays
 from ethogram.identify.labels import read_labels
 from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.representation.encoder import Header
+from ethogram.representation.kinds import kind_of
 from ethogram.schema import CustomFlows
 
 __all__ = ["LabelledFlows", "days_learnt", "drawn", "learnt_from", "network_name", "taken"]
 
 DAY_US = 86_400_000_000
-LEARNS_NOTHING = ("untrained", "random-projection", "raw")
 
 
 def learnt_from(inputs: Sequence[str | Path], others: Sequence[str | Path]) -> list[FlowFiles]:
@@ -151,7 +151,7 @@ def days_learnt(header: Header, known: Iterable[FlowFiles], devices: set[str]) -
         Of the flows that are to be labelled.
     """
     data = header.data
-    if "digest" not in data or header.encoder.kind in LEARNS_NOTHING:
+    if "digest" not in data or not kind_of(header.encoder).fitted:
         return np.zeros(0, np.int64)
     for files in known:
         if files.digest != data["digest"]:

@@ -30,13 +30,12 @@ from ethogram.pipeline.probe_data import (
 )
 from ethogram.pipeline.probe_rows import Fitted, Rows, Tested, aggregations
 from ethogram.pipeline.text import visible_frame
+from ethogram.representation.build import build_network
+from ethogram.representation.kinds import KINDS, kind_of
 from ethogram.representation.needs import need
 from ethogram.schema import Accounting
 
 __all__ = ["ProbeRun", "draw", "probe"]
-
-TUNED = ("ae", "vae", "fields", "untrained")
-"""Kinds whose networks can learn from labels."""
 
 
 @dataclass
@@ -159,9 +158,9 @@ def _measure(
             _frozen(rows, held, candidate.name, seed, seen, unseen, material, settings, kind, again)
             if encoder.digest != before:
                 raise EthogramError(f"{candidate.name}: its weights changed while it was probed")
-            if tune and kind in TUNED:
+            if tune and KINDS[kind].network:
                 _tuned(rows, held, candidate, seed, material, settings)
-        if tune and candidate.header(0).encoder.kind not in TUNED:
+        if tune and not kind_of(candidate.header(0).encoder).network:
             notes.append(f"{candidate.name}: no network that learns from labels")
     return rows
 
@@ -213,7 +212,7 @@ def _tuned(
             used = budget_rows(material.truth, budget, seed)
             fit, late = used[material.early[used]], used[material.late[used]]
             fit = fit if np.unique(material.truth[fit]).size > 1 else used
-            net = module.build_network(header.encoder, seed + 1, weights if name == "unfrozen" else None)
+            net = build_network(header.encoder, seed + 1, weights if name == "unfrozen" else None)
             learnt = module.LabelledNetwork(net, len(material.names), settings, seed)
             learnt.fit(material.flows, material.truth, fit, late)
             said = learnt.predict_log_proba(material.flows.take(late)) if budget is None and late.size else None

@@ -23,6 +23,7 @@ from ethogram.pipeline.candidates import Candidate, candidates
 from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.pipeline.labelled_flows import days_learnt, drawn, learnt_from, network_name, taken
 from ethogram.pipeline.text import visible_frame
+from ethogram.representation.kinds import kind_of
 from ethogram.representation.reconstruction import PARTS, Reconstruction, error_summary, linear_cka, reconstruct
 from ethogram.schema import CustomFlows, service_name
 
@@ -118,7 +119,7 @@ def reconstructions(
     for candidate in chosen:
         if candidate.exported:
             raise UsageError(f"{candidate.name}: an exported encoder has no decoder: name its directory")
-        if not candidate.header(0).encoder.decodes:
+        if not kind_of(candidate.header(0).encoder).decodes:
             kind = candidate.header(0).encoder.kind
             raise UsageError(f"{candidate.name}: an encoder of kind {kind} has no decoder: it gives no flows back")
     notes: list[str] = []

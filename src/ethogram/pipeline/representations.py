@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,14 @@ from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, T
 from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
 from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text
 from ethogram.pipeline.vectors import VectorRun, read_vectors
-from ethogram.representation import baselines
+from ethogram.representation.build import build_network, fit_encoder
 from ethogram.representation.card import card
 from ethogram.representation.checkpoint import MODEL_FORMAT, load, save
-from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Header, Tensors
 from ethogram.representation.export_onnx import export_dense, export_fields, export_linear_fields
 from ethogram.representation.inference import OnnxEncoder
-from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields
+from ethogram.representation.kinds import kind_of
 from ethogram.representation.needs import need
-from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
 
@@ -48,8 +47,6 @@ EMBEDDING_KEY = b"ethogram.embeddings"
 PACKAGED = Path(__file__).parent.parent / "data" / "encoder.onnx"
 """The encoder that comes with the package."""
 
-LEARNT = ("ae", "vae", "fields")
-NETWORKS = (*LEARNT, "untrained")
 WRITTEN_WITH = ("onnx", "safetensors")
 KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
 
@@ -123,7 +120,7 @@ def pretrain(
     encoder = encoder.model_copy(update={"view": view_of(encoder.view).name})
     _check(encoder)
     # The encoder is written last, after minutes or hours.
-    learning = ("torch",) if encoder.kind in NETWORKS else ()
+    learning = ("torch",) if kind_of(encoder).network else ()
     need(f"training an encoder of kind {encoder.kind}", *WRITTEN_WITH, *learning)
     files = FlowFiles(inputs)
     split = DaySplit.of(files, training, time_from, time_to)
@@ -131,7 +128,7 @@ def pretrain(
     if restart:
         _clear(output)
     run = Pretraining(notes=_notes(files, split))
-    count = 1 if encoder.seedless else training.seeds
+    count = 1 if kind_of(encoder).deterministic else training.seeds
     for seed in range(training.first_seed, training.first_seed + count):
         folder = output / f"seed-{seed}"
         header = _finished(folder, encoder, training, data, seed)
@@ -200,12 +197,12 @@ def _train(
     """Make the encoder of one seed and write it; None when it was interrupted."""
     made = {"ethogram": __version__, "numpy": np.__version__, "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     header = Header(encoder=encoder, seed=seed, data=data, made=made)
-    if encoder.kind not in NETWORKS:
-        dense = _baseline(encoder, split, seed)
+    if not kind_of(encoder).network:
+        dense = fit_encoder(encoder, seed, partial(_batches, split.train))
         return _write(folder, replace(header, weights=dense.digest), dense.tensors, None)
-    net = _network(encoder, seed)
+    net = build_network(encoder, seed)
     made["torch"] = importlib.metadata.version("torch")
-    if encoder.kind in LEARNT:
+    if kind_of(encoder).trained:
         from ethogram.representation.training import Training
 
         trainer = Training(net, training, seed=seed, data=data["digest"], state=folder / "state")
@@ -218,28 +215,11 @@ def _train(
     return header
 
 
-def _network(encoder: EncoderSettings, seed: int) -> Network:
-    from ethogram.representation.autoencoder import Autoencoder
-    from ethogram.representation.fields import FieldEncoder
-
-    return FieldEncoder(encoder, seed) if encoder.kind == "fields" else Autoencoder(encoder, seed)
-
-
-def _baseline(encoder: EncoderSettings, split: DaySplit, seed: int) -> DenseEncoder | LinearFieldEncoder:
-    if encoder.kind == "raw":
-        return baselines.raw(encoder.view)
-    if encoder.kind == "random-projection":
-        return baselines.random_projection(encoder, seed)
-    if encoder.kind == "linear-fields":
-        return linear_fields(encoder, lambda: map(split.train.read, range(len(split.train.sizes))))
-    return baselines.pca(encoder, _vectors(split.train, encoder.view))
-
-
-def _vectors(part: DayBlocks, view: str, batch: int = 4096) -> Iterator[NDArray[np.float32]]:
+def _batches(part: DayBlocks, size: int = 4096) -> Iterator[CustomFlows]:
     for block in range(len(part.sizes)):
         flows = part.read(block)
-        for begin in range(0, len(flows), batch):
-            yield expand(flows, view, np.arange(begin, min(begin + batch, len(flows))))
+        for begin in range(0, len(flows), size):
+            yield flows.take(slice(begin, begin + size))
 
 
 def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) -> Header:
@@ -265,7 +245,7 @@ def _finished(
         return None
     header, _ = load(file)
     same = header.encoder == encoder and header.seed == seed and header.data.get("digest") == data["digest"]
-    if same and encoder.kind in LEARNT:
+    if same and kind_of(encoder).trained:
         free = {"save_s": 0.0, "threads": 0, "seeds": 1, "first_seed": 0}
         assert header.training is not None
         same = header.training.model_copy(update=free) == training.model_copy(update=free)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from ethogram._files import write_bytes
 from ethogram.errors import LibraryError
-from ethogram.representation.dense import DenseEncoder, shapes
+from ethogram.representation.dense import shapes
 from ethogram.representation.encoder import Header, Tensors, digest_of
-from ethogram.representation.linear_fields import LinearFieldEncoder, linear_shapes
+from ethogram.representation.linear_fields import linear_shapes
 
-if TYPE_CHECKING:
-    from ethogram.representation.encoder import Encoder
-
-__all__ = ["MODEL_FORMAT", "load", "load_encoder", "model_file", "read_arrays", "refuse_pickle", "save",
+__all__ = ["MODEL_FORMAT", "load", "model_file", "read_arrays", "refuse_pickle", "save",
            "write_arrays"]  # fmt: skip
 
 MODEL_FORMAT = "ethogram.model/1"
@@ -144,29 +141,3 @@ def model_file(path: Path, suffix: str) -> Path:
     if not chosen.exists():
         raise LibraryError(f"{chosen}: no such file")
     return chosen
-
-
-def load_encoder(path: Path) -> Encoder:
-    """An encoder that encodes, and decodes where its kind does, from safetensors; only the field-aware one needs torch.
-
-    Raises
-    ------
-    LibraryError
-        When it cannot be used.
-    """
-    header, tensors = load(model_file(path, ".safetensors"))
-    if header.encoder.kind == "linear-fields":
-        return LinearFieldEncoder(header, tensors)
-    if header.encoder.kind != "fields":
-        return DenseEncoder(header, tensors)
-    try:
-        from ethogram.representation.fields import FieldEncoder
-    except ImportError:
-        raise LibraryError(f"{path}: the field-aware decoder needs torch: {TRAIN}") from None
-    net = FieldEncoder(header.encoder, header.seed)
-    try:
-        net.load(tensors)
-    except LibraryError as error:
-        raise LibraryError(f"{path}: {error}") from None
-    net.header = header
-    return net

@@ -15,26 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ethogram.config import EncoderSettings, ProbeSettings
+from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError
-from ethogram.representation.autoencoder import Autoencoder
-from ethogram.representation.encoder import Tensors
-from ethogram.representation.fields import FieldEncoder
 from ethogram.representation.network import Network
 from ethogram.representation.vector import expand
 from ethogram.schema import CustomFlows
 
-__all__ = ["LabelledNetwork", "build_network"]
+__all__ = ["LabelledNetwork"]
 
 BATCH = 4096
-
-
-def build_network(settings: EncoderSettings, seed: int, tensors: Tensors | None = None) -> Network:
-    """The network of some settings: with these weights, or from scratch."""
-    net: Network = FieldEncoder(settings, seed) if settings.kind == "fields" else Autoencoder(settings, seed)
-    if tensors is not None:
-        net.load(tensors)
-    return net
 
 
 class LabelledNetwork:

@@ -32,10 +32,10 @@ from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
 from ethogram.identify import aggregate, calibrate, openset, probe, probe_devices, probe_figures
 from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
+from ethogram.representation.kinds import kind_of
 
 __all__ = ["FlowBenchmark"]
 
-DECODES = ("ae", "vae", "fields", "pca", "random-projection", "untrained")
 GROUPED = ("5", "20", "hour")
 LABELS = "labels of each type: "
 CLUSTERS = 1 << 32
@@ -190,7 +190,7 @@ class FlowBenchmark:
         self, task: FlowTask, fold: FlowFold, made: ReadyEncoder
     ) -> tuple[dict[str, float], dict[str, float]] | None:
         """Errors on later flows of the networks that were learnt from, and on those of the network that tests."""
-        if not task.shift or made.encoder is None or made.encoder.header.encoder.kind not in DECODES:
+        if not task.shift or made.encoder is None or not kind_of(made.encoder.header.encoder).decodes:
             return None
         if set(fold.unlabelled) & set(fold.test):
             return None

@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+import ethogram.representation.build
 import ethogram.representation.dense
 import ethogram.representation.vector
 import ethogram.representation.views
@@ -32,12 +33,13 @@ from ethogram.bench.flows.task import FlowMethod
 from ethogram.config import EncoderSettings, TrainingSettings
 from ethogram.errors import EthogramError, LibraryError
 from ethogram.identify.flow_split import FlowSplit
-from ethogram.pipeline.candidates import supervised
-from ethogram.representation import baselines
-from ethogram.representation.checkpoint import load_encoder, save
+from ethogram.representation.build import build_network, fit_encoder, load_encoder
+from ethogram.representation.checkpoint import save
 from ethogram.representation.dense import DenseEncoder
 from ethogram.representation.encoder import Encoder
-from ethogram.representation.linear_fields import LinearFieldEncoder, linear_fields
+from ethogram.representation.kinds import kind_of
+from ethogram.representation.linear_fields import LinearFieldEncoder
+from ethogram.representation.needs import need
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
@@ -45,8 +47,6 @@ from ethogram.schema import CustomFlows
 __all__ = ["Encoders", "encoder_code"]
 
 BATCH = 2048
-SEEDLESS = ("raw", "pca", "linear-fields")
-"""Kinds in which nothing is drawn."""
 REMEMBERED = 12
 """Embeddings that stay in memory, the last ones asked for."""
 LARGE = 20_000_000
@@ -56,14 +56,8 @@ HELD_OUT = 0.2
 HELD_OUT_FLOWS = 1024
 """Of those at most: there are many short passes."""
 PATIENCE_STEPS = 200
-LEARNT = ("ae", "vae", "fields")
 DIRECTIONS = "directions of the unlabelled flows"
 
-_MODULES = {
-    "raw": "vector", "pca": "baselines", "random-projection": "baselines", "untrained": "autoencoder",
-    "ae": "autoencoder", "vae": "autoencoder", "fields": "fields", "linear-fields": "linear_fields",
-}  # fmt: skip
-"""Kind of encoder to the module of ``ethogram.representation`` that implements it."""
 _LEARNING = ("ethogram.representation.training",)
 
 
@@ -72,9 +66,9 @@ def encoder_code(method: FlowMethod) -> str:
     if method.encoder is None:
         modules = imported_modules(module_of(method.adapter))
         return code_digest(*modules, *(imported_modules(PRETRAINING) if method.pretraining else ()))
-    kind = method.encoder.kind
-    modules = imported_modules(f"ethogram.representation.{_MODULES[kind]}")
-    learning = _LEARNING if kind in LEARNT else ()
+    kind = kind_of(method.encoder)
+    modules = imported_modules(f"ethogram.representation.{kind.module}")
+    learning = _LEARNING if kind.trained else ()
     return code_digest(Encoders, *modules, *learning)
 
 
@@ -94,7 +88,8 @@ class Encoders:
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
-        ethogram.representation.vector, ethogram.representation.views, ethogram.representation.dense,
+        ethogram.representation.build, ethogram.representation.vector, ethogram.representation.views,
+    ethogram.representation.dense,
     )  # fmt: skip
     """Code that every encoder of the product shares; its own module comes with its kind."""
 
@@ -173,17 +168,10 @@ class Encoders:
         assert settings is not None
         settings = settings.model_copy(update={"view": view_of(settings.view).name})
         training: Mapping[str, Any] | None = None
-        if settings.kind == "raw":
-            encoder: Encoder = baselines.raw(settings.view)
-        elif settings.kind == "random-projection":
-            encoder = baselines.random_projection(settings, seed)
-        elif settings.kind == "pca":
-            encoder = self._kept(digest) or self._pca(digest, settings, unlabelled, corpora)
-        elif settings.kind == "linear-fields":
-            encoder = self._kept(digest) or self._linear(digest, settings, unlabelled, corpora)
-        elif settings.kind == "untrained":
-            net = supervised().build_network(settings, seed)
-            encoder = DenseEncoder(replace(net.header, weights=net.digest), net.tensors())
+        kind = kind_of(settings)
+        if not kind.trained:
+            encoder = (self._kept(digest) if kind.fitted else None) or self._fitted(
+                digest, settings, unlabelled, corpora, seed)  # fmt: skip
         else:
             encoder = self._kept(digest) or self._trained(method, settings, digest, unlabelled, corpora, seed, gap_days)
             curves = encoder.header.curves
@@ -208,42 +196,34 @@ class Encoders:
         return ReadyEncoder(digest, encoder.digest, encoder.header.d, parameters, origin, "Apache-2.0", embed, encoder,
                             cheap, training)  # fmt: skip
 
-    def _pca(
-        self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows]
+    def _fitted(
+        self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int
     ) -> Encoder:
-        self._tell("PCA")
-        batches = (x for name in sorted(unlabelled) for x in _vectors(
-            corpora[name].flows, settings.view, unlabelled[name]))  # fmt: skip
-        found = baselines.pca(settings, batches)
-        if (path := self._path(digest)) is not None:
-            save(path / "encoder.safetensors", found.header, found.tensors)
-        return found
-
-    def _linear(
-        self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows]
-    ) -> Encoder:
-        self._tell("linear encoder of fields")
+        """An encoder that needs no gradient descent; what is fitted to flows is saved."""
+        kind = kind_of(settings)
+        if kind.fitted:
+            self._tell({"pca": "PCA", "linear-fields": "linear encoder of fields"}[kind.name])
 
         def read() -> Iterator[CustomFlows]:
             for name in sorted(unlabelled):
                 for begin in range(0, len(unlabelled[name]), BATCH):
                     yield corpora[name].flows.take(unlabelled[name][begin : begin + BATCH])
 
-        found = linear_fields(settings, read)
-        if (path := self._path(digest)) is not None:
-            save(path / "encoder.safetensors", found.header, found.tensors)
-        return found
+        encoder = fit_encoder(settings, seed, read)
+        if kind.fitted and (path := self._path(digest)) is not None:
+            save(path / "encoder.safetensors", encoder.header, encoder.tensors)
+        return encoder
 
     def _trained(
         self, method: FlowMethod, settings: EncoderSettings, digest: str, unlabelled: Rows,
         corpora: Mapping[str, CorpusFlows], seed: int, gap_days: int,
     ) -> Encoder:  # fmt: skip
-        supervised()  # says it when torch is missing
+        need("a network", "torch")
         from ethogram.representation.training import InMemoryBlocks, Progress, Training
 
         learn, best_by = self._unlabelled(unlabelled, corpora, gap_days)
         training = training_of(method, len(learn), self.threads, held_out=best_by is not None)
-        net = supervised().build_network(settings, seed)
+        net = build_network(settings, seed)
         folder = self._path(digest)
         run = Training(net, training, seed=seed, data=digest, state=None if folder is None else folder / "state")
 
@@ -355,7 +335,7 @@ def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
 
 def replace_seed(method: FlowMethod, seed: int) -> int:
     """The seed that an encoder depends on: 0 where nothing in it is drawn."""
-    return 0 if method.encoder is not None and method.encoder.kind in SEEDLESS else seed
+    return 0 if method.encoder is not None and kind_of(method.encoder).deterministic else seed
 
 
 def training_of(method: FlowMethod, flows: int, threads: int, *, held_out: bool) -> TrainingSettings:

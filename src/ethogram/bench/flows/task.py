@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
+from ethogram.representation.kinds import kind_of
 from ethogram.representation.views import view_of
 
 __all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "asks", "flow_methods", "flow_tasks"]
@@ -134,7 +135,7 @@ class FlowMethod(MethodDefinition):
         """Whether its encoder learns from unlabelled flows."""
         if self.encoder is None:
             return bool(self.pretraining)
-        return self.encoder.kind in ("ae", "vae", "fields", "pca", "linear-fields")
+        return kind_of(self.encoder).fitted
 
 
 DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
