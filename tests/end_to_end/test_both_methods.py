@@ -174,7 +174,7 @@ def test_fingerprints_stand_alone_where_flows_cannot_be_compared_and_it_is_said(
         return str(line)
 
     assert run("flows", day, "-o", home / "flows.parquet")[0] == 0
-    assert "fingerprints alone: the input has no packets" in said(home / "flows.parquet", "--library", library)
+    assert "using fingerprints only: the input has no packets" in said(home / "flows.parquet", "--library", library)
     six = home / "six.pcap"
     six.write_bytes(capture([P(k * S, version=6) for k in range(20)]))
     assert "no custom flow of a device (TCP or UDP over IPv4)" in said(six, "--library", library)
@@ -189,7 +189,7 @@ def test_fingerprints_stand_alone_where_flows_cannot_be_compared_and_it_is_said(
     assert code == 0, err
     assert "was made with encoder" in said(day, "--library", other)
     shutil.copy(embeddings_path(other), embeddings_path(library))
-    assert "home.flows.parquet is of encoder" in said(day, "--library", library)
+    assert "home.flows.parquet was made with encoder" in said(day, "--library", library)
 
 
 def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
@@ -221,14 +221,14 @@ def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
         (4, "cannot be read", ["identify", day, "--library", damaged]),
         (4, "is missing", ["identify", day, "--library", _copied(library, home / "alone.jsonl"), "--encoder",
                            foreign]),
-        (4, "add fingerprints alone by --no-flows", ["enrol", day, "--labels", labels, "--extend", other, *out]),
-        (3, "an encoder needs TCP or UDP over IPv4", ["enrol", home / "flows.parquet", "--labels", labels, *out,
-                                                       "--encoder", foreign]),
-        (3, "an encoder needs TCP or UDP over IPv4", ["enrol", six, "--labels", labels, *out, "--encoder",
+        (4, "add fingerprints only with --no-flows", ["enrol", day, "--labels", labels, "--extend", other, *out]),
+        (3, "an encoder needs captures with TCP or UDP over IPv4", ["enrol", home / "flows.parquet", "--labels", labels,
+                                                                    *out, "--encoder", foreign]),
+        (3, "an encoder needs captures with TCP or UDP over IPv4", ["enrol", six, "--labels", labels, *out, "--encoder",
                                                        foreign]),
         (4, "seen: 02:00:00:00:00:07", ["enrol", _ping(home), "--labels", labels, *out]),
         (4, "no such folder", ["enrol", day, "--labels", labels, "-o", home / "none" / "x.jsonl"]),
-        (4, "of two encoders do not go together", ["library", "merge", library, other, *out]),
+        (4, "of different encoders cannot be merged", ["library", "merge", library, other, *out]),
         (4, "no entry has the label 'lamp'", ["library", "rename", library, "--name", "lamp=x", *out]),
         (2, "contradict each other", ["enrol", day, "--labels", labels, *out, "--encoder", foreign, "--no-flows"]),
         (2, "contradict each other", ["identify", day, "--library", library, "--encoder", foreign, "--no-flows"]),
@@ -252,7 +252,7 @@ def test_mistakes_are_one_line_and_a_named_code(home: Path, run: Run) -> None:
 
 
 def _other_encoder(path: Path) -> None:
-    """The encoder that comes along, but said to have other weights."""
+    """The packaged encoder, with a header that states other weights."""
     onnx = pytest.importorskip("onnx")
     model = onnx.load(str(PACKAGED))
     for said in model.metadata_props:

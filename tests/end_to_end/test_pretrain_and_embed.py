@@ -27,7 +27,7 @@ def test_captures_to_embeddings(kind: str, corpus: Path, tmp_path: Path, capsys:
     assert main(["vectors", *captures, "-o", flows]) == 0
     capsys.readouterr()
     assert main(["pretrain", flows, "-o", model, "--kind", kind, *QUICK, *KINDS[kind]]) == 0
-    assert " later days to stop by" in capsys.readouterr().err
+    assert " later days for early stopping" in capsys.readouterr().err
     curves = load_encoder(Path(model)).header.curves
     assert curves[-1]["train_loss"] < 0.7 * curves[0]["train_loss"]
     assert min(row["held_out_loss"] for row in curves) < curves[0]["held_out_loss"]

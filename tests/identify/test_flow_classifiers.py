@@ -63,7 +63,7 @@ def test_one_label_alone_is_no_error() -> None:
 
 def test_a_window_is_most_like_itself() -> None:
     learn, _ = windows()
-    near = NearestWindows().fit(learn, np.arange(len(learn)), len(learn)).likeness(learn)
+    near = NearestWindows().fit(learn, np.arange(len(learn)), len(learn)).similarities(learn)
     assert (near.argmax(axis=1) == np.arange(len(learn))).all()
     assert near.max() == pytest.approx(1.0)
 
@@ -87,7 +87,7 @@ def test_a_store_keeps_embeddings_by_entry() -> None:
     assert store.windows(["y", "gone", "x"]).flows.tolist() == [2, 0, 2]
     assert sorted(store.keep(["x", "z"]).z) == ["x"]
     assert store.merge(FlowStore("", 1)) is store
-    with pytest.raises(LibraryError, match="do not go together"):
+    with pytest.raises(LibraryError, match="cannot be merged"):
         store.merge(FlowStore("e2", store.d, dict(store.z)))
     with pytest.raises(LibraryError, match="embeddings"):
         FlowStore("e1", 3, {"x": np.zeros((1, 2), np.float32)})

@@ -7,7 +7,7 @@ import pytest
 
 from ethogram.errors import UsageError
 from ethogram.identify.flow_windows import FlowWindows
-from ethogram.identify.group import Grouping, SamePair, clustered, pairwise, together
+from ethogram.identify.group import Grouping, SamePair, clustered, concat_windows, pairwise
 from ethogram.schema import Windows
 
 from .traffic import HABITS, days, enrolment, windows_of
@@ -61,13 +61,13 @@ def test_pairs_are_the_same_both_ways() -> None:
     ratio, alike = pairwise(windows)
     assert np.allclose(ratio, ratio.T)
     assert np.isnan(alike).all()
-    assert together(windows, windows).items["item"].to_list() == list(range(2 * len(windows)))
+    assert concat_windows(windows, windows).items["item"].to_list() == list(range(2 * len(windows)))
 
 
 def test_few_pairs_teach_nothing_and_more_alike_is_never_less_likely() -> None:
     ratio = np.array([[9.0, -3.0], [-3.0, 9.0]])
     pair = SamePair().fit(ratio, np.full((2, 2), np.nan), ["a", "b"])
-    said = pair.probabilities(np.array([[-5.0, 0.0, 5.0]]), np.full((1, 3), np.nan))[0]
+    said = pair.predict_proba(np.array([[-5.0, 0.0, 5.0]]), np.full((1, 3), np.nan))[0]
     assert (np.diff(said) > 0).all()
     assert said[0] < 0.1 < 0.8 < said[2]
 
@@ -79,8 +79,8 @@ def test_clusters_of_nothing_and_of_one() -> None:
 
 def test_misuse_is_said() -> None:
     windows, labels = enrolment(2)
-    with pytest.raises(UsageError, match="do not fit together"):
+    with pytest.raises(UsageError, match=r"\d+ items, but \d+ labels"):
         Grouping().fit(windows, labels[1:])
-    with pytest.raises(UsageError, match="before the grouping is fitted"):
+    with pytest.raises(UsageError, match="is not fitted yet"):
         Grouping().groups(windows)
     assert set(labels) == set(HABITS)

@@ -34,7 +34,7 @@ def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
         ("device,label\na,b\n,c\n", InputError, "labels.csv:3: no device"),
         ("device,label\na,\n", InputError, "labels.csv:2: no label"),
         ("device,label\na,b,c\n", InputError, "labels.csv:2: more fields"),
-        ("device,label,from\na,b,soon\n", InputError, "labels.csv:2: from 'soon' is no time"),
+        ("device,label,from\na,b,soon\n", InputError, "labels.csv:2: from 'soon' is not a time"),
     ],
 )
 def test_a_broken_file_says_line_and_reason(tmp_path: Path, text: str, error: type, reason: str) -> None:

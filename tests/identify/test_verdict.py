@@ -107,7 +107,7 @@ def test_a_provisional_verdict_says_how_long_it_will_take() -> None:
 
 
 def test_nothing_is_judged_before_it_is_fitted() -> None:
-    with pytest.raises(UsageError, match="before the judge is fitted"):
+    with pytest.raises(UsageError, match="is not fitted yet"):
         VerdictModel(identifier(KIT)).decide(KNOWN[0])
     with pytest.raises(UsageError):
         Calibration().predict_proba(np.zeros((1, 2)))

@@ -52,11 +52,11 @@ def table(**changes: object) -> pyarrow.Table:
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        (table(format="ethogram.flow-side/2"), "not the flow side"),
+        (table(format="ethogram.flow-side/2"), "not an embeddings file"),
         (table(d=3), "3 numbers"),
-        (table(d="x"), "metadata is wrong"),
-        (table(encoder=1), "metadata is wrong"),
-        (table().replace_schema_metadata({}), "not the flow side"),
+        (table(d="x"), "invalid metadata"),
+        (table(encoder=1), "invalid metadata"),
+        (table().replace_schema_metadata({}), "not an embeddings file"),
         (table().rename_columns(["entry", "y"]).replace_schema_metadata(table().schema.metadata), "columns"),
         (table().set_column(0, "entry", pyarrow.array(["a", None])), "empty entry"),
     ],
@@ -167,7 +167,7 @@ def test_what_a_flow_side_lacks_is_said_in_one_line(tmp_path: Path) -> None:
         return load_embeddings(path, read)[1]
 
     assert "home.flows.parquet is missing: home.jsonl was enrolled with encoder abc" in said(None)
-    assert "is of encoder xyz, but home.jsonl was enrolled with abc" in said(side(library, "xyz"))
+    assert "was made with encoder xyz, but home.jsonl was enrolled with abc" in said(side(library, "xyz"))
     assert "belongs to another library" in said(side(known("plug")))
     both = FlowStore("abc", 1, {**side(known("plug")).z, first: np.ones((1, 1), np.float32)})
     assert "has flows of 1 entry not in home.jsonl" in said(both)
@@ -186,6 +186,7 @@ def test_sides_of_one_encoder_are_joined_and_others_refused(tmp_path: Path) -> N
     again = merged_sides([(a, joined), (b, joined)])
     assert again is not None
     assert {name: len(rows) for name, rows in again.z.items()} == dict.fromkeys(joined.z, 2)
-    with pytest.raises(LibraryError, match=r"c.flows.parquet is of encoder xyz, but .*a.flows.parquet of abc") as error:
+    expected = r"c.flows.parquet was made with encoder xyz, but .*a.flows.parquet with abc"
+    with pytest.raises(LibraryError, match=expected) as error:
         merged_sides([(a, camera), (c, side(known("plug"), "xyz"))])
     assert "\n" not in str(error.value)

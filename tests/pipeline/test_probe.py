@@ -183,7 +183,7 @@ class TestAcrossNetworks:
         assert found.accounting["home"].ignored["device without a label"] > 0
         assert any("devices without a label: hub 0" in note for note in found.notes)
         assert any(
-            f"{strangers} test flows of types not in training, as strangers: hub" in note for note in found.notes
+            f"{strangers} test flows of types not in training count as strangers: hub" in note for note in found.notes
         )
         single = found.devices.filter(flows="1").row(0, named=True)
         assert single["strangers"] == strangers
@@ -201,7 +201,7 @@ class TestAcrossNetworks:
     def test_the_same_flows_cannot_train_and_test(self, place: Path, tmp_path: Path) -> None:
         copy = tmp_path / "other.parquet"
         copy.write_bytes((place / "home.parquet").read_bytes())
-        with pytest.raises(LeakError, match="900 flows train and test"):
+        with pytest.raises(LeakError, match="900 flows are in training and in test"):
             run(place, "raw", test=[copy])
 
     def test_a_unit_cannot_stand_on_both_sides(self, place: Path, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ class TestWhatEncodersLearntFrom:
 
     def test_what_nobody_knows_is_said(self, place: Path) -> None:
         assert any(
-            "greedy: learnt from files that are not here" in n for n in run(place, "greedy", name="office").notes
+            "greedy: was pretrained on files that are not given" in n for n in run(place, "greedy", name="office").notes
         )
 
     def test_days_are_found_by_content_whatever_the_file_is_called(self, place: Path, tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ class TestBadInput:
 
     def test_no_type_in_common_is_refused(self, place: Path, tmp_path: Path) -> None:
         (tmp_path / "l.csv").write_text("device,label,type\nhub 0,x,kettle\nhub 1,y,lamp\n")
-        with pytest.raises(UsageError, match="no type that is tested was trained: kettle, lamp"):
+        with pytest.raises(UsageError, match="no test type is in training: kettle, lamp"):
             run(place, "raw", test=[place / "office.parquet"], test_labels=tmp_path / "l.csv")
 
     def test_a_damaged_model_is_refused(self, place: Path, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_a_model_without_its_list_of_seeds_is_refused(place: Path, tmp_path: Pat
     (tmp_path / "seed-0").mkdir()
     (tmp_path / "seed-0" / "encoder.safetensors").write_bytes(b"")
     (tmp_path / "model.json").write_text('{"format": "ethogram.model/1", "encoder": "seed-0"}')
-    with pytest.raises(LibraryError, match="is none of ours: 'seeds'"):
+    with pytest.raises(LibraryError, match="not a model index of ethogram: 'seeds'"):
         candidates([str(tmp_path)])
 
 

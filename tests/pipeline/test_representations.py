@@ -194,7 +194,7 @@ def test_a_run_that_was_stopped_goes_on(flows: Path, tmp_path: Path) -> None:
     assert done.chosen == whole.chosen
     assert not list((tmp_path / "part").rglob("state*"))
     again = pretrain([flows], tmp_path / "part", encoder=TINY, training=QUICK)
-    assert again.notes[1:] == ["seed 0: already there", "seed 1: already there"]
+    assert again.notes[1:] == ["seed 0: already finished", "seed 1: already finished"]
     more = pretrain([flows], tmp_path / "part", encoder=TINY, training=QUICK.model_copy(update={"seeds": 3}))
     assert len(more.headers) == 3
     with pytest.raises(ConfigurationError, match=r"holds another encoder; choose another directory, or --restart"):

@@ -229,7 +229,7 @@ class TestRefusals:
         text, arrays = read_arrays(path)
         arrays["middle.weight"] = arrays.pop("mean.weight")
         write_arrays(path, arrays, text)
-        self.refused(path, "weights of other names: mean.weight, middle.weight")
+        self.refused(path, "unexpected or missing weights: mean.weight, middle.weight")
 
     def test_names_of_fields(self, tmp_path: Path) -> None:
         write(tmp_path, KINDS["fields"])
@@ -245,7 +245,7 @@ class TestRefusals:
         text, arrays = read_arrays(path)
         arrays["mean.bias"] = arrays["mean.bias"] + 1
         write_arrays(path, arrays, text)
-        self.refused(path, "its weights are not those its header names")
+        self.refused(path, "its weights do not match the digest in its header")
         write_arrays(path, {name: value.astype(np.float64) for name, value in arrays.items()}, text)
         self.refused(path, "weights that are not float32")
 
@@ -300,14 +300,14 @@ class TestRefusals:
 
     def test_what_is_not_there(self, tmp_path: Path) -> None:
         self.refused(tmp_path / "none.onnx", "no such file")
-        self.refused(tmp_path, "neither encoder.safetensors nor model.json is in it")
+        self.refused(tmp_path, "contains neither encoder.safetensors nor model.json")
         (tmp_path / "model.json").write_text('{"format": "ethogram.model/1", "encoder": "../../seed-0"}')
         self.refused(tmp_path, "seed-0/encoder.safetensors: no such file")
         (tmp_path / "model.json").write_text('{"format": "other", "encoder": "seed-0"}')
         self.refused(tmp_path, "format 'other', not 'ethogram.model/1'")
         for text in ("{", "[]", "{}", '{"encoder": 5}'):
             (tmp_path / "model.json").write_text(text)
-            self.refused(tmp_path, "is none of ours")
+            self.refused(tmp_path, "not a model index of ethogram")
 
     def test_a_file_named_by_the_index_stays_in_its_directory(self, tmp_path: Path) -> None:
         (tmp_path / "seed-0").mkdir()

@@ -141,7 +141,7 @@ def test_flows_that_are_too_few_or_change_are_refused() -> None:
     with pytest.raises(ValueError, match="700 flows at the first reading, 600 at the second"):
         linear_fields(SMALL, lambda: [next(readings)])
     wide = EncoderSettings(kind="linear-fields", d=650, linear=LinearFieldSettings(grams=1, buckets=16))
-    with pytest.raises(InputError, match=r"650 directions of .* fields and pieces of text"):
+    with pytest.raises(InputError, match=r"650 directions of .* fields and text fragments"):
         linear_fields(wide, batches(700))
 
 
@@ -177,7 +177,7 @@ class TestRefusals:
             self.refused(path, rf"{name} is \[.*, not \[")
         less = {key: value for key, value in arrays.items() if key != name}
         write_arrays(path, less, orjson.dumps(orjson.loads(text) | {"weights": digest_of(less)}))
-        self.refused(path, f"weights of other names: {name}")
+        self.refused(path, f"unexpected or missing weights: {name}")
 
     def test_a_header_of_another_size(self, folder: Path) -> None:
         path = folder / "encoder.safetensors"

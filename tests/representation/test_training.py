@@ -203,7 +203,7 @@ def test_a_loss_that_is_no_number_ends_it() -> None:
     net = net_of(VAE)
     with torch.no_grad():
         next(net.parameters()).fill_(math.inf)
-    with pytest.raises(EthogramError, match="training came apart in step 0"):
+    with pytest.raises(EthogramError, match="training diverged in step 0"):
         Training(net, QUICK).run(InMemoryBlocks(FLOWS), None)
 
 

@@ -1,4 +1,4 @@
-"""A long window as many short ones: scores of the parts are averaged, since idle, in use and offline are modes."""
+"""Score a long window as the mean of short parts, since a device has modes: idle, in use, offline."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ __all__ = ["Averaged", "average", "split_windows"]
 
 
 def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.int64]]:
-    """Cut items that are longer than ``window_s`` into parts of it on the clock (from midnight UTC).
+    """Cut items longer than ``window_s`` into parts aligned to multiples of it (from midnight UTC).
 
     Returns
     -------
     parts, owner
-        The parts in which something happened; of an item that was silent one silent part. ``owner`` is the item of
-        each part, ascending.
+        The parts with traffic, and one silent part for each silent item. ``owner`` is the item of each part, ascending.
     """
     if window_s <= 0:
-        raise UsageError("a window is longer than 0 s")
+        raise UsageError("window_s must be positive")
     span = f"{window_s}s"
     long = (pl.col("end") - pl.col("start")) > pl.duration(seconds=window_s)
     spans = windows.items.select("item", pl.col("start").alias("whole"), long.alias("long"))
@@ -56,7 +55,7 @@ def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.
 
 
 def average(scores: NDArray[np.float64], owner: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Mean of the rows of each owner, shape (count, L); NaN for an owner without rows."""
+    """Mean row of each owner, shape (count, L); NaN for an owner without rows."""
     sums = np.zeros((count, scores.shape[1]))
     np.add.at(sums, owner, scores)
     sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
@@ -66,14 +65,14 @@ def average(scores: NDArray[np.float64], owner: NDArray[np.int64], count: int) -
 
 
 class Averaged(Identifier):
-    """Learn and score an identifier on parts of ``window_s``, and average its scores over each item.
+    """Fit and score an identifier on parts of ``window_s``, and average the scores over each item.
 
     Parameters
     ----------
     inner
-        The identifier of the parts.
+        Identifier for the parts.
     window_s
-        Length of a part in seconds: one to six hours hold the modes of a device apart.
+        Length of a part in seconds; one to six hours separate the modes of a device.
     """
 
     def __init__(self, inner: Identifier, window_s: int = 6 * 3600) -> None:
@@ -81,7 +80,7 @@ class Averaged(Identifier):
         self.window_s = window_s
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Learn the parts, each with its item's label."""
+        """Fit on the parts, each with the label of its item."""
         self.labels_ = require_labels(windows, labels)
         parts, owner = split_windows(windows, self.window_s)
         self.inner.fit_parts(parts, [labels[i] for i in owner], owner)
@@ -96,13 +95,13 @@ class Averaged(Identifier):
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
-        """Parts leave with their item's group."""
+        """Held-out scores; parts belong to the group of their item."""
         parts, owner = split_windows(windows, self.window_s)
         names, scores = self.inner.cross_val(parts, [labels[i] for i in owner], groups[owner])
         return names, average(scores, owner, len(windows))
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """The parts' terms, averaged; what was absent in a part counts as 0 there."""
+        """Terms averaged over the parts; a term that is absent in a part counts as 0."""
         self.require_fit()
         parts, owner = split_windows(windows, self.window_s)
         sums: list[dict[tuple[str, str], list[float]]] = [{} for _ in labels]

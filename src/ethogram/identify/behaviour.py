@@ -1,12 +1,12 @@
-"""What kind of thing a device is, told by how it behaves: a linear classifier over a few statistics that keep scale.
+"""Predict the kind of a device from its behaviour: a linear classifier over scale-free statistics.
 
-A plug, a camera and a speaker differ in which way their octets go, how large their packets are, and which well-known
-services they use, whoever made them. None of the statistics depends on how long was watched, and none on names, so
-they hold on another network. With z the standardised statistics of an item (held within 3; one that is unknown is 0):
+Plugs, cameras and speakers of any vendor differ in the ratio of octets sent and received, in packet sizes and in the
+well-known services that they use. No statistic depends on the length of the observation or on names, so they transfer
+to other networks. With z the standardised statistics of an item (clipped to 3; 0 if unknown):
 
     log p(kind) = offset + sum of coefficient * z - log of the sum over kinds of the same exponentiated
 
-The coefficients are strongly regularised: there are more statistics than devices of most kinds.
+The coefficients are strongly regularised, since most kinds have fewer devices than there are statistics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["STATISTICS", "Behaviour", "behaviour"]
 
 REGULARISATION = 0.03  # inverse strength; calibrated on devices from different networks
 LIMIT = 3.0  # standard deviations
-ENOUGH = 3  # packets from which on a mean size means something
+ENOUGH = 3  # minimum number of packets for a mean size
 PADDED = 46.0  # octets: smaller packets are padded by Ethernet
 
 _protocol, _port = pl.col("protocol"), pl.col("port")
@@ -41,7 +41,7 @@ def _at(protocol: pl.Expr, *ports: int) -> pl.Expr:
     return protocol & _port.is_in(list(ports))
 
 
-# Asking for names and the time is nearly every device's, and goes where the network says.
+# Nearly every device uses DNS and NTP, and the network decides with which servers: not counted here.
 _outside = _wan & (_tcp | (_udp & ~_port.is_in([53, 123])))
 _inside = _lan & (_tcp | (_udp & ~_port.is_in([53, 67, 68, 123])))
 
@@ -68,7 +68,7 @@ _PRESENT: dict[str, pl.Expr] = {
     "TCP client inside": _tcp & _lan & _client & (_port > 0),
     "casting": _at(_tcp, 1400, 4070, 8008, 8009, 55443),
 }
-"""Whether there is a row of counts of the kind; unknown where the source knows no ports."""
+"""Whether some row of counts matches; unknown if the source has no ports."""
 
 
 def _total(column: str | pl.Expr, which: pl.Expr) -> pl.Expr:
@@ -77,7 +77,7 @@ def _total(column: str | pl.Expr, which: pl.Expr) -> pl.Expr:
 
 
 def _way(which: pl.Expr) -> pl.Expr:
-    """Log of octets out over octets in; 100 octets on both sides steady what is small."""
+    """Log ratio of octets out and octets in, each plus 100 to stabilise small values."""
     known = (pl.col("octets_out") + pl.col("octets_in")).filter(which).sum() > 0
     ratio = ((_total("octets_out", which) + 100.0) / (_total("octets_in", which) + 100.0)).log()
     return pl.when(known).then(ratio)
@@ -110,19 +110,20 @@ def _amounts() -> dict[str, pl.Expr]:
         "share inside": _share(_inside),
         "share of multicast": _share(_multicast),
         "packets for each DNS packet": pl.when(_packets.sum() > 0).then(((moved + 1.0) / (asked + 1.0)).log()),
-        # Counters without time do not know what a flow is.
+        # Counters without durations do not delimit flows.
         "packets of a flow outside": pl.when(timed).then(((moved + 1.0) / (flows + 1.0)).log()),
     }
 
 
 STATISTICS = (*_amounts(), "services", *_PRESENT)
-"""Names of the statistics, in the order of the columns."""
+"""Names of the statistics, in column order."""
 
 
 def behaviour(windows: Windows) -> NDArray[np.float64]:
     """The statistics of n items, shape (n, S); NaN where unknown.
 
-    Logarithms are natural; shares are of packets; presence is 0 or 1. A source without ports knows no services.
+    Logarithms are natural, shares are of packets, and presence is 0 or 1. Services are unknown for sources without
+    ports.
     """
     high = pl.when(_port >= DYNAMIC_FROM).then(DYNAMIC_FROM).otherwise(_port)
     services = pl.struct(_protocol, high.alias("port")).n_unique().cast(pl.Float64).log1p()
@@ -136,23 +137,23 @@ def behaviour(windows: Windows) -> NDArray[np.float64]:
 
 
 class Behaviour:
-    """Probability of each kind, by logistic regression over :func:`behaviour`; kinds weigh alike."""
+    """Logistic regression of the kind on :func:`behaviour`, with equal weight for each kind."""
 
     def fit(self, windows: Windows, kinds: Sequence[str]) -> Self:
-        """Learn n items of known kind."""
+        """Fit on n items of known kind."""
         self.kinds_ = sorted(set(kinds))
         found = behaviour(windows)
         known = np.isfinite(found)
         count = np.maximum(known.sum(axis=0), 1)
         self.mean_ = np.where(known, found, 0.0).sum(axis=0) / count
-        apart = np.where(known, found - self.mean_, 0.0)
-        self.spread_ = np.sqrt((apart**2).sum(axis=0) / count)
+        deviations = np.where(known, found - self.mean_, 0.0)
+        self.spread_ = np.sqrt((deviations**2).sum(axis=0) / count)
         z = self._standardised(found)
-        own = np.array(kinds)[None, :] == np.array(self.kinds_)[:, None]
-        self.usual_ = own @ z / own.sum(axis=1, keepdims=True)
+        member = np.array(kinds)[None, :] == np.array(self.kinds_)[:, None]
+        self.usual_ = member @ z / member.sum(axis=1, keepdims=True)
         self.coefficients_ = np.zeros((len(self.kinds_), len(STATISTICS)))
         self.offsets_ = np.zeros(len(self.kinds_))
-        # Kinds of which most were seen once are no kinds: nothing is learnt, and all are alike.
+        # If most kinds occur only once, the labels are not kinds: keep a uniform prediction.
         if 1 < len(self.kinds_) <= len(kinds) / 2:
             model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=1000)
             model.fit(z, list(kinds))
@@ -169,7 +170,7 @@ class Behaviour:
         return result
 
     def predict_log_proba(self, windows: Windows) -> NDArray[np.float64]:
-        """Natural logarithm of each kind's probability, shape (n, kinds)."""
+        """Natural logarithm of the probability of each kind, shape (n, kinds)."""
         return self._logs(self._standardised(behaviour(windows)))
 
     def _logs(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -179,10 +180,10 @@ class Behaviour:
         return result
 
     def explain(self, windows: Windows, kinds: Sequence[str]) -> list[list[Term]]:
-        """Terms that add up to the log probability of the kind given for each item, times the number of kinds.
+        """Terms that sum to log(number of kinds * probability of the given kind) of each item.
 
-        What each statistic, beside what is usual for the kind, says for the kind above what it says for the mean of all
-        kinds; and one term for the rest.
+        One term per statistic, its contribution to the given kind minus that to the mean of all kinds, with the usual
+        value of the kind as the expected value; and one term for the remainder.
         """
         z = self._standardised(behaviour(windows))
         logs = self._logs(z) + np.log(len(self.kinds_))

@@ -1,7 +1,7 @@
-"""Calibrated scores: 0.9 means that nine of ten such labels are right, on what was held out at enrolment.
+"""Calibrate raw scores: of the labels with score 0.9, nine in ten are right on held-out enrolment items.
 
-Raw scores become probabilities by a temperature (one number, so few data suffice); from ``ENOUGH`` held-out items on,
-isotonic regression then bends the curve where it is still wrong. Both keep the order of the labels.
+Temperature scaling turns raw scores into probabilities; it has one parameter, so few items suffice. From ``ENOUGH``
+held-out items on, isotonic regression corrects the remaining error. Both preserve the order of the labels.
 
 References
 ----------
@@ -23,11 +23,11 @@ from ethogram.errors import UsageError
 __all__ = ["ENOUGH", "Calibration", "softmax"]
 
 ENOUGH = 200
-"""Held-out items from which isotonic regression is fitted."""
+"""Minimum number of held-out items for isotonic regression."""
 
 
 def softmax(scores: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities along the last axis; a NaN score gets none, and a row without any score is all zeros."""
+    """Softmax along the last axis; a NaN score gets probability 0, and a row of NaN becomes zeros."""
     scaled = np.where(np.isnan(scores), -np.inf, scores) / temperature
     top = scaled.max(axis=-1, keepdims=True)
     shifted = np.exp(scaled - np.where(np.isfinite(top), top, 0.0))
@@ -37,21 +37,21 @@ def softmax(scores: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np
 
 
 class Calibration:
-    """Raw scores (n, L) to calibrated ones."""
+    """Temperature scaling and, with enough data, isotonic regression of raw scores (n, L)."""
 
     temperature_: float
     held_out_: int
 
     def fit(self, scores: NDArray[np.float64], names: Sequence[str], labels: Sequence[str]) -> Self:
-        """Learn from held-out scores.
+        """Fit on held-out scores.
 
         Parameters
         ----------
         scores
-            Shape (n, L), as :meth:`ethogram.identify.identifier.Identifier.cross_val` gives them: NaN where nothing
-            was learnt of a label.
+            Shape (n, L), as :meth:`ethogram.identify.identifier.Identifier.cross_val` returns them; NaN where a
+            label has no training item.
         names, labels
-            The labels of the columns, and the true label of each item.
+            Label of each column, and true label of each item.
         """
         column = {name: j for j, name in enumerate(names)}
         truth = np.array([column[label] for label in labels], dtype=np.int64)
@@ -65,7 +65,7 @@ class Calibration:
             chosen = top.argmax(axis=1)
             fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
             fit.fit(top.max(axis=1), (chosen == y).astype(float))
-            # A little of the straight line is kept: isotonic steps would make ties out of different scores.
+            # Mixed with the identity, because isotonic steps would turn different scores into ties.
             grid = np.linspace(0.0, 1.0, 201)
             low = top.max(axis=1).min()
             bent = np.where(grid < low, grid * float(fit.predict([low])[0]) / max(low, 1e-9), fit.predict(grid))
@@ -83,19 +83,24 @@ class Calibration:
 
         def loss(log_t: float) -> float:
             p = softmax(x, start * np.exp(log_t))[rows, y]
-            # The second term stands for one item's worth of doubt: without errors the best temperature would be 0.
+            # The penalty weighs as much as one item: without errors the best temperature would be 0.
             return float(-np.log(np.maximum(p, 1e-12)).sum() + 0.5 * log_t**2)
 
         best = minimize_scalar(loss, bounds=(-6.0, 6.0), method="bounded")
         return float(start * np.exp(best.x))
 
     def predict_proba(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated scores, shape (n, L), each 0 to 1, in the order of the raw ones.
+        """Calibrated scores, shape (n, L), each in [0, 1], in the order of the raw scores.
 
-        With n held-out items nothing can be surer than (n + 1) of (n + 2) (the rule of succession).
+        With m held-out items no score exceeds (m + 1) / (m + 2) (the rule of succession).
+
+        Raises
+        ------
+        UsageError
+            When the calibration is not fitted.
         """
         if not hasattr(self, "temperature_"):
-            raise UsageError("Calibration turns no scores before it is fitted")
+            raise UsageError("Calibration is not fitted yet; call fit first")
         p = softmax(scores, self.temperature_)
         if self._curve is not None:
             p = np.interp(p, *self._curve)

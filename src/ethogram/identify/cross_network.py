@@ -1,17 +1,17 @@
-"""Across networks: the same product elsewhere, told by its services, their packet sizes, and the names it talks to.
+"""Recognise a product on another network by its services, their packet sizes, and the names that it contacts.
 
-What survives a move is membership, relative volume, and how large the packets of each service are (firmware decides
-that); what does not is absolute volume and how long a flow lasts. Hence for two windows q and r, per part (services;
-names; places) and token t:
+Between networks, the set of services, their relative volumes and their packet sizes (which depend on firmware) are
+stable; absolute volumes and flow durations are not. For two windows q and r, per part (services; names; places) and
+token t:
 
     v_t = (log(1 + packets out) / its mean over the window's tokens) ** 1/2
     w_t = log(1 + labels / labels that have t)                               0 where no enrolled window has t
     k_t = exp(-|log m_q - log m_r| / .25) exp(-|log n_q - log n_r| / .5)     m, n: mean octets of a packet out, in
     s   = sum w_t min(v_q, v_r) k_t / sum w_t max(v_q, v_r)
 
-A raw score is the log likelihood ratio sum over parts of (slope * s + offset) to the label's best window. A part that
-one of the two lacks says nothing; places stand in for services where a source knows no ports. A window without octets
-is a list of what may run, as a profile gives it: v is 1 and sizes are unknown.
+A raw score is the log likelihood ratio to the best window of the label: the sum over parts of (slope * s + offset).
+Parts that one of the two windows lacks are skipped; places replace services for sources without ports. A window without
+octets is a list of permitted services, such as a MUD profile: v is 1 and sizes are unknown.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ COMPILER = Compiler.of(__file__)
 
 PARTS = ("services", "names")
 ALL_PARTS = (*PARTS, "places")
-"""Places stand in for services where one of two windows has no ports."""
+"""All parts; places replace services if one of two windows has no ports."""
 
 LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2), "places": (10.0, -5.0)}
-"""Slope and offset of each part, calibrated on pairs from different networks: logistic regression of *same product*."""
+"""Slope and offset of each part: a logistic regression of *same product* on pairs from different networks."""
 
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
-MISSING = 0.5  # kernel where one side has no sizes
+MISSING = 0.5  # kernel value if one of the sizes is unknown
 BLOCK = 1024
 
 
 class CrossNetwork(Identifier):
-    """Log likelihood ratio of *same product* to the nearest enrolled window, over services and names.
+    """Log likelihood ratio of *same product* to the nearest enrolled window of each label.
 
     Parameters
     ----------
     name_sizes
-        Whether packet sizes of names are compared: they tell models apart; families are told better without.
+        Compare packet sizes of names. They distinguish models; families are recognised better without.
     asked
-        Whether names that were only asked for count. Some sources know them and some do not, so across sources they do
-        not compare; inside a network they do.
+        Count names that were only queried. Some sources record them and others do not, so they are comparable within a
+        network but not between sources.
     parts
-        Which parts are compared: *services*, *names*, *places*.
+        Parts to compare: *services*, *names*, *places*.
     """
 
     def __init__(self, *, name_sizes: bool = True, asked: bool = False, parts: tuple[str, ...] = ALL_PARTS) -> None:
@@ -64,7 +64,7 @@ class CrossNetwork(Identifier):
         self.parts = parts
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Keep the windows' tokens, sorted by label, and how much each token tells."""
+        """Store the tokens of the windows, sorted by label, and the weight of each token."""
         self.labels_ = require_labels(windows, labels)
         owner = np.searchsorted(self.labels_, np.array(labels))
         order = np.argsort(owner, kind="stable")
@@ -116,20 +116,20 @@ class CrossNetwork(Identifier):
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
-        """Scores to the nearest window outside the group; how much a token tells is learnt from all."""
+        """Scores to the nearest window outside the group; token weights are fitted on all windows."""
         self.fit(windows, labels)
         result = np.empty((len(windows), len(self.labels_)))
         for start, block in self._ratios(windows):
-            own = groups[start : start + len(block), None] == groups[self.order_][None, :]
-            result[start : start + len(block)] = best_of_labels(np.where(own, -np.inf, block), self.starts_)
+            same_group = groups[start : start + len(block), None] == groups[self.order_][None, :]
+            result[start : start + len(block)] = best_of_labels(np.where(same_group, -np.inf, block), self.starts_)
         return self.labels_, np.where(np.isfinite(result), result, np.nan)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """One term per token of the item and of the label's nearest window, and each part's offset."""
+        """One term per token of the item or of the nearest window of the label, and one offset per part."""
         self.require_fit()
         parts = {part: self._tokens(windows, part) for part in self.parts}
         ends = [*self.starts_[1:], len(self.order_)]
-        found: list[list[Term]] = []
+        explained: list[list[Term]] = []
         for start, block in self._ratios(windows):
             for i, ratios in enumerate(block, start):
                 c = self.labels_.index(labels[i])
@@ -140,8 +140,8 @@ class CrossNetwork(Identifier):
                     if stands_in and parts["services"].has[i] and self.parts_["services"].has[nearest]:
                         continue
                     terms += self._terms(part, parts[part], i, nearest)
-                found.append(terms)
-        return found
+                explained.append(terms)
+        return explained
 
     def _terms(self, part: str, tokens: Tokens, item: int, nearest: int) -> list[Term]:
         known, weight = self.parts_[part], self.weights_[part]
@@ -170,13 +170,13 @@ class CrossNetwork(Identifier):
 
 
 def _weights(tokens: Tokens, owner: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How much each token tells, (S,): log(1 + labels that have this part / labels that have the token)."""
+    """Weight of each token, (S,): log(1 + labels that have this part / labels that have the token)."""
     label = np.repeat(owner, np.diff(tokens.indptr))
     width = max(len(tokens.names), 1)
     pairs = np.unique(label * width + tokens.index)
-    found = np.bincount(pairs % width, minlength=len(tokens.names))[: len(tokens.names)]
+    with_token = np.bincount(pairs % width, minlength=len(tokens.names))[: len(tokens.names)]
     labels = np.unique(label).size
-    result: NDArray[np.float64] = np.log1p(labels / np.maximum(found, 1))
+    result: NDArray[np.float64] = np.log1p(labels / np.maximum(with_token, 1))
     return result
 
 
@@ -187,7 +187,7 @@ def _sums(tokens: Tokens, weight: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _postings(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Where each token stands: pointer (S + 1), window and place of each occurrence."""
+    """Inverted index of the tokens: pointer (S + 1), window and position of each occurrence."""
     order = np.argsort(tokens.index, kind="stable")
     owner = np.repeat(np.arange(len(tokens)), np.diff(tokens.indptr))
     pointer = np.searchsorted(tokens.index[order], np.arange(len(tokens.names) + 1)).astype(np.int64)
@@ -196,7 +196,7 @@ def _postings(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64], NDA
 
 @COMPILER.checked
 def _kernel(a: float, b: float, width: float) -> float:
-    """How alike two log sizes are, 0 to 1."""
+    """Similarity of two log sizes, in [0, 1]."""
     if np.isnan(a) or np.isnan(b):
         return MISSING
     return float(np.exp(-abs(a - b) / width))

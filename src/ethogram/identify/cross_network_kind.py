@@ -1,11 +1,10 @@
-"""What kind of thing a device is, across networks: the nearest known product, weighed by what kind it behaves like.
+"""Recognise the kind of a device on another network: nearest known product plus kind predicted from behaviour.
 
-    score(label) = log likelihood ratio of the same product, to the label's nearest window     (a known product)
-                 + log(K p(kind of the label))                                                 (or a new one of a kind)
+    score(label) = log likelihood ratio of the same product, to the nearest window of the label     (known product)
+                 + log(K p(kind of the label))                                                      (new product)
 
-p is told by a linear classifier over K kinds, from statistics of behaviour. A product that is enrolled is recognised
-by its services and names, and then the ratio is far larger than what behaviour can add; one that is new has no near
-window, and behaviour decides.
+p is predicted by a linear classifier over K kinds from behavioural statistics. For an enrolled product the ratio, from
+services and names, dominates; a new product has no near window, so behaviour decides.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["CrossNetworkKind", "kind_of"]
 
 
 def kind_of(label: str) -> str:
-    """The kind in a label: what stands after the last slash, as a family is *vendor/type*; else the label itself.
+    """The kind in a label: the part after the last slash (a family is *vendor/type*), or the whole label.
 
     >>> kind_of("tp-link/plug"), kind_of("camera")
     ('plug', 'camera')
@@ -34,19 +33,19 @@ def kind_of(label: str) -> str:
 
 
 class CrossNetworkKind(Identifier):
-    """:class:`CrossNetwork` without packet sizes of names, and the probability of each label's kind.
+    """:class:`CrossNetwork` without packet sizes of names, plus the log probability of the kind of each label.
 
     Raw scores are log likelihood ratios, in nats.
     """
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Learn the products, and how each kind behaves."""
+        """Fit the products and the behaviour of each kind."""
         self.labels_ = require_labels(windows, labels)
         self.products_ = CrossNetwork(name_sizes=False).fit(windows, labels)
-        self._learn(windows, labels)
+        self._fit_behaviour(windows, labels)
         return self
 
-    def _learn(self, windows: Windows, labels: Sequence[str]) -> None:
+    def _fit_behaviour(self, windows: Windows, labels: Sequence[str]) -> None:
         self.behaviour_ = Behaviour().fit(windows, [kind_of(label) for label in labels])
         kinds = self.behaviour_.kinds_
         self.columns_ = np.array([kinds.index(kind_of(label)) for label in self.labels_], dtype=np.int64)
@@ -62,7 +61,7 @@ class CrossNetworkKind(Identifier):
         return self.products_.decision_function(windows) + self._prior(windows)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """The terms of the nearest window, and those of the behaviour."""
+        """Terms of the nearest window, followed by those of the behaviour."""
         self.require_fit()
         near = self.products_.explain(windows, labels)
         behaves = self.behaviour_.explain(windows, [kind_of(label) for label in labels])

@@ -1,8 +1,8 @@
 """Kernel densities per label and feature, evaluated in logarithmic time.
 
-The kernel is a mixture of Laplace densities of one, four and sixteen bandwidths: sharp, with a tail for days that are
-unlike the others. A sum of Laplace kernels over sorted points is carried from point to point, forwards and backwards,
-so a value costs one binary search per label and not one exponential per point; the result is exact.
+The kernel is a mixture of Laplace densities of one, four and sixteen bandwidths: a sharp peak with a heavy tail for
+unusual days. Sums of Laplace kernels over sorted points follow a recurrence, forwards and backwards, so a value costs
+one binary search per label instead of one exponential per point, and the result is exact.
 
 Shapes: P known points, C labels, F features, Z values.
 """
@@ -18,23 +18,23 @@ __all__ = ["CLIP", "WIDE", "Densities"]
 
 COMPILER = Compiler.of(__file__)
 
-WIDE = 8.0  # range of the background's uniform part: log units between the least and the most a device does
-CLIP = 3.0  # no term beyond this many nats: one odd value must not decide alone
+WIDE = 8.0  # range of the uniform part of the background, in log units
+CLIP = 3.0  # terms are clipped to this many nats, so that no single value decides
 SCALES = (1.0, 4.0, 16.0)
 HEIGHTS = (0.5, 0.075, 0.0125)  # weight over scale of each Laplace density; weights .5, .3, .2
 
 
 class Densities:
-    """Log of each label's density over the background's.
+    """Log ratio of the density of each label and that of the background.
 
     Parameters
     ----------
     feature, label, group, value
-        (P) the known points; points of one group can be left out together.
+        (P) the known points; points of one group can be held out together.
     bandwidth
         (C, F).
     pseudo
-        Points of the background that are added to each label's.
+        Pseudo-count of background points added to each label.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Densities:
         self._value = value[order]
         width = bandwidth[label[order], feature[order]]
         self._left, self._right = _carried(self._pointer, self._value, width)
-        # The same points by feature and group, to take a group out again.
+        # The same points by feature and group, to subtract a held-out group.
         self._groups = int(group.max(initial=0)) + 1
         away = np.lexsort((group, feature))
         self._away_key = feature[away] * self._groups + group[away]
@@ -72,7 +72,7 @@ class Densities:
         indptr, features, values
             Windows in sparse rows.
         held
-            Per window the group that is left out; -1 for none.
+            Group to hold out, per window; -1 for none.
         """
         out: NDArray[np.float32] = _terms(
             indptr, features, values, held, self._pointer, self._value, self._left, self._right, self._away_key,

@@ -1,12 +1,12 @@
-"""All the evidence there is, added up: how much a device does of each service, what the services are, and the names.
+"""Default method: sum of three kinds of evidence, on service volumes, on services with packet sizes, and on names.
 
-    score = mean of the likelihood ratios over windows of one and of six hours     (how much of what, how steadily)
-          + half the ratio of services and their packet sizes                      (what the nearest window was like)
-          + half the ratio of names, asked for or talked to
+    score = mean of the likelihood ratios over windows of one and of six hours     (volume and regularity per service)
+          + 1/2 ratio of services and their packet sizes                           (nearest window)
+          + 1/2 ratio of names, queried or contacted                               (nearest window)
 
-The second and third look at the same traffic again, so they count half. They carry what the first cannot say: a day on
-which a device does nothing that it did before, and yet asks for the same names. Where no label was seen twice there is
-no spread to learn; then the cross-network ratio stands alone.
+The second and third use the same traffic as the first, so they have half its weight. They help on days when a device
+behaves differently but queries the same names. If no label has two windows, variation within a label cannot be
+estimated, and the cross-network ratio is used alone.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class WeightOfEvidence(Identifier):
     Parameters
     ----------
     scales_s
-        Windows in seconds that the likelihood ratios are learnt on; items that are shorter stay whole.
+        Window lengths in seconds of the likelihood ratios; shorter items are not cut.
     nearest
-        Weight of each ratio to the nearest window.
+        Weight of each nearest-window ratio.
     """
 
     def __init__(self, scales_s: Sequence[int] = (3600, 21_600), nearest: float = 0.5) -> None:
@@ -43,7 +43,7 @@ class WeightOfEvidence(Identifier):
         self.nearest = nearest
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Learn every part from the same items."""
+        """Fit every part on the same items."""
         self.labels_ = require_labels(windows, labels)
         self.parts_: list[tuple[float, Identifier]] = [
             (weight, part.fit(windows, labels)) for weight, part in self._unfitted(labels)
@@ -52,7 +52,7 @@ class WeightOfEvidence(Identifier):
 
     def _unfitted(self, labels: Sequence[str]) -> Iterator[tuple[float, Identifier]]:
         _, seen = np.unique(np.array(labels), return_counts=True)
-        # Half of the labels must have been seen twice before a spread that is pooled over them means anything.
+        # Estimating variation within labels needs at least two windows for half of the labels.
         if np.median(seen) < 2:
             yield 1.0, CrossNetwork()
             return
@@ -62,7 +62,7 @@ class WeightOfEvidence(Identifier):
             yield self.nearest, CrossNetwork(name_sizes=False, asked=True, parts=(part,))
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
-        """Sum of the parts' scores, shape (n, L)."""
+        """Weighted sum of the scores of the parts, shape (n, L)."""
         self.require_fit()
         total = np.zeros((len(windows), len(self.labels_)))
         for weight, part in self.parts_:
@@ -72,7 +72,7 @@ class WeightOfEvidence(Identifier):
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
-        """Sum of what each part says without the group."""
+        """Weighted sum of the held-out scores of the parts."""
         names = require_labels(windows, labels)
         total = np.zeros((len(windows), len(names)))
         for weight, part in self._unfitted(labels):
@@ -80,13 +80,13 @@ class WeightOfEvidence(Identifier):
         return names, total
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """The parts' terms, each with its part's weight; the same term of two parts is one."""
+        """Weighted terms of the parts; equal terms of two parts are merged."""
         self.require_fit()
         merged: list[dict[tuple[str, str], Term]] = [{} for _ in range(len(windows))]
         for weight, part in self.parts_:
-            for mine, terms in zip(merged, part.explain(windows, labels), strict=True):
+            for combined, terms in zip(merged, part.explain(windows, labels), strict=True):
                 for term in terms:
                     key = (term.service, term.quantity)
-                    before = mine[key].contribution if key in mine else 0.0
-                    mine[key] = replace(term, contribution=before + weight * term.contribution)
+                    before = combined[key].contribution if key in combined else 0.0
+                    combined[key] = replace(term, contribution=before + weight * term.contribution)
         return [list(terms.values()) for terms in merged]

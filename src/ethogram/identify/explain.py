@@ -1,4 +1,4 @@
-"""Why: the terms of a score as evidence, and the weightiest of them in one short sentence."""
+"""Explain a verdict: the terms of a score as evidence, and the largest of them in one sentence."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ethogram.schema import UNKNOWN, Evidence
 
 GENERAL = ("any ", "all traffic", "all services", "all names")
 NAME = "name "
-NEW = 3  # new services said of a device, at most
-OFTEN = 0.15  # share of active hours from which a new service is worth saying: stray ports are not
+NEW = 3  # maximum number of new services in a verdict
+OFTEN = 0.15  # minimum share of active hours of a new service, which excludes stray ports
 
 __all__ = ["evidence", "how_often", "new_services", "sentence"]
 
 
 def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
-    """Terms as data, the weightiest first; those beyond ``most`` are added up in one.
+    """Evidence from terms, the largest contribution first; terms beyond ``most`` are summed into one.
 
-    The contributions add up to those of the terms, hence to the raw score.
+    The contributions sum to those of the terms, and thus to the raw score.
 
     >>> rest = evidence([Term("TCP/443", "share", 0.5, 0.5, 0.4), Term("UDP/53", "share", 0.1, 0.0, 0.0)])
     >>> [(e.service, e.contribution, e.note) for e in rest]
@@ -44,12 +44,12 @@ def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
 
 
 def new_services(presence: Mapping[str, float], usual: Collection[str]) -> list[Evidence]:
-    """Services that the nearest label was never seen with, the most frequent first: evidence without a term.
+    """Services that the nearest label was never seen with, the most frequent first; they have no term in the score.
 
     Parameters
     ----------
     presence
-        Service to the share of the window's active hours in which it was used.
+        Share of the window's active hours in which each service was used.
     usual
         Services of the label's enrolled windows.
 
@@ -82,7 +82,7 @@ def _evidence(term: Term) -> Evidence:
 
 
 def how_often(share: float) -> str:
-    """The share of a window's active hours in words.
+    """Describe a share of a window's active hours in words.
 
     >>> [how_often(share) for share in (1.0, 0.7, 0.3, 0.02)]
     ['all the time', 'most hours', 'every few hours', 'now and then']
@@ -96,21 +96,21 @@ def how_often(share: float) -> str:
 def sentence(
     label: str, nearest: str, found: Sequence[Evidence], presence: Mapping[str, float], *, strange: bool = True
 ) -> str:
-    """The evidence in one sentence.
+    """Summarise the evidence in one sentence.
 
     Parameters
     ----------
     label, nearest
-        The verdict, and the best label, which differ when the verdict is unknown.
+        The verdict and the best label; they differ if the verdict is unknown.
     found
-        As :func:`evidence` gives it.
+        From :func:`evidence`.
     presence
-        Service to the share of the window's active hours in which it was used; may be empty.
+        Share of the window's active hours in which each service was used; may be empty.
     strange
-        Whether an unknown device is unlike the nearest label, and not merely as like several.
+        Whether an unknown device is unlike the nearest label, rather than equally like several.
     """
     named = [e for e in found if e.quantity not in {"sum", "offset"}]
-    # Evidence about a kind of service, or all traffic, is only worth words when nothing is said of a service itself.
+    # Aggregates (a kind of service, all traffic) are mentioned only if there is no evidence about a single service.
     single = [e for e in named if not e.service.startswith(GENERAL)] or named
     total: dict[str, float] = {}
     for e in single:
@@ -120,7 +120,7 @@ def sentence(
     extra = [s for s, note in notes.items() if note == "extra" and s not in speaks][:NEW]
     missing = [s for s, note in notes.items() if note == "missing" and s not in speaks][:2]
     unlike = [s for s in sorted(total, key=lambda s: total[s]) if total[s] < 0 and s not in {*extra, *missing}]
-    # A term of all services together is no service.
+    # Aggregates over all services are not services.
     unlike = [s for s in unlike if not s.startswith(GENERAL)][:2]
     parts = []
     if label == UNKNOWN:
@@ -133,13 +133,13 @@ def sentence(
         parts.append(f"nearest to {nearest}")
     for names, what in ((extra, "extra"), (missing, "missing"), (unlike, "unlike it")):
         if names:
-            said = list(dict.fromkeys(_in_words(name) for name in names))
-            parts.append(f"{_list(said)} {'is' if len(said) == 1 else 'are'} {what}")
+            phrases = list(dict.fromkeys(_in_words(name) for name in names))
+            parts.append(f"{_list(phrases)} {'is' if len(phrases) == 1 else 'are'} {what}")
     return "; ".join(parts)
 
 
 def _uses(services: Sequence[str], presence: Mapping[str, float]) -> str:
-    """Services with how often they are used, each frequency said once."""
+    """Services grouped by how often they are used."""
     spans: dict[str, list[str]] = {}
     for service in services:
         share = presence.get(service, presence.get(service.split(" ")[0]))
@@ -150,16 +150,16 @@ def _uses(services: Sequence[str], presence: Mapping[str, float]) -> str:
 
 
 def _in_words(service: str) -> str:
-    """A service as people say it: what is usual, a client of something outside, goes without saying.
+    """A service in words; the usual role (client) and scope (WAN) are omitted.
 
     >>> [_in_words(s) for s in ("TCP/443 client wan", "TCP/80 server lan", "UDP/53 client lan", "name example.com")]
     ['TCP/443', 'TCP/80 as a server inside', 'UDP/53 inside', 'example.com']
     """
     first, _, rest = service.removeprefix(NAME).partition(" ")
-    said = {"client": "", "server": "as a server", "wan": "", "any": "", "lan": "inside", "multicast": "to all"}
-    return " ".join(filter(None, [first, *(said.get(word, word) for word in rest.split())]))
+    words = {"client": "", "server": "as a server", "wan": "", "any": "", "lan": "inside", "multicast": "to all"}
+    return " ".join(filter(None, [first, *(words.get(word, word) for word in rest.split())]))
 
 
 def _list(words: Sequence[str]) -> str:
-    """Join words as people do."""
+    """Join words with commas and a final "and"."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

@@ -1,12 +1,12 @@
-"""Ways to tell items by their embedded flows: each gives a score per label, higher is more alike.
+"""Classifiers of items by their embedded flows; each gives one score per label, higher is more alike.
 
-- *probe*: a linear probe on flows, mean log probability over the item's flows.
-- *pooled*: a linear probe on what the window's embeddings are like together: mean, deviation, quantiles.
-- *nearest*: for each flow how near its nearest flow of a label is, as a log likelihood ratio against all labels; the
-  mean over the item's flows (naive Bayes nearest neighbour).
-- *windows*: embeddings as words of a codebook, and the nearest window by the words both have, rare ones weighing more.
+- *probe*: a linear probe on single flows; mean log probability over the flows of the item.
+- *pooled*: a linear probe on the pooled embeddings of the window: mean, standard deviation and quantiles.
+- *nearest*: naive Bayes nearest neighbour: log ratio of the distance to the nearest flow of a label and the mean over
+  all labels, averaged over the flows of the item.
+- *windows*: bags of codewords; similarity to the nearest enrolled window, with rare codewords weighted higher.
 
-Shapes: n items, L labels, N flows, D numbers of an embedding.
+Shapes: n items, L labels, N flows, D dimensions of an embedding.
 
 References
 ----------
@@ -30,27 +30,27 @@ __all__ = ["FLOW_CLASSIFIERS", "FlowClassifier", "FlowClassifierName", "NearestF
            "ProbeFlows"]  # fmt: skip
 
 FlowClassifierName = Literal["probe", "pooled", "nearest", "windows"]
-"""Experts by name."""
+"""Names of the classifiers."""
 
-LIMIT = 5.0  # standardised numbers are held within this: another network may be far outside
+LIMIT = 5.0  # standardised features are clipped here: those of another network may be far outside
 EPSILON = 1e-9
-FLOWS_PER_CODEWORD = 16  # flows that a codeword stands for, at least on the whole
+FLOWS_PER_CODEWORD = 16  # minimum mean number of training flows per codeword
 
 
 class FlowClassifier(ABC):
-    """One way. ``fit`` learns n items with labels coded 0 to L - 1."""
+    """Interface of the classifiers. ``fit`` takes n items with labels coded 0 to L - 1."""
 
     @abstractmethod
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
-        """Learn."""
+        """Fit on n items with the given label codes; ``labels`` is L."""
 
     @abstractmethod
     def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """Scores, (n, L): a row of NaN where an item has no flow, a column of NaN where a label was never learnt."""
+        """Scores, (n, L); rows of NaN for items without flows, columns of NaN for labels without training items."""
 
 
 class ClippedScaler:
-    """Each number standardised, and held within :data:`LIMIT`: for classifiers, which weigh numbers themselves."""
+    """Standardise each feature and clip it to :data:`LIMIT`, for classifiers, which learn their own feature weights."""
 
     def __init__(self, z: NDArray[np.float32]) -> None:
         self._standard = Standardiser().fit(z)
@@ -60,17 +60,18 @@ class ClippedScaler:
 
 
 class GlobalScaler:
-    """All numbers over one length, the root of their mean variance: distances keep what the encoder made large.
+    """Centre, and divide all features by one scale, the root of their mean variance.
 
-    To standardise each number would make as much of a unit that hardly varies as of the one that tells most.
+    Distances keep the relative importance that the encoder gave its dimensions. Standardising each feature would give
+    a nearly constant dimension as much weight as the most informative one.
     """
 
     def __init__(self, z: NDArray[np.float32]) -> None:
         self._mean = z.mean(0, dtype=np.float64).astype(np.float32)
-        self._length = max(float(np.sqrt(z.var(0, dtype=np.float64).mean())), 1e-6)
+        self._scale = max(float(np.sqrt(z.var(0, dtype=np.float64).mean())), 1e-6)
 
     def __call__(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        scaled: NDArray[np.float32] = ((z - self._mean) / self._length).astype(np.float32)
+        scaled: NDArray[np.float32] = ((z - self._mean) / self._scale).astype(np.float32)
         return scaled
 
 
@@ -78,13 +79,13 @@ def _logistic(x: NDArray[np.float32], y: NDArray[np.int64], weight: NDArray[np.f
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        # Steps are bounded on purpose.
+        # Iterations are bounded on purpose; ignore the convergence warning.
         warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
         return LogisticRegression(C=c, max_iter=200).fit(x, y, sample_weight=weight)
 
 
 def balanced_weights(owner: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weights so that labels weigh alike, and the items of a label do; mean 1."""
+    """Weights of flows with mean 1, such that all labels have equal weight, and all items of a label."""
     of = np.bincount(owner).astype(np.float64)
     weight = 1.0 / of[owner]
     label = codes[owner]
@@ -92,21 +93,21 @@ def balanced_weights(owner: NDArray[np.int64], codes: NDArray[np.int64]) -> NDAr
     return np.asarray(weight * len(owner) / weight.sum(), np.float64)
 
 
-def scatter_columns(said: NDArray[np.float64], classes: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
-    """Columns of learnt classes among all labels; those not learnt are NaN."""
-    out = np.full((len(said), labels), np.nan)
-    out[:, classes] = said
+def scatter_columns(scores: NDArray[np.float64], classes: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
+    """Place the columns of the fitted classes among all labels; other columns are NaN."""
+    out = np.full((len(scores), labels), np.nan)
+    out[:, classes] = scores
     return out
 
 
 class ProbeFlows(FlowClassifier):
-    """Linear probe on single flows; at most ``most`` flows of an item teach and are asked."""
+    """Linear probe on single flows; at most ``most`` flows of an item are used for training and for scoring."""
 
     def __init__(self, most: int = 30, c: float = 0.1) -> None:
         self.most, self.c = most, c
 
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
-        """Learn labels of flows."""
+        """Fit on single flows."""
         some = windows.capped(self.most)
         self.labels_, self.scale_ = labels, ClippedScaler(some.z)
         self.classes_ = np.unique(codes[some.owner])
@@ -117,23 +118,23 @@ class ProbeFlows(FlowClassifier):
         return self
 
     def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """Mean log probability against chance."""
+        """Mean log probability relative to chance."""
         some = windows.capped(self.most)
         if self.model_ is None or not len(some.z):
-            said = np.zeros((len(some.z), self.classes_.size))
+            logs = np.zeros((len(some.z), self.classes_.size))
         else:
-            said = self.model_.predict_log_proba(self.scale_(some.z)) + np.log(self.classes_.size)
-        return scatter_columns(some.mean(np.maximum(said, -12.0)), self.classes_, self.labels_)
+            logs = self.model_.predict_log_proba(self.scale_(some.z)) + np.log(self.classes_.size)
+        return scatter_columns(some.mean(np.maximum(logs, -12.0)), self.classes_, self.labels_)
 
 
 class PooledProbe(FlowClassifier):
-    """Linear probe on the pooled embeddings of a window: mean, deviation and three quantiles of each number."""
+    """Linear probe on the pooled embeddings of a window: mean, standard deviation and three quantiles per dimension."""
 
     def __init__(self, most: int = 200, c: float = 0.03) -> None:
         self.most, self.c = most, c
 
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
-        """Learn labels of windows."""
+        """Fit on pooled windows."""
         have = np.flatnonzero(windows.flows > 0)
         pooled = self._pooled(windows)[have]
         self.labels_, self.scale_ = labels, ClippedScaler(pooled)
@@ -145,73 +146,73 @@ class PooledProbe(FlowClassifier):
         return self
 
     def _pooled(self, windows: FlowWindows) -> NDArray[np.float32]:
-        """[n, 5 D]; zeros where an item has no flow."""
+        """Pooled embeddings [n, 5 D]; zeros for items without flows."""
         some = windows.capped(self.most)
         order = np.argsort(some.owner, kind="stable")
         z, first = some.z[order], np.searchsorted(some.owner[order], np.arange(some.items + 1))
         out = np.zeros((some.items, 5 * z.shape[1]), np.float32)
         for i in np.flatnonzero(first[1:] > first[:-1]):
-            mine = z[first[i] : first[i + 1]]
-            out[i] = np.concatenate([mine.mean(0), mine.std(0), *np.quantile(mine, (0.1, 0.5, 0.9), axis=0)])
+            own = z[first[i] : first[i + 1]]
+            out[i] = np.concatenate([own.mean(0), own.std(0), *np.quantile(own, (0.1, 0.5, 0.9), axis=0)])
         return out
 
     def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """Log probability against chance."""
-        said = np.zeros((windows.items, self.classes_.size))
+        """Log probability relative to chance."""
+        logs = np.zeros((windows.items, self.classes_.size))
         if self.model_ is not None and windows.items:
-            said = self.model_.predict_log_proba(self.scale_(self._pooled(windows))) + np.log(self.classes_.size)
-        said[windows.flows == 0] = np.nan
-        return scatter_columns(np.maximum(said, -12.0), self.classes_, self.labels_)
+            logs = self.model_.predict_log_proba(self.scale_(self._pooled(windows))) + np.log(self.classes_.size)
+        logs[windows.flows == 0] = np.nan
+        return scatter_columns(np.maximum(logs, -12.0), self.classes_, self.labels_)
 
 
 class NearestFlows(FlowClassifier):
-    """Nearest flow of each label to each flow of the item.
+    """Naive Bayes nearest neighbour over single flows.
 
     Parameters
     ----------
     most
-        Flows of an item that are asked.
+        Maximum number of flows of an item that are scored.
     known
-        Flows of a label that are kept, drawn evenly from its windows.
+        Maximum number of flows of a label that are stored, drawn evenly from its windows.
     floor
-        Distance, in deviations of one number times the root of D, below which nothing is nearer.
+        Added to distances, in units of the scale times the root of D: smaller differences do not matter.
     """
 
     def __init__(self, most: int = 40, known: int = 400, floor: float = 0.05) -> None:
         self.most, self.known, self.floor = most, known, floor
 
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
-        """Keep flows of each label."""
+        """Store flows of each label."""
         self.labels_, self.scale_ = labels, GlobalScaler(windows.z)
         of = codes[windows.owner]
         self.kept_: dict[int, NDArray[np.float32]] = {}
         for code in np.unique(of):
-            mine = np.flatnonzero(of == code)
-            owners, local = np.unique(windows.owner[mine], return_inverse=True)
-            part = FlowWindows(windows.z[mine], local.astype(np.int64), owners.size)
+            members = np.flatnonzero(of == code)
+            owners, local = np.unique(windows.owner[members], return_inverse=True)
+            part = FlowWindows(windows.z[members], local.astype(np.int64), owners.size)
             rows = part.rows(max(self.known // owners.size, 3))
             rows = rows[:: max(1, -(-rows.size // self.known))]
             self.kept_[int(code)] = np.unique(self.scale_(part.z[rows]).round(3), axis=0)
         return self
 
     def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """Mean over flows of log(distance to the background / distance to the label)."""
+        """Mean over flows of log(geometric mean distance to all labels / distance to the label)."""
         some = windows.capped(self.most)
         classes = np.array(sorted(self.kept_), dtype=np.int64)
         if not len(some.z):
             return np.full((windows.items, self.labels_), np.nan)
-        # Flows that repeat say the same again: each is asked once, and counts as often as it is there.
+        # Repeated flows are looked up once and counted as often as they occur.
         asked, back = np.unique(self.scale_(some.z).round(3), axis=0, return_inverse=True)
         away = np.stack([_nearest(asked, self.kept_[int(code)]) for code in classes], axis=1)
         floor = self.floor * np.sqrt(asked.shape[1])
         logs = -np.log(away + floor)
-        # What all labels share tells nothing: the mean over labels is the background.
+        # The mean over labels is the background, so that what all labels share carries no evidence.
         logs -= logs.mean(axis=1, keepdims=True)
         return scatter_columns(some.mean(logs[back.reshape(-1)]), classes, self.labels_)
 
 
 def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Distance of each row to the nearest known one."""
+    """Distance of each row to the nearest known row."""
     length = (known**2).sum(1)
     out = np.empty(len(asked))
     for start in range(0, len(asked), 4096):
@@ -222,23 +223,24 @@ def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[
 
 
 class NearestWindows(FlowClassifier):
-    """Windows as bags of codewords; weighted likeness to the nearest window of each label.
+    """Bags of codewords; weighted similarity to the nearest window of each label.
 
-    A codeword is one of ``words`` centres of the enrolled flows; v is the root of the relative log count, and a word
-    weighs log(1 + labels / labels that have it), as services do across networks.
+    The codewords are at most ``words`` cluster centres of the enrolled flows. A window has the value
+    sqrt(relative log count) for each word; words are weighted by log(1 + labels / labels that have the word), as
+    services are in :mod:`ethogram.identify.cross_network`.
     """
 
     def __init__(self, words: int = 256, most: int = 30, seed: int = 0) -> None:
         self.words, self.most, self.seed = words, most, seed
 
     def fit(self, windows: FlowWindows, codes: NDArray[np.int64], labels: int) -> Self:
-        """Learn the codebook, and keep each window's words."""
+        """Fit the codebook and store the bag of each window."""
         from sklearn.cluster import MiniBatchKMeans
 
         some = windows.capped(self.most)
         self.labels_, self.scale_ = labels, GlobalScaler(some.z)
         x = self.scale_(some.z)
-        # A word that only one flow stands for is shared by nothing.
+        # A codeword of a single flow would be shared by no other window.
         count = min(self.words, max(8, len(x) // FLOWS_PER_CODEWORD), len(np.unique(x.round(3), axis=0)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="sklearn")
@@ -252,7 +254,7 @@ class NearestWindows(FlowClassifier):
         return self
 
     def _bags(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """[n, words] root of relative log counts."""
+        """Square roots of relative log counts, [n, words]."""
         words = self.model_.predict(self.scale_(windows.z)) if len(windows.z) else np.zeros(0, np.int64)
         counts = np.zeros((windows.items, self.model_.n_clusters))
         np.add.at(counts, (windows.owner, words), 1.0)
@@ -262,7 +264,7 @@ class NearestWindows(FlowClassifier):
         return result
 
     def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """Likeness to the nearest window, 0 to 1."""
+        """Similarity to the nearest window of each label, in [0, 1]."""
         out = np.full((windows.items, self.labels_), np.nan)
         for i, alike in self._alike(windows):
             best = np.zeros(self.labels_)
@@ -270,8 +272,8 @@ class NearestWindows(FlowClassifier):
             out[i, self.classes_] = best[self.classes_]
         return out
 
-    def likeness(self, windows: FlowWindows) -> NDArray[np.float64]:
-        """Likeness of each item to each enrolled window that has flows, (n, K); NaN where an item has none."""
+    def similarities(self, windows: FlowWindows) -> NDArray[np.float64]:
+        """Similarity of each item to each enrolled window with flows, (n, K); rows of NaN for items without flows."""
         out = np.full((windows.items, len(self.known_)), np.nan)
         for i, alike in self._alike(windows):
             out[i] = alike
@@ -287,4 +289,4 @@ class NearestWindows(FlowClassifier):
 FLOW_CLASSIFIERS: dict[str, type[FlowClassifier]] = {
     "probe": ProbeFlows, "pooled": PooledProbe, "nearest": NearestFlows, "windows": NearestWindows,
 }  # fmt: skip
-"""By name."""
+"""Classifiers by name."""

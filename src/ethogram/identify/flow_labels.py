@@ -1,4 +1,4 @@
-"""Labels of flows: found by device and time in a label file beside them, never on a flow."""
+"""Labels of flows, looked up by device and time in a label file; flows themselves carry no labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_LEVEL = "label without this level"
 
 @dataclass
 class FlowLabels:
-    """What label files say of flows at one level.
+    """Labels of flows at one level, from the rows of a label file.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class FlowLabels:
     names
         The names at that level, sorted.
     accounting
-        Over the unit ``custom flows``: used, and ignored by reason.
+        Counts custom flows: used, and ignored by reason.
     bare
-        Devices without a label, with their flows.
+        Number of flows of each device without a label.
     """
 
     labels: Sequence[Label]
@@ -55,24 +55,24 @@ class FlowLabels:
         self._seen: set[str] = set()
 
     def of(self, device: pl.Series, start_us: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Place in ``names`` of each flow, int64 [N]; -1 where there is none, which is counted.
+        """Index in ``names`` of the label of each flow, int64 [N]; -1 (and counted) if there is none.
 
-        The first row of a device's labels that holds the flow's time counts; names of devices are compared without
-        regard to case.
+        The first label of the device whose time span contains the start of the flow applies. Device names are compared
+        case-insensitively.
         """
         found = np.full(len(device), -1, np.int64)
         self.accounting.read += len(device)
         where = pl.DataFrame({"device": device}).with_row_index("row").group_by("device").agg("row")
         for name, rows in where.iter_rows():
             place = np.asarray(rows, np.int64)
-            own = self._by_device.get(name.lower())
-            if own is None:
+            labels = self._by_device.get(name.lower())
+            if labels is None:
                 self.bare[name] = self.bare.get(name, 0) + place.size
                 self.accounting.ignore(DEVICE_WITHOUT_LABEL, place.size)
                 continue
             self._seen.add(name.lower())
             open_ = np.ones(place.size, np.bool_)
-            for label in own:
+            for label in labels:
                 inside = open_ & _holds(label, start_us[place])
                 found[place[inside]] = self._code.get(label.identity.at(self.level), -1)
                 empty = int(inside.sum()) if label.identity.at(self.level) == "" else 0
@@ -86,7 +86,7 @@ class FlowLabels:
 
     @property
     def unseen(self) -> list[str]:
-        """Devices of the label file that had no flow."""
+        """Devices of the label file without any flow."""
         return sorted({label.device for label in self.labels if label.device.lower() not in self._seen})
 
 

@@ -1,7 +1,7 @@
-"""The flow side of a library: embeddings of the flows each entry was seen with, and which encoder made them.
+"""Embeddings of the flows of each library entry, and the encoder that made them.
 
-Embeddings are stored, and not what was learnt from them, as a library stores counts: so every way of telling them can
-be learnt anew. An entry is known by its digest; embeddings of another encoder never come together.
+Embeddings are stored rather than fitted classifiers, as a library stores counts, so that every classifier can be fitted
+again. Entries are identified by their digests. Embeddings of different encoders are never mixed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["FlowStore"]
 
 @dataclass(frozen=True)
 class FlowStore:
-    """Embeddings by entry.
+    """Embeddings by library entry.
 
     Parameters
     ----------
     encoder
         Digest of the encoder's weights.
     d
-        Numbers of an embedding.
+        Dimensions of an embedding.
     z
-        Entry digest to float32 [K, d].
+        float32 [K, d] by entry digest.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class FlowStore:
 
     @classmethod
     def of(cls, encoder: str, windows: FlowWindows, digests: Sequence[str | None]) -> FlowStore:
-        """Embeddings of items whose entries are known; items without an entry or without flows are left out."""
+        """Store the embeddings of items by the digests of their entries; items without entry or flows are skipped."""
         z: dict[str, NDArray[np.float32]] = {}
         for item, digest in enumerate(digests):
             rows = windows.z[windows.owner == item]
@@ -61,12 +61,12 @@ class FlowStore:
         return cls(encoder, int(windows.z.shape[1]), z)
 
     def merge(self, other: FlowStore) -> FlowStore:
-        """Both stores' entries; of one that both have, the embeddings of that which has more, or of the first.
+        """The union of both stores; of a common entry, the larger set of embeddings, or that of ``self`` in a tie.
 
         Raises
         ------
         LibraryError
-            When they are of different encoders.
+            When the encoders differ.
         """
         if not other.z:
             return self
@@ -74,25 +74,26 @@ class FlowStore:
             return other
         if (self.encoder, self.d) != (other.encoder, other.d):
             raise LibraryError(
-                f"embeddings of encoder {self.encoder} and of {other.encoder} do not go together: enrol anew"
+                f"embeddings of encoder {self.encoder} and of {other.encoder} cannot be merged: "
+                "enrol again with one encoder"
             )
         z = {**other.z, **self.z}
         z.update({digest: rows for digest, rows in other.z.items() if len(rows) > len(z[digest])})
         return FlowStore(self.encoder, self.d, z)
 
     def keep(self, digests: Sequence[str]) -> FlowStore:
-        """Only these entries."""
+        """A store of these entries only."""
         return FlowStore(self.encoder, self.d, {digest: self.z[digest] for digest in digests if digest in self.z})
 
     def renamed(self, moved: Mapping[str, str]) -> FlowStore:
-        """Entries whose digest is another one now, old to new; the first in order where two become one."""
+        """Replace digests, old to new; if two entries become one, the first in order of old digests is kept."""
         z: dict[str, NDArray[np.float32]] = {}
         for digest in sorted(self.z):
             z.setdefault(moved.get(digest, digest), self.z[digest])
         return FlowStore(self.encoder, self.d, z)
 
     def windows(self, digests: Sequence[str]) -> FlowWindows:
-        """Embeddings as those of items, in the order of their entries; an entry without any has no flow."""
+        """Embeddings as items in the order of the digests; a digest that is not stored has no flows."""
         parts = [self.z.get(digest, np.zeros((0, self.d), np.float32)) for digest in digests]
         owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         z = np.concatenate(parts) if parts else np.zeros((0, self.d), np.float32)

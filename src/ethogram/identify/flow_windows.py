@@ -1,4 +1,4 @@
-"""Embedded flows of items: what the flow side of identification learns from and scores. N flows, n items, D numbers."""
+"""Embedded flows of items, the input of flow classifiers. N flows, n items, D dimensions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FlowWindows:
     z
         float32 [N, D].
     owner
-        [N] the item of each flow.
+        [N] item of each flow.
     items
         n; an item may have no flow.
 
@@ -39,7 +39,7 @@ class FlowWindows:
 
     def __post_init__(self) -> None:
         if self.z.ndim != 2 or self.owner.shape != (len(self.z),):
-            raise UsageError(f"embeddings {list(self.z.shape)} and owners {list(self.owner.shape)} do not fit together")
+            raise UsageError(f"embeddings {list(self.z.shape)} and owners {list(self.owner.shape)} differ in length")
         if len(self.owner) and (self.owner.min() < 0 or self.owner.max() >= self.items):
             raise UsageError(f"a flow belongs to none of the {self.items} items")
 
@@ -52,7 +52,7 @@ class FlowWindows:
         return np.bincount(self.owner, minlength=self.items).astype(np.int64)
 
     def take(self, items: Sequence[int] | NDArray[np.integer]) -> FlowWindows:
-        """Only these items, renumbered from 0 in the order given."""
+        """A subset of the items, renumbered from 0 in the given order."""
         chosen = np.asarray(items, dtype=np.int64)
         order = np.argsort(self.owner, kind="stable")
         first = np.searchsorted(self.owner[order], np.arange(self.items + 1))
@@ -62,7 +62,7 @@ class FlowWindows:
         return FlowWindows(self.z[order[source]], new, int(chosen.size))
 
     def rows(self, most: int, seed: int = 0) -> NDArray[np.int64]:
-        """Rows of at most so many flows of each item, drawn evenly by a fixed seed; ascending."""
+        """Rows of at most ``most`` flows of each item, drawn uniformly with a fixed seed; ascending."""
         random = np.random.default_rng([seed, 0xF10])
         shuffled = random.permutation(len(self.owner))
         owner = self.owner[shuffled]
@@ -72,12 +72,12 @@ class FlowWindows:
         return np.sort(shuffled[place < most])
 
     def capped(self, most: int, seed: int = 0) -> FlowWindows:
-        """The same items with at most so many flows each."""
+        """The same items with at most ``most`` flows each."""
         rows = self.rows(most, seed)
         return FlowWindows(self.z[rows], self.owner[rows], self.items)
 
     def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean over each item's flows of values [N, K]; NaN where an item has none."""
+        """Mean of values [N, K] over the flows of each item; NaN for items without flows."""
         sums = np.zeros((self.items, values.shape[1]))
         np.add.at(sums, self.owner, values)
         count = self.flows[:, None].astype(np.float64)

@@ -1,4 +1,4 @@
-"""From fused scores to verdicts: the likeliest label, or unknown where the sides find it strange or nothing is likely.
+"""Decide on fused scores: the most probable label, or unknown if it is strange or not probable enough.
 
 Shapes: n items, L labels.
 """
@@ -22,17 +22,18 @@ __all__ = ["FusedDecision", "SideStrangeness", "decide"]
 
 Floats = NDArray[np.float64]
 STRANGEST = 20.0
-NOTHING = 2.0
-"""Strangeness of an item that no side sees."""
+"""Strangeness is clipped at this value before it is averaged over modalities."""
+UNOBSERVED = 2.0
+"""Strangeness of an item that no modality observes."""
 
 
 class SideStrangeness:
-    """How strange one side finds an item under each label, learnt from held-out scores of what is enrolled.
+    """Strangeness of an item under each label by one modality, fitted on held-out scores of enrolled items.
 
     Parameters
     ----------
     settings
-        Quantile, and how few are few.
+        Quantile, and the minimum number of windows for a threshold of a label's own.
     """
 
     def __init__(self, settings: IdentifySettings | None = None) -> None:
@@ -41,28 +42,28 @@ class SideStrangeness:
     def fit(
         self, held: Floats, names: Sequence[str], truth: Sequence[str], enrolled: Floats | None = None
     ) -> Self:  # fmt: skip
-        """Learn thresholds.
+        """Fit thresholds.
 
         Parameters
         ----------
         held
-            Held-out scores (n, L): a row of NaN where the side does not see an item, and teaches nothing.
+            Held-out scores (n, L); rows of NaN, of items that the modality does not observe, are ignored.
         names, truth
-            Labels of the columns, and the label of each item.
+            Label of each column and of each item.
         enrolled
-            Scores (n, L) of the same items when nothing is held out: used where nothing else is known.
+            Scores (n, L) of the same items without holding out; used where no held-out score exists.
         """
-        there = np.flatnonzero(np.isfinite(held).any(axis=1))
+        observed = np.flatnonzero(np.isfinite(held).any(axis=1))
         column = {name: j for j, name in enumerate(names)}
-        mine = [truth[int(i)] for i in there]
-        self.calibration_ = Calibration().fit(held[there], names, mine)
-        self.coverage_ = Coverage().fit(held[there], names, mine)
-        own = None
+        labels = [truth[int(i)] for i in observed]
+        self.calibration_ = Calibration().fit(held[observed], names, labels)
+        self.coverage_ = Coverage().fit(held[observed], names, labels)
+        own_scores = None
         if enrolled is not None:
             seen = np.flatnonzero(np.isfinite(enrolled).any(axis=1))
-            own = self._known(enrolled[seen])[np.arange(seen.size), [column[truth[int(i)]] for i in seen]]
+            own_scores = self._known(enrolled[seen])[np.arange(seen.size), [column[truth[int(i)]] for i in seen]]
         self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(
-            self._known(held[there]), names, mine, own
+            self._known(held[observed]), names, labels, own_scores
         )
         return self
 
@@ -70,28 +71,28 @@ class SideStrangeness:
         return self.coverage_.transform(scores, self.calibration_.predict_proba(scores))
 
     def transform(self, scores: Floats) -> Floats:
-        """Under each label, (n, L): above 1 is strange; NaN where the side says nothing."""
+        """Strangeness under each label, (n, L): above 1 is strange; NaN where the score is NaN."""
         return np.where(np.isfinite(scores), self.thresholds_.strangeness(self._known(scores)), np.nan)
 
 
 @dataclass(frozen=True)
 class FusedDecision:
-    """All verdicts as arrays.
+    """Decisions on n items as arrays.
 
     Parameters
     ----------
     labels
-        (L) the columns.
+        (L) labels of the columns.
     fused
-        Probabilities, weights, and those of each side.
+        Fused probabilities and weights, and those of each modality.
     best
-        (n) column of the best label.
+        (n) column of the most probable label.
     strangeness
-        (n) of the best label: above 1 unknown.
+        (n) strangeness of that label; above 1 the item is unknown.
     side_strangeness
-        Per side (n): of the fused best label; NaN where the side is not there.
+        Per modality (n): strangeness of that label; NaN where the modality does not observe the item.
     unknown
-        (n).
+        (n) whether the item is unknown.
     """
 
     labels: list[str]
@@ -103,37 +104,37 @@ class FusedDecision:
 
     @property
     def verdicts(self) -> list[str]:
-        """The label of each item, or unknown."""
+        """The label of each item, or ``unknown``."""
         return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
 
 
 def decide(
-    fused: Fused, strange: Mapping[str, Floats], settings: IdentifySettings, nothing: Floats | None = None
+    fused: Fused, strangeness: Mapping[str, Floats], settings: IdentifySettings, unobserved: Floats | None = None
 ) -> FusedDecision:
-    """Verdicts: unknown when the sides find the best label strange on the whole, or it is not likely enough.
+    """Decide on n items: unknown if the weighted mean strangeness exceeds 1 or the best label is not probable enough.
 
     Parameters
     ----------
     fused
-        What came of fusing.
-    strange
-        Per side, strangeness under each label (n, L); NaN where it says nothing.
+        Result of the fusion.
+    strangeness
+        Per modality, strangeness under each label (n, L); NaN where it does not observe the item or know the label.
     settings
-        How likely a label must be, and whether unknown is said at all.
-    nothing
-        Strangeness under each label (n, L) where no side says anything; by default all are strange.
+        ``least_score`` is the minimum probability; with ``closed`` no item is unknown.
+    unobserved
+        Strangeness under each label (n, L) of items that no modality observes; default: all are strange.
     """
     rows = np.arange(len(fused.logs))
     best = fused.logs.argmax(axis=1) if fused.logs.size else np.zeros(len(rows), np.int64)
-    own = {side: values[rows, best] for side, values in strange.items()}
+    of_best = {side: values[rows, best] for side, values in strangeness.items()}
     total, weight = np.zeros(len(rows)), np.zeros(len(rows))
-    for side, values in own.items():
-        there = np.isfinite(values)
-        mine = np.where(there, fused.weights[side], 0.0)
-        total += np.where(there, np.clip(values, -5.0, STRANGEST), 0.0) * mine
-        weight += mine
-    rest = np.full(len(rows), NOTHING) if nothing is None else nothing[rows, best]
-    strangeness = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), rest)
+    for side, values in of_best.items():
+        observed = np.isfinite(values)
+        side_weight = np.where(observed, fused.weights[side], 0.0)
+        total += np.where(observed, np.clip(values, -5.0, STRANGEST), 0.0) * side_weight
+        weight += side_weight
+    default = np.full(len(rows), UNOBSERVED) if unobserved is None else unobserved[rows, best]
+    mean = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), default)
     unsure = fused.probabilities[rows, best] < settings.least_score
-    unknown = np.zeros(len(rows), bool) if settings.closed else (strangeness > 1.0) | unsure
-    return FusedDecision(fused.labels, fused, best, strangeness, own, unknown)
+    unknown = np.zeros(len(rows), bool) if settings.closed else (mean > 1.0) | unsure
+    return FusedDecision(fused.labels, fused, best, mean, of_best, unknown)

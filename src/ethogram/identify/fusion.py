@@ -1,20 +1,20 @@
-"""Several ways to tell a device, one verdict: late fusion of calibrated scores, with a weight for each side.
+"""Late fusion of calibrated scores from several modalities ("sides"), with one weight for each.
 
-Each side (service-level fingerprints, embedded flows) is first calibrated by itself: its raw score of a label, over a
-temperature, gives a log probability; a label that the side does not know takes a fixed raw score, learnt too. The first
-side says how likely each label is; every further side moves probability among the labels that it knows, and among them
-alone, for of the others it cannot speak:
+Each side (service-level fingerprints, embedded flows) is calibrated separately: raw score over temperature gives a log
+probability, and a label that the side does not know takes a fitted constant raw score. The first side gives the prior
+over all labels. Every further side redistributes probability among the labels that it knows, and leaves the others
+unchanged:
 
     log p(label) = weight_1 log p_1(label) + weight_2 log p_2(label) + c     labels that side 2 knows
     log p(label) = log p_1(label)                                           all others
 
-where c is such that the former keep together what side 1 gave them.
+where c preserves the total probability that side 1 gave to the known labels.
 
-Temperatures and the score of a stranger are learnt on enrolment items that were held out (a network or a block of time
-in turn), where units weigh alike. Weights are given: sides look at the same traffic, and few networks tell how much
-each is worth. They can be learnt, and so can how much what comes of several sides is to be softened (log p * s + c with
-s at most 1: a new network is no easier than those left out). On networks that were left out of learning them neither
-was better. An item that one side does not see gets the other's own probabilities.
+Temperatures and the score of unknown labels are fitted on held-out enrolment items (a network or a block of time at a
+time), with equal weight for each unit. The fusion weights are fixed by default: the sides observe the same traffic, and
+few networks are available to estimate them from. They can be fitted, and so can a softening factor s <= 1
+(log p * s + c); on networks that were held out from fitting, neither improved the result. An item that only one side
+observes takes that side's probabilities.
 
 Shapes: n items, L labels.
 
@@ -40,27 +40,27 @@ __all__ = ["SECOND_WEIGHT", "Calibrator", "Fused", "Fusion", "align", "balanced_
 
 Floats = NDArray[np.float64]
 MIN_PROBABILITY = 1e-12
-MIN_LOG = -30.0  # nats: less likely than this is all the same
+MIN_LOG = -30.0  # nats: log probabilities are clipped here
 SECOND_WEIGHT = 0.25
-"""Weight of a further side, where the first weighs 1: it looks at the same traffic again, and moves what is near."""
+"""Weight of every side after the first, which has weight 1: it observes the same traffic, and decides near-ties."""
 PRIOR_SD = 0.3
-"""How far learnt weights are believed to be from that (one deviation), before any held-out unit was seen."""
+"""Standard deviation of the normal prior of a fitted weight around its fixed value."""
 SOFTNESS_SD = 0.5
-"""The same of the logarithm of softness, from 0."""
+"""Standard deviation of the normal prior of the logarithm of the softening factor around 0."""
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """How one side's raw scores become probabilities.
+    """Maps raw scores of one side to log probabilities.
 
     Parameters
     ----------
     temperature
-        Raw units of one nat.
+        Raw score units per nat.
     stranger
-        Raw score of a label that the side does not know.
+        Raw score of labels that the side does not know.
     held_out
-        Items it was learnt on.
+        Number of items that it was fitted on.
     """
 
     temperature: float
@@ -68,31 +68,31 @@ class Calibrator:
     held_out: int
 
     def logs(self, scores: Floats, usable: NDArray[np.bool_]) -> Floats:
-        """Log probabilities, (n, L): over the labels that are usable for an item; rows without scores are NaN."""
-        there = np.isfinite(scores).any(axis=1)
+        """Log probabilities, (n, L), over the usable labels of each item; rows without scores are NaN."""
+        observed = np.isfinite(scores).any(axis=1)
         raw = np.where(np.isfinite(scores), scores, self.stranger) / self.temperature
         raw = np.where(usable, raw, -np.inf)
         result = np.full(scores.shape, np.nan)
-        result[there] = log_softmax(raw[there])
+        result[observed] = log_softmax(raw[observed])
         return result
 
 
 @dataclass(frozen=True)
 class Fused:
-    """What came of fusing n items.
+    """Result of fusing the scores of n items.
 
     Parameters
     ----------
     labels
-        (L) the columns.
+        (L) labels of the columns.
     logs
-        (n, L) log probabilities; a row is uniform where no side was there.
+        (n, L) log probabilities; uniform for items that no side observes.
     sides
         Names of the sides.
     side_logs
-        Per side (n, L): its own log probabilities; NaN where it was not there.
+        Per side (n, L): its own log probabilities; NaN for items that it does not observe.
     weights
-        Per side (n): the weight it had for each item; 0 where it was not there.
+        Per side (n): its weight for each item; 0 for items that it does not observe.
     """
 
     labels: list[str]
@@ -103,13 +103,13 @@ class Fused:
 
     @property
     def probabilities(self) -> Floats:
-        """(n, L); rows sum to 1."""
+        """Probabilities (n, L); rows sum to 1."""
         result: Floats = np.exp(self.logs)
         return result
 
 
 def log_softmax(raw: Floats) -> Floats:
-    """Logarithm of the softmax along the last axis; a row that is all -inf is uniform."""
+    """Log softmax along the last axis; a row of -inf becomes uniform."""
     top = raw.max(axis=-1, keepdims=True, initial=-np.inf)
     flat = ~np.isfinite(top)
     shifted = np.where(flat, 0.0, raw - np.where(flat, 0.0, top))
@@ -119,7 +119,7 @@ def log_softmax(raw: Floats) -> Floats:
 
 
 def align(labels: Sequence[str], names: Sequence[str], scores: Floats) -> Floats:
-    """Columns of ``names`` in the order of ``labels``; NaN where a label is not among them."""
+    """Reorder columns from ``names`` to ``labels``; labels that are not in ``names`` get NaN."""
     place = {name: j for j, name in enumerate(names)}
     out = np.full((len(scores), len(labels)), np.nan)
     for j, label in enumerate(labels):
@@ -129,9 +129,10 @@ def align(labels: Sequence[str], names: Sequence[str], scores: Floats) -> Floats
 
 
 def balanced_case_weights(units: Sequence[str], groups: Sequence[object] | NDArray[np.int64]) -> Floats:
-    """Weights of items: laboratories weigh by the root of their units, units of one alike; the sum is 1.
+    """Weights of items that sum to 1.
 
-    Groups (networks) that share a unit are one laboratory: the same lamp seen through ten tunnels is one lamp.
+    Units of one laboratory weigh the same; a laboratory weighs the square root of its number of units. Groups
+    (networks) that share a unit form one laboratory: a lamp that is seen through ten tunnels is one lamp.
     """
     _, unit = np.unique(np.asarray([str(u) for u in units]), return_inverse=True)
     group = connected_groups(groups, units)
@@ -143,19 +144,19 @@ def balanced_case_weights(units: Sequence[str], groups: Sequence[object] | NDArr
 
 
 class Fusion:
-    """Fuse any number of sides.
+    """Fusion of any number of sides.
 
     Parameters
     ----------
     within
-        A further side moves probability only among labels it knows; else all sides are one opinion pool, in which a
-        label that a side does not know has its stranger's score.
+        Further sides redistribute probability among the labels that they know. Otherwise all sides form one
+        logarithmic opinion pool, in which a label that a side does not know takes its stranger score.
     learn
-        Learn the weights; else the first side weighs 1 and every further one ``second_weight``.
+        Fit the weights; otherwise the first side has weight 1 and every further side ``second_weight``.
     soften
-        Learn how sure fused probabilities may be; else they are taken as they come.
+        Fit a factor that limits the confidence of fused probabilities.
     second_weight
-        Weight of every further side, or where it is believed to be before anything is learnt.
+        Weight of every further side; the mean of the prior when weights are fitted.
     """
 
     def __init__(
@@ -170,19 +171,20 @@ class Fusion:
         self, sides: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str], case: Floats | None = None,
         units: Sequence[str] | None = None,
     ) -> Self:  # fmt: skip
-        """Learn from held-out scores.
+        """Fit on held-out scores.
 
         Parameters
         ----------
         sides
-            Name to raw scores (n, L): NaN where a side does not know a label, a row of NaN where it does not see an
-            item.
+            Raw scores (n, L) by side: NaN for labels that a side does not know, rows of NaN for items that it does not
+            observe.
         names, truth
-            Labels of the columns, and the true label of each item.
+            Label of each column, and true label of each item.
         case
-            Weight of each item; by default alike.
+            Weight of each item; default: equal weights.
         units
-            The device of each item: so many independent observations there are; by default every item is one.
+            Device of each item; the number of devices is the number of independent observations. Default: every item
+            is independent.
         """
         self.labels_ = list(names)
         self.sides_ = tuple(sides)
@@ -198,21 +200,21 @@ class Fusion:
         self.models_ = {side: _calibrate(scores, usable, y, weight, can) for side, scores in sides.items()}
         logs = {side: self.models_[side].logs(scores, usable) for side, scores in sides.items()}
         both = can.copy()
-        for one in logs.values():
-            both &= _there(one)
+        for side_logs in logs.values():
+            both &= _observed(side_logs)
         self.fused_items_ = int(both.sum())
         seen = int(both.sum()) if units is None else len({u for u, b in zip(units, both, strict=True) if b})
         known = {side: np.isfinite(scores)[both] for side, scores in sides.items()}
-        some = {side: one[both] for side, one in logs.items()}
-        self._weigh(some, known, y[both], weight[both], seen)
-        self.softness_ = self._softness(some, known, y[both], weight[both], seen)
+        complete = {side: side_logs[both] for side, side_logs in logs.items()}
+        self._fit_weights(complete, known, y[both], weight[both], seen)
+        self.softness_ = self._fit_softness(complete, known, y[both], weight[both], seen)
         return self
 
-    def _weigh(
+    def _fit_weights(
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], y: NDArray[np.int64],
         weight: Floats, seen: int,
     ) -> None:  # fmt: skip
-        """Weights where all sides are there; learnt, the likeliest under a normal prior around those that are not."""
+        """Weights where all sides observe an item: fixed, or maximum a posteriori under a normal prior around those."""
         count = len(self.sides_)
         start = np.array([self.second_weight if i else 1.0 for i in range(count)])
         self.weights_ = dict(zip(self.sides_, start.tolist(), strict=True))
@@ -222,29 +224,29 @@ class Fusion:
         ridge = 0.5 / (PRIOR_SD**2 * max(seen, 1))
 
         def loss(values: Floats) -> float:
-            own = {side: np.full(len(y), values[i]) for i, side in enumerate(self.sides_)}
-            said = self._combined(logs, known, own)[rows, y]
-            doubt = ridge * np.sum((values - start) ** 2)
-            return float(-(share * np.maximum(said, np.log(MIN_PROBABILITY))).sum() + doubt)
+            weights = {side: np.full(len(y), values[i]) for i, side in enumerate(self.sides_)}
+            true_logs = self._combined(logs, known, weights)[rows, y]
+            penalty = ridge * np.sum((values - start) ** 2)
+            return float(-(share * np.maximum(true_logs, np.log(MIN_PROBABILITY))).sum() + penalty)
 
         found = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
         self.weights_ = {side: float(found.x[i]) for i, side in enumerate(self.sides_)}
 
-    def _softness(
+    def _fit_softness(
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], y: NDArray[np.int64],
         weight: Floats, seen: int,
     ) -> float:  # fmt: skip
-        """What fused log probabilities are multiplied by, above 0 and at most 1: the likeliest."""
+        """Maximum a posteriori factor of fused log probabilities, in (0, 1]."""
         if not self.soften or len(self.sides_) == 1 or len(y) < 2 or len(self.labels_) < 2:
             return 1.0
-        own = {side: np.full(len(y), self.weights_[side]) for side in self.sides_}
-        fused = self._combined(logs, known, own)
+        weights = {side: np.full(len(y), self.weights_[side]) for side in self.sides_}
+        fused = self._combined(logs, known, weights)
         rows, share = np.arange(len(y)), weight / weight.sum()
 
         def loss(value: float) -> float:
-            said = log_softmax(fused * np.exp(value))[rows, y]
-            doubt = 0.5 * (value / SOFTNESS_SD) ** 2 / max(seen, 1)
-            return float(-(share * np.maximum(said, np.log(MIN_PROBABILITY))).sum() + doubt)
+            true_logs = log_softmax(fused * np.exp(value))[rows, y]
+            penalty = 0.5 * (value / SOFTNESS_SD) ** 2 / max(seen, 1)
+            return float(-(share * np.maximum(true_logs, np.log(MIN_PROBABILITY))).sum() + penalty)
 
         found = minimize_scalar(loss, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-3})
         return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
@@ -252,37 +254,43 @@ class Fusion:
     def _combined(
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], weights: Mapping[str, Floats]
     ) -> Floats:
-        """Log probabilities (n, L) from those of each side; a row that no side sees is uniform."""
+        """Fused log probabilities (n, L); rows that no side observes are uniform."""
         shape = next(iter(logs.values())).shape
         current, begun = np.full(shape, np.nan), np.zeros(shape[0], bool)
         base = np.ones(shape[0])
-        for side, one in logs.items():
-            there = _there(one)
-            further = np.flatnonzero(there & begun)
-            first = there & ~begun
-            current[first], base[first] = one[first], weights[side][first]
-            begun |= there
+        for side, side_logs in logs.items():
+            observed = _observed(side_logs)
+            further = np.flatnonzero(observed & begun)
+            first = observed & ~begun
+            current[first], base[first] = side_logs[first], weights[side][first]
+            begun |= observed
             if not further.size:
                 continue
-            among = known[side][further] if self.within else np.isfinite(one[further])
+            added = side_logs[further]
+            among = known[side][further] if self.within else np.isfinite(added)
             before = np.where(among, current[further], -np.inf)
             mass = _log_sum(before)
             can = np.isfinite(mass)
-            # -inf times a weight of 0 would be no number.
-            said = np.where(np.isfinite(before), before, 0.0) * base[further][:, None]
-            said += np.where(np.isfinite(one[further]), one[further], 0.0) * weights[side][further][:, None]
-            said = np.where(np.isfinite(before) & np.isfinite(one[further]), said, -np.inf)
-            moved = log_softmax(said) + np.where(can, mass, 0.0)[:, None]
+            # -inf times a weight of 0 would be NaN.
+            pooled = np.where(np.isfinite(before), before, 0.0) * base[further][:, None]
+            pooled += np.where(np.isfinite(added), added, 0.0) * weights[side][further][:, None]
+            pooled = np.where(np.isfinite(before) & np.isfinite(added), pooled, -np.inf)
+            moved = log_softmax(pooled) + np.where(can, mass, 0.0)[:, None]
             current[further] = np.where(among & can[:, None], moved, current[further])
             base[further] = 1.0
         current[~begun] = 0.0
         return log_softmax(current)
 
     def transform(self, sides: Mapping[str, Floats]) -> Fused:
-        """Fuse raw scores of new items, columns in the order of ``labels_``; a side may be left out altogether.
+        """Fuse raw scores of new items, with columns in the order of ``labels_``; sides may be missing.
 
-        The weights of the sides that are there are used as they were learnt together; a side that is there alone has
+        Sides keep the weights that were fitted for all of them together; a side that alone observes an item has
         weight 1.
+
+        Raises
+        ------
+        UsageError
+            When the fusion is not fitted, or no side is given.
         """
         if not hasattr(self, "models_"):
             raise UsageError("nothing can be fused before the fusion is fitted")
@@ -293,18 +301,18 @@ class Fusion:
         usable = _usable(given, shape)
         logs = {side: self.models_[side].logs(scores, usable) for side, scores in given.items()}
         known = {side: np.isfinite(scores) for side, scores in given.items()}
-        number = np.sum([_there(one) for one in logs.values()], axis=0)
+        number = np.sum([_observed(side_logs) for side_logs in logs.values()], axis=0)
         weights: dict[str, Floats] = {}
-        for side, one in logs.items():
-            weights[side] = np.where(_there(one), np.where(number == 1, 1.0, self.weights_[side]), 0.0)
-        # A side alone is calibrated by itself already.
+        for side, side_logs in logs.items():
+            weights[side] = np.where(_observed(side_logs), np.where(number == 1, 1.0, self.weights_[side]), 0.0)
+        # The probabilities of a single side are calibrated already.
         soft = np.where(number > 1, self.softness_, 1.0)[:, None]
         fused = log_softmax(self._combined(logs, known, weights) * soft)
         return Fused(self.labels_, fused, self.sides_, logs, weights)
 
 
 def _log_sum(logs: Floats) -> Floats:
-    """Logarithm of the sum of exponentials of each row; -inf where all are."""
+    """Log of the sum of exponentials of each row; -inf for a row of -inf."""
     top = logs.max(axis=1, initial=-np.inf)
     flat = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
@@ -315,9 +323,10 @@ def fuse_classifiers(
     held: Mapping[str, Floats], scores: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str],
     case: Floats | None = None, units: Sequence[str] | None = None,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    """Experts on flows to one side: all weigh alike; held-out scores and new ones, as log probabilities.
+    """Fuse flow classifiers with equal weights into one side; return its held-out and new scores (log probabilities).
 
-    A single expert's scores are returned as they are. Labels that no expert knows, and items without flows, are NaN.
+    The scores of a single classifier are returned unchanged. Labels that no classifier knows and items without flows
+    are NaN.
     """
     if len(held) == 1:
         name = next(iter(held))
@@ -327,19 +336,19 @@ def fuse_classifiers(
 
 
 def fused_scores(fusion: Fusion, given: Mapping[str, Floats]) -> Floats:
-    """Log probabilities of fused sides as the scores of one."""
+    """Fused log probabilities as the scores of one side; NaN for labels that no side knows."""
     known = _usable(given, next(iter(given.values())).shape)
     result: Floats = np.where(known, np.maximum(fusion.transform(given).logs, MIN_LOG), np.nan)
     return result
 
 
-def _there(scores: Floats) -> NDArray[np.bool_]:
-    """Items that a side sees, (n)."""
+def _observed(scores: Floats) -> NDArray[np.bool_]:
+    """Whether a side observes each item, (n)."""
     return np.asarray(np.isfinite(scores).any(axis=1), np.bool_)
 
 
 def _usable(sides: Mapping[str, Floats], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Labels that some side knows, (n, L)."""
+    """Whether some side knows each label, (n, L)."""
     known = np.zeros(shape, bool)
     for scores in sides.values():
         known |= np.isfinite(scores)
@@ -349,24 +358,24 @@ def _usable(sides: Mapping[str, Floats], shape: tuple[int, ...]) -> NDArray[np.b
 def _calibrate(
     scores: Floats, usable: NDArray[np.bool_], y: NDArray[np.int64], weight: Floats, can: NDArray[np.bool_]
 ) -> Calibrator:
-    """Temperature, and the raw score of a label the side does not know, of the likeliest."""
-    there = np.isfinite(scores).any(axis=1) & can
-    x, mine, ok = scores[there], y[there], usable[there]
+    """Fit the temperature and the raw score of unknown labels by maximum a posteriori."""
+    rated = np.isfinite(scores).any(axis=1) & can
+    x, target, ok = scores[rated], y[rated], usable[rated]
     finite = x[np.isfinite(x)]
     spread = max(float(np.std(finite)) if finite.size > 1 else 1.0, 1e-6)
     usual = float(np.median(finite)) if finite.size else 0.0
-    if len(mine) == 0 or scores.shape[1] < 2:
+    if len(target) == 0 or scores.shape[1] < 2:
         return Calibrator(spread / 4, usual, 0)
-    share = weight[there] / weight[there].sum()
-    rows = np.arange(len(mine))
+    share = weight[rated] / weight[rated].sum()
+    rows = np.arange(len(target))
     strange = bool((~np.isfinite(x) & ok).any())
 
     def loss(values: Floats) -> float:
         model = Calibrator(spread / 4 * np.exp(values[0]), usual + spread * values[1], 0)
-        said = model.logs(x, ok)[rows, mine]
-        # One item's worth of doubt: without errors the best temperature would be 0.
-        doubt = (0.5 * values[0] ** 2 + 0.1 * values[1] ** 2) / len(mine)
-        return float(-(share * np.maximum(said, np.log(MIN_PROBABILITY))).sum() + doubt)
+        true_logs = model.logs(x, ok)[rows, target]
+        # The penalty weighs as much as one item: without errors the best temperature would be 0.
+        penalty = (0.5 * values[0] ** 2 + 0.1 * values[1] ** 2) / len(target)
+        return float(-(share * np.maximum(true_logs, np.log(MIN_PROBABILITY))).sum() + penalty)
 
     best, found = np.inf, np.zeros(2)
     for begin in (-1.0, 0.5, 2.0):
@@ -377,5 +386,5 @@ def _calibrate(
     return Calibrator(
         float(spread / 4 * np.exp(np.clip(found[0], -6, 6))),
         float(usual + spread * np.clip(found[1], -8, 8)) if strange else usual,
-        len(mine),
+        len(target),
     )

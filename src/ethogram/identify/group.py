@@ -1,12 +1,13 @@
-"""Unknown devices in groups of the same product, found by likeness alone, so that one name serves many.
+"""Cluster unknown devices into groups of one product, so that a user names a group instead of each device.
 
-    p(two items are one product) = logistic(a + b * log likelihood ratio of services, names and sizes + c * likeness of
-                                            embedded flows), learnt on pairs of enrolled items
+    p(two items are one product) = logistic(a + b * log likelihood ratio of services, names and packet sizes
+                                              + c * similarity of embedded flows)
 
-Items are merged by average linkage of 1 - p; how far apart a group may be is what groups the enrolled items best. So
-nothing but what is enrolled decides, and unknown items only lend their services and flows.
+The coefficients are fitted on pairs of enrolled items. Items are clustered by average linkage of 1 - p, cut at the
+distance that clusters the enrolled items best. All parameters thus come from enrolled items; unknown items contribute
+their services and flows only.
 
-Shapes: n items, m enrolled ones.
+Shapes: n items, m enrolled items.
 
 References
 ----------
@@ -30,30 +31,30 @@ from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.tokens import tokens_of
 from ethogram.schema import Windows
 
-__all__ = ["Group", "Grouping", "SamePair", "pairwise", "together"]
+__all__ = ["Group", "Grouping", "SamePair", "concat_windows", "pairwise"]
 
 Floats = NDArray[np.float64]
 PURE = 0.5
-"""Beta of the V-measure that chooses the threshold: below 1, pure groups count more than whole ones."""
+"""Beta of the V-measure that selects the threshold; below 1, homogeneity counts more than completeness."""
 DEFAULT = (-1.0, 0.5, 3.0)
-"""Offset and slopes where enrolled pairs cannot teach them: a ratio of e**2 to 1 is as good as certain."""
-LEAST_PAIRS = 5  # pairs of one product, below which nothing is learnt of pairs
-MOST = 400  # enrolled items whose pairs are looked at
-SHARED = 6  # services or names that are shown
+"""Offset and slopes of the logistic model when there are too few enrolled pairs to fit them."""
+LEAST_PAIRS = 5  # minimum number of pairs of one product to fit the model
+MOST = 400  # maximum number of enrolled items to form pairs of
+SHARED = 6  # maximum number of shared services and names in a group
 
 
 @dataclass(frozen=True)
 class Group:
-    """Items that seem to be one product.
+    """Items that are probably one product.
 
     Parameters
     ----------
     items
-        Which, ascending.
+        Their numbers, ascending.
     likeness
-        Mean probability that two of them are one product; 1 where there is one.
+        Mean probability over pairs that both are one product; 1 for a single item.
     shared
-        Names and services that most of them have, those that tell most first.
+        Names and services that most of the items have, the most informative first.
     """
 
     items: tuple[int, ...]
@@ -61,22 +62,22 @@ class Group:
     shared: tuple[str, ...] = ()
 
 
-def together(a: Windows, b: Windows) -> Windows:
-    """Items of both, those of ``b`` numbered behind those of ``a``."""
+def concat_windows(a: Windows, b: Windows) -> Windows:
+    """Concatenate two sets of windows; items of ``b`` are numbered after those of ``a``."""
     shift = (pl.col("item") + pl.lit(len(a), pl.UInt32)).cast(pl.UInt32)
     return Windows(pl.concat([a.items, b.items.with_columns(item=shift)]),
                    pl.concat([a.counts, b.counts.with_columns(item=shift)]))  # fmt: skip
 
 
 def join_flows(a: FlowWindows, b: FlowWindows) -> FlowWindows:
-    """Flows of both, numbered likewise."""
+    """Concatenate the flows of two sets of windows; items of ``b`` are numbered after those of ``a``."""
     return FlowWindows(np.concatenate([a.z, b.z]), np.concatenate([a.owner, b.owner + a.items]), a.items + b.items)
 
 
 def pairwise(windows: Windows, flows: FlowWindows | None = None) -> tuple[Floats, Floats]:
-    """Log likelihood ratio by counts, and likeness of embedded flows, of each pair of items, (n, n) each.
+    """Log likelihood ratio of counts and similarity of embedded flows for each pair of items, (n, n) each.
 
-    Both are the same both ways; likeness is NaN where one of the two has no flow.
+    Both matrices are symmetric. The similarity is NaN if either item has no flow.
     """
     n = len(windows)
     names = [f"{i:09d}" for i in range(n)]
@@ -85,16 +86,16 @@ def pairwise(windows: Windows, flows: FlowWindows | None = None) -> tuple[Floats
     alike = np.full((n, n), np.nan)
     if flows is not None and (have := np.flatnonzero(flows.flows > 0)).size > 1:
         some = flows.take(have)
-        near = NearestWindows().fit(some, np.arange(have.size), have.size).likeness(some)
+        near = NearestWindows().fit(some, np.arange(have.size), have.size).similarities(some)
         alike[np.ix_(have, have)] = (near + near.T) / 2
     return ratio, alike
 
 
 class SamePair:
-    """Probability that two items are one product."""
+    """Logistic model of the probability that two items are one product."""
 
     def fit(self, ratio: Floats, alike: Floats, labels: Sequence[str]) -> Self:
-        """Learn from the pairs of m enrolled items."""
+        """Fit on the pairs of m enrolled items; keep the defaults if there are too few pairs."""
         self.offset_, self.by_counts_, self.by_flows_ = DEFAULT
         self.usual_ = 0.0
         _, codes = np.unique(np.asarray(labels, np.str_), return_inverse=True)
@@ -111,24 +112,24 @@ class SamePair:
         x = self._columns(ratio[at], found)
         model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=500).fit(x, same)
         self.offset_ = float(model.intercept_[0])
-        # More alike is never less likely one product.
+        # Higher similarity must not lower the probability.
         self.by_counts_, self.by_flows_ = (max(float(c), 0.0) for c in model.coef_[0])
         return self
 
     def _columns(self, ratio: Floats, alike: Floats) -> Floats:
-        # A pair without flows is as alike as the usual pair: that says nothing.
+        # A pair without flows gets the mean similarity, which is neutral.
         return np.stack([np.clip(ratio, -20, 40), np.where(np.isfinite(alike), alike, self.usual_)], axis=1)
 
-    def probabilities(self, ratio: Floats, alike: Floats) -> Floats:
-        """Of pairs, in the shape given."""
+    def predict_proba(self, ratio: Floats, alike: Floats) -> Floats:
+        """Probabilities of pairs, in the shape of the arguments."""
         x = self._columns(ratio.ravel(), alike.ravel())
         raw = self.offset_ + x @ np.array([self.by_counts_, self.by_flows_])
         result: Floats = (1.0 / (1.0 + np.exp(-np.clip(raw, -50, 50)))).reshape(ratio.shape)
         return result
 
 
-def clustered(probability: Floats, apart: float) -> NDArray[np.int64]:
-    """Group of each item, coded 0, 1, ...: average linkage of 1 - p, merged up to a distance."""
+def clustered(probability: Floats, threshold: float) -> NDArray[np.int64]:
+    """Cluster items by average linkage of 1 - p, cut at a distance; return the cluster of each item, coded from 0."""
     n = len(probability)
     if n < 2:
         return np.zeros(n, np.int64)
@@ -137,13 +138,13 @@ def clustered(probability: Floats, apart: float) -> NDArray[np.int64]:
     distance = 1.0 - probability
     np.fill_diagonal(distance, 0.0)
     model = AgglomerativeClustering(n_clusters=None, metric="precomputed", linkage="average",
-                                    distance_threshold=apart)  # fmt: skip
+                                    distance_threshold=threshold)  # fmt: skip
     return np.asarray(model.fit_predict(distance), np.int64)
 
 
 @dataclass
 class Grouping:
-    """Groups of unknown items; learnt from enrolled items alone.
+    """Clusters unknown items with a model and a threshold that are fitted on enrolled items alone.
 
     Examples
     --------
@@ -154,9 +155,9 @@ class Grouping:
     thresholds: tuple[float, ...] = field(default=tuple(round(0.05 * i, 2) for i in range(2, 20)))
 
     def fit(self, windows: Windows, labels: Sequence[str], flows: FlowWindows | None = None) -> Self:
-        """Learn from m enrolled items how alike two windows of one product are, and how far a group may reach."""
+        """Fit the pair model and the threshold on m enrolled items."""
         if len(labels) != len(windows):
-            raise UsageError(f"{len(windows)} items and {len(labels)} labels do not fit together")
+            raise UsageError(f"{len(windows)} items, but {len(labels)} labels")
         step = max(1, -(-len(labels) // MOST))
         rows = np.arange(0, len(labels), step)
         self.known_ = windows.take(rows.tolist())
@@ -164,11 +165,11 @@ class Grouping:
         names = [labels[int(i)] for i in rows]
         ratio, alike = pairwise(self.known_, self.flows_)
         self.pair_ = SamePair().fit(ratio, alike, names)
-        self.apart_ = self.threshold(self.pair_.probabilities(ratio, alike), names)
+        self.threshold_ = self.threshold(self.pair_.predict_proba(ratio, alike), names)
         return self
 
     def threshold(self, probability: Floats, labels: Sequence[str]) -> float:
-        """How far apart a group may be: the distance at which m enrolled items are grouped best."""
+        """The distance at which the clusters of the enrolled items have the best V-measure."""
         if not 1 < len(set(labels)) < len(labels):
             return 0.5
         from sklearn.metrics import v_measure_score
@@ -178,26 +179,31 @@ class Grouping:
         ]
         return float(max(scored)[2])
 
-    def probabilities(self, windows: Windows, flows: FlowWindows | None = None) -> Floats:
+    def predict_proba(self, windows: Windows, flows: FlowWindows | None = None) -> Floats:
         """Probability that two of n unknown items are one product, (n, n).
 
-        What a service tells is counted over enrolled and unknown items together.
+        Services are weighted by their frequency among enrolled and unknown items together.
+
+        Raises
+        ------
+        UsageError
+            When the grouping is not fitted.
         """
         if not hasattr(self, "pair_"):
-            raise UsageError("nothing can be grouped before the grouping is fitted")
+            raise UsageError("Grouping is not fitted yet; call fit first")
         m = len(self.known_)
-        both = together(self.known_, windows)
+        both = concat_windows(self.known_, windows)
         side = None
         if flows is not None:
-            own = self.flows_ if self.flows_ is not None else FlowWindows(flows.z[:0], flows.owner[:0], m)
-            side = join_flows(own, flows)
+            known = self.flows_ if self.flows_ is not None else FlowWindows(flows.z[:0], flows.owner[:0], m)
+            side = join_flows(known, flows)
         ratio, alike = pairwise(both, side)
-        return self.pair_.probabilities(ratio[m:, m:], alike[m:, m:])
+        return self.pair_.predict_proba(ratio[m:, m:], alike[m:, m:])
 
     def groups(self, windows: Windows, flows: FlowWindows | None = None) -> list[Group]:
-        """Groups of n unknown items, the largest first; each item is in one."""
-        p = self.probabilities(windows, flows)
-        codes = clustered(p, self.apart_)
+        """Partition n unknown items into groups, the largest first."""
+        p = self.predict_proba(windows, flows)
+        codes = clustered(p, self.threshold_)
         found = []
         shared = _shared(windows)
         for code in np.unique(codes):
@@ -209,7 +215,7 @@ class Grouping:
 
 
 def _shared(windows: Windows) -> list[dict[str, float]]:
-    """Names and services of each item, with how much each tells among these items."""
+    """Names and services of each item with their inverse document frequency among these items."""
     found: list[dict[str, float]] = [{} for _ in range(len(windows))]
     for part in PARTS:
         tokens = tokens_of(windows, part, asked=True)
@@ -223,7 +229,7 @@ def _shared(windows: Windows) -> list[dict[str, float]]:
 
 
 def _most(shared: Sequence[dict[str, float]], items: NDArray[np.int64]) -> tuple[str, ...]:
-    """What more than half of the items have."""
+    """Names and services that more than half of the items have."""
     total: dict[str, int] = {}
     for i in items.tolist():
         for name in shared[i]:

@@ -1,4 +1,4 @@
-"""What an identifier is: it learns labelled windows and scores new ones. Every method of the house is one.
+"""Interface of identification methods: fit on labelled windows, score new ones.
 
 Shapes: n items, L labels.
 """
@@ -20,7 +20,7 @@ from ethogram.schema import ServiceMatrix, Windows
 __all__ = ["Identifier", "Represent", "Term", "folds_by_time", "require_labels"]
 
 Represent = Callable[[Windows], ServiceMatrix]
-"""How counts become weights per service; the pipeline gives it, since identifying knows no fingerprints."""
+"""Turns counts into weights per service; passed in by the pipeline, as this package does not import fingerprinting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Term:
     Parameters
     ----------
     service, quantity
-        What is compared, as TCP/443 and *share*.
+        What is compared, such as TCP/443 and *share*.
     observed, expected
-        The item's value and the library's, in the quantity's own unit; NaN where there is none.
+        Value of the item and of the library, in the unit of the quantity; NaN where there is none.
     contribution
-        This term's part of the raw score.
+        Part of the raw score due to this term.
     """
 
     service: str
@@ -45,20 +45,21 @@ class Term:
 
 
 class Identifier(ABC):
-    """Base of all methods.
+    """Base class of all methods.
 
-    The constructor only stores; ``fit`` returns self; what is learnt ends in an underscore. Raw scores may have any
-    unit, but a higher one is always more alike, and they are comparable between the labels of one item.
+    As in scikit-learn, the constructor only stores its arguments, ``fit`` returns self, and fitted attributes end in
+    an underscore. Raw scores may have any unit; higher is more alike, and scores of one item are comparable between
+    labels.
     """
 
     labels_: list[str]
 
     @abstractmethod
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Learn n labelled items."""
+        """Fit on n labelled items."""
 
     def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:  # noqa: ARG002
-        """Learn parts of items; ``owner`` says whose part each is, for methods that hold out while they learn."""
+        """Fit on parts of items; ``owner`` is the item of each part, for methods that hold out items while they fit."""
         return self.fit(windows, labels)
 
     @abstractmethod
@@ -66,32 +67,31 @@ class Identifier(ABC):
         """Raw scores, shape (n, L), columns in the order of ``labels_``; all finite."""
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:  # noqa: ARG002
-        """For each item the terms that add up to its raw score of the label given for it; empty without any."""
+        """Terms that add up to the raw score of the given label, for each item; empty if the method has none."""
         self.require_fit()
         return [[] for _ in range(len(windows))]
 
     def require_fit(self) -> None:
-        """Raise unless something was learnt."""
+        """Raise :class:`~ethogram.errors.UsageError` unless fitted."""
         if not getattr(self, "labels_", None):
-            raise UsageError(f"{type(self).__name__} scores nothing before it is fitted")
+            raise UsageError(f"{type(self).__name__} is not fitted yet; call fit first")
 
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
-        """Scores of enrolment items by what was learnt without their group.
+        """Scores of enrolment items by models fitted without their group.
 
         Parameters
         ----------
         windows, labels
-            The enrolment items.
+            Enrolment items.
         groups
-            Shape (n,): items of one group leave together.
+            Group of each item, shape (n,); the items of one group are held out together.
 
         Returns
         -------
         tuple
-            The labels (columns), and scores of shape (n, L). Where a label has no item outside the group, its column
-            is NaN: nothing is known of how it would have scored.
+            Labels of the columns, and scores (n, L); NaN where a label has no item outside the group.
         """
         names = sorted(set(labels))
         column = {name: j for j, name in enumerate(names)}
@@ -108,19 +108,19 @@ class Identifier(ABC):
 
 
 def require_labels(windows: Windows, labels: Sequence[str]) -> list[str]:
-    """Check what ``fit`` was given and return the labels in order, each once."""
+    """Check the arguments of ``fit``; return the distinct labels, sorted."""
     if len(labels) != len(windows):
-        raise UsageError(f"{len(windows)} items and {len(labels)} labels do not fit together")
+        raise UsageError(f"{len(windows)} items, but {len(labels)} labels")
     if not labels:
-        raise LibraryError("nothing to learn from: the library is empty")
+        raise LibraryError("nothing to fit on: the library is empty")
     return sorted(set(labels))
 
 
 def folds_by_time(windows: Windows, folds: int) -> NDArray[np.int64]:
-    """Groups of enrolment items for holding out: successive blocks of time within each device.
+    """Assign enrolment items to folds: consecutive blocks of time within each device.
 
-    Each device's items are cut into at most ``folds`` blocks, so neighbours in time leave together; the first blocks of
-    all devices are one group, and so on, so twin units cannot stand for each other at the same time.
+    The items of a device are cut into at most ``folds`` blocks, so that items close in time are held out together. Fold
+    k holds block k of every device, so that one unit of a product cannot stand in for another at the same time.
     """
     device = windows.items["device"].to_numpy()
     start = windows.items["start"].to_physical().to_numpy()

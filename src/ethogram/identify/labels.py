@@ -1,4 +1,4 @@
-"""Labels: a CSV beside the traffic that says what a device is, and from when to when."""
+"""Label files: CSV with the identity of each device and the time span for which it is valid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
 from ethogram.schema.parse_address import canonical_device, parse_mac
 
-__all__ = ["COLUMNS", "Label", "Matched", "match_labels", "read_labels"]
+__all__ = ["COLUMNS", "Label", "LabelMatches", "match_labels", "read_labels"]
 
 COLUMNS = ("device", "label", "model", "vendor", "type", "coarse", "from", "to")
 """Columns of a label file; only the first two are required."""
@@ -23,7 +23,7 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One row: a device is this, from a time (inclusive) to a time (exclusive)."""
+    """One row: the identity of a device from ``start`` (inclusive) to ``end`` (exclusive)."""
 
     device: str
     identity: Identity
@@ -33,8 +33,8 @@ class Label:
 
 
 @dataclass
-class Matched:
-    """The identity of each item, and what did not fit together."""
+class LabelMatches:
+    """The identity of each item, and the devices and labels without a counterpart."""
 
     identities: list[Identity | None] = field(default_factory=list)
     devices_without_label: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ def read_labels(path: str | Path) -> list[Label]:
     Raises
     ------
     InputError
-        When it is missing or a line is broken: says the line.
+        When the file is missing or a line is invalid; the message names the line.
     ConfigurationError
         When a column is missing or unknown.
     """
@@ -77,7 +77,7 @@ def read_labels(path: str | Path) -> list[Label]:
 
 
 def _require_one_at_a_time(labels: Sequence[Label], source: Path) -> None:
-    """No device has two labels at one time, however its name is written."""
+    """Refuse overlapping labels of one device, whatever the spelling of its name."""
     by_device: dict[str, list[Label]] = {}
     for label in labels:
         by_device.setdefault(_key(label.device), []).append(label)
@@ -106,36 +106,36 @@ def _label(text: Mapping[str, str], source: Path, line: int) -> Label:
             times.append(utc(text[name]) if text.get(name) else None)
         except ValueError:
             raise InputError(
-                f"{name} {text[name]!r} is no time such as 2019-09-01T12:00", file=source, line=line
+                f"{name} {text[name]!r} is not a time such as 2019-09-01T12:00", file=source, line=line
             ) from None
     return Label(text["device"], identity, times[0], times[1], line)
 
 
 def _key(device: str) -> str:
-    """What makes two names of a device the same: addresses and MACs in any spelling, other names in any case."""
+    """Normalised name of a device: canonical spelling of addresses and MACs, lower case of other names."""
     return parse_mac(device) or canonical_device(device).lower()
 
 
-def match_labels(windows: Windows, labels: Sequence[Label]) -> Matched:
-    """Give each item the label of its device that is valid for its whole window; the first that fits.
+def match_labels(windows: Windows, labels: Sequence[Label]) -> LabelMatches:
+    """Assign to each item the first label of its device that is valid for the whole window.
 
-    Names of devices are compared without regard to case; addresses and MACs in their canonical spelling.
+    Device names are compared case-insensitively; addresses and MACs in their canonical spelling.
     """
     by_device: dict[str, list[Label]] = {}
     for label in labels:
         by_device.setdefault(_key(label.device), []).append(label)
-    result = Matched()
+    result = LabelMatches()
     bare, used = set(), set()
     for device, start, end in windows.items.select("device", "start", "end").iter_rows():
-        found = None
+        identity = None
         for label in by_device.get(_key(device), ()):
             used.add(_key(label.device))
             if (label.start is None or label.start <= start) and (label.end is None or end <= label.end):
-                found = label.identity
+                identity = label.identity
                 break
         if _key(device) not in by_device:
             bare.add(device)
-        result.identities.append(found)
+        result.identities.append(identity)
     result.devices_without_label = sorted(bare)
     result.labels_without_device = sorted({label.device for label in labels if _key(label.device) not in used})
     return result

@@ -1,8 +1,7 @@
-"""Networks left out in turn, so that none of their units teaches: what other networks know, without the same devices.
+"""Leave-one-group-out cross-validation that also excludes the devices of the held-out group from all other groups.
 
-A unit that stands in several networks (carried from one laboratory to another, or seen through a tunnel to another
-country) would otherwise be met again while its network is left out: held-out scores would be too good, and whatever is
-calibrated on them too sure of itself.
+A device may appear in several networks (moved between laboratories, or seen through a tunnel to another country). If
+its other networks stayed in the training set, held-out scores would be too high and calibration overconfident.
 
 Shapes: n items, L labels.
 """
@@ -23,11 +22,11 @@ __all__ = ["MAC", "connected_groups", "device_units", "grouped_cross_val", "leav
 
 Indices = NDArray[np.int64]
 MAC = re.compile(r"(?i)^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$")
-"""A name that is the same device wherever it stands."""
+"""A device name that identifies the same device in every network."""
 
 
 def device_units(devices: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Which device each item is of: a MAC is one anywhere, any other name only within its source.
+    """Identify the device of each item: a MAC address is global, any other name is local to its source.
 
     Examples
     --------
@@ -41,14 +40,14 @@ def device_units(devices: Sequence[str], sources: Sequence[str]) -> list[str]:
 def leave_one_group_out(
     groups: Sequence[object] | NDArray[np.int64], units: Sequence[str] | None = None
 ) -> Iterator[tuple[Indices, Indices]]:
-    """Items of each group, and those that teach while it is left out: of other groups, and none of its units.
+    """Yield test and training items for each group: its items, and those that share neither group nor device with it.
 
     Parameters
     ----------
     groups
-        Of each item, as its network.
+        Group of each item, such as its network.
     units
-        The device of each item; without them groups alone are kept apart.
+        Device of each item; if None, only groups are separated.
 
     Examples
     --------
@@ -58,13 +57,13 @@ def leave_one_group_out(
     group = np.unique(np.asarray([str(g) for g in groups]), return_inverse=True)[1]
     unit = None if units is None else np.unique(np.asarray(list(units), np.str_), return_inverse=True)[1]
     for code in range(int(group.max(initial=-1)) + 1):
-        mine = group == code
-        away = mine if unit is None else mine | np.isin(unit, unit[mine])
-        yield np.flatnonzero(mine), np.flatnonzero(~away)
+        inside = group == code
+        excluded = inside if unit is None else inside | np.isin(unit, unit[inside])
+        yield np.flatnonzero(inside), np.flatnonzero(~excluded)
 
 
 def connected_groups(groups: Sequence[object] | NDArray[np.int64], units: Sequence[str]) -> Indices:
-    """The laboratory of each item, (n): groups that share a unit are of one, also through a third.
+    """Merge groups that share a device, directly or through other groups; return the merged group of each item, (n).
 
     Examples
     --------
@@ -81,30 +80,30 @@ def connected_groups(groups: Sequence[object] | NDArray[np.int64], units: Sequen
     first = int(group.max()) + 1
     size = first + int(unit.max()) + 1
     graph = coo_array((np.ones(group.size, np.int8), (group, first + unit)), shape=(size, size))
-    found = connected_components(graph, directed=False)[1][group]
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+    component = connected_components(graph, directed=False)[1][group]
+    return np.unique(component, return_inverse=True)[1].astype(np.int64)
 
 
 def grouped_cross_val(
     identifier: Identifier, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64], units: Sequence[str]
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """:meth:`ethogram.identify.identifier.Identifier.cross_val`, where units of a group are left out everywhere.
+    """:meth:`ethogram.identify.identifier.Identifier.cross_val`, excluding the held-out devices from all groups.
 
     Parameters
     ----------
     identifier
-        Any method; it may be fitted by this.
+        Any method; this function may fit it.
     windows, labels, groups
         As for ``cross_val``.
     units
-        The device of each item.
+        Device of each item.
 
     Returns
     -------
     tuple
-        The labels (columns), and scores of shape (n, L); NaN where a label has no item that teaches.
+        Labels of the columns, and scores (n, L); NaN where a label has no training item.
     """
-    fresh = copy.deepcopy(identifier)
+    unfitted = copy.deepcopy(identifier)
     names, scores = identifier.cross_val(windows, labels, groups)
     column = {name: j for j, name in enumerate(names)}
     for inside, outside in leave_one_group_out(groups, units):
@@ -112,7 +111,7 @@ def grouped_cross_val(
             continue
         scores[inside] = np.nan
         if outside.size:
-            twin = copy.deepcopy(fresh).fit(windows.take(outside.tolist()), [labels[int(i)] for i in outside])
+            twin = copy.deepcopy(unfitted).fit(windows.take(outside.tolist()), [labels[int(i)] for i in outside])
             columns = np.array([column[name] for name in twin.labels_], dtype=np.int64)
             scores[np.ix_(inside, columns)] = twin.decision_function(windows.take(inside.tolist()))
     return names, scores

@@ -1,8 +1,8 @@
-"""Weight of evidence: for every service and quantity, how much likelier a window is under a label than in general.
+"""Weight of evidence: log likelihood ratios of a label against the background, per service and quantity.
 
-A raw score is a sum of named terms, each weight * log(f_label(x) / f(x)): whether a service is there, and how much.
-Densities are kernel estimates on the log scale; one weight per term is learnt on windows that were held out, so that
-terms that say the same thing twice do not count twice. No term is negative in weight, so each keeps its meaning.
+A raw score is a sum of named terms, each weight * log(f_label(x) / f(x)), for the presence of a service and for each of
+its quantities. Densities are kernel estimates on the log scale. One weight per term is fitted on held-out windows, so
+that redundant terms do not count twice; weights are non-negative, so each term keeps its sign.
 
 Shapes: n windows, C labels, K keys, Q quantities, F = K * Q features, T = K + F terms (presence first, then densities).
 """
@@ -27,11 +27,11 @@ __all__ = ["LikelihoodRatios"]
 COMPILER = Compiler.of(__file__)
 
 Q = len(QUANTITIES)
-FLOOR = 0.03  # least bandwidth in log units
-POOL = (5.0, 0.3)  # pseudo-windows and bandwidth towards which pooled bandwidths are drawn
-OWN = 3.0  # pseudo-windows of the pooled bandwidth towards which a label's own is drawn
+FLOOR = 0.03  # minimum bandwidth in log units
+POOL = (5.0, 0.3)  # pseudo-windows and bandwidth that pooled bandwidths are shrunk to
+OWN = 3.0  # pseudo-windows of the pooled bandwidth that the bandwidth of a label is shrunk to
 CHUNK = 2048  # windows scored at once
-LEARN = 4000  # windows that weights are learnt on, at most
+LEARN = 4000  # maximum number of windows to fit weights on
 
 
 class LikelihoodRatios(Identifier):
@@ -40,13 +40,13 @@ class LikelihoodRatios(Identifier):
     Parameters
     ----------
     names
-        Whether remote domains are services too.
+        Treat remote domains as services, too.
     min_items
         See :class:`ethogram.identify.quantities.Vocabulary`.
     ridge
-        Pull of the weights towards equal ones.
+        Strength of the shrinkage of weights to equal ones.
     pseudo
-        Windows of the background that are added to each label's.
+        Pseudo-count of background windows added to each label.
     """
 
     def __init__(self, *, names: bool = False, min_items: int = 3, ridge: float = 0.02, pseudo: float = 1.0) -> None:
@@ -56,35 +56,35 @@ class LikelihoodRatios(Identifier):
         self.pseudo = pseudo
 
     def fit(self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64] | None = None) -> Self:
-        """Learn densities, presence and weights.
+        """Fit densities, presence rates and weights.
 
         Parameters
         ----------
         windows, labels
             Enrolment items.
         groups
-            Items that are held out together while weights are learnt; by default each alone.
+            Items that are held out together while weights are fitted; default: each item alone.
         """
         self.labels_ = require_labels(windows, labels)
         self.vocabulary_ = Vocabulary(self.min_items, names=self.names).fit(windows)
         self.known_ = self.vocabulary_.quantities(windows)
         self.y_ = np.searchsorted(self.labels_, np.array(labels)).astype(np.int64)
-        chosen = np.arange(len(windows)) if groups is None else groups
-        self.groups_ = np.unique(chosen, return_inverse=True)[1].astype(np.int64)
+        given = np.arange(len(windows)) if groups is None else groups
+        self.groups_ = np.unique(given, return_inverse=True)[1].astype(np.int64)
         keys = len(self.known_.keys)
         self.present_ = _presence(self.known_, keys)
         self._postings()
         self._bandwidths()
         self.weights_ = np.full(keys * (Q + 1), 1.5 / np.sqrt(max(keys * (Q + 1), 1)))
-        self._learn()
+        self._fit_weights()
         return self
 
     def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:
-        """Learn parts of items; those of one item are held out together."""
+        """Fit on parts of items; parts of one item are held out together."""
         return self.fit(windows, labels, owner)
 
     def _postings(self) -> None:
-        """Known values by feature: which windows have it, and how much."""
+        """Index the known values by feature: windows and values."""
         features = len(self.known_.keys) * Q
         order = np.argsort(self.known_.features, kind="stable")
         window = np.repeat(np.arange(len(self.known_)), np.diff(self.known_.indptr))
@@ -93,7 +93,7 @@ class LikelihoodRatios(Identifier):
         self.posted_value_ = self.known_.values[order]
 
     def _bandwidths(self) -> None:
-        """Bandwidth per label and feature (C, F): mean deviation from the median, drawn towards all labels' own."""
+        """Bandwidth per label and feature (C, F): mean absolute deviation from the median, shrunk to the pooled one."""
         count, features = len(self.labels_), len(self.known_.keys) * Q
         size = np.zeros((count, features))
         spread = np.zeros((count, features))
@@ -110,7 +110,7 @@ class LikelihoodRatios(Identifier):
         )  # fmt: skip
 
     def _ratios(self, group: int = -1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Terms of keys that are there and that are not, (C, K) each; windows of ``group`` are left out."""
+        """Terms of keys that are present and absent, (C, K) each; windows of ``group`` are held out."""
         inside = self.groups_ != group
         member = np.zeros((len(self.labels_), len(self.y_)))
         member[self.y_[inside], np.flatnonzero(inside)] = 1.0
@@ -125,8 +125,8 @@ class LikelihoodRatios(Identifier):
         """Terms of the values, (Z, C)."""
         return self.densities_.terms(windows.indptr, windows.features, windows.values, held)
 
-    def _learn(self) -> None:
-        """Find the weights that tell held-out windows apart best (logistic loss, labels weighing equally)."""
+    def _fit_weights(self) -> None:
+        """Fit the weights by logistic loss on held-out windows, with equal weight for each label."""
         count, keys = len(self.labels_), len(self.known_.keys)
         useful = [len(set(self.groups_[self.y_ == c])) > 1 for c in range(count)]
         rows = np.flatnonzero(np.array(useful)[self.y_])
@@ -195,10 +195,10 @@ class LikelihoodRatios(Identifier):
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
-        """Scores by densities and presence without the group; weights, bandwidths and ports are those of all.
+        """Held-out scores; only densities and presence rates exclude the group, weights and bandwidths do not.
 
-        Weights are one number per term, shared by all labels and learnt on held-out terms, so what they know of a
-        window is little; a test holds this shortcut against learning everything anew.
+        There is one weight per term for all labels, fitted on held-out terms, so a single window has little effect on
+        it. A test compares this shortcut with refitting everything.
         """
         self.fit(windows, labels, groups)
         scores = self._scores(self.known_, self.groups_)
@@ -209,7 +209,7 @@ class LikelihoodRatios(Identifier):
         return self.labels_, scores
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """Per window: each key's presence, and each quantity of the keys that are there."""
+        """For each window one term for the presence of each key and one for each quantity of present keys."""
         self.require_fit()
         found = self.vocabulary_.quantities(windows)
         keys, w = len(found.keys), self.weights_
@@ -239,7 +239,7 @@ class LikelihoodRatios(Identifier):
 
 
 def _presence(found: Quantities, keys: int) -> NDArray[np.float64]:
-    """Whether each key is there, (n, K)."""
+    """Whether each key is present, (n, K)."""
     present = np.zeros((len(found), keys))
     first = found.features % Q == 0
     owner = np.repeat(np.arange(len(found)), np.diff(found.indptr))
@@ -248,7 +248,7 @@ def _presence(found: Quantities, keys: int) -> NDArray[np.float64]:
 
 
 def _rows(found: Quantities, rows: NDArray[np.int64]) -> Quantities:
-    """Only these windows."""
+    """A subset of the windows."""
     lengths = np.diff(found.indptr)[rows]
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     source = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - found.indptr[rows], lengths)
@@ -260,7 +260,7 @@ def _deviations(
     pointer: NDArray[np.int64], label: NDArray[np.int64], value: NDArray[np.float64], size: NDArray[np.float64],
     spread: NDArray[np.float64], median: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Fill number, mean absolute deviation from the median, and median of each label and feature."""
+    """Fill in count, mean absolute deviation from the median, and median of each label and feature."""
     for f in range(len(pointer) - 1):
         labels = label[pointer[f] : pointer[f + 1]]
         values = value[pointer[f] : pointer[f + 1]]
@@ -292,7 +292,7 @@ def _slope(
     terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], rest: NDArray[np.float64],
     count: int,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Slope of the loss by each feature's weight, (F,)."""
+    """Gradient of the loss with respect to the weight of each feature, (F,)."""
     out = np.zeros(count)
     for z in range(len(features)):
         total = 0.0

@@ -1,4 +1,4 @@
-"""The table of methods: every identifier by name, so that tasks and commands choose by name and tests find them all."""
+"""The registry of identification methods by name, used by commands, benchmark tasks and contract tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ __all__ = ["METHODS", "NEED_STATISTICS", "Featurizer", "identifier"]
 
 @dataclass(frozen=True)
 class Featurizer:
-    """What fingerprinting lends to identification: how to represent counts, and how to compare what comes of it."""
+    """Fingerprint representation and similarity, passed in because this package does not import fingerprinting.
+
+    Parameters
+    ----------
+    represent
+        Turns counts into weights per service.
+    compare
+        Similarities of two weight matrices, block by block.
+    similarity, quantity
+        Names of the similarity and of the weights in evidence.
+    """
 
     represent: Represent
     compare: Compare
@@ -33,8 +43,8 @@ class Featurizer:
 
 
 METHODS: dict[str, Callable[[Featurizer, IdentifySettings], Identifier]] = {
-    "nearest": lambda kit, s: NearestFingerprint(
-        kit.represent, kit.compare, kit.similarity, s.best_of, kit.quantity, idf=s.idf
+    "nearest": lambda features, s: NearestFingerprint(
+        features.represent, features.compare, features.similarity, s.best_of, features.quantity, idf=s.idf
     ),
     "evidence": lambda _, _s: WeightOfEvidence(),
     "likelihood": lambda _, _s: LikelihoodRatios(),
@@ -48,18 +58,24 @@ METHODS: dict[str, Callable[[Featurizer, IdentifySettings], Identifier]] = {
     "mud": lambda _, _s: MudContainment(),
     "locality-sensitive-hash": lambda _, _s: LocalitySensitiveHash(),
 }
-"""Method name to what builds it. Only ``four-totals`` needs an optional extra."""
+"""Factories by method name. Only ``four-totals`` needs an optional extra."""
 
 NEED_STATISTICS = frozenset({"random-forest", "gradient-boosting"})
-"""Methods that read the flow statistics of windows, which counts alone do not give."""
+"""Methods that need flow statistics of windows, which counts alone do not provide."""
 
 
-def identifier(kit: Featurizer, settings: IdentifySettings | None = None) -> Identifier:
-    """Build the method that the settings name; with ``window_s`` it is averaged over windows of that length."""
+def identifier(featurizer: Featurizer, settings: IdentifySettings | None = None) -> Identifier:
+    """Build the method of the settings; with ``window_s``, average it over windows of that length.
+
+    Raises
+    ------
+    ConfigurationError
+        When the method is unknown or cannot be averaged.
+    """
     chosen = settings or IdentifySettings()
     if chosen.method not in METHODS:
         raise ConfigurationError(f"no method {chosen.method!r}; there are {', '.join(METHODS)}")
     if chosen.window_s is not None and chosen.method in NEED_STATISTICS:
         raise ConfigurationError(f"{chosen.method} reads flow statistics, which belong to whole windows: no window_s")
-    method = METHODS[chosen.method](kit, chosen)
+    method = METHODS[chosen.method](featurizer, chosen)
     return method if chosen.window_s is None else Averaged(method, chosen.window_s)

@@ -1,4 +1,4 @@
-"""Nearest fingerprint: a label scores what its best known fingerprint does, so a verdict can point at it.
+"""Nearest-neighbour identification: a label scores as its most similar known fingerprint.
 
 Shapes: n items, m library fingerprints, L labels.
 """
@@ -17,28 +17,28 @@ from ethogram.schema import ServiceMatrix, Windows
 __all__ = ["Compare", "NearestFingerprint", "best_of_labels", "similarity_terms"]
 
 Compare = Callable[[ServiceMatrix, ServiceMatrix], Iterator[tuple[int, NDArray[np.float64]]]]
-"""Similarities block by block: the first row of a block, and (rows, m) similarities."""
+"""Yields similarities block by block: the first row of a block, and (rows, m) similarities."""
 
 BestOf = Literal["best", "mean_of_3", "prototype"]
 
 
 class NearestFingerprint(Identifier):
-    """Score of a label = similarity to its nearest fingerprint.
+    """Score of a label: similarity to its nearest fingerprint.
 
     Parameters
     ----------
     represent
-        Counts to weights per service.
+        Turns counts into weights per service.
     compare
-        Similarities of two matrices, block by block, so that memory does not grow with the items.
+        Similarities of two matrices, block by block, so that memory does not grow with the number of items.
     similarity
-        The name of what ``compare`` computes; says how a similarity falls into terms.
+        Name of what ``compare`` computes; decides how a similarity is split into terms.
     best_of
-        ``best``, the mean of the three nearest, or one prototype per label (the mean of its fingerprints).
+        ``best``, ``mean_of_3`` (the three nearest), or ``prototype`` (the mean fingerprint of each label).
     quantity
-        What the weights are called in evidence.
+        Name of the weights in evidence.
     idf
-        Weigh each service by its inverse document frequency over labels: what all devices use tells little.
+        Multiply the weight of each service by its inverse document frequency over labels.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class NearestFingerprint(Identifier):
         self.idf = idf
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Keep the fingerprints, sorted by label."""
+        """Store the fingerprints, sorted by label."""
         self.labels_ = require_labels(windows, labels)
         matrix = self.represent(windows)
         self.weights_ = inverse_frequency(matrix, labels) if self.idf else None
@@ -72,12 +72,12 @@ class NearestFingerprint(Identifier):
         return self
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
-        """Similarities to the labels, shape (n, L), 0 to 1."""
+        """Similarities to the labels, shape (n, L), in [0, 1]."""
         self.require_fit()
         return self.matrix_scores(self._weighed(self.represent(windows)))
 
     def _weighed(self, matrix: ServiceMatrix) -> ServiceMatrix:
-        """Weights times how much each service tells; one that no label has counts as one that a single label has."""
+        """Apply the inverse document frequencies; unseen services get the largest one."""
         if self.weights_ is None:
             return matrix
         most = max(self.weights_.values(), default=1.0)
@@ -85,7 +85,7 @@ class NearestFingerprint(Identifier):
         return ServiceMatrix(matrix.indptr, matrix.indices, matrix.weights * factor[matrix.indices], matrix.services)
 
     def matrix_scores(self, items: ServiceMatrix) -> NDArray[np.float64]:
-        """As :meth:`decision_function`, of items that are represented (and weighed) already."""
+        """Like :meth:`decision_function`, for items that are already represented (and weighted)."""
         self.require_fit()
         result = np.empty((len(items), len(self.labels_)))
         for start, block in self.compare(items, self.matrix_):
@@ -95,7 +95,7 @@ class NearestFingerprint(Identifier):
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:
-        """Scores of enrolment items without their group: one comparison, in which the group is left out."""
+        """Held-out scores from one comparison in which fingerprints of the same group are masked."""
         if self.best_of == "prototype" or self.idf:
             return super().cross_val(windows, labels, groups)
         names = require_labels(windows, labels)
@@ -104,25 +104,25 @@ class NearestFingerprint(Identifier):
         library, library_groups = matrix.take(order), groups[order]
         result = np.empty((len(windows), len(names)))
         for start, block in self.compare(matrix, library):
-            own = groups[start : start + len(block), None] == library_groups[None, :]
-            masked = np.where(own, -np.inf, block)
+            same_group = groups[start : start + len(block), None] == library_groups[None, :]
+            masked = np.where(same_group, -np.inf, block)
             result[start : start + len(block)] = best_of_labels(masked, starts, self.best_of)
         return names, np.where(np.isfinite(result), result, np.nan)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """One term per service of the item and of the label's nearest fingerprints."""
+        """One term per service of the item or of the nearest fingerprints of the label."""
         self.require_fit()
         items = self._weighed(self.represent(windows))
         at = {name: j for j, name in enumerate(self.labels_)}
         ends = [*self.starts_[1:], len(self.matrix_)]
-        found: list[list[Term]] = []
+        explained: list[list[Term]] = []
         for start, block in self.compare(items, self.matrix_):
-            for i, likeness in enumerate(block, start):
+            for i, similarities in enumerate(block, start):
                 first, end = int(self.starts_[at[labels[i]]]), int(ends[at[labels[i]]])
                 count = min(3, end - first) if self.best_of == "mean_of_3" else 1
-                nearest = first + np.argsort(-likeness[first:end], kind="stable")[:count]
-                found.append(self._terms(items.row(i), [self.matrix_.row(int(row)) for row in nearest]))
-        return found
+                nearest = first + np.argsort(-similarities[first:end], kind="stable")[:count]
+                explained.append(self._terms(items.row(i), [self.matrix_.row(int(row)) for row in nearest]))
+        return explained
 
     def _terms(self, observed: dict[str, float], nearest: list[dict[str, float]]) -> list[Term]:
         sums: dict[str, list[float]] = {}
@@ -135,7 +135,7 @@ class NearestFingerprint(Identifier):
 
 
 def best_of_labels(block: NDArray[np.float64], starts: NDArray[np.int64], best_of: str = "best") -> NDArray[np.float64]:
-    """Reduce similarities (n, m), library sorted by label, to (n, L); -inf marks what is left out."""
+    """Reduce similarities (n, m) to a library sorted by label to (n, L); -inf marks fingerprints to ignore."""
     if block.shape[0] == 0:
         return np.empty((0, len(starts)))
     if best_of != "mean_of_3":
@@ -165,16 +165,16 @@ def prototypes(matrix: ServiceMatrix, labels: Sequence[str], names: Sequence[str
 
 
 def inverse_frequency(matrix: ServiceMatrix, labels: Sequence[str]) -> dict[str, float]:
-    """Service to log(1 + L / number of labels with the service): never 0, so a service all share still counts."""
+    """log(1 + L / number of labels with the service) by service; positive even for a service that all labels share."""
     owner = np.unique(np.array(labels), return_inverse=True)[1]
     pairs = np.unique(np.repeat(owner, np.diff(matrix.indptr)) * max(len(matrix.services), 1) + matrix.indices)
-    found = np.bincount(pairs % max(len(matrix.services), 1), minlength=len(matrix.services))
+    labels_with = np.bincount(pairs % max(len(matrix.services), 1), minlength=len(matrix.services))
     count = len(set(labels))
-    return {name: float(np.log1p(count / n)) for name, n in zip(matrix.services, found, strict=True) if n}
+    return {name: float(np.log1p(count / n)) for name, n in zip(matrix.services, labels_with, strict=True) if n}
 
 
 def similarity_terms(a: dict[str, float], b: dict[str, float], kind: str) -> dict[str, float]:
-    """Each service's part of the similarity of two fingerprints; the parts add up to it.
+    """Contribution of each service to the similarity of two fingerprints; they sum to the similarity.
 
     >>> similarity_terms({"UDP/53": 3.0, "TCP/443": 2.0}, {"UDP/53": 2.0, "TCP/443": 3.0}, "ruzicka")
     {'TCP/443': 0.3333333333333333, 'UDP/53': 0.3333333333333333}
@@ -197,7 +197,7 @@ def similarity_terms(a: dict[str, float], b: dict[str, float], kind: str) -> dic
 
 
 def _by_label(labels: Sequence[str], names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of the items by label, and where each label starts in it."""
+    """Order of the items by label, and the first position of each label in it."""
     column = {name: j for j, name in enumerate(names)}
     owner = np.array([column[name] for name in labels], dtype=np.int64)
     order = np.argsort(owner, kind="stable")

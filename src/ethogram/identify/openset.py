@@ -1,4 +1,4 @@
-"""What is not enrolled: a threshold per label, learnt from how its own windows score when they are held out."""
+"""Open-set recognition: a threshold for each label, fitted on the held-out scores of its own windows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Coverage", "Thresholds"]
 
 
 class Coverage:
-    """How known a window looks: the share of the score its label usually reaches, times its calibrated score.
+    """Familiarity of a window under a label: score relative to the label's usual score, times calibrated score.
 
-    A stranger falls short in one of two ways: it fits no label well, or several equally; the product sees both.
+    An unknown device either fits no label well (the first factor is small) or several labels equally (the second is).
     """
 
     def fit(self, scores: NDArray[np.float64], names: Sequence[str], labels: Sequence[str]) -> Self:
-        """Learn each label's usual score from held-out ones: its median, with the median of all as one more window."""
+        """Fit the usual score of each label: its median held-out score, shrunk by one window to the overall median."""
         column = {name: j for j, name in enumerate(names)}
         truth = np.array([column[label] for label in labels], dtype=np.int64)
         mine = scores[np.arange(len(truth)), truth] if len(truth) else np.zeros(0)
@@ -34,10 +34,10 @@ class Coverage:
         return self
 
     def transform(self, scores: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Known scores, shape (n, L), 0 to 1.5: higher is more alike; NaN stays NaN."""
+        """Familiarity, shape (n, L), in [0, 1.5]; higher is more alike, NaN stays NaN."""
         if not hasattr(self, "usual_"):
-            raise UsageError("Coverage knows nothing before it is fitted")
-        # Where nothing was held out, or a usual score is not above 0, a share means nothing: the distance stands in.
+            raise UsageError("Coverage is not fitted yet; call fit first")
+        # A ratio needs a positive usual score; otherwise the difference replaces it.
         positive = self.usual_ > 1e-6
         share = np.where(positive, scores / np.where(positive, self.usual_, 1.0), 1.0 + scores - self.usual_)
         share = np.where(np.isnan(self.usual_), scores, share)
@@ -46,21 +46,21 @@ class Coverage:
 
 
 class Thresholds:
-    """Unknown below the label's threshold.
+    """One threshold per label; an item that scores below it is unknown.
 
     Parameters
     ----------
     quantile
-        Share of a label's own held-out windows that fall below: higher calls more unknown.
+        Share of a label's held-out windows below its threshold; higher values call more items unknown.
     few
-        A label with fewer held-out windows uses the distribution of all labels together: a 5 % quantile of seven
-        windows is their least, and calls a quarter of the later ones unknown.
+        A label with fewer held-out windows uses the scores of all labels: the 5 % quantile of seven windows is their
+        minimum, which a quarter of later windows of the label would not reach.
 
     Notes
     -----
-    *Strangeness* is (typical - score) / (typical - threshold): 0 for a typical window of the label, above 1 unknown.
-    It has no unit, so labels can be compared. Where nothing could be held out (one window per label), a window must
-    reach half of what an enrolled one scores against itself.
+    *Strangeness* is (typical - score) / (typical - threshold): 0 for a typical window of the label, above 1 for an
+    unknown one. It has no unit, so it is comparable between labels. Where nothing could be held out (one window per
+    label), the threshold is half of the score of an enrolled window against itself.
     """
 
     def __init__(self, quantile: float = 0.05, few: int = 20) -> None:
@@ -81,7 +81,7 @@ class Thresholds:
         scores, names, labels
             As for :meth:`ethogram.identify.calibrate.Calibration.fit`.
         own
-            Shape (n,): score of each enrolled window when it is *not* held out; used where nothing else is known.
+            Shape (n,): score of each enrolled window *without* holding out; used where no held-out score exists.
         """
         self.names_ = list(names)
         column = {name: j for j, name in enumerate(names)}
@@ -90,7 +90,7 @@ class Thresholds:
         usable = np.isfinite(mine)
         everyone = np.sort(mine[usable])
         others = scores[np.isfinite(scores)]
-        # A label that always scores the same would take every other score for strange: keep a minimal width.
+        # A minimum width, since a label with constant scores would make every other score strange.
         floor = 0.02 * float(np.ptp(others)) if others.size else 0.0
         self.known_: list[NDArray[np.float64]] = []
         self.typical_ = np.zeros(len(names))
@@ -111,22 +111,22 @@ class Thresholds:
     def strangeness(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Strangeness under each label, shape (n, L): higher is stranger, above 1 is unknown."""
         if not hasattr(self, "names_"):
-            raise UsageError("Thresholds know nothing before they are fitted")
+            raise UsageError("Thresholds are not fitted yet; call fit first")
         result: NDArray[np.float64] = (self.typical_ - scores) / (self.typical_ - self.threshold_)
         return result
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Conformal p-value of each label, shape (n, L): share of its held-out windows that score no better.
+        """Conformal p-value of each label, shape (n, L): share of its held-out windows with no higher score.
 
-        Valid when a new window of the label is exchangeable with those held out: days of one device nearly are,
-        another network's are not.
+        Valid if a new window of the label is exchangeable with the held-out ones. This holds approximately for days of
+        one device, and not for windows of another network.
 
         References
         ----------
         V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, 2005.
         """
         if not hasattr(self, "names_"):
-            raise UsageError("Thresholds know nothing before they are fitted")
+            raise UsageError("Thresholds are not fitted yet; call fit first")
         columns = [
             (1 + np.searchsorted(known, scores[:, j], side="right")) / (known.size + 1)
             for j, known in enumerate(self.known_)

@@ -1,4 +1,4 @@
-"""Probes: simple classifiers on frozen embeddings, with one grid for every encoder, searched on training days alone."""
+"""Probes: simple classifiers on frozen embeddings; the hyperparameter grid is searched on training days alone."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ethogram.config import ProbeSettings
 from ethogram.errors import UsageError
 from ethogram.identify.probe_figures import confusion_of, macro_f1
 
-__all__ = ["DRAWS_NOTHING", "PROBES", "FrozenProbe", "Probe", "Standardiser", "budget_rows", "choose", "grid_of",
+__all__ = ["DETERMINISTIC", "PROBES", "FrozenProbe", "Probe", "Standardiser", "budget_rows", "choose", "grid_of",
            "most_even"]  # fmt: skip
 
 Floats = NDArray[np.float32]
 PROBES = ("logistic", "knn", "mlp", "forest")
-DRAWS_NOTHING = ("logistic", "knn")
-"""Probes that give the same again for another seed."""
+DETERMINISTIC = ("logistic", "knn")
+"""Probes whose result does not depend on the seed."""
 
-LEAST = 1e-12
-"""A probability is never less than this: one flow must not rule out a type for its device."""
+MIN_PROBABILITY = 1e-12
+"""Lower bound of probabilities, so that a single flow cannot rule out a type for its device."""
 
 
 class Standardiser:
-    """Each number to mean 0 and deviation 1 over the labelled training set; whitened, to unit covariance too.
+    """Standardise each dimension to mean 0 and deviation 1 over the training set; optionally whiten to unit covariance.
 
-    Embeddings of large encoders lie in a narrow cone, and a linear probe is unfair to them otherwise.
+    Embeddings of large encoders lie in a narrow cone, which puts a linear probe at a disadvantage.
 
     Parameters
     ----------
     whiten
-        Whether numbers that go together are turned apart and scaled as well.
+        Also decorrelate the dimensions and scale them to unit variance.
     floor
-        Directions with less than this share of the largest variance are left out: they would be noise made large.
+        Directions with a smaller share of the largest variance are dropped, since scaling would amplify their noise.
 
     Examples
     --------
@@ -50,12 +50,12 @@ class Standardiser:
         self.floor = floor
 
     def fit(self, z: Floats) -> Self:
-        """Learn from embeddings [N, D] of training flows."""
+        """Fit on embeddings [N, D] of training flows."""
         if not len(z):
-            raise UsageError("nothing to standardise with: no training flow")
+            raise UsageError("cannot standardise: there is no training flow")
         self.mean_ = z.mean(0, dtype=np.float64)
         deviation = z.std(0, dtype=np.float64)
-        # A number that never changes says nothing; it stays 0 also where another network's differs.
+        # A constant dimension carries no information; it stays 0 even where another network differs.
         self.scale_ = np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0.0)
         self.turn_: Floats | None = None
         if self.whiten:
@@ -71,19 +71,19 @@ class Standardiser:
         return scaled
 
     def transform(self, z: Floats) -> Floats:
-        """Standardised embeddings, float32 [N, D]; whitened, [N, directions kept]."""
+        """Standardised embeddings, float32 [N, D]; if whitened, [N, kept directions]."""
         scaled = self._scaled(z)
         return scaled if self.turn_ is None else scaled @ self.turn_
 
 
 def grid_of(name: str, settings: ProbeSettings) -> list[dict[str, float]]:
-    """What is tried of a probe; the first is taken where there are no days to choose by.
+    """Hyperparameter grid of a probe; the first row is used if there are no held-out days.
 
     >>> grid_of("knn", ProbeSettings())
     [{'k': 5}]
     """
     if name == "logistic":
-        # The middle of the grid stands first.
+        # The middle of the grid comes first.
         values = sorted(settings.logistic_c, key=lambda c: abs(np.log(c)))
         return [{"c": value} for value in values]
     if name == "knn":
@@ -94,18 +94,18 @@ def grid_of(name: str, settings: ProbeSettings) -> list[dict[str, float]]:
 
 
 class Probe:
-    """One classifier over standardised embeddings.
+    """A classifier on standardised embeddings.
 
     Parameters
     ----------
     name
         One of :data:`PROBES`.
     settings
-        Of the probes.
+        Settings of the probes.
     choice
-        A row of :func:`grid_of`; its first when None.
+        A row of :func:`grid_of`; the first when None.
     seed
-        Of what is drawn.
+        Random seed.
     """
 
     def __init__(
@@ -137,12 +137,12 @@ class Probe:
                                       random_state=self.seed, n_jobs=-1)  # fmt: skip
 
     def fit(self, z: Floats, truth: NDArray[np.int64]) -> Self:
-        """Learn types, coded 0, 1, ..., of standardised embeddings [N, D]."""
+        """Fit on standardised embeddings [N, D] with types coded 0, 1, ..."""
         if np.unique(truth).size < 2:
-            raise UsageError("a probe tells at least two types apart; the training flows have one")
+            raise UsageError("a probe needs at least two types; the training flows have one")
         model = self._model(len(truth))
         with warnings.catch_warnings():
-            # Steps are bounded on purpose.
+            # Iterations are bounded on purpose; ignore the convergence warning.
             warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
             if self.name == "mlp" and self.settings.balanced:
                 counts = np.bincount(truth)
@@ -152,11 +152,11 @@ class Probe:
         return self
 
     def predict_log_proba(self, z: Floats, types: int) -> NDArray[np.float64]:
-        """Logarithm of the probability of each type, [N, types]; a type not learnt has the least there is."""
-        said = np.zeros((len(z), types))
+        """Log probability of each type, [N, types]; types without training flows get the minimum."""
+        probabilities = np.zeros((len(z), types))
         if len(z):
-            said[:, self.model_.classes_] = self.model_.predict_proba(z)
-        result: NDArray[np.float64] = np.log(np.maximum(said, LEAST))
+            probabilities[:, self.model_.classes_] = self.model_.predict_proba(z)
+        result: NDArray[np.float64] = np.log(np.maximum(probabilities, MIN_PROBABILITY))
         return result
 
 
@@ -164,28 +164,28 @@ def choose(
     name: str, settings: ProbeSettings, seed: int, fit: tuple[Floats, NDArray[np.int64]],
     held_out: tuple[Floats, NDArray[np.int64]], types: int,
 ) -> tuple[dict[str, float], NDArray[np.float64]]:  # fmt: skip
-    """The row of the grid with the highest macro-F1 on held-out training days, and its log probabilities there."""
+    """The grid row with the highest macro-F1 on held-out training days, and its log probabilities on them."""
     best: tuple[float, dict[str, float], NDArray[np.float64]] | None = None
     for choice in grid_of(name, settings):
-        said = Probe(name, settings, choice, seed).fit(*fit).predict_log_proba(held_out[0], types)
-        value = macro_f1(confusion_of(held_out[1], said.argmax(1), types))
+        logs = Probe(name, settings, choice, seed).fit(*fit).predict_log_proba(held_out[0], types)
+        value = macro_f1(confusion_of(held_out[1], logs.argmax(1), types))
         if best is None or value > best[0]:
-            best = value, choice, said
+            best = value, choice, logs
     assert best is not None
     return best[1], best[2]
 
 
 @dataclass(frozen=True)
 class FrozenProbe:
-    """A probe on embeddings that stay as they are, chosen on held-out training flows and then fitted on all.
+    """A probe on frozen embeddings, selected on held-out training flows and then refitted on all of them.
 
     Parameters
     ----------
     standard, probe
-        Learnt from all training flows that are used.
+        Fitted on all training rows.
     held_out
-        Log probabilities [H, T] of the held-out training flows by the same choice learnt without them; None: there
-        were none to choose by.
+        Log probabilities [H, T] of the held-out flows by the selected probe fitted without them; None if there are no
+        held-out flows.
     """
 
     standard: Standardiser
@@ -197,36 +197,37 @@ class FrozenProbe:
         cls, z: Floats, truth: NDArray[np.int64], used: NDArray[np.int64], fit: NDArray[np.int64],
         held_out: NDArray[np.int64], types: int, *, name: str, settings: ProbeSettings, seed: int = 0,
     ) -> Self:  # fmt: skip
-        """Choose and learn.
+        """Select hyperparameters and fit.
 
         Parameters
         ----------
         z, truth
-            Embeddings [N, D] of training flows and their types, coded below ``types``.
+            Embeddings [N, D] of training flows and their types, coded 0 to ``types`` - 1.
         used
-            Which of them are learnt from in the end.
+            Rows that the final probe is fitted on.
         fit, held_out
-            Which of those choose by which.
+            Rows among those to fit and to score candidates on.
         name, settings, seed
-            Of the probe.
+            As for :class:`Probe`.
         """
-        choice, said = None, None
+        choice, held_out_logs = None, None
         if held_out.size and np.unique(truth[fit]).size > 1:
             first = Standardiser(settings.whiten, settings.whiten_floor).fit(z[fit])
-            choice, said = choose(
+            choice, held_out_logs = choose(
                 name, settings, seed, (first.transform(z[fit]), truth[fit]),
                 (first.transform(z[held_out]), truth[held_out]), types,
             )  # fmt: skip
         standard = Standardiser(settings.whiten, settings.whiten_floor).fit(z[used])
-        return cls(standard, Probe(name, settings, choice, seed).fit(standard.transform(z[used]), truth[used]), said)
+        probe = Probe(name, settings, choice, seed).fit(standard.transform(z[used]), truth[used])
+        return cls(standard, probe, held_out_logs)
 
     def predict_log_proba(self, z: Floats, types: int) -> NDArray[np.float64]:
-        """Logarithm of the probability of each type, [N, types], of embeddings as they come."""
+        """Log probability of each type, [N, types], of embeddings before standardisation."""
         return self.probe.predict_log_proba(self.standard.transform(z), types)
 
 
 def budget_rows(truth: NDArray[np.int64], per_type: int | None, seed: int) -> NDArray[np.int64]:
-    """At most so many training flows of each type, drawn evenly; all of a type that has fewer.
+    """Rows of at most ``per_type`` training flows of each type, drawn uniformly.
 
     >>> budget_rows(np.array([0, 0, 0, 1]), 1, seed=0).size
     2
@@ -239,7 +240,7 @@ def budget_rows(truth: NDArray[np.int64], per_type: int | None, seed: int) -> ND
 
 
 def most_even(counts: Sequence[int], most: int) -> int:
-    """The largest number of flows each type may have so that all have at most ``most``.
+    """The largest cap per type such that all types together have at most ``most`` flows.
 
     >>> most_even([100, 5, 40], 50)
     22

@@ -1,4 +1,4 @@
-"""An inventory as JSON and as CSV. Renderings only read the verdict; nothing is decided here."""
+"""Render an inventory as JSON or CSV. Renderers only read verdicts; they decide nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CSV_COLUMNS = (
 
 
 def to_json(inventory: Inventory) -> bytes:
-    """One object in the documented form (docs/reference/identify-json.md), indented, ending in a line break."""
+    """An indented JSON object as documented in docs/reference/identify-json.md, with a final line break."""
     return json_text(inventory.model_dump(mode="json"), indent=True).encode()
 
 
 def to_csv(inventory: Inventory) -> str:
-    """One line per verdict with the columns :data:`CSV_COLUMNS`; the evidence is its sentence.
+    """One line per verdict with the columns :data:`CSV_COLUMNS`; the evidence is summarised in ``reason``.
 
-    Foreign text is shown as :func:`ethogram._text.csv_cell` shows it: a spreadsheet may open the file.
+    Untrusted text is escaped by :func:`ethogram._text.csv_cell`, since a spreadsheet may open the file.
     """
     return csv_text(
         CSV_COLUMNS,

@@ -1,4 +1,4 @@
-"""From scores to verdicts: best label or unknown, calibrated, with margin, ties, evidence and time still needed."""
+"""Turn raw scores into verdicts: best label or unknown, calibrated score, margin, evidence and time still needed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["Decision", "VerdictModel"]
 
 @dataclass(frozen=True)
 class Decision:
-    """All verdicts as arrays, without evidence: what evaluation reads. n items, L labels.
+    """Decisions on n items over L labels as arrays, without evidence; read by the benchmark.
 
     Parameters
     ----------
     labels
-        (L) the columns.
+        (L) labels of the columns.
     raw, calibrated
-        (n, L) scores: higher is more alike.
+        (n, L) scores; higher is more alike.
     best
         (n) column of the best label.
     tied
-        (n) whether another label has exactly the best raw score.
+        (n) whether another label has exactly the same raw score as the best.
     strangeness
-        (n) of the best label: higher is stranger, above 1 unknown.
+        (n) strangeness of the best label; above 1 the item is unknown.
     unknown
         (n) whether the verdict is unknown.
     """
@@ -52,12 +52,12 @@ class Decision:
 
     @property
     def verdicts(self) -> list[str]:
-        """The label of each item, or unknown."""
+        """The label of each item, or ``unknown``."""
         return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
 
 
 class VerdictModel:
-    """An identifier with what turns its scores into verdicts, all learnt from enrolment items alone.
+    """An identifier with calibration and thresholds, all fitted on enrolment items alone.
 
     Parameters
     ----------
@@ -65,6 +65,13 @@ class VerdictModel:
         Any method.
     settings
         Level, quantile, folds and so on.
+
+    Attributes
+    ----------
+    held_
+        Held-out raw scores of the enrolment items, (n, L).
+    calibration_, coverage_, thresholds_
+        Fitted on those.
     """
 
     def __init__(self, identifier: Identifier, settings: IdentifySettings | None = None) -> None:
@@ -80,25 +87,25 @@ class VerdictModel:
         *,
         units: Sequence[str] | None = None,
     ) -> Self:
-        """Learn the labelled items.
+        """Fit on labelled items.
 
         Parameters
         ----------
         windows, labels
             Enrolment items.
         groups
-            Which items leave together when scores are held out; by default blocks of time within each device.
+            Items of one group are held out together; default: blocks of time within each device.
         needed_s
-            Seconds that a fingerprint of a label takes to converge, where that is known.
+            Seconds that a fingerprint takes to converge, by label, where known.
         units
-            The device of each item: where given, those of a group are left out of all groups.
+            Device of each item. If given, items of the held-out devices in other groups are excluded from training.
         """
-        chosen = folds_by_time(windows, self.settings.folds) if groups is None else groups
+        folds = folds_by_time(windows, self.settings.folds) if groups is None else groups
         if units is None:
-            names, held = self.identifier.cross_val(windows, labels, chosen)
+            names, held = self.identifier.cross_val(windows, labels, folds)
         else:
-            names, held = grouped_cross_val(self.identifier, windows, labels, chosen, units)
-        self.held_, self.groups_ = held, chosen
+            names, held = grouped_cross_val(self.identifier, windows, labels, folds, units)
+        self.held_, self.groups_ = held, folds
         self.identifier.fit(windows, labels)
         column = {name: j for j, name in enumerate(self.identifier.labels_)}
         self.calibration_ = Calibration().fit(held, names, labels)
@@ -114,9 +121,15 @@ class VerdictModel:
         return self.coverage_.transform(raw, self.calibration_.predict_proba(raw))
 
     def decide(self, windows: Windows) -> Decision:
-        """Scores and verdicts of items; a silent item is unknown, also in a closed set it has no evidence."""
+        """Decide on n items.
+
+        Raises
+        ------
+        UsageError
+            When the model is not fitted.
+        """
         if not hasattr(self, "calibration_"):
-            raise UsageError("nothing can be judged before the judge is fitted")
+            raise UsageError("VerdictModel is not fitted yet; call fit first")
         raw = self.identifier.decision_function(windows)
         best = raw.argmax(axis=1) if raw.size else np.zeros(0, dtype=np.int64)
         top = raw[np.arange(len(raw)), best]
@@ -134,7 +147,7 @@ class VerdictModel:
         )
 
     def _still_needed(self, label: str, observed_s: float) -> float | None:
-        """Seconds until a verdict is expected to be final; None when no fingerprint of the label has converged."""
+        """Seconds until the verdict is expected to be final; None if no fingerprint of the label has converged."""
         return max(0.0, self.needed_[label] - observed_s) if label in self.needed_ else None
 
     def verdicts(
@@ -147,22 +160,22 @@ class VerdictModel:
         simulated: bool = False,
         decision: Decision | None = None,
     ) -> list[Verdict]:
-        """Verdicts with their evidence.
+        """Verdicts on n items, with evidence.
 
         Parameters
         ----------
         windows
             The items.
         converged
-            Whether each item's fingerprint had converged; by default none had.
+            Whether each item's fingerprint has converged; default: none has.
         presence
-            Share of active hours per item and service, for the sentence.
+            Share of active hours per item and service, for the reason in words.
         usual
-            Services of each label's enrolled windows: what is not among them is said to be extra.
+            Services of the enrolled windows by label; others are reported as new.
         simulated
-            Marks verdicts over simulated traffic.
+            Mark the verdicts as made on simulated traffic.
         decision
-            What was decided already, with more than these counts; by default :meth:`decide`.
+            A decision made with more evidence than these counts; default: that of :meth:`decide`.
         """
         decision = self.decide(windows) if decision is None else decision
         flows = _flows(windows)

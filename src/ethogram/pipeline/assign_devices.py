@@ -1,4 +1,4 @@
-"""Records of the custom meter to custom flows of devices: which end is one, and the record seen from it."""
+"""Decide which end of a custom flow record is a device, and turn the record to its side."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ SIDES = ("source", "destination")
 
 
 class DeviceAssigner:
-    """Which end of a record is a device; records of none are counted.
+    """Assigns records of the custom meter to devices; records without a device are counted.
 
     Attributes
     ----------
     accounting
-        Over packets. Those of a record between two devices are used once and give two rows, counted apart.
+        Counts packets. Packets between two devices are used once, although they give two rows; those rows are counted
+        separately.
     """
 
     def __init__(self, local: LocalNetwork, namer: Namer, settings: CustomFlowSettings) -> None:
@@ -34,9 +35,9 @@ class DeviceAssigner:
         self._text = AddressText()
 
     def named(self, records: CustomFlowBatch) -> tuple[CustomFlows, PacketFlows | None]:
-        """The custom flows of a block of records: those that a device sent, or those of a device at either end.
+        """Custom flows of a batch of records: those that a device sent, or (bidirectional) with a device at either end.
 
-        Beside them are their packets, when the meter kept them.
+        Also returns their packets if the meter kept them, row by row.
         """
         devices = self._devices(records)
         packets = records.records["packets"].astype(np.int64)
@@ -50,17 +51,17 @@ class DeviceAssigner:
             has[1][:] = False
         self.accounting.used += int(packets[has[0] | has[1]].sum())
         self.accounting.correct("between two devices: a record for each", int((has[0] & has[1]).sum()))
-        # A record and its mirror image stand side by side.
+        # A record and its mirror image are adjacent.
         rows = np.concatenate([np.flatnonzero(side) for side in has])
         reverse = np.repeat([False, True], [int(side.sum()) for side in has])
         order = np.argsort(rows, kind="stable")
         names = pl.concat([device.filter(pl.Series(side)) for device, side in zip(devices, has, strict=True)])
         rows, reverse, names = rows[order], reverse[order], names.gather(pl.Series(order))
-        beside = None if records.packets is None else records.packets.take(rows)
-        return records.from_devices(rows, reverse, names, self._settings.private), beside
+        flow_packets = None if records.packets is None else records.packets.take(rows)
+        return records.from_devices(rows, reverse, names, self._settings.private), flow_packets
 
     def _devices(self, records: CustomFlowBatch) -> list[pl.Series]:
-        """Device of source and destination of each record, null where it is none."""
+        """Device at source and destination of each record; null where the end is not a device."""
         four = np.full(len(records), 4, np.uint8)
         mac = np.full(len(records), MAC, np.uint8)
         none = np.zeros(len(records), np.uint64)
@@ -83,5 +84,5 @@ class DeviceAssigner:
         for end in ends:
             self._namer.learn(end)
         source, destination = (self._namer.devices(end) for end in ends)
-        # A device that talks to itself (its own router seen twice) is one end, not two.
+        # A device that talks to itself (a router seen on both sides) counts at one end only.
         return [source, destination.set(destination.eq_missing(source), None)]

@@ -1,4 +1,4 @@
-"""Encoders to compare: models by path, baselines by name, all behind one interface, with one encoder for each seed."""
+"""Encoders to compare: models by path and baselines by name behind one interface, one encoder per seed."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from ethogram.schema import CustomFlows
 __all__ = ["BASELINES", "Candidate", "Embedding", "candidates", "supervised"]
 
 BASELINES = ("raw", "raw:full", "pca", "random-projection", "untrained")
-"""All baselines: raw 40 and raw 3,040 numbers, and three encoders of 32 numbers that learnt nothing or a projection."""
+"""All baselines: raw 40 and raw 3,040 features, PCA, a random projection and an untrained network."""
 
 BATCH = 2048
-KEPT_OCTETS = 1 << 28  # embeddings of flows that are kept in memory, in bytes
+KEPT_OCTETS = 1 << 28  # maximum size in bytes of embeddings that stay in memory
 
 
 class Embedding:
-    """Embeddings of some flows by one encoder, batch by batch; they are kept where they are small.
+    """Embeddings of some flows by one encoder, batch by batch; computed once if they are small.
 
     Parameters
     ----------
     embed
-        Flows to embeddings.
+        Maps flows to embeddings.
     flows
         N flows.
     d
-        Numbers of an embedding.
+        Dimension of an embedding.
     """
 
     def __init__(self, embed: Callable[[CustomFlows], NDArray[np.float32]], flows: CustomFlows, d: int) -> None:
@@ -51,11 +51,11 @@ class Embedding:
         self._kept = embed(flows) if len(flows) * d * 4 <= KEPT_OCTETS else None
 
     def whole(self) -> NDArray[np.float32]:
-        """All of them, [N, D]."""
+        """All embeddings, [N, D]."""
         return self._embed(self._flows) if self._kept is None else self._kept
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
-        """All of them in order, in parts of bounded size."""
+        """All embeddings in order, in parts of bounded size."""
         for begin in range(0, len(self._flows), 4 * BATCH):
             part = slice(begin, begin + 4 * BATCH)
             yield self._embed(self._flows.take(part)) if self._kept is None else self._kept[part]
@@ -63,16 +63,16 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One encoder as the user names it.
+    """An encoder as named by the user.
 
     Parameters
     ----------
     name
-        For the tables.
+        Name in the tables.
     paths
-        A model's directories or files, one for each seed; none for a baseline.
+        Directories or files of a model, one per seed; empty for a baseline.
     settings
-        A baseline's.
+        Settings of a baseline.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Candidate:
     settings: EncoderSettings | None = None
 
     def header(self, seed: int) -> Header:
-        """What a model says of itself; of a baseline its settings."""
+        """The header of a model; for a baseline a header with its settings."""
         if self.settings is not None:
             return Header(encoder=self.settings, seed=seed)
         return OnnxEncoder(self._path(seed)).header if self.exported else self.weights(seed)[0]
@@ -91,7 +91,7 @@ class Candidate:
         Raises
         ------
         UsageError
-            When the model is an exported one, whose weights cannot be trained.
+            When the model is exported, so that its weights cannot be trained.
         """
         if self.exported:
             raise UsageError(f"{self._path(seed)}: an exported encoder has no weights to train: name its directory")
@@ -99,16 +99,16 @@ class Candidate:
 
     @property
     def exported(self) -> bool:
-        """Whether the model is an ``.onnx`` file: it embeds, and has neither a decoder nor weights to train."""
+        """Whether the model is an ``.onnx`` file, which has neither a decoder nor weights to train."""
         return bool(self.paths) and self.paths[0].suffix == ".onnx"
 
     def check_needs(self) -> None:
-        """Refuse an encoder that could not be used once the flows are read.
+        """Check that the libraries that the encoder needs are installed, before flows are read.
 
         Raises
         ------
         UsageError
-            When a library that it needs is not installed.
+            When one is not installed.
         """
         purpose = f"the encoder {self.name}"
         if self.exported:
@@ -125,13 +125,13 @@ class Candidate:
 
     @property
     def seeds(self) -> int:
-        """How many encoders differ by the seed alone; 0: any number."""
+        """Number of encoders that differ by the seed alone; 0: any number."""
         if self.settings is None:
             return len(self.paths)
         return 1 if kind_of(self.settings).deterministic else 0
 
     def open(self, seed: int, train: CustomFlows) -> Encoder:
-        """The encoder of a seed; PCA and the linear one learn from the training flows, without their labels."""
+        """Open or make the encoder of a seed; closed-form kinds are fitted to the training flows without labels."""
         if self.settings is None:
             return OnnxEncoder(self._path(seed)) if self.exported else load_encoder(self._path(seed))
         return fit_encoder(
@@ -139,7 +139,7 @@ class Candidate:
         )
 
     def embedder(self, encoder: Encoder, seed: int) -> Callable[[CustomFlows], NDArray[np.float32]]:
-        """Embeds flows: with ONNX Runtime where the model has it exported, which gives the same numbers faster."""
+        """A function that embeds flows, with ONNX Runtime if the model has an export (same numbers, faster)."""
         if self.paths:
             try:
                 fast = OnnxEncoder(self._path(seed))
@@ -159,7 +159,7 @@ class Candidate:
 
 
 def supervised() -> ModuleType:
-    """The room's module of networks that learn from labels, which loads torch.
+    """The module of networks with a label head; it loads torch.
 
     Raises
     ------
@@ -178,34 +178,34 @@ def candidates(names: list[str]) -> list[Candidate]:
     Parameters
     ----------
     names
-        A path of a model (a directory with several seeds stands for all of them, an ``.onnx`` file is an exported
-        one), ``packaged`` for the bundled encoder, or a baseline: ``raw``, ``pca``,
-        ``random-projection``, ``untrained``, behind a colon its view (``raw:full``). ``baselines`` names them all.
-        ``linear-fields`` is the linear encoder of fields, which learns from the training flows as PCA does.
+        Paths of models (a directory with several seeds counts as one model, an ``.onnx`` file is an exported one),
+        ``packaged`` for the bundled encoder, or baselines: ``raw``, ``pca``, ``random-projection``, ``untrained``,
+        optionally with a view after a colon (``raw:full``). ``baselines`` stands for all of them. ``linear-fields`` is
+        the linear encoder of fields, fitted to the training flows like PCA.
 
     Raises
     ------
     LibraryError
-        When there is no such model.
+        When a model does not exist or is invalid.
     UsageError
-        When none is named, or one twice, or a library that one needs is not installed.
+        When no encoder is named, one is named twice, or a library is not installed.
     """
-    given = [each for name in names for each in (BASELINES if name == "baselines" else (name,))]
-    found = [_candidate(name) for name in given]
-    if not found:
+    expanded = [each for name in names for each in (BASELINES if name == "baselines" else (name,))]
+    encoders = [_candidate(name) for name in expanded]
+    if not encoders:
         raise UsageError("no encoder is named")
-    twice = {candidate.name for candidate in found if sum(c.name == candidate.name for c in found) > 1}
+    twice = {candidate.name for candidate in encoders if sum(c.name == candidate.name for c in encoders) > 1}
     if twice:
         raise UsageError(f"the encoder {min(twice)} is named twice")
-    for candidate in found:
+    for candidate in encoders:
         candidate.check_needs()
-    return found
+    return encoders
 
 
 def _candidate(name: str) -> Candidate:
     path = PACKAGED if name == "packaged" else Path(name)
     if path.suffix == ".onnx":
-        OnnxEncoder(path)  # reports what is wrong with it
+        OnnxEncoder(path)  # raises if the model is invalid
         return Candidate(name if name == "packaged" else path.stem, (path,))
     kind, _, view = name.partition(":")
     if not path.exists() and kind in KINDS and not KINDS[kind].trained:
@@ -216,9 +216,9 @@ def _candidate(name: str) -> Candidate:
     index = path / "model.json"
     if not index.exists():
         return Candidate(path.stem if path.suffix else path.name, (path,))
-    model_file(path, ".safetensors")  # says what is wrong with it
+    model_file(path, ".safetensors")  # raises if the model is invalid
     try:
         seeds = [path / Path(str(seed["name"])).name for seed in orjson.loads(index.read_bytes())["seeds"]]
     except (KeyError, TypeError) as error:
-        raise LibraryError(f"{index}: is none of ours: {error}") from None
+        raise LibraryError(f"{index}: not a model index of ethogram: {error}") from None
     return Candidate(path.name, tuple(seeds))

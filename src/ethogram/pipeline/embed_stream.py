@@ -1,8 +1,8 @@
-"""Packets of captures, as they are read for their flows, to embeddings of a bounded number of custom flows.
+"""Embed a bounded sample of custom flows while captures are read for their flows.
 
-Of a device only so many flows are kept in each stretch of time: those with the smallest hash of what the flow is. So
-the draw is even and always the same, whatever the order of the captures, and memory grows with devices and stretches,
-not with flows. A flow that cannot be kept is not embedded.
+For each device and time slot, the flows with the smallest hash of their key are kept, up to a quota. The sample is
+uniform and deterministic whatever the order of the captures, and memory grows with devices and time slots, not with
+flows. Flows that cannot be kept are not embedded.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from ethogram.schema import CustomFlows, PacketBatch, Windows
 __all__ = ["MOST", "Embedded", "EmbeddingListener"]
 
 MOST = 200
-"""Flows of an item whose embeddings are kept, drawn evenly."""
+"""Maximum number of embedded flows per item, drawn uniformly."""
 PENDING = 1 << 15
-"""Embedded flows that may wait before what cannot be kept is thrown out."""
+"""Number of new embedded flows after which those beyond the quota are dropped."""
 KEPT = {"device": pl.String(), "stretch": pl.Int64(), "draw": pl.UInt64(), "at": pl.Int64()}
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embedded flows of some inputs: device, time, draw and embedding of each, N in all.
+    """Sample of N embedded flows of some inputs.
 
     Parameters
     ----------
     device
-        [N] text.
+        [N] device name.
     at
-        [N] microseconds since 1970-01-01 UTC.
+        [N] start in microseconds since 1970-01-01 UTC.
     draw
-        [N] where more flows are there than wanted, those with the smallest are taken.
+        [N] sampling key; the flows with the smallest keys are kept.
     z
-        float32 [N, D].
+        float32 [N, D] embeddings.
     encoder
-        Digest of its weights.
+        Digest of the encoder's weights.
     flows
-        Custom flows that there were, of which N are kept.
+        Number of custom flows in the inputs, of which N are kept.
     """
 
     device: pl.Series
@@ -59,12 +59,12 @@ class Embedded:
     flows: int = field(default=0, compare=False)
 
     def of(self, windows: Windows, most: int = MOST) -> FlowWindows:
-        """The flows of each item: those of its device that begin in its window; at most so many."""
+        """Embedded flows of each item: at most ``most`` flows of its device that begin in its window."""
         flows = pl.DataFrame({"device": self.device, "at": self.at, "draw": self.draw}).with_row_index("row").sort("at")
         items = windows.items.select(
             "item", "device", begin=pl.col("start").dt.epoch("us"), end=pl.col("end").dt.epoch("us")
         ).sort("begin")
-        found = (
+        selected = (
             flows.join_asof(
                 items, left_on="at", right_on="begin", by="device", strategy="backward", check_sortedness=False
             )
@@ -72,30 +72,30 @@ class Embedded:
             .filter(pl.col("draw").rank("ordinal").over("item") <= most)
             .sort("item", "at", "draw")
         )
-        rows = found["row"].to_numpy().astype(np.int64)
-        return FlowWindows(self.z[rows], found["item"].to_numpy().astype(np.int64), len(windows))
+        rows = selected["row"].to_numpy().astype(np.int64)
+        return FlowWindows(self.z[rows], selected["item"].to_numpy().astype(np.int64), len(windows))
 
 
 class EmbeddingListener:
-    """Hears the packets of captures (:class:`~ethogram.pipeline.capture.Listener`) and embeds custom flows of them.
+    """Embed custom flows of the packets of captures; a :class:`~ethogram.pipeline.capture.Listener`.
 
     Parameters
     ----------
     encoder
-        What embeds.
+        The encoder.
     devices, flow
         As for :func:`ethogram.pipeline.flows.read_flows`.
     span
         Only flows that begin in [from, to).
     stretch_s
-        Length of the stretches, in seconds: items may join whole stretches. None: all time is one.
+        Length of the time slots in seconds; an item may consist of several whole slots. None: one slot for all time.
     most
-        Flows kept of a device and stretch.
+        Maximum number of flows kept per device and time slot.
 
     Attributes
     ----------
     captures
-        Captures that have ended.
+        Number of captures read.
     """
 
     def __init__(
@@ -122,27 +122,27 @@ class EmbeddingListener:
 
     @property
     def kept(self) -> int:
-        """Embeddings held now."""
+        """Number of embeddings in memory."""
         return sum(len(z) for z in self._z)
 
     @property
     def lacking(self) -> str:
-        """What the input must have had for custom flows to be there."""
+        """What the input lacks if it has no custom flow."""
         return "custom flow of a device (TCP or UDP over IPv4)" if self.captures else "packets"
 
     def feed(self, batch: PacketBatch) -> None:
-        """Take packets of a capture."""
+        """Process a batch of packets of a capture."""
         for block in self._stream.feed(batch):
             self._add(block)
 
     def end(self) -> None:
-        """End a capture."""
+        """Finish a capture."""
         self.captures += 1
         for block in self._stream.end():
             self._add(block)
 
     def embedded(self) -> Embedded:
-        """What was heard; to be called once, at the end."""
+        """The embedded flows; call once, after the last capture."""
         for block in self._stream.rest():
             self._add(block)
         self._prune()
@@ -164,21 +164,21 @@ class EmbeddingListener:
             "draw": sampling_keys(flows),
             "at": flows.start_us,
         }, schema=KEPT).with_row_index("row")  # fmt: skip
-        chosen = (
+        accepted = (
             frame.join(self._limits, on=["device", "stretch"], how="left", maintain_order="left")
             .filter(pl.col("limit").is_null() | (pl.col("draw") < pl.col("limit")))
             .filter(_within_quota(self._most))
         )
-        rows = chosen["row"].to_numpy().astype(np.int64)
-        self._frames.append(chosen.select(list(KEPT)))
+        rows = accepted["row"].to_numpy().astype(np.int64)
+        self._frames.append(accepted.select(list(KEPT)))
         self._z.append(self._encoder.embed(flows.take(rows)))
         self._waiting += len(rows)
-        # What is kept is gone through only when as much is new: each flow a few times in all.
+        # Pruning waits until the new flows outnumber the kept ones, so the cost per flow is amortised.
         if self._waiting >= max(PENDING, len(self._z[0])):
             self._prune()
 
     def _prune(self) -> None:
-        """Keep of each device and stretch what may be kept, and what bars others from now on."""
+        """Drop flows beyond the quotas, and update the largest key that is still accepted in each full time slot."""
         frame = pl.concat(self._frames).with_row_index("row").filter(_within_quota(self._most))
         z = np.concatenate(self._z)[frame["row"].to_numpy().astype(np.int64)]
         self._frames, self._z, self._waiting = [frame.select(list(KEPT))], [z], 0
@@ -195,7 +195,7 @@ def _within_quota(most: int) -> pl.Expr:
 
 
 def sampling_keys(flows: CustomFlows) -> NDArray[np.uint64]:
-    """A number for each flow that is as good as drawn, and always the same: uint64 [N].
+    """A pseudo-random, deterministic number for each flow, uint64 [N]: a hash of its key and start.
 
     Reference: G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators. OOPSLA 2014 (the
     finaliser of SplitMix64).

@@ -1,7 +1,4 @@
-"""Captures for both methods: their flows' embeddings, made while they are read for their fingerprints.
-
-What is enrolled gets a flow side, and what is to be identified is compared with one.
-"""
+"""Embed flows of captures while they are read for fingerprints, for enrolment and for identification."""
 
 from __future__ import annotations
 
@@ -27,16 +24,16 @@ _EMBEDDING = "embedding flows"
 
 
 def encoder_for(model: Path | None) -> OnnxEncoder | None:
-    """The encoder a user names, else the packaged one; None where that or what runs it is not installed."""
+    """The encoder at a path, or the packaged one; None if the packaged encoder or ONNX Runtime is not installed."""
     if model is None and (not PACKAGED.exists() or absence(_EMBEDDING, "onnxruntime")):
         return None
     return open_embedding(model, threads=1)
 
 
 def digests_of(library: Library, windows: Windows, source: str) -> list[str | None]:
-    """The entry that each item became when it was enrolled from a source; None where it was not.
+    """Digest of the entry that each item was enrolled as from a source; None for items that were not enrolled.
 
-    The same window of a device may be known from another source, with other counts: that is another entry.
+    The same window of a device may be enrolled from another source with other counts; that is a different entry.
     """
     known = {
         (o.device, o.start, o.end): entry.digest for entry in library.entries for o in entry.observed
@@ -46,30 +43,30 @@ def digests_of(library: Library, windows: Windows, source: str) -> list[str | No
 
 
 class EnrolFlows:
-    """Embeds the flows of what is enrolled, while its captures are read.
+    """Embeds flows while captures are read for enrolment.
 
     Parameters
     ----------
     model
-        The encoder; without one the packaged, where there is one.
+        The encoder; default: the packaged one, if installed.
     extend, library
-        A library that is added to: where it is, and what was read of it.
+        Path and content of a library to add to.
     devices, flow, span
-        As the captures are read.
+        As for reading the captures.
     stretch_s
-        Length of the windows that are enrolled.
+        Length of the enrolled windows in seconds.
 
     Attributes
     ----------
     listener
-        For :func:`ethogram.pipeline.inputs.read_windows`; None where there is no encoder.
+        For :func:`ethogram.pipeline.inputs.read_windows`; None if there is no encoder.
     messages
-        Lines for people.
+        Messages for the user.
 
     Raises
     ------
     LibraryError
-        When the library that is added to was enrolled with another encoder.
+        When the library to add to was enrolled with another encoder.
     """
 
     def __init__(
@@ -81,72 +78,72 @@ class EnrolFlows:
         self._before: FlowStore | None = None
         self.messages: list[str] = []
         if extend is not None and library is not None:
-            self._before, said = load_embeddings(extend, library)
-            self.messages += filter(None, [said])
+            self._before, message = load_embeddings(extend, library)
+            self.messages += filter(None, [message])
         encoder = encoder_for(model)
         if encoder is None and (why := absence(_EMBEDDING, "onnxruntime")):
-            self.messages.append(f"fingerprints alone are enrolled: {why}")
+            self.messages.append(f"enrolling fingerprints only: {why}")
         if encoder is not None and self._before is not None and self._before.encoder != encoder.digest:
-            which = f"{model}" if model is not None else "the encoder that comes along"
+            which = f"{model}" if model is not None else "the packaged encoder"
             raise LibraryError(
-                f"{extend}: was enrolled with encoder {self._before.encoder}, and {which} is {encoder.digest}: "
-                "name the same one by --encoder, or add fingerprints alone by --no-flows"
+                f"{extend} was enrolled with encoder {self._before.encoder}, but {which} is {encoder.digest}: "
+                "name the same encoder with --encoder, or add fingerprints only with --no-flows"
             )
         self.listener = None if encoder is None else EmbeddingListener(
             encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)  # fmt: skip
 
     def store(self, windows: Windows, library: Library, source: str) -> FlowStore | None:
-        """The flow side of the library after these windows were enrolled into it, from a source of that name.
+        """The embeddings of the library after these windows were enrolled into it from the named source.
 
         Raises
         ------
         InputError
-            When an encoder was named, and the inputs have no packets.
+            When an encoder was named but the inputs have no custom flow.
         """
         if self.listener is None:
             return self._before
-        found = self.listener.embedded()
-        if not found.flows and self._model is not None:
+        embedded = self.listener.embedded()
+        if not embedded.flows and self._model is not None:
             raise InputError(
-                "no custom flow of a device: an encoder needs TCP or UDP over IPv4 in captures; "
-                "--no-flows enrols fingerprints alone"
+                "no custom flow of a device: an encoder needs captures with TCP or UDP over IPv4; "
+                "--no-flows enrols fingerprints only"
             )
-        if not found.flows:
-            self.messages.append(f"fingerprints alone are enrolled: the input has no {self.listener.lacking}")
+        if not embedded.flows:
+            self.messages.append(f"enrolling fingerprints only: the input has no {self.listener.lacking}")
             return self._before
-        added = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows, source))
-        embedded = sum(map(len, added.z.values()))
-        self.messages.append(f"custom flows: {found.flows:,} read, {embedded:,} kept as embeddings")
+        added = FlowStore.of(embedded.encoder, embedded.of(windows), digests_of(library, windows, source))
+        kept = sum(map(len, added.z.values()))
+        self.messages.append(f"custom flows: {embedded.flows:,} read, {kept:,} kept as embeddings")
         return added if self._before is None else added.merge(self._before)
 
 
 class IdentifyFlows:
-    """Embeds the flows of what is to be identified, while its captures are read.
+    """Embeds flows while captures are read for identification.
 
     Parameters
     ----------
     path, library
-        Where the library is, and what was read of it.
+        Path and content of the library.
     model
-        The encoder it was enrolled with; without one the packaged, where that is the one.
+        The encoder of the library; default: the packaged one, if the library was enrolled with it.
     devices, flow, span
-        As the captures are read.
+        As for reading the captures.
     stretch_s
-        Length of the shortest windows that verdicts are about; None: of whole devices.
+        Length in seconds of the shortest windows that get verdicts; None: verdicts are on whole devices.
 
     Attributes
     ----------
     library_side
-        The flow side of the library, where there is one that can be used.
+        The embeddings of the library; None if missing or unusable.
     listener
-        For :func:`ethogram.pipeline.inputs.read_windows`; None where flows cannot be used.
+        For :func:`ethogram.pipeline.inputs.read_windows`; None if embeddings cannot be used.
     messages
-        Lines for people: what is used, and why not more; complete after :meth:`items`.
+        Messages for the user: what is used, and why not more; complete after :meth:`items`.
 
     Raises
     ------
     LibraryError
-        When an encoder is named, and the library's flow side is missing, or was made with another.
+        When an encoder is named, but the embeddings of the library are missing or were made with another one.
     """
 
     def __init__(
@@ -155,14 +152,16 @@ class IdentifyFlows:
         stretch_s: int | None = None,
     ) -> None:  # fmt: skip
         self.listener: EmbeddingListener | None = None
-        self.library_side, said = load_embeddings(path, library)
+        self.library_side, message = load_embeddings(path, library)
         self.messages: list[str] = []
         if self.library_side is None:
             if model is not None:
-                raise LibraryError(said or f"{path}: has no flow side ({embeddings_path(path).name}): enrol captures")
-            self.messages += [f"fingerprints alone: {said}"] if said else []
+                raise LibraryError(
+                    message or f"{path} has no embeddings ({embeddings_path(path).name}): enrol captures to make them"
+                )
+            self.messages += [f"using fingerprints only: {message}"] if message else []
             return
-        self.messages += [said] if said else []
+        self.messages += [message] if message else []
         encoder = encoder_for(model)
         wanted = self.library_side.encoder
         if encoder is None or encoder.digest != wanted:
@@ -170,10 +169,10 @@ class IdentifyFlows:
                 raise LibraryError(
                     f"{model}: encoder {encoder.digest}, but {embeddings_path(path)} was made with {wanted}"
                 )
-            # Without what runs an encoder none can be named either.
+            # Without ONNX Runtime no encoder can be named, either.
             why = absence(_EMBEDDING, "onnxruntime") if encoder is None else None
-            why = why or f"{embeddings_path(path)} was made with encoder {wanted}; --encoder names it"
-            self.messages.append(f"fingerprints alone: {why}")
+            why = why or f"{embeddings_path(path)} was made with encoder {wanted}; name it with --encoder"
+            self.messages.append(f"using fingerprints only: {why}")
             return
         self.listener = EmbeddingListener(encoder, devices=devices, flow=flow, span=span, stretch_s=stretch_s)
 
@@ -182,23 +181,24 @@ class IdentifyFlows:
         return None if self.listener is None else self.listener.embedded()
 
     def items(self, windows: Windows) -> FlowWindows | None:
-        """The embedded flows of items, after their captures were read; None where fingerprints stand alone."""
+        """Embedded flows of the items, after the captures were read; None if only fingerprints are used."""
         if self.listener is None or self._embedded is None or self.library_side is None:
             return None
         if not self._embedded.flows:
-            self.messages.append(f"fingerprints alone: the input has no {self.listener.lacking}")
+            self.messages.append(f"using fingerprints only: the input has no {self.listener.lacking}")
             return None
         items = self._embedded.of(windows)
-        have = int((items.flows > 0).sum())
+        with_flows = int((items.flows > 0).sum())
         self.messages.append(
-            f"fingerprints and embeddings: {have:,} of {len(items):,} items have custom flows; "
+            f"fingerprints and embeddings: {with_flows:,} of {len(items):,} items have custom flows; "
             f"encoder {self.library_side.encoder}"
         )
         return items
 
     def extended(self, windows: Windows, library: Library, source: str) -> FlowStore | None:
-        """The flow side after windows of what was read were enrolled into the library, too, from that source."""
+        """The embeddings of the library after some of the windows were enrolled into it from the named source."""
         if self._embedded is None or self.library_side is None:
             return self.library_side
-        own = FlowStore.of(self._embedded.encoder, self._embedded.of(windows), digests_of(library, windows, source))
-        return own.merge(self.library_side)
+        digests = digests_of(library, windows, source)
+        added = FlowStore.of(self._embedded.encoder, self._embedded.of(windows), digests)
+        return added.merge(self.library_side)

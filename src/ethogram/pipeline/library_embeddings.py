@@ -1,7 +1,7 @@
-"""The flow side of a library on disk: read, joined, and written with the library it belongs to.
+"""The embeddings file of a library: read it, merge several, and write it together with the library.
 
-Beside ``home.jsonl.gz`` stands ``home.flows.parquet``: one row per embedded flow, with its entry's digest. It is read
-as numbers alone, and its metadata names the form, the encoder's digest and its width.
+The embeddings of ``home.jsonl.gz`` are in ``home.flows.parquet``: one row per embedded flow, with the digest of its
+library entry. The file holds numbers only; its metadata names the format, the digest of the encoder and the dimension.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_FLOWS = 1 << 24
 
 
 def embeddings_path(library: Path) -> Path:
-    """Where the flow side of a library stands.
+    """The path of the embeddings file of a library.
 
     >>> embeddings_path(Path("home.jsonl.gz")).name
     'home.flows.parquet'
@@ -52,40 +52,45 @@ def embeddings_path(library: Path) -> Path:
 
 
 def write_store(store: FlowStore, path: Path) -> None:
-    """Write a flow side that has some entry; the caller puts it in its place."""
+    """Write a non-empty store to a file; the caller renames it into place."""
     order = sorted(store.z)
     entry = pyarrow.array(np.repeat(order, [len(store.z[digest]) for digest in order]))
     numbers = np.concatenate([store.z[digest] for digest in order]).reshape(-1)
     z = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(numbers), store.d)
-    told = orjson.dumps({"format": FLOW_SIDE_FORMAT, "encoder": store.encoder, "d": store.d})
-    table = pyarrow.table({"entry": entry, "z": z}).replace_schema_metadata({KEY: told})
+    metadata = orjson.dumps({"format": FLOW_SIDE_FORMAT, "encoder": store.encoder, "d": store.d})
+    table = pyarrow.table({"entry": entry, "z": z}).replace_schema_metadata({KEY: metadata})
     pyarrow.parquet.write_table(table, path, compression="zstd", use_dictionary=["entry"])
 
 
 def require_folder(path: Path) -> None:
-    """Say that a library cannot be written before hours are spent on what would be in it.
+    """Check that the folder of a library exists, before the work on its content begins.
 
     Raises
     ------
     LibraryError
-        When there is no such folder.
+        When the folder does not exist.
     """
     if not path.parent.is_dir():
         raise LibraryError(f"{path}: cannot be written: no such folder")
 
 
 def write_library(library: Library, store: FlowStore | None, path: Path) -> list[str]:
-    """Write a library and its flow side: both, or after an error neither; returns lines for people.
+    """Write a library and its embeddings file, both or neither; return messages for the user.
 
     Parameters
     ----------
     library
-        What is known.
+        The library.
     store
-        Embeddings, of which those of the library's entries are kept; None or none: there is no flow side, and one of
-        a library that stood there before is removed.
+        Embeddings; those of entries that are not in the library are dropped. If None or empty, no embeddings file is
+        written, and an existing one at its path is removed.
     path
-        Of the library; the flow side stands at :func:`embeddings_path`.
+        Path of the library; the embeddings are written to :func:`embeddings_path`.
+
+    Raises
+    ------
+    LibraryError
+        When the files cannot be written.
     """
     kept = None if store is None else store.keep([entry.digest for entry in library.entries])
     encoder = kept.encoder if kept is not None and kept.z else ""
@@ -105,16 +110,16 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
 
 
 def read_store(path: Path) -> FlowStore:
-    """Read it.
+    """Read an embeddings file.
 
     Raises
     ------
     LibraryError
-        When it is missing, damaged, of another form or version, or holds what is no number.
+        When the file is missing, damaged or of another format, or holds values that are not finite.
     """
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        told = _told(file, path)
+        metadata = _metadata(file, path)
         if file.metadata.num_rows > MAX_FLOWS:
             raise LibraryError(f"{path}: more than {MAX_FLOWS:,} flows")
         table = file.read()
@@ -122,7 +127,7 @@ def read_store(path: Path) -> FlowStore:
         raise LibraryError(f"{path}: there is no such file") from None
     except (OSError, pyarrow.ArrowException) as error:
         raise LibraryError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    d = int(told["d"])
+    d = int(metadata["d"])
     if set(table.column_names) != {"entry", "z"} or table.schema.field("z").type != pyarrow.list_(pyarrow.float32(), d):
         raise LibraryError(f"{path}: its columns are not entry and z, {d} numbers of float32 each")
     flat = table["z"].combine_chunks()
@@ -134,56 +139,56 @@ def read_store(path: Path) -> FlowStore:
     names, codes = np.unique(np.asarray(table["entry"].to_pylist(), np.str_), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     parts = np.split(z[order], np.flatnonzero(np.diff(codes[order])) + 1) if len(z) else []
-    return FlowStore(str(told["encoder"]), d, dict(zip(names.tolist(), parts, strict=True)))
+    return FlowStore(str(metadata["encoder"]), d, dict(zip(names.tolist(), parts, strict=True)))
 
 
-def _told(file: pyarrow.parquet.ParquetFile, path: Path) -> dict[str, Any]:
+def _metadata(file: pyarrow.parquet.ParquetFile, path: Path) -> dict[str, Any]:
     text = (file.schema_arrow.metadata or {}).get(KEY)
     try:
-        told = orjson.loads(text) if text else None
+        metadata = orjson.loads(text) if text else None
     except orjson.JSONDecodeError:
-        told = None
-    if not isinstance(told, dict) or told.get("format") != FLOW_SIDE_FORMAT:
-        raise LibraryError(f"{path}: not the flow side of a library: no metadata of {FLOW_SIDE_FORMAT}")
-    d = told.get("d")
-    if not isinstance(d, int) or not 1 <= d <= 1 << 16 or not isinstance(told.get("encoder"), str):
-        raise LibraryError(f"{path}: its metadata is wrong")
-    return told
+        metadata = None
+    if not isinstance(metadata, dict) or metadata.get("format") != FLOW_SIDE_FORMAT:
+        raise LibraryError(f"{path}: not an embeddings file of a library: no metadata of format {FLOW_SIDE_FORMAT}")
+    d = metadata.get("d")
+    if not isinstance(d, int) or not 1 <= d <= 1 << 16 or not isinstance(metadata.get("encoder"), str):
+        raise LibraryError(f"{path}: invalid metadata")
+    return metadata
 
 
 def load_embeddings(path: Path, library: Library) -> tuple[FlowStore | None, str]:
-    """The flow side of a library that was read; and where it has none, or not all of it, a line that says so.
+    """Load the embeddings of a library, and a message if they are missing, unusable or not all used.
 
     Raises
     ------
     LibraryError
-        When it is damaged, or of another version.
+        When the embeddings file is damaged or of another format.
     """
-    place = embeddings_path(path)
-    if not place.exists():
+    file = embeddings_path(path)
+    if not file.exists():
         return (
             None,
-            f"{place} is missing: {path.name} was enrolled with encoder {library.flows}" if library.flows else "",
+            f"{file} is missing: {path.name} was enrolled with encoder {library.flows}" if library.flows else "",
         )
-    store = read_store(place)
+    store = read_store(file)
     if library.flows and store.encoder != library.flows:
-        return None, f"{place} is of encoder {store.encoder}, but {path.name} was enrolled with {library.flows}"
-    mine = store.keep([entry.digest for entry in library.entries])
-    if not mine.z:
-        return None, f"{place} belongs to another library: none of its entries is in {path.name}"
-    if len(mine) < len(store):
-        entries = plural(len(store) - len(mine), "entry", "entries")
-        return mine, f"{place} has flows of {entries} not in {path.name}: not used"
-    return mine, ""
+        return None, f"{file} was made with encoder {store.encoder}, but {path.name} was enrolled with {library.flows}"
+    kept = store.keep([entry.digest for entry in library.entries])
+    if not kept.z:
+        return None, f"{file} belongs to another library: none of its entries is in {path.name}"
+    if len(kept) < len(store):
+        entries = plural(len(store) - len(kept), "entry", "entries")
+        return kept, f"{file} has flows of {entries} not in {path.name}: not used"
+    return kept, ""
 
 
 def merged_sides(sides: Sequence[tuple[Path, FlowStore | None]]) -> FlowStore | None:
-    """The flow sides of several libraries as one; of an entry that two have, those of which there are more.
+    """Merge the embeddings of several libraries; for a common entry, the larger set is kept.
 
     Raises
     ------
     LibraryError
-        When they are of different encoders.
+        When the encoders differ.
     """
     first: tuple[Path, FlowStore] | None = None
     for path, store in sides:
@@ -194,9 +199,9 @@ def merged_sides(sides: Sequence[tuple[Path, FlowStore | None]]) -> FlowStore | 
             continue
         if (store.encoder, store.d) != (first[1].encoder, first[1].d):
             raise LibraryError(
-                f"{embeddings_path(path)} is of encoder {store.encoder}, but "
-                f"{embeddings_path(first[0])} of {first[1].encoder}: "
-                "embeddings of two encoders do not go together; --no-flows leaves them out"
+                f"{embeddings_path(path)} was made with encoder {store.encoder}, but "
+                f"{embeddings_path(first[0])} with {first[1].encoder}: "
+                "embeddings of different encoders cannot be merged; --no-flows leaves them out"
             )
         first = first[0], first[1].merge(store)
     return None if first is None else first[1]

@@ -1,6 +1,7 @@
-"""The verb *probe*: classifiers on frozen embeddings, under splits that prove they are disjoint.
+"""The verb *probe*: evaluate classifiers on frozen embeddings under splits that are checked to be disjoint.
 
-Training flows choose, standardise, fit, calibrate and set thresholds; test flows are read once, by what is then fixed.
+Standardisation, hyperparameters, probes, calibration and thresholds come from training flows; test flows are only
+scored, once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import polars as pl
 from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError
 from ethogram.identify.flow_split import FlowSplit
-from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
+from ethogram.identify.probe import DETERMINISTIC, FrozenProbe, budget_rows
 from ethogram.identify.probe_devices import Groups, groups_of
 from ethogram.pipeline.candidates import Candidate, Embedding, candidates, supervised
 from ethogram.pipeline.labelled_flows import LabelledFlows, learnt_from
@@ -40,18 +41,18 @@ __all__ = ["ProbeRun", "draw", "probe"]
 
 @dataclass
 class ProbeRun:
-    """What a run of :func:`probe` came to.
+    """Result of :func:`probe`.
 
     Parameters
     ----------
     figures, types, confusion, devices
-        Tables: one row for each encoder, seed, probe and budget; by type; by pair of types; by aggregation.
+        Tables: by encoder, seed, probe and budget; by type; by pair of types; by aggregation.
     split
-        The proof.
+        The split, which was checked to be disjoint.
     accounting
-        Labelled flows of each network: where each went.
+        Accounting of the labelled flows of each network.
     notes
-        Lines for the user.
+        Messages for the user.
     """
 
     settings: ProbeSettings
@@ -76,33 +77,33 @@ def probe(
     settings: ProbeSettings | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> ProbeRun:
-    """Fit classifiers on embeddings of labelled flows and test them on other days, or on another network.
+    """Fit classifiers on embeddings of labelled flows, and test them on other days or on another network.
 
     Parameters
     ----------
     inputs
         Custom flows of one network.
     labels
-        Label file: what its devices are, and when.
+        Label file of its devices.
     encoders
         As for :func:`ethogram.pipeline.candidates.candidates`.
     test, test_labels
-        Flows and labels of the network that tests; none: later days of ``inputs`` do.
+        Flows and labels of a test network; default: later days of ``inputs``.
     pretrained_on
-        Files that an encoder learnt from, where those are not ``inputs`` or ``test``: days it learnt from are left out.
+        Pretraining files of the encoders that are not among ``inputs`` and ``test``; their days are excluded.
     tune
-        Also the encoder let loose, and its network from scratch (needs torch).
+        Also fine-tune the encoder, and train the same network from scratch (needs torch).
     settings
-        Everything else.
+        All other settings.
     on_progress
-        Called with what is being done, and the share that is done.
+        Called with the current step and the share of the work that is done.
 
     Raises
     ------
     LeakError
-        When nothing is left that an encoder did not learn from.
+        When no flow remains after excluding pretraining days, or a flow is in training and in test.
     InputError, ConfigurationError, LibraryError, UsageError
-        When flows, labels or encoders cannot be used, or do not suffice.
+        When flows, labels or encoders are unusable or insufficient.
     """
     settings = settings or ProbeSettings()
     chosen = candidates(list(encoders))
@@ -110,7 +111,7 @@ def probe(
         need("--tune", "torch")
     for candidate in chosen if tune else ():
         if candidate.exported:
-            candidate.weights(0)  # refuses: there is nothing to train
+            candidate.weights(0)  # raises UsageError
     networks = [LabelledFlows.read(inputs, labels, settings.level)]
     if test:
         networks.append(LabelledFlows.read(test, test_labels or labels, settings.level))
@@ -157,16 +158,16 @@ def _measure(
             kind = encoder.header.encoder.kind
             _frozen(rows, held, candidate.name, seed, seen, unseen, material, settings, kind, again)
             if encoder.digest != before:
-                raise EthogramError(f"{candidate.name}: its weights changed while it was probed")
+                raise EthogramError(f"{candidate.name}: weights of a frozen encoder changed")
             if tune and KINDS[kind].network:
                 _tuned(rows, held, candidate, seed, material, settings)
         if tune and not kind_of(candidate.header(0).encoder).network:
-            notes.append(f"{candidate.name}: no network that learns from labels")
+            notes.append(f"{candidate.name}: not a network, so it cannot be fine-tuned")
     return rows
 
 
 class _Groups:
-    """Groups of the held-out training flows, for each aggregation."""
+    """Groups of the held-out training flows by aggregation."""
 
     def __init__(self, material: ProbeData, settings: ProbeSettings) -> None:
         late = np.flatnonzero(material.late)
@@ -186,22 +187,22 @@ def _frozen(
         used = budget_rows(material.truth, budget, seed)
         fit, late = used[material.early[used]], used[material.late[used]]
         for probe_name in settings.probes:
-            if again and budget is None and probe_name in DRAWS_NOTHING:
-                continue  # the same encoder, the same flows: the same figures
+            if again and budget is None and probe_name in DETERMINISTIC:
+                continue  # same encoder, same flows, deterministic probe: same figures
             frozen = FrozenProbe.fit(
                 z, material.truth, used, fit, late, types, name=probe_name, settings=settings, seed=seed
             )  # fmt: skip
-            found = [frozen.predict_log_proba(batch, types) for batch in test.batches()]
+            logs = [frozen.predict_log_proba(batch, types) for batch in test.batches()]
             rows.add(
                 Fitted(name, kind, seed, probe_name, budget, used.size, z.shape[1], str(frozen.probe.choice)),
-                np.concatenate(found), frozen.held_out if budget is None else None, material.truth[late], held.groups,
+                np.concatenate(logs), frozen.held_out if budget is None else None, material.truth[late], held.groups,
             )  # fmt: skip
 
 
 def _tuned(
     rows: Rows, held: _Groups, candidate: Candidate, seed: int, material: ProbeData, settings: ProbeSettings
 ) -> None:
-    """The encoder let loose, and its network from scratch, both stopped by held-out training days."""
+    """Fine-tune the encoder and train its network from scratch, both with early stopping on held-out training days."""
     module = supervised()
     header = candidate.header(seed)
     weights = candidate.weights(seed)[1] if candidate.paths else None
@@ -215,25 +216,25 @@ def _tuned(
             net = build_network(header.encoder, seed + 1, weights if name == "unfrozen" else None)
             learnt = module.LabelledNetwork(net, len(material.names), settings, seed)
             learnt.fit(material.flows, material.truth, fit, late)
-            said = learnt.predict_log_proba(material.flows.take(late)) if budget is None and late.size else None
+            held_out = learnt.predict_log_proba(material.flows.take(late)) if budget is None and late.size else None
             rows.add(
                 Fitted(candidate.name, header.encoder.kind, seed, name, budget, used.size, header.d, ""),
-                learnt.predict_log_proba(rows.tested.flows), said, material.truth[late], held.groups,
+                learnt.predict_log_proba(rows.tested.flows), held_out, material.truth[late], held.groups,
             )  # fmt: skip
 
 
-def draw(found: ProbeRun, folder: Path) -> list[Path]:
-    """Draw every plot that has data into a folder, with the data of each beside it as CSV."""
-    from ethogram.representation import plots  # matplotlib takes long to load and is wanted only here
+def draw(run: ProbeRun, folder: Path) -> list[Path]:
+    """Draw the plots that have data into a folder, each with its data as CSV."""
+    from ethogram.representation import plots  # loads matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
-    together = found.figures.filter(pl.col("seed").is_null())
-    drawn_ = [plots.label_curves(visible_frame(together), folder / "macro-f1.png")]
-    whole = found.confusion.filter(pl.col("budget").is_null())
+    over_seeds = run.figures.filter(pl.col("seed").is_null())
+    paths = [plots.label_curves(visible_frame(over_seeds), folder / "macro-f1.png")]
+    whole = run.confusion.filter(pl.col("budget").is_null())
     if whole.height:
         first = pl.col("seed") == pl.col("seed").min().over("encoder")
-        one = whole.filter(first & (pl.col("probe") == pl.col("probe").first()))
-        drawn_.append(plots.confusion_plot(visible_frame(one), folder / "confusion.png"))
-    if found.devices.height:
-        drawn_.append(plots.verdict_curves(visible_frame(found.devices), folder / "verdicts.png"))
-    return drawn_
+        of_first_probe = whole.filter(first & (pl.col("probe") == pl.col("probe").first()))
+        paths.append(plots.confusion_plot(visible_frame(of_first_probe), folder / "confusion.png"))
+    if run.devices.height:
+        paths.append(plots.verdict_curves(visible_frame(run.devices), folder / "verdicts.png"))
+    return paths

@@ -1,4 +1,4 @@
-"""Which flows of a probe train, choose, calibrate and test; what is left out is counted, and what leaks is refused."""
+"""Select the flows that a probe trains, is tuned, calibrated and tested on; count the rest, and refuse leaks."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ UNTESTED = "type not tested"
 
 
 def refuse_shared(train: LabelledFlows, test: LabelledFlows) -> None:
-    """Refuse two networks that have a name, or a flow, in common.
+    """Refuse two networks with a common name or a common flow.
 
     Raises
     ------
     LeakError
-        When one flow, by device and microsecond, stands on both sides.
+        When a flow (device and start time) is in both networks.
     UsageError
-        When two files have one name.
+        When both networks have the same name.
     """
     pair = (pl.DataFrame({"device": n.days.device, "start": n.start_us, "row": n.days.rows}) for n in (train, test))
     shared = next(pair).join(next(pair), on=["device", "start"], suffix="_test")
     if shared.height:
         raise LeakError(
-            f"{shared.height:,} flows train and test: the same device at the same microsecond, first rows "
+            f"{shared.height:,} flows are in training and in test (same device and microsecond), first rows "
             f"{shared['row_test'].head(5).to_list()} of {test.days.network}"
         )
     if train.days.network == test.days.network:
-        raise UsageError(f"two networks of one name: {train.days.network}; rename a file")
+        raise UsageError(f"two networks have the name {train.days.network}: rename a file")
 
 
 def exclude_pretraining_days(
     networks: list[LabelledFlows], chosen: list[Candidate], known: list[FlowFiles], settings: ProbeSettings,
     notes: list[str],
 ) -> tuple[list[NDArray[np.int64]], dict[str, FlowDays]]:  # fmt: skip
-    """Of each network the flows of days that no encoder learnt from, nor stood next to; and those it learnt from."""
-    found: list[NDArray[np.int64]] = []
+    """Rows of each network outside the pretraining days and their gap, and the flows of those days as split sides."""
+    remaining: list[NDArray[np.int64]] = []
     sides: dict[str, FlowDays] = {}
     unknown: set[str] = set()
     for network in networks:
@@ -84,25 +84,25 @@ def exclude_pretraining_days(
         if not kept.any():
             span = np.unique(network.days.day)
             raise LeakError(
-                f"an encoder learnt from every labelled day of {network.days.network} ({day_text(span[0])} to "
-                f"{day_text(span[-1])}) or the one beside it: pretrain it on fewer days, or label flows of others"
+                f"every labelled day of {network.days.network} ({day_text(span[0])} to {day_text(span[-1])}) is a "
+                "pretraining day of an encoder, or next to one: pretrain on fewer days, or label flows of other days"
             )
         side = network.days.take(np.isin(network.days.day, learnt))
         if len(side):
             sides[f"unlabelled of {side.network}"] = side
-        found.append(np.flatnonzero(kept))
+        remaining.append(np.flatnonzero(kept))
     notes += [
-        f"{name}: learnt from files that are not here; that its days are others cannot be proved "
-        "(--pretrained-on names them)"
+        f"{name}: was pretrained on files that are not given, so overlap with its days cannot be checked "
+        "(name them with --pretrained-on)"
         for name in sorted(unknown)
     ]
-    return found, sides
+    return remaining, sides
 
 
 def split_of(
     networks: list[LabelledFlows], unused: list[NDArray[np.int64]], learnt: dict[str, FlowDays], settings: ProbeSettings
 ) -> tuple[FlowSplit, LabelledFlows, LabelledFlows]:
-    """The split, which proves that training, test and what the encoders learnt from are apart, and its two sides."""
+    """The split, which checks that training, test and pretraining flows are disjoint, and its train and test side."""
     parts = [network.take(rows) for network, rows in zip(networks, unused, strict=True)]
     if len(parts) == 2:
         sides = {"train": parts[0].days, "test": parts[1].days, **learnt}
@@ -117,28 +117,29 @@ def split_of(
 
 
 def accounted(network: LabelledFlows, kept: NDArray[np.int64]) -> Accounting:
-    """The labels' accounting, less the days that encoders learnt from."""
-    own = network.labels.accounting
-    out = len(network.days) - kept.size
-    if out:
-        own.ignore(LEARNT_DAY, out)
-        own.used -= out
-    return own
+    """Accounting of the labelled flows, with those of pretraining days moved to ignored."""
+    accounting = network.labels.accounting
+    excluded = len(network.days) - kept.size
+    if excluded:
+        accounting.ignore(LEARNT_DAY, excluded)
+        accounting.used -= excluded
+    return accounting
 
 
 def summary(network: LabelledFlows) -> list[str]:
+    """Messages on devices without a label and labels without a device."""
     notes = []
     if network.labels.bare:
         shown = ", ".join(f"{name} ({n:,} flows)" for name, n in sorted(network.labels.bare.items())[:5])
         notes.append(f"{network.days.network}: {len(network.labels.bare)} devices without a label: {shown}")
     if network.labels.unseen:
-        notes.append(f"{network.days.network}: labelled and not seen: {', '.join(network.labels.unseen[:8])}")
+        notes.append(f"{network.days.network}: labelled, but without flows: {', '.join(network.labels.unseen[:8])}")
     return notes
 
 
 @dataclass(frozen=True)
 class ProbeData:
-    """Training flows with their types, and which of them are held out to choose and calibrate by."""
+    """Training flows with their types, split into flows to fit on (``early``) and held-out flows (``late``)."""
 
     names: list[str]
     flows: CustomFlows
@@ -152,14 +153,15 @@ def probe_data_of(
     train: LabelledFlows, test: LabelledFlows, settings: ProbeSettings, accounting: dict[str, Accounting],
     notes: list[str],
 ) -> tuple[ProbeData, Tested]:  # fmt: skip
-    own, tested = accounting[train.days.network], accounting[test.days.network]
+    """Draw the training and test flows within the bounds of the settings, and account for the rest."""
+    train_accounting, test_accounting = accounting[train.days.network], accounting[test.days.network]
     if settings.shared_types:
         shared = np.flatnonzero(np.isin(train.types, np.unique(test.types)))
-        _move(own, UNTESTED, len(train.days) - shared.size)
+        _move(train_accounting, UNTESTED, len(train.days) - shared.size)
         train = train.take(shared)
     names, counts = np.unique(train.types, return_counts=True)
     if not names.size:
-        raise UsageError(f"no {settings.level} stands in training and in test")
+        raise UsageError(f"no {settings.level} is in both training and test")
     if names.size < 2:
         raise UsageError(f"training flows of one {settings.level} only ({names[0]}): a probe needs two")
     most = most_even(counts.tolist(), settings.train_flows)
@@ -170,17 +172,18 @@ def probe_data_of(
     strangers = int((truth < 0).sum())
     if strangers == truth.size:
         raise UsageError(
-            f"no {settings.level} that is tested was trained: {', '.join(np.unique(test.types)[:5])} are not among "
+            f"no test {settings.level} is in training: {', '.join(np.unique(test.types)[:5])} are not among "
             f"{', '.join(names[:5])}"
         )
     test_rows = drawn(len(test.days), settings.test_flows, 0)
-    _move(own, BEYOND, len(train.days) - rows.size)
-    _move(tested, STRANGER, int((truth[test_rows] < 0).sum()))
-    _move(tested, BEYOND, len(test.days) - test_rows.size)
-    _move(own, BETWEEN, own.used - rows.size - (0 if own is not tested else int((truth[test_rows] >= 0).sum())))
+    _move(train_accounting, BEYOND, len(train.days) - rows.size)
+    _move(test_accounting, STRANGER, int((truth[test_rows] < 0).sum()))
+    _move(test_accounting, BEYOND, len(test.days) - test_rows.size)
+    tested_here = int((truth[test_rows] >= 0).sum()) if train_accounting is test_accounting else 0
+    _move(train_accounting, BETWEEN, train_accounting.used - rows.size - tested_here)
     if strangers:
         unseen = sorted(set(test.types[truth < 0]))
-        notes.append(f"{strangers:,} test flows of types not in training, as strangers: {', '.join(unseen[:8])}")
+        notes.append(f"{strangers:,} test flows of types not in training count as strangers: {', '.join(unseen[:8])}")
     part = train.take(rows)
     early, late = _held_out(part, settings, notes)
     part_test = test.take(test_rows)
@@ -197,15 +200,15 @@ def _move(accounting: Accounting, reason: str, count: int) -> None:
 def _held_out(
     part: LabelledFlows, settings: ProbeSettings, notes: list[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The last training days, apart from the others by the gap; none where the days do not suffice."""
-    nothing = np.zeros(len(part.days), np.bool_)
+    """Masks of the early training days and of the last ones, separated by the gap; the latter is empty if too few."""
+    none = np.zeros(len(part.days), np.bool_)
     try:
         if not settings.held_out:
             raise UsageError("nothing is held out")
         inner = FlowSplit.by_day(part.days, test_share=settings.held_out, gap_days=settings.gap_days,
                                  by=settings.split, names=("fit", "held out"))  # fmt: skip
     except UsageError as error:
-        notes.append(f"not calibrated, nothing called unknown, first choice of the grid: {error}")
-        return ~nothing, nothing
+        notes.append(f"not calibrated, no verdict is unknown, first hyperparameters of the grid: {error}")
+        return ~none, none
     early, late = (np.isin(part.days.rows, side.rows) for side in inner.sides.values())
     return early, late

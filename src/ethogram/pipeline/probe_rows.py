@@ -1,4 +1,4 @@
-"""Log probabilities of test flows to rows: by encoder and probe, by type, by pair of types, by device."""
+"""Turn log probabilities of test flows into tables: by encoder and probe, type, pair of types, and device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Fitted", "Rows", "Tested", "aggregations"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was fitted, and with how much."""
+    """A fitted probe: encoder, seed, budget and hyperparameters."""
 
     encoder: str
     kind: str
@@ -44,7 +44,7 @@ class Fitted:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The first columns of every table."""
+        """The key columns of every table."""
         return {"encoder": self.encoder, "seed": self.seed, "probe": self.probe, "budget": self.budget}
 
 
@@ -57,9 +57,9 @@ class Tested:
     flows
         N flows, in memory.
     truth
-        [N] their types, coded as in training; -1: not in training.
+        [N] types, coded as in training; -1 for types that are not in training.
     device, start_us
-        [N] whose flow, and when.
+        [N] device and start of each flow.
     cluster
         [N] device-day, coded 0, 1, ...
     """
@@ -73,38 +73,38 @@ class Tested:
 
     @classmethod
     def of(cls, part: LabelledFlows, truth: NDArray[np.int64]) -> Tested:
-        """Test flows of a network."""
+        """The test flows of a network."""
         days = pl.DataFrame({"device": part.days.device, "day": part.days.day})
         cluster = days.select(pl.struct("device", "day").rank("dense")).to_series().to_numpy().astype(np.int64) - 1
         return cls(part.flows(), truth, part.days.device, part.start_us, cluster)
 
     def group(self, settings: ProbeSettings) -> None:
-        """Put flows of each device together, in every way asked for."""
+        """Group the flows of each device by every aggregation of the settings."""
         for name, flows, seconds in aggregations(settings):
             self.groups[name] = groups_of(self.device, self.start_us, flows, seconds, self.truth)
 
 
 def aggregations(settings: ProbeSettings) -> list[tuple[str, int, int]]:
-    """Name, flows and seconds of each way flows are put together.
+    """Name, number of flows and seconds of each aggregation.
 
     >>> [name for name, _, _ in aggregations(ProbeSettings())]
     ['1', '5', '20', '3600 s']
     """
-    found = [(str(flows), flows, 0) for flows in settings.aggregate]
-    return [*found, (f"{settings.aggregate_s} s", 0, settings.aggregate_s)] if settings.aggregate_s else found
+    by_count = [(str(flows), flows, 0) for flows in settings.aggregate]
+    return [*by_count, (f"{settings.aggregate_s} s", 0, settings.aggregate_s)] if settings.aggregate_s else by_count
 
 
 class Rows:
-    """The tables of one run.
+    """Collects the tables of one run.
 
     Parameters
     ----------
     names
-        Types in training, by code.
+        Training types in the order of their codes.
     tested
         Test flows.
     settings
-        Of the run.
+        Settings of the run.
     """
 
     def __init__(self, names: Sequence[str], tested: Tested, settings: ProbeSettings) -> None:
@@ -116,22 +116,22 @@ class Rows:
         self._drawn: dict[tuple[Any, ...], list[NDArray[np.float64]]] = {}
 
     def add(
-        self, fitted: Fitted, said: NDArray[np.float64], held_out: NDArray[np.float64] | None,
+        self, fitted: Fitted, logs: NDArray[np.float64], held_out: NDArray[np.float64] | None,
         held_out_truth: NDArray[np.int64], groups: Mapping[str, Groups],
     ) -> None:  # fmt: skip
-        """Rows of one fitted probe.
+        """Add the rows of one fitted probe.
 
         Parameters
         ----------
         fitted
-            What it is.
-        said
+            The probe.
+        logs
             Log probabilities of the test flows, [N, T].
         held_out, held_out_truth, groups
-            Those of held-out training flows, their types and groups, to calibrate by; None: nothing is.
+            Log probabilities, types and groups of held-out training flows to calibrate on; None: no calibration.
         """
         known = np.flatnonzero(self.tested.truth >= 0)
-        truth, best, types = self.tested.truth[known], said[known].argmax(1), len(self.names)
+        truth, best, types = self.tested.truth[known], logs[known].argmax(1), len(self.names)
         _, cluster = np.unique(self.tested.cluster[known], return_inverse=True)
         parts = confusions(truth, best, cluster, types)
         whole = parts.sum(0)
@@ -154,15 +154,15 @@ class Rows:
                 if len(part):
                     calibrated = held_out is not None and len(groups[name])
                     own = None if not calibrated else (held_out, held_out_truth, groups[name])
-                    self._devices.append({**fitted.row, "flows": name, **self._verdicts(said, part, own)})
+                    self._devices.append({**fitted.row, "flows": name, **self._verdicts(logs, part, own)})
 
     def _verdicts(
-        self, said: NDArray[np.float64], part: Groups,
+        self, logs: NDArray[np.float64], part: Groups,
         held_out: tuple[NDArray[np.float64] | None, NDArray[np.int64], Groups] | None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Figures of devices' verdicts, each from the flows of one group."""
-        judge = DeviceVerdicts(self.settings.quantile)
-        scores = judge.decision_function(said, part)
+        """Figures of verdicts on groups of flows of one device."""
+        verdicts = DeviceVerdicts(self.settings.quantile)
+        scores = verdicts.decision_function(logs, part)
         truth = self.tested.truth[part.first]
         known = truth >= 0
         best = scores.argmax(1)
@@ -177,11 +177,11 @@ class Rows:
         row |= dict.fromkeys(("calibrated_on", "calibration_error", "unknown", "right_of_said", "strangers_unknown"))
         if held_out is None or held_out[0] is None:
             return row
-        judge.fit(held_out[0], held_out[1], held_out[2], self.names)
-        _, verdict, probability = judge.verdicts(scores)
+        verdicts.fit(held_out[0], held_out[1], held_out[2], self.names)
+        _, verdict, probability = verdicts.verdicts(scores)
         right = best == truth
         kept = known & (verdict >= 0)
-        row["calibrated_on"] = judge.held_out_
+        row["calibrated_on"] = verdicts.held_out_
         row["calibration_error"] = calibration_error(probability[known], right[known])
         row["unknown"] = _share(verdict[known] < 0)
         row["right_of_said"] = _share(right[kept])
@@ -189,7 +189,7 @@ class Rows:
         return row
 
     def figures(self) -> pl.DataFrame:
-        """One row for each encoder, probe, budget and seed; behind them one of all seeds, without a seed."""
+        """One row per encoder, probe, budget and seed, followed by one row over all seeds (without a seed)."""
         found = _frame(self._figures)
         together = []
         keys = ["encoder", "probe", "budget"]
@@ -209,16 +209,16 @@ class Rows:
         return _frame(self._types)
 
     def confusion(self) -> pl.DataFrame:
-        """Flows by true type and type said."""
+        """Number of flows by true and predicted type."""
         return _frame(self._confusion)
 
     def devices(self) -> pl.DataFrame:
-        """Verdicts of devices, by how many flows each is made of."""
+        """Figures of device verdicts by aggregation."""
         return _frame(self._devices)
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """A table whose columns are of the same kind whatever is missing in them."""
+    """A table whose column types do not depend on missing values."""
     found = pl.DataFrame(rows, infer_schema_length=None)
     empty = {"budget": pl.Int64, "calibrated_on": pl.Int64}
     nulls = [name for name, kind in found.schema.items() if kind == pl.Null]

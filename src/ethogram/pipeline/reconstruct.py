@@ -1,6 +1,6 @@
-"""The verb *reconstruct*: how well encoders give back flows of days they did not learn from, and of another network.
+"""The verb *reconstruct*: reconstruction error on days outside pretraining, and on another network.
 
-No label is needed; with a label file the errors are told by label as well.
+Labels are optional; with a label file, errors are also reported by label.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ CDF = np.linspace(0, 1, 101)
 
 @dataclass
 class Reconstructions:
-    """What a run of :func:`reconstructions` came to.
+    """Result of :func:`reconstructions`.
 
     Parameters
     ----------
     errors
-        Encoder, seed, part: error here and there (mean, median, p95) and their ratio.
+        By encoder, seed and part: error here and there (mean, median, p95) and their ratio.
     cdf
-        Quantiles of the error of a flow, by encoder, seed, part and network.
+        Quantiles of the error per flow, by encoder, seed, part and network.
     by
         Mean error by label and by service.
     units
         Latent units: variance, divergence, active or not.
     octets
-        Octets given back of the first payload symbols, and what a constant guess gets.
+        Share of the first payload octets that are reconstructed, and that of a constant guess.
     agreement
         Linear CKA of each pair of seeds of one encoder.
     notes
-        Lines for the user.
+        Messages for the user.
     """
 
     errors: pl.DataFrame
@@ -65,8 +65,8 @@ class Reconstructions:
 
 
 @dataclass(frozen=True)
-class Network:
-    """Flows of one network, and what is known of each."""
+class NetworkFlows:
+    """Flows of one network with their services, labels, and flows of pretraining days."""
 
     where: str
     name: str
@@ -88,29 +88,29 @@ def reconstructions(
     settings: ReconstructionSettings | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Reconstructions:
-    """Encode and decode flows of one or two networks and compare.
+    """Encode and decode flows of one or two networks, and compare the errors.
 
     Parameters
     ----------
     here
-        Custom flows of the network the encoders learnt from; of files they learnt from only other days are looked at.
+        Custom flows of the network that the encoders were pretrained on; pretraining days are excluded.
     encoders
-        As for :func:`ethogram.pipeline.candidates.candidates`; every seed of a model has rows of its own.
+        As for :func:`ethogram.pipeline.candidates.candidates`; every seed of a model is measured.
     there
         Custom flows of another network.
     labels, there_labels, level
         Label files, for errors by label at a level.
     pretrained_on
-        Files an encoder learnt from, where those are not ``here``.
+        Pretraining files of the encoders that are not among ``here``.
     settings
-        Everything else.
+        All other settings.
     on_progress
-        Called with what is being done, and the share that is done.
+        Called with the current step and the share of the work that is done.
 
     Raises
     ------
     LeakError
-        When an encoder learnt from every day of ``here``.
+        When an encoder was pretrained on every day of a network.
     InputError, ConfigurationError, LibraryError, UsageError
         When flows, labels or encoders cannot be used.
     """
@@ -121,7 +121,7 @@ def reconstructions(
             raise UsageError(f"{candidate.name}: an exported encoder has no decoder: name its directory")
         if not kind_of(candidate.header(0).encoder).decodes:
             kind = candidate.header(0).encoder.kind
-            raise UsageError(f"{candidate.name}: an encoder of kind {kind} has no decoder: it gives no flows back")
+            raise UsageError(f"{candidate.name}: an encoder of kind {kind} has no decoder")
     notes: list[str] = []
     others = learnt_from(here, pretrained_on)
     networks = [_network(HERE, here, labels, level, chosen, others, settings, notes)]
@@ -138,16 +138,16 @@ def reconstructions(
             encoder = candidate.open(seed, fit)
             found = [reconstruct(encoder, n.flows, first_symbols=settings.first_symbols) for n in networks]
             embedded[seed] = found[0].z
-            told = {"encoder": candidate.name, "kind": encoder.header.encoder.kind, "d": encoder.header.d, "seed": seed}
-            _rows(tables, told, networks, found, settings)
+            key = {"encoder": candidate.name, "kind": encoder.header.encoder.kind, "d": encoder.header.d, "seed": seed}
+            _rows(tables, key, networks, found, settings)
         agreement += _agreement(candidate, embedded)
         if candidate.settings is not None and candidate.settings.kind == "pca" and networks[0].learnt is None:
             notes.append(
-                f"{candidate.name}: fitted on the very flows it gives back; 'ethogram pretrain --kind pca' is not"
+                f"{candidate.name}: fitted on the flows that it reconstructs; 'ethogram pretrain --kind pca' is not"
             )
         if encoder.header.encoder.kind == "fields":
             notes.append(
-                f"{candidate.name}: its decoder gives no address and no payload back; those errors are of zeros"
+                f"{candidate.name}: its decoder outputs zeros for addresses and payload; their errors mean nothing"
             )
     return Reconstructions(
         **{name: pl.DataFrame(rows, infer_schema_length=None) for name, rows in tables.items()},
@@ -159,7 +159,7 @@ def reconstructions(
 def _network(
     where: str, inputs: Sequence[str | Path], labels: Path | None, level: str, chosen: Sequence[Candidate],
     others: Sequence[FlowFiles], settings: ReconstructionSettings, notes: list[str],
-) -> Network:  # fmt: skip
+) -> NetworkFlows:  # fmt: skip
     files = FlowFiles(inputs)
     name = network_name(inputs)
     days = np.concatenate(files.days).astype(np.int64)
@@ -171,50 +171,50 @@ def _network(
         for seed in range(candidate.seeds if candidate.paths else 0):
             learnt = days_learnt(candidate.header(seed), [files, *others], devices)
             if learnt is None:
-                note = f"{candidate.name}: learnt from files that are not here; that its days are others is not proved"
+                note = f"{candidate.name}: was pretrained on files that are not given; day overlap is not checked"
                 notes += [] if note in notes else [note]
             else:
                 kept &= ~np.isin(days, learnt)
     if not kept.any():
-        raise LeakError(f"{name}: an encoder learnt from every day of it; give flows of other days")
+        raise LeakError(f"{name}: an encoder was pretrained on every day of it; give flows of other days")
     if not kept.all():
-        notes.append(f"{name}: {int((~kept).sum()):,} flows of days that an encoder learnt from are left out")
+        notes.append(f"{name}: {int((~kept).sum()):,} flows of pretraining days are excluded")
     rows = np.flatnonzero(kept)
     rows = rows[drawn(rows.size, settings.flows, settings.seed)]
     notes.append(f"{name}: {rows.size:,} of {days.size:,} flows, of {np.unique(days[rows]).size} days")
     flows = taken(files, rows)
     left_out = np.flatnonzero(~kept)
-    apart = taken(files, left_out[drawn(left_out.size, settings.flows, settings.seed)]) if left_out.size else None
-    said = None
+    excluded = taken(files, left_out[drawn(left_out.size, settings.flows, settings.seed)]) if left_out.size else None
+    names = None
     if labels is not None:
         known = FlowLabels(read_labels(labels), level)
         code = known.of(flows.device, flows.start_us)
         notes.append(f"{name}: labels: {known.accounting.line()}")
-        said = np.array([*known.names, ""], np.str_)[code]
-    return Network(where, name, flows, _services(flows), said, apart)
+        names = np.array([*known.names, ""], np.str_)[code]
+    return NetworkFlows(where, name, flows, _services(flows), names, excluded)
 
 
 def _services(flows: CustomFlows) -> NDArray[np.str_]:
-    """Service of each flow, by the remote port."""
+    """Service of each flow by its remote port."""
     pairs = flows.protocol.astype(np.int64) << 16 | flows.remote_port
     unique, place = np.unique(pairs, return_inverse=True)
     return np.array([service_name(int(p >> 16), int(p & 0xFFFF)) for p in unique], np.str_)[place]
 
 
 def _rows(
-    tables: dict[str, list[dict[str, Any]]], told: dict[str, Any], networks: Sequence[Network],
+    tables: dict[str, list[dict[str, Any]]], key: dict[str, Any], networks: Sequence[NetworkFlows],
     found: Sequence[Reconstruction], settings: ReconstructionSettings,
 ) -> None:  # fmt: skip
     parts = [part for part in PARTS if part in found[0].errors]
     for part in parts:
-        row = {**told, "part": part}
+        row = {**key, "part": part}
         for network, one in zip(networks, found, strict=True):
             row |= {f"{name}_{network.where}": value for name, value in error_summary(one.errors[part]).items()}
             known = one.errors[part][~np.isnan(one.errors[part])]
             if known.size:
                 values = np.quantile(known, CDF)
                 tables["cdf"] += [
-                    {**told, "part": part, "network": network.where, "share": float(s), "error": float(v)}
+                    {**key, "part": part, "network": network.where, "share": float(s), "error": float(v)}
                     for s, v in zip(CDF, values, strict=True)
                 ]
         if len(found) == 2:
@@ -223,22 +223,22 @@ def _rows(
     for network, one in zip(networks, found, strict=True):
         for what, names in (("service", network.services), ("label", network.labels)):
             if names is not None:
-                tables["by"] += _by(told, network.where, what, names, one, parts, settings)
+                tables["by"] += _by(key, network.where, what, names, one, parts, settings)
         if one.octets is not None:
             tables["octets"].append({
-                **told, "network": network.where, "symbols": len(one.octets.seen), "octets": int(one.octets.seen.sum()),
+                **key, "network": network.where, "symbols": len(one.octets.seen), "octets": int(one.octets.seen.sum()),
                 "accuracy": one.octets.accuracy, "constant": one.octets.constant(found[0].octets or one.octets),
             })  # fmt: skip
         active = one.active(settings.active_variance)
         tables["units"] += [
-            {**told, "network": network.where, "unit": i, "variance": float(one.z[:, i].var()),
+            {**key, "network": network.where, "unit": i, "variance": float(one.z[:, i].var()),
              "kl": None if one.kl is None else float(one.kl[i]), "active": bool(active[i])}
-            for i in range(len(active) if told["kind"] != "raw" else 0)
+            for i in range(len(active) if key["kind"] != "raw" else 0)
         ]  # fmt: skip
 
 
 def _by(
-    told: dict[str, Any], where: str, what: str, names: NDArray[np.str_], one: Reconstruction, parts: Sequence[str],
+    key: dict[str, Any], where: str, what: str, names: NDArray[np.str_], one: Reconstruction, parts: Sequence[str],
     settings: ReconstructionSettings,
 ) -> list[dict[str, Any]]:  # fmt: skip
     frame = pl.DataFrame({"name": names, **{part: one.errors[part] for part in parts}}).fill_nan(None)
@@ -248,7 +248,7 @@ def _by(
     )  # fmt: skip
     if what == "service":
         grouped = grouped.head(settings.services)
-    return [{**told, "network": where, "by": what, **row} for row in grouped.iter_rows(named=True)]
+    return [{**key, "network": where, "by": what, **row} for row in grouped.iter_rows(named=True)]
 
 
 def _agreement(candidate: Candidate, embedded: dict[int, NDArray[np.float32]]) -> list[dict[str, Any]]:
@@ -258,18 +258,18 @@ def _agreement(candidate: Candidate, embedded: dict[int, NDArray[np.float32]]) -
     ]
 
 
-def draw(found: Reconstructions, folder: Path) -> list[Path]:
-    """Draw every plot that has data into a folder, with the data of each beside it as CSV."""
-    from ethogram.representation import plots  # matplotlib takes long to load and is wanted only here
+def draw(run: Reconstructions, folder: Path) -> list[Path]:
+    """Draw the plots that have data into a folder, each with its data as CSV."""
+    from ethogram.representation import plots  # loads matplotlib
 
     folder.mkdir(parents=True, exist_ok=True)
-    drawn_ = [plots.error_curves(visible_frame(found.cdf), folder / "errors.png")]
-    if "shift_ratio" in found.errors.columns:
-        drawn_.append(plots.shift_bars(visible_frame(found.errors), folder / "shift.png"))
-    if found.errors["d"].n_unique() > 1:
-        drawn_.append(plots.error_by_width(visible_frame(found.errors), folder / "error-by-d.png"))
-    if found.units.height and found.units["kl"].null_count() < found.units.height:
-        drawn_.append(plots.unit_bars(visible_frame(found.units), folder / "units.png"))
-    if found.by.height:
-        drawn_.append(plots.error_by_name(visible_frame(found.by), folder / "by-service-and-label.png"))
-    return drawn_
+    paths = [plots.error_curves(visible_frame(run.cdf), folder / "errors.png")]
+    if "shift_ratio" in run.errors.columns:
+        paths.append(plots.shift_bars(visible_frame(run.errors), folder / "shift.png"))
+    if run.errors["d"].n_unique() > 1:
+        paths.append(plots.error_by_width(visible_frame(run.errors), folder / "error-by-d.png"))
+    if run.units.height and run.units["kl"].null_count() < run.units.height:
+        paths.append(plots.unit_bars(visible_frame(run.units), folder / "units.png"))
+    if run.by.height:
+        paths.append(plots.error_by_name(visible_frame(run.by), folder / "by-service-and-label.png"))
+    return paths

@@ -1,4 +1,4 @@
-"""The verbs *pretrain* and *embed*: custom flows to an encoder, and flows to embeddings by it."""
+"""The verbs *pretrain* and *embed*: train an encoder on custom flows, and embed flows with one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = ["EMBEDDING_FORMAT", "EmbedRun", "Pretraining", "embed", "open_embeddi
 EMBEDDING_FORMAT = "ethogram.embeddings/1"
 EMBEDDING_KEY = b"ethogram.embeddings"
 PACKAGED = Path(__file__).parent.parent / "data" / "encoder.onnx"
-"""The encoder that comes with the package."""
+"""The bundled encoder."""
 
 WRITTEN_WITH = ("onnx", "safetensors")
 KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
@@ -53,18 +53,18 @@ KEPT_COLUMNS = ("device", "start", "remote", "remote_port", "device_port", "prot
 
 @dataclass
 class Pretraining:
-    """What a run of :func:`pretrain` came to.
+    """Result of :func:`pretrain`.
 
     Parameters
     ----------
     headers
-        Of the seeds that came to their end.
+        Headers of the finished seeds.
     chosen
-        Which of them is the encoder.
+        Index of the header of the selected encoder.
     finished
-        False when it was interrupted; the same call goes on.
+        False if interrupted; the same call resumes.
     notes
-        Lines for the user.
+        Messages for the user.
     """
 
     headers: list[Header] = field(default_factory=list)
@@ -87,23 +87,22 @@ def pretrain(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pretraining:
-    """Train an encoder on unlabelled custom flows, once for each seed.
+    """Train an encoder on unlabelled custom flows, once per seed.
 
     Parameters
     ----------
     inputs
         Files, directories and globs of custom flows.
     output
-        Directory of the model; what is unfinished in it is gone on with.
+        Directory of the model; an unfinished run in it is resumed.
     encoder, training
-        Settings; the defaults when None.
+        Settings; defaults when None.
     source, licence
-        What the flows are and who may use them, for the card.
+        Origin and licence of the flows, for the model card.
     restart
-        Throw away what is in ``output`` of an earlier run.
+        Delete the results of an earlier run in ``output`` first.
     time_from, time_to
-        Only flows of the days (UTC) from the one of ``time_from`` on, and of those that begin before ``time_to``; the
-        last of them are held out.
+        Use only days (UTC) from that of ``time_from`` on that begin before ``time_to``; the last of them are held out.
     on_progress, should_stop
         As for :meth:`ethogram.representation.training.Training.run`.
 
@@ -112,19 +111,19 @@ def pretrain(
     InputError
         When an input holds no custom flows.
     ConfigurationError
-        When settings are wrong, or ``output`` holds another encoder.
+        When settings are invalid, or ``output`` holds another encoder.
     UsageError
-        When a library that training or writing the encoder needs is not installed.
+        When a library for training or writing the encoder is not installed.
     """
     encoder, training = encoder or EncoderSettings(), training or TrainingSettings()
     encoder = encoder.model_copy(update={"view": view_of(encoder.view).name})
     _check(encoder)
-    # The encoder is written last, after minutes or hours.
+    # Check now, as the encoder is written after minutes or hours.
     learning = ("torch",) if kind_of(encoder).network else ()
     need(f"training an encoder of kind {encoder.kind}", *WRITTEN_WITH, *learning)
     files = FlowFiles(inputs)
     split = DaySplit.of(files, training, time_from, time_to)
-    data = {**_told(files, split), "source": source, "licence": licence}
+    data = {**_data(files, split), "source": source, "licence": licence}
     if restart:
         _clear(output)
     run = Pretraining(notes=_notes(files, split))
@@ -133,12 +132,12 @@ def pretrain(
         folder = output / f"seed-{seed}"
         header = _finished(folder, encoder, training, data, seed)
         if header is not None:
-            run.notes.append(f"seed {seed}: already there")
+            run.notes.append(f"seed {seed}: already finished")
         else:
             header = _train(folder, encoder, training, split, data, seed, on_progress, should_stop)
         if header is None:
             run.finished = False
-            run.notes.append(f"seed {seed}: interrupted; the same command goes on from here")
+            run.notes.append(f"seed {seed}: interrupted; run the same command to resume")
             return run
         run.headers.append(header)
     run.chosen = min(range(count), key=lambda i: _held_out(run.headers[i]))
@@ -156,29 +155,30 @@ def _check(encoder: EncoderSettings) -> None:
         raise ConfigurationError(f"setting d: {encoder.latent} directions of {view.width} numbers")
 
 
-def _told(files: FlowFiles, split: DaySplit) -> dict[str, Any]:
+def _data(files: FlowFiles, split: DaySplit) -> dict[str, Any]:
     def span(part: DayBlocks) -> list[str]:
         days = part.days()
         return [day_text(days[0]), day_text(days[-1])]
 
-    told: dict[str, Any] = {
+    data: dict[str, Any] = {
         "digest": files.digest,
         "direction": files.direction,
         "flows": int(split.train.sizes.sum()),
         "days": span(split.train),
     }
     if split.held_out is not None:
-        told |= {"held_out_flows": int(split.held_out.sizes.sum()), "held_out_days": span(split.held_out)}
-    return told
+        data |= {"held_out_flows": int(split.held_out.sizes.sum()), "held_out_days": span(split.held_out)}
+    return data
 
 
 def _notes(files: FlowFiles, split: DaySplit) -> list[str]:
     days = len(split.train.days())
     learnt = int(split.train.sizes.sum())
-    note = f"{len(files):,} flows of {len(files.paths)} files: {learnt:,} of {days} days to learn from"
+    note = f"{len(files):,} flows in {len(files.paths)} files: {learnt:,} of {days} days for training"
     if split.held_out is None:
-        return [note + "; none held out: every pass is made"]
-    return [note + f", {int(split.held_out.sizes.sum()):,} of {len(split.held_out.days())} later days to stop by"]
+        return [note + "; none held out, so there is no early stopping"]
+    held_out = int(split.held_out.sizes.sum())
+    return [note + f", {held_out:,} of {len(split.held_out.days())} later days for early stopping"]
 
 
 # -- one seed
@@ -194,7 +194,7 @@ def _train(
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> Header | None:
-    """Make the encoder of one seed and write it; None when it was interrupted."""
+    """Train and write the encoder of one seed; None if interrupted."""
     made = {"ethogram": __version__, "numpy": np.__version__, "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     header = Header(encoder=encoder, seed=seed, data=data, made=made)
     if not kind_of(encoder).network:
@@ -231,7 +231,7 @@ def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) 
         exported = export_dense(header, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "encoder.onnx", exported)
-    # Written last: a seed that has it is finished.
+    # Written last: it marks the seed as finished.
     save(folder / "encoder.safetensors", header, tensors)
     return header
 
@@ -239,7 +239,13 @@ def _write(folder: Path, header: Header, tensors: Tensors, net: Network | None) 
 def _finished(
     folder: Path, encoder: EncoderSettings, training: TrainingSettings, data: dict[str, Any], seed: int
 ) -> Header | None:
-    """The header of a seed that came to its end here before, when it is what is asked for now."""
+    """The header of a seed that an earlier run finished with the same settings and data; None if there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        When the folder holds another encoder.
+    """
     file = folder / "encoder.safetensors"
     if not file.exists():
         return None
@@ -287,7 +293,7 @@ def _write_index(output: Path, run: Pretraining) -> None:
 
 @dataclass
 class EmbedRun:
-    """What a run of :func:`embed` came to."""
+    """Result of :func:`embed`."""
 
     header: Header
     vectors: VectorRun
@@ -295,25 +301,25 @@ class EmbedRun:
 
 
 def open_embedding(model: Path | None, threads: int = 0) -> OnnxEncoder:
-    """The encoder a user names; the packaged one when none is named.
+    """Open the named encoder, or the packaged one by default.
 
     Raises
     ------
     LibraryError
-        When it cannot be used.
+        When the encoder is missing or invalid.
     UsageError
-        When none is named, and none is packaged.
+        When none is named and none is packaged.
     """
     if model is None:
         if not PACKAGED.exists():
             raise UsageError("--model names the encoder: a directory that 'ethogram pretrain' made, or an .onnx file")
         model = PACKAGED
     if model.suffix == ".safetensors":
-        beside = model.with_suffix(".onnx")
-        if not beside.exists():
-            load(model)  # says first what may be wrong with it
-            raise LibraryError(f"{model}: weights, but no {beside.name} beside it to embed with")
-        model = beside
+        exported = model.with_suffix(".onnx")
+        if not exported.exists():
+            load(model)  # raises if the weights are invalid
+            raise LibraryError(f"{model}: these are weights; embedding needs {exported.name} in the same folder")
+        model = exported
     return OnnxEncoder(model, threads)
 
 
@@ -329,27 +335,27 @@ def embed(
     time_to: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> EmbedRun:
-    """Embed custom flows, or those of captures, and write one row for each.
+    """Embed custom flows, or those of captures, and write one row per flow.
 
     Parameters
     ----------
     inputs
-        Custom flows (Parquet, ours or published) or captures.
+        Custom flows (Parquet, of ethogram or as published) or captures.
     output
-        Parquet to write: the flow's key, times and totals, and its ``embedding``.
+        Parquet file to write: key, time and totals of each flow, and its ``embedding``.
     model
         The encoder: a directory of ``ethogram pretrain``, or an ``.onnx`` file.
     devices, flow, time_from, time_to
         As for :func:`ethogram.pipeline.vectors.read_vectors`.
     threads
-        Chunks computed at once; 0: one for each core.
+        Number of chunks computed in parallel; 0: one per core.
     on_progress
         Called with the number of packets of each batch.
 
     Raises
     ------
     InputError, LibraryError, ConfigurationError
-        When flows, encoder or device file cannot be used.
+        When flows, encoder or device file are unusable.
     """
     encoder = open_embedding(model, threads)
     direction = encoder.header.data.get("direction") or "outgoing"
@@ -359,15 +365,15 @@ def embed(
     )  # fmt: skip
     if not output.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=output)
-    told = {
+    metadata = {
         "format": EMBEDDING_FORMAT, "weights": encoder.digest, "kind": encoder.header.encoder.kind,
         "d": encoder.header.d, "view": encoder.header.encoder.view, "scaling": encoder.header.scaling,
         "seed": encoder.header.seed, "ethogram": __version__,
     }  # fmt: skip
     schema = _embedded(CustomFlows.empty(), np.zeros((0, encoder.header.d), np.float32)).schema
-    schema = schema.with_metadata({EMBEDDING_KEY: orjson.dumps(told)})
+    schema = schema.with_metadata({EMBEDDING_KEY: orjson.dumps(metadata)})
     rows = 0
-    # Embeddings are noise to a compressor.
+    # Dictionary encoding does not help with embeddings.
     options = {"compression": "zstd", "use_dictionary": ["device"]}
     try:
         with atomic_write(output) as part, pyarrow.parquet.ParquetWriter(part, schema, **options) as writer:

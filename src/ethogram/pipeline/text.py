@@ -1,4 +1,4 @@
-"""Numbers and lists as people are told of them."""
+"""Format numbers, lists and tables for messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["join_names", "plural", "visible_frame"]
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """A number and what it counts; ``many`` is ``one`` with an s when it is not said.
+    """Format a count with its noun; ``many`` defaults to ``one`` plus "s".
 
     >>> plural(1, "entry", "entries"), plural(1200, "label")
     ('1 entry', '1,200 labels')
@@ -21,7 +21,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
-    """Names, and how many more there are.
+    """Join the first ``most`` names, and say how many more there are.
 
     >>> join_names(["a", "b", "c"], 2)
     'a, b and 1 more'
@@ -31,5 +31,5 @@ def join_names(names: Sequence[str], most: int = 5) -> str:
 
 
 def visible_frame(frame: pl.DataFrame) -> pl.DataFrame:
-    """A small table with foreign text made safe to draw: labels, devices and services."""
+    """Escape control characters in the text columns of a small table, for plots."""
     return frame.with_columns(pl.col(pl.String).map_elements(visible, return_dtype=pl.String, skip_nulls=True))

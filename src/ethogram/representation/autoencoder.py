@@ -1,6 +1,6 @@
-"""The autoencoder and the variational one: the same matrices, but for a second head and the KL term.
+"""The autoencoder and the variational autoencoder, which adds a log-variance head and a KL term.
 
-Reference: D. P. Kingma, M. Welling, "Auto-Encoding Variational Bayes"; widths, activations and start are ours.
+Reference: D. P. Kingma, M. Welling, "Auto-Encoding Variational Bayes"; widths, activations and initial values are ours.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from ethogram.schema import CustomFlows
 
 __all__ = ["Autoencoder", "PrefixBatch", "PrefixLinear"]
 
-GROUPS = 4  # parts of a batch, by length, that are multiplied apart
-STEP = 64  # columns are used in multiples of this, so that rows of matrices stay aligned
+GROUPS = 4  # groups of similar payload length in a batch, multiplied separately
+STEP = 64  # the number of columns is a multiple of this, to keep matrix rows aligned
 
 
 @dataclass(frozen=True)
 class PrefixBatch:
-    """A batch, shortest payload first."""
+    """A batch sorted by payload length."""
 
     x: Tensor  # float32 [N, W]
-    cuts: tuple[tuple[int, int, int], ...]  # rows from, to, and how many first columns are not all zero
+    cuts: tuple[tuple[int, int, int], ...]  # first row, end, number of leading columns that are not all zero
 
 
 class PrefixLinear(torch.autograd.Function):
-    """x W^T + b where each run of rows uses its first columns only; the rest are zeros, and add nothing."""
+    """x W^T + b, where each run of rows multiplies only its leading columns, as the others are zero."""
 
     @staticmethod
     def forward(
         context: Any, x: Tensor, weight: Tensor, bias: Tensor, cuts: tuple[tuple[int, int, int], ...]
     ) -> Tensor:
-        """The product of each run of rows with the columns of the weights that it meets."""
+        """Multiply each run of rows with the leading columns of the weights."""
         context.save_for_backward(x)
         context.cuts = cuts
         out = torch.empty((x.shape[0], weight.shape[0]), dtype=weight.dtype)
@@ -52,7 +52,7 @@ class PrefixLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        """Gradients of weights and bias; the input has none."""
+        """Gradients of weights and bias; the input needs none."""
         (x,) = context.saved_tensors
         gradient = gradients[0].contiguous()
         weight = torch.zeros((gradient.shape[1], x.shape[1]), dtype=gradient.dtype)
@@ -62,9 +62,9 @@ class PrefixLinear(torch.autograd.Function):
 
 
 class Autoencoder(Network):
-    """Matrices W-512-128-d with ReLU between, a linear latent layer, and the mirror of it behind.
+    """Dense layers W-512-128-d with ReLU, a linear latent layer, and the mirrored decoder.
 
-    ``kind`` of the settings says whether it is variational (``vae``) or not (``ae``, ``untrained``).
+    It is variational if ``kind`` of the settings is ``vae``, and not for ``ae`` and ``untrained``.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Autoencoder(Network):
     """
 
     def build(self) -> None:
-        """Layers of :func:`ethogram.representation.dense.shapes`, under the same names."""
+        """Create the layers of :func:`ethogram.representation.dense.shapes`, with the same names."""
         widths = (self.view.width, *self.settings.hidden)
         self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.mean = nn.Linear(widths[-1], self.settings.latent)
@@ -85,7 +85,7 @@ class Autoencoder(Network):
         self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((self.settings.latent, *reversed(widths))))
 
     def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> PrefixBatch:
-        """Expand flows, shortest payload first, and say which columns each part of the batch uses."""
+        """Expand flows sorted by payload length, with the number of columns that each group of rows uses."""
         before = header_width(self.view)
         if before == self.view.width:
             return PrefixBatch(torch.from_numpy(expand(flows, self.view, rows)), ())
@@ -98,7 +98,7 @@ class Autoencoder(Network):
         return PrefixBatch(torch.from_numpy(expand(flows, self.view, rows[order])), cuts)
 
     def mask(self, prepared: PrefixBatch, generator: torch.Generator) -> PrefixBatch:
-        """The same: these networks see all."""
+        """Return the batch unchanged; autoencoders mask nothing."""
         del generator
         return prepared
 
@@ -128,7 +128,7 @@ class Autoencoder(Network):
         return torch.sigmoid(x_hat) if self.settings.output == "sigmoid" else x_hat
 
     def errors(self, loss: str, prepared: PrefixBatch, z: Tensor) -> dict[str, Tensor]:
-        """``reconstruction`` by the loss of that name, and the mean squared error of each block."""
+        """``reconstruction`` by the named loss, and (without gradients) the mean squared error of each block."""
         x_hat = self.vectors(z).float()
         blocks = self.view.blocks()
         found = {"reconstruction": reconstruction(loss, x_hat, prepared.x, blocks)}

@@ -1,4 +1,4 @@
-"""What every learnt encoder stands beside: raw numbers, PCA and a random projection, none of which needs torch."""
+"""Baseline encoders: raw features, PCA and a random projection; none needs torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _made(
 
 
 def raw(view: str = "meta+packets") -> DenseEncoder:
-    """The numbers themselves.
+    """The identity: embeddings are the features of the view.
 
     >>> raw().header.d
     40
@@ -33,7 +33,7 @@ def raw(view: str = "meta+packets") -> DenseEncoder:
 
 
 def random_projection(settings: EncoderSettings, seed: int = 0) -> DenseEncoder:
-    """A Gaussian matrix with rows of expected length one; distances shrink alike in all directions.
+    """A Gaussian matrix whose rows have expected length one.
 
     >>> random_projection(EncoderSettings(kind="random-projection", view="meta", d=3)).encode(np.eye(10)).shape
     (10, 3)
@@ -44,25 +44,25 @@ def random_projection(settings: EncoderSettings, seed: int = 0) -> DenseEncoder:
 
 
 def pca(settings: EncoderSettings, batches: Iterable[NDArray[np.float32]]) -> DenseEncoder:
-    """The d directions of largest variance, from one reading of the training vectors.
+    """The d directions of largest variance, from one pass over the training vectors.
 
     Parameters
     ----------
     settings
         View and number of directions.
     batches
-        Vectors, float32 [N, W] each. Only sums are kept: W x W numbers.
+        Vectors, float32 [N, W] each. Memory is bounded by one W x W matrix.
 
     Raises
     ------
     InputError
-        When there are fewer vectors than directions asked for.
+        When there are fewer vectors or features than directions.
     """
     from scipy.linalg import eigh
 
     width, d = view_of(settings.view).width, settings.latent
     if d > width:
-        raise InputError(f"{d} directions of vectors of {width} numbers")
+        raise InputError(f"{d} directions of vectors with {width} features")
     count, total, products = 0, np.zeros(width), np.zeros((width, width))
     for x in batches:
         # Products of one batch in single precision, their sums in double: values lie in [0, 1].

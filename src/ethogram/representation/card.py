@@ -1,4 +1,4 @@
-"""The model card: what an encoder learnt from, how, how well, and what it must not be used for; Markdown for people."""
+"""The model card in Markdown: training data, settings, losses and limits of an encoder."""
 
 from __future__ import annotations
 

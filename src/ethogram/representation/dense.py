@@ -1,7 +1,7 @@
-"""Encoders that are stacks of matrices: names and shapes of their weights, and the plain arithmetic in NumPy.
+"""Encoders that are stacks of dense layers, computed in NumPy: names and shapes of their weights, and arithmetic.
 
-The autoencoders, PCA, the random projection, the untrained network and the raw numbers all are; only learning the
-first needs torch.
+These are the autoencoders, PCA, the random projection, the untrained network and the raw features. Only training an
+autoencoder needs torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["DenseEncoder", "Layer", "decoder_layers", "encoder_layers", "shapes"
 
 @dataclass(frozen=True)
 class Layer:
-    """x -> x W^T + b, and what comes behind it."""
+    """An affine layer x -> x W^T + b with its activation."""
 
     weight: NDArray[np.float32]  # [outputs, inputs]
     bias: NDArray[np.float32]  # [outputs]
@@ -69,7 +69,7 @@ def _layer(tensors: Tensors, name: str, then: str = "") -> Layer:
 
 
 def encoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
-    """The layers from vectors to embeddings; of a variational encoder, those that lead to the mean."""
+    """The layers from vectors to embeddings; for a variational encoder, to the mean."""
     if settings.kind == "raw":
         return []
     if settings.kind in {"pca", "random-projection"}:
@@ -84,7 +84,7 @@ def decoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
         return []
     if settings.kind in {"pca", "random-projection"}:
         components = tensors["components"]
-        # Rows of PCA are orthonormal: the transpose leads back. Those of a random projection nearly are.
+        # The rows of PCA are orthonormal, so the transpose inverts them; a random projection needs the pseudo-inverse.
         back = components.T if settings.kind == "pca" else np.linalg.pinv(components).astype(np.float32)
         return [Layer(np.ascontiguousarray(back), tensors["mean"])]
     hidden = [_layer(tensors, f"decoder.{i}", "relu") for i in range(len(settings.hidden))]
@@ -96,7 +96,7 @@ def decoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
 
 @dataclass(frozen=True)
 class DenseEncoder:
-    """An encoder of matrices, computed in NumPy; no other library is needed.
+    """A stack of dense layers, computed in NumPy alone.
 
     Examples
     --------
@@ -132,5 +132,5 @@ class DenseEncoder:
 
     @property
     def digest(self) -> str:
-        """Of the weights as they are now."""
+        """Digest of the current weights."""
         return digest_of(self.tensors)

@@ -1,6 +1,6 @@
-"""What an encoder is: vectors to embeddings and back, behind one interface, with a header that says how it was made.
+"""Interface of encoders (vectors to embeddings and back), and the header that records how an encoder was made.
 
-The bottleneck is the only way from x to x_hat. A file of another scaling, shape or set of names is refused.
+Files with another scaling, other shapes or other names are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["FORMAT", "KL_REDUCTION", "Encoder", "Header", "Tensors", "digest_of"
 
 FORMAT = "ethogram.encoder/1"
 KL_REDUCTION = "sum over latent units, mean over batch"
-"""A KL weight means nothing without it."""
+"""Reduction of the KL term, without which a KL weight is not comparable."""
 
 Tensors = Mapping[str, NDArray[np.float32]]
 """Weights by name."""
@@ -31,42 +31,42 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Vectors to embeddings and back.
+    """Maps vectors to embeddings and back.
 
     N is the number of flows, W the width of the view, D the number of latent units.
     """
 
     @property
     def header(self) -> Header:
-        """How it was made."""
+        """How the encoder was made."""
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings, float32 [N, D], of vectors [N, W]."""
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors, float32 [N, W], that embeddings [N, D] stand for."""
+        """Vectors, float32 [N, W], reconstructed from embeddings [N, D]."""
 
     @property
     def digest(self) -> str:
-        """Of the weights as they are now."""
+        """Digest of the current weights."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of the encoder in it.
+    """Metadata of an encoder file.
 
     Parameters
     ----------
     encoder
-        The network.
+        Settings of the encoder.
     training
-        How it learnt; None where nothing was learnt by gradients.
+        Settings of the training; None for kinds without gradient descent.
     scaling
-        Version of the scaling of its vectors.
+        Version of the scaling of its input vectors.
     seed
-        Of everything random in it.
+        Random seed.
     data
-        The flows it learnt from: digest, flows, days, licence, source.
+        The training flows: digest, number, days, licence, source.
     weights
         Digest of the weights.
     made
@@ -86,16 +86,16 @@ class Header:
 
     @property
     def view(self) -> View:
-        """The numbers it sees."""
+        """The view of its input."""
         return view_of(self.encoder.view)
 
     @property
     def d(self) -> int:
-        """Numbers of an embedding."""
+        """Dimension of an embedding."""
         return self.view.width if self.encoder.kind == "raw" else self.encoder.latent
 
     def json(self) -> bytes:
-        """Canonical JSON of it, with the format's name."""
+        """Canonical JSON of the header, with the name of the format."""
         value = asdict(self)
         value["encoder"] = self.encoder.model_dump(mode="json")
         value["training"] = None if self.training is None else self.training.model_dump(mode="json")
@@ -104,17 +104,17 @@ class Header:
 
     @classmethod
     def of_json(cls, text: bytes | str, name: str) -> Header:
-        """Read one; ``name`` is the file's, for errors.
+        """Parse a header; ``name`` is the file name for errors.
 
         Raises
         ------
         LibraryError
-            When it is none, of another version, or of another scaling.
+            When the text is not a header, or of another format or scaling.
         """
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
-            raise LibraryError(f"{name}: its header is no JSON") from None
+            raise LibraryError(f"{name}: its header is not JSON") from None
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             found = value.get("format") if isinstance(value, dict) else None
             raise LibraryError(f"{name}: format {found!r}, not {FORMAT!r}")
@@ -139,7 +139,7 @@ class Header:
 
 
 def digest_of(tensors: Tensors) -> str:
-    """Sixteen hexadecimal digits of SHA-256 over names, shapes and numbers.
+    """Sixteen hexadecimal digits of SHA-256 over names, shapes and values.
 
     >>> digest_of({"a": np.zeros(2, np.float32)}) == digest_of({"a": np.zeros(3, np.float32)})
     False
@@ -153,7 +153,7 @@ def digest_of(tensors: Tensors) -> str:
 
 
 def sized(values: NDArray[np.float32], width: int, what: str) -> NDArray[np.float32]:
-    """``values`` as float32, when they are [N, ``width``]; else a :class:`LibraryError` that says what was given."""
+    """Convert to float32 and check the shape [N, ``width``]; raise :class:`LibraryError` otherwise."""
     values = np.asarray(values, np.float32)
     if values.ndim != 2 or values.shape[1] != width:
         raise LibraryError(f"{what} must be [N, {width}], not {list(values.shape)}")

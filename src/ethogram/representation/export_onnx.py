@@ -42,7 +42,7 @@ def with_header(model: Any, header: Header) -> bytes:
 
 
 def export_dense(header: Header, tensors: Tensors, *, half: bool = False) -> bytes:
-    """The encoder half of a stack of matrices.
+    """Export the encoder of a stack of dense layers.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def export_dense(header: Header, tensors: Tensors, *, half: bool = False) -> byt
         weights.append(numpy_helper.from_array(layer.bias, f"b{i}"))
         product = f"w{i}"
         if i == 0:
-            # Only the rows of the first matrix that the columns at hand meet.
+            # Only the rows of the first matrix for the given columns.
             weights.append(numpy_helper.from_array(np.zeros(1, np.int64), "zero"))
             nodes += [
                 helper.make_node("Shape", [INPUT], ["k"], start=1, end=2),
@@ -108,7 +108,7 @@ def _linear(helper: Any, layer: Layer, at: str, weight: str, i: int, end: str) -
 
 
 def export_fields(net: FieldEncoder, header: Header) -> bytes:
-    """The encoder half of the field-aware network.
+    """Export the encoder of the field-aware network.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def export_fields(net: FieldEncoder, header: Header) -> bytes:
     buffer = io.BytesIO()
     given = torch.zeros(2, net.plan.width)
     with warnings.catch_warnings():
-        # The exporter that follows the trace needs no further package; its successor does.
+        # The tracing exporter needs no further package, unlike its successor.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             net.eval(), (given,), buffer, input_names=[INPUT_FIELDS], output_names=[OUTPUT],
@@ -132,7 +132,7 @@ def export_fields(net: FieldEncoder, header: Header) -> bytes:
 
 
 def export_linear_fields(header: Header, tensors: Tensors) -> bytes:
-    """The linear encoder of fields.
+    """Export the linear encoder of fields.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def export_linear_fields(header: Header, tensors: Tensors) -> bytes:
         "numbers": np.ascontiguousarray(tensors["numbers"].T), "columns": number_columns(plan),
         "low": np.float32(-limit), "high": np.float32(limit), "one": np.array([1], np.int64),
         "first": np.array([plan.grams.start], np.int64), "last": np.array([plan.grams.stop], np.int64),
-        # No piece of text is the first row.
+        # Row 0 stands for no text fragment.
         "text": np.concatenate([np.zeros((1, header.d), np.float32), tensors["text"]]),
         **{name: tensors[name] for name in ("middle", "scale", "bias", "protocol", "remote_port", "device_port")},
         **{f"at{i}": np.array(i, np.int64) for i in range(3)},

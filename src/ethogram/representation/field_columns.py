@@ -29,20 +29,20 @@ KNOWN_PORTS = (
     5061, 5222, 5223, 5228, 5353, 5355, 5432, 5540, 5555, 5671, 5672, 5683, 5684, 5900, 6379, 6667, 6668, 7000, 7547,
     8000, 8008, 8009, 8080, 8081, 8086, 8088, 8123, 8443, 8554, 8883, 8888, 9000, 9100, 9200, 9443, 9999, 10000, 19302,
 )  # fmt: skip
-"""Ports that have an embedding of their own: services in common use."""
+"""Ports with their own embedding: common services."""
 
 PORTS = len(KNOWN_PORTS) + 4
-"""Port fields: 0 hidden, then the known ones, then other system, registered and dynamic ports."""
+"""Port fields: 0 masked, then the known ports, then other system, registered and dynamic ports."""
 
 OCTETS = 258
-"""Octet fields: 0 none, 1 to 256 the octet + 1, 257 hidden."""
+"""Octet fields: 0 none, 1 to 256 the octet + 1, 257 masked."""
 
 CLASSES = 8
-"""Kinds of octets that are counted: zero, control, digit, lower case, upper case, other printable, high, 255."""
+"""Classes of octets: zero, control, digit, lower case, upper case, other printable, high, 255."""
 
 FLOW = 6  # fields of the whole flow: protocol, remote port, device port, octets, packets, kind of the remote address
 KINDS = 5
-"""Kinds of remote addresses: hidden, private, multicast, broadcast, public."""
+"""Kinds of remote addresses: masked, private, multicast, broadcast, public."""
 
 PACKET = 5  # fields of a packet before its classes and octets: present, out, size, gap, payload
 PRESENT, OUT, SIZE, GAP, KEPT = range(PACKET)
@@ -63,7 +63,7 @@ _CLASS[48:58], _CLASS[97:123], _CLASS[65:91] = 2, 3, 4
 
 @dataclass(frozen=True)
 class FieldPlan:
-    """Where each field stands in the columns of :func:`describe`.
+    """Column layout of :func:`describe`.
 
     >>> FieldPlan(FieldSettings(octets=2, grams=3)).width
     159
@@ -73,23 +73,23 @@ class FieldPlan:
 
     @property
     def packet(self) -> int:
-        """Columns of one packet."""
+        """Number of columns per packet."""
         return PACKET + CLASSES + self.settings.octets
 
     @property
     def width(self) -> int:
-        """All columns."""
+        """Total number of columns."""
         return FLOW + PACKETS * self.packet + self.settings.grams
 
     @cached_property
     def grams(self) -> slice:
-        """Columns of the pieces of text."""
+        """Columns of the text fragments."""
         return slice(FLOW + PACKETS * self.packet, self.width)
 
 
 @COMPILER.checked
 def add_gram(value: Any, buckets: int, out: Any, count: int) -> Any:
-    """Add a piece of text unless it is there already; returns how many there are."""
+    """Add a text fragment unless it is present; return the number of fragments."""
     bucket = 1 + value % buckets
     if count < out.shape[0]:
         for i in range(count):
@@ -102,7 +102,7 @@ def add_gram(value: Any, buckets: int, out: Any, count: int) -> Any:
 
 @COMPILER.checked
 def add_word(word: Any, length: int, letters: int, buckets: int, out: Any, count: int) -> Any:
-    """Add a word of four characters or more with a letter in it, and the threes of characters of a longer one."""
+    """Add a word of at least four characters with a letter, and the character trigrams of longer words."""
     if length < 4 or letters == 0:
         return count
     value = np.uint32(2166136261)
@@ -114,14 +114,14 @@ def add_word(word: Any, length: int, letters: int, buckets: int, out: Any, count
             value = np.uint32(2166136261)
             for i in range(begin, begin + 3):
                 value = np.uint32((value ^ np.uint32(word[i])) * np.uint32(16777619))
-            # Threes must not fall together with words of three characters, were these ever taken.
+            # Trigrams must not collide with words of three characters, should these ever be used.
             count = add_gram(np.uint32(value ^ np.uint32(0x9E3779B9)), buckets, out, count)
     return count
 
 
 @COMPILER.checked
 def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: int, out: Any, grams: Any) -> None:
-    """Payload symbols (scaled) of one flow to the fields of its packets, and its words."""
+    """Packet fields and words of one flow from its (scaled) payload symbols."""
     k = -1
     count: Any = 0
     length: Any = 0
@@ -140,7 +140,7 @@ def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: 
             continue
         if k < 0 or k >= PACKETS:
             continue
-        # The octets of one packet, up to its end.
+        # The octets of one packet.
         base = FLOW + k * packet
         seen = 0
         while code >= 3:
@@ -150,7 +150,7 @@ def read_packets(symbols: Any, octets: int, packet: int, classes: Any, buckets: 
                 out[base + PACKET + CLASSES + seen] = octet + 1
             seen += 1
             kind = classes[octet]
-            # A word ends where characters do, and an upper-case letter begins one.
+            # A word ends at the first non-word character; an upper-case letter starts a new one.
             if kind < 2 or kind > 3:
                 if length >= 4:
                     count = add_word(word, min(length, 24), letters, buckets, grams, count)
@@ -183,7 +183,7 @@ def kind_of(numbers: Any) -> Any:
 
 @COMPILER.compiled
 def read_flow(numbers: Any, ports: Any, with_ports: bool, with_kind: bool, packet: int, out: Any) -> None:
-    """The numbers of one flow to its fields, and those of its packets."""
+    """Fields of one flow and its packets from its features."""
     protocol = np.int64(np.rint(numbers[7] * 255.0))
     out[0] = 1.0 if protocol == 6 else (2.0 if protocol == 17 else 3.0)
     if with_ports:
@@ -210,7 +210,7 @@ def describe_all(
     numbers: Any, symbols: Any, ports: Any, with_ports: bool, with_kind: bool, classes: Any, octets: int, packet: int,
     buckets: int, first_gram: int, out: Any
 ) -> None:  # fmt: skip
-    """Every row of ``out`` from a row of numbers and one of payload symbols."""
+    """Fill each row of ``out`` from a row of features and a row of payload symbols."""
     out[:] = 0.0
     for i in range(out.shape[0]):
         read_flow(numbers[i], ports, with_ports, with_kind, packet, out[i])
@@ -225,21 +225,21 @@ def describe_all(
 
 
 def describe(x: NDArray[np.float32], view: View, settings: FieldSettings) -> NDArray[np.float32]:
-    """Fields of vectors; what a view leaves out is as if hidden.
+    """Fields of vectors; features that the view lacks count as masked.
 
     Parameters
     ----------
     x
         float32 [N, K]: vectors of the view, or their first K columns when the rest is padding.
     view
-        What the columns are.
+        View of the columns.
     settings
-        How many octets and pieces of text.
+        Number of octets and text fragments.
 
     Returns
     -------
     numpy.ndarray
-        float32 [N, F], in the columns of :class:`FieldPlan`; identifiers as whole numbers.
+        float32 [N, F], in the columns of :class:`FieldPlan`; identifiers as integers.
     """
     plan = FieldPlan(settings)
     before = header_width(view)

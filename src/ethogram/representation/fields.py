@@ -1,9 +1,9 @@
-"""The field-aware encoder: fields of the first packets and of the flow with embeddings of their own.
+"""The field-aware encoder: embeddings of the fields of the flow and of its first packets.
 
-It learns two things at once: to guess fields that were hidden from it (masked reconstruction), and to tell a flow's
-companion, another flow of the same device within the hour, from flows of other devices (:mod:`.positives`). The first
-keeps what a flow is; the second finds which of it belongs to a device. It never sees an address, only its kind; ports
-and text are hidden from it in a share of the flows, so that it works without them.
+It has two objectives: masked reconstruction of fields, and a contrastive loss between flows of the same device within
+an hour and flows of other devices (:mod:`.positives`). The first preserves the content of a flow, the second what is
+specific to a device. The input has the kind of the remote address, never the address itself; ports and text are masked
+in a share of the flows, so that the encoder works without them.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ from ethogram.schema import CustomFlows
 
 __all__ = ["FieldEncoder", "Fields", "size_bin"]
 
-FIRST = 3  # packets that stand each for itself; of all together the mean and the maximum are seen
+FIRST = 3  # packets whose tokens are inputs one by one; all packets enter by mean and maximum
 OCTET_WIDTH, PORT_WIDTH, KIND_WIDTH, GRAM_WIDTH = 8, 16, 8, 48
-TEXT_RANK = 64  # of the matrix that guesses pieces of text
-PROJECTED = 64  # numbers by which companions are compared
-PROTOCOLS = 4  # hidden, TCP, UDP, another
-LENGTHS = 14  # bins of the logarithm of the octets a packet carries: none, hidden and none are one
-# One over the variance of scaled totals: errors of numbers weigh like those of classes.
+TEXT_RANK = 64  # rank of the output matrix of text fragments
+PROJECTED = 64  # dimension of the projection for the contrastive loss
+PROTOCOLS = 4  # masked, TCP, UDP, other
+LENGTHS = 14  # bins of the log payload size of a packet; bin 0 is none or masked
+# Inverse variance of scaled totals, so that numeric errors are comparable with cross entropies.
 NUMBERS_SCALE = 20.0
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A batch of fields [N, F], and what of the packets is hidden [N, 10].
+    """A batch of fields [N, F], with masks of packets and payload [N, 10].
 
-    Where companions are learnt from, theirs follow behind: ``positives`` apart, or [2 N, F] in one; ``device`` [2 N]
-    says whose they are.
+    For the contrastive loss, ``positives`` has the fields of the positives; after :meth:`FieldEncoder.with_positives`
+    they follow in ``columns`` [2 N, F]. ``device`` [2 N] is the device of each row.
     """
 
     columns: Tensor
@@ -88,7 +88,7 @@ def _bin_centres() -> NDArray[np.float32]:
 
 
 class FieldEncoder(Network):
-    """Tokens of packets, seen one by one and together, and of the flow, joined into the latent units.
+    """Combines packet tokens (single and pooled) and a flow token into the latent units.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class FieldEncoder(Network):
     """
 
     def build(self) -> None:
-        """Embeddings, the encoder's layers, a head for each field, and the projection that companions meet in."""
+        """Create embeddings, encoder layers, a head for each field, and the projection of the contrastive loss."""
         own, d = self.settings.fields, self.settings.latent
         self.plan = FieldPlan(own)
         self._positives: tuple[weakref.ref[CustomFlows], Positives] | None = None
@@ -133,7 +133,7 @@ class FieldEncoder(Network):
     # -- from flows and vectors to fields
 
     def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Fields:
-        """Fields of flows and of their companions; the payload is expanded only as far as it goes."""
+        """Fields of flows and of their positives; the payload is expanded only as far as it goes."""
         own = self.settings.fields
         if own.contrast == 0:
             return Fields(self._columns(flows, rows))
@@ -151,13 +151,13 @@ class FieldEncoder(Network):
         return torch.from_numpy(describe(x, self.view, self.settings.fields))
 
     def with_positives(self, prepared: Fields) -> Fields:
-        """Flows, and their companions behind them."""
+        """Append the positives after the flows."""
         if prepared.positives is None:
             return prepared
         return Fields(torch.cat([prepared.columns, prepared.positives]), device=prepared.device)
 
     def mask(self, prepared: Fields, generator: torch.Generator) -> Fields:
-        """Hide whole packets, the payload of packets, fields of the flow, ports, and pieces of text."""
+        """Mask whole packets, payload of packets, fields of the flow, ports, and text fragments."""
         own, n = self.settings.fields, prepared.columns.shape[0]
 
         def share(of: float, *shape: int) -> Tensor:
@@ -177,7 +177,7 @@ class FieldEncoder(Network):
         return columns[:, FLOW : self.plan.grams.start].reshape(-1, PACKETS, self.plan.packet)
 
     def tokens(self, prepared: Fields) -> Tensor:
-        """[N, 10, T]: what each packet is like."""
+        """Tokens of the packets, [N, 10, T]."""
         packets = self._packets(prepared.columns)
         present, kept = packets[..., PRESENT], packets[..., KEPT]
         classes, octets = packets[..., PACKET : PACKET + CLASSES], packets[..., PACKET + CLASSES :].long()
@@ -194,7 +194,7 @@ class FieldEncoder(Network):
         return torch.as_tensor(self.token(sums))
 
     def flow_token(self, columns: Tensor) -> Tensor:
-        """[N, ...]: protocol, ports, kind of the remote address, totals, and the embeddings of the pieces of text."""
+        """Token of the flow: protocol, ports, kind of the remote address, totals, and text embeddings."""
         grams = columns[:, self.plan.grams].long()
         count = (grams > 0).sum(1, keepdim=True).clamp(min=1).to(columns.dtype)
         text = self.gram(grams).sum(1) / count.sqrt()
@@ -203,7 +203,7 @@ class FieldEncoder(Network):
         return torch.cat([*kinds, ports, columns[:, 3:5], text], 1)
 
     def posterior(self, prepared: Fields) -> tuple[Tensor, Tensor | None]:
-        """Mean [N, D] of the latent units; their spread is held by :meth:`batch_losses`, not by a variance."""
+        """Mean [N, D] of the latent units; their variance is regularised by :meth:`batch_losses`."""
         tokens = self.tokens(prepared)
         seen = self._packets(prepared.columns)[..., PRESENT]
         if prepared.packets_hidden is not None:
@@ -215,7 +215,7 @@ class FieldEncoder(Network):
         return self.mean(self.inward(flow)) + self.past(flow), None
 
     def batch_losses(self, prepared: Fields, mean: Tensor) -> dict[str, Tensor]:
-        """What telling companions costs, and that units vary little or together."""
+        """The contrastive loss and the VICReg regulariser."""
         own = self.settings.fields
         if prepared.device is None:
             return {}
@@ -224,7 +224,7 @@ class FieldEncoder(Network):
         return {"likeness": own.contrast * found["contrast"] + own.spread * found["spread"], **found}
 
     def forward(self, columns: Tensor) -> Tensor:
-        """Embeddings [N, D] of fields [N, F]: what is exported."""
+        """Embeddings [N, D] of fields [N, F]; the exported function."""
         return self.posterior(Fields(columns))[0]
 
     def embed_vectors(self, x: NDArray[np.float32]) -> Tensor:
@@ -246,56 +246,56 @@ class FieldEncoder(Network):
         }  # fmt: skip
 
     def _octets(self, tokens: Tensor) -> Tensor:
-        """Scores [M, octets, 258] of the first octets of M packets."""
+        """Logits [M, octets, 258] of the first octets of M packets."""
         guessed = self.octet_head(tokens).reshape(len(tokens), self.settings.fields.octets, OCTET_WIDTH)
         return (guessed @ self.octet.weight.to(guessed.dtype).T + self.octet_bias).float()
 
     def errors(self, loss: str, prepared: Fields, z: Tensor) -> dict[str, Tensor]:
-        """Mean error of the groups of fields, each so scaled that knowing nothing costs about one."""
+        """Mean error over groups of fields, each scaled so that an uninformed guess costs about 1."""
         del loss
-        said, columns = self._heads(z), prepared.columns
+        heads, columns = self._heads(z), prepared.columns
         packets = self._packets(columns)
         present = packets[..., PRESENT]
         kept = present * (packets[..., KEPT] > 0)
         octets = packets[..., PACKET + CLASSES :].long()
         found = {
-            "protocol": _classes(said["protocol"], columns[:, 0].long()),
-            "remote": _classes(said["remote"], columns[:, 5].long()),
-            "totals": NUMBERS_SCALE * (said["totals"] - columns[:, 3:5]).square().mean(),
-            "present": functional.binary_cross_entropy_with_logits(said["ways"][..., 0], present) / math.log(2),
+            "protocol": _classes(heads["protocol"], columns[:, 0].long()),
+            "remote": _classes(heads["remote"], columns[:, 5].long()),
+            "totals": NUMBERS_SCALE * (heads["totals"] - columns[:, 3:5]).square().mean(),
+            "present": functional.binary_cross_entropy_with_logits(heads["ways"][..., 0], present) / math.log(2),
             "out": _mean(functional.binary_cross_entropy_with_logits(
-                said["ways"][..., 1], packets[..., OUT], reduction="none"), present) / math.log(2),
-            "size": _classes(said["size"], size_bin(packets[..., SIZE]), present),
-            "gap": _classes(said["gap"], _gap_bin(packets[..., GAP]), present),
-            "length": _classes(said["length"], _length_bin(packets[..., KEPT]), present),
+                heads["ways"][..., 1], packets[..., OUT], reduction="none"), present) / math.log(2),
+            "size": _classes(heads["size"], size_bin(packets[..., SIZE]), present),
+            "gap": _classes(heads["gap"], _gap_bin(packets[..., GAP]), present),
+            "length": _classes(heads["length"], _length_bin(packets[..., KEPT]), present),
             "classes": NUMBERS_SCALE * _mean(
-                (said["classes"].softmax(-1) - packets[..., PACKET : PACKET + CLASSES]).square().mean(-1), kept),
+                (heads["classes"].softmax(-1) - packets[..., PACKET : PACKET + CLASSES]).square().mean(-1), kept),
         }  # fmt: skip
         if self.settings.fields.ports:
-            found["remote_port"] = _classes(said["remote_port"], columns[:, 1].long())
-            found["device_port"] = _classes(said["device_port"], columns[:, 2].long())
-        # Most packets carry nothing: only those that do are guessed.
+            found["remote_port"] = _classes(heads["remote_port"], columns[:, 1].long())
+            found["device_port"] = _classes(heads["device_port"], columns[:, 2].long())
+        # Most packets carry no payload; only those that do are reconstructed.
         carrying = kept > 0
-        found["octets"] = _classes(self._octets(said["tokens"][carrying]), octets[carrying])
+        found["octets"] = _classes(self._octets(heads["tokens"][carrying]), octets[carrying])
         grams = columns[:, self.plan.grams].long()
-        chances = said["text"].log_softmax(1).gather(1, grams)
+        chances = heads["text"].log_softmax(1).gather(1, grams)
         found["text"] = -_mean(chances, (grams > 0).to(chances.dtype)) / math.log(self.settings.fields.buckets)
         return {"reconstruction": torch.stack(list(found.values())).mean(), **found}
 
     def vectors(self, z: Tensor) -> Tensor:
-        """Vectors [N, W]: expected numbers of the flow and its packets. Addresses and the payload stay 0."""
-        said = self._heads(z)
+        """Vectors [N, W] with the expected features of the flow and its packets; addresses and payload stay 0."""
+        heads = self._heads(z)
         out = torch.zeros(z.shape[0], 40)
         ports = torch.tensor([0, *KNOWN_PORTS, 512, 25_000, 57_344], dtype=torch.float32) / 65_535
-        out[:, 5] = said["remote_port"].softmax(1) @ ports
-        out[:, 6] = said["device_port"].softmax(1) @ ports
-        out[:, 7] = said["protocol"].softmax(1) @ torch.tensor([0.0, 6.0, 17.0, 0.0]) / 255
-        out[:, 8:10] = said["totals"].clamp(0, 1)
-        here = said["ways"][..., 0].sigmoid() > 0.5
+        out[:, 5] = heads["remote_port"].softmax(1) @ ports
+        out[:, 6] = heads["device_port"].softmax(1) @ ports
+        out[:, 7] = heads["protocol"].softmax(1) @ torch.tensor([0.0, 6.0, 17.0, 0.0]) / 255
+        out[:, 8:10] = heads["totals"].clamp(0, 1)
+        here = heads["ways"][..., 0].sigmoid() > 0.5
         middles = torch.expm1((torch.arange(GAPS) + 0.5) / GAPS * FULL_GAP)
-        offsets = (said["gap"].softmax(-1) @ middles).cumsum(1) / 60_000
+        offsets = (heads["gap"].softmax(-1) @ middles).cumsum(1) / 60_000
         packets = torch.stack(
-            [offsets, said["size"].softmax(-1) @ self.centres / 1500, said["ways"][..., 1].sigmoid()], 2
+            [offsets, heads["size"].softmax(-1) @ self.centres / 1500, heads["ways"][..., 1].sigmoid()], 2
         )
         out[:, 10:] = (packets.clamp(0, 1) * here[..., None]).flatten(1)
         x_hat = torch.zeros(z.shape[0], self.view.width)

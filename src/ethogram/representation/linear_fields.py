@@ -1,9 +1,9 @@
-"""A linear encoder of semantic fields: what the field-aware encoder reads, without a network.
+"""A linear encoder of semantic fields: the input of the field-aware encoder, without a network.
 
-The fields of a flow (protocol, classes of ports, sizes, gaps and octets of the first packets) are standardised; the
-pieces of text in its payload are weighed by how rare they are; the directions of both together are those of a truncated
-singular value decomposition over unlabelled flows. Each direction is scaled to the fourth root of its variance: half
-way between as it comes and whitened. Nothing is drawn: the same flows give the same weights.
+The fields of a flow (protocol, port classes, sizes, gaps and octets of the first packets) are standardised, and the
+text fragments of its payload are weighted by inverse document frequency. A truncated singular value decomposition over
+unlabelled flows gives the directions, each scaled by the fourth root of its variance (half whitened). The fit is
+deterministic.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ BATCH = 2048
 
 Floats = NDArray[np.float64]
 Reader = Callable[[], Iterable[CustomFlows]]
-"""Gives the same flows, batch by batch, each time it is called."""
+"""Yields the same flows, batch by batch, each time it is called."""
 
 
 def number_columns(plan: FieldPlan) -> NDArray[np.int64]:
-    """Columns of :func:`~ethogram.representation.field_columns.describe` that are numbers: totals, then each packet's.
+    """Columns of :func:`~ethogram.representation.field_columns.describe` that are numeric: totals, then per packet.
 
     >>> from ethogram.config import FieldSettings
     >>> number_columns(FieldPlan(FieldSettings(octets=1)))[:4].tolist()
@@ -66,7 +66,7 @@ def linear_shapes(settings: EncoderSettings) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class LinearFieldEncoder:
-    """z = bias + numbers . cut((x - middle) scale), and a row of a table for the protocol, each port and piece of text.
+    """z = bias + numbers . clip((x - middle) scale), plus a table row for protocol, each port and each text fragment.
 
     Examples
     --------
@@ -87,18 +87,18 @@ class LinearFieldEncoder:
         return np.concatenate(parts) if parts else np.zeros((0, self.header.d), np.float32)
 
     def embed(self, flows: CustomFlows, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Embeddings of custom flows, or of some rows of them: those of their vectors, without making these."""
+        """Embeddings of custom flows (or some rows), the same as of their vectors, without making the vectors."""
         parts = [self._of(columns) for columns in _described(flows, self.header.encoder, rows)]
         return np.concatenate(parts) if parts else np.zeros((0, self.header.d), np.float32)
 
     def decode(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Refused: the pieces of text of a flow are not in its vector's places, so nothing leads back."""
+        """Always raises :class:`LibraryError`: the encoder has no decoder."""
         del z
-        raise LibraryError("a linear encoder of fields has no decoder: it gives embeddings alone")
+        raise LibraryError("a linear encoder of fields has no decoder")
 
     @property
     def digest(self) -> str:
-        """Of the weights as they are now."""
+        """Digest of the current weights."""
         return digest_of(self.tensors)
 
     @cached_property
@@ -120,19 +120,19 @@ class LinearFieldEncoder:
 
 
 def field_limit(settings: EncoderSettings) -> float:
-    """Where a number is cut: so many deviations, in the units that numbers are scaled to."""
+    """Clipping limit of scaled numeric fields, from the limit in standard deviations."""
     return settings.linear.limit * settings.linear.numbers / float(np.sqrt(_width(settings)))
 
 
 def _width(settings: EncoderSettings) -> int:
-    """Numbers, and ones for the protocol and for each port."""
+    """Number of dense columns: numeric fields, and one-hot protocol and ports."""
     return number_columns(_plan(settings)).size + PROTOCOLS + 2 * PORTS
 
 
 def _described(
     flows: CustomFlows, settings: EncoderSettings, rows: NDArray[np.int64] | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Fields [N, F] of flows, so many at a time."""
+    """Fields [N, F] of flows, in batches."""
     view, fields = view_of(settings.view), _plan(settings).settings
     chosen = np.arange(len(flows)) if rows is None else np.asarray(rows, np.int64)
     used = payload_symbols(flows)
@@ -142,7 +142,7 @@ def _described(
 
 
 def _pieces(columns: NDArray[np.float32], plan: FieldPlan) -> Any:
-    """Which pieces of text flows have, as a sparse matrix [N, buckets] of ones."""
+    """Text fragments of flows as a sparse 0/1 matrix [N, buckets]."""
     from scipy import sparse
 
     grams = columns[:, plan.grams].astype(np.int64)
@@ -155,21 +155,21 @@ def _pieces(columns: NDArray[np.float32], plan: FieldPlan) -> Any:
 
 
 def linear_fields(settings: EncoderSettings, read: Reader) -> LinearFieldEncoder:
-    """Learn from unlabelled flows, read twice: first how fields spread, then the directions they vary in together.
+    """Fit to unlabelled flows in two passes: first the variance of the fields, then the directions.
 
-    Only sums are kept, at most (354 + buckets) squared numbers, however many flows there are.
+    Memory is bounded by a matrix of (354 + buckets) squared, whatever the number of flows.
 
     Parameters
     ----------
     settings
-        View, number of directions, and what is read.
+        View, number of directions, and fields.
     read
-        Gives the same flows, batch by batch, at each of two calls. Which device they are of is not looked at.
+        Yields the same flows, batch by batch, at each of two calls. Devices are not used.
 
     Raises
     ------
     InputError
-        When there are fewer flows, or fewer columns, than directions asked for.
+        When there are fewer flows or columns than directions.
 
     Examples
     --------
@@ -199,7 +199,7 @@ def linear_fields(settings: EncoderSettings, read: Reader) -> LinearFieldEncoder
 
 
 class _Spread:
-    """Mean and squared deviations of numbers and kinds, batch by batch, and flows that have each piece of text."""
+    """Running mean and variance of the dense columns, and document frequency of each text fragment."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         self.plan, width = _plan(settings), _width(settings)
@@ -208,7 +208,7 @@ class _Spread:
         self.have = np.zeros(settings.linear.buckets)
 
     def add(self, columns: NDArray[np.float32]) -> None:
-        """Chan's update: no difference of large sums is taken, and a column that never varies stays at 0."""
+        """Chan's parallel update, which avoids cancellation; a constant column keeps the variance 0."""
         x = _dense(columns, self.plan).astype(np.float64)
         n, both = len(x), self.count + len(x)
         if n:
@@ -221,7 +221,7 @@ class _Spread:
 
 
 def _dense(columns: NDArray[np.float32], plan: FieldPlan) -> NDArray[np.float32]:
-    """Numbers, and ones for the protocol and for each port: [N, width]."""
+    """Dense columns [N, width]: numeric fields, and one-hot protocol and ports."""
     kinds = np.zeros((len(columns), PROTOCOLS + 2 * PORTS), np.float32)
     at = np.arange(len(columns))
     for column, first in enumerate((0, PROTOCOLS, PROTOCOLS + PORTS)):
@@ -231,14 +231,14 @@ def _dense(columns: NDArray[np.float32], plan: FieldPlan) -> NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Weights:
-    """How fields weigh before directions are looked for."""
+    """Scaling and weights of the fields before the decomposition."""
 
     plan: FieldPlan
     limit: float
     middle: Floats  # [F]
     scale: Floats  # [F]
-    text: Floats  # [buckets], 0 where a piece of text does not count
-    kept: NDArray[np.int64]  # where it does
+    text: Floats  # [buckets], 0 for fragments that are not used
+    kept: NDArray[np.int64]  # fragments that are used
 
     @classmethod
     def of(cls, settings: EncoderSettings, found: _Spread) -> _Weights:
@@ -255,13 +255,13 @@ class _Weights:
         return self.middle.size + self.kept.size
 
     def joined(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weighed fields and pieces of text, [N, width]."""
+        """Weighted fields and text fragments, [N, width]."""
         near = np.clip((_dense(columns, self.plan) - self.middle) * self.scale, -self.limit, self.limit)
         pieces = _pieces(columns, self.plan)[:, self.kept].toarray() * self.text[self.kept]
         return np.hstack([near, pieces]).astype(np.float32)
 
     def tensors(self, directions: Floats) -> Tensors:
-        """Weights of the encoder from directions [d, width]: a one and a zero of a kind become a row of its table."""
+        """Weights of the encoder from directions [d, width]; one-hot columns become table rows."""
         numbers = number_columns(self.plan).size
         zero, one = (
             np.clip((value - self.middle) * self.scale, -self.limit, self.limit)[numbers:] for value in (0.0, 1.0)
@@ -279,12 +279,12 @@ class _Weights:
 
 
 def _directions(products: Floats, mean: Floats, settings: EncoderSettings) -> Floats:
-    """The directions [d, width] in which flows are largest, scaled so that the widest has the deviation 1."""
+    """The leading singular directions [d, width], scaled so that the first has standard deviation 1."""
     from scipy.linalg import eigh
 
     width, d = mean.size, settings.latent
     if d > width:
-        raise InputError(f"{d} directions of {width} fields and pieces of text")
+        raise InputError(f"{d} directions of {width} fields and text fragments")
     _, vectors = eigh(products, subset_by_index=[width - d, width - 1])
     directions = vectors.T[::-1]
     # An eigenvector's sign is arbitrary: its largest entry is made positive.
@@ -293,6 +293,6 @@ def _directions(products: Floats, mean: Floats, settings: EncoderSettings) -> Fl
     variance = np.maximum(np.einsum("dw,wv,dv->d", directions, products, directions, optimize=True)
                           - (directions @ mean) ** 2, 0.0)  # fmt: skip
     most = max(float(variance.max()), 1e-12)
-    some = variance > 1e-9 * most  # what does not vary says nothing
+    some = variance > 1e-9 * most  # constant directions are dropped
     turn = np.where(some, np.maximum(variance / most, 1e-9) ** (-settings.linear.whiten / 2), 0.0) / np.sqrt(most)
     return np.asarray(directions * turn[:, None], np.float64)

@@ -1,4 +1,4 @@
-"""Losses as pure functions. Each has a twin of plain loops in the tests."""
+"""Losses as pure functions. The tests compare each with a plain-loop implementation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ __all__ = [
 def mse(x_hat: Tensor, x: Tensor) -> Tensor:
     """Mean of squared differences over all entries of [N, W].
 
-    Forty informative numbers weigh 40 in 3,040 here: with it a model mostly learns where the padding starts.
+    The 40 features before the payload have a share of only 40 in 3,040 here, so a model mostly learns where padding
+    starts.
     """
     return functional.mse_loss(x_hat, x)
 
@@ -37,18 +38,18 @@ def mse_balanced(x_hat: Tensor, x: Tensor, blocks: Mapping[str, slice]) -> Tenso
     x_hat, x
         [N, W].
     blocks
-        The blocks' columns, by name.
+        Columns of the blocks by name.
     """
     return torch.stack([mse(x_hat[:, place], x[:, place]) for place in blocks.values()]).mean()
 
 
 def reconstruction(name: str, x_hat: Tensor, x: Tensor, blocks: Mapping[str, slice]) -> Tensor:
-    """The loss of that name, ``mse`` or ``mse-balanced``."""
+    """The reconstruction loss by name: ``mse`` or ``mse-balanced``."""
     return mse(x_hat, x) if name == "mse" else mse_balanced(x_hat, x, blocks)
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Divergence of N(mean, exp(log_variance)) from N(0, 1): summed over D latent units, averaged over N flows.
+    """KL divergence of N(mean, exp(log_variance)) from N(0, 1), summed over D latent units, averaged over N flows.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def kl_weight_at(step: int, weight: float, warmup_steps: int) -> float:
-    """The weight at a step counted from 0: it rises evenly over the first ``warmup_steps``.
+    """KL weight at a step counted from 0, with a linear warm-up over ``warmup_steps``.
 
     >>> [kl_weight_at(step, 1.0, 4) for step in (0, 1, 3, 4, 100)]
     [0.25, 0.5, 1.0, 1.0, 1.0]
@@ -73,19 +74,19 @@ def kl_weight_at(step: int, weight: float, warmup_steps: int) -> float:
 
 
 def info_nce(projected: Tensor, device: Tensor, temperature: float) -> Tensor:
-    """How badly each flow tells its companion from flows of other devices, by the cosine of the projections.
+    """InfoNCE: cross entropy of identifying the positive of each flow among flows of other devices.
 
-    Cross entropy over the companion and all flows of other devices, averaged over the flows; other flows of the same
-    device are left out: they are neither companions nor strangers.
+    Logits are cosines of the projections over the temperature. Other flows of the same device are excluded, as they are
+    neither positives nor negatives.
 
     Parameters
     ----------
     projected
-        [2 N, P]: N flows, then the companion of each.
+        [2 N, P]: N flows, followed by the positive of each.
     device
-        [2 N]: whose they are.
+        [2 N] device of each.
     temperature
-        Cosines are divided by it.
+        Divisor of the cosines.
 
     References
     ----------
@@ -93,25 +94,25 @@ def info_nce(projected: Tensor, device: Tensor, temperature: float) -> Tensor:
     """
     n = len(projected)
     unit = functional.normalize(projected, dim=1)
-    scores = unit @ unit.T / temperature
-    companion = (torch.arange(n) + n // 2) % n
-    left_out = device[:, None] == device[None, :]
-    left_out[torch.arange(n), companion] = False
-    return functional.cross_entropy(scores.masked_fill(left_out, -1e4), companion)
+    logits = unit @ unit.T / temperature
+    positive = (torch.arange(n) + n // 2) % n
+    excluded = device[:, None] == device[None, :]
+    excluded[torch.arange(n), positive] = False
+    return functional.cross_entropy(logits.masked_fill(excluded, -1e4), positive)
 
 
 def vicreg_regularizer(mean: Tensor, weight: float) -> Tensor:
-    """What it costs that latent units vary little over a batch, or together.
+    """Variance and covariance terms of VICReg.
 
-    The mean over units of what their deviation lacks of one, and ``weight`` times the sum of squared covariances of
-    different units for each unit.
+    The mean over latent units of max(0, 1 - standard deviation), plus ``weight`` times the sum of squared off-diagonal
+    covariances divided by D.
 
     Parameters
     ----------
     mean
         [N, D], N > 1.
     weight
-        Of the covariances.
+        Weight of the covariance term.
 
     References
     ----------
@@ -120,12 +121,12 @@ def vicreg_regularizer(mean: Tensor, weight: float) -> Tensor:
     centred = mean - mean.mean(0)
     covariance = centred.T @ centred / (len(mean) - 1)
     variance = covariance.diagonal()
-    together = covariance.square().sum() - variance.square().sum()
-    return functional.relu(1 - (variance + 1e-4).sqrt()).mean() + weight * together / mean.shape[1]
+    off_diagonal = covariance.square().sum() - variance.square().sum()
+    return functional.relu(1 - (variance + 1e-4).sqrt()).mean() + weight * off_diagonal / mean.shape[1]
 
 
 def cosine_lr(step: int, steps: int, rate: float, end: float) -> float:
-    """The learning rate at a step counted from 0: it falls as half a cosine to a share of itself.
+    """Learning rate at a step counted from 0: half a cosine from ``rate`` to ``end * rate``.
 
     >>> [round(cosine_lr(step, 4, 1.0, 0.0), 3) for step in (0, 2, 4, 9)]
     [1.0, 0.5, 0.0, 0.0]

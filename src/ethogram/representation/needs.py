@@ -1,4 +1,4 @@
-"""Libraries that come with an extra of the package: a command asks for all it needs before it begins."""
+"""Check optional libraries before a command begins its work."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _EXTRAS = {
     "onnx": ("onnx", "train"), "onnxruntime": ("ONNX Runtime", "embed"), "safetensors": ("safetensors", "train"),
     "torch": ("torch", "train"),
 }  # fmt: skip
-"""By module: its name for people, and the extra that brings it."""
+"""Display name and extra of each module."""
 
 
 def absence(purpose: str, *modules: str) -> str | None:
-    """What is missing for a purpose and how to get it, as one line; None when nothing is.
+    """A message on the libraries missing for a purpose and how to install them; None if there are none.
 
     >>> absence("counting")
     """
@@ -30,19 +30,19 @@ def absence(purpose: str, *modules: str) -> str | None:
 
 
 def need(purpose: str, *modules: str) -> None:
-    """Refuse to begin what would fail later.
+    """Raise if a library is missing.
 
     Parameters
     ----------
     purpose
-        What is wanted, for the message.
+        What the libraries are for, as in the message.
     modules
-        What has to be installed for it.
+        Required modules.
 
     Raises
     ------
     UsageError
-        When one of them is not.
+        When one of them is not installed.
     """
     if (line := absence(purpose, *modules)) is not None:
         raise UsageError(line)

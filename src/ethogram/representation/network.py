@@ -1,4 +1,4 @@
-"""What the networks that learn share: drawing from the posterior, weights in and out, and the encoder interface."""
+"""Base class of trained networks: sampling, losses, weights, and the encoder interface."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ BATCH = 4096  # flows encoded or decoded at once
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; where it does not, it is slower than float32."""
+    """Whether this processor has bfloat16 instructions; without them bfloat16 is slower than float32."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported is not None and supported() and torch.backends.mkldnn.is_available())
 
 
 class Network(nn.Module):
-    """A network with a bottleneck: the latent units are the only way from its input to what it reconstructs.
+    """A network with a bottleneck: the reconstruction depends on the input through the latent units alone.
 
     Parameters
     ----------
     settings
-        Of the network.
+        Settings of the network.
     seed
-        Of its first weights.
+        Seed of the initial weights.
     """
 
     header: Header
@@ -46,7 +46,7 @@ class Network(nn.Module):
         self.settings = settings
         self.seed = seed
         self.view = view_of(settings.view)
-        # The generator of the whole program stays as it was.
+        # The global random generator is left unchanged.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.build()
@@ -54,19 +54,19 @@ class Network(nn.Module):
 
     @abstractmethod
     def build(self) -> None:
-        """Make the layers."""
+        """Create the layers."""
 
     @abstractmethod
     def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Any:
-        """What a step needs of some flows; it runs beside the step before, and touches no weight."""
+        """Prepare a batch of flows; runs in another thread during the previous step, so it must not use weights."""
 
     @abstractmethod
     def posterior(self, prepared: Any) -> tuple[Tensor, Tensor | None]:
-        """Mean and log variance [N, D] of the latent units; no variance where the network is not variational."""
+        """Mean and log variance [N, D] of the latent units; the latter is None unless the network is variational."""
 
     @abstractmethod
     def errors(self, loss: str, prepared: Any, z: Tensor) -> dict[str, Tensor]:
-        """Error of what z [N, D] leads to: ``reconstruction``, which is learnt from, and its parts."""
+        """Reconstruction errors from z [N, D]: ``reconstruction``, which is minimised, and its parts."""
 
     @abstractmethod
     def embed_vectors(self, x: NDArray[np.float32]) -> Tensor:
@@ -78,21 +78,21 @@ class Network(nn.Module):
 
     @abstractmethod
     def mask(self, prepared: Any, generator: torch.Generator) -> Any:
-        """``prepared`` with hidden from the encoder what it is to guess; the same where nothing is hidden."""
+        """Mask the inputs to be reconstructed; return ``prepared`` unchanged if the network masks nothing."""
 
     def with_positives(self, prepared: Any) -> Any:
-        """``prepared`` with what is learnt from beside it; the same where flows are learnt from one by one."""
+        """Append the positives of a contrastive loss; return ``prepared`` unchanged if the network has none."""
         return prepared
 
     def batch_losses(self, prepared: Any, mean: Tensor) -> dict[str, Tensor]:
-        """``likeness``, what flows cost together rather than one by one, and its parts; nothing where there is none.
+        """Losses between the flows of a batch: ``likeness`` and its parts; empty if the network has none.
 
         Parameters
         ----------
         prepared
             From :meth:`with_positives`.
         mean
-            Of the posterior, [N, D].
+            Mean of the posterior, [N, D].
         """
         del prepared, mean
         return {}
@@ -109,18 +109,18 @@ class Network(nn.Module):
         loss
             Name of the reconstruction loss.
         kl_weight
-            Of the KL term (:data:`~ethogram.representation.encoder.KL_REDUCTION`).
+            Weight of the KL term (:data:`~ethogram.representation.encoder.KL_REDUCTION`).
         generator
-            Of the noise; None: nothing is hidden and z is the mean, as when embedding.
+            Generator of masks and noise; None: no masks, and z is the mean, as when embedding.
 
         Returns
         -------
         dict
-            ``loss``, ``reconstruction``, ``kl``, ``likeness`` where there is one, and parts of them.
+            ``loss``, ``reconstruction``, ``kl``, ``likeness`` if the network has it, and their parts.
         """
         prepared = self.with_positives(prepared)
-        seen = prepared if generator is None else self.mask(prepared, generator)
-        mean, log_variance = self.posterior(seen)
+        visible = prepared if generator is None else self.mask(prepared, generator)
+        mean, log_variance = self.posterior(visible)
         mean = mean.float()
         z, kl = mean, torch.zeros(())
         if log_variance is not None:
@@ -129,14 +129,14 @@ class Network(nn.Module):
             kl = kl_divergence(mean, log_variance)
             if generator is not None:
                 z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=generator)
-        found = {**self.errors(loss, prepared, z), **self.batch_losses(prepared, mean)}
-        together = found["reconstruction"] + kl_weight * kl
-        if "likeness" in found:
-            together = together + found["likeness"]
-        return {"loss": together, "kl": kl, **found}
+        parts = {**self.errors(loss, prepared, z), **self.batch_losses(prepared, mean)}
+        total = parts["reconstruction"] + kl_weight * kl
+        if "likeness" in parts:
+            total = total + parts["likeness"]
+        return {"loss": total, "kl": kl, **parts}
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeddings, float32 [N, D], of vectors [N, W]: the mean, nothing is drawn."""
+        """Embeddings, float32 [N, D], of vectors [N, W]: the mean of the posterior."""
         x = sized(x, self.view.width, "vectors")
         with torch.inference_mode():
             parts = [self.embed_vectors(x[i : i + BATCH]).float().numpy() for i in range(0, len(x), BATCH)]
@@ -151,25 +151,27 @@ class Network(nn.Module):
         return np.concatenate(parts) if parts else np.zeros((0, self.view.width), np.float32)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """The weights by name; copies."""
+        """Copies of the weights by name."""
         return {name: value.detach().numpy().copy() for name, value in self.named_parameters()}
 
     def load(self, tensors: Tensors) -> None:
-        """Take these weights.
+        """Set the weights.
 
         Raises
         ------
         LibraryError
-            When names or shapes are others.
+            When names or shapes differ.
         """
-        own = dict(self.named_parameters())
-        if set(own) != set(tensors) or any(tuple(own[n].shape) != tensors[n].shape for n in own):
+        parameters = dict(self.named_parameters())
+        if set(parameters) != set(tensors) or any(
+            tuple(parameters[n].shape) != tensors[n].shape for n in parameters
+        ):
             raise LibraryError("weights of other names or shapes")
         with torch.no_grad():
-            for name, value in own.items():
+            for name, value in parameters.items():
                 value.copy_(torch.from_numpy(np.ascontiguousarray(tensors[name], np.float32)))
 
     @property
     def digest(self) -> str:
-        """Of the weights as they are now."""
+        """Digest of the current weights."""
         return digest_of(self.tensors())

@@ -1,4 +1,4 @@
-"""What an ONNX file may hold before a runtime opens it: our exporters' operators, and weights inside the file.
+"""Validate an ONNX file before a runtime opens it: only operators of our exporters, and weights inside the file.
 
 An ONNX file is data, but it can name other files to read (external data), nest graphs and functions, and ask for
 arrays of any size. This module reads the file's protobuf structure alone (onnx.proto3, IR version 10) and refuses all
@@ -34,7 +34,7 @@ _Field = tuple[int, int, "memoryview | int"]
 
 
 def check_onnx(content: bytes, name: str) -> None:
-    """Refuse an ONNX file that holds more than an exported encoder does.
+    """Refuse an ONNX file with content that no exported encoder has.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_onnx(content: bytes, name: str) -> None:
     --------
     >>> check_onnx(b"no model", "a.onnx")
     Traceback (most recent call last):
-    ethogram.errors.LibraryError: a.onnx: not an ONNX model, or cut short
+    ethogram.errors.LibraryError: a.onnx: not an ONNX model, or truncated
     """
     if len(content) > MAX_OCTETS:
         raise LibraryError(f"{name}: larger than {MAX_OCTETS:,} octets")
@@ -68,7 +68,7 @@ def check_onnx(content: bytes, name: str) -> None:
         if graphs != 1:
             raise ValueError("a model has one graph")
     except (ValueError, IndexError, UnicodeDecodeError):
-        raise LibraryError(f"{name}: not an ONNX model, or cut short") from None
+        raise LibraryError(f"{name}: not an ONNX model, or truncated") from None
 
 
 def _check_graph(graph: memoryview, name: str) -> None:
@@ -114,7 +114,7 @@ def _check_tensor(tensor: memoryview, name: str) -> None:
 
 def _message(value: memoryview | int) -> memoryview:
     if isinstance(value, int):
-        raise ValueError("a number where a message belongs")
+        raise ValueError("a varint where a message is expected")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The one door to ONNX Runtime, which sends usage data unless it is told not to before it is imported.
+"""Import ONNX Runtime with telemetry disabled, which must happen before the import.
 
 Version 1.29 and later look up a host of their maker when they are imported, keep a device id below the user's cache
 folder, and send events of each session. The variable below stops all three; setting it after the import does not.
@@ -19,7 +19,7 @@ _DISABLE_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 def onnx_runtime() -> Any:
-    """The module ``onnxruntime``, imported with its telemetry off, whatever the environment says.
+    """Import ``onnxruntime`` with telemetry disabled, whatever the environment says.
 
     Raises
     ------
@@ -30,6 +30,6 @@ def onnx_runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        # It may also be there and not fit this machine.
+        # It may also be installed but incompatible with this machine.
         raise LibraryError(absence("embedding", "onnxruntime") or f"ONNX Runtime cannot be loaded: {error}") from None
     return onnxruntime

@@ -1,4 +1,4 @@
-"""Expansion that stops where the payload does: most of the 3,000 symbols of a flow are padding."""
+"""Expand flows only as far as their payload goes, as most of the 3,000 payload symbols are padding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["expand_payload_prefix", "header_width", "payload_symbols"]
 
 
 def header_width(view: View) -> int:
-    """How many numbers of a view come before its payload.
+    """Number of features of a view before the payload.
 
     >>> from ethogram.representation.views import view_of
     >>> header_width(view_of("full")), header_width(view_of("payload")), header_width(view_of("meta/no-ports"))
@@ -23,28 +23,28 @@ def header_width(view: View) -> int:
 
 
 def payload_symbols(flows: CustomFlows) -> NDArray[np.int64]:
-    """Payload symbols of each flow that are not padding, int64 [N]: octets, and two marks a packet."""
+    """Number of payload symbols of each flow that are not padding, int64 [N]: octets plus two marks per packet."""
     return np.asarray(np.minimum(np.diff(flows.first_octet) + 2 * np.diff(flows.first_packet), SYMBOLS), np.int64)
 
 
 def expand_payload_prefix(
     flows: CustomFlows, view: View, rows: NDArray[np.int64], symbols: int, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """The first columns of :func:`~ethogram.representation.vector.expand`: numbers, and so many payload symbols.
+    """The first columns of :func:`~ethogram.representation.vector.expand`: features, and ``symbols`` payload symbols.
 
     Parameters
     ----------
     flows, view, rows
         As for ``expand``.
     symbols
-        Payload symbols to write, at least as many as any of the rows uses.
+        Number of payload symbols to write; at least the maximum over the rows.
     out
-        Memory to use, float32 with room enough; new when None.
+        Array to write to, float32 and large enough; a new one when None.
 
     Returns
     -------
     numpy.ndarray
-        float32 [N, K], K numbers before the payload and ``symbols``.
+        float32 [N, K], K = features before the payload + ``symbols``.
     """
     before = header_width(view)
     width = min(view.width, before + symbols)

@@ -1,6 +1,6 @@
-"""Positives of a flow: others of the same device within the hour, which the field-aware encoder learns to tell.
+"""Positive pairs for contrastive learning: two flows of the same device within the same hour.
 
-Only the device's key is read (its address or name), never a label: what talks at the same place belongs together.
+Only the key of the device (its address or name) is used, never a label.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ __all__ = ["Positives"]
 
 
 class Positives:
-    """Which flows of a batch in memory are of the same device and the same stretch of time.
+    """Draws positives among flows of the same device and time slot.
 
     Parameters
     ----------
     flows
         N flows.
     within_s
-        Length of a stretch of time in seconds; stretches begin at its multiples.
+        Length of a time slot in seconds; slots begin at its multiples.
 
     Examples
     --------
@@ -31,11 +31,11 @@ class Positives:
 
     def __init__(self, flows: CustomFlows, within_s: float) -> None:
         self.device: NDArray[np.int64] = flows.device.rank("dense").to_numpy().astype(np.int64)
-        stretch = flows.start_us // round(within_s * 1e6)
-        self._order = np.lexsort((stretch, self.device))
-        device, stretch = self.device[self._order], stretch[self._order]
+        slot = flows.start_us // round(within_s * 1e6)
+        self._order = np.lexsort((slot, self.device))
+        device, slot = self.device[self._order], slot[self._order]
         begins = np.ones(len(flows), bool)
-        begins[1:] = (device[1:] != device[:-1]) | (stretch[1:] != stretch[:-1])
+        begins[1:] = (device[1:] != device[:-1]) | (slot[1:] != slot[:-1])
         group = np.cumsum(begins) - 1
         first = np.flatnonzero(begins)
         count = np.diff(np.append(first, len(flows)))
@@ -43,22 +43,21 @@ class Positives:
         self._first[self._order], self._count[self._order] = first[group], count[group]
 
     def draw(self, rows: NDArray[np.int64], same: float) -> NDArray[np.int64]:
-        """A companion of each row, drawn as a function of the rows alone.
+        """Draw a positive for each row, as a function of the rows alone.
 
         Parameters
         ----------
         rows
             Row numbers, length K.
         same
-            Share of the rows that are their own companion: of a flow that hides different things twice the encoder
-            learns too.
+            Share of rows that are their own positive: two different masks of one flow also form a pair.
 
         Returns
         -------
         numpy.ndarray
-            int64 [K]; a row that has no other is its own.
+            int64 [K]; a row without another flow in its slot is its own positive.
         """
         random = np.random.default_rng([len(rows), *rows.tolist()])
         place = self._first[rows] + (random.random(len(rows)) * self._count[rows]).astype(np.int64)
-        found = self._order[place]
-        return np.where(random.random(len(rows)) < same, rows, found)
+        drawn = self._order[place]
+        return np.where(random.random(len(rows)) < same, rows, drawn)

@@ -22,21 +22,21 @@ __all__ = ["PARTS", "Octets", "Reconstruction", "error_summary", "linear_cka", "
 
 BATCH = 1024
 PARTS = ("overall", "meta", "packets", "payload", "non-padding")
-"""What has an error of its own; a view has those that it sees."""
+"""Parts of a vector with an error each; a view has those that it contains."""
 
 Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Octets:
-    """Symbols of octets among the first of the payload, and how many are given back.
+    """Counts of the octets among the first payload symbols, and of those that are reconstructed.
 
     Parameters
     ----------
     seen, hits
-        int64 [S], by place: octets there, and those whose reconstruction is nearest to the same symbol.
+        int64 [S], by position: number of octets, and of those whose reconstruction rounds to the same symbol.
     codes
-        int64 [S, 259]: how often each symbol stands there; what a constant guess would get.
+        int64 [S, 259]: count of each symbol by position, for a constant guess.
     """
 
     seen: NDArray[np.int64]
@@ -45,19 +45,19 @@ class Octets:
 
     @property
     def accuracy(self) -> float:
-        """Share of octets given back; NaN when there is none."""
+        """Share of octets that are reconstructed; NaN if there are no octets."""
         return float(self.hits.sum() / self.seen.sum()) if self.seen.sum() else float("nan")
 
     def constant(self, learnt: Octets) -> float:
-        """Accuracy of always saying the octet that is commonest at its place in ``learnt``."""
+        """Accuracy of guessing the most frequent octet of ``learnt`` at each position."""
         guess = OCTET + learnt.codes[:, OCTET:].argmax(1)
-        found = self.codes[np.arange(len(guess)), guess].sum()
-        return float(found / self.seen.sum()) if self.seen.sum() else float("nan")
+        right = self.codes[np.arange(len(guess)), guess].sum()
+        return float(right / self.seen.sum()) if self.seen.sum() else float("nan")
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What one encoder makes of N flows.
+    """Reconstruction of N flows by one encoder.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ class Reconstruction:
     z
         Embeddings, float32 [N, D].
     kl
-        Divergence of each latent unit from N(0, 1), mean over the flows, float64 [D]; None where there is no variance.
+        Mean KL divergence of each latent unit from N(0, 1), float64 [D]; None unless the encoder is variational.
     octets
-        None where the view has no payload.
+        None if the view has no payload.
     """
 
     errors: dict[str, NDArray[np.float64]]
@@ -77,7 +77,7 @@ class Reconstruction:
     octets: Octets | None = field(default=None)
 
     def active(self, variance: float) -> NDArray[np.bool_]:
-        """Latent units whose mean varies over the flows by more than this, [D].
+        """Whether the variance of each latent unit over the flows exceeds a bound, [D].
 
         References
         ----------
@@ -89,7 +89,7 @@ class Reconstruction:
 def posterior_of(
     encoder: Encoder, flows: CustomFlows, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Mean and clamped log variance [N, D] of the latent units, in any order of rows; None where nothing is drawn."""
+    """Mean and clamped log variance [N, D] of the latent units, in any row order; None unless variational."""
     settings = encoder.header.encoder
     if settings.kind != "vae":
         return None
@@ -101,7 +101,7 @@ def posterior_of(
         second = Layer(encoder.tensors["log_variance.weight"], encoder.tensors["log_variance.bias"])
         means, log_variance = mean(x), second(x)
     else:
-        import torch  # only networks that learnt with it come here
+        import torch  # reached by torch networks alone
 
         from ethogram.representation.network import Network
 
@@ -116,16 +116,16 @@ def posterior_of(
 
 
 def reconstruct(encoder: Encoder, flows: CustomFlows, *, first_symbols: int = 100) -> Reconstruction:
-    """Encode and decode flows, batch by batch, and compare.
+    """Encode and decode flows batch by batch, and compute the errors.
 
     Parameters
     ----------
     encoder
-        One that decodes.
+        An encoder with a decoder.
     flows
         N custom flows.
     first_symbols
-        Payload symbols whose octets are compared.
+        Number of payload symbols whose octets are compared.
 
     Examples
     --------
@@ -164,23 +164,23 @@ def reconstruct(encoder: Encoder, flows: CustomFlows, *, first_symbols: int = 10
 
 
 def _non_padding(squares: NDArray[np.float64], used: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean over the first ``used`` columns of each row; NaN where there are none."""
+    """Mean over the first ``used`` columns of each row; NaN if ``used`` is 0."""
     sums = np.where(np.arange(squares.shape[1]) < used[:, None], squares, 0.0).sum(1)
     return np.where(used > 0, sums / np.maximum(used, 1), np.nan)
 
 
 def _count(into: Octets, x: NDArray[np.float32], x_hat: NDArray[np.float32]) -> None:
     codes = np.rint(x * (SYMBOL_CODES - 1)).astype(np.int64)
-    said = np.clip(np.rint(x_hat * (SYMBOL_CODES - 1)), 0, SYMBOL_CODES - 1).astype(np.int64)
+    decoded = np.clip(np.rint(x_hat * (SYMBOL_CODES - 1)), 0, SYMBOL_CODES - 1).astype(np.int64)
     octet = codes >= OCTET
     into.seen[:] += octet.sum(0)
-    into.hits[:] += (octet & (said == codes)).sum(0)
+    into.hits[:] += (octet & (decoded == codes)).sum(0)
     place = np.broadcast_to(np.arange(codes.shape[1]), codes.shape)
     np.add.at(into.codes, (place.ravel(), codes.ravel()), 1)
 
 
 def error_summary(errors: NDArray[np.float64]) -> dict[str, float]:
-    """Mean, median and 95th percentile over flows; those without a value are left out.
+    """Mean, median and 95th percentile over flows, ignoring NaN.
 
     >>> error_summary(np.array([1.0, 3.0, np.nan]))["mean"]
     2.0
@@ -193,7 +193,7 @@ def error_summary(errors: NDArray[np.float64]) -> dict[str, float]:
 
 
 def linear_cka(a: Floats, b: Floats) -> float:
-    """How alike two sets of embeddings of the same flows are, 0 to 1, whatever their rotation and scale.
+    """Linear centred kernel alignment of two sets of embeddings of the same flows, in [0, 1].
 
     Parameters
     ----------

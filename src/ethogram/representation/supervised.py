@@ -1,6 +1,6 @@
-"""A network that learns from labels: an encoder let loose, or the same one from scratch, with one matrix behind it.
+"""Supervised training of an encoder with a linear head: fine-tuned, or from scratch.
 
-What a frozen encoder is compared with. The encoder that was given is copied; its weights stay as they are.
+The baseline that frozen encoders are compared with.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ BATCH = 4096
 
 
 class LabelledNetwork:
-    """An encoder and a linear layer, learnt together.
+    """An encoder with a linear classification head, trained together.
 
     Parameters
     ----------
     net
-        Its encoder; it is changed.
+        The encoder; training changes it.
     types
-        How many there are.
+        Number of types.
     settings
-        Passes, rate, batch, patience, and whether types weigh the same.
+        Passes, learning rate, batch size, patience, and whether types have equal weight.
     seed
-        Of the linear layer and the order of the flows.
+        Seed of the head and of the order of the flows.
     """
 
     def __init__(self, net: Network, types: int, settings: ProbeSettings, seed: int = 0) -> None:
@@ -50,31 +50,36 @@ class LabelledNetwork:
     def fit(
         self, flows: CustomFlows, truth: NDArray[np.int64], rows: NDArray[np.int64], held_out: NDArray[np.int64]
     ) -> Self:
-        """Learn from some rows of the flows; others, of later days, say when to stop.
+        """Train on some rows, with early stopping on others.
 
         Parameters
         ----------
         flows, truth
             N flows and their types, coded 0, 1, ...
         rows
-            Which to learn from.
+            Training rows.
         held_out
-            Which to stop by; none: all passes are made.
+            Rows of later days for early stopping; empty to make all passes.
+
+        Raises
+        ------
+        EthogramError
+            When the loss diverges.
         """
         torch.set_num_threads(os.cpu_count() or 1)
-        own = self.settings
+        settings = self.settings
         parameters = [*self.net.parameters(), *self.head.parameters()]
-        optimizer = torch.optim.Adam(parameters, lr=own.tune_rate)
+        optimizer = torch.optim.Adam(parameters, lr=settings.tune_rate)
         counts = np.bincount(truth[rows], minlength=self.types)
         weight = np.where(counts > 0, rows.size / (np.sum(counts > 0) * np.maximum(counts, 1)), 0.0)
-        weights = torch.from_numpy((weight if own.balanced else np.ones(self.types)).astype(np.float32))
-        passes = max(own.tune_passes, own.tune_steps // -(-rows.size // own.tune_batch))
-        patience = own.tune_patience * -(-passes // own.tune_passes)
+        weights = torch.from_numpy((weight if settings.balanced else np.ones(self.types)).astype(np.float32))
+        passes = max(settings.tune_passes, settings.tune_steps // -(-rows.size // settings.tune_batch))
+        patience = settings.tune_patience * -(-passes // settings.tune_passes)
         best, best_pass, kept = math.inf, 0, self._weights()
         for number in range(passes):
             order = np.random.default_rng([self.seed, number, 0x7E57]).permutation(rows)
-            for begin in range(0, len(order), own.tune_batch):
-                chosen = order[begin : begin + own.tune_batch]
+            for begin in range(0, len(order), settings.tune_batch):
+                chosen = order[begin : begin + settings.tune_batch]
                 optimizer.zero_grad(set_to_none=True)
                 loss = functional.cross_entropy(
                     self._scores(flows, chosen), torch.from_numpy(truth[chosen]), weight=weights
@@ -84,7 +89,7 @@ class LabelledNetwork:
                 optimizer.step()
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise EthogramError("learning from labels came apart: try a lower tune_rate")
+                raise EthogramError("supervised training diverged: try a lower tune_rate")
             if held_out.size:
                 value = self._held_out_loss(flows, truth, held_out, weights)
                 if value < best:
@@ -116,7 +121,7 @@ class LabelledNetwork:
                 own.copy_(value)
 
     def predict_log_proba(self, flows: CustomFlows) -> NDArray[np.float64]:
-        """Logarithm of the probability of each type, [N, types]."""
+        """Log probability of each type, [N, types]."""
         with torch.inference_mode():
             parts = [
                 self._scores(flows, np.arange(i, min(i + BATCH, len(flows)))).log_softmax(1).double().numpy()

@@ -1,8 +1,8 @@
-"""Training: passes over shuffled flows, early stopping on held-out days, and states to go on from.
+"""Train a network: passes over shuffled flows, early stopping on held-out days, and resumable states.
 
-All that is random is a function of the seed, the pass and the step: the order of the flows, what is hidden, the noise.
-A state therefore is weights, moments of the optimiser and three counters, and a run that was interrupted ends with the
-same bits as one that was not (same machine, same number of threads).
+Everything random (order of the flows, masks, noise) is a function of seed, pass and step. A state therefore consists of
+weights, optimiser moments and three counters, and a resumed run ends with the same bits as an uninterrupted one (on the
+same machine with the same number of threads).
 """
 
 from __future__ import annotations
@@ -37,49 +37,49 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class FlowBlocks(Protocol):
-    """Flows that are read a block at a time."""
+    """Flows that are read block by block."""
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Flows of each block."""
+        """Number of flows of each block."""
 
     def read(self, block: int) -> CustomFlows:
-        """The flows of one block, always the same ones in the same order."""
+        """The flows of one block, in a fixed order."""
 
 
 @dataclass(frozen=True)
 class InMemoryBlocks:
-    """Flows in memory as one block."""
+    """Flows in memory, as a single block."""
 
     flows: CustomFlows
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """One block."""
+        """The size of the single block."""
         return np.array([len(self.flows)], np.int64)
 
     def read(self, block: int) -> CustomFlows:
-        """All of them."""
+        """All flows."""
         del block
         return self.flows
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is.
+    """Progress of a training run.
 
     Parameters
     ----------
     seed, pass_number, passes, step, steps
-        Counted from 0; ``steps`` are those of one pass.
+        Counted from 0; ``steps`` is the number of steps per pass.
     loss
-        Mean over this pass so far.
+        Mean training loss of this pass so far.
     held_out
-        Lowest on the held-out days so far; NaN when there is none yet.
+        Lowest held-out loss so far; NaN before the first.
     seconds_left
-        Until the end of the last pass that may come; early stopping ends it sooner.
+        Estimated time to the end of the last pass; early stopping may end the run sooner.
     seconds_a_seed
-        That all passes of one seed take.
+        Estimated time of all passes of one seed.
     """
 
     seed: int
@@ -95,7 +95,7 @@ class Progress:
 
 @dataclass
 class TrainState:
-    """Where a training stands; what is written beside the weights."""
+    """Counters and losses of a training run; saved with the weights."""
 
     pass_number: int = 0
     step: int = 0  # in this pass
@@ -110,16 +110,16 @@ class TrainState:
 def order_of(
     sizes: NDArray[np.int64], seed: int, pass_number: int, buffer_flows: int
 ) -> list[tuple[tuple[int, ...], NDArray[np.int64]]]:
-    """The order of one pass: groups of blocks that are in memory together, and the order of the flows in each.
+    """Order of one pass: groups of blocks that are loaded together, and a permutation of the flows of each group.
 
     Parameters
     ----------
     sizes
-        Flows of each block.
+        Number of flows of each block.
     seed, pass_number
-        What the order is a function of.
+        Determine the order.
     buffer_flows
-        A group has no more flows than this, unless one block alone has.
+        Maximum number of flows in a group, unless a single block has more.
 
     Examples
     --------
@@ -135,26 +135,26 @@ def order_of(
             held = 0
         groups[-1].append(int(block))
         held += int(sizes[block])
-    # In a group blocks stand in their own order: what is in memory may then be kept from one pass to the next.
+    # Blocks are sorted within a group, so that a loaded group can be reused in the next pass.
     ordered = [tuple(sorted(group)) for group in groups]
     return [(group, random.permutation(int(sizes[list(group)].sum()))) for group in ordered]
 
 
 class Training:
-    """One seed of one network.
+    """Trains one seed of a network.
 
     Parameters
     ----------
     net
-        With its first weights; it has the best ones when :meth:`run` returns True.
+        Network with its initial weights; it has the best weights when :meth:`run` returns True.
     settings
-        How it learns.
+        Optimiser, loss and stopping settings.
     seed
-        Of order, noise and masks.
+        Seed of order, noise and masks.
     data
-        Digest of the training flows: a state of other flows is refused.
+        Digest of the training flows; a saved state of other flows is refused.
     state
-        Folder of the saved state; None: nothing is saved.
+        Folder of the saved state; None to save nothing.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Training:
 
     @property
     def curves(self) -> list[dict[str, float]]:
-        """One row per pass: losses of training and held-out days, seconds."""
+        """One row per pass: training and held-out losses, and seconds."""
         return self.place.curves
 
     def run(
@@ -185,23 +185,23 @@ class Training:
         on_progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> bool:
-        """Train from the saved state, or the start.
+        """Train from the saved state, or from the beginning.
 
         Parameters
         ----------
         train
-            Flows to learn from.
+            Training flows.
         held_out
-            Flows of other days, which say when to stop; None: all passes are made.
+            Flows of other days for early stopping; None to make all passes.
         on_progress
             Called after each step.
         should_stop
-            Asked after each step; when it says so, the state is saved and False returned.
+            Called after each step; if it returns True, the state is saved and False is returned.
 
         Returns
         -------
         bool
-            Whether it came to its end.
+            Whether training is complete.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class Training:
         LibraryError
             When the saved state is damaged.
         EthogramError
-            When the loss is no longer a number.
+            When the loss diverges.
         """
         torch.set_num_threads(self.threads)
         self._resume()
@@ -240,7 +240,7 @@ class Training:
         return sum(-(-len(rows) // batch) for _, rows in order)
 
     def _batches(self, train: FlowBlocks) -> Iterator[Any]:
-        """Batches of this pass from where it stands, each made while the one before is learnt from."""
+        """Remaining batches of this pass, each prepared while the previous one is used for training."""
         batch, done = self.settings.batch, 0
         order = order_of(train.sizes, self.seed, self.place.pass_number, self.settings.buffer_flows)
         with ThreadPoolExecutor(1) as pool:
@@ -259,14 +259,14 @@ class Training:
                     yield prepared
 
     def _group(self, train: FlowBlocks, group: tuple[int, ...]) -> CustomFlows:
-        """The flows of some blocks; those of the last group stay in memory."""
+        """The flows of some blocks; the last group stays in memory."""
         if self._kept is None or self._kept[0] != group:
             self._kept = None
             self._kept = (group, CustomFlows.concat([train.read(block) for block in group]))
         return self._kept[1]
 
     def _generator(self) -> torch.Generator:
-        """Noise of this step alone."""
+        """The random generator of this step."""
         seed = np.random.SeedSequence([self.seed, self.place.total_steps, 0x0153]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(seed))
 
@@ -279,13 +279,13 @@ class Training:
             )
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
-            found = self.net.losses(prepared, loss=settings.loss, kl_weight=weight, generator=self._generator())
-        found["loss"].backward()
+            losses = self.net.losses(prepared, loss=settings.loss, kl_weight=weight, generator=self._generator())
+        losses["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, settings.gradient_norm)
-        loss = float(found["loss"].detach())
+        loss = float(losses["loss"].detach())
         if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
             raise EthogramError(
-                f"training came apart in step {place.total_steps} (loss {loss}): try a lower learning rate"
+                f"training diverged in step {place.total_steps} (loss {loss}): try a lower learning rate"
             )
         self._optimizer.step()
         place.loss_sum += loss
@@ -302,7 +302,7 @@ class Training:
         on_progress(Progress(self.seed, place.pass_number, passes, place.step, steps, loss, held_out, left, whole))
 
     def held_out_losses(self, flows: FlowBlocks) -> dict[str, float]:
-        """Losses on other flows, at the full KL weight, with nothing drawn and nothing hidden; means over the flows."""
+        """Mean losses on other flows at the full KL weight, without noise or masks."""
         sums: dict[str, float] = {}
         total = 0
         with torch.inference_mode():
@@ -341,7 +341,7 @@ class Training:
         return {
             "format": STATE_FORMAT,
             "encoder": self.net.settings.digest,
-            # What only says where and how often work is saved does not change the weights.
+            # These settings do not affect the weights.
             "training": self.settings.model_copy(update={"save_s": 0.0, "threads": 0, "seeds": 1}).digest,
             "seed": self.seed,
             "data": self.data,
@@ -350,16 +350,16 @@ class Training:
         }
 
     def _save(self) -> None:
-        """Arrays first, then the line that names them: an interruption leaves the old state or the new one."""
+        """Write the arrays, then the index that names them, so that an interruption leaves the old or the new state."""
         self._saved_at = time.monotonic()
         if self.state is None:
             return
         arrays: dict[str, NDArray[Any]] = {f"weights/{name}": value for name, value in self.net.tensors().items()}
         arrays |= {f"best/{name}": value for name, value in self._best.items()}
         for name, parameter in zip(self._names, self._parameters, strict=True):
-            own = self._optimizer.state.get(parameter)
-            if own:
-                arrays |= {f"{moment}/{name}": own[moment].numpy() for moment in _MOMENTS}
+            moments = self._optimizer.state.get(parameter)
+            if moments:
+                arrays |= {f"{moment}/{name}": moments[moment].numpy() for moment in _MOMENTS}
         file = self.state / f"state-{self.place.total_steps}-{self.place.pass_number}.safetensors"
         digest = write_arrays(file, arrays, b"{}")
         told = {**self._made_with, "file": file.name, "sha256": digest, "place": asdict(self.place)}

@@ -1,7 +1,7 @@
-"""Custom flows to vectors of numbers in [0, 1], batch by batch, with fixed scaling that has a version.
+"""Expand custom flows to vectors in [0, 1] with a fixed, versioned scaling.
 
-Nothing is ever fitted on data: two networks give the same vector for the same flow. A model remembers the version it
-was trained with and refuses another.
+The scaling is not fitted to data, so the same flow has the same vector on every network. A model records the version
+that it was trained with and refuses others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAD, START, END, OCTET = 0, 1, 2, 3
 
 SYMBOL_CODES = 259
 SYMBOLS = 3000
-SMALL = 40  # numbers before the payload
+SMALL = 40  # features before the payload
 PACKETS = 10
 FULL_OCTETS, FULL_PACKETS = math.log1p(1e7), math.log1p(1e5)
 FULL_TIME_US, FULL_SIZE = 60e6, 1500.0
@@ -38,7 +38,7 @@ SYMBOL_VALUES = (np.arange(SYMBOL_CODES) / (SYMBOL_CODES - 1)).astype(np.float32
 
 @COMPILER.compiled
 def fill_small(columns: Any, row: int, time_of_day: bool, out: Any) -> None:
-    """The ten numbers of a flow and the three of each of its first packets."""
+    """The ten features of a flow and the three of each of its first packets."""
     start, remote, remote_port, device_port, protocol, octets, packets, first, offsets, sizes, ways = columns
     out[:] = 0.0
     if time_of_day:
@@ -61,7 +61,7 @@ def fill_small(columns: Any, row: int, time_of_day: bool, out: Any) -> None:
 
 @COMPILER.compiled
 def fill_payload(first: Any, lengths: Any, octet: Any, payload: Any, row: int, values: Any, out: Any) -> None:
-    """The payload symbols of a flow: start, octets and end of each packet, cut or padded to the length of ``out``."""
+    """The payload symbols of a flow: start, octets and end of each packet, truncated or padded to ``out``."""
     at: Any = 0
     room = out.shape[0]
     for packet in range(first[row], min(first[row + 1], first[row] + PACKETS)):
@@ -85,7 +85,7 @@ def fill(
     columns: Any, lengths: Any, first_octet: Any, payload: Any, rows: Any, places: Any, small: int, time_of_day: bool,
     values: Any, out: Any
 ) -> None:  # fmt: skip
-    """Fill the rows of ``out``: first ``small`` numbers picked by ``places``, then the payload where there is room."""
+    """Fill the rows of ``out``: ``small`` features selected by ``places``, then the payload as far as there is room."""
     numbers = np.empty(SMALL, np.float64)
     for i in range(rows.shape[0]):
         row = rows[i]
@@ -103,23 +103,23 @@ def expand(
     rows: NDArray[np.integer[Any]] | None = None,
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Expand custom flows to the numbers of a view (scaling version :data:`SCALING`).
+    """Expand custom flows to the features of a view (scaling version :data:`SCALING`).
 
     Parameters
     ----------
     flows
         F custom flows.
     view
-        Which numbers, by name (:func:`ethogram.representation.views.view_of`); W of them.
+        View with W features, or its name (:func:`ethogram.representation.views.view_of`).
     rows
-        Which flows, length N; all of them when None.
+        Rows of the flows, length N; all when None.
     out
-        Where to write, float32 [N, W]; a new array when None.
+        Array to write to, float32 [N, W]; a new array when None.
 
     Returns
     -------
     numpy.ndarray
-        float32 [N, W], each number in [0, 1].
+        float32 [N, W], each value in [0, 1].
 
     References
     ----------

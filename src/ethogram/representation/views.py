@@ -1,7 +1,7 @@
-"""Views: which of the 3,040 numbers of a custom flow a model sees, by name.
+"""Views: named subsets of the 3,040 features of a custom flow.
 
-A name is a base and, behind slashes, what is changed about it: ``meta+packets/no-address/no-ports``.
-Remote address and ports are the field's best-known shortcut, so every result across networks shows the ablation.
+A name is a base followed by options after slashes: ``meta+packets/no-address/no-ports``. Remote address and ports are
+the best-known shortcut features of the field, so every result across networks includes their ablation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ethogram.errors import ConfigurationError
 __all__ = ["BASES", "COLUMNS", "META", "OPTIONS", "PACKETS", "PAYLOAD", "WIDTH", "View", "view_of"]
 
 META = slice(0, 10)
-"""Places of the ten numbers of the whole flow."""
+"""Columns of the ten features of the flow as a whole."""
 PACKETS = slice(10, 40)
-"""Places of the first ten packets, three numbers each."""
+"""Columns of the first ten packets, three features each."""
 PAYLOAD = slice(40, 3040)
-"""Places of the payload symbols."""
+"""Columns of the payload symbols."""
 WIDTH = 3040
 
 COLUMNS: tuple[str, ...] = (
@@ -30,10 +30,10 @@ COLUMNS: tuple[str, ...] = (
     *(f"packet_{k}_{name}" for k in range(10) for name in ("offset", "octets", "out")),
     *(f"symbol_{i}" for i in range(3000)),
 )  # fmt: skip
-"""Name of each of the 3,040 numbers."""
+"""Names of the 3,040 features."""
 
 ENDS = slice(0, 7)
-"""Places of time, address and ports: who is spoken to and when, nothing of what is said."""
+"""Columns of time, address and ports: the endpoints alone, without traffic."""
 
 BASES: dict[str, tuple[slice, ...]] = {
     "ends": (ENDS,),
@@ -49,23 +49,23 @@ OPTIONS: dict[str, tuple[int, ...]] = {
     "no-ports": (5, 6),
     "time-of-day": (),
 }
-"""What may follow a base, in the order of the canonical name, and the places it leaves out.
+"""Options in canonical order with the columns that they drop.
 
-``time-of-day`` leaves nothing out: the relative timestamp, 0 otherwise, becomes the second of the day / 86,400."""
+``time-of-day`` drops none: the relative timestamp, otherwise 0, becomes the second of the day / 86,400."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A choice of numbers.
+    """A subset of the features.
 
     Parameters
     ----------
     name
-        The canonical name: options in fixed order, and only those that change something.
+        Canonical name: options in fixed order, without those that have no effect.
     places
-        Which of the 3,040, ascending; length W.
+        Columns, ascending; length W.
     time_of_day
-        Whether the first number is the second of the day.
+        Whether the first feature is the second of the day.
     """
 
     name: str
@@ -74,16 +74,16 @@ class View:
 
     @property
     def width(self) -> int:
-        """How many numbers."""
+        """Number of features."""
         return int(self.places.size)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Their names, in order."""
+        """Names of the features in order."""
         return tuple(COLUMNS[place] for place in self.places)
 
     def blocks(self) -> dict[str, slice]:
-        """Where the parts *meta*, *packets* and *payload* lie in this view, as far as it has them."""
+        """Columns of the blocks *meta*, *packets* and *payload* in this view, if present."""
         found = {}
         for name, part in (("meta", META), ("packets", PACKETS), ("payload", PAYLOAD)):
             begin, end = np.searchsorted(self.places, (part.start, part.stop))
@@ -94,14 +94,14 @@ class View:
 
 @functools.cache
 def view_of(name: str) -> View:
-    """The view of a name.
+    """Look up a view by name.
 
-    Options may come in any order; one that changes nothing (``payload/no-ports``) is left out of the canonical name.
+    Options may have any order; those without effect (``payload/no-ports``) are dropped from the canonical name.
 
     Raises
     ------
     ConfigurationError
-        When there is no such view.
+        When the name is invalid.
 
     Examples
     --------

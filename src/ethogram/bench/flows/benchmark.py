@@ -31,7 +31,7 @@ from ethogram.bench.flows.verdicts import FLOWS, FlowItems, verdicts
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
 from ethogram.identify import aggregate, calibrate, openset, probe, probe_devices, probe_figures
-from ethogram.identify.probe import DRAWS_NOTHING, FrozenProbe, budget_rows
+from ethogram.identify.probe import DETERMINISTIC, FrozenProbe, budget_rows
 from ethogram.representation.kinds import kind_of
 
 __all__ = ["FlowBenchmark"]
@@ -123,7 +123,7 @@ class FlowBenchmark:
         for seed in range(method.seeds):
             encoders = [self._encoder(task, method, fold, seed) for fold in folds]
             digest = " ".join(encoder.digest for encoder in encoders)
-            again, met = digest == met and method.probe in DRAWS_NOTHING and not method.shuffled, digest
+            again, met = digest == met and method.probe in DETERMINISTIC and not method.shuffled, digest
             budgets = [budget for budget in asked if budget is not None or not again]
             by_name: dict[str, list[FlowPredictions]] = {}
             for number, (fold, encoder) in enumerate(zip(folds, encoders, strict=True)):

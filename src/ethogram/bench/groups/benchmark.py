@@ -253,7 +253,7 @@ class GroupBenchmark:
         m, n = len(one.known), len(one.strangers)
         names = labels[one.known].tolist()
         pair = SamePair().fit(ratio[:m, :m], alike[:m, :m], names)
-        p = pair.probabilities(ratio, alike)
+        p = pair.predict_proba(ratio, alike)
         if method.by == "device-apart":
             return p, np.arange(n, dtype=np.int64)
         apart = Grouping().threshold(p[:m, :m], names)
