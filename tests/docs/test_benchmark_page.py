@@ -1,4 +1,4 @@
-"""The page about the benchmark: its example runs, and what it names is there."""
+"""The page about the benchmark: its example runs, and the tasks, methods and files that it names exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def test_the_example_runs_on_made_up_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_runs_on_synthetic_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_networks(tmp_path / "mine", 300)
     monkeypatch.chdir(tmp_path)
     command = (
@@ -45,7 +45,7 @@ def test_the_example_runs_on_made_up_flows(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "results" / "flows" / "README.md").exists()
 
 
-def test_labels_on_the_page_are_labels(tmp_path: Path) -> None:
+def test_label_file_is_valid(tmp_path: Path) -> None:
     (text,) = blocks("csv")
     assert set(text.splitlines()[0].split(",")) < set(LABELS)
     (tmp_path / "labels.csv").write_text(text)
@@ -55,7 +55,7 @@ def test_labels_on_the_page_are_labels(tmp_path: Path) -> None:
     assert card.devices[1].addresses == ("192.168.1.7",)
 
 
-def test_cards_tasks_and_methods_on_the_page_are_such() -> None:
+def test_cards_tasks_and_methods_are_valid() -> None:
     card, task, method, flow_task, flow_method = (tomllib.loads(text) for text in blocks("toml"))
     assert Card.model_validate(card).kind == "flow_table"
     assert CountTask.of(**task).level == "model"
@@ -66,12 +66,12 @@ def test_cards_tasks_and_methods_on_the_page_are_such() -> None:
     assert found.encoder.view == "meta+packets/no-address"
 
 
-def test_every_published_set_is_on_the_page() -> None:
+def test_every_published_set_is_listed() -> None:
     for name in published():
         assert f"| `{name}` |" in PAGE
 
 
-def test_tasks_and_groups_on_the_page_are_there() -> None:
+def test_tasks_and_groups_exist() -> None:
     known = {**count_tasks(), **flow_tasks(), **fused_tasks()}
     words = {"list", "quick", "all", "report", "home-days"}
     for name in re.findall(r"^\$ ethogram bench ([a-z0-9-]+)", PAGE, flags=re.MULTILINE):

@@ -1,4 +1,4 @@
-"""The pages about both methods and about unknown devices: commands and programs run on made-up captures."""
+"""The pages about both methods and about unknown devices: their examples run on synthetic captures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABELS = "device,label,model,vendor,type,coarse\n"
 
 @pytest.fixture
 def two_months(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same three devices in two months; of the third nobody says what it is."""
+    """Three devices in two months; the third one has no label."""
     write_captures(tmp_path, ("march", "april"), days=3)
     # The second network's devices are other units; each is labelled by its own address.
     rows = [f"02:00:00:00:0{network}:0{k},{kind},made-{kind},made,{kind},{kind}" for network in (0, 1)

@@ -22,7 +22,7 @@ PAGE = (DOCS / "howto" / "collect.md").read_text("utf-8")
 COUNTERS = (DOCS / "reference" / "counters.md").read_text("utf-8")
 
 
-def test_the_example_runs_and_its_sum_is_what_the_simulation_sent(tmp_path: Path) -> None:
+def test_example_runs_and_counts_what_the_simulation_sent(tmp_path: Path) -> None:
     [shell] = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
@@ -51,7 +51,7 @@ def test_the_example_runs_and_its_sum_is_what_the_simulation_sent(tmp_path: Path
     assert read_fingerprints(tmp_path / "fingerprints.parquet").table.height > 0
 
 
-def test_the_example_ends_when_the_command_is_not_found(tmp_path: Path) -> None:
+def test_example_ends_if_the_command_is_missing(tmp_path: Path) -> None:
     [shell] = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
     (tmp_path / "bin").mkdir()
     for tool in ("grep", "sleep", "cat"):
@@ -73,5 +73,5 @@ def test_the_example_ends_when_the_command_is_not_found(tmp_path: Path) -> None:
         pending.SESSION_ENDED, counters.WAITED,
     }),
 )  # fmt: skip
-def test_every_reason_is_on_the_page_of_counters(reason: str) -> None:
+def test_every_reason_is_documented(reason: str) -> None:
     assert f"| `{reason}` |" in COUNTERS

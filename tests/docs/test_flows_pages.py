@@ -1,4 +1,4 @@
-"""The page about flows: its examples run and print what the page says."""
+"""The page about flows: its examples run and print the documented output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def test_the_example_runs_and_prints_what_the_page_says(
+def test_example_runs_and_prints_the_documented_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -35,7 +35,7 @@ def test_the_example_runs_and_prints_what_the_page_says(
     assert capsys.readouterr().out == "1 ['1 records read = 1 used + 0 ignored + 0 dropped']\n"
 
 
-def test_the_page_names_every_format_and_its_mapping_is_a_mapping(tmp_path: Path) -> None:
+def test_every_format_is_listed_and_the_mapping_is_valid(tmp_path: Path) -> None:
     assert re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE) != []
     assert set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE)) == set(format_names())
     (tmp_path / "map.toml").write_text(blocks("toml")[0])

@@ -1,4 +1,4 @@
-"""Every link between the project's own pages leads to a file."""
+"""Links between the pages lead to existing files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_to_files(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,4 +1,4 @@
-"""The page about encoders of others: its tables say what the code says, and each refusal is refused in those words."""
+"""The page about published encoders: its tables match the code, and its error messages are raised."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table[0].splitlines()[2:]]
 
 
-def test_the_table_has_every_encoder_and_its_parameters() -> None:
-    found = {row[0].strip("`"): row for row in rows("The table")}
-    assert tuple(found) == NAMES
-    for name, row in found.items():
+def test_table_lists_every_encoder_with_its_parameters() -> None:
+    by_name = {row[0].strip("`"): row for row in rows("The table")}
+    assert tuple(by_name) == NAMES
+    for name, row in by_name.items():
         count = sum(prod(shape) for shape in expected(name).values())
         assert row[2].split(" (")[0] == f"{count:,}", name
     assert [row[0].strip("`") for row in rows("Where to get weights")] == list(NAMES)
@@ -40,16 +40,16 @@ def test_the_table_has_every_encoder_and_its_parameters() -> None:
 
 
 @pytest.mark.parametrize("name", ["yatc", "netmamba", "nprint"])
-def test_the_table_says_what_the_facts_say(name) -> None:
+def test_table_matches_the_facts_of_the_adapter(name) -> None:
     row = next(row for row in rows("The table") if row[0] == f"`{name}`")
     facts = adapter(name).facts
     assert row[4] == facts.licence
     assert row[3].startswith(f"{facts.d}," if name != "nprint" else "1,088 a packet")
-    said = facts.source.removeprefix("CCS 2021, ")
-    assert said in row[5] or "doi" in said
+    source = facts.source.removeprefix("CCS 2021, ")
+    assert source in row[5] or "doi" in source
 
 
-def test_commands_and_settings_are_there() -> None:
+def test_commands_and_settings_exist() -> None:
     for command in re.findall(r"^\$ ethogram bench (\S+)", PAGE, flags=re.MULTILINE):
         assert command in flow_tasks()
     assert "et-bert" in flow_methods()
@@ -60,7 +60,7 @@ def test_commands_and_settings_are_there() -> None:
         assert float(value) == float(getattr(PretrainingSettings(), name))
 
 
-def test_what_is_refused_is_refused_in_those_words(tmp_path) -> None:
+def test_rejected_files_raise_the_documented_messages(tmp_path) -> None:
     weights = {"a.weight": torch.zeros(2, 2)}
     wanted = {"a.weight": (2, 2)}
     path = tmp_path / "m.bin"
@@ -71,28 +71,28 @@ def test_what_is_refused_is_refused_in_those_words(tmp_path) -> None:
 
             return os.system, ("true",)
 
-    said = []
+    messages = []
 
-    def refused(value) -> None:
+    def rejected(value) -> None:
         torch.save(value, path)
         with pytest.raises(LibraryError) as caught:
             read_checkpoint(path, wanted)
-        said.append(str(caught.value).removeprefix(f"{path}: "))
+        messages.append(str(caught.value).removeprefix(f"{path}: "))
 
-    refused({**weights, "x": System()})
-    assert said[-1] in PAGE
-    refused({**weights, "b": torch.zeros(1), "c": torch.zeros(1)})
-    assert said[-1].startswith("2 weights of other names: ")
+    rejected({**weights, "x": System()})
+    assert messages[-1] in PAGE
+    rejected({**weights, "b": torch.zeros(1), "c": torch.zeros(1)})
+    assert messages[-1].startswith("2 weights of other names: ")
     assert "`2 weights of other names: …`" in PAGE
-    refused({"a.weight": torch.zeros(2, 2, dtype=torch.long)})
-    assert said[-1] == "a.weight holds int64, not plain floats"
+    rejected({"a.weight": torch.zeros(2, 2, dtype=torch.long)})
+    assert messages[-1] == "a.weight holds int64, not plain floats"
     assert "`… holds int64, not plain floats`" in PAGE
-    refused({"a.weight": torch.full((2, 2), torch.inf)})
-    assert said[-1].removeprefix("a.weight ") == "has numbers that are not finite"
+    rejected({"a.weight": torch.full((2, 2), torch.inf)})
+    assert messages[-1].removeprefix("a.weight ") == "has numbers that are not finite"
     assert "`… has numbers that are not finite`" in PAGE
-    refused({"a.weight": torch.zeros(3, 2)})
-    assert said[-1] == "a.weight is [3, 2], not [2, 2]"
-    refused({})
+    rejected({"a.weight": torch.zeros(3, 2)})
+    assert messages[-1] == "a.weight is [3, 2], not [2, 2]"
+    rejected({})
     for text in (
         "its archive is packed, which torch never does",
         "no file of torch, or cut short: …",
@@ -105,10 +105,10 @@ def test_what_is_refused_is_refused_in_those_words(tmp_path) -> None:
         Vocabulary.read(tmp_path / "v.txt", 60_005)
 
 
-def test_the_program_of_what_learns_here_runs(tmp_path, monkeypatch) -> None:
+def test_pretraining_example_runs(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = re.findall(r"```python\n(from ethogram.bench.encoders.pretraining.*?)```", PAGE, re.DOTALL)
     quick = program.replace("steps=600", "steps=1, batch=2, widths={'layers': 1, 'hidden': 8, 'heads': 1}")
-    given = {"packets": drawn(4, most=2), "Path": Path, "adapter": adapter}
-    exec(compile(quick, "pretrained-encoders.md", "exec"), given)
-    assert given["same"].digest == given["made"].digest
+    names = {"packets": drawn(4, most=2), "Path": Path, "adapter": adapter}
+    exec(compile(quick, "pretrained-encoders.md", "exec"), names)
+    assert names["same"].digest == names["made"].digest

@@ -1,4 +1,4 @@
-"""The page about judging encoders: its commands and its program run; it names reasons and settings that are there."""
+"""The page about evaluating encoders: its examples run, and the reasons and settings that it names exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = {
 }
 
 
-def test_the_commands_and_the_program_run(
+def test_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
@@ -49,11 +49,11 @@ def test_the_commands_and_the_program_run(
         material.BEYOND,
     ],
 )
-def test_reasons_are_on_the_page(reason: str) -> None:
+def test_reasons_are_documented(reason: str) -> None:
     assert f"`{reason}`" in PAGE
 
 
-def test_settings_that_the_page_names_are_there() -> None:
+def test_settings_exist() -> None:
     named = re.findall(r"--set (\w+)=", PAGE)
     assert named
     assert set(named) <= set(ProbeSettings.model_fields)

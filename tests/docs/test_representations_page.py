@@ -1,4 +1,4 @@
-"""The page about encoders: its commands and its program run, in the order of the page."""
+"""The page about encoders: its examples run in order, and its settings exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ethogram.pipeline.vector_files import write_custom_flows
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "representations.md").read_text("utf-8")
 
 
-def test_the_commands_and_the_program_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("flows.parquet", "other.parquet"):
         write_custom_flows(Path(name), [made(60, seed=len(name))], CustomFlowSettings())
@@ -33,7 +33,7 @@ def test_the_commands_and_the_program_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert found["x_hat"].shape == (60, 3040)
 
 
-def test_settings_that_the_page_names_are_there() -> None:
+def test_settings_exist() -> None:
     for name in re.findall(r"--set (encoder|training)\.([\w.]+)=", PAGE):
         section: object = EncoderSettings() if name[0] == "encoder" else TrainingSettings()
         for part in name[1].split("."):

@@ -1,4 +1,4 @@
-"""The page about custom flows: its example runs and prints what the page says."""
+"""The page about custom flows: its examples run and print the documented output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def block(language: str) -> str:
     return "".join(re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL))
 
 
-def test_the_example_runs_and_prints_what_the_page_says(
+def test_examples_run_and_print_the_documented_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
