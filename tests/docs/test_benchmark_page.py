@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from docs.running import run_shell
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.published import published
 from ethogram.bench.corpora.user_corpus import user_corpus
@@ -32,11 +32,8 @@ def blocks(language: str) -> list[str]:
 def test_example_runs_on_synthetic_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_networks(tmp_path / "mine", 300)
     monkeypatch.chdir(tmp_path)
-    command = (
-        f'ethogram() {{ "{sys.executable}" -c "import sys; from ethogram.cli import main; sys.exit(main())" "$@"; }}\n'
-    )
     (example,) = blocks("sh")
-    done = subprocess.run(["sh", "-ec", command + example], capture_output=True, text=True, check=False)
+    done = run_shell(example, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "home-encodes-office" in done.stdout
     page = (tmp_path / "results" / "flows" / "home-to-office.md").read_text()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from docs.running import run_shell
 from ethogram.io.mapping import Mapping
 from ethogram.io.open import format_names
 
@@ -25,10 +24,7 @@ def test_example_runs_and_prints_the_documented_output(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (shell,), (expected,), (python,) = blocks("sh"), blocks("text"), blocks("python")
-    command = (
-        f'ethogram() {{ "{sys.executable}" -c "import sys; from ethogram.cli import main; sys.exit(main())" "$@"; }}\n'
-    )
-    done = subprocess.run(["sh", "-ec", command + shell], capture_output=True, text=True, check=False)
+    done = run_shell(shell, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == expected
     exec(compile(python, "flows.md", "exec"), {})

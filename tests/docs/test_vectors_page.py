@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from docs.running import run_shell
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "vectors.md").read_text("utf-8")
 
@@ -20,10 +20,7 @@ def test_examples_run_and_print_the_documented_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = (
-        f'ethogram() {{ "{sys.executable}" -c "import sys; from ethogram.cli import main; sys.exit(main())" "$@"; }}\n'
-    )
-    done = subprocess.run(["sh", "-ec", command + block("sh")], capture_output=True, text=True, check=False)
+    done = run_shell(block("sh"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == block("text")
     exec(compile(block("python"), "vectors.md", "exec"), {})
