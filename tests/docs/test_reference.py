@@ -48,9 +48,11 @@ def test_every_command_and_option_is_documented() -> None:
 def test_every_setting_is_documented() -> None:
     page, settings_page = reference("settings.md"), importlib.import_module("settings_page")
     classes = settings_page.settings_classes()
-    assert {cls.__name__ for cls in classes} == {cls.__name__ for cls in config.Settings.__subclasses__()} | {
-        sub.__name__ for cls in config.Settings.__subclasses__() for sub in cls.__subclasses__()
-    }
+    assert len(classes) > 15
+    assert {cls.__name__ for cls in classes} >= {
+        name for name, value in vars(config).items()
+        if isinstance(value, type) and issubclass(value, config.Settings) and value is not config.Settings
+    }  # fmt: skip
     for cls in classes:
         section = page.split(f"## {cls.__name__}\n")[1].split("\n## ")[0]
         for name, field in cls.model_fields.items():
