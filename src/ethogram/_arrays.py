@@ -1,4 +1,4 @@
-"""Arrays for compiled functions, which are compiled again for each kind of array that they are given."""
+"""Arrays for compiled functions, which are compiled once for each combination of array types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["column", "read_only"]
 
 
 def read_only(values: NDArray[Any]) -> NDArray[Any]:
-    """The same array, contiguous, through which nothing can be written.
+    """Contiguous, read-only view of an array.
 
     >>> read_only(np.arange(3)).flags.writeable
     False
@@ -25,8 +25,8 @@ def read_only(values: NDArray[Any]) -> NDArray[Any]:
 def column(series: pl.Series) -> NDArray[Any]:
     """The values of a column, read-only.
 
-    Polars shares a column of one chunk, which is read-only, and copies one of several, which is not: how a table came
-    about would decide what is compiled, and when.
+    Polars returns a read-only view of a column with one chunk, and a writable copy of one with several. Without this
+    function, the history of a table would determine which versions of a function are compiled.
 
     >>> column(pl.concat([pl.Series([1]), pl.Series([2])], rechunk=False)).flags.writeable
     False

@@ -1,4 +1,4 @@
-"""Settings: one named value for each choice. Unknown settings fail; a digest says which settings made a result."""
+"""Settings, as frozen models. Unknown names are errors; a digest identifies the settings of a result."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, strict about names, with a digest."""
+    """Base class of settings: frozen, strict about names, with a digest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def of(cls, **values: object) -> Self:
-        """Build settings from what a user gave; a wrong one is a :class:`ConfigurationError` in one line."""
+        """Build settings from user input; an invalid value raises a one-line :class:`ConfigurationError`."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -62,125 +62,131 @@ class Settings(BaseModel):
 class CaptureSettings(Settings):
     """Captures to packets."""
 
-    strict: bool = Field(default=False, description="damage raises an error instead of a warning and a count")
-    tunnels: bool = Field(default=False, description="describe the packet inside IP in IP, GRE, GTP-U and CAPWAP")
-    block_octets: int = Field(default=1 << 22, ge=1 << 12, description="octets of a capture held at once")
-    max_octets: int = Field(default=1 << 42, gt=0, description="decompressed octets of one file that are read")
-    max_ratio: float = Field(default=1000.0, gt=1, description="decompressed to compressed octets; more is an attack")
+    strict: bool = Field(default=False, description="raise an error on damage, instead of a warning and a count")
+    tunnels: bool = Field(default=False, description="read the inner packet of IP in IP, GRE, GTP-U and CAPWAP")
+    block_octets: int = Field(default=1 << 22, ge=1 << 12, description="octets of a capture in memory at once")
+    max_octets: int = Field(default=1 << 42, gt=0, description="decompressed octets read of one file at most")
+    max_ratio: float = Field(
+        default=1000.0, gt=1, description="largest ratio of decompressed to compressed octets; more counts as an attack"
+    )
 
 
 class MeterSettings(Settings):
     """Packets to biflows."""
 
-    idle_timeout_s: float = Field(default=120.0, gt=0, description="a flow silent for longer has ended")
-    active_timeout_s: float = Field(default=1800.0, gt=0, description="a flow lasting longer is cut")
-    max_flows: int = Field(default=1 << 22, gt=0, description="live flows held at once; the oldest leave first")
+    idle_timeout_s: float = Field(default=120.0, gt=0, description="a flow ends after this time without packets")
+    active_timeout_s: float = Field(default=1800.0, gt=0, description="a flow is cut after this time")
+    max_flows: int = Field(default=1 << 22, gt=0, description="live flows at once; beyond, the oldest are ended")
     octets: Literal["ip", "frame"] = Field(default="ip", description="count octets of the IP packet or of the frame")
-    vlan_key: bool = Field(default=False, description="the VLAN tag is part of a flow's key")
+    vlan_key: bool = Field(default=False, description="make the VLAN tag part of a flow's key")
 
 
 class CustomFlowSettings(Settings):
-    """Packets to custom flows. The record has room for 3,000 symbols, ten packets, and 1,000 octets of each."""
+    """Packets to custom flows. A record holds 3,000 symbols, ten packets, and 1,000 octets of each."""
 
     direction: Literal["outgoing", "bidirectional"] = Field(
-        default="outgoing", description="packets the device sent, or those of both directions"
+        default="outgoing", description="meter packets sent by devices, or both directions"
     )
-    interval_s: float = Field(default=60.0, gt=0, le=3600, description="a record ends so long after its first packet")
-    packets: int = Field(default=10, ge=1, le=10, description="packets that are described one by one")
-    packet_octets: int = Field(default=1000, ge=0, le=1000, description="payload octets kept of one packet")
-    protocols: tuple[int, ...] = Field(default=(6, 17), description="IANA numbers of the protocols that are metered")
+    interval_s: float = Field(default=60.0, gt=0, le=3600, description="time from a record's first packet to its end")
+    packets: int = Field(default=10, ge=1, le=10, description="packets described individually")
+    packet_octets: int = Field(default=1000, ge=0, le=1000, description="payload octets kept of each of them")
+    protocols: tuple[int, ...] = Field(default=(6, 17), description="IANA numbers of the protocols to meter")
     private: tuple[str, ...] = Field(
         default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
-        description="prefixes of remote addresses that become 0.0.0.0",
+        description="prefixes of remote addresses that are replaced by 0.0.0.0",
     )
     fragment_s: float = Field(
-        default=30.0, ge=0, description="how long later fragments join the flow of the first; 0: never"
+        default=30.0, ge=0, description="how long later fragments are assigned to the flow of the first; 0: never"
     )
     max_fragments: int = Field(default=4096, ge=1, le=1 << 20, description="fragmented packets remembered at once")
-    lateness_s: float = Field(
-        default=5.0, ge=0, description="packets out of order by less than this still find their record"
-    )
+    lateness_s: float = Field(default=5.0, ge=0, description="packets may be out of order by this much")
     leap_s: float = Field(
-        default=60.0, gt=0, description="time that goes back by more than this is another capture's: all records end"
+        default=60.0, gt=0, description="all records end when time goes back by more than this, as in another capture"
     )
-    max_flows: int = Field(default=1 << 18, ge=1, description="live records held at once; the oldest leave first")
+    max_flows: int = Field(default=1 << 18, ge=1, description="live records at once; beyond, the oldest are ended")
     max_octets: int = Field(
         default=1 << 28,
         ge=1 << 14,
         le=1 << 34,
-        description="payload octets of live records held at once; the oldest leave first",
+        description="payload octets of live records in memory; beyond, the oldest records are ended",
     )
-    block_flows: int = Field(default=1 << 14, ge=1, description="records named, written and read together")
+    block_flows: int = Field(default=1 << 14, ge=1, description="records per block of named and written records")
 
 
 class PacketFlowSettings(Settings):
-    """What is kept of the packets of both directions beside outgoing custom flows; headers are kept whole."""
+    """Packets of both directions, kept beside outgoing custom flows with complete headers."""
 
-    packets: int = Field(default=MOST_PACKETS, ge=1, le=255, description="first packets of a flow")
+    packets: int = Field(default=MOST_PACKETS, ge=1, le=255, description="packets kept of a flow, its first ones")
     payload_packets: int = Field(
-        default=PAYLOAD_PACKETS, ge=0, le=255, description="the first of them, of whose payload more is kept"
+        default=PAYLOAD_PACKETS, ge=0, le=255, description="packets of which more payload is kept, the first ones"
     )
     payload_octets: int = Field(
-        default=PAYLOAD_OCTETS, ge=0, le=1500, description="transport payload kept of such a packet"
+        default=PAYLOAD_OCTETS, ge=0, le=1500, description="octets of transport payload kept of such a packet"
     )
-    later_octets: int = Field(default=LATER_OCTETS, ge=0, le=1500, description="transport payload kept of the others")
+    later_octets: int = Field(
+        default=LATER_OCTETS, ge=0, le=1500, description="octets of transport payload kept of the others"
+    )
     max_octets: int = Field(
         default=1 << 28,
         ge=1 << 12,
         le=1 << 34,
-        description="octets of live flows held at once; beyond, packets of a flow from one on are not kept but counted",
+        description="octets of live flows in memory; beyond, further packets of a flow are counted but not kept",
     )
 
 
 class WireSettings(Settings):
-    """Export messages (NetFlow v5, v9, IPFIX) to biflows; every bound has a counter of what it turned away."""
+    """Export messages (NetFlow v5, v9, IPFIX) to biflows; each bound has a counter of what it refused."""
 
-    max_exporters: int = Field(default=4096, gt=0, description="exporters known at once; further ones are refused")
-    max_templates: int = Field(default=1 << 15, gt=0, description="templates held; the one unused for longest leaves")
-    max_templates_per_exporter: int = Field(
-        default=4096, gt=0, description="so that one exporter cannot crowd out others"
+    max_exporters: int = Field(default=4096, gt=0, description="exporters at once; further ones are refused")
+    max_templates: int = Field(
+        default=1 << 15, gt=0, description="templates in memory; beyond, the least recently used is removed"
     )
-    max_fields: int = Field(default=512, gt=0, description="fields of one template; a longer one is refused")
+    max_templates_per_exporter: int = Field(
+        default=4096, gt=0, description="templates of one exporter, so that it cannot displace those of others"
+    )
+    max_fields: int = Field(default=512, gt=0, description="fields of a template; longer templates are refused")
     template_lifetime_s: float = Field(
-        default=86_400.0, gt=0, description="over UDP, a template not sent again for so long is forgotten"
+        default=86_400.0, gt=0, description="over UDP, a template expires if it is not sent again for this long"
     )
     pending_octets: int = Field(
-        default=1 << 26, ge=0, description="octets of sets held until their template comes; the oldest leave first"
+        default=1 << 26, ge=0, description="octets of sets that wait for their template; beyond, the oldest are dropped"
     )
     pending_octets_per_exporter: int = Field(default=1 << 22, ge=0, description="the same for one exporter")
-    pending_age_s: float = Field(default=1800.0, ge=0, description="how long such a set is held")
-    scale_sampling: bool = Field(default=True, description="multiply octets and packets by the sampling rate in force")
-    block_octets: int = Field(default=1 << 25, ge=1 << 16, description="octets of messages that are decoded together")
+    pending_age_s: float = Field(default=1800.0, ge=0, description="how long such a set waits")
+    scale_sampling: bool = Field(default=True, description="multiply octets and packets by the current sampling rate")
+    block_octets: int = Field(default=1 << 25, ge=1 << 16, description="octets of messages decoded in one block")
     segment_s: float = Field(
-        default=60.0, gt=0, description="blocks, and segments on disk, end at multiples of this time of arrival"
+        default=60.0,
+        gt=0,
+        description="blocks, and segments on disk, end when the arrival time reaches a multiple of this",
     )
 
 
 class BoundSettings(Settings):
-    """What is held of counts at once. Where no bound is reached, none of these changes a result: no digest has them."""
+    """Bounds on counts in memory. They are not part of digests, since they change results only when one is reached."""
 
     device_counts: int = Field(
         default=8192,
         ge=1,
-        description="counts with a name, and as many without, of one device in one sub-epoch; the keys of others become"
-        " coarser: without their name, then without their port",
+        description="counts with a name, and as many without, of one device in one sub-epoch; beyond, keys are"
+        " coarsened: first the name is removed, then the port",
     )
     open_counts: int = Field(
         default=1 << 22,
         ge=1,
-        description="counts of open epochs that a collector holds; beyond, devices with most keys keep fewer, and then"
+        description="counts of open epochs in a collector; beyond, keys of devices with most keys are coarsened, then"
         " devices with fewest flows are dropped",
     )
     held_counts: int = Field(
         default=1 << 23,
         ge=1,
-        description="counts of closed epochs in windows still open; beyond, the largest windows leave without export",
+        description="counts of closed epochs in open windows; beyond, the largest windows are discarded",
     )
     file_counts: int = Field(
         default=1 << 25,
         ge=1,
         le=1 << 29,
-        description="counts of files read together; beyond, as for those of open epochs",
+        description="counts of files read together; beyond, as for open epochs",
     )
 
 
@@ -188,30 +194,34 @@ class CollectSettings(Settings):
     """The live collector."""
 
     queue_octets: int = Field(
-        default=1 << 28, ge=1 << 20, description="octets received and not yet decoded; what comes beyond is counted"
+        default=1 << 28,
+        ge=1 << 20,
+        description="octets received and not yet decoded; beyond, messages are dropped and counted",
     )
-    socket_octets: int = Field(default=1 << 25, gt=0, description="receive buffer asked of the kernel, for each socket")
-    allow: tuple[str, ...] = Field(default=(), description="prefixes exporters may send from; none: any")
+    socket_octets: int = Field(
+        default=1 << 25, gt=0, description="receive buffer requested from the kernel, per socket"
+    )
+    allow: tuple[str, ...] = Field(default=(), description="prefixes that exporters may send from; none: any address")
     rate_limit: float | None = Field(
-        default=None, gt=0, description="messages a second of one exporter, beyond which they are refused; none: any"
+        default=None, gt=0, description="messages per second of one exporter; beyond, they are refused; none: no limit"
     )
-    burst_s: float = Field(default=5.0, gt=0, description="seconds of the rate limit that may come at once")
-    max_connections: int = Field(default=256, gt=0, description="TCP connections open at once")
+    burst_s: float = Field(default=5.0, gt=0, description="length of a burst at the rate limit")
+    max_connections: int = Field(default=256, gt=0, description="open TCP connections")
     idle_s: float = Field(
-        default=3600.0, gt=0, description="a TCP connection that completes no message for so long is closed"
+        default=3600.0, gt=0, description="a TCP connection is closed after this time without a complete message"
     )
     address_share: float = Field(
         default=0.25, gt=0, le=1,
-        description="share of exporters and of connections that one address (IPv6: a /64) may have",
+        description="largest share of exporters and connections for one address (IPv6: a /64)",
     )  # fmt: skip
     prefix_share: float = Field(
-        default=0.5, gt=0, le=1, description="the same for one prefix (IPv4: a /24, IPv6: a /48)"
+        default=0.5, gt=0, le=1, description="largest share for one prefix (IPv4: a /24, IPv6: a /48)"
     )
-    max_devices: int = Field(
-        default=100_000, gt=0, description="devices whose fingerprints are kept; others are counted"
-    )
+    max_devices: int = Field(default=100_000, gt=0, description="devices with fingerprints; others are counted")
     ahead_s: float = Field(
-        default=300.0, ge=0, description="flows that end more than this after they arrived count to no fingerprint"
+        default=300.0,
+        ge=0,
+        description="flows that end more than this after their arrival are not used for fingerprints",
     )
     bounds: BoundSettings = BoundSettings()
 
@@ -220,8 +230,8 @@ class NameSettings(Settings):
     """Remote names from passive DNS and from records."""
 
     enabled: bool = Field(default=True, description="name remote ends")
-    hold_s: float = Field(default=86_400.0, ge=0, description="how long after its lifetime an answer still names")
-    max_answers: int = Field(default=1 << 21, gt=0, description="answers held at once; the oldest leave first")
+    hold_s: float = Field(default=86_400.0, ge=0, description="how long an answer is used after its lifetime")
+    max_answers: int = Field(default=1 << 21, gt=0, description="answers in memory; beyond, the oldest are removed")
 
 
 class FlowSettings(Settings):
@@ -230,29 +240,31 @@ class FlowSettings(Settings):
     local: tuple[str, ...] = Field(
         default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10",
                  "fe80::/10", "fc00::/7"),
-        description="prefixes that are inside; without a device file every address inside is a device",
+        description="local prefixes; without a device file every address in them is a device",
     )  # fmt: skip
     join_cut: bool = Field(default=True, description="join a record cut at the active timeout with the next one")
     join_gap_s: float = Field(default=120.0, gt=0, description="largest gap between records that are joined")
     join_span_s: float | None = Field(
-        default=3600.0, gt=0, description="records are joined within an interval of the clock of this length; none: any"
+        default=3600.0, gt=0, description="records are joined within clock intervals of this length; none: no limit"
     )
     names: NameSettings = NameSettings()
-    time_zone: str = Field(default="UTC", description="zone of times that records write without one")
+    time_zone: str = Field(default="UTC", description="time zone of records that state none")
     pair: Literal["auto", "always", "never"] = Field(
-        default="auto", description="pair one-way records into biflows; auto: where the format is one-way"
+        default="auto", description="pair one-way records into biflows; auto: if the format is one-way"
     )
     pair_gap_s: float = Field(default=10.0, ge=0, description="largest silence between a record and its answer")
     device_by: Literal["mac", "address"] = Field(
-        default="mac", description="what names a device without a device file: its MAC where known, or its address"
+        default="mac", description="name of a device without a device file: its MAC if known, or its address"
     )
     router_addresses: int = Field(
-        default=2, ge=1, le=1024,
-        description="a MAC that uses more IPv4 addresses than this within 15 minutes is a router's or repeater's, and "
-        "names nothing",
+        default=2,
+        ge=1,
+        le=1024,
+        description="a MAC with more IPv4 addresses than this within 15 minutes belongs to a router or repeater, and "
+        "does not name devices",
     )
     block_flows: int = Field(
-        default=1 << 20, gt=0, description="records looked at together when joining, pairing and breaking ties"
+        default=1 << 20, gt=0, description="records processed together when joining, pairing and breaking ties"
     )
 
 
@@ -261,26 +273,30 @@ class CountSettings(Settings):
 
     sub_epoch_s: int = Field(default=3600, gt=0, description="resolution of the counts")
     other_protocols: bool = Field(default=False, description="count protocols other than TCP and UDP as IP/<n>")
-    drop_probes: bool = Field(default=True, description="leave out inbound flows that were never answered")
-    max_services: int = Field(default=4096, gt=0, description="services per device and day; more become dyn")
+    drop_probes: bool = Field(default=True, description="ignore inbound flows without an answer")
+    max_services: int = Field(
+        default=4096, gt=0, description="services per device and day; beyond, they are merged into dyn"
+    )
 
 
 class KeySettings(Settings):
-    """What of a count's key is part of the service."""
+    """Parts of a count's key that make up the service."""
 
-    role: bool = Field(default=False, description="the device is client or server")
-    scope: bool = Field(default=False, description="the remote end is wan, lan or multicast")
-    answered: bool = Field(default=False, description="both sides sent something")
+    role: bool = Field(default=False, description="whether the device is client or server")
+    scope: bool = Field(default=False, description="whether the remote end is wan, lan or multicast")
+    answered: bool = Field(default=False, description="whether both sides sent something")
     name: bool = Field(default=False, description="registrable domain of the remote end")
-    dynamic_from: int = Field(default=DYNAMIC_FROM, ge=1, le=65536, description="ports from here on are one: dyn")
+    dynamic_from: int = Field(
+        default=DYNAMIC_FROM, ge=1, le=65536, description="first dynamic port; it and all higher ports are named dyn"
+    )
     coarseness: Literal["port", "class", "protocol"] = Field(
-        default="port", description="what of the service port counts: the port, its class, or the protocol alone"
+        default="port", description="what identifies a service: the port, its class, or the protocol alone"
     )
     rhythm_h: int | None = Field(
-        default=None, ge=1, le=24, description="parts of the day (UTC) of so many hours are told apart; none: not"
+        default=None, ge=1, le=24, description="distinguish parts of the day (UTC) of so many hours; none: do not"
     )
     ports: tuple[str, ...] | None = Field(
-        default=None, description="services learnt at enrolment, as TCP/443; all others become dyn"
+        default=None, description="services learnt at enrolment, as TCP/443; all others are named dyn"
     )
 
 
@@ -290,15 +306,15 @@ class RepresentationSettings(Settings):
     kind: Literal["list", "prevalence", "generalized", "log_volume", "tiers"] = Field(
         default="generalized", description="the representation"
     )
-    granularity: int = Field(default=16, ge=0, description="G of Generalized(G); 0 stands for infinity")
+    granularity: int = Field(default=16, ge=0, description="G of Generalized(G); 0 means infinity")
     weight: Literal["flow_share", "presence", "octet_share", "packet_share"] = Field(
-        default="flow_share", description="what the share of a service is measured in"
+        default="flow_share", description="unit of a service's share"
     )
     similarity: Literal["ruzicka", "cosine", "total_variation", "containment_dynamic", "containment_static"] = Field(
         default="ruzicka", description="how two windows are compared"
     )
-    min_share: float = Field(default=0.0, ge=0, le=1, description="services with a smaller share are left out")
-    min_flows: int = Field(default=0, ge=0, description="services with fewer flows are left out")
+    min_share: float = Field(default=0.0, ge=0, le=1, description="services with a smaller share are ignored")
+    min_flows: int = Field(default=0, ge=0, description="services with fewer flows are ignored")
 
 
 class ExporterSettings(Settings):
@@ -306,16 +322,18 @@ class ExporterSettings(Settings):
 
     epoch_s: int = Field(default=86_400, gt=0, description="length of an epoch")
     threshold: float = Field(default=0.9, ge=0, le=1, description="similarity from which a window is stable")
-    runs: int = Field(default=1, ge=1, description="successive stable epochs needed")
+    runs: int = Field(default=1, ge=1, description="consecutive stable comparisons needed to converge")
     compare: Literal["previous", "halves"] = Field(
-        default="halves", description="compare the halves of the window, or the window with itself an epoch ago"
+        default="halves", description="compare the halves of the window, or the window with itself one epoch earlier"
     )
     mode: Literal["tumbling", "change"] = Field(
-        default="tumbling", description="export every converged window, or only one unlike the last exported"
+        default="tumbling", description="export every converged window, or only those unlike the last one exported"
     )
     min_flows: int = Field(default=50, ge=0, description="flows a window needs to converge")
     min_epochs: int = Field(default=2, ge=1, description="active epochs a window needs to converge")
-    max_epochs: int = Field(default=30, ge=1, description="active epochs after which a window leaves unconverged")
+    max_epochs: int = Field(
+        default=30, ge=1, description="active epochs after which a window is exported as unconverged"
+    )
     gap_s: int = Field(default=7 * 86_400, gt=0, description="a longer silence ends the window")
     lateness_s: int = Field(default=1800 + 120, ge=0, description="how long after its end an epoch stays open")
     key: KeySettings = KeySettings()
@@ -325,33 +343,31 @@ class ExporterSettings(Settings):
 class IdentifySettings(Settings):
     """Fingerprints and a library to verdicts."""
 
-    method: str = Field(default="nearest", description="the identifier, by its name in the table of methods")
+    method: str = Field(default="nearest", description="name of the identification method")
     level: Literal["label", "model", "family", "type", "coarse"] = Field(
-        default="label", description="what is told apart; twin units are one model"
+        default="label", description="what to identify; twin units are one model"
     )
-    closed: bool = Field(default=False, description="never say unknown")
+    closed: bool = Field(default=False, description="always give a label, never unknown")
     quantile: float = Field(
         default=0.05,
         ge=0,
         le=1,
         description="share of a label's own held-out windows that may fall below its threshold",
     )
-    least_score: float = Field(
-        default=0.5, ge=0, le=1, description="a label that is less likely than this is not said: unknown"
-    )
-    few: int = Field(default=20, ge=1, description="labels with fewer held-out windows use the threshold of all labels")
+    least_score: float = Field(default=0.5, ge=0, le=1, description="a less likely label is reported as unknown")
+    few: int = Field(default=20, ge=1, description="labels with fewer held-out windows use the common threshold")
     folds: int = Field(default=5, ge=2, description="blocks of time held out in turn to fit thresholds and calibration")
-    terms: int = Field(default=12, ge=1, description="terms of evidence shown; the others are added up in one")
+    terms: int = Field(default=12, ge=1, description="terms of evidence listed; the others are summed into one")
     best_of: Literal["best", "mean_of_3", "prototype"] = Field(
         default="best", description="score of a label from its fingerprints: the nearest, the nearest three, their mean"
     )
-    idf: bool = Field(default=False, description="weigh services by how few of the enrolled labels use them")
+    idf: bool = Field(default=False, description="weight services by how few enrolled labels use them")
     window_s: int | None = Field(
         default=None,
         gt=0,
-        description="windows a fingerprint is split into, whose scores are averaged; none: it is whole",
+        description="split fingerprints into windows of this length and average their scores; none: do not split",
     )
-    seed: int = Field(default=0, ge=0, description="of every method that draws at random")
+    seed: int = Field(default=0, ge=0, description="random seed of methods that use one")
 
 
 ENCODER_SIZES: dict[str, tuple[tuple[int, ...], int]] = {
@@ -365,88 +381,92 @@ LINEAR_LATENT = {"small": 24, "base": 48, "large": 96}
 
 
 class FieldSettings(Settings):
-    """The encoder over semantic fields; every width, every share that is hidden from it while it learns, its losses."""
+    """The encoder over semantic fields: its widths, the shares masked while it trains, its losses."""
 
-    octets: int = Field(default=12, ge=1, le=64, description="first payload octets of a packet with embeddings")
-    grams: int = Field(default=96, ge=1, le=256, description="pieces of text in the payload that are looked at")
-    buckets: int = Field(default=2048, ge=16, le=65_536, description="embeddings that pieces of text are hashed to")
-    token: int = Field(default=64, ge=4, description="numbers that describe one packet inside")
-    hidden: int = Field(default=256, ge=4, description="width of the layers over the whole flow")
-    ports: bool = Field(default=True, description="look at the class of the ports")
-    hide_packet: float = Field(default=0.15, ge=0, lt=1, description="share of packets hidden")
-    hide_field: float = Field(default=0.15, ge=0, lt=1, description="share of the fields of the flow hidden")
-    hide_payload: float = Field(default=0.3, ge=0, lt=1, description="share of packets whose payload is hidden")
-    hide_ports: float = Field(default=0.3, ge=0, lt=1, description="share of flows whose ports are hidden")
-    hide_text: float = Field(default=0.2, ge=0, lt=1, description="share of flows whose text, or payload, is hidden")
-    hide_gram: float = Field(default=0.15, ge=0, lt=1, description="share of pieces of text hidden")
+    octets: int = Field(
+        default=12, ge=1, le=64, description="payload octets of a packet that are embedded, the first ones"
+    )
+    grams: int = Field(default=96, ge=1, le=256, description="n-grams of the payload's text that are read")
+    buckets: int = Field(default=2048, ge=16, le=65_536, description="embeddings that n-grams are hashed to")
+    token: int = Field(default=64, ge=4, description="width of the representation of a packet")
+    hidden: int = Field(default=256, ge=4, description="width of the layers over the flow")
+    ports: bool = Field(default=True, description="read the class of the ports")
+    hide_packet: float = Field(default=0.15, ge=0, lt=1, description="share of packets masked")
+    hide_field: float = Field(default=0.15, ge=0, lt=1, description="share of the flow's fields masked")
+    hide_payload: float = Field(default=0.3, ge=0, lt=1, description="share of packets whose payload is masked")
+    hide_ports: float = Field(default=0.3, ge=0, lt=1, description="share of flows whose ports are masked")
+    hide_text: float = Field(default=0.2, ge=0, lt=1, description="share of flows whose text, or payload, is masked")
+    hide_gram: float = Field(default=0.15, ge=0, lt=1, description="share of n-grams masked")
     contrast: float = Field(
-        default=1.0, ge=0, description="weight of telling a flow of the same device and hour from flows of others; "
-        "0: nothing is learnt from which flows are of one device"
+        default=1.0, ge=0, description="weight of the contrastive loss between flows of one device and hour and those "
+        "of others; 0: the device of a flow is not used"
     )  # fmt: skip
-    within_s: float = Field(default=3600.0, gt=0, description="how near flows of a device are to be told together")
-    same_flow: float = Field(default=0.2, ge=0, le=1, description="share of flows told by themselves, hidden otherwise")
-    temperature: float = Field(default=0.15, gt=0, description="similarities are divided by it when told")
-    spread: float = Field(default=0.2, ge=0, description="weight of what latent units lack in deviation, and share")
-    decorrelation: float = Field(default=0.04, ge=0, description="what shared variance weighs in that")
+    within_s: float = Field(default=3600.0, gt=0, description="largest time between two flows of a positive pair")
+    same_flow: float = Field(
+        default=0.2, ge=0, le=1, description="share of positive pairs made of one flow with two masks"
+    )
+    temperature: float = Field(default=0.15, gt=0, description="temperature of the contrastive loss")
+    spread: float = Field(default=0.2, ge=0, description="weight of the variance and covariance terms")
+    decorrelation: float = Field(default=0.04, ge=0, description="weight of the covariance term among them")
 
 
 class LinearFieldSettings(Settings):
-    """The linear encoder over semantic fields: what it reads, and how numbers and pieces of text weigh."""
+    """The linear encoder over semantic fields: what it reads, and the weights of numbers and n-grams."""
 
-    grams: int = Field(default=128, ge=1, le=256, description="pieces of text in the payload that are looked at")
+    grams: int = Field(default=128, ge=1, le=256, description="n-grams of the payload's text that are read")
     buckets: int = Field(
-        default=2048, ge=16, le=8192, description="what pieces of text are hashed to; its square decides the memory"
+        default=2048, ge=16, le=8192, description="buckets that n-grams are hashed to; memory grows with its square"
     )
-    ports: bool = Field(default=True, description="look at the class of the ports")
-    least: int = Field(default=3, ge=1, description="flows that have a piece of text, for it to count")
-    limit: float = Field(default=4.0, gt=0, description="deviations from its mean at which a number is cut")
-    numbers: float = Field(default=2.0, gt=0, description="deviation of all numbers of a flow together")
-    text: float = Field(default=8**-0.5, ge=0, description="weight of a piece of text, times the log of its rarity")
+    ports: bool = Field(default=True, description="read the class of the ports")
+    least: int = Field(default=3, ge=1, description="flows in which an n-gram must occur to be used")
+    limit: float = Field(default=4.0, gt=0, description="standard deviations at which numbers are clipped")
+    numbers: float = Field(default=2.0, gt=0, description="standard deviation of all numbers of a flow together")
+    text: float = Field(default=8**-0.5, ge=0, description="weight of an n-gram, times its inverse document frequency")
     whiten: float = Field(
-        default=0.5, ge=0, le=1, description="0: directions as they come; 1: all of the same deviation; 0.5: half way"
+        default=0.5, ge=0, le=1, description="0: keep the variance of directions; 1: whiten them; 0.5: half way"
     )
 
 
 class EncoderSettings(Settings):
-    """The network between vectors and embeddings. Widths, latent units and the start of the variance are ours."""
+    """The network from vectors to embeddings. The paper does not state widths, latent units or initial variance."""
 
     kind: Literal["ae", "vae", "fields", "linear-fields", "pca", "random-projection", "untrained", "raw"] = Field(
-        default="vae", description="what turns a vector into an embedding"
+        default="vae", description="kind of encoder"
     )
     size: Literal["small", "base", "large"] = Field(default="base", description="widths and number of latent units")
-    view: str = Field(default="full", description="which of the 3,040 numbers it sees; raw numbers: meta+packets")
+    view: str = Field(default="full", description="which of the 3,040 numbers it reads; for raw: meta+packets")
     widths: tuple[int, ...] | None = Field(default=None, description="widths of the hidden layers; none: by size")
     d: int | None = Field(default=None, ge=1, le=4096, description="latent units; none: by size")
-    output: Literal["linear", "sigmoid"] = Field(default="linear", description="what the decoder ends with")
+    output: Literal["linear", "sigmoid"] = Field(default="linear", description="output of the decoder")
     log_variance_limit: float = Field(default=10.0, gt=0, description="the posterior's log variance is clamped to this")
-    log_variance_start: float = Field(default=-3.0, description="where its bias starts")
+    log_variance_start: float = Field(default=-3.0, description="initial bias of the log variance")
     fields: FieldSettings = FieldSettings()
     linear: LinearFieldSettings = LinearFieldSettings()
 
     @model_validator(mode="before")
     @classmethod
     def _default_view(cls, values: object) -> object:
-        """Raw numbers are the 40 of metadata and packets wherever no view is named, as in all published tables."""
+        """For raw numbers the default view is the 40 numbers of metadata and packets, as in published tables."""
         if isinstance(values, dict) and values.get("kind") == "raw":
             return {"view": "meta+packets", **values}
         return values
 
     @property
     def reads(self) -> FieldSettings | None:
-        """Which fields of a flow are read instead of its numbers; None where the numbers are."""
+        """The fields of a flow that are read instead of its numbers; None if the numbers are read."""
         if self.kind == "linear-fields":
-            own = self.linear
-            return FieldSettings(octets=1, grams=own.grams, buckets=own.buckets, ports=own.ports)
+            linear = self.linear
+            return FieldSettings(octets=1, grams=linear.grams, buckets=linear.buckets, ports=linear.ports)
         return self.fields if self.kind == "fields" else None
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Widths of the hidden layers of the encoder, from the input on."""
+        """Widths of the encoder's hidden layers, starting at the input."""
         return ENCODER_SIZES[self.size][0] if self.widths is None else self.widths
 
     @property
     def latent(self) -> int:
-        """Latent units."""
+        """Number of latent units."""
         if self.d is not None:
             return self.d
         by_kind = {"fields": FIELD_LATENT, "linear-fields": LINEAR_LATENT}
@@ -454,109 +474,121 @@ class EncoderSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """How an encoder learns. The KL weight is the one reported for the paper; all else is ours."""
+    """Training of an encoder. The KL weight is the one reported in the paper; it states no other value."""
 
     loss: Literal["mse", "mse-balanced"] = Field(
-        default="mse-balanced", description="mean over all numbers, or mean of the means of meta, packets and payload"
+        default="mse-balanced",
+        description="mean over all numbers, or mean of the means of metadata, packets and payload",
     )
     kl_weight: float = Field(
-        default=1e-3, ge=0, description="of the KL term, summed over the latent units and averaged over the batch"
+        default=1e-3,
+        ge=0,
+        description="weight of the KL term, which is summed over latent units and averaged over the batch",
     )
-    kl_warmup_steps: int = Field(default=500, ge=0, description="steps over which that weight rises from nothing")
-    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    kl_warmup_steps: int = Field(default=500, ge=0, description="steps over which that weight rises from 0")
+    learning_rate: float = Field(default=1e-3, gt=0, description="learning rate of Adam")
     learning_rate_end: float = Field(
-        default=1.0, ge=0, le=1, description="share of it that is left after all passes; it falls as half a cosine"
+        default=1.0, ge=0, le=1, description="final share of the learning rate, which follows half a cosine"
     )
-    batch: int = Field(default=256, ge=1, description="flows in one step")
-    gradient_norm: float = Field(default=5.0, gt=0, description="a longer gradient is cut to this")
+    batch: int = Field(default=256, ge=1, description="flows per step")
+    gradient_norm: float = Field(default=5.0, gt=0, description="norm to which gradients are clipped")
     passes: int = Field(default=30, ge=1, description="passes over the training flows at most")
     patience: int = Field(
-        default=3, ge=1, description="passes without a lower loss on the held-out days before it ends"
+        default=3, ge=1, description="passes without a lower loss on the held-out days after which training stops"
     )
-    least_gain: float = Field(default=0.001, ge=0, description="share by which the loss must fall to count as lower")
-    held_out: float = Field(default=0.2, ge=0, lt=1, description="share of the days, the last ones, that are held out")
-    gap_days: int = Field(default=1, ge=0, description="days before the held-out ones that are not used")
-    held_out_flows: int = Field(default=20_000, ge=1, description="flows of the held-out days that are looked at")
-    seeds: int = Field(default=3, ge=1, description="how often it is repeated")
-    first_seed: int = Field(default=0, ge=0, description="the seed of the first; the others follow")
+    least_gain: float = Field(default=0.001, ge=0, description="relative decrease of the loss that counts as lower")
+    held_out: float = Field(default=0.2, ge=0, lt=1, description="share of the days that are held out, the last ones")
+    gap_days: int = Field(default=1, ge=0, description="unused days before the held-out ones")
+    held_out_flows: int = Field(default=20_000, ge=1, description="flows of the held-out days that are used")
+    seeds: int = Field(default=3, ge=1, description="number of repetitions, each with its own seed")
+    first_seed: int = Field(default=0, ge=0, description="first seed; the others follow")
     arithmetic: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="of products inside; auto: bfloat16 where the processor has it"
+        default="auto", description="precision of matrix products; auto: bfloat16 if the processor supports it"
     )
-    threads: int = Field(default=0, ge=0, description="threads of the arithmetic; 0: one for each core")
-    buffer_flows: int = Field(
-        default=1 << 19, ge=1, description="flows in memory at once, among which they are shuffled"
-    )
-    save_s: float = Field(default=60.0, ge=0, description="seconds between saved states, to go on from")
+    threads: int = Field(default=0, ge=0, description="threads; 0: one per core")
+    buffer_flows: int = Field(default=1 << 19, ge=1, description="size of the shuffle buffer")
+    save_s: float = Field(default=60.0, ge=0, description="time between checkpoints")
 
 
 class ReconstructionSettings(Settings):
-    """What is measured of encoders that decode."""
+    """Measurement of reconstruction."""
 
-    flows: int = Field(default=20_000, ge=2, description="flows of a network that are looked at, drawn evenly")
-    first_symbols: int = Field(default=100, ge=1, le=3000, description="payload symbols whose octets are compared")
-    active_variance: float = Field(
-        default=0.01, ge=0, description="a latent unit whose mean varies by more than this over flows is active"
+    flows: int = Field(default=20_000, ge=2, description="flows sampled from each network")
+    first_symbols: int = Field(
+        default=100, ge=1, le=3000, description="payload symbols that are compared, the first ones"
     )
-    least_flows: int = Field(default=20, ge=1, description="labels and services with fewer flows have no row")
-    services: int = Field(default=20, ge=1, description="services with a row, those with most flows")
-    seed: int = Field(default=0, ge=0, description="of the draw of flows")
-    seeds: int = Field(default=3, ge=1, description="of baselines that are drawn; of a model all that it has")
+    active_variance: float = Field(
+        default=0.01, ge=0, description="variance of a latent unit's mean from which the unit counts as active"
+    )
+    least_flows: int = Field(default=20, ge=1, description="labels and services with fewer flows are not reported")
+    services: int = Field(default=20, ge=1, description="services reported, those with most flows")
+    seed: int = Field(default=0, ge=0, description="seed of the sample of flows")
+    seeds: int = Field(default=3, ge=1, description="seeds of random baselines; of a model all its seeds are used")
 
 
 Budget = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda given: None if given == "all" else given)]
-"""Labelled flows; none is all of them, which files that have no none write as "all"."""
+"""Number of labelled flows; None, or "all" in files, for all of them."""
 
 
 class ProbeSettings(Settings):
-    """Classifiers on frozen embeddings. The grid is the same for every encoder; it is searched on training days."""
+    """Classifiers on frozen embeddings. All encoders share one grid, which is searched on training days."""
 
     level: Literal["label", "model", "family", "type", "coarse"] = Field(
-        default="label", description="what is told apart"
+        default="label", description="what to classify"
     )
     probes: tuple[Literal["logistic", "knn", "mlp", "forest"], ...] = Field(
         default=("logistic",), min_length=1, description="classifiers on the embeddings"
     )
     budgets: tuple[Budget, ...] = Field(
-        default=(None,), min_length=1, description='labelled flows for each type; none or "all": as many as there are'
+        default=(None,), min_length=1, description='labelled flows per type; none or "all": all of them'
     )
-    seeds: int = Field(default=3, ge=1, description="how often each is repeated")
-    whiten: bool = Field(default=False, description="after standardising, turn and scale to unit covariance")
+    seeds: int = Field(default=3, ge=1, description="repetitions of each, with different seeds")
+    whiten: bool = Field(default=False, description="whiten embeddings after standardising them")
     whiten_floor: float = Field(
-        default=1e-4, gt=0, description="directions of a smaller share of the largest variance are left out"
+        default=1e-4, gt=0, description="directions with a smaller share of the largest variance are dropped"
     )
     split: Literal["day", "device-day"] = Field(
-        default="day", description="inside a network: days cut for all devices at once, or each device's own days"
+        default="day", description="within a network: split days for all devices at once, or for each device separately"
     )
-    test_share: float = Field(default=0.3, gt=0, lt=1, description="share of the days, the last ones, that test")
+    test_share: float = Field(default=0.3, gt=0, lt=1, description="share of days for testing, the last ones")
     held_out: float = Field(
-        default=0.25, ge=0, lt=1, description="share of the training days, the last ones, that choose and calibrate"
+        default=0.25, ge=0, lt=1, description="share of training days for selection and calibration, the last ones"
     )
-    gap_days: int = Field(default=1, ge=0, description="days that are not used between two sides of one network")
-    shared_types: bool = Field(default=False, description="train only types that are tested too")
+    gap_days: int = Field(default=1, ge=0, description="unused days between the parts of a network")
+    shared_types: bool = Field(default=False, description="train only on types that occur in the test")
     train_flows: int = Field(
-        default=20_000, ge=2, description="training flows in memory at most; the types with most give way"
+        default=20_000, ge=2, description="most training flows in memory; the largest types are subsampled"
     )
-    test_flows: int = Field(default=50_000, ge=1, description="test flows at most, drawn evenly")
-    logistic_c: tuple[float, ...] = Field(default=(0.1, 1.0, 10.0), min_length=1, description="grid of the logistic")
-    logistic_steps: int = Field(default=300, ge=1, description="of its solver at most")
-    neighbours: int = Field(default=5, ge=1, description="of kNN")
-    mlp_width: int = Field(default=64, ge=1, description="of its one hidden layer")
-    mlp_decay: tuple[float, ...] = Field(default=(1e-4, 1e-2), min_length=1, description="grid of the MLP")
-    mlp_passes: int = Field(default=50, ge=1, description="of the MLP at most")
-    mlp_steps: int = Field(default=1000, ge=0, description="fewer steps than this: so few flows need more passes")
-    trees: int = Field(default=200, ge=1, description="of the forest")
-    leaf: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="grid of the forest: flows in a leaf")
-    balanced: bool = Field(default=True, description="every type weighs the same, however many flows it has")
-    draws: int = Field(default=1000, ge=1, description="of the bootstrap over device-days")
+    test_flows: int = Field(default=50_000, ge=1, description="most test flows; beyond, they are sampled")
+    logistic_c: tuple[float, ...] = Field(
+        default=(0.1, 1.0, 10.0), min_length=1, description="grid of the inverse regularisation of logistic regression"
+    )
+    logistic_steps: int = Field(default=300, ge=1, description="most steps of its solver")
+    neighbours: int = Field(default=5, ge=1, description="neighbours of kNN")
+    mlp_width: int = Field(default=64, ge=1, description="width of the MLP's hidden layer")
+    mlp_decay: tuple[float, ...] = Field(
+        default=(1e-4, 1e-2), min_length=1, description="grid of the weight decay of the MLP"
+    )
+    mlp_passes: int = Field(default=50, ge=1, description="most passes of the MLP")
+    mlp_steps: int = Field(default=1000, ge=0, description="fewest steps; few flows need more passes")
+    trees: int = Field(default=200, ge=1, description="trees of the forest")
+    leaf: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="grid of the forest: flows per leaf")
+    balanced: bool = Field(default=True, description="weight all types equally, whatever their number of flows")
+    draws: int = Field(default=1000, ge=1, description="bootstrap samples over device-days")
     aggregate: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(1, 5, 20), description="flows of a device that give one verdict"
+        default=(1, 5, 20), description="numbers of flows of a device that are aggregated to a verdict"
     )
-    aggregate_s: int = Field(default=3600, ge=0, description="and those of so many seconds of the clock; 0: not")
+    aggregate_s: int = Field(
+        default=3600, ge=0, description="also aggregate flows within clock intervals of this length; 0: do not"
+    )
     quantile: float = Field(
-        default=0.05, ge=0, le=1, description="share of held-out verdicts of known types that may become unknown"
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of held-out verdicts of known types that may be rejected as unknown",
     )
-    tune_passes: int = Field(default=15, ge=1, description="passes of networks that learn from labels")
-    tune_steps: int = Field(default=300, ge=0, description="fewer steps than this: so few flows need more passes")
-    tune_rate: float = Field(default=1e-3, gt=0, description="their learning rate")
+    tune_passes: int = Field(default=15, ge=1, description="passes of networks trained on labels")
+    tune_steps: int = Field(default=300, ge=0, description="fewest steps; few flows need more passes")
+    tune_rate: float = Field(default=1e-3, gt=0, description="learning rate of networks trained on labels")
     tune_batch: int = Field(default=256, ge=1, description="flows in one of their steps")
     tune_patience: int = Field(default=3, ge=1, description="passes without a lower held-out loss before they end")

@@ -9,7 +9,7 @@ from ethogram.config import ExporterSettings
 from ethogram.fingerprint.represent import weigh
 from ethogram.fingerprint.similarity import similarity
 
-__all__ = ["DeviceState", "Export", "Profile"]
+__all__ = ["DeviceState", "EndedWindow", "Profile"]
 
 Weights = dict[str, int | float]
 
@@ -40,7 +40,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Export:
+class EndedWindow:
     """A window that ended."""
 
     device: str
@@ -76,7 +76,7 @@ class DeviceState:
     known: Weights | None = None
     last_epoch: int = 0
 
-    def advance(self, epoch: int, profile: Profile, settings: ExporterSettings) -> list[Export]:
+    def advance(self, epoch: int, profile: Profile, settings: ExporterSettings) -> list[EndedWindow]:
         """Add an active epoch; returns the windows that end before or with it."""
         exports = self.silent_until(epoch - 1, settings)
         self.epochs.append(epoch)
@@ -92,7 +92,7 @@ class DeviceState:
             exports += self.leave("unconverged")
         return exports
 
-    def silent_until(self, epoch: int, settings: ExporterSettings) -> list[Export]:
+    def silent_until(self, epoch: int, settings: ExporterSettings) -> list[EndedWindow]:
         """End the window when the device has been silent for longer than the gap, up to the end of ``epoch``."""
         silence_s = (epoch - self.last_epoch) * settings.epoch_s
         return self.leave("gap") if self.epochs and silence_s > settings.gap_s else []
@@ -105,11 +105,11 @@ class DeviceState:
                 earlier.advance(number, profile, settings)
         return earlier
 
-    def leave(self, status: str, *, visible: bool = True) -> list[Export]:
+    def leave(self, status: str, *, visible: bool = True) -> list[EndedWindow]:
         """End the window, if one is open, and reset the state."""
         if not self.epochs:
             return []
-        export = Export(self.device, tuple(self.epochs), status, self.last_similarity, visible)
+        export = EndedWindow(self.device, tuple(self.epochs), status, self.last_similarity, visible)
         self.epochs, self.profiles, self.run, self.last_similarity = [], [], 0, None
         return [export]
 
@@ -125,7 +125,7 @@ class DeviceState:
         self.run = self.run + 1 if self.last_similarity >= settings.threshold else 0
         return True
 
-    def _converged(self, settings: ExporterSettings) -> list[Export]:
+    def _converged(self, settings: ExporterSettings) -> list[EndedWindow]:
         """Export a stable window; with ``mode="change"`` only the first, and those unlike the last exported one."""
         if settings.mode == "tumbling":
             return self.leave("converged")

@@ -17,7 +17,7 @@ from ethogram.config import BoundSettings, CountSettings, ExporterSettings
 from ethogram.errors import ConfigurationError
 from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level, sizes_of
 from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate
-from ethogram.fingerprint.device import DeviceState, Export, Profile
+from ethogram.fingerprint.device import DeviceState, EndedWindow, Profile
 from ethogram.fingerprint.gather import count_block
 from ethogram.fingerprint.key import with_service
 from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
@@ -286,7 +286,7 @@ class FingerprintExporter:
         for block in _ahead(blocks):
             ready = self._dated(block)
             states: dict[str, DeviceState] = {}
-            exports: list[Export] = []
+            exports: list[EndedWindow] = []
             for epoch, device, profile in profiles_of(ready, self.settings):
                 exports += states.setdefault(device, DeviceState(device)).advance(epoch, profile, self.settings)
             for state in states.values():
@@ -338,7 +338,7 @@ class FingerprintExporter:
         del ready
         profiles = [profile for block in blocks for profile in profiles_of(block, self.settings)]
         profiles.sort(key=lambda profile: profile[:2])
-        exports: list[Export] = []
+        exports: list[EndedWindow] = []
         epoch = None
         for now, device, profile in profiles:
             if epoch is not None and now != epoch:
@@ -396,9 +396,9 @@ class FingerprintExporter:
             for part in self._added
         )
 
-    def _end_of_epoch(self, epoch: int) -> list[Export]:
+    def _end_of_epoch(self, epoch: int) -> list[EndedWindow]:
         """End windows of devices that are silent for too long, and of devices beyond the bound."""
-        exports: list[Export] = []
+        exports: list[EndedWindow] = []
         for name in [name for name, state in self.devices.items() if not state.epochs and state.known is None]:
             del self.devices[name]
         for state in self.devices.values():
@@ -412,7 +412,7 @@ class FingerprintExporter:
             self.evicted += excess
         return exports
 
-    def _exported(self, exports: list[Export], parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    def _exported(self, exports: list[EndedWindow], parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Fingerprints of the ended windows, whose counts are released."""
         if self.held.height:
             parts = (part for part in [pl.concat([self.held, *parts])])
@@ -539,6 +539,6 @@ def profiles_of(rows: pl.DataFrame, settings: ExporterSettings) -> list[tuple[in
     ]
 
 
-def _name(export: Export, epoch_us: int) -> str:
+def _name(export: EndedWindow, epoch_us: int) -> str:
     start = datetime.fromtimestamp(export.epochs[0] * epoch_us / _MICRO, tz=UTC)
     return f"{export.device}/{start:%Y%m%dT%H%M%SZ}/{export.status}"

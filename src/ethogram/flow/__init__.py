@@ -1,1 +1,1 @@
-"""Biflows to the flow table: whose flow it is, which side serves, where the remote is, what it is called."""
+"""Biflows to the flow table: deduplicate, join, pair, assign devices, decide the service side, name remotes."""

@@ -1,4 +1,4 @@
-"""When a block of records arrived: the bound of every clock that is read from the records themselves."""
+"""Time of arrival of a block of records, which bounds the clocks of the stages."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from dataclasses import dataclass
 __all__ = ["BEGINNING", "UNKNOWN", "Arrival"]
 
 BEGINNING = -(1 << 62)
-"""Clock of a stage before its first record: earlier than any time, with room to add spans to it."""
+"""Clock of a stage before its first record: earlier than any time, but spans can be added without overflow."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """When a block had arrived.
+    """When a block arrived.
 
-    How long records wait for others is told by a clock, the latest start so far, so that files of any age are read
-    as they were live. A record dated after its own arrival says nothing about the time and does not move that clock;
-    it waits as long as a record dated now. Otherwise one wrong exporter, or one forged datagram, would hold up the
-    records of all others.
+    Stages measure waiting by a clock, the latest start of a record so far, so that a file is processed as it would have
+    been live. A record dated after its own arrival does not advance the clock, and waits as long as a record dated now.
+    Otherwise one wrong exporter, or one forged datagram, would delay the records of all others.
 
     Parameters
     ----------
     at_us
-        Microseconds since 1970. Records that begin later do not move the clock.
+        Microseconds since 1970. Records that begin later do not advance the clock.
     passed_us
-        Time since the block before arrived. The clock advances by at least so much, so that nothing waits for ever
-        behind exporters that are all ahead.
+        Time since the previous block arrived. The clock advances by at least this much, so that records do not wait
+        forever if all exporters are ahead.
     """
 
     at_us: int
@@ -33,4 +32,4 @@ class Arrival:
 
 
 UNKNOWN = Arrival(1 << 62)
-"""Nothing is known about the arrival: every record moves the clock."""
+"""Unknown arrival: every record advances the clock."""

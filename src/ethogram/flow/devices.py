@@ -1,4 +1,4 @@
-"""Which device an end of a flow is: from a device file, or without one, every address inside."""
+"""Assign devices to the ends of flows; without a device file, every address inside is a device."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PAIR = {"mac": pl.String(), "address": pl.String(), "hash": pl.UInt64(), "since
 
 @dataclass(frozen=True)
 class Uses:
-    """When the ends of a block were in use, which are shown only once for each address and MAC.
+    """Times at which the ends of a block were in use, where each pair of address and MAC is listed only once.
 
     Parameters
     ----------
     end
-        Row of the end, of each of N uses.
+        Row of the end, for each of N uses.
     since, until
-        In microseconds.
+        Microseconds since 1970.
     """
 
     end: NDArray[np.int32]
@@ -70,27 +70,27 @@ class Namer(Protocol):
 
 
 class LocalDevices:
-    """Without a device file every address inside is a device.
+    """Makes every address inside a device, without a device file.
 
-    It is named by its MAC where that is known, so that all addresses of a device are one device: its DHCP leases one
-    after the other, its IPv4 and IPv6 addresses at once. A MAC with several addresses of one kind at the same time
-    (:mod:`ethogram.flow.relays`) is that of a router or repeater, and says nothing about the device behind it.
+    A device is named by its MAC where that is known, so that all its addresses are one device: successive DHCP leases,
+    and simultaneous IPv4 and IPv6 addresses. A MAC with several addresses of one kind at the same time
+    (:mod:`ethogram.flow.relays`) belongs to a router or repeater, and does not identify the device behind it.
 
     Parameters
     ----------
     by
         ``mac`` or ``address``.
     router_addresses
-        A MAC that uses more IPv4 addresses than this at the same time is a router's or repeater's. It is judged on
-        what was read so far, a block at a time, and stays one.
+        A MAC that uses more IPv4 addresses than this at the same time belongs to a router or repeater. This is decided
+        block by block from the data so far, and never revoked.
     most
-        Pairs of MAC and address remembered, at most 64 of one MAC and version of IP; the oldest are forgotten first.
-        As many MACs of routers and repeaters at most.
+        Most pairs of MAC and address remembered, with at most 64 for each MAC and IP version, and most MACs of routers
+        and repeaters; the oldest are forgotten first.
 
     Attributes
     ----------
     forgotten
-        Pairs and routers forgotten so far.
+        Pairs and router MACs forgotten so far.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class LocalDevices:
         self.forgotten = 0
 
     def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
-        """Remember which addresses inside each MAC has, and when it had them."""
+        """Remember which inside addresses each MAC used, and when."""
         if self._by != "mac" or ends["mac"].null_count() == ends.height:
             return
         if uses is None:
@@ -134,11 +134,11 @@ class LocalDevices:
             self.forgotten += max(len(self._routers) - self._most, 0)
             self._routers = self._routers.tail(self._most)
             new = new.filter(~pl.col("mac").is_in(routers.implode()))
-            self._keep(self._pairs.filter(~pl.col("mac").is_in(routers.implode())))
+            self._replace_pairs(self._pairs.filter(~pl.col("mac").is_in(routers.implode())))
         self._remember(new)
 
     def _routers_among(self, ends: pl.DataFrame, uses: Uses, new: pl.DataFrame) -> pl.Series:
-        """MACs that turn out to be a router's or repeater's; only those with many addresses are looked at closely."""
+        """MACs that are now recognised as those of routers or repeaters; only MACs with many addresses are examined."""
         before = self._pairs.filter(pl.col("mac").is_in(new["mac"].unique().implode()))
         kinds = pl.concat([before.select("mac", "address"), new.select("mac", "address")]).unique()
         kinds = kinds.with_columns(ONE_AT_A_TIME.alias("kind")).drop_nulls("kind")
@@ -155,7 +155,7 @@ class LocalDevices:
         return relays(pl.concat([before, seen]).with_columns(ONE_AT_A_TIME.alias("kind")), self._limit)
 
     def _remember(self, new: pl.DataFrame) -> None:
-        """Add pairs, and the last use of those that are known."""
+        """Add new pairs, and update the last use of known ones."""
         again = new.filter(pl.col("hash").is_in(self._pairs["hash"].implode()))
         new = new.filter(~pl.col("hash").is_in(again["hash"].implode()))
         if again.height:
@@ -171,44 +171,45 @@ class LocalDevices:
         pairs = pl.concat([self._pairs, new])
         family = pl.struct("mac", pl.col("address").str.contains(".", literal=True).alias("four")).hash(1)
         pairs = pairs.with_columns(family.alias("family"))
-        kept = pairs.filter(pl.int_range(pl.len()).reverse().over("family") < _MAX_PER_MAC)
-        kept = kept.drop("family").tail(self._most)
-        self.forgotten += pairs.height - kept.height
-        self._keep(kept)
+        remaining = pairs.filter(pl.int_range(pl.len()).reverse().over("family") < _MAX_PER_MAC)
+        remaining = remaining.drop("family").tail(self._most)
+        self.forgotten += pairs.height - remaining.height
+        self._replace_pairs(remaining)
 
-    def _keep(self, pairs: pl.DataFrame) -> None:
+    def _replace_pairs(self, pairs: pl.DataFrame) -> None:
         self._pairs, self._single = pairs, pairs.filter(pl.len().over("address") == 1)
 
     def behind_routers(self, ends: pl.DataFrame) -> pl.Series:
-        """Whether each end is named by its address because its MAC is a router's or repeater's."""
+        """Whether each end is named by its address because its MAC belongs to a router or repeater."""
         behind = pl.col("mac").is_in(self._routers.implode()).fill_null(value=False) & (pl.col("place") == INSIDE)
         return ends.select(behind.alias("behind"))["behind"]
+
     def devices(self, ends: pl.DataFrame) -> pl.Series:
-        """Device of each end: its MAC, else the only one its address was seen with, else its address; null outside."""
+        """Device of each end: its MAC, else the only MAC seen with its address, else its address; null if outside."""
         inside = pl.col("place") == INSIDE
         if not self._pairs.height and not len(self._routers):
-            own = pl.col("mac").is_not_null() & (pl.col("place") == UNSPECIFIED) & (self._by == "mac")
-            return ends.select(pl.when(own).then("mac").when(inside).then("address").alias("device"))["device"]
-        own = pl.col("mac").is_not_null()
+            by_mac = pl.col("mac").is_not_null() & (pl.col("place") == UNSPECIFIED) & (self._by == "mac")
+            return ends.select(pl.when(by_mac).then("mac").when(inside).then("address").alias("device"))["device"]
+        by_mac = pl.col("mac").is_not_null()
         if len(self._routers):
-            own = own & ~pl.col("mac").is_in(self._routers.implode())
-        ends = ends.with_columns(mac=pl.when(own).then("mac"))
+            by_mac = by_mac & ~pl.col("mac").is_in(self._routers.implode())
+        ends = ends.with_columns(mac=pl.when(by_mac).then("mac"))
         if ends.select((inside & pl.col("mac").is_null()).any()).item():
             ends = ends.with_columns(mac=pl.coalesce("mac", self._known(ends["address"])))
-        # A host that has no address yet (DHCP) is known by its MAC alone.
+        # A host without an address yet (DHCP) is identified by its MAC alone.
         near = inside | (pl.col("place") == UNSPECIFIED)
         return ends.select(
             pl.when(near & pl.col("mac").is_not_null()).then("mac").when(inside).then("address").alias("device")
         )["device"]
 
     def _known(self, addresses: pl.Series) -> pl.Series:
-        """The MAC of addresses that were seen with one only: captures often hold the MAC of one direction."""
+        """MAC of addresses seen with a single MAC; captures often hold the MAC of one direction only."""
         single = self._single.filter(pl.col("address").is_in(addresses.unique().implode()))
         return addresses.to_frame("address").join(single, on="address", how="left", maintain_order="left")["mac"]
 
 
 def _last_uses(ends: pl.DataFrame, uses: Uses, known: pl.Series) -> pl.DataFrame:
-    """Pairs of MAC and address of the known ends, with the last stretch of their uses."""
+    """Pairs of MAC and address of the known ends, with the last period of their uses."""
     first, last = np.empty(ends.height, np.int64), np.empty(ends.height, np.int64)
     last_use(uses.end, column(uses.since), column(uses.until), WINDOW_US, first, last)
     pair = pl.struct("mac", "address").hash(1)

@@ -1,4 +1,4 @@
-"""The device file: CSV with the columns device, mac, ip, from, to. It names devices, with times of validity."""
+"""The device file: names of devices by MAC or address, with times of validity (CSV)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class DeviceFile:
-    """Names devices by MAC or address, inside their time of validity.
+    """Names devices by MAC or address, within their time of validity.
 
-    A MAC is believed only where the address is inside: that of a remote host is its router's. A MAC goes before an
-    address, because addresses are given out again.
+    A MAC is used only if the address is inside, because packets of remote hosts carry the MAC of a router. A MAC takes
+    precedence over an address, because addresses are reassigned.
 
     Parameters
     ----------
     entries
-        Columns ``kind`` (mac or ip), ``key``, ``device``, ``from``, ``to`` (*to* excluded).
+        Columns ``kind`` (mac or ip), ``key``, ``device``, ``from``, ``to`` (exclusive).
     """
 
     forgotten = 0
@@ -46,7 +46,7 @@ class DeviceFile:
         Raises
         ------
         ConfigurationError
-            Naming file and line: a column or value that is wrong, or a key that names two devices at one time.
+            With file and line, for an invalid column or value, or a key that names two devices at the same time.
         """
         rows: list[tuple[str, str, str, datetime, datetime, int]] = []
         try:
@@ -102,15 +102,15 @@ class DeviceFile:
         valid = (pl.col("start") >= pl.col("from")) & (pl.col("start") < pl.col("to"))
         entry = texts.to_frame("key").join(once, on="key", how="left", maintain_order="left")
         spread = pl.DataFrame([start.alias("start"), *(entry[name].gather(codes) for name in ("device", "from", "to"))])
-        found = spread.select(pl.when(valid).then("device").alias("device"))["device"]
+        device = spread.select(pl.when(valid).then("device").alias("device"))["device"]
         if often.height:
-            # Validity times do not overlap, so the latest that began is the only one that can hold.
+            # Validity times do not overlap, so only the latest that has begun can be valid.
             rows = frame.with_row_index("row").filter(pl.col("key").is_in(often["key"].implode())).sort("start")
             dated = rows.join_asof(
                 often.sort("from"), left_on="start", right_on="from", by="key", check_sortedness=False
             ).filter(valid & pl.col("device").is_not_null())
-            found = found.scatter(dated["row"], dated["device"])
-        return found
+            device = device.scatter(dated["row"], dated["device"])
+        return device
 
 
 def _entries(row: dict[str, str], place: str, line: int) -> list[tuple[str, str, str, datetime, datetime, int]]:
@@ -120,20 +120,20 @@ def _entries(row: dict[str, str], place: str, line: int) -> list[tuple[str, str,
     begin, end = _time(row.get("from", ""), place, _FIRST), _time(row.get("to", ""), place, _LAST)
     if end <= begin:
         raise ConfigurationError(f"{place}: 'to' is not after 'from'")
-    found = []
+    entries = []
     if row.get("mac"):
         mac = parse_mac(row["mac"])
         if mac is None:
             raise ConfigurationError(f"{place}: {row['mac']!r} is no MAC")
-        found.append(("mac", mac, device, begin, end, line))
+        entries.append(("mac", mac, device, begin, end, line))
     if row.get("ip"):
         address = parse_address(row["ip"])
         if address is None:
             raise ConfigurationError(f"{place}: {row['ip']!r} is no IP address")
-        found.append(("ip", address, device, begin, end, line))
-    if not found:
+        entries.append(("ip", address, device, begin, end, line))
+    if not entries:
         raise ConfigurationError(f"{place}: neither mac nor ip for {device!r}")
-    return found
+    return entries
 
 
 def _time(text: str, place: str, default: datetime) -> datetime:

@@ -1,6 +1,6 @@
-"""Records cut at the active timeout become one again: a biflow and its continuation, a half and its own.
+"""Join records that were cut at the active timeout: a biflow with its continuation, a half with its own.
 
-The records of one five-tuple are looked at in order of start; only five-tuples of which a record was cut are.
+Records of one five-tuple are processed in order of start; five-tuples without a cut record are skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Joining"]
 
 ACTIVE_TIMEOUT = 2
 _MAX_HELD = 1 << 20
-# Meters cut at the first packet after the timeout, and round: a record this close to it was cut by it.
+# Meters cut at the first packet after the timeout, and round: a record that lasted nearly as long was cut.
 _NEARLY = 0.98
 _SLACK_US = 1_000_000
 _HELD = {**LINKED, "_seen": pl.Int64(), "_reach": pl.Int64()}
@@ -31,18 +31,18 @@ def _us(seconds: float) -> int:
     return round(seconds * 1e6)
 
 
-def _told(name: str, arrival: Arrival) -> pl.Expr:
-    """A time as the clock takes it: one after the arrival says nothing."""
+def _clock_time(name: str, arrival: Arrival) -> pl.Expr:
+    """A time, as far as it advances the clock: times after the arrival are ignored."""
     time = pl.col(name).to_physical()
     return pl.when(time <= arrival.at_us).then(time).otherwise(BEGINNING)
 
 
 class Joining:
-    """Joins records cut at the active timeout with the next record of the same five-tuple, either way round.
+    """Joins records cut at the active timeout with the next record of the same five-tuple, in either direction.
 
-    A record was cut when its end reason says so; where there is none, when it lasted about the active timeout. The
-    next one continues it when it begins within ``gap_s`` of its end and not with a new handshake. A half
-    (:func:`ethogram.flow.pair.is_half`) is continued by one of its own direction alone.
+    A record was cut if its end reason says so or, without an end reason, if it lasted about the active timeout. The
+    next record continues it if it begins within ``gap_s`` of its end and without a new handshake. A half
+    (:func:`ethogram.flow.pair.is_half`) is continued only by a half of the same direction.
 
     Parameters
     ----------
@@ -51,17 +51,21 @@ class Joining:
     active_timeout_s
         Of the meter, for records without an end reason.
     span_s
-        Records are joined within one interval of the clock of this length. A connection that stays open for days
-        then shows in each hour of them, as one flow, whatever the meter's active timeout was; what was cut still
-        keeps the direction and the handshake of the first record. None joins without end.
+        Records are joined within one clock interval of this length. So a connection that stays open for days gives one
+        flow in each hour, whatever the meter's active timeout was; each keeps the direction and the handshake of the
+        first record. None for no limit.
 
     Attributes
     ----------
     accounting
-        Over the unit ``records``; joined ones are counted as corrections. Records that may still be continued are
-        held between blocks: from their end, by the clock (:class:`ethogram.flow.arrival.Arrival`), for the gap and
-        the active timeout, since what continues them is sent when it ends in its turn. What cannot grow any more inside
-        its interval leaves at once. At most about a million are held; then the oldest leave first and are counted.
+        Over the unit ``records``; joined records are counted as corrections.
+
+    Notes
+    -----
+    Records that may still be continued are held between blocks: from their end, by the clock
+    (:class:`ethogram.flow.arrival.Arrival`), for the gap plus the active timeout, because a continuation is sent when
+    it ends itself. Records that cannot grow within their interval are emitted immediately. At most about a million are
+    held; beyond that the oldest are emitted and counted.
     """
 
     def __init__(self, gap_s: float, active_timeout_s: float, span_s: float | None = None) -> None:
@@ -74,9 +78,9 @@ class Joining:
         self._held = pl.DataFrame(schema=_HELD)
 
     def flows(self, block: pl.DataFrame, arrival: Arrival = UNKNOWN, *, last: bool = False) -> pl.DataFrame:
-        """Biflows of a block, in the form :data:`ethogram.flow.merge_records.LINKED`.
+        """Join the records of a block; returns biflows in the form :data:`ethogram.flow.merge_records.LINKED`.
 
-        Those that may be continued wait for the next block, unless it is the last.
+        Records that may be continued wait for the next block, unless this is the last.
 
         Parameters
         ----------
@@ -85,7 +89,7 @@ class Joining:
         arrival
             When the block arrived; bounds the clock.
         last
-            Whether nothing more will come.
+            Whether this is the last block.
         """
         self.accounting.read += block.height
         self.accounting.used += block.height
@@ -97,7 +101,7 @@ class Joining:
         ).select(list(LINKED))
         before = min(self._clock, arrival.at_us)
         least = before + arrival.passed_us
-        start, end = (_told(name, arrival) for name in ("start", "end"))
+        start, end = (_clock_time(name, arrival) for name in ("start", "end"))
         newest = block.select(start.max()).item()
         self._clock = max(least, BEGINNING if newest is None else newest)
         if not self._held.height and not block["last_cut"].any():
@@ -114,7 +118,7 @@ class Joining:
         return pl.concat([part.select(list(LINKED)) for part in parts]).filter(pl.col("joined") > 0)
 
     def _joined(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
-        """Records that stay as they are, and those of chains, one for each interval."""
+        """Records that belong to no chain, and one record for each chain and interval."""
         tuples = five_tuple_keys(rows, hash_seed())
         key = np.empty(rows.height, np.uint64)
         directed_keys(tuples.one, tuples.swapped, column(rows.select(is_half()).to_series()), key)
@@ -147,7 +151,7 @@ class Joining:
         one = one.with_columns(
             _seen=of_chains["_seen"].gather(pl.Series(last)), _reach=pl.Series(furthest[last])
         )
-        # In order of their first records, not of hashes, which are other ones in each run.
+        # In order of their first records; the order of hashes differs from run to run.
         first = order[np.flatnonzero(np.diff(group, prepend=-1))]
         one = one[pl.Series(np.argsort(first))]
         pieces = of_chains.filter(pl.col("joined") > 0).height
@@ -155,7 +159,7 @@ class Joining:
         return [rows.filter(pl.Series(stays)), one]
 
     def _waiting(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
-        """Keep back what the next block may continue, and give the rest."""
+        """Hold the records that the next block may continue, and return the others."""
         waits = rows["last_cut"] & (rows["_seen"] + self._hold >= self._clock)
         if "_final" in rows.columns:
             waits = waits & ~rows["_final"]
@@ -163,8 +167,8 @@ class Joining:
         if not self._span or not held.height:
             self._held = pl.concat([self._held, held])
             return [given]
-        # What begins after the end of the interval is not added: the record leaves, and what stays of it says how the
-        # connection began.
+        # Records of a later interval are not added to it, so the record is emitted. A copy without counts is held for
+        # the start and direction of the connection.
         full = (held["_reach"] - _SLACK_US) // self._span > held["start"].to_physical() // self._span
         self._held = pl.concat([self._held, held.filter(~full), zero_counts(held.filter(full))])
         return [given, held.filter(full)]

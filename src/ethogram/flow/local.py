@@ -1,4 +1,4 @@
-"""Where an address is: inside the network, outside, or nobody's own (multicast and broadcast)."""
+"""Classify addresses: inside the network, outside, or multicast and broadcast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ethogram.schema.parse_address import parse_prefix
 __all__ = ["INSIDE", "MULTICAST", "OUTSIDE", "UNSPECIFIED", "LocalNetwork"]
 
 OUTSIDE, INSIDE, MULTICAST, UNSPECIFIED = 0, 1, 2, 3
-"""Places, as small numbers; *unspecified* is 0.0.0.0 and ::, the address of a host that has none yet."""
+"""Places of addresses; *unspecified* is 0.0.0.0 and ::, used by hosts that have no address yet."""
 
 _MAX_REMEMBERED = 1 << 20
 _MAX_SENDERS = 1 << 16
@@ -21,21 +21,21 @@ _LARGEST_SUBNET, _LONGEST_WITH_BROADCAST = 20, 30
 
 
 class LocalNetwork:
-    """The prefixes that are inside.
+    """The prefixes of the local network.
 
-    The last address of each IPv4 prefix is its broadcast address. Prefixes shorter than /20 hold many subnets, whose
-    masks flow records do not carry: an address in them that ends in .255 counts as broadcast until it sends
-    (:meth:`learn_senders`). A prefix of /20 or longer is taken for one subnet, in which such an address is a host's.
+    The last address of each IPv4 prefix is its broadcast address. Prefixes shorter than /20 contain many subnets, whose
+    masks flow records do not carry, so an address in them that ends in .255 counts as broadcast until it sends
+    (:meth:`learn_senders`). A prefix of /20 or longer counts as a single subnet, in which such an address is a host.
 
     Parameters
     ----------
     prefixes
-        In CIDR notation, IPv4 and IPv6; an IPv4-mapped one is the IPv4 prefix it stands for.
+        IPv4 and IPv6 prefixes in CIDR notation; an IPv4-mapped prefix is converted to IPv4.
 
     Raises
     ------
     ConfigurationError
-        When one of them is no prefix.
+        If one of them is not a prefix.
 
     Examples
     --------
@@ -67,13 +67,13 @@ class LocalNetwork:
                 self._six.append(network)
 
     def learn_senders(self, addresses: pl.Series) -> None:
-        """Learn who sends: no address that does is a broadcast address. At most 65,536 that end in .255 are known."""
+        """Learn which addresses send, and so are not broadcast; at most 65,536 that end in .255 are remembered."""
         senders = addresses.filter(addresses.str.ends_with(".255")).unique()
         if len(senders) and len(self._senders) < _MAX_SENDERS:
             self._senders.update(senders.head(_MAX_SENDERS - len(self._senders)))
 
     def places(self, addresses: pl.Series) -> pl.Series:
-        """Place of each address; ``addresses`` should be unique values, length A."""
+        """Place of each address; ``addresses`` should be distinct, length A."""
         frame = pl.DataFrame({"address": addresses})
         octets = pl.col("address").str.split_exact(".", 3).struct
         frame = frame.with_columns(

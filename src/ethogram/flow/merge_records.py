@@ -65,12 +65,12 @@ def sum_groups(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, grou
     records
         Columns :data:`LINKED`, and ``_final``: whether a later group of the chain follows.
     saturated
-        Sums of octets or packets beyond 64 bits: they stay at the largest number.
+        Number of sums beyond 64 bits, which are set to the largest number.
 
     Notes
     -----
-    Of raw counts where some records were scaled and some not, the sum is of what was exported: the raw counts of
-    those that were scaled, and the plain ones of the others.
+    Raw counts are sums of the counts as exported: the raw counts of records that were scaled, and the plain counts of
+    the others.
     """
     begins = np.flatnonzero(np.diff(group, prepend=-1))
     last = pl.Series(np.append(begins[1:], len(group)) - 1)
@@ -80,10 +80,10 @@ def sum_groups(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, grou
         return rows[name].zip_with(straight, rows[other])
 
     def first(values: pl.Series) -> pl.Series:
-        found = np.empty(len(begins), np.int64)
-        there = np.where(column(values.is_not_null()), np.arange(len(values)), -1)
-        first_known(group, group, there, found)
-        return values.gather(pl.Series(np.maximum(found, 0))).set(pl.Series(found < 0), None)
+        first_row = np.empty(len(begins), np.int64)
+        rows_with_value = np.where(column(values.is_not_null()), np.arange(len(values)), -1)
+        first_known(group, group, rows_with_value, first_row)
+        return values.gather(pl.Series(np.maximum(first_row, 0))).set(pl.Series(first_row < 0), None)
 
     start, end = (column(rows[name].to_physical()) for name in ("start", "end"))
     opening = np.maximum.accumulate(np.where(np.diff(chain, prepend=-1) > 0, np.arange(len(chain)), 0))
@@ -121,9 +121,9 @@ def sum_groups(rows: pl.DataFrame, swapped: NDArray[np.uint8], chain: Rows, grou
         none = ~np.logical_or.reduceat(column(flags.is_not_null()), begins)
         columns[here] = pl.Series(union).set(pl.Series(none), None)
     for here, there in _mirrored_pairs(("initial_tcp_flags", "reverse_initial_tcp_flags")):
-        found = np.empty(len(begins), np.int64)
-        first_known(chain, group, column(side(here, there).cast(pl.Int64).fill_null(-1)), found)
-        columns[here] = pl.Series(found).set(pl.Series(found < 0), None).cast(pl.UInt8)
+        first_flags = np.empty(len(begins), np.int64)
+        first_known(chain, group, column(side(here, there).cast(pl.Int64).fill_null(-1)), first_flags)
+        columns[here] = pl.Series(first_flags).set(pl.Series(first_flags < 0), None).cast(pl.UInt8)
     records = pl.DataFrame({name: columns[name] for name in (*LINKED, "_final")}).cast(LINKED)  # type: ignore[arg-type]
     return records, saturated
 

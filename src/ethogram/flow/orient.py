@@ -1,4 +1,4 @@
-"""Biflows to the flow table: devices found, service side decided, one row for each device that takes part."""
+"""Biflows to the flow table: assign devices, decide the service side, one row for each participating device."""
 
 from __future__ import annotations
 
@@ -39,37 +39,38 @@ Numbers = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class _Ends:
-    """Who is at the source (row 0) and the destination (row 1) of N biflows."""
+    """Source (row 0) and destination (row 1) of N biflows."""
 
-    address: Numbers  # number of the address; shape 2 x N, as all but the texts
+    address: Numbers  # number of the address; shape 2 x N, like all arrays
     addresses: pl.Series  # text of each number
     place: NDArray[np.uint8]
-    device: Numbers  # below 0 for none
+    device: Numbers  # number of the device; negative for none
     devices: pl.Series
 
 
 class Orientation:
-    """Turns blocks of biflows into blocks of the flow table.
+    """Converts blocks of biflows to blocks of the flow table.
 
     Parameters
     ----------
     local
-        What is inside.
+        The local prefixes.
     namer
-        Gives ends their device.
+        Assigns devices to ends.
     span
         Flows that begin outside it are ignored.
 
     Attributes
     ----------
     accounting
-        Over the unit ``flows``: biflows in. A flow between two devices is used once and gives two rows, which is
+        Over the unit ``flows``: the biflows read. A flow between two devices counts once and gives two rows, which is
         counted among the corrections.
 
     Notes
     -----
-    The handshake decides where it was seen; else the lower class of ports serves; a tie goes to the port that the
-    device keeps using; else the meter's order stays. A destination that is multicast always serves.
+    The TCP handshake decides the service side if it was seen; otherwise the port of the lower class; in a tie, the port
+    that the device uses more often; otherwise the direction of the record. A multicast destination is always the
+    service side.
     """
 
     def __init__(self, local: LocalNetwork, namer: Namer, span: TimeSpan = ALWAYS) -> None:
@@ -80,7 +81,7 @@ class Orientation:
         self._memory = PortMemory()
 
     def rows(self, block: pl.DataFrame) -> pl.DataFrame:
-        """The flow table of a block.
+        """Convert a block.
 
         Parameters
         ----------
@@ -90,7 +91,7 @@ class Orientation:
         Returns
         -------
         flows
-            Form :data:`ethogram.schema.FLOW`, in order of start; ``remote_name`` is what the record itself says.
+            Form :data:`ethogram.schema.FLOW`, in order of start; ``remote_name`` is the name in the record, if any.
         """
         self.accounting.read += block.height
         block = self._in_time(block)
@@ -112,11 +113,11 @@ class Orientation:
         return inside
 
     def _ends(self, block: pl.DataFrame) -> _Ends:
-        """Addresses, places and devices: each is looked up once, and not once a row."""
+        """Addresses, places and devices; each distinct one is looked up once."""
         n = block.height
         address, addresses = factorize(pl.concat([block["source_address"], block["destination_address"]]))
         if addresses.str.ends_with(".255").any():
-            # Only TCP has no broadcast: elsewhere meters may show an answer as if it came from the broadcast address.
+            # Except for TCP, meters may report an answer to a broadcast as sent from the broadcast address.
             answers = (pl.col("reverse_packets") > 0) & (pl.col("protocol") == TCP)
             sends = block.select((pl.col("packets") > 0).alias("source"), answers.alias("destination"))
             sent = [address[:n][column(sends["source"])], address[n:][column(sends["destination"])]]
@@ -144,12 +145,12 @@ class Orientation:
         self.accounting.correct("addresses of devices forgotten", self._namer.forgotten - forgotten)
         codes, devices = codes_of(self._namer.devices(distinct))
         device = column(codes.cast(pl.Int32).fill_null(-1))[which].reshape(2, n)
-        # A device that talks to itself (its own router seen twice) is one end, not two.
+        # A flow between two addresses of the same device has a single end.
         device[1, device[0] == device[1]] = -1
         return _Ends(address.reshape(2, n), addresses, place_of[address].reshape(2, n), device, devices)
 
     def _turned(self, block: pl.DataFrame, ends: _Ends) -> NDArray[np.bool_]:
-        """Whether each biflow is to be turned round; biflows without a device count for nothing."""
+        """Whether each biflow is to be reversed; biflows without a device do not affect the counters."""
         n = block.height
         turned, why = np.empty(n, np.bool_), np.empty(n, np.uint8)
         ports = np.stack([column(block["source_port"]), column(block["destination_port"])])
@@ -171,14 +172,14 @@ class Orientation:
 
 
 def _flags(flags: pl.Series) -> NDArray[np.int16]:
-    """TCP flags, below 0 for unknown; of length 1 when all are."""
+    """TCP flags, negative for unknown; length 1 if all are unknown."""
     if flags.null_count() == len(flags):
         return _NO_FLAGS
     return column(flags.cast(pl.Int16).fill_null(-1))
 
 
 def _seen_from(start: pl.Series, device: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Biflow and side of each row of the flow table, in order of start; of one start, sources first."""
+    """Biflow and side of each row of the flow table, in order of start, sources first."""
     sources, destinations = (np.flatnonzero(each >= 0).astype(np.int32) for each in device)
     row = np.concatenate([sources, destinations])
     order = stable_argsort(column(start.to_physical())[row])
@@ -188,23 +189,23 @@ def _seen_from(start: pl.Series, device: Numbers) -> tuple[Numbers, NDArray[np.b
 def _flows(
     block: pl.DataFrame, ends: _Ends, turned: NDArray[np.bool_], row: Numbers, is_source: NDArray[np.bool_]
 ) -> pl.DataFrame:
-    """Columns of the flow table, each biflow as its device sees it."""
+    """Columns of the flow table, seen from the device."""
     at = pl.Series(row)
-    begins = turned[row] != is_source  # the source began unless the record was turned round
+    begins = turned[row] != is_source  # the source began unless the record is reversed
 
     def of_device(source: NDArray[Any], destination: NDArray[Any]) -> NDArray[Any]:
-        found = np.empty(len(row), source.dtype)
-        select_side(read_only(source), read_only(destination), row, is_source, found)
-        return found
+        selected = np.empty(len(row), source.dtype)
+        select_side(read_only(source), read_only(destination), row, is_source, selected)
+        return selected
 
     def columns(name: str, other: str) -> tuple[pl.Series, pl.Series]:
-        """A column as the device sees it, and as the other end does."""
+        """A column as seen by the device, and by the other end."""
         here, there = block[name], block[other]
         if here.null_count() == there.null_count() == block.height:
             return (pl.repeat(None, len(row), dtype=here.dtype, eager=True),) * 2
         if here.null_count() or there.null_count() or here.dtype == pl.String:
-            one, two, side = here.gather(at), there.gather(at), pl.Series(is_source)
-            return one.zip_with(side, two), two.zip_with(side, one)
+            source, destination, side = here.gather(at), there.gather(at), pl.Series(is_source)
+            return source.zip_with(side, destination), destination.zip_with(side, source)
         numbers = column(here), column(there)
         return pl.Series(of_device(*numbers)), pl.Series(of_device(*numbers[::-1]))
 
@@ -226,8 +227,8 @@ def _flows(
         **{name: block[name].gather(at) for name in ("protocol", "start", "end", "end_reason", "joined")},
         "octets_out": octets[0], "octets_in": octets[1], "packets_out": packets[0], "packets_in": packets[1],
         "first_flags_out": flags[0], "first_flags_in": flags[1],
-        "initiator": _words(~begins, INITIATOR), "service_port": serves, "role": _words(~begins, ROLE),
-        "scope": _words(scope, SCOPE), "answered": both,
+        "initiator": _enum(~begins, INITIATOR), "service_port": serves, "role": _enum(~begins, ROLE),
+        "scope": _enum(scope, SCOPE), "answered": both,
         "remote_name": columns("source_name", "destination_name")[1], "remote_domain": nothing,
         "raw_octets_out": raw_octets[0], "raw_octets_in": raw_octets[1],
         "raw_packets_out": raw_packets[0], "raw_packets_in": raw_packets[1],
@@ -235,5 +236,5 @@ def _flows(
     return pl.DataFrame({name: given[name] for name in FLOW.names})
 
 
-def _words(numbers: NDArray[Any], words: pl.Enum) -> pl.Series:
+def _enum(numbers: NDArray[Any], words: pl.Enum) -> pl.Series:
     return pl.DataFrame({"word": numbers.astype(np.uint8)}).select(pl.col("word").cat.to(words)).to_series()

@@ -1,13 +1,13 @@
-"""One-way records to biflows: each half finds the one that answers it.
+"""Pair one-way records, called halves, of opposite directions into biflows.
 
-Halves are judged in order of their end, which is nearly the order in which exporters send them. Those that overlap,
-or nearly follow each other, are a pair as soon as both are there; of several the one that overlaps most is taken.
-Others wait, and when the wait is over are paired with the nearest that lies within the gap. So a lost record, or a
-flow that was cut at different moments in either direction, does not shift all pairs after it.
+Halves are processed in order of their ends, nearly the order in which exporters send them. Halves that overlap or
+nearly follow each other are paired as soon as both are present; of several candidates, the one with the largest overlap
+is taken. Other halves wait, and are then paired with the nearest one within the gap. So a lost record, or a flow that
+was cut at different times in its two directions, does not shift all later pairs.
 
-The half whose connection began first is the source. A connection that lasts longer than an interval in which records
-are joined leaves in several parts, and one direction may have no part in an interval: it is remembered who began, so
-that the answer alone is still the answer.
+The half whose connection began first is the source. A connection longer than a join interval is emitted in several
+parts, and one direction may have no part in some interval. It is remembered which side began, so that a lone answer is
+still recognised as an answer.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from ethogram.schema import Accounting
 __all__ = ["Pairing", "is_half", "mark_one_way"]
 
 _MAX_HELD = 1 << 20
-_AT_ONCE_US = 1_000_000  # answers come within a round trip; what is further apart may belong to another record
-_WAIT_S = 60.0  # exporters look for ended flows every few seconds, and send UDP ones when their idle timeout is over
+_AT_ONCE_US = 1_000_000  # an answer follows within a round trip; a later half may belong to another record
+_WAIT_S = 60.0  # exporters check for ended flows every few seconds, and send UDP flows after their idle timeout
 Rows = NDArray[np.int64]
 _NEVER_ANSWERED = r"^(22[4-9]|23\d)\.|^255\.255\.255\.255$|^ff"
 
@@ -63,7 +63,10 @@ def is_half() -> pl.Expr:
 
 @dataclass(frozen=True)
 class _Halves:
-    """What matching reads of N halves, and their rows in the frame that holds the rest of them."""
+    """Columns of N halves that the kernel reads, and their rows in the frame with all columns.
+
+    Saved states hold these arrays under the names of the fields.
+    """
 
     one: NDArray[np.uint64]
     two: NDArray[np.uint64]
@@ -94,24 +97,28 @@ class _Halves:
 
 
 class Pairing:
-    """Pairs halves of opposite direction into biflows; other records pass as they are.
+    """Pairs halves of opposite directions into biflows; other records pass unchanged.
 
     Parameters
     ----------
     gap_s
-        Largest silence between the end of one and the start of the other.
+        Largest silence between the end of one half and the start of the other.
     cut_wait_s
-        How much longer a record waits that was cut at the active timeout: its answer may still be running.
+        How much longer a record waits that was cut at the active timeout, since its answer may not have ended.
     span_s
-        Interval of the clock within which records were joined; None for no intervals.
+        Clock interval within which records were joined; None for no limit.
 
     Attributes
     ----------
     accounting
-        Over the unit ``records``; pairs are counted as corrections. Halves that wait for their answer are held
-        between blocks: a minute and the gap by the clock (:class:`ethogram.flow.arrival.Arrival`); at most about a
-        million, then the oldest leave first; and at most 64 of one five-tuple and direction. What leaves early is
-        counted. Who began is remembered of about a million long connections at most; more are forgotten and counted.
+        Over the unit ``records``; pairs are counted as corrections.
+
+    Notes
+    -----
+    Halves wait for their answer between blocks, for a minute plus the gap by the clock
+    (:class:`ethogram.flow.arrival.Arrival`). At most about a million wait, and 64 of one five-tuple and direction;
+    beyond that the oldest are emitted and counted. Which side began is remembered for about a million long connections;
+    beyond that the oldest are forgotten and counted.
     """
 
     def __init__(self, gap_s: float, cut_wait_s: float = 1800.0, span_s: float | None = None) -> None:
@@ -120,16 +127,16 @@ class Pairing:
         self._wait = round((gap_s + _WAIT_S) * 1e6)
         self._cut_wait = round(cut_wait_s * 1e6)
         self._span = 0 if span_s is None else round(span_s * 1e6)
-        # The next part of a connection ends an interval later, and then waits itself.
+        # The next part of a connection ends an interval later, and then waits too.
         self._memory = self._span + 2 * (self._wait + self._cut_wait)
         self._clock = BEGINNING
-        self._seed = 0  # drawn at first use: it belongs to the keys that are held, and is kept with them
+        self._seed = 0  # drawn on first use and saved with the keys, which depend on it
         self._halves = _Halves.none()
         self._begun = np.empty(0, KNOWN)
         self._held = pl.DataFrame(schema=LINKED)
 
     def flows(self, block: pl.DataFrame, arrival: Arrival = UNKNOWN, *, last: bool = False) -> pl.DataFrame:
-        """Give the biflows of a block; halves that may still be answered wait, unless it is the last.
+        """Pair the halves of a block; those that may still be answered wait, unless it is the last.
 
         Parameters
         ----------
@@ -138,7 +145,7 @@ class Pairing:
         arrival
             When the block arrived; bounds the clock.
         last
-            Whether nothing more will come.
+            Whether this is the last block.
         """
         half = block.select(is_half()).to_series()
         whole, halves = block.filter(~half), block.filter(half)
@@ -149,7 +156,7 @@ class Pairing:
         return pl.concat([whole, *self._matched(halves, arrival, last)])
 
     def _matched(self, block: pl.DataFrame, arrival: Arrival, last: bool) -> list[pl.DataFrame]:
-        """Pairs, and halves let go alone."""
+        """Pairs, and halves emitted alone."""
         held = len(self._halves.row)
         all_ = self._halves + self._read(block)
         partner, begins = np.empty(len(all_.row), np.int64), np.empty(len(all_.row), np.bool_)
@@ -176,7 +183,7 @@ class Pairing:
         return given
 
     def _read(self, block: pl.DataFrame) -> _Halves:
-        """What matching needs of a block, in order of end."""
+        """Columns of a block for the kernel, in order of end."""
         end = block["end"].to_physical()
         order = np.arange(len(end)) if end.is_sorted() else column(end.arg_sort(descending=False)).astype(np.int64)
         self._seed = self._seed or hash_seed()
@@ -199,7 +206,7 @@ class Pairing:
         self._begun = begun
 
     def _release(self, halves: _Halves, partner: Rows, frame: pl.DataFrame) -> None:
-        """Let go what will never be answered, and the oldest of what is too much."""
+        """Emit halves that are never answered, and the oldest beyond the bound."""
         still = np.flatnonzero(partner == OPEN)
         fresh = still[halves.row[still] >= self._held.height]
         to = _rows(frame.select("destination_address"), halves.row[fresh])["destination_address"]
@@ -212,7 +219,7 @@ class Pairing:
     def _keep(self, halves: _Halves, still: NDArray[np.bool_], frame: pl.DataFrame) -> None:
         kept = halves[still]
         fresh = kept.row >= self._held.height
-        # Rows that have left are cleared away only when they are most: millions may wait while few leave.
+        # Rows of emitted halves are removed only once they are the majority: millions may wait while few are emitted.
         if len(kept.row) * 2 >= self._held.height:
             added = _rows(frame, kept.row[fresh])
             kept.row[fresh] = np.arange(added.height) + self._held.height
@@ -228,7 +235,7 @@ def _rows(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 
 
 def _leads(block: pl.DataFrame) -> NDArray[np.bool_]:
-    """Whether each half began, of two that start at one time: the one from the higher port, else the lower address."""
+    """Whether each half began, if both start at the same time: the one from the higher port, else lower address."""
     ports = [column(block[f"{side}_port"]) for side in ("source", "destination")]
     leads: NDArray[np.bool_] = ports[0] > ports[1]
     equal = np.flatnonzero(ports[0] == ports[1])
@@ -239,14 +246,14 @@ def _leads(block: pl.DataFrame) -> NDArray[np.bool_]:
 
 
 def _paired(frame: pl.DataFrame, first: Rows, second: Rows) -> pl.DataFrame:
-    """Biflows of pairs of rows; what one half does not know the other may."""
+    """Biflows of pairs of rows; a value missing in one half is taken from the other."""
     sent = ["octets", "packets", "initial_tcp_flags", "union_tcp_flags", "raw_octets", "raw_packets"]
     crossed = [("source_mac", "destination_mac"), ("destination_mac", "source_mac"),
                ("source_name", "destination_name"), ("destination_name", "source_name"),
                ("vlan", "vlan"), ("direction", "direction")]  # fmt: skip
     there, back = pl.Series(first), pl.Series(second)
     start, end = (column(frame[name].to_physical()) for name in ("start", "end"))
-    # A later part of the connection may begin with the answer.
+    # A later part of a connection may begin with the answer.
     earliest = pl.Series(np.minimum(start[first], start[second])).cast(LINKED["start"])
     later = pl.Series(np.where(end[second] > end[first], second, first))
     empty = {name for name in LINKED if frame[name].null_count() == frame.height}

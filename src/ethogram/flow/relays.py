@@ -1,8 +1,8 @@
-"""MACs that stand for several hosts: routers, repeaters and proxies are told by addresses in use at the same time.
+"""Recognise MACs of routers, repeaters and proxies by several addresses in use at the same time.
 
-A host has one address after the other (DHCP), and addresses of several kinds at once (IPv4, link-local and temporary
-IPv6). Several addresses of one kind at once are those of hosts behind it. IPv6 addresses that are not link-local say
-nothing: a host has many of them at once.
+A host has successive addresses (DHCP), and simultaneous addresses of different kinds (IPv4, link-local and temporary
+IPv6). Several simultaneous addresses of one kind belong to hosts behind the MAC. IPv6 addresses that are not link-local
+are not considered, because a host has many of them at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ethogram.flow.compiled import compiled
 __all__ = ["ONE_AT_A_TIME", "WINDOW_US", "last_use", "relays"]
 
 WINDOW_US = 15 * 60 * 1_000_000
-"""Addresses used within this time are in use at the same time: shorter than any usual lease."""
+"""Addresses used within this time count as simultaneous; it is shorter than usual leases."""
 
 _SELF_ASSIGNED = "169.254."
 ONE_AT_A_TIME = (
@@ -28,11 +28,11 @@ ONE_AT_A_TIME = (
     .when(pl.col("address").str.contains("^fe[89ab]"))
     .then(pl.lit(6, dtype=pl.UInt8))
 )
-"""Kind of an address of which a host uses one at a time: routable IPv4, link-local IPv6; null for others."""
+"""Kind of an address of which a host uses one at a time (routable IPv4, link-local IPv6); null for others."""
 
 
 def relays(uses: pl.DataFrame, most: int) -> pl.Series:
-    """The MACs that have used more than ``most`` addresses of one kind at the same time.
+    """MACs that used more than ``most`` addresses of one kind at the same time.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ def relays(uses: pl.DataFrame, most: int) -> pl.Series:
     group, number, since, until = (
         column(uses[name].cast(pl.Int64)) for name in ("group", "number", "since", "until")
     )
-    found = np.zeros(uses.height, np.bool_)
-    at_once(group, number, since, until, most, WINDOW_US, found)
-    return uses["mac"].filter(pl.Series(found)).unique(maintain_order=True)
+    over = np.zeros(uses.height, np.bool_)
+    at_once(group, number, since, until, most, WINDOW_US, over)
+    return uses["mac"].filter(pl.Series(over)).unique(maintain_order=True)
 
 
 @compiled
-def at_once(group: Any, address: Any, since: Any, until: Any, most: int, window: int, found: NDArray[np.bool_]) -> None:
-    """Mark the uses, in order of group and start, at whose start more than ``most`` addresses of the group are in use.
+def at_once(group: Any, address: Any, since: Any, until: Any, most: int, window: int, over: NDArray[np.bool_]) -> None:
+    """Mark the uses at whose start more than ``most`` addresses of their group are in use.
 
-    Only the addresses used last are looked at: one more than ``most``.
+    Uses are sorted by group and start. Only the ``most + 1`` addresses used last are tracked.
     """
     addresses, last = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
     filled = 0
@@ -81,25 +81,25 @@ def at_once(group: Any, address: Any, since: Any, until: Any, most: int, window:
         count = 0
         for j in range(filled):
             count += last[j] >= since[i] - window
-        found[i] = count > most
+        over[i] = count > most
 
 
 @compiled
 def last_use(which: Any, since: Any, until: Any, window: int, first: Any, last: Any) -> None:
-    """Fill in the last stretch of uses of each of several things, in which none is further apart than the window.
+    """Fill in the last period of uses of each item, within which gaps are at most ``window``.
 
     Parameters
     ----------
     which, since, until
-        Of N uses, nearly in order of time.
+        Item and times of N uses, nearly in order of time.
     first, last
-        Begin and end of the stretch of each thing; ``last`` below ``first`` for none.
+        Filled in: begin and end of the period of each item; ``last`` below ``first`` for none.
     """
     for i in range(len(first)):
         first[i], last[i] = 1, 0
     for i in range(len(which)):
-        thing = which[i]
-        if last[thing] < first[thing] or since[i] > last[thing] + window:
-            first[thing], last[thing] = since[i], max(since[i], until[i])
-        elif until[i] >= first[thing] - window:
-            first[thing], last[thing] = min(first[thing], since[i]), max(last[thing], until[i])
+        item = which[i]
+        if last[item] < first[item] or since[i] > last[item] + window:
+            first[item], last[item] = since[i], max(since[i], until[i])
+        elif until[i] >= first[item] - window:
+            first[item], last[item] = min(first[item], since[i]), max(last[item], until[i])

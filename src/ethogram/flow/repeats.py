@@ -1,7 +1,7 @@
-"""Count records that equal one of an earlier input: a log given twice, or a file beside its compressed copy.
+"""Count records that equal one of an earlier input, such as a log given twice or a file with its compressed copy.
 
-Two flows of one five-tuple cannot begin and end at the same instant with the same counts. Where times are whole
-seconds they can, as far as the records say, so only records with times finer than that are looked at.
+Two flows of one five-tuple cannot begin and end at the same instant with equal counts, but records with times in whole
+seconds can. So only records with finer times are compared.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _WHOLE = [
 class Repeats:
     """Counts records that equal one of an earlier input in five-tuple, times and counts.
 
-    They stay in the flow table, since whoever gives the inputs knows whether they are copies. Records of one input are
-    never compared with one another: a router may send equal ones for a reason.
+    They stay in the flow table: only the user knows whether the inputs are copies. Records of one input are not
+    compared with each other, because a router may legitimately send equal records.
 
     Parameters
     ----------
     most
-        Records of earlier inputs remembered, eight octets each; later inputs are not compared with what came after.
+        Most records remembered, eight octets each; records beyond are not compared with.
 
     Attributes
     ----------
@@ -49,12 +49,12 @@ class Repeats:
         self._room = most
 
     def next_input(self) -> None:
-        """Start the next input."""
+        """Start the next input; records of the inputs before are compared with from now on."""
         self._known = np.unique(np.concatenate([self._known, *self._new]))
         self._room, self._new = self._most - len(self._known), []
 
     def count(self, block: pl.DataFrame) -> int:
-        """Count the records of a block that an earlier input held."""
+        """Count the records of a block that occurred in an earlier input."""
         self.accounting.read += block.height
         self.accounting.used += block.height
         fine = block.select(

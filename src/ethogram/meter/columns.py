@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ethogram.schema import PacketBatch
 
-__all__ = ["BiflowPackets", "Blocks", "CustomOutput", "CustomRules", "Ipv4Packets", "KeepRules", "PacketBounds"]
+__all__ = ["BiflowPackets", "CustomOutput", "CustomRules", "Ipv4Packets", "KeepRules", "OctetBlocks", "PacketBounds"]
 
 
 class BiflowPackets(NamedTuple):
@@ -102,7 +102,7 @@ class PacketBounds(NamedTuple):
     blocks: int
 
 
-class Blocks(NamedTuple):
+class OctetBlocks(NamedTuple):
     """Storage of octets in linked blocks of fixed length.
 
     ``octets`` is uint8 [B, block length], ``following`` the next block of the same record or -1, and ``free`` a stack
@@ -114,7 +114,7 @@ class Blocks(NamedTuple):
     free: NDArray[np.int32]
 
     @classmethod
-    def empty(cls, blocks: int, length: int) -> Blocks:
+    def empty(cls, blocks: int, length: int) -> OctetBlocks:
         """Unused blocks. The system assigns memory when it is first written: this costs what the busiest time needs."""
         return cls(np.zeros((blocks, length), np.uint8), np.zeros(blocks, np.int32), np.zeros(blocks, np.int32))
 

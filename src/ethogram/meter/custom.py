@@ -21,7 +21,7 @@ from ethogram._hashing import empty_index
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError
 from ethogram.meter import custom_cache as cache
-from ethogram.meter.columns import Blocks, CustomOutput, CustomRules, Ipv4Packets, KeepRules
+from ethogram.meter.columns import CustomOutput, CustomRules, Ipv4Packets, KeepRules, OctetBlocks
 from ethogram.meter.fragments import FRAGMENT, REMEMBERED
 from ethogram.meter.packet_keeper import PacketKeeper
 from ethogram.schema import CustomFlows, PacketBatch, PacketFlows, ipv4_networks, private_mask
@@ -195,7 +195,7 @@ class CustomMeter:
         self._ring = np.zeros(FIRST_RECORDS, cache.RECORD)
         self._described = np.zeros((FIRST_RECORDS, cache.PACKET_COLUMNS, cache.MAX_DESCRIBED), np.uint32)
         self._index = empty_index(FIRST_RECORDS)
-        self._blocks = Blocks.empty(settings.max_octets // cache.BLOCK, cache.BLOCK)
+        self._blocks = OctetBlocks.empty(settings.max_octets // cache.BLOCK, cache.BLOCK)
         self._fragments = np.zeros(settings.max_fragments, FRAGMENT)
         self._fragment_index = empty_index(settings.max_fragments)
         self.keeper = PacketKeeper(packets, self._senders, settings.max_fragments if packets is not None else 1)

@@ -1,4 +1,4 @@
-"""Packets that a capture holds twice, as a mirror port gives them that copies a packet at two ports of a switch."""
+"""Count packets that a capture holds twice, as from a mirror port that copies packets at two ports of a switch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from ethogram.schema import PacketBatch
 
 __all__ = ["mirrored"]
 
-_WITHIN_NS = 1_000_000  # copies leave the switch one after the other
-_BACK = 8  # packets looked back at
-_OCTETS = 64  # compared: the headers, and some of what they carry
+_WITHIN_NS = 1_000_000  # the switch sends copies in succession
+_BACK = 8  # earlier packets compared
+_OCTETS = 64  # octets compared: headers and some payload
 
 
 def mirrored(batch: PacketBatch) -> int:
-    """Count the packets that equal one shortly before, but for what a router changes on the way.
+    """Count packets that equal one shortly before, except for fields that a router changes.
 
-    A retransmission differs in its IP identification or TCP options. Copies on both sides of the border of two batches
-    are not found.
+    Retransmissions differ in IP identification or TCP options. Copies in different batches are not found.
     """
     return int(
         copies(
@@ -32,8 +31,8 @@ def mirrored(batch: PacketBatch) -> int:
 def copies(
     time: Any, version: Any, size: Any, begin: Any, payload: Any, payload_octets: Any, data: Any
 ) -> int:  # fmt: skip
-    """Count packets whose first octets are those of one of the packets just before."""
-    found = 0
+    """Count packets whose first octets equal those of one of the packets just before."""
+    count = 0
     for i in range(1, len(time)):
         for j in range(i - 1, max(i - 1 - _BACK, -1), -1):
             if not 0 <= time[i] - time[j] <= _WITHIN_NS:
@@ -44,11 +43,11 @@ def copies(
             same = length > 0 and begin[i] + length <= len(data) and begin[j] + length <= len(data)
             k = 0
             while same and k < length:
-                # Time to live and checksum, or hop limit.
+                # Skip time to live and header checksum (IPv4), or hop limit (IPv6).
                 passing = k in (8, 10, 11) if version[i] == 4 else k == 7
                 same = passing or data[begin[i] + k] == data[begin[j] + k]
                 k += 1
             if same:
-                found += 1
+                count += 1
                 break
-    return found
+    return count

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ethogram._hashing import empty_index
 from ethogram.config import PacketFlowSettings
 from ethogram.meter import custom_packets as packed
-from ethogram.meter.columns import Blocks, Ipv4Packets, PacketBounds
+from ethogram.meter.columns import Ipv4Packets, OctetBlocks, PacketBounds
 from ethogram.meter.custom_cache import BLOCK, FREE, MADE_BLOCKS, ROLE_COLUMNS
 from ethogram.meter.fragments import FRAGMENT, REMEMBERED
 from ethogram.schema import Accounting, PacketFlows
@@ -54,7 +54,7 @@ class PacketKeeper:
             settings.max_octets // BLOCK,
         )  # fmt: skip
         self._ring = np.zeros(FIRST_RECORDS, packed.RECORD)
-        self._blocks = Blocks.empty(places, BLOCK)
+        self._blocks = OctetBlocks.empty(places, BLOCK)
         self._entry = np.zeros(packed.ENTRY, np.uint8)
         self._waiting: list[PacketFlows] = []
 
