@@ -116,8 +116,8 @@ def rows(
 
 def _made(bench: Benchmark[T, M], task: T, method: M, identity: Mapping[str, str]) -> Row:
     head: Row = {
-        **identity, "format": ROW_FORMAT, "digest_form": DIGEST_FORM, "version": __version__, "commit": commit(), "made": now(),
-        "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
+        **identity, "format": ROW_FORMAT, "digest_form": DIGEST_FORM, "version": __version__, "commit": commit(),
+        "made": now(), "machine": machine(), "experiment": task.experiment, "kind": task.kind, "title": task.title,
         "seed": task.seed, "level": task.level, "method_title": method.title, "group": method.group,
     }  # fmt: skip
     began, cpu = time.perf_counter(), time.process_time()

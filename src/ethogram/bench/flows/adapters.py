@@ -1,4 +1,4 @@
-"""Encoders of others behind the interface of a benchmark: with the user's weights, random ones, or pretrained here."""
+"""Third-party encoders for the benchmark: with the user's weights, random weights, or pretrained here."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ def adapted_encoder(
     method: FlowMethod, digest: str, checkpoints: Mapping[str, Path], unlabelled: Rows,
     corpora: Mapping[str, CorpusFlows], seed: int, folder: Path | None, tell: Callable[[str], None],
 ) -> ReadyEncoder:  # fmt: skip
-    """The adapter of a method.
+    """The third-party encoder of a method.
 
     Parameters
     ----------
     method
-        With ``pretraining`` it learns from the unlabelled flows, by its own objective.
+        With ``pretraining`` the encoder is trained on the unlabelled flows with its own objective.
     digest
-        Of all it is made of.
+        Digest of everything the encoder is made from.
     checkpoints
-        Files of weights that the user brings, by adapter.
+        Files of weights by name of the adapter.
     unlabelled, corpora, seed
-        What it may learn from.
+        Data and seed of the pretraining.
     folder
-        Where one that learnt here is kept; None: nowhere.
+        Cache folder of an encoder pretrained here; None: not cached.
     tell
-        Takes what is being done.
+        Called with a line on the current step.
 
     Raises
     ------
     LibraryError
         When the user's weights cannot be used.
     UsageError
-        When the flows come without packets.
+        When the corpus has no packets.
     """
     if method.pretraining:
         encoder = _pretrained(method, unlabelled, corpora, seed, folder, tell)
@@ -66,7 +66,7 @@ def adapted_encoder(
 
 def _packets(loaded: CorpusFlows, method: FlowMethod) -> PacketFlows:
     if loaded.packets is None:
-        raise UsageError(f"{method.name}: reads packets of both directions, which {loaded.card.name} has not")
+        raise UsageError(f"{method.name}: needs packets of both directions, and {loaded.card.name} has none")
     return loaded.packets
 
 
@@ -88,7 +88,7 @@ def _pretrained(
         try:
             return load_packets(path, method.adapter)
         except LibraryError:
-            pass  # what cannot be read is as good as none
+            pass  # an unreadable file is made again
     flows = PacketFlows.concat([_packets(corpora[name], method).take(unlabelled[name]) for name in sorted(unlabelled)])
 
     def step(at: Step) -> None:

@@ -1,6 +1,6 @@
-"""Tasks on flows times methods to result rows: encoders, embeddings, probes, verdicts, figures.
+"""Benchmark of tasks on flows: encoders, embeddings, probes, verdicts, figures.
 
-Test flows are embedded and judged once for each task, method and seed, by what is then fixed.
+Test flows are embedded and classified once per task, method and seed, by a model that is then final.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ __all__ = ["FlowBenchmark"]
 GROUPED = ("5", "20", "hour")
 LABELS = "labels of each type: "
 CLUSTERS = 1 << 32
-"""Device-days of different folds are different ones."""
+"""Offset between the device-day codes of two folds."""
 
 
 @dataclass
 class FlowBenchmark:
-    """One benchmark of flows over a folder of corpora.
+    """Benchmark of tasks on flows over a folder of corpora.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ class FlowBenchmark:
     cards
         Known corpora by name.
     cache_folder
-        For flows, encoders and embeddings; None keeps nothing.
+        Cache of flows, encoders and embeddings; None: no cache.
     threads
-        Of the arithmetic; 0: one for each core.
+        Threads for numerical libraries; 0: one per core.
     checkpoints
-        Weights that the user brings, by the name of the adapter.
+        Files of weights by name of the adapter.
     on_stage
-        Called with what is being done.
+        Called with a line on the current step.
     quick
-        Ask the methods of the quick set alone.
+        Run only the methods of the quick set.
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
@@ -85,7 +85,7 @@ class FlowBenchmark:
         self.encoders = Encoders(folder, threads=self.threads, checkpoints=self.checkpoints, on_stage=self.on_stage)
 
     def corpora(self, task: FlowTask) -> dict[str, CorpusFlows]:
-        """The flows a task reads; loaded once."""
+        """The flows of a task; each corpus is loaded once."""
         for name in task.corpora:
             if name not in self.cards:
                 raise UsageError(f"task {task.name}: no corpus card {name!r}")
@@ -97,24 +97,24 @@ class FlowBenchmark:
         return {name: self._loaded[name, task.packets] for name in task.corpora}
 
     def folds(self, task: FlowTask) -> list[FlowFold]:
-        """The proved folds of a task."""
+        """The folds of a task."""
         if task.digest not in self._folds:
             self._folds[task.digest] = flow_folds(task, self.corpora(task))
         return self._folds[task.digest]
 
     def asks(self, task: FlowTask, method: FlowMethod) -> bool:
-        """Whether the task asks the method."""
+        """Whether the task runs the method."""
         return asks(task, method, quick=self.quick)
 
     def identity(self, task: FlowTask, method: FlowMethod) -> dict[str, str]:
-        """What makes a row the same row: task, method, data and code."""
+        """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""
         return identity_of(
             task, method, data="".join(c.digest for c in self.corpora(task).values()), code=type(self),
             own=f"{method.digest} {self.checkpoints.get(method.adapter, '')}", encoder=encoder_code(method),
         )  # fmt: skip
 
     def measure(self, task: FlowTask, method: FlowMethod) -> Row:
-        """What one method came to on one task: the parts of a row that are figures."""
+        """Figures of one method on one task."""
         corpora, folds = self.corpora(task), self.folds(task)
         names = np.unique(np.concatenate([_labels(corpora, fold.train, task.level) for fold in folds]))
         asked = _budgets(task, method, max(_most(corpora, fold.train, task.level) for fold in folds))
@@ -135,7 +135,7 @@ class FlowBenchmark:
             if not again:
                 result.shifted([self._shift(task, *pair) for pair in zip(folds, encoders, strict=True)])
         if not result.main:
-            raise UsageError("no label that is tested was trained")
+            raise UsageError("no tested label has training flows")
         return self._parts(task, method, names.tolist(), result)
 
     def _encoder(self, task: FlowTask, method: FlowMethod, fold: FlowFold, seed: int) -> ReadyEncoder:
@@ -150,7 +150,7 @@ class FlowBenchmark:
         self, task: FlowTask, method: FlowMethod, fold: FlowFold, made: ReadyEncoder, seed: int,
         names: NDArray[np.str_], budgets: Sequence[int | None], result: MethodResult,
     ) -> dict[str, FlowPredictions]:  # fmt: skip
-        """What the probes of one turn and seed say of its test flows, by budget and by how flows are put together."""
+        """Verdicts of the probes of one fold and seed, by label budget and by grouping of the flows."""
         settings = task.settings.model_copy(update={"whiten": method.whiten})
         train, test = (self._items(task, made, rows, result) for rows in (fold.train, fold.test))
         labels, code = np.unique(train.label, return_inverse=True)
@@ -189,7 +189,7 @@ class FlowBenchmark:
     def _shift(
         self, task: FlowTask, fold: FlowFold, made: ReadyEncoder
     ) -> tuple[dict[str, float], dict[str, float]] | None:
-        """Errors on later flows of the networks that were learnt from, and on those of the network that tests."""
+        """Reconstruction errors on later flows of the training networks, and on those of the test network."""
         if not task.shift or made.encoder is None or not kind_of(made.encoder.header.encoder).decodes:
             return None
         if set(fold.unlabelled) & set(fold.test):
@@ -229,7 +229,7 @@ class FlowBenchmark:
 
 
 class MethodResult:
-    """What grows while one method is measured on one task."""
+    """Figures, verdicts and costs collected while one method is measured on one task."""
 
     def __init__(self) -> None:
         self.figures = SeedFigures()
@@ -243,7 +243,7 @@ class MethodResult:
         self._memory: list[float] = []
 
     def add(self, name: str, predictions: FlowPredictions, types: int, draws: int) -> None:
-        """Verdicts of one seed: of flows, of groups, or of flows with few labels."""
+        """Add verdicts of one seed: on flows, on groups, or with a label budget."""
         if name == FLOWS:
             self.main.append(predictions)
             seed_figures(self.figures, "macro_f1", predictions, types, draws, whole=True)
@@ -255,13 +255,13 @@ class MethodResult:
             seed_figures(self.figures, f"macro_f1@{name.removeprefix(LABELS)}", predictions, types, draws)
 
     def tested(self, fold: str, code: NDArray[np.int64], truth: NDArray[np.int64], label: NDArray[np.str_]) -> None:
-        """What one turn trained and tested."""
+        """Record the number of training and test flows of a fold."""
         known = truth[truth >= 0]
         self.folds[fold] = {"trained": int(code.size), "tested": int(known.size), "labels": int(np.unique(known).size)}
         self.strange |= set(label[truth < 0].tolist())
 
     def shifted(self, found: Sequence[tuple[dict[str, float], dict[str, float]] | None]) -> None:
-        """Errors of one seed, of each turn; the ratio is that of the mean errors."""
+        """Add the reconstruction errors of one seed; the ratio is that of the means over the folds."""
         known = [one for one in found if one is not None]
         if known:
             here, there = _mean([one[0] for one in known]), _mean([one[1] for one in known])
@@ -270,7 +270,7 @@ class MethodResult:
                 self.figures.add(name, value)
 
     def cost(self, made: ReadyEncoder, took: Mapping[str, float]) -> None:
-        """One more embedding."""
+        """Add the cost of computing embeddings."""
         self._made[made.digest] = made
         if made.training is not None:
             self.training[made.digest] = made.training
@@ -280,7 +280,7 @@ class MethodResult:
             self._memory.append(took["memory_mib"])
 
     def costs(self) -> dict[str, Any]:
-        """Beside every score."""
+        """The costs of the method, as in a row."""
         made = next(iter(self._made.values()))
         found: dict[str, Any] = {
             "parameters": made.parameters, "embedding": made.d, "origin": made.origin, "licence": made.licence,
@@ -294,13 +294,13 @@ class MethodResult:
 
 
 def _budgets(task: FlowTask, method: FlowMethod, most: int) -> list[int | None]:
-    """Labelled flows of each type; a budget that takes every flow of every label is the same as all of them."""
+    """Label budgets to measure; those that exceed the flows of every label are the same as no budget."""
     given = task.settings.budgets if method.budgets else (None,)
     return [budget for budget in given if budget is None or budget < most]
 
 
 def _most(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> int:
-    """Flows of the label that has most."""
+    """Number of flows of the most frequent label."""
     found = pl.concat([corpora[name].truth[level].gather(pl.Series(own)) for name, own in rows.items()])
     return int(found.value_counts()["count"].max() or 0)  # type: ignore[arg-type]
 
@@ -311,7 +311,7 @@ def _labels(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> NDArr
 
 
 def _places(whole: Rows, part: Rows) -> NDArray[np.int64]:
-    """Where rows of a part stand among those of the whole, corpus by corpus."""
+    """Positions of the rows of ``part`` among those of ``whole``, corpus by corpus."""
     found, at = [np.zeros(0, np.int64)], 0
     for name, rows in whole.items():
         if name in part:

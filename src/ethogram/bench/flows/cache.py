@@ -1,4 +1,4 @@
-"""Encoders and embeddings on disk, shared by runs: written whole or not at all, and made by one process at a time."""
+"""Cache of encoders and embeddings: files are written atomically, and each is made by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from numpy.typing import NDArray
 __all__ = ["Embedded", "file_lock", "read_embedded", "write_embedded"]
 
 Embedded = tuple[NDArray[np.int64], NDArray[np.float32], dict[str, float]]
-"""Rows of a corpus, their embeddings, and what making them took."""
+"""Rows of a corpus, their embeddings, and the cost of computing them."""
 
 
 @contextmanager
 def file_lock(path: Path | None) -> Iterator[None]:
-    """Wait until no other process is at work on what is named; None: nothing is shared, nothing waited for.
+    """Lock a path for this process, and wait while another process holds the lock; None: do nothing.
 
-    Two runs that need one encoder then train it once: the second finds what the first has made.
+    Two runs that need the same encoder train it once: the second one finds the file of the first.
     """
     if path is None:
         yield
         return
     try:
         import fcntl
-    except ImportError:  # where files cannot be locked, both make it: the same
+    except ImportError:  # without file locks both processes make the same file
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The lock is the system's and goes with the process, however that ends; the empty file stays.
+    # The system releases the lock when the process ends; the empty file stays.
     with path.with_name(f"{path.name}.lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def read_embedded(path: Path) -> Embedded | None:
-    """Embeddings of a file; None where it is missing or cannot be read."""
+    """Read embeddings; None when the file is missing or cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as held:
             rows, z, cost = held["rows"], held["z"], orjson.loads(held["cost"].tobytes())
@@ -50,7 +50,7 @@ def read_embedded(path: Path) -> Embedded | None:
 
 
 def write_embedded(path: Path, found: Embedded) -> None:
-    """Write embeddings to a file that appears when it is whole."""
+    """Write embeddings atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,7 +1,7 @@
-"""Encoders of methods, trained where they must be, and embeddings: kept on disk, shared by tasks, gone on with.
+"""Encoders of methods and their embeddings, made once, cached on disk and shared by tasks.
 
-An encoder is kept under a digest of its settings, the flows it learnt from, the seed and the code; an embedding under
-the encoder's and the flows' digests. Both are derived data and may be deleted.
+An encoder is cached under a digest of its settings, its training flows, the seed and the code; embeddings under the
+digests of the encoder and the flows. Both are derived data and may be deleted.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ __all__ = ["Encoders", "encoder_code"]
 
 BATCH = 2048
 REMEMBERED = 12
-"""Embeddings that stay in memory, the last ones asked for."""
+"""Number of embeddings kept in memory, the most recently used ones."""
 LARGE = 20_000_000
-"""Parameters of an encoder beside which no other such one is in memory."""
+"""Only one encoder with more parameters than this is held in memory."""
 HELD_OUT = 0.2
-"""Share of a unit's early days, the last ones, that say which pass was best; where it has several."""
+"""Share of a unit's early days, the last ones, that are held out for early stopping."""
 HELD_OUT_FLOWS = 1024
-"""Of those at most: there are many short passes."""
+"""Maximum number of held-out flows, since there are many short passes."""
 PATIENCE_STEPS = 200
 DIRECTIONS = "directions of the unlabelled flows"
 
@@ -73,18 +73,18 @@ def encoder_code(method: FlowMethod) -> str:
 
 
 class Encoders:
-    """Makes encoders and embeddings, and keeps them.
+    """Makes encoders and embeddings, and caches them.
 
     Parameters
     ----------
     folder
-        Of what is kept; None: nothing is.
+        Cache folder; None: no cache.
     threads
-        Of the arithmetic; 0: one for each core.
+        Threads for numerical libraries; 0: one per core.
     checkpoints
-        Weights that the user brings, by the name of the adapter.
+        Files of weights by name of the adapter.
     on_stage
-        Called with what is being done.
+        Called with a line on the current step.
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
@@ -106,20 +106,20 @@ class Encoders:
     def get(
         self, method: FlowMethod, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int, gap_days: int = 1
     ) -> ReadyEncoder:
-        """The encoder of a method and seed, after learning from the unlabelled flows where it learns.
+        """The encoder of a method and seed, trained on the unlabelled flows if it learns.
 
         Parameters
         ----------
         method
-            What it is.
+            Defines the encoder.
         unlabelled
-            Rows by corpus; no label of them is read.
+            Rows by corpus; their labels are not read.
         corpora
             The flows.
         seed
-            Of everything random in it.
+            Seed of all random numbers.
         gap_days
-            Between the days it learns from and those that say which pass was best.
+            Days between training and early stopping.
         """
         own = replace_seed(method, seed)
         digest = self._digest(method, unlabelled, corpora, own)
@@ -249,9 +249,9 @@ class Encoders:
     def _unlabelled(
         self, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], gap_days: int
     ) -> tuple[CustomFlows, CustomFlows | None]:
-        """Flows to learn from, and of later early days those that say which pass was best.
+        """Training flows, and flows of later early days for early stopping.
 
-        Their device is the unit's address, as a meter names it: runs of one unit are one device. No label is in it.
+        Their device is the unit, so that runs of one unit are one device. It is not a label.
         """
         learn, held = [], []
         for name in sorted(unlabelled):
@@ -284,7 +284,7 @@ class Encoders:
     def embedding(
         self, made: ReadyEncoder, loaded: CorpusFlows, rows: NDArray[np.int64], cap: int
     ) -> tuple[NDArray[np.float32], dict[str, float]]:
-        """Embeddings of some rows [K, D], and what making them took.
+        """Embeddings of some rows [K, D], and the cost of computing them.
 
         Parameters
         ----------
@@ -293,7 +293,7 @@ class Encoders:
         loaded
             The corpus.
         rows
-            Among the first ``cap`` drawn flows of each unit and day; all of those are embedded at once, for all tasks.
+            Rows among the first ``cap`` flows drawn per unit and day; all of these are embedded at once, for all tasks.
         """
         if made.cheap:
             began = time.perf_counter()
@@ -334,12 +334,12 @@ def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
 
 
 def replace_seed(method: FlowMethod, seed: int) -> int:
-    """The seed that an encoder depends on: 0 where nothing in it is drawn."""
+    """The seed that an encoder depends on: 0 for kinds without random numbers."""
     return 0 if method.encoder is not None and kind_of(method.encoder).deterministic else seed
 
 
 def training_of(method: FlowMethod, flows: int, threads: int, *, held_out: bool) -> TrainingSettings:
-    """The settings of a training of so many steps, whatever number of flows there is."""
+    """Training settings with the number of passes that gives ``method.steps`` steps."""
     steps = max(1, -(-flows // method.training.batch))
     return method.training.model_copy(
         update={

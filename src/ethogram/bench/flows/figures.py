@@ -1,4 +1,4 @@
-"""Verdicts on test flows of all turns and seeds to the figures of one row."""
+"""Figures of one row from the verdicts on test flows of all folds and seeds."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class FlowPredictions:
-    """What was said of some test items, flows or groups of them, of one seed.
+    """Verdicts of one seed on test items: flows or groups of flows.
 
     Parameters
     ----------
     truth
-        [N] true label by its code in the task; -1: a label that training did not have.
+        [N] code of the true label in the task; -1: a label without training items.
     best
-        [N] the likeliest label.
+        [N] code of the most probable label.
     cluster
         [N] device-day.
     probability
-        [N] of the likeliest label.
+        [N] probability of the most probable label.
     unknown
-        [N] whether it was called unknown; None where nothing was held out to learn that from.
+        [N] whether the verdict is unknown; None when no items were held out to set its threshold.
     """
 
     truth: Ints
@@ -56,7 +56,7 @@ class FlowPredictions:
 
     @classmethod
     def concat(cls, parts: Sequence[FlowPredictions]) -> FlowPredictions:
-        """All turns of a task; unknown where every turn tells."""
+        """Concatenate the folds of a task; ``unknown`` is None unless every fold has it."""
         with_unknown = [part.unknown for part in parts if part.unknown is not None]
         return cls(
             np.concatenate([part.truth for part in parts]), np.concatenate([part.best for part in parts]),
@@ -66,11 +66,11 @@ class FlowPredictions:
 
     @property
     def known(self) -> Ints:
-        """Items whose label training had."""
+        """Items whose label has training items."""
         return np.flatnonzero(self.truth >= 0)
 
     def parts(self, types: int) -> NDArray[np.int64]:
-        """Confusions of each device-day, [C, T, T]."""
+        """Confusion matrix of each device-day, [C, T, T]."""
         known = self.known
         _, cluster = np.unique(self.cluster[known], return_inverse=True)
         return confusions(self.truth[known], self.best[known], cluster, types)
@@ -78,23 +78,23 @@ class FlowPredictions:
 
 @dataclass
 class SeedFigures:
-    """Figures that grow seed by seed: values of each, and draws of those with an interval."""
+    """Figures by seed: the values of each, and bootstrap draws of those with an interval."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     draws: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def add(self, name: str, value: float | None) -> None:
-        """One more seed's value; NaN is none."""
+        """Add the value of one seed; NaN and None are ignored."""
         if value is not None and not np.isnan(value):
             self.values.setdefault(name, []).append(float(value))
 
     def means(self) -> dict[str, float]:
-        """Over the seeds; the main figures first."""
+        """Mean of each figure over the seeds; main figures first."""
         means = {name: float(np.mean(found)) for name, found in self.values.items()}
         return {name: means[name] for name in (*MAIN, *means) if name in means}
 
     def intervals(self) -> dict[str, list[float]]:
-        """95 %, device-days drawn again, of the mean over the seeds."""
+        """95 % bootstrap intervals, by device-day, of the mean over the seeds."""
         found = {name: interval(np.mean(drawn, axis=0)) for name, drawn in self.draws.items()}
         return {name: [low, high] for name, (low, high) in found.items() if not np.isnan(low + high)}
 
@@ -102,7 +102,7 @@ class SeedFigures:
 def seed_figures(
     figures: SeedFigures, name: str, predictions: FlowPredictions, types: int, draws: int, *, whole: bool = False
 ) -> None:
-    """Add macro-F1 of one seed under ``name``, with draws; ``whole`` adds what only the main figure has."""
+    """Add macro-F1 of one seed as ``name``, with its draws; ``whole`` adds the other main figures."""
     parts = predictions.parts(types)
     if not len(parts):
         return
@@ -120,7 +120,7 @@ def seed_figures(
 
 
 def unknown_figures(figures: SeedFigures, prefix: str, predictions: FlowPredictions) -> None:
-    """How often known labels and strangers are called unknown, and how often the rest is right."""
+    """Add the share of known and of unknown labels that are called unknown, and the accuracy of the rest."""
     if predictions.unknown is None:
         return
     known = predictions.truth >= 0
@@ -131,7 +131,7 @@ def unknown_figures(figures: SeedFigures, prefix: str, predictions: FlowPredicti
 
 
 def pooled(predictions: Sequence[FlowPredictions], names: Sequence[str]) -> dict[str, Any]:
-    """Details of the main figure over all seeds: confusion, types, reliability, coverage."""
+    """Details over all seeds: confusion, figures per type, reliability, coverage."""
     together = FlowPredictions.concat(predictions)
     known = together.known
     confusion = confusion_of(together.truth[known], together.best[known], len(names))
@@ -140,7 +140,7 @@ def pooled(predictions: Sequence[FlowPredictions], names: Sequence[str]) -> dict
         "per_type": {row.pop("type"): row for row in per_type(confusion, names)},
         "confusion": {
             "labels": [names[i] for i in shown.tolist()],
-            # The mean over the seeds, as counts of flows.
+            # Mean over the seeds, in flows.
             "matrix": (confusion[np.ix_(shown, shown)] / len(predictions)).round(2).tolist(),
         },
         "reliability": reliability_of(together),
@@ -149,7 +149,7 @@ def pooled(predictions: Sequence[FlowPredictions], names: Sequence[str]) -> dict
 
 
 def reliability_of(predictions: FlowPredictions) -> list[list[float]]:
-    """Mean probability, share right and number of items, by bins of the probability."""
+    """Mean probability, accuracy and number of items per bin of the probability."""
     known = predictions.known
     probability, right = predictions.probability[known], predictions.best[known] == predictions.truth[known]
     where = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
@@ -162,7 +162,7 @@ def reliability_of(predictions: FlowPredictions) -> list[list[float]]:
 
 
 def coverage_of(predictions: FlowPredictions, types: int) -> list[list[float | None]]:
-    """Macro-F1 and accuracy when only the surest share of verdicts is given."""
+    """Macro-F1 and accuracy of the most confident share of the verdicts, for several shares."""
     known = predictions.known
     order = known[np.argsort(-predictions.probability[known], kind="stable")]
     rows: list[list[float | None]] = []

@@ -1,4 +1,4 @@
-"""The most memory a piece of work takes, as Linux counts it."""
+"""Peak memory of a block of code, as Linux counts it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Peak:
-    """Memory that the process has at most inside the block, less what it had before; None where it cannot be told.
+    """Peak resident memory inside the block minus that before it, in MiB; None when the system does not report it.
 
     >>> with Peak() as peak:
     ...     held = bytearray(1)
@@ -26,7 +26,7 @@ class Peak:
 
     def __enter__(self) -> Self:
         try:
-            CLEAR.write_text("5")  # the peak begins anew
+            CLEAR.write_text("5")  # reset the peak
             self._before = _of("VmRSS")
         except OSError:
             self._before = None

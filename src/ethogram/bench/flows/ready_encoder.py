@@ -1,4 +1,4 @@
-"""An encoder that is ready to embed, whoever made it."""
+"""An encoder that is ready to embed, of the product or of a third party."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ __all__ = ["ReadyEncoder"]
 
 @dataclass(frozen=True)
 class ReadyEncoder:
-    """An encoder that is ready.
+    """An encoder that is ready to embed.
 
     Parameters
     ----------
     digest
-        Of what it was made of.
+        Digest of everything the encoder was made from.
     weights
-        Of its weights.
+        Digest of its weights.
     d, parameters
-        Numbers of an embedding; numbers that were learnt or drawn.
+        Dimensions of an embedding; number of weights, learnt or random.
     origin, licence
-        Where its weights are from, and who may use them.
+        Source of the weights, and their licence.
     embed
-        Embeddings of some rows of a corpus.
+        Gives the embeddings of some rows of a corpus.
     encoder
-        Where it decodes.
+        The encoder itself, if it can decode.
     cheap
-        Whether embeddings are made faster than they are read from disk.
+        Whether computing embeddings is faster than reading them from disk.
     training
-        Seconds, passes and losses of the training, where there was one.
+        Seconds, passes and losses of the training, if there was one.
     """
 
     digest: str

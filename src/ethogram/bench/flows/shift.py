@@ -1,4 +1,4 @@
-"""How much worse an encoder reconstructs flows of another network than later flows of the ones it learnt from."""
+"""Shift ratio: reconstruction error on another network over that on later flows of the training networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ethogram.representation.vector import expand
 __all__ = ["block_errors", "shift_of"]
 
 MOST = 3000
-"""Flows that are looked at, drawn evenly."""
+"""Maximum number of flows measured, drawn at random."""
 
 
 def block_errors(encoder: Encoder, loaded: CorpusFlows, rows: NDArray[np.int64]) -> dict[str, float]:
-    """Mean squared error of some flows: ``overall``, and of each part that the encoder sees."""
+    """Mean squared reconstruction error of some flows: ``overall``, and of each block of the input."""
     view = encoder.header.view
     if rows.size > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
@@ -30,7 +30,7 @@ def block_errors(encoder: Encoder, loaded: CorpusFlows, rows: NDArray[np.int64])
 
 
 def shift_of(here: dict[str, float], there: dict[str, float]) -> dict[str, float]:
-    """Error there over error here, by part.
+    """Ratio of the errors ``there`` and ``here``, by block.
 
     >>> shift_of({"meta": 0.5}, {"meta": 1.0})
     {'shift_ratio_meta': 2.0}

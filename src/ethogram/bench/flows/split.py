@@ -1,7 +1,7 @@
-"""Who learns unlabelled, who trains the probe, who is held out and who tests: sides that prove they are apart.
+"""Folds of tasks on flows: unlabelled, training, held-out and test flows, with proofs that they are disjoint.
 
-Each unit's days are cut in order into early, middle and late ones. A day that stands within the gap before a later
-part is used by nobody. A unit with one day has a late one only.
+The days of each unit are divided in order into early, middle and late ones. Days within the gap before a later part
+are not used. A unit with a single day has only a late one.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def parts_of(loaded: CorpusFlows, *, early: float, late: float, gap_days: int) -
     loaded
         Flows of a corpus.
     early, late
-        Share of a unit's days; the late ones are one at least, and the early ones where there are two.
+        Share of a unit's days; at least one day is late, and of two or more at least one is early.
     gap_days
-        Days before a part that nobody uses.
+        Unused days before a part.
     """
     days = loaded.truth.select("unit", "day").unique().sort("unit", "day")
     days = days.with_columns(place=pl.col("day").rank("ordinal").over("unit"), count=pl.len().over("unit"))
@@ -47,7 +47,7 @@ def parts_of(loaded: CorpusFlows, *, early: float, late: float, gap_days: int) -
         .then(pl.lit("early"))
         .otherwise(pl.lit("middle"))
     )
-    # The day after which a later part begins; nobody stands within the gap before it.
+    # First day of the later part; days within the gap before it are not used.
     following = pl.col("day").filter(pl.col("part") == "late").min().over("unit")
     middle = pl.col("day").filter(pl.col("part") == "middle").min().over("unit")
     near_late = (pl.col("part") != "late") & (pl.col("day") >= following - gap_days)
@@ -58,9 +58,9 @@ def parts_of(loaded: CorpusFlows, *, early: float, late: float, gap_days: int) -
 
 
 def drawn(loaded: CorpusFlows) -> NDArray[np.int64]:
-    """Place of each flow in a fixed draw of its device-day, [N] from 0: a cap takes the first ones.
+    """Rank of each flow in a random order of its device-day, [N] from 0; a cap takes the first ranks.
 
-    It depends on the flows alone: whatever asks gets the same ones.
+    The order depends only on the corpus, so every task and method uses the same flows.
     """
     random = np.random.default_rng(0xF10D).permutation(len(loaded))
     frame = loaded.truth.select("device_day", random=pl.Series(random))
@@ -70,18 +70,16 @@ def drawn(loaded: CorpusFlows) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class FlowFold:
-    """One training and one test.
+    """One training and test of a task on flows.
 
     Parameters
     ----------
     name
-        The corpus that tests.
+        The test corpus.
     unlabelled, train, fit, held_out, test
-        Rows of each side by corpus; ``fit`` and ``held_out`` are of ``train``.
+        Rows of each side by corpus; ``fit`` and ``held_out`` divide ``train``.
     split, inner
-        The proofs: that the sides are apart, and inside ``train``.
-    gone
-        Flows by what they were not used for.
+        Proofs that the sides are disjoint, and that ``fit`` and ``held_out`` are.
     """
 
     name: str
@@ -95,17 +93,17 @@ class FlowFold:
 
     @property
     def digest(self) -> str:
-        """Of both proofs."""
+        """Digest of both proofs."""
         return self.split.digest + (self.inner.digest if self.inner is not None else "")
 
 
 def flow_folds(task: FlowTask, corpora: Mapping[str, CorpusFlows]) -> list[FlowFold]:
-    """The folds of a task, each proved.
+    """The folds of a task, each with its proofs.
 
     Raises
     ------
     LeakError
-        When two sides share what they must not share.
+        When two sides share a unit's time, or a network that must be separate.
     UsageError
         When a side is empty.
     """
@@ -153,7 +151,7 @@ def _fold(
 
 
 def days_of(loaded: CorpusFlows, rows: NDArray[np.int64]) -> FlowDays:
-    """One side's flows of a corpus by unit: the same MAC is the same unit everywhere."""
+    """Units and days of some flows of a corpus; one MAC is one unit in all corpora."""
     return FlowDays(loaded.card.name, loaded.truth["unit"].gather(pl.Series(rows)), loaded.day[rows], rows)
 
 
@@ -164,7 +162,7 @@ def _sides(role: str, rows: Rows, corpora: Mapping[str, CorpusFlows]) -> dict[st
 def _held_out(
     task: FlowTask, train: Rows, corpora: Mapping[str, CorpusFlows]
 ) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]], FlowSplit | None]:
-    """The last training days of each unit that has several, apart from its others by the gap."""
+    """Hold out the last training days of each unit that has several, with the gap before them."""
     fit: dict[str, NDArray[np.int64]] = {}
     held: dict[str, NDArray[np.int64]] = {}
     own = task.settings

@@ -1,7 +1,7 @@
-"""Tasks and methods on custom flows: data with a digest, told from other tasks by ``kind = "flows"``.
+"""Tasks and methods on custom flows (``kind = "flows"``).
 
-Every network's device-days are cut once, in the same way for all tasks: early, middle and late days of each unit, with
-a gap between them. Encoders learn from early days alone, so that one encoder serves all tasks.
+The days of each unit are divided into early, middle and late ones, with a gap between them, in the same way for all
+tasks. Encoders learn only from early days, so that one encoder serves all tasks.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ PARTS: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
     "P3": (("middle", "late"), ("middle", "late")),
     "P4": (("middle", "late"), ("middle", "late")),
 }
-"""Which days of the probe's and of the tested networks train and test. Nothing of P3 and P4's early days is tested:
-P4's encoder sees them, and both ask the same test set."""
+"""Days of the training and of the test networks that train and test. P3 and P4 do not test early days, since the
+encoder of P4 sees them and both use the same test set."""
 
 
 class Caps(Settings):
-    """Flows of one unit and day at most. The draw is fixed: the same flows for every method and task."""
+    """Maximum number of flows per unit and day. The draw is the same for every method and task."""
 
     unlabelled: int = Field(default=400, ge=1, description="that encoders learn from")
     labelled: int = Field(default=100, ge=1, description="that probes learn from, and that test")
 
 
 class FlowTask(TaskDefinition):
-    """One question on embeddings of flows, put to every method in the same way."""
+    """A task on embeddings of single flows."""
 
     experiment: Literal["P0", "P2", "P3", "P4", "grid", "others"]
     kind: Literal["flows"] = "flows"
@@ -79,28 +79,28 @@ class FlowTask(TaskDefinition):
 
     @property
     def quick(self) -> bool:
-        """Whether it is part of the quick set."""
+        """Whether the task is in the quick set."""
         return bool(self.quick_methods)
 
     @property
     def digest(self) -> str:
-        """Of what decides a figure: a better title, or one method more, changes none."""
+        """Digest of the fields that decide a figure; the title and the list of methods are not among them."""
         return _digest_without(self, {"title", "methods", "without", "quick_methods"})
 
     @property
     def corpora(self) -> tuple[str, ...]:
-        """All corpora that are read."""
+        """All corpora that the task reads."""
         return tuple(dict.fromkeys((*self.encoder, *self.probe, *self.test, *self.each)))
 
     @property
     def parts(self) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-        """Days that train and days that test."""
+        """Parts of the days that train, and that test."""
         train, test = PARTS[self.protocol]
         return self.train_parts or train, self.test_parts or test
 
 
 class FlowMethod(MethodDefinition):
-    """One way from flows to verdicts: an encoder, how it learns, and a probe."""
+    """A method on flows: an encoder, its training, and a probe."""
 
     kind: Literal["flows"] = "flows"
     group: str
@@ -127,12 +127,12 @@ class FlowMethod(MethodDefinition):
 
     @property
     def digest(self) -> str:
-        """Of what decides a figure."""
+        """Digest of the fields that decide a figure."""
         return _digest_without(self, {"title", "group"})
 
     @property
     def learns(self) -> bool:
-        """Whether its encoder learns from unlabelled flows."""
+        """Whether the encoder learns from unlabelled flows."""
         if self.encoder is None:
             return bool(self.pretraining)
         return kind_of(self.encoder).fitted
@@ -147,7 +147,7 @@ def _digest_without(settings: Settings, prose: set[str]) -> str:
 
 
 def asks(task: FlowTask, method: FlowMethod, *, quick: bool = False) -> bool:
-    """Whether a task asks a method; ``quick``: in the quick set."""
+    """Whether a task runs a method; ``quick``: in the quick set."""
     if quick and method.name not in task.quick_methods:
         return False
     if method.name in task.without or (method.adapter and not task.packets):
@@ -175,7 +175,7 @@ def flow_methods(folder: Path | None = None) -> dict[str, FlowMethod]:
 
 
 def _expanded(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """``grid = {"encoder.size" = [...]}`` and a name with ``{size}`` to one row for each combination."""
+    """Expand ``grid = {"encoder.size" = [...]}`` and a name with ``{size}`` to one table per combination."""
     grid = row.get("grid")
     if not grid:
         return [row]

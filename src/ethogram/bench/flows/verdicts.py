@@ -1,4 +1,4 @@
-"""One probe on the flows of one turn: what it says of test flows, one by one and in groups, calibrated where it can."""
+"""Verdicts of one probe on the test flows of one fold: for single flows and groups, calibrated where possible."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ethogram.pipeline.probe_rows import aggregations
 __all__ = ["FLOWS", "FlowItems", "verdicts"]
 
 FLOWS = "flows"
-"""Name of the verdicts on single flows."""
+"""Key of the verdicts on single flows."""
 
 
 @dataclass(frozen=True)
 class FlowItems:
-    """Flows of one side, N of them, corpus by corpus.
+    """N flows of one side of a fold, corpus by corpus.
 
     Parameters
     ----------
     z
         Embeddings [N, D].
     label, unit, device_day
-        [N] text of each.
+        [N] label, unit and device-day of each flow.
     start_us
-        [N] first packet.
+        [N] time of the first packet.
     """
 
     z: NDArray[np.float32]
@@ -42,7 +42,7 @@ class FlowItems:
     start_us: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> FlowItems:
-        """Some of them."""
+        """The flows of some rows."""
         return FlowItems(self.z[rows], self.label[rows], self.unit.gather(pl.Series(rows)), self.device_day[rows],
                      self.start_us[rows])  # fmt: skip
 
@@ -56,17 +56,17 @@ def verdicts(
     Parameters
     ----------
     probe
-        What was fitted.
+        The fitted probe.
     test, truth
-        N test flows, and their labels by the code of the task; -1: a stranger.
+        N test flows, and their labels by the code of the task; -1: not enrolled.
     late, late_code
-        The held-out training flows and their labels by the code of the probe, to calibrate by; None: there are none.
+        Held-out training flows for calibration and their labels by the code of the probe; None: no calibration.
     labels, place
-        Labels of the probe, and the code of each in the task.
+        Labels of the probe, and their codes in the task.
     settings
         How flows are grouped.
     grouped
-        Whether groups are wanted at all.
+        Whether to judge groups too.
     """
     log_probability = probe.predict_log_proba(test.z, labels.size)
     _, cluster = np.unique(test.device_day, return_inverse=True)
