@@ -32,12 +32,14 @@ EXIT_CODES = (
 
 def click_command(verb: str) -> Any:
     """The Click command of one verb."""
-    module = next(part for part in app.COMMANDS[verb] if part.startswith("ethogram."))
-    entry = importlib.import_module(module).command
-    if isinstance(entry, typer.Typer):
-        return typer.main.get_command(entry)
+    entry: Any = app.COMMANDS[verb]
+    parts = entry if isinstance(entry, tuple) else vars(entry).values()
+    module = next(part for part in parts if isinstance(part, str) and part.startswith("ethogram."))
+    function = importlib.import_module(module).command
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
     application = typer.Typer(add_completion=False, rich_markup_mode=None)
-    application.command(name=verb)(entry)
+    application.command(name=verb)(function)
     return typer.main.get_command(application)
 
 
