@@ -83,7 +83,7 @@ STEPS: dict[str, tuple[object, str, int]] = {
     "before the state": (output_module, "save_state", 1),
     "before the flows have their name": (SegmentWriter, "commit", 1),
     "before it is noted": (output_module, "note", 2),
-    "before old states are removed": (Output, "_forget_old", 2),
+    "before old states are removed": (Output, "_remove_old", 2),
 }
 
 
@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_at_any_step_loses_the_segment_and_keeps_its_fingerp
         raise error
 
     for step, (owner, name, _) in STEPS.items():
-        if name in ("note", "_forget_old"):
+        if name in ("note", "_remove_old"):
             continue
         output = output_of(tmp_path / step)
         output.open()

@@ -14,7 +14,7 @@ import pytest
 from ethogram.config import ExporterSettings
 from ethogram.serve.collector import Collector
 from ethogram.serve.warm_up import FOLDER, warm_up
-from ethogram.serve.warm_up_messages import WarmUpHosts, made_up_messages
+from ethogram.serve.warm_up_messages import WarmUpHosts, synthetic_messages
 
 # In a process of its own: what other tests have compiled would hide what is missing. Whether a function is compiled or
 # loaded from disk makes no difference here, so that the test need not empty the cache.
@@ -121,7 +121,7 @@ def test_the_made_up_traffic_is_well_formed_and_leaves_nothing_behind(tmp_path: 
 
 @pytest.mark.parametrize("local", [(), ("203.0.113.0/24",), ("203.0.113.7/32",), ("2001:db8:5::/64", "10.0.0.0/8")])
 def test_any_prefix_that_is_inside_gives_ends(local: tuple[str, ...]) -> None:
-    assert made_up_messages(WarmUpHosts.of(local), 1_700_000_000_000)
+    assert synthetic_messages(WarmUpHosts.of(local), 1_700_000_000_000)
 
 
 def test_a_warm_up_that_cannot_write_does_not_stop_the_collector(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What runs for as long as the network does: the live collector."""
+"""Long-running services: the live collector."""

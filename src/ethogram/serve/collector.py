@@ -1,8 +1,8 @@
-"""The live collector: messages from the network to flow tables and fingerprints on disk, each loss counted.
+"""Live collector: messages from the network to flow tables and fingerprints on disk, with every loss counted.
 
-Receivers put messages into a bounded queue and wait for nothing. One thread takes them out, cuts them into blocks,
-decodes and makes flows; another counts and writes them. Blocks and segments end by the clock of arrival, also when
-nothing arrives, so that a recording gives the same blocks again.
+Receivers put messages into a bounded queue and never wait. One thread takes them out, groups them into blocks, decodes
+them and makes flows; another counts and writes the flows. Blocks and segments end by arrival time, even if nothing
+arrives, so that a recording gives the same blocks again.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ __all__ = ["Collector", "CollectorSettings"]
 
 TEMPLATES, COUNTERS = "state/templates", "counters.json"
 TAKE_S = 0.1
-TASKS = 1  # blocks of flows that may wait for the writing thread
-CLOCK_GRACE_NS = 200_000_000  # a receiver hands over at least this often
+TASKS = 1  # blocks of flows that can wait for the writer thread
+CLOCK_GRACE_NS = 200_000_000  # receivers queue messages at least this often
 
 
 @dataclass(frozen=True)
 class CollectorSettings:
-    """The settings of every stage of a collector."""
+    """Settings of all stages of a collector."""
 
     wire: WireSettings = field(default_factory=WireSettings)
     collect: CollectSettings = field(default_factory=CollectSettings)
@@ -64,32 +64,32 @@ class CollectorSettings:
 
 
 class Collector:
-    """Collect from the network until stopped.
+    """Collects from the network until stopped.
 
     Parameters
     ----------
     listen
-        Where to listen.
+        Listen addresses.
     folder
-        Where ``flows``, ``fingerprints``, ``state`` and ``counters.json`` are written. A folder that a collector used
-        before is gone on with: nothing in it is counted twice.
+        Folder for ``flows``, ``fingerprints``, ``state`` and ``counters.json``. An existing collector folder is
+        resumed: nothing in it is counted twice.
     settings
-        Of all stages.
+        Settings of all stages.
     devices
-        Device file; without one every address inside is a device.
+        Device file; without one, every internal address is a device.
     record
-        Folder that keeps all messages as they arrived.
+        Folder in which all received messages are recorded.
     tls
-        For ``tls`` places.
+        TLS context for ``tls`` addresses.
 
     Attributes
     ----------
     counters
-        Everything that is counted.
+        All counters.
     failure
-        What ended the worker, which nothing should.
+        Unexpected exception that ended a thread.
     problems
-        What could not be used of an earlier run.
+        Parts of an earlier run that could not be used.
     taken
         Messages taken out of the queue and decoded, by the accounting that counts their arrival.
 
@@ -132,7 +132,7 @@ class Collector:
         self._blocks = Blocks(wire)
         self._segment_ns = max(int(wire.segment_s * 1e9), 1)
         self._segment: int | None = None
-        self._waiting = False  # messages that are in no block yet
+        self._waiting = False  # messages that are not in a block yet
         self._ended: list[SessionEnd] = []
         self._stopping, self._stopped = threading.Event(), threading.Event()
         self._worker: threading.Thread | None = None
@@ -147,32 +147,32 @@ class Collector:
 
     @property
     def flows(self) -> int:
-        """Flows made so far."""
+        """Number of flows so far."""
         return self._flows
 
     @property
     def listening(self) -> list[Listen]:
-        """Where it listens, with the ports that the system chose."""
+        """Listen addresses, with ports chosen by the system."""
         return self.udp.listening + self.tcp.listening
 
     def start(self) -> None:
-        """Take the folder, go on from what is in it, and begin to receive.
+        """Lock the folder, resume its state, and start to receive.
 
         Raises
         ------
         InputError
-            When the folder cannot be written, or an address not be had.
+            If the folder cannot be written, or an address is not available.
         UsageError
-            When another collector has the folder.
+            If another collector uses the folder.
         LibraryError
-            When what is in the folder was made with other settings.
+            If the folder was written with other settings.
         """
         state, self.problems = self.output.open()
         try:
             if self._record_folder is not None:
                 self._recording = Recording(self._record_folder, self.settings.wire)
             self._restore(state)
-            if self._listens:  # the one that warms up listens nowhere
+            if self._listens:  # the warm-up collector does not listen
                 self._warm_up()
             self.udp.start()
             self.tcp.start()
@@ -185,7 +185,7 @@ class Collector:
         self._worker.start()
 
     def _warm_up(self) -> None:
-        """Compile, or load, all that real messages will need."""
+        """Compile or load everything that messages need."""
         chosen, recorded = self.settings, self._record_folder is not None
 
         def maker(devices: Path | None) -> Callable[[Path], Collector]:
@@ -193,17 +193,17 @@ class Collector:
                 [], place, chosen, devices=devices, record=place / "recorded" if recorded else None
             )
 
-        # A device file names none of the made-up devices: what follows is reached without one.
+        # A device file contains none of the synthetic devices, so later stages are only reached without one.
         makers = [maker(None)] if self._devices is None else [maker(None), maker(self._devices)]
         warm_up(self.folder, makers, chosen.flow.local, chosen.exporter, f"{chosen!r} {self._devices} {recorded}")
 
     def stop(self) -> None:
-        """Take what has arrived, write all of it, and close everything.
+        """Process and write what has arrived, and close everything.
 
         Raises
         ------
         EthogramError
-            When one of its threads had failed.
+            If a thread had failed.
         """
         self.udp.stop()
         self.tcp.stop()
@@ -225,7 +225,7 @@ class Collector:
         writer.start()
         try:
             self._work()
-        except BaseException as error:  # a thread has nobody to tell: whoever waits for it asks
+        except BaseException as error:  # reported by whoever waits for the thread
             self.failure = self.failure or error
         finally:
             self._tasks.put(None)
@@ -238,7 +238,7 @@ class Collector:
             item = self.queue.take(0.0 if ending else TAKE_S)
             if isinstance(item, DatagramBatch):
                 self._waiting = True
-                # Receivers run side by side: a batch that was made first may come last, and know fewer exporters.
+                # Receivers run in parallel: an earlier batch can be queued later, and know fewer exporters.
                 for block in self._blocks.add(replace(item, exporters=self.exporters.now)):
                     self._block(block)
             elif item is not None:
@@ -251,7 +251,7 @@ class Collector:
         self._finish()
 
     def _close_by_clock(self) -> None:
-        """End a segment whose time is over, as the next message would."""
+        """End a segment whose time has passed, as the next message would."""
         segment = self._blocks.segment
         if segment is None or not (self._waiting or self._segment is not None):
             self._end_sessions(time.time_ns())
@@ -267,7 +267,7 @@ class Collector:
         self._waiting = False
 
     def _block(self, block: DatagramBatch) -> None:
-        """One block through all stages."""
+        """Process a block through all stages."""
         segment = int(block.arrival_ns[0]) // self._segment_ns
         if self._segment is not None and segment > self._segment:
             self._commit()
@@ -294,24 +294,24 @@ class Collector:
         self._enqueue_write(lambda: self.output.begin(segment * self._segment_ns))
 
     def _enqueue_write(self, task: Callable[[], object]) -> None:
-        """Let the writing thread do something after what it has to do already; waits when that is much."""
+        """Queue a task for the writer thread; waits if it is behind."""
         if self._failed.is_set():
             raise EthogramError("the writer thread has stopped")
         self._tasks.put(task)
 
     def _write(self) -> None:
-        """The writing thread: one task after the other."""
+        """Writer thread: run one task after another."""
         while (task := self._tasks.get()) is not None:
             if self._failed.is_set():
-                continue  # whoever gives tasks must not wait for ever
+                continue  # callers must not wait forever
             try:
                 task()
-            except BaseException as error:  # a thread has nobody to tell: whoever waits for it asks
+            except BaseException as error:  # reported by whoever waits for the thread
                 self.failure = error
                 self._failed.set()
 
     def _record(self, block: DatagramBatch) -> None:
-        """Record a block; a full disk must not stop the rest."""
+        """Record a block; a full disk does not stop the other stages."""
         if self._recording is None:
             return
         self.recorded.read += len(block)
@@ -332,7 +332,7 @@ class Collector:
             self.exporters.release(session.index)
 
     def _commit(self, *, last: bool = False) -> None:
-        """Commit the segment with the state as it is now, when everything before it is written."""
+        """Commit the segment with the current state, after everything before it is written."""
         self._segment = None
         self._save_templates()
         snapshot = self._snapshot()
@@ -344,7 +344,7 @@ class Collector:
         self._enqueue_write(commit)
 
     def _finish(self) -> None:
-        """Everything that waits for later messages goes out: nobody knows when there will be some."""
+        """Emit everything that waits for later messages."""
         now_ns = time.time_ns()
         if self._segment is None:
             self._begin(now_ns // self._segment_ns)
@@ -362,7 +362,7 @@ class Collector:
     def _save_templates(self) -> None:
         path = self.folder / TEMPLATES
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
+            path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed
             self.decoder.store.save(path)
         except (EthogramError, OSError) as error:
             self.output.problem = str(error)
@@ -375,7 +375,7 @@ class Collector:
             self.output.problem = f"{self.folder / COUNTERS}: cannot be written: {reason}"
 
     def _snapshot(self) -> CollectorState:
-        """What belongs to the segment that ends now; the next one changes none of it."""
+        """State at the end of the segment; later segments do not modify it."""
         followed = set(self.sequences.by_exporter())
         return CollectorState(
             counters=self.counters.totals(),

@@ -1,4 +1,4 @@
-"""Everything a collector counts: where each datagram, message, set, record and flow went."""
+"""All counters of a collector: the outcome of each datagram, message, set, record and flow."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ethogram.serve.state import accounting_of
 __all__ = ["COUNTERS_FORMAT", "CollectorParts", "Counters", "Loss"]
 
 COUNTERS_FORMAT = "ethogram.collect-counters/1"
-OWN = ("fingerprints", "output")  # what is written keeps these itself
-ARRIVALS = {"datagrams", "stream"}  # count what arrived, decoded or not
-MOST_EXPORTERS = 100  # named one by one, those with most losses first
+STORED_WITH_OUTPUT = ("fingerprints", "output")  # saved with the output
+ARRIVALS = {"datagrams", "stream"}  # count arrivals, decoded or not
+MOST_EXPORTERS = 100  # listed individually, those with most losses first
 WAITED = "waited for a template at a restart"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One place on the way where something was lost, for people."""
+    """A loss at one stage, for display."""
 
     place: str
     reason: str
@@ -42,7 +42,7 @@ class Loss:
 
 
 class CollectorParts(Protocol):
-    """The parts of a collector that count."""
+    """The parts of a collector that have counters."""
 
     udp: UdpReceiver
     tcp: TcpReceiver
@@ -58,17 +58,17 @@ class CollectorParts(Protocol):
 
     @property
     def listening(self) -> list[Listen]:
-        """Where it listens."""
+        """Listen addresses."""
         ...
 
 
 class Counters:
-    """Counters of a collector, those of the runs before it in the same folder included.
+    """Counters of a collector, including earlier runs in the same folder.
 
     Parameters
     ----------
     collector
-        Whose.
+        The collector.
     """
 
     def __init__(self, collector: CollectorParts) -> None:
@@ -81,7 +81,7 @@ class Counters:
         self.started = time.time()
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from :meth:`totals` of an earlier run."""
+        """Restore :meth:`totals` of an earlier run."""
         self._before = {name: accounting_of(each) for name, each in saved["accountings"].items()}
         self._connections_before = Counter(saved["connections"]["closed"])
         self._evicted_before = Counter(saved.get("evicted_exporters", {}))
@@ -89,7 +89,7 @@ class Counters:
         self.lost_waiting = int(saved["lost_waiting"])
 
     def accountings(self) -> dict[str, Accounting]:
-        """Accounting of every stage by name, in the order of the way."""
+        """Accounting of every stage by name, in pipeline order."""
         of = self._of
         now = {
             "datagrams": of.udp.accounting,
@@ -103,7 +103,7 @@ class Counters:
             "fingerprints": of.output.exporter.accounting,
             "output": of.output.accounting,
         }
-        found: dict[str, Accounting] = {}
+        totals: dict[str, Accounting] = {}
         for name in dict.fromkeys([*now, *self._before]):
             accounting = Accounting(now[name].unit if name in now else self._before[name].unit)
             if name in self._before:
@@ -111,12 +111,12 @@ class Counters:
             if name in now:
                 accounting.merge(_copied(now[name]))
             if accounting.read:
-                found[name] = accounting
-        return found
+                totals[name] = accounting
+        return totals
 
     def totals(self) -> dict[str, Any]:
-        """What :meth:`restore` takes: as if nothing had arrived since the last block, which a kill would lose."""
-        accountings = {name: each for name, each in self.accountings().items() if name not in OWN}
+        """Counters for :meth:`restore`, as if nothing had arrived since the last block, which a kill would lose."""
+        accountings = {name: each for name, each in self.accountings().items() if name not in STORED_WITH_OUTPUT}
         for name in ARRIVALS & accountings.keys():
             saved, before = accountings[name], self._before.get(name)
             saved.used = self._of.taken[name] + (0 if before is None else before.used)
@@ -141,7 +141,7 @@ class Counters:
         return self._evicted_before + self._of.udp.evicted
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """All counters as plain data."""
         of = self._of
         return {
             "format": COUNTERS_FORMAT,
@@ -169,27 +169,27 @@ class Counters:
         }  # fmt: skip
 
     def json(self) -> bytes:
-        """The same as text."""
+        """All counters as JSON."""
         return orjson.dumps(self.as_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def losses(self) -> list[Loss]:
-        """Every loss that is not zero, by the place on the way."""
-        found = [
+        """Every non-zero loss, in pipeline order."""
+        losses = [
             Loss(name, reason, count, accounting.unit)
             for name, accounting in self.accountings().items()
             for reason, count in sorted(accounting.dropped.items())
         ]
         totals = self._of.sequences.totals
         if totals.gaps:
-            found.append(Loss("sequence", "gap", totals.gaps, "units"))
+            losses.append(Loss("sequence", "gap", totals.gaps, "units"))
         if totals.undecoded:
-            found.append(Loss("sequence", "records not counted", totals.undecoded, "records"))
+            losses.append(Loss("sequence", "records not counted", totals.undecoded, "records"))
         if self.lost_waiting:
-            found.append(Loss("sets", WAITED, self.lost_waiting, "sets"))
-        return found
+            losses.append(Loss("sets", WAITED, self.lost_waiting, "sets"))
+        return losses
 
     def exporters(self) -> list[dict[str, Any]]:
-        """Sums for the exporters with most losses."""
+        """Sequence sums of the exporters with the most losses."""
         known = self._of.exporters.now
         rows: list[dict[str, Any]] = [
             {
@@ -204,7 +204,7 @@ class Counters:
 
 
 def _copied(accounting: Accounting) -> Accounting:
-    """An accounting that another thread may be writing, as it is now."""
+    """A copy of an accounting that another thread may be modifying."""
     return Accounting(
         accounting.unit, accounting.read, accounting.used, Counter(dict(accounting.ignored)),
         Counter(dict(accounting.dropped)), Counter(dict(accounting.corrected)),

@@ -1,7 +1,7 @@
-"""What the collector leaves on disk: segments of flows, fingerprints, and the state that belongs to them.
+"""Files written by the collector: segments of flows, fingerprints, and the matching state.
 
-A segment is the flows of the messages that arrived in one interval of the clock. It is committed as a whole, with the
-fingerprints that left and the state behind it; what is not committed when the process dies is lost, and nothing else.
+A segment contains the flows of the messages that arrived in one interval of the clock. It is committed as a unit, with
+the exported fingerprints and the state after it. If the process dies, exactly the uncommitted segment is lost.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ __all__ = ["Output"]
 FLOWS, FINGERPRINTS, STATE = "flows", "fingerprints", "state"
 OPEN, LOCK = "open.parquet", ".lock"
 FAILURES = (OSError, EthogramError, pl.exceptions.PolarsError, pyarrow.ArrowException)
-"""What writing raises when the disk does not take it."""
+"""Exceptions of failed writes."""
 _EXPORTER = r"exporter-(\d+)"
 OTHER_SETTINGS = "other settings"
 _LATEST_S = 253_402_300_799  # the end of the year 9999
-_SHARE = 0.05  # of the time of a segment that saving the fingerprint exporter may take
+_SHARE = 0.05  # maximum share of a segment's time for saving the fingerprint exporter
 
 
 class Output:
@@ -56,11 +56,11 @@ class Output:
     Parameters
     ----------
     folder
-        Made when it is not there.
+        Created if it does not exist.
     settings, counting
-        Of the fingerprint exporter.
+        Settings of the fingerprint exporter.
     collect
-        For the bound of devices.
+        Limits of the fingerprint exporter.
     segment_s
         Length of a segment.
 
@@ -69,11 +69,11 @@ class Output:
     exporter
         The fingerprint exporter.
     accounting
-        Over flows: written, or dropped because nothing could be written.
+        Over flows: written, or dropped because they could not be written.
     segments, fingerprints
-        Segments with flows, and fingerprints, written in this folder.
+        Number of segments with flows, and of fingerprints, written to this folder.
     problem
-        The last one with writing, until writing works again.
+        The last write error, until writing succeeds again.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Output:
         self._writer: SegmentWriter | None = None
         self._name = SegmentName(0, 0)
         self._number = self._committed = 0
-        self._lost = False  # flows of this segment could not be written
+        self._lost = False  # some flows of this segment could not be written
         self._delivered = 0  # fingerprints written since the last commit
         self._exported: list[pl.DataFrame] = []
         self._exporter_number = 0
@@ -100,25 +100,25 @@ class Output:
         self.problem: str | None = None
 
     def open(self) -> tuple[CollectorState | None, list[str]]:
-        """Take the folder, and go on from what was committed in it.
+        """Lock the folder and resume what was committed in it.
 
         Returns
         -------
         state, problems
-            What belongs to the last committed segment; what could not be used.
+            State of the last committed segment; what could not be used.
 
         Raises
         ------
         InputError
-            When the folder cannot be written.
+            If the folder cannot be written.
         UsageError
-            When another collector has it.
+            If another collector uses it.
         LibraryError
-            When the fingerprint exporter's state is of other settings.
+            If the state of the fingerprint exporter has other settings.
         """
         try:
-            self._take_folder()
-            return self._go_on()
+            self._lock_folder()
+            return self._resume()
         except OSError as error:
             self.close()
             raise InputError(f"cannot be written: {error.strerror or error}", file=self.folder) from None
@@ -126,16 +126,16 @@ class Output:
             self.close()
             raise
 
-    def _go_on(self) -> tuple[CollectorState | None, list[str]]:
-        """Take up what was committed, and remove what was not."""
+    def _resume(self) -> tuple[CollectorState | None, list[str]]:
+        """Load what was committed, and remove what was not."""
         self._committed, state, problems = committed(self.folder / STATE, self.folder / FLOWS)
         for files in (segments_in(self.folder / FINGERPRINTS), numbers_in(self.folder / STATE, _EXPORTER)):
             for number, path in files.items():
                 if number > self._committed:
                     with contextlib.suppress(OSError):
                         path.unlink()
-        # What a failed commit left and cannot be removed must not be taken for that of a later segment: its number is
-        # not used again.
+        # Leftovers of a failed commit that cannot be removed must not be mistaken for a later segment, so their numbers
+        # are not reused.
         left = [segments_in(self.folder / STATE, SUFFIX), numbers_in(self.folder / STATE, _EXPORTER)]
         left.append(segments_in(self.folder / FINGERPRINTS))
         self._number = max([self._committed, *(number for files in left for number in files)])
@@ -146,15 +146,15 @@ class Output:
             self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
         return state, problems + self._restore()
 
-    def _take_folder(self) -> None:
-        """Make the folder and lock it; again when somebody has removed it meanwhile.
+    def _lock_folder(self) -> None:
+        """Create and lock the folder; repeated if it has been removed meanwhile.
 
         Raises
         ------
         UsageError
-            When another collector has it.
+            If another collector uses it.
         OSError
-            When it cannot be made.
+            If it cannot be created.
         """
         for name in (FLOWS, FINGERPRINTS, STATE):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ class Output:
             raise UsageError(f"{self.folder}: another collector uses this folder") from None
 
     def _restore(self) -> list[str]:
-        """The fingerprint exporter as it was after the last committed segment; what could not be used of it."""
+        """Restore the fingerprint exporter after the last committed segment; returns what could not be used."""
         problems = []
         saved = {n: p for n, p in numbers_in(self.folder / STATE, _EXPORTER).items() if n <= self._committed}
         self._exporter_number = 0
@@ -187,7 +187,7 @@ class Output:
                 problems.append(f"{error}; the stored flows are counted again")
                 continue
             self._exporter_number = number
-            problems += self._set_back(path)
+            problems += self._reset_clock(path)
             break
         for number, path in segments_in(self.folder / FLOWS).items():
             if number > self._exporter_number:
@@ -195,16 +195,16 @@ class Output:
         return problems
 
     def _exporter_of(self, path: Path) -> FingerprintExporter:
-        """The fingerprint exporter that was saved in a file."""
+        """Load a saved fingerprint exporter."""
         collect = self._collect
         return restore(
             path, self._settings, self._counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s,
             bounds=collect.bounds,
         )
 
-    def _set_back(self, path: Path) -> list[str]:
-        """Set back a clock that earlier versions let flows dated in the future move; what there is to say about it."""
-        # Where the clock of this machine was set back, the state is not wrong: it was saved later than it is now.
+    def _reset_clock(self, path: Path) -> list[str]:
+        """Reset a clock that earlier versions advanced to flows dated in the future; returns messages."""
+        # If the local clock was set back, the state is valid although it was saved later than now.
         now_us = max(time.time_ns(), path.stat().st_mtime_ns) // 1000
         clock_us = self.exporter.clock_us
         dropped = self.exporter.set_back(now_us)
@@ -217,7 +217,7 @@ class Output:
         ]
 
     def _feed_again(self, path: Path) -> None:
-        """The flows of a segment that the exporter's state does not know; their fingerprints are what they were."""
+        """Feed a segment that the exporter state does not include; it gives the same fingerprints."""
         tables = [FINGERPRINT.empty()]
         tables += [self.exporter.feed(flows, arrived_us) for flows, arrived_us in row_groups(path)]
         self._write_fingerprints(pl.concat(tables), self.folder / FINGERPRINTS / path.name)
@@ -230,12 +230,12 @@ class Output:
         self._writer = SegmentWriter(self.folder / FLOWS, self._name)
 
     def add(self, flows: pl.DataFrame, arrived_us: int) -> None:
-        """Take flows of the segment that had arrived by then; without disk they still count for the fingerprints."""
+        """Add flows that had arrived by this time; they count for fingerprints even if they cannot be written."""
         self.accounting.read += flows.height
         if not flows.height:
             return
-        # In the order in which records arrive: by it the exporter judges what is late. The file keeps it, so that
-        # flows that are fed again are judged alike.
+        # The exporter decides by this order which flows are late. The file keeps it, so that the decision is the same
+        # when flows are fed again.
         flows = flows.sort("end", maintain_order=True)
         exported = self.exporter.feed(flows, arrived_us)
         if exported.height:
@@ -246,29 +246,29 @@ class Output:
         before = self._writer.rows
         try:
             if not before:
-                self._take_folder()
+                self._lock_folder()
             self._writer.write(flows, arrived_us)
         except FAILURES as error:
             self._writer.abandon()
             self._writer = None
             self._drop(before + flows.height)
-            self._say(error)
+            self._report(error)
 
     def commit(self, state: CollectorState, *, last: bool = False) -> bool:
-        """End the segment: its flows, its fingerprints and the state become one, or none of them is there.
+        """Commit the segment: its flows, fingerprints and state together, or none of them.
 
-        When the flows cannot be written they are lost, and counted; the rest is then tried without them.
+        If the flows cannot be written, they are lost and counted; the rest is then committed without them.
 
         Parameters
         ----------
         state
-            What the collector knows; what the output knows is filled in.
+            State of the collector; the state of the output is filled in.
         last
-            Save the fingerprint exporter too, and its open windows for people.
+            Also save the fingerprint exporter and export its open windows.
 
         Returns
         -------
-        Whether all was written.
+        Whether everything was written.
         """
         writer, self._writer = self._writer, None
         rows = 0 if writer is None else writer.rows
@@ -281,19 +281,19 @@ class Output:
         return not self._lost
 
     def _attempt(self, writer: SegmentWriter | None, state: CollectorState, *, last: bool) -> bool:
-        """Try to commit the segment with what a writer has, or the rest without flows; says why when it fails.
+        """Try to commit the segment with the flows of a writer, or without flows; reports the reason of a failure.
 
-        The last step that can undo it is the one that commits it: the flows, or a state without flows, get their name.
-        Whether that was reached is looked up, since a step that fails may have done its work.
+        The last step that can be undone is the commit itself: the file of flows, or a state without flows, gets its
+        name. Whether this happened is checked on disk, because a failing step may have completed its work.
         """
         rows = 0 if writer is None else writer.rows
         name = self._name.stem
         exporter_number, failure = self._exporter_number, None
         try:
-            self._take_folder()
+            self._lock_folder()
             if writer is not None:
                 writer.close()
-            self._deliver()
+            self._write_exported()
             if last or self._lost or self._number - exporter_number >= self._save_every:
                 self._save_exporter()
                 exporter_number = self._number
@@ -311,19 +311,19 @@ class Output:
             with contextlib.suppress(OSError):
                 (self.folder / STATE / f"{name}{SUFFIX}").unlink(missing_ok=True)
             self._lost = True
-            self._say(failure)
+            self._report(failure)
             return False
         self.accounting = accounting_of(state.output["accounting"])
         self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
         self._committed, self._exporter_number, self._delivered = self._number, exporter_number, 0
         if failure is not None:
-            self._say(failure)
+            self._report(failure)
         elif not self._lost:
             self.problem = None
         return True
 
     def _reached(self, rows: int) -> bool:
-        """Whether the segment is committed, with so many rows."""
+        """Whether the segment is committed with this number of rows."""
         name = self._name.stem
         if rows:
             return _exists(self.folder / FLOWS / f"{name}.parquet")
@@ -332,10 +332,10 @@ class Output:
         except FAILURES:
             return False
 
-    def _deliver(self) -> None:
-        """Write the fingerprints that left. They stay also when the commit fails, since a later one confirms them.
+    def _write_exported(self) -> None:
+        """Write the exported fingerprints. They stay if the commit fails, because a later commit confirms them.
 
-        Those of a segment behind the last commit are removed at the next start.
+        Fingerprints of a segment after the last commit are removed at the next start.
         """
         if not self._exported:
             return
@@ -350,23 +350,23 @@ class Output:
         self._exported = []
 
     def _tidy(self, *, last: bool) -> None:
-        """What follows a commit; none of it can undo the commit."""
-        steps = [lambda: note(self.folder / STATE, self._number), self._forget_old]
+        """Clean up after a commit; errors cannot undo the commit."""
+        steps = [lambda: note(self.folder / STATE, self._number), self._remove_old]
         for step in [*steps, self._write_open] if last else steps:
             try:
                 step()
             except FAILURES as error:
-                self._say(error)
+                self._report(error)
 
     def _written(self, rows: int) -> dict[str, Any]:
-        """What is written once this segment is committed."""
+        """Output counters once this segment is committed."""
         return {
             "accounting": self.accounting.as_dict() | {"used": self.accounting.used + rows},
             "segments": self.segments + bool(rows), "fingerprints": self.fingerprints + self._delivered,
         }  # fmt: skip
 
     def close(self) -> None:
-        """Let another collector have the folder."""
+        """Release the folder."""
         if self._writer is not None:
             self._writer.abandon()
             self._writer = None
@@ -375,12 +375,12 @@ class Output:
             self._lock = -1
 
     def _drop(self, rows: int) -> None:
-        """Flows are lost to the disk. The fingerprint exporter has seen them: it is saved with the next commit."""
+        """Count unwritten flows. The fingerprint exporter includes them, so it is saved with the next commit."""
         self.accounting.drop("cannot be written", rows)
         self._lost = True
 
-    def _say(self, error: Exception) -> None:
-        """Keep what went wrong for people."""
+    def _report(self, error: Exception) -> None:
+        """Store an error for display."""
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         named = isinstance(error, EthogramError)
         self.problem = str(error) if named else f"{self.folder}: cannot be written: {reason}"
@@ -400,13 +400,13 @@ class Output:
         self._save_every = max(1, round(took / (_SHARE * self._segment_s)))
 
     def _write_open(self) -> None:
-        """Windows that have not ended, as they are: a copy, since they go on when the collector does."""
+        """Export windows that have not ended, from a copy of the exporter, because they continue in the next run."""
         path = self.folder / STATE / f"exporter-{self._exporter_number:08d}"
         copy = self._exporter_of(path)
         self._write_fingerprints(copy.finish(export_open=True), self.folder / OPEN)
 
-    def _forget_old(self) -> None:
-        """Remove states that no restart would look at."""
+    def _remove_old(self) -> None:
+        """Remove states that no restart needs."""
         for number, path in segments_in(self.folder / STATE, SUFFIX).items():
             if number != self._committed:
                 path.unlink(missing_ok=True)
@@ -416,7 +416,7 @@ class Output:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file is there; not when the disk does not even say."""
+    """Whether a file exists; False if the disk does not respond."""
     try:
         return path.exists()
     except OSError:

@@ -1,4 +1,4 @@
-"""Flow tables on disk by time of arrival: each file appears when it is whole, and never changes afterwards."""
+"""Flow tables on disk by arrival time: each file appears when it is complete, and never changes afterwards."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ __all__ = ["SegmentName", "SegmentWriter", "row_groups", "segments_in"]
 
 ROW_GROUP = 1 << 20
 ARRIVED = "ethogram.arrived_us"
-"""Metadata: when the flows of each row group had arrived, in microseconds since 1970."""
-STATISTICS = ["device", "start", "end"]  # what files are looked through by
+"""Metadata: arrival time of the flows of each row group, in microseconds since 1970."""
+STATISTICS = ["device", "start", "end"]  # columns by which files are filtered
 _NAME = re.compile(r"^(\d{8}T\d{6}(?:\.\d+)?Z)-(\d{8,})$")
 
 
 @dataclass(frozen=True, order=True)
 class SegmentName:
-    """What names a segment: its number, which only grows, and the time of arrival it begins with."""
+    """Name of a segment: its increasing number and the arrival time at which it begins."""
 
     number: int
     start_ns: int
 
     @property
     def stem(self) -> str:
-        """Text of it, in which files sort as they were written.
+        """File name without suffix; names sort in order of writing.
 
         >>> SegmentName(12, 1_700_000_040_000_000_000).stem
         '20231114T221400Z-00000012'
@@ -58,29 +58,29 @@ def segments_in(folder: Path, suffix: str = ".parquet") -> dict[int, Path]:
 
 
 def row_groups(path: Path) -> Iterator[tuple[pl.DataFrame, int]]:
-    """The flows of a segment as they were written, and when each part had arrived, in microseconds since 1970."""
+    """Yield the flows of a segment as written, with the arrival time of each part in microseconds since 1970."""
     with pyarrow.parquet.ParquetFile(path) as file:
         saved = (file.metadata.metadata or {}).get(ARRIVED.encode())
-        # Earlier versions did not note it; the flows had arrived when the file was made.
+        # Earlier versions did not store it; the flows had arrived when the file was written.
         arrived_us = orjson.loads(saved) if saved else [path.stat().st_mtime_ns // 1000] * file.num_row_groups
         for group in range(file.num_row_groups):
             yield FLOW.conform(pl.DataFrame(file.read_row_group(group)), file=str(path)), arrived_us[group]
 
 
 class SegmentWriter:
-    """One segment while it grows, under a name that no reader looks at.
+    """A growing segment with a name that readers ignore.
 
     Parameters
     ----------
     folder
-        Where it will be.
+        Destination folder.
     name
-        How it will be called.
+        Final name.
 
     Attributes
     ----------
     rows
-        Written so far.
+        Rows written so far.
     """
 
     SCHEMA: pyarrow.Schema = (
@@ -92,22 +92,22 @@ class SegmentWriter:
         self.rows = 0
         self._part = folder / f".{name.stem}.part"
         self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self._arrived_us: list[int] = []  # of each row group
+        self._arrived_us: list[int] = []  # one per row group
 
     def write(self, flows: pl.DataFrame, arrived_us: int) -> None:
-        """Add flows that had arrived by then, as one row group or more.
+        """Add flows that had arrived by this time, as one or more row groups.
 
         Raises
         ------
         InputError
-            When they cannot be written; the segment is then void.
+            If they cannot be written; the segment is then void.
         """
         if not flows.height:
             return
         try:
             if self._writer is None:
                 texts = [each.name for each in self.SCHEMA if not pyarrow.types.is_primitive(each.type)]
-                # Dictionaries and statistics of numbers cost a quarter of the time of writing, and save nothing.
+                # Dictionaries and statistics of numbers would take a quarter of the writing time without benefit.
                 self._writer = pyarrow.parquet.ParquetWriter(
                     self._part, self.SCHEMA, compression="zstd", use_dictionary=texts, write_statistics=STATISTICS
                 )
@@ -120,12 +120,12 @@ class SegmentWriter:
         self._arrived_us += [arrived_us] * -(-flows.height // ROW_GROUP)
 
     def close(self) -> None:
-        """Finish the file and bring it to disk, still under its hidden name.
+        """Finish and sync the file under its hidden name.
 
         Raises
         ------
         InputError
-            When it cannot be written; the segment is then void.
+            If it cannot be written; the segment is then void.
         """
         if self._writer is None:
             return
@@ -139,18 +139,18 @@ class SegmentWriter:
             raise InputError(f"cannot be written: {_reason(error)}", file=self.path) from None
 
     def commit(self) -> None:
-        """Give the file its name; without rows there is no file."""
+        """Rename the file to its final name; without rows there is no file."""
         if self.rows:
             self._part.replace(self.path)
             fsync_dir(self.path.parent)
 
     def abandon(self) -> None:
-        """Remove what there is."""
+        """Remove the incomplete file."""
         if self._writer is not None:
             with contextlib.suppress(OSError, pyarrow.ArrowException):
                 self._writer.close()
             self._writer = None
-        with contextlib.suppress(OSError):  # what cannot be written often cannot be removed either
+        with contextlib.suppress(OSError):  # a file that cannot be written often cannot be removed
             self._part.unlink(missing_ok=True)
         self.rows = 0
 

@@ -1,9 +1,9 @@
-"""What the collector goes on from after it was stopped or killed: one file for each segment, checked before it is used.
+"""State from which a stopped or killed collector resumes: one verified file per segment.
 
-The order of writing decides what a crash can do. First the segment under a hidden name, then the state that belongs
-to it, then the segment gets its name: *that* commits both. A state whose segment has no name is of an epoch that was
-lost, and is removed. A segment without flows has no file; its state commits itself. A note of the last commit follows,
-so that a segment which somebody has since moved away is not taken for one that never was.
+The order of writing determines the effect of a crash: first the segment under a hidden name, then its state, then the
+segment gets its final name, which commits both. A state without its segment belongs to a lost interval and is removed.
+A segment without flows has no file; its state is the commit. The number of the last commit is stored afterwards, so
+that a segment that was moved away later still counts as committed.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ NOTE = "committed"
 
 @dataclass
 class CollectorState:
-    """What belongs to a committed segment.
+    """State that belongs to a committed segment.
 
     Parameters
     ----------
     number, rows
         Of the segment.
     exporter_number
-        The segment after which the fingerprint exporter's own state was saved; flows of later ones are fed again.
+        The segment after which the fingerprint exporter was saved; flows of later segments are fed again.
     counters
-        Everything counted until then.
+        All counters up to this segment.
     exporters
         UDP exporters by index.
     stages, sequences
-        What stages hold of earlier flows; sequence numbers.
+        State of the flow stages; sequence numbers.
     facts
-        What exporters said of themselves.
+        Metadata stated by exporters.
     waiting_sets
-        Sets that waited for a template, which are not kept.
+        Number of sets that waited for a template; they are not saved.
     output
-        What was written until then, this segment included.
+        Output counters including this segment.
     """
 
     number: int = 0
@@ -71,7 +71,7 @@ class CollectorState:
 
 
 def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
-    """Write the state of a segment; on disk, whole, when this returns."""
+    """Write and sync the state of a segment."""
     parts: dict[str, bytes] = {
         "state": orjson.dumps(
             {
@@ -113,7 +113,7 @@ def load_state(path: Path) -> CollectorState:
     Raises
     ------
     LibraryError
-        When it is damaged or of another version.
+        If it is damaged or has another version.
     """
     try:
         line, _, payload = path.read_bytes().partition(b"\n")
@@ -160,28 +160,28 @@ def _array(content: bytes) -> NDArray[Any]:
 
 
 def committed(states: Path, flows: Path) -> tuple[int, CollectorState | None, list[str]]:
-    """The last committed segment, its state, and what had to be passed over.
+    """The last committed segment, its state, and what could not be used.
 
-    What a crash left of later segments is removed. When the state of the last segment cannot be used, an older one is
-    taken, or none: the flows of the segments behind it are then fed again.
+    Leftovers of later segments are removed. If the state of the last segment is unusable, an older one is used, or
+    none; the flows of later segments are then fed again.
 
     Returns
     -------
     number, state, problems
-        0 and None when there is nothing yet.
+        0 and None if nothing is committed yet.
     """
-    named, kept = segments_in(flows), segments_in(states, SUFFIX)
+    flow_files, state_files = segments_in(flows), segments_in(states, SUFFIX)
     problems: list[str] = []
     loaded: dict[int, CollectorState] = {}
-    last = max(max(named, default=0), noted(states))
-    for number, path in sorted(kept.items(), reverse=True):
+    last = max(max(flow_files, default=0), noted(states))
+    for number, path in sorted(state_files.items(), reverse=True):
         try:
             state = load_state(path)
         except LibraryError as error:
             problems.append(str(error))
             continue
         if state.rows and number > last:
-            with contextlib.suppress(OSError):  # its number is not used again
+            with contextlib.suppress(OSError):  # its number is not reused
                 path.unlink(missing_ok=True)
             continue
         loaded[number] = state
@@ -195,12 +195,12 @@ def committed(states: Path, flows: Path) -> tuple[int, CollectorState | None, li
 
 
 def note(states: Path, number: int) -> None:
-    """Note that a segment is committed."""
+    """Store the number of a committed segment."""
     write_bytes(states / NOTE, b"%d\n" % number)
 
 
 def noted(states: Path) -> int:
-    """The last commit noted; 0 without a note."""
+    """The stored number of the last commit; 0 if there is none."""
     try:
         return int((states / NOTE).read_bytes())
     except (OSError, ValueError):
@@ -217,9 +217,9 @@ def accounting_of(saved: Any) -> Accounting:
 
 def numbers_in(folder: Path, pattern: str) -> dict[int, Path]:
     """Files of a folder by the number in their name."""
-    found = {}
+    files = {}
     for path in folder.glob("*"):
         match = re.fullmatch(pattern, path.name)
         if match:
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+            files[int(match[1])] = path
+    return dict(sorted(files.items()))

@@ -1,8 +1,8 @@
-"""Made-up messages through a collector of its own before the first real one: what is compiled on use is compiled then.
+"""Process synthetic messages in a separate collector before the first real one, so that everything is compiled.
 
-With an empty cache compiling takes up to a minute; messages that come meanwhile would fill the queue. The way that
-data goes is not listed here: a second collector, which listens nowhere and writes into a folder that is removed, goes
-it from the queue to the disk, is stopped, and goes on from what it saved.
+With an empty cache, compilation takes up to a minute, in which real messages would fill the queue. The compiled
+functions are not listed here: a second collector, which does not listen and writes to a temporary folder, processes the
+messages from the queue to the disk, is stopped, and resumes from its state.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from ethogram.config import ExporterSettings
 from ethogram.errors import EthogramError
 from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
 from ethogram.schema import DatagramBatch, Exporter
-from ethogram.serve.warm_up_messages import WarmUpHosts, made_up_messages
+from ethogram.serve.warm_up_messages import WarmUpHosts, synthetic_messages
 
 __all__ = ["FOLDER", "warm_up"]
 
 FOLDER = ".warm-up"
-"""Folder below the collector's own that the second collector writes into."""
+"""Temporary folder of the second collector, below the folder of the first."""
 
-_GRACE_S = 120  # the made-up flows take a minute and a half
+_GRACE_S = 120  # the synthetic flows take a minute and a half
 
 
 class WarmUpCollector(Protocol):
-    """What is needed of the second collector."""
+    """Interface of the second collector."""
 
     queue: MessageQueue
     exporters: Exporters
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
 
     def stop(self) -> None:
-        """Write all that has come."""
+        """Write everything that has arrived."""
 
 
 _warmed: set[str] = set()
@@ -50,29 +50,29 @@ def warm_up(
     folder: Path, makers: Sequence[Callable[[Path], WarmUpCollector]], local: tuple[str, ...],
     exporter: ExporterSettings, key: str,
 ) -> None:  # fmt: skip
-    """Let second collectors go the whole way twice.
+    """Run second collectors twice from start to stop.
 
     Parameters
     ----------
     folder
-        The first collector's.
+        Folder of the first collector.
     makers
-        Each makes a collector with the first one's settings, which writes into the folder that it is given.
+        Each creates a collector with the settings of the first one, which writes to the given folder.
     local, exporter
         Of those settings.
     key
-        Names the settings: for each it is done once in a process.
+        Identifies the settings: the warm-up runs once per process for each.
     """
     if key in _warmed:
         return
     place = folder / FOLDER
-    shutil.rmtree(place, ignore_errors=True)  # that of a run that was killed
+    shutil.rmtree(place, ignore_errors=True)  # left by a killed run
     now_ns = time.time_ns()
-    # The second messages come when the epoch of the first is over, so that it is closed and counted too.
+    # The second messages arrive after the epoch of the first, so that it is closed and counted too.
     before_ns = round((2 * exporter.epoch_s + exporter.lateness_s + _GRACE_S) * 1e9)
     ends = WarmUpHosts.of(local)
     try:
-        # Whatever fails here would fail on real messages, where it is counted and said.
+        # Failures here would recur with real messages, where they are counted and reported.
         with suppress(EthogramError, OSError):
             for number, make in enumerate(makers):
                 for shift_ns in (before_ns, 0):
@@ -89,7 +89,7 @@ def _run(collector: WarmUpCollector, ends: WarmUpHosts, arrival_ns: int) -> None
         index = collector.exporters.add([udp, tcp])
         start_ms = arrival_ns // 1_000_000 - 1000 * _GRACE_S
         for number in index:
-            batch = _received(made_up_messages(ends, start_ms), number, arrival_ns, collector.exporters)
+            batch = _received(synthetic_messages(ends, start_ms), number, arrival_ns, collector.exporters)
             collector.queue.put(batch, collector.queue.reserve(collector.queue.bound))
         collector.exporters.leave(index[1])
         collector.queue.end(SessionEnd(index[1], tcp))
@@ -98,7 +98,7 @@ def _run(collector: WarmUpCollector, ends: WarmUpHosts, arrival_ns: int) -> None
 
 
 def _received(messages: list[bytes], exporter: int, arrival_ns: int, exporters: Exporters) -> DatagramBatch:
-    """Messages as receivers hand them over: in arrays of their own, which may be written."""
+    """Messages as receivers queue them: in separate, writable arrays."""
     octets = np.array([len(message) for message in messages], np.int32)
     count = len(messages)
     return DatagramBatch(

@@ -1,4 +1,4 @@
-"""Made-up export messages of every kind that a collector decodes: what :mod:`ethogram.serve.warm_up` sends ahead."""
+"""Synthetic export messages of every kind that a collector decodes, used by :mod:`ethogram.serve.warm_up`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ethogram.io.wire.build import MessageBuilder, Values, data, template_set
 from ethogram.io.wire.template import V5_FIELDS, VARIABLE, Field, Template
 
-__all__ = ["WarmUpHosts", "made_up_messages"]
+__all__ = ["WarmUpHosts", "synthetic_messages"]
 
 ACTIVE_TIMEOUT, IDLE = 2, 1  # flowEndReason
 CERT = 6871
-_SERVER_NAME = Field(0, 371, VARIABLE)  # httpRequestHost: any element of variable length would do
+_SERVER_NAME = Field(0, 371, VARIABLE)  # httpRequestHost, as an example of a variable-length element
 _COMMON = ((7, 2), (11, 2), (4, 1), (1, 8), (2, 4), (6, 1), (56, 6), (80, 6), (61, 1))
 _MILLISECONDS, _UPTIME = ((152, 8), (153, 8), (136, 1)), ((22, 4), (21, 4))
 _IPV4, _IPV6 = ((8, 4), (12, 4)), ((27, 16), (28, 16))
@@ -29,7 +29,7 @@ _UPTIME_MS = 3_600_000
 
 @dataclass(frozen=True)
 class WarmUpHosts:
-    """Addresses that take part: two inside, and one of the other side, of either IP version."""
+    """Addresses of the messages: two internal ones and an external one, for each IP version."""
 
     inside: tuple[str, str]
     inside6: tuple[str, str]
@@ -38,7 +38,7 @@ class WarmUpHosts:
 
     @classmethod
     def of(cls, local: Sequence[str]) -> WarmUpHosts:
-        """Addresses inside the first prefix of each IP version; of a version without one, nobody is inside."""
+        """Addresses inside the first prefix of each IP version; without a prefix, none is internal."""
         found = {4: ("198.51.100.1", "198.51.100.2"), 6: ("2001:db8:1::1", "2001:db8:1::2")}
         for prefix in reversed(local):
             network = ipaddress.ip_network(prefix, strict=False)
@@ -61,7 +61,7 @@ class _Flow:
 
 
 def _flows(ends: WarmUpHosts, version: int) -> list[_Flow]:
-    """One-way records: a connection cut at the active timeout, its answers, DNS, a tie of ports, a group, ICMP."""
+    """One-way records: a connection split at the active timeout, responses, DNS, equal ports, multicast, ICMP."""
     one, two = ends.inside if version == 4 else ends.inside6
     other = ends.outside if version == 4 else ends.outside6
     group = "239.255.255.250" if version == 4 else "ff02::fb"
@@ -79,7 +79,7 @@ def _flows(ends: WarmUpHosts, version: int) -> list[_Flow]:
 
 
 def _columns(flows: Sequence[_Flow], fields: Sequence[Field], start_ms: int, boot_ms: int) -> list[Values]:
-    """Values of each field of some flows, by the number of its element."""
+    """Field values of flows, by element number."""
 
     def packed(addresses: list[str]) -> NDArray[np.generic]:
         octets = [ipaddress.ip_address(text).packed for text in addresses]
@@ -104,10 +104,10 @@ def _columns(flows: Sequence[_Flow], fields: Sequence[Field], start_ms: int, boo
     return [values.get(field.id, each(lambda _: 0)) for field in fields]
 
 
-def made_up_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
-    """Messages of IPFIX, NetFlow v9 and v5, each kind of record in them, of flows that begin at a time.
+def synthetic_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
+    """Messages of IPFIX, NetFlow v9 and v5 with every kind of record, for flows that begin at ``start_ms``.
 
-    The first one comes before its template, as after a restart.
+    The first message precedes its template, as after a restart.
     """
     sent_ms, boot_ms = start_ms + 90_000, start_ms + 90_000 - _UPTIME_MS
     found: list[bytes] = []
@@ -121,7 +121,7 @@ def made_up_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
         templates = [Template(version, 0, 256, four), Template(version, 0, 257, six)]
         flows = [_flows(ends, 4), _flows(ends, 6)]
         if version == 10:
-            # By direction or name, as biflows, and with addresses of the other version.
+            # With direction or name, as biflows, and with addresses of the other version.
             templates += [Template(10, 0, 258, (*four, _SERVER_NAME)), Template(10, 0, 259, (*four, *_REVERSE))]
             flows += [flows[0][:1], flows[0][4:5]]
         records = [
@@ -132,7 +132,7 @@ def made_up_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
         for parts in (records[:1], [template_set(*templates), template_set(options)], [data(options, rate)], records):
             found += build.messages(parts, sent_ms)
     v5 = Template(5, 0, 0, V5_FIELDS)
-    # Two at once: a field of several records is another kind of array than that of one.
+    # Two at once: the array layout of several records differs from that of one.
     found += MessageBuilder(5, boot_ms=boot_ms).messages(
         [data(v5, _columns(_flows(ends, 4), V5_FIELDS, start_ms, boot_ms))], sent_ms
     )

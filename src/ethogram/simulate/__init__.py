@@ -1,4 +1,4 @@
-"""A scripted home and a flow exporter of our own: for the demo, tests and load. Nothing it sends is real."""
+"""A simulated home and flow exporter for the demo, tests and load. All data is synthetic."""
 
 from ethogram.simulate.home import DEMO_HOME, Habit, SimulatedDevice, SimulatedHome
 

@@ -1,7 +1,7 @@
-"""A flow exporter of our own: biflows to export messages, in order of flow end, as a router sends them.
+"""Simulated flow exporter: biflows to export messages, in order of flow end, as a router sends them.
 
-It sends its templates again after so many messages or so much time, tells its sampling by options, has several
-observation domains, restarts on demand, and counts exactly what it sent. A seed gives the same octets.
+It repeats its templates after a number of messages or a time, states its sampling in options, has several observation
+domains, restarts on demand, and counts exactly what it sent. A seed reproduces identical octets.
 """
 
 from __future__ import annotations
@@ -31,42 +31,42 @@ from ethogram.simulate.timeout import cut, in_order
 
 __all__ = ["ExportSettings", "FlowExporter", "Sent"]
 
-LARGEST_RATE = (1 << 14) - 1  # v5's header has 14 bits for it
+LARGEST_RATE = (1 << 14) - 1  # limit of the 14 bits in the v5 header
 
 
 class ExportSettings(Settings):
-    """How the simulated exporter exports."""
+    """Settings of the simulated exporter."""
 
     protocol: Protocol = "ipfix"
-    domains: int = Field(default=1, ge=1, le=255, description="observation domains; a pair of addresses stays in one")
-    mtu: int = Field(default=1400, ge=128, le=65_507, description="octets of a message at most")
-    flush_s: int = Field(default=60, ge=1, description="a record waits in the exporter for so long at most")
-    active_s: int = Field(default=1800, ge=0, description="a flow lasting longer is cut into several records; 0: never")
+    domains: int = Field(default=1, ge=1, le=255, description="observation domains; an address pair belongs to one")
+    mtu: int = Field(default=1400, ge=128, le=65_507, description="maximum octets per message")
+    flush_s: int = Field(default=60, ge=1, description="maximum time that a record waits in the exporter")
+    active_s: int = Field(default=1800, ge=0, description="active timeout: longer flows are split; 0: never")
     template_messages: int = Field(
-        default=200, ge=0, description="messages after which templates are sent again; 0: no"
+        default=200, ge=0, description="number of messages after which templates are repeated; 0: never"
     )
-    template_s: int = Field(default=600, ge=0, description="time after which templates are sent again; 0: never")
-    sampling: int = Field(default=1, ge=1, le=LARGEST_RATE, description="one packet of so many is looked at")
-    restarts: tuple[datetime, ...] = Field(default=(), description="when the exporter starts anew")
-    seed: int = Field(default=1, ge=0, description="of the sampling")
+    template_s: int = Field(default=600, ge=0, description="time after which templates are repeated; 0: never")
+    sampling: int = Field(default=1, ge=1, le=LARGEST_RATE, description="sampling: one packet of this many is observed")
+    restarts: tuple[datetime, ...] = Field(default=(), description="times at which the exporter restarts")
+    seed: int = Field(default=1, ge=0, description="seed of the sampling")
 
 
 @dataclass
 class Sent:
-    """What a flow exporter sent, on its own account: what a collector received and what it missed add up to it.
+    """What a flow exporter sent; the counters of a collector and its losses must add up to this.
 
     Parameters
     ----------
     biflows
-        Given to it.
+        Given to the exporter.
     unsampled, unsupported
-        Of them, those of whose packets none was sampled, and those of IPv6 where the protocol knows IPv4 alone.
+        Biflows without a sampled packet, and IPv6 biflows if the protocol only supports IPv4.
     flows, options, templates
-        Records in the messages: of flows, of options, and templates.
+        Flow records, options records and templates in the messages.
     messages, octets, restarts
-        Messages, their octets, and how often the exporter began anew.
+        Messages, their octets, and restarts.
     units
-        Distance of all sequence numbers: flow records (v5), messages (v9), data records with options (IPFIX).
+        Sum of sequence increments: flow records (v5), messages (v9), data records with options (IPFIX).
     """
 
     biflows: int = 0
@@ -90,13 +90,13 @@ class _Domain:
     """One observation domain: its sequence, and when it last sent its templates."""
 
     build: MessageBuilder
-    since: int = -1  # messages since then; -1: never
+    since: int = -1  # messages since the last templates; -1: never sent
     announced_ms: int = 0
 
 
 @dataclass
 class _EncodedRecords:
-    """Encoded records of one domain and IP version, ordered by the clock's intervals in which they leave."""
+    """Encoded records of one domain and IP version, ordered by the clock intervals in which they are sent."""
 
     domain: int
     family: int
@@ -105,17 +105,17 @@ class _EncodedRecords:
 
 
 class FlowExporter:
-    """Biflows to export messages.
+    """Converts biflows to export messages.
 
     Parameters
     ----------
     settings
-        Protocol and habits.
+        Protocol and behaviour.
 
     Attributes
     ----------
     sent
-        What was sent so far; complete when the messages end.
+        Totals so far; complete after the last message.
 
     Examples
     --------
@@ -136,13 +136,13 @@ class FlowExporter:
         self.sent = Sent()
 
     def messages(self, biflows: Iterable[pl.DataFrame]) -> Iterator[Message]:
-        """Export biflows (:data:`ethogram.schema.BIFLOW`), in batches that are roughly in order of time."""
+        """Export biflows (:data:`ethogram.schema.BIFLOW`) in batches that are approximately in order of time."""
         for frame in in_order(cut(batch, self.settings.active_s) for batch in biflows):
             if not frame.height:
                 continue
             self.sent.biflows += int(frame["_first"].sum())
             if not self._domains:
-                # It was started an hour before: the first records have begun since.
+                # The exporter started an hour earlier, before the first records began.
                 self._start((int(milliseconds(frame["start"]).min()) // 1000 - 3600) * 1000)
             rest = frame
             while self._restarts and self._restarts[0] <= int(milliseconds(rest["end"]).max()):
@@ -157,7 +157,7 @@ class FlowExporter:
     def _start(self, boot_ms: int) -> None:
         rate = self.settings.sampling
         self._boot_ms = boot_ms
-        self._time_ms = max(self._time_ms + 1000, boot_ms)  # it does not start anew within a second
+        self._time_ms = max(self._time_ms + 1000, boot_ms)  # no restart within a second
         sampling = 1 << 14 | rate if rate > 1 else 0  # mode 1: deterministic
         self._domains = [
             _Domain(MessageBuilder(self._layout.version, number, 0, boot_ms, self.settings.mtu, sampling))
@@ -165,7 +165,7 @@ class FlowExporter:
         ]
 
     def _exported(self, frame: pl.DataFrame) -> Iterator[Message]:
-        """Messages of records that no restart divides."""
+        """Messages of records without a restart between them."""
         if not frame.height:
             return
         parts = list(self._parts(frame))
@@ -175,7 +175,7 @@ class FlowExporter:
             for part in parts
         ]
         for i, interval in enumerate(intervals):
-            # Never back in time, and by whole seconds: v9 tells no less of its clock.
+            # Time never decreases, and has a resolution of one second, as in v9.
             self._time_ms = max(self._time_ms, (interval + 1) * self.settings.flush_s * 1000)
             for number, domain in enumerate(self._domains):
                 waiting = []
@@ -187,7 +187,7 @@ class FlowExporter:
                     yield from self._sent(domain, waiting)
 
     def _sent(self, domain: _Domain, parts: Iterable[Data]) -> Iterator[Message]:
-        """Pack records into messages, with templates where they are due."""
+        """Pack records into messages, with templates when they are due."""
         room = self.settings.mtu - HEADER[domain.build.version]
         for sets in domain.build.packed(parts):
             due = self._due(domain)
@@ -197,7 +197,7 @@ class FlowExporter:
             yield self._message(domain, [*due, *sets])
 
     def _due(self, domain: _Domain) -> list[Set]:
-        """Templates and options, when they have not been sent for long enough."""
+        """Templates and options if they are due."""
         settings, layout, build = self.settings, self._layout, domain.build
         never = domain.since < 0
         after = settings.template_messages and domain.since >= settings.template_messages
@@ -229,7 +229,7 @@ class FlowExporter:
         return Message(octets, self._time_ms, build.domain, sent.restarts, data - options, units)
 
     def _parts(self, frame: pl.DataFrame) -> Iterator[_EncodedRecords]:
-        """Encode records, apart by domain and IP version."""
+        """Encode records by domain and IP version."""
         family = pl.when(pl.col("source_address").str.contains(":", literal=True)).then(6).otherwise(4)
         frame = frame.with_columns(_family=family)
         frame = self._sampled(frame) if self.settings.sampling > 1 else frame
@@ -254,7 +254,7 @@ class FlowExporter:
                     yield _EncodedRecords(domain, version, encoded, interval)
 
     def _sampled(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Each packet is looked at with the same chance; the rest of the flow is not known to the exporter."""
+        """Sample packets independently; the exporter does not know the rest of the flow."""
         columns = {}
         for packets, octets in (("packets", "octets"), ("reverse_packets", "reverse_octets")):
             all_packets, all_octets = frame[packets].to_numpy(), frame[octets].to_numpy()

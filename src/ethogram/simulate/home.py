@@ -1,8 +1,8 @@
-"""A scripted home: flow records of devices that do not exist, for the demo, tests and load.
+"""Simulated home: flow records of fictitious devices, for the demo, tests and load.
 
-Everything it gives is simulated and is marked so wherever it shows. A device is a list of habits; a habit is one
-service with a rhythm and a volume. Remote addresses come from the documentation prefixes (RFC 5737), MAC addresses
-from the locally administered range, so that nothing can be taken for a real device.
+All output is simulated and marked as such. A device is a list of habits; a habit is one service with a rhythm and a
+volume. Remote addresses are from documentation prefixes (RFC 5737), MAC addresses from the locally administered range,
+so they cannot be mistaken for real devices.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["DEMO_HOME", "Habit", "SimulatedDevice", "SimulatedHome"]
 
 DAY_S = 86_400
 GATEWAY = "192.168.77.1"
-PHONE = "192.168.77.200"  # the household's phone: the other end on the local network, itself no device
+PHONE = "192.168.77.200"  # the household's phone: the remote of local flows, not a device
 WAN_PREFIXES = ("192.0.2.", "198.51.100.", "203.0.113.")  # RFC 5737
 MULTICAST = {1900: "239.255.255.250", 5353: "224.0.0.251", 3702: "239.255.255.250"}
 
@@ -35,19 +35,19 @@ class Habit:
     protocol, port
         The service.
     per_day
-        Flows a day. With ``jitter`` 0 they are evenly spaced; with 1 they come at random (Poisson).
+        Flows per day. With ``jitter`` 0 they are evenly spaced; with 1 they are random (Poisson).
     octets_out, octets_in
-        Median IP octets a flow, each way; they scatter log-normally with ``spread``.
+        Median IP octets per flow and direction, log-normally distributed with ``spread``.
     duration_s
         Median duration of a flow.
     hours
-        Hours of the day (UTC) in which it happens, as a half-open range.
+        Hours of the day (UTC) as a half-open range.
     where
         ``wan``, ``gateway``, ``lan`` (the household's phone) or ``multicast``.
     serves
-        The device is the server: others open the flow.
+        Whether the device is the server, so that others open the flow.
     from_day, to_day
-        Days of the script on which the habit exists (half-open), to let a device change.
+        Days on which the habit exists (half-open range), so that a device can change.
     """
 
     protocol: int
@@ -67,7 +67,7 @@ class Habit:
 
 @dataclass(frozen=True)
 class SimulatedDevice:
-    """A device of the scripted home: its name, its label, and what it does."""
+    """A device of the simulated home: its name, label and habits."""
 
     name: str
     label: str
@@ -142,7 +142,7 @@ DEMO_HOME: tuple[SimulatedDevice, ...] = (
         Habit(UDP, 4500, 24, 8_000, 8_000, 3_000, jitter=0.1), Habit(TCP, 2525, 20, 700, 500, 1, jitter=1)),
         note="never enrolled"),
 )  # fmt: skip
-"""Fifteen devices of thirteen kinds; two are never enrolled and one changes its behaviour."""
+"""Fifteen devices of thirteen types; two are never enrolled and one changes its behaviour."""
 
 
 @dataclass
@@ -176,19 +176,19 @@ class SimulatedHome(FlowSource):
     accounting: Accounting = field(default_factory=lambda: Accounting("records"))
 
     def address_of(self, device: SimulatedDevice) -> str:
-        """The device's address on the simulated network."""
+        """Address of the device on the simulated network."""
         return f"192.168.77.{10 + [d.name for d in self.devices].index(device.name)}"
 
     def mac_of(self, device: SimulatedDevice) -> str:
-        """The device's MAC, from the locally administered range."""
+        """MAC address of the device, from the locally administered range."""
         return f"02:00:5e:00:77:{10 + [d.name for d in self.devices].index(device.name):02x}"
 
     def device_file(self) -> pl.DataFrame:
-        """The home's device file: columns ``device`` and ``mac``."""
+        """Device file of the home: columns ``device`` and ``mac``."""
         return pl.DataFrame({"device": [d.name for d in self.devices], "mac": [self.mac_of(d) for d in self.devices]})
 
     def labels(self) -> pl.DataFrame:
-        """Labels beside the records: columns ``device``, ``label`` and ``type``."""
+        """Labels: columns ``device``, ``label`` and ``type``."""
         return pl.DataFrame(
             {
                 "device": [d.name for d in self.devices],
@@ -198,7 +198,7 @@ class SimulatedHome(FlowSource):
         )
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """One batch a day, ordered by the records' ends, as a meter exports them."""
+        """Yield one batch per day, ordered by end time, as a meter exports records."""
         for day in range(self.days):
             frames = [
                 self._flows(device, number, habit, day)
@@ -213,7 +213,7 @@ class SimulatedHome(FlowSource):
 
     def _flows(self, device: SimulatedDevice, number: int, habit: Habit, day: int) -> pl.DataFrame:
         index = [d.name for d in self.devices].index(device.name)
-        # One stream of random numbers per device, habit and day: adding a device changes nobody else's records.
+        # One random stream per device, habit and day, so that adding a device does not change other records.
         random = np.random.default_rng([self.seed, index, number, day])
         count, at_s = _times(habit, random)
         out = _volumes(habit.octets_out, habit.spread, count, random)
@@ -228,7 +228,7 @@ class SimulatedHome(FlowSource):
         no_mac = pl.Series([None] * count, dtype=pl.String)
         serves, tcp = habit.serves, habit.protocol == TCP
         answered = back > 0
-        # A SYN that nobody answers is all there is to an unanswered TCP flow.
+        # An unanswered TCP flow consists of a SYN.
         union = np.where(answered, TCP_SYN | TCP_ACK | TCP_FIN, TCP_SYN)
         start = pl.Series(offset_us, dtype=pl.Duration("us")) + midnight
         return pl.DataFrame(
@@ -263,7 +263,7 @@ class SimulatedHome(FlowSource):
             return [MULTICAST[habit.port]] * count
         if habit.where == "lan":
             return [PHONE] * count
-        # Two servers a habit, the same every day: a cloud service has few addresses.
+        # Two servers per habit, the same every day: a cloud service has few addresses.
         hosts = [f"{WAN_PREFIXES[number % 3]}{1 + (17 * index + 5 * number + i) % 250}" for i in range(2)]
         return [hosts[i] for i in random.integers(0, 2, count)]
 
@@ -272,7 +272,7 @@ _WITHOUT = {"vlan", "source_name", "destination_name"}
 
 
 def _times(habit: Habit, random: np.random.Generator) -> tuple[int, NDArray[np.float64]]:
-    """When a habit happens on one day, in seconds after midnight, ascending."""
+    """Times of a habit on one day, in seconds after midnight, ascending."""
     first, last = habit.hours[0] * 3600, habit.hours[1] * 3600
     if habit.jitter >= 1:
         count = int(random.poisson(habit.per_day))
@@ -290,6 +290,6 @@ def _volumes(median: float, spread: float, count: int, random: np.random.Generat
 
 
 def _packets(octets: NDArray[np.uint64], duration_s: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Packets that such a volume takes at about 700 octets each, and one in ten minutes to stay open; nothing: none."""
+    """Number of packets for a volume: about 700 octets each, and one every ten minutes; 0 if there are no octets."""
     open_s = 1 + np.ceil(duration_s / 600 - 1).clip(0).astype(np.uint64)
     return np.where(octets > 0, np.maximum(1 + octets // np.uint64(700), open_s), np.uint64(0)).astype(np.uint64)

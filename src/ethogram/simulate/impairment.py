@@ -1,8 +1,8 @@
-"""What a network does to messages on their way: it loses some and delays others; counted, the same for a seed.
+"""Network impairment: loss and reordering of messages, counted and reproducible by seed.
 
-A message is lost only where sequence numbers can tell: no collector can know of what was sent before the first message
-it has, or after the last. So the first of each domain's run arrive in their order, up to the first with records, which
-shows that a new count has begun; and the last arrives.
+Messages are only lost where sequence numbers can show it: a collector cannot know what was sent before its first
+message or after its last. So the first messages of each run of a domain arrive in order, up to the first with records,
+which shows the restart; and the last one arrives.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Message:
     octets
         The message.
     time_ms
-        When it was exported, milliseconds since 1970.
+        Export time, milliseconds since 1970.
     domain
-        Its observation domain.
+        Observation domain.
     run
-        How often the exporter had restarted before it.
+        Number of exporter restarts before it.
     flows
-        Flow records in it.
+        Number of flow records.
     units
-        By how much it moves the sequence: flow records (v5), 1 (v9), data records with those of options (IPFIX).
+        Sequence increment: flow records (v5), 1 (v9), data records with options (IPFIX).
     """
 
     octets: bytes
@@ -52,18 +52,18 @@ class Impairment:
     Parameters
     ----------
     loss, reorder
-        Shares of messages that are lost, and that later ones overtake.
+        Shares of lost messages, and of messages overtaken by later ones.
     window
-        Messages that can overtake one, at most.
+        Maximum number of messages that overtake one.
     seed
-        Of the choice.
+        Random seed.
 
     Attributes
     ----------
     lost
-        Messages that did not arrive: their number, flow records and sequence units.
+        Lost messages, flow records and sequence units.
     reordered
-        Messages that arrived after a later one of their domain, and moved the sequence.
+        Messages that arrived after a later one of their domain and have a sequence increment.
     """
 
     def __init__(self, loss: float = 0.0, reorder: float = 0.0, window: int = 8, seed: int = 1) -> None:
@@ -75,11 +75,11 @@ class Impairment:
         self.reordered = 0
 
     def __call__(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """The messages that arrive, in the order in which they do."""
+        """Yield the messages that arrive, in order of arrival."""
         return self._delayed(self._survivors(messages)) if self._loss or self._reorder else iter(messages)
 
     def _survivors(self, messages: Iterable[Message]) -> Iterator[Message]:
-        missing: dict[int, list[Message]] = {}  # by domain: those that are lost if another message follows
+        missing: dict[int, list[Message]] = {}  # by domain: messages that are lost if another one follows
         run = 0
         for message in messages:
             if message.run != run:

@@ -1,6 +1,7 @@
-"""What the simulated exporter's templates are made of, and how biflows become their columns.
+"""Templates of the simulated exporter, and conversion of biflows to their columns.
 
-One layout for each way to export: biflows (RFC 5103) or halves in IPFIX, halves in NetFlow v9 and v5.
+There is one layout for each kind of export: biflows (RFC 5103) or one-way records in IPFIX, one-way records in NetFlow
+v9 and v5.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ __all__ = ["OPTIONS_ID", "PROTOCOLS", "Layout", "Protocol", "halves", "layout_of
 Protocol = Literal["ipfix", "ipfix-uniflow", "v9", "v5"]
 PROTOCOLS: tuple[Protocol, ...] = ("ipfix", "ipfix-uniflow", "v9", "v5")
 
-CERT = 6871  # enterprise of YAF's elements: the flags of the first packet are among them
+CERT = 6871  # enterprise of YAF's elements, such as the flags of the first packet
 SELECTOR = 302
-SAMPLER = 7  # the number of our only sampler
+SAMPLER = 7  # id of the only sampler
 FIRST_ID, OPTIONS_ID = 256, 258
-"""Numbers of the templates: 256 and 257 for the IP versions."""
+"""Template ids: 256 and 257 for the IP versions."""
 
-_Pairs = tuple[tuple[Field, str], ...]  # a template's fields, and the column that fills each
+_Pairs = tuple[tuple[Field, str], ...]  # fields of a template, and the column of each
 
 _IPFIX: _Pairs = (
     (Field(0, 152, 8), "start_ms"), (Field(0, 153, 8), "end_ms"), (Field(0, 4, 1), "protocol"),
@@ -65,12 +66,12 @@ class Layout:
     version
         5, 9 or 10.
     one_way
-        Whether a biflow goes out as two records.
+        Whether a biflow is exported as two records.
     fields, columns
-        By IP version: the fields of its template, and the column that fills each.
+        By IP version: fields of the template, and the column of each.
     options
-        Fields of the options template that tells the sampling rate, and their values for a rate; none for v5, whose
-        header has it.
+        Fields of the options template of the sampling rate, and their values for a rate; none for v5, which states it
+        in the header.
     """
 
     version: int
@@ -81,18 +82,18 @@ class Layout:
     option_values: Callable[[int], list[int]] = lambda _: []
 
     def template(self, family: int, domain: int, generation: int) -> Template:
-        """The template of an IP version; after each restart the numbers of the two versions change places."""
+        """Template of an IP version; after each restart the ids of the two versions are swapped."""
         if self.version == 5:
             return Template(5, domain, 0, self.fields[family])
         number = FIRST_ID + ((family == 6) + generation) % 2
         return Template(self.version, domain, number, self.fields[family])
 
     def options_template(self, domain: int) -> Template:
-        """The options template of the sampling rate."""
+        """Options template of the sampling rate."""
         return Template(self.version, domain, OPTIONS_ID, self.options, options=True)
 
     def values(self, frame: pl.DataFrame, family: int, boot_ms: int) -> list[NDArray[np.generic]]:
-        """Columns for the fields of an IP version, from biflows (or halves) of it."""
+        """Columns for the fields of an IP version, from its biflows or one-way records."""
         found: dict[str, NDArray[np.generic]] = {}
         for name in set(self.columns[family]):
             found[name] = _values(frame, name, family, boot_ms)
@@ -100,14 +101,14 @@ class Layout:
 
 
 def layout_of(protocol: Protocol, sampled: bool) -> Layout:
-    """The layout of a protocol; a sampled one names the sampler in each record where the protocol can."""
+    """Layout of a protocol; with sampling, each record names the sampler if the protocol supports it."""
     if protocol == "v5":
         names = tuple(_V5.get(field.id, "zero") for field in V5_FIELDS)
         return Layout(5, True, {4: V5_FIELDS}, {4: names})
     if protocol == "v9":
         own: _Pairs = _V9
         version = 9
-        # Scope of kind *system*; flowSamplerId is not told, so that the rate is that of the whole source.
+        # Scope type *system* without flowSamplerId: the rate applies to the whole source.
         options: tuple[Field, ...] = (Field(0, 1, 4, scope=True), Field(0, 34, 4), Field(0, 35, 1))
         values: Callable[[int], list[int]] = lambda rate: [0, rate, 2]  # noqa: E731
     else:
@@ -115,7 +116,7 @@ def layout_of(protocol: Protocol, sampled: bool) -> Layout:
         version = 10
         own = (*own, (Field(0, SELECTOR, 8), "sampler")) if sampled else own
         options = (Field(0, SELECTOR, 8, scope=True), Field(0, 304, 2), Field(0, 305, 4), Field(0, 306, 4))
-        # selectorAlgorithm 3: random n out of N (RFC 5477); one packet is taken for each rate - 1 that are not.
+        # selectorAlgorithm 3: random n out of N (RFC 5477); one packet is selected for each rate - 1 that are not.
         values = lambda rate: [SAMPLER, 3, 1, rate - 1]  # noqa: E731
     both = {family: addresses + own for family, addresses in _ADDRESSES.items()}
     return Layout(
@@ -132,7 +133,7 @@ _CONSTANT = {"zero": 0, "by_initiator": 1, "sampler": SAMPLER}
 
 
 def _values(frame: pl.DataFrame, name: str, family: int, boot_ms: int) -> NDArray[np.generic]:
-    """One column of octets or whole numbers; null is 0, as an exporter that does not know writes it."""
+    """One column of octets or integers; null is 0, as an exporter writes unknown values."""
     if name in _CONSTANT:
         return np.full(frame.height, _CONSTANT[name])
     if name in {"source", "destination"}:
@@ -142,14 +143,14 @@ def _values(frame: pl.DataFrame, name: str, family: int, boot_ms: int) -> NDArra
     if name in {"start_ms", "end_ms"}:
         return milliseconds(frame[name.removesuffix("_ms")])
     if name in {"first_ms", "last_ms"}:
-        # Since the exporter started: it has not seen what was before, and its clock wraps after 49.7 days.
+        # Since the exporter started; earlier times are unknown to it, and its clock wraps after 49.7 days.
         since = milliseconds(frame["start" if name == "first_ms" else "end"]) - boot_ms
         return np.maximum(since, 0) & 0xFFFFFFFF
     return frame[name].fill_null(0).to_numpy()
 
 
 def milliseconds(times: pl.Series) -> NDArray[np.int64]:
-    """Whole milliseconds since 1970."""
+    """Integer milliseconds since 1970."""
     return np.asarray(times.dt.epoch("ms").to_numpy(), np.int64)
 
 
@@ -168,7 +169,7 @@ def packed_addresses(texts: pl.Series, family: int) -> NDArray[np.generic]:
 
 
 def halves(frame: pl.DataFrame) -> pl.DataFrame:
-    """The one-way records of biflows, in the same order; a direction without packets has none."""
+    """One-way records of biflows in the same order; directions without packets are omitted."""
     frame = frame.with_row_index("_row").with_columns(_back=pl.lit(False))
     swap = {
         "source_address": "destination_address", "source_port": "destination_port", "source_mac": "destination_mac",

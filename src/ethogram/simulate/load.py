@@ -1,7 +1,7 @@
-"""Load: one simulated home's day made once, and sent again and again as other days of other homes.
+"""Load generator: one day of a simulated home, sent repeatedly as other days of other homes.
 
-Between two sendings only what differs is written into the messages: sequence numbers and the octets of addresses that
-say which home it is, and once a day the times. Linux sends many datagrams in one call (``sendmmsg``).
+Between transmissions only the differences are written to the messages: sequence numbers, the octets of addresses that
+identify the home, and once a day the times. Linux sends many datagrams per call (``sendmmsg``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["MAX_HOMES", "Load"]
 
 MAX_HOMES = 1 << 16
 HOME_NETWORK = 0xC0A84D00  # 192.168.77.0/24, which becomes 10.x.y.0/24
-CHUNK = 256  # messages of one call
+CHUNK = 256  # messages per call
 DAY_MS = 86_400_000
 SEQUENCE_AT, SECONDS_AT = {5: 16, 9: 12, 10: 8}, {5: 8, 9: 8, 10: 4}
 UPTIME_AT = 4  # v5 and v9
@@ -36,23 +36,23 @@ TIMES = {5: (21, 22), 9: (21, 22), 10: (152, 153)}
 
 
 class Load:
-    """Prepared messages of a home's day.
+    """Prepared messages of one day of a home.
 
     Parameters
     ----------
     settings
         Protocol and MTU; one domain, no restart.
     homes
-        How many homes there are, with fifteen devices each.
+        Number of homes with fifteen devices each.
     seed
-        Of the script.
+        Seed of the home.
 
     Attributes
     ----------
     devices
-        How many devices all homes have.
+        Number of devices of all homes.
     flows, units
-        Of one home's day: flow records, and by how much it moves the sequence.
+        Flow records of one day of a home, and their sequence increment.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Load:
         if not 1 <= homes <= MAX_HOMES:
             raise UsageError(f"the number of homes must be between 1 and {MAX_HOMES:,}")
         given = (settings or ExportSettings()).model_copy(
-            # Full messages, and templates once in each home's day.
+            # Full messages, with templates once per day of a home.
             update={"domains": 1, "restarts": (), "flush_s": 86_400, "template_messages": 0, "template_s": 0}
         )
         home = SimulatedHome(days=1, seed=seed)
@@ -81,7 +81,7 @@ class Load:
         self._find(Decoder().decode(made))
 
     def _find(self, records: list[Records]) -> None:
-        """Where times, addresses of the home and its MACs stand in the messages."""
+        """Find the times, addresses and MAC addresses of the home in the messages."""
         addresses, macs, times = [], [], []
         for one in records:
             if one.template.options:
@@ -101,7 +101,7 @@ class Load:
         self._uptime = self._words(UPTIME_AT)
 
     def _words(self, at: int) -> NDArray[np.uint64]:
-        """A word of every message's header."""
+        """A word of every message header."""
         place = (self._offset + at)[:, None] + np.arange(4)
         words: NDArray[np.uint64] = self.data[place].view(">u4").reshape(-1).astype(np.uint64)
         return words
@@ -111,7 +111,7 @@ class Load:
         self.data[place[:, None] + np.arange(octets)] = wide[:, 8 - octets :]
 
     def prepare(self, cycle: int) -> None:
-        """Make the messages those of a home's day: cycles go through all homes, then to the next day."""
+        """Prepare the messages of a home and day: cycles go through all homes, then to the next day."""
         home, day = cycle % self.homes, cycle // self.homes
         before = np.cumsum(self._units) - self._units + cycle * self.units
         self._write(self._offset + SEQUENCE_AT[self._version], before.astype(np.uint64), 4)
@@ -125,7 +125,7 @@ class Load:
                 self._write(self._offset + UPTIME_AT, self._uptime + shift, 4)
 
     def messages(self, cycles: int) -> Iterator[bytes]:
-        """The messages of so many homes' days, one by one."""
+        """Yield the messages of this many days of homes."""
         for cycle in range(cycles):
             self.prepare(cycle)
             for at, octets in zip(self._offset, self._octets, strict=True):
@@ -140,20 +140,20 @@ class Load:
         Parameters
         ----------
         place
-            UDP; nothing is sent elsewhere.
+            UDP destination; nothing is sent elsewhere.
         seconds
-            How long.
+            Duration.
         rate
-            Flow records a second; by default as many as this machine can.
+            Flow records per second; by default as many as possible.
         on_progress
             Called with the flow records of each chunk.
 
         Raises
         ------
         UsageError
-            When the place is not UDP.
+            If the destination is not UDP.
         InputError
-            When it cannot be reached.
+            If it cannot be reached.
         """
         if place.transport != "udp":
             raise UsageError("load is sent over UDP only")
@@ -189,7 +189,7 @@ class Load:
 
 
 def _field(records: Records, element: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Where an element stands, and its values; nothing when the template has none."""
+    """Positions and values of an element; empty if the template does not have it."""
     index = records.has(0, element)
     if index is None:
         return np.zeros(0, np.int64), np.zeros(0, np.uint64)
@@ -197,7 +197,7 @@ def _field(records: Records, element: int) -> tuple[NDArray[np.int64], NDArray[n
 
 
 class _Chunks:
-    """Many datagrams in one call, or one by one where the system has no such call."""
+    """Sends many datagrams per call, or one by one on systems without such a call."""
 
     def __init__(
         self, sender: UdpSender, data: NDArray[np.uint8], offset: NDArray[np.int64], octets: NDArray[np.int64]
@@ -212,7 +212,7 @@ class _Chunks:
         self._headers["vectors"] = 1
 
     def send(self, first: int, last: int) -> None:
-        """Send these messages."""
+        """Send a range of messages."""
         if self._call is None:
             for at in range(first, last):
                 begin = int(self._offset[at])

@@ -1,4 +1,4 @@
-"""Where simulated messages go: over UDP, TCP or TLS to the one address the user names, or into an IPFIX file."""
+"""Send simulated messages over UDP, TCP or TLS to the address given by the user, or write them to an IPFIX file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ethogram.simulate.impairment import Message
 __all__ = ["Delivery", "Pace", "TcpSender", "UdpSender", "client_context", "place_of", "send", "write"]
 
 CONNECT_S = 10.0
-BUFFER = 1 << 20  # octets asked of the kernel, so that a burst does not wait
+BUFFER = 1 << 20  # requested send buffer, so that bursts do not block
 
 
 def place_of(text: str) -> Listen:
-    """Read ``udp://HOST:PORT``, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
+    """Parse ``udp://HOST:PORT``, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
 
     >>> place_of("udp://[2001:db8::1]:2055").port
     2055
@@ -44,12 +44,11 @@ class Delivery:
     Parameters
     ----------
     messages, flows, units, octets
-        Delivered: messages, flow records in them, what they move the sequence by, and octets.
+        Messages, flow records in them, their sequence increments, and octets.
     refused
-        Messages that this or the other machine refused: nobody listens there (UDP; they count as delivered, since
-        which of them were lost is not known).
+        Messages refused because nobody listens (UDP). They count as delivered, because it is unknown which were lost.
     seconds
-        How long it took.
+        Duration.
     """
 
     messages: int = 0
@@ -68,14 +67,14 @@ class Delivery:
 
 
 class Pace:
-    """When the next message may go.
+    """Determines when the next message is sent.
 
     Parameters
     ----------
     rate
-        Flow records a second at most.
+        Maximum flow records per second.
     speed
-        Seconds of the script in one second: 86,400 sends a day a second.
+        Simulated seconds per second: 86,400 sends one day per second.
     """
 
     def __init__(self, rate: float | None = None, speed: float | None = None) -> None:
@@ -96,7 +95,7 @@ class Pace:
         if self._speed is not None:
             due = max(due, self._begin + (message.time_ms - self._first_ms) / 1000 / self._speed)
         ahead = due - time.monotonic()
-        if ahead > 0.001:  # a shorter sleep takes longer than it says
+        if ahead > 0.001:  # shorter sleeps are inaccurate
             time.sleep(ahead)
         self._flows += message.flows
 
@@ -107,7 +106,7 @@ class UdpSender:
     Raises
     ------
     InputError
-        When the name is unknown or there is no way to the address.
+        If the name is unknown or the address unreachable.
     """
 
     def __init__(self, place: Listen) -> None:
@@ -140,7 +139,7 @@ class UdpSender:
                 raise InputError(reason, file=str(self.place)) from None
 
     def refuses(self, number: int) -> bool:
-        """Whether an error tells that nobody listened for an earlier datagram; it is counted, and sending goes on."""
+        """Whether an error means that nobody listened for an earlier datagram; it is counted, and sending continues."""
         if number == errno.ECONNREFUSED:
             self.refused += 1
         return number in {errno.ECONNREFUSED, errno.EINTR}
@@ -156,7 +155,7 @@ class TcpSender:
     Raises
     ------
     InputError
-        When there is no connection, or the other end does not prove who it is.
+        If the connection fails, or the other end cannot be authenticated.
     """
 
     def __init__(self, place: Listen, context: ssl.SSLContext | None = None) -> None:
@@ -177,7 +176,7 @@ class TcpSender:
             raise InputError(f"cannot connect: {reason}", file=str(self.place)) from None
 
     def send(self, message: Message) -> None:
-        """Send one message; waits while the other end does."""
+        """Send one message; waits for flow control."""
         try:
             if message.run != self._run:
                 self.close()
@@ -187,24 +186,24 @@ class TcpSender:
             raise InputError(f"connection lost: {error.strerror or error}", file=str(self.place)) from None
 
     def close(self) -> None:
-        """End the session: what was sent arrives, then the other end knows that it is over."""
+        """Close the session after everything sent has arrived."""
         try:
             if isinstance(self._socket, ssl.SSLSocket):
                 self._socket = self._socket.unwrap()
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the other end was faster
+            pass  # the other end closed first
         finally:
             self._socket.close()
 
 
 def client_context(authority: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
-    """TLS of an exporter: the collector proves who it is to this authority (or the system's), and we to it.
+    """TLS settings of an exporter: the authority that signed the collector's certificate, and the exporter's own.
 
     Raises
     ------
     ConfigurationError
-        When a file is missing or wrong.
+        If a file is missing or invalid.
     """
     try:
         context = ssl.create_default_context(cafile=None if authority is None else str(authority))
@@ -219,16 +218,16 @@ def send(
     messages: Iterable[Message], place: Listen, pace: Pace | None = None, context: ssl.SSLContext | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Delivery:  # fmt: skip
-    """Send messages to the place, and nowhere else.
+    """Send messages to one destination.
 
     Parameters
     ----------
     messages
         In order of arrival.
     place
-        Where to.
+        Destination.
     pace
-        When; by default as fast as the network takes them.
+        Speed; by default as fast as the network accepts.
     context
         For TLS.
     on_progress
@@ -253,12 +252,12 @@ def send(
 
 
 def write(messages: Iterable[Message], path: Path) -> Delivery:
-    """Write messages into an IPFIX file (RFC 5655); the file appears only when it is whole.
+    """Write messages to an IPFIX file (RFC 5655); the file appears when it is complete.
 
     Raises
     ------
     InputError
-        When the file cannot be written.
+        If the file cannot be written.
     """
     begin = time.monotonic()
     delivery = Delivery()

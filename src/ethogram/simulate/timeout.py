@@ -1,4 +1,4 @@
-"""When flows leave the simulated exporter: cut at the active timeout, and in order of their ends."""
+"""Timeouts of the simulated exporter: split flows at the active timeout, and order records by end time."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ VOLUMES = ("octets", "packets", "reverse_octets", "reverse_packets")
 
 
 def cut(biflows: pl.DataFrame, active_s: int) -> pl.DataFrame:
-    """Cut flows that last longer than the active timeout into records, each with its share of the volume.
+    """Split flows that last longer than the active timeout into records with a share of the volume.
 
     Parameters
     ----------
     biflows
-        Whole flows.
+        Complete flows.
     active_s
-        The timeout; 0 cuts none.
+        The timeout; 0 splits none.
 
     Returns
     -------
-    Biflows, with a column ``_first``: whether it is the first record of its flow.
+    Biflows with a column ``_first``: whether it is the first record of its flow.
     """
     frame = BIFLOW.conform(biflows)
     length = active_s * 1_000_000 if active_s else 1 << 62
     lasted = (pl.col("end") - pl.col("start")).dt.total_microseconds()
-    # A record without packets is none, so that a flow of few packets gives few records.
+    # Records without packets are omitted, so a flow of few packets gives few records.
     most = pl.max_horizontal("packets", "reverse_packets", 1).cast(pl.Int64)
     frame = frame.with_columns(_pieces=pl.min_horizontal((lasted - 1).clip(0) // length + 1, most))
     if (frame["_pieces"] <= 1).all():
@@ -52,7 +52,7 @@ def cut(biflows: pl.DataFrame, active_s: int) -> pl.DataFrame:
 
 
 def _flags(first: pl.Expr, last: pl.Expr) -> dict[str, pl.Expr]:
-    """TCP flags of the pieces: the opening in the first, the end in the last, and acknowledgements in all."""
+    """TCP flags of the pieces: the opening in the first, the end in the last, acknowledgements in all."""
     found = {}
     for side in ("", "reverse_"):
         initial, union = pl.col(f"{side}initial_tcp_flags"), pl.col(f"{side}union_tcp_flags")
@@ -65,7 +65,7 @@ def _flags(first: pl.Expr, last: pl.Expr) -> dict[str, pl.Expr]:
 
 
 def in_order(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Records in order of their ends, over all batches: those later than the next batch's first wait for it."""
+    """Yield records in order of their ends across batches; those after the start of the next batch are held back."""
     held: pl.DataFrame | None = None
     for batch in batches:
         if not batch.height:

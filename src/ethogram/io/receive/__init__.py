@@ -1,1 +1,1 @@
-"""Export messages from the network: UDP, TCP and TLS sockets, whose readers never wait for decoding or disk."""
+"""Receive export messages over UDP, TCP and TLS, independently of decoding and disk."""

@@ -1,4 +1,4 @@
-"""Where to listen, and who may send: ``udp://HOST:PORT`` and prefixes."""
+"""Listen addresses (``udp://HOST:PORT``) and allowed senders."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ethogram.errors import ConfigurationError, InputError, UsageError
 __all__ = ["Listen", "Prefixes", "address_of", "key_of"]
 
 DEFAULT_PORTS = {"udp": 4739, "tcp": 4739, "tls": 4740}
-"""IANA's ports of IPFIX (RFC 7011 section 10.1); NetFlow has none, 2055 is usual."""
+"""IANA's ports of IPFIX (RFC 7011 section 10.1); NetFlow has none, and 2055 is common."""
 
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """One place to listen.
+    """An address to listen on.
 
     Parameters
     ----------
     transport
         ``udp``, ``tcp`` or ``tls``.
     host
-        An address or name; ``0.0.0.0`` and ``::`` are all addresses of this machine, each of its own family.
+        Address or name; ``0.0.0.0`` and ``::`` are all addresses of this machine, each of its own family.
     port
-        0 lets the system choose one.
+        0 lets the system choose.
     """
 
     transport: Literal["udp", "tcp", "tls"]
@@ -42,7 +42,7 @@ class Listen:
 
     @classmethod
     def parse(cls, text: str) -> Listen:
-        """Read ``TRANSPORT://HOST:PORT``.
+        """Parse ``TRANSPORT://HOST:PORT``.
 
         >>> Listen.parse("udp://[::1]:2055")
         Listen(transport='udp', host='::1', port=2055)
@@ -65,41 +65,41 @@ class Listen:
         return f"{self.transport}://{host}:{self.port}"
 
     def open(self) -> socket.socket:
-        """A bound socket, not blocking; TCP sockets listen.
+        """Open a bound, non-blocking socket; TCP sockets listen.
 
         Raises
         ------
         InputError
-            When the name is unknown, or the address cannot be had.
+            If the name is unknown, or the address is not available.
         """
         kind = socket.SOCK_DGRAM if self.transport == "udp" else socket.SOCK_STREAM
-        opened: socket.socket | None = None
+        listener: socket.socket | None = None
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=kind, flags=socket.AI_PASSIVE)
-            family, _, _, _, place = found[0]
-            opened = socket.socket(family, kind)
+            candidates = socket.getaddrinfo(self.host, self.port, type=kind, flags=socket.AI_PASSIVE)
+            family, _, _, _, address = candidates[0]
+            listener = socket.socket(family, kind)
             if family == socket.AF_INET6:
-                # Both families may then listen at one port, and no IPv4 address hides in an IPv6 one.
-                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                # Both families can then listen on one port, and IPv6 sockets receive no IPv4-mapped addresses.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if kind == socket.SOCK_STREAM:
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            opened.bind(place)
-            opened.setblocking(False)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.setblocking(False)
             if kind == socket.SOCK_STREAM:
-                opened.listen(128)
+                listener.listen(128)
         except OSError as error:
-            if opened is not None:
-                opened.close()
+            if listener is not None:
+                listener.close()
             raise InputError(f"cannot listen: {error.strerror or error}", file=str(self)) from None
-        return opened
+        return listener
 
     def bound(self, opened: socket.socket) -> Listen:
-        """The same with the port that the system chose."""
+        """This address with the port that the system chose."""
         return Listen(self.transport, self.host, int(opened.getsockname()[1]))
 
 
 def key_of(address: str) -> tuple[int, int]:
-    """An address as two numbers of 64 bits; IPv4 as ``::ffff:a.b.c.d``.
+    """An address as two 64-bit numbers; IPv4 as ``::ffff:a.b.c.d``.
 
     >>> key_of("1.2.3.4") == key_of("::ffff:1.2.3.4")
     True
@@ -110,7 +110,7 @@ def key_of(address: str) -> tuple[int, int]:
 
 
 def address_of(high: int, low: int) -> str:
-    """Canonical text of :func:`key_of`.
+    """Canonical text of the result of :func:`key_of`.
 
     >>> address_of(0, (0xFFFF << 32) | 0x01020304), address_of(0x20010DB8 << 32, 1)
     ('1.2.3.4', '2001:db8::1')
@@ -121,12 +121,12 @@ def address_of(high: int, low: int) -> str:
 
 
 class Prefixes:
-    """Who may send; nobody named means everybody.
+    """Allowed senders; all if empty.
 
     Attributes
     ----------
     rows
-        ``uint64[P, 4]``: network high and low, mask high and low.
+        ``uint64[P, 4]``: high and low half of network and mask.
     """
 
     def __init__(self, texts: Sequence[str] = ()) -> None:

@@ -1,7 +1,7 @@
-"""The compiled half of :mod:`ethogram.io.receive.udp`: read datagrams, know their exporter, keep what may be kept.
+"""Compiled kernels of :mod:`ethogram.io.receive.udp`: read datagrams, identify and admit their exporters.
 
-Nothing here needs the interpreter's lock: a receiver reads on while records are decoded. All memory is given by the
-caller and of fixed size, whatever is sent.
+They do not need the interpreter lock, so a receiver reads while records are decoded. The caller provides all memory;
+its size is fixed, whatever is sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MESSAGE_HEADER = np.dtype(
         ("pad2", np.uint32), ("octets", np.uint32), ("pad3", np.uint32),
     ]
 )  # fmt: skip
-"""``struct mmsghdr`` where pointers have 64 bits."""
+"""``struct mmsghdr`` with 64-bit pointers."""
 
 POLL = np.dtype([("fd", np.int32), ("events", np.int16), ("found", np.int16)])
 """``struct pollfd``."""
@@ -37,25 +37,26 @@ POLL = np.dtype([("fd", np.int32), ("events", np.int16), ("found", np.int16)])
 EXPORTER = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("address", np.int64),
                      ("narrow", np.int64), ("wide", np.int64), ("seen_ns", np.int64), ("index", np.int32),
                      ("sound", np.int32)], align=True)  # fmt: skip
-"""An exporter: where it sends from, its rows among addresses and groups, the index that batches know it by, and
-whether it has sent a well-formed message."""
+"""An exporter: its address and port, its rows among addresses and groups, its index in batches, and whether it has sent
+a well-formed message.
+"""
 
 ADDRESS = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("tokens", np.float64),
                     ("at_ns", np.int64)])  # fmt: skip
-"""An address (without a port) and its bucket: tokens as of a time."""
+"""An address (without port) and its token bucket: tokens at a time."""
 
 GROUP = np.dtype([("high", np.uint64), ("low", np.uint64), ("port", np.int64), ("count", np.int64)])
-"""Exporters that share an address (``port`` is :data:`NARROW`) or a prefix (:data:`WIDE`), and how many they are."""
+"""Exporters of the same address (``port`` is :data:`NARROW`) or prefix (:data:`WIDE`), and their number."""
 
 NARROW, WIDE = 0, 1
 
 STATE = np.dtype([("count", np.int64), ("next", np.int64), ("arrival_ns", np.int64), ("socket", np.int64),
                   ("exporters", np.int64), ("addresses", np.int64), ("groups", np.int64),
                   ("seed", np.uint64)])  # fmt: skip
-"""Datagrams in the slots and the next one to look at; exporters, addresses and groups known."""
+"""Datagrams in the slots and the next one to process; number of known exporters, addresses and groups."""
 
 POLLIN, DONT_WAIT, TRUNC, INET, INET6 = 1, 0x40, 0x20, 2, 10
-NAP_MS = 1  # after a small batch: many datagrams at a time cost less than one at a time
+NAP_MS = 1  # pause after a small batch, because reading many datagrams at once is cheaper
 
 _recvmmsg: Any = types.ExternalFunction(
     "recvmmsg", types.int32(types.int32, types.uintp, types.uint32, types.int32, types.uintp)
@@ -68,7 +69,7 @@ compiled = Compiler(Path(__file__).parent, ("admit", "framing")).compiled
 
 @compiled
 def place_of(places: Any, rows: Any, high: Any, low: Any, port: Any, seed: Any) -> Any:
-    """Place in a hash table of an exporter or address (port -1), or the free place where it belongs."""
+    """Slot of an exporter or address (port -1) in a hash table, or the free slot for it."""
     mixed = (high ^ seed) * np.uint64(0x9E3779B97F4A7C15) ^ (low + seed) ^ (np.uint64(port + 1) << np.uint64(40))
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
@@ -84,7 +85,7 @@ def place_of(places: Any, rows: Any, high: Any, low: Any, port: Any, seed: Any) 
 
 @compiled
 def number(octets: Any, begin: Any, count: Any) -> Any:
-    """Octets as one number, big-endian."""
+    """Octets as a big-endian number."""
     value = np.uint64(0)
     for i in range(begin, begin + count):
         value = (value << np.uint64(8)) | np.uint64(octets[i])
@@ -93,7 +94,7 @@ def number(octets: Any, begin: Any, count: Any) -> Any:
 
 @compiled
 def allowed(prefixes: Any, high: Any, low: Any) -> Any:
-    """Whether an address lies in one of the prefixes; without any, all do."""
+    """Whether an address is in one of the prefixes; without prefixes, all are."""
     for i in range(prefixes.shape[0]):
         if high & prefixes[i, 2] == prefixes[i, 0] and low & prefixes[i, 3] == prefixes[i, 1]:
             return True
@@ -102,10 +103,10 @@ def allowed(prefixes: Any, high: Any, low: Any) -> Any:
 
 @compiled
 def group_of(high: Any, low: Any, kind: Any) -> Any:
-    """The group an address belongs to, as two numbers.
+    """The group of an address, as two numbers.
 
-    One sender can use every address of an IPv6 /64 and often those of a /48, so that they count as an IPv4 address
-    and an IPv4 /24 do.
+    A sender can use all addresses of an IPv6 /64, and often those of a /48; these count like an IPv4 address and an
+    IPv4 /24.
     """
     if high == 0 and low >> np.uint64(32) == 0xFFFF:
         return high, low if kind == NARROW else low & ~np.uint64(0xFF)
@@ -114,9 +115,10 @@ def group_of(high: Any, low: Any, kind: Any) -> Any:
 
 @compiled
 def well_formed(data: Any, begin: Any, size: Any) -> Any:
-    """Whether octets are an export message that has content: a sound header, and records or sets that fill it.
+    """Whether octets are an export message with content: a valid header, and records or sets that fill it.
 
-    This costs far less than decoding, and tells exporters from senders of rubbish before a template has come.
+    This is much faster than decoding, and distinguishes exporters from senders of invalid data before a template
+    arrives.
     """
     if size < 16 or data[begin] != 0:
         return False
@@ -146,7 +148,7 @@ def well_formed(data: Any, begin: Any, size: Any) -> Any:
 
 @compiled
 def group_row(state: Any, places: Any, groups: Any, high: Any, low: Any, kind: int) -> Any:
-    """Row of the group of an address, made when it is new."""
+    """Row of the group of an address, created if new."""
     first, second = group_of(high, low, kind)
     at = place_of(places, groups, first, second, kind, state["seed"])
     if places[at] < 0:
@@ -159,7 +161,7 @@ def group_row(state: Any, places: Any, groups: Any, high: Any, low: Any, kind: i
 
 @compiled
 def group_count(state: Any, places: Any, groups: Any, high: Any, low: Any, kind: int) -> Any:
-    """Exporters in the group of an address."""
+    """Number of exporters in the group of an address."""
     first, second = group_of(high, low, kind)
     at = place_of(places, groups, first, second, kind, state["seed"])
     return groups[places[at]]["count"] if places[at] >= 0 else 0
@@ -167,9 +169,10 @@ def group_count(state: Any, places: Any, groups: Any, high: Any, low: Any, kind:
 
 @compiled
 def refusal(state: Any, tables: Any, bounds: Any, high: Any, low: Any, sound: bool) -> int:
-    """The counter under which a new exporter is refused; -1 when there is room.
+    """Counter under which a new exporter is refused; -1 if there is room.
 
-    A quarter of each bound is for those whose message is well formed: rubbish cannot keep them out.
+    A quarter of each limit is reserved for exporters with well-formed messages, so senders of invalid data cannot
+    exclude them.
     """
     places, groups = tables[4], tables[5]
     narrow = group_count(state, places, groups, high, low, NARROW)
@@ -188,7 +191,7 @@ def add_exporter(
     state: Any, tables: Any, high: Any, low: Any, port: Any, seen_ns: Any, index: Any, sound: Any, tokens: Any,
     at_ns: Any,
 ) -> Any:  # fmt: skip
-    """Row of a new exporter; the bucket is used when its address is new too."""
+    """Add an exporter and return its row; the bucket is used if its address is new too."""
     places, exporters, address_places, addresses, group_places, groups = tables
     address_at = place_of(address_places, addresses, high, low, -1, state["seed"])
     if address_places[address_at] < 0:
@@ -212,7 +215,7 @@ def add_exporter(
 
 @compiled
 def rebuild(state: Any, tables: Any, kept: Any, buckets: Any) -> None:
-    """Fill the tables with these exporters alone; ``buckets`` are the addresses as they were."""
+    """Rebuild the tables with these exporters only; ``buckets`` are the previous addresses."""
     places, _, address_places, _, group_places, _ = tables
     places[:], address_places[:], group_places[:] = -1, -1, -1
     state["exporters"] = state["addresses"] = state["groups"] = 0
@@ -230,7 +233,7 @@ def known(
     state: Any, name: Any, slot: Any, length: Any, cut: bool, prefixes: Any, tables: Any, bounds: Any, burst: float,
     now_ns: int, counters: Any,
 ) -> Any:  # fmt: skip
-    """Row of a datagram's exporter; -1 when it may not send, or there is no room for another."""
+    """Row of the exporter of a datagram; -1 if it may not send, or there is no room for a new exporter."""
     places, exporters = tables[0], tables[1]
     family = np.int64(name[0]) | (np.int64(name[1]) << 8)
     port = np.int64(number(name, 2, 2))
@@ -259,18 +262,18 @@ def admit(
     state: Any, headers: Any, names: Any, slots: Any, prefixes: Any, tables: Any, bounds: Any, rate: float,
     burst: float, out: Any, filled: Any, room: int, counters: Any,
 ) -> bool:  # fmt: skip
-    """Move datagrams from the slots to the batch; False when the batch is full and some are left.
+    """Move datagrams from the slots to the batch; False if the batch is full and datagrams are left.
 
     Parameters
     ----------
     bounds
-        Exporters in all, of an address, and of a prefix.
+        Maximum exporters in total, per address, and per prefix.
     out
-        Octets, and of each message its place, length, time and exporter row.
+        Octets, and for each message its position, length, time and exporter row.
     filled
         Messages, octets with overhead, and octets of the batch so far.
     room
-        Octets with overhead that were reserved; a datagram beyond them is lost when they are less than the batch.
+        Reserved octets with overhead; if they are fewer than the batch needs, datagrams beyond them are lost.
     """
     data, offset, octets, arrival, sender = out
     overhead = np.int64(64)
@@ -295,7 +298,7 @@ def admit(
             continue
         if rate > 0:
             bucket = addresses[exporters[row]["address"]]
-            # A clock that was set back adds nothing.
+            # A clock that was set back adds no tokens.
             since = max(now_ns - bucket["at_ns"], 0)
             bucket["tokens"] = min(burst, bucket["tokens"] + since * rate * 1e-9)
             bucket["at_ns"] = now_ns
@@ -330,12 +333,12 @@ def receive(
 ) -> None:  # fmt: skip
     """Read all sockets in turn until the batch is full or ``wait_ms`` have passed.
 
-    Every read takes as many datagrams as are there, up to the number of slots; they share a time of arrival.
+    Each read takes all available datagrams, up to the number of slots; they share an arrival time.
     """
     until = now(clock) + wait_ms * 1_000_000
     while admit(state, headers, names, slots, prefixes, tables, bounds, rate, burst, out, filled, room, counters):
         left_ms = (until - now(clock)) // 1_000_000
-        # A clock that was set back must not keep the batch.
+        # A clock that was set back must not delay the batch.
         if left_ms <= 0 or left_ms > wait_ms:
             return
         if _poll(polled.ctypes.data, np.uint64(polled.shape[0]), np.int32(left_ms)) <= 0:

@@ -1,4 +1,4 @@
-"""Connections over TCP and TLS that are open: one exporter's session each, and which of them makes room for another."""
+"""Open TCP and TLS connections: one session per exporter, and which connection is closed to make room for another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ethogram.schema import Exporter
 
 __all__ = ["BUFFER", "READ_OCTETS", "Connection", "Connections", "groups_of"]
 
-READ_OCTETS = 1 << 16  # of one connection at a time, so that none starves the others
+READ_OCTETS = 1 << 16  # read from one connection at a time, so that none starves the others
 LONGEST = 65_535
 BUFFER = READ_OCTETS + LONGEST
 
@@ -29,7 +29,7 @@ Group = tuple[int, int]
 
 
 def groups_of(address: str) -> tuple[Group, Group]:
-    """The address and the prefix that a connection from here counts for.
+    """The address group and the prefix group of a connection.
 
     >>> groups_of("2001:db8:1:2::5")[0] == groups_of("2001:db8:1:2::6")[0]
     True
@@ -41,14 +41,15 @@ def groups_of(address: str) -> tuple[Group, Group]:
 
 @dataclass(eq=False)
 class Connection:
-    """One exporter's session: its socket, and the octets that are not yet a whole message.
+    """Session of one exporter: its socket, and the octets of an incomplete message.
 
     Attributes
     ----------
     events
-        What the selector waits for; 0 when it is not registered.
+        Events registered with the selector; 0 if not registered.
     active_s
-        When it was opened, shook hands, or last completed a message: other octets do not keep it open.
+        Time when it was opened, completed the handshake, or last completed a message. Other octets do not keep the
+        connection open.
     sound
         Whether it has sent a well-formed message.
     """
@@ -80,7 +81,7 @@ class Connection:
 
     @property
     def arrived(self) -> int:
-        """Octets that have arrived and were not read, as the kernel and TLS have them."""
+        """Octets received by the kernel and TLS but not read."""
         try:
             waiting = struct.unpack("i", fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, bytes(4)))[0]
         except (OSError, ValueError):
@@ -94,7 +95,7 @@ class Connections:
     Parameters
     ----------
     shares
-        How many there may be.
+        Limits.
     """
 
     def __init__(self, shares: Quota) -> None:
@@ -107,7 +108,7 @@ class Connections:
         return len(self._of)
 
     def __iter__(self) -> Iterator[Connection]:
-        """All of them; they may end meanwhile."""
+        """Iterate over all of them; they may be removed meanwhile."""
         return iter(list(self._of.values()))
 
     def __contains__(self, connection: Connection) -> bool:
@@ -118,13 +119,13 @@ class Connections:
         return self._of.get(opened)
 
     def add(self, connection: Connection) -> None:
-        """A connection was opened."""
+        """Add an open connection."""
         self._of[connection.socket] = connection
         self._narrow[connection.narrow] += 1
         self._wide[connection.wide] += 1
 
     def remove(self, connection: Connection) -> bool:
-        """A connection ends; False when it had ended before."""
+        """Remove a connection; False if it was removed before."""
         if self._of.pop(connection.socket, None) is None:
             return False
         for counts, group in ((self._narrow, connection.narrow), (self._wide, connection.wide)):
@@ -134,13 +135,13 @@ class Connections:
         return True
 
     def full(self, narrow: Group, wide: Group) -> tuple[str | None, Connection | None]:
-        """Why there is no room for one more connection of an address, and which one should make room for it.
+        """Why there is no room for another connection of an address, and which one to close for it.
 
         Returns
         -------
         reason, leaving
-            None and None when there is room. ``leaving`` has never sent a well-formed message, and is of the same
-            address or prefix where that one is full; None when all have.
+            None and None if there is room. ``leaving`` has never sent a well-formed message, and has the same address
+            or prefix if that limit is reached; None if all have sent one.
         """
         most, address, prefix = self._shares
         if address < most and self._narrow[narrow] >= address:
@@ -152,7 +153,7 @@ class Connections:
         return None, None
 
     def least(self, narrow: Group | None = None, wide: Group | None = None) -> Connection | None:
-        """The connection that has not sent a well-formed message for longest, of the prefix that has most of all."""
+        """Of the largest prefix, the connection that has been without a well-formed message for longest."""
         rubbish = [
             one
             for one in self._of.values()

@@ -1,4 +1,4 @@
-"""Where IPFIX messages begin and end in a stream of octets: each states its length (RFC 7011 section 3.1)."""
+"""Split a stream of octets into IPFIX messages; each states its length (RFC 7011 section 3.1)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ BAD_VERSION, BAD_LENGTH = 1, 2
 
 @compiled
 def frames(data: Any, begin: int, end: int, offset: Any, octets: Any) -> tuple[int, int, int]:
-    """Find whole messages.
+    """Find complete messages.
 
     Parameters
     ----------
     data, begin, end
-        Octets, and the part of them that was received.
+        Octets, and the range that was received.
     offset, octets
-        Filled with place and length of each message.
+        Output: position and length of each message.
 
     Returns
     -------
     count, consumed, fault
-        Messages found, the place behind the last one, and :data:`BAD_VERSION` or :data:`BAD_LENGTH` when what follows
-        is no message.
+        Number of messages, the position after the last one, and :data:`BAD_VERSION` or :data:`BAD_LENGTH` if the rest
+        is not a message.
     """
     count, at = 0, begin
     while end - at >= 4 and count < offset.shape[0]:

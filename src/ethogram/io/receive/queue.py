@@ -1,4 +1,4 @@
-"""What was received and not yet decoded: bounded by octets, in one order of arrival for all sockets."""
+"""Bounded queue of received messages, in a single order of arrival for all sockets."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ethogram.schema import DatagramBatch, Exporter
 __all__ = ["MESSAGE_OVERHEAD", "Exporters", "MessageQueue", "SessionEnd"]
 
 MESSAGE_OVERHEAD = 64
-"""Octets that a message costs beside its own: place, length, time and exporter."""
+"""Overhead of a message in octets: position, length, time and exporter."""
 
 
 @dataclass(frozen=True)
 class SessionEnd:
-    """An exporter will send no more under this index: its TCP connection has ended, or it was silent for long."""
+    """No more messages will arrive under this index: the connection ended, or the exporter was silent for long."""
 
     index: int
     exporter: Exporter
 
 
 class Exporters:
-    """Exporters by index, for all sockets; an index is given again only after :meth:`release`."""
+    """Exporters by index, for all sockets; an index is only reused after :meth:`release`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class Exporters:
         self._free: list[int] = []
 
     def add(self, exporters: list[Exporter]) -> list[int]:
-        """Give each an index: the one it has, if it is known."""
+        """Assign an index to each exporter; known exporters keep theirs."""
         with self._lock:
             known, indexes = list(self._all), []
             for exporter in exporters:
@@ -51,29 +51,29 @@ class Exporters:
             return indexes
 
     def leave(self, index: int) -> None:
-        """Forget an exporter: should it come again, it gets another index."""
+        """Forget an exporter; if it returns, it gets another index."""
         with self._lock:
             if self._index.get(self._all[index]) == index:
                 del self._index[self._all[index]]
 
     def release(self, index: int) -> None:
-        """Allow the index of one that has left to be given again; nothing with it may be on its way any more."""
+        """Allow an index to be reused, once no message refers to it."""
         with self._lock:
             self._free.append(index)
 
     @property
     def now(self) -> tuple[Exporter, ...]:
-        """All of them, as they are now; never changed later."""
+        """An immutable snapshot of all exporters."""
         return self._all
 
     @property
     def live(self) -> dict[int, Exporter]:
-        """Those whose index is in use."""
+        """Exporters whose index is in use."""
         with self._lock:
             return {index: exporter for exporter, index in self._index.items()}
 
     def restore(self, live: dict[int, Exporter]) -> None:
-        """Begin with the indexes of an earlier run."""
+        """Start with the indices of an earlier run."""
         with self._lock:
             nobody = Exporter("", 0)
             self._all = tuple(live.get(index, nobody) for index in range(max(live, default=-1) + 1))
@@ -84,12 +84,12 @@ class Exporters:
 class MessageQueue:
     """Messages between receivers and the decoder.
 
-    A receiver reserves octets before it reads and gives back what it did not need: the bound holds at every moment.
+    A receiver reserves octets before it reads and returns what it did not use, so the limit holds at all times.
 
     Parameters
     ----------
     octets
-        Bound, with :data:`MESSAGE_OVERHEAD` for each message.
+        Limit, including :data:`MESSAGE_OVERHEAD` per message.
     """
 
     def __init__(self, octets: int) -> None:
@@ -106,7 +106,7 @@ class MessageQueue:
         return self.bound - self._free
 
     def reserve(self, octets: int, *, wait_s: float = 0.0) -> int:
-        """Take up to ``octets`` of what is free, waiting for some at most ``wait_s``; returns how many were taken."""
+        """Reserve up to ``octets``, waiting at most ``wait_s`` for free ones; returns the number reserved."""
         with self._changed:
             if not self._free and wait_s:
                 self._changed.wait(wait_s)
@@ -115,9 +115,9 @@ class MessageQueue:
             return taken
 
     def put(self, batch: DatagramBatch, reserved: int) -> None:
-        """Add messages for which octets were reserved; what they do not need is given back.
+        """Add messages for which octets were reserved; unused ones are freed.
 
-        Times of arrival never go back from one batch to the next: the clock may be set, and sockets are read by turns.
+        Arrival times never decrease between batches: the clock can be set, and sockets are read in turn.
         """
         needed = int(batch.data.shape[0]) + MESSAGE_OVERHEAD * len(batch)
         with self._changed:
@@ -130,19 +130,19 @@ class MessageQueue:
             self._changed.notify_all()
 
     def give_back(self, reserved: int) -> None:
-        """Free octets that were reserved and not used."""
+        """Free reserved octets."""
         with self._changed:
             self._free += reserved
             self._changed.notify_all()
 
     def end(self, session: SessionEnd) -> None:
-        """Say that a session has ended, after its last message."""
+        """Add the end of a session after its last message."""
         with self._changed:
             self._items.append(session)
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> DatagramBatch | SessionEnd | None:
-        """The next item; None when none came in time."""
+        """The next item; None after the timeout."""
         with self._changed:
             if not self._items:
                 self._changed.wait(timeout_s)
@@ -155,7 +155,7 @@ class MessageQueue:
             return item
 
     def passed(self, time_ns: int) -> bool:
-        """Whether nothing is queued; then what comes later counts as arrived at ``time_ns`` or after."""
+        """Whether the queue is empty; later messages then count as received at ``time_ns`` or after."""
         with self._changed:
             if self._items:
                 return False

@@ -1,4 +1,4 @@
-"""Bounds that no single sender can use up: how many there may be in all, of one address, and of one prefix."""
+"""Limits that a single sender cannot exhaust: in total, per address, and per prefix."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["Quota"]
 
 
 class Quota(NamedTuple):
-    """Exporters, or connections, that there may be at once.
+    """Maximum number of exporters or connections.
 
     Parameters
     ----------
     most
-        In all.
+        In total.
     address
-        Of one IPv4 address or IPv6 /64.
+        Per IPv4 address or IPv6 /64.
     prefix
-        Of one IPv4 /24 or IPv6 /48.
+        Per IPv4 /24 or IPv6 /48.
     """
 
     most: int
@@ -28,7 +28,7 @@ class Quota(NamedTuple):
 
     @classmethod
     def of(cls, most: int, settings: CollectSettings) -> Quota:
-        """The shares of a bound, one at least.
+        """Derive the shares of a limit, at least one.
 
         >>> Quota.of(256, CollectSettings())
         Quota(most=256, address=64, prefix=128)

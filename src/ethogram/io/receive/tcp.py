@@ -1,9 +1,8 @@
-"""IPFIX over TCP and TLS (RFC 7011 sections 10.4 and 11): one thread serves all connections.
+"""Receive IPFIX over TCP and TLS (RFC 7011 sections 10.4 and 11) in one thread for all connections.
 
-A receiver over TCP may wait: while the queue is full, or an exporter is over its rate, nothing is read, the kernel
-says so to the exporter, and no message is lost. Each connection is a transport session of its own; its templates end
-with it. What is no IPFIX message closes the connection, since nothing behind it can be found again (RFC 5153
-section 4.4.1).
+A TCP receiver can pause: while the queue is full, or an exporter exceeds its rate, nothing is read, flow control stops
+the exporter, and no message is lost. Each connection is a transport session; its templates end with it. Anything other
+than IPFIX closes the connection, because the next message cannot be found (RFC 5153 section 4.4.1).
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ __all__ = ["TcpReceiver", "tls_context"]
 RESERVED = BUFFER * (1 + MESSAGE_OVERHEAD // SHORTEST)
 HANDSHAKE_S = 10.0
 WAIT_S = 0.05
-STOP_S = 2.0  # at most, for reading what has arrived before a stop
-ACCEPT_PAUSE_S = 0.5  # of a listener that cannot accept
+STOP_S = 2.0  # limit of reading before a stop
+ACCEPT_PAUSE_S = 0.5  # pause of a listener that cannot accept
 NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 NOBODY = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR}
 EVICTED = "evicted: no well-formed message"
@@ -49,29 +48,29 @@ FAULTS = {BAD_VERSION: "bad version", BAD_LENGTH: "bad length"}
 
 
 class TcpReceiver:
-    """Receive IPFIX messages of several TCP and TLS listeners into a queue.
+    """Receives IPFIX messages of several TCP and TLS listeners into a queue.
 
     Parameters
     ----------
     places
-        Where to listen, ``tcp`` and ``tls``.
+        Listen addresses, ``tcp`` and ``tls``.
     queue, exporters
-        Where messages go, and who gives exporters their index.
+        Destination of messages, and indices of exporters.
     settings
-        Bounds, prefixes and rates. Memory of a connection is bounded: 128 KiB.
+        Limits, prefixes and rates. The memory of a connection is limited to 128 KiB.
     tls
-        For ``tls`` places.
+        TLS context for ``tls`` addresses.
 
     Attributes
     ----------
     listening
-        Where it listens, with the ports that the system chose.
+        Listen addresses, with ports chosen by the system.
     accounting
         Over messages.
     closed
-        Connections by the reason they ended or were refused.
+        Connections by the reason why they ended or were refused.
     failure
-        What ended the thread, which nothing should.
+        Unexpected exception that ended the thread.
     """
 
     def __init__(
@@ -91,23 +90,23 @@ class TcpReceiver:
         self._prefixes = Prefixes(self.settings.allow)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._listeners: dict[socket.socket, Listen] = {}
-        self._resting: dict[socket.socket, float] = {}  # listeners that cannot accept, and until when
+        self._resting: dict[socket.socket, float] = {}  # listeners that cannot accept, and the end of their pause
         self._connections = Connections(Quota.of(self.settings.max_connections, self.settings))
-        # Connections to be served although no selector reports them: TLS has decrypted more than was read.
+        # Connections to serve although no selector reports them: TLS has decrypted more than was read.
         self._ready: set[Connection] = set()
         self._spare_file: int | None = None
-        # Sessions of an earlier run of the collector must not be taken for ones of this.
+        # Sessions of an earlier run must not be confused with sessions of this one.
         self._session = time.time_ns() // 1_000_000
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Open the listeners and begin to receive.
+        """Open the listeners and start to receive.
 
         Raises
         ------
         InputError
-            When an address cannot be had.
+            If an address is not available.
         """
         if not self._places:
             return
@@ -126,7 +125,7 @@ class TcpReceiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take what has already arrived, and close all connections."""
+        """Read what has arrived, and close all connections."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -135,7 +134,7 @@ class TcpReceiver:
 
     @property
     def connections(self) -> int:
-        """Connections open now."""
+        """Number of open connections."""
         return len(self._connections)
 
     def _run_thread(self) -> None:
@@ -143,11 +142,11 @@ class TcpReceiver:
             while not self._stopping.is_set():
                 self._turn(WAIT_S)
             self._read_on()
-        except BaseException as error:  # a thread has nobody to tell: whoever waits for messages asks
+        except BaseException as error:  # reported by whoever waits for messages
             self.failure = error
 
     def _read_on(self) -> None:
-        """Take what has arrived before a stop, for a bounded time: exporters may go on sending."""
+        """Read what has arrived before a stop, for a limited time: exporters may continue to send."""
         until_s = time.monotonic() + STOP_S
         for listener in self._listeners:
             while time.monotonic() < until_s and self._accept(listener):
@@ -160,7 +159,7 @@ class TcpReceiver:
                     waiting.remove(connection)
 
     def _turn(self, wait_s: float) -> None:
-        """Serve everything that is ready once."""
+        """Serve all ready sockets once."""
         ready, self._ready = self._ready, set()
         for key, _ in self._selector.select(0.0 if ready else wait_s):
             if not isinstance(key.fileobj, socket.socket):
@@ -181,18 +180,18 @@ class TcpReceiver:
                 self._selector.register(listener, selectors.EVENT_READ)
 
     def _protected(self, connection: Connection, step: Callable[[Connection], T]) -> T | None:
-        """Do something with a connection; whatever goes wrong ends this connection alone."""
+        """Perform a step of a connection; any exception ends this connection only."""
         try:
             return step(connection)
         except (OSError, ValueError):
             self._end(connection, "broken off")
         except Exception:
-            # None is known; one peer must not end the collector, and the reason says that it is to be reported.
+            # No such exception is known; a peer must not end the collector, and the reason asks for a report.
             self._end(connection, INTERNAL)
         return None
 
     def _check_time(self, connection: Connection, now_s: float) -> None:
-        """End a connection that has completed nothing for too long; resume one that was over its rate."""
+        """End a connection that has not completed anything for too long; resume one that had exceeded its rate."""
         if connection.paused_until_s:
             if connection.paused_until_s <= now_s:
                 connection.paused_until_s, connection.active_s = 0.0, now_s
@@ -201,7 +200,7 @@ class TcpReceiver:
             self._end(connection, "idle" if connection.shaken else NO_HANDSHAKE)
 
     def _watch(self, connection: Connection, events: int) -> None:
-        """Wait for these events of a connection's socket; 0: for none."""
+        """Register the events of a connection's socket; 0 to unregister."""
         if events == connection.events:
             pass
         elif not events:
@@ -215,7 +214,7 @@ class TcpReceiver:
             self._ready.add(connection)
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Take one connection; False when none was there, or none can be taken."""
+        """Accept one connection; False if there was none, or none can be accepted."""
         try:
             opened, name = listener.accept()
         except OSError as error:
@@ -223,10 +222,10 @@ class TcpReceiver:
         try:
             self._open(listener, opened, name)
         except (OSError, ValueError) as error:
-            # The peer is gone already: its reset shows in the first call that asks for it.
+            # The peer has already disconnected; the first call that uses the socket fails.
             secured = self._listeners[listener].transport == "tls"
             self._refuse(opened, handshake_fault(error) if secured else "broken off")
-        except Exception:  # as in _protected
+        except Exception:  # see _protected
             self._refuse(opened, INTERNAL)
         return True
 
@@ -235,22 +234,22 @@ class TcpReceiver:
             return False
         if error.errno not in NO_FILES:
             if error.errno in {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}:
-                raise error  # the listener itself cannot be used any more
-            self.closed["broken off"] += 1  # it was gone before it was taken
+                raise error  # the listener itself has become unusable
+            self.closed["broken off"] += 1  # it ended before it was accepted
             return True
         if (leaving := self._connections.least()) is not None:
             self._end(leaving, EVICTED)
             return True
         if self._refuse_with_spare(listener):
             return True
-        # A listener stays ready while connections wait: without a rest this would be a busy loop.
+        # A listener stays ready while connections wait; without a pause this would be a busy loop.
         if listener not in self._resting:
             self._selector.unregister(listener)
             self._resting[listener] = time.monotonic() + ACCEPT_PAUSE_S
         return False
 
     def _refuse_with_spare(self, listener: socket.socket) -> bool:
-        """Take a connection by means of the file kept for this, and close it; whether one was taken."""
+        """Accept a connection by means of the spare file descriptor, and close it; returns whether there was one."""
         opened = None
         if self._spare_file is not None:
             os.close(self._spare_file)
@@ -299,14 +298,14 @@ class TcpReceiver:
         return max((self.settings.rate_limit or 0.0) * self.settings.burst_s, 1.0)
 
     def _serve(self, connection: Connection) -> int | None:
-        """Read of a connection and queue its messages; the octets read, None while the queue is full."""
+        """Read from a connection and queue its messages; returns the octets read, None if the queue is full."""
         if not connection.shaken and not self._shake(connection):
             return 0
         reserved = self._queue.reserve(RESERVED, wait_s=WAIT_S)
         if reserved < RESERVED:
             self._queue.give_back(reserved)
             self._ready.add(connection)
-            time.sleep(WAIT_S / 10)  # it is ready, and will be again; others may be served meanwhile
+            time.sleep(WAIT_S / 10)  # it stays ready; others can be served meanwhile
             return None
         held = connection.held
         try:
@@ -323,7 +322,7 @@ class TcpReceiver:
         return count
 
     def _shake(self, connection: Connection) -> bool:
-        """Go on with the TLS handshake; whether it is complete."""
+        """Continue the TLS handshake; returns whether it is complete."""
         try:
             connection.socket.do_handshake()  # type: ignore[attr-defined]
         except ssl.SSLWantReadError:
@@ -338,7 +337,7 @@ class TcpReceiver:
         return connection.shaken
 
     def _read(self, connection: Connection) -> str:
-        """Read what is there, at most what there is room for; says why the connection has ended, if it has."""
+        """Read what is available, limited by the room left; returns the reason if the connection has ended."""
         room = min(READ_OCTETS, connection.data.shape[0] - connection.held)
         view = memoryview(connection.data)  # type: ignore[arg-type]
         events = selectors.EVENT_READ
@@ -346,7 +345,7 @@ class TcpReceiver:
             try:
                 count = connection.socket.recv_into(view[connection.held : connection.held + room])
             except ssl.SSLWantWriteError:
-                # TLS has to answer first: until it can, the socket is ready for reading and nothing can be read.
+                # TLS must write first: until it can, the socket is readable but nothing can be read.
                 events = selectors.EVENT_WRITE
                 break
             except (BlockingIOError, ssl.SSLWantReadError):
@@ -361,7 +360,7 @@ class TcpReceiver:
         return ""
 
     def _hand_over(self, connection: Connection, reserved: int) -> int:
-        """Queue the whole messages of a connection and keep the rest; returns the fault behind them, if any."""
+        """Queue the complete messages of a connection and keep the rest; returns the fault after them, if any."""
         most = connection.held // SHORTEST
         offset, octets = np.empty(most, np.int64), np.empty(most, np.int32)
         count, consumed, fault = frames(connection.data, 0, connection.held, offset, octets)
@@ -374,7 +373,7 @@ class TcpReceiver:
         )  # fmt: skip
         if count:
             connection.active_s = time.monotonic()
-            # Until one is well formed the first of each read is looked at.
+            # Until a message is well formed, the first one of each read is checked.
             connection.sound = connection.sound or bool(well_formed(data, int(offset[0]), int(octets[0])))
         self.accounting.read += count
         self.accounting.used += count
@@ -384,7 +383,7 @@ class TcpReceiver:
         return int(fault)
 
     def _limit(self, connection: Connection, messages: int) -> None:
-        """Read no more of an exporter that is over its rate until it no longer is."""
+        """Pause reading from an exporter that exceeds its rate."""
         rate = self.settings.rate_limit
         if rate is None:
             return
@@ -396,7 +395,7 @@ class TcpReceiver:
             self._watch(connection, 0)
 
     def _end(self, connection: Connection, reason: str) -> None:
-        """End a connection, whatever state it is in; its messages stay."""
+        """End a connection in any state; its messages are kept."""
         if not self._connections.remove(connection):
             return
         self.closed[reason] += 1
@@ -424,14 +423,14 @@ class TcpReceiver:
 
 
 def compile_kernels() -> None:
-    """Compile, or load what was compiled, before messages come."""
+    """Compile or load the kernels before messages arrive."""
     frames(np.zeros(1, np.uint8), 0, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))
     well_formed(np.zeros(1, np.uint8), 0, 0)
     groups_of("127.0.0.1")
 
 
 def _open_spare() -> int | None:
-    """A file that can be given up when no other can be opened."""
+    """A spare file descriptor that is closed when no other can be opened."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

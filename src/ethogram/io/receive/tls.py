@@ -1,4 +1,4 @@
-"""TLS of a collector: its settings, and why a handshake failed."""
+"""TLS settings of a collector, and reasons of failed handshakes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ CERTIFICATE = "client certificate refused"
 
 
 def tls_context(certificate: Path, key: Path | None = None, client_ca: Path | None = None) -> ssl.SSLContext:
-    """Settings of TLS for a collector: 1.2 or later.
+    """TLS settings of a collector: version 1.2 or later.
 
     Parameters
     ----------
     certificate, key
-        Of the collector, PEM; without a key, the certificate's file holds it.
+        Of the collector, PEM; without a key, the certificate file contains it.
     client_ca
-        Exporters must then show a certificate that these authorities signed (RFC 7011 section 11.1 asks for it).
+        Authorities that must have signed the certificates of exporters (RFC 7011 section 11.1 requires mutual
+        authentication).
 
     Raises
     ------
     ConfigurationError
-        When a file cannot be read or does not fit the others.
+        If a file cannot be read or does not match the others.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -47,7 +48,7 @@ def tls_context(certificate: Path, key: Path | None = None, client_ca: Path | No
 
 
 def handshake_fault(error: OSError | ValueError) -> str:
-    """The reason under which a connection is counted whose handshake failed."""
+    """The reason under which a failed handshake is counted."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CERTIFICATE
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):

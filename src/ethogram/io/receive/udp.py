@@ -1,8 +1,8 @@
-"""Export messages over UDP: one thread reads all sockets in compiled code and waits for nothing but datagrams.
+"""Receive export messages over UDP: one thread reads all sockets in compiled code and waits only for datagrams.
 
-Linux hands over many datagrams in one call (``recvmmsg``); without it they are read one by one. The time of arrival is
-this machine's clock when a call returned, at most about a millisecond after the datagram. Every datagram is counted:
-used, or dropped for a reason.
+Linux returns many datagrams per call (``recvmmsg``); elsewhere they are read one by one. The arrival time is the local
+clock when a call returns, at most about a millisecond after the datagram arrived. Every datagram is counted as used, or
+as dropped for a reason.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ethogram.schema import Accounting, DatagramBatch, Exporter
 
 __all__ = ["UdpReceiver"]
 
-SLOTS = 512  # datagrams of one call
-BATCH_OCTETS, LEAST_BATCH = 1 << 22, 1 << 17  # a batch holds any one datagram
-WAIT_MS = 50  # how long a batch gathers, and how long a stop may take
+SLOTS = 512  # datagrams per call
+BATCH_OCTETS, LEAST_BATCH = 1 << 22, 1 << 17  # a batch has room for the largest datagram
+WAIT_MS = 50  # maximum duration of a batch, and of a stop
 FORGET_EVERY_NS = 1_000_000_000
-SILENT_S = 60.0  # an exporter silent for so long may be forgotten when there is no room for others
+SILENT_S = 60.0  # silence after which an exporter can be forgotten to make room
 SO_RCVBUFFORCE, SO_MEMINFO, MEMINFO_DROPS = 33, 55, 8  # Linux
 
 REASONS = {
@@ -51,37 +51,37 @@ RUBBISH, SILENT = "no well-formed message", "silent"
 
 
 class UdpReceiver:
-    """Receive datagrams of several sockets into a queue.
+    """Receives datagrams of several sockets into a queue.
 
     Parameters
     ----------
     places
-        Where to listen.
+        Listen addresses.
     queue, exporters
-        Where messages go, and who gives exporters their index.
+        Destination of messages, and indices of exporters.
     settings
-        Bounds, prefixes and rates.
+        Limits, prefixes and rates.
     max_exporters
-        Exporters (address and port) known at once, of which one address and one prefix have a share at most
-        (``settings.address_share``, ``settings.prefix_share``). Datagrams of further ones are refused and counted.
-        When room runs out, those that never sent a well-formed message are forgotten first, and then those silent for
-        a minute. Forged addresses cannot grow memory.
+        Maximum number of known exporters (address and port); each address and prefix is limited to a share
+        (``settings.address_share``, ``settings.prefix_share``). Datagrams of further exporters are refused and counted.
+        If room runs out, exporters without a well-formed message are forgotten first, then those silent for a minute.
+        Forged addresses cannot increase memory.
     largest
-        Octets of a datagram that are read; a longer one is counted as truncated.
+        Maximum octets of a datagram; a longer one is counted as truncated.
 
     Attributes
     ----------
     listening
-        Where it listens, with the ports that the system chose.
+        Listen addresses, with ports chosen by the system.
     evicted
         Exporters forgotten to make room, by reason.
     failure
-        What ended the receiving thread, which nothing should.
+        Unexpected exception that ended the receiving thread.
 
     Notes
     -----
-    A message of a refused or limited exporter is dropped before anything is read of it. The rate is of an address,
-    whatever port it sends from.
+    Messages of a refused or rate-limited exporter are dropped before they are parsed. The rate applies to an address,
+    whatever the port.
     """
 
     def __init__(
@@ -106,12 +106,12 @@ class UdpReceiver:
         self._batch_octets = max(LEAST_BATCH, min(BATCH_OCTETS, queue.bound // 8))
 
     def start(self) -> None:
-        """Open the sockets and begin to receive.
+        """Open the sockets and start to receive.
 
         Raises
         ------
         InputError
-            When an address cannot be had.
+            If an address is not available.
         """
         if not self._places:
             return
@@ -132,7 +132,7 @@ class UdpReceiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take what has already arrived, and close the sockets."""
+        """Read what has arrived, and close the sockets."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -141,23 +141,23 @@ class UdpReceiver:
 
     @property
     def buffer_octets(self) -> list[int]:
-        """Receive buffer of each socket, as the kernel granted it."""
+        """Receive buffer of each socket, as granted by the kernel."""
         return [opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for opened in self._sockets]
 
     @property
     def accounting(self) -> Accounting:
-        """Over datagrams, those included that the kernel dropped because the socket's buffer was full."""
+        """Over datagrams, including those that the kernel dropped because the socket buffer was full."""
         counts = self._counters.copy()
         accounting = Accounting("datagrams", used=int(counts[kernel.ACCEPTED]))
         for place, reason in REASONS.items():
             accounting.drop(reason, int(counts[place]))
         accounting.drop(SOCKET, self._socket_drops())
-        # The counters are read while they are written; what is read is what became something.
+        # The counters are read while another thread writes them; messages read equal the sum of outcomes.
         accounting.read = accounting.used + accounting.dropped.total()
         return accounting
 
     def _enlarge(self, opened: socket.socket) -> None:
-        """Ask for a large buffer, beyond the system's bound where that is permitted."""
+        """Request a large buffer, above the system limit if permitted."""
         for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
             try:
                 opened.setsockopt(socket.SOL_SOCKET, option, self.settings.socket_octets)
@@ -212,7 +212,7 @@ class UdpReceiver:
         self._full = self._batch_octets + MESSAGE_OVERHEAD * messages
 
     def _compile(self) -> None:
-        """Compile, or load what was compiled, before datagrams come."""
+        """Compile or load the kernels before datagrams arrive."""
         filled = np.zeros(3, np.int64)
         if has_recvmmsg():
             self._call_receive(np.zeros(0, kernel.POLL), filled, 0, 0)
@@ -222,11 +222,11 @@ class UdpReceiver:
     def _run_thread(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
         try:
             self._loop(run)
-        except BaseException as error:  # a thread has nobody to tell: whoever waits for messages asks
+        except BaseException as error:  # reported by whoever waits for messages
             self.failure = error
 
     def _loop(self, run: Callable[[NDArray[np.int64], int], None]) -> None:
-        """Batch after batch until stopped, and then what is still in the sockets."""
+        """Read batches until stopped, then the rest in the sockets."""
         last = False
         while not last:
             last = self._stopping.is_set()
@@ -235,7 +235,7 @@ class UdpReceiver:
             run(filled, reserved)
             self._queue.put(self._batch(filled), reserved)
             self._forget()
-            # A full batch may have left datagrams in the slots; after a stop there is no hurry, but an end.
+            # A full batch can leave datagrams in the slots; after a stop, they are read without waiting.
             last = last and self._state[0]["next"] == self._state[0]["count"]
 
     def _run_many(self, filled: NDArray[np.int64], room: int) -> None:
@@ -250,7 +250,7 @@ class UdpReceiver:
         )  # fmt: skip
 
     def _run_single(self, filled: NDArray[np.int64], room: int) -> None:
-        """The same without ``recvmmsg``."""
+        """Like :meth:`_run_many`, without ``recvmmsg``."""
         until = time.monotonic() + WAIT_MS / 1000
         with selectors.DefaultSelector() as selector:
             for opened in self._sockets:
@@ -263,12 +263,12 @@ class UdpReceiver:
                 self._state[0]["arrival_ns"] = time.time_ns()
 
     def _read_singly(self, opened: socket.socket, count: int) -> int:
-        """Read datagrams into the slots from ``count`` on; returns how many there are then."""
+        """Read datagrams into the slots from ``count`` on; returns the new number."""
         while count < SLOTS:
             try:
                 octets, _, flags, name = opened.recvmsg_into([memoryview(self._slots[count])])
             except OSError:
-                # Nothing more is there; or an ICMP error of an earlier datagram, which reading has cleared.
+                # No more datagrams, or an ICMP error of an earlier datagram, which this read has cleared.
                 break
             self._headers[count]["octets"], self._headers[count]["flags"] = octets, flags
             self._names[count] = np.frombuffer(_sockaddr(opened.family, name), np.uint8)
@@ -296,9 +296,9 @@ class UdpReceiver:
         )  # fmt: skip
 
     def _forget(self) -> None:
-        """Make room for new exporters: rubbish leaves first, then whoever has long been silent."""
+        """Forget exporters to make room: those with invalid data first, then silent ones."""
         now_ns = time.time_ns()
-        # A clock that was set back must not keep this from being done.
+        # A clock that was set back must not prevent this.
         if 0 <= now_ns - self._forgotten_ns < FORGET_EVERY_NS:
             return
         self._forgotten_ns = now_ns
@@ -313,7 +313,7 @@ class UdpReceiver:
         kernel.rebuild(self._state[0], self._tables, exporters[~leave].copy(), self._tables[3].copy())
 
     def _leaving(self, exporters: NDArray[np.void], now_ns: int) -> NDArray[np.bool_]:
-        """Which exporters make room where a bound is nearly reached: an eighth of it at a time."""
+        """Exporters to forget where a limit is nearly reached: an eighth at a time."""
         leave = np.zeros(len(exporters), bool)
         may = exporters["sound"] == 0
         refused = int(self._counters[REFUSALS].sum())
@@ -323,7 +323,7 @@ class UdpReceiver:
         counts = self._tables[5]["count"]
         for name, most in (("narrow", self._shares.address), ("wide", self._shares.prefix), (None, self._shares.most)):
             group = exporters[name] if name else np.zeros(len(exporters), np.int64)
-            # Of all, those in the largest prefix leave first.
+            # Those in the largest prefix are forgotten first.
             crowd = np.zeros(len(exporters), np.int64) if name else -counts[exporters["wide"]]
             present = np.bincount(group[~leave], minlength=1)
             for number in np.flatnonzero(present > most - max(1, most // 4)):
@@ -334,7 +334,7 @@ class UdpReceiver:
 
 
 def has_recvmmsg() -> bool:
-    """Whether the system's C library hands over many datagrams in one call, in the form that is used here."""
+    """Whether the C library has ``recvmmsg`` in the form used here."""
     return hasattr(ctypes.CDLL(None), "recvmmsg") and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
@@ -343,7 +343,7 @@ def _exporter(row: NDArray[np.void]) -> Exporter:
 
 
 def _sockaddr(family: int, name: tuple[Any, ...]) -> bytes:
-    """A socket's address in the form that ``recvmmsg`` gives, for systems without it."""
+    """Format a socket address like ``recvmmsg``, for systems without it."""
     head = struct.pack("<H", 10 if family == socket.AF_INET6 else 2) + struct.pack(">H", name[1])
     if family == socket.AF_INET6:
         return head + bytes(4) + socket.inet_pton(family, name[0].split("%", 1)[0]) + bytes(4)
