@@ -1,4 +1,4 @@
-"""Splits that prove they are disjoint. A split that cannot is not made: it names the rows that leak."""
+"""Splits that prove they are disjoint: a split that leaks raises an error that names the rows."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Enrolment and test items, with the proof that they share nothing they must not share.
+    """Enrolment and test items, checked to be disjoint.
 
     Parameters
     ----------
     name
-        What was done, for the provenance.
+        Description of the split, for provenance.
     items
         Column ``item`` (0, 1, ... as in the windows), ``device``, ``unit``, ``start``, ``end``, and every column that
         is in ``separates``.
     enrol, test
         Item numbers.
     separates
-        Columns of which no value stands on both sides.
+        Columns of which no value may be on both sides.
     in_time
-        Whether all that is enrolled of a unit ends before its test items begin.
+        Whether all enrolled items of a unit must end before its test items begin.
 
     Raises
     ------
     LeakError
         When an item is on both sides, when two items of one unit overlap in time across the sides, or when a value
-        of ``separates`` stands on both.
+        of ``separates`` is on both.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Split:
         return self.items.filter(pl.col("item").is_in(which.tolist()))
 
     def _refuse_overlap(self, left: pl.DataFrame, right: pl.DataFrame) -> None:
-        """No unit's time may be cut so that both sides see it."""
+        """Refuse items of one unit that overlap in time across the sides."""
         pairs = left.select("unit", "item", "start", "end").join(right, on="unit", suffix="_test")
         if self.in_time:
             leak = pairs.filter(pl.col("end") > pl.col("start_test"))
@@ -83,7 +83,7 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits over the devices and times of both sides."""
+        """Twelve hexadecimal digits of the devices and times of both sides."""
         text = hashlib.sha256(self.name.encode())
         for side in (self.enrol, self.test):
             part = self._side(side).select("device", "start", "end").sort("device", "start", "end")
@@ -95,24 +95,24 @@ def chronological(
     items: pl.DataFrame, *, by: Literal["day", "window", "clock"] = "day", share: float = 1 / 3,
     clock: int | None = None,
 ) -> Split:  # fmt: skip
-    """The first part of each device's period enrols, the rest tests.
+    """Enrol the first part of each device's period, and test the rest.
 
     Parameters
     ----------
     items
         As for :class:`Split`, with ``unit``.
     by
-        ``day``: the period is cut between calendar days; ``window``: between windows; ``clock``: for all devices at
-        the same instant, so many seconds after the first window begins.
+        ``day``: the period is divided between calendar days; ``window``: between windows; ``clock``: at the same
+        instant for all devices, ``clock`` seconds after the first window begins.
     share
-        Part of the days or windows that enrols, rounded up.
+        Share of the days or windows that is enrolled, rounded up.
     clock
         Seconds, for ``by="clock"``.
 
     Notes
     -----
-    A device that has nothing to test stays enrolled: it is a label one can be confused with. A test item whose
-    device was never enrolled cannot be right in a closed set; ``clock`` leaves such devices out.
+    A device without test items stays enrolled, as a label that others can be confused with. A test item whose device
+    is not enrolled cannot be classified correctly in a closed set; ``clock`` leaves such devices out.
     """
     if by == "clock":
         first = items["start"].min()
@@ -132,9 +132,9 @@ def by_network(
     items: pl.DataFrame, enrol: Sequence[str], test: Sequence[str], *, sites: Mapping[str, str] | None = None,
     drop_shared: bool = True,
 ) -> Split:  # fmt: skip
-    """Some networks enrol, others test; a unit that stands in both is not enrolled (or, kept, refused as a leak).
+    """Enrol some networks and test others; a unit in both is not enrolled (or refused, without ``drop_shared``).
 
-    Networks that ``sites`` puts in one place never stand on both sides.
+    Networks of one site are never on both sides.
     """
     items = items.with_columns(site=pl.col("network").replace(dict(sites or {})))
     tested = items.filter(pl.col("network").is_in(list(test)))
@@ -146,7 +146,7 @@ def by_network(
 
 
 def by_model(items: pl.DataFrame, test: Sequence[str]) -> Split:
-    """Some models test, all others enrol: what a method makes of what it never saw."""
+    """Test some models, and enrol all others."""
     tested = items.filter(pl.col("model").is_in(list(test)))
     known = items.filter(~pl.col("model").is_in(list(test)))
     return Split(f"model {'+'.join(test)}", items, _rows(known), _rows(tested), separates=("model", "unit"))

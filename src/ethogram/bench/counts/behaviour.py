@@ -1,4 +1,4 @@
-"""What fingerprints do by themselves, nothing identified: likeness, convergence, recurrence."""
+"""Properties of fingerprints without identification: similarity, convergence, recurrence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def likeness(task: CountTask, method: CountMethod, items: Items) -> Figures:
 
 
 def convergence(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
-    """E2: epochs until export, for each threshold, comparison, length of epoch, and list of ports.
+    """E2: epochs until export, by threshold, comparison, length of epoch, and list of ports.
 
     Windows that end otherwise, at their greatest length or with the capture, are censored: they count in ``share``,
     and the median is that of Kaplan and Meier (NaN where half of the windows were never seen to converge). ``devices``
@@ -74,16 +74,16 @@ def convergence(task: CountTask, method: CountMethod, data: TaskData) -> Figures
 
 
 def _learnt(task: CountTask, method: CountMethod, data: TaskData) -> KeySettings:
-    """The key with the ports that each device's first third of days keeps using."""
+    """The key with the ports learnt from the first third of each device's days."""
     day = pl.col("time").dt.date()
     first = day.rank("dense").over("device") <= (day.n_unique().over("device") * task.split.share - 1e-9).ceil()
     return method.key.model_copy(update={"ports": learn_ports(data.counts.filter(first))})
 
 
 def recurrence(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
-    """E3: share of exported fingerprints that are identical, or nearly, to an earlier one of the same device.
+    """E3: share of exported fingerprints that are identical or similar to an earlier one of the same device.
 
-    ``chance`` is the same share against the earlier ones of another device, the most alike of them.
+    ``chance`` is the same share for the most similar earlier export of any other device.
     """
     _only_nearest(task, method)
     values: dict[str, float] = {}
@@ -116,7 +116,7 @@ def recurrence(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
 
 
 def _best_earlier(alike: np.ndarray, devices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Best similarity of each export to an earlier one, of its own device and of any other; -1 where there is none."""
+    """Maximum similarity of each export to earlier ones of its device and of others; -1 without an earlier one."""
     earlier = np.tril(np.ones(alike.shape, dtype=bool), -1)
     same = devices[:, None] == devices[None, :]
     own = np.where(earlier & same, alike, -1.0).max(axis=1)

@@ -1,4 +1,4 @@
-"""Tasks on counts of services times fingerprint methods to figures."""
+"""Benchmark of fingerprint methods on counts of services."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ethogram.errors import UsageError
 __all__ = ["CountBenchmark", "applies"]
 
 def applies(task: CountTask, method: CountMethod) -> bool:
-    """Whether a method is asked: a task may name or leave out methods, and fingerprint tasks ask fingerprints only."""
+    """Whether a task runs a method: it may list or exclude methods, and fingerprint tasks need plain fingerprints."""
     if (task.methods and method.name not in task.methods) or method.name in task.without:
         return False
     if task.kind in ("similarity", "convergence", "recurrence"):
@@ -41,7 +41,7 @@ def applies(task: CountTask, method: CountMethod) -> bool:
 
 @dataclass
 class CountBenchmark:
-    """One benchmark over a folder of corpora.
+    """Benchmark of tasks on counts over a folder of corpora.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ class CountBenchmark:
     cards
         Known corpora by name.
     cache_folder
-        For loaded tables; None keeps nothing.
+        Cache of loaded tables; None: no cache.
     threads
-        Of the arithmetic; 0: one for each core.
+        Threads for numerical libraries; 0: one per core.
     on_stage
-        Called with what is being done.
+        Called with a line on the current step.
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
@@ -75,7 +75,7 @@ class CountBenchmark:
     _remade: dict[tuple[str, str], TaskData] = field(default_factory=dict)
 
     def task_data(self, task: CountTask) -> TaskData:
-        """What a task reads; loaded once, and kept while tasks read the same."""
+        """The data of a task; kept while tasks use the same data."""
         key = orjson.dumps([task.corpora, task.networks, task.exclude_types, task.names, task.counts.digest]).decode()
         if key not in self._task_data:
             self._items.clear()
@@ -98,7 +98,7 @@ class CountBenchmark:
         return self._loaded[key]
 
     def items(self, task: CountTask, *, statistics: bool) -> Items:
-        """The items of a task; made once for tasks with the same data and window."""
+        """The items of a task; kept for tasks with the same data and window."""
         data = self.task_data(task)
         key = (data.digest, f"{task.window} {task.offset_s} {task.min_hours} {task.min_flows}", statistics)
         if key not in self._items:
@@ -109,15 +109,15 @@ class CountBenchmark:
         return self._items[key]
 
     def asks(self, task: CountTask, method: CountMethod) -> bool:
-        """Whether the task asks the method."""
+        """Whether the task runs the method."""
         return applies(task, method)
 
     def identity(self, task: CountTask, method: CountMethod) -> dict[str, str]:
-        """What makes a row the same row: task, method, data and code."""
+        """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""
         return identity_of(task, method, data=self.task_data(task).digest, code=type(self))
 
     def measure(self, task: CountTask, method: CountMethod) -> Row:
-        """What one method came to on one task: the parts of a row that are figures."""
+        """Figures of one method on one task."""
         if method.needs_statistics and not self.task_data(task).flows.height:
             raise UsageError("the source has no flows, only counts")
         figures = self._figures(task, method)
@@ -157,7 +157,7 @@ class CountBenchmark:
 
 
 def _only(loaded: LabelledFlows, task: CountTask) -> LabelledFlows:
-    """Only the networks and types that the task is about."""
+    """Keep only the networks and types of the task."""
     labels = loaded.labels
     if task.networks:
         labels = labels.filter(pl.col("network").is_in(list(task.networks)))

@@ -1,4 +1,4 @@
-"""From a method's settings to an identifier that learns its list of ports, too, when it is fitted and not before."""
+"""Build the identifier of a method; a list of ports is learnt during ``fit``."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def build(method: CountMethod) -> Identifier:
 
 
 class WithLearntPorts(Identifier):
-    """An identifier whose services are the ports that what is enrolled keeps using; all others are one."""
+    """An identifier that keeps only ports that enrolled items use on several days, and merges all others."""
 
     def __init__(self, method: CountMethod) -> None:
         self.method = method
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Learn ports, then the fingerprints over them."""
+        """Learn the list of ports, then fit the identifier with it."""
         named = windows.counts.join(windows.items.select("item", "device"), on="item").drop("item")
         key = self.method.key.model_copy(update={"ports": learn_ports(named)})
         inner = identify.build(self.method.identify, key, self.method.representation)
@@ -40,11 +40,11 @@ class WithLearntPorts(Identifier):
         return self
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
-        """Scores of the learnt identifier."""
+        """Scores of the fitted identifier."""
         self.require_fit()
         return self.inner_.decision_function(windows)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """Terms of the learnt identifier."""
+        """Terms of the fitted identifier."""
         self.require_fit()
         return self.inner_.explain(windows, labels)

@@ -1,4 +1,4 @@
-"""Labelled flows to items: the windows a task scores, and the truth about each, kept beside them."""
+"""Items of a task: windows of counts, and their labels in a separate table."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LEAST_WATCHED = {"run": timedelta(seconds=1), "device": timedelta(seconds=60)}
 
 @dataclass(frozen=True)
 class TaskData:
-    """All that a task reads: flows where a source has them, counts of all, and labels beside.
+    """Data of a task: flows of sources that have them, counts of all sources, and labels in a separate table.
 
-    Devices are written ``corpus/device`` so that corpora can be put together.
+    Devices are named ``corpus/device``, so that corpora can be concatenated.
     """
 
     flows: pl.DataFrame
@@ -37,11 +37,11 @@ class TaskData:
     digest: str
 
     def without_names(self) -> TaskData:
-        """The same traffic, had nobody known a remote's name."""
+        """The same data without remote names."""
         null = pl.lit(None, dtype=pl.String)
         return replace(
             self,
-            # A multicast group is an address that everybody knows.
+            # Multicast groups are well-known addresses and stay.
             flows=self.flows.with_columns(remote_name=null, remote_domain=_group("remote_domain")),
             counts=self.counts.with_columns(name=_group("name")),
             digest=self.digest + "-names",
@@ -54,29 +54,29 @@ def _group(column: str) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Items:
-    """Windows, and one row of truth for each: item, device, unit, start, end, run, model ... network, cluster."""
+    """Windows, and one row of labels for each: item, device, unit, start, end, run, model ... network, cluster."""
 
     windows: Windows
     truth: pl.DataFrame
 
     def labels(self, level: str) -> NDArray[np.str_]:
-        """The truth at a level (id, model, family, type, coarse), shape (n,)."""
+        """Labels at a level (id, model, family, type, coarse), shape (n,)."""
         return np.asarray(self.truth[level].to_list(), dtype=np.str_)
 
     def take(self, items: NDArray[np.int64] | Sequence[int]) -> Items:
-        """Only these items, renumbered in the order given."""
+        """These items, renumbered in the order given."""
         chosen = np.asarray(items, dtype=np.int64)
         truth = self.truth[chosen].with_columns(item=pl.int_range(pl.len(), dtype=pl.UInt32))
         return Items(self.windows.take(chosen.tolist()), truth)
 
     def with_flows(self, least: int) -> Items:
-        """Only items with so many flows."""
+        """Items with at least ``least`` flows."""
         sums = self.windows.counts.group_by("item").agg(pl.col("flows").sum()).filter(pl.col("flows") >= least)
         return self.take(sums["item"].sort().to_numpy().astype(np.int64))
 
 
 def gather(loaded: Sequence[LabelledFlows], settings: CountSettings) -> TaskData:
-    """Put corpora together: flows are counted, counts that a source has itself are added."""
+    """Concatenate corpora: count flows, and add the counts of sources that have counts only."""
     flows, counts, labels = [FLOW.empty()], [COUNTS.empty()], [LABELS.empty()]
     for one in loaded:
         prefix = pl.lit(f"{one.card.name}/") + pl.col("device")
@@ -93,21 +93,21 @@ def gather(loaded: Sequence[LabelledFlows], settings: CountSettings) -> TaskData
 def item_windows(
     data: TaskData, window: Window, *, offset_s: int = 0, min_hours: int = 1, statistics: bool = False
 ) -> Items:
-    """Cut the data of a task into items.
+    """Divide the data of a task into items.
 
     Parameters
     ----------
     data
         Counts and labels.
     window
-        Seconds: one item per device and window of the clock in which it was active. ``run``: one item per run.
+        Seconds: one item per device and clock window in which it was active. ``run``: one item per run.
         ``device``: one item per device, all its runs together.
     offset_s
-        A window of the clock begins so long after a multiple of its length since 1970-01-01 UTC.
+        Offset of clock windows from multiples of their length since 1970-01-01 UTC.
     min_hours
-        Items of the clock that are active in fewer sub-epochs are left out: the ragged ends of a capture.
+        Clock windows active in fewer sub-epochs are left out, such as the ends of a capture.
     statistics
-        Whether flow statistics are made for the baselines; items of sources without flows have none.
+        Whether to compute flow statistics for the baselines; items of sources without flows have none.
     """
     labels = _spans(data.labels, window)
     member = labels.select("device", "group", "from", "to")
@@ -123,7 +123,7 @@ def item_windows(
         key = ["group", "start"]
     else:
         rows = data.counts.join(member, on="device")
-        # Volumes are brought to a day by this length: a single packet was watched for some time, too.
+        # Volumes are scaled to a day by this duration, so that of a single packet must not be zero.
         watched = pl.max_horizontal((pl.col("to") - pl.col("from")).sum(), pl.lit(LEAST_WATCHED[window]))
         items = labels.group_by("group").agg(
             pl.col("device").first(), start=pl.col("from").min(), end=pl.col("from").min() + watched
@@ -139,7 +139,7 @@ def item_windows(
     )
     cluster = pl.col("unit") + " " + pl.col("start").dt.strftime("%Y-%m-%d")
     if window == "run":
-        # A run is short: it is its own cluster, not the day it was made on.
+        # A run is short, so that it is a cluster by itself and not part of its day.
         cluster = pl.col("unit") + " " + pl.col("run")
     if statistics and data.flows.height:
         windows = replace(windows, statistics=_statistics(data, windows, window))
@@ -152,7 +152,7 @@ def _spans(labels: pl.DataFrame, window: Window) -> pl.DataFrame:
 
 
 def _statistics(data: TaskData, windows: Windows, window: Window) -> pl.DataFrame:
-    """Flow statistics by item; an item that is all of a run or device takes its flows whenever they were."""
+    """Flow statistics by item; an item that is a whole run or device uses all of its flows."""
     group = _spans(data.labels, window).select("device", "group")
     flows = data.flows.join(group, on="device").with_columns(device=pl.col("group")).drop("group")
     items = windows.items

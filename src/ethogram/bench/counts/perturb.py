@@ -1,4 +1,4 @@
-"""What may befall traffic between enrolment and test: flows lost, packets sampled, services strayed in."""
+"""Perturbations of test traffic: lost flows, sampled packets, stray services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["sampled", "with_stray", "without_flows"]
 
 
 def without_flows(data: TaskData, share: float, counting: CountSettings, seed: int = 0) -> TaskData:
-    """The same traffic with a share of its flows lost at random."""
+    """Remove a random share of the flows."""
     if share <= 0:
         return data
     random = np.random.default_rng(seed)
@@ -25,7 +25,7 @@ def without_flows(data: TaskData, share: float, counting: CountSettings, seed: i
 
 
 def with_stray(data: TaskData, services: int, seed: int) -> TaskData:
-    """Services that no device of its kind uses, so many in each device and hour, one small flow each."""
+    """Add random services to each device and hour, with one small flow each."""
     hours = data.counts.select("device", "time").unique().sort("device", "time")
     random = np.random.default_rng(seed)
     repeated = hours.select(pl.all().repeat_by(services).explode())
@@ -40,13 +40,13 @@ def with_stray(data: TaskData, services: int, seed: int) -> TaskData:
 
 
 def sampled(data: TaskData, one_in: int, counting: CountSettings, seed: int = 0) -> TaskData:
-    """The same traffic where a meter saw one packet in so many, and scaled its packets and octets back.
+    """Sample one packet in ``one_in``, and scale packets and octets back.
 
     Notes
     -----
-    Packets of a flow are kept independently; a flow of which none is kept was never seen. Octets keep the mean size
-    of the flow's packets; k packets kept of a flow span (k - 1)/(k + 1) of its time on average. An unseen answer
-    makes a flow unanswered. Flows cannot be scaled back; their service side is taken as known, which flatters.
+    Packets are sampled independently; a flow without sampled packets disappears. Octets keep the mean packet size of
+    the flow; k sampled packets span (k - 1)/(k + 1) of its duration on average. A flow whose reply is not sampled is
+    unanswered. The number of flows cannot be scaled back. The service side is taken as known, which is optimistic.
     """
     if one_in <= 1:
         return data

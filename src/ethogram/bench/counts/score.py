@@ -1,4 +1,4 @@
-"""Closed-set and open-set scoring of one method on one set of items: enrolment teaches, test items are read once."""
+"""Closed-set and open-set scoring of one method on one set of items; test items are used once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Strings = NDArray[np.str_]
 
 @dataclass
 class Figures:
-    """What one scoring gives: figures, intervals of the main ones, and what they stand on."""
+    """Result of scoring: figures, intervals of the main ones, and the numbers of items behind them."""
 
     n: int
     n_enrol: int
@@ -38,7 +38,7 @@ class Figures:
 
 
 def splits_of(task: CountTask, items: Items) -> list[Split]:
-    """The splits of a task: one, or one for each network left out.
+    """The splits of a task: one, or one per network left out.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def splits_of(task: CountTask, items: Items) -> list[Split]:
 
 @dataclass
 class _Scored:
-    """Pooled test items of all splits."""
+    """Test items of one split, or of all splits."""
 
     truth: Strings
     strict: Strings
@@ -77,11 +77,12 @@ class _Scored:
 
 
 def closed(task: CountTask, method: CountMethod, items: Items) -> Figures:
-    """Name every test item by an enrolled label.
+    """Assign an enrolled label to every test item.
 
     Notes
     -----
-    Test items whose label is not enrolled cannot be right; with ``known_only`` they are left out, and counted.
+    Test items whose label is not enrolled cannot be classified correctly; ``known_only`` leaves them out and counts
+    them.
     """
     parts = splits_of(task, items)
     scored = [_one(task, method, items, split) for split in parts]
@@ -135,7 +136,7 @@ def _one(task: CountTask, method: CountMethod, items: Items, split: Split) -> _S
     learn, ask = items.take(split.enrol), items.take(test)
     truth = ask.labels(task.level)
     names = learn.labels(task.level).tolist()
-    # Calibration means a fit for each fold: it is asked for where one split stands for the task.
+    # Calibration needs a fit per fold, so it is measured only on tasks with one split.
     if method.calibrated and task.split.kind == "chronological":
         judge = VerdictModel(build(method), method.identify.model_copy(update={"closed": True}))
         decision = judge.fit(learn.windows, names, _folds(learn, method.identify.folds)).decide(ask.windows)
@@ -159,7 +160,7 @@ def _one(task: CountTask, method: CountMethod, items: Items, split: Split) -> _S
 
 
 def _folds(learn: Items, folds: int) -> NDArray[np.int64]:
-    """Blocks of time within each unit; a run is a device of its own, but no run of its unit may stand beside it."""
+    """Blocks of time within each unit; runs of one unit are separate devices, and must be in one block."""
     items = learn.windows.items.with_columns(device=learn.truth["unit"])
     return folds_by_time(replace(learn.windows, items=items), folds)
 
@@ -177,7 +178,7 @@ def _pool(parts: Sequence[_Scored]) -> _Scored | None:
 
 
 def open_set(task: CountTask, method: CountMethod, items: Items) -> Figures:
-    """Leave labels out of enrolment and see whether their test items are called unknown.
+    """Leave labels out of enrolment, and measure whether their test items are called unknown.
 
     Each label is left out in turn, then ``task.draws`` draws of three. Figures are means over these rounds.
     """
@@ -196,7 +197,7 @@ def open_set(task: CountTask, method: CountMethod, items: Items) -> Figures:
     alone = [_left_out(task, method, items, split, out) for out in rounds]
     drawn = [_left_out(task, method, items, split, out) for out in threes]
     twinned = {name for name in names if task.twins}
-    # A unit whose twin is enrolled cannot be told from it by what it does: those rounds are scored apart.
+    # A unit cannot be told from an enrolled twin, so rounds with an enrolled twin are also excluded (``_apart``).
     platform = {name: task.twins.get(name, name) for name in twinned}
     shared = {n for n in twinned if sum(platform[m] == platform[n] for m in twinned) > 1}
     apart = [one for out, one in zip(rounds, alone, strict=True) if out[0] not in shared]
@@ -252,7 +253,7 @@ def _means(rounds: Sequence[dict[str, object]], suffix: str) -> dict[str, float]
 
 
 def _over_rounds(rounds: Sequence[dict[str, object]], name: str, seed: int) -> tuple[float, float]:
-    """Interval of a mean over the labels left out: the labels are what is drawn again."""
+    """Bootstrap interval of a mean over the labels left out; the labels are resampled."""
     found = np.array([one[name] for one in rounds], dtype=np.float64)
     return metrics.bootstrap_interval(
         lambda rows: float(np.nanmean(found[rows])), [str(i) for i in range(len(found))], seed=seed

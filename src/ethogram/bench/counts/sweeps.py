@@ -1,4 +1,4 @@
-"""Figures over an axis: how long one must watch, what may be lost, how few days enrol, and how knowledge ages."""
+"""Figures over a swept parameter: observation time, loss, sampling, enrolled days, timeouts, and age."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ACROSS = {
     "days": "days enrolled",
     "timeouts": "active/idle timeout of the test side in seconds (apart: cut records are not joined)",
 }
-"""What a robust task goes along."""
+"""Axis label of each kind of perturbation."""
 
 Strings = NDArray[np.str_]
 
 
 def early(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
-    """Closed-set figures when one item is only ``value`` seconds long, on both sides; one figure for each value."""
+    """Closed-set figures for items of ``value`` seconds, in enrolment and test; one figure per value."""
     found: dict[str, Figures] = {}
     for value in task.values:
         items = item_windows(data, int(value), offset_s=task.offset_s, statistics=method.needs_statistics)
@@ -44,7 +44,7 @@ def early(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
 
 
 def robust(task: CountTask, method: CountMethod, data: TaskData, remeter: Remeter) -> Figures:
-    """Closed-set figures when test items are harmed, each beside the unharmed; an item that lost all is an error.
+    """Closed-set figures for perturbed test items; an item that loses all its flows counts as an error.
 
     ``harm``: *flows*, a value below 1 is the share of flows lost at random, from 1 on the number of stray services
     added to every hour; *sampling*, one packet in ``value`` is seen; *timeouts*, the captures are metered otherwise.
@@ -80,7 +80,7 @@ def robust(task: CountTask, method: CountMethod, data: TaskData, remeter: Remete
 
 
 def drift(task: CountTask, method: CountMethod, items: Items) -> Figures:
-    """E4: figures in blocks of days, with the first third enrolled once, and with all days before the block enrolled.
+    """E4: figures by block of days, with the first third enrolled, and with all days before the block enrolled.
 
     ``values`` are the days of a device, counted from 1, on which blocks begin; a block ends where the next begins.
     """
@@ -122,7 +122,7 @@ def _fit(task: CountTask, method: CountMethod, learn: Items) -> Identifier:
 
 
 def _few_days(task: CountTask, method: CountMethod, learn: Items, ask: Items, days: int, split: Split) -> Figures:
-    """Figures over all draws of so many enrolment days of each device; draws of one item stay one cluster."""
+    """Figures over draws of a number of enrolment days per device; draws of one item are one cluster."""
     rank = learn.truth.select(pl.col("start").rank("dense").over("device").cast(pl.Int64))["start"].to_numpy()
     everything = np.arange(1, int(rank.max()) + 1)
     draws = 1 if days >= len(everything) else max(task.draws, 1)
@@ -139,7 +139,7 @@ def _few_days(task: CountTask, method: CountMethod, learn: Items, ask: Items, da
 def _figures(
     task: CountTask, identifier: Identifier, items: pl.DataFrame, predicted: Strings, n_enrol: int, digest: str
 ) -> Figures:
-    """Macro-F1 and accuracy of items, with the interval of the first."""
+    """Macro-F1 and accuracy of items, with the interval of macro-F1."""
     truth, clusters = np.asarray(items[task.level].to_list(), dtype=np.str_), items["cluster"].to_list()
     low, high = metrics.bootstrap_interval(
         lambda rows: metrics.macro_f1(truth[rows], predicted[rows]), clusters, seed=task.seed, draws=300
@@ -149,7 +149,7 @@ def _figures(
 
 
 def _along(task: CountTask, found: dict[str, Figures], across: str) -> Figures:
-    """One row for the whole axis: figures carry their place on it in their name."""
+    """Figures of one row; the name of each contains its value of the swept parameter."""
     if not found:
         raise UsageError(f"task {task.name}: no values to go along")
     values: dict[str, float] = {}

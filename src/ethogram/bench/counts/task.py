@@ -1,4 +1,4 @@
-"""Tasks and methods: what is measured, and what it is measured on. Both are data, with a digest."""
+"""Tasks and methods on counts of services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = Literal["closed", "open", "early", "robust", "similarity", "convergence"
 
 
 class SplitSettings(Settings):
-    """How enrolment and test are kept apart."""
+    """How enrolment and test items are separated."""
 
     kind: Literal["chronological", "network", "each_network"] = "chronological"
     by: Literal["day", "window", "clock"] = "day"
@@ -35,7 +35,7 @@ class SplitSettings(Settings):
 
 
 class CountTask(TaskDefinition):
-    """One question, put to every method in the same way."""
+    """A task on counts of services."""
 
     experiment: str = Field(description="E1 to E8, or what else it belongs to")
     kind: KINDS = "closed"
@@ -85,13 +85,13 @@ class CountTask(TaskDefinition):
 
     @property
     def digest(self) -> str:
-        """Of what decides a figure: to which set it belongs does not."""
+        """Digest of the fields that decide a figure; ``quick`` is not one of them."""
         text = orjson.dumps({**self.model_dump(mode="json"), "quick": True}, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:12]
 
 
 class CountMethod(MethodDefinition):
-    """One way of identifying, by the settings that make it."""
+    """A method on counts: the settings of an identifier."""
 
     group: Literal["plain", "option", "default", "baseline"]
     key: KeySettings = KeySettings()

@@ -1,8 +1,9 @@
-"""Both methods together across networks: fingerprints alone, embeddings alone, fused, and baselines, on the same items.
+"""Benchmark of fingerprints and embeddings together, across networks: each alone, fused, and baselines.
 
-Each network tests in turn. All that is learnt (encoders without labels, experts, calibration, weights, thresholds) is
-learnt on the other networks; calibration and weights on scores of each of those networks when it was left out. Encoders
-have then seen its flows without labels, so the flows' weight may be a little high; test flows nobody has seen.
+Each network tests in turn. Encoders, flow classifiers, calibration, weights and thresholds are fitted on the other
+networks; calibration and weights use scores of each of these networks when it is held out. Encoders have seen the
+flows of held-out networks without labels, so the weight of the embeddings may be slightly too high. Test flows are
+never seen.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ __all__ = ["FusedBenchmark"]
 
 @dataclass
 class FusedBenchmark:
-    """One benchmark of both methods over a folder of corpora.
+    """Benchmark of fingerprints and embeddings together over a folder of corpora.
 
     Parameters
     ----------
@@ -53,13 +54,13 @@ class FusedBenchmark:
     cards
         Known corpora by name.
     cache_folder
-        For loaded tables, flows and encoders; None keeps nothing.
+        Cache of loaded tables, flows and encoders; None: no cache.
     threads
-        Of the arithmetic; 0: one for each core.
+        Threads for numerical libraries; 0: one per core.
     on_stage
-        Called with what is being done.
+        Called with a line on the current step.
     method_files
-        Folder of methods instead of the package's.
+        Folder of methods; None: the bundled ones.
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
@@ -85,11 +86,11 @@ class FusedBenchmark:
         )
 
     def asks(self, task: FusedTask, method: FusedMethod) -> bool:
-        """Whether the task asks the method."""
+        """Whether the task runs the method."""
         return asks_fused(task, method)
 
     def identity(self, task: FusedTask, method: FusedMethod) -> dict[str, str]:
-        """What makes a row the same row: task, method, data and code."""
+        """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""
         own = method.digest
         if method.fingerprints:
             own += self.scorer.of_counts(method.fingerprints).digest
@@ -98,10 +99,10 @@ class FusedBenchmark:
         return identity_of(task, method, data=self.data.digest(task), code=type(self), own=own, encoder=code)
 
     def measure(self, task: FusedTask, method: FusedMethod) -> Row:
-        """What one method came to on one task: the parts of a row that are figures."""
+        """Figures of one method on one task."""
         flows = [self.scorer.of_flows(name) for name in method.encoders]
         folds = self.data.folds(task)
-        # What nothing is drawn in is the same for every seed.
+        # A method without random numbers gives the same result for every seed.
         drawn = any(replace_seed(flow, 1) == 1 for flow in flows)
         seeds = [self._predict(task, method, flows, seed) for seed in range(method.seeds if drawn else 1)]
         made = [self.scorer.embedded(task, folds[0], flow, 0)[1] for flow in flows]
@@ -146,7 +147,7 @@ class FusedBenchmark:
     def _decided(
         self, task: FusedTask, fold: FusedFold, method: FusedMethod, flows: Sequence[FlowMethod], seed: int
     ) -> tuple[FusedDecision, Fusion]:
-        """Verdicts on what tests and on strangers, in this order, and how sides were fused."""
+        """Verdicts on test items, then on items of labels that are not enrolled; and the fitted fusion."""
         sides = self._sides(task, fold, method, flows, seed)
         fusion = Fusion(within=method.design != "pool", learn=method.design == "learnt",
                         soften=method.design == "soft")  # fmt: skip
@@ -163,7 +164,7 @@ class FusedBenchmark:
     def _sides(
         self, task: FusedTask, fold: FusedFold, method: FusedMethod, flows: Sequence[FlowMethod], seed: int
     ) -> dict[str, ModalityScores]:
-        """Scores of each side that the method has and the turn asks."""
+        """Scores of each modality that the method uses and the fold has."""
         found: dict[str, ModalityScores] = {}
         if method.fingerprints:
             found["fingerprints"] = self.scorer.fingerprints(task, fold, method.fingerprints)

@@ -1,4 +1,4 @@
-"""Verdicts on items, of all folds and seeds, to the figures of one row."""
+"""Figures of one row from the verdicts on items of all folds and seeds."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Strings = NDArray[np.str_]
 
 @dataclass
 class ItemPredictions:
-    """Verdicts of all folds of one seed; what is asked is the same for every seed, in the same order.
+    """Verdicts of one seed in all folds; every seed has the same items in the same order.
 
-    Strangers are items whose label no network enrolled: of them one can only say that they are unknown.
+    ``strangers_…`` are of items whose label is not enrolled, for which the only right verdict is unknown.
     """
 
     truth: list[str] = field(default_factory=list)
@@ -38,14 +38,14 @@ class ItemPredictions:
 
     @property
     def columns(self) -> tuple[Strings, Strings, Floats]:
-        """Truth, verdict and confidence of each item."""
+        """True label, verdict and confidence of each item."""
         return np.array(self.truth, np.str_), np.array(self.found, np.str_), np.array(self.confidence)
 
 
 def coverage_curve(truth: Strings, found: Strings, confidence: Floats) -> list[tuple[float, float, float]]:
-    """Coverage, macro-F1 and accuracy of the share of items that are surest, for each of ten shares.
+    """Coverage, macro-F1 and accuracy of the most confident items, for each of ten shares.
 
-    Items that are equally sure stand in the order given.
+    Items of equal confidence keep their order.
 
     >>> two = np.array(["a", "b"])
     >>> coverage_curve(two, np.array(["a", "a"]), np.array([0.9, 0.2]))[4]
@@ -60,14 +60,14 @@ def coverage_curve(truth: Strings, found: Strings, confidence: Floats) -> list[t
 
 
 def figures_of(seeds: Sequence[ItemPredictions], seed: int) -> dict[str, Any]:
-    """Values, intervals and details over all seeds: means, but for what is drawn again, which is so for all together.
+    """Values, intervals and details over all seeds: means, with one bootstrap over all seeds together.
 
     Parameters
     ----------
     seeds
-        Verdicts, one for each seed.
+        Verdicts of each seed.
     seed
-        Of the intervals' draws.
+        Seed of the bootstrap.
     """
     values = [_values(predictions) for predictions in seeds]
     truth = seeds[0].columns[0]
@@ -119,8 +119,9 @@ def _values(predictions: ItemPredictions) -> dict[str, float]:
 
 
 def _open_set(predictions: ItemPredictions) -> dict[str, float]:
-    """How often known labels and strangers are called unknown, how often the rest of the known is right, and the chance
-    that a stranger is less sure than a known item; nothing of strangers where there are none.
+    """Shares of known and of not enrolled items called unknown, accuracy of the rest of the known, and AUROC.
+
+    Without items of labels that are not enrolled, only the figures of known ones.
     """
     truth, found, confidence = predictions.columns
     unknown, strange = np.array(predictions.unknown, bool), np.array(predictions.strangers_unknown, bool)
@@ -130,7 +131,7 @@ def _open_set(predictions: ItemPredictions) -> dict[str, float]:
         "right_of_said": float((truth == found)[kept].mean()) if kept.any() else 0.0,
     }
     if strange.size:
-        # Higher is stranger there.
+        # Higher means more likely unknown.
         sure = np.array(predictions.strangers_confidence, np.float64)
         values |= {"strangers_unknown": float(strange.mean()), "auroc_open": metrics.area_under_roc(-confidence, -sure)}
     return values
@@ -139,12 +140,12 @@ def _open_set(predictions: ItemPredictions) -> dict[str, float]:
 def _over(
     figure: Callable[[Strings, Strings], float], truth: Strings, found: Sequence[Strings]
 ) -> Callable[[NDArray[np.int64]], float]:
-    """A figure of some items, the mean over the seeds."""
+    """A function of item indices that gives the mean of a figure over the seeds."""
     return lambda rows: _mean([figure(truth[rows], one[rows]) for one in found])
 
 
 def _confusion(truth: Strings, found: Sequence[Strings]) -> tuple[list[str], list[Any]]:
-    """Labels, and items by true and found label: the mean over the seeds."""
+    """Labels, and the mean confusion matrix over the seeds."""
     names, codes = np.unique(np.concatenate([truth, *found]), return_inverse=True)
     count, size = len(names), len(truth)
     pairs = np.concatenate([codes[:size] * count + codes[size * (k + 1) : size * (k + 2)] for k in range(len(found))])

@@ -1,4 +1,4 @@
-"""What both methods are measured on: items and flows of a task, and its folds, in each of which one network tests."""
+"""Items, flows and folds of a task on fingerprints and embeddings; in each fold one network tests."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ __all__ = ["FusedData", "FusedFold"]
 
 @dataclass(frozen=True)
 class FusedFold:
-    """One network tests.
+    """A fold in which one network tests.
 
     Parameters
     ----------
     network
-        Its name.
+        Name of the test network.
     split
-        The proof that nothing of it, and of its site, enrols.
+        Proof that nothing of the test network and its site is enrolled.
     enrol, test, strangers
-        Items: of those that test such whose label is enrolled, and such whose label is not.
+        Items; ``test`` are test items with an enrolled label, ``strangers`` those without.
     labels
-        The enrolled ones, sorted.
+        Enrolled labels, sorted.
     codes, groups, units
-        Of each enrolled item: its label; the place it is from; the device.
+        Of each enrolled item: code of its label, of its site, and its device.
     """
 
     network: str
@@ -56,13 +56,13 @@ class FusedFold:
 
     @property
     def names(self) -> list[str]:
-        """The label of each enrolled item."""
+        """Label of each enrolled item."""
         return [self.labels[code] for code in self.codes]
 
 
 @dataclass
 class FusedData:
-    """Items, flows and folds of tasks; those of the last task stay in memory.
+    """Items, flows and folds of tasks; those of the last task are kept in memory.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ class FusedData:
     cards
         Known corpora by name.
     cache_folder
-        For loaded tables and flows; None keeps nothing.
+        Cache of loaded tables and flows; None: no cache.
     on_stage
-        Called with what is being done.
+        Called with a line on the current step.
     """
 
     root: Path
@@ -98,11 +98,11 @@ class FusedData:
         return {name: self._flows[name] for name in task.captures}
 
     def items(self, task: FusedTask) -> FusedItems:
-        """The items of a task; kept while tasks read the same."""
+        """The items of a task; kept while tasks use the same ones."""
         return self._read(task)[0]
 
     def digest(self, task: FusedTask) -> str:
-        """Of all that a task reads."""
+        """Digest of everything a task reads."""
         return self._read(task)[1]
 
     def _read(self, task: FusedTask) -> tuple[FusedItems, str]:
@@ -120,7 +120,7 @@ class FusedData:
         return self._items[key]
 
     def folds(self, task: FusedTask) -> list[FusedFold]:
-        """The proved folds of a task: those networks in which some enrolled label is tested."""
+        """The folds of a task: one for each network that has test items of an enrolled label."""
         both = self.items(task)
         if task.digest not in self._folds:
             truth, labels = both.items.truth, both.items.labels(task.level)
@@ -134,7 +134,7 @@ class FusedData:
         return self._folds[task.digest]
 
     def unlabelled(self, task: FusedTask, fold: FusedFold) -> dict[str, NDArray[np.int64]]:
-        """Early days of the other networks, as tasks on flows have them, so encoders are shared; no unit that tests."""
+        """Flows for encoders: early days of the other networks, as in tasks on flows, so that encoders are shared."""
         corpora = self.corpora(task)
         own = {name for name in corpora if self.cards[name].network == fold.network}
         others = tuple(name for name in task.captures if name not in own)
@@ -142,7 +142,7 @@ class FusedData:
         if len(others) < 1:
             raise UsageError(f"task {task.name}: no other network with captures than {fold.network}")
         if test is None:
-            # A network without captures: nothing of it can leak into an encoder of all captures.
+            # The test network has no captures, so none of its flows can leak into the encoder.
             test, others = task.captures[0], task.captures[1:]
         flow_task = FlowTask.of(name=task.name, title=task.title, experiment="P3", protocol="P3", level=task.level,
                                 encoder=others, probe=others, test=(test,))  # fmt: skip
@@ -152,17 +152,17 @@ class FusedData:
         for name, rows in found.items():
             shared = tested & set(corpora[name].truth["unit"].gather(pl.Series(rows)).to_list())
             if shared:
-                raise LeakError(f"task {task.name}: an encoder would learn from {', '.join(sorted(shared)[:3])}, "
-                                "which test")  # fmt: skip
+                units = ", ".join(sorted(shared)[:3])
+                raise LeakError(f"task {task.name}: an encoder would be trained on test units {units}")
         return found
 
     def enrolled(self, task: FusedTask, fold: FusedFold) -> list[str]:
-        """Networks that enrol in a turn."""
+        """Networks that enrol in a fold."""
         truth = self.items(task).items.truth["network"].gather(pl.Series(fold.enrol))
         return truth.unique().sort().to_list()
 
     def tell(self, what: str) -> None:
-        """Say what is being done."""
+        """Report the current step."""
         if self.on_stage is not None:
             self.on_stage(what)
 

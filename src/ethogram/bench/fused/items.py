@@ -1,4 +1,4 @@
-"""Items with both kinds of evidence: windows of counts, and for each custom flow the item it belongs to."""
+"""Items with fingerprints and flows: windows of counts, and the item of each custom flow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["FusedItems", "fused_items"]
 
 @dataclass(frozen=True)
 class FusedItems:
-    """Items, and per corpus of captures the rows of its flows that are asked, with the item of each.
+    """Items, and for each corpus of captures the flows used, with the item of each.
 
     Parameters
     ----------
     items
-        Windows of counts, and the truth.
+        Windows of counts, and their labels.
     rows, owner
-        By corpus: rows of its custom flows, ascending; the item of each.
+        By corpus: rows of its custom flows in ascending order, and the item of each.
     """
 
     items: Items
@@ -39,20 +39,20 @@ class FusedItems:
 def fused_items(
     data: TaskData, windows: Mapping[str, Window], corpora: Mapping[str, CorpusFlows], most: int, seed: int = 0
 ) -> FusedItems:
-    """Cut the data of a task into items, each corpus in its own way, and find the flows of each.
+    """Divide the data of a task into items, by corpus, and find the flows of each item.
 
     Parameters
     ----------
     data
         Counts and labels.
     windows
-        What an item is, by corpus; not named: a device.
+        What one item is, by corpus; default: a device.
     corpora
         Custom flows of the corpora that have captures.
     most
-        Flows of an item at most; drawn by a fixed seed, without regard to labels.
+        Maximum number of flows per item, drawn at random without use of labels.
     seed
-        Of that draw.
+        Seed of that draw.
     """
     parts = []
     for corpus in data.labels["corpus"].unique(maintain_order=True).to_list():
@@ -82,12 +82,12 @@ def _joined(parts: Sequence[Items]) -> Items:
 
 
 def _owners(loaded: CorpusFlows, items: Items, window: Window) -> NDArray[np.int64]:
-    """Item of each flow, [N]; -1 where it is of none."""
+    """Item of each flow, [N]; -1 for flows of no item."""
     mine = items.windows.items.with_columns(corpus=items.truth["corpus"]).filter(pl.col("corpus") == loaded.card.name)
     start = pl.Series(loaded.flows.start_us).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     device = loaded.flows.device
     if window == "device":
-        # An item is all runs of a device; its name is that without the run.
+        # An item is all runs of a device, and is named without the run.
         device = pl.Series([f"{loaded.card.name}/{name}" for name in loaded.truth["id"]], dtype=pl.String)
     flows = pl.DataFrame({"device": device, "start": start})
     key = ["device"]
@@ -100,7 +100,7 @@ def _owners(loaded: CorpusFlows, items: Items, window: Window) -> NDArray[np.int
 
 
 def _drawn(owner: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Rows of at most so many flows of each item, ascending."""
+    """Rows of at most ``most`` flows of each item, in ascending order."""
     shuffled = np.random.default_rng([seed, 0xB07]).permutation(np.flatnonzero(owner >= 0))
     order = np.argsort(owner[shuffled], kind="stable")
     sorted_owner = owner[shuffled][order]

@@ -1,6 +1,6 @@
-"""Scores of one side, fingerprints or embedded flows: held-out ones of what is enrolled, those of tests and strangers.
+"""Scores of one modality (fingerprints or embedded flows): held-out scores of enrolled items, and of test items.
 
-While a network is left out its units are, too, wherever they stand: as when it tests.
+When a network is held out, its units are also excluded from other networks, as when it tests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class ModalityScores:
-    """Scores of one side in one turn: held-out ones of what is enrolled, those of what tests, and of strangers."""
+    """Scores of one modality in one fold: held out for enrolled items, of test items, and of labels not enrolled."""
 
     held: Floats
     test: Floats
@@ -40,16 +40,16 @@ class ModalityScores:
 
 
 class ModalityScorer:
-    """Makes the scores of sides, and keeps them while tasks read the same items.
+    """Computes the scores of modalities, and caches them while tasks use the same items.
 
     Parameters
     ----------
     data
         Items, flows and folds.
     encoders
-        Made and kept.
+        Encoders of the flow methods.
     of_counts, of_flows
-        Methods that may be named, of fingerprints and of flows.
+        Methods on counts and on flows that tasks can refer to, by name.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class ModalityScorer:
         self._embedded: dict[tuple[str, ...], tuple[FlowWindows, ReadyEncoder]] = {}
 
     def of_counts(self, name: str) -> CountMethod:
-        """A method on counts."""
+        """A method on counts, by name."""
         if name not in self._of_counts:
             raise UsageError(f"no method {name!r} on counts")
         return self._of_counts[name]
 
     def of_flows(self, name: str) -> FlowMethod:
-        """A method on flows."""
+        """A method on flows, by name."""
         if name not in self._of_flows:
             raise UsageError(f"no method {name!r} on flows")
         return self._of_flows[name]
@@ -83,7 +83,7 @@ class ModalityScorer:
         return both
 
     def fingerprints(self, task: FusedTask, fold: FusedFold, name: str) -> ModalityScores:
-        """Scores by counts of services."""
+        """Scores of a method on counts of services."""
         items = self._both(task).items
         key = ("counts", task.digest, fold.network, name)
         if key not in self._sides:
@@ -93,7 +93,7 @@ class ModalityScorer:
             learn, names = items.take(fold.enrol), fold.names
             columns, held = grouped_cross_val(build(method), learn.windows, names, fold.groups, fold.units)
             fitted = build(method).fit(learn.windows, names)
-            # Silent items have no evidence on either side.
+            # Items without counts have no evidence.
             test, strangers = (
                 align(fold.labels, fitted.labels_, fitted.decision_function(items.take(rows).windows))
                 if rows.size else np.zeros((0, len(fold.labels))) for rows in (fold.test, fold.strangers)
@@ -102,7 +102,7 @@ class ModalityScorer:
         return self._sides[key]
 
     def flows(self, task: FusedTask, fold: FusedFold, method: FlowMethod, expert: str, seed: int) -> ModalityScores:
-        """Scores by embedded flows, by one expert."""
+        """Scores of one flow classifier on embedded flows."""
         self._both(task)
         key = ("flows", task.digest, fold.network, method.digest, expert, str(seed))
         if key not in self._sides:
@@ -130,7 +130,7 @@ class ModalityScorer:
     def embedded(
         self, task: FusedTask, fold: FusedFold, method: FlowMethod, seed: int
     ) -> tuple[FlowWindows, ReadyEncoder]:
-        """The flows of all items, embedded by an encoder that never saw the network that tests."""
+        """The flows of all items, embedded by an encoder that was not trained on the test network."""
         both, corpora = self._both(task), self.data.corpora(task)
         made = self.encoders.get(method, self.data.unlabelled(task, fold), corpora, seed)
         key = (task.digest, made.digest)

@@ -1,4 +1,4 @@
-"""Tasks and methods over both kinds of evidence: data with a digest, told from other tasks by ``kind = "both"``."""
+"""Tasks and methods on fingerprints and embeddings together (``kind = "both"``)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["FusedMethod", "FusedTask", "asks_fused", "fused_methods", "fused_tas
 
 
 class FusedTask(TaskDefinition):
-    """One question on items that have counts of services and, where there are captures, custom flows.
+    """A task on items that have counts of services and, in corpora with captures, custom flows.
 
-    Each network that is asked tests in turn; all others enrol. Units and sites never stand on both sides.
+    Each network in ``test`` tests in turn; all others enrol. Units and sites are never on both sides.
     """
 
     experiment: Literal["both"] = "both"
@@ -49,7 +49,7 @@ class FusedTask(TaskDefinition):
 
 
 class FusedMethod(MethodDefinition):
-    """Fingerprints, embeddings, or both."""
+    """A method on fingerprints, embeddings, or both."""
 
     kind: Literal["both"] = "both"
     group: Literal["alone", "both", "baseline"]
@@ -78,12 +78,12 @@ class FusedMethod(MethodDefinition):
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Encoders that embed, by name."""
+        """Names of the encoders."""
         return tuple(name for name in (self.encoder, self.beside) if name)
 
 
 def asks_fused(task: FusedTask, method: FusedMethod) -> bool:
-    """Whether a task asks a method."""
+    """Whether a task runs a method."""
     wanted = not task.methods or method.name in task.methods or method.group in task.methods
     return wanted and method.name not in task.without
 

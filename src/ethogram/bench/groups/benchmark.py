@@ -1,9 +1,9 @@
-"""Groups of unknown items, measured: purity, completeness, and how many names bring the score of full labels.
+"""Benchmark of groups of unknown items: purity, completeness, and the number of labels a user must give.
 
-A round leaves labels out. Of each other label the first items are enrolled; the first items of those left out come as
-strangers without any name, each for itself (as with addresses that change), and are grouped by what the enrolled ones
-taught. Then groups are named, the largest first, by the true label of their most typical item, which goes to all of
-them; or, to compare, items are drawn and labelled one at a time. The later items of all labels say what that is worth.
+Each round leaves some labels out of enrolment. The first items of the other labels are enrolled; the first items of
+the left-out labels are unknown, each without the name of its device, and are grouped by a similarity fitted on the
+enrolled items. Groups are then labelled in order of size with the true label of their most typical item; for
+comparison, items are labelled one at a time in random order. The later items of all labels are the test items.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Floats = NDArray[np.float64]
 
 
 def purity(truth: Strings, group: Codes) -> float:
-    """Share of items whose label is the commonest of their group.
+    """Share of items whose label is the most frequent one of their group.
 
     >>> purity(np.array(["a", "a", "b"]), np.array([0, 0, 0]))
     0.6666666666666666
@@ -72,7 +72,7 @@ def completeness(truth: Strings, group: Codes) -> float:
 
 
 def names_needed(scores: Sequence[float], wanted: float, most: int) -> int:
-    """Names after which a score is reached and kept; ``most`` + 1 where it never is.
+    """Number of labels after which a score stays at or above ``wanted``; ``most`` + 1 if it never does.
 
     >>> names_needed([0.2, 0.9, 0.5, 0.9, 0.95], 0.9, 4)
     3
@@ -87,7 +87,7 @@ def names_needed(scores: Sequence[float], wanted: float, most: int) -> int:
 
 @dataclass
 class _Round:
-    """One draw of the labels left out, as indices into the items."""
+    """One draw of the labels left out, as item indices."""
 
     known: Codes
     strangers: Codes
@@ -96,7 +96,7 @@ class _Round:
 
 @dataclass
 class GroupBenchmark:
-    """One benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
+    """Benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
         ethogram.schema, ethogram.fingerprint, ethogram.identify, metrics, splits,
@@ -121,7 +121,7 @@ class GroupBenchmark:
         self._of_flows = flow_methods(self.method_files)
 
     def items(self, task: GroupTask) -> tuple[FusedItems, CorpusFlows | None]:
-        """The items of a task, and the flows they are made of."""
+        """The items of a task, and its custom flows if it has any."""
         if task.digest not in self._items:
             read = CountTask.of(name=task.name, title=task.title, experiment="groups", corpora=[task.corpus],
                            exclude_types=task.exclude_types, level=task.level, names=task.names,
@@ -136,11 +136,11 @@ class GroupBenchmark:
         return self._items[task.digest]
 
     def asks(self, task: GroupTask, method: GroupMethod) -> bool:
-        """Whether the task asks the method."""
+        """Whether the task runs the method."""
         return asks_groups(task, method, quick=self.quick)
 
     def identity(self, task: GroupTask, method: GroupMethod) -> dict[str, str]:
-        """What makes a row the same row: task, method, data and code."""
+        """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""
         self.items(task)
         flow = self._of_flows.get(method.encoder)
         return identity_of(
@@ -164,7 +164,7 @@ class GroupBenchmark:
         return rounds
 
     def _flows(self, task: GroupTask, method: GroupMethod, known: Codes) -> FlowWindows | None:
-        """Flows of all items, embedded by what learnt from the flows of enrolled units, without their labels."""
+        """Flows of all items, embedded by an encoder trained without labels on the flows of enrolled items."""
         both, loaded = self.items(task)
         if not method.encoder:
             return None
@@ -180,7 +180,7 @@ class GroupBenchmark:
         return FlowWindows(z, both.owner[task.corpus], len(both))
 
     def measure(self, task: GroupTask, method: GroupMethod) -> Row:
-        """Purity, completeness and names needed, means over the rounds."""
+        """Purity, completeness and number of labels needed: means over the rounds."""
         both, _ = self.items(task)
         labels = metrics.merge(both.items.labels(task.level), task.twins)
         rounds = self._rounds(task, labels, both)
@@ -207,7 +207,7 @@ class GroupBenchmark:
         known = labels[one.known]
 
         def score(given: Strings) -> float:
-            """Macro-F1 of the tested items, by the likeliest pair among what has a name."""
+            """Macro-F1 of the test items, each labelled like its most probable partner among labelled items."""
             said = np.concatenate([known, given])
             usable = np.flatnonzero(said != "")
             return metrics.macro_f1(test, said[usable[asked[:, usable].argmax(axis=1)]])
@@ -230,7 +230,6 @@ class GroupBenchmark:
             for i in random.permutation(n):
                 given[i] = truth[i]
                 by_items.append(score(given))
-                # Far beyond what groups need nothing is learnt any more.
             needed.append(names_needed(by_items, wanted, n))
         return {
             "purity": purity(truth, codes), "completeness": completeness(truth, codes),
@@ -244,7 +243,7 @@ class GroupBenchmark:
     def _grouped(
         self, task: GroupTask, method: GroupMethod, one: _Round, labels: Strings, windows: Windows
     ) -> tuple[Floats, Codes]:
-        """Probability of each pair of known, strange and tested items, and the group of each stranger."""
+        """Probability that two items are of one label, for all pairs, and the group of each unknown item."""
         every = np.concatenate([one.known, one.strangers, one.test])
         flows = self._flows(task, method, one.known)
         ratio, alike = pairwise(windows.take(every.tolist()), None if flows is None else flows.take(every))

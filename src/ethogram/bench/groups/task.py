@@ -1,4 +1,4 @@
-"""Tasks about devices that nobody enrolled: are they grouped well, and how many names do they need?"""
+"""Tasks and methods on groups of unknown devices (``kind = "groups"``)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["GroupMethod", "GroupTask", "asks_groups", "group_methods", "group_ta
 
 
 class GroupTask(TaskDefinition):
-    """Labels are left out of enrolment; their items come without a device's name, each for itself, and are grouped.
+    """A task in which some labels are not enrolled, and their items are grouped without device names.
 
-    A first part of each unit's items enrols and is grouped, the rest tests.
+    The first items of each unit are enrolled or grouped; the rest are test items.
     """
 
     experiment: Literal["groups"] = "groups"
@@ -40,7 +40,7 @@ class GroupTask(TaskDefinition):
 
 
 class GroupMethod(MethodDefinition):
-    """What likeness is told by."""
+    """A method that measures similarity of unknown devices."""
 
     kind: Literal["groups"] = "groups"
     group: Literal["alone", "both", "baseline"]
@@ -55,7 +55,7 @@ class GroupMethod(MethodDefinition):
 
 
 def asks_groups(task: GroupTask, method: GroupMethod, *, quick: bool = False) -> bool:
-    """Whether a task asks a method: one that embeds flows needs captures, and is too slow for the quick set."""
+    """Whether a task runs a method: embeddings need captures, and are too slow for the quick set."""
     return not method.encoder or (task.captures and not quick)
 
 
