@@ -246,7 +246,7 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
     -------
     One row per address in an answer.
     """
-    chosen, sizes = _responses(batch)
+    rows, sizes = _responses(batch)
     room = int(sizes.sum()) // 16  # minimum size of an address record
     out: tuple[Any, ...] = tuple(np.empty(room, kind) for kind in (np.uint8, np.uint64, np.uint64, np.uint32, np.int64))
     names = np.empty(min(room * NAME, 1 << 26), np.uint8)
@@ -255,8 +255,8 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
     over_tcp = (batch.source_port == DNS) & (batch.protocol == TCP) & (batch.payload_octets > 0)
     counts[OVER_TCP] = np.count_nonzero(over_tcp)
     count = 0
-    if chosen.size:
-        count = read_messages(batch.data, chosen, batch.payload_offset[chosen], sizes, out, names, places, counts)
+    if rows.size:
+        count = read_messages(batch.data, rows, batch.payload_offset[rows], sizes, out, names, places, counts)
     version, high, low, ttl_s, row = (column[:count] for column in out)
     return DnsAnswers(
         row, version, high, low, text_series(names, places[: count + 1]), ttl_s,
@@ -307,12 +307,12 @@ def read_questions(batch: PacketBatch) -> DnsQuestions:
     -------
     One row per response with exactly one question.
     """
-    chosen, sizes = _responses(batch)
+    rows, sizes = _responses(batch)
     # A name is not longer than the captured part of its message.
     names = np.empty(min(int(np.minimum(sizes, NAME).sum()), 1 << 26), np.uint8)
-    places, kept = np.zeros(chosen.size + 1, np.int64), np.zeros(chosen.size, np.int64)
-    count = read_question_names(batch.data, batch.payload_offset[chosen], sizes, names, places, kept)
-    return DnsQuestions(chosen[kept[:count]], text_series(names, places[: count + 1]))
+    places, owners = np.zeros(rows.size + 1, np.int64), np.zeros(rows.size, np.int64)
+    count = read_question_names(batch.data, batch.payload_offset[rows], sizes, names, places, owners)
+    return DnsQuestions(rows[owners[:count]], text_series(names, places[: count + 1]))
 
 
 def text_series(octets: NDArray[np.uint8], places: NDArray[np.int64]) -> pl.Series:

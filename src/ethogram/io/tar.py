@@ -139,9 +139,9 @@ class TarFile:
                     name, octets, sparse = self._pax(extension, name)
                 continue
             size = size if octets is None else octets
-            own = _text(block[:100])
+            short_name = _text(block[:100])
             prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
-            full = name or (f"{prefix}/{own}" if prefix else own)
+            full = name or (f"{prefix}/{short_name}" if prefix else short_name)
             problem = "a sparse file" if sparse else _NOT_READ.get(kind)
             name, octets, sparse = None, None, False
             # Links and devices have no content, whatever size they state.

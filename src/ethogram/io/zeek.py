@@ -114,23 +114,27 @@ def _states(frame: pl.DataFrame, protocol: pl.Series) -> dict[str, pl.Series]:
         {"history": first_of(frame, "history"), "state": first_of(frame, "conn_state"), "protocol": protocol}
     )
     # Without a history, the connection state decides.
-    told = history != ""
+    has_history = history != ""
     first = (
-        pl.when(pl.when(told).then(history.str.contains("S", literal=True)).otherwise(state.is_in(_ORIGINATOR_SYN)))
+        pl.when(
+            pl.when(has_history)
+            .then(history.str.contains("S", literal=True))
+            .otherwise(state.is_in(_ORIGINATOR_SYN))
+        )
         .then(TCP_SYN)
         .when(history.str.contains("H", literal=True)).then(TCP_SYN | TCP_ACK)
         .when(history.str.contains("[ADFR]")).then(TCP_ACK)
     )  # fmt: skip
     reverse = (
         pl.when(history.str.contains("s", literal=True)).then(TCP_SYN)
-        .when(history.str.contains("h", literal=True) | (~told & state.is_in(_RESPONDER_SYN_ACK)))
+        .when(history.str.contains("h", literal=True) | (~has_history & state.is_in(_RESPONDER_SYN_ACK)))
         .then(TCP_SYN | TCP_ACK)
         .when(history.str.contains("[adfr]")).then(TCP_ACK)
     )  # fmt: skip
     is_tcp = pl.col("protocol") == TCP
-    found = frame.select(
+    columns = frame.select(
         initial_tcp_flags=pl.when(is_tcp).then(first),
         reverse_initial_tcp_flags=pl.when(is_tcp).then(reverse),
         end_reason=pl.when(is_tcp & state.is_in(_ENDED)).then(3).otherwise(1),
     )
-    return {name: found[name] for name in found.columns}
+    return {name: columns[name] for name in columns.columns}

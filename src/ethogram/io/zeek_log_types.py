@@ -117,19 +117,19 @@ def kinds_in(head: bytes, file_name: str) -> list[str]:
 
 
 def _json_kinds(lines: list[bytes], kinds: Kinds) -> list[str]:
-    found = []
+    logs = []
     for line in lines:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
         if isinstance(record, dict) and (isinstance(record.get("_path"), str) or {"ts", "id.orig_h"} <= record.keys()):
-            found.append(kinds.of(record.get("_path"), record))
-    return found
+            logs.append(kinds.of(record.get("_path"), record))
+    return logs
 
 
 def _section_kinds(lines: list[bytes], kinds: Kinds) -> list[str]:
-    found, separator, path = [], "\t", None
+    logs, separator, path = [], "\t", None
     for raw in lines:
         line = raw.decode("utf-8", "replace")
         if line.startswith("#separator"):
@@ -137,8 +137,8 @@ def _section_kinds(lines: list[bytes], kinds: Kinds) -> list[str]:
         elif line.startswith("#path"):
             path = line.split(separator, 1)[-1].strip()
         elif line.startswith("#fields"):
-            found.append(kinds.of(path, line.split(separator)[1:]))
-    return found
+            logs.append(kinds.of(path, line.split(separator)[1:]))
+    return logs
 
 
 def other_log(head: bytes, file_name: str) -> str | None:

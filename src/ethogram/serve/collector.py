@@ -186,16 +186,16 @@ class Collector:
 
     def _warm_up(self) -> None:
         """Compile or load everything that messages need."""
-        chosen, recorded = self.settings, self._record_folder is not None
+        settings, recorded = self.settings, self._record_folder is not None
 
         def maker(devices: Path | None) -> Callable[[Path], Collector]:
             return lambda place: Collector(
-                [], place, chosen, devices=devices, record=place / "recorded" if recorded else None
+                [], place, settings, devices=devices, record=place / "recorded" if recorded else None
             )
 
         # A device file contains none of the synthetic devices, so later stages are only reached without one.
         makers = [maker(None)] if self._devices is None else [maker(None), maker(self._devices)]
-        warm_up(self.folder, makers, chosen.flow.local, chosen.exporter, f"{chosen!r} {self._devices} {recorded}")
+        warm_up(self.folder, makers, settings.flow.local, settings.exporter, f"{settings!r} {self._devices} {recorded}")
 
     def stop(self) -> None:
         """Process and write what has arrived, and close everything.

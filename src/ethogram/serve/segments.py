@@ -49,12 +49,12 @@ class SegmentName:
 
 def segments_in(folder: Path, suffix: str = ".parquet") -> dict[int, Path]:
     """Segments of a folder by number, in order."""
-    found = {}
+    segments = {}
     for path in folder.glob(f"*{suffix}"):
         match = _NAME.match(path.name.removesuffix(suffix))
         if match:
-            found[int(match[2])] = path
-    return dict(sorted(found.items()))
+            segments[int(match[2])] = path
+    return dict(sorted(segments.items()))
 
 
 def row_groups(path: Path) -> Iterator[tuple[pl.DataFrame, int]]:

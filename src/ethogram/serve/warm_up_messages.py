@@ -39,14 +39,14 @@ class WarmUpHosts:
     @classmethod
     def of(cls, local: Sequence[str]) -> WarmUpHosts:
         """Addresses inside the first prefix of each IP version; without a prefix, none is internal."""
-        found = {4: ("198.51.100.1", "198.51.100.2"), 6: ("2001:db8:1::1", "2001:db8:1::2")}
+        outside = {4: ("198.51.100.1", "198.51.100.2"), 6: ("2001:db8:1::1", "2001:db8:1::2")}
         for prefix in reversed(local):
             network = ipaddress.ip_network(prefix, strict=False)
             first = int(network.network_address) + (1 if network.num_addresses > 2 else 0)
             last = min(first + 1, int(network.broadcast_address))
             kind = type(network.network_address)
-            found[network.version] = (str(kind(first)), str(kind(last)))
-        return cls(found[4], found[6])
+            outside[network.version] = (str(kind(first)), str(kind(last)))
+        return cls(outside[4], outside[6])
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,19 @@ class _Flow:
 
 def _flows(ends: WarmUpHosts, version: int) -> list[_Flow]:
     """One-way records: a connection split at the active timeout, responses, DNS, equal ports, multicast, ICMP."""
-    one, two = ends.inside if version == 4 else ends.inside6
+    device, resolver = ends.inside if version == 4 else ends.inside6
     other = ends.outside if version == 4 else ends.outside6
     group = "239.255.255.250" if version == 4 else "ff02::fb"
     return [
-        _Flow(one, other, 50_000, 8_883, 6, ACTIVE_TIMEOUT, (0, 60)),
-        _Flow(other, one, 8_883, 50_000, 6, ACTIVE_TIMEOUT, (0, 60)),
-        _Flow(one, other, 50_000, 8_883, 6, IDLE, (60, 90)),
-        _Flow(other, one, 8_883, 50_000, 6, IDLE, (60, 90)),
-        _Flow(one, two, 40_001, 53, 17, IDLE, (1, 2)),
-        _Flow(two, one, 53, 40_001, 17, IDLE, (1, 2)),
-        _Flow(one, other, 40_002, 40_003, 17, IDLE, (2, 3)),
-        _Flow(one, group, 1_900, 1_900, 17, IDLE, (3, 4)),
-        _Flow(one, other, 0, 0, 1, IDLE, (4, 5)),
+        _Flow(device, other, 50_000, 8_883, 6, ACTIVE_TIMEOUT, (0, 60)),
+        _Flow(other, device, 8_883, 50_000, 6, ACTIVE_TIMEOUT, (0, 60)),
+        _Flow(device, other, 50_000, 8_883, 6, IDLE, (60, 90)),
+        _Flow(other, device, 8_883, 50_000, 6, IDLE, (60, 90)),
+        _Flow(device, resolver, 40_001, 53, 17, IDLE, (1, 2)),
+        _Flow(resolver, device, 53, 40_001, 17, IDLE, (1, 2)),
+        _Flow(device, other, 40_002, 40_003, 17, IDLE, (2, 3)),
+        _Flow(device, group, 1_900, 1_900, 17, IDLE, (3, 4)),
+        _Flow(device, other, 0, 0, 1, IDLE, (4, 5)),
     ]
 
 
@@ -110,7 +110,7 @@ def synthetic_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
     The first message precedes its template, as after a restart.
     """
     sent_ms, boot_ms = start_ms + 90_000, start_ms + 90_000 - _UPTIME_MS
-    found: list[bytes] = []
+    messages: list[bytes] = []
     for version, times, sampler in ((10, _MILLISECONDS, _SAMPLER_IPFIX), (9, _UPTIME, _SAMPLER_V9)):
         build = MessageBuilder(version, boot_ms=boot_ms)
         four, six = (
@@ -130,10 +130,10 @@ def synthetic_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
         ]
         rate: list[Values] = [np.array([value]) for value in ((0, 3, 1, 9) if version == 10 else (0, 10, 2))]
         for parts in (records[:1], [template_set(*templates), template_set(options)], [data(options, rate)], records):
-            found += build.messages(parts, sent_ms)
+            messages += build.messages(parts, sent_ms)
     v5 = Template(5, 0, 0, V5_FIELDS)
     # Two at once: the array layout of several records differs from that of one.
-    found += MessageBuilder(5, boot_ms=boot_ms).messages(
+    messages += MessageBuilder(5, boot_ms=boot_ms).messages(
         [data(v5, _columns(_flows(ends, 4), V5_FIELDS, start_ms, boot_ms))], sent_ms
     )
-    return found
+    return messages

@@ -169,7 +169,7 @@ class FlowExporter:
         if not frame.height:
             return
         parts = list(self._parts(frame))
-        intervals = sorted({int(one) for part in parts for one in np.unique(part.interval)})
+        intervals = sorted({int(interval) for part in parts for interval in np.unique(part.interval)})
         places = [
             (np.searchsorted(part.interval, intervals), np.searchsorted(part.interval, intervals, side="right"))
             for part in parts
@@ -191,7 +191,7 @@ class FlowExporter:
         room = self.settings.mtu - HEADER[domain.build.version]
         for sets in domain.build.packed(parts):
             due = self._due(domain)
-            if due and sum(len(one.octets) for one in (*due, *sets)) > room:
+            if due and sum(len(part.octets) for part in (*due, *sets)) > room:
                 yield self._message(domain, due)
                 due = []
             yield self._message(domain, [*due, *sets])
@@ -216,15 +216,17 @@ class FlowExporter:
     def _message(self, domain: _Domain, sets: list[Set]) -> Message:
         build, sent = domain.build, self.sent
         octets = build.message(sets, self._time_ms)
-        data = sum(one.records for one in sets if one.data)
-        options = sum(one.records for one in sets if one.data and one.number == OPTIONS_ID) if build.version > 5 else 0
+        data = sum(part.records for part in sets if part.data)
+        options = 0
+        if build.version > 5:
+            options = sum(part.records for part in sets if part.data and part.number == OPTIONS_ID)
         units = 1 if build.version == 9 else data
         domain.since += 1
         sent.messages += 1
         sent.octets += len(octets)
         sent.flows += data - options
         sent.options += options
-        sent.templates += sum(one.records for one in sets if not one.data)
+        sent.templates += sum(part.records for part in sets if not part.data)
         sent.units += units
         return Message(octets, self._time_ms, build.domain, sent.restarts, data - options, units)
 
@@ -244,13 +246,14 @@ class FlowExporter:
                 rows = halves(rows)
             both = [packed_addresses(rows[name], version) for name in ("source_address", "destination_address")]
             # The same for both halves of a biflow: the sum of all octets of its addresses.
-            sums = sum(one.reshape(rows.height, -1).view(np.uint8).sum(axis=1, dtype=np.int64) for one in both)
+            octets = (addresses.reshape(rows.height, -1).view(np.uint8) for addresses in both)
+            sums = sum(matrix.sum(axis=1, dtype=np.int64) for matrix in octets)
             for domain in range(self.settings.domains):
-                own = rows.filter(pl.Series(sums % self.settings.domains == domain))
-                if own.height:
-                    values = self._layout.values(own, version, self._boot_ms)
+                domain_rows = rows.filter(pl.Series(sums % self.settings.domains == domain))
+                if domain_rows.height:
+                    values = self._layout.values(domain_rows, version, self._boot_ms)
                     encoded = encode(self._layout.fields[version], values)
-                    interval = milliseconds(own["end"]) // (self.settings.flush_s * 1000)
+                    interval = milliseconds(domain_rows["end"]) // (self.settings.flush_s * 1000)
                     yield _EncodedRecords(domain, version, encoded, interval)
 
     def _sampled(self, frame: pl.DataFrame) -> pl.DataFrame:

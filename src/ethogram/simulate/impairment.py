@@ -127,8 +127,8 @@ class Impairment:
         while held:
             yield self._arrives(heapq.heappop(held), newest)
 
-    def _arrives(self, one: tuple[float, int, Message], newest: dict[tuple[int, int], int]) -> Message:
-        _, place, message = one
+    def _arrives(self, entry: tuple[float, int, Message], newest: dict[tuple[int, int], int]) -> Message:
+        _, place, message = entry
         key = (message.run, message.domain)
         if place < newest.get(key, -1) and message.units:
             self.reordered += 1

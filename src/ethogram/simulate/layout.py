@@ -94,10 +94,10 @@ class Layout:
 
     def values(self, frame: pl.DataFrame, family: int, boot_ms: int) -> list[NDArray[np.generic]]:
         """Columns for the fields of an IP version, from its biflows or one-way records."""
-        found: dict[str, NDArray[np.generic]] = {}
+        columns: dict[str, NDArray[np.generic]] = {}
         for name in set(self.columns[family]):
-            found[name] = _values(frame, name, family, boot_ms)
-        return [found[name] for name in self.columns[family]]
+            columns[name] = _values(frame, name, family, boot_ms)
+        return [columns[name] for name in self.columns[family]]
 
 
 def layout_of(protocol: Protocol, sampled: bool) -> Layout:
@@ -106,19 +106,19 @@ def layout_of(protocol: Protocol, sampled: bool) -> Layout:
         names = tuple(_V5.get(field.id, "zero") for field in V5_FIELDS)
         return Layout(5, True, {4: V5_FIELDS}, {4: names})
     if protocol == "v9":
-        own: _Pairs = _V9
+        fields: _Pairs = _V9
         version = 9
         # Scope type *system* without flowSamplerId: the rate applies to the whole source.
         options: tuple[Field, ...] = (Field(0, 1, 4, scope=True), Field(0, 34, 4), Field(0, 35, 1))
         values: Callable[[int], list[int]] = lambda rate: [0, rate, 2]  # noqa: E731
     else:
-        own = _IPFIX if protocol == "ipfix-uniflow" else _IPFIX + _REVERSE
+        fields = _IPFIX if protocol == "ipfix-uniflow" else _IPFIX + _REVERSE
         version = 10
-        own = (*own, (Field(0, SELECTOR, 8), "sampler")) if sampled else own
+        fields = (*fields, (Field(0, SELECTOR, 8), "sampler")) if sampled else fields
         options = (Field(0, SELECTOR, 8, scope=True), Field(0, 304, 2), Field(0, 305, 4), Field(0, 306, 4))
         # selectorAlgorithm 3: random n out of N (RFC 5477); one packet is selected for each rate - 1 that are not.
         values = lambda rate: [SAMPLER, 3, 1, rate - 1]  # noqa: E731
-    both = {family: addresses + own for family, addresses in _ADDRESSES.items()}
+    both = {family: addresses + fields for family, addresses in _ADDRESSES.items()}
     return Layout(
         version,
         protocol != "ipfix",
@@ -175,7 +175,7 @@ def halves(frame: pl.DataFrame) -> pl.DataFrame:
         "source_address": "destination_address", "source_port": "destination_port", "source_mac": "destination_mac",
         "octets": "reverse_octets", "packets": "reverse_packets", "union_tcp_flags": "reverse_union_tcp_flags",
     }  # fmt: skip
-    swap |= {other: one for one, other in swap.items()}
-    back = frame.with_columns(*(pl.col(one).alias(other) for one, other in swap.items()), _back=pl.lit(True))
+    swap |= {other: name for name, other in swap.items()}
+    back = frame.with_columns(*(pl.col(name).alias(other) for name, other in swap.items()), _back=pl.lit(True))
     both = pl.concat([frame, back]).filter((pl.col("packets") > 0) | (pl.col("octets") > 0))
     return both.sort("_row", "_back").drop("_row", "_back")

@@ -83,16 +83,16 @@ class Load:
     def _find(self, records: list[Records]) -> None:
         """Find the times, addresses and MAC addresses of the home in the messages."""
         addresses, macs, times = [], [], []
-        for one in records:
-            if one.template.options:
+        for part in records:
+            if part.template.options:
                 continue
             for element in (8, 12):
-                place, values = _field(one, element)
+                place, values = _field(part, element)
                 addresses.append(place[(values & np.uint64(0xFFFFFF00)) == np.uint64(HOME_NETWORK)])
             for element in (56, 80):
-                place, values = _field(one, element)
+                place, values = _field(part, element)
                 macs.append(place[values > 0])
-            times += [_field(one, element) for element in TIMES[self._version]]
+            times += [_field(part, element) for element in TIMES[self._version]]
         self._addresses, self._macs = np.concatenate(addresses), np.concatenate(macs)
         self.data[self._addresses] = 10
         self._times_at = np.concatenate([place for place, _ in times])

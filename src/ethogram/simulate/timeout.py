@@ -53,15 +53,15 @@ def cut(biflows: pl.DataFrame, active_s: int) -> pl.DataFrame:
 
 def _flags(first: pl.Expr, last: pl.Expr) -> dict[str, pl.Expr]:
     """TCP flags of the pieces: the opening in the first, the end in the last, acknowledgements in all."""
-    found = {}
+    columns = {}
     for side in ("", "reverse_"):
         initial, union = pl.col(f"{side}initial_tcp_flags"), pl.col(f"{side}union_tcp_flags")
         ending = union & (TCP_FIN | TCP_RST)
         part = pl.when(first).then(union ^ ending).otherwise(TCP_ACK) | pl.when(last).then(ending).otherwise(0)
         tcp = pl.col("protocol") == TCP
-        found[f"{side}initial_tcp_flags"] = pl.when(tcp & ~first).then(TCP_ACK).otherwise(initial)
-        found[f"{side}union_tcp_flags"] = pl.when(tcp & ~(first & last)).then(part).otherwise(union)
-    return found
+        columns[f"{side}initial_tcp_flags"] = pl.when(tcp & ~first).then(TCP_ACK).otherwise(initial)
+        columns[f"{side}union_tcp_flags"] = pl.when(tcp & ~(first & last)).then(part).otherwise(union)
+    return columns
 
 
 def in_order(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -214,16 +214,17 @@ def add_exporter(
 
 
 @compiled
-def rebuild(state: Any, tables: Any, kept: Any, buckets: Any) -> None:
+def rebuild(state: Any, tables: Any, exporters: Any, buckets: Any) -> None:
     """Rebuild the tables with these exporters only; ``buckets`` are the previous addresses."""
     places, _, address_places, _, group_places, _ = tables
     places[:], address_places[:], group_places[:] = -1, -1, -1
     state["exporters"] = state["addresses"] = state["groups"] = 0
-    for i in range(kept.shape[0]):
-        one = kept[i]
-        bucket = buckets[one["address"]]
+    for i in range(exporters.shape[0]):
+        exporter = exporters[i]
+        bucket = buckets[exporter["address"]]
         add_exporter(
-            state, tables, one["high"], one["low"], one["port"], one["seen_ns"], one["index"], one["sound"],
+            state, tables, exporter["high"], exporter["low"], exporter["port"], exporter["seen_ns"],
+            exporter["index"], exporter["sound"],
             bucket["tokens"], bucket["at_ns"],
         )  # fmt: skip
 

@@ -155,8 +155,8 @@ class Connections:
     def least(self, narrow: Group | None = None, wide: Group | None = None) -> Connection | None:
         """Of the largest prefix, the connection that has been without a well-formed message for longest."""
         rubbish = [
-            one
-            for one in self._of.values()
-            if not one.sound and narrow in (None, one.narrow) and wide in (None, one.wide)
+            connection
+            for connection in self._of.values()
+            if not connection.sound and narrow in (None, connection.narrow) and wide in (None, connection.wide)
         ]
-        return min(rubbish, key=lambda one: (-self._wide[one.wide], one.active_s), default=None)
+        return min(rubbish, key=lambda connection: (-self._wide[connection.wide], connection.active_s), default=None)

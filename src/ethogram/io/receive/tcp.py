@@ -173,7 +173,7 @@ class TcpReceiver:
                 self._protected(connection, self._serve)
         now_s = time.monotonic()
         for connection in self._connections:
-            self._protected(connection, lambda one: self._check_time(one, now_s))
+            self._protected(connection, lambda checked: self._check_time(checked, now_s))
         for listener, until_s in list(self._resting.items()):
             if until_s <= now_s:
                 del self._resting[listener]
@@ -291,7 +291,7 @@ class TcpReceiver:
         )
         self._connections.add(connection)
         self.opened += 1
-        self._protected(connection, lambda one: self._watch(one, selectors.EVENT_READ))
+        self._protected(connection, lambda added: self._watch(added, selectors.EVENT_READ))
 
     @property
     def _burst(self) -> float:

@@ -117,8 +117,8 @@ def concat(parts: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _part(name: str, piece: Piece, dtype: type[np.generic], none: int) -> NDArray[np.generic]:
-    found = piece.numbers.get(name)
-    return np.full(len(piece), none, dtype) if found is None else found
+    values = piece.numbers.get(name)
+    return np.full(len(piece), none, dtype) if values is None else values
 
 
 def _numbers(name: str, dtype: pl.DataType, pieces: list[Piece], text: AddressText) -> pl.Series:

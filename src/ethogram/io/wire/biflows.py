@@ -135,8 +135,8 @@ class Biflows:
         start = times.start
         if plan.totals:
             counts, start = self._since(plan, records, ends, counts, times)
-        kept = self._kept(plan, records, ends, counts)
-        if kept is not None and not kept.size:
+        rows = self._flow_rows(plan, records, ends, counts)
+        if rows is not None and not rows.size:
             return None
         for reason, number in times.corrected.items():
             self.accounting.correct(reason, number)
@@ -145,7 +145,7 @@ class Biflows:
         piece.numbers |= flags_of(plan, records, ends.level)
         piece.numbers |= extra_columns(plan, records)
         piece.texts = names_of(plan, records, ends)
-        return piece if kept is None else piece.of(kept)
+        return piece if rows is None else piece.of(rows)
 
     def _since(
         self, plan: Plan, records: Records, ends: Endpoints, counts: Counts, times: Times
@@ -157,9 +157,9 @@ class Biflows:
         key = [origin, ports, ends.protocol, times.start, *(half for side in sides for half in (side.high, side.low))]
         key += [records.unsigned(place) for place in plan.flow_id]
         known = self._totals.again
-        found = self._totals.since(key, counts, times.start, times.end)
+        increase = self._totals.since(key, counts, times.start, times.end)
         self.accounting.correct("total reduced to the change since the previous record", self._totals.again - known)
-        return found
+        return increase
 
     def _scale(self, piece: Piece, records: Records, counts: Counts) -> None:
         """Scale counters by the sampling rate, and keep the exported values if they differ."""
@@ -179,7 +179,7 @@ class Biflows:
             piece.numbers[raw] = values
             piece.numbers[name] = scaled(values, rate)
 
-    def _kept(self, plan: Plan, records: Records, ends: Endpoints, counts: Counts) -> NDArray[np.int64] | None:
+    def _flow_rows(self, plan: Plan, records: Records, ends: Endpoints, counts: Counts) -> NDArray[np.int64] | None:
         """Rows that are flows; None if all are."""
         absurd = np.zeros(len(records), bool)
         for values in counts.values():

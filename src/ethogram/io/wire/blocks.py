@@ -117,7 +117,7 @@ def batch_of(
     messages: list[bytes], arrival_ns: NDArray[np.int64], exporter: int, exporters: list[Exporter]
 ) -> DatagramBatch:
     """A batch of messages of one exporter."""
-    octets = np.array([len(one) for one in messages], np.int32)
+    octets = np.array([len(message) for message in messages], np.int32)
     return DatagramBatch(
         np.frombuffer(b"".join(messages), np.uint8), np.cumsum(octets, dtype=np.int64) - octets, octets, arrival_ns,
         np.full(len(messages), exporter, np.int32), exporters,

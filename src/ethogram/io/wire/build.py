@@ -101,7 +101,7 @@ def template_set(*templates: Template) -> Set:
 def withdrawal_set(*ids: int, options: bool = False) -> Set:
     """An IPFIX set that withdraws templates (RFC 7011 section 8.1); without ids, all of their kind."""
     number = 3 if options else 2
-    octets = b"".join(struct.pack(">HH", one, 0) for one in ids or (number,))
+    octets = b"".join(struct.pack(">HH", template_id, 0) for template_id in ids or (number,))
     return _set(number, octets, max(len(ids), 1), is_data=False)
 
 
@@ -158,9 +158,9 @@ class MessageBuilder:
 
     def message(self, sets: Sequence[Set], time_ms: int) -> bytes:
         """Build one message of exactly these sets, exported at ``time_ms`` (since 1970), and advance the sequence."""
-        count = sum(one.records for one in sets)
-        counted = sum(one.records for one in sets if one.data)
-        body = b"".join(one.octets for one in sets)
+        count = sum(part.records for part in sets)
+        counted = sum(part.records for part in sets if part.data)
+        body = b"".join(part.octets for part in sets)
         seconds, uptime = time_ms // 1000 & 0xFFFFFFFF, time_ms - self.boot_ms & 0xFFFFFFFF
         sequence = self.sequence & 0xFFFFFFFF
         if self.version == 10:
@@ -199,14 +199,14 @@ class MessageBuilder:
         for part in parts:
             at = 0
             while at < (len(part.records) if isinstance(part, Data) else 1):
-                one = self._cut(part, at, room, whole=not waiting)
-                if one is None or (waiting and len(one.octets) > room):
+                piece = self._cut(part, at, room, whole=not waiting)
+                if piece is None or (waiting and len(piece.octets) > room):
                     yield waiting
                     waiting, room = [], full
                     continue
-                waiting.append(one)
-                room -= len(one.octets)
-                at += one.records if isinstance(part, Data) else 1
+                waiting.append(piece)
+                room -= len(piece.octets)
+                at += piece.records if isinstance(part, Data) else 1
         if waiting:
             yield waiting
 

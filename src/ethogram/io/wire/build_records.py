@@ -105,10 +105,10 @@ def _variable(column: Values, long_form: bool) -> list[tuple[NDArray[np.uint8], 
     prefix = np.zeros((len(strings), 3), np.uint8)
     prefix[:, 0] = np.where(long, 255, length)
     prefix[:, 1], prefix[:, 2] = length >> 8, length & 0xFF
-    kept = np.ones_like(prefix, bool)
-    kept[~long, 1:] = False
+    used = np.ones_like(prefix, bool)
+    used[~long, 1:] = False
     content = np.frombuffer(b"".join(strings), np.uint8)
-    return [(prefix[kept], np.where(long, 3, 1).astype(np.int64)), (content, length)]
+    return [(prefix[used], np.where(long, 3, 1).astype(np.int64)), (content, length)]
 
 
 def _fixed(field: Field, column: Values, rows: int) -> NDArray[np.uint8]:

@@ -135,9 +135,9 @@ class CaptureExport:
         capture = CaptureSource(self._path, self._settings)
         try:
             for packets in capture.batches():
-                found = self._messages(packets, fragments, recorded)
-                if len(found):
-                    yield found
+                batch = self._messages(packets, fragments, recorded)
+                if len(batch):
+                    yield batch
         finally:
             self.accounting.drop("fragments of incomplete datagrams", fragments.end())
             self.accounting.merge(_only_lost(capture.accounting))
@@ -157,15 +157,15 @@ class CaptureExport:
         self._look_at_others(packets, octets)
         joined: list[bytes] = []
         size = data.size
-        for one in pieces:
-            whole = fragments.add(packets, one)
+        for piece in pieces:
+            whole = fragments.add(packets, piece)
             if whole is None:
                 continue
             payload, count = whole
             if not is_export(np.frombuffer(payload, np.uint8), 0, len(payload)):
                 self.accounting.ignore("not an export message", count)
                 continue
-            offset[one["row"]], octets[one["row"]] = size, len(payload)
+            offset[piece["row"]], octets[piece["row"]] = size, len(payload)
             joined.append(payload)
             size += len(payload)
             self.accounting.ignore("further fragments of a message", count - 1)
@@ -200,11 +200,11 @@ class CaptureExport:
             key[:, 4] = packets.destination_low[rows]
         distinct, inverse = np.unique(key.view(np.dtype((np.void, 40))), return_inverse=True)
         numbers = np.empty(distinct.shape[0], np.int32)
-        for i, one in enumerate(distinct.view(np.uint64).reshape(-1, 5).tolist()):
-            if tuple(one) not in self._numbers:
-                self._numbers[tuple(one)] = len(self._exporters)
-                self._exporters.append(exporter_of(recorded, *one))
-            numbers[i] = self._numbers[tuple(one)]
+        for i, identity in enumerate(distinct.view(np.uint64).reshape(-1, 5).tolist()):
+            if tuple(identity) not in self._numbers:
+                self._numbers[tuple(identity)] = len(self._exporters)
+                self._exporters.append(exporter_of(recorded, *identity))
+            numbers[i] = self._numbers[tuple(identity)]
         return numbers[inverse.reshape(-1)]
 
 

@@ -22,13 +22,13 @@ Numbers = dict[str, NDArray[np.generic]]
 
 def first_of(records: Records, places: Sequence[int]) -> NDArray[np.uint64] | None:
     """The first non-zero value of these fields in each record; None if there are no such fields."""
-    found: NDArray[np.uint64] | None = None
+    values: NDArray[np.uint64] | None = None
     for place in places:
-        if found is None:
-            found = records.unsigned(place)
-        elif not found.all():
-            found = np.where(found == 0, records.unsigned(place), found)
-    return found
+        if values is None:
+            values = records.unsigned(place)
+        elif not values.all():
+            values = np.where(values == 0, records.unsigned(place), values)
+    return values
 
 
 def counts_of(plan: Plan, records: Records) -> Counts:
@@ -37,25 +37,25 @@ def counts_of(plan: Plan, records: Records) -> Counts:
         "octets": plan.octets, "packets": plan.packets,
         "reverse_octets": plan.reverse_octets, "reverse_packets": plan.reverse_packets,
     }  # fmt: skip
-    found = {name: records.unsigned(place) for name, place in fields.items() if place is not None}
+    counts = {name: records.unsigned(place) for name, place in fields.items() if place is not None}
     if plan.initiator is not None:
         names = ("octets", "reverse_octets", "packets", "reverse_packets")
         both = {name: records.unsigned(p) for name, p in zip(names, plan.initiator, strict=True) if p is not None}
         empty = (both["octets"] == 0) & (both["reverse_octets"] == 0)
-        if found and empty.any():
+        if counts and empty.any():
             none = np.zeros(len(records), np.uint64)
             both = {
-                name: np.where(empty, found.get(name, none), both.get(name, none))
-                for name in dict.fromkeys((*both, *found))
+                name: np.where(empty, counts.get(name, none), both.get(name, none))
+                for name in dict.fromkeys((*both, *counts))
             }
-        found = both
-    found.setdefault("octets", np.zeros(len(records), np.uint64))
-    return found
+        counts = both
+    counts.setdefault("octets", np.zeros(len(records), np.uint64))
+    return counts
 
 
 def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> Numbers:
     """TCP flags. 0 means unknown: only probe packets have no flags, and other protocols have none."""
-    found: Numbers = {}
+    columns: Numbers = {}
     for side, prefix in enumerate(("", "reverse_")):
         initial, union = first_of(records, plan.initial_flags[side]), first_of(records, plan.flags[side])
         if level is not None and union is not None and not side:
@@ -67,29 +67,29 @@ def flags_of(plan: Plan, records: Records, level: NDArray[np.int64] | None) -> N
             union = rest if initial is None else rest | initial
         for name, values in (("initial", initial), ("union", union)):
             if values is not None:
-                found[f"{prefix}{name}_tcp_flags"] = values.astype(np.uint8)
-    return found
+                columns[f"{prefix}{name}_tcp_flags"] = values.astype(np.uint8)
+    return columns
 
 
 def extra_columns(plan: Plan, records: Records) -> Numbers:
     """Columns that only some exporters provide."""
-    found: Numbers = {}
+    columns: Numbers = {}
     for name, places in (("source_mac", plan.macs[0]), ("destination_mac", plan.macs[1])):
         mac = first_of(records, places)
         if mac is not None:
-            found[name] = mac & np.uint64((1 << 48) - 1)
+            columns[name] = mac & np.uint64((1 << 48) - 1)
     vlan = first_of(records, plan.vlan)
     if vlan is not None:
-        found["vlan"] = (vlan & np.uint64(0xFFF)).astype(np.uint16)
+        columns["vlan"] = (vlan & np.uint64(0xFFF)).astype(np.uint16)
     reason = first_of(records, plan.end_reason)
     if reason is not None:
-        found["end_reason"] = np.where(reason <= max(END_REASONS), reason, 0).astype(np.uint8)
+        columns["end_reason"] = np.where(reason <= max(END_REASONS), reason, 0).astype(np.uint8)
     direction = first_of(records, plan.direction)
     if direction is not None:
-        found["direction"] = np.where(direction <= 1, direction, 255).astype(np.uint8)
+        columns["direction"] = np.where(direction <= 1, direction, 255).astype(np.uint8)
     if plan.biflow_direction:
-        found["_biflow_direction"] = records.unsigned(plan.biflow_direction[0]).astype(np.uint8)
-    return found
+        columns["_biflow_direction"] = records.unsigned(plan.biflow_direction[0]).astype(np.uint8)
+    return columns
 
 
 def names_of(plan: Plan, records: Records, ends: Endpoints) -> dict[str, pl.Series]:

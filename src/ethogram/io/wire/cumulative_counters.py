@@ -35,13 +35,13 @@ def mix(number: Any, value: Any) -> Any:
 @COMPILER.checked
 def hashed(parts: Any, seed: Any) -> Any:
     """Hash each row of ``parts`` (uint64[P, N]); never 0, which marks an empty slot."""
-    found = np.full(parts.shape[1], seed, np.uint64)
+    hashes = np.full(parts.shape[1], seed, np.uint64)
     for part in range(parts.shape[0]):
         for row in range(parts.shape[1]):
-            found[row] = mix(found[row], parts[part, row])
-    for row in range(found.shape[0]):
-        found[row] |= np.uint64(1)
-    return found
+            hashes[row] = mix(hashes[row], parts[part, row])
+    for row in range(hashes.shape[0]):
+        hashes[row] |= np.uint64(1)
+    return hashes
 
 
 @COMPILER.checked

@@ -80,7 +80,7 @@ class DatagramFile:
             messages, rest = self._messages(member)
             self.accounting.read += len(messages)
             self.accounting.used += len(messages)
-            times = np.array([int.from_bytes(one[8:12]) for one in messages], np.int64) * 1_000_000_000
+            times = np.array([int.from_bytes(message[8:12]) for message in messages], np.int64) * 1_000_000_000
             if messages:
                 yield batch_of(messages, times, number, self._exporters)
             if rest is not None:
@@ -94,11 +94,11 @@ class DatagramFile:
         octets = buffer[: member.fill(memoryview(buffer))]
         if octets[:2] == b"\0\x09":
             return [bytes(octets[:LONGEST])], LONGEST if len(octets) > LONGEST else None
-        found, at = [], 0
+        messages, at = [], 0
         while len(octets) - at >= V5_HEADER and octets[at : at + 2] == b"\0\x05":
             stated = V5_HEADER + V5_RECORD * int.from_bytes(octets[at + 2 : at + 4])
             if stated > len(octets) - at or octets[at + stated : at + stated + 2] != b"\0\x05":
                 stated = len(octets) - at  # the count may be wrong, and no other message follows
-            found.append(bytes(octets[at : at + min(stated, LONGEST)]))
+            messages.append(bytes(octets[at : at + min(stated, LONGEST)]))
             at += stated
-        return found, at if at < len(octets) or not found else None
+        return messages, at if at < len(octets) or not messages else None

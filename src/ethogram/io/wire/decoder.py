@@ -103,15 +103,15 @@ class Decoder:
         The records of each template, with data and options separate (``template.options``). Sets that waited for a
         template precede those that arrived with it.
         """
-        found: list[Records] = []
+        decoded: list[Records] = []
         if not len(batch):
-            return found
+            return decoded
         batch = replace(batch, data=read_only(batch.data))
         now_ns = int(batch.arrival_ns.max())
         self.store.expire(now_ns)
         self.pending.expire(now_ns)
         slots = self._slots_of(batch)
-        found += self._moved(now_ns)
+        decoded += self._moved(now_ns)
         row = 0
         rows = max(TABLE_ROWS, int(batch.octets.max()) // 4 + 2)
         headers, sets = np.empty(rows, HEADER), np.empty(rows, SET)
@@ -126,14 +126,14 @@ class Decoder:
             matched = match(self.store, self.pending, self.sets, self._settings, batch, slots, *chunk)
             released = [self._released(entry, waited) for entry, waited in matched.released]
             fresh, wholes = self._records(batch, *chunk, matched.generations)
-            for one in (*released, *wholes):
-                self._count_records(one)
+            for records in (*released, *wholes):
+                self._count_records(records)
             if self.sequence is not None:
                 self._follow(self.sequence, chunk[0], chunk[1], matched.generations, wholes, released)
-            self.store.settle([one.template.generation for one in fresh])
-            found += released
-            found += fresh
-        return found
+            self.store.settle([records.template.generation for records in fresh])
+            decoded += released
+            decoded += fresh
+        return decoded
 
     def finish(self) -> list[Records]:
         """Decode waiting sets whose template came from another port of their exporter.
@@ -166,11 +166,11 @@ class Decoder:
             entry = self.store.take_over(key, boot_ms, now_ns, last=last)
             if entry is not None:
                 release(matched, self.pending, self.sets, entry, key)
-        found = [self._released(entry, waited) for entry, waited in matched.released]
-        for one in found:
-            self._count_records(one)
-            self._settle(one)
-        return found
+        decoded = [self._released(entry, waited) for entry, waited in matched.released]
+        for records in decoded:
+            self._count_records(records)
+            self._settle(records)
+        return decoded
 
     def end_session(self, exporter: Exporter, now_ns: int = 0) -> None:
         """Forget the templates of a closed TCP connection or file, and the sets that waited for one."""
@@ -202,20 +202,20 @@ class Decoder:
         offset = np.concatenate([held.offset + shift for held, shift in zip(waited, shifts, strict=True)])
         message = np.arange(len(octets), dtype=np.int32)
         data, headers = (np.concatenate([getattr(held, name) for held in waited]) for name in ("data", "headers"))
-        one = Records(entry.template, entry.exporter, waited[-1].exporters, data, headers, message, offset, octets)
-        kept = self._kept(one, SHORT_RECORDS)
+        records = Records(entry.template, entry.exporter, waited[-1].exporters, data, headers, message, offset, octets)
+        kept = self._select_short(records, SHORT_RECORDS)
         if kept is None:
-            return one
+            return records
         return Records(
-            entry.template, entry.exporter, one.exporters, data, headers, message[kept], offset[kept], octets[kept]
+            entry.template, entry.exporter, records.exporters, data, headers, message[kept], offset[kept], octets[kept]
         )
 
-    def _kept(self, one: Records, more: int) -> NDArray[np.bool_] | None:
+    def _select_short(self, records: Records, more: int) -> NDArray[np.bool_] | None:
         """Select sets of records so short that they would need many times their octets in memory.
 
         Parameters
         ----------
-        one
+        records
             Records of one or several templates.
         more
             Allowed records beyond one per :data:`SHORT` octets.
@@ -224,14 +224,14 @@ class Decoder:
         -------
         Whether to keep each set; None if all are kept.
         """
-        most = int(one.set_octets.sum(dtype=np.int64)) // SHORT + more
-        if len(one) <= most:
+        most = int(records.set_octets.sum(dtype=np.int64)) // SHORT + more
+        if len(records) <= most:
             return None
-        kept: NDArray[np.bool_] = np.cumsum(one.set_records) <= most
-        lost = int(np.count_nonzero(~kept))
+        mask: NDArray[np.bool_] = np.cumsum(records.set_records) <= most
+        lost = int(np.count_nonzero(~mask))
         self.sets.used -= lost
         self.sets.drop("too many short records", lost)
-        return kept
+        return mask
 
     def _records(
         self, batch: DatagramBatch, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64]
@@ -255,12 +255,12 @@ class Decoder:
             # Scope fields have other meanings in v9, and options are counted separately.
             key = id(template.fields), template.version if template.options else 0
             alike.setdefault(key, []).append((template, exporter, order[begin:end]))
-        found: list[tuple[int, Records]] = []
+        positioned: list[tuple[int, Records]] = []
         wholes: list[Records] = []
         more = SHORT_RECORDS
-        for members in sorted(alike.values(), key=lambda one: -one[0][0].shortest):
+        for members in sorted(alike.values(), key=lambda part: -part[0][0].shortest):
             whole = concat_sets(batch, headers, sets, members)
-            kept = self._kept(whole, more)
+            kept = self._select_short(whole, more)
             if kept is not None:
                 every = np.concatenate([rows for _, _, rows in members])
                 generations[every[~kept]] = HELD
@@ -274,16 +274,16 @@ class Decoder:
             templates, exporters, rows = zip(*members, strict=True)
             ends = np.cumsum([0, *map(len, rows)])
             parts = [whole] if len(members) == 1 else whole.parts(templates, exporters, ends)
-            found += [(int(places[0]), part) for places, part in zip(rows, parts, strict=True)]
-        return [one for _, one in sorted(found, key=lambda pair: pair[0])], wholes
+            positioned += [(int(places[0]), part) for places, part in zip(rows, parts, strict=True)]
+        return [part for _, part in sorted(positioned, key=lambda pair: pair[0])], wholes
 
-    def _count_records(self, one: Records) -> None:
-        self.records.read += len(one) + one.broken
-        self.records.drop("longer than its set", one.broken)
-        if one.template.options:
-            self.records.ignore("options record", len(one))
+    def _count_records(self, records: Records) -> None:
+        self.records.read += len(records) + records.broken
+        self.records.drop("longer than its set", records.broken)
+        if records.template.options:
+            self.records.ignore("options record", len(records))
         else:
-            self.records.used += len(one)
+            self.records.used += len(records)
 
     def _follow(
         self, sequence: Sequences, headers: NDArray[np.void], sets: NDArray[np.void], generations: NDArray[np.int64],
@@ -291,23 +291,23 @@ class Decoder:
     ) -> None:  # fmt: skip
         """Report to the sequence tracker how many records each message had, and which are still unknown."""
         empty = np.zeros(0, np.int64)
-        messages = np.concatenate([empty, *(one.set_message for one in fresh)])
-        records = np.concatenate([empty, *(one.set_records for one in fresh)])
+        messages = np.concatenate([empty, *(part.set_message for part in fresh)])
+        records = np.concatenate([empty, *(part.set_records for part in fresh)])
         units = np.bincount(messages, records, len(headers)).astype(np.int64)
         units[headers["version"] == V9] = 1
         held = sets[generations == HELD]
         unknown = np.bincount(held["message"], held["octets"], len(headers)).astype(np.int64) + headers["unread"]
         sequence.add(headers, units, unknown)
-        for one in released:
-            self._settle(one)
+        for part in released:
+            self._settle(part)
 
-    def _settle(self, one: Records) -> None:
+    def _settle(self, decoded: Records) -> None:
         """Report to the sequence tracker the records of sets that had waited."""
-        if self.sequence is None or one.template.version != IPFIX:
+        if self.sequence is None or decoded.template.version != IPFIX:
             return
-        columns = (one.headers["exporter"], one.headers["domain"], one.headers["sequence"])
+        columns = (decoded.headers["exporter"], decoded.headers["domain"], decoded.headers["sequence"])
         for row in zip(
-            *(c.tolist() for c in columns), one.set_records.tolist(), one.set_octets.tolist(), strict=True
+            *(c.tolist() for c in columns), decoded.set_records.tolist(), decoded.set_octets.tolist(), strict=True
         ):
             self.sequence.settle(*row)
 
@@ -317,6 +317,6 @@ def concat_sets(
 ) -> Records:
     """Combine the records of templates with the same fields."""
     template, exporter, _ = members[0]
-    chosen = sets[np.concatenate([rows for _, _, rows in members])]
-    message, offset, octets = (np.ascontiguousarray(chosen[name]) for name in ("message", "offset", "octets"))
+    rows_of_sets = sets[np.concatenate([rows for _, _, rows in members])]
+    message, offset, octets = (np.ascontiguousarray(rows_of_sets[name]) for name in ("message", "offset", "octets"))
     return Records(template, exporter, batch.exporters, batch.data, headers, message, offset, octets)

@@ -118,5 +118,5 @@ def element(enterprise: int, id: int) -> Element:  # noqa: A002 (the word of RFC
     """
     if enterprise == 0 and NTOP_V9 <= id < NTOP_V9 + NTOP_COUNT:
         enterprise, id = NTOP, id - NTOP_V9  # noqa: A001
-    found = elements().get((enterprise, id))
-    return found or Element(enterprise, id, f"{enterprise}.{id}", "octetArray", "", known=False)
+    known = elements().get((enterprise, id))
+    return known or Element(enterprise, id, f"{enterprise}.{id}", "octetArray", "", known=False)

@@ -135,12 +135,12 @@ def _pair(plan: Plan, records: Records) -> tuple[Addresses, Addresses, NDArray[n
 
 def _by_level(places: list[int], records: Records, level: NDArray[np.int64] | None) -> Halves:
     """The value of a repeated field at each tunnel level; levels without one use the previous level."""
-    found = records.unsigned(places[0])
+    values = records.unsigned(places[0])
     if level is not None:
         for depth, place in enumerate(places):
             if depth:
-                found = np.where(level >= depth, records.unsigned(place), found)
-    return found
+                values = np.where(level >= depth, records.unsigned(place), values)
+    return values
 
 
 def _port(places: list[list[int]], records: Records, level: NDArray[np.int64] | None) -> NDArray[np.uint16]:
@@ -149,7 +149,7 @@ def _port(places: list[list[int]], records: Records, level: NDArray[np.int64] | 
     if len(places[0]) == 1:
         return _by_level([place for place, *_ in places], records, level).astype(np.uint16)
     # One element per protocol: those of other protocols are 0.
-    found = records.unsigned(places[0][0])
+    ports = records.unsigned(places[0][0])
     for place in places[0][1:]:
-        found = np.maximum(found, records.unsigned(place))
-    return found.astype(np.uint16)
+        ports = np.maximum(ports, records.unsigned(place))
+    return ports.astype(np.uint16)

@@ -173,19 +173,19 @@ class ExportReader(FlowSource):
     @property
     def notes(self) -> list[str]:
         """One line for each kind of loss before the records."""
-        found = [
+        lines = [
             accounting.line()
             for accounting in (self._datagrams.accounting, self.decoder.accounting, self.decoder.sets)
             if accounting.dropped or accounting.corrected or accounting.ignored
         ]
         sequence = self.decoder.sequence
         if sequence is not None and sequence.totals.gaps:
-            found.append(f"sequence numbers show {sequence.totals.gaps:,} records or messages that never arrived")
+            lines.append(f"sequence numbers show {sequence.totals.gaps:,} records or messages that never arrived")
         for what in ("evicted", "expired", TAKEN_OVER):
             count = self.decoder.store.counters[what]
             if count:
-                found.append(f"{count:,} templates were {what}")
-        return found
+                lines.append(f"{count:,} templates were {what}")
+        return lines
 
     @property
     def empty_reason(self) -> str:

@@ -93,21 +93,21 @@ class Fragments:
         self._waiting: OrderedDict[tuple[int, ...], PartialDatagram] = OrderedDict()
         self.lost = 0
 
-    def add(self, packets: PacketBatch, one: NDArray[np.void]) -> tuple[bytes, int] | None:
+    def add(self, packets: PacketBatch, fragment: NDArray[np.void]) -> tuple[bytes, int] | None:
         """Add a fragment; returns the UDP payload that it completes, and the number of its fragments."""
-        row = int(one["row"])
+        row = int(fragment["row"])
         key = (
-            int(packets.version[row]), int(one["id"]),
+            int(packets.version[row]), int(fragment["id"]),
             int(packets.source_high[row]), int(packets.source_low[row]),
             int(packets.destination_high[row]), int(packets.destination_low[row]),
         )  # fmt: skip
         pieces = self._waiting.setdefault(key, PartialDatagram())
-        begin, octets, place = int(one["begin"]), int(one["octets"]), int(one["at"])
+        begin, octets, place = int(fragment["begin"]), int(fragment["octets"]), int(fragment["at"])
         if place in pieces.parts or len(pieces.parts) >= MAX_PIECES:
             self.lost += 1
             return None
         pieces.parts[place] = packets.data[begin : begin + octets].tobytes()
-        if not one["more"]:
+        if not fragment["more"]:
             pieces.octets = place + octets
         datagram = pieces.whole()
         if datagram is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -111,14 +111,7 @@ def match(
 
     rows = np.flatnonzero((sets["id"] < FIRST_DATA_SET) & ~v5)
     accounting.used += rows.size
-    of_row = headers[messages[rows]]
-    columns = (
-        rows, sets["id"][rows], sets["offset"][rows], sets["octets"][rows], of_row["version"], of_row["domain"],
-        of_row["exporter"], of_row["arrival_ns"], boot_ms_of(of_row),
-    )  # fmt: skip
-    for row, number, at, octets, version, domain, exporter, arrival_ns, boot in zip(
-        *(column.tolist() for column in columns), strict=True
-    ):
+    for row, number, at, octets, version, domain, exporter, arrival_ns, boot in template_rows(headers, sets, rows):
         slot = int(slots[exporter])
         boot_ms = boot if version == V9 else None
         body = batch.data[at : at + octets].tobytes()
@@ -135,6 +128,18 @@ def match(
     return matched
 
 
+def template_rows(
+    headers: NDArray[np.void], sets: NDArray[np.void], rows: NDArray[np.int64]
+) -> Iterator[tuple[int, ...]]:
+    """Yield row, set id, offset, octets, version, domain, exporter, arrival and start time of template sets."""
+    of_row = headers[sets["message"][rows]]
+    columns = (
+        rows, sets["id"][rows], sets["offset"][rows], sets["octets"][rows], of_row["version"], of_row["domain"],
+        of_row["exporter"], of_row["arrival_ns"], boot_ms_of(of_row),
+    )  # fmt: skip
+    yield from zip(*(column.tolist() for column in columns), strict=True)
+
+
 def release(matched: MatchedSets, pending: PendingSets, accounting: Accounting, entry: TemplateEntry, key: Key) -> None:
     """Release the sets that waited for a new template."""
     waited = pending.take(key)
@@ -149,5 +154,5 @@ def release(matched: MatchedSets, pending: PendingSets, accounting: Accounting, 
 
 def boot_ms_of(headers: NDArray[np.void]) -> NDArray[np.int64]:
     """Start times of exporters, derived from message uptimes; meaningless for IPFIX."""
-    found: NDArray[np.int64] = headers["export_time_s"].astype(np.int64) * 1000 - headers["uptime_ms"].astype(np.int64)
-    return found
+    exported_ms: NDArray[np.int64] = headers["export_time_s"].astype(np.int64) * 1000
+    return exported_ms - headers["uptime_ms"].astype(np.int64)

@@ -169,9 +169,9 @@ class ExporterMetadata:
 
     def element(self, enterprise: int, id: int) -> Element:  # noqa: A002 (the word of RFC 7011)
         """An element; unknown ones have the name stated by an exporter."""
-        found = element(enterprise, id)
-        name = None if found.known else self.elements.get((enterprise, id))
-        return Element(enterprise, id, name, found.type, known=False) if name else found
+        known = element(enterprise, id)
+        name = None if known.known else self.elements.get((enterprise, id))
+        return Element(enterprise, id, name, known.type, known=False) if name else known
 
     def state(self) -> list[list[Any]]:
         """Current rates and start times as plain data for :meth:`restore`. Exporters repeat names."""
@@ -218,7 +218,7 @@ class ExporterMetadata:
         if rates is None or not rates.any():
             return
         indices = (records.has(0, number) for number in SAMPLER_IDS)
-        index = next((found for found in indices if found is not None), None)
+        index = next((place for place in indices if place is not None), None)
         samplers: list[int | str | None] = [None] * len(records)
         if index is not None:
             samplers = records.unsigned(index).tolist()
@@ -240,7 +240,7 @@ class ExporterMetadata:
                 stated = known[sampler] = []
             if not stated or stated[-1][1] != rate:
                 # Templates are processed one after another, so statements can be out of order.
-                bisect.insort(stated, (row, rate), key=lambda one: one[0])
+                bisect.insort(stated, (row, rate), key=lambda statement: statement[0])
                 self._fresh.append(stated)
                 if len(stated) > MAX_STATED:
                     del stated[0]

@@ -123,11 +123,11 @@ class PendingSets:
         """Hold the sets of one key, the most recent ones if there are too many; returns their number."""
         bound = min(self._settings.pending_octets_per_exporter, self._settings.pending_octets) - GROUP_COST
         cost = np.cumsum(sets["octets"][::-1].astype(np.int64) + SET_COST)
-        kept = int(np.searchsorted(cost, bound, side="right"))
-        self.leave(REFUSED, len(sets) - kept)
-        if not kept:
+        count = int(np.searchsorted(cost, bound, side="right"))
+        self.leave(REFUSED, len(sets) - count)
+        if not count:
             return 0
-        headers, sets = headers[len(sets) - kept :], sets[len(sets) - kept :]
+        headers, sets = headers[len(sets) - count :], sets[len(sets) - count :]
         octets = np.ascontiguousarray(sets["octets"])
         offset = np.cumsum(octets, dtype=np.int64) - octets
         copy = np.empty(int(octets.sum()), np.uint8)
@@ -145,7 +145,7 @@ class PendingSets:
         self._of_slot.setdefault(slot, OrderedDict())[number] = None
         self._cost_of_slot[slot] = self._cost_of_slot.get(slot, 0) + held.cost
         self.octets += held.cost
-        return kept
+        return count
 
     def missing(self) -> list[tuple[Key, HeldSets]]:
         """Missing templates, each with the first sets that wait for it."""

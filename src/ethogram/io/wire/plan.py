@@ -89,8 +89,8 @@ class Plan:
         self.protocol = [*self.protocol, *fill, first[precedence.TENANT_PROTOCOL]]
         self.pairs += [Pair(version, here, there, level) for version, here, there in pairs]
         self.ports = tuple(
-            [*own, *([own[-1]] * (level - len(own))), [first[key]]] if own and key in first else own
-            for own, key in zip(self.ports, precedence.TENANT_PORTS, strict=True)
+            [*fields, *([fields[-1]] * (level - len(fields))), [first[key]]] if fields and key in first else fields
+            for fields, key in zip(self.ports, precedence.TENANT_PORTS, strict=True)
         )
 
     def _counts(self, first: dict[Key, int]) -> None:
@@ -109,8 +109,8 @@ class Plan:
         self.totals = next((t.total for t in precedence.COUNT_TIERS if t.octets in first or t.packets in first), False)
         both = precedence.BIFLOW_COUNTS
         names = ("octets", "reverse_octets", "packets", "reverse_packets")
-        found = [first.get(key) if (key := getattr(both, name)) is not None else None for name in names]
-        self.initiator = found if found[0] is not None and found[1] is not None else None
+        initiator = [first.get(key) if (key := getattr(both, name)) is not None else None for name in names]
+        self.initiator = initiator if initiator[0] is not None and initiator[1] is not None else None
         self.totals = self.totals and self.initiator is None
         reverse = self.reverse_octets is not None or self.reverse_packets is not None
         self.one_way = not (reverse or self.initiator or any(key in first for key in ASA))
@@ -142,45 +142,48 @@ class Plan:
             "end_reason": self.end_reason, "source_mac": self.macs[0], "destination_mac": self.macs[1],
             "vlan": self.vlan, "direction": self.direction, "destination_name": self.names,
         }  # fmt: skip
-        found = {name: tuple(place for place in places if place is not None) for name, places in columns.items()}
-        return {name: places for name, places in found.items() if places}
+        present = {name: tuple(place for place in places if place is not None) for name, places in columns.items()}
+        return {name: places for name, places in present.items() if places}
 
     def missing(self) -> list[str]:
         """Limitations of records of this template, for the user."""
-        found = []
+        limitations = []
         sources = self.sources()
         if "start" not in sources and "end" not in sources:
-            found.append("no times: the export time is used")
+            limitations.append("no times: the export time is used")
         elif "start" not in sources:
-            found.append("no start time: the end time is used")
+            limitations.append("no start time: the end time is used")
         if self.times.ipfix and self.times.uses_uptime and self.times.init is None:
-            found.append("no system start time in the record: taken from options, or derived from the export time")
+            limitations.append(
+                "no system start time in the record: taken from options, or derived from the export time"
+            )
         if self.octets is None and self.initiator is None:
-            found.append("no octets")
+            limitations.append("no octets")
         elif self.octet_tier is not None and self.initiator is None:
-            found.append(f"octets counted {self.octet_tier}")
+            limitations.append(f"octets counted {self.octet_tier}")
         if "packets" not in sources:
-            found.append("no packets")
+            limitations.append("no packets")
         if not self.ports[0] or not self.ports[1]:
-            found.append("no ports")
+            limitations.append("no ports")
         if self.one_way:
-            found.append("one direction only: records are paired with the reverse direction")
+            limitations.append("one direction only: records are paired with the reverse direction")
         if "union_tcp_flags" not in sources:
-            found.append("no TCP flags: the initiator is inferred from ports")
-        return found
+            limitations.append("no TCP flags: the initiator is inferred from ports")
+        return limitations
 
 
 def pairs_of(every: dict[Key, list[int]], protocols: int) -> list[Pair]:
     """Address pairs in template order; each repetition of the protocol is one level deeper."""
-    found = []
+    positions = []
     for version, source, destination in precedence.ADDRESSES:
-        found += [
-            (here, there, version)
-            for here, there in zip(every.get(source, ()), every.get(destination, ()), strict=False)
+        positions += [
+            (source, destination, version)
+            for source, destination in zip(every.get(source, ()), every.get(destination, ()), strict=False)
         ]
     levels = max(protocols, 1)
     return [
-        Pair(version, here, there, min(level, levels - 1)) for level, (here, there, version) in enumerate(sorted(found))
+        Pair(version, source, destination, min(level, levels - 1))
+        for level, (source, destination, version) in enumerate(sorted(positions))
     ]
 
 

@@ -40,12 +40,12 @@ class Sampling:
 
     def of(self, sampler: int | str | None) -> list[tuple[int, float]] | None:
         """Rates of a sampler. For records without one, the rate stated without a sampler, or the only rate."""
-        found = self.rates.get(sampler)
-        if found is None and sampler != 0:
-            found = self.rates.get(None)
-        if found is None and sampler is None and len(self.rates) == 1 and not self.by_interface:
-            found = next(iter(self.rates.values()))
-        return found
+        rates = self.rates.get(sampler)
+        if rates is None and sampler != 0:
+            rates = self.rates.get(None)
+        if rates is None and sampler is None and len(self.rates) == 1 and not self.by_interface:
+            rates = next(iter(self.rates.values()))
+        return rates
 
 
 def interface(number: int) -> str:
@@ -57,7 +57,7 @@ def interface_scope(records: Records) -> int | None:
     """The scope field that identifies the interface of an option."""
     v9 = records.template.version == V9
     numbers = (V9_INTERFACE_SCOPE,) if v9 else INTERFACES
-    return next((i for i, one in enumerate(records.template.fields) if one.scope and one.id in numbers), None)
+    return next((i for i, field in enumerate(records.template.fields) if field.scope and field.id in numbers), None)
 
 
 def rates_of(records: Records) -> NDArray[np.float64] | None:
@@ -83,21 +83,22 @@ def rates_of(records: Records) -> NDArray[np.float64] | None:
         return None if index is None else records.unsigned(index).astype(np.float64)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = []
+        candidates = []
         size, population = column(SIZE), column(POPULATION)
         if size is not None and population is not None:
-            found.append(population / size)
+            candidates.append(population / size)
         index = records.has(0, PROBABILITY)
         if index is not None:
-            found.append(1 / records.real(index))
+            candidates.append(1 / records.real(index))
         interval, space = column(INTERVAL), column(SPACE)
         if interval is not None:
-            found.append(interval if space is None else (interval + space) / interval)
-        found += [one for one in (column(V9_INTERVAL), column(RANDOM_INTERVAL)) if one is not None]
-    if not found:
+            candidates.append(interval if space is None else (interval + space) / interval)
+        plain = (column(V9_INTERVAL), column(RANDOM_INTERVAL))
+        candidates += [candidate for candidate in plain if candidate is not None]
+    if not candidates:
         return None
     rates = np.zeros(len(records))
-    for one in reversed(found):
-        usable = np.isfinite(one) & (one >= 1)
-        rates = np.where(usable, one, rates)
+    for candidate in reversed(candidates):
+        usable = np.isfinite(candidate) & (candidate >= 1)
+        rates = np.where(usable, candidate, rates)
     return rates

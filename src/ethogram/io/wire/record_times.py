@@ -109,14 +109,14 @@ def ntp_us(value: NDArray[np.uint64], near_us: Array, plain_us: float) -> Array:
     """
     seconds = (value >> np.uint64(32)).astype(np.int64)
     fraction = ((value & np.uint64(0xFFFFFFFF)) * np.uint64(US) + np.uint64(1 << 31)) >> np.uint64(32)
-    found = (seconds - NTP_ERA) * US + fraction.astype(np.int64)
+    times = (seconds - NTP_ERA) * US + fraction.astype(np.int64)
     early = seconds < 1 << 31
     if early.any():
-        later = found + (1 << 32) * US
+        later = times + (1 << 32) * US
         plain = np.minimum(value.astype(np.float64) * plain_us, LATEST_S * US).astype(np.int64)
         nearest = np.where(np.abs(plain - near_us) < np.abs(later - near_us), plain, later)
-        found = np.where(early & (value > 0), nearest, found)
-    return found
+        times = np.where(early & (value > 0), nearest, times)
+    return times
 
 
 class TimePlan:
@@ -132,8 +132,8 @@ class TimePlan:
         index = first_fields(template)
 
         def present(forms: tuple[tuple[int, str], ...], reverse: bool = False) -> tuple[tuple[int, str], ...]:
-            found = ((index.get((0, number, reverse)), form) for number, form in forms)
-            return tuple((place, form) for place, form in found if place is not None)
+            places = ((index.get((0, number, reverse)), form) for number, form in forms)
+            return tuple((place, form) for place, form in places if place is not None)
 
         self.start = present(START_FORMS)
         self.end = present(END_FORMS)
@@ -149,18 +149,18 @@ class TimePlan:
     @property
     def start_fields(self) -> tuple[int, ...]:
         """Fields that give the start, or from which it is derived."""
-        found = [place for place, _ in (*self.start, *self.reverse_start)]
-        if not found and self.end and self.duration is not None:
-            found = [self.duration[0]]
-        return tuple(found)
+        places = [place for place, _ in (*self.start, *self.reverse_start)]
+        if not places and self.end and self.duration is not None:
+            places = [self.duration[0]]
+        return tuple(places)
 
     @property
     def end_fields(self) -> tuple[int, ...]:
         """Fields that give the end, or from which it is derived."""
-        found = [place for place, _ in (*self.end, *self.reverse_end)]
-        if not found and self.start and self.duration is not None:
-            found = [self.duration[0]]
-        return tuple(found or (place for place, _ in self.moment))
+        places = [place for place, _ in (*self.end, *self.reverse_end)]
+        if not places and self.start and self.duration is not None:
+            places = [self.duration[0]]
+        return tuple(places or (place for place, _ in self.moment))
 
     @property
     def uses_uptime(self) -> bool:
@@ -257,13 +257,13 @@ class _TimeColumns:
 
     def first(self, forms: tuple[tuple[int, str], ...]) -> Array | None:
         """The first encoding in which each record has a time; None if there is no such field."""
-        found: Array | None = None
+        times: Array | None = None
         for index, form in forms:
-            if found is None:
-                found = self._read(index, form)
-            elif not found.all():
-                found = np.where(found == 0, self._read(index, form), found)
-        return found
+            if times is None:
+                times = self._read(index, form)
+            elif not times.all():
+                times = np.where(times == 0, self._read(index, form), times)
+        return times
 
     def _read(self, index: int, form: str) -> Array:
         value = self.records.unsigned(index)
@@ -275,8 +275,8 @@ class _TimeColumns:
             return _bounded(value, US if form == "s" else 1000)
         if self.records.template.fields[index].length < 8:
             return np.zeros(len(self.records), np.int64)
-        found = ntp_us(value, self.exported, 1.0 if form == "us" else 1e-3)
-        return np.where((value == 0) | (found > LATEST_S * US) | (found < 0), 0, found)
+        times = ntp_us(value, self.exported, 1.0 if form == "us" else 1e-3)
+        return np.where((value == 0) | (times > LATEST_S * US) | (times < 0), 0, times)
 
     def _by_uptime(self, value: NDArray[np.uint64]) -> Array:
         if self._init is not None:

@@ -140,11 +140,11 @@ class Records:
     @cached_property
     def _index(self) -> dict[tuple[int, int, bool], int]:
         """First field of each element, cached here because templates live longer."""
-        found: dict[tuple[int, int, bool], int] = {}
-        for i, one in enumerate(self.template.fields):
-            if not (one.scope and self.template.version == V9):  # scope types of v9 are not elements
-                found.setdefault((one.enterprise, one.id, one.reverse), i)
-        return found
+        index: dict[tuple[int, int, bool], int] = {}
+        for i, field in enumerate(self.template.fields):
+            if not (field.scope and self.template.version == V9):  # scope types of v9 are not elements
+                index.setdefault((field.enterprise, field.id, field.reverse), i)
+        return index
 
     def _place(self, i: int) -> tuple[NDArray[np.int64], int]:
         """Base position and distance of field ``i`` (for variable-length fields, of the content)."""

@@ -38,21 +38,21 @@ def field_names(template: Template, element_of: ElementOf = element) -> list[str
     >>> field_names(v5_template(0))[:3]
     ['sourceIPv4Address', 'destinationIPv4Address', 'ipNextHopIPv4Address']
     """
-    found: list[str] = []
+    names: list[str] = []
     seen: dict[str, int] = {}
-    for one in template.fields:
-        name = name_of(one, template.version, element_of)
+    for field in template.fields:
+        name = name_of(field, template.version, element_of)
         seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
-    return found
+        names.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+    return names
 
 
-def name_of(one: Field, version: int, element_of: ElementOf) -> str:
+def name_of(field: Field, version: int, element_of: ElementOf) -> str:
     """Name of a field; scope types of NetFlow v9 are not elements."""
-    if one.scope and version == V9:
-        return f"scope {SCOPES.get(one.id, one.id)}"
-    known = element_of(one.enterprise, one.id)
-    return known.reverse_name if one.reverse else known.name
+    if field.scope and version == V9:
+        return f"scope {SCOPES.get(field.id, field.id)}"
+    known = element_of(field.enterprise, field.id)
+    return known.reverse_name if field.reverse else known.name
 
 
 def rows_of(records: Records, most: int | None = None, element_of: ElementOf = element) -> Iterator[dict[str, Any]]:
@@ -70,8 +70,8 @@ def rows_of(records: Records, most: int | None = None, element_of: ElementOf = e
     template = records.template
     rows = len(records) if most is None else min(most, len(records))
     columns = [
-        values_of(records, i, rows, element_of(one.enterprise, one.id), template.version)
-        for i, one in enumerate(template.fields)
+        values_of(records, i, rows, element_of(field.enterprise, field.id), template.version)
+        for i, field in enumerate(template.fields)
     ]
     names = field_names(template, element_of)
     for row in range(rows):

@@ -43,12 +43,12 @@ def rate_of(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, 
         return _single(
             np.maximum(records.headers["sampling"] & HEADER_INTERVAL, 1).astype(np.float64)[records.message]
         ), {}
-    own = rates_of(records)
-    if own is not None and (own > 0).all():
-        return _single(own), {}
+    stated = rates_of(records)
+    if stated is not None and (stated > 0).all():
+        return _single(stated), {}
     rate, corrected = _from_options(records, facts)
-    if own is not None and own.any():
-        rate = np.where(own > 0, own, rate)
+    if stated is not None and stated.any():
+        rate = np.where(stated > 0, stated, rate)
     return _single(rate), corrected
 
 
@@ -83,9 +83,9 @@ def _without_sampler(records: Records, sampling: Sampling) -> Rate:
         seen_on = np.where(records.unsigned(direction) == 1, records.unsigned(out), seen_on)
     rates = np.full(len(records), rate) if isinstance(rate, float) else rate.copy()
     for number, rows in _distinct(seen_on):
-        own = sampling.rates.get(interface(number))
-        if own is not None:
-            rates[rows] = _in_force(records.message[rows], own)
+        interface_rates = sampling.rates.get(interface(number))
+        if interface_rates is not None:
+            rates[rows] = _in_force(records.message[rows], interface_rates)
     return rates
 
 

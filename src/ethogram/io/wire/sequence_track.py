@@ -159,7 +159,7 @@ def again(row: Any, position: int, units: int, bound: int, time_s: int, boot_ms:
 
 
 @compiled
-def one(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any, boot_ms: Any) -> None:
+def track_message(row: Any, holes: Any, sequence: Any, units: Any, bound: Any, time_s: Any, boot_ms: Any) -> None:
     """Process one message of a stream."""
     row["messages"] += 1
     if row["messages"] == 1:
@@ -237,7 +237,7 @@ def track(
         row["used"] = clock
         time_s = np.int64(header["export_time_s"])
         boot_ms = time_s * 1000 - np.int64(header["uptime_ms"])
-        one(row, holes[number], np.int64(header["sequence"]), units[m], bound[m], time_s, boot_ms)
+        track_message(row, holes[number], np.int64(header["sequence"]), units[m], bound[m], time_s, boot_ms)
     return headers.shape[0], count
 
 

@@ -80,35 +80,35 @@ class Template:
     @cached_property
     def variable(self) -> tuple[int, ...]:
         """Indices of variable-length fields."""
-        return tuple(i for i, one in enumerate(self.fields) if one.length == VARIABLE)
+        return tuple(i for i, field in enumerate(self.fields) if field.length == VARIABLE)
 
     @cached_property
     def shortest(self) -> int:
         """Octets of the shortest possible record."""
-        return sum(1 if one.length == VARIABLE else one.length for one in self.fields)
+        return sum(1 if field.length == VARIABLE else field.length for field in self.fields)
 
     @cached_property
     def places(self) -> NDArray[np.int32]:
         """For each field: the number of variable fields before it, and its distance from the last of them."""
-        found = np.empty((len(self.fields), 2), np.int32)
+        positions = np.empty((len(self.fields), 2), np.int32)
         passed, distance = 0, 0
-        for i, one in enumerate(self.fields):
-            found[i] = passed, distance
-            if one.length == VARIABLE:
+        for i, spec in enumerate(self.fields):
+            positions[i] = passed, distance
+            if spec.length == VARIABLE:
                 passed, distance = passed + 1, 0
             else:
-                distance += one.length
-        return found
+                distance += spec.length
+        return positions
 
     @cached_property
     def runs(self) -> NDArray[np.int64]:
         """Octets of fixed length before each variable field, and after the last."""
         runs = [0]
-        for one in self.fields:
-            if one.length == VARIABLE:
+        for spec in self.fields:
+            if spec.length == VARIABLE:
                 runs.append(0)
             else:
-                runs[-1] += one.length
+                runs[-1] += spec.length
         return np.array(runs, np.int64)
 
     @property
@@ -163,7 +163,7 @@ def parse_definitions(octets: bytes, version: int, options: bool, max_fields: in
     >>> source.id, source.fields
     (256, (Field(enterprise=0, id=8, length=4, scope=False, reverse=False),))
     """
-    found: list[Definition] = []
+    definitions: list[Definition] = []
     at, end = 0, len(octets)
     while end - at >= 4:
         number = int.from_bytes(octets[at : at + 2])
@@ -171,28 +171,28 @@ def parse_definitions(octets: bytes, version: int, options: bool, max_fields: in
         at += 4
         if number < 256:
             if version == IPFIX and count == 0 and number in (2, 3):
-                found.append(Definition(number, None, options))
+                definitions.append(Definition(number, None, options))
                 continue
             if any(octets[at - 4 :]):
-                found.append(Definition(number, None, options, "template number below 256"))
+                definitions.append(Definition(number, None, options, "template number below 256"))
             break
         scopes = 0
         if version == IPFIX and count == 0:
-            found.append(Definition(number, None, options))
+            definitions.append(Definition(number, None, options))
             continue
         if options:
             if end - at < 2:
-                found.append(Definition(number, None, options, "cut short"))
+                definitions.append(Definition(number, None, options, "cut short"))
                 break
             second = int.from_bytes(octets[at : at + 2])
             at += 2
             # v9 states octets of scope and option fields, IPFIX the number of all fields and of scope fields.
             scopes, count = (count // 4, count // 4 + second // 4) if version == V9 else (second, count)
         fields, at, problem = parse_fields(octets, at, count, scopes, version, max_fields)
-        found.append(Definition(number, None if problem else fields, options, problem))
+        definitions.append(Definition(number, None if problem else fields, options, problem))
         if at > end:
             break
-    return found
+    return definitions
 
 
 def parse_fields(
@@ -239,7 +239,7 @@ def problem_of(fields: list[Field], count: int, scopes: int, max_fields: int) ->
     """Why a completely read template is invalid."""
     if count > max_fields:
         return "too many fields"
-    if not any(one.length for one in fields):
+    if not any(field.length for field in fields):
         return "records of no length"
     if scopes > count:
         return "more scope fields than fields"

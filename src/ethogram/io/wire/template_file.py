@@ -35,11 +35,11 @@ def save_templates(path: Path, rows: Iterable[Row]) -> None:
     """
     body = orjson.dumps([
         [
-            one.address, one.port, template.version, template.domain, template.id, template.options, seen_ns,
+            exporter.address, exporter.port, template.version, template.domain, template.id, template.options, seen_ns,
             [[f.enterprise, f.id, f.length, f.scope, f.reverse] for f in template.fields],
         ]
-        for one, template, seen_ns in rows
-        if one.transport == "udp"
+        for exporter, template, seen_ns in rows
+        if exporter.transport == "udp"
     ])  # fmt: skip
     head = orjson.dumps({**FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
     try:
@@ -84,11 +84,11 @@ def row_of(row: list[Any], max_fields: int) -> Row:
     address, port, version, domain, number, options, seen_ns, given = row
     fields = same(
         tuple(
-            field_of(whole(one[0], 32), whole(one[1], 16), whole(one[2], 16), bool(one[3]), bool(one[4]))
-            for one in given
+            field_of(whole(spec[0], 32), whole(spec[1], 16), whole(spec[2], 16), bool(spec[3]), bool(spec[4]))
+            for spec in given
         )
     )
-    scopes = sum(one.scope for one in fields)
+    scopes = sum(field.scope for field in fields)
     if (
         not isinstance(address, str)
         or version not in (9, 10)

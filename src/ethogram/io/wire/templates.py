@@ -200,21 +200,21 @@ class TemplateStore:
         if not self.shares_address(slot):
             return None
         known = self._known[slot]
-        found: list[tuple[bool, int, int, TemplateEntry]] = []
+        candidates: list[tuple[bool, int, int, TemplateEntry]] = []
         for other in self._of_address[known.exporter.address]:
             entry = self._entries.get((other, version, domain, number))
             if entry is None or other == slot:
                 continue
             same = boot_ms is not None and entry.boot_ms is not None and abs(boot_ms - entry.boot_ms) <= SAME_BOOT_MS
-            found.append((same, self._known[other].seen_ns, other, entry))
-        if not found:
+            candidates.append((same, self._known[other].seen_ns, other, entry))
+        if not candidates:
             return None
-        same, _, source, entry = max(found, key=lambda one: one[:2])
-        others = [self._known[other] for _, _, other, _ in found]
-        silent_ns = known.first_ns - max(one.seen_ns for one in others)
+        same, _, source, entry = max(candidates, key=lambda candidate: candidate[:2])
+        others = [self._known[other] for _, _, other, _ in candidates]
+        silent_ns = known.first_ns - max(slot.seen_ns for slot in others)
         # The ports must not overlap: one sent its last message before the first of the other.
-        apart_ns = min(max(known.first_ns - one.seen_ns, one.first_ns - known.seen_ns) for one in others)
-        moved_ns = now_ns - max(known.first_ns, *(one.first_ns for one in others))
+        apart_ns = min(max(known.first_ns - slot.seen_ns, slot.first_ns - known.seen_ns) for slot in others)
+        moved_ns = now_ns - max(known.first_ns, *(slot.first_ns for slot in others))
         gone = silent_ns >= GONE_NS or (apart_ns >= 0 and (last or moved_ns >= MOVED_NS))
         if not same and not gone:
             return None
@@ -403,10 +403,10 @@ class TemplateStore:
     def load(self, path: Path) -> str | None:
         """Load the output of :meth:`save`; returns the reason if it cannot be used, in which case nothing is loaded."""
         try:
-            found = load_templates(path, self._settings.max_fields)
+            rows = load_templates(path, self._settings.max_fields)
         except InputError as error:
             return f"{error}: templates will be learned again"
-        for exporter, template, seen_ns in found:
+        for exporter, template, seen_ns in rows:
             slot = self.slot(exporter, seen_ns)
             if slot >= 0:
                 definition = Definition(template.id, template.fields, template.options)

@@ -32,8 +32,8 @@ def octets_of(records: Records, i: int) -> pl.Series:
     content = np.empty(int(ends[-1]) if ends.size else 0, np.uint8)
     copy_sets(records.data, offset, length, content)
     bounds = np.concatenate([np.zeros(1, np.int64), ends])
-    found = pa.Array.from_buffers(pa.large_binary(), len(records), [None, pa.py_buffer(bounds), pa.py_buffer(content)])
-    series = pl.from_arrow(found)
+    array = pa.Array.from_buffers(pa.large_binary(), len(records), [None, pa.py_buffer(bounds), pa.py_buffer(content)])
+    series = pl.from_arrow(array)
     assert isinstance(series, pl.Series)
     return series
 
@@ -52,7 +52,7 @@ def texts(records: Records, i: int) -> pl.Series:
     try:
         text = octets.cast(pl.String)
     except pl.exceptions.ComputeError:  # invalid UTF-8 in some row: decode each row
-        text = pl.Series([decoded(one) for one in octets.to_list()], dtype=pl.String)
+        text = pl.Series([decoded(value) for value in octets.to_list()], dtype=pl.String)
     # Zeros are padding; after the first one, some exporters leave old buffer content.
     if text.str.contains("\x00", literal=True).any():
         text = text.str.replace(r"(?s)\x00.*$", "")
