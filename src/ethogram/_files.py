@@ -1,7 +1,7 @@
-"""Atomic files: written under a hidden name in the same folder, brought to disk, then renamed.
+"""Atomic writing: files are written under a hidden name in the same folder, synced, then renamed.
 
-Every file that Ethogram writes for a user goes through here. A link stays and its target is replaced; an existing file
-keeps its mode and, where the system permits, its owner; a device, FIFO, socket or directory is never replaced. While a
+All files for users are written through this module. A symbolic link is kept and its target replaced; an existing file
+keeps its mode and, where permitted, its owner; devices, FIFOs, sockets and directories are never replaced. While a
 command runs under :func:`guarding`, its inputs are not replaced either.
 """
 
@@ -28,8 +28,8 @@ __all__ = ["atomic_write", "atomic_write_all", "fsync_dir", "guarding", "is_ours
            "target_of", "write_bytes"]  # fmt: skip
 
 _HIDDEN = re.compile(r"\.(?P<pid>\d{1,19})\.(?:part|old)")
-_LONGEST_NAME = 220  # of the 255 octets that file systems allow; the process id and the suffix need the rest
-_YOUNG_S = 60.0  # a hidden file may be this old before its owner has locked it
+_LONGEST_NAME = 220  # of the 255 octets that file systems allow; the rest is for the process id and the suffix
+_YOUNG_S = 60.0  # a hidden file may reach this age before its owner locks it
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -40,7 +40,7 @@ _MARK = re.compile(rb'"format": ?"ethogram\.')
 
 @dataclass
 class _Guard:
-    """What the running command may not replace: its inputs by device and inode, and, without force, foreign files."""
+    """Files that the running command must not replace: its inputs, and without force, files of other programs."""
 
     inputs: dict[tuple[int, int], Path] = field(default_factory=dict)
     force: bool = False
@@ -51,7 +51,7 @@ _guard: _Guard | None = None
 
 @contextmanager
 def guarding() -> Iterator[None]:
-    """Hold what :func:`protect` is told until the end of a command."""
+    """Apply :func:`protect` until the end of a command."""
     global _guard  # noqa: PLW0603 (one command at a time, in all its threads)
     before, _guard = _guard, _Guard()
     try:
@@ -61,38 +61,38 @@ def guarding() -> Iterator[None]:
 
 
 def protect(inputs: Iterable[Path] = (), *, force: bool | None = None) -> None:
-    """Refuse to write over these files until the command ends; with ``force``, foreign files may be replaced.
+    """Refuse to overwrite these files until the command ends; with ``force``, foreign files may be replaced.
 
-    Does nothing outside :func:`guarding`.
+    It has no effect outside :func:`guarding`.
     """
     if _guard is None:
         return
     for path in inputs:
         with contextlib.suppress(OSError):
-            found = path.stat()
-            _guard.inputs.setdefault((found.st_dev, found.st_ino), path)
+            status = path.stat()
+            _guard.inputs.setdefault((status.st_dev, status.st_ino), path)
     if force is not None:
         _guard.force = force
 
 
 def target_of(path: Path) -> Path:
-    """The file that a write to ``path`` replaces or makes: links are followed.
+    """File that a write to ``path`` replaces or creates; links are followed.
 
     Raises
     ------
     UsageError
-        When it is not a regular file, or is an input of the running command.
+        If it is not a regular file, or is an input of the running command.
     OSError
-        When links go in circles, or the file may not be written.
+        If links form a loop, or the file is not writable.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return Path(os.path.realpath(path))
-    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is not None:
         raise UsageError(f"{path}: cannot be written: it is {kind}, not a regular file")
-    given = _guard.inputs.get((found.st_dev, found.st_ino)) if _guard is not None else None
+    given = _guard.inputs.get((status.st_dev, status.st_ino)) if _guard is not None else None
     if given is not None:
         same = "" if given == path else f", the same file as {given}"
         raise UsageError(f"{path}: cannot be written: it is an input of this command{same}")
@@ -107,7 +107,7 @@ def require_ours(path: Path) -> None:
     Raises
     ------
     UsageError
-        When it is not ours.
+        If Ethogram did not write it.
     """
     if _guard is None or _guard.force or is_ours(path):
         return
@@ -115,9 +115,9 @@ def require_ours(path: Path) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file can be replaced without asking: missing, empty, or marked as written by Ethogram.
+    """Whether a file may be replaced without ``--force``: missing, empty, or marked as written by Ethogram.
 
-    The marks: Parquet metadata whose key begins with ``ethogram.``; in JSON, plain or gzip, a first line or object
+    The marks are: Parquet metadata whose key begins with ``ethogram.``; in JSON, plain or gzip, a first line or object
     with ``"format": "ethogram...``; in a PNG, ``Ethogram`` as its software.
     """
     try:
@@ -140,7 +140,7 @@ def is_ours(path: Path) -> bool:
 
 
 def _parquet_footer(file: int) -> bytes:
-    """The octets of a Parquet file's metadata, in which keys are plain text."""
+    """Metadata of a Parquet file, in which keys are plain text."""
     size = os.fstat(file).st_size
     tail = os.pread(file, 8, max(size - 8, 0))
     length = int.from_bytes(tail[:4], "little")
@@ -151,15 +151,15 @@ def _parquet_footer(file: int) -> bytes:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a hidden name to write to; at the end the file gets its own name, or after an error is removed.
+    """Yield a hidden file to write to; at the end it is renamed to ``path``, or after an error removed.
 
-    Where the hidden file is removed again or stays empty, ``path`` stays as it was. Hidden files that killed runs left
-    for the same target are removed. OSErrors are the caller's to name.
+    If the hidden file is removed or left empty, ``path`` is not changed. Hidden files left by killed runs for the same
+    target are removed. Callers handle OSErrors.
 
     Raises
     ------
     UsageError
-        When the target is not a regular file, or is an input of the running command; looked at before and after.
+        If the target is not a regular file, or is an input of the running command; checked before and after.
 
     Examples
     --------
@@ -182,10 +182,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write_all(*paths: Path) -> Iterator[list[Path]]:
-    """Likewise for files that belong together: at the end all of them get their own name, or after an error none.
+    """As :func:`atomic_write` for several files that belong together: all of them are replaced, or after an error none.
 
-    A file for which nothing was written is removed. Only a machine that stops between two of the last steps leaves
-    one new and another old.
+    A file for which nothing was written is removed. Only a crash of the machine during the final renames can leave some
+    files new and others old.
 
     Examples
     --------
@@ -236,13 +236,13 @@ def _rename_all(targets: list[Path], parts: list[Path], olds: list[Path]) -> Non
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file atomically."""
     with atomic_write(path) as part:
         part.write_bytes(content)
 
 
 def fsync_dir(folder: Path) -> None:
-    """Make sure that the names in a folder are on disk."""
+    """Sync the entries of a folder to disk."""
     place = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(place)
@@ -255,7 +255,7 @@ def _beside(target: Path, suffix: str) -> Path:
 
 
 def _stem(target: Path) -> str:
-    """The name of a target as its hidden files have it; a long one is cut, and its digest tells it apart."""
+    """Name of a target within the names of its hidden files; long names are cut and get a digest."""
     octets = os.fsencode(target.name)
     if len(octets) <= _LONGEST_NAME:
         return target.name
@@ -264,9 +264,9 @@ def _stem(target: Path) -> str:
 
 @contextmanager
 def _hidden(target: Path) -> Iterator[Path]:
-    """An empty hidden file beside a target, locked while it is written; gone at the end unless it was renamed.
+    """Create an empty, locked hidden file beside a target; it is removed at the end unless it was renamed.
 
-    No one may read it who may not read the file that it replaces.
+    Its mode does not permit more readers than that of the file it replaces.
     """
     _remove_stale(target)
     part = _beside(target, "part")
@@ -285,21 +285,21 @@ def _hidden(target: Path) -> Iterator[Path]:
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove the hidden files of this target whose process has ended without removing them."""
+    """Remove hidden files of this target left by processes that have ended."""
     prefix = f".{_stem(target)}"
     try:
         names = [entry.name for entry in os.scandir(target.parent) if entry.name.startswith(prefix)]
     except OSError:
         return
     for name in names:
-        found = _HIDDEN.fullmatch(name[len(prefix) :])
-        if found is not None and int(found["pid"]) != os.getpid():
+        match = _HIDDEN.fullmatch(name[len(prefix) :])
+        if match is not None and int(match["pid"]) != os.getpid():
             with contextlib.suppress(OSError):
-                _remove_if_stale(target.with_name(name), int(found["pid"]))
+                _remove_if_stale(target.with_name(name), int(match["pid"]))
 
 
 def _remove_if_stale(path: Path, pid: int) -> None:
-    """A file that its process has locked is in use; a process id alone may belong to another container."""
+    """Remove a hidden file that is not locked; the process id alone may belong to another container."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -324,18 +324,18 @@ def _written(part: Path) -> bool:
 
 
 def _require_same(path: Path, target: Path) -> None:
-    """The target is still what it was before the work began."""
+    """Check that the target has not changed since writing began."""
     if target_of(path) != target:
         raise UsageError(f"{path}: cannot be written: the link was changed in the meantime")
 
 
 def _finish(part: Path, target: Path) -> None:
-    """Bring a written file to disk with the mode and owner of the file that it replaces."""
+    """Sync a written file, and give it the mode and owner of the file it replaces."""
     with part.open("rb") as stream:
         with contextlib.suppress(FileNotFoundError):
             before = target.stat()
-            mine = os.fstat(stream.fileno())
-            if (mine.st_uid, mine.st_gid) != (before.st_uid, before.st_gid):
+            written = os.fstat(stream.fileno())
+            if (written.st_uid, written.st_gid) != (before.st_uid, before.st_gid):
                 with contextlib.suppress(PermissionError):
                     os.fchown(stream.fileno(), before.st_uid, before.st_gid)
             os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))

@@ -1,7 +1,7 @@
-"""Where compiled code is kept on disk, and which folders it is never loaded from.
+"""Folder of the disk cache of compiled code.
 
-Numba keeps compiled functions as pickles: whoever can write such a file runs code as the user who loads it. A folder is
-therefore used only if it belongs to this user or to root, and nobody else can write to it or replace it.
+Numba caches compiled functions as pickles, so whoever can write such a file can run code as the user who loads it. A
+folder is therefore used only if it belongs to this user or to root, and nobody else can write to it or replace it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["OWN_FOLDER", "CompiledFolder", "compiled_folder", "distrust"]
 
 OWN_FOLDER = "ETHOGRAM_CACHE_DIR"
 EXPLICIT = (OWN_FOLDER, "NUMBA_CACHE_DIR")
-"""Variables that name a folder for compiled code; a folder named there that cannot be used is reported."""
+"""Variables that name a cache folder; if a folder named there cannot be used, this is reported."""
 
 _ROOT = 0
 _OTHERS_WRITE, _OTHERS_ENTER = stat.S_IWGRP | stat.S_IWOTH, stat.S_IXGRP | stat.S_IXOTH
@@ -27,16 +27,16 @@ _OTHERS_WRITE, _OTHERS_ENTER = stat.S_IWGRP | stat.S_IWOTH, stat.S_IXGRP | stat.
 
 @dataclass(frozen=True)
 class CompiledFolder:
-    """Where the compiled functions of one source folder are kept.
+    """Cache folder of the compiled functions of one source folder.
 
     Attributes
     ----------
     path
-        The folder; None when there is none.
+        The folder; None if there is none.
     writable
-        Whether new functions can be kept there.
+        Whether new functions can be cached there.
     refused
-        Why folders that the user named are not used, a line each.
+        Why folders named by the user are not used, one line each.
     """
 
     path: Path | None
@@ -46,11 +46,11 @@ class CompiledFolder:
 
 @cache
 def compiled_folder(source: Path) -> CompiledFolder:
-    """Choose the folder for the functions in the modules of one folder.
+    """Choose the cache folder for the modules of one source folder.
 
-    In this order: what ``ETHOGRAM_CACHE_DIR`` or ``NUMBA_CACHE_DIR`` names; ``__pycache__`` beside the modules; what
-    ``CACHE_DIRECTORY`` names, as systemd sets it; the user's cache folder. The first that can be written and that
-    nobody else can write is taken; failing that, the first that already holds compiled functions.
+    Candidates, in order: the folder in ``ETHOGRAM_CACHE_DIR`` or ``NUMBA_CACHE_DIR``; ``__pycache__`` beside the
+    modules; the folder in ``CACHE_DIRECTORY``, which systemd sets; the user's cache folder. The first one that this
+    user alone can write is used; failing that, the first one that already contains compiled functions.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def compiled_folder(source: Path) -> CompiledFolder:
 
 
 def _candidates(source: Path) -> Iterator[tuple[str, Path]]:
-    """Folders in the order of :func:`compiled_folder`, each with the variable that names it."""
-    # Installations at several places may share a cache folder: the name says which one a subfolder is of.
+    """Candidates of :func:`compiled_folder` in order, each with the variable that names it."""
+    # Several installations may share a cache folder, so the subfolder's name identifies the installation.
     below = f"{source.name}-{hashlib.sha256(str(source).encode()).hexdigest()[:16]}"
     for variable in EXPLICIT:
         if value := os.environ.get(variable):
@@ -81,14 +81,14 @@ def _candidates(source: Path) -> Iterator[tuple[str, Path]]:
     if value := os.environ.get("CACHE_DIRECTORY"):
         yield "CACHE_DIRECTORY", Path(value.split(":")[0]).absolute() / "compiled" / below
     shared = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative path there is to be ignored, as its specification says.
+    # The specification says to ignore relative paths.
     home = Path(shared) if shared.startswith("/") else Path("~/.cache").expanduser()
     if home.is_absolute():
         yield "HOME", home / "ethogram" / "compiled" / below
 
 
 def _unusable(path: Path) -> str | None:
-    """Why nothing can be kept in a folder, which is made if need be; None when it can."""
+    """Why a folder cannot be used, or None; it is created if missing."""
     try:
         if (reason := distrust(_nearest_existing(path))) is not None:
             return reason
@@ -113,25 +113,25 @@ def _holds_compiled(path: Path) -> bool:
 
 
 def distrust(path: Path) -> str | None:
-    """Why somebody else could have put files into a folder; None when nobody but root could.
+    """Why someone else could have put files into a folder; None if nobody but root could.
 
-    Every folder above counts too, since whoever can write there can put another folder into this one's place. What
-    stands below a folder that only its owner can enter is out of reach of others.
+    All parent folders are checked too, since whoever can write to one can replace the folder. Folders below one that
+    only its owner can enter are out of reach of others.
 
     Raises
     ------
     OSError
-        When it does not exist or cannot be reached.
+        If it does not exist or cannot be reached.
     """
     path = path.resolve(strict=True)
     user, private = os.geteuid(), False
     for folder in (*reversed(path.parents), path):
-        found = folder.stat()
-        if found.st_uid not in {_ROOT, user}:
-            return f"{folder} belongs to another user (uid {found.st_uid})"
-        # In a folder with the sticky bit, as /tmp, others cannot replace what is not theirs.
-        replaceable = folder == path or not found.st_mode & stat.S_ISVTX
-        if found.st_mode & _OTHERS_WRITE and replaceable and not private:
-            return f"other users can write to {folder} (mode {stat.S_IMODE(found.st_mode):04o})"
-        private = private or not found.st_mode & _OTHERS_ENTER
+        status = folder.stat()
+        if status.st_uid not in {_ROOT, user}:
+            return f"{folder} belongs to another user (uid {status.st_uid})"
+        # In a folder with the sticky bit, such as /tmp, others cannot replace files that are not theirs.
+        replaceable = folder == path or not status.st_mode & stat.S_ISVTX
+        if status.st_mode & _OTHERS_WRITE and replaceable and not private:
+            return f"other users can write to {folder} (mode {stat.S_IMODE(status.st_mode):04o})"
+        private = private or not status.st_mode & _OTHERS_ENTER
     return None

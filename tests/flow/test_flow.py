@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ethogram
+from ethogram._parse_address import parse_mac
 from ethogram.config import NameSettings
 from ethogram.errors import ConfigurationError
 from ethogram.flow.devices import LocalDevices, Namer
@@ -26,7 +27,6 @@ from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
 from ethogram.flow.relays import WINDOW_US, relays
 from ethogram.schema import BIFLOW, FLOW, GROUP, NAME_ANSWER, NAME_QUESTION
-from ethogram.schema.parse_address import parse_mac
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
 LOCAL = ("10.0.0.0/8", "fe80::/10")

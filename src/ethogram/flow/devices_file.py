@@ -7,12 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
+from ethogram._arrays import codes_of
+from ethogram._parse_address import parse_address, parse_mac
 from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError
 from ethogram.flow.devices import Uses
 from ethogram.flow.local import INSIDE, UNSPECIFIED
-from ethogram.schema import TIME, codes_of
-from ethogram.schema.parse_address import parse_address, parse_mac
+from ethogram.schema import TIME
 
 __all__ = ["DeviceFile"]
 

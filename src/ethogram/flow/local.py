@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ethogram._parse_address import parse_prefix
 from ethogram.errors import ConfigurationError
-from ethogram.schema.parse_address import parse_prefix
 
 __all__ = ["INSIDE", "MULTICAST", "OUTSIDE", "UNSPECIFIED", "LocalNetwork"]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import polars as pl
 from publicsuffixlist import PSLFILE, PublicSuffixList
 
+from ethogram._arrays import codes_of
 from ethogram.config import NameSettings
-from ethogram.schema import FLOW, GROUP, NAME_ANSWER, NAME_QUESTION, UDP, codes_of
+from ethogram.schema import FLOW, GROUP, NAME_ANSWER, NAME_QUESTION, UDP
 
 __all__ = ["Naming", "domains", "suffix_list_date", "suffix_list_works"]
 

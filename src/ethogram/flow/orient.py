@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram._arrays import column, read_only
+from ethogram._arrays import codes_of, column, read_only
 from ethogram.flow.devices import Namer, Uses
 from ethogram.flow.factorize import factorize, factorize_pairs, stable_argsort
 from ethogram.flow.local import LocalNetwork
@@ -23,7 +23,7 @@ from ethogram.flow.service_side import (
     remote_scope,
     select_side,
 )
-from ethogram.schema import ALWAYS, FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, TimeSpan, codes_of
+from ethogram.schema import ALWAYS, FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, TimeSpan
 
 __all__ = ["Orientation"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ethogram._parse_address import canonical_device, parse_mac
 from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
-from ethogram.schema.parse_address import canonical_device, parse_mac
 
 __all__ = ["COLUMNS", "Label", "LabelMatches", "match_labels", "read_labels"]
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from ethogram.schema import codes_of
-from ethogram.schema.parse_address import canonical_device, parse_address, parse_mac
+from ethogram._arrays import codes_of
+from ethogram._parse_address import canonical_device, parse_address, parse_mac
 
 __all__ = [
     "FINE", "MAX_COUNT", "NULL_WORD", "OUT_OF_RANGE", "POINT", "PROTOCOL_NUMBERS", "UNREADABLE", "UNSET",
@@ -360,7 +360,7 @@ _address = _ParseCache(_parse_address).__getitem__
 
 
 def parse_addresses(series: pl.Series) -> ParsedColumn:
-    """Parse addresses to canonical text, see :func:`ethogram.schema.parse_address.parse_address`.
+    """Parse addresses to canonical text, see :func:`ethogram._parse_address.parse_address`.
 
     >>> parse_addresses(pl.Series(["10.0.0.1", "2001:DB8:0::1", "10.0.0"])).values.to_list()
     ['10.0.0.1', '2001:db8::1', None]

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._address_text import MAC, AddressText
 from ethogram._hashing import empty_index
 from ethogram.config import MeterSettings
 from ethogram.meter.cache import (
@@ -32,7 +33,6 @@ from ethogram.meter.cache import (
 )
 from ethogram.meter.columns import BiflowPackets
 from ethogram.schema import BIFLOW, TCP, PacketBatch
-from ethogram.schema.address import MAC, AddressText
 
 __all__ = ["BiflowMeter"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from ethogram._address_text import MAC, AddressText
+from ethogram._arrays import by_unique
 from ethogram.config import CustomFlowSettings
 from ethogram.flow.devices import Namer
 from ethogram.flow.local import LocalNetwork
 from ethogram.meter.custom import CustomFlowBatch
-from ethogram.schema import TIME, Accounting, CustomFlows, PacketFlows, by_unique
-from ethogram.schema.address import MAC, AddressText
+from ethogram.schema import TIME, Accounting, CustomFlows, PacketFlows
 
 __all__ = ["DeviceAssigner"]
 

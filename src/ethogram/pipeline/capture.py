@@ -9,13 +9,13 @@ from typing import Protocol
 
 import polars as pl
 
+from ethogram._address_text import AddressText
 from ethogram.config import CaptureSettings, MeterSettings
 from ethogram.io.capture import CaptureSource, open_capture
 from ethogram.io.dns import DNS, read_answers, read_questions
 from ethogram.meter.biflow import BiflowMeter
 from ethogram.meter.mirrored import mirrored
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, FlowSource, PacketBatch
-from ethogram.schema.address import AddressText
 
 __all__ = ["CaptureFlows", "Listener", "capture_flows"]
 

@@ -1,4 +1,4 @@
-"""Every type that crosses a border between rooms."""
+"""Types that packages exchange."""
 
 from ethogram.schema.accounting import Accounting
 from ethogram.schema.biflow import (
@@ -24,7 +24,6 @@ from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, 
 from ethogram.schema.source import FlowSource, PacketSource
 from ethogram.schema.table import Column, Table
 from ethogram.schema.time_span import ALWAYS, TimeSpan
-from ethogram.schema.unique import by_unique, codes_of
 from ethogram.schema.verdict import UNKNOWN, Evidence, Fallback, Inventory, MethodShare, Verdict, Window
 from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
 
@@ -84,8 +83,6 @@ __all__ = [
     "Verdict",
     "Window",
     "Windows",
-    "by_unique",
-    "codes_of",
     "ipv4_networks",
     "private_mask",
     "service_name",

@@ -1,4 +1,4 @@
-"""Where every packet and record went: read = used + ignored by reason + dropped by reason, exactly."""
+"""Accounting of packets and records: read = used + ignored + dropped, exactly, each with reasons."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ __all__ = ["Accounting"]
 class Accounting:
     """Counters of one stage over one unit (packets, records, flows).
 
-    *Ignored* is what the stage is not about (an ARP frame for a flow meter); *dropped* is what it should have
-    used and could not (a truncated header). *Corrected* counts what was changed on the way and then used;
-    it is outside the sum.
+    *Ignored* items are not the stage's concern (an ARP frame for a flow meter); *dropped* items should have been used
+    but could not be (a truncated header). *Corrected* items were changed and then used; they are not part of the sum.
     """
 
     unit: str
@@ -27,17 +26,17 @@ class Accounting:
     corrected: Counter[str] = field(default_factory=Counter)
 
     def ignore(self, reason: str, count: int = 1) -> None:
-        """Count what the stage is not about; nothing is stored for a count of zero."""
+        """Count ignored items; a count of zero is not stored."""
         if count:
             self.ignored[reason] += int(count)
 
     def drop(self, reason: str, count: int = 1) -> None:
-        """Count what could not be used; nothing is stored for a count of zero."""
+        """Count dropped items; a count of zero is not stored."""
         if count:
             self.dropped[reason] += int(count)
 
     def correct(self, reason: str, count: int = 1) -> None:
-        """Count what was corrected and then used."""
+        """Count items that were corrected and then used."""
         if count:
             self.corrected[reason] += int(count)
 
@@ -47,12 +46,12 @@ class Accounting:
         return self.read == self.used + self.ignored.total() + self.dropped.total()
 
     def check(self) -> None:
-        """Raise when the sum does not hold: that is always a fault of ours, never of the input."""
+        """Raise an error if the sum does not hold, which is always a bug and never caused by input."""
         if not self.balanced:
             raise EthogramError(f"accounting does not balance: {self.line()}")
 
     def merge(self, other: Accounting) -> None:
-        """Add another accounting of the same unit to this one."""
+        """Add the counters of another accounting with the same unit."""
         if other.unit != self.unit:
             raise EthogramError(f"cannot add {other.unit} to {self.unit}")
         self.read += other.read
@@ -62,7 +61,7 @@ class Accounting:
         self.corrected.update(other.corrected)
 
     def line(self) -> str:
-        """One line for people."""
+        """One line of text."""
 
         def reasons(counter: Counter[str]) -> str:
             if not counter:

@@ -1,7 +1,7 @@
-"""The biflow: what meters and record readers give, addressed by endpoints, before anything is known of devices.
+"""The biflow table: output of meters and record readers, addressed by endpoints; devices are assigned later.
 
-The source is the initiator as the meter saw it (RFC 5103, *initiator*); ``reverse_`` columns are the other way.
-A reader that only knows one direction leaves the reverse columns 0.
+The source is the initiator as the meter observed it (RFC 5103); ``reverse_`` columns are the opposite direction. A
+reader that knows one direction only sets the reverse columns to 0.
 """
 
 from __future__ import annotations

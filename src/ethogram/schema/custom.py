@@ -1,7 +1,7 @@
-"""The custom flow: the packets of one five-tuple within a minute, seen from the device, with what they carried.
+"""The custom flow: packets of one five-tuple within a minute, seen from the device, with their payload.
 
-On disk and in memory it is ragged: a record has as many packets (ten at most) and payload octets as it used, raw.
-Scaling to numbers in [0, 1] comes later and is named by a version. Labels never ride on it.
+On disk and in memory records are ragged: each holds up to ten packets and the raw payload octets kept of them. Scaling
+to numbers in [0, 1] is a later step with a version of its own. Custom flows carry no labels.
 
 Reference: A. Sivanathan et al., "Generalizable IoT Traffic Representations for Cross-Network Device Identification",
 arXiv 2601.19315.
@@ -21,9 +21,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
+from ethogram._parse_address import parse_prefix
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema.biflow import TIME
-from ethogram.schema.parse_address import parse_prefix
 from ethogram.schema.table import Column, Table
 
 __all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "private_mask"]
@@ -31,7 +31,7 @@ __all__ = ["CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "priv
 COMPILER = Compiler.of(__file__)
 
 CUSTOM_FORMAT = "ethogram.custom-flows/1"
-"""Name of the form on disk, kept in the file's metadata."""
+"""Name of the file format, stored in the file's metadata."""
 
 CUSTOM_FLOW = Table(
     "custom_flow",
@@ -56,8 +56,8 @@ CUSTOM_FLOW = Table(
 
 
 @COMPILER.checked
-def gathered(first: Any, rows: Any, values: Any, new_first: Any, out: Any) -> None:
-    """Copy the runs of some rows behind one another."""
+def copy_runs(first: Any, rows: Any, values: Any, new_first: Any, out: Any) -> None:
+    """Copy the runs of some rows, one after the other."""
     at = 0
     for i in range(rows.shape[0]):
         for j in range(first[rows[i]], first[rows[i] + 1]):
@@ -68,9 +68,9 @@ def gathered(first: Any, rows: Any, values: Any, new_first: Any, out: Any) -> No
 
 @dataclass(frozen=True)
 class CustomFlows:
-    """N custom flows as packed columns, so that millions stay in memory and any rows can be picked.
+    """N custom flows as packed columns, so that millions fit into memory and rows can be selected.
 
-    M are the packets of all flows together, B the payload octets.
+    M is the number of packets of all flows, B the number of payload octets.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class CustomFlows:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the numbers, in bytes."""
+        """Memory of the arrays, in bytes."""
         return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
 
     @classmethod
@@ -108,29 +108,29 @@ class CustomFlows:
         return cls.of_arrow(pa.table(CUSTOM_FLOW.empty().to_arrow(compat_level=pl.CompatLevel.oldest())))
 
     def take(self, rows: NDArray[np.integer[Any]] | slice) -> CustomFlows:
-        """The flows of some rows, in that order; a row may come more than once.
+        """Select rows, in the given order; a row may occur more than once.
 
         Parameters
         ----------
         rows
             Row numbers, length K, or a slice.
         """
-        chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.ascontiguousarray(rows, np.int64)
-        one = {name: getattr(self, name)[chosen] for name in _PER_FLOW}
+        row = np.arange(len(self))[rows] if isinstance(rows, slice) else np.ascontiguousarray(rows, np.int64)
+        per_flow = {name: getattr(self, name)[row] for name in _PER_FLOW}
         ragged: dict[str, NDArray[Any]] = {}
         for first_name, names in _RAGGED.items():
             first: NDArray[np.int64] = getattr(self, first_name)
-            size = int((first[chosen + 1] - first[chosen]).sum())
-            ragged[first_name] = np.zeros(len(chosen) + 1, np.int64)
+            size = int((first[row + 1] - first[row]).sum())
+            ragged[first_name] = np.zeros(len(row) + 1, np.int64)
             for name in names:
                 values = getattr(self, name)
                 ragged[name] = np.empty(size, values.dtype)
-                gathered(first, chosen, values, ragged[first_name], ragged[name])
-        return CustomFlows(device=self.device.gather(pl.Series(chosen)), **one, **ragged)
+                copy_runs(first, row, values, ragged[first_name], ragged[name])
+        return CustomFlows(device=self.device.gather(pl.Series(row)), **per_flow, **ragged)
 
     @classmethod
     def concat(cls, parts: Sequence[CustomFlows]) -> CustomFlows:
-        """All flows of some batches in one."""
+        """Concatenate batches."""
         if not parts:
             return cls.empty()
         if len(parts) == 1:
@@ -144,7 +144,7 @@ class CustomFlows:
         return cls(**joined)
 
     def arrow(self) -> pa.Table:
-        """As an Arrow table of the form :data:`CUSTOM_FLOW`."""
+        """Convert to an Arrow table of the form :data:`CUSTOM_FLOW`."""
         if len(self) > 1 and self.payload.shape[0] >= MAX_CHUNK_OCTETS:
             half = len(self) // 2
             return pa.concat_tables([self.take(slice(0, half)).arrow(), self.take(slice(half, None)).arrow()])
@@ -165,13 +165,13 @@ class CustomFlows:
 
     @classmethod
     def of_arrow(cls, table: pa.Table, *, file: str | Path | None = None) -> CustomFlows:
-        """From an Arrow table that has the columns of :data:`CUSTOM_FLOW`.
+        """Create from an Arrow table with the columns of :data:`CUSTOM_FLOW`.
 
         Raises
         ------
         InputError
-            When a column is missing or of another kind, something is null, or lists that belong together differ
-            in length; ``file`` is named.
+            If a column is missing or has the wrong type, a value is null, or the lists of a row differ in length; with
+            the name of ``file``.
         """
         missing = [name for name in CUSTOM_FLOW.names if name not in table.column_names]
         if missing:
@@ -182,7 +182,7 @@ class CustomFlows:
         except (pa.ArrowException, ValueError) as error:
             raise InputError(f"not a custom_flow table: {str(error).splitlines()[0]}", file=file) from None
         first_packet, packed = _lists(table, file)
-        one = {name: _numbers(_chunk(table[name]), name, file) for name in _PER_FLOW if name != "start_us"}
+        per_flow = {name: _numbers(_chunk(table[name]), name, file) for name in _PER_FLOW if name != "start_us"}
         payload = _chunk(table["payload"])
         first_octet = np.zeros(1, np.int64)
         data = np.zeros(0, np.uint8)
@@ -193,43 +193,43 @@ class CustomFlows:
         if first_octet[-1] > first_octet[0]:
             data = np.frombuffer(payload.buffers()[2], np.uint8)[first_octet[0] : first_octet[-1]]
         first_octet = first_octet - first_octet[0]
-        kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(packed["payload_octets"], dtype=np.int64)])
-        if not np.array_equal(kept[first_packet], first_octet):
+        octets = np.concatenate([np.zeros(1, np.int64), np.cumsum(packed["payload_octets"], dtype=np.int64)])
+        if not np.array_equal(octets[first_packet], first_octet):
             raise InputError("not a custom_flow table: payload_octets do not add up to the payload", file=file)
         device = (
             pl.Series(pl.from_arrow(table["device"])).alias("device") if len(payload) else pl.Series(dtype=pl.String)
         )
         start_us = _numbers(_chunk(table["start"]).cast(pa.int64()), "start", file)
         return cls(
-            device=device, start_us=start_us, **one, first_packet=first_packet, **packed,
+            device=device, start_us=start_us, **per_flow, first_packet=first_packet, **packed,
             first_octet=first_octet, payload=data,
         )  # fmt: skip
 
     def frame(self) -> pl.DataFrame:
-        """As a table of the form :data:`CUSTOM_FLOW`."""
+        """Convert to a table of the form :data:`CUSTOM_FLOW`."""
         return CUSTOM_FLOW.conform(pl.DataFrame(pl.from_arrow(self.arrow())))
 
     @classmethod
     def of_frame(cls, frame: pl.DataFrame) -> CustomFlows:
-        """From a table of the form :data:`CUSTOM_FLOW`.
+        """Create from a table of the form :data:`CUSTOM_FLOW`.
 
         Raises
         ------
         InputError
-            When it has another form.
+            If it has another form.
         """
         return cls.of_arrow(CUSTOM_FLOW.conform(frame).to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def ipv4_networks(prefixes: Sequence[str], setting: str) -> NDArray[np.uint32]:
-    """Network and mask of IPv4 prefixes, length K x 2; ``setting`` is named in the error.
+    """Network and mask of IPv4 prefixes, shape K x 2; errors name the ``setting``.
 
     Raises
     ------
     ConfigurationError
-        When one is no IPv4 prefix.
+        If one is not an IPv4 prefix.
     """
-    found = np.zeros((len(prefixes), 2), np.uint32)
+    networks = np.zeros((len(prefixes), 2), np.uint32)
     for row, prefix in enumerate(prefixes):
         try:
             network = parse_prefix(prefix)
@@ -237,31 +237,31 @@ def ipv4_networks(prefixes: Sequence[str], setting: str) -> NDArray[np.uint32]:
                 raise ValueError
         except ValueError:
             raise ConfigurationError(f"setting {setting}: {prefix!r} is no prefix such as 192.168.0.0/16") from None
-        found[row] = int(network.network_address), int(network.netmask)
-    return found
+        networks[row] = int(network.network_address), int(network.netmask)
+    return networks
 
 
 def private_mask(addresses: NDArray[np.uint32], prefixes: Sequence[str]) -> NDArray[np.bool_]:
-    """Which IPv4 addresses lie in one of the prefixes.
+    """Mark the IPv4 addresses that lie in one of the prefixes.
 
     Raises
     ------
     ConfigurationError
-        When one is no IPv4 prefix.
+        If one is not an IPv4 prefix.
 
     Examples
     --------
     >>> private_mask(np.array([0x0A000001, 0x08080808], np.uint32), ["10.0.0.0/8"]).tolist()
     [True, False]
     """
-    found = np.zeros(addresses.shape, np.bool_)
+    inside = np.zeros(addresses.shape, np.bool_)
     for network, mask in ipv4_networks(prefixes, "private"):
-        found |= (addresses & mask) == network
-    return found
+        inside |= (addresses & mask) == network
+    return inside
 
 
 MAX_CHUNK_OCTETS = 1 << 30
-"""Offsets in a chunk on disk have 31 bits."""
+"""Octets of a chunk on disk at most, whose offsets have 31 bits."""
 
 _PER_FLOW = ("start_us", "remote", "remote_port", "device_port", "protocol", "octets", "packets")
 _PER_PACKET = ("packet_offset_us", "packet_octets", "packet_out", "payload_octets")
@@ -269,7 +269,7 @@ _RAGGED = {"first_packet": _PER_PACKET, "first_octet": ("payload",)}
 
 
 def _wide(column: Column) -> Any:
-    """The Arrow type a column is read as; with offsets of 64 bits, so that any number of rows fits."""
+    """Arrow type for reading a column, with 64-bit offsets for any number of rows."""
     return pl.Series(dtype=column.dtype).to_arrow(compat_level=pl.CompatLevel.oldest()).type
 
 
@@ -277,7 +277,7 @@ _WIDE = pa.schema([(column.name, _wide(column)) for column in CUSTOM_FLOW.column
 
 
 def _chunk(column: Any) -> Any:
-    """The one array of a column of one chunk; an empty one when there is none."""
+    """The array of a column with at most one chunk."""
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
@@ -288,7 +288,7 @@ def _numbers(array: Any, name: str, file: str | Path | None) -> NDArray[Any]:
 
 
 def _lists(table: pa.Table, file: str | Path | None) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Values of the list columns, and the offsets that all of them must share."""
+    """Offsets shared by all list columns, and the values of each."""
     values: dict[str, NDArray[Any]] = {}
     shared: NDArray[np.int64] | None = None
     for name in _PER_PACKET:

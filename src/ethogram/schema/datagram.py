@@ -1,4 +1,4 @@
-"""Export messages as they arrived: what a receiver, a capture of an export and a recording give to the decoder."""
+"""Batches of export messages, as receivers, captures and recordings pass them to the decoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["DatagramBatch", "DatagramSource", "Exporter"]
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """Who sent a message: a flow exporter's transport session (RFC 7011 section 2).
+    """Sender of a message: a flow exporter's transport session (RFC 7011 section 2).
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ class Exporter:
     port
         Its UDP or TCP port; 0 for a file.
     transport
-        How messages came.
+        Transport of its messages.
     session
-        Number of the TCP connection or file, since its templates end with it; 0 over UDP, where templates belong to
-        the address, whatever port a message came from (an exporter may send options and data from different ports).
+        Number of the TCP connection or file, which bounds the lifetime of its templates; 0 over UDP, where templates
+        belong to the address, because an exporter may send options and data from different ports.
     """
 
     address: str
@@ -39,28 +39,28 @@ class Exporter:
 
 @dataclass(frozen=True)
 class DatagramBatch:
-    """D export messages in order of arrival; each is one UDP datagram's payload, or one whole IPFIX message.
+    """D export messages in order of arrival; each is the payload of a UDP datagram, or a complete IPFIX message.
 
     Arrays have length D, except ``data``.
     """
 
-    data: NDArray[np.uint8]  # octets of all messages; may hold others between them
+    data: NDArray[np.uint8]  # octets of all messages, possibly with others between them
     offset: NDArray[np.int64]  # of each message in ``data``
     octets: NDArray[np.int32]  # length of each message, as received
     arrival_ns: NDArray[np.int64]  # since 1970-01-01 UTC
     exporter: NDArray[np.int32]  # index into ``exporters``
-    exporters: Sequence[Exporter]  # only ever grows within one source: an index keeps its meaning
+    exporters: Sequence[Exporter]  # only grows within one source, so indexes stay valid
 
     def __len__(self) -> int:
         return int(self.offset.shape[0])
 
 
 class DatagramSource(Protocol):
-    """Where export messages come from: a socket, a capture of an export, a recording, an IPFIX file."""
+    """Source of export messages: a socket, a capture of an export, a recording, an IPFIX file."""
 
     name: str
     accounting: Accounting
 
     def datagrams(self) -> Iterator[DatagramBatch]:
-        """Give messages in bounded batches; ``accounting`` (unit ``messages``) is complete when the iterator ends."""
+        """Yield messages in bounded batches; ``accounting`` (unit ``messages``) is complete when the iterator ends."""
         ...

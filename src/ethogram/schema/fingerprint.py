@@ -1,6 +1,6 @@
-"""The exported fingerprint: one row per device and window, with the counts it was made of.
+"""The exported fingerprint: one row per device and window, with its counts.
 
-Counts travel with the fingerprint, so that it can be judged again later under other settings without the flows.
+The counts are included so that a fingerprint can be identified again with other settings, without the flows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ethogram.schema.table import Column, Table
 __all__ = ["FINGERPRINT", "FINGERPRINT_FORMAT", "STATUS"]
 
 FINGERPRINT_FORMAT = "ethogram.fingerprint/1"
-"""Written into the metadata of every fingerprint file and library; another major number is refused."""
+"""Stored in the metadata of every fingerprint file and library; another major number is refused."""
 
 STATUS = pl.Enum(["converged", "unconverged", "gap", "change", "open"])
 """Why the window ended; *open*: the input ended first (a provisional fingerprint)."""

@@ -1,7 +1,6 @@
-"""The flow table: one row per flow of one device. Everything downstream reads this and nothing else.
+"""The flow table: one row per flow and device. All later stages read this table and nothing else.
 
-Labels never ride on it: what a device *is* stays beside the table, keyed by device and time.
-A flow between two devices gives one row for each of them.
+It contains no labels: those are kept separately, by device and time. A flow between two devices gives a row for each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sparse matrix of items and services: what similarity works on, with the services' names kept beside it."""
+"""Sparse matrix of fingerprints by services, with the names of the services."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServiceMatrix:
     weights
         (Z) finite and not negative.
     services
-        (S) the name of each column, no name twice.
+        (S) the name of each column; names are distinct.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class ServiceMatrix:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, float]], services: Sequence[str] | None = None) -> Self:
-        """Build from one mapping per item; without ``services`` the columns are all names, sorted."""
+        """Create from one mapping per item; by default the columns are all names, sorted."""
         names = sorted({name for row in rows for name in row}) if services is None else list(services)
         column = {name: i for i, name in enumerate(names)}
         lengths = [len(row) for row in rows]
@@ -82,7 +82,7 @@ class ServiceMatrix:
         cls, items: NDArray[np.integer], columns: NDArray[np.integer], weights: NDArray[np.float64],
         services: Sequence[str], n_items: int,
     ) -> Self:  # fmt: skip
-        """Build from three arrays of equal length, in any order; no pair (item, column) may be twice."""
+        """Create from three arrays of equal length, in any order; pairs (item, column) must be distinct."""
         order = np.lexsort((columns, items))
         counts = np.bincount(items, minlength=n_items) if len(items) else np.zeros(n_items, dtype=np.int64)
         return cls(
@@ -99,15 +99,15 @@ class ServiceMatrix:
         return {names[c]: float(w) for c, w in zip(self.indices[part], self.weights[part], strict=True)}
 
     def take(self, items: Sequence[int] | NDArray[np.integer]) -> Self:
-        """Only these items, in this order, with the same columns."""
-        chosen = np.asarray(items, dtype=np.int64)
-        lengths = np.diff(self.indptr)[chosen]
+        """Select items, in the given order, with the same columns."""
+        rows = np.asarray(items, dtype=np.int64)
+        lengths = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        source = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - self.indptr[chosen], lengths)
+        source = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - self.indptr[rows], lengths)
         return type(self)(indptr, self.indices[source], self.weights[source], self.services)
 
     def with_services(self, services: Sequence[str]) -> Self:
-        """The same items over other columns; each of this matrix's used services must be among them."""
+        """The same items with other columns, which must include all services that are used."""
         if list(services) == self.services:
             return self
         column = {name: i for i, name in enumerate(services)}
@@ -119,7 +119,7 @@ class ServiceMatrix:
         return type(self).from_coordinates(items, columns, self.weights, services, len(self))
 
     def aligned(self, other: ServiceMatrix) -> tuple[ServiceMatrix, ServiceMatrix]:
-        """Both over the sorted union of their services, ready to be compared."""
+        """Both matrices with the sorted union of their services as columns."""
         if self.services == other.services:
             return self, other
         union = sorted(set(self.services) | set(other.services))

@@ -1,4 +1,4 @@
-"""A batch of parsed packets: columns, with the octets they were parsed from still at hand."""
+"""A batch of parsed packets: columns, and the octets they were parsed from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["PacketBatch"]
 
 @dataclass(frozen=True)
 class PacketBatch:
-    """P packets of IP, in the order of the capture.
+    """P IP packets, in the order of the capture.
 
-    Addresses are 128-bit numbers in two halves; IPv4 stands in the low 32 bits with ``version`` 4.
+    Addresses are 128-bit numbers in two halves; an IPv4 address is in the low 32 bits, with ``version`` 4.
     All arrays have length P, except ``data``.
     """
 

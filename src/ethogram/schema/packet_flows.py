@@ -1,8 +1,8 @@
-"""Packets of both directions beside custom flows: headers whole, as on the wire, and a little payload.
+"""Packets of both directions beside custom flows: complete headers, as on the wire, and some payload.
 
-Row by row the same items as some :class:`~ethogram.schema.CustomFlows`: the packets of the item's five-tuple within
-the minute that begins with its first packet. Encoders that read packets, not numbers, are fed from it. Names and
-labels never ride on it; addresses and ports do, inside the headers, and each encoder masks what its paper masks.
+Rows correspond to those of :class:`~ethogram.schema.CustomFlows`: the packets of a flow's five-tuple within the minute
+that begins with its first packet. Encoders that read packets use it. It holds no names and labels; headers contain
+addresses and ports, which each encoder masks as its paper does.
 
 Reference: RFC 791 section 3.1, RFC 9293 section 3.1, RFC 768 (the headers).
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
 from ethogram.errors import InputError
-from ethogram.schema.custom import CustomFlows, gathered
+from ethogram.schema.custom import CustomFlows, copy_runs
 from ethogram.schema.table import Column, Table
 
 __all__ = [
@@ -32,16 +32,16 @@ __all__ = [
 COMPILER = Compiler.of(__file__)
 
 PACKET_FORMAT = "ethogram.packet-flows/1"
-"""Name of the form on disk, kept in the file's metadata."""
+"""Name of the file format, stored in the file's metadata."""
 
 MOST_PACKETS = 72
 """Packets kept of a flow: twelve bursts of six."""
 PAYLOAD_PACKETS = 5
-"""The first packets, of whose payload much is kept."""
+"""Number of first packets of which more payload is kept."""
 PAYLOAD_OCTETS = 240
-"""Octets of transport payload kept of such a packet."""
+"""Octets of transport payload kept of each of them."""
 LATER_OCTETS = 12
-"""Octets of transport payload kept of the other packets."""
+"""Octets of transport payload kept of later packets."""
 MOST_HEADER = 60
 """Octets of the longest IPv4 header, and of the longest TCP header."""
 
@@ -72,7 +72,7 @@ _MOST_CHUNK = 1 << 30
 def _cells(
     first_packet: Any, first_octet: Any, skipped: Any, lengths: Any, data: Any, rows: Any, out: Any, there: Any
 ) -> None:
-    """Copy the first octets of the first packets of some flows into cells that hold zeros."""
+    """Copy the first octets of the first packets of some flows into cells of zeros."""
     for i in range(rows.shape[0]):
         begin = first_packet[rows[i]]
         for k in range(min(out.shape[1], first_packet[rows[i] + 1] - begin)):
@@ -119,18 +119,18 @@ class PacketFlows:
 
     @classmethod
     def of_columns(cls, first_packet: NDArray[np.int64], columns: dict[str, NDArray[Any]], data: Any) -> PacketFlows:
-        """From where flows begin, the columns of packets by name, and the octets behind one another."""
+        """Create from the first packet of each flow, the columns of packets by name, and the octets of all packets."""
         lengths = [columns[name].astype(np.int64) for name in ("ip_octets", "transport_octets", "payload_octets")]
         return cls(first_packet=first_packet, **columns, first_octet=_offsets(sum(lengths)), data=data)
 
     @classmethod
     def empty(cls, flows: int = 0) -> PacketFlows:
-        """That many flows without packets."""
+        """Flows without packets."""
         columns: dict[str, NDArray[Any]] = {name: np.zeros(0, kind) for name, kind in PACKET_COLUMNS.items()}
         return cls.of_columns(np.zeros(flows + 1, np.int64), columns, np.zeros(0, np.uint8))
 
     def take(self, rows: NDArray[np.integer[Any]] | slice) -> PacketFlows:
-        """The flows of some rows, in that order; a row may come more than once.
+        """Select rows, in the given order; a row may occur more than once.
 
         Parameters
         ----------
@@ -143,15 +143,15 @@ class PacketFlows:
         for name in PACKET_COLUMNS:
             values = getattr(self, name)
             columns[name] = np.empty(int(self.packets[chosen].sum()), values.dtype)
-            gathered(self.first_packet, chosen, values, first, columns[name])
+            copy_runs(self.first_packet, chosen, values, first, columns[name])
         octets = self.first_octet[self.first_packet]
         data = np.empty(int((octets[chosen + 1] - octets[chosen]).sum()), np.uint8)
-        gathered(octets, chosen, self.data, np.zeros(len(chosen) + 1, np.int64), data)
+        copy_runs(octets, chosen, self.data, np.zeros(len(chosen) + 1, np.int64), data)
         return PacketFlows.of_columns(first, columns, data)
 
     @classmethod
     def concat(cls, parts: Sequence[PacketFlows]) -> PacketFlows:
-        """All flows of some batches in one."""
+        """Concatenate batches."""
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -163,7 +163,7 @@ class PacketFlows:
     def cells(
         self, packets: int, octets: int, *, part: str = "all", rows: NDArray[np.integer[Any]] | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The first octets of the first packets of each flow, one cell a packet, zeros where nothing is.
+        """First octets of the first packets of each flow, in one cell per packet, padded with zeros.
 
         Parameters
         ----------
@@ -173,12 +173,12 @@ class PacketFlows:
             ``all`` (from the IP header on), ``ip``, ``transport`` (its header), ``segment`` (from the transport header
             on), ``headers`` (both headers) or ``payload``.
         rows
-            Row numbers, length K; all of them when there are none.
+            Row numbers, length K; None for all rows.
 
         Returns
         -------
         cells, lengths
-            Octets, shape K x packets x octets, and how many of each cell are there, shape K x packets.
+            Octets, shape K x packets x octets, and the number of octets in each cell, shape K x packets.
 
         Examples
         --------
@@ -204,12 +204,12 @@ class PacketFlows:
         return out, there
 
     def check_beside(self, flows: CustomFlows, *, file: str | Path | None = None) -> None:
-        """Hold that these are the packets of some outgoing custom flows, row by row.
+        """Check that these are the packets of outgoing custom flows, row by row.
 
         Raises
         ------
         InputError
-            When the numbers of rows differ, or in some row what the device sent is not what the custom flow says.
+            If the numbers of rows differ, or the packets sent in some row are not those of the custom flow.
         """
         if len(flows) != len(self):
             raise InputError(f"packets of {len(self):,} flows beside {len(flows):,} custom flows", file=file)
@@ -228,7 +228,7 @@ class PacketFlows:
             raise InputError(f"the packets of row {int(np.flatnonzero(wrong)[0])} are of another flow", file=file)
 
     def arrow(self) -> pa.Table:
-        """As an Arrow table of the form :data:`PACKET_FLOW`."""
+        """Convert to an Arrow table of the form :data:`PACKET_FLOW`."""
         if len(self) > 1 and self.data.shape[0] >= _MOST_CHUNK:
             half = len(self) // 2
             return pa.concat_tables([self.take(slice(0, half)).arrow(), self.take(slice(half, None)).arrow()])
@@ -240,13 +240,13 @@ class PacketFlows:
 
     @classmethod
     def of_arrow(cls, table: pa.Table, *, file: str | Path | None = None) -> PacketFlows:
-        """From an Arrow table that has the columns of :data:`PACKET_FLOW`.
+        """Create from an Arrow table with the columns of :data:`PACKET_FLOW`.
 
         Raises
         ------
         InputError
-            When a column is missing or of another kind, something is null, lists that belong together differ in
-            length, or lengths do not add up; ``file`` is named.
+            If a column is missing or has the wrong type, a value is null, the lists of a row differ in length, or the
+            lengths do not add up; with the name of ``file``.
         """
         missing = [name for name in PACKET_FLOW.names if name not in table.column_names]
         if missing:
@@ -275,12 +275,12 @@ class PacketFlows:
 
 
 def _offsets(lengths: Any) -> NDArray[np.int64]:
-    """Where runs of these lengths begin, and where the last ends."""
+    """Offsets of consecutive runs of these lengths, and the end of the last."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
 def _nth(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, 2 … within each of some runs that stand behind one another."""
+    """Position within its run, for each element of consecutive runs of these lengths."""
     first = _offsets(lengths)
     return np.asarray(np.arange(first[-1]) - np.repeat(first[:-1], lengths), np.int64)
 
@@ -291,7 +291,7 @@ _WIDE = pa.schema(
         for column in PACKET_FLOW.columns
     ]
 )
-"""The types columns are read as; with offsets of 64 bits, so that any number of rows fits."""
+"""Arrow types for reading the columns, with 64-bit offsets for any number of rows."""
 
 
 def _chunk(column: Any) -> Any:
@@ -299,7 +299,7 @@ def _chunk(column: Any) -> Any:
 
 
 def _list(column: Any, name: str, file: str | Path | None) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Offsets that begin with 0, and the values of all lists."""
+    """Offsets from 0, and the values of all lists."""
     lists = _chunk(column)
     if lists.null_count or lists.values.null_count:
         raise InputError(f"not a packet_flow table: an empty {name}", file=file)
@@ -309,7 +309,7 @@ def _list(column: Any, name: str, file: str | Path | None) -> tuple[NDArray[np.i
 
 
 def _octets(column: Any, file: str | Path | None) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Offsets that begin with 0, and the octets of all rows."""
+    """Offsets from 0, and the octets of all rows."""
     rows = _chunk(column)
     if rows.null_count:
         raise InputError("not a packet_flow table: an empty data", file=file)

@@ -1,4 +1,4 @@
-"""How a service is written: TCP/443, UDP/53, TCP/dyn, IP/2."""
+"""Names of services: TCP/443, UDP/53, TCP/dyn, IP/2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DYNAMIC_FROM = 49152
 
 
 def service_name(protocol: int, port: int, dynamic_from: int = DYNAMIC_FROM) -> str:
-    """Write one service.
+    """Name of a service.
 
     >>> service_name(6, 443), service_name(17, 53), service_name(6, 50000), service_name(2, 0)
     ('TCP/443', 'UDP/53', 'TCP/dyn', 'IP/2')

@@ -1,4 +1,4 @@
-"""The verdict: what a device is, how sure that is, and the evidence as data. Renderers only read it."""
+"""The verdict: label, confidence and evidence of a device, as data for renderers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows: the one currency between counting and identifying. An item is a device over a span of time."""
+"""Windows: the interface between counting and identification. An item is a device over a span of time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Windows:
         return self.items.height
 
     def take(self, items: list[int] | pl.Series) -> Windows:
-        """Only these items, renumbered from 0 in the order given."""
+        """Select items, renumbered from 0 in the given order."""
         order = pl.DataFrame({"item": pl.Series(items, dtype=pl.UInt32)}).with_row_index("new")
         order = order.with_columns(pl.col("new").cast(pl.UInt32))
 

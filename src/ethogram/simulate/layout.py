@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._arrays import by_unique, codes_of
 from ethogram.io.wire.template import V5_FIELDS, Field, Template
-from ethogram.schema import by_unique, codes_of
 
 __all__ = ["OPTIONS_ID", "PROTOCOLS", "Layout", "Protocol", "halves", "layout_of", "milliseconds", "packed_addresses"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ethogram._parse_address import parse_mac
 from ethogram.bench.corpora.card import Card, CardDevice
 from ethogram.config import CustomFlowSettings, FlowSettings, MeterSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
@@ -18,7 +19,6 @@ from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
-from ethogram.schema.parse_address import parse_mac
 
 __all__ = ["FolderFlows", "folder_services", "read_folder"]
 

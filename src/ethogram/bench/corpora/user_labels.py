@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ethogram._parse_address import parse_address, parse_mac
 from ethogram._tables import TextFileError, rows_of
 from ethogram.bench.corpora.card import CardDevice
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.schema.parse_address import parse_address, parse_mac
 
 __all__ = ["FILES", "LABELS", "read_user_labels"]
 

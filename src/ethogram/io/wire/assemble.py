@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._address_text import MAC, AddressText
 from ethogram.io.wire.endpoints import Endpoints
 from ethogram.schema import BIFLOW, TIME
-from ethogram.schema.address import MAC, AddressText
 
 __all__ = ["NONE", "Piece", "assembled"]
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._address_text import AddressText
 from ethogram.config import WireSettings
 from ethogram.io.wire.assemble import RAW, Piece, assembled
 from ethogram.io.wire.columns import Counts, counts_of, extra_columns, flags_of, names_of
@@ -21,7 +22,6 @@ from ethogram.io.wire.records import Records
 from ethogram.io.wire.sampling import Rate, rate_of, scaled
 from ethogram.io.wire.template import Field, Template
 from ethogram.schema import BIFLOW, Accounting
-from ethogram.schema.address import AddressText
 
 __all__ = ["Biflows"]
 

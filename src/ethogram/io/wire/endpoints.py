@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._address_text import AddressText
 from ethogram.io.record_reader import PORT_PROTOCOLS
 from ethogram.io.wire.plan import Plan
 from ethogram.io.wire.records import Records
-from ethogram.schema.address import AddressText
 
 __all__ = ["Addresses", "Endpoints", "endpoints_of"]
 

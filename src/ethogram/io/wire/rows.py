@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ethogram._address_text import MAC, AddressText
 from ethogram.io.wire.elements import SCOPES, Element, element
 from ethogram.io.wire.record_times import exported_us, ntp_us
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.template import Field, Template
 from ethogram.io.wire.text_fields import octets_of, texts
 from ethogram.io.wire.walk import V9
-from ethogram.schema.address import MAC, AddressText
 
 __all__ = ["field_names", "rows_of"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from ethogram._arrays import by_unique
 from ethogram.io.wire.gather import copy_sets
 from ethogram.io.wire.records import Records
-from ethogram.schema import by_unique
 
 __all__ = ["host_names", "octets_of", "texts"]
 

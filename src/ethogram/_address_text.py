@@ -17,7 +17,7 @@ from ethogram._numba import Compiler
 
 __all__ = ["MAC", "AddressText"]
 
-COMPILER = Compiler.of(__file__, "../_hashing")
+COMPILER = Compiler.of(__file__, "_hashing")
 
 MAC = 1
 """The *version* under which MAC addresses are looked up; 4 and 6 are IP."""

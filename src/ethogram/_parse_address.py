@@ -1,7 +1,7 @@
-"""Addresses, prefixes and MACs from text, in any usual spelling, to one canonical form.
+"""Parse addresses, prefixes and MACs in any usual spelling to one canonical form.
 
-Every address that enters as text is read here, so that one host has one spelling: IPv4-mapped IPv6 addresses
-(``::ffff:a.b.c.d``, RFC 4291 section 2.5.5.2) are the IPv4 addresses they stand for.
+All addresses in text input are parsed here, so that a host has a single spelling. IPv4-mapped IPv6 addresses
+(``::ffff:a.b.c.d``, RFC 4291 section 2.5.5.2) become IPv4 addresses.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def parse_address(text: str) -> str | None:
-    """Canonical text of an address (RFC 5952 for IPv6); None where the text is no address.
+    """Canonical text of an address (RFC 5952 for IPv6); None if the text is not an address.
 
-    A zone (``%eth0``), brackets, and a prefix length of the whole address are left out. IPv4 numbers with leading
-    zeros are read only where all four are padded to three digits, which is a decimal spelling; any other leading
-    zero may mean octal. A bare integer is no address, because its byte order is not known.
+    A zone (``%eth0``), brackets, and a prefix length of the full address are removed. IPv4 numbers with leading zeros
+    are accepted only if all four are padded to three digits, a decimal spelling; other leading zeros may mean octal. A
+    bare integer is not accepted, because its byte order is unknown.
 
     >>> [parse_address(text) for text in ("2001:DB8:0::1", "[fe80::1%eth0]", "::ffff:192.0.2.5", "192.0.2.5/32")]
     ['2001:db8::1', 'fe80::1', '192.0.2.5', '192.0.2.5']
@@ -52,12 +52,12 @@ def parse_address(text: str) -> str | None:
 
 
 def parse_prefix(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A prefix in CIDR notation; host bits are cleared. An IPv4-mapped one is the IPv4 prefix it stands for.
+    """Parse a prefix in CIDR notation and clear its host bits; an IPv4-mapped prefix becomes an IPv4 prefix.
 
     Raises
     ------
     ValueError
-        When the text is no prefix.
+        If the text is not a prefix.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def parse_prefix(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def parse_mac(text: str) -> str | None:
-    """A MAC in any usual spelling as ``aa:bb:cc:dd:ee:ff``; None where it is none. All zeros are read as they are.
+    """A MAC in any usual spelling as ``aa:bb:cc:dd:ee:ff``; None if the text is not a MAC.
 
     >>> parse_mac("0:17:88:A:B:C"), parse_mac("0017.880a.0b0c"), parse_mac("00-17-88-0A-0B-0C:"), parse_mac("x")
     ('00:17:88:0a:0b:0c', '00:17:88:0a:0b:0c', '00:17:88:0a:0b:0c', None)
@@ -88,7 +88,7 @@ def parse_mac(text: str) -> str | None:
 
 
 def canonical_device(name: str) -> str:
-    """A device's name; one that is an address, or a MAC with separators, in its canonical spelling.
+    """Name of a device; addresses, and MACs with separators, are converted to their canonical spelling.
 
     >>> canonical_device("::FFFF:192.0.2.5"), canonical_device("00-17-88-0A-0B-0C"), canonical_device("Den camera")
     ('192.0.2.5', '00:17:88:0a:0b:0c', 'Den camera')

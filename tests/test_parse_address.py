@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ethogram._address_text import AddressText
+from ethogram._parse_address import canonical_device, parse_address, parse_prefix
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import INSIDE, MULTICAST, LocalNetwork
 from ethogram.io.receive.address import Prefixes
-from ethogram.schema.address import AddressText
-from ethogram.schema.parse_address import canonical_device, parse_address, parse_prefix
 
 four = st.ip_addresses(v=4)
 six = st.ip_addresses(v=6)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethogram.schema import address as address_module
-from ethogram.schema.address import MAC, AddressText
+from ethogram import _address_text as address_module
+from ethogram._address_text import MAC, AddressText
 
 
 def texts(text: AddressText, numbers: list[tuple[int, int]]) -> list[str | None]:
