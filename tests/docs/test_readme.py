@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.own_corpus_made import write_captures
 
+from bench.user_corpus_made import write_captures
 from docs.running import ROOT, blocks, page, run_shell
 from ethogram.cli.app import COMMANDS
 
