@@ -12,7 +12,7 @@ import torch
 from ethogram.bench.encoders import adapter
 from ethogram.bench.encoders.bigrams import SPECIAL, Vocabulary
 from ethogram.bench.encoders.checkpoint import read_checkpoint
-from ethogram.bench.encoders.interface import HERE, NAMES, expected
+from ethogram.bench.encoders.interface import NAMES, TRAINABLE, expected
 from ethogram.bench.encoders.pretraining import PretrainingSettings
 from ethogram.bench.flows.task import flow_methods, flow_tasks
 from ethogram.errors import LibraryError
@@ -36,7 +36,7 @@ def test_table_lists_every_encoder_with_its_parameters() -> None:
         count = sum(prod(shape) for shape in expected(name).values())
         assert row[2].split(" (")[0] == f"{count:,}", name
     assert [row[0].strip("`") for row in rows("Where to get weights")] == list(NAMES)
-    assert [row[0].strip("`") for row in rows("Pretrained here")] == list(HERE)
+    assert [row[0].strip("`") for row in rows("Pretrained here")] == list(TRAINABLE)
 
 
 @pytest.mark.parametrize("name", ["yatc", "netmamba", "nprint"])

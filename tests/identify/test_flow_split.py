@@ -72,10 +72,10 @@ def test_a_device_day_on_both_sides_leaks() -> None:
 def test_networks() -> None:
     here, there = flows([("a", 3), ("plug", 4)]), flows([("plug", 3)], "office")
     assert FlowSplit("names may be the same", "network", {"train": here, "test": there}).digest
-    with pytest.raises(LeakError, match="both stand in home"):
+    with pytest.raises(LeakError, match="are both in home"):
         FlowSplit("same", "network", {"train": here, "test": flows([("z", 90)])})
     unit = "20:F8:5e:ca:91:52"
-    with pytest.raises(LeakError, match=rf"{unit} in train and in test: one unit; rows \[1\]"):
+    with pytest.raises(LeakError, match=rf"{unit} in both train and test: the same unit; rows \[1\]"):
         FlowSplit("one unit", "network", {"train": flows([(unit, 3)]), "test": flows([("x", 9), (unit, 90)], "office")})
 
 

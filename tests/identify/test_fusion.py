@@ -166,7 +166,7 @@ def test_nothing_held_out_still_gives_an_answer() -> None:
 
 
 def test_misuse_is_said() -> None:
-    with pytest.raises(UsageError, match="before the fusion is fitted"):
+    with pytest.raises(UsageError, match="is not fitted yet"):
         Fusion().transform({"one": np.zeros((1, 4))})
     with pytest.raises(UsageError, match="2 items"):
         Fusion().fit({"one": np.zeros((1, 4))}, NAMES, ["a", "b"])

@@ -169,7 +169,7 @@ def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
 @pytest.mark.parametrize("service", ["TCP/https", "TCP/70000", "HTTP/80", "443", "IP/x", "IP/300"])
 def test_a_service_that_is_none_is_refused(service: str) -> None:
     row = [0, service, "client", "wan", True, None, 1, 1, 1, 1, 1, 1]
-    with pytest.raises(LibraryError, match="is no service"):
+    with pytest.raises(LibraryError, match="is not a service"):
         library_file.load(altered(1, counts=[row])).windows()
 
 

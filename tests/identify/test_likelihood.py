@@ -11,7 +11,7 @@ import pytest
 from ethogram.identify.aggregate import Averaged, average, split_windows
 from ethogram.identify.identifier import Identifier, folds_by_time
 from ethogram.identify.likelihood import LikelihoodRatios
-from ethogram.identify.quantities import QUANTITIES, Vocabulary
+from ethogram.identify.quantities import QUANTITIES, ServiceVocabulary
 from ethogram.schema import Windows
 
 from .traffic import days, enrolment, windows_of
@@ -19,7 +19,7 @@ from .traffic import days, enrolment, windows_of
 
 def test_quantities_are_logs_of_the_sums() -> None:
     windows = windows_of(days("plug", "a", 4))
-    found = Vocabulary().fit(windows).quantities(windows)
+    found = ServiceVocabulary().fit(windows).quantities(windows)
     key = found.keys.index("TCP/8883 client wan")
     mine = windows.counts.filter((pl.col("item") == 0) & (pl.col("port") == 8883))
     row = slice(found.indptr[0], found.indptr[1])
@@ -33,12 +33,12 @@ def test_quantities_are_logs_of_the_sums() -> None:
 def test_a_port_counts_by_itself_when_a_device_keeps_using_it() -> None:
     windows = windows_of(days("plug", "a", 4, stray=True), days("camera", "b", 2))
     once = windows.counts.filter((pl.col("port") != 31337) | (pl.col("item") == 0))
-    keys = Vocabulary().fit(Windows(windows.items, once)).keys_
+    keys = ServiceVocabulary().fit(Windows(windows.items, once)).keys_
     assert "TCP/31337 server lan" not in keys
     assert "TCP/dyn server lan" in keys
     assert "TCP/554 server lan" in keys  # seen in all of the camera's two days
     assert {"any TCP client wan", "all traffic"} <= set(keys)
-    assert "TCP/31337 server lan" in Vocabulary().fit(windows).keys_
+    assert "TCP/31337 server lan" in ServiceVocabulary().fit(windows).keys_
 
 
 def test_density_terms_are_the_kernel_estimates_written_out() -> None:

@@ -102,9 +102,9 @@ def test_octets_of_the_first_symbols(found: Reconstructions) -> None:
 
 def test_pca_is_fitted_on_days_the_others_learnt_from_or_says_that_it_is_not(place: Path) -> None:
     both = reconstructions([place / "home.parquet"], ["pca:meta+packets", str(place / "ae")], settings=SMALL)
-    assert not any("very flows" in note for note in both.notes)
+    assert not any("fitted on the flows" in note for note in both.notes)
     alone = reconstructions([place / "home.parquet"], ["pca:meta+packets"], settings=SMALL)
-    assert any("very flows" in note for note in alone.notes)
+    assert any("fitted on the flows" in note for note in alone.notes)
     assert "shift_ratio" not in alone.errors.columns
 
 
@@ -112,7 +112,7 @@ def test_an_encoder_of_every_day_is_refused(place: Path, tmp_path: Path) -> None
     training = TrainingSettings(passes=1, seeds=1, threads=1, held_out=0.0)
     encoder = EncoderSettings(kind="ae", widths=(8,), d=4)
     pretrain([place / "office.parquet"], tmp_path / "m", encoder=encoder, training=training)
-    with pytest.raises(LeakError, match="office: an encoder learnt from every day"):
+    with pytest.raises(LeakError, match="office: an encoder was pretrained on every day"):
         reconstructions([place / "office.parquet"], [str(tmp_path / "m")], settings=SMALL)
 
 

@@ -125,7 +125,7 @@ def test_from_flows_to_embeddings(flows: Path, tmp_path: Path, capsys: pytest.Ca
     card = ["--source", "made up", "--licence", "CC0"]
     assert main(["pretrain", str(flows), "-o", str(model), "--seeds", "2", *card, *OPTIONS]) == 0
     told = capsys.readouterr().err
-    assert "300 flows of 1 files: " in told
+    assert "300 flows in 1 file: " in told
     assert "seed 1, pass 2 of 2: step " in told
     assert "all ends by " in told
     assert "vae of 3,040 numbers to 4, seed " in told

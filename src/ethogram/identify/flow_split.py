@@ -1,6 +1,6 @@
-"""Splits of labelled flows that prove they are disjoint: by day with a gap, by a device's own days, or by network.
+"""Splits of labelled flows, checked to be disjoint: by day with a gap, by the days of each device, or by network.
 
-Flows are never split at random: consecutive records of one connection share key, peer and payload.
+Flows are never split at random, since consecutive records of a connection share key, remote and payload.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class FlowDays:
-    """One side of a split: which flows, of which devices, on which days.
+    """One side of a split: its flows with their devices and days.
 
     Parameters
     ----------
     network
-        Where they were seen; a network has one name.
+        Name of the network.
     device, day
-        [N] of each flow; days since 1970-01-01 UTC.
+        [N] device and day (days since 1970-01-01 UTC) of each flow.
     rows
-        [N] where the flow stands; for the caller.
+        [N] row numbers of the flows, for the caller.
     """
 
     network: str
@@ -48,46 +48,46 @@ class FlowDays:
 
     @classmethod
     def of(cls, network: str, device: pl.Series, start_us: NDArray[np.int64]) -> Self:
-        """All flows of a table, by device and time of their first packet."""
+        """All flows of a table, from device and start time."""
         day = np.asarray(start_us // 86_400_000_000, np.int64)
         return cls(network, device, day, np.arange(day.size))
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> FlowDays:
-        """Some of the flows."""
+        """A subset of the flows."""
         where = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else np.asarray(chosen, np.int64)
         return FlowDays(self.network, self.device.gather(pl.Series(where)), self.day[where], self.rows[where])
 
     def device_days(self) -> pl.DataFrame:
-        """Every device-day once: ``device``, ``day``, ``flows``, ``row`` (the first)."""
+        """One row per device-day: ``device``, ``day``, ``flows``, ``row`` (the first)."""
         frame = pl.DataFrame({"device": self.device, "day": self.day, "row": self.rows})
         return frame.group_by("device", "day").agg(pl.len().alias("flows"), pl.col("row").min()).sort("device", "day")
 
 
 @dataclass(frozen=True)
 class FlowSplit:
-    """Sides that share nothing they must not share. One that cannot prove it is not made.
+    """A split whose sides are disjoint; construction fails if they are not.
 
     Parameters
     ----------
     name
-        What was done, for the provenance.
+        Description, for provenance.
     by
-        ``day``: sides of one network are more than ``gap_days`` apart, for all devices together; ``device-day``: the
-        same for each device alone; ``network``: ``train`` and ``test`` stand in different networks, and other sides
-        of one network are apart as ``within`` says.
+        ``day``: sides of one network are more than ``gap_days`` days apart over all devices; ``device-day``: the same
+        for each device separately; ``network``: ``train`` and ``test`` are different networks, and other sides of one
+        network are separated as ``within`` states.
     sides
-        Flows by the name of the side. A side of several networks has one entry for each, whose names begin alike:
-        ``train of home``, ``train of office``.
+        Flows by name of the side. A side of several networks has one entry for each: ``train of home``,
+        ``train of office``.
     gap_days
-        Days that nobody uses between two sides of one network.
+        Unused days between two sides of one network.
     within
-        With ``network``: how sides of one network are apart.
+        With ``network``: how sides of one network are separated.
 
     Raises
     ------
     LeakError
-        When two sides share days, stand nearer than the gap, share (``network``) the network, or share a MAC address
-        in two networks; the text names rows.
+        When two sides of one network are closer than the gap, train and test are one network (``network``), or a MAC
+        address is on two sides in different networks; the message names rows.
     UsageError
         When a side is empty.
 
@@ -140,14 +140,14 @@ class FlowSplit:
                 for device, day in near.select("device", "day_other" if by_device else "day").head(SHOWN).iter_rows()
             ]
             raise LeakError(
-                f"split {self.name}: {left} and {right} stand within {self.gap_days} days of one another in "
+                f"split {self.name}: {left} and {right} are within {self.gap_days} days of each other in "
                 f"{self.sides[left].network}: {near.height} device-days, first {', '.join(shown)}; "
                 f"rows {rows.head(SHOWN).to_list()}"
             )  # fmt: skip
 
     def _refuse_shared_network(self, left: str, right: str) -> None:
         a, b = self.sides[left], self.sides[right]
-        raise LeakError(f"split {self.name}: {left} and {right} both stand in {a.network}; rows {b.rows[:SHOWN]}")
+        raise LeakError(f"split {self.name}: {left} and {right} are both in {a.network}; rows {b.rows[:SHOWN]}")
 
     def _refuse_shared_unit(self, left: str, right: str) -> None:
         a, b = self.sides[left], self.sides[right]
@@ -155,12 +155,12 @@ class FlowSplit:
         if shared:
             rows = b.rows[b.device.is_in(shared).to_numpy()][:SHOWN].tolist()
             raise LeakError(
-                f"split {self.name}: {', '.join(shared[:SHOWN])} in {left} and in {right}: one unit; rows {rows}"
+                f"split {self.name}: {', '.join(shared[:SHOWN])} in both {left} and {right}: the same unit; rows {rows}"
             )
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits over networks, devices and days of all sides."""
+        """Twelve hexadecimal digits of SHA-256 over networks, devices and days of all sides."""
         within = "" if self.within == "day" else f" {self.within}"
         text = hashlib.sha256(f"{self.by} {self.gap_days}{within}".encode())
         for name, side in self.sides.items():
@@ -173,32 +173,32 @@ class FlowSplit:
         cls, flows: FlowDays, *, test_share: float, gap_days: int, by: Literal["day", "device-day"] = "day",
         names: tuple[str, str] = ("train", "test"),
     ) -> Self:  # fmt: skip
-        """The first days train, the last ones test, and the days between are not used.
+        """Split by day: the first days train, the last ones test, with a gap between them.
 
         Parameters
         ----------
         flows
-            Of one network.
+            Flows of one network.
         test_share
-            Share of the days with flows that test, at least one of them.
+            Share of the days with flows to test on; at least one day.
         gap_days
-            Days left out before those.
+            Unused days before the test days.
         by
-            Whether days are cut for all devices at once, or for each device's own.
+            Split the days of all devices at once, or of each device separately.
         names
-            Of the two sides.
+            Names of the two sides.
 
         Raises
         ------
         UsageError
-            When the days do not suffice.
+            When there are too few days.
         """
         key = flows.device if by == "device-day" else pl.Series([""] * len(flows), dtype=pl.String)
         own = pl.DataFrame({"key": key, "day": flows.day})
         days = own.unique().sort("key", "day").with_columns(
             place=pl.col("day").rank("ordinal").over("key"), count=pl.len().over("key")
         )  # fmt: skip
-        # A device with a single day tests nothing, and stays a label that others can be confused with.
+        # A device with a single day is only used for training.
         tested = pl.max_horizontal((pl.col("count") * test_share).round(), pl.lit(1.0))
         first = days.filter((pl.col("place") > pl.col("count") - tested) & (pl.col("count") > 1))
         first = first.group_by("key").agg(pl.col("day").min().alias("first"))
@@ -213,7 +213,7 @@ class FlowSplit:
 
 
 def _role(side: str) -> str:
-    """What a side is for: the name up to the network."""
+    """Role of a side: its name without the network."""
     return side.partition(" of ")[0]
 
 

@@ -1,6 +1,6 @@
 """Baselines over flow statistics: random forest and gradient boosting, and boosting over four totals.
 
-They are strong inside a network and tell little about why; here to be compared with.
+They are strong within a network, but offer little explanation; included for comparison.
 
 References
 ----------
@@ -31,28 +31,28 @@ TOTALS = ("octets_out", "octets_in", "packets_out", "packets_in")
 
 
 class _Classifier(Identifier):
-    """A classifier of numbers; a raw score is the probability it gives."""
+    """A classifier of numeric features; a raw score is its probability."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     @abstractmethod
     def _features(self, windows: Windows) -> pl.DataFrame:
-        """One row per item in order, one column per feature."""
+        """Features, one row per item in order."""
 
     @abstractmethod
     def _model(self) -> Any:
-        """An unfitted model of scikit-learn's form."""
+        """An unfitted scikit-learn classifier."""
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Train on the items' features; their order does not matter."""
+        """Fit on the features of the items; their order does not matter."""
         self.labels_ = require_labels(windows, labels)
         features = self._features(windows)
         self.columns_ = features.columns
         x, y = _numbers(features), np.array(labels)
         order = np.lexsort((*x.T[::-1], y))
         with warnings.catch_warnings():
-            # One window per label is few, but it is what there is; the library asks whether it is a regression.
+            # With one window per label scikit-learn warns that this may be a regression.
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             self.model_ = self._model().fit(x[order], y[order]) if len(self.labels_) > 1 else None
         return self
@@ -63,7 +63,7 @@ class _Classifier(Identifier):
         features = self._features(windows)
         missing = [name for name in self.columns_ if name not in features.columns]
         if missing:
-            raise UsageError(f"the items lack the statistic {missing[0]} that was learnt")
+            raise UsageError(f"the items lack the statistic {missing[0]}, which the model was fitted on")
         x = _numbers(features.select(self.columns_))
         if self.model_ is None or len(x) == 0:
             return np.ones((len(x), len(self.labels_))) / len(self.labels_)
@@ -78,7 +78,7 @@ def _numbers(features: pl.DataFrame) -> NDArray[np.float64]:
 class _OfStatistics(_Classifier):
     def _features(self, windows: Windows) -> pl.DataFrame:
         if windows.statistics is None:
-            raise UsageError(f"{type(self).__name__} needs flow statistics, which these windows do not carry")
+            raise UsageError(f"{type(self).__name__} needs flow statistics, which these windows do not have")
         rows = windows.items.select("item").join(windows.statistics, on="item", how="left", maintain_order="left")
         return rows.drop("item")
 

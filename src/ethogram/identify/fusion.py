@@ -293,10 +293,10 @@ class Fusion:
             When the fusion is not fitted, or no side is given.
         """
         if not hasattr(self, "models_"):
-            raise UsageError("nothing can be fused before the fusion is fitted")
+            raise UsageError("Fusion is not fitted yet; call fit first")
         given = {side: sides[side] for side in self.sides_ if side in sides}
         if not given:
-            raise UsageError("nothing to fuse: no side was given")
+            raise UsageError("nothing to fuse: no side is given")
         shape = next(iter(given.values())).shape
         usable = _usable(given, shape)
         logs = {side: self.models_[side].logs(scores, usable) for side, scores in given.items()}

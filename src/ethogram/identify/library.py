@@ -1,7 +1,7 @@
-"""The library: known devices as the counts they were seen with, so that any representation can be derived later.
+"""The library of known devices; it stores counts, so that any representation can be derived later.
 
-An entry is one window of one labelled device. Entries with the same labels and the same counts are one entry that
-was observed several times; hence merging libraries is associative, commutative and idempotent.
+An entry is one window of one labelled device. Entries with the same labels and counts are one entry with several
+observations, so merging libraries is associative, commutative and idempotent.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ethogram.schema import ITEM, ITEM_COUNTS, Windows
 __all__ = ["LEVELS", "NOMINAL", "ROW", "Entry", "Identity", "Library", "Observation", "Source"]
 
 LEVELS = ("label", "model", "family", "type", "coarse")
-"""What can be told apart, from fine to coarse."""
+"""Levels of identification, from fine to coarse."""
 
 ROW = ("offset_s", "service", "role", "scope", "answered", "name", "flows", "octets_out", "octets_in", "packets_out",
        "packets_in", "duration_ms")  # fmt: skip
-"""One count of an entry as it stands in the file; ``offset_s`` is the sub-epoch's start less the window's."""
+"""Columns of a count of an entry in the file; ``offset_s`` is the start of the sub-epoch minus that of the window."""
 
 NOMINAL = datetime(2000, 1, 1, tzinfo=UTC)
-"""Start of the window of entries that have no date: counts made from MUD profiles or from published totals."""
+"""Start of the window of undated entries, such as counts from MUD profiles or published totals."""
 
 _PROTOCOLS = {"TCP": 6, "UDP": 17}
 _VOLUMES = ROW[6:]
@@ -38,7 +38,7 @@ _VOLUMES = ROW[6:]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """What a device is, from its label to its coarse type; '' where it was not said."""
+    """Identity of a device, from its label to its coarse type; '' where unknown."""
 
     label: str
     model: str = ""
@@ -47,7 +47,7 @@ class Identity:
     coarse: str = ""
 
     def at(self, level: str) -> str:
-        """The name at a level; a model that was not said is its label, the others are '' then.
+        """The name at a level; an unknown model defaults to the label, other unknown levels are ''.
 
         >>> Identity("den camera", vendor="acme", type="camera").at("family")
         'acme/camera'
@@ -61,7 +61,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Observation:
-    """Where and when an entry was seen."""
+    """Device, time span and source of an entry."""
 
     device: str
     start: datetime
@@ -70,13 +70,13 @@ class Observation:
 
     @property
     def dated(self) -> bool:
-        """Whether the window was observed at a time, rather than made from a profile."""
+        """Whether the window has a real time span, rather than being made from a profile."""
         return self.start != NOMINAL
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """Provenance of a library: what was enrolled, when, under which settings, and who may use it."""
+    """Provenance of entries: source, time of enrolment, settings, licence and citation."""
 
     name: str
     enrolled: str = ""
@@ -92,11 +92,11 @@ class Entry:
     Parameters
     ----------
     identity
-        What the device is.
+        Identity of the device.
     observed
-        Where and when, at least once; the multiplicity is their number.
+        Observations, at least one; their number is the multiplicity.
     status
-        Why the window ended (:data:`ethogram.schema.STATUS`).
+        Reason why the window ended (:data:`ethogram.schema.STATUS`).
     counts
         Rows of form :data:`ROW`, sorted.
     """
@@ -108,7 +108,7 @@ class Entry:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits over what makes two entries the same: identity, status and counts."""
+        """Twelve hexadecimal digits of SHA-256 over identity, status and counts; equal for equal entries."""
         who = self.identity
         text = orjson.dumps(
             [who.label, who.model, who.vendor, who.type, who.coarse, self.status, self.counts], default=list
@@ -117,17 +117,17 @@ class Entry:
 
     @property
     def multiplicity(self) -> int:
-        """How often these very counts were seen."""
+        """Number of observations of these counts."""
         return len(self.observed)
 
     @cached_property
     def flows(self) -> int:
-        """Flows in the window."""
+        """Number of flows in the window."""
         return sum(row[6] for row in self.counts)
 
     @property
     def span(self) -> timedelta:
-        """How long the window lasted."""
+        """Length of the window."""
         return self.observed[0].end - self.observed[0].start
 
 
@@ -138,11 +138,11 @@ class Library:
     Parameters
     ----------
     entries, sources
-        What is known, and from where.
+        Known windows and their sources.
     name
-        Of the file.
+        Name of the file.
     flows
-        Digest of the encoder whose embeddings stand beside it (:mod:`ethogram.identify.flow_store`); '' where none do.
+        Digest of the encoder of its embeddings (:mod:`ethogram.identify.flow_store`); '' without embeddings.
 
     Examples
     --------
@@ -160,14 +160,14 @@ class Library:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits over all entries and their observations."""
+        """Twelve hexadecimal digits of SHA-256 over all entries and their observations."""
         text = "\n".join(
             f"{e.digest} {o.device} {o.start} {o.end} {o.source}" for e in self.entries for o in e.observed
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def merge(self, other: Library) -> Library:
-        """Both libraries' entries; the same entry is kept once with all its observations."""
+        """The union of both libraries; an entry in both keeps all observations."""
         found: dict[str, Entry] = {}
         for entry in (*self.entries, *other.entries):
             known = found.get(entry.digest)
@@ -180,12 +180,12 @@ class Library:
     def remove(
         self, *, labels: Iterable[str] = (), devices: Iterable[str] = (), digests: Iterable[str] = ()
     ) -> Library:
-        """Without the entries that carry one of these labels, devices or digests.
+        """Remove entries with one of these labels or digests, and observations of these devices.
 
         Raises
         ------
         LibraryError
-            When no entry has one of them; similar ones are named.
+            When no entry has one of them; the message suggests similar ones.
         """
         gone, away, ids = set(labels), set(devices), set(digests)
         self._require("label", gone, {entry.identity.label for entry in self.entries})
@@ -201,11 +201,11 @@ class Library:
         return replace(self, entries=tuple(kept))
 
     def renamed(self, names: Mapping[str, Identity]) -> tuple[Library, dict[str, str]]:
-        """Entries of a label under another identity; what it leaves empty stays as it was.
+        """Give entries of a label another identity; empty fields of it keep their old values.
 
         Returns
         -------
-        The library, and for each entry that has another digest now its old one to the new one.
+        The library, and a mapping of old to new digests for entries whose digest changed.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class Library:
         status: Sequence[str] | None = None,
         name: str = "library",
     ) -> Library:
-        """Enrol the items that have an identity; silent items are left out, for they tell nothing."""
+        """Enrol the items that have an identity and traffic."""
         rows = rows_of(windows)
         entries = []
         for item, device, start, end in windows.items.select("item", "device", "start", "end").iter_rows():
@@ -285,7 +285,7 @@ class Library:
 
 
 def rows_of(windows: Windows) -> dict[int, tuple[tuple[Any, ...], ...]]:
-    """The counts of every item that was not silent, as sorted rows of form :data:`ROW`."""
+    """The counts of every item with traffic, as sorted rows with the columns :data:`ROW`."""
     port = pl.col("port").cast(pl.String)
     service = (
         pl.when(pl.col("protocol") == 6).then("TCP/" + port)
@@ -312,12 +312,12 @@ def rows_of(windows: Windows) -> dict[int, tuple[tuple[Any, ...], ...]]:
 
 
 def counts_of(entries: Sequence[Entry], items: pl.DataFrame) -> pl.DataFrame:
-    """The counts of the entries as a table of form :data:`ethogram.schema.ITEM_COUNTS`.
+    """The counts of entries as a table with the columns of :data:`ethogram.schema.ITEM_COUNTS`.
 
     Raises
     ------
     LibraryError
-        When a row does not have the form :data:`ROW`.
+        When a row does not match :data:`ROW`.
     """
     dtypes = {name: ITEM_COUNTS.schema[name] for name in ("answered", "name", *_VOLUMES)}
     schema = {"item": pl.UInt32, "offset_s": pl.Int64, "service": pl.String, "role": pl.String, "scope": pl.String}
@@ -346,17 +346,17 @@ def counts_of(entries: Sequence[Entry], items: pl.DataFrame) -> pl.DataFrame:
 def _require_services(frame: pl.DataFrame) -> pl.DataFrame:
     wrong = frame.filter(pl.col("protocol").is_null() | pl.col("port").is_null())
     if wrong.height:
-        raise LibraryError(f"{wrong['service'][0]!r} is no service such as TCP/443, UDP/53 or IP/2")
+        raise LibraryError(f"{wrong['service'][0]!r} is not a service such as TCP/443, UDP/53 or IP/2")
     return frame
 
 
 def utc(text: str) -> datetime:
-    """Read a time; one without a zone is UTC.
+    """Parse a time; without a zone it is UTC.
 
     Raises
     ------
     ValueError
-        When the text is no time, or its zone moves it out of the years 1 to 9999.
+        When the text is not a time, or is outside the years 1 to 9999 in UTC.
     """
     value = datetime.fromisoformat(text)
     try:

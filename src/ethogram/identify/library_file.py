@@ -1,7 +1,7 @@
-"""The library's file: JSON, a header line and then one entry a line, so that people can read, diff and edit it.
+"""Library files: JSON Lines with a header and one entry per line, readable and editable by people.
 
-A name that ends in .gz is compressed. Nothing in a file can run. Lines, octets, rows, texts, numbers and times are
-bounded while the file is read, so a hostile file costs little time and memory. A write is atomic.
+A name ending in .gz means gzip. A file cannot execute code. Lines, octets, rows, texts, numbers and times are bounded
+while reading, so that hostile files cost little time and memory. Writing is atomic.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Entry(_Line):
 
 
 def dump(library: Library) -> bytes:
-    """The file's octets: the same library gives the same octets."""
+    """Serialise a library deterministically."""
     header = {
         "format": LIBRARY_FORMAT,
         "version": __version__,
@@ -102,12 +102,12 @@ def dump(library: Library) -> bytes:
 
 
 def octets_for(library: Library, path: Path) -> bytes:
-    """The octets of a file of that name: compressed where it ends in .gz.
+    """Serialise a library for a file name; compressed if it ends in .gz.
 
     Raises
     ------
     LibraryError
-        When an entry is beyond the bounds of :func:`read`: nothing is written that could not be read again.
+        When an entry exceeds the bounds of :func:`read`, so that the file could not be read again.
     """
     for entry in library.entries:
         _check_bounds(entry, f"{path}: cannot be written: entry {entry.digest}")
@@ -116,12 +116,12 @@ def octets_for(library: Library, path: Path) -> bytes:
 
 
 def write(library: Library, path: str | Path) -> None:
-    """Write a library, whole or not at all.
+    """Write a library atomically.
 
     Raises
     ------
     LibraryError
-        When it cannot be written, or has an entry beyond the bounds of :func:`read`.
+        When it cannot be written, or an entry exceeds the bounds of :func:`read`.
     """
     target = Path(path)
     try:
@@ -136,7 +136,7 @@ def read(path: str | Path) -> Library:
     Raises
     ------
     LibraryError
-        When it is missing, of another version, or broken; says the line.
+        When the file is missing, of another format, or invalid; the message names the line.
     """
     source = Path(path)
     try:
@@ -159,7 +159,7 @@ def load(stream: BinaryIO | bytes, *, name: str = "library", place: str = "libra
         raise LibraryError(f"{place}: the file is empty, not a library")
     fields = first[1]
     if not str(fields.get("format", "")).startswith("ethogram.library/"):
-        raise LibraryError(f"{place}:1: not a library: its first line names no format {LIBRARY_FORMAT}")
+        raise LibraryError(f"{place}:1: not a library: its first line does not name the format {LIBRARY_FORMAT}")
     if fields["format"] != LIBRARY_FORMAT:
         raise LibraryError(f"{place}:1: format {fields['format']}, but this version reads {LIBRARY_FORMAT}")
     try:
@@ -222,7 +222,7 @@ def _entry(fields: dict[str, Any], place: str) -> Entry:
 
 
 def _check_bounds(entry: Entry, place: str) -> None:
-    """Hold an entry to the file's bounds, when it is read and before it is written."""
+    """Check the bounds of an entry, after reading and before writing."""
     if any(max(row[6:]) > MAX_COUNT or abs(row[0]) > MAX_OFFSET_S for row in entry.counts):
         raise LibraryError(f"{place}: a count above {MAX_COUNT:,}, or an offset of more than ten years")
     for seen in entry.observed:

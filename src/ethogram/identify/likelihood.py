@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from ethogram._numba import Compiler
 from ethogram.identify.density import CLIP, Densities
 from ethogram.identify.identifier import Identifier, Term, require_labels
-from ethogram.identify.quantities import QUANTITIES, Quantities, Vocabulary
+from ethogram.identify.quantities import QUANTITIES, Quantities, ServiceVocabulary
 from ethogram.schema import Windows
 
 __all__ = ["LikelihoodRatios"]
@@ -42,7 +42,7 @@ class LikelihoodRatios(Identifier):
     names
         Treat remote domains as services, too.
     min_items
-        See :class:`ethogram.identify.quantities.Vocabulary`.
+        See :class:`ethogram.identify.quantities.ServiceVocabulary`.
     ridge
         Strength of the shrinkage of weights to equal ones.
     pseudo
@@ -66,7 +66,7 @@ class LikelihoodRatios(Identifier):
             Items that are held out together while weights are fitted; default: each item alone.
         """
         self.labels_ = require_labels(windows, labels)
-        self.vocabulary_ = Vocabulary(self.min_items, names=self.names).fit(windows)
+        self.vocabulary_ = ServiceVocabulary(self.min_items, names=self.names).fit(windows)
         self.known_ = self.vocabulary_.quantities(windows)
         self.y_ = np.searchsorted(self.labels_, np.array(labels)).astype(np.int64)
         given = np.arange(len(windows)) if groups is None else groups

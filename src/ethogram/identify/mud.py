@@ -1,4 +1,4 @@
-"""Baseline: how much of what a device does its label's profile allows, as MUD profiles are compared.
+"""Baseline: share of the behaviour of a device that the profile of a label permits (MUD similarity).
 
 References
 ----------
@@ -25,19 +25,19 @@ _TIE = 1e-3
 
 
 def _rule() -> pl.Expr:
-    """What a profile allows: a service with the device's role and the place of the other end."""
+    """A profile rule: a service with the role of the device and the scope of the remote."""
     return pl.concat_str(port_name(), pl.col("role").cast(pl.String), pl.col("scope").cast(pl.String), separator=" ")
 
 
 class MudContainment(Identifier):
-    """Dynamic similarity |R and M| / |R| of what ran (R) and the label's profile (M).
+    """Dynamic similarity |R and M| / |R| of the observed rules (R) and the profile of the label (M).
 
-    A profile is the union of all its windows' rules. Small profiles contain little and large ones much, so profiles
-    often tie: then the static similarity |R and M| / |M| decides, with a weight of one in a thousand.
+    A profile is the union of the rules of all windows. Large profiles often tie; then the static similarity
+    |R and M| / |M| decides, with weight 1/1000.
     """
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Collect each label's rules."""
+        """Collect the rules of each label."""
         self.labels_ = require_labels(windows, labels)
         matrix = port_matrix(windows, _rule())
         self.rules_ = matrix.services
@@ -47,7 +47,7 @@ class MudContainment(Identifier):
         return self
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
-        """Containment, shape (n, L), 0 to 1 + 1/1000."""
+        """Containment, shape (n, L), in [0, 1 + 1/1000]."""
         self.require_fit()
         matrix = port_matrix(windows, _rule())
         ran = np.diff(matrix.indptr)
@@ -64,7 +64,7 @@ class MudContainment(Identifier):
         return result
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
-        """One term per rule that ran or is allowed."""
+        """One term per observed or permitted rule."""
         self.require_fit()
         matrix = port_matrix(windows, _rule())
         found = []

@@ -1,4 +1,4 @@
-"""Baseline: a locality-sensitive hash (Nilsimsa) of the written-down window; like windows have like digests.
+"""Baseline: a locality-sensitive hash (Nilsimsa) of a window as text; similar windows have similar digests.
 
 References
 ----------
@@ -27,7 +27,7 @@ COMPILER = Compiler.of(__file__)
 
 
 def _permutation() -> NDArray[np.uint8]:
-    """The 256 octets in the fixed order that the trigram hash uses (any fixed one serves)."""
+    """A fixed permutation of the 256 octets for the trigram hash; any permutation would do."""
     return np.random.default_rng(53).permutation(256).astype(np.uint8)
 
 
@@ -36,7 +36,7 @@ _ORDER = _permutation()
 
 @COMPILER.checked
 def _accumulate(text: NDArray[np.uint8], order: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Count the 256 hash values of all trigrams in a sliding window of five octets."""
+    """Count the hash values of all trigrams in a sliding window of five octets."""
     counts = np.zeros(256, dtype=np.int64)
     for i in range(2, len(text)):
         a = np.int64(text[i])
@@ -56,7 +56,7 @@ def _accumulate(text: NDArray[np.uint8], order: NDArray[np.uint8]) -> NDArray[np
 
 
 def nilsimsa(text: bytes) -> NDArray[np.bool_]:
-    """The digest: 256 bits, each set where its count is above the mean.
+    """The digest: 256 bits, each set if its count is above the mean.
 
     >>> int((nilsimsa(b"TCP/443 TCP/443 UDP/53") == nilsimsa(b"TCP/443 TCP/443 UDP/53")).sum())
     256
@@ -67,7 +67,7 @@ def nilsimsa(text: bytes) -> NDArray[np.bool_]:
 
 
 def written(windows: Windows) -> list[bytes]:
-    """Each item as text: its services by name, each with its number of flows and mean sizes to powers of two."""
+    """Each item as text: its services with flows and mean sizes rounded to powers of two."""
 
     def power(value: pl.Expr) -> pl.Expr:
         return value.cast(pl.Float64).log1p().truediv(float(np.log(2))).round().cast(pl.Int64).cast(pl.String)
@@ -96,7 +96,7 @@ def written(windows: Windows) -> list[bytes]:
 
 
 class LocalitySensitiveHash(Identifier):
-    """Score of a label = share of equal bits with its nearest digest, less the half that chance gives."""
+    """Score of a label: correlation of bits with its nearest digest; 0 for unrelated digests."""
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Hash the enrolled windows."""
@@ -108,12 +108,12 @@ class LocalitySensitiveHash(Identifier):
         return self
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
-        """Likeness of digests, shape (n, L), -1 to 1."""
+        """Bit correlations, shape (n, L), in [-1, 1]."""
         self.require_fit()
         return best_of_labels(_digests(windows) @ self.digests_.T / 256.0, self.starts_)
 
 
 def _digests(windows: Windows) -> NDArray[np.float64]:
-    """Digests as rows of -1 and 1, shape (n, 256): their product counts equal bits."""
+    """Digests as rows of -1 and 1, shape (n, 256), so that a dot product counts equal bits."""
     bits = [nilsimsa(text) for text in written(windows)]
     return np.where(np.array(bits, dtype=bool).reshape(len(bits), 256), 1.0, -1.0)

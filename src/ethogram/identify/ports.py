@@ -1,4 +1,4 @@
-"""Baseline: a window as a bag of ports, told apart by multinomial naive Bayes.
+"""Baseline: multinomial naive Bayes over a bag of ports.
 
 References
 ----------
@@ -49,14 +49,14 @@ class BagOfPorts(Identifier):
     Parameters
     ----------
     smoothing
-        Flows added to every port of every label (Laplace). A port that no label has is left out.
+        Pseudo-count of flows for every port of every label (Laplace). Ports that no label has are ignored.
     """
 
     def __init__(self, smoothing: float = 1.0) -> None:
         self.smoothing = smoothing
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Add up the ports of each label."""
+        """Fit the port frequencies of each label."""
         self.labels_ = require_labels(windows, labels)
         matrix = port_matrix(windows)
         self.services_ = matrix.services

@@ -1,6 +1,6 @@
-"""A device's verdict from its flows: mean log probability of several, calibrated, and unknown below a threshold.
+"""Verdicts on devices from several flows: mean log probability, calibrated, unknown below a threshold.
 
-Calibration and thresholds are fitted on held-out training days, whatever is tested.
+Calibration and thresholds are fitted on held-out training days.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ UNKNOWN_CODE = -1
 
 @dataclass(frozen=True)
 class Groups:
-    """Flows that give one verdict together.
+    """Groups of flows that share one verdict.
 
     Parameters
     ----------
     owner
-        [N] group of each flow; -1 for a flow of no whole group.
+        [N] group of each flow; -1 for flows outside complete groups.
     first
-        [G] one flow of each group, which says its device and day.
+        [G] one flow of each group, which gives its device and day.
     """
 
     owner: NDArray[np.int64]
@@ -45,18 +45,18 @@ def groups_of(
     device: pl.Series, start_us: NDArray[np.int64], flows: int = 0, seconds: int = 0, truth: NDArray[np.int64] | None
     = None,
 ) -> Groups:  # fmt: skip
-    """Groups of consecutive flows of one device.
+    """Group consecutive flows of each device.
 
     Parameters
     ----------
     device, start_us
         [N] of each flow.
     flows
-        So many flows, one after the other on one day (UTC); fewer at the day's end are no group.
+        Number of consecutive flows per group within one day (UTC); incomplete groups are dropped.
     seconds
-        Instead: all flows between multiples of so many seconds of the clock.
+        Alternative: group all flows within aligned time slots of this length.
     truth
-        [N]: a group is of one type (a device's label may change within its day).
+        [N] types; a group never spans two types (the label of a device may change within a day).
 
     Examples
     --------
@@ -86,12 +86,12 @@ def groups_of(
 
 
 class DeviceVerdicts:
-    """Log probabilities of flows to calibrated verdicts of groups.
+    """Turns log probabilities of flows into calibrated verdicts on groups.
 
     Parameters
     ----------
     quantile
-        Share of held-out verdicts of known types that may become unknown.
+        Share of held-out verdicts on known types that may become unknown.
     """
 
     def __init__(self, quantile: float = 0.05) -> None:
@@ -100,11 +100,11 @@ class DeviceVerdicts:
     def fit(
         self, log_probability: NDArray[np.float64], truth: NDArray[np.int64], groups: Groups, names: Sequence[str]
     ) -> Self:
-        """Learn from flows [N, T] of held-out training days."""
+        """Fit on log probabilities [N, T] of flows of held-out training days."""
         scores = self.decision_function(log_probability, groups)
         labels = [names[code] for code in truth[groups.first]]
         self.calibration_ = Calibration().fit(scores, names, labels)
-        # What is asked later is how sure the likeliest type looks, right or wrong: the threshold is learnt of that.
+        # Thresholds apply to the score of the most probable type, right or wrong, so they are fitted on it.
         self.thresholds_ = Thresholds(self.quantile).fit(scores, names, [names[code] for code in scores.argmax(1)])
         self.held_out_ = len(groups)
         return self
@@ -120,7 +120,7 @@ class DeviceVerdicts:
         return self.calibration_.predict_proba(scores)
 
     def verdicts(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Of each group [G]: the likeliest type, the same or -1 (unknown), and the probability of that type."""
+        """For each group [G]: the most probable type, that type or -1 if it is unknown, and its probability."""
         best = scores.argmax(1) if len(scores) else np.zeros(0, np.int64)
         rows = np.arange(len(scores))
         strange = self.thresholds_.strangeness(scores)[rows, best] > 1

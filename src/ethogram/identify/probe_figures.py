@@ -1,4 +1,4 @@
-"""Figures of probes, all from one table: confusions of each device-day. A bootstrap of device-days sums them."""
+"""Figures of probes, all computed from one confusion matrix per device-day; the bootstrap resamples device-days."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["accuracy", "balanced_accuracy", "bootstrap", "calibration_error", "c
            "macro_f1", "per_type", "softmax"]  # fmt: skip
 
 Confusion = NDArray[np.int64]
-"""[T, T] (true, said)."""
+"""[T, T] (true, predicted)."""
 
 
 def confusion_of(truth: NDArray[np.int64], said: NDArray[np.int64], types: int) -> Confusion:
-    """Items of each true type (rows) that were said to be each type (columns), [T, T].
+    """Confusion matrix [T, T]: number of items by true (rows) and predicted type (columns).
 
     >>> confusion_of(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
     [[1, 1], [0, 1]]
@@ -29,14 +29,14 @@ def confusion_of(truth: NDArray[np.int64], said: NDArray[np.int64], types: int) 
 def confusions(
     truth: NDArray[np.int64], said: NDArray[np.int64], cluster: NDArray[np.int64], types: int
 ) -> NDArray[np.int64]:
-    """One confusion for each cluster (device-day), [C, T, T]; clusters are coded 0, 1, ..."""
+    """One confusion matrix per cluster (device-day), [C, T, T]; clusters are coded 0, 1, ..."""
     count = int(cluster.max(initial=-1)) + 1
     found = np.bincount((cluster * types + truth) * types + said, minlength=count * types * types)
     return found.reshape(count, types, types).astype(np.int64)
 
 
 def _f1(confusion: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """F1 of each type and whether it is present, over the last two axes."""
+    """F1 of each type, and whether it is present, over the last two axes."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     true, said = confusion.sum(-1), confusion.sum(-2)
     return 2 * hits / np.maximum(true + said, 1), true > 0
@@ -57,13 +57,13 @@ def macro_f1(confusion: NDArray[Any]) -> float:
 
 
 def balanced_accuracy(confusion: NDArray[Any]) -> float:
-    """Mean share of right items over the types present."""
+    """Mean recall over the types present."""
     true = confusion.sum(-1)
     return float(_mean(np.diagonal(confusion) / np.maximum(true, 1), true > 0))
 
 
 def accuracy(confusion: NDArray[Any]) -> float:
-    """Share of right items."""
+    """Share of correct items."""
     return float(np.trace(confusion) / confusion.sum()) if confusion.sum() else float("nan")
 
 
@@ -79,7 +79,7 @@ def per_type(confusion: NDArray[Any], names: Sequence[str]) -> list[dict[str, An
 
 
 def bootstrap(parts: NDArray[np.int64], *, seed: int = 0, draws: int = 1000) -> NDArray[np.float64]:
-    """Macro-F1 of resamples: as many clusters as there are, drawn with replacement, [draws].
+    """Macro-F1 of cluster bootstrap resamples, [draws].
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def interval(drawn: NDArray[np.float64], level: float = 0.95) -> tuple[float, fl
 
 
 def calibration_error(probability: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error: mean distance of probability and share right over bins, weighted by items."""
+    """Expected calibration error: mean distance of probability and accuracy over bins, weighted by items."""
     if not probability.size:
         return float("nan")
     where = np.clip((probability * bins).astype(np.int64), 0, bins - 1)

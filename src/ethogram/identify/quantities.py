@@ -1,7 +1,7 @@
-"""How much a device does of each service in a window: several named quantities per service, on a log scale.
+"""Quantities of each service in a window (flows, packets, octets and so on) on a log scale.
 
-A service is seen at three levels: itself (TCP/443 client wan), its kind (TCP client wan), and all traffic together, so
-that a port that was never seen before still tells something. Ports are learnt at enrolment.
+Services are counted at three levels: the service (TCP/443 client wan), its kind (TCP client wan), and all traffic, so
+that unseen ports still contribute. The ports with their own service are fitted at enrolment.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ethogram.schema import Windows
 
-__all__ = ["QUANTITIES", "Quantities", "Vocabulary"]
+__all__ = ["QUANTITIES", "Quantities", "ServiceVocabulary"]
 
 QUANTITIES = ("flows", "packets out", "packets in", "octets out", "octets in", "octets out per flow",
               "octets in per flow", "seconds per flow", "hours")  # fmt: skip
-"""All as log(1 + x). The last is the number of sub-epochs (hours) with the service."""
+"""Each as log(1 + x). The last is the number of sub-epochs (hours) with the service."""
 
 ALL = "all traffic"
 
@@ -30,9 +30,9 @@ class Quantities:
     Parameters
     ----------
     indptr
-        (n + 1) window ``i`` has the values ``indptr[i]:indptr[i + 1]``.
+        (n + 1) window i has the values ``indptr[i]:indptr[i + 1]``.
     features
-        (Z) ascending inside a window; all quantities of a key that is present are there.
+        (Z) ascending within a window; a present key has all quantities.
     values
         (Z) log(1 + x).
     keys
@@ -48,7 +48,7 @@ class Quantities:
         return len(self.indptr) - 1
 
     def take(self, start: int, end: int) -> Quantities:
-        """The windows from ``start`` to before ``end``."""
+        """Windows ``start`` (inclusive) to ``end`` (exclusive)."""
         part = slice(self.indptr[start], self.indptr[end])
         indptr = self.indptr[start : end + 1] - self.indptr[start]
         return Quantities(indptr, self.features[part], self.values[part], self.keys)
@@ -62,24 +62,24 @@ def _kind() -> pl.Expr:
     )  # fmt: skip
 
 
-class Vocabulary:
-    """Which services have a name of their own.
+class ServiceVocabulary:
+    """The services that are counted by their own port or name.
 
     Parameters
     ----------
     min_items
-        A port counts by itself when some device used it in this many items (or in all, if it has fewer); others are
-        *system* below 1024 and *dyn* above.
+        A port is a service of its own if a device used it in this many items (or in all its items, if fewer); other
+        ports are *system* below 1024 and *dyn* above.
     names
-        Whether registrable domains of remote ends are services too, under the same rule.
+        Treat registrable domains of remotes as services, too, under the same rule.
     """
 
     def __init__(self, min_items: int = 3, *, names: bool = False) -> None:
         self.min_items = min_items
         self.names = names
 
-    def fit(self, windows: Windows) -> Vocabulary:
-        """Learn the ports (and names) that devices keep using, then the keys that occur."""
+    def fit(self, windows: Windows) -> ServiceVocabulary:
+        """Fit the ports (and names) that devices use repeatedly, and the keys that occur."""
         rows = windows.counts.join(windows.items.select("item", "device"), on="item")
         seen = rows.group_by("device").agg(pl.col("item").n_unique().alias("all"))
 
@@ -96,7 +96,7 @@ class Vocabulary:
         return self
 
     def _long(self, windows: Windows) -> pl.DataFrame:
-        """One row per item and key with the sums its quantities are made of."""
+        """One row per item and key with the sums for its quantities."""
         numbered = pl.col("protocol").is_in([6, 17])
         port = (
             pl.when(~numbered).then(pl.lit(""))
@@ -127,7 +127,7 @@ class Vocabulary:
         )
 
     def quantities(self, windows: Windows) -> Quantities:
-        """The windows' values; a key that did not occur at enrolment is left out."""
+        """Quantities of the windows; keys that did not occur at enrolment are dropped."""
         flows = pl.col("flows")
         values = [
             flows, pl.col("packets_out"), pl.col("packets_in"), pl.col("octets_out"), pl.col("octets_in"),

@@ -1,7 +1,7 @@
-"""Windows as bags of tokens that hold on another network: services, names, and, for want of ports, places.
+"""Represent windows as bags of tokens that transfer between networks: services, names, and places.
 
-A *service* is its protocol, port, role and scope; a *name* is a registrable domain talked to; a *place* is a protocol
-and where it goes, which is all that a source without ports knows.
+A *service* is protocol, port, role and scope; a *name* is a registrable domain that was contacted; a *place* is a
+protocol and scope, which is all that sources without ports provide.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from ethogram.schema import DYNAMIC_FROM, GROUP, TCP, UDP, Windows
 __all__ = ["Tokens", "tokens_of"]
 
 PADDED = 46.0  # octets: smaller packets are padded by Ethernet, which some meters count and some do not
-SCATTERED = 8  # high ports of one protocol, role and scope from which on they are all *dyn*
+SCATTERED = 8  # more high ports than this of one protocol, role and scope are all *dyn*
 _RESOLVER = (pl.col("protocol") == UDP) & (pl.col("port") == 53)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One part of n windows in sparse rows; Z tokens, S different ones.
+    """One part of n windows in sparse rows; Z tokens, S distinct.
 
     Parameters
     ----------
     indptr, index
-        (n + 1), (Z) rows; ``index`` ascends inside a row, -1 where no enrolled window has the token.
+        (n + 1), (Z) rows; ``index`` ascends within a row and is -1 for tokens that no enrolled window has.
     value
         (Z) relative volume v.
     out, back
-        (Z) log of the mean octets of a packet; NaN where unknown or not to be compared.
+        (Z) log mean octets per packet; NaN where unknown or not comparable.
     compare_back
-        (Z) whether sizes of the way back may be compared.
+        (Z) whether sizes of the opposite direction are comparable.
     names
-        Of the tokens.
+        Names of the tokens.
     """
 
     indptr: NDArray[np.int64]
@@ -53,19 +53,19 @@ class Tokens:
 
     @property
     def has(self) -> NDArray[np.bool_]:
-        """Whether each window has this part at all."""
+        """Whether each window has any token of this part."""
         result: NDArray[np.bool_] = np.diff(self.indptr) > 0
         return result
 
 
 def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
-    """The token of a row of counts, and whether its sizes of the way back may be compared."""
+    """The token of a row of counts, and whether sizes of its opposite direction are comparable."""
     transport = pl.col("protocol").is_in([TCP, UDP])
     scope = pl.col("scope").cast(pl.String)
     outside = (scope == "wan") & ~_RESOLVER
     group = pl.col("name").str.contains(GROUP)
     if part == "names":
-        # Who answers DNS or tells the time is the network's choice, or a pool's.
+        # DNS resolvers and NTP servers are chosen by the network or a pool, not by the product.
         clock = (pl.col("protocol") == UDP) & (pl.col("port") == 123)
         theirs = clock if asked else clock | _RESOLVER
         return pl.when(~theirs & ~group).then("name " + pl.col("name")), pl.lit(value=True)
@@ -74,25 +74,25 @@ def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
         bare = port_name().str.replace(r"/\d+$", "")
         stated = pl.when(usual).then(port_name() + " any").when(scope != "multicast").then(bare + " " + scope)
         return pl.when(transport).then(stated), outside & ~usual
-    # A port of the dynamic range is chance, as are many high ports on one side; where the resolver is, and what it
-    # answers, is the network's doing.
+    # Dynamic ports, and high ports in large numbers, are random; the scope and answers of the resolver depend on the
+    # network.
     side = ["item", "protocol", "role", "scope"]
     many = pl.when(pl.col("port") >= 1024).then(pl.col("port")).drop_nulls().n_unique().over(side) > SCATTERED
     chance = (pl.col("port") >= DYNAMIC_FROM) | ((pl.col("port") >= 1024) & many)
     named = pl.when(chance).then(port_name().str.replace(r"/\d+$", "/dyn")).otherwise(port_name())
     place = pl.when(_RESOLVER).then(pl.lit("any")).otherwise(scope)
-    # Some sources state no ports, but for a few that the protocol's name gives away: those are no services.
+    # Some sources state ports for a few protocols only; those are not comparable with services.
     packets = pl.col("packets_out").cast(pl.Float64)
     portless = transport & (pl.col("port") == 0)
     known = packets.filter(portless).sum().over("item") <= packets.filter(transport).sum().over("item") / 2
-    # Which groups it joins and speaks to tells a device's software.
+    # Multicast groups are characteristic of the software of a device.
     to = pl.when(group).then("name")
     token = pl.concat_str(named, pl.col("role").cast(pl.String), place, to, separator=" ", ignore_nulls=True)
     return pl.when(known & ~portless).then(token), outside
 
 
 def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, asked: bool = False) -> Tokens:
-    """The tokens of every window; ``names`` are those known from enrolment, without it all that occur."""
+    """The tokens of every window; ``names`` are the enrolled tokens, by default all that occur."""
     token, outside = _token(part, asked=asked)
     volumes = ("packets_out", "octets_out", "packets_in", "octets_in")
     rows = (
@@ -114,10 +114,10 @@ def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, as
     rows = (
         rows.join(number, on="token", how="left")
         .with_columns(index=pl.col("index").fill_null(-1))
-        # In one order always: a mean depends on the order of its terms in the last digit, and ties on the last digit.
+        # A fixed order, since the last digit of a mean depends on the order of its terms, and ties on the last digit.
         .sort("item", "index", "token")
         .with_columns(
-            # Without octets, as of a profile, packets say what may run, and nothing of how much.
+            # Without octets (profiles), packets mark permitted services and carry no volume.
             value=pl.when(pl.col("octets_out").sum().over("item") > 0)
             .then((volume / volume.mean().over("item")).sqrt())
             .otherwise(1.0),

@@ -7,11 +7,12 @@ scored, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError
@@ -125,102 +126,111 @@ def probe(
     for network, kept in zip(networks, unused, strict=True):
         accounting[network.days.network] = accounted(network, kept)
         notes += summary(network)
-    material, tested = probe_data_of(train, later, settings, accounting, notes)
-    rows = _measure(chosen, material, tested, tune, settings, notes, on_progress)
+    data, tested = probe_data_of(train, later, settings, accounting, notes)
+    measurement = _Measurement(data, tested, settings)
+    notes += measurement.measure(chosen, tune, on_progress)
     for each in accounting.values():
         each.check()
+    rows = measurement.rows
     return ProbeRun(settings, split, rows.figures(), rows.types(), rows.confusion(), rows.devices(), accounting, notes)
 
 
-def _measure(
-    chosen: list[Candidate], material: ProbeData, tested: Tested, tune: bool, settings: ProbeSettings,
-    notes: list[str], on_progress: Callable[[str, float], None] | None,
-) -> Rows:  # fmt: skip
-    rows = Rows(material.names, tested, settings)
-    held = _Groups(material, settings)
-    tested.group(settings)
-    done, total = 0, len(chosen) * settings.seeds
-    for candidate in chosen:
-        last, met = "", set[str]()
-        for seed in range(settings.seeds):
-            if on_progress is not None:
-                on_progress(f"{candidate.name}, seed {seed}", done / total)
-            done += 1
-            if not seed or candidate.seeds != 1:
-                encoder = candidate.open(seed, material.flows)
-            before = encoder.digest
-            again = before in met
-            met.add(before)
-            if before != last:
-                embed = candidate.embedder(encoder, seed)
-                last = before
-                seen, unseen = (Embedding(embed, flows, encoder.header.d) for flows in (material.flows, tested.flows))
-            kind = encoder.header.encoder.kind
-            _frozen(rows, held, candidate.name, seed, seen, unseen, material, settings, kind, again)
-            if encoder.digest != before:
-                raise EthogramError(f"{candidate.name}: weights of a frozen encoder changed")
-            if tune and KINDS[kind].network:
-                _tuned(rows, held, candidate, seed, material, settings)
-        if tune and not kind_of(candidate.header(0).encoder).network:
-            notes.append(f"{candidate.name}: not a network, so it cannot be fine-tuned")
-    return rows
+class _Measurement:
+    """Fits probes on the training flows, scores the test flows, and collects the tables of a run."""
 
+    def __init__(self, data: ProbeData, tested: Tested, settings: ProbeSettings) -> None:
+        self.data, self.settings = data, settings
+        self.rows = Rows(data.names, tested, settings)
+        tested.group(settings)
+        late = np.flatnonzero(data.late)
+        held_out, truth = data.hours.take(late), data.truth[late]
+        self.groups: dict[str, Groups] = {
+            name: groups_of(held_out.days.device, held_out.start_us, flows, seconds, truth)
+            for name, flows, seconds in aggregations(settings)
+        }
 
-class _Groups:
-    """Groups of the held-out training flows by aggregation."""
+    def measure(
+        self, encoders: list[Candidate], tune: bool, on_progress: Callable[[str, float], None] | None
+    ) -> list[str]:
+        """Measure every encoder and seed; return messages for the user.
 
-    def __init__(self, material: ProbeData, settings: ProbeSettings) -> None:
-        late = np.flatnonzero(material.late)
-        own = material.hours.take(late)
-        truth = material.truth[late]
-        self.groups: dict[str, Groups] = {}
-        for name, flows, seconds in aggregations(settings):
-            self.groups[name] = groups_of(own.days.device, own.start_us, flows, seconds, truth)
+        Raises
+        ------
+        EthogramError
+            When the weights of a frozen encoder change.
+        """
+        notes: list[str] = []
+        done, total = 0, len(encoders) * self.settings.seeds
+        for candidate in encoders:
+            last, measured = "", set[str]()
+            for seed in range(self.settings.seeds):
+                if on_progress is not None:
+                    on_progress(f"{candidate.name}, seed {seed}", done / total)
+                done += 1
+                if not seed or candidate.seeds != 1:
+                    encoder = candidate.open(seed, self.data.flows)
+                digest, kind = encoder.digest, encoder.header.encoder.kind
+                if digest != last:
+                    embed, last = candidate.embedder(encoder, seed), digest
+                    train, test = (
+                        Embedding(embed, flows, encoder.header.d) for flows in (self.data.flows, self.rows.tested.flows)
+                    )
+                first = Fitted(candidate.name, kind, seed, "", None, 0, encoder.header.d, "")
+                self._frozen(first, train, test, again=digest in measured)
+                measured.add(digest)
+                if encoder.digest != digest:
+                    raise EthogramError(f"{candidate.name}: weights of a frozen encoder changed")
+                if tune and KINDS[kind].network:
+                    self._tuned(candidate, seed)
+            if tune and not kind_of(candidate.header(0).encoder).network:
+                notes.append(f"{candidate.name}: not a network, so it cannot be fine-tuned")
+        return notes
 
+    def _rows_of(self, budget: int | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Training rows within a label budget: all, those to fit on, and those held out."""
+        used = budget_rows(self.data.truth, budget, seed)
+        return used, used[self.data.early[used]], used[self.data.late[used]]
 
-def _frozen(
-    rows: Rows, held: _Groups, name: str, seed: int, train: Embedding, test: Embedding, material: ProbeData,
-    settings: ProbeSettings, kind: str, again: bool,
-) -> None:  # fmt: skip
-    z, types = train.whole(), len(material.names)
-    for budget in settings.budgets:
-        used = budget_rows(material.truth, budget, seed)
-        fit, late = used[material.early[used]], used[material.late[used]]
-        for probe_name in settings.probes:
-            if again and budget is None and probe_name in DETERMINISTIC:
-                continue  # same encoder, same flows, deterministic probe: same figures
-            frozen = FrozenProbe.fit(
-                z, material.truth, used, fit, late, types, name=probe_name, settings=settings, seed=seed
-            )  # fmt: skip
-            logs = [frozen.predict_log_proba(batch, types) for batch in test.batches()]
-            rows.add(
-                Fitted(name, kind, seed, probe_name, budget, used.size, z.shape[1], str(frozen.probe.choice)),
-                np.concatenate(logs), frozen.held_out if budget is None else None, material.truth[late], held.groups,
-            )  # fmt: skip
+    def _frozen(self, encoder: Fitted, train: Embedding, test: Embedding, *, again: bool) -> None:
+        """Probe the embeddings of a frozen encoder; ``again`` if another seed had the same weights."""
+        z, types = train.whole(), len(self.data.names)
+        for budget in self.settings.budgets:
+            used, fit, late = self._rows_of(budget, encoder.seed)
+            for name in self.settings.probes:
+                if again and budget is None and name in DETERMINISTIC:
+                    continue  # same encoder, same flows, deterministic probe: same figures
+                frozen = FrozenProbe.fit(
+                    z, self.data.truth, used, fit, late, types, name=name, settings=self.settings, seed=encoder.seed
+                )  # fmt: skip
+                logs = [frozen.predict_log_proba(batch, types) for batch in test.batches()]
+                fitted = replace(
+                    encoder, probe=name, budget=budget, trained_on=used.size, d=z.shape[1],
+                    choice=str(frozen.probe.choice),
+                )  # fmt: skip
+                held_out = frozen.held_out if budget is None else None
+                self.rows.add(fitted, np.concatenate(logs), held_out, self.data.truth[late], self.groups)
 
-
-def _tuned(
-    rows: Rows, held: _Groups, candidate: Candidate, seed: int, material: ProbeData, settings: ProbeSettings
-) -> None:
-    """Fine-tune the encoder and train its network from scratch, both with early stopping on held-out training days."""
-    module = supervised()
-    header = candidate.header(seed)
-    weights = candidate.weights(seed)[1] if candidate.paths else None
-    for name in ("unfrozen", "scratch"):
-        if name == "unfrozen" and weights is None:
-            continue
-        for budget in settings.budgets:
-            used = budget_rows(material.truth, budget, seed)
-            fit, late = used[material.early[used]], used[material.late[used]]
-            fit = fit if np.unique(material.truth[fit]).size > 1 else used
-            net = build_network(header.encoder, seed + 1, weights if name == "unfrozen" else None)
-            learnt = module.LabelledNetwork(net, len(material.names), settings, seed)
-            learnt.fit(material.flows, material.truth, fit, late)
-            held_out = learnt.predict_log_proba(material.flows.take(late)) if budget is None and late.size else None
-            rows.add(
-                Fitted(candidate.name, header.encoder.kind, seed, name, budget, used.size, header.d, ""),
-                learnt.predict_log_proba(rows.tested.flows), held_out, material.truth[late], held.groups,
-            )  # fmt: skip
+    def _tuned(self, candidate: Candidate, seed: int) -> None:
+        """Fine-tune the encoder, and train its network from scratch; early stopping uses held-out training days."""
+        module = supervised()
+        header = candidate.header(seed)
+        weights = candidate.weights(seed)[1] if candidate.paths else None
+        truth, flows = self.data.truth, self.data.flows
+        for name in ("unfrozen", "scratch"):
+            if name == "unfrozen" and weights is None:
+                continue
+            for budget in self.settings.budgets:
+                used, fit, late = self._rows_of(budget, seed)
+                fit = fit if np.unique(truth[fit]).size > 1 else used
+                net = build_network(header.encoder, seed + 1, weights if name == "unfrozen" else None)
+                network = module.LabelledNetwork(net, len(self.data.names), self.settings, seed)
+                network.fit(flows, truth, fit, late)
+                held_out = network.predict_log_proba(flows.take(late)) if budget is None and late.size else None
+                kind = header.encoder.kind
+                self.rows.add(
+                    Fitted(candidate.name, kind, seed, name, budget, used.size, header.d, ""),
+                    network.predict_log_proba(self.rows.tested.flows), held_out, truth[late], self.groups,
+                )  # fmt: skip
 
 
 def draw(run: ProbeRun, folder: Path) -> list[Path]:

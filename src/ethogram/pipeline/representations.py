@@ -24,6 +24,7 @@ from ethogram._files import atomic_write, write_bytes
 from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
 from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text
+from ethogram.pipeline.text import plural
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.representation.build import build_network, fit_encoder
 from ethogram.representation.card import card
@@ -174,7 +175,7 @@ def _data(files: FlowFiles, split: DaySplit) -> dict[str, Any]:
 def _notes(files: FlowFiles, split: DaySplit) -> list[str]:
     days = len(split.train.days())
     learnt = int(split.train.sizes.sum())
-    note = f"{len(files):,} flows in {len(files.paths)} files: {learnt:,} of {days} days for training"
+    note = f"{len(files):,} flows in {plural(len(files.paths), 'file')}: {learnt:,} of {days} days for training"
     if split.held_out is None:
         return [note + "; none held out, so there is no early stopping"]
     held_out = int(split.held_out.sizes.sum())

@@ -17,11 +17,11 @@ from ethogram.config import EncoderSettings
 from ethogram.representation.encoder import Header, Tensors, digest_of, sized
 from ethogram.representation.views import view_of
 
-__all__ = ["DenseEncoder", "Layer", "decoder_layers", "encoder_layers", "shapes"]
+__all__ = ["DenseEncoder", "DenseLayer", "decoder_layers", "encoder_layers", "shapes"]
 
 
 @dataclass(frozen=True)
-class Layer:
+class DenseLayer:
     """An affine layer x -> x W^T + b with its activation."""
 
     weight: NDArray[np.float32]  # [outputs, inputs]
@@ -64,21 +64,21 @@ def shapes(settings: EncoderSettings) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _layer(tensors: Tensors, name: str, then: str = "") -> Layer:
-    return Layer(tensors[f"{name}.weight"], tensors[f"{name}.bias"], then)
+def _layer(tensors: Tensors, name: str, then: str = "") -> DenseLayer:
+    return DenseLayer(tensors[f"{name}.weight"], tensors[f"{name}.bias"], then)
 
 
-def encoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
+def encoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[DenseLayer]:
     """The layers from vectors to embeddings; for a variational encoder, to the mean."""
     if settings.kind == "raw":
         return []
     if settings.kind in {"pca", "random-projection"}:
-        return [Layer(tensors["components"], -(tensors["components"] @ tensors["mean"]))]
+        return [DenseLayer(tensors["components"], -(tensors["components"] @ tensors["mean"]))]
     hidden = [_layer(tensors, f"encoder.{i}", "relu") for i in range(len(settings.hidden))]
     return [*hidden, _layer(tensors, "mean")]
 
 
-def decoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
+def decoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[DenseLayer]:
     """The layers from embeddings to vectors."""
     if settings.kind == "raw":
         return []
@@ -86,7 +86,7 @@ def decoder_layers(settings: EncoderSettings, tensors: Tensors) -> list[Layer]:
         components = tensors["components"]
         # The rows of PCA are orthonormal, so the transpose inverts them; a random projection needs the pseudo-inverse.
         back = components.T if settings.kind == "pca" else np.linalg.pinv(components).astype(np.float32)
-        return [Layer(np.ascontiguousarray(back), tensors["mean"])]
+        return [DenseLayer(np.ascontiguousarray(back), tensors["mean"])]
     hidden = [_layer(tensors, f"decoder.{i}", "relu") for i in range(len(settings.hidden))]
     return [
         *hidden,
@@ -123,11 +123,11 @@ class DenseEncoder:
         return z
 
     @cached_property
-    def _inward(self) -> list[Layer]:
+    def _inward(self) -> list[DenseLayer]:
         return encoder_layers(self.header.encoder, self.tensors)
 
     @cached_property
-    def _outward(self) -> list[Layer]:
+    def _outward(self) -> list[DenseLayer]:
         return decoder_layers(self.header.encoder, self.tensors)
 
     @property

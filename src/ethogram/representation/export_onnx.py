@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ethogram.errors import UsageError
-from ethogram.representation.dense import Layer, encoder_layers
+from ethogram.representation.dense import DenseLayer, encoder_layers
 from ethogram.representation.encoder import Header, Tensors
 from ethogram.representation.field_columns import FieldPlan
 from ethogram.representation.linear_fields import field_limit, number_columns
@@ -96,7 +96,7 @@ def export_dense(header: Header, tensors: Tensors, *, half: bool = False) -> byt
     return with_header(model, header)
 
 
-def _linear(helper: Any, layer: Layer, at: str, weight: str, i: int, end: str) -> list[Any]:
+def _linear(helper: Any, layer: DenseLayer, at: str, weight: str, i: int, end: str) -> list[Any]:
     nodes = [helper.make_node("MatMul", [at, weight], [f"m{i}"])]
     if layer.then == "relu":
         return [

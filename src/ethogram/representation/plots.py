@@ -1,4 +1,4 @@
-"""Plots of encoders: reconstruction errors and probes, a PNG each, and its data beside it as CSV."""
+"""Plots of reconstruction errors and probes: PNG files, each with its data as CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ethogram._text import csv_text
 __all__ = ["COLOURS", "DASHES", "STYLE", "confusion_plot", "error_by_name", "error_by_width", "error_curves",
            "label_curves", "plain_powers", "power_text", "shift_bars", "unit_bars", "verdict_curves"]  # fmt: skip
 
-# Okabe and Ito's colours, told apart by every kind of colour vision; dashes tell them apart in grey too.
+# Colours of Okabe and Ito, which are safe for colour-blind readers; line styles differ for grey prints.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", "-.", ":"]
 STYLE: dict[Any, Any] = {
@@ -32,7 +32,7 @@ NAMES = 24
 
 
 def power_text(text: str) -> str:
-    """Write a power as plain text: labels are not read as formulas, since those from elsewhere may hold dollar signs.
+    """A power as plain text; math mode is off, since untrusted labels may contain dollar signs.
 
     >>> power_text(r"$\\mathdefault{10^{-5}}$"), power_text(r"$\\mathdefault{2\\times10^{3}}$"), power_text("0.5")
     ('10⁻⁵', '2×10³', '0.5')
@@ -43,14 +43,14 @@ def power_text(text: str) -> str:
 
 
 class _PowerTicks(ticker.LogFormatterSciNotation):
-    """Ticks of logarithmic axes as plain text."""
+    """Formatter of logarithmic axes as plain text."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return power_text(super().__call__(x, pos))
 
 
 def plain_powers(figure: Figure) -> None:
-    """Write the powers of logarithmic axes as plain text, where a plot has not set its own."""
+    """Format the ticks of logarithmic axes as plain text, unless a plot set its own formatter."""
     for panel in figure.axes:
         for axis in (panel.xaxis, panel.yaxis):
             base = getattr(axis.get_transform(), "base", 10.0)
@@ -61,7 +61,7 @@ def plain_powers(figure: Figure) -> None:
 
 
 def _saved(path: Path, size: tuple[float, float], data: pl.DataFrame, draw: Callable[[Figure], None]) -> Path:
-    """Draw one figure without a display, write it and its data."""
+    """Draw a figure without a display; write it and its data."""
     table = path.with_suffix(".csv")
     require_ours(path if path.exists() else table)
     with mpl.rc_context(STYLE):
@@ -80,13 +80,13 @@ def _parts(frame: pl.DataFrame, name: str) -> list[tuple[str, pl.DataFrame]]:
 
 
 def _legend(figure: Figure, panel: Any) -> None:
-    """Outside the panels, so that it covers nothing."""
+    """Draw a legend outside the panels."""
     handles, names = panel.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8)
 
 
 def error_curves(cdf: pl.DataFrame, path: Path) -> Path:
-    """Draw the share of flows whose error is at most so much, a panel for each part.
+    """Draw the cumulative distribution of the error per flow, one panel per part.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def error_curves(cdf: pl.DataFrame, path: Path) -> Path:
 
 
 def shift_bars(errors: pl.DataFrame, path: Path) -> Path:
-    """Draw error there over error here for each part, with both errors written beside; a mark for each seed.
+    """Draw the ratio of the errors there and here for each part, annotated with both errors; one mark per seed.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def shift_bars(errors: pl.DataFrame, path: Path) -> Path:
 
 
 def error_by_width(errors: pl.DataFrame, path: Path) -> Path:
-    """Draw the mean error against the number of latent units, a line for each kind and network."""
+    """Draw the mean error against the number of latent units, one line per kind and network."""
     names = [name for name, _ in _parts(errors, "part")]
     means = [column for column in ("mean_here", "mean_there") if column in errors.columns]
 
@@ -177,7 +177,7 @@ def error_by_width(errors: pl.DataFrame, path: Path) -> Path:
 
 
 def unit_bars(units: pl.DataFrame, path: Path) -> Path:
-    """Draw the divergence of each latent unit, largest first, one line for each encoder and network."""
+    """Draw the KL divergence of each latent unit, largest first, one line per encoder and network."""
     known = units.drop_nulls("kl")
 
     def draw(figure: Figure) -> None:
@@ -226,7 +226,7 @@ def error_by_name(by: pl.DataFrame, path: Path) -> Path:
 
 
 def label_curves(figures: pl.DataFrame, path: Path) -> Path:
-    """Draw macro-F1 with its interval by encoder; against the label budget where there are several.
+    """Draw macro-F1 with its interval by encoder, against the label budget if there are several.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def label_curves(figures: pl.DataFrame, path: Path) -> Path:
 
 
 def confusion_plot(confusion: pl.DataFrame, path: Path) -> Path:
-    """Draw the share of flows of each true type that were said to be each type, a panel for each encoder.
+    """Draw confusion matrices normalised by true type, one panel per encoder.
 
     Parameters
     ----------
@@ -296,7 +296,7 @@ def confusion_plot(confusion: pl.DataFrame, path: Path) -> Path:
 
 
 def verdict_curves(devices: pl.DataFrame, path: Path) -> Path:
-    """Draw how devices' verdicts gain by flows put together: macro-F1, and the share called unknown.
+    """Draw macro-F1 and the share of unknown verdicts against the number of aggregated flows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reader of the published customFlow files (Parquet, one row per flow, one column per number).
+"""Read published customFlow files (Parquet, one row per flow, one column per feature).
 
 Columns Device, FirstSeen, RemIP, Proto, DevPort, RemPort, TotalFlowSize, PacketCount; P00_TO, P00_PS, P00_D and so on
 for 10 or 11 packets (time offset in seconds, size in octets, direction 1 from the device); C_000 to C_2999, the
@@ -51,7 +51,7 @@ def is_published(columns: Collection[str]) -> bool:
 
 @COMPILER.checked
 def parse_symbols(symbols: Any, count: Any, lengths: Any, octets: Any, problem: Any) -> int:
-    """Payload symbols to lengths and octets of the packets.
+    """Convert payload symbols to the lengths and octets of the packets.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def parse_symbols(symbols: Any, count: Any, lengths: Any, octets: Any, problem: 
             elif symbol > 255:
                 problem[row] = 2
             elif symbol >= 0:
-                if not is_open:  # octets without a start: a packet all the same
+                if not is_open:  # octets without a start symbol begin a packet
                     problem[row] = max(problem[row], 1)
                     packet += 1
                     is_open = True
@@ -215,7 +215,7 @@ def _numbers(array: Any, missing: float) -> NDArray[Any]:
 
 
 def _keys(batch: pyarrow.RecordBatch, path: Path) -> dict[str, pl.Series]:
-    """The key columns as whole numbers (the device as text), null where a row has none that fits."""
+    """The key columns as integers (the device as text); null for invalid values."""
     found = {name: pl.Series(name, pl.from_arrow(batch.column(name))) for name in KEYS}
     try:
         found["Device"] = found["Device"].cast(pl.String)
@@ -234,7 +234,7 @@ def _keys(batch: pyarrow.RecordBatch, path: Path) -> dict[str, pl.Series]:
 
 
 def _time_us(series: pl.Series) -> pl.Series:
-    """Times of any writing as µs since 1970; null where there is none."""
+    """Times in any notation as microseconds since 1970; null for invalid values."""
     if series.dtype == pl.String:
         parsed = series.str.to_datetime(time_zone="UTC", time_unit="us", strict=False)
         return (
@@ -258,7 +258,7 @@ def _since_1970(values: pl.Series) -> pl.Series:
 
 
 def _address(series: pl.Series) -> pl.Series:
-    """IPv4 addresses as numbers; null where there is none."""
+    """IPv4 addresses as integers; null for invalid values."""
     if series.dtype != pl.String:
         value = series.cast(pl.Int64, strict=False)
         return value.set(~value.is_between(0, 0xFFFFFFFF), None)

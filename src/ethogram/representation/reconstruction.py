@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.representation.dense import DenseEncoder, Layer, encoder_layers
+from ethogram.representation.dense import DenseEncoder, DenseLayer, encoder_layers
 from ethogram.representation.encoder import Encoder
 from ethogram.representation.payload_length import header_width, payload_symbols
 from ethogram.representation.vector import OCTET, SYMBOL_CODES, expand
@@ -98,7 +98,7 @@ def posterior_of(
         *inner, mean = encoder_layers(settings, encoder.tensors)
         for layer in inner:
             x = layer(x)
-        second = Layer(encoder.tensors["log_variance.weight"], encoder.tensors["log_variance.bias"])
+        second = DenseLayer(encoder.tensors["log_variance.weight"], encoder.tensors["log_variance.bias"])
         means, log_variance = mean(x), second(x)
     else:
         import torch  # reached by torch networks alone

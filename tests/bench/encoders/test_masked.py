@@ -10,7 +10,7 @@ import torch
 
 from ethogram.bench.encoders import adapter
 from ethogram.bench.encoders.checkpoint import shapes_of
-from ethogram.bench.encoders.masked import error_of_hidden, shown, with_hidden
+from ethogram.bench.encoders.masked import error_of_hidden, insert_mask_tokens, random_mask
 from ethogram.bench.encoders.netmamba import PAPER as NETMAMBA
 from ethogram.bench.encoders.netmamba_small import MaskedNetMamba
 from ethogram.bench.encoders.pretraining import PretrainingSettings, load_packets, pretrain_packets
@@ -31,16 +31,16 @@ def settings(name: str, **given) -> PretrainingSettings:
 
 
 def test_a_tenth_is_shown_in_order() -> None:
-    kept, absent = shown(50, 400, 0.9, torch.Generator().manual_seed(0))
+    kept, absent = random_mask(50, 400, 0.9, torch.Generator().manual_seed(0))
     assert kept.shape == (50, 40) and (kept.diff(dim=1) > 0).all()
     assert (absent.sum(1) == 360).all() and (absent.gather(1, kept) == 0).all()
     assert (absent.mean(0) < 1).all(), "every token is shown in some flow"
-    assert shown(2, 3, 0.99, torch.Generator())[0].shape == (2, 1)
+    assert random_mask(2, 3, 0.99, torch.Generator())[0].shape == (2, 1)
 
 
 def test_hidden_tokens_stand_where_nothing_is_shown() -> None:
     seen = torch.arange(1.0, 5.0).reshape(1, 2, 2)
-    found = with_hidden(seen, torch.tensor([[1, 3]]), torch.tensor([[[9.0, 8.0]]]), 4)
+    found = insert_mask_tokens(seen, torch.tensor([[1, 3]]), torch.tensor([[[9.0, 8.0]]]), 4)
     assert found.tolist() == [[[9, 8], [1, 2], [9, 8], [3, 4]]]
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from ethogram.bench.encoders import adapter
 from ethogram.bench.encoders.bert import LayerNorm
 from ethogram.bench.encoders.bigrams import MASK, SPECIAL
-from ethogram.bench.encoders.et_bert_small import EtBertSmall, frequent_pairs, fresh
+from ethogram.bench.encoders.et_bert_small import EtBertSmall, frequent_pairs, new
 from ethogram.bench.encoders.pretraining import (
     PacketNetwork,
     PretrainingSettings,
@@ -258,7 +258,7 @@ def entropy(scores: np.ndarray, wanted: int) -> float:
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_what_is_hidden_and_of_what_belongs_together() -> None:
-    net = fresh(FLOWS, settings(hidden=0.4), 0)
+    net = new(FLOWS, settings(hidden=0.4), 0)
     prepared = net.prepare(FLOWS, np.arange(9))
     assert sum(len(tokens) for tokens, _ in prepared) == 9
     loss = net.loss(prepared, torch.Generator().manual_seed(4)).item()
@@ -278,7 +278,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_what_is_hidden_and_of_what_belong
 
 
 def test_halves_are_joined_with_their_own_or_with_anothers() -> None:
-    net = fresh(FLOWS, settings(), 0)
+    net = new(FLOWS, settings(), 0)
     texts = [[10 * i + k + 20 for k in range(count)] for i, count in enumerate([7, 6, 1, 8, 0, 5])]
     width = 1 + max(len(text) for text in texts)
     tokens = torch.tensor([[2, *text] + [0] * (width - 1 - len(text)) for text in texts])
@@ -304,7 +304,7 @@ def test_halves_are_joined_with_their_own_or_with_anothers() -> None:
 
 
 def test_what_is_hidden() -> None:
-    net = fresh(FLOWS, settings(), 0)
+    net = new(FLOWS, settings(), 0)
     tokens = torch.randint(0, net.widths.vocabulary, (400, 120), generator=torch.Generator().manual_seed(0))
     seen, chosen = net.hide(tokens, torch.Generator().manual_seed(1))
     words = tokens >= len(SPECIAL)
@@ -318,7 +318,7 @@ def test_what_is_hidden() -> None:
 
 
 def test_spans_hide_runs() -> None:
-    net = fresh(FLOWS, settings(widths=TINY | {"span": 3}), 0)
+    net = new(FLOWS, settings(widths=TINY | {"span": 3}), 0)
     tokens = torch.full((300, 100), 9)
     _, chosen = net.hide(tokens, torch.Generator().manual_seed(1))
     runs = collections.Counter()
@@ -344,7 +344,7 @@ def test_the_vocabulary_is_the_frequent_pairs() -> None:
             counts.update(octets[i] << 8 | octets[i + 1] for i in range(len(octets) - 1))
     wanted = sorted(counts, key=lambda pair: (-counts[pair], pair))[:50]
     assert frequent_pairs(packet_flows(packets), 50).tolist() == wanted
-    net = fresh(packet_flows(packets), settings(), 0)
+    net = new(packet_flows(packets), settings(), 0)
     tokens, lengths = net.tokens(packet_flows(packets), np.arange(30))
     assert (tokens == 5).sum() == counts[wanted[0]]
     assert lengths.max() <= 321
@@ -367,7 +367,7 @@ def test_the_fast_norm_has_the_gradient_of_the_plain_one() -> None:
 
 
 def test_attention_is_the_same_with_and_without_a_gradient() -> None:
-    net = fresh(FLOWS, settings(), 0)
+    net = new(FLOWS, settings(), 0)
     assert isinstance(net, EtBertSmall)
     for tokens, segments in net.prepare(FLOWS, np.arange(12)):
         with torch.no_grad():

@@ -77,7 +77,7 @@ def test_a_unit_in_two_networks_is_refused() -> None:
 
 def test_a_deliberate_leak_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "parts_of", lambda loaded, **_: np.resize(["early", "middle", "late"], len(loaded)))
-    with pytest.raises(LeakError, match="unlabelled of home and train of home stand within 1 days"):
+    with pytest.raises(LeakError, match="unlabelled of home and train of home are within 1 days"):
         flow_folds(task("P0", encoder=("home",), probe=("home",), test=("home",)), {"home": network("home", 3)})
 
 
@@ -87,5 +87,5 @@ def test_days_of_one_network_are_held_apart_across_networks_too() -> None:
     other = module.days_of(network("b", 2), np.arange(50))
     sides = {"unlabelled of a": module.days_of(loaded, early), "test of a": module.days_of(loaded, late)}
     assert FlowSplit("P4", "network", {**sides, "train of b": other}, 1, "device-day").digest
-    with pytest.raises(LeakError, match="train of a and test of a both stand in a"):
+    with pytest.raises(LeakError, match="train of a and test of a are both in a"):
         FlowSplit("P3", "network", {"train of a": sides["unlabelled of a"], "test of a": sides["test of a"]}, 1)

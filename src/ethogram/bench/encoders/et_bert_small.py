@@ -31,7 +31,7 @@ from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettin
 from ethogram.errors import ConfigurationError
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["SMALL", "EtBertSmall", "again", "frequent_pairs", "fresh"]
+__all__ = ["SMALL", "EtBertSmall", "frequent_pairs", "load", "new"]
 
 COMPILER = Compiler.of(__file__)
 
@@ -232,7 +232,7 @@ class EtBertSmall(PacketNetwork):
         return BertEncoder(facts, self.bert.requires_grad_(False), self.tokens, origin=origin, given=given)
 
 
-def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> EtBertSmall:
+def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> EtBertSmall:
     """With first weights, and the vocabulary of the flows."""
     sizes = dict(settings.widths)
     span = sizes.pop("span", 1)
@@ -247,7 +247,7 @@ def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> EtBer
     return EtBertSmall(widths, pairs, HIDDEN if settings.hidden is None else settings.hidden, span, seed)
 
 
-def again(described: dict[str, Any]) -> EtBertSmall:
+def load(described: dict[str, Any]) -> EtBertSmall:
     """For weights of a file."""
     widths = SMALL.changed(described["widths"])
     pairs = np.zeros(widths.vocabulary - len(SPECIAL), np.int64)

@@ -31,7 +31,7 @@ from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettin
 from ethogram.errors import ConfigurationError
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["SMALL", "FlowSem", "FlowSemEncoder", "FlowSemSizes", "again", "fresh"]
+__all__ = ["SMALL", "FlowSem", "FlowSemEncoder", "FlowSemSizes", "load", "new"]
 
 HIDDEN = 0.3
 """Share of single fields hidden."""
@@ -292,12 +292,12 @@ class FlowSemEncoder(FrozenEncoder):
         return z[torch.from_numpy(same.ravel())]
 
 
-def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> FlowSem:
+def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> FlowSem:
     """With first weights."""
     del flows, seed  # the loop has set the seed
     return FlowSem(sizes_of(SMALL, settings.widths, "flowsem"), HIDDEN if settings.hidden is None else settings.hidden)
 
 
-def again(described: dict[str, Any]) -> FlowSem:
+def load(described: dict[str, Any]) -> FlowSem:
     """For weights of a file."""
     return FlowSem(sizes_of(SMALL, described["sizes"], "flowsem"), float(described["hidden"]))

@@ -21,8 +21,18 @@ from numpy.typing import NDArray
 from ethogram.errors import ConfigurationError, LibraryError
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["HERE", "NAMES", "PRETRAINED_HERE", "PRETRAINING", "Facts", "PacketEncoder", "adapter", "expected",
-           "module_of", "random_weights"]  # fmt: skip
+__all__ = [
+    "NAMES",
+    "PRETRAINED_HERE",
+    "PRETRAINING",
+    "TRAINABLE",
+    "Facts",
+    "PacketEncoder",
+    "adapter",
+    "expected",
+    "module_of",
+    "random_weights",
+]  # fmt: skip
 
 _MODULES = {
     "et-bert": "et_bert",
@@ -44,7 +54,7 @@ PRETRAINED_HERE = {
 }
 """Encoders of reduced size that learn here, and their modules; what those must have is said beside the loop."""
 
-HERE: tuple[str, ...] = tuple(PRETRAINED_HERE)
+TRAINABLE: tuple[str, ...] = tuple(PRETRAINED_HERE)
 """Encoders that are pretrained here; their checkpoint is a file that was written here."""
 
 _WITH_VOCABULARY = frozenset({"et-bert", "traffic-former"})
@@ -119,7 +129,7 @@ class PacketEncoder(Protocol):
 
 
 PRETRAINING = "ethogram.bench.encoders.pretraining"
-"""Module of the training loop of :data:`HERE`; needs torch."""
+"""Module of the training loop of :data:`TRAINABLE`; needs torch."""
 
 
 def module_of(name: str) -> str:
@@ -141,7 +151,7 @@ def random_weights(seed: int) -> str:
 
 def _module(name: str) -> Any:
     if name not in _MODULES:
-        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join((*NAMES, *HERE))}")
+        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join((*NAMES, *TRAINABLE))}")
     return _loaded(_MODULES[name], name)
 
 
@@ -168,7 +178,7 @@ def adapter(
     Parameters
     ----------
     name
-        One of :data:`NAMES` or :data:`HERE`.
+        One of :data:`NAMES` or :data:`TRAINABLE`.
     checkpoint
         The user's file of weights; None: random weights, and the origin says so.
     seed

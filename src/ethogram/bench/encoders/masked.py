@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["HIDDEN", "error_of_hidden", "shown", "with_hidden"]
+__all__ = ["HIDDEN", "error_of_hidden", "insert_mask_tokens", "random_mask"]
 
 HIDDEN = 0.9
 """Share of tokens that YaTC and NetMamba hide from themselves."""
 
 
-def shown(n: int, tokens: int, hidden: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_mask(n: int, tokens: int, hidden: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Which tokens of each flow are shown.
 
     Parameters
@@ -33,7 +33,7 @@ def shown(n: int, tokens: int, hidden: float, generator: torch.Generator) -> tup
     return kept, torch.ones(n, tokens).scatter(1, kept, 0.0)
 
 
-def with_hidden(seen: Tensor, kept: Tensor, hidden: Tensor, tokens: int) -> Tensor:
+def insert_mask_tokens(seen: Tensor, kept: Tensor, hidden: Tensor, tokens: int) -> Tensor:
     """All tokens [N, L, d]: those seen [N, K, d] in their places ``kept``, in all others the token ``hidden``."""
     whole = hidden.to(seen.dtype).expand(len(seen), tokens, -1)
     return whole.scatter(1, kept[..., None].expand_as(seen), seen)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ethogram.bench.encoders.frozen import parameters_of, sizes_of
 from ethogram.bench.encoders.images import PACKETS
 from ethogram.bench.encoders.interface import Facts
-from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, shown, with_hidden
+from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, insert_mask_tokens, random_mask
 from ethogram.bench.encoders.netmamba import (
     STRIDE,
     TOKENS,
@@ -35,7 +35,7 @@ from ethogram.bench.encoders.netmamba import (
 from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettings
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["SMALL", "MaskedNetMamba", "again", "fresh"]
+__all__ = ["SMALL", "MaskedNetMamba", "load", "new"]
 
 SMALL = NetMambaSizes(d=128, depth=3, inner=256, rank=8, decoder_d=64, decoder_depth=1, checksums=False)
 
@@ -76,11 +76,11 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of hidden tokens."""
-        kept, absent = shown(len(prepared), TOKENS, self.hidden, generator)
+        kept, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
         tokens = self.tokens(prepared)
         tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2]))
         known = self.decoder_embed(self(self.closed(tokens)))
-        whole = torch.cat([with_hidden(known[:, :-1], kept, self.mask_token, TOKENS), known[:, -1:]], 1)
+        whole = torch.cat([insert_mask_tokens(known[:, :-1], kept, self.mask_token, TOKENS), known[:, -1:]], 1)
         whole = whole + self.decoder_pos_embed
         for block in self.decoder_blocks:
             whole = block(whole)
@@ -97,13 +97,13 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
         return NetMambaEncoder(facts, net, origin, self.sizes.digest)
 
 
-def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedNetMamba:
+def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedNetMamba:
     """With first weights."""
     del flows, seed  # the loop has set the seed
     sizes = sizes_of(SMALL, settings.widths, MaskedNetMamba.name)
     return MaskedNetMamba(sizes, HIDDEN if settings.hidden is None else settings.hidden)
 
 
-def again(described: dict[str, Any]) -> MaskedNetMamba:
+def load(described: dict[str, Any]) -> MaskedNetMamba:
     """For weights of a file."""
     return MaskedNetMamba(sizes_of(SMALL, described["sizes"], MaskedNetMamba.name), float(described["hidden"]))

@@ -5,8 +5,8 @@ gradient cut to a norm. All that is random is a function of seed and step, so th
 number of threads give the same weights. A file is written whole at the end or not at all.
 
 A module of :data:`~ethogram.bench.encoders.interface.PRETRAINED_HERE` has
-``fresh(flows, settings, seed) -> PacketNetwork``, which makes a network with its first weights, and
-``again(described) -> PacketNetwork``, which makes one for weights that are read from a file.
+``new(flows, settings, seed) -> PacketNetwork``, which makes a network with its first weights, and
+``load(described) -> PacketNetwork``, which makes one for weights that are read from a file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from ethogram.bench.encoders.interface import HERE, PRETRAINED_HERE, PacketEncoder
+from ethogram.bench.encoders.interface import PRETRAINED_HERE, TRAINABLE, PacketEncoder
 from ethogram.config import Settings
 from ethogram.errors import ConfigurationError, EthogramError, LibraryError
 from ethogram.representation.checkpoint import read_arrays, write_arrays
@@ -97,8 +97,8 @@ class PacketNetwork(nn.Module):
 
 
 def _module(name: str) -> Any:
-    if name not in HERE:
-        raise ConfigurationError(f"{name!r} is not pretrained here; there are {', '.join(HERE)}")
+    if name not in TRAINABLE:
+        raise ConfigurationError(f"{name!r} is not pretrained here; there are {', '.join(TRAINABLE)}")
     return import_module(f"ethogram.bench.encoders.{PRETRAINED_HERE[name]}")
 
 
@@ -116,7 +116,7 @@ def pretrain_packets(
     Parameters
     ----------
     name
-        One of :data:`~ethogram.bench.encoders.interface.HERE`.
+        One of :data:`~ethogram.bench.encoders.interface.TRAINABLE`.
     flows
         To learn from.
     settings
@@ -141,7 +141,7 @@ def pretrain_packets(
     module = _module(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net: PacketNetwork = module.fresh(flows, settings, seed)
+        net: PacketNetwork = module.new(flows, settings, seed)
     begun = time.monotonic()
     curve = train_packets(net, flows, settings, seed, on_progress)
     header = {
@@ -190,7 +190,7 @@ def load_packets(path: Path, name: str | None = None) -> PacketEncoder:
     if name is not None and header.get("name") != name:
         raise LibraryError(f"{path}: holds {header.get('name')!r}, not {name!r}")
     try:
-        net: PacketNetwork = _module(header["name"]).again(header["network"])
+        net: PacketNetwork = _module(header["name"]).load(header["network"])
         origin = _origin(header)
         weights = header["weights"]
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, ConfigurationError) as error:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ethogram.bench.encoders.frozen import parameters_of, sizes_of
 from ethogram.bench.encoders.images import PACKETS, octets_of, scaled
 from ethogram.bench.encoders.interface import Facts
-from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, shown, with_hidden
+from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, insert_mask_tokens, random_mask
 from ethogram.bench.encoders.pretraining import PacketNetwork, PretrainingSettings
 from ethogram.bench.encoders.yatc import (
     COLUMNS,
@@ -34,7 +34,7 @@ from ethogram.bench.encoders.yatc import (
 )
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["SMALL", "MaskedYatc", "again", "fresh"]
+__all__ = ["SMALL", "MaskedYatc", "load", "new"]
 
 SMALL = YatcSizes(
     d=96, depth=2, heads=6, mlp=384, decoder_d=64, decoder_depth=1, decoder_heads=4, addresses=False, checksums=False
@@ -80,12 +80,12 @@ class MaskedYatc(PacketNetwork, Yatc):
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of hidden patches."""
-        kept, absent = shown(len(prepared), TOKENS, self.hidden, generator)
+        kept, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
         seen = torch.as_tensor(self.patch_embed(prepared.gather(1, kept[..., None].expand(-1, -1, PATCH * PATCH))))
         seen = seen + self.pos_embed[0, 1:][kept]
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(seen), -1, -1)
         known = self.decoder_embed(self.norm(self.looked(torch.cat([first, seen], 1))))
-        whole = torch.cat([known[:, :1], with_hidden(known[:, 1:], kept, self.mask_token, TOKENS)], 1)
+        whole = torch.cat([known[:, :1], insert_mask_tokens(known[:, 1:], kept, self.mask_token, TOKENS)], 1)
         whole = whole + self.decoder_pos_embed
         for block in self.decoder_blocks:
             whole = block(whole)
@@ -101,13 +101,13 @@ class MaskedYatc(PacketNetwork, Yatc):
         return YatcEncoder(facts, net, origin, self.sizes.digest)
 
 
-def fresh(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedYatc:
+def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedYatc:
     """With first weights."""
     del flows, seed  # the loop has set the seed
     sizes = sizes_of(SMALL, settings.widths, MaskedYatc.name)
     return MaskedYatc(sizes, HIDDEN if settings.hidden is None else settings.hidden)
 
 
-def again(described: dict[str, Any]) -> MaskedYatc:
+def load(described: dict[str, Any]) -> MaskedYatc:
     """For weights of a file."""
     return MaskedYatc(sizes_of(SMALL, described["sizes"], MaskedYatc.name), float(described["hidden"]))
