@@ -1,4 +1,4 @@
-"""Behaviour: each statistic against what a person would count, and the probabilities against their formula."""
+"""Behaviour: statistics against manual counts, probabilities against their formula."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def statistics(windows: Windows) -> dict[str, float]:
     return dict(zip(STATISTICS, behaviour(windows)[0].tolist(), strict=True))
 
 
-def test_statistics_are_what_a_person_counts() -> None:
+def test_statistics_match_a_manual_count() -> None:
     found = statistics(window(ROWS))
     packets = 50 + 11 + 14 + 4 + 3 + 2 + 2 + 20
     outside = 50 + 20 + 4 + 2 + 2
@@ -62,7 +62,7 @@ def test_statistics_are_what_a_person_counts() -> None:
     }  # fmt: skip
 
 
-def test_what_a_source_cannot_know_is_unknown() -> None:
+def test_statistics_that_a_source_lacks_are_nan() -> None:
     no_ports = statistics(window([(*row[:1], 0, *row[2:]) for row in ROWS]))
     assert all(math.isnan(no_ports[name]) for name in STATISTICS[13:])
     assert no_ports["share inside"] > 0
@@ -84,7 +84,7 @@ def homes(count: int = 3) -> tuple[Windows, list[str]]:
     return windows_of(*parts), [kind for kind in HABITS for _ in range(count)]
 
 
-def test_probabilities_are_those_of_the_formula() -> None:
+def test_probabilities_match_the_formula() -> None:
     windows, kinds = homes()
     model = Behaviour().fit(windows, kinds)
     found = behaviour(windows)
@@ -115,7 +115,7 @@ def test_terms_of_behaviour_add_up(kinds: list[str]) -> None:
             assert expected == pytest.approx(sum(seen) / 2)
 
 
-def test_a_new_product_is_told_by_its_kind() -> None:
+def test_a_new_product_gets_its_kind() -> None:
     windows, kinds = homes()
     labels = [f"maker{i % 3}/{kind}" for i, kind in enumerate(kinds)]
     method = CrossNetworkKind().fit(windows, labels)
@@ -131,7 +131,7 @@ def test_a_new_product_is_told_by_its_kind() -> None:
     assert method.labels_[int(method.decision_function(strange)[0].argmax())].endswith("/camera")
 
 
-def test_kinds_that_were_seen_once_are_no_kinds() -> None:
+def test_kinds_with_one_item_are_not_fitted() -> None:
     windows, _ = homes()
     labels = [f"model {i}" for i in range(len(windows))]
     near = CrossNetwork(name_sizes=False).fit(windows, labels).decision_function(windows)

@@ -1,4 +1,4 @@
-"""What every identifier must do, found by discovery: a new method is tested because it is in the table."""
+"""Contract of all identifiers; every registered method is tested."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_names_later_days_of_devices_that_differ(name, window_s, known, later
 
 
 @pytest.mark.parametrize(("name", "window_s"), CASES)
-def test_it_gives_the_same_twice_and_whatever_the_order(name, window_s, known, later) -> None:
+def test_results_are_deterministic_and_independent_of_order(name, window_s, known, later) -> None:
     windows, labels = known
     first = make(name, window_s).fit(windows, labels).decision_function(later[0])
     again = make(name, window_s).fit(windows, labels).decision_function(later[0])
@@ -58,7 +58,7 @@ def test_it_gives_the_same_twice_and_whatever_the_order(name, window_s, known, l
 
 
 @pytest.mark.parametrize(("name", "window_s"), CASES)
-def test_a_library_of_one_window_and_silence_are_no_trouble(name, window_s, known) -> None:
+def test_one_enrolled_window_and_silent_items_work(name, window_s, known) -> None:
     method = make(name, window_s).fit(known[0].take([0]), ["camera"])
     silent = Windows(known[0].items.head(1), known[0].counts.clear(), pl.DataFrame(known[0].statistics).head(1))
     assert np.isfinite(method.decision_function(silent)).all()
@@ -77,7 +77,7 @@ def test_terms_add_up_to_the_raw_score(name, window_s, known, later) -> None:
 
 
 @pytest.mark.parametrize(("name", "window_s"), CASES)
-def test_held_out_scores_have_their_form_and_nothing_is_changed(name, window_s, known) -> None:
+def test_cross_val_returns_its_form_and_changes_no_input(name, window_s, known) -> None:
     windows, labels = known
     before = (windows.items.clone(), windows.counts.clone(), list(labels))
     names, held = make(name, window_s).cross_val(windows, labels, folds_by_time(windows, 3))
@@ -100,7 +100,7 @@ def test_a_label_with_one_window_has_no_held_out_score(name, window_s, known) ->
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_unfitted_and_misfitted_calls_are_said(name, known, later) -> None:
+def test_unfitted_and_inconsistent_calls_raise(name, known, later) -> None:
     method = make(name)
     with pytest.raises(UsageError, match="is not fitted yet"):
         method.decision_function(later[0])
@@ -118,7 +118,7 @@ def test_an_unfitted_copy_can_be_made(name) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NEED_STATISTICS))
-def test_methods_on_statistics_say_so(name, known) -> None:
+def test_methods_on_statistics_require_statistics(name, known) -> None:
     bare = Windows(known[0].items, known[0].counts)
     with pytest.raises(UsageError, match="needs flow statistics"):
         make(name).fit(bare, known[1])
@@ -126,6 +126,6 @@ def test_methods_on_statistics_say_so(name, known) -> None:
         make(name, 3600)
 
 
-def test_an_unknown_method_names_those_there_are() -> None:
+def test_an_unknown_method_lists_the_methods() -> None:
     with pytest.raises(ConfigurationError, match="there are nearest"):
         make("guessing")

@@ -1,4 +1,4 @@
-"""Across networks: the compiled comparison against the formula written out."""
+"""Cross-network scores: the compiled kernel against the formula in plain Python."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def without_ports(windows: Windows, item: int) -> Windows:
 
 @pytest.mark.parametrize("with_names", [False, True])
 @pytest.mark.parametrize("with_ports", [False, True])
-def test_it_computes_its_formula(with_names: bool, with_ports: bool) -> None:
+def test_scores_match_the_formula(with_names: bool, with_ports: bool) -> None:
     known = windows_of(*(days(label, label, 2) for label in ("camera", "plug", "speaker")))
     later = windows_of(days("camera", "x", 1, first=9, seed=4), days("plug", "y", 1, first=9, seed=4))
     labels = ["camera"] * 2 + ["plug"] * 2 + ["speaker"] * 2
@@ -121,7 +121,7 @@ def test_names_decide_between_devices_with_the_same_services() -> None:
     assert "name bell.example" in {term.service for term in method.explain(later, ["bell"])[0]}
 
 
-def test_places_stand_in_where_a_side_has_no_ports() -> None:
+def test_places_replace_services_without_ports() -> None:
     known = windows_of(days("camera", "a", 1), days("plug", "b", 1))
     later = without_ports(windows_of(days("camera", "c", 1, first=9)), 0)
     method = CrossNetwork().fit(known, ["camera", "plug"])
@@ -132,7 +132,7 @@ def test_places_stand_in_where_a_side_has_no_ports() -> None:
     assert "all places" not in {term.service for term in terms}
 
 
-def test_groups_that_are_spoken_to_are_services_and_no_names() -> None:
+def test_multicast_groups_are_services_not_names() -> None:
     windows = windows_of(days("speaker", "a", 1))
     name = pl.when(pl.col("port") == 5353).then(pl.lit("ff02::fb"))
     method = CrossNetwork().fit(Windows(windows.items, windows.counts.with_columns(name=name)), ["speaker"])
@@ -141,7 +141,7 @@ def test_groups_that_are_spoken_to_are_services_and_no_names() -> None:
     assert method.parts_["names"].names == []
 
 
-def test_a_window_without_octets_says_what_may_run_and_not_how_much() -> None:
+def test_a_window_without_octets_has_no_volumes() -> None:
     known = windows_of(days("camera", "a", 1), days("plug", "b", 1))
     nothing = [pl.lit(0, dtype=pl.UInt64).alias(name) for name in ("octets_out", "octets_in")]
     more = pl.when(pl.col("port") == 53).then(9).otherwise(1).cast(pl.UInt64)

@@ -1,4 +1,4 @@
-"""The carried kernel sums against the plain sum over all points."""
+"""Kernel sums by recurrence against the plain sum over all points."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plain(points: list[tuple[int, int, int, float]], width: np.ndarray, f: int, 
     st.lists(st.floats(0.03, 3), min_size=LABELS * FEATURES, max_size=LABELS * FEATURES),
 )
 @settings(max_examples=200, deadline=None)
-def test_terms_are_those_of_the_plain_sum(
+def test_terms_match_the_plain_sum(
     points: list[tuple[int, int, int, float]], asked: list[tuple[int, float]], held: int, widths: list[float]
 ) -> None:
     width = np.array(widths).reshape(LABELS, FEATURES)

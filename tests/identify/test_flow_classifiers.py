@@ -1,4 +1,4 @@
-"""Experts on embedded flows: every one by the same contract; the flow side of a library."""
+"""Contract of all flow classifiers; embeddings of a library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ethogram.identify.flow_windows import FlowWindows
 
 
 def windows(items: int = 24, kinds: int = 3, flows: int = 12, seed: int = 0) -> tuple[FlowWindows, NDArray[np.int64]]:
-    """Items of some kinds, each with flows of its own two places and some of all."""
+    """Items of several kinds, with flows around two points of their kind and some common ones."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(2 * kinds + 2, 6)) * 3
     codes = np.arange(items) % kinds
@@ -25,7 +25,7 @@ def windows(items: int = 24, kinds: int = 3, flows: int = 12, seed: int = 0) -> 
 
 
 @pytest.mark.parametrize("name", FLOW_CLASSIFIERS)
-def test_every_expert_tells_kinds_apart(name: str) -> None:
+def test_every_classifier_separates_kinds(name: str) -> None:
     learn, codes = windows()
     ask, truth = windows(seed=5)
     scores = FLOW_CLASSIFIERS[name]().fit(learn, codes, 4).decision_function(ask)
@@ -35,7 +35,7 @@ def test_every_expert_tells_kinds_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FLOW_CLASSIFIERS)
-def test_an_item_without_flows_has_no_scores_and_changes_no_other(name: str) -> None:
+def test_an_item_without_flows_has_no_scores(name: str) -> None:
     learn, codes = windows()
     ask, _ = windows(seed=5)
     more = FlowWindows(ask.z, ask.owner, ask.items + 1)
@@ -47,7 +47,7 @@ def test_an_item_without_flows_has_no_scores_and_changes_no_other(name: str) -> 
 
 
 @pytest.mark.parametrize("name", FLOW_CLASSIFIERS)
-def test_fitting_changes_nothing_it_was_given_and_repeats(name: str) -> None:
+def test_fitting_changes_no_input_and_is_deterministic(name: str) -> None:
     learn, codes = windows()
     before = learn.z.copy()
     first = FLOW_CLASSIFIERS[name]().fit(learn, codes, 3).decision_function(learn)
@@ -55,7 +55,7 @@ def test_fitting_changes_nothing_it_was_given_and_repeats(name: str) -> None:
     assert np.array_equal(first, FLOW_CLASSIFIERS[name]().fit(learn, codes, 3).decision_function(learn))
 
 
-def test_one_label_alone_is_no_error() -> None:
+def test_a_single_label_works() -> None:
     learn, codes = windows(6, kinds=1)
     for expert in FLOW_CLASSIFIERS.values():
         assert np.isfinite(expert().fit(learn, codes, 1).decision_function(learn)).all()
@@ -103,7 +103,7 @@ def test_a_store_follows_entries_that_are_renamed() -> None:
     assert (named.encoder, named.d) == ("e", 2)
 
 
-def test_of_an_entry_that_two_stores_have_the_one_with_more_flows_stays() -> None:
+def test_merging_keeps_the_larger_set_of_flows() -> None:
     one, two = (
         FlowStore("e", 1, {"a": np.zeros((1, 1), np.float32)}),
         FlowStore("e", 1, {"a": np.ones((2, 1), np.float32)}),

@@ -1,4 +1,4 @@
-"""Labels of flows: by device and time, every flow in one place of the accounting."""
+"""Labels of flows by device and time; every flow is accounted once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def at(day: int) -> datetime:
     return datetime(2024, 5, day, tzinfo=UTC)
 
 
-def test_device_and_time_say_what_a_flow_is_of() -> None:
+def test_labels_are_found_by_device_and_time() -> None:
     labels = FlowLabels(
         [
             Label("AA", Identity("den", type="camera"), end=at(3)),
@@ -39,7 +39,7 @@ def test_device_and_time_say_what_a_flow_is_of() -> None:
     assert labels.unseen == ["gone"]
 
 
-def test_the_moment_a_label_ends_belongs_to_the_next() -> None:
+def test_the_end_of_a_label_is_exclusive() -> None:
     labels = FlowLabels([Label("a", Identity("x"), end=at(3)), Label("a", Identity("y"), start=at(3))], "label")
     edge = round(at(3).timestamp() * 1e6)
     assert labels.of(pl.Series(["a", "a"]), np.array([edge - 1, edge])).tolist() == [0, 1]

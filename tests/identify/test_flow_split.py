@@ -1,4 +1,4 @@
-"""Splits of flows: what they give is apart, and what is not apart is refused with its rows."""
+"""Splits of flows: sides are disjoint, and overlapping sides are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), min_size=
 
 
 @given(ROWS, st.floats(0.1, 0.9), st.integers(0, 3), st.sampled_from(["day", "device-day"]))
-def test_sides_of_a_split_by_day_are_apart_and_in_order(
+def test_sides_of_a_split_by_day_are_disjoint_and_ordered(
     rows: list[tuple[str, int]], share: float, gap: int, by: str
 ) -> None:
     try:
@@ -56,7 +56,7 @@ def test_by_device_day_each_device_has_its_own_last_days() -> None:
 
 
 @pytest.mark.parametrize("apart", [0, 1, -1])
-def test_days_nearer_than_the_gap_leak_whichever_device(apart: int) -> None:
+def test_days_within_the_gap_leak(apart: int) -> None:
     train, test = flows([("a", 17_000), ("a", 17_009)]), flows([("b", 17_005), ("b", 17_009 + apart)])
     with pytest.raises(LeakError, match=r"1 device-days, first b on 2016-07-\d\d; rows \[1\]"):
         FlowSplit("deliberate", "day", {"train": train, "test": test}, 1)
@@ -79,7 +79,7 @@ def test_networks() -> None:
         FlowSplit("one unit", "network", {"train": flows([(unit, 3)]), "test": flows([("x", 9), (unit, 90)], "office")})
 
 
-def test_what_an_encoder_learnt_from_is_a_side_like_others() -> None:
+def test_pretraining_flows_are_a_side_of_the_split() -> None:
     train, test = flows([("a", 3)]), flows([("b", 9)], "office")
     FlowSplit("P2", "network", {"train": train, "test": test, "unlabelled": flows([("b", 5)], "office")})
     with pytest.raises(LeakError, match="test and unlabelled"):

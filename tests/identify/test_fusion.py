@@ -1,4 +1,4 @@
-"""Laws of fusion, and plain figures for what it does."""
+"""Properties of fusion, and its accuracy on synthetic sides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scores(n: int = 12) -> st.SearchStrategy[Floats]:
 
 
 def made(n: int = 60, seed: int = 0, sharp: float = 2.0) -> tuple[dict[str, Floats], list[str]]:
-    """Two sides that see different things; the second does not know *d*."""
+    """Two complementary sides; the second does not know label *d*."""
     random = np.random.default_rng(seed)
     y = random.integers(0, 4, n)
     hit = np.eye(4)[y]
@@ -38,7 +38,7 @@ def fitted(**how: bool) -> Fusion:
 
 @settings(deadline=None, max_examples=40)
 @given(scores(), scores(), st.booleans(), st.booleans())
-def test_probabilities_sum_to_one_and_are_none_outside_0_and_1(
+def test_probabilities_sum_to_one(
     one: Floats, two: Floats, within: bool, learn: bool
 ) -> None:
     two[:, 3] = np.nan
@@ -50,7 +50,7 @@ def test_probabilities_sum_to_one_and_are_none_outside_0_and_1(
 
 @settings(deadline=None, max_examples=40)
 @given(scores(), st.booleans())
-def test_one_side_absent_is_the_other_side_alone(one: Floats, within: bool) -> None:
+def test_a_missing_side_leaves_the_other_unchanged(one: Floats, within: bool) -> None:
     fusion = fitted(within=within)
     alone = fusion.transform({"one": one})
     nothing = fusion.transform({"one": one, "two": np.full_like(one, np.nan)})
@@ -76,7 +76,7 @@ def test_the_order_of_labels_does_not_matter(one: Floats, two: Floats, order: li
     assert np.allclose(first.probabilities[:, order], second.probabilities, atol=2e-3)
 
 
-def test_what_a_side_does_not_know_keeps_its_probability() -> None:
+def test_labels_unknown_to_a_side_keep_their_probability() -> None:
     sides, truth = made(seed=1)
     fusion = Fusion().fit(sides, NAMES, truth)
     alone, both = fusion.transform({"one": sides["one"]}), fusion.transform(sides)
@@ -84,7 +84,7 @@ def test_what_a_side_does_not_know_keeps_its_probability() -> None:
     assert not np.allclose(alone.probabilities[:, :3], both.probabilities[:, :3])
 
 
-def test_two_sides_that_see_different_things_are_better_together() -> None:
+def test_complementary_sides_improve_accuracy() -> None:
     sides, truth = made(400, sharp=1.3)
     later, asked = made(400, seed=7, sharp=1.3)
     y = np.array([NAMES.index(label) for label in asked])
@@ -98,7 +98,7 @@ def test_two_sides_that_see_different_things_are_better_together() -> None:
     assert together > right(fusion.transform({"two": later["two"]})) + 0.03
 
 
-def test_a_side_that_tells_nothing_changes_little() -> None:
+def test_an_uninformative_side_changes_little() -> None:
     sides, truth = made(400)
     noise = 30 * np.random.default_rng(3).normal(size=(400, 4))
     fusion = Fusion(learn=True).fit({"one": sides["one"], "noise": noise}, NAMES, truth)
@@ -112,7 +112,7 @@ def test_a_side_that_tells_nothing_changes_little() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(scores(), scores(), st.booleans())
-def test_softening_keeps_the_order_of_items_that_all_sides_see_and_makes_none_surer(
+def test_softening_keeps_the_order_and_never_raises_confidence(
     one: Floats, two: Floats, within: bool
 ) -> None:
     two[:, 3] = np.nan
@@ -126,7 +126,7 @@ def test_softening_keeps_the_order_of_items_that_all_sides_see_and_makes_none_su
     assert (after.probabilities.max(axis=1) <= before.probabilities.max(axis=1) + 1e-9).all()
 
 
-def test_sides_that_say_the_same_are_softened_and_one_alone_is_not() -> None:
+def test_redundant_sides_are_softened_and_a_single_one_is_not() -> None:
     sides, truth = made(300, sharp=1.0)
     twice = {"one": sides["one"], "again": 5 * sides["one"]}
     fusion = Fusion(soften=True).fit(twice, NAMES, truth)
@@ -141,14 +141,14 @@ def test_sides_that_say_the_same_are_softened_and_one_alone_is_not() -> None:
     assert Fusion(soften=True).fit({"one": sides["one"]}, NAMES, truth).softness_ == 1
 
 
-def test_a_side_without_weight_says_nothing() -> None:
+def test_a_side_with_weight_zero_has_no_effect() -> None:
     sides, truth = made()
     fusion = Fusion().fit(sides, NAMES, truth)
     fusion.weights_ = {"one": 1.0, "two": 0.0}
     assert np.allclose(fusion.transform(sides).logs, fusion.transform({"one": sides["one"]}).logs)
 
 
-def test_scores_are_calibrated_where_they_are_sure_of_nothing() -> None:
+def test_noise_is_calibrated_to_low_confidence() -> None:
     random = np.random.default_rng(0)
     noise = 50 * random.normal(size=(500, 4))
     truth = [NAMES[i] for i in random.integers(0, 4, 500)]
@@ -156,7 +156,7 @@ def test_scores_are_calibrated_where_they_are_sure_of_nothing() -> None:
     assert found.probabilities.max(axis=1).mean() < 0.4
 
 
-def test_nothing_held_out_still_gives_an_answer() -> None:
+def test_fusion_works_without_held_out_items() -> None:
     none = np.full((3, 4), np.nan)
     fusion = Fusion().fit({"one": none, "two": none}, NAMES, ["a", "b", "c"])
     found = fusion.transform({"one": np.eye(4)[:2], "two": np.eye(4)[:2]})
@@ -165,7 +165,7 @@ def test_nothing_held_out_still_gives_an_answer() -> None:
     assert np.allclose(silent.probabilities, 0.25)
 
 
-def test_misuse_is_said() -> None:
+def test_misuse_raises() -> None:
     with pytest.raises(UsageError, match="is not fitted yet"):
         Fusion().transform({"one": np.zeros((1, 4))})
     with pytest.raises(UsageError, match="2 items"):
@@ -179,18 +179,18 @@ def test_columns_are_aligned_by_name() -> None:
     assert np.array_equal(found, [[2.0, np.nan, 1.0]], equal_nan=True)
 
 
-def test_units_weigh_alike_however_many_items_they_have() -> None:
+def test_units_have_equal_weight_whatever_their_items() -> None:
     case = balanced_case_weights(["u", "u", "u", "v"], [0, 0, 0, 0])
     assert case[:3].sum() == pytest.approx(case[3])
     assert case.sum() == pytest.approx(1.0)
 
 
-def test_one_unit_seen_in_many_networks_weighs_as_one() -> None:
+def test_a_unit_in_many_networks_weighs_as_one() -> None:
     case = balanced_case_weights(["lamp"] * 9 + ["plug"], [*"abcdefghi", "z"])
     assert case[:9].sum() == pytest.approx(case[9])
 
 
-def test_experts_become_one_side() -> None:
+def test_classifiers_are_fused_into_one_side() -> None:
     sides, truth = made()
     held, new = fuse_classifiers(sides, sides, NAMES, truth)
     assert np.allclose(held, new)

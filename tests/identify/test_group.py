@@ -1,4 +1,4 @@
-"""Unknown devices in groups: what is learnt of pairs, and what is grouped."""
+"""Grouping of unknown devices: the pair model and the clusters."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_groups_do_not_depend_on_the_order_of_items() -> None:
     assert first == second
 
 
-def test_flows_part_what_counts_cannot() -> None:
-    """Two kinds whose counts are alike; their flows are not."""
+def test_flows_separate_kinds_with_equal_counts() -> None:
+    """Two kinds with equal counts and different flows."""
     known = windows_of(*(days("plug", f"plug {i}", 4, seed=i) for i in range(4)))
     labels = [f"kind {i % 2}" for i in range(4) for _ in range(4)]
     asked = windows_of(*(days("plug", f"new {i}", 1, first=20, seed=20 + i) for i in range(6)))
@@ -56,7 +56,7 @@ def test_flows_part_what_counts_cannot() -> None:
     assert sorted(group.items for group in groups) == [(0, 2, 4), (1, 3, 5)]
 
 
-def test_pairs_are_the_same_both_ways() -> None:
+def test_pair_scores_are_symmetric() -> None:
     windows, _ = enrolment(2)
     ratio, alike = pairwise(windows)
     assert np.allclose(ratio, ratio.T)
@@ -64,7 +64,7 @@ def test_pairs_are_the_same_both_ways() -> None:
     assert concat_windows(windows, windows).items["item"].to_list() == list(range(2 * len(windows)))
 
 
-def test_few_pairs_teach_nothing_and_more_alike_is_never_less_likely() -> None:
+def test_few_pairs_keep_the_defaults_and_slopes_are_not_negative() -> None:
     ratio = np.array([[9.0, -3.0], [-3.0, 9.0]])
     pair = SamePair().fit(ratio, np.full((2, 2), np.nan), ["a", "b"])
     said = pair.predict_proba(np.array([[-5.0, 0.0, 5.0]]), np.full((1, 3), np.nan))[0]
@@ -77,7 +77,7 @@ def test_clusters_of_nothing_and_of_one() -> None:
     assert clustered(np.ones((1, 1)), 0.5).tolist() == [0]
 
 
-def test_misuse_is_said() -> None:
+def test_misuse_raises() -> None:
     windows, labels = enrolment(2)
     with pytest.raises(UsageError, match=r"\d+ items, but \d+ labels"):
         Grouping().fit(windows, labels[1:])

@@ -1,4 +1,4 @@
-"""Label files: what is read, what is refused with its line, and who gets which label when."""
+"""Label files: parsing, errors with line numbers, and matching by device and time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
+def test_columns_may_have_any_order(tmp_path: Path) -> None:
     file = written(tmp_path, "type,label,device,vendor\ncamera, den ,aa:bb,acme\n")
     assert read_labels(file)[0].identity == Identity("den", "", "acme", "camera")
 
@@ -37,13 +37,13 @@ def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
         ("device,label,from\na,b,soon\n", InputError, "labels.csv:2: from 'soon' is not a time"),
     ],
 )
-def test_a_broken_file_says_line_and_reason(tmp_path: Path, text: str, error: type, reason: str) -> None:
+def test_errors_name_line_and_reason(tmp_path: Path, text: str, error: type, reason: str) -> None:
     with pytest.raises(error) as raised:
         read_labels(written(tmp_path, text))
     assert reason in str(raised.value)
 
 
-def test_a_missing_file_and_one_that_is_not_text_are_said(tmp_path: Path) -> None:
+def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file"):
         read_labels(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"device,label\n\xff\xfe,\x00\n")
@@ -51,7 +51,7 @@ def test_a_missing_file_and_one_that_is_not_text_are_said(tmp_path: Path) -> Non
         read_labels(tmp_path / "b.csv")
 
 
-def test_a_label_holds_in_its_time_and_names_ignore_case(tmp_path: Path) -> None:
+def test_labels_apply_within_their_time_and_ignore_case(tmp_path: Path) -> None:
     file = written(
         tmp_path,
         "device,label,from,to\nAA:BB,old,,2024-03-05\naa:bb,new,2024-03-05,\nmissing,x,,\n",

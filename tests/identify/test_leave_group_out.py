@@ -1,4 +1,4 @@
-"""Networks left out in turn teach nothing of the units that they share with others."""
+"""Leave-one-group-out cross-validation excludes units that networks share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("uvwxyz")), min_si
 
 
 class Counting(Identifier):
-    """Scores a label by the number of its items that were learnt."""
+    """Scores a label by the number of its training items."""
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         self.labels_ = sorted(set(labels))
@@ -36,7 +36,7 @@ class Counting(Identifier):
 
 
 @given(CASES)
-def test_no_unit_and_no_group_stands_on_both_sides(cases: list[tuple[int, str]]) -> None:
+def test_no_unit_and_no_group_is_on_both_sides(cases: list[tuple[int, str]]) -> None:
     groups, units = np.array([g for g, _ in cases]), np.array([u for _, u in cases])
     met = []
     for inside, outside in leave_one_group_out(groups, units.tolist()):
@@ -49,7 +49,7 @@ def test_no_unit_and_no_group_stands_on_both_sides(cases: list[tuple[int, str]])
 
 
 @given(CASES)
-def test_laboratories_share_no_unit_and_hold_whole_groups(cases: list[tuple[int, str]]) -> None:
+def test_connected_groups_share_no_unit(cases: list[tuple[int, str]]) -> None:
     groups, units = [g for g, _ in cases], [u for _, u in cases]
     found = connected_groups(groups, units)
     for values in (groups, units):
@@ -57,7 +57,7 @@ def test_laboratories_share_no_unit_and_hold_whole_groups(cases: list[tuple[int,
             assert len({int(f) for f, v in zip(found, values, strict=True) if v == value}) == 1
 
 
-def test_a_unit_that_moved_teaches_neither_network_while_one_is_left_out() -> None:
+def test_a_moved_unit_is_excluded_from_both_networks() -> None:
     windows = windows_of(*(days("plug", unit, 1) for unit in "aabc"))
     labels, units = ["lamp", "lamp", "lamp", "plug"], ["a", "a", "b", "c"]
     names, scores = grouped_cross_val(Counting(), windows, labels, np.array([0, 1, 2, 2]), units)
@@ -70,7 +70,7 @@ def test_a_unit_that_moved_teaches_neither_network_while_one_is_left_out() -> No
     assert same[0].tolist() == [2.0, 1.0]
 
 
-def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> None:
+def test_strange_and_unobserved_items_are_unknown() -> None:
     random = np.random.default_rng(0)
     y = random.integers(0, 3, 90)
     names, truth = ["a", "b", "c"], [str("abc"[i]) for i in y]
@@ -90,7 +90,7 @@ def test_what_both_sides_find_strange_is_unknown_and_what_none_sees_too() -> Non
     assert closed.strangeness == pytest.approx(found.strangeness)
 
 
-def test_a_fused_label_that_is_not_likely_enough_is_unknown() -> None:
+def test_a_fused_label_below_least_score_is_unknown() -> None:
     names, truth = ["a", "b"], ["a", "b"] * 20
     side = np.array([[2.0, 0.0], [0.0, 2.0]] * 20)
     fused = Fusion().fit({"one": side, "two": side}, names, truth).transform({"one": side[:2], "two": side[:2]})
@@ -106,7 +106,7 @@ def test_a_fused_label_that_is_not_likely_enough_is_unknown() -> None:
     assert closed.verdicts == names
 
 
-def test_a_mac_is_one_device_anywhere_and_an_address_only_at_home() -> None:
+def test_macs_are_global_and_addresses_local_to_a_source() -> None:
     devices = ["02:00:00:00:00:0A", "02:00:00:00:00:0a", "10.0.0.2", "10.0.0.2"]
     units = device_units(devices, ["one", "two", "one", "two"])
     assert units[0] == units[1]

@@ -1,4 +1,4 @@
-"""The library and its file: laws of merging, what comes back from disk, and what a broken file says."""
+"""The library and its file: properties of merging, round trips, and errors of invalid files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_merging_is_associative_commutative_and_idempotent(a: Library, b: Librar
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(CHOICES, CHOICES)
-def test_what_is_written_is_read(a: Library, b: Library) -> None:
+def test_round_trip(a: Library, b: Library) -> None:
     both = a.merge(b)
     again = library_file.load(library_file.dump(both))
     assert again == both
@@ -68,7 +68,7 @@ def test_counts_come_back_exactly() -> None:
     assert back.counts.sort(keys).equals(windows.counts.sort(keys))
 
 
-def test_the_same_counts_seen_twice_are_one_entry_with_two_observations() -> None:
+def test_equal_counts_are_one_entry_with_two_observations() -> None:
     windows = windows_of(days("plug", "a", 1))
     moved = windows.items.with_columns(pl.col("start", "end").dt.offset_by("7d"), device=pl.lit("b"))
     later = type(windows)(moved, windows.counts.with_columns(pl.col("time").dt.offset_by("7d")))
@@ -91,7 +91,7 @@ def test_entries_are_removed_by_label_and_digest() -> None:
         both.remove(labels=["plug", "plugs"])
 
 
-def test_levels_name_what_they_can_and_say_what_is_missing() -> None:
+def test_levels_and_missing_names() -> None:
     both = library("camera").merge(library("plug"))
     assert both.labels("model") == ["cam 1", "plug"]
     assert both.labels("family") == ["acme/camera", "acme/plug"]
@@ -105,7 +105,7 @@ def test_items_without_identity_and_silent_items_are_not_enrolled() -> None:
     assert len(Library.of(windows, [None, IDENTITY["plug"]], source=Source("s"))) == 0
 
 
-def test_a_write_is_whole_and_the_same_library_gives_the_same_file(tmp_path: Path) -> None:
+def test_writing_is_atomic_and_deterministic(tmp_path: Path) -> None:
     known = library("camera", count=2)
     for name in ("a.jsonl", "a.jsonl.gz"):
         library_file.write(known, tmp_path / name)
@@ -159,7 +159,7 @@ def observed(start: str, end: str) -> bytes:
         (observed("yesterday", "2024-01-01"), "library:2: observed: not a time"),
     ],
 )  # fmt: skip
-def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
+def test_errors_name_line_and_reason(octets: bytes, reason: str) -> None:
     with pytest.raises(LibraryError) as error:
         library_file.load(octets)
     assert reason in str(error.value)
@@ -167,13 +167,13 @@ def test_a_broken_file_says_line_and_reason(octets: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["TCP/https", "TCP/70000", "HTTP/80", "443", "IP/x", "IP/300"])
-def test_a_service_that_is_none_is_refused(service: str) -> None:
+def test_an_invalid_service_is_refused(service: str) -> None:
     row = [0, service, "client", "wan", True, None, 1, 1, 1, 1, 1, 1]
     with pytest.raises(LibraryError, match="is not a service"):
         library_file.load(altered(1, counts=[row])).windows()
 
 
-def test_a_missing_and_a_truncated_file_are_said(tmp_path: Path) -> None:
+def test_missing_and_truncated_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="there is no such library"):
         library_file.read(tmp_path / "none.jsonl")
     cut = tmp_path / "cut.jsonl.gz"
@@ -208,7 +208,7 @@ def test_octets_are_bounded_while_they_are_unpacked(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("identity", [{"label": "a" * 2000}, {"model": "b" * 2000}])
-def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, identity: dict[str, str]) -> None:
+def test_entries_beyond_the_bounds_are_not_written(tmp_path: Path, identity: dict[str, str]) -> None:
     known = library()
     changed = replace(known, entries=(replace(known.entries[0], identity=replace(IDENTITY["camera"], **identity)),))
     with pytest.raises(LibraryError, match=r"cannot be written: entry .* a text of more"):
@@ -223,7 +223,7 @@ ROWS = st.lists(st.lists(VALUES, min_size=12, max_size=12), min_size=1, max_size
 
 @settings(max_examples=100)
 @given(TIMES, TIMES, ROWS)
-def test_any_values_in_an_entry_raise_our_error_or_are_read_again(start: str, end: str, rows: list[object]) -> None:
+def test_any_entry_is_refused_or_round_trips(start: str, end: str, rows: list[object]) -> None:
     for octets in (observed(start, end), altered(1, counts=rows)):
         try:
             known = library_file.load(octets)
@@ -235,7 +235,7 @@ def test_any_values_in_an_entry_raise_our_error_or_are_read_again(start: str, en
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
-def test_random_octets_raise_our_error_or_nothing(octets: bytes) -> None:
+def test_random_octets_raise_only_library_errors(octets: bytes) -> None:
     try:
         library_file.load(octets)
     except LibraryError:
@@ -243,7 +243,7 @@ def test_random_octets_raise_our_error_or_nothing(octets: bytes) -> None:
     raise AssertionError("random octets are no library")
 
 
-def test_the_header_names_the_encoder_of_the_flows_beside_it_and_nothing_when_there_are_none(tmp_path: Path) -> None:
+def test_the_header_names_the_encoder_of_the_embeddings(tmp_path: Path) -> None:
     known = library()
     assert b'"flows":' not in library_file.dump(known).splitlines()[0]
     library_file.write(replace(known, flows="abc"), tmp_path / "l.jsonl")
@@ -252,7 +252,7 @@ def test_the_header_names_the_encoder_of_the_flows_beside_it_and_nothing_when_th
     assert back.remove(labels=["camera"]).flows == "abc"
 
 
-def test_another_name_changes_what_is_said_alone_and_says_which_entries_moved() -> None:
+def test_renaming_keeps_empty_fields_and_maps_digests() -> None:
     both = library().merge(library("plug", "b"))
     named, moved = both.renamed({"plug": Identity("desk plug", type="outlet")})
     assert [e.identity for e in named.entries] == [
@@ -274,6 +274,6 @@ def test_entries_that_become_the_same_are_one() -> None:
     assert moved == {twin.entries[0].digest: known.entries[0].digest}
 
 
-def test_a_label_that_nobody_has_cannot_be_renamed() -> None:
+def test_an_absent_label_cannot_be_renamed() -> None:
     with pytest.raises(LibraryError, match="no entry has the label 'lamp'"):
         library().renamed({"lamp": Identity("light")})

@@ -1,4 +1,4 @@
-"""Weight of evidence against its formula, and the shortcut of held-out scores against learning everything anew."""
+"""Weight of evidence against its formula, and held-out scores against refitting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_quantities_are_logs_of_the_sums() -> None:
         assert values[key * len(QUANTITIES) + QUANTITIES.index(name)] == pytest.approx(math.log1p(value))
 
 
-def test_a_port_counts_by_itself_when_a_device_keeps_using_it() -> None:
+def test_ports_in_repeated_use_are_services_of_their_own() -> None:
     windows = windows_of(days("plug", "a", 4, stray=True), days("camera", "b", 2))
     once = windows.counts.filter((pl.col("port") != 31337) | (pl.col("item") == 0))
     keys = ServiceVocabulary().fit(Windows(windows.items, once)).keys_
@@ -41,7 +41,7 @@ def test_a_port_counts_by_itself_when_a_device_keeps_using_it() -> None:
     assert "TCP/31337 server lan" in ServiceVocabulary().fit(windows).keys_
 
 
-def test_density_terms_are_the_kernel_estimates_written_out() -> None:
+def test_density_terms_match_kernel_estimates() -> None:
     windows, labels = enrolment(3)
     method = LikelihoodRatios().fit(windows, labels)
     found = method.known_
@@ -63,7 +63,7 @@ def test_density_terms_are_the_kernel_estimates_written_out() -> None:
     np.testing.assert_allclose(terms[z], np.clip(expected, -3, 3), atol=1e-5)
 
 
-def test_weights_are_not_negative_and_learning_helps_held_out_windows() -> None:
+def test_weights_are_non_negative_and_fitting_helps() -> None:
     windows, labels = enrolment(5)
     method = LikelihoodRatios().fit(windows, labels)
     assert (method.weights_ >= 0).all()
@@ -72,7 +72,7 @@ def test_weights_are_not_negative_and_learning_helps_held_out_windows() -> None:
     assert [names[j] for j in held.argmax(axis=1)] == labels
 
 
-def test_held_out_scores_are_near_those_of_learning_anew() -> None:
+def test_held_out_scores_approximate_refitting() -> None:
     windows, labels = enrolment(6)
     groups = folds_by_time(windows, 3)
     names, quick = LikelihoodRatios().cross_val(windows, labels, groups)
@@ -84,7 +84,7 @@ def test_held_out_scores_are_near_those_of_learning_anew() -> None:
     assert np.median(np.abs(quick[rows, own] - slow[rows, own]) / np.abs(slow[rows, own])) < 0.25
 
 
-def test_a_window_is_cut_on_the_clock_and_short_ones_stay_whole() -> None:
+def test_windows_are_cut_on_the_clock_and_short_ones_kept() -> None:
     windows = windows_of(days("plug", "a", 2), days("plug", "b", 1, hours=0))
     parts, owner = split_windows(windows, 21_600)
     assert owner.tolist() == [0] * 4 + [1] * 4 + [2]

@@ -20,7 +20,7 @@ QUICK = ProbeSettings(trees=10, mlp_passes=20, mlp_width=8)
 
 
 def clouds(n: int, seed: int = 0, d: int = 5, types: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Types as clouds of points, of unlike spread in each direction."""
+    """Types as clusters of points with a different variance in each direction."""
     random = np.random.default_rng(seed)
     truth = np.arange(n) % types
     centres = np.random.default_rng(99).standard_normal((types, d)) * 4
@@ -87,14 +87,14 @@ class TestFigures:
 
 
 class TestStandardiser:
-    def test_a_number_that_never_changed_stays_silent_on_another_network(self) -> None:
+    def test_constant_dimensions_stay_zero(self) -> None:
         z = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
         z[:, 1] = 7
         standard = Standardiser().fit(z)
         assert np.allclose(standard.transform(z).std(0), [1, 0, 1], atol=1e-4)
         assert standard.transform(np.full((1, 3), 1e6, np.float32))[0, 1] == 0
 
-    def test_whitened_is_round_and_leaves_empty_directions_out(self) -> None:
+    def test_whitening_decorrelates_and_drops_empty_directions(self) -> None:
         random = np.random.default_rng(0)
         z = random.standard_normal((400, 3)).astype(np.float32) @ np.array([[1, 0.9, 0], [0, 0.2, 1], [0, 0, 1]])
         z = np.column_stack([z, z[:, 0] + z[:, 1]]).astype(np.float32)  # one direction says nothing new
@@ -102,7 +102,7 @@ class TestStandardiser:
         assert white.shape == (400, 3)
         assert np.allclose(np.cov(white.T), np.eye(3), atol=1e-3)
 
-    def test_it_learns_from_what_it_is_fitted_on_alone(self) -> None:
+    def test_transform_depends_on_the_fitted_flows_alone(self) -> None:
         train, test = clouds(90)[0], clouds(90, seed=5)[0] * 3
         standard = Standardiser(whiten=True).fit(train)
         alone = standard.transform(test[:1])
@@ -111,7 +111,7 @@ class TestStandardiser:
 
 @pytest.mark.parametrize("name", PROBES)
 class TestProbes:
-    def test_it_tells_clouds_apart_by_probabilities(self, name: str) -> None:
+    def test_probes_separate_clusters(self, name: str) -> None:
         z, truth = clouds(150)
         standard = Standardiser().fit(z)
         learnt = Probe(name, QUICK, grid_of(name, QUICK)[0]).fit(standard.transform(z), truth)
@@ -120,13 +120,13 @@ class TestProbes:
         assert np.allclose(np.exp(said).sum(1), 1, atol=1e-6)
         assert np.mean(said.argmax(1) == known) > 0.95
 
-    def test_the_same_seed_gives_the_same(self, name: str) -> None:
+    def test_the_same_seed_gives_the_same_result(self, name: str) -> None:
         z, truth = clouds(60)
         z = Standardiser().fit(z).transform(z)
         first, second = (Probe(name, QUICK, seed=4).fit(z, truth).predict_log_proba(z, 3) for _ in range(2))
         assert np.array_equal(first, second)
 
-    def test_a_type_that_was_not_learnt_has_the_least_there_is(self, name: str) -> None:
+    def test_types_without_training_flows_get_the_minimum(self, name: str) -> None:
         z, truth = clouds(60, types=2)
         learnt = Probe(name, QUICK).fit(Standardiser().fit(z).transform(z), np.where(truth == 1, 3, truth))
         said = learnt.predict_log_proba(Standardiser().fit(z).transform(z), 5)
@@ -139,7 +139,7 @@ class TestProbes:
             Probe(name, QUICK).fit(z, np.zeros(6, np.int64))
 
 
-def test_types_weigh_the_same_however_many_flows_they_have() -> None:
+def test_types_have_equal_weight() -> None:
     random = np.random.default_rng(0)
     z = np.concatenate([random.normal(0, 1, 900), random.normal(1.5, 1, 30)]).astype(np.float32)[:, None]
     truth = np.repeat([0, 1], [900, 30])
@@ -152,7 +152,7 @@ def test_types_weigh_the_same_however_many_flows_they_have() -> None:
         assert recall[0] > recall[1] + 0.2, name
 
 
-def test_the_grid_is_searched_on_what_is_held_out() -> None:
+def test_the_grid_is_searched_on_held_out_flows() -> None:
     # Many numbers, few flows and wrong labels among them: the weakest penalty fits the training flows best and the
     # held-out ones worst.
     rng = np.random.default_rng(4)
@@ -181,7 +181,7 @@ def test_the_grid_is_searched_on_what_is_held_out() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.integers(1, 12))
-def test_budgets_give_each_type_so_many(truth: list[int], per_type: int) -> None:
+def test_budgets_cap_the_flows_per_type(truth: list[int], per_type: int) -> None:
     rows = budget_rows(np.array(truth), per_type, seed=3)
     assert len(set(rows)) == rows.size
     for code in set(truth):
@@ -189,7 +189,7 @@ def test_budgets_give_each_type_so_many(truth: list[int], per_type: int) -> None
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=9), st.integers(9, 900))
-def test_types_with_most_flows_give_way(counts: list[int], most: int) -> None:
+def test_the_cap_lowers_the_largest_types(counts: list[int], most: int) -> None:
     limit = most_even(counts, most)
     total = sum(min(count, limit) for count in counts)
     assert total <= most or limit == 1
@@ -208,7 +208,7 @@ class TestDevices:
         st.integers(1, 5),
         st.booleans(),
     )
-    def test_groups_as_a_plain_loop_makes_them(self, rows: list[tuple[str, int]], size: int, clock: bool) -> None:
+    def test_groups_match_a_plain_loop(self, rows: list[tuple[str, int]], size: int, clock: bool) -> None:
         device = pl.Series([name for name, _ in rows], dtype=pl.String)
         start = np.array([second for _, second in rows], np.int64) * 1_000_000
         found = groups_of(device, start, 0 if clock else size, 3600 if clock else 0)
@@ -232,7 +232,7 @@ class TestDevices:
         found = groups_of(pl.Series(["a"] * 4), start, seconds=3600, truth=np.array([0, 1, 0, 1]))
         assert sorted(np.bincount(found.owner).tolist()) == [2, 2]
 
-    def test_more_flows_make_surer_and_strangers_become_unknown(self) -> None:
+    def test_more_flows_raise_confidence_and_strangers_become_unknown(self) -> None:
         random = np.random.default_rng(0)
         n, types = 6000, 3
 

@@ -106,7 +106,7 @@ def test_a_provisional_verdict_says_how_long_it_will_take() -> None:
     assert method.verdicts(items, converged=[True, False])[0].expected_s is None
 
 
-def test_nothing_is_judged_before_it_is_fitted() -> None:
+def test_an_unfitted_model_raises() -> None:
     with pytest.raises(UsageError, match="is not fitted yet"):
         VerdictModel(identifier(KIT)).decide(KNOWN[0])
     with pytest.raises(UsageError):
@@ -117,7 +117,7 @@ def test_nothing_is_judged_before_it_is_fitted() -> None:
         Thresholds().p_values(np.zeros((1, 2)))
 
 
-def test_neighbours_in_time_leave_together() -> None:
+def test_neighbours_in_time_are_held_out_together() -> None:
     groups = folds_by_time(KNOWN[0], 3)
     assert groups.tolist() == [0, 0, 1, 1, 2, 2] * 3
 

@@ -1,4 +1,4 @@
-"""One reading of captures for both methods, and the bounded draw of flows that are embedded."""
+"""Embedding during one pass over captures, and the bounded sample of embedded flows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST = 1_556_668_800  # 2019-05-01
 
 @dataclass
 class Clock:
-    """An encoder that says when a flow began, and counts what it was asked."""
+    """An encoder that returns the start of a flow, and counts the flows it embeds."""
 
     digest: str = "clock"
     asked: int = 0
@@ -67,7 +67,7 @@ def heard(paths: list[Path], encoder: Clock, **options: object) -> tuple[Embeddi
     return feed, read_windows(paths, listener=feed)
 
 
-def test_one_reading_gives_what_two_give(days: list[Path]) -> None:
+def test_embedding_while_reading_equals_two_passes(days: list[Path]) -> None:
     feed, reading = heard(days, Clock(), stretch_s=DAY, most=1000)
     alone = read_windows(days)
     assert reading.seen.windows.counts.equals(alone.seen.windows.counts)  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def test_one_reading_gives_what_two_give(days: list[Path]) -> None:
         assert ((seconds >= start) & (seconds < start + DAY)).all()
 
 
-def test_the_draw_is_even_bounded_and_the_same_in_any_order(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_is_uniform_bounded_and_order_independent(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = heard(days, Clock(), stretch_s=DAY)[0].embedded()
     windows = read_windows(days).seen.windows
     flows = collect_vectors(read_vectors(days))
@@ -115,7 +115,7 @@ def test_the_draw_is_even_bounded_and_the_same_in_any_order(days: list[Path], mo
     assert len(one.at) == 20
 
 
-def test_what_cannot_be_kept_is_not_embedded(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flows_beyond_the_quota_are_not_embedded(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embed_stream, "PENDING", 1)
     encoder = Clock()
     feed = EmbeddingListener(encoder, stretch_s=None, most=5)  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_what_cannot_be_kept_is_not_embedded(days: list[Path], monkeypatch: pyte
     assert 10 <= encoder.asked < 120
 
 
-def test_only_flows_of_the_time_asked_for(days: list[Path]) -> None:
+def test_flows_outside_the_time_span_are_skipped(days: list[Path]) -> None:
     span = datetime.fromtimestamp(FIRST + 6 * HOUR, UTC), datetime.fromtimestamp(FIRST + 12 * HOUR, UTC)
     found = heard(days, Clock(), span=span)[0].embedded()
     assert found.flows == 36
@@ -145,7 +145,7 @@ def test_damage_ends_a_capture_for_both(days: list[Path]) -> None:
     assert 100 < feed.embedded().flows < 200
 
 
-def test_records_have_no_packets_to_hear(days: list[Path], tmp_path: Path) -> None:
+def test_flow_records_yield_no_packets(days: list[Path], tmp_path: Path) -> None:
     from ethogram.pipeline.flows import read_flows, write_flows
 
     write_flows(read_flows(days), tmp_path / "flows.parquet")

@@ -1,4 +1,4 @@
-"""The flow side of a library on disk, and flows found for items."""
+"""The embeddings file of a library, and embedded flows of items."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from identify.traffic import days, windows_of
 STORE = FlowStore("abc", 3, {"e1": np.arange(6, dtype=np.float32).reshape(2, 3), "e0": np.ones((1, 3), np.float32)})
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     write_store(STORE, tmp_path / "l.flows.parquet")
     found = read_store(tmp_path / "l.flows.parquet")
     assert (found.encoder, found.d, sorted(found.z)) == ("abc", 3, ["e0", "e1"])
@@ -61,13 +61,13 @@ def table(**changes: object) -> pyarrow.Table:
         (table().set_column(0, "entry", pyarrow.array(["a", None])), "empty entry"),
     ],
 )
-def test_another_form_is_refused(tmp_path: Path, made: pyarrow.Table, says: str) -> None:
+def test_another_format_is_refused(tmp_path: Path, made: pyarrow.Table, says: str) -> None:
     pyarrow.parquet.write_table(made, tmp_path / "x.parquet")
     with pytest.raises(LibraryError, match=says):
         read_store(tmp_path / "x.parquet")
 
 
-def test_what_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_non_finite_embeddings_are_refused(tmp_path: Path) -> None:
     write_store(FlowStore("abc", 1, {"e": np.array([[np.nan]], np.float32)}), tmp_path / "x.parquet")
     with pytest.raises(LibraryError, match="not finite"):
         read_store(tmp_path / "x.parquet")
@@ -86,7 +86,7 @@ def test_damage_and_pickles_are_errors_of_one_line(tmp_path: Path) -> None:
         read_store(tmp_path / "none")
 
 
-def test_it_stands_beside_the_library() -> None:
+def test_the_path_of_the_embeddings() -> None:
     assert embeddings_path(Path("a/home.jsonl")) == Path("a/home.flows.parquet")
     assert embeddings_path(Path("home.v2.jsonl.gz")) == Path("home.v2.flows.parquet")
 
@@ -117,7 +117,7 @@ def side(library: Library, encoder: str = "abc") -> FlowStore:
     return FlowStore(encoder, 1, {entry.digest: np.ones((2, 1), np.float32) for entry in library.entries})
 
 
-def test_a_library_and_its_flow_side_are_written_together(tmp_path: Path) -> None:
+def test_library_and_embeddings_are_written_together(tmp_path: Path) -> None:
     library, path = known("camera", count=2), tmp_path / "home.jsonl.gz"
     digests = [entry.digest for entry in library.entries]
     lines = write_library(library, side(library), path)
@@ -152,7 +152,7 @@ def test_neither_is_written_when_one_cannot_be(tmp_path: Path) -> None:
     assert (path.read_bytes(), embeddings_path(path).read_bytes()) == before
 
 
-def test_what_a_flow_side_lacks_is_said_in_one_line(tmp_path: Path) -> None:
+def test_missing_embeddings_give_a_message(tmp_path: Path) -> None:
     library, path = known("camera", count=2), tmp_path / "home.jsonl"
     write_library(library, None, path)
     assert load_embeddings(path, library_file.read(path)) == (None, "")
@@ -176,7 +176,7 @@ def test_what_a_flow_side_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     assert sorted(store.z) == [first]
 
 
-def test_sides_of_one_encoder_are_joined_and_others_refused(tmp_path: Path) -> None:
+def test_embeddings_of_one_encoder_are_merged_and_others_refused(tmp_path: Path) -> None:
     a, b, c = (tmp_path / f"{name}.jsonl" for name in "abc")
     camera, plug = side(known("camera")), side(known("plug"))
     assert merged_sides([(a, None), (b, None)]) is None

@@ -1,4 +1,4 @@
-"""The verb probe, as a function and as a command: what is left out, what is fitted, what leaks, what is refused."""
+"""The verb probe as a function and as a command: exclusion, fitting, leaks and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TINY = EncoderSettings(kind="ae", widths=(16,), d=4, view="meta+packets")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two homes; an encoder of two seeds that learnt from days 0 to 2 of the first, another from nearly all of it."""
+    """Two homes; a model of two seeds pretrained on days 0 to 2 of the first, and one on nearly all its days."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("probe")
     write_home(folder, "home", home(900, 1))
@@ -45,7 +45,7 @@ def run(place: Path, *encoders: str, name: str = "home", settings: ProbeSettings
 
 
 class TestByDay:
-    def test_days_the_encoder_learnt_from_are_left_out_and_every_flow_is_somewhere(self, place: Path) -> None:
+    def test_pretraining_days_are_excluded_and_accounted(self, place: Path) -> None:
         found = run(place, "raw", "model")
         sides = found.split.sides
         assert [np.unique(side.day).tolist() for side in sides.values()] == [[4, 5, 6], [8, 9], [0, 1, 2]]
@@ -61,7 +61,7 @@ class TestByDay:
         assert (first["trained_on"], first["tested_on"]) == (len(sides["train"]), len(sides["test"]))
         assert first["device_days"] == 6
 
-    def test_types_are_told_apart_and_rows_say_of_what(self, place: Path) -> None:
+    def test_probes_separate_types_and_rows_are_complete(self, place: Path) -> None:
         found = run(place, "raw", "model")
         raw = found.figures.filter(encoder="raw 40", seed=0).row(0, named=True)
         assert raw["macro_f1"] > 0.95
@@ -80,7 +80,7 @@ class TestByDay:
         )
         assert set(found.types["type"]) == {"camera", "hub", "plug"}
 
-    def test_all_probes_budgets_and_baselines_go_through_the_same_door(self, place: Path) -> None:
+    def test_all_probes_budgets_and_baselines(self, place: Path) -> None:
         settings = QUICK.model_copy(
             update={"probes": ("logistic", "knn", "mlp", "forest"), "budgets": (10, None), "seeds": 1, "whiten": True}
         )
@@ -104,7 +104,7 @@ class TestByDay:
         assert (found.figures["macro_f1"] > 0.9).all()
         assert candidates(["linear-fields"])[0].seeds == 1
 
-    def test_an_exported_encoder_is_judged_as_the_model_it_came_from(self, place: Path) -> None:
+    def test_an_exported_encoder_has_the_figures_of_its_model(self, place: Path) -> None:
         exported = next((place / "model").rglob("*.onnx"))
         settings = QUICK.model_copy(update={"seeds": 1})
         assert [c.header(0).d for c in candidates([str(exported)])] == [TINY.d]
@@ -121,11 +121,11 @@ class TestByDay:
         assert found.figures.filter(seed=0)["encoder"].unique().to_list() == ["packaged"]
         assert found.figures.filter(seed=0)["d"][0] == 128
 
-    def test_raw_numbers_are_the_same_wherever_they_are_named(self) -> None:
+    def test_names_of_raw_features(self) -> None:
         assert candidates(["raw"])[0].header(0).d == Header(encoder=EncoderSettings.of(kind="raw")).d == 40
         assert candidates(["raw:full"])[0].header(0).d == 3040
 
-    def test_labels_that_mean_nothing_fall_to_chance(self, place: Path, tmp_path: Path) -> None:
+    def test_random_labels_score_at_chance(self, place: Path, tmp_path: Path) -> None:
         flows = home(900, 1)
         random = np.random.default_rng(0)
         names = pl.Series([f"{kind} 0" for kind in random.choice(["camera", "plug", "hub"], len(flows))])
@@ -133,8 +133,8 @@ class TestByDay:
         found = probe([path], labels, ["raw"], settings=QUICK)
         assert found.figures["macro_f1"][0] < 0.45
 
-    def test_nothing_that_is_fitted_has_seen_test_labels(self, place: Path, tmp_path: Path) -> None:
-        """Types change places when the test days begin: what was fitted stays as it was, and all is wrong."""
+    def test_fitting_does_not_use_test_labels(self, place: Path, tmp_path: Path) -> None:
+        """Swapping types in the test days does not change what is fitted, and all predictions become wrong."""
         lines = ["device,label,type,from,to"]
         for device, kind, later in (("camera 0", "camera", "plug"), ("plug 0", "plug", "hub"),
                                     ("hub 0", "hub", "camera")):  # fmt: skip
@@ -149,7 +149,7 @@ class TestByDay:
         columns = ["flows", "calibrated_on", "unknown"]
         assert first.devices.select(columns).equals(second.devices.select(columns))
 
-    def test_one_day_to_train_from_calibrates_nothing_and_says_so(self, place: Path) -> None:
+    def test_one_training_day_is_not_calibrated(self, place: Path) -> None:
         found = run(place, "raw", settings=QUICK.model_copy(update={"test_share": 0.8}))
         assert any("not calibrated" in note for note in found.notes)
         assert found.devices["unknown"].null_count() == found.devices.height
@@ -170,7 +170,7 @@ class TestDevices:
 
 
 class TestAcrossNetworks:
-    def test_another_network_tests_and_its_strangers_are_counted(self, place: Path, tmp_path: Path) -> None:
+    def test_strangers_of_a_test_network_are_counted(self, place: Path, tmp_path: Path) -> None:
         labels = tmp_path / "some.csv"
         labels.write_text("device,label,type\ncamera 0,a,camera\nplug 0,b,plug\n")
         found = probe([place / "home.parquet"], labels, ["raw"], test=[place / "office.parquet"],
@@ -204,7 +204,7 @@ class TestAcrossNetworks:
         with pytest.raises(LeakError, match="900 flows are in training and in test"):
             run(place, "raw", test=[copy])
 
-    def test_a_unit_cannot_stand_on_both_sides(self, place: Path, tmp_path: Path) -> None:
+    def test_a_unit_on_both_sides_leaks(self, place: Path, tmp_path: Path) -> None:
         paths = []
         for name, seed in (("here", 3), ("there", 4)):
             flows = home(200, seed)
@@ -220,12 +220,12 @@ class TestWhatEncodersLearntFrom:
         with pytest.raises(LeakError, match=r"every labelled day of home .* is a pretraining day"):
             run(place, "greedy")
 
-    def test_on_another_network_it_is_welcome(self, place: Path) -> None:
+    def test_pretraining_on_another_network_is_allowed(self, place: Path) -> None:
         found = run(place, "greedy", name="office", pretrained_on=[place / "home.parquet"])
         assert "cannot be proved" not in " ".join(found.notes)
         assert "day the encoder learnt from" not in found.accounting["office"].ignored
 
-    def test_what_nobody_knows_is_said(self, place: Path) -> None:
+    def test_unknown_pretraining_files_are_reported(self, place: Path) -> None:
         assert any(
             "greedy: was pretrained on files that are not given" in n for n in run(place, "greedy", name="office").notes
         )
@@ -247,7 +247,7 @@ class TestWhatEncodersLearntFrom:
 
 
 class TestLabelNetworks:
-    def test_let_loose_and_from_scratch_stand_beside_and_the_encoder_stays(self, place: Path) -> None:
+    def test_fine_tuning_and_training_from_scratch(self, place: Path) -> None:
         before = candidates([str(place / "model")])[0].weights(0)[0].weights
         file = (place / "model" / "seed-0" / "encoder.safetensors").read_bytes()
         found = run(
@@ -280,7 +280,7 @@ class TestLabelNetworks:
 
 
 class TestBadInput:
-    def test_labels_of_nobody_here(self, place: Path, tmp_path: Path) -> None:
+    def test_labels_without_flows_are_refused(self, place: Path, tmp_path: Path) -> None:
         (tmp_path / "l.csv").write_text("device,label,type\nstranger,x,camera\n")
         with pytest.raises(InputError, match=r"no flow with a label.*device without a label 900"):
             probe([place / "home.parquet"], tmp_path / "l.csv", ["raw"], settings=QUICK)

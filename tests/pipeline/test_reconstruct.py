@@ -39,7 +39,7 @@ def found(place: Path) -> Reconstructions:
                            there_labels=place / "office.csv", level="type", settings=SMALL)  # fmt: skip
 
 
-def test_days_the_encoder_learnt_from_are_not_looked_at(found: Reconstructions) -> None:
+def test_pretraining_days_are_excluded(found: Reconstructions) -> None:
     days = home(400, 1).start_us // 86_400_000_000
     assert f"home: {np.sum(days <= 2)} flows of pretraining days are excluded" in found.notes
     assert "home: 150 of 400 flows, of 7 days" in found.notes
@@ -100,7 +100,7 @@ def test_octets_of_the_first_symbols(found: Reconstructions) -> None:
     assert row["constant"] > row["accuracy"], "after one pass on little data"
 
 
-def test_pca_is_fitted_on_days_the_others_learnt_from_or_says_that_it_is_not(place: Path) -> None:
+def test_pca_is_fitted_on_pretraining_days_or_reported(place: Path) -> None:
     both = reconstructions([place / "home.parquet"], ["pca:meta+packets", str(place / "ae")], settings=SMALL)
     assert not any("fitted on the flows" in note for note in both.notes)
     alone = reconstructions([place / "home.parquet"], ["pca:meta+packets"], settings=SMALL)

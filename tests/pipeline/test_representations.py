@@ -63,7 +63,7 @@ class TestDays:
         read = CustomFlows.concat([split.held_out.read(i) for i in range(len(split.held_out.sizes))])
         assert np.array_equal(read.start_us, FLOWS.start_us[days >= 7])
 
-    def test_only_so_many_held_out_flows_are_looked_at(self, flows: Path) -> None:
+    def test_held_out_flows_are_capped(self, flows: Path) -> None:
         split, again = (self.split(flows, held_out_flows=20) for _ in range(2))
         assert split.held_out is not None
         assert again.held_out is not None
@@ -95,7 +95,7 @@ class TestDays:
         with pytest.raises(ConfigurationError, match=r"no flows of the days asked for; .* 1970-01-01 to 1970-01-10"):
             DaySplit.of(FlowFiles([flows]), TrainingSettings(), datetime(1980, 1, 1, tzinfo=UTC))
 
-    def test_a_model_says_which_days_it_learnt_from(self, flows: Path, tmp_path: Path) -> None:
+    def test_the_header_has_the_training_days(self, flows: Path, tmp_path: Path) -> None:
         arguments = ["pretrain", str(flows), "-o", str(tmp_path / "m"), *OPTIONS, "--kind", "pca"]
         assert main([*arguments, "--from", "1970-01-02", "--to", "1970-01-06", "--held-out", "0"]) == 0
         assert load_encoder(tmp_path / "m").header.data["days"] == ["1970-01-02", "1970-01-05"]
@@ -106,7 +106,7 @@ class TestDays:
         assert FlowFiles([flows]).digest == FlowFiles([again]).digest
         assert FlowFiles([write(tmp_path / "less.parquet", PARTS[:2])]).digest != FlowFiles([flows]).digest
 
-    def test_what_does_not_go_together_is_refused(self, flows: Path, tmp_path: Path) -> None:
+    def test_inconsistent_inputs_are_refused(self, flows: Path, tmp_path: Path) -> None:
         both = write(tmp_path / "both.parquet", PARTS, direction="bidirectional")
         with pytest.raises(InputError, match="outgoing and bidirectional flows do not go together"):
             FlowFiles([flows, both])
@@ -173,7 +173,7 @@ def test_every_kind_trains_and_embeds(kind: str, flows: Path, tmp_path: Path) ->
     assert np.abs(z - plain).max() < 1e-5 * max(1.0, float(np.abs(plain).max()))
 
 
-def test_a_run_that_was_stopped_goes_on(flows: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes(flows: Path, tmp_path: Path) -> None:
     whole = pretrain([flows], tmp_path / "whole", encoder=TINY, training=QUICK)
     left = [10]
 
@@ -259,7 +259,7 @@ def test_bad_input_is_one_line(
 
 
 def test_the_packaged_encoder_is_used_when_none_is_named(flows: Path, tmp_path: Path) -> None:
-    """Its file holds what its card says, and its embeddings are those of the fields of each flow."""
+    """The packaged file matches its card, and embeds the fields of each flow."""
     output = tmp_path / "z.parquet"
     assert main(["embed", str(flows), "-o", str(output)]) == 0
     encoder = OnnxEncoder(PACKAGED, 1)

@@ -84,7 +84,7 @@ def test_the_same_packets_give_the_same_vectors(tmp_path: Path, packets: int, pa
     assert dict(accounting.corrected) == ({"an eleventh packet left out": 1} if packets == 11 else {})
 
 
-def test_integers_and_nulls_read_alike(tmp_path: Path) -> None:
+def test_integer_and_nullable_columns(tmp_path: Path) -> None:
     made = table(records())
     whole = [
         pa.array([None if v < 0 and v not in (-4, -8) else int(v) for v in column.to_pylist()], pa.int16())
@@ -100,7 +100,7 @@ def test_integers_and_nulls_read_alike(tmp_path: Path) -> None:
     "times", [[1.5e9, 1.5e9 + 1], [1.5e12, 1.5e12 + 1000], [1.5e15, 1.5e15 + 1e6], [1.5e18, 1.5e18 + 1e9],
               ["2017-07-14T02:40:00", "2017-07-14 02:40:01"], ["1500000000.0", "1500000001"]],
 )  # fmt: skip
-def test_times_of_any_writing(tmp_path: Path, times: list[object]) -> None:
+def test_time_notations(tmp_path: Path, times: list[object]) -> None:
     flows, _ = read(tmp_path, table(records()[:2], FirstSeen=times))
     assert flows.start_us.tolist() == [1_500_000_000_000_000, 1_500_000_001_000_000]
 
@@ -129,7 +129,7 @@ def test_rows_that_cannot_be_used_are_dropped_by_reason(tmp_path: Path) -> None:
     assert read(tmp_path, made)[1].dropped == {"no packet": 1}
 
 
-def test_marks_that_do_not_fit_are_counted_and_read_as_far_as_they_go(tmp_path: Path) -> None:
+def test_inconsistent_marks_are_counted(tmp_path: Path) -> None:
     made = table(records()[-1:], C_000=[65.0], C_001=[66.0], C_002=[-8.0], C_003=[-4.0], C_004=[67.0], C_005=[-8.0])
     flows, accounting = read(tmp_path, made)
     assert bytes(flows.payload) == b"AB"
@@ -137,7 +137,7 @@ def test_marks_that_do_not_fit_are_counted_and_read_as_far_as_they_go(tmp_path: 
     assert accounting.corrected == {"payload marks that do not fit the packets": 1}
 
 
-def test_what_is_no_such_file_is_said(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     assert is_published(table(records()[:1]).column_names)
     with pytest.raises(InputError, match="not the published layout: no column RemPort, C_2999"):
         read(tmp_path, table(records()[:1]).drop_columns(["RemPort", "C_2999"]))

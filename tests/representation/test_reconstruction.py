@@ -26,7 +26,7 @@ FLOWS = made(60, seed=4)
 PROJECTION = random_projection(EncoderSettings(kind="random-projection", d=8))
 
 
-def test_errors_as_plain_loops_have_them() -> None:
+def test_errors_match_plain_loops() -> None:
     found = reconstruct(PROJECTION, FLOWS, first_symbols=50)
     x = expand(FLOWS).astype(float)
     x_hat = PROJECTION.decode(PROJECTION.encode(expand(FLOWS))).astype(float)
@@ -49,7 +49,7 @@ def test_errors_as_plain_loops_have_them() -> None:
     assert np.allclose(found.z, PROJECTION.encode(expand(FLOWS)), atol=1e-5)
 
 
-def test_raw_numbers_come_back_whole_and_a_view_has_its_own_parts() -> None:
+def test_raw_features_have_no_error() -> None:
     whole = reconstruct(raw("full"), FLOWS)
     assert all(np.nanmax(values) == 0 for values in whole.errors.values())
     assert whole.octets is not None
@@ -76,7 +76,7 @@ def test_a_constant_guess_is_the_commonest_octet_of_each_place() -> None:
     assert octets.accuracy == pytest.approx(1 / 8)
 
 
-def test_spread_leaves_out_flows_without_a_value() -> None:
+def test_error_summary_ignores_nan() -> None:
     assert error_summary(np.array([1.0, 2.0, 3.0, np.nan])) == pytest.approx({"mean": 2.0, "median": 2.0, "p95": 2.9})
     assert all(math.isnan(value) for value in error_summary(np.full(3, np.nan)).values())
 
@@ -118,7 +118,7 @@ class TestLatentUnits:
 
 
 class TestAgreement:
-    def test_as_the_plain_definition_has_it(self) -> None:
+    def test_cka_matches_its_definition(self) -> None:
         random = np.random.default_rng(0)
         a, b = random.standard_normal((30, 4)), random.standard_normal((30, 6))
         k, m = a @ a.T, b @ b.T
@@ -126,7 +126,7 @@ class TestAgreement:
         k, m = centre @ k @ centre, centre @ m @ centre
         assert linear_cka(a, b) == pytest.approx((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()))
 
-    def test_turned_and_scaled_is_the_same_and_noise_is_not(self) -> None:
+    def test_cka_ignores_rotation_and_scale(self) -> None:
         random = np.random.default_rng(0)
         z = random.standard_normal((500, 8)) * np.arange(1, 9)
         turn = np.linalg.qr(random.standard_normal((8, 8)))[0]

@@ -1,4 +1,4 @@
-"""Networks that learn from labels: each kind learns through its embedding, repeatably, and leaves what it was given."""
+"""Supervised networks: every kind trains through its embedding, deterministically, and copies given weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def settings(kind: str) -> EncoderSettings:
 
 
 @pytest.mark.parametrize("kind", ["ae", "vae", "fields", "untrained"])
-def test_labels_reach_every_part_of_the_encoder_and_the_weights_given_stay(kind: str) -> None:
+def test_every_parameter_is_trained_and_given_weights_are_copied(kind: str) -> None:
     given = build_network(settings(kind), seed=1)
     weights, digest = given.tensors(), given.digest
     net = build_network(settings(kind), seed=9, tensors=weights)
@@ -42,13 +42,13 @@ def test_labels_reach_every_part_of_the_encoder_and_the_weights_given_stay(kind:
     assert np.exp(learnt.predict_log_proba(FLOWS)).sum(1) == pytest.approx(1)
 
 
-def test_scratch_begins_elsewhere() -> None:
+def test_initial_weights_depend_on_the_seed() -> None:
     assert build_network(settings("ae"), 1).digest != build_network(settings("ae"), 2).digest
     assert build_network(settings("ae"), 1).digest == build_network(settings("ae"), 1).digest
 
 
-def test_held_out_days_choose_the_weights() -> None:
-    """Held-out labels that contradict the training ones: the best weights are those of the first pass."""
+def test_early_stopping_keeps_the_best_weights() -> None:
+    """With contradicting held-out labels, the weights of the first pass are the best."""
     rows, late = np.arange(80), np.arange(80, 120)
     turned = TRUTH.copy()
     turned[late] = (TRUTH[late] + 1) % 3

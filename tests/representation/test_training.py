@@ -1,4 +1,4 @@
-"""Training: order, early stopping, the same weights from the same seed, and from a run that was interrupted."""
+"""Training: order, early stopping, determinism, and resuming."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def trained(encoder: EncoderSettings, training: TrainingSettings = QUICK, seed: 
 
 @settings(max_examples=40)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(0, 5), st.integers(0, 3), st.integers(1, 120))
-def test_a_pass_has_every_flow_once_within_the_bound_of_memory(
+def test_a_pass_has_every_flow_once_within_the_buffer(
     sizes: list[int], seed: int, pass_number: int, buffer_flows: int
 ) -> None:
     order = order_of(np.array(sizes), seed, pass_number, buffer_flows)
@@ -71,7 +71,7 @@ def test_a_pass_has_every_flow_once_within_the_bound_of_memory(
     assert all(a == b and np.array_equal(c, d) for (a, c), (b, d) in zip(order, again, strict=True))
 
 
-def test_passes_and_seeds_have_orders_of_their_own() -> None:
+def test_orders_differ_between_passes_and_seeds() -> None:
     orders = [order_of(np.array([40]), seed, number, 100)[0][1].tolist() for seed in (0, 1) for number in (0, 1)]
     assert len({tuple(order) for order in orders}) == 4
 
@@ -135,7 +135,7 @@ def test_blocks_stream_and_resume_inside_a_group(tmp_path: Path) -> None:
     assert sorted(in_memory.read_blocks) == [0, 1, 2, 3]
 
 
-def test_it_stops_when_held_out_days_no_longer_gain_and_keeps_the_best() -> None:
+def test_early_stopping() -> None:
     # InMemoryBlocks-out flows that have nothing to do with the others: what is learnt soon makes them worse.
     strange = made(60, 9)
     object.__setattr__(strange, "packet_out", 1 - strange.packet_out)
@@ -162,7 +162,7 @@ def test_held_out_losses_are_means_over_flows_at_the_full_weight() -> None:
 
 
 def test_a_step_is_adam_after_clipping_in_plain_torch() -> None:
-    """The first two steps, written down again without any of the machinery."""
+    """The first two steps in plain torch."""
     training = QUICK.model_copy(update={"arithmetic": "float32", "batch": 60, "gradient_norm": 0.01, "passes": 1})
     run = Training(net_of(VAE), training)
     assert run.run(InMemoryBlocks(FLOWS), None)
@@ -188,7 +188,7 @@ def test_a_step_is_adam_after_clipping_in_plain_torch() -> None:
         assert np.allclose(value, run.net.tensors()[name], atol=2e-6), name
 
 
-def test_progress_says_when_it_ends() -> None:
+def test_progress_estimates_the_end() -> None:
     told: list[Progress] = []
     Training(net_of(VAE), QUICK).run(InMemoryBlocks(FLOWS), InMemoryBlocks(OTHERS), on_progress=told.append)
     assert [(each.pass_number, each.step) for each in told] == [(p, s) for p in range(3) for s in range(1, 9)]
@@ -199,7 +199,7 @@ def test_progress_says_when_it_ends() -> None:
     assert not math.isnan(told[-1].held_out)
 
 
-def test_a_loss_that_is_no_number_ends_it() -> None:
+def test_a_diverging_loss_raises() -> None:
     net = net_of(VAE)
     with torch.no_grad():
         next(net.parameters()).fill_(math.inf)

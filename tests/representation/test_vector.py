@@ -99,7 +99,7 @@ def test_names_of_views_are_canonical() -> None:
 @pytest.mark.parametrize(
     "name", ["", "all", "meta/", "meta/no-port", "no-ports", "meta/no-ports/no-ports", "meta/meta"]
 )
-def test_there_is_no_other_view(name: str) -> None:
+def test_an_invalid_view_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="no view"):
         view_of(name)
 
@@ -166,7 +166,7 @@ def test_scaling_is_fixed_and_clipped() -> None:
      ({"packet_octets": [None, 1]}, "an empty packet_octets"), ({"packet_octets": None}, "an empty packet_octets"),
      ({"payload": None}, "an empty device or payload")],
 )  # fmt: skip
-def test_tables_that_do_not_hold_together_are_refused(changes: dict[str, object], why: str) -> None:
+def test_inconsistent_tables_are_refused(changes: dict[str, object], why: str) -> None:
     with pytest.raises(InputError, match=why):
         CustomFlows.of_frame(one(**changes))
 
@@ -179,7 +179,7 @@ def test_tables_of_another_kind_are_refused() -> None:
         CustomFlows.of_arrow(table.set_column(2, "remote", pa.array(["x"])), file="f.parquet")
 
 
-def test_rows_that_are_not_there_are_an_error() -> None:
+def test_rows_out_of_range_raise() -> None:
     with pytest.raises(IndexError):
         expand(CustomFlows.of_frame(one()), rows=np.array([1]))
     with pytest.raises(ValueError, match="out must be"):

@@ -113,6 +113,6 @@ class Averaged(Identifier):
                 total[2] += term.contribution
         sizes = np.bincount(owner, minlength=len(labels)).tolist()
         return [
-            [Term(*key, *(value / size for value in total)) for key, total in found.items()]
-            for found, size in zip(sums, sizes, strict=True)
+            [Term(*key, *(value / size for value in total)) for key, total in totals.items()]
+            for totals, size in zip(sums, sizes, strict=True)
         ]

@@ -131,8 +131,8 @@ def behaviour(windows: Windows) -> NDArray[np.float64]:
     known = ~portless
     expressions = _amounts() | {"services": pl.when(known).then(services)}
     expressions |= {name: pl.when(known).then(which.any().cast(pl.Float64)) for name, which in _PRESENT.items()}
-    found = windows.counts.group_by("item").agg(**expressions)
-    rows = windows.items.select("item").join(found, on="item", how="left", maintain_order="left")
+    values = windows.counts.group_by("item").agg(**expressions)
+    rows = windows.items.select("item").join(values, on="item", how="left", maintain_order="left")
     return rows.select(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in STATISTICS).to_numpy()
 
 
@@ -142,13 +142,13 @@ class Behaviour:
     def fit(self, windows: Windows, kinds: Sequence[str]) -> Self:
         """Fit on n items of known kind."""
         self.kinds_ = sorted(set(kinds))
-        found = behaviour(windows)
-        known = np.isfinite(found)
+        values = behaviour(windows)
+        known = np.isfinite(values)
         count = np.maximum(known.sum(axis=0), 1)
-        self.mean_ = np.where(known, found, 0.0).sum(axis=0) / count
-        deviations = np.where(known, found - self.mean_, 0.0)
+        self.mean_ = np.where(known, values, 0.0).sum(axis=0) / count
+        deviations = np.where(known, values - self.mean_, 0.0)
         self.spread_ = np.sqrt((deviations**2).sum(axis=0) / count)
-        z = self._standardised(found)
+        z = self._standardised(values)
         member = np.array(kinds)[None, :] == np.array(self.kinds_)[:, None]
         self.usual_ = member @ z / member.sum(axis=1, keepdims=True)
         self.coefficients_ = np.zeros((len(self.kinds_), len(STATISTICS)))
@@ -163,9 +163,9 @@ class Behaviour:
                 self.coefficients_, self.offsets_ = model.coef_, model.intercept_
         return self
 
-    def _standardised(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _standardised(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = np.where(self.spread_ > 1e-9, (found - self.mean_) / self.spread_, 0.0)
+            z = np.where(self.spread_ > 1e-9, (values - self.mean_) / self.spread_, 0.0)
         result: NDArray[np.float64] = np.clip(np.nan_to_num(z, nan=0.0), -LIMIT, LIMIT)
         return result
 
@@ -188,7 +188,7 @@ class Behaviour:
         z = self._standardised(behaviour(windows))
         logs = self._logs(z) + np.log(len(self.kinds_))
         above = self.coefficients_ - self.coefficients_.mean(axis=0)
-        found = []
+        explained = []
         for row, log, kind in zip(z, logs, kinds, strict=True):
             at = self.kinds_.index(kind)
             parts = above[at] * row
@@ -199,5 +199,5 @@ class Behaviour:
                 if part
             ]
             terms.append(Term("all traffic, behaviour", "offset", 0.0, 0.0, float(log[at] - parts.sum())))
-            found.append(terms)
-        return found
+            explained.append(terms)
+        return explained

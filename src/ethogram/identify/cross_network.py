@@ -148,13 +148,13 @@ class CrossNetwork(Identifier):
         if not (tokens.has[item] and known.has[nearest]):
             return []
         slope, offset = LINES[part]
-        mine = {int(tokens.index[z]): z for z in range(tokens.indptr[item], tokens.indptr[item + 1])}
-        theirs = {int(known.index[z]): z for z in range(known.indptr[nearest], known.indptr[nearest + 1])}
-        mine.pop(-1, None)
+        observed = {int(tokens.index[z]): z for z in range(tokens.indptr[item], tokens.indptr[item + 1])}
+        enrolled = {int(known.index[z]): z for z in range(known.indptr[nearest], known.indptr[nearest + 1])}
+        observed.pop(-1, None)
         rows = []
         whole = 0.0
-        for j in sorted({*mine, *theirs}):
-            a, b = mine.get(j), theirs.get(j)
+        for j in sorted({*observed, *enrolled}):
+            a, b = observed.get(j), enrolled.get(j)
             x = float(tokens.value[a]) if a is not None else 0.0
             y = float(known.value[b]) if b is not None else 0.0
             whole += float(weight[j]) * max(x, y)
@@ -215,12 +215,12 @@ def _compare(
     least = np.zeros(count)
     for i in range(result.shape[0]):
         least[:] = 0.0
-        mine = 0.0
+        item_sum = 0.0
         for z in range(indptr[i], indptr[i + 1]):
             j = index[z]
             if j < 0:
                 continue
-            mine += weight[j] * value[z]
+            item_sum += weight[j] * value[z]
             for p in range(pointer[j], pointer[j + 1]):
                 at = place[p]
                 shared = weight[j] * min(value[z], known_value[at])
@@ -231,5 +231,5 @@ def _compare(
                         shared *= _kernel(back[z], known_back[at], IN)
                 result[i, window[p]] += shared
         for m in range(count):
-            whole = mine + known_sum[m] - least[m]
+            whole = item_sum + known_sum[m] - least[m]
             result[i, m] = result[i, m] / whole if whole > 1e-12 else 0.0

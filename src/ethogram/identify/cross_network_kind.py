@@ -51,8 +51,8 @@ class CrossNetworkKind(Identifier):
         self.columns_ = np.array([kinds.index(kind_of(label)) for label in self.labels_], dtype=np.int64)
 
     def _prior(self, windows: Windows) -> NDArray[np.float64]:
-        found = self.behaviour_.predict_log_proba(windows) + np.log(len(self.behaviour_.kinds_))
-        result: NDArray[np.float64] = found[:, self.columns_]
+        logs = self.behaviour_.predict_log_proba(windows) + np.log(len(self.behaviour_.kinds_))
+        result: NDArray[np.float64] = logs[:, self.columns_]
         return result
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:

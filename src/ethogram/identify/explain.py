@@ -94,7 +94,7 @@ def how_often(share: float) -> str:
 
 
 def sentence(
-    label: str, nearest: str, found: Sequence[Evidence], presence: Mapping[str, float], *, strange: bool = True
+    label: str, nearest: str, evidence_terms: Sequence[Evidence], presence: Mapping[str, float], *, strange: bool = True
 ) -> str:
     """Summarise the evidence in one sentence.
 
@@ -102,14 +102,14 @@ def sentence(
     ----------
     label, nearest
         The verdict and the best label; they differ if the verdict is unknown.
-    found
+    evidence_terms
         From :func:`evidence`.
     presence
         Share of the window's active hours in which each service was used; may be empty.
     strange
         Whether an unknown device is unlike the nearest label, rather than equally like several.
     """
-    named = [e for e in found if e.quantity not in {"sum", "offset"}]
+    named = [e for e in evidence_terms if e.quantity not in {"sum", "offset"}]
     # Aggregates (a kind of service, all traffic) are mentioned only if there is no evidence about a single service.
     single = [e for e in named if not e.service.startswith(GENERAL)] or named
     total: dict[str, float] = {}

@@ -152,8 +152,8 @@ class PooledProbe(FlowClassifier):
         z, first = some.z[order], np.searchsorted(some.owner[order], np.arange(some.items + 1))
         out = np.zeros((some.items, 5 * z.shape[1]), np.float32)
         for i in np.flatnonzero(first[1:] > first[:-1]):
-            own = z[first[i] : first[i + 1]]
-            out[i] = np.concatenate([own.mean(0), own.std(0), *np.quantile(own, (0.1, 0.5, 0.9), axis=0)])
+            flows = z[first[i] : first[i + 1]]
+            out[i] = np.concatenate([flows.mean(0), flows.std(0), *np.quantile(flows, (0.1, 0.5, 0.9), axis=0)])
         return out
 
     def decision_function(self, windows: FlowWindows) -> NDArray[np.float64]:

@@ -60,7 +60,7 @@ class FlowLabels:
         The first label of the device whose time span contains the start of the flow applies. Device names are compared
         case-insensitively.
         """
-        found = np.full(len(device), -1, np.int64)
+        codes = np.full(len(device), -1, np.int64)
         self.accounting.read += len(device)
         where = pl.DataFrame({"device": device}).with_row_index("row").group_by("device").agg("row")
         for name, rows in where.iter_rows():
@@ -74,15 +74,15 @@ class FlowLabels:
             open_ = np.ones(place.size, np.bool_)
             for label in labels:
                 inside = open_ & _holds(label, start_us[place])
-                found[place[inside]] = self._code.get(label.identity.at(self.level), -1)
+                codes[place[inside]] = self._code.get(label.identity.at(self.level), -1)
                 empty = int(inside.sum()) if label.identity.at(self.level) == "" else 0
                 if empty:
                     self.accounting.ignore(NO_LEVEL, empty)
                 open_ &= ~inside
             if open_.any():
                 self.accounting.ignore(OTHER_TIME, int(open_.sum()))
-        self.accounting.used += int((found >= 0).sum())
-        return found
+        self.accounting.used += int((codes >= 0).sum())
+        return codes
 
     @property
     def unseen(self) -> list[str]:

@@ -194,16 +194,17 @@ class FlowSplit:
             When there are too few days.
         """
         key = flows.device if by == "device-day" else pl.Series([""] * len(flows), dtype=pl.String)
-        own = pl.DataFrame({"key": key, "day": flows.day})
-        days = own.unique().sort("key", "day").with_columns(
+        keyed = pl.DataFrame({"key": key, "day": flows.day})
+        days = keyed.unique().sort("key", "day").with_columns(
             place=pl.col("day").rank("ordinal").over("key"), count=pl.len().over("key")
         )  # fmt: skip
         # A device with a single day is only used for training.
         tested = pl.max_horizontal((pl.col("count") * test_share).round(), pl.lit(1.0))
         first = days.filter((pl.col("place") > pl.col("count") - tested) & (pl.col("count") > 1))
         first = first.group_by("key").agg(pl.col("day").min().alias("first"))
-        found = own.join(first, on="key", how="left", maintain_order="left")["first"].fill_null(1 << 40).to_numpy()
-        train, test = flows.take(flows.day < found - gap_days), flows.take(flows.day >= found)
+        joined = keyed.join(first, on="key", how="left", maintain_order="left")
+        first_test_day = joined["first"].fill_null(1 << 40).to_numpy()
+        train, test = flows.take(flows.day < first_test_day - gap_days), flows.take(flows.day >= first_test_day)
         if not len(train) or not len(test):
             raise UsageError(
                 f"{np.unique(flows.day).size} days of labelled flows in {flows.network} are too few for {names[0]}, "

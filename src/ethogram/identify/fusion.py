@@ -229,8 +229,8 @@ class Fusion:
             penalty = ridge * np.sum((values - start) ** 2)
             return float(-(share * np.maximum(true_logs, np.log(MIN_PROBABILITY))).sum() + penalty)
 
-        found = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
-        self.weights_ = {side: float(found.x[i]) for i, side in enumerate(self.sides_)}
+        optimum = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 3.0)] * count)
+        self.weights_ = {side: float(optimum.x[i]) for i, side in enumerate(self.sides_)}
 
     def _fit_softness(
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], y: NDArray[np.int64],
@@ -248,8 +248,8 @@ class Fusion:
             penalty = 0.5 * (value / SOFTNESS_SD) ** 2 / max(seen, 1)
             return float(-(share * np.maximum(true_logs, np.log(MIN_PROBABILITY))).sum() + penalty)
 
-        found = minimize_scalar(loss, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-3})
-        return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
+        optimum = minimize_scalar(loss, bounds=(-3.0, 0.0), method="bounded", options={"xatol": 1e-3})
+        return float(np.exp(optimum.x)) if optimum.fun < loss(0.0) else 1.0
 
     def _combined(
         self, logs: Mapping[str, Floats], known: Mapping[str, NDArray[np.bool_]], weights: Mapping[str, Floats]
@@ -377,14 +377,14 @@ def _calibrate(
         penalty = (0.5 * values[0] ** 2 + 0.1 * values[1] ** 2) / len(target)
         return float(-(share * np.maximum(true_logs, np.log(MIN_PROBABILITY))).sum() + penalty)
 
-    best, found = np.inf, np.zeros(2)
+    best, parameters = np.inf, np.zeros(2)
     for begin in (-1.0, 0.5, 2.0):
         tried = minimize(loss, np.array([begin, 0.0]), method="Nelder-Mead", options={"maxiter": 200, "xatol": 1e-3,
                                                                                       "fatol": 1e-6})  # fmt: skip
         if tried.fun < best:
-            best, found = float(tried.fun), tried.x
+            best, parameters = float(tried.fun), tried.x
     return Calibrator(
-        float(spread / 4 * np.exp(np.clip(found[0], -6, 6))),
-        float(usual + spread * np.clip(found[1], -8, 8)) if strange else usual,
+        float(spread / 4 * np.exp(np.clip(parameters[0], -6, 6))),
+        float(usual + spread * np.clip(parameters[1], -8, 8)) if strange else usual,
         len(target),
     )

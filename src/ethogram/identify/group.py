@@ -101,15 +101,15 @@ class SamePair:
         _, codes = np.unique(np.asarray(labels, np.str_), return_inverse=True)
         at = np.triu_indices(len(codes), 1)
         same = codes[at[0]] == codes[at[1]]
-        found = alike[at]
-        known = np.isfinite(found)
-        self.usual_ = float(found[known].mean()) if known.any() else 0.0
+        similarity = alike[at]
+        known = np.isfinite(similarity)
+        self.usual_ = float(similarity[known].mean()) if known.any() else 0.0
         self.pairs_ = int(same.sum())
         if min(int(same.sum()), int((~same).sum())) < LEAST_PAIRS:
             return self
         from sklearn.linear_model import LogisticRegression
 
-        x = self._columns(ratio[at], found)
+        x = self._columns(ratio[at], similarity)
         model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=500).fit(x, same)
         self.offset_ = float(model.intercept_[0])
         # Higher similarity must not lower the probability.
@@ -204,28 +204,28 @@ class Grouping:
         """Partition n unknown items into groups, the largest first."""
         p = self.predict_proba(windows, flows)
         codes = clustered(p, self.threshold_)
-        found = []
+        groups = []
         shared = _shared(windows)
         for code in np.unique(codes):
             items = np.flatnonzero(codes == code)
             inside = p[np.ix_(items, items)][np.triu_indices(items.size, 1)]
-            found.append(Group(tuple(items.tolist()), float(inside.mean()) if inside.size else 1.0,
+            groups.append(Group(tuple(items.tolist()), float(inside.mean()) if inside.size else 1.0,
                                _most(shared, items)))  # fmt: skip
-        return sorted(found, key=lambda group: (-len(group.items), group.items))
+        return sorted(groups, key=lambda group: (-len(group.items), group.items))
 
 
 def _shared(windows: Windows) -> list[dict[str, float]]:
     """Names and services of each item with their inverse document frequency among these items."""
-    found: list[dict[str, float]] = [{} for _ in range(len(windows))]
+    informative: list[dict[str, float]] = [{} for _ in range(len(windows))]
     for part in PARTS:
         tokens = tokens_of(windows, part, asked=True)
         count = np.bincount(tokens.index, minlength=len(tokens.names))
         tells = np.log1p(len(windows) / np.maximum(count, 1)) + (part == "names")
-        for i, own in enumerate(found):
+        for i, of_item in enumerate(informative):
             for z in range(tokens.indptr[i], tokens.indptr[i + 1]):
                 j = int(tokens.index[z])
-                own[tokens.names[j]] = float(tells[j])
-    return found
+                of_item[tokens.names[j]] = float(tells[j])
+    return informative
 
 
 def _most(shared: Sequence[dict[str, float]], items: NDArray[np.int64]) -> tuple[str, ...]:

@@ -168,13 +168,13 @@ class Library:
 
     def merge(self, other: Library) -> Library:
         """The union of both libraries; an entry in both keeps all observations."""
-        found: dict[str, Entry] = {}
+        by_digest: dict[str, Entry] = {}
         for entry in (*self.entries, *other.entries):
-            known = found.get(entry.digest)
+            known = by_digest.get(entry.digest)
             if known is not None:
                 entry = replace(known, observed=tuple(sorted({*known.observed, *entry.observed})))  # noqa: PLW2901
-            found[entry.digest] = entry
-        entries = sorted(found.values(), key=lambda e: (e.identity, e.observed, e.digest))
+            by_digest[entry.digest] = entry
+        entries = sorted(by_digest.values(), key=lambda e: (e.identity, e.observed, e.digest))
         return Library(tuple(entries), tuple(sorted({*self.sources, *other.sources})), self.name)
 
     def remove(
@@ -219,8 +219,8 @@ class Library:
             if new is None:
                 entries.append(entry)
                 continue
-            said = {name: value for name, value in asdict(new).items() if value}
-            entries.append(Entry(replace(entry.identity, **said), entry.observed, entry.status, entry.counts))
+            given = {name: value for name, value in asdict(new).items() if value}
+            entries.append(Entry(replace(entry.identity, **given), entry.observed, entry.status, entry.counts))
             moved[entry.digest] = entries[-1].digest
         merged = Library(name=self.name).merge(Library(tuple(entries), self.sources))
         return replace(merged, flows=self.flows), moved
@@ -305,10 +305,10 @@ def rows_of(windows: Windows) -> dict[int, tuple[tuple[Any, ...], ...]]:
         .agg(pl.col(name).sum() for name in _VOLUMES)
         .sort("item", *keys, nulls_last=False)
     )
-    found: dict[int, list[tuple[Any, ...]]] = {}
+    rows_by_item: dict[int, list[tuple[Any, ...]]] = {}
     for item, *row in frame.select("item", *ROW).iter_rows():
-        found.setdefault(item, []).append(tuple(row))
-    return {item: tuple(rows) for item, rows in found.items()}
+        rows_by_item.setdefault(item, []).append(tuple(row))
+    return {item: tuple(rows) for item, rows in rows_by_item.items()}
 
 
 def counts_of(entries: Sequence[Entry], items: pl.DataFrame) -> pl.DataFrame:

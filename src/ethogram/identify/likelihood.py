@@ -101,8 +101,8 @@ class LikelihoodRatios(Identifier):
         _deviations(self.pointer_, self.y_[self.posted_window_], self.posted_value_, size, spread, self.median_)
         weight = np.where(size >= 2, size, 0.0)
         pooled = ((weight * spread).sum(axis=0) + POOL[0] * POOL[1]) / (weight.sum(axis=0) + POOL[0])
-        own = (1.2 * weight * spread + OWN * pooled) / (weight + OWN)
-        self.bandwidth_ = np.maximum(own * np.maximum(size, 1.0) ** -0.2, FLOOR)
+        shrunk = (1.2 * weight * spread + OWN * pooled) / (weight + OWN)
+        self.bandwidth_ = np.maximum(shrunk * np.maximum(size, 1.0) ** -0.2, FLOOR)
         feature = np.repeat(np.arange(features), np.diff(self.pointer_))
         self.densities_ = Densities(
             feature, self.y_[self.posted_window_], self.groups_[self.posted_window_], self.posted_value_,
@@ -117,8 +117,8 @@ class LikelihoodRatios(Identifier):
         windows = member.sum(axis=1, keepdims=True)
         seen = member @ self.present_
         rate = ((seen / np.maximum(windows, 1.0)).sum(axis=0) + 0.5) / (len(self.labels_) + 1)
-        own = (seen + self.pseudo * rate) / (windows + self.pseudo)
-        there, absent = np.log(own / rate), np.log((1 - own) / (1 - rate))
+        label_rate = (seen + self.pseudo * rate) / (windows + self.pseudo)
+        there, absent = np.log(label_rate / rate), np.log((1 - label_rate) / (1 - rate))
         return np.clip(there, -CLIP, CLIP), np.clip(absent, -CLIP, CLIP)
 
     def _densities(self, windows: Quantities, held: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -147,8 +147,8 @@ class LikelihoodRatios(Identifier):
         def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             logits = _weighted(terms, part.features, owner, w[keys:], rows.size)
             for g, (there, absent) in enumerate(ratios):
-                mine = of == g
-                logits[mine] += present[mine] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
+                in_group = of == g
+                logits[in_group] += present[in_group] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
             logits -= logits.max(axis=1, keepdims=True)
             logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
             rest = np.exp(logs)
@@ -158,37 +158,37 @@ class LikelihoodRatios(Identifier):
             slope[keys:] = _slope(terms, part.features, owner, rest, keys * Q)
             slope[:keys] = 0.0
             for g, (there, absent) in enumerate(ratios):
-                mine = of == g
-                slope[:keys] += ((rest[mine].T @ present[mine]) * (there - absent)).sum(axis=0)
-                slope[:keys] += (rest[mine].sum(axis=0)[:, None] * absent).sum(axis=0)
+                in_group = of == g
+                slope[:keys] += ((rest[in_group].T @ present[in_group]) * (there - absent)).sum(axis=0)
+                slope[:keys] += (rest[in_group].sum(axis=0)[:, None] * absent).sum(axis=0)
             pull = w - start
             value = -(case * logs[index, y]).sum() + self.ridge * (pull**2).sum()
             return float(value), slope + 2.0 * self.ridge * pull
 
-        found = minimize(
+        optimum = minimize(
             loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * start.size, options={"maxiter": 80}
         )
-        self.weights_ = found.x
+        self.weights_ = optimum.x
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Weight of evidence for each label in nats, shape (n, C)."""
         self.require_fit()
         return self._scores(self.vocabulary_.quantities(windows), np.full(len(windows), -1, dtype=np.int64))
 
-    def _scores(self, found: Quantities, held: NDArray[np.int64]) -> NDArray[np.float64]:
-        keys = len(found.keys)
+    def _scores(self, quantities: Quantities, held: NDArray[np.int64]) -> NDArray[np.float64]:
+        keys = len(quantities.keys)
         w = self.weights_
-        result = np.zeros((len(found), len(self.labels_)))
-        for start in range(0, len(found), CHUNK):
-            part = found.take(start, min(start + CHUNK, len(found)))
+        result = np.zeros((len(quantities), len(self.labels_)))
+        for start in range(0, len(quantities), CHUNK):
+            part = quantities.take(start, min(start + CHUNK, len(quantities)))
             owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
             away = held[start : start + len(part)]
             block = _weighted(self._densities(part, away), part.features, owner, w[keys:], len(part))
             present = _presence(part, keys)
             for group in np.unique(away):
                 there, absent = self._ratios(int(group))
-                mine = away == group
-                block[mine] += present[mine] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
+                in_group = away == group
+                block[in_group] += present[in_group] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
             result[start : start + len(part)] = block
         return result
 
@@ -211,10 +211,10 @@ class LikelihoodRatios(Identifier):
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
         """For each window one term for the presence of each key and one for each quantity of present keys."""
         self.require_fit()
-        found = self.vocabulary_.quantities(windows)
-        keys, w = len(found.keys), self.weights_
-        terms = self._densities(found, np.full(len(found), -1, dtype=np.int64))
-        present = _presence(found, keys).astype(bool)
+        quantities = self.vocabulary_.quantities(windows)
+        keys, w = len(quantities.keys), self.weights_
+        terms = self._densities(quantities, np.full(len(quantities), -1, dtype=np.int64))
+        present = _presence(quantities, keys).astype(bool)
         there, absent = self._ratios()
         rate = np.zeros((len(self.labels_), keys))
         np.add.at(rate, self.y_, self.present_)
@@ -223,36 +223,37 @@ class LikelihoodRatios(Identifier):
         for i, label in enumerate(labels):
             c = self.labels_.index(label)
             ratio = np.where(present[i], there[c], absent[c]) * w[:keys]
-            mine = [
-                Term(found.keys[k], "presence", float(present[i, k]), float(rate[c, k]), float(ratio[k]))
+            window_terms = [
+                Term(quantities.keys[k], "presence", float(present[i, k]), float(rate[c, k]), float(ratio[k]))
                 for k in np.flatnonzero(present[i] | (ratio != 0))
             ]
-            for z in range(found.indptr[i], found.indptr[i + 1]):
-                f = int(found.features[z])
+            for z in range(quantities.indptr[i], quantities.indptr[i + 1]):
+                f = int(quantities.features[z])
                 expected = np.expm1(self.median_[c, f])
-                mine.append(
-                    Term(found.keys[f // Q], QUANTITIES[f % Q], float(np.expm1(found.values[z])), float(expected),
-                         float(w[keys + f] * terms[z, c]))
-                )  # fmt: skip
-            result.append(mine)
+                observed = float(np.expm1(quantities.values[z]))
+                contribution = float(w[keys + f] * terms[z, c])
+                window_terms.append(
+                    Term(quantities.keys[f // Q], QUANTITIES[f % Q], observed, float(expected), contribution)
+                )
+            result.append(window_terms)
         return result
 
 
-def _presence(found: Quantities, keys: int) -> NDArray[np.float64]:
+def _presence(quantities: Quantities, keys: int) -> NDArray[np.float64]:
     """Whether each key is present, (n, K)."""
-    present = np.zeros((len(found), keys))
-    first = found.features % Q == 0
-    owner = np.repeat(np.arange(len(found)), np.diff(found.indptr))
-    present[owner[first], found.features[first] // Q] = 1.0
+    present = np.zeros((len(quantities), keys))
+    first = quantities.features % Q == 0
+    owner = np.repeat(np.arange(len(quantities)), np.diff(quantities.indptr))
+    present[owner[first], quantities.features[first] // Q] = 1.0
     return present
 
 
-def _rows(found: Quantities, rows: NDArray[np.int64]) -> Quantities:
+def _rows(quantities: Quantities, rows: NDArray[np.int64]) -> Quantities:
     """A subset of the windows."""
-    lengths = np.diff(found.indptr)[rows]
+    lengths = np.diff(quantities.indptr)[rows]
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    source = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - found.indptr[rows], lengths)
-    return Quantities(indptr, found.features[source], found.values[source], found.keys)
+    source = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - quantities.indptr[rows], lengths)
+    return Quantities(indptr, quantities.features[source], quantities.values[source], quantities.keys)
 
 
 @COMPILER.checked
@@ -265,11 +266,11 @@ def _deviations(
         labels = label[pointer[f] : pointer[f + 1]]
         values = value[pointer[f] : pointer[f + 1]]
         for c in np.unique(labels):
-            mine = values[labels == c]
-            middle = np.median(mine)
-            size[c, f] = len(mine)
+            of_label = values[labels == c]
+            middle = np.median(of_label)
+            size[c, f] = len(of_label)
             median[c, f] = middle
-            spread[c, f] = np.abs(mine - middle).mean()
+            spread[c, f] = np.abs(of_label - middle).mean()
 
 
 @COMPILER.checked

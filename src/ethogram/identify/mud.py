@@ -67,12 +67,12 @@ class MudContainment(Identifier):
         """One term per observed or permitted rule."""
         self.require_fit()
         matrix = port_matrix(windows, _rule())
-        found = []
+        explained = []
         for item, label in enumerate(labels):
             ran = set(matrix.row(item))
             allowed = {self.rules_[j] for j in np.flatnonzero(self.profile_[self.labels_.index(label)])}
             each = 1.0 / max(len(ran), 1) + _TIE / max(len(allowed), 1)
-            found.append(
+            explained.append(
                 [
                     Term(
                         rule, "rule", float(rule in ran), float(rule in allowed), each if rule in ran & allowed else 0.0
@@ -80,4 +80,4 @@ class MudContainment(Identifier):
                     for rule in sorted(ran | allowed)
                 ]
             )
-        return found
+        return explained

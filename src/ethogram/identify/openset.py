@@ -23,14 +23,14 @@ class Coverage:
         """Fit the usual score of each label: its median held-out score, shrunk by one window to the overall median."""
         column = {name: j for j, name in enumerate(names)}
         truth = np.array([column[label] for label in labels], dtype=np.int64)
-        mine = scores[np.arange(len(truth)), truth] if len(truth) else np.zeros(0)
-        usable = np.isfinite(mine)
-        everyone = float(np.median(mine[usable])) if usable.any() else np.nan
+        true_scores = scores[np.arange(len(truth)), truth] if len(truth) else np.zeros(0)
+        usable = np.isfinite(true_scores)
+        everyone = float(np.median(true_scores[usable])) if usable.any() else np.nan
         self.usual_ = np.full(len(names), everyone)
         for j in range(len(names)):
-            own = mine[usable & (truth == j)]
-            if own.size:
-                self.usual_[j] = (own.size * float(np.median(own)) + everyone) / (own.size + 1)
+            of_label = true_scores[usable & (truth == j)]
+            if of_label.size:
+                self.usual_[j] = (of_label.size * float(np.median(of_label)) + everyone) / (of_label.size + 1)
         return self
 
     def transform(self, scores: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -72,7 +72,7 @@ class Thresholds:
         scores: NDArray[np.float64],
         names: Sequence[str],
         labels: Sequence[str],
-        own: NDArray[np.float64] | None = None,
+        enrolled: NDArray[np.float64] | None = None,
     ) -> Self:
         """Learn from held-out scores.
 
@@ -80,15 +80,15 @@ class Thresholds:
         ----------
         scores, names, labels
             As for :meth:`ethogram.identify.calibrate.Calibration.fit`.
-        own
+        enrolled
             Shape (n,): score of each enrolled window *without* holding out; used where no held-out score exists.
         """
         self.names_ = list(names)
         column = {name: j for j, name in enumerate(names)}
         truth = np.array([column[label] for label in labels], dtype=np.int64)
-        mine = scores[np.arange(len(truth)), truth] if len(truth) else np.zeros(0)
-        usable = np.isfinite(mine)
-        everyone = np.sort(mine[usable])
+        true_scores = scores[np.arange(len(truth)), truth] if len(truth) else np.zeros(0)
+        usable = np.isfinite(true_scores)
+        everyone = np.sort(true_scores[usable])
         others = scores[np.isfinite(scores)]
         # A minimum width, since a label with constant scores would make every other score strange.
         floor = 0.02 * float(np.ptp(others)) if others.size else 0.0
@@ -96,11 +96,11 @@ class Thresholds:
         self.typical_ = np.zeros(len(names))
         self.threshold_ = np.zeros(len(names))
         for j in range(len(names)):
-            known = np.sort(mine[usable & (truth == j)])
+            known = np.sort(true_scores[usable & (truth == j)])
             known = known if known.size >= self.few else everyone
             self.known_.append(known)
             if known.size == 0:
-                top = 1.0 if own is None or own.size == 0 else float(np.median(own))
+                top = 1.0 if enrolled is None or enrolled.size == 0 else float(np.median(enrolled))
                 self.typical_[j], self.threshold_[j] = top, top - 0.5 * max(abs(top), 1e-9)
                 continue
             typical = float(np.median(known))

@@ -94,10 +94,10 @@ class BagOfPorts(Identifier):
         """One term per port: its share of the flows times how much a flow to it speaks for the label."""
         self.require_fit()
         weights = self._weights()
-        found = []
+        explained = []
         for shares, label in zip(self._counts(windows), labels, strict=True):
             at = self.labels_.index(label)
-            found.append(
+            explained.append(
                 [
                     Term(
                         self.services_[j],
@@ -109,4 +109,4 @@ class BagOfPorts(Identifier):
                     for j in np.flatnonzero(shares)
                 ]
             )
-        return found
+        return explained

@@ -115,25 +115,25 @@ class Probe:
         self.choice = grid_of(name, settings)[0] if choice is None else choice
 
     def _model(self, n: int) -> Any:
-        own, weights = self.settings, "balanced" if self.settings.balanced else None
+        settings, weights = self.settings, "balanced" if self.settings.balanced else None
         if self.name == "logistic":
             from sklearn.linear_model import LogisticRegression
 
-            return LogisticRegression(C=self.choice["c"], max_iter=own.logistic_steps, class_weight=weights)
+            return LogisticRegression(C=self.choice["c"], max_iter=settings.logistic_steps, class_weight=weights)
         if self.name == "knn":
             from sklearn.neighbors import KNeighborsClassifier
 
-            return KNeighborsClassifier(min(own.neighbours, n), algorithm="brute")
+            return KNeighborsClassifier(min(settings.neighbours, n), algorithm="brute")
         if self.name == "mlp":
             from sklearn.neural_network import MLPClassifier
 
             batch = min(200, n)
-            passes = max(own.mlp_passes, own.mlp_steps // -(-n // batch))
-            return MLPClassifier((own.mlp_width,), alpha=self.choice["decay"], max_iter=passes, batch_size=batch,
+            passes = max(settings.mlp_passes, settings.mlp_steps // -(-n // batch))
+            return MLPClassifier((settings.mlp_width,), alpha=self.choice["decay"], max_iter=passes, batch_size=batch,
                                  n_iter_no_change=10, random_state=self.seed)  # fmt: skip
         from sklearn.ensemble import RandomForestClassifier
 
-        return RandomForestClassifier(own.trees, min_samples_leaf=int(self.choice["leaf"]), class_weight=weights,
+        return RandomForestClassifier(settings.trees, min_samples_leaf=int(self.choice["leaf"]), class_weight=weights,
                                       random_state=self.seed, n_jobs=-1)  # fmt: skip
 
     def fit(self, z: Floats, truth: NDArray[np.int64]) -> Self:

@@ -17,29 +17,29 @@ Confusion = NDArray[np.int64]
 """[T, T] (true, predicted)."""
 
 
-def confusion_of(truth: NDArray[np.int64], said: NDArray[np.int64], types: int) -> Confusion:
+def confusion_of(truth: NDArray[np.int64], predicted: NDArray[np.int64], types: int) -> Confusion:
     """Confusion matrix [T, T]: number of items by true (rows) and predicted type (columns).
 
     >>> confusion_of(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
     [[1, 1], [0, 1]]
     """
-    return np.bincount(truth * types + said, minlength=types * types).reshape(types, types).astype(np.int64)
+    return np.bincount(truth * types + predicted, minlength=types * types).reshape(types, types).astype(np.int64)
 
 
 def confusions(
-    truth: NDArray[np.int64], said: NDArray[np.int64], cluster: NDArray[np.int64], types: int
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], cluster: NDArray[np.int64], types: int
 ) -> NDArray[np.int64]:
     """One confusion matrix per cluster (device-day), [C, T, T]; clusters are coded 0, 1, ..."""
     count = int(cluster.max(initial=-1)) + 1
-    found = np.bincount((cluster * types + truth) * types + said, minlength=count * types * types)
-    return found.reshape(count, types, types).astype(np.int64)
+    counts = np.bincount((cluster * types + truth) * types + predicted, minlength=count * types * types)
+    return counts.reshape(count, types, types).astype(np.int64)
 
 
 def _f1(confusion: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """F1 of each type, and whether it is present, over the last two axes."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    true, said = confusion.sum(-1), confusion.sum(-2)
-    return 2 * hits / np.maximum(true + said, 1), true > 0
+    true, predicted = confusion.sum(-1), confusion.sum(-2)
+    return 2 * hits / np.maximum(true + predicted, 1), true > 0
 
 
 def _mean(values: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -72,8 +72,8 @@ def per_type(confusion: NDArray[Any], names: Sequence[str]) -> list[dict[str, An
     values, present = _f1(confusion)
     rows = []
     for i in np.flatnonzero(present).tolist():
-        hits, said, true = int(confusion[i, i]), int(confusion[:, i].sum()), int(confusion[i].sum())
-        rows.append({"type": names[i], "f1": float(values[i]), "precision": hits / said if said else None,
+        hits, predicted, true = int(confusion[i, i]), int(confusion[:, i].sum()), int(confusion[i].sum())
+        rows.append({"type": names[i], "f1": float(values[i]), "precision": hits / predicted if predicted else None,
                      "recall": hits / true, "items": true})  # fmt: skip
     return rows
 
@@ -91,11 +91,11 @@ def bootstrap(parts: NDArray[np.int64], *, seed: int = 0, draws: int = 1000) -> 
         return np.full(draws, np.nan)
     random = np.random.default_rng([seed, 0xB007])
     flat = parts.reshape(count, -1).astype(np.float64)
-    found = np.empty(draws)
+    values = np.empty(draws)
     for begin in range(0, draws, 100):
         weights = random.multinomial(count, np.full(count, 1 / count), size=min(100, draws - begin))
-        found[begin : begin + len(weights)] = _mean(*_f1((weights @ flat).reshape(-1, *parts.shape[1:])))
-    return found
+        values[begin : begin + len(weights)] = _mean(*_f1((weights @ flat).reshape(-1, *parts.shape[1:])))
+    return values
 
 
 def interval(drawn: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:

@@ -188,10 +188,10 @@ class VerdictModel:
             done = bool(converged[item]) if converged is not None else False
             silent = flows[item] == 0
             label = UNKNOWN if decision.unknown[item] or (silent and not self.settings.closed) else nearest
-            found = [] if silent else evidence(why[item], self.settings.terms)
+            terms = [] if silent else evidence(why[item], self.settings.terms)
             times: Mapping[str, float] = presence.row(item) if presence is not None else {}
             if usual is not None and not silent:
-                found += new_services(times, usual.get(nearest, ()))
+                terms += new_services(times, usual.get(nearest, ()))
             others = np.delete(scores, best)
             result.append(
                 Verdict(
@@ -203,10 +203,10 @@ class VerdictModel:
                     nearest=nearest,
                     known_types=dict(zip(decision.labels, scores.tolist(), strict=True)),
                     strangeness=float(decision.strangeness[item]),
-                    evidence=found,
+                    evidence=terms,
                     reason="silent: nothing was seen"
                     if silent
-                    else sentence(label, nearest, found, times, strange=bool(decision.strangeness[item] > 1.0)),
+                    else sentence(label, nearest, terms, times, strange=bool(decision.strangeness[item] > 1.0)),
                     window=Window(start=start, end=end),
                     flows=int(flows[item]),
                     converged=done,

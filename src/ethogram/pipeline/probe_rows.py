@@ -153,8 +153,8 @@ class Rows:
             for name, part in self.tested.groups.items():
                 if len(part):
                     calibrated = held_out is not None and len(groups[name])
-                    own = None if not calibrated else (held_out, held_out_truth, groups[name])
-                    self._devices.append({**fitted.row, "flows": name, **self._verdicts(logs, part, own)})
+                    calibration = None if not calibrated else (held_out, held_out_truth, groups[name])
+                    self._devices.append({**fitted.row, "flows": name, **self._verdicts(logs, part, calibration)})
 
     def _verdicts(
         self, logs: NDArray[np.float64], part: Groups,
@@ -190,18 +190,18 @@ class Rows:
 
     def figures(self) -> pl.DataFrame:
         """One row per encoder, probe, budget and seed, followed by one row over all seeds (without a seed)."""
-        found = _frame(self._figures)
+        each_seed = _frame(self._figures)
         together = []
         keys = ["encoder", "probe", "budget"]
-        for (encoder, probe, budget), part in found.group_by(keys, maintain_order=True):
+        for (encoder, probe, budget), part in each_seed.group_by(keys, maintain_order=True):
             low, high = interval(np.mean(self._drawn[encoder, probe, budget], axis=0))
             means = {name: part[name].mean() for name in ("macro_f1", "balanced_accuracy", "accuracy")}
             first = part.row(0, named=True)
             spread = float(part["macro_f1"].max() - part["macro_f1"].min())  # type: ignore[operator, arg-type]
-            own = {"seed": None, "seeds": part.height, "low": low, "high": high, "spread": spread, "choice": ""}
-            together.append({**first, **means, **own})
-        schema: dict[str, Any] = {**found.schema, "seeds": pl.Int64, "spread": pl.Float64}
-        each = found.with_columns(seeds=pl.lit(1, pl.Int64), spread=pl.lit(None, pl.Float64))
+            summary = {"seed": None, "seeds": part.height, "low": low, "high": high, "spread": spread, "choice": ""}
+            together.append({**first, **means, **summary})
+        schema: dict[str, Any] = {**each_seed.schema, "seeds": pl.Int64, "spread": pl.Float64}
+        each = each_seed.with_columns(seeds=pl.lit(1, pl.Int64), spread=pl.lit(None, pl.Float64))
         return pl.concat([each, pl.DataFrame(together, schema=schema)])
 
     def types(self) -> pl.DataFrame:
@@ -219,10 +219,10 @@ class Rows:
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """A table whose column types do not depend on missing values."""
-    found = pl.DataFrame(rows, infer_schema_length=None)
+    frame = pl.DataFrame(rows, infer_schema_length=None)
     empty = {"budget": pl.Int64, "calibrated_on": pl.Int64}
-    nulls = [name for name, kind in found.schema.items() if kind == pl.Null]
-    return found.with_columns(pl.col(name).cast(empty.get(name, pl.Float64)) for name in nulls)
+    nulls = [name for name, kind in frame.schema.items() if kind == pl.Null]
+    return frame.with_columns(pl.col(name).cast(empty.get(name, pl.Float64)) for name in nulls)
 
 
 def _share(which: NDArray[np.bool_]) -> float | None:

@@ -136,10 +136,10 @@ def reconstructions(
                 on_progress(f"{candidate.name}, seed {seed}", number / len(chosen))
             fit = networks[0].flows if networks[0].learnt is None else networks[0].learnt
             encoder = candidate.open(seed, fit)
-            found = [reconstruct(encoder, n.flows, first_symbols=settings.first_symbols) for n in networks]
-            embedded[seed] = found[0].z
+            results = [reconstruct(encoder, n.flows, first_symbols=settings.first_symbols) for n in networks]
+            embedded[seed] = results[0].z
             key = {"encoder": candidate.name, "kind": encoder.header.encoder.kind, "d": encoder.header.d, "seed": seed}
-            _rows(tables, key, networks, found, settings)
+            _rows(tables, key, networks, results, settings)
         agreement += _agreement(candidate, embedded)
         if candidate.settings is not None and candidate.settings.kind == "pca" and networks[0].learnt is None:
             notes.append(
@@ -203,12 +203,12 @@ def _services(flows: CustomFlows) -> NDArray[np.str_]:
 
 def _rows(
     tables: dict[str, list[dict[str, Any]]], key: dict[str, Any], networks: Sequence[NetworkFlows],
-    found: Sequence[Reconstruction], settings: ReconstructionSettings,
+    results: Sequence[Reconstruction], settings: ReconstructionSettings,
 ) -> None:  # fmt: skip
-    parts = [part for part in PARTS if part in found[0].errors]
+    parts = [part for part in PARTS if part in results[0].errors]
     for part in parts:
         row = {**key, "part": part}
-        for network, one in zip(networks, found, strict=True):
+        for network, one in zip(networks, results, strict=True):
             row |= {f"{name}_{network.where}": value for name, value in error_summary(one.errors[part]).items()}
             known = one.errors[part][~np.isnan(one.errors[part])]
             if known.size:
@@ -217,17 +217,17 @@ def _rows(
                     {**key, "part": part, "network": network.where, "share": float(s), "error": float(v)}
                     for s, v in zip(CDF, values, strict=True)
                 ]
-        if len(found) == 2:
+        if len(results) == 2:
             row["shift_ratio"] = row["mean_there"] / row["mean_here"] if row["mean_here"] > 0 else None
         tables["errors"].append(row)
-    for network, one in zip(networks, found, strict=True):
+    for network, one in zip(networks, results, strict=True):
         for what, names in (("service", network.services), ("label", network.labels)):
             if names is not None:
                 tables["by"] += _by(key, network.where, what, names, one, parts, settings)
         if one.octets is not None:
             tables["octets"].append({
                 **key, "network": network.where, "symbols": len(one.octets.seen), "octets": int(one.octets.seen.sum()),
-                "accuracy": one.octets.accuracy, "constant": one.octets.constant(found[0].octets or one.octets),
+                "accuracy": one.octets.accuracy, "constant": one.octets.constant(results[0].octets or one.octets),
             })  # fmt: skip
         active = one.active(settings.active_variance)
         tables["units"] += [

@@ -131,10 +131,10 @@ class Autoencoder(Network):
         """``reconstruction`` by the named loss, and (without gradients) the mean squared error of each block."""
         x_hat = self.vectors(z).float()
         blocks = self.view.blocks()
-        found = {"reconstruction": reconstruction(loss, x_hat, prepared.x, blocks)}
+        errors = {"reconstruction": reconstruction(loss, x_hat, prepared.x, blocks)}
         if not torch.is_grad_enabled():
-            found |= {name: mse(x_hat[:, place], prepared.x[:, place]) for name, place in blocks.items()}
-        return found
+            errors |= {name: mse(x_hat[:, place], prepared.x[:, place]) for name, place in blocks.items()}
+        return errors
 
     def embed_vectors(self, x: NDArray[np.float32]) -> Tensor:
         """Mean of the posterior [N, D] of vectors [N, W]."""

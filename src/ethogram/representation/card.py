@@ -54,11 +54,11 @@ def _about(header: Header, seeds: int) -> list[str]:
     elif header.training is None:
         about += "Nothing in it was learnt by gradients."
     elif header.encoder.kind == "fields":
-        own = header.encoder.fields
+        fields = header.encoder.fields
         about += "It learnt to guess fields that were hidden from it"
-        if own.contrast > 0:
+        if fields.contrast > 0:
             about += (
-                f", and to tell flows of one device within {own.within_s:g} s from flows of other devices: the "
+                f", and to tell flows of one device within {fields.within_s:g} s from flows of other devices: the "
                 "device's key was read, no label"
             )
         about += "."

@@ -49,10 +49,10 @@ def shapes(settings: EncoderSettings) -> dict[str, tuple[int, ...]]:
     if settings.kind in {"pca", "random-projection"}:
         return {"mean": (width,), "components": (d, width)}
     outward = (width, *settings.hidden)
-    found: dict[str, tuple[int, ...]] = {}
+    weights: dict[str, tuple[int, ...]] = {}
 
     def linear(name: str, inputs: int, outputs: int) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = (outputs, inputs), (outputs,)
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = (outputs, inputs), (outputs,)
 
     for i, (inputs, outputs) in enumerate(pairwise(outward)):
         linear(f"encoder.{i}", inputs, outputs)
@@ -61,7 +61,7 @@ def shapes(settings: EncoderSettings) -> dict[str, tuple[int, ...]]:
         linear("log_variance", outward[-1], d)
     for i, (inputs, outputs) in enumerate(pairwise((d, *reversed(outward)))):
         linear(f"decoder.{i}", inputs, outputs)
-    return found
+    return weights
 
 
 def _layer(tensors: Tensors, name: str, then: str = "") -> DenseLayer:

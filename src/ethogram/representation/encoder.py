@@ -116,8 +116,8 @@ class Header:
         except orjson.JSONDecodeError:
             raise LibraryError(f"{name}: its header is not JSON") from None
         if not isinstance(value, dict) or value.get("format") != FORMAT:
-            found = value.get("format") if isinstance(value, dict) else None
-            raise LibraryError(f"{name}: format {found!r}, not {FORMAT!r}")
+            stated = value.get("format") if isinstance(value, dict) else None
+            raise LibraryError(f"{name}: format {stated!r}, not {FORMAT!r}")
         if value.get("scaling") != SCALING:
             raise LibraryError(
                 f"{name}: made for scaling version {value.get('scaling')!r}; this program's is {SCALING!r}"

@@ -78,8 +78,8 @@ def size_bin(size: Tensor) -> Tensor:
     [0, 10, 32, 56, 71]
     """
     fine, middle, coarse = size / 4, 32 + (size - 128) / 16, 56 + (size - 512) / 64
-    found = torch.where(size < 128, fine, torch.where(size < 512, middle, coarse))
-    return found.floor().long().clamp(0, SIZES - 1)
+    bins = torch.where(size < 128, fine, torch.where(size < 512, middle, coarse))
+    return bins.floor().long().clamp(0, SIZES - 1)
 
 
 def _bin_centres() -> NDArray[np.float32]:
@@ -100,33 +100,34 @@ class FieldEncoder(Network):
 
     def build(self) -> None:
         """Create embeddings, encoder layers, a head for each field, and the projection of the contrastive loss."""
-        own, d = self.settings.fields, self.settings.latent
-        self.plan = FieldPlan(own)
+        fields, d = self.settings.fields, self.settings.latent
+        self.plan = FieldPlan(fields)
         self._positives: tuple[weakref.ref[CustomFlows], Positives] | None = None
-        self.size, self.gap = nn.Embedding(SIZES + 1, own.token), nn.Embedding(GAPS, own.token)
-        self.length, self.way = nn.Embedding(LENGTHS, own.token), nn.Embedding(3, own.token)
+        self.size, self.gap = nn.Embedding(SIZES + 1, fields.token), nn.Embedding(GAPS, fields.token)
+        self.length, self.way = nn.Embedding(LENGTHS, fields.token), nn.Embedding(3, fields.token)
         for table in (self.size, self.gap, self.length):
             nn.init.normal_(table.weight, std=0.5)
         self.octet = nn.Embedding(OCTETS, OCTET_WIDTH)
-        self.octets = nn.Linear(own.octets * OCTET_WIDTH, own.token)
-        self.classes = nn.Linear(CLASSES, own.token)
-        self.unseen = nn.Parameter(torch.randn(own.token) * 0.1)
-        self.token = nn.Sequential(nn.LayerNorm(own.token), nn.Linear(own.token, own.token), nn.ReLU())
-        self.port, self.gram = nn.Embedding(PORTS, PORT_WIDTH), nn.Embedding(own.buckets + 1, GRAM_WIDTH, padding_idx=0)
+        self.octets = nn.Linear(fields.octets * OCTET_WIDTH, fields.token)
+        self.classes = nn.Linear(CLASSES, fields.token)
+        self.unseen = nn.Parameter(torch.randn(fields.token) * 0.1)
+        self.token = nn.Sequential(nn.LayerNorm(fields.token), nn.Linear(fields.token, fields.token), nn.ReLU())
+        self.port = nn.Embedding(PORTS, PORT_WIDTH)
+        self.gram = nn.Embedding(fields.buckets + 1, GRAM_WIDTH, padding_idx=0)
         self.protocol, self.remote = nn.Embedding(PROTOCOLS, KIND_WIDTH), nn.Embedding(KINDS, KIND_WIDTH)
-        width = (FIRST + 2) * own.token + 2 * PORT_WIDTH + 2 * KIND_WIDTH + 2 + GRAM_WIDTH
+        width = (FIRST + 2) * fields.token + 2 * PORT_WIDTH + 2 * KIND_WIDTH + 2 + GRAM_WIDTH
         self.inward = nn.Sequential(
-            nn.Linear(width, own.hidden), nn.LayerNorm(own.hidden), nn.ReLU(),
-            nn.Linear(own.hidden, own.hidden), nn.LayerNorm(own.hidden), nn.ReLU(),
+            nn.Linear(width, fields.hidden), nn.LayerNorm(fields.hidden), nn.ReLU(),
+            nn.Linear(fields.hidden, fields.hidden), nn.LayerNorm(fields.hidden), nn.ReLU(),
         )  # fmt: skip
-        self.mean, self.past = nn.Linear(own.hidden, d), nn.Linear(width, d, bias=False)
+        self.mean, self.past = nn.Linear(fields.hidden, d), nn.Linear(width, d, bias=False)
         self.project = nn.Sequential(nn.Linear(d, 2 * PROJECTED), nn.ReLU(), nn.Linear(2 * PROJECTED, PROJECTED))
-        self.outward = nn.Sequential(nn.Linear(d, own.hidden), nn.ReLU())
-        self.flow_head = nn.Linear(own.hidden, PROTOCOLS + 2 * PORTS + KINDS + 2)
-        self.text = nn.Sequential(nn.Linear(own.hidden, TEXT_RANK), nn.Linear(TEXT_RANK, own.buckets + 1))
-        self.packet_out = nn.Sequential(nn.Linear(own.hidden, PACKETS * own.token), nn.ReLU())
-        self.packet_head = nn.Linear(own.token, 2 + SIZES + GAPS + LENGTHS + CLASSES)
-        self.octet_head = nn.Linear(own.token, own.octets * OCTET_WIDTH)
+        self.outward = nn.Sequential(nn.Linear(d, fields.hidden), nn.ReLU())
+        self.flow_head = nn.Linear(fields.hidden, PROTOCOLS + 2 * PORTS + KINDS + 2)
+        self.text = nn.Sequential(nn.Linear(fields.hidden, TEXT_RANK), nn.Linear(TEXT_RANK, fields.buckets + 1))
+        self.packet_out = nn.Sequential(nn.Linear(fields.hidden, PACKETS * fields.token), nn.ReLU())
+        self.packet_head = nn.Linear(fields.token, 2 + SIZES + GAPS + LENGTHS + CLASSES)
+        self.octet_head = nn.Linear(fields.token, fields.octets * OCTET_WIDTH)
         self.octet_bias = nn.Parameter(torch.zeros(OCTETS))
         self.register_buffer("centres", torch.from_numpy(_bin_centres()), persistent=False)
 
@@ -134,14 +135,14 @@ class FieldEncoder(Network):
 
     def prepare(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Fields:
         """Fields of flows and of their positives; the payload is expanded only as far as it goes."""
-        own = self.settings.fields
-        if own.contrast == 0:
+        fields = self.settings.fields
+        if fields.contrast == 0:
             return Fields(self._columns(flows, rows))
         held = None if self._positives is None else self._positives[0]()
         if self._positives is None or held is not flows:
-            self._positives = weakref.ref(flows), Positives(flows, own.within_s)
+            self._positives = weakref.ref(flows), Positives(flows, fields.within_s)
         positives = self._positives[1]
-        drawn = positives.draw(rows, own.same_flow)
+        drawn = positives.draw(rows, fields.same_flow)
         device = torch.from_numpy(positives.device[np.concatenate([rows, drawn])])
         return Fields(self._columns(flows, rows), positives=self._columns(flows, drawn), device=device)
 
@@ -158,18 +159,18 @@ class FieldEncoder(Network):
 
     def mask(self, prepared: Fields, generator: torch.Generator) -> Fields:
         """Mask whole packets, payload of packets, fields of the flow, ports, and text fragments."""
-        own, n = self.settings.fields, prepared.columns.shape[0]
+        fields, n = self.settings.fields, prepared.columns.shape[0]
 
         def share(of: float, *shape: int) -> Tensor:
             return torch.rand(n, *shape, generator=generator) < of
 
         columns = prepared.columns.clone()
-        columns[:, :FLOW].masked_fill_(share(own.hide_field, FLOW), 0.0)
-        columns[:, 1:3].masked_fill_(share(own.hide_ports, 1), 0.0)
-        grams = share(own.hide_text, 1) | share(own.hide_gram, own.grams)
+        columns[:, :FLOW].masked_fill_(share(fields.hide_field, FLOW), 0.0)
+        columns[:, 1:3].masked_fill_(share(fields.hide_ports, 1), 0.0)
+        grams = share(fields.hide_text, 1) | share(fields.hide_gram, fields.grams)
         columns[:, self.plan.grams].masked_fill_(grams, 0.0)
-        payload = share(own.hide_payload, PACKETS) | share(own.hide_text, 1)
-        return Fields(columns, share(own.hide_packet, PACKETS), payload, device=prepared.device)
+        payload = share(fields.hide_payload, PACKETS) | share(fields.hide_text, 1)
+        return Fields(columns, share(fields.hide_packet, PACKETS), payload, device=prepared.device)
 
     # -- the encoder
 
@@ -216,12 +217,12 @@ class FieldEncoder(Network):
 
     def batch_losses(self, prepared: Fields, mean: Tensor) -> dict[str, Tensor]:
         """The contrastive loss and the VICReg regulariser."""
-        own = self.settings.fields
+        fields = self.settings.fields
         if prepared.device is None:
             return {}
-        found = {"contrast": info_nce(self.project(mean).float(), prepared.device, own.temperature)}
-        found["spread"] = vicreg_regularizer(mean, own.decorrelation)
-        return {"likeness": own.contrast * found["contrast"] + own.spread * found["spread"], **found}
+        parts = {"contrast": info_nce(self.project(mean).float(), prepared.device, fields.temperature)}
+        parts["spread"] = vicreg_regularizer(mean, fields.decorrelation)
+        return {"likeness": fields.contrast * parts["contrast"] + fields.spread * parts["spread"], **parts}
 
     def forward(self, columns: Tensor) -> Tensor:
         """Embeddings [N, D] of fields [N, F]; the exported function."""
@@ -234,10 +235,10 @@ class FieldEncoder(Network):
     # -- the decoder
 
     def _heads(self, z: Tensor) -> dict[str, Tensor]:
-        own = self.settings.fields
+        fields = self.settings.fields
         h = self.outward(z)
         flow = self.flow_head(h).float().split((PROTOCOLS, PORTS, PORTS, KINDS, 2), 1)
-        tokens = self.packet_out(h).reshape(-1, PACKETS, own.token)
+        tokens = self.packet_out(h).reshape(-1, PACKETS, fields.token)
         packet = self.packet_head(tokens).float().split((2, SIZES, GAPS, LENGTHS, CLASSES), -1)
         return {
             "protocol": flow[0], "remote_port": flow[1], "device_port": flow[2], "remote": flow[3], "totals": flow[4],
@@ -258,7 +259,7 @@ class FieldEncoder(Network):
         present = packets[..., PRESENT]
         kept = present * (packets[..., KEPT] > 0)
         octets = packets[..., PACKET + CLASSES :].long()
-        found = {
+        errors = {
             "protocol": _classes(heads["protocol"], columns[:, 0].long()),
             "remote": _classes(heads["remote"], columns[:, 5].long()),
             "totals": NUMBERS_SCALE * (heads["totals"] - columns[:, 3:5]).square().mean(),
@@ -272,15 +273,15 @@ class FieldEncoder(Network):
                 (heads["classes"].softmax(-1) - packets[..., PACKET : PACKET + CLASSES]).square().mean(-1), kept),
         }  # fmt: skip
         if self.settings.fields.ports:
-            found["remote_port"] = _classes(heads["remote_port"], columns[:, 1].long())
-            found["device_port"] = _classes(heads["device_port"], columns[:, 2].long())
+            errors["remote_port"] = _classes(heads["remote_port"], columns[:, 1].long())
+            errors["device_port"] = _classes(heads["device_port"], columns[:, 2].long())
         # Most packets carry no payload; only those that do are reconstructed.
         carrying = kept > 0
-        found["octets"] = _classes(self._octets(heads["tokens"][carrying]), octets[carrying])
+        errors["octets"] = _classes(self._octets(heads["tokens"][carrying]), octets[carrying])
         grams = columns[:, self.plan.grams].long()
         chances = heads["text"].log_softmax(1).gather(1, grams)
-        found["text"] = -_mean(chances, (grams > 0).to(chances.dtype)) / math.log(self.settings.fields.buckets)
-        return {"reconstruction": torch.stack(list(found.values())).mean(), **found}
+        errors["text"] = -_mean(chances, (grams > 0).to(chances.dtype)) / math.log(self.settings.fields.buckets)
+        return {"reconstruction": torch.stack(list(errors.values())).mean(), **errors}
 
     def vectors(self, z: Tensor) -> Tensor:
         """Vectors [N, W] with the expected features of the flow and its packets; addresses and payload stay 0."""
@@ -317,8 +318,8 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
-def _classes(said: Tensor, true: Tensor, weight: Tensor | None = None) -> Tensor:
+def _classes(logits: Tensor, true: Tensor, weight: Tensor | None = None) -> Tensor:
     """Cross entropy in units of knowing nothing."""
-    each = functional.cross_entropy(said.flatten(0, -2), true.flatten(), reduction="none")
-    scaled = each / math.log(said.shape[-1])
+    each = functional.cross_entropy(logits.flatten(0, -2), true.flatten(), reduction="none")
+    scaled = each / math.log(logits.shape[-1])
     return _mean(scaled, torch.ones_like(scaled) if weight is None else weight.flatten())

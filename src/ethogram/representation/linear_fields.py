@@ -111,12 +111,13 @@ class LinearFieldEncoder:
 
     def _of(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings of fields [N, F]."""
-        own, kinds = self.tensors, columns[:, :3].astype(np.int64)
+        weights, kinds = self.tensors, columns[:, :3].astype(np.int64)
         limit = field_limit(self.header.encoder)
-        near = np.clip((columns[:, self._numbers] - own["middle"]) * own["scale"], -limit, limit)
-        z = near @ own["numbers"].T + own["bias"]
-        z += own["protocol"][kinds[:, 0]] + own["remote_port"][kinds[:, 1]] + own["device_port"][kinds[:, 2]]
-        return np.asarray(z + _pieces(columns, self._plan) @ own["text"], np.float32)
+        near = np.clip((columns[:, self._numbers] - weights["middle"]) * weights["scale"], -limit, limit)
+        z = near @ weights["numbers"].T + weights["bias"]
+        tables = ("protocol", "remote_port", "device_port")
+        z += sum(weights[table][kinds[:, i]] for i, table in enumerate(tables))
+        return np.asarray(z + _pieces(columns, self._plan) @ weights["text"], np.float32)
 
 
 def field_limit(settings: EncoderSettings) -> float:
@@ -177,13 +178,13 @@ def linear_fields(settings: EncoderSettings, read: Reader) -> LinearFieldEncoder
     Traceback (most recent call last):
     ethogram.errors.InputError: 0 flows are too few for 48 directions
     """
-    found = _Spread(settings)
+    spread = _Spread(settings)
     for flows in read():
         for columns in _described(flows, settings):
-            found.add(columns)
-    if found.count <= settings.latent:
-        raise InputError(f"{found.count} flows are too few for {settings.latent} directions")
-    learnt = _Weights.of(settings, found)
+            spread.add(columns)
+    if spread.count <= settings.latent:
+        raise InputError(f"{spread.count} flows are too few for {settings.latent} directions")
+    learnt = _Weights.of(settings, spread)
     count, total, products = 0, np.zeros(learnt.width), np.zeros((learnt.width, learnt.width))
     for flows in read():
         for columns in _described(flows, settings):
@@ -192,8 +193,8 @@ def linear_fields(settings: EncoderSettings, read: Reader) -> LinearFieldEncoder
             products += x.T @ x
             total += x.sum(0, dtype=np.float64)
             count += len(x)
-    if count != found.count:
-        raise ValueError(f"{found.count} flows at the first reading, {count} at the second")
+    if count != spread.count:
+        raise ValueError(f"{spread.count} flows at the first reading, {count} at the second")
     tensors = learnt.tensors(_directions(products / count, total / count, settings))
     return LinearFieldEncoder(Header(encoder=settings, weights=digest_of(tensors)), tensors)
 
@@ -241,13 +242,13 @@ class _Weights:
     kept: NDArray[np.int64]  # fragments that are used
 
     @classmethod
-    def of(cls, settings: EncoderSettings, found: _Spread) -> _Weights:
-        own, spread = settings.linear, np.sqrt(found.squares / found.count)
-        wide = np.sqrt(spread.size)
-        scale = np.where(spread > 1e-8, own.numbers / (np.maximum(spread, 1e-8) * wide), 0.0)
-        rare = np.maximum(np.log(found.count / np.maximum(found.have + 1, 1)), 0.0)
-        text = np.where(found.have >= own.least, rare, 0.0) * own.text
-        return cls(found.plan, field_limit(settings), found.mean, scale, text, np.flatnonzero(text))
+    def of(cls, settings: EncoderSettings, statistics: _Spread) -> _Weights:
+        linear, deviation = settings.linear, np.sqrt(statistics.squares / statistics.count)
+        wide = np.sqrt(deviation.size)
+        scale = np.where(deviation > 1e-8, linear.numbers / (np.maximum(deviation, 1e-8) * wide), 0.0)
+        rare = np.maximum(np.log(statistics.count / np.maximum(statistics.have + 1, 1)), 0.0)
+        text = np.where(statistics.have >= linear.least, rare, 0.0) * linear.text
+        return cls(statistics.plan, field_limit(settings), statistics.mean, scale, text, np.flatnonzero(text))
 
     @property
     def width(self) -> int:
@@ -270,12 +271,12 @@ class _Weights:
         table = (kinds * (one - zero)).T
         text = np.zeros((self.text.size, len(directions)))
         text[self.kept] = (directions[:, self.middle.size :] * self.text[self.kept]).T
-        found = {
+        weights = {
             "middle": self.middle[:numbers], "scale": self.scale[:numbers], "numbers": directions[:, :numbers],
             "protocol": table[:PROTOCOLS], "remote_port": table[PROTOCOLS : PROTOCOLS + PORTS],
             "device_port": table[PROTOCOLS + PORTS :], "text": text, "bias": kinds @ zero,
         }  # fmt: skip
-        return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
+        return {name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()}
 
 
 def _directions(products: Floats, mean: Floats, settings: EncoderSettings) -> Floats:

@@ -102,8 +102,8 @@ def error_curves(cdf: pl.DataFrame, path: Path) -> Path:
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for panel, name in zip(panels, names, strict=True):
             for i, (encoder, part) in enumerate(_parts(first.filter(part=name), "encoder")):
-                for network, own in _parts(part, "network"):
-                    panel.plot(np.maximum(own["error"], LEAST), own["share"], color=COLOURS[i % len(COLOURS)],
+                for network, rows in _parts(part, "network"):
+                    panel.plot(np.maximum(rows["error"], LEAST), rows["share"], color=COLOURS[i % len(COLOURS)],
                                linestyle="-" if network == "here" else "--", linewidth=1.5,
                                label=f"{encoder}, {network}")  # fmt: skip
             panel.set_xscale("log")
@@ -162,8 +162,8 @@ def error_by_width(errors: pl.DataFrame, path: Path) -> Path:
         for panel, name in zip(panels, names, strict=True):
             for i, (kind, part) in enumerate(_parts(errors.filter(part=name), "kind")):
                 for column in means:
-                    own = part.group_by("d").agg(pl.col(column).mean()).sort("d")
-                    panel.plot(own["d"], own[column].clip(LEAST), marker="o", color=COLOURS[i % len(COLOURS)],
+                    by_width = part.group_by("d").agg(pl.col(column).mean()).sort("d")
+                    panel.plot(by_width["d"], by_width[column].clip(LEAST), marker="o", color=COLOURS[i % len(COLOURS)],
                                linestyle="-" if column == "mean_here" else "--",
                                label=f"{kind}, {column.removeprefix('mean_')}")  # fmt: skip
             panel.set_xscale("log", base=2)
@@ -278,8 +278,8 @@ def confusion_plot(confusion: pl.DataFrame, path: Path) -> Path:
         image: Any = None
         for panel, encoder in zip(panels, encoders, strict=True):
             grid = np.zeros((len(names), len(names)))
-            for true, said, flows in confusion.filter(encoder=encoder).select("true", "said", "flows").iter_rows():
-                grid[names.index(true), names.index(said)] += flows
+            for true, predicted, flows in confusion.filter(encoder=encoder).select("true", "said", "flows").iter_rows():
+                grid[names.index(true), names.index(predicted)] += flows
             shares = grid / np.maximum(grid.sum(1, keepdims=True), 1)
             shares[grid.sum(1) == 0] = np.nan
             colours = mpl.colormaps["viridis"].with_extremes(bad="#f2f2f2")

@@ -216,21 +216,21 @@ def _numbers(array: Any, missing: float) -> NDArray[Any]:
 
 def _keys(batch: pyarrow.RecordBatch, path: Path) -> dict[str, pl.Series]:
     """The key columns as integers (the device as text); null for invalid values."""
-    found = {name: pl.Series(name, pl.from_arrow(batch.column(name))) for name in KEYS}
+    keys = {name: pl.Series(name, pl.from_arrow(batch.column(name))) for name in KEYS}
     try:
-        found["Device"] = found["Device"].cast(pl.String)
-        found["FirstSeen"] = _time_us(found["FirstSeen"])
-        found["RemIP"] = _address(found["RemIP"])
-        if found["Proto"].dtype == pl.String:
-            text = found["Proto"].str.to_lowercase().replace(PROTOCOLS)
-            found["Proto"] = text.cast(pl.Int64, strict=False)
+        keys["Device"] = keys["Device"].cast(pl.String)
+        keys["FirstSeen"] = _time_us(keys["FirstSeen"])
+        keys["RemIP"] = _address(keys["RemIP"])
+        if keys["Proto"].dtype == pl.String:
+            text = keys["Proto"].str.to_lowercase().replace(PROTOCOLS)
+            keys["Proto"] = text.cast(pl.Int64, strict=False)
         bounds = {"Proto": 255, "DevPort": 65535, "RemPort": 65535, "TotalFlowSize": 1 << 62, "PacketCount": 1 << 62}
         for name, most in bounds.items():
-            value = found[name].cast(pl.Int64, strict=False)
-            found[name] = value.set(~value.is_between(0, most), None)
+            value = keys[name].cast(pl.Int64, strict=False)
+            keys[name] = value.set(~value.is_between(0, most), None)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"not the published layout: {str(error).splitlines()[0]}", file=path) from None
-    return found
+    return keys
 
 
 def _time_us(series: pl.Series) -> pl.Series:

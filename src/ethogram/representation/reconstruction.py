@@ -108,9 +108,9 @@ def posterior_of(
         if not isinstance(encoder, Network):
             return None
         with torch.inference_mode():
-            found = encoder.posterior(encoder.prepare(flows, rows))
-        assert found[1] is not None
-        means, log_variance = found[0].float().numpy(), found[1].float().numpy()
+            posterior = encoder.posterior(encoder.prepare(flows, rows))
+        assert posterior[1] is not None
+        means, log_variance = posterior[0].float().numpy(), posterior[1].float().numpy()
     limit = settings.log_variance_limit
     return means.astype(np.float64), np.clip(log_variance.astype(np.float64), -limit, limit)
 
@@ -155,9 +155,9 @@ def reconstruct(encoder: Encoder, flows: CustomFlows, *, first_symbols: int = 10
         if symbols:
             errors["non-padding"][rows] = _non_padding(squares[:, before:], used[rows])
             _count(counted, x[:, before : before + symbols], x_hat[:, before : before + symbols])
-        found = posterior_of(encoder, flows, rows)
-        if found is not None:
-            mean, log_variance = found
+        posterior = posterior_of(encoder, flows, rows)
+        if posterior is not None:
+            mean, log_variance = posterior
             part = (0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance)).sum(0)
             kl = part if kl is None else kl + part
     return Reconstruction(errors, z, None if kl is None else kl / n, counted if symbols else None)

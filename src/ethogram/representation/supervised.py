@@ -117,8 +117,8 @@ class LabelledNetwork:
 
     def _take(self, weights: list[Tensor]) -> None:
         with torch.no_grad():
-            for own, value in zip((*self.net.parameters(), *self.head.parameters()), weights, strict=True):
-                own.copy_(value)
+            for parameter, value in zip((*self.net.parameters(), *self.head.parameters()), weights, strict=True):
+                parameter.copy_(value)
 
     def predict_log_proba(self, flows: CustomFlows) -> NDArray[np.float64]:
         """Log probability of each type, [N, types]."""

@@ -310,12 +310,12 @@ class Training:
                 read = flows.read(block)
                 for begin in range(0, len(read), 1024):
                     rows = np.arange(begin, min(begin + 1024, len(read)))
-                    found = self.net.losses(
+                    losses = self.net.losses(
                         self.net.prepare(read, rows), loss=self.settings.loss, kl_weight=self.settings.kl_weight,
                         generator=None,
                     )  # fmt: skip
                     total += len(rows)
-                    for name, value in found.items():
+                    for name, value in losses.items():
                         sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {name: value / total for name, value in sums.items()}
 
@@ -323,10 +323,10 @@ class Training:
         place, settings = self.place, self.settings
         row = {"pass": float(place.pass_number + 1), "train_loss": place.loss_sum / max(place.step, 1)}
         if held_out is not None:
-            found = self.held_out_losses(held_out)
-            row |= {f"held_out_{name}": value for name, value in found.items()}
-            if found["loss"] < place.best * (1 - settings.least_gain) or place.best_pass < 0:
-                place.best, place.best_pass = found["loss"], place.pass_number
+            losses = self.held_out_losses(held_out)
+            row |= {f"held_out_{name}": value for name, value in losses.items()}
+            if losses["loss"] < place.best * (1 - settings.least_gain) or place.best_pass < 0:
+                place.best, place.best_pass = losses["loss"], place.pass_number
                 self._best = self.net.tensors()
         place.curves.append({**row, "seconds": round(seconds, 3)})
         place.pass_number += 1
@@ -362,9 +362,9 @@ class Training:
                 arrays |= {f"{moment}/{name}": moments[moment].numpy() for moment in _MOMENTS}
         file = self.state / f"state-{self.place.total_steps}-{self.place.pass_number}.safetensors"
         digest = write_arrays(file, arrays, b"{}")
-        told = {**self._made_with, "file": file.name, "sha256": digest, "place": asdict(self.place)}
+        state = {**self._made_with, "file": file.name, "sha256": digest, "place": asdict(self.place)}
         write_bytes(
-            self.state / "state.json", orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+            self.state / "state.json", orjson.dumps(state, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         )
         for old in self.state.glob("state-*.safetensors"):
             if old != file:
@@ -376,19 +376,19 @@ class Training:
             return
         assert self.state is not None
         try:
-            told = orjson.loads(index.read_bytes())
-            file = self.state / Path(told["file"]).name
-            place = TrainState(**{**told["place"], "best": _number(told["place"]["best"])})
+            state = orjson.loads(index.read_bytes())
+            file = self.state / Path(state["file"]).name
+            place = TrainState(**{**state["place"], "best": _number(state["place"]["best"])})
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise LibraryError(f"{index}: no saved training: {error}") from None
         for name, value in self._made_with.items():
-            if told.get(name) != value:
+            if state.get(name) != value:
                 raise ConfigurationError(
-                    f"{self.state}: a training with another {name} was begun here ({told.get(name)}, not {value});"
+                    f"{self.state}: a training with another {name} was begun here ({state.get(name)}, not {value});"
                     " begin anew or choose another directory"
                 )
         try:
-            whole = hashlib.sha256(file.read_bytes()).hexdigest() == told["sha256"]
+            whole = hashlib.sha256(file.read_bytes()).hexdigest() == state["sha256"]
         except OSError as error:
             raise LibraryError(f"{file}: {error.strerror or error}") from None
         if not whole:

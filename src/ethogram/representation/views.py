@@ -84,12 +84,12 @@ class View:
 
     def blocks(self) -> dict[str, slice]:
         """Columns of the blocks *meta*, *packets* and *payload* in this view, if present."""
-        found = {}
+        blocks = {}
         for name, part in (("meta", META), ("packets", PACKETS), ("payload", PAYLOAD)):
             begin, end = np.searchsorted(self.places, (part.start, part.stop))
             if end > begin:
-                found[name] = slice(int(begin), int(end))
-        return found
+                blocks[name] = slice(int(begin), int(end))
+        return blocks
 
 
 @functools.cache
