@@ -1,1 +1,1 @@
-"""Fuzz targets: one for each parser, with seeds of our own making."""
+"""Fuzz targets, one per parser, with generated seeds."""

@@ -1,8 +1,8 @@
-"""Run fuzz targets one after the other: ``python -m fuzz [NAME...] --seconds 60``; ``make fuzz`` runs all of them.
+"""Run fuzz targets in sequence: ``python -m fuzz [NAME...] --seconds 60``; ``make fuzz`` runs all of them.
 
-Code that Numba compiles cannot be instrumented: a target over such code first runs as the Python it is written in,
-with octets that refuse reads outside their bounds; then, from the corpus found so far, compiled.
-Findings are kept in ``build/fuzz``; the exit code is 1 when there are any.
+Code compiled by Numba cannot be instrumented: a target over such code first runs interpreted, with arrays that reject
+reads outside their bounds; then, from the corpus found so far, compiled. Findings are kept in ``build/fuzz``; the exit
+code is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ FINDINGS = TESTS.parent / "build" / "fuzz"
 
 
 def say(line: str) -> None:
-    """A line for whoever watches."""
+    """Print a line of progress."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def run(name: str, corpus: Path, seconds: int, compiled: bool, seed: int) -> str:
-    """One process of one target; gives a line on what it did. What ends early is started again for the time left."""
+    """Run one target in one process and describe the result; a run that ends early is restarted."""
     environment = dict(os.environ, PYTHONPATH=str(TESTS), NUMBA_DISABLE_JIT="0" if compiled else "1")
     until, executions, edges, stops = time.monotonic() + seconds, 0, 0, 0
     while (left := round(until - time.monotonic())) > 0 and stops < 10:
         done = subprocess.run(
-            [sys.executable, "-m", "fuzz.one", name, str(corpus), str(FINDINGS), str(left),
+            [sys.executable, "-m", "fuzz.run_target", name, str(corpus), str(FINDINGS), str(left),
              "--seed", str(seed + stops)],
             env=environment, capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip

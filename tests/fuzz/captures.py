@@ -84,7 +84,7 @@ def kind_of(internet: bytes) -> int:
 
 
 def pcaps() -> list[bytes]:
-    """One capture for each link type, and one for each form of the file."""
+    """One capture per link type, and one per variant of the file format."""
     found = [
         build.pcap([(NOW, build.framed(number, one, kind_of(one))) for one in frames()[:4]], link=number)
         for number in LINKS
@@ -113,7 +113,7 @@ def pcapngs() -> list[bytes]:
 
 
 def check_capture(octets: bytes) -> None:
-    """Read packets and names, meter them, and hold the sums; in small blocks, so that carrying over is reached."""
+    """Read packets and names, meter them, and check the sums; in small blocks, so that records cross blocks."""
     file = written("capture", octets)
     for tunnels, block in ((False, 1 << 12), (True, 1 << 22)):
         settings = CaptureSettings(tunnels=tunnels, block_octets=block)
@@ -146,21 +146,21 @@ def check_capture(octets: bytes) -> None:
 
 
 def check_rows(batch: PacketBatch) -> None:
-    """No payload lies outside the octets of its batch."""
+    """No payload is outside the octets of its batch."""
     assert bool((batch.payload_octets >= 0).all())
     assert bool((batch.payload_offset >= 0).all())
     assert bool((batch.payload_offset + batch.payload_octets <= len(batch.data)).all())
 
 
 def check_frame(octets: bytes) -> None:
-    """One frame of the link type that the first octet names."""
+    """One frame of the link type given by the first octet."""
     if octets:
         number = octets[0] if octets[0] < 250 else 276
         check_capture(build.pcap([(NOW, octets[1:])], link=number))
 
 
 def check_dns(octets: bytes) -> None:
-    """One DNS message; the first octet says in how many pieces of a batch it stands."""
+    """One DNS message; the first octet sets the number of pieces in the batch."""
     if not octets:
         return
     many = octets[0] % 3 + 1

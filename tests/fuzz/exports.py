@@ -1,4 +1,4 @@
-"""Export messages on disk and on their way: recordings, captures of an export, IPFIX files, streams, listen URIs."""
+"""Export messages in files and streams: recordings, captures, IPFIX files, TCP streams, listen addresses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ethogram.serve.state import CollectorState, load_state, save_state
 from .captures import NOW, build
 from .harness import Target, allowed, scratch, written
 from .messages import EXPORTERS, batch_of, exported
-from .texts import check_open
+from .text_records import check_open
 
 
 def check_exports(octets: bytes) -> None:
-    """A capture of an export, a recording, or raw datagrams: as the user says, and as told by content."""
+    """A capture of an export, a recording, or raw datagrams, with the format stated and detected."""
     path = written("export", octets)
     check_open(path, "exports")
     check_open(path)
@@ -77,7 +77,7 @@ def seeds() -> list[bytes]:
 
 
 def check_stream(octets: bytes) -> None:
-    """Messages in a stream: the first octet says how many octets come at a time, which must not matter."""
+    """Messages in a stream; the first octet sets the size of reads, which must not matter."""
     if not octets:
         return
     step, data = octets[0] % 64 + 1, np.array(bytearray(octets[1:]), np.uint8)
@@ -102,7 +102,7 @@ def check_stream(octets: bytes) -> None:
 
 
 def check_listen(octets: bytes) -> None:
-    """A place to listen, and a list of prefixes."""
+    """A listen address, and a list of prefixes."""
     text = octets.decode("utf-8", "surrogateescape")
     place = allowed(lambda: Listen.parse(text))
     if isinstance(place, Listen):
@@ -128,7 +128,7 @@ def collector_states() -> list[bytes]:
 
 
 def check_collector_state(octets: bytes) -> None:
-    """A state; then again with a checksum that agrees, as somebody who edits it could make it."""
+    """A state; then again with a valid checksum, as an editor of the file could produce."""
     head, line_end, payload = octets.partition(b"\n")
     path = written("collector.state", octets)
     allowed(lambda: load_state(path))

@@ -1,4 +1,4 @@
-"""Files that hold other files, and those we write ourselves: packed inputs, Parquet, libraries, states."""
+"""Container files and files written by this project: compressed inputs, Parquet, libraries, states."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from ethogram.schema import BIFLOW, FLOW
 
 from .captures import pcaps
 from .harness import INTERPRETED, Target, allowed, written
-from .texts import check_open, records
+from .text_records import check_open, records
 
 PACKERS = (bz2.compress, lzma.compress, zstd.compress, lz4.frame.compress)
 SMALL = CaptureSettings(max_octets=1 << 24, max_ratio=100)
 
 
 def check_packed(octets: bytes) -> None:
-    """A file that may be compressed, as text and as a capture."""
+    """A file that may be compressed, read as text and as a capture."""
     file = written("packed", octets)
     check_open(file)
     allowed(lambda: first_octets(file))
@@ -63,7 +63,7 @@ def packed() -> list[bytes]:
 
 
 def tars(text: bytes, capture: bytes) -> list[bytes]:
-    """Tar archives in each form of header, with links, long names and packed members; plain and compressed."""
+    """Tar archives with each form of header, with links, long names and compressed members; plain and compressed."""
     found = []
     for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         octets = io.BytesIO()
@@ -81,7 +81,7 @@ def tars(text: bytes, capture: bytes) -> list[bytes]:
 
 
 def check_tar(octets: bytes) -> None:
-    """The headers of a tar archive alone, which a mutated compression would hide."""
+    """Tar headers alone, which a mutated compression would hide."""
     archive = TarFile(io.BytesIO(octets), "a.tar")
 
     def read() -> None:
@@ -96,7 +96,7 @@ def check_tar(octets: bytes) -> None:
 
 
 def check_described(octets: bytes) -> None:
-    """A file of another kind, with a zero octet behind its name."""
+    """A file in an unsupported format, with its name before a zero octet."""
     name, _, head = octets.partition(b"\0")
     what = describe(head, name.decode("utf-8", "replace"))
     assert what is None or what.isprintable()
@@ -130,7 +130,7 @@ def _some(kind: pl.DataType) -> object:
 
 
 def check_library(octets: bytes) -> None:
-    """A library as it stands, and with the compression told by its first octets."""
+    """A library as is, and with detected compression."""
 
     def read() -> None:
         library = library_file.read(written("library.jsonl", octets))
@@ -152,7 +152,7 @@ def library() -> bytes:
 
 
 def onnx_models() -> list[bytes]:
-    """An exported encoder of a few numbers."""
+    """An exported encoder of minimal size."""
     from ethogram.representation import baselines
     from ethogram.representation.export_onnx import export_dense
 
@@ -161,7 +161,7 @@ def onnx_models() -> list[bytes]:
 
 
 def check_state(octets: bytes) -> None:
-    """An exporter's state; then again with a checksum that agrees, as somebody who edits it could make it."""
+    """An exporter state; then again with a valid checksum, as an editor of the file could produce."""
     allowed(lambda: state.restore(written("state", octets)))
     head, line_end, payload = octets.partition(b"\n")
     try:

@@ -1,7 +1,7 @@
-"""What a fuzz target is, and what counts as a finding.
+"""Interface of a fuzz target, and what counts as a finding.
 
-A parser may raise :class:`ethogram.errors.EthogramError` with a text of one line. Anything else it raises is a
-finding, and so are sums that do not hold, a read outside the octets it was given, a hang, and memory that grows.
+A parser may raise :class:`ethogram.errors.EthogramError` with a one-line message. Any other exception is a finding, and
+so are sums that do not add up, reads outside the given octets, hangs, and growing memory.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from ethogram.errors import EthogramError, EthogramWarning
 
 TESTS = Path(__file__).parent.parent
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-"""Compiled code runs as the Python it is written in: it can be instrumented, and a read outside an array raises."""
+"""Whether compiled code runs interpreted: it can then be instrumented, and a read outside an array raises."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One parser to be fuzzed.
+    """A parser to fuzz.
 
     Parameters
     ----------
     name
-        What it is called on the command line.
+        Name on the command line.
     seeds
-        Makes sound inputs, which mutations start from.
+        Creates valid inputs, from which mutations start.
     check
-        Gives one input to the parser; raises only when that is a finding.
+        Passes one input to the parser; raises only for a finding.
     compiled
-        Whether compiled code reads the octets: such a target is run interpreted and compiled.
+        Whether compiled code reads the octets; such a target runs interpreted and compiled.
     words
-        Octets that mean something to the parser, for mutations to insert.
+        Octets with a meaning to the parser, which mutations insert.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Target:
 
 
 class OutsideError(IndexError):
-    """Octets were read or written outside what a parser was given; as an IndexError it also ends a loop over them."""
+    """An access outside the octets given to a parser; as an IndexError it also ends loops over them."""
 
 
 class Octets(np.ndarray):
-    """Octets that can be read inside their bounds alone: Python's negative places and cut slices are findings.
+    """Octets that can only be read inside their bounds: negative indices and truncated slices are findings.
 
-    Only a slice may begin or end at the end itself.
+    Only slices may begin or end at the end.
     """
 
     def _inside(self, key: Any) -> Any:
@@ -79,12 +79,12 @@ class Octets(np.ndarray):
 
 
 def bounded(data: np.ndarray, end: int | None = None) -> np.ndarray:
-    """The octets up to ``end`` (all of them without it) as :class:`Octets`."""
+    """The octets up to ``end`` (by default all) as :class:`Octets`."""
     return data[:end].view(Octets)
 
 
 def replace_in(modules: Iterable[ModuleType], name: str, make: Callable[[Any], Any]) -> None:
-    """Put ``make(function)`` in the place of a function in every module that holds it under ``name``."""
+    """Replace a function by ``make(function)`` in every module that has it under ``name``."""
     for module in modules:
         if hasattr(module, name):
             setattr(module, name, make(getattr(module, name)))
@@ -92,7 +92,7 @@ def replace_in(modules: Iterable[ModuleType], name: str, make: Callable[[Any], A
 
 @cache
 def scratch() -> Path:
-    """A folder for inputs, in memory where the machine has that."""
+    """A folder for inputs, in memory if possible."""
     memory = Path("/dev/shm")
     folder = tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None)
     _KEEP.append(folder)
@@ -103,14 +103,14 @@ _KEEP: list[Any] = []
 
 
 def written(name: str, octets: bytes) -> Path:
-    """A file of the scratch folder that holds these octets."""
+    """Write these octets to a file in the scratch folder."""
     file = scratch() / name
     file.write_bytes(octets)
     return file
 
 
 def allowed(call: Callable[[], object]) -> object:
-    """Call a parser; an error of ours is fine when its text is one line. Gives what the parser gave, or None."""
+    """Call a parser; our errors are allowed if they have one line. Returns the result, or None."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EthogramWarning)
         if INTERPRETED:  # numbers of fixed width wrap round when compiled, too, and are meant to
@@ -124,7 +124,7 @@ def allowed(call: Callable[[], object]) -> object:
 
 
 def signature(error: BaseException) -> str:
-    """What tells one finding from another: the kind of error and the last places of ours that it went through."""
+    """Identity of a finding: the type of error and its last frames in this project."""
     places = [
         f for f in traceback.extract_tb(error.__traceback__) if "ethogram" in f.filename or "/fuzz/" in f.filename
     ]
@@ -132,7 +132,7 @@ def signature(error: BaseException) -> str:
 
 
 def shortened(data: bytes, same: Callable[[bytes], bool], tries: int = 600) -> bytes:
-    """A shorter input that is still the same finding: pieces of halving length are left out while it stays so."""
+    """Shorten an input that gives the same finding, by omitting pieces of decreasing length."""
     piece = max(len(data) // 2, 1)
     while piece and tries > 0:
         at = 0
@@ -148,6 +148,6 @@ def shortened(data: bytes, same: Callable[[bytes], bool], tries: int = 600) -> b
 
 
 def resident_octets() -> int:
-    """Memory of this process."""
+    """Memory of this process in octets."""
     fields = Path("/proc/self/statm").read_text().split() if sys.platform == "linux" else ["0", "0"]
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Export messages: NetFlow v5 and v9, IPFIX, and the file that keeps templates."""
+"""Export messages (NetFlow v5 and v9, IPFIX), and the template file."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SMALL = WireSettings(
     max_exporters=2, max_templates=8, max_templates_per_exporter=4, max_fields=24, pending_octets=1 << 14,
     pending_octets_per_exporter=1 << 13,
 )  # fmt: skip
-"""Bounds that a short input can reach."""
+"""Limits that a short input can reach."""
 WIDE = WireSettings(max_templates=1 << 9)
-"""Bounds that none reaches."""
+"""Limits that no input reaches."""
 
 if INTERPRETED:
 
@@ -44,12 +44,12 @@ if INTERPRETED:
 
 
 def framed(*messages: bytes, exporter: int = 0) -> bytes:
-    """Datagrams as one input: for each the number of its exporter, its length in two octets, and its octets."""
+    """Encode datagrams as one input: exporter number, length in two octets, and octets of each."""
     return b"".join(bytes([exporter]) + len(one).to_bytes(2) + one for one in messages)
 
 
 def unframed(octets: bytes) -> tuple[list[bytes], list[int]]:
-    """Datagrams, and the number of the exporter of each; the last may be cut."""
+    """Decode datagrams and their exporter numbers; the last one may be truncated."""
     found, senders, at = [], [], 0
     while at + 3 <= len(octets) and len(found) < 64:
         length = int.from_bytes(octets[at + 1 : at + 3])
@@ -60,7 +60,7 @@ def unframed(octets: bytes) -> tuple[list[bytes], list[int]]:
 
 
 def batch_of(datagrams: list[bytes], senders: list[int]) -> DatagramBatch:
-    """A batch with other octets before, between and behind its datagrams, so that reading outside one shows."""
+    """A batch with other octets before, between and after its datagrams, so that a read outside them is visible."""
     lengths = np.array([len(one) for one in datagrams], np.int32)
     octets = b"\xa5" * 3 + b"".join(one + b"\x5a" * (i % 3) for i, one in enumerate(datagrams))
     offset = (
@@ -74,7 +74,7 @@ def batch_of(datagrams: list[bytes], senders: list[int]) -> DatagramBatch:
 
 
 def read_all(one: Records) -> int:
-    """Every column of records in every form; nothing lies outside their octets."""
+    """Read every column of records in every form; none is outside their octets."""
     rows = len(one)
     assert one.set_records.sum() == rows == len(one.message) == len(one.starts)
     for i in range(len(one.template.fields)):
@@ -91,9 +91,9 @@ def read_all(one: Records) -> int:
 def decoded(
     datagrams: list[bytes], senders: list[int], settings: WireSettings, together: int, *, biflows: Biflows | None = None
 ) -> dict[Any, int]:
-    """Decode in batches of so many datagrams; gives the number of records by template. Sums hold.
+    """Decode in batches of this many datagrams; returns the number of records by template and checks the sums.
 
-    With ``biflows`` every column is read too, and records become biflows.
+    With ``biflows``, every column is read too, and records become biflows.
     """
     of = Decoder(settings)
     of.sequence = Sequences(4)
@@ -123,7 +123,7 @@ def decoded(
 
 
 def check_messages(octets: bytes) -> None:
-    """Decode in one batch and one by one, which must not matter, and then under bounds that are reached."""
+    """Decode in one batch and one by one, which must not matter, and then with limits that are reached."""
     datagrams, senders = unframed(octets)
     if not datagrams:
         return
@@ -133,7 +133,7 @@ def check_messages(octets: bytes) -> None:
 
 
 def check_one(template: tuple[bytes, ...], octets: bytes) -> None:
-    """One message, after others that define templates."""
+    """One message after others that define templates."""
     check_messages(framed(*template, octets))
 
 
@@ -148,7 +148,7 @@ OPTIONS_V9 = (Field(0, 1, 4, scope=True), Field(0, 48, 1), Field(0, 49, 1), Fiel
 
 
 def columns_of(fields: tuple[Field, ...], rows: int) -> list[Any]:
-    """Values for each field: text where the length is free, small numbers elsewhere."""
+    """Values for each field: text if the length is variable, small numbers otherwise."""
     found: list[Any] = []
     for place, field in enumerate(fields):
         if field.length == VARIABLE:
@@ -162,7 +162,7 @@ def columns_of(fields: tuple[Field, ...], rows: int) -> list[Any]:
 
 @cache
 def exported(version: int) -> tuple[bytes, ...]:
-    """Messages of one protocol: templates, options, data before and behind them, a change and a withdrawal."""
+    """Messages of one protocol: templates, options, data before and after them, a change and a withdrawal."""
     build = MessageBuilder(version, 7, boot_ms=NOW_MS - 10**6, mtu=600)
     if version == 5:
         return tuple(build.messages([data(v5_template(0), columns_of(V5_FIELDS, 14))], NOW_MS))
@@ -181,13 +181,13 @@ def exported(version: int) -> tuple[bytes, ...]:
 
 
 def streams(version: int) -> list[bytes]:
-    """Whole exchanges: from one exporter, and from several whose messages alternate."""
+    """Complete exchanges: from one exporter, and from several whose messages alternate."""
     messages = exported(version)
     return [framed(*messages), b"".join(framed(one, exporter=i) for one in messages for i in (0, 2))]
 
 
 def templates_first(version: int) -> tuple[bytes, ...]:
-    """One message with the templates alone."""
+    """One message with the templates only."""
     build = MessageBuilder(version, 7)
     fields = PLAIN if version == 9 else MIXED
     sets = [template_set(Template(version, 7, 256, fields), Template(version, 7, 257, PLAIN))]
@@ -195,7 +195,7 @@ def templates_first(version: int) -> tuple[bytes, ...]:
 
 
 def data_alone(version: int) -> list[bytes]:
-    """Messages of data for those templates."""
+    """Messages with data of those templates."""
     build = MessageBuilder(version, 7, mtu=1200)
     fields = PLAIN if version == 9 else MIXED
     of = [Template(version, 7, 256, fields), Template(version, 7, 257, PLAIN)]
@@ -203,7 +203,7 @@ def data_alone(version: int) -> list[bytes]:
 
 
 def check_templates(octets: bytes) -> None:
-    """The file of templates; then again with a checksum that agrees, as somebody who edits it could make it."""
+    """The template file; then again with a valid checksum, as an editor of the file could produce."""
     file = written("templates", octets)
     head, line_end, body = octets.partition(b"\n")
     forms = [octets]

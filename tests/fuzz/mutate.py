@@ -1,4 +1,4 @@
-"""Mutations by chance, for tests that run without a fuzzer."""
+"""Random mutations, for tests that run without a fuzzer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ INTERESTING = (0, 1, 2, 3, 4, 8, 0x7F, 0x80, 0xFE, 0xFF)
 
 
 def mutated(data: bytes, chance: random.Random, words: tuple[bytes, ...] = ()) -> bytes:
-    """Octets changed in one to four of the ways that parsers trip over."""
+    """Change octets in one to four ways that typically break parsers."""
     out = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(out) + 1)

@@ -1,12 +1,12 @@
-"""Every fuzz target by its name."""
+"""All fuzz targets by name."""
 
 from __future__ import annotations
 
-from . import beside, captures, exports, files, messages, texts
+from . import captures, exports, files, messages, packets, text_records
 from .harness import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for room in (captures, beside, texts, files, messages, exports)
+    for room in (captures, packets, text_records, files, messages, exports)
     for target in room.TARGETS
 }  # fmt: skip

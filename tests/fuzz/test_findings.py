@@ -1,4 +1,4 @@
-"""What fuzzing found, as the shortest input that showed it. Each goes through the target it was found by."""
+"""Findings of fuzzing, as the shortest input that showed each, passed through the target that found it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import pytest
 from ethogram.io.parquet import BiflowParquetReader
 from ethogram.schema import BIFLOW
 
-from .beside import packet_files
 from .exports import collector_states
 from .files import library, states
 from .harness import allowed, written
+from .packets import packet_files
 from .targets import TARGETS
 
 
 def central(name: bytes, *, needed: int = 20, flags: int = 0, method: int = 0) -> bytes:
-    """A zip of one empty member as its central directory tells it; nothing stands where the member should."""
+    """A zip of one empty member according to its central directory, without the member itself."""
     entry = b"PK\x01\x02" + struct.pack("<HHHHHHIIIHHHHHII", 20, needed, flags, method, 0, 33, 0, 0, 0, len(name),
                                         0, 0, 0, 0, 0, 0) + name  # fmt: skip
     return b"PK\x03\x04" + entry + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(entry), 4, 0)
 
 
 def state_with(json: bytes, table: bytes = b"", octets: int | None = None) -> bytes:
-    """An exporter state of our settings; the target makes the checksum agree."""
+    """An exporter state with our settings; the target fixes the checksum."""
     digest = states()[0].split(b'"settings":"')[1][:25]
     size = len(json) if octets is None else octets
     return (
@@ -40,13 +40,13 @@ def state_with(json: bytes, table: bytes = b"", octets: int | None = None) -> by
 
 
 def absurd_length(state: bytes) -> bytes:
-    """A state whose first compressed column (Zstandard) says it unpacks to 7,378,697,629,483,820,646 octets."""
+    """A state whose first compressed column (Zstandard) claims 7,378,697,629,483,820,646 octets uncompressed."""
     at = state.index(b"\x28\xb5\x2f\xfd")
     return state[: at - 8] + b"f" * 8 + state[at:]
 
 
 def broken_array(state: bytes) -> bytes:
-    """A collector state with an array whose description ends in the middle."""
+    """A collector state with an array whose header is truncated."""
     at = state.index(b"\x93NUMPY")
     end = state.index(b"}", at)
     return state[:end] + b" " + state[end + 1 :]

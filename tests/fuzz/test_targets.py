@@ -1,4 +1,4 @@
-"""The fuzz targets themselves: their seeds are sound, and a short run of mutations of them finds nothing."""
+"""Tests of the fuzz targets: their seeds are valid, and a short run of mutations finds nothing."""
 
 from __future__ import annotations
 

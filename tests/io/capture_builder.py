@@ -1,4 +1,4 @@
-"""Builds captures octet by octet, as plainly as the formats' descriptions read."""
+"""Build captures octet by octet, following the format descriptions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ethernet(internet: bytes, kind: int = 0x0800, vlans: tuple[int, ...] = ()) -
 
 
 def framed(link: int, internet: bytes, kind: int) -> bytes:
-    """A frame of any link type that the reader knows."""
+    """A frame of any supported link type."""
     version = 4 if kind == 0x0800 else 6
     ppp = b"\x00\x21" if version == 4 else b"\x00\x57"
     heads = {
@@ -79,7 +79,7 @@ def framed(link: int, internet: bytes, kind: int) -> bytes:
 
 def pcap(frames: list[tuple[int, bytes]], *, link: int = 1, order: str = "<", nano: bool = False,
          wire: int | None = None, modified: bool = False) -> bytes:  # fmt: skip
-    """A pcap file of (time in ns, frame)."""
+    """A pcap file of (time in ns, frame) pairs."""
     magic = 0xA1B23C4D if nano else 0xA1B2CD34 if modified else 0xA1B2C3D4
     out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, link)
     for time, frame in frames:

@@ -1,4 +1,4 @@
-"""Captures: every form that is built is read back, and every packet is accounted for."""
+"""Captures: every built variant is read back, and every packet is accounted for."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def test_captures_are_told_by_their_first_octets() -> None:
 
 
 def captures() -> st.SearchStrategy[bytes]:
-    """Sound captures with some octets changed, and plain noise behind a sound header."""
+    """Valid captures with some changed octets, and noise after a valid header."""
     dns = b"\0\1\x81\x80\0\1\0\1\0\0\0\0\4site\7example\0\0\1\0\1\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\1\2\3\4"
     frames = [
         ethernet(Packet(payload=b"p" * 9).internet(), vlans=(3,)),

@@ -1,4 +1,4 @@
-"""Packed inputs: any packing gives the same records, within bounds, and nothing is written to disk."""
+"""Compressed inputs: any packing gives the same records, within limits, and nothing is written to disk."""
 
 from __future__ import annotations
 

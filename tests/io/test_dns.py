@@ -1,4 +1,4 @@
-"""Passive DNS: what an answer said, and nothing from a message that is not sound."""
+"""Passive DNS: answers are read, and nothing is taken from malformed messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names that were asked for, errors included, and nothing out of malformed messages."""
+"""DNS query names, including errors; nothing is taken from malformed messages."""
 
 from __future__ import annotations
 

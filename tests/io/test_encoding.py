@@ -1,4 +1,4 @@
-"""Encodings: the same text in any of them gives the same records."""
+"""Encodings: the same text gives the same records in each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""nfdump's text output: joined outputs give the sum of their parts."""
+"""nfdump text output: concatenated outputs give the sum of their parts."""
 
 from __future__ import annotations
 

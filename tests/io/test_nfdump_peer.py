@@ -1,4 +1,4 @@
-"""What the real nfdump writes of a capture is read back as what our own meter makes of it."""
+"""The output of the real nfdump for a capture equals the result of our own meter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_NS = 1_700_000_000_000_000_000
 
 
 def capture() -> bytes:
-    """Two TCP exchanges, a DNS question with its answer, and a broadcast nobody answers."""
+    """Two TCP exchanges, a DNS query with its answer, and an unanswered broadcast."""
     device, server, resolver = "192.168.1.7", "198.51.100.9", "192.168.1.1"
     frames = []
     for number, port in enumerate((50000, 50001)):

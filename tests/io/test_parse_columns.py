@@ -1,4 +1,4 @@
-"""Conversion of cells: every spelling of a number gives that number; anything else is a fault; nothing is guessed."""
+"""Parsing of cells: every spelling of a number gives that number, and anything else is a fault."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_groups_that_are_none_are_unreadable_under_stated_marks(spelling: str) -
 @example("50001.9")
 @example("1e-3")
 def test_any_text_is_a_plain_number_or_a_fault(junk: str) -> None:
-    """The reference is the plainest one: an optional sign, digits, a point, an exponent; or hexadecimal digits."""
+    """The reference grammar: an optional sign, digits, a point, an exponent; or hexadecimal digits."""
     bare = junk.strip()
     value, fault = one(columns.parse_integers(text(junk)))
     if bare.lower() in columns.UNSET:

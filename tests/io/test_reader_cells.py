@@ -1,4 +1,4 @@
-"""Every reader: whatever stands in a numeric cell, it is read as what it says, or counted; never another value."""
+"""All readers: any text in a numeric cell is parsed to its value or counted, never read as another value."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "csv": ("bytes", "pkts", "fp", "tp", "secs"),
     "parquet": ("octets", "packets", "source_port", "destination_port"),
 }
-"""Reader to its names of :data:`FIELDS`."""
+"""Field names of each reader, by reader; see :data:`FIELDS`."""
 
 
 def written(form: str, name: str, junk: str, folder: Path) -> Path:
-    """A file of one record, with a text in one of its cells."""
+    """A file with one record and a given text in one cell."""
     file = folder / ("flows.parquet" if form == "parquet" else "records")
     if form == "zeek":
         row = [junk if field == name else value for field, value in zip(ZEEK_FIELDS, ZEEK_ROWS[1], strict=True)]
@@ -88,7 +88,7 @@ def read(form: str, file: Path, folder: Path) -> tuple[pl.DataFrame, RecordReade
 
 
 def meaning(text: str, form: str) -> Decimal | None:
-    """What a cell says, by the plainest reading; None where it says nothing."""
+    """The value of a cell by the simplest interpretation; None if it has none."""
     bare = text.strip()
     if bare.lower() in UNSET:
         return Decimal(0)

@@ -1,4 +1,4 @@
-"""Every reader of flow records, found in the registry, is held to the same contract."""
+"""The contract of all readers of flow records, which are discovered from the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAF's JSON with what real files have between and in their flows."""
+"""YAF JSON with the additional content of real files between and in flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs that give nothing say what they are: link type, program, version, compression, encoding."""
+"""Messages about unusable inputs: link type, program, version, compression, encoding."""
 
 from __future__ import annotations
 

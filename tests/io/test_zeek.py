@@ -1,4 +1,4 @@
-"""Zeek: headers in the middle, directions from the history, payload octets, and the logs beside."""
+"""Zeek: headers at any line, directions from the history, payload octets, and neighbouring logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The collector: what was sent is received or in a gap, what is on disk is whole, and a recording gives the same."""
+"""The collector: sent = received + gaps, files on disk are complete, and a recording gives the same flows."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def flows_in(folder: Path) -> pl.DataFrame:
 
 
 def numbers_in(folder: Path) -> list[int]:
-    """The records that arrived on disk, by the number each carries."""
+    """The records on disk, by the number that each carries."""
     return sorted(flows_in(folder)["octets_out"] - 1)
 
 
@@ -84,7 +84,7 @@ def test_every_record_is_received_or_in_a_gap(tmp_path: Path) -> None:
     sender = CountingSender()
     messages = [sender.announce(), *(sender.message() for _ in range(1000))]
     lost = set(rng.sample(range(2, len(messages) - 1), 150))
-    # Some are overtaken by one or two others, and some come twice.
+    # Some are reordered by one or two positions, and some are duplicated.
     arriving = [m for i, m in enumerate(messages) if i not in lost]
     for at in rng.sample(range(2, len(arriving) - 4), 40):
         arriving[at], arriving[at + 1] = arriving[at + 1], arriving[at]

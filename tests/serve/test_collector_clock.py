@@ -1,4 +1,4 @@
-"""Exporters whose clocks are wrong beside one whose clock is right: over loopback, with a restart in between."""
+"""Exporters with wrong clocks beside one with a correct clock: over loopback, with a restart in between."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SETTINGS = CollectorSettings(
 
 
 class OneWayExporter:
-    """Sends half connections of one device whose times differ from true ones by ``wrong_s``."""
+    """Sends half connections of one device whose times differ from the true ones by ``wrong_s``."""
 
     def __init__(self, device: int, wrong_s: float = 0) -> None:
         self.device = 0x0A000000 + device
@@ -47,7 +47,7 @@ class OneWayExporter:
         self.sent = 0
 
     def messages(self, ages_s: list[float]) -> list[bytes]:
-        """One flow for each age, that ended so long ago; half of them are answered."""
+        """One flow for each age, which ended that long ago; half of them are answered."""
         out = []
         for age_s in ages_s:
             end = round((time.time() - age_s + self.wrong_s) * 1000)

@@ -1,4 +1,4 @@
-"""Segments, fingerprints and state are committed together, wherever a crash falls."""
+"""Segments, fingerprints and state are committed together, whenever a crash occurs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEGIN = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 class Killed(BaseException):
-    """What a process that is killed does not survive."""
+    """State that a killed process loses."""
 
 
 def output_of(folder: Path) -> Output:

@@ -1,4 +1,4 @@
-"""A disk that fails at any file operation of a run: every flow is on disk or counted as dropped, never both."""
+"""A disk that fails at any file operation of a run: every flow is either on disk or counted as dropped."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ OPERATIONS: tuple[tuple[object, str], ...] = (
 
 
 class FailingDisk:
-    """Counts the calls of one operation on files of a folder; makes one of them fail, or all from it on.
+    """Counts the calls of one file operation in a folder, and makes one or all later ones fail.
 
     Parameters
     ----------
     at
-        Number of the first call that fails, from 0; None: none does.
+        Index of the first call that fails; None for none.
     persistent
         Whether later calls fail, too.
     after
-        Whether the operation is done before it reports its failure.
+        Whether the operation is completed before it reports its failure.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FailingDisk:
 
 
 def run(folder: Path) -> Output | None:
-    """Some segments, the last of them the end; None when the folder could not even be taken."""
+    """Several segments including the end; None if the folder could not be opened."""
     output = output_of(folder)
     try:
         output.open()
@@ -78,7 +78,7 @@ def rows_in(folder: Path) -> int:
 
 
 def check(folder: Path, output: Output | None) -> None:
-    """What holds after a run with faults, and after the next start, which has none."""
+    """Invariants after a run with faults, and after the next start without faults."""
     before = segments_in(folder / "flows")
     on_disk = rows_in(folder)
     if output is not None:

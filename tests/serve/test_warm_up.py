@@ -1,4 +1,4 @@
-"""Once a collector listens, everything that messages need is compiled."""
+"""Everything that messages need is compiled before a collector listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated exporter against the decoder: nothing invented, nothing uncounted, whatever the network does."""
+"""The simulated exporter against the decoder: every flow is accounted for, whatever the network does."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def exported(biflows: list[pl.DataFrame], **options: object) -> tuple[list[Messa
 
 
 def decoded(messages: list[Message]) -> tuple[Decoder, Sequences, int, int]:
-    """Decode messages as they would arrive; also how many flow and options records there were."""
+    """Decode messages in order of arrival; also returns the numbers of flow and options records."""
     decoder = Decoder()
     decoder.sequence = sequences = Sequences()
     found = decoder.decode(batch([m.octets for m in messages], arrival_ns=[m.time_ms * 10**6 for m in messages]))

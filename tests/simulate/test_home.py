@@ -1,4 +1,4 @@
-"""The scripted home: reproducible, bounded to its script, and unmistakably simulated."""
+"""The simulated home: reproducible, limited to its script, and marked as simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load: the same messages again and again, and yet other homes, other days, and sequence numbers without a gap."""
+"""Load: the same messages sent repeatedly as other homes and days, with sequence numbers without gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated exporter and a collector of others: nfcapd counts the same flows, octets and no sequence error."""
+"""The simulated exporter with nfcapd: the same flows and octets, and no sequence errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def waiting(place: str) -> int | None:
-    """Octets that wait at a UDP socket of this machine; None when nobody listens there."""
+    """Octets waiting at a local UDP socket; None if nobody listens."""
     lines = [line for line in Path("/proc/net/udp").read_text().splitlines() if place in line]
     return int(lines[0].split()[4].split(":")[1], 16) if lines else None
 

@@ -1,4 +1,4 @@
-"""What is sent is what arrives: over UDP of both families, TCP, TLS, and into a file."""
+"""Messages arrive as sent: over UDP of both families, TCP, TLS, and in a file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def udp_receiver(host: str) -> socket.socket:
 
 
 def split(octets: bytes) -> list[bytes]:
-    """IPFIX messages, one after another."""
+    """Consecutive IPFIX messages."""
     found, at = [], 0
     while at < len(octets):
         length = int.from_bytes(octets[at + 2 : at + 4])

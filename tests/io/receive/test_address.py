@@ -1,4 +1,4 @@
-"""Where to listen, and who may send."""
+"""Listen addresses and allowed senders."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Bad peers at every state of a connection: each ends its own connection, is counted by reason, and changes nothing
-else for the peers that send over UDP, TCP and TLS meanwhile."""
+"""Misbehaving peers in every state of a connection.
+
+Each fault ends its own connection, is counted by reason, and does not affect other peers over UDP, TCP and TLS.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ EVICTED = "evicted: no well-formed message"
 
 @dataclass
 class Listening:
-    """Receivers of all transports on one queue, and three good peers that send through everything."""
+    """Receivers of all transports on one queue, and three well-behaved peers that send throughout."""
 
     udp: UdpReceiver
     tcp: TcpReceiver
@@ -70,7 +72,7 @@ class Listening:
         return self.stack.enter_context(self.client().wrap_socket(raw, server_hostname="127.0.0.1"))
 
     def good_traffic(self, messages: int = 20) -> None:
-        """Every good peer goes on."""
+        """Check that every well-behaved peer continues."""
         for _ in range(messages):
             for name, send in self.peers.items():
                 self.sent[name].append(self.senders[name].message())
@@ -95,7 +97,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def open_files() -> list[int]:
-    """Numbers of this process's open files, where the system tells."""
+    """File descriptors of this process, if the system lists them."""
     folder = Path("/proc/self/fd")
     return [int(path.name) for path in folder.iterdir()] if folder.exists() else []
 
@@ -132,7 +134,7 @@ def listening(files: dict[str, Path], **settings: object) -> Iterator[Listening]
 
 
 def reset(opened: socket.socket) -> None:
-    """Close with a reset."""
+    """Close with a TCP reset."""
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     opened.close()
 
@@ -236,7 +238,7 @@ BAD: dict[str, tuple[str, Callable[[Listening, str], None], str]] = {
 
 
 def alike(reason: str) -> str:
-    """Reasons that TLS does not always tell apart: how a reset shows depends on its moment."""
+    """Reasons that TLS cannot always distinguish: the effect of a reset depends on its moment."""
     ways = {"broken off": "ended", "ended by the exporter": "ended", "no TLS handshake": HANDSHAKE}
     return ways.get(reason, reason)
 
@@ -271,7 +273,7 @@ def test_many_bad_peers_of_all_kinds_at_once(files: dict[str, Path]) -> None:
 def test_a_fault_while_the_socket_is_wrapped_is_that_of_the_peer(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a reset raises there depends on its moment and on the version of Python."""
+    """Exceptions after a reset, which depend on its moment and the Python version."""
     with listening(files) as on:
         faults = iter([ConnectionResetError(errno.ECONNRESET, "reset"), ssl.SSLError("wrong"), ValueError("no"),
                        MemoryError()])  # fmt: skip
@@ -308,7 +310,7 @@ def test_any_fault_while_a_connection_is_served_ends_it_alone(
 
 @contextmanager
 def no_more_files() -> Iterator[None]:
-    """No file can be opened beyond those that are open."""
+    """Prevent further files from being opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     fill = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_files()) + 1, hard))

@@ -1,4 +1,4 @@
-"""IPFIX over TCP and TLS: messages framed by their length, bounded connections, and sessions that end."""
+"""IPFIX over TCP and TLS: framing by length, limited connections, and ends of sessions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def receiving(
 
 
 def drain(receiver: TcpReceiver) -> tuple[list[tuple[int, bytes]], list[SessionEnd]]:
-    """Messages with their exporter's index, and ended sessions."""
+    """Messages with the index of their exporter, and ended sessions."""
     messages, ended = [], []
     while (item := receiver._queue.take(0)) is not None:
         if isinstance(item, DatagramBatch):
@@ -116,7 +116,7 @@ def test_what_is_no_message_closes_that_connection_alone(octets: bytes, reason: 
 
 
 def announced(receiver: TcpReceiver) -> socket.socket:
-    """A connection that has sent something well formed."""
+    """A connection that has sent a well-formed message."""
     opened, before = connect(receiver), receiver.accounting.read
     opened.sendall(CountingSender().announce())
     until(lambda: receiver.accounting.read > before)
@@ -214,7 +214,7 @@ def test_a_full_queue_or_a_rate_makes_the_exporter_wait_and_loses_nothing() -> N
 
 
 def certificates(folder: Path) -> dict[str, Path]:
-    """An authority, and a collector and an exporter that it signed."""
+    """An authority, and certificates of a collector and an exporter signed by it."""
     if shutil.which("openssl") is None:
         pytest.skip("the openssl command is not installed: no certificates can be made")
     files = {
@@ -270,7 +270,7 @@ def tls_client(files: dict[str, Path], receiver: TcpReceiver) -> ssl.SSLSocket:
 
 
 def test_what_tls_has_decrypted_is_read_although_nothing_more_arrives(files: dict[str, Path]) -> None:
-    """A selector knows of the kernel's octets alone: the rest of a record that was read in part is in TLS."""
+    """A selector only knows octets in the kernel: the rest of a partially read record is inside TLS."""
     context = tls_context(files["server.pem"], files["server.key"])
     with receiving("tls://127.0.0.1:0", tls=context) as receiver, tls_client(files, receiver) as opened:
         for _ in range(7):

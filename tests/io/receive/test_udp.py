@@ -1,4 +1,4 @@
-"""Datagrams: each is used, or dropped for a reason; memory is bounded whatever is sent."""
+"""Datagrams: each is used or dropped for a reason, and memory is limited whatever is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sending import CountingSender, needs_ipv6
 
 
 class Received:
-    """Everything a queue gave, message by message."""
+    """All messages of a queue, one by one."""
 
     def __init__(self, queue: MessageQueue) -> None:
         self.messages: list[bytes] = []
@@ -71,7 +71,7 @@ def sender(host: str = "127.0.0.1") -> socket.socket:
 
 
 def wait_for(receiver: UdpReceiver, datagrams: int) -> None:
-    """Until so many datagrams were read; the test then says what became of them."""
+    """Wait until this many datagrams were read."""
     for _ in range(500):
         if receiver.accounting.read >= datagrams:
             return
@@ -202,7 +202,7 @@ def well_formed_of(octets: bytes) -> bool:
 
 
 def test_rubbish_from_every_port_of_an_address_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither others, whatever they send, nor those at the same address who send something well formed."""
+    """Neither other senders nor well-formed messages of the same address are affected."""
     monkeypatch.setattr(udp, "FORGET_EVERY_NS", 1 << 60)  # no room is made meanwhile
     good = CountingSender().announce()
     assert well_formed_of(good)
@@ -268,7 +268,7 @@ def test_whatever_arrives_is_judged_within_its_octets(octets: bytes, version: by
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans(), st.booleans()), max_size=60))
 def test_the_tables_agree_with_a_plain_model(events: list[tuple[int, int, bool, bool]]) -> None:
-    """After any arrivals and any forgetting, every exporter is found, and groups count what is there."""
+    """After any arrivals and removals, every exporter is found, and group counts are correct."""
     receiver = UdpReceiver([], MessageQueue(1 << 20), Exporters(), CollectSettings(), max_exporters=16)
     receiver._make_tables()
     state, tables = receiver._state[0], receiver._tables

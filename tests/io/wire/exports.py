@@ -1,4 +1,4 @@
-"""Records of made-up templates for tests: columns to messages, messages to records and biflows."""
+"""Exports with arbitrary templates for tests: columns to messages, messages to records and biflows."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def ip(text: str) -> int:
 
 
 def ip6(value: int) -> bytes:
-    """An IPv6 address with this number behind 2001:db8::."""
+    """An IPv6 address with this number after 2001:db8::."""
     return bytes.fromhex("20010db8") + value.to_bytes(12)
 
 
 class Export:
-    """One exporter: what it sends, decoded and made to biflows as it comes."""
+    """One exporter whose messages are decoded and converted to biflows."""
 
     def __init__(self, version: int = 10, domain: int = 1, settings: WireSettings | None = None, **more: int) -> None:
         self.version, self.domain = version, domain
@@ -50,7 +50,7 @@ class Export:
         self, columns: Sequence[Column], *, number: int = 256, options: bool = False, reverse: Sequence[Column] = (),
         enterprise: dict[int, int] | None = None, scopes: int = 0, time_ms: int = NOW_MS,
     ) -> None:  # fmt: skip
-        """Queue a message with a template and its records; ``enterprise`` gives fields by place theirs."""
+        """Queue a message with a template and its records; ``enterprise`` sets enterprise numbers by field position."""
         fields = [
             Field((enterprise or {}).get(place, 0), element, length, options and place < max(scopes, 1), back)
             for place, (element, length, _, back) in enumerate(
@@ -68,14 +68,14 @@ class Export:
             self.messages += self.builder.messages([template_set(template), data(template, values)], time_ms)
 
     def split(self, message: bytes) -> tuple[bytes, bytes]:
-        """An IPFIX message of two sets as two messages."""
+        """Divide an IPFIX message of two sets into two messages."""
         head, length = message[:16], int.from_bytes(message[18:20])
         parts = (message[16 : 16 + length], message[16 + length :])
         first, second = (head[:2] + (16 + len(part)).to_bytes(2) + head[4:] + part for part in parts)
         return first, second
 
     def records(self) -> list[Records]:
-        """Decode what is queued, as one batch."""
+        """Decode the queued messages as one batch."""
         lengths = np.array([len(one) for one in self.messages], np.int32)
         batch = DatagramBatch(
             np.frombuffer(b"".join(self.messages), np.uint8), np.cumsum(lengths, dtype=np.int64) - lengths, lengths,
@@ -85,7 +85,7 @@ class Export:
         return self.decoder.decode(batch)
 
     def table(self) -> pl.DataFrame:
-        """Biflows of what is queued."""
+        """Biflows of the queued messages."""
         frame = self.biflows.batch(self.records())
         self.biflows.accounting.check()
         return frame
@@ -103,7 +103,7 @@ TIMES: list[Column] = [(152, 8, [NOW_MS - 5000, NOW_MS - 4000]), (153, 8, [NOW_M
 
 
 def biflows(columns: Sequence[Column], version: int = 10, **more: object) -> pl.DataFrame:
-    """Biflows of one template's records."""
+    """Biflows of the records of one template."""
     export = Export(version)
     export.send(columns, **more)  # type: ignore[arg-type]
     return export.table()

@@ -1,4 +1,4 @@
-"""Laws of making biflows: whatever a template says and a record holds, a sound table comes out, and each row counts."""
+"""Laws of conversion to biflows: any template and record gives a valid table, and each row counts."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ KEYS = sorted({
     (0, 231, False), (0, 232, False), (0, 298, False), (0, 299, False),
 })  # fmt: skip
 NEEDED = [(0, 8, False), (0, 12, False), (0, 4, False), (0, 1, False)]
-"""Half of the templates have these, so that flows come out at all."""
+"""Fields of half of the templates, so that flows occur at all."""
 
 field = st.tuples(st.sampled_from(KEYS), st.sampled_from([0, 1, 2, 3, 4, 6, 8, 9, 16, 20]))
 templates = st.tuples(st.lists(field, min_size=1, max_size=12), st.booleans())
 
 
 def message(version: int, fields: list[tuple[precedence.Key, int]], octets: bytes, uptime: int) -> bytes:
-    """A template and a data set of any octets."""
+    """A template and a data set of arbitrary octets."""
     definition = b""
     for (enterprise, number, reverse), length in fields:
         pen = 29305 if reverse and not enterprise else enterprise

@@ -1,4 +1,4 @@
-"""Records to biflows: which element counts, through NAT, tunnels and two address families, and what is no flow."""
+"""Records to biflows: precedence of elements, NAT, tunnels, dual stack, and records that are not flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of messages: the same cuts however the messages come."""
+"""Blocks of messages: the same boundaries however the messages arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Block = list[tuple[int, bytes]]
 
 
 def settings_of(block_octets: int, segment_s: float = 60.0) -> WireSettings:
-    # A block of a few octets is below what a user may ask for.
+    # A block of a few octets is below the minimum of the setting.
     return WireSettings.model_construct(**{**WireSettings().model_dump(), "block_octets": block_octets,
                                            "segment_s": segment_s})  # fmt: skip
 
@@ -31,7 +31,7 @@ def plain(block: DatagramBatch) -> Block:
 
 
 def given_in(messages: Sequence[tuple[int, bytes]], sizes: Sequence[int], bounds: WireSettings) -> list[Block]:
-    """Blocks, when the messages come in batches of these sizes from a buffer that is used again."""
+    """Blocks of messages that arrive in batches of these sizes in a reused buffer."""
     cutter = Blocks(bounds)
     found: list[Block] = []
     at = 0
@@ -56,7 +56,7 @@ def test_a_block_ends_before_it_is_too_long() -> None:
 def test_a_block_ends_with_its_segment_of_the_clock() -> None:
     times = [0, 59, 59.999, 60, 61, 185, 179, 186]
     messages = [(int(time * S), b"abcd") for time in times]
-    # The one that is late by its clock belongs to the block it came in.
+    # The message with an earlier clock belongs to the block in which it arrived.
     assert list(map(len, given_in(messages, [], settings_of(1000)))) == [3, 2, 3]
 
 

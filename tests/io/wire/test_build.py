@@ -1,4 +1,4 @@
-"""What the builder writes, octet by octet: headers, sequence rules, sets, padding, variable length, the MTU."""
+"""Output of the builder, octet by octet: headers, sequence rules, sets, padding, variable length, MTU."""
 
 from __future__ import annotations
 

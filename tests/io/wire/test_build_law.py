@@ -1,4 +1,4 @@
-"""parse(build(x)) = x: whatever columns are written, the decoder gives them back, for every protocol."""
+"""parse(build(x)) = x: the decoder returns the columns that were written, for every protocol."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fields_and_columns(draw: st.DrawFn, version: int, rows: int) -> tuple[list[F
 
 
 def read_back(records: list[Records], i: int, like: Values) -> list[object]:
-    """Field ``i`` of all records, read in the way that suits what was written."""
+    """Field ``i`` of all records, read according to its type."""
     found: list[object] = []
     for one in records:
         if isinstance(like, np.ndarray) and like.ndim == 1:

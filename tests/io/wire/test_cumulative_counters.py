@@ -1,4 +1,4 @@
-"""Total counters of living flows: each report counts by what was added."""
+"""Cumulative counters of active flows: each report counts by its increase."""
 
 from __future__ import annotations
 

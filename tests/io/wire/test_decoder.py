@@ -1,4 +1,4 @@
-"""Messages to records: what is believed of a message, how its values are read, and what is counted."""
+"""Messages to records: validation of messages, reading of values, and counters."""
 
 from __future__ import annotations
 

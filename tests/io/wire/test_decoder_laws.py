@@ -1,4 +1,4 @@
-"""Laws of decoding: any cut into batches gives the same records, and no octets make it raise or read too far."""
+"""Laws of decoding: any division into batches gives the same records, and no octets cause an exception or overread."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def part(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
 
 
 def rows(decoder: Decoder, batch: DatagramBatch) -> list[tuple[object, ...]]:
-    """Every record with its message, whatever Records it came in."""
+    """Every record with its message, across all Records."""
     found = []
     for one in decoder.decode(batch):
         header = one.headers[one.message]

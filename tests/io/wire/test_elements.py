@@ -1,4 +1,4 @@
-"""The table of information elements: whole, unambiguous, and the same as the registry where it is used."""
+"""The table of information elements: complete, unambiguous, and equal to the registry where used."""
 
 from __future__ import annotations
 

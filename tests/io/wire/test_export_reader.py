@@ -1,4 +1,4 @@
-"""Exports on disk: IPFIX files, captures of an export, recordings, raw datagrams, and how each is told."""
+"""Exports on disk: IPFIX files, captures of an export, recordings, raw datagrams, and their detection."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MESSAGES = [ipfix(template(256, FOUR)), *(ipfix(data(256, i)) for i in range(20)
 
 
 def flows(count: int, start: int = 0) -> list[bytes]:
-    """Messages of flows that have all a flow needs."""
+    """Messages of complete flows."""
     given = [*KEY, *COUNTS, *TIMES]
     one = Template(10, 0, 256, tuple(Field(0, number, length) for number, length, _ in given))
     values = [np.resize(np.array(list(column)), count) for _, _, column in given]
@@ -132,7 +132,7 @@ def test_a_packed_file_that_breaks_off_gives_what_came_before(tmp_path: Path) ->
 
 def udp(source: str, payload: bytes, *, port: int = 4739, length: int | None = None,
         fragments: Sequence[int] = (), protocol: int = 17, number: int = 1) -> list[bytes]:  # fmt: skip
-    """IP packets of a datagram, cut into fragments at these places of the IP payload."""
+    """IP packets of a datagram, fragmented at these offsets of the IP payload."""
     body = struct.pack(">HHHH", port, 2055, 8 + len(payload) if length is None else length, 0) + payload
     a = ip_address(source)
     b = ip_address("192.0.2.99" if a.version == 4 else "2001:db8::99")

@@ -1,4 +1,4 @@
-"""Options: sampling rates by sampler and by time, system start, names; later ones take the place of earlier ones."""
+"""Options: sampling rates by sampler and time, system start, names; later values replace earlier ones."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_rates_of_interfaces_hold_for_flows_seen_on_them(version: int) -> None:
 
 
 def test_a_sampler_may_be_stated_in_another_domain_of_the_exporter() -> None:
-    """Options in a domain of their own: what all other domains agree on holds, and is counted."""
+    """Options in a separate domain: a rate on which all other domains agree is used and counted."""
     export, other, third = (Export(9, domain) for domain in (1, 6, 7))
     for one in (other, third):
         one.biflows = export.biflows
@@ -234,12 +234,12 @@ def test_a_sampler_may_be_stated_in_another_domain_of_the_exporter() -> None:
     assert export.biflows.accounting.corrected == {
         "sampler rate from another observation domain": 2, "sampler rate unknown, not scaled": 1,
     }  # fmt: skip
-    # Two domains that do not agree say nothing.
+    # Two domains that disagree give no rate.
     third.send([(1, 4, [0]), (48, 1, [1]), (50, 4, [7])], number=300, options=True)
     third.table()
     export.send(flows((48, 1, [1, 2])))
     assert [row[0] for row in rates(export)] == [1000, 800_000]
-    # Its own domain goes before all.
+    # Its own domain takes precedence.
     export.send([(1, 4, [0]), (48, 1, [1]), (50, 4, [9])], number=300, options=True)
     export.send(flows((48, 1, [1, 1])))
     assert [row[0] for row in rates(export)] == [9000, 18_000]

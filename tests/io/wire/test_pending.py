@@ -1,4 +1,4 @@
-"""Data sets before their template: held within bounds, released in order, and each of them accounted for."""
+"""Data sets before their template: held within limits, released in order, and all accounted for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every form of time, its limits, and what is corrected."""
+"""All time encodings, their limits, and corrections."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_uptime_within_24_days_of_the_export_is_exact(uptime: int, before: int) 
     ("ahead_s", "moved"), [(0, False), (9, False), (11, True), (99, True), (86_400 * 20, True)]
 )
 def test_no_flow_ends_long_after_its_export(ahead_s: int, moved: bool) -> None:
-    """An uptime in seconds, or one of an earlier start, puts ends after their export."""
+    """An uptime in seconds, or with an earlier reference, gives ends after the export time."""
     uptime = NOW_MS - BOOT_MS + ahead_s * 1000
     start, end, corrected = times_of(two(22, 4, uptime - 9000), two(21, 4, uptime), version=9)
     assert end - start == 9_000_000

@@ -1,4 +1,4 @@
-"""Real exports of many makers: record counts as others decode them, and no damage makes the decoder raise."""
+"""Real exports of many vendors: record counts agree with other decoders, and no damage causes an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records row by row: each type as people write it."""
+"""Records as rows: display of each type."""
 
 from __future__ import annotations
 

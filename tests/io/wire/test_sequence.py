@@ -1,4 +1,4 @@
-"""Sequence numbers: received + gaps (+ undecoded) = sent, whatever is lost, overtaken, doubled or begun anew."""
+"""Sequence numbers: received + gaps (+ undecoded) = sent, despite loss, reordering, duplicates and restarts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def units_of(version: int) -> st.SearchStrategy[int]:
 
 @st.composite
 def exports(draw: st.DrawFn) -> tuple[int, list[list[tuple[int, int, int, int]]], list[list[int]]]:
-    """Runs of messages (sequence, units, time, boot) of one exporter, and the order in which their numbers arrive."""
+    """Runs of messages (sequence, units, time, boot) of one exporter, and their order of arrival."""
     version = draw(st.sampled_from([5, 9, 10]))
     runs, arrivals, time_s = [], [], 1_700_000_000
     for _ in range(draw(st.integers(1, 3))):
@@ -48,7 +48,7 @@ def exports(draw: st.DrawFn) -> tuple[int, list[list[tuple[int, int, int, int]]]
             run.append((sequence, units, time_s, boot))
             sequence = (sequence + (1 if version == 9 else units)) % WRAP
             time_s += draw(st.integers(0, 1))
-        # The first and the last come in their place: what lies outside them nobody can know.
+        # The first and the last arrive in order: the range outside them is unknown.
         inner = list(range(1, len(run) - 1))
         lost = draw(st.sets(st.sampled_from(inner), max_size=len(inner) // 2)) if inner else set()
         order = sorted(
@@ -75,7 +75,7 @@ def test_received_and_gaps_are_what_was_sent(
     totals = sequences.totals
     assert totals.sent == totals.received + totals.gaps
     assert totals.received + totals.duplicates == sum(u for _, u, _, _ in came)
-    # A run that begins right at the end of the one before is the same run to everybody.
+    # A run that begins at the end of the previous one cannot be distinguished from it.
     if all(before[-1][0] != after[0][0] for before, after in pairwise(runs)) and _told_apart(runs, version):
         assert totals.duplicates == 0
         assert totals.sent == sum(u for run in runs for _, u, _, _ in run)
@@ -83,13 +83,13 @@ def test_received_and_gaps_are_what_was_sent(
 
 
 def _told_apart(runs: list[list[tuple[int, int, int, int]]], version: int) -> bool:
-    """Whether a new run begins with an earlier number: a later one within 2**24 looks like a loss."""
+    """Whether a new run begins with a smaller number: a larger one within 2**24 looks like a loss."""
     for before, after in pairwise(runs):
         end = (before[-1][0] + (1 if version == 9 else before[-1][1])) % WRAP
         jump = (after[0][0] - end + WRAP // 2) % WRAP - WRAP // 2
         if 0 <= jump <= 1 << 24:
             return False
-        if after[0][1] == 0:  # a message without records does not show that it begins anew
+        if after[0][1] == 0:  # a message without records does not show a restart
             return False
     return True
 

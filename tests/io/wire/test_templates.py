@@ -1,4 +1,4 @@
-"""Templates in force: redefinition, withdrawal, expiry, bounds, sessions, and what is kept on disk."""
+"""Templates in force: redefinition, withdrawal, expiry, limits, sessions, and storage."""
 
 from __future__ import annotations
 
@@ -129,12 +129,12 @@ def booted(message: bytes, uptime_ms: int) -> bytes:
 @pytest.mark.parametrize("make", [ipfix, v9])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_exporters_behind_one_address_keep_templates_of_their_own(make: Callable[..., bytes], at_once: bool) -> None:
-    """Each number means something else to each, whatever comes first; ports, and not addresses, tell them apart."""
+    """Each id has another meaning for each exporter in any order; exporters differ by port, not by address."""
     version = 9 if make is v9 else 10
     decoder = Decoder()
     messages = [
         (ONE, make(template(256, FOUR, version))), (ONE, make(data(256, 0x00010002))),
-        # The second exporter's records come before its template: they wait for it.
+        # The records of the second exporter precede its template and wait for it.
         (OTHER_PORT, make(data(256, 0x00030004))), (ONE, make(data(256, 0x00050006))),
         (OTHER_PORT, make(template(256, TWO_TWO, version))), (OTHER_PORT, make(data(256, 0x00070008))),
         (ONE, make(data(256, 0x0009000A))),
@@ -163,11 +163,11 @@ def test_an_exporter_that_changes_its_port_takes_its_templates_along() -> None:
     decode(decoder, v9(template(256, FOUR, 9)))
     assert columns(decode(decoder, v9(data(256, 1)), exporter=OTHER_PORT)) == [(256, [[1]])]
     assert decoder.store.counters == {"new": 1, "taken over from another port": 1}
-    # One that started at another time has to send its own.
+    # An exporter that started at another time must send its own template.
     decoder = Decoder()
     decode(decoder, v9(template(256, FOUR, 9)))
     assert decode(decoder, booted(v9(data(256, 1)), 100_000), exporter=OTHER_PORT) == []
-    # IPFIX does not say when an exporter started: the old port has to stay silent.
+    # IPFIX does not state the start time: the old port must stay silent.
     for still_sends in (False, True):
         decoder = Decoder()
         decode(decoder, ipfix(template(256, FOUR)), at_s=0)
@@ -186,7 +186,7 @@ def test_an_exporter_that_changes_its_port_takes_its_templates_along() -> None:
     assert len(decode(decoder, ipfix(data(256, 1)), at_s=11)) == 1
     assert whats(decoder) == [(256, "new"), (256, "taken over from another port"), (256, "taken back")]
     assert decode(decoder, ipfix(data(256, 1)), exporter=OTHER_PORT, at_s=12) == []
-    # When nothing more will come, silence until the end is enough.
+    # If no more messages will arrive, silence until the end suffices.
     decoder = Decoder()
     decode(decoder, ipfix(template(256, FOUR)), at_s=0)
     decode(decoder, ipfix(data(256, 7)), exporter=OTHER_PORT, at_s=1)
@@ -257,7 +257,7 @@ def test_exporters_of_whom_nothing_is_understood_make_room_for_others() -> None:
     refused = decoder.accounting.dropped["too many exporters"]
     decode(decoder, ipfix(template(256, FOUR)), exporter=Exporter("203.0.113.3", 9), at_s=54)
     assert decoder.accounting.dropped["too many exporters"] == refused + 1
-    # Who was silent for long leaves, with its templates.
+    # Exporters that were silent for long are evicted with their templates.
     decode(decoder, ipfix(template(256, FOUR)), exporter=Exporter("203.0.113.3", 9), at_s=653)
     assert decoder.accounting.dropped["too many exporters"] == refused + 1
     assert decoder.store.counters["exporters evicted: silent"] == 1

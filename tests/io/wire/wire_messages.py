@@ -1,4 +1,4 @@
-"""Messages written octet by octet, so that they may be as wrong as one likes."""
+"""Messages written octet by octet, so that they can be arbitrarily wrong."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def decode(decoder: Decoder, *messages: bytes, exporter: Exporter = ONE, at_s: i
 
 
 def columns(found: Sequence[Records]) -> list[tuple[int, list[list[int]]]]:
-    """Of each Records its template's number and all its fields as numbers."""
+    """Template id and all fields as numbers, for each Records."""
     return [(one.template.id, [one.unsigned(i).tolist() for i in range(len(one.template.fields))]) for one in found]

@@ -1,4 +1,4 @@
-"""Packets beside custom flows: of captures, and of files; and what encoders read of them."""
+"""Packets of custom flows, from captures and from files, and the inputs of encoders made from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = PacketFlowSettings(packets=9, max_octets=1 << 13)
 
 
 def check_beside(octets: bytes) -> None:
-    """Records are the same with packets and without; sums of both hold."""
+    """Records are the same with and without packets; the sums of both agree."""
     if INTERPRETED:  # the meter's records are fields of compiled code
         return
     source = open_capture(written("beside.pcap", octets), CaptureSettings(tunnels=True))
@@ -52,7 +52,7 @@ def check_beside(octets: bytes) -> None:
 
 
 def read_by_encoders(flows: PacketFlows) -> None:
-    """Native inputs lie within their bounds."""
+    """The native inputs of encoders are within their bounds."""
     if INTERPRETED:
         flows = replace(flows, data=bounded(flows.data))
     bursts = bursts_of(flows)
@@ -63,7 +63,7 @@ def read_by_encoders(flows: PacketFlows) -> None:
 
 
 def check_packet_file(octets: bytes) -> None:
-    """A file that says it holds packets beside flows."""
+    """A file that claims to contain packets of flows."""
     file = written("packets.parquet", octets)
 
     def read() -> None:

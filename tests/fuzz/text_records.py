@@ -1,4 +1,4 @@
-"""Flow records as text, and the files a user writes: mapping, devices, labels."""
+"""Flow records as text, and user files: mapping, devices, labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ import_module("ethogram.io.mapping")
 
 
 def given(opened: Input) -> None:
-    """Read an input to its end; tables have their form and sums hold."""
+    """Read an input to its end; tables conform to their schema and sums add up."""
     if opened.source is None:
         return
     source = opened.source()
@@ -49,7 +49,7 @@ def given(opened: Input) -> None:
 
 
 def check_open(path: Path, form: str | None = None, described: Path | None = None) -> None:
-    """Open a file, of a format or of one that is told by content, and read all that is in it."""
+    """Open a file with a stated or detected format, and read its whole content."""
     found: list[Input] = []
     allowed(lambda: found.extend(open_inputs(path, FlowSettings(), is_capture, form=form, mapping=described)))
     for opened in found:
@@ -57,18 +57,18 @@ def check_open(path: Path, form: str | None = None, described: Path | None = Non
 
 
 def check_text(form: str, octets: bytes) -> None:
-    """Text of a format; a mark at its end says whether names are there beside it (Zeek)."""
+    """Text of a format; a marker at its end selects whether neighbouring name logs exist (Zeek)."""
     check_open(written(f"conn.{form}", octets), form)
 
 
 def check_stream(octets: bytes) -> None:
-    """Logs or outputs that were joined, told by their content, as they stand and as UTF-16."""
+    """Concatenated logs or outputs, detected by content, as is and as UTF-16."""
     check_open(written("joined.json", octets))
     check_open(written("joined.txt", octets.decode("utf-8", "replace").encode("utf-16")))
 
 
 def mixed_logs() -> list[bytes]:
-    """Zeek logs of several kinds in one stream: JSON with and without the log's name, and sections."""
+    """Zeek logs of several kinds in one stream: JSON with and without the log name, and sections."""
     conn = records.zeek_json()
     named = conn.replace(b"{", b'{"_path": "conn", ')
     other = b'{"_path": "dns", "ts": 1.5, "query": "a"}\n{"ts": 1.5, "id.orig_h": "10.0.0.1", "name": "x"}\n'
@@ -83,14 +83,14 @@ def joined_outputs() -> list[bytes]:
 
 
 def check_zeek_beside(octets: bytes) -> None:
-    """A connection log and the logs beside it, one after the other with a zero octet between."""
+    """A connection log and its neighbouring logs, separated by zero octets."""
     for name, part in zip(("conn", "ssl", "dns", "http"), octets.split(b"\0"), strict=False):
         written(f"{name}.log", part)
     check_open(written("conn.log", octets.split(b"\0")[0]), "zeek")
 
 
 def check_mapping(octets: bytes) -> None:
-    """A mapping file and a text it describes, with a zero octet between."""
+    """A mapping file and a text that it describes, separated by a zero octet."""
     toml, _, text = octets.partition(b"\0")
     check_open(written("mapped.csv", text), None, written("mapping.toml", toml))
 
