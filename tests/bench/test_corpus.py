@@ -101,7 +101,7 @@ def test_a_wrong_card_is_refused_and_says_where(change: tuple[str, str], says: s
 
 def test_a_device_may_stand_on_a_card_only_once() -> None:
     line = GOOD.split("devices = [")[1].rstrip("]\n")
-    with pytest.raises(ConfigurationError, match="device cam stands there twice"):
+    with pytest.raises(ConfigurationError, match="device cam is listed twice"):
         read_card(GOOD.replace(f"[{line}]", f"[{line}, {line}]"), file="home.toml")
 
 

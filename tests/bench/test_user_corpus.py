@@ -109,7 +109,7 @@ def test_flows_without_a_label_are_counted_and_flows_alone_hold_no_packets(tmp_p
     labels = read.accounting["labels"]
     assert (labels.read, labels.used) == (600, len(read.flows))
     assert labels.ignored["device without a label"] == 600 - labels.used
-    with pytest.raises(UsageError, match="hold no packets"):
+    with pytest.raises(UsageError, match="have no packets"):
         read_folder(card, files, packets=object())  # type: ignore[arg-type]
     (folder / "labels.csv").write_text("device,type\nnobody,camera\nnone,plug\n")
     with pytest.raises(InputError, match=r"no flow of a labelled device; the flows are of camera 0, camera 1"):
@@ -119,16 +119,16 @@ def test_flows_without_a_label_are_counted_and_flows_alone_hold_no_packets(tmp_p
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ("", "need the columns device,type: no device"),
-        ("device\ncam\n", "no type"),
-        ("device,type,colour\ncam,camera,red\n", "no column 'colour'"),
-        ("device,type\n", "no device is labelled"),
+        ("", "column 'device' is missing"),
+        ("device\ncam\n", "column 'type' is missing"),
+        ("device,type,colour\ncam,camera,red\n", "unknown column 'colour'"),
+        ("device,type\n", "no labelled device"),
         ("device,type\ncam,\n", r"labels.csv:2: no type"),
         ("device,type\ncam,camera,red\n", r"labels.csv:2: more fields"),
-        ("device,type,mac\ncam,camera,red\n", r"labels.csv:2: mac 'red' is none"),
-        ("device,type,ip\ncam,camera,1.2.3\n", r"labels.csv:2: ip '1.2.3' is no address"),
-        ("device,type\ncam,camera\ncam,plug\n", "device cam stands there twice"),
-        ("device,type,mac\na,camera,02:00:00:00:00:01\nb,plug,2:0:0:0:0:1\n", "stands for a and for b"),
+        ("device,type,mac\ncam,camera,red\n", r"labels.csv:2: invalid mac 'red'"),
+        ("device,type,ip\ncam,camera,1.2.3\n", r"labels.csv:2: invalid ip '1.2.3'"),
+        ("device,type\ncam,camera\ncam,plug\n", "device cam is listed twice"),
+        ("device,type,mac\na,camera,02:00:00:00:00:01\nb,plug,2:0:0:0:0:1\n", "names both a and b"),
     ],
 )
 def test_labels_that_are_wrong_are_one_line(tmp_path: Path, labels: str, says: str) -> None:

@@ -1,6 +1,6 @@
-"""Corpus cards: what each labelled collection is, whom to cite, what its traps are, and which devices it holds.
+"""Corpus cards: source, citation, pitfalls and labelled devices of each corpus.
 
-A card is data (``cards/*.toml``). Labels live here, keyed by device, and never on a flow.
+A card is a TOML file (``cards/*.toml``). It holds the labels, keyed by device; flows never have labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COARSE = {
     "tv": "tv", "lock": "lock", "sensor": "sensor", "alarm": "sensor", "health": "sensor", "thermostat": "sensor",
     "appliance": "appliance", "vacuum": "appliance", "non-iot": "non-iot",
 }  # fmt: skip
-"""Fine type to the coarse class that is scored across networks; every other type is ``other``."""
+"""Type to the coarse class that is used across networks; all other types are ``other``."""
 
 Kind = Literal[
     "capture",
@@ -36,7 +36,7 @@ Kind = Literal[
     "flow_table",
     "folder",
 ]
-"""How the files of a corpus are read; ``folder``: custom flows and captures of one's own, all devices at once."""
+"""How the files of a corpus are read; ``folder``: a user's custom flows and captures, all devices at once."""
 
 
 def coarse_of(fine: str) -> str:
@@ -69,7 +69,7 @@ class CardDevice(BaseModel):
 
     @property
     def family(self) -> str:
-        """Vendor and type together: the product family that is scored across networks."""
+        """Vendor and type: the product family that is used across networks."""
         return f"{self.vendor}/{self.type}"
 
     @property
@@ -79,7 +79,7 @@ class CardDevice(BaseModel):
 
 
 class Card(BaseModel):
-    """One corpus: a folder of traffic, where it comes from, and how it is read."""
+    """One corpus: a folder of traffic, its source, and how it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -101,7 +101,7 @@ class Card(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits over what decides the data: a better sentence on a card changes no figure."""
+        """Twelve hexadecimal digits of the fields that decide the data; descriptions are not among them."""
         prose = {"title", "source", "citation", "licence", "traps", "expected"}
         return hashlib.sha256(self.model_dump_json(exclude=prose).encode()).hexdigest()[:12]
 
@@ -111,11 +111,11 @@ class Card(BaseModel):
         return tuple(device for device in self.devices if not device.dropped)
 
     def network_of(self, device: CardDevice) -> str:
-        """The network a device stood in."""
+        """The network of a device."""
         return device.network or self.network
 
     def unit_of(self, device: CardDevice) -> str:
-        """What tells one unit from every other, in all corpora: its MAC where known, else its corpus and name."""
+        """Identifier of a unit over all corpora: its MAC if known, else corpus and name."""
         return device.mac or f"{self.name}/{device.id}"
 
 
@@ -125,7 +125,7 @@ def read_card(text: str, *, file: str | Path) -> Card:
     Raises
     ------
     ConfigurationError
-        When it is no TOML, or a field is missing or unknown.
+        When the text is not valid TOML, or a field is missing or unknown.
     """
     try:
         read = Card.model_validate(tomllib.loads(text))
@@ -137,12 +137,12 @@ def read_card(text: str, *, file: str | Path) -> Card:
     names = [device.id for device in read.devices]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigurationError(f"{file}: device {twice[0]} stands there twice")
+        raise ConfigurationError(f"{file}: device {twice[0]} is listed twice")
     return read
 
 
 def cards(folder: Path | None = None) -> dict[str, Card]:
-    """All cards by name: those of the package, or those of a folder of one's own.
+    """All cards by name: those of the package, or of a folder.
 
     >>> cards()["stevens_lsif_2019"].network
     'stevens-2019'

@@ -1,4 +1,4 @@
-"""Sources that count instead of recording flows: flow-rule counters to counts, flow features to flows.
+"""Readers of sources without flow records: flow-rule counters to counts, flow features to flows.
 
 Rule counters are totals of a whole capture, so their counts stand at one nominal epoch. A pair of rules, out and in,
 that names the same service and remote is one flow.
@@ -25,16 +25,16 @@ __all__ = ["flow_features", "rule_counters", "scope_of"]
 
 ETHERNET_OCTETS = 14
 LOCAL_PRIORITY = 655
-"""Rules up to this priority match what stays inside the network."""
+"""Rules up to this priority match traffic inside the network."""
 
 NAMED_PORTS = {"DNS": (UDP, 53), "NTP": (UDP, 123), "DHCP": (UDP, 67), "MDNS": (UDP, 5353), "SSDP": (UDP, 1900),
                "TCP": (TCP, 0), "UDP": (UDP, 0), "TLS": (TCP, 443), "HTTPS": (TCP, 443), "HTTP": (TCP, 80)}  # fmt: skip
-"""What a protocol's name says of its port; TCP and UDP alone say nothing."""
+"""Protocol and port by name of the protocol; TCP and UDP have no port."""
 
 
 @lru_cache(maxsize=1 << 16)
 def scope_of(address: str) -> str:
-    """Where an address is; a text that is none is a host name, hence outside.
+    """Scope of an address; a text that is not an address is a host name, hence ``wan``.
 
     >>> scope_of("ff02::fb"), scope_of("192.168.1.255"), scope_of("10.0.0.7"), scope_of("api.example.com")
     ('multicast', 'multicast', 'lan', 'wan')
@@ -59,14 +59,14 @@ def rule_counters(
     device, files
         The device, with its MAC, and its files.
     instance
-        The name to write into the counts.
+        Name of the device in the counts.
     settings
         Whether other protocols count, and whether inbound rules that were never answered are left out.
 
     Returns
     -------
     tuple
-        Form :data:`ethogram.schema.COUNTS`, and where every rule with traffic went.
+        Table :data:`ethogram.schema.COUNTS`, and the accounting of all rules with traffic.
     """
     accounting = Accounting("rules")
     rules = pl.concat([_rules(file) for file in files]).filter(pl.col("packetCount") > 0)
@@ -140,14 +140,14 @@ def _service_of_rules(rules: pl.DataFrame, mac: str) -> pl.DataFrame:
 
 
 def _names(peers: Sequence[str]) -> dict[str, str | None]:
-    """Registrable domain of each host name; None of an address or of nobody."""
+    """Registrable domain of each host name; None for addresses and empty names."""
     found = domains(pl.Series(peers, dtype=pl.String).str.strip_chars_start("*."))["remote_domain"]
     domain = dict(zip(peers, found.to_list(), strict=True))
     return domain | {peer: peer for peer in peers if re.match(GROUP, peer)}
 
 
 def flow_features(files: Sequence[Path], instance: str) -> tuple[pl.DataFrame, Accounting]:
-    """Flow rows of one device from features that know the protocol, the remote's name and volumes, but no ports."""
+    """Flows of one device from features with protocol, remote name and volumes, but without ports."""
     accounting = Accounting("flows")
     try:
         rows = pl.concat([pl.read_csv(file, infer_schema_length=0) for file in files])

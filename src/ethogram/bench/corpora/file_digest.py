@@ -1,7 +1,7 @@
-"""Digests of the contents of files, remembered so that a corpus is read for them only once.
+"""Digests of the contents of files, cached so that a corpus is read for them only once.
 
-The time of a file only says whether the remembered digest still stands: a copy of a corpus has the digests of the
-corpus, and results on both belong together.
+The modification time of a file only tells whether its cached digest is valid. A copy of a corpus has the same digests
+as the corpus, so that results on both can be compared.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ethogram._files import write_bytes
 __all__ = ["content_digests"]
 
 _MOST = 1 << 16
-"""Files remembered; beyond, all are forgotten: their digests cost no more than reading them again."""
+"""Maximum number of cached digests; when it is exceeded, all are dropped."""
 
 
 def content_digests(files: Iterable[Path], memory: Path | None) -> list[str]:
-    """Give 24 hexadecimal digits of SHA-256 for each file.
+    """24 hexadecimal digits of SHA-256 for each file.
 
     Parameters
     ----------
     files
-        What to read.
+        Files to read.
     memory
-        File in which digests are remembered; without it, or where it cannot be read or written, every file is read.
+        File with cached digests; without it, or when it cannot be used, every file is read.
     """
     remembered = _read(memory)
     known = dict(remembered)
@@ -51,7 +51,7 @@ def content_digests(files: Iterable[Path], memory: Path | None) -> list[str]:
 
 
 def _read(memory: Path | None) -> dict[str, list[int | str]]:
-    """What is remembered; nothing where the file is not of this form."""
+    """The cached digests; none when the file has another form."""
     if memory is None:
         return {}
     with suppress(OSError, orjson.JSONDecodeError):

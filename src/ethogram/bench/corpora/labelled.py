@@ -1,4 +1,4 @@
-"""Labelled flows: the tables of one corpus with its labels beside, and how they are kept on disk."""
+"""Labelled flows: the tables of one corpus, its labels in a separate table, and their cache on disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LABELS = Table(
 
 @dataclass(frozen=True)
 class LabelledFlows:
-    """One corpus: flows (of sources that only count, counts), labels beside, and the accounting of what was read."""
+    """Flows of one corpus (or counts, where a source has only those), its labels, and the accounting of reading."""
 
     card: Card
     flows: pl.DataFrame
@@ -53,18 +53,18 @@ class LabelledFlows:
 
 @dataclass(frozen=True)
 class CachedCorpus:
-    """Loaded tables on disk; a file that cannot be read is as good as none.
+    """Cache of loaded tables on disk; a file that cannot be read is treated as missing.
 
     Parameters
     ----------
     folder
-        Of all corpora.
+        Folder of the cache.
     card
-        What was read.
+        Card of the corpus.
     state
-        Of the card, its files and the code that reads them.
+        Digest of the card, its files and the code that reads them.
     digest
-        Of these and of the settings.
+        Digest of the state and the settings.
     """
 
     folder: Path
@@ -74,14 +74,14 @@ class CachedCorpus:
 
     @property
     def lock(self) -> Path:
-        """What is locked while the tables are made."""
+        """Path to lock while the tables are made."""
         return self.folder / f".{self.card.name}-{self.digest}"
 
     def _path(self, part: str) -> Path:
         return self.folder / f"{self.card.name}-{self.state}-{self.digest}.{part}"
 
     def read(self) -> LabelledFlows | None:
-        """The tables, or None."""
+        """The cached tables, or None."""
         try:
             tables = [pl.read_parquet(self._path(f"{part}.parquet")) for part in ("flows", "counts", "labels")]
             stages = orjson.loads(self._path("accounting.json").read_bytes())
@@ -94,7 +94,7 @@ class CachedCorpus:
         return LabelledFlows(self.card, found[0], found[1], found[2], self.digest, accounting)
 
     def write(self, loaded: LabelledFlows) -> None:
-        """Keep the tables, and forget those of other files or earlier code."""
+        """Write the tables, and delete those of other files or earlier code."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.folder.glob(f"{self.card.name}-*"):
             if not old.name.startswith(f"{self.card.name}-{self.state}-"):

@@ -1,7 +1,7 @@
-"""From a card to labelled flows: every file the card names, through the same pipeline as any other input.
+"""Load the labelled flows of a card: its files go through the same pipeline as any other input.
 
-What was loaded is kept as Parquet in a cache folder, under a digest of the card, the files and the code that read
-them; it is derived data and may be deleted at any time.
+Loaded tables are cached as Parquet under a digest of the card, the files and the code that read them. They are derived
+data and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ __all__ = ["CACHE", "COUNTING", "DIGESTS", "device_file", "files_of", "load", "r
 
 CACHE = Path("~/.cache/ethogram")
 DIGESTS = "digests.json"
-"""File of the cache folder that remembers digests of the corpora's files."""
+"""File of the cache folder with the digests of the corpora's files."""
 
 COUNTING = ("rule_counters", "mud")
-"""Kinds of sources that give counts themselves; others are loaded alike whatever is counted."""
+"""Kinds of sources that have counts only; settings of counts change what is loaded from them."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,7 +69,7 @@ def files_of(card: Card, device: CardDevice, root: Path) -> list[Path]:
     Raises
     ------
     InputError
-        When none of its patterns finds a file.
+        When none of its patterns matches a file.
     """
     folder = root / card.name
     matched = {file for pattern in device.files for file in folder.glob(pattern)}
@@ -91,13 +91,13 @@ def load(
     card
         What to read.
     root
-        The folder that holds the corpora; the card's folder is below it.
+        Folder of the corpora; it holds the card's folder.
     flows, meter
         Settings of the pipeline.
     counts
-        For sources that give counts themselves: what is left out.
+        For sources that have counts only: what is left out.
     cache_folder
-        Where loaded tables are kept; None keeps nothing.
+        Cache of loaded tables; None: no cache.
     on_progress
         Called with 1 after each device.
 
@@ -115,7 +115,7 @@ def load(
     if cache_folder is None:
         return _load(card, root, settings, digest, on_progress)
     held = CachedCorpus(cache_folder.expanduser() / "corpus", card, state, digest)
-    # Two runs that want one corpus read it once: the second finds what the first has kept.
+    # Two runs that need the same corpus read it once: the second one finds the cached tables.
     with file_lock(held.lock):
         found = held.read()
         if found is None:
@@ -159,7 +159,7 @@ def runs_of(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple
 
 
 def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.DataFrame) -> dict[str, object]:
-    # Counters without time stand for one nominal day.
+    # Counters without times count as one nominal day.
     first, last = NOMINAL, NOMINAL.replace(day=2)
     if flows.height:
         begin, end = flows["start"].dt.epoch("us").min(), flows["end"].dt.epoch("us").max()
@@ -173,7 +173,7 @@ def _label(card: Card, device: CardDevice, instance: str, run: str, flows: pl.Da
 
 
 class _Biflows(FlowSource):
-    """Biflows that were built in memory, as a source of the pipeline."""
+    """Biflows in memory, as a source of the pipeline."""
 
     def __init__(self, name: str, biflows: pl.DataFrame, accounting: Accounting) -> None:
         self.name = name
@@ -227,11 +227,11 @@ def _read(
 
 
 def _biflows(card: Card, device: CardDevice, files: list[Path]) -> tuple[pl.DataFrame, Accounting, list[str]]:
-    """Biflows of record files that only this corpus has, and addresses that were found to be the device's."""
+    """Biflows of a corpus-specific format, and addresses found to be the device's."""
     if card.kind == "app_flows":
         biflows, accounting = records.app_flows(device, files)
         return biflows, accounting, []
-    # Where the device's usual address is not in a run, another unit or lease made it.
+    # In runs without the device's usual address, another unit or lease was captured.
     usual = records.usual_address(tuple(files[0].parent.glob("*.csv*")))
     address = records.run_address(files, usual)
     biflows, accounting = records.packet_csv(files, address)
@@ -239,7 +239,7 @@ def _biflows(card: Card, device: CardDevice, files: list[Path]) -> tuple[pl.Data
 
 
 def _with_headers(way: str) -> pl.Expr:
-    """Payload octets made IP octets, by the shortest header for each packet."""
+    """Convert payload octets to IP octets by adding the shortest possible headers."""
     header = pl.col("protocol").cast(pl.UInt64).replace_strict({6: 40, 17: 28}, default=20, return_dtype=pl.UInt64)
     return pl.col(f"octets_{way}") + header * pl.col(f"packets_{way}")
 
@@ -274,7 +274,7 @@ def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
 
 
 def _state(card: Card, root: Path, cache_folder: Path | None) -> str:
-    """Of the card, its files and the code that reads them."""
+    """Digest of the card, its files and the code that reads them."""
     memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
     text = hashlib.sha256(f"{card.digest} {code_digest(*CODE_DEPENDENCIES)}".encode())
     files = [file for device in card.used_devices for file in files_of(card, device, root)]

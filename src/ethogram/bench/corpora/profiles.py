@@ -1,7 +1,7 @@
-"""MUD profiles (RFC 8520) as counts of what they allow: services and names of a product, without volumes.
+"""MUD profiles (RFC 8520) as counts of the services and names they allow, without volumes.
 
-An access-control entry counts as one flow of its service at the nominal epoch, with one packet on the way it allows.
-There is no traffic in a profile: octets are 0, which says that sizes and volumes are unknown.
+An access-control entry counts as one flow of its service at the nominal epoch, with one packet in the direction it
+allows. A profile contains no traffic: octets are 0, which means that sizes and volumes are unknown.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ __all__ = ["mud_profiles"]
 
 
 def mud_profiles(files: Sequence[Path], instance: str, settings: CountSettings) -> tuple[pl.DataFrame, Accounting]:
-    """Counts of what profiles allow one device.
+    """Counts of the traffic that profiles allow one device.
 
     Parameters
     ----------
     files
         MUD files.
     instance
-        The name to write into the counts.
+        Name of the device in the counts.
     settings
         Whether other protocols count.
 
     Returns
     -------
     tuple
-        Form :data:`ethogram.schema.COUNTS`, and where every access-control entry went.
+        Table :data:`ethogram.schema.COUNTS`, and the accounting of all access-control entries.
     """
     accounting = Accounting("rules")
     rows = []
@@ -80,7 +80,7 @@ def _entries(file: Path) -> Iterator[tuple[bool, dict[str, Any]]]:
 
 
 def _row(outward: bool, matches: dict[str, Any]) -> dict[str, Any] | None:
-    """Service, role, scope, and name or group of one entry; None where it is not about IP."""
+    """Service, role, scope, and name or group of one entry; None for entries without IP."""
     packet = matches.get("ipv4") or matches.get("ipv6")
     if packet is None or "protocol" not in packet:
         return None

@@ -1,6 +1,6 @@
-"""Published sets: where to get them, how they lie on disk, their labels and terms, and what reads them.
+"""Published data sets: where to get them, their layout on disk, labels and terms, and how to use them.
 
-A set is data (``published_sets/*.toml``). Nothing is downloaded: terms are between the user and who publishes.
+A set is a TOML file (``published_sets/*.toml``). Nothing is downloaded; users accept the terms of the publisher.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["PublishedDevice", "PublishedSet", "missing", "published"]
 
 
 class PublishedDevice(BaseModel):
-    """One device of a published set, told by its MAC address."""
+    """One device of a published set, identified by its MAC address."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,12 +53,12 @@ class PublishedSet(BaseModel):
 
     @property
     def devices(self) -> tuple[CardDevice, ...]:
-        """Its devices as those of a card."""
+        """Its devices in the form of a card."""
         return tuple(CardDevice(**device.model_dump(), files=self.files) for device in self.known_devices)
 
     @property
     def read_by(self) -> str:
-        """What reads it, in a few words."""
+        """How to use it, in a few words."""
         if self.card:
             return f"tasks of the card {self.card}"
         if self.known_devices:
@@ -89,14 +89,14 @@ def published() -> dict[str, PublishedSet]:
 
 
 def missing(one: PublishedSet, root: Path | None) -> str:
-    """What stands between a set and its use on this disk; '' when nothing does.
+    """What is missing to use a set; '' when nothing is.
 
     Parameters
     ----------
     one
         The set.
     root
-        The folder of the corpora; None: not said.
+        Folder of the corpora; None: not given.
     """
     if root is None:
         return "no --corpus FOLDER given"

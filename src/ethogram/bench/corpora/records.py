@@ -1,7 +1,7 @@
-"""Record files of corpora that no reader of a known format fits: to biflows, addressed by their endpoints.
+"""Readers of corpus-specific record files; they give biflows with the addresses of their endpoints.
 
-Each function takes one device and one or more of its files. What a source does not know is null or zero, never
-guessed, except where the card says what is assumed.
+Each function takes one device and one or more of its files. Values that a source lacks are null or zero, except where
+the card states an assumption.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ethogram.schema import BIFLOW, Accounting
 __all__ = ["Recorded", "app_flows", "packet_csv", "packet_rows", "private", "run_address", "usual_address"]
 
 Recorded = tuple[pl.DataFrame, Accounting]
-"""Biflows, and where every record went."""
+"""Biflows, and the accounting of all records."""
 
 UNKNOWN_REMOTE = "0.0.0.0"  # noqa: S104 - the unspecified address, not a socket to bind
 PACKET_COLUMNS = ("epoch_timestamp", "ip_dst_new", "protocol", "source_port", "dest_port", "total_length")
@@ -43,13 +43,13 @@ def private(column: pl.Expr) -> pl.Expr:
 
 
 def app_flows(device: CardDevice, files: Sequence[Path]) -> Recorded:
-    """Application-layer records with one count for both directions; it is split evenly unless nobody can answer."""
+    """Application-layer records with one count for both directions, split evenly unless no reply is possible."""
     accounting = Accounting("records")
     rows = pl.concat([_read_csv(file) for file in files])
     mine = rows.filter(pl.col("Label").str.strip_chars() == device.id)
     accounting.read = accounting.used = mine.height
     count, length = _whole("totalAppPktCount"), _whole("totalAppFrameLen")
-    # Multicast and broadcast have no way back.
+    # Multicast and broadcast packets have no replies.
     one_way = pl.col("dstIP").str.contains(r"^(22[4-9]|23\d)\.|\.255$")
     back = pl.when(one_way).then(0).otherwise(count // 2)
     back_octets = pl.when(one_way | (count < 2)).then(0).otherwise(length // 2)
@@ -65,7 +65,7 @@ def app_flows(device: CardDevice, files: Sequence[Path]) -> Recorded:
 
 
 def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
-    """Packets without a source address: a packet to the device goes in, every other one out.
+    """Packets without a source address: packets to the device are inbound, all others outbound.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
         far=pl.when("out").then("dest_port").otherwise("source_port"),
     )  # fmt: skip
     pair = ["protocol", "local", "far"]
-    # The remote end of a packet to the device is where the device's own packets of that pair of ports last went.
+    # The remote end of an inbound packet is the last destination of outbound packets with the same pair of ports.
     filled = outward.with_columns(remote=pl.when("out").then("to")).with_columns(
         pl.col("remote")
         .forward_fill()
@@ -96,7 +96,7 @@ def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
         .fill_null(UNKNOWN_REMOTE)
     )
     key = ["protocol", "local", "far", "remote"]
-    # A silence of two minutes ends a flow (the meter's idle timeout).
+    # A gap of two minutes (the meter's idle timeout) ends a flow.
     cut = (pl.col("time").diff().over(key) > timedelta(seconds=120)).fill_null(value=False)
     grouped = filled.with_columns(part=cut.cast(pl.UInt32).cum_sum().over(key)).group_by(
         *key, "part", maintain_order=True
@@ -124,7 +124,7 @@ def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
 
 @lru_cache(maxsize=64)
 def packet_rows(file: Path) -> pl.DataFrame:
-    """Time, destination, ports, protocol and length of each packet; null where the cell is no number."""
+    """Time, destination, ports, protocol and length of each packet; null where the cell is not a number."""
     frame = _read_csv(file)
     frame = frame.rename({name: name.strip() for name in frame.columns})
     missing = [name for name in PACKET_COLUMNS if name not in frame.columns]
@@ -150,18 +150,18 @@ def _dotted(number: pl.Expr) -> pl.Expr:
 
 @lru_cache(maxsize=4)
 def usual_address(files: tuple[Path, ...]) -> str | None:
-    """The private address that most packets of a device's files go to."""
+    """The most frequent private destination address in a device's files."""
     return _own_address(pl.concat([packet_rows(file) for file in files]))
 
 
 def run_address(files: Sequence[Path], usual: str | None) -> str | None:
-    """The device's address in a run: its usual one where that is seen, else the one most packets go to."""
+    """The device's address in a run: its usual one if it occurs, else the most frequent private destination."""
     packets = pl.concat([packet_rows(file) for file in files])
     return usual if (packets["to"] == usual).any() else _own_address(packets) or usual
 
 
 def _own_address(packets: pl.DataFrame) -> str | None:
-    """The private address that most packets go to, the gateway's and broadcast aside; None where there is none."""
+    """The most frequent private destination, except gateway and broadcast addresses; None without one."""
     known = packets.drop_nulls("to").filter(private(pl.col("to")) & ~pl.col("to").str.contains(r"\.(1|255)$"))
     if not known.height:
         return None

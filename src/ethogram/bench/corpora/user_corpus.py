@@ -1,7 +1,7 @@
-"""A corpus of one's own: a folder of labelled flows becomes a card for each network, and tasks that fit them.
+"""A user's corpus: a folder of labelled flows gives one card per network, and the tasks that they allow.
 
-The folder holds ``labels.csv``, custom flows (``ethogram vectors``, or the published customFlow layout) or captures,
-and may hold ``card.toml``. Several networks are a folder each, named in the column ``network``.
+The folder holds ``labels.csv``, custom flows (of ``ethogram vectors``, or in the published customFlow layout) or
+captures, and optionally ``card.toml``. Each of several networks has a folder, named in the column ``network``.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = ["UserCard", "UserCorpus", "is_user_corpus", "user_corpus"]
 
 SERVICES_INSIDE = ("list", "g16", "prevalence", "log-packets", "evidence", "bag-of-ports", "mud")
 SERVICES_ACROSS = ("list", "g16", "log-packets-role-scope", "cross-network-kinds", "bag-of-ports", "mud")
-"""Methods on fingerprints that tasks of one's own ask."""
+"""Methods on counts that tasks of a user's corpus run."""
 
 QUICK = ("raw-40", "shuffled", "shortcut", "pca", "vae")
-"""Methods of a quick run."""
+"""Methods of the quick set."""
 
 LEVELS: tuple[Literal["model", "family", "type", "coarse"], ...] = ("model", "family", "type", "coarse")
 
 
 class UserCard(Settings):
-    """What ``card.toml`` may say; everything has a default."""
+    """Fields of ``card.toml``; all of them are optional."""
 
     name: str = ""
     title: str = ""
@@ -50,18 +50,18 @@ class UserCard(Settings):
 
 @dataclass(frozen=True)
 class UserCorpus:
-    """A folder that can be measured on.
+    """A folder as a corpus: its cards and tasks.
 
     Parameters
     ----------
     root
-        The folder that holds the folders of the cards.
+        Folder that holds the folders of the cards.
     cards
         One for each network.
     tasks
-        What can be asked of them.
+        Tasks by name.
     notes
-        What cannot, and why.
+        Tasks that the corpus does not allow, and why.
     """
 
     root: Path
@@ -71,19 +71,19 @@ class UserCorpus:
 
 
 def is_user_corpus(folder: Path, known: Mapping[str, Card]) -> bool:
-    """Whether a folder is a corpus of one's own, and not one that holds folders of known corpora."""
+    """Whether a folder is a user's corpus, rather than a folder of known corpora."""
     if any((folder / name).is_dir() for name in known):
         return False
     return any((folder / name).is_file() for name in ("labels.csv", "card.toml")) or folder.name in published()
 
 
 def user_corpus(folder: Path) -> UserCorpus:
-    """Read labels and card of a folder; flows are not read yet.
+    """Read the labels and the card of a folder, without its flows.
 
     Raises
     ------
     InputError
-        When labels or files are missing, or a line of the labels is broken: says the line.
+        When labels or files are missing, or a line of the labels is invalid; names the line.
     ConfigurationError
         When a column or a field of the card is unknown.
     """
@@ -102,9 +102,9 @@ def user_corpus(folder: Path) -> UserCorpus:
     for network in networks:
         place = folder / network if len(networks) > 1 else folder
         if not place.is_dir():
-            raise InputError(f"labels.csv names the network {network!r}: it needs a folder of that name", file=folder)
+            raise InputError(f"labels.csv names the network {network!r}, which has no folder", file=folder)
         if not any(_files(place)):
-            raise InputError("no custom flows (.parquet) and no captures there", file=place)
+            raise InputError("no custom flows (.parquet) and no captures", file=place)
         name = place.name if len(networks) > 1 else said.name or folder.name
         if name != place.name:
             raise ConfigurationError(f"{folder / 'card.toml'}: name {name!r} is not the folder's, {place.name!r}")
@@ -137,7 +137,7 @@ def _published(name: str, folder: Path) -> PublishedSet | None:
     if name and name in known:
         return known[name]
     if name and name != folder.name:
-        raise ConfigurationError(f"{folder / 'card.toml'}: no published set {name!r}; 'ethogram bench list' names them")
+        raise ConfigurationError(f"{folder / 'card.toml'}: no published set {name!r}; see 'ethogram bench list'")
     return None
 
 
@@ -146,13 +146,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask | CountTask], list[str]]:
-    """By day inside each network; network against network where labels are shared; of captures, on services too."""
+    """Tasks by day in each network, and across networks with shared labels; with captures also on services."""
     found: list[FlowTask | CountTask] = []
     notes: list[str] = []
     for name, card in cards.items():
         inside = _level([card], LEVELS)
         if inside is None:
-            notes.append(f"{name}: one label only, nothing to tell apart")
+            notes.append(f"{name}: only one label, so no task inside it")
             continue
         title = f"{card.title}: inside {card.network}, early days train, the last ones test"
         found.append(_task(f"{name}-days", title, "P0", inside, encoder=(name,), probe=(name,), test=(name,)))
@@ -163,7 +163,7 @@ def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask
     if len(names) > 2:
         level = _level(list(cards.values()), LEVELS)
         if level is None:
-            notes.append("no two labels are in all networks: no task across all of them")
+            notes.append("fewer than two labels are in all networks, so no task across all of them")
         else:
             title = f"each of {', '.join(names)} in turn: the others train, it tests"
             found.append(_task("each-network", title, "P3", level, each=tuple(names)))
@@ -171,7 +171,7 @@ def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask
     for a, b in pairs:
         level = _level([cards[a], cards[b]], LEVELS)
         if level is None:
-            notes.append(f"{a} and {b} share fewer than two labels at every level: no task across them")
+            notes.append(f"{a} and {b} share fewer than two labels at every level, so no task across them")
             break
         found += [
             _task(f"{a}-to-{b}", f"Encoder and labels from {a}, tested on {b}", "P3", level, encoder=(a,), probe=(a,),
@@ -189,7 +189,7 @@ def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask
 def _services(
     name: str, title: str, level: str, corpora: tuple[str, ...], methods: tuple[str, ...], **more: object
 ) -> CountTask:
-    """A task on fingerprints."""
+    """A task on counts."""
     return CountTask.of(name=name, title=title, experiment="own", level=level, corpora=corpora, methods=methods, **more)
 
 
@@ -200,7 +200,7 @@ def _task(name: str, title: str, protocol: str, level: str, **networks: tuple[st
 
 
 def _level(cards: Sequence[Card], levels: Sequence[Literal["model", "family", "type", "coarse"]]) -> str | None:
-    """The finest level at which two labels are in all of the networks."""
+    """The finest level at which at least two labels are in all networks; None without one."""
     for level in levels:
         shared = set.intersection(*({str(getattr(device, level)) for device in card.used_devices} for card in cards))
         if len(shared) > 1:

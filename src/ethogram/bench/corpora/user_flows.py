@@ -1,4 +1,4 @@
-"""Custom flows of a folder: custom flows and captures of several devices, read once, each flow with its truth."""
+"""Custom flows of a user's folder, read from custom flows or captures of several devices, with their labels."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class FolderFlows:
     flows
         N custom flows; devices are named ``corpus/device``.
     packets
-        Of the same rows, where they were asked for.
+        Packets of the same rows, if requested.
     truth
-        N rows: what is known of each flow's device, its day, and the ``device_day``.
+        N rows: labels of each flow's device, its day, and the ``device_day``.
     accounting
-        Of packets and of custom flows, by stage.
+        Accounting of packets and of custom flows, by stage.
     """
 
     flows: CustomFlows
@@ -52,32 +52,32 @@ def read_folder(
     card: Card, files: Sequence[Path], *, settings: CustomFlowSettings | None = None,
     packets: PacketFlowSettings | None = None,
 ) -> FolderFlows:  # fmt: skip
-    """Read all files of a network in one go, and keep the flows of its labelled devices.
+    """Read all files of a network at once, and keep the flows of its labelled devices.
 
     Parameters
     ----------
     card
-        Its devices; in captures they are told by MAC or address, in files of custom flows by name or MAC.
+        Card of the network; devices are identified by MAC or address in captures, by name or MAC in custom flows.
     files
-        Custom flows, ours or published, and captures.
+        Custom flows in our or the published layout, and captures.
     settings, packets
-        How packets become flows, and what is kept of the packets beside them (None: nothing).
+        How packets become flows, and what is kept of the packets (None: nothing).
 
     Raises
     ------
     InputError
         When a file cannot be used, no flow has a label, or a capture is damaged.
     UsageError
-        When packets are wanted of files that hold none.
+        When packets are requested and the files have none.
     """
     if packets is not None and any(file.suffix == ".parquet" for file in files):
-        raise UsageError(f"corpus {card.name}: files of custom flows hold no packets for encoders that need them")
+        raise UsageError(f"corpus {card.name}: files of custom flows have no packets, which the encoder needs")
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         told = _device_file(named, card.used_devices)
         if told < len(card.used_devices) and any(file.suffix != ".parquet" for file in files):
             bare = next(device.id for device in card.used_devices if not device.mac and not device.addresses)
-            raise InputError(f"device {bare} has neither mac nor ip in labels.csv: captures need one", file=files[0])
+            raise InputError(f"device {bare} has neither mac nor ip; captures need one", file=files[0])
         with same_for_all():
             run = read_vectors([*files], devices=named if told else None, settings=settings, packets=packets)
         pairs = list(run.pairs()) if packets is not None else [(flows, None) for flows in run.batches()]
@@ -91,26 +91,26 @@ def read_folder(
 def folder_services(
     card: Card, files: Sequence[Path], settings: FlowSettings, meter: MeterSettings, accounting: dict[str, Accounting]
 ) -> pl.DataFrame:
-    """Flows of services of all labelled devices, for fingerprints: the captures of a network in one go.
+    """Flow table of all labelled devices, for fingerprints, from all captures of a network at once.
 
     Parameters
     ----------
     card, files
-        The network's devices, and its captures.
+        Card of the network, and its captures.
     settings, meter
-        Of the pipeline.
+        Settings of the pipeline.
     accounting
-        Written: by stage.
+        Accounting by stage; entries are added.
 
     Raises
     ------
     UsageError
-        When there are files of custom flows: their packets were counted by the minute and remote, not by service.
+        When there are files of custom flows, which have no services.
     InputError
         When a capture cannot be used.
     """
     if any(file.suffix == ".parquet" for file in files):
-        raise UsageError(f"corpus {card.name}: fingerprints need captures, and it has files of custom flows")
+        raise UsageError(f"corpus {card.name}: fingerprints need captures, not files of custom flows")
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         _device_file(named, card.used_devices)
@@ -124,7 +124,7 @@ def folder_services(
 
 
 def _device_file(path: Path, devices: Sequence[CardDevice]) -> int:
-    """Write the devices that are told by MAC or address; how many."""
+    """Write the devices that have a MAC or an address; return their number."""
     told = 0
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -139,7 +139,7 @@ def _device_file(path: Path, devices: Sequence[CardDevice]) -> int:
 
 
 def _labelled(card: Card, flows: CustomFlows, packets: PacketFlows | None, run: VectorRun, file: Path) -> FolderFlows:
-    """Only flows of labelled devices, with what is true of them; all others are counted."""
+    """Keep flows of labelled devices and add their labels; all others are counted."""
     by_name: dict[str, CardDevice] = {}
     for device in card.used_devices:
         by_name[device.id.lower()] = device
@@ -153,7 +153,7 @@ def _labelled(card: Card, flows: CustomFlows, packets: PacketFlows | None, run: 
     labels.check()
     if not labels.used:
         seen = ", ".join(sorted(names)[:3])
-        raise InputError(f"no flow of a labelled device; the flows are of {seen or 'nobody'}", file=file)
+        raise InputError(f"no flow of a labelled device; the flows are of {seen or 'no device'}", file=file)
     rows = np.flatnonzero(use)
     flows = flows.take(rows)
     truth = _truth(card, flows, {name: device for name, device in known.items() if device is not None})

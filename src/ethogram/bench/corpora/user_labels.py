@@ -1,4 +1,4 @@
-"""The labels of a corpus of one's own: what each device is, and by what captures tell it."""
+"""Labels of a user's corpus: type and identity of each device."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FILES = ("*.parquet", "*.pcap", "*.pcapng", "*.cap", "*.pcap.gz", "*.pcapng.gz",
 
 
 def read_user_labels(path: Path) -> list[CardDevice]:
-    """Read ``labels.csv``: what each device is, and for captures by what it is told.
+    """Read ``labels.csv``: type and model of each device, and its MAC or addresses for captures.
 
     Raises
     ------
     InputError
-        When it is missing, or a line is broken.
+        When the file is missing, or a line is invalid.
     ConfigurationError
         When a column is missing or unknown.
     """
@@ -33,10 +33,10 @@ def read_user_labels(path: Path) -> list[CardDevice]:
         names, rows = rows_of(path.read_bytes())
         for name in LABELS[:2]:
             if name not in names:
-                raise ConfigurationError(f"{path}: labels need the columns device,type: no {name}")
+                raise ConfigurationError(f"{path}: column {name!r} is missing; labels need device and type")
         unknown = [name for name in names if name not in LABELS]
         if unknown:
-            raise ConfigurationError(f"{path}: no column {unknown[0]!r}; there are {', '.join(LABELS)}")
+            raise ConfigurationError(f"{path}: unknown column {unknown[0]!r}; allowed are {', '.join(LABELS)}")
         devices = [_device(row, path, line) for line, row in rows]
     except FileNotFoundError:
         raise InputError("no labels.csv: it says what each device is", file=path) from None
@@ -45,15 +45,15 @@ def read_user_labels(path: Path) -> list[CardDevice]:
     except TextFileError as error:
         raise InputError(error.reason, file=path, line=error.line) from None
     if not devices:
-        raise InputError("no device is labelled", file=path)
+        raise InputError("no labelled device", file=path)
     known: dict[tuple[str, str], str] = {}
     for device in devices:
         for word in (device.id.lower(), device.mac):
             if word and known.setdefault((device.network, word), device.id) != device.id:
-                raise InputError(f"{word} stands for {known[device.network, word]} and for {device.id}", file=path)
+                raise InputError(f"{word} names both {known[device.network, word]} and {device.id}", file=path)
     if len({(device.network, device.id) for device in devices}) < len(devices):
         twice = [d.id for i, d in enumerate(devices) if (d.network, d.id) in {(o.network, o.id) for o in devices[:i]}]
-        raise InputError(f"device {twice[0]} stands there twice", file=path)
+        raise InputError(f"device {twice[0]} is listed twice", file=path)
     return devices
 
 
@@ -63,12 +63,12 @@ def _device(text: Mapping[str, str], path: Path, line: int) -> CardDevice:
             raise InputError(f"no {name}", file=path, line=line)
     mac = parse_mac(text.get("mac") or text["device"])
     if text.get("mac") and mac is None:
-        raise InputError(f"mac {text['mac']!r} is none", file=path, line=line)
+        raise InputError(f"invalid mac {text['mac']!r}", file=path, line=line)
     addresses = []
     for word in text.get("ip", "").replace(";", " ").split():
         address = parse_address(word)
         if address is None:
-            raise InputError(f"ip {word!r} is no address", file=path, line=line)
+            raise InputError(f"invalid ip {word!r}", file=path, line=line)
         addresses.append(address)
     vendor = text.get("vendor", "").lower() or "unknown"
     return CardDevice(
