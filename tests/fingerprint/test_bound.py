@@ -1,4 +1,4 @@
-"""Bounds of counts: what stays does not depend on the order of arrival, no flow is lost uncounted, and memory holds."""
+"""Bounds of counts: independence of order, accounting of every flow, and memory."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_streamed_is_gathered_where_the_bound_of_a_device_is_reached(rows: list[
     assert exporter.accounting.as_dict() == gathering.accounting.as_dict()
 
 
-def test_a_flood_of_names_leaves_the_services_and_counts_every_flow() -> None:
+def test_a_flood_of_names_keeps_services_and_counts_every_flow() -> None:
     flood = [{"remote_domain": f"n{i}.example"} for i in range(50)]
     gathering = counted([*flood, {"service_port": 53, "protocol": 17}], BoundSettings(device_counts=8), 10)
     counts = gathering.counts()
@@ -87,7 +87,7 @@ def test_a_flood_of_names_leaves_the_services_and_counts_every_flow() -> None:
     assert dict(gathering.accounting.corrected) == {"names over the bound on arrival": 42}
 
 
-def test_a_scan_of_all_ports_leaves_the_lowest() -> None:
+def test_a_scan_of_all_ports_keeps_the_lowest() -> None:
     counts = count_table([{"port": port} for port in range(60, 0, -1)])
     accounting = Accounting("flows")
     kept = sort_counts(bound_keys(counts, accounting, 10))
@@ -149,7 +149,7 @@ def test_devices_with_fewest_flows_are_dropped_when_coarser_counts_are_too_many(
     assert drop_devices(sizes, 4).to_list() == ["c"]
 
 
-def test_the_largest_windows_leave_when_too_much_is_held() -> None:
+def test_the_largest_windows_are_discarded_at_the_bound() -> None:
     exporter = FingerprintExporter(ExporterSettings(min_epochs=5), bounds=BoundSettings(held_counts=20))
     loud = [{"device": "loud", "service_port": port} for port in range(1, 31)]
     for day in range(3):
@@ -160,7 +160,7 @@ def test_the_largest_windows_leave_when_too_much_is_held() -> None:
     assert set(exporter.finish()["device"]) == {"camera", "loud"}  # what came since is a window of its own
 
 
-def test_the_largest_known_fingerprints_are_forgotten_when_too_much_is_known() -> None:
+def test_the_largest_known_fingerprints_are_forgotten_at_the_bound() -> None:
     chosen = ExporterSettings(min_flows=1, mode="change", threshold=0.0)
     exporter = FingerprintExporter(chosen, bounds=BoundSettings(held_counts=8))
     loud = [{"device": "loud", "service_port": port} for port in range(1, 8)]
@@ -171,7 +171,7 @@ def test_the_largest_known_fingerprints_are_forgotten_when_too_much_is_known() -
     assert exporter.evicted >= 1
 
 
-def test_texts_that_no_count_has_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_without_counts_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ethogram.fingerprint.gather._SPARE_WORDS", 10)
     gathering = Gathering(least=1)
     probe = {"initiator": "remote", "answered": False}
@@ -192,7 +192,7 @@ print(json.dumps(floods.curve("names", sys.argv[1], int(sys.argv[2]), 5)))
 
 
 COUNT_OCTETS = 448
-"""Of a count while its epoch closes, as docs/explanation/robustness.md says."""
+"""Octets per count while an epoch closes, as stated in docs/explanation/robustness.md."""
 
 
 @pytest.mark.parametrize(("way", "names"), [("exporter", 5_000_000), ("files", 1_500_000)])

@@ -1,4 +1,4 @@
-"""Counting: which flows count, where they go, and that counts add."""
+"""Counting: which flows count, under which key, and that counts can be merged."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_rare_names_over_the_cap_become_unknown() -> None:
     assert dict(accounting.corrected) == {"names over the cap": 2}
 
 
-def test_a_lazy_frame_and_a_frame_count_alike() -> None:
+def test_lazy_and_eager_frames_give_equal_counts() -> None:
     flows = flow_table([{"start": hours(i / 3), "service_port": i % 4, "answered": i % 2 == 0} for i in range(50)])
     assert_frame_equal(count(flows)[0], count(flows.lazy())[0])
 

@@ -1,4 +1,4 @@
-"""The exporter: when windows end, and that stream, batch and restart give the same fingerprints."""
+"""The exporter: when windows end, and equality of stream, batch and restart."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_halves_sees_that_the_halves_differ() -> None:
     assert summary(table) == [("converged", 0, 2, 1.0), ("open", 2, 1, None)]
 
 
-def test_what_a_fingerprint_carries() -> None:
+def test_columns_of_a_fingerprint() -> None:
     table = export(days([STEADY, STEADY]))
     row = table.row(0, named=True)
     assert row["fingerprint"] == "camera/20260301T000000Z/converged"
@@ -100,7 +100,7 @@ def test_enough_flows_enough_epochs_and_runs_are_needed() -> None:
     assert summary(export(broken, runs=2, compare="previous", threshold=0.5)) == [("converged", 0, 5, 1.0)]
 
 
-def test_a_window_that_never_settles_leaves_unconverged() -> None:
+def test_a_window_that_never_converges_is_exported_as_unconverged() -> None:
     restless = days([{443: 100}, {80: 100}, {53: 100}, {22: 100}, {443: 100}])
     assert summary(export(restless, max_epochs=4)) == [("unconverged", 0, 4, 0.0), ("open", 4, 1, None)]
 
@@ -113,13 +113,13 @@ def test_silent_days_are_not_compared_and_a_long_silence_ends_the_window() -> No
     assert summary(just_within) == [("converged", 0, 2, 1.0)]
 
 
-def test_a_device_that_went_silent_leaves_when_others_go_on() -> None:
+def test_the_window_of_a_silent_device_ends_while_others_continue() -> None:
     rows = days([STEADY], "gone") + days([STEADY, OTHER] * 5, "busy")
     table = export(rows).filter(device="gone")
     assert summary(table) == [("gap", 0, 1, None)]
 
 
-def test_change_mode_speaks_only_when_the_device_leaves_its_fingerprint() -> None:
+def test_change_mode_exports_only_changed_fingerprints() -> None:
     rows = days([STEADY] * 6 + [OTHER] * 4 + [STEADY] * 2)
     exporter = FingerprintExporter(ExporterSettings(min_flows=1, mode="change"))
     exporter.add(count_table(rows))
@@ -138,7 +138,7 @@ def test_the_epoch_must_hold_whole_sub_epochs() -> None:
         FingerprintExporter(ExporterSettings(epoch_s=5400))
 
 
-def test_the_device_silent_for_longest_leaves_first_and_is_counted() -> None:
+def test_the_longest_silent_device_is_evicted_first_and_counted() -> None:
     rows = days([STEADY, OTHER, OTHER], "a") + days([STEADY], "b") + days([None, STEADY], "c")
     exporter = FingerprintExporter(ExporterSettings(min_flows=1, min_epochs=3), max_devices=2)
     for day in range(3):
@@ -217,7 +217,7 @@ arrivals = st.lists(
 
 
 def arrived(rows: Sequence[tuple[str, int, int, int, int, bool]]) -> pl.DataFrame:
-    """Flows in the order in which they arrive: at their end and a little later."""
+    """Flows in order of arrival, which is shortly after their end."""
     in_order = sorted(rows, key=lambda row: row[1] + row[2] + row[3])
     return flow_table(
         {"device": d, "start": T0 + timedelta(minutes=m), "end": T0 + timedelta(minutes=m + length),
@@ -320,7 +320,7 @@ def test_the_state_is_one_file_and_no_state_is_a_fresh_start(tmp_path: Path) -> 
         (lambda octets: b"PAR1" + octets, "no exporter state"),
     ],
 )
-def test_a_damaged_state_is_refused_or_left_aside(tmp_path: Path, damage: Any, reason: str) -> None:
+def test_a_damaged_state_is_refused_or_ignored(tmp_path: Path, damage: Any, reason: str) -> None:
     path = saved(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(LibraryError, match=reason) as caught:
@@ -367,7 +367,7 @@ def test_flows_ahead_of_their_arrival_change_nothing_but_their_count(future: Any
     assert disturbed.accounting.balanced
 
 
-def test_a_clock_a_little_ahead_counts_and_closes_no_epoch_before_its_time() -> None:
+def test_a_slightly_fast_clock_is_accepted_and_closes_no_epoch_early() -> None:
     exporter = FingerprintExporter(HOURLY.model_copy(update={"lateness_s": 0}), ahead_s=300)
     exporter.feed(flow_table([{"start": hours(1.01), "end": hours(1.04)}]), us(0.99))
     exporter.feed(flow_table([flow_at(0.5)]), us(0.995))
@@ -377,7 +377,7 @@ def test_a_clock_a_little_ahead_counts_and_closes_no_epoch_before_its_time() -> 
 
 
 @pytest.mark.parametrize("future", FUTURE)
-def test_a_state_with_a_clock_in_the_future_goes_on_from_now(future: Any, tmp_path: Path) -> None:
+def test_a_state_with_a_clock_in_the_future_continues_from_now(future: Any, tmp_path: Path) -> None:
     poisoned = FingerprintExporter(HOURLY)
     for hour in range(4):
         poisoned.feed(flow_table([flow_at(hour), flow_at(hour, "lamp")]))

@@ -1,4 +1,4 @@
-"""What a service is called under each setting."""
+"""Names of services under each setting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROWS = count_table([
         ),
     ],
 )  # fmt: skip
-def test_the_service_is_called_as_the_settings_say(settings: dict[str, object], names: list[str]) -> None:
+def test_service_names_follow_the_settings(settings: dict[str, object], names: list[str]) -> None:
     key = KeySettings.of(**settings)
     assert with_service(ROWS, key)["service"].to_list() == names
     assert with_service(ROWS.lazy(), key).collect()["service"].to_list() == names
@@ -58,7 +58,7 @@ def test_ports_are_learnt_where_a_device_keeps_using_them() -> None:
     assert learn_ports(count_table(daily), 2) == ("TCP/443", "TCP/8080", "TCP/50000")
 
 
-def test_a_device_seen_on_one_day_teaches_its_low_ports_only() -> None:
+def test_only_low_ports_are_learnt_from_a_single_day() -> None:
     rows = count_table([{"port": 443}, {"protocol": 17, "port": 53}, {"port": 50123}, {"protocol": 1, "port": 0}])
     assert learn_ports(rows, 3) == ("TCP/443", "UDP/53")
 

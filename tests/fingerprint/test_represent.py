@@ -1,4 +1,4 @@
-"""Representations: the exact vectors, their laws, and what is left out."""
+"""Representations: exact vectors, their laws, and ignored services."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def test_the_four_weights() -> None:
         assert weights(lazy) == shares
 
 
-def test_presence_does_not_mind_records_cut_by_a_timeout() -> None:
+def test_presence_does_not_depend_on_cut_records() -> None:
     whole = prepared([{"port": 1, "flows": 1}, {"port": 2, "flows": 1}])
     cut = prepared([{"port": 1, "flows": 30}, {"port": 2, "flows": 1}])
     presence = RepresentationSettings(kind="prevalence", weight="presence")
     assert weights(represent(whole, ["device"], presence)) == weights(represent(cut, ["device"], presence))
 
 
-def test_log_volume_is_brought_to_a_day() -> None:
+def test_log_volume_is_scaled_to_a_day() -> None:
     rows = prepared([{"port": 1, "flows": 10}, {"port": 2, "flows": 40, "octets_in": 0, "octets_out": 99}])
     chosen = RepresentationSettings(kind="log_volume")
     assert weights(represent(rows, ["device"], chosen)) == pytest.approx({"TCP/1": log(11), "TCP/2": log(41)})
@@ -144,13 +144,13 @@ def test_tiers_of_rank() -> None:
     assert weights(every) == weights(four)
 
 
-def test_what_is_rare_can_be_left_out() -> None:
+def test_rare_services_can_be_ignored() -> None:
     rows = prepared(counts_of("camera", {"TCP/1": 90, "TCP/2": 9, "TCP/3": 1}))
     assert set(weights(represent(rows, ["device"], RepresentationSettings(min_share=0.05)))) == {"TCP/1", "TCP/2"}
     assert set(weights(represent(rows, ["device"], RepresentationSettings(min_flows=2)))) == {"TCP/1", "TCP/2"}
 
 
-def test_groups_are_weighed_apart_and_what_has_no_volume_has_no_weight() -> None:
+def test_groups_are_weighted_separately_and_zero_volume_has_no_weight() -> None:
     nothing = {"octets_in": 0, "octets_out": 0}
     rows = prepared([{"port": 1}, {"port": 2, **nothing}, {"device": "idle", **nothing}])
     long = represent(rows, ["device"], RepresentationSettings(kind="prevalence", weight="octet_share"))

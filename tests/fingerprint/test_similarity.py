@@ -1,4 +1,4 @@
-"""Similarities: the laws they keep, and that the compiled kernel agrees with the plain one."""
+"""Similarities: their laws, and agreement of the compiled kernel with the plain implementation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_empty_fingerprints() -> None:
         assert fast.tolist() == [[1, 0], [0, 1]]
 
 
-def test_containment_asks_how_much_of_one_is_in_the_other() -> None:
+def test_containment_is_the_share_of_one_in_the_other() -> None:
     observed, profile = {"a": 1, "b": 1, "x": 1}, {"a": 1, "b": 1, "c": 1, "d": 1}
     assert similarity(observed, profile, "containment_dynamic") == Fraction(2, 3)
     assert similarity(observed, profile, "containment_static") == Fraction(2, 4)
@@ -88,7 +88,7 @@ def test_matrices_over_different_services_are_aligned() -> None:
     assert pairwise(left, right).tolist() == [[0.0, 1 / 3]]
 
 
-def test_blocks_give_what_all_at_once_gives() -> None:
+def test_blocks_equal_the_whole_matrix() -> None:
     rng = np.random.default_rng(7)
     rows = [{f"s{k}": int(rng.integers(1, 9)) for k in rng.choice(12, 5, replace=False)} for _ in range(23)]
     matrix = ServiceMatrix.from_rows(rows)

@@ -1,4 +1,4 @@
-"""Stability: each measure on cases that can be worked out by hand."""
+"""Stability: each measure on cases computed by hand."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_distinguishability_by_hand() -> None:
     assert (alone["between"], alone["collisions"], alone["silhouette"]) == (None, None, None)
 
 
-def test_types_that_no_granularity_tells_apart_are_one_class() -> None:
+def test_types_that_no_granularity_distinguishes_are_one_class() -> None:
     fine = pairwise(ServiceMatrix.from_rows([A, A, A, A, B, B]))
     types = ["plug", "plug", "bulb", "bulb", "cam", "cam"]
     assert equivalence_classes({"1": fine, "inf": fine}, types) == [["bulb", "plug"]]

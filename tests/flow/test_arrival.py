@@ -1,4 +1,4 @@
-"""Clocks of the flow stages: no record, whatever its date, holds up or lets go the records of others."""
+"""Clocks of the flow stages: the date of a record does not delay or hasten the records of others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ethogram.schema import BIFLOW
 
 T0 = datetime(2024, 5, 1, 12, tzinfo=UTC)
 Block = tuple[datetime | None, list[dict[str, object]]]
-"""When it arrived, and its records."""
+"""Time of arrival, and records."""
 FORGED = 9
 """Port of the exporter with the wrong clock."""
 
@@ -53,7 +53,7 @@ def new_stages() -> FlowStages:
 
 
 def ports_by_block(blocks: list[Block], stages: FlowStages) -> list[list[int]]:
-    """Local ports of the flows that each block gave."""
+    """Local ports of the flows of each block."""
     found = []
     for arrived, rows in blocks:
         flows = stages.flows(table(rows), None if arrived is None else us(arrived))
@@ -80,7 +80,7 @@ blocks_of_both = st.tuples(st.integers(0, 900), st.lists(records, max_size=4), s
 
 
 @given(st.lists(blocks_of_both, max_size=6))
-def test_records_dated_after_their_arrival_change_nothing_for_the_others(
+def test_records_dated_after_their_arrival_do_not_affect_others(
     blocks: list[tuple[int, list[dict[str, object]], list[dict[str, object]]]],
 ) -> None:
     arrived = 5800
@@ -97,13 +97,13 @@ def test_records_dated_after_their_arrival_change_nothing_for_the_others(
     assert [[port for port in ports if port != FORGED] for ports in found] == undisturbed
 
 
-def test_halves_of_an_exporter_that_is_ahead_leave_as_time_passes() -> None:
+def test_halves_of_an_exporter_whose_clock_is_ahead_are_emitted_in_time() -> None:
     ahead = timedelta(hours=3)
     blocks: list[Block] = [(at(60 * n), [record(at(60 * n) + ahead, port=50_000 + n)]) for n in range(4)]
     assert ports_by_block(blocks, new_stages()) == [[], [], [50_000], [50_001]]
 
 
-def test_of_a_file_that_does_not_say_when_it_arrived_nothing_is_of_later_than_now() -> None:
+def test_the_arrival_of_a_file_without_arrival_times_is_now() -> None:
     future = datetime(2100, 1, 1, tzinfo=UTC)
     blocks: list[Block] = [
         (None, [record(future, port=FORGED)]),
@@ -114,7 +114,7 @@ def test_of_a_file_that_does_not_say_when_it_arrived_nothing_is_of_later_than_no
 
 
 @pytest.mark.parametrize("back", [False, True])
-def test_stages_that_an_earlier_version_saved_with_a_clock_in_the_future_go_on(back: bool) -> None:
+def test_stages_saved_with_a_clock_in_the_future_continue(back: bool) -> None:
     now, future = datetime.now(tz=UTC), datetime(2100, 1, 1, tzinfo=UTC)
     poisoned = new_stages()
     memory = StageMemory(poisoned)

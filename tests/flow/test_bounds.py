@@ -1,4 +1,4 @@
-"""What the stages remember of devices stays under its bound, and what is forgotten is counted."""
+"""Memory of devices in the stages is bounded, and forgotten entries are counted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ethogram.schema import BIFLOW
 
 
 def ties(ports: list[int], device: int) -> tuple[object, ...]:
-    """Biflows of one device whose ports say nothing: from each port to port 2000."""
+    """Tied biflows of one device: from each port to port 2000."""
     n = len(ports)
     ends = np.stack([np.full(n, device, np.int32), np.full(n, -1, np.int32)])
     both = np.stack([np.array(ports, np.uint16), np.full(n, 2000, np.uint16)])
     return ends, np.full(n, 17, np.uint8), both, np.zeros(n, np.bool_), np.full(n, TIE, np.uint8)
 
 
-def test_the_ports_used_least_are_forgotten_and_counted() -> None:
+def test_the_least_used_ports_are_forgotten_and_counted() -> None:
     memory = PortMemory(most=100)
     devices = np.arange(10, dtype=np.uint64)
     memory.learn(devices, *ties([3000] * 5, 0))  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ def test_the_ports_used_least_are_forgotten_and_counted() -> None:
     assert found.tolist() == [True]
 
 
-def test_addresses_of_macs_are_bounded_and_what_is_forgotten_is_counted() -> None:
+def test_addresses_of_macs_are_bounded_and_forgotten_ones_counted() -> None:
     stages = FlowStages(FlowSettings(), LocalDevices(most=50), 1800.0)
     rows = pl.DataFrame({"i": range(120)}).select(
         start=pl.from_epoch(pl.col("i") + 1_700_000_000).dt.replace_time_zone("UTC").cast(BIFLOW.schema["start"]),
@@ -51,14 +51,14 @@ def test_addresses_of_macs_are_bounded_and_what_is_forgotten_is_counted() -> Non
     assert stages.accountings["orient"].corrected == {"addresses of devices forgotten": 70}
 
 
-def test_numbers_stand_for_texts_in_order_of_appearance_however_many_there_are() -> None:
+def test_texts_are_numbered_in_order_of_appearance() -> None:
     texts = pl.Series([f"10.{i >> 8}.{i & 255}.1" for i in [*range(20_000), *range(20_000)]])
     numbers, distinct = factorize(texts)
     assert numbers.tolist() == [*range(20_000)] * 2
     assert distinct.to_list() == texts[:20_000].to_list()
 
 
-def test_rows_are_sorted_stably_whatever_the_span() -> None:
+def test_rows_are_sorted_stably_for_any_range_of_values() -> None:
     chance = np.random.default_rng(1)
     for span in (1, 5, 1 << 20, 1 << 50):
         values = chance.integers(-span, span, 3000)

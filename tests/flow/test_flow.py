@@ -77,7 +77,7 @@ def test_the_broadcast_address_is_the_last_of_its_prefix(prefix: str, address: s
     assert LocalNetwork([prefix]).places(pl.Series([address])).to_list() == [place]
 
 
-def test_an_address_that_sends_is_no_broadcast_address() -> None:
+def test_an_address_that_sends_is_not_a_broadcast_address() -> None:
     host, silent = "10.0.0.255", "10.0.1.255"
     flows, stage = oriented(biflow(source_address=host), biflow(destination_address=silent, reverse_packets=0),
                             biflow(source_address=SERVER, destination_address=host))  # fmt: skip
@@ -119,7 +119,7 @@ def test_the_service_side_of_tcp(
     assert flows["role"].to_list() == ["server" if correction else "client"]
 
 
-def test_dhcp_and_multicast_serve_whatever_their_ports() -> None:
+def test_dhcp_servers_and_multicast_groups_serve_on_any_port() -> None:
     udp = {"protocol": 17, "source_port": 67, "destination_port": 68}
     flows, _ = oriented(
         biflow(**udp, destination_address="10.0.0.9"),
@@ -160,7 +160,7 @@ ROWS = st.lists(
 
 @given(ROWS)
 @settings(max_examples=60, deadline=None)
-def test_orientation_conserves_and_knows_no_direction_of_the_meter(rows: list[dict[str, object]]) -> None:
+def test_orientation_conserves_counts_and_ignores_the_direction_of_records(rows: list[dict[str, object]]) -> None:
     biflows = [biflow(**row) for row in rows]
     flows, stage = oriented(*biflows)
     by_device = {}
@@ -184,7 +184,7 @@ def test_orientation_conserves_and_knows_no_direction_of_the_meter(rows: list[di
 
 @given(PORT, PORT, FLAGS, FLAGS, st.sampled_from([6, 17]))
 @settings(max_examples=150, deadline=None)
-def test_a_record_stored_the_other_way_round_is_the_same_flow(
+def test_a_reversed_record_gives_the_same_flow(
     a: int, b: int, first: int | None, back: int | None, protocol: int
 ) -> None:
     """Unless nothing decides (the meter's order is then all there is), turning a record round changes nothing."""
@@ -248,21 +248,21 @@ def at(seconds: float, address: str, mac: str = MAC) -> dict[str, object]:
 
 @pytest.mark.parametrize("step", [HOUR, WEEK])
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_device_with_one_lease_after_the_other_is_one_device(step: int, size: int) -> None:
+def test_a_device_with_successive_leases_is_one_device(step: int, size: int) -> None:
     leases = [at(i * step, f"10.0.0.{50 + i % 7}") for i in range(100)]
     # A lease changes between two flows, and a self-assigned address comes before the first.
     leases += [at(100 * step, "169.254.3.4"), at(100 * step + 1, "10.0.0.90"), at(100 * step + 2, "10.0.0.91")]
     assert in_blocks(*(leases[i : i + size] for i in range(0, len(leases), size))) == [MAC] * 103
 
 
-def test_addresses_of_several_kinds_at_once_are_one_device() -> None:
+def test_simultaneous_addresses_of_different_kinds_are_one_device() -> None:
     addresses = ["10.0.0.5", "fe80::5", *(f"fd00::{i:x}" for i in range(20)), "169.254.1.1"]
     assert in_blocks([at(i, address) for i in range(3) for address in addresses]) == [MAC] * 69
 
 
 @pytest.mark.parametrize("kind", ["10.0.0.{}", "fe80::{}"])
 @pytest.mark.parametrize("apart", [1, 400])
-def test_hosts_behind_a_repeater_are_devices_of_their_own(kind: str, apart: int) -> None:
+def test_hosts_behind_a_repeater_are_separate_devices(kind: str, apart: int) -> None:
     hosts = [kind.format(i) for i in (50, 51, 52)]
     rows = [at(i * apart, hosts[i % 3]) for i in range(9)]
     rows += [biflow(at=9 * apart, source_address="fd00::9", source_mac=MAC)]
@@ -274,7 +274,7 @@ def test_hosts_behind_a_repeater_are_devices_of_their_own(kind: str, apart: int)
     assert stage.accounting.corrected["ends behind a router or repeater: named by address"] == 9
 
 
-def test_long_flows_at_the_same_time_tell_a_repeater() -> None:
+def test_a_repeater_is_recognised_by_simultaneous_long_flows() -> None:
     rows = [at(i * HOUR, f"10.0.0.{i}") | {"end": T0 + timedelta(hours=9)} for i in range(3)]
     assert in_blocks(rows) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
     # A long flow and two leases beside it are two at a time.
@@ -292,7 +292,7 @@ def test_relays_are_those_with_too_many_addresses_in_any_window(uses: list[tuple
     assert relays(frame, most).to_list() == [MAC] * many
 
 
-def test_an_address_without_a_mac_is_the_device_it_was_seen_with() -> None:
+def test_an_address_without_a_mac_gets_the_only_mac_seen_with_it() -> None:
     rows = [biflow(source_mac=MAC), biflow(at=1), biflow(at=2, source_address=SERVER, destination_address=DEVICE)]
     flows, _ = oriented(*rows)
     assert flows["device"].to_list() == [MAC] * 3
@@ -343,13 +343,13 @@ def test_a_device_file_names_by_mac_then_address_in_its_time(tmp_path: Path) -> 
         ("device,ip\nc,10.0.0.1\nd,10.0.0.1\n", "devices.csv:3: 10.0.0.1 is 'c' and 'd' at once"),
     ],
 )
-def test_a_wrong_device_file_says_where(text: str, reason: str, tmp_path: Path) -> None:
+def test_errors_in_a_device_file_name_the_line(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         DeviceFile.load(device_file(tmp_path, text))
 
 
 @given(st.binary(min_size=6, max_size=6).filter(any))
-def test_every_writing_of_a_mac_is_one(octets: bytes) -> None:
+def test_all_spellings_of_a_mac_are_equal(octets: bytes) -> None:
     plain = octets.hex(":")
     short = ":".join(f"{octet:x}" for octet in octets)
     for text in (plain, plain.upper(), plain + ":", octets.hex("-"), octets.hex(), octets.hex(".", 2), short):
@@ -374,7 +374,7 @@ TURNED = {"source_address": SERVER, "destination_address": DEVICE, "source_port"
           "octets": 300, "reverse_octets": 100, "packets": 3, "reverse_packets": 2}  # fmt: skip
 
 
-def test_a_cut_record_is_joined_with_its_continuation_stored_either_way() -> None:
+def test_a_cut_record_is_joined_with_its_continuation_in_either_direction() -> None:
     rows = [cut(0, initial_tcp_flags=2, union_tcp_flags=0x1A), cut(1801, **TURNED, reverse_union_tcp_flags=0x10),
             biflow(at=3602, union_tcp_flags=0x11), biflow(at=3700)]  # fmt: skip
     flows, stage = joined(rows)
@@ -387,7 +387,7 @@ def test_a_cut_record_is_joined_with_its_continuation_stored_either_way() -> Non
     assert stage.accounting.corrected == {"joined with the record before": 2}
 
 
-def test_a_long_connection_shows_in_each_hour_as_it_was_begun() -> None:
+def test_a_long_connection_gives_a_flow_in_each_hour_with_its_first_direction() -> None:
     rows = [cut(0, initial_tcp_flags=2), cut(1801, **TURNED), cut(3602, **TURNED), biflow(at=5403, **TURNED)]
     whole, _ = joined(rows)
     assert whole["joined"].to_list() == [4]
@@ -412,12 +412,12 @@ def test_a_long_connection_shows_in_each_hour_as_it_was_begun() -> None:
         biflow(at=1801, source_port=443, destination_port=50000),  # ports crossed: another five-tuple
     ],
 )
-def test_what_does_not_continue_is_not_joined(second: dict[str, object]) -> None:
+def test_records_that_do_not_continue_are_not_joined(second: dict[str, object]) -> None:
     flows, _ = joined([cut(0), second])
     assert flows["joined"].to_list() == [1, 1]
 
 
-def test_without_an_end_reason_the_duration_tells() -> None:
+def test_without_an_end_reason_the_duration_decides() -> None:
     assert joined([cut(0, None), biflow(at=1801)])[0]["joined"].to_list() == [2]
     assert joined([cut(0, None, lasts=1000), biflow(at=1001)])[0]["joined"].to_list() == [1, 1]
     assert joined([cut(0, 1), biflow(at=1801)])[0]["joined"].to_list() == [1, 1]
@@ -425,7 +425,7 @@ def test_without_an_end_reason_the_duration_tells() -> None:
 
 @given(ROWS, st.integers(1, 29))
 @settings(max_examples=50, deadline=None)
-def test_joining_conserves_and_blocks_do_not_matter(rows: list[dict[str, object]], size: int) -> None:
+def test_joining_conserves_counts_and_does_not_depend_on_blocks(rows: list[dict[str, object]], size: int) -> None:
     biflows = sorted((biflow(**row) for row in rows), key=lambda row: row["start"])
     whole, _ = joined(biflows)
     parts, _ = joined(*[biflows[i : i + size] for i in range(0, len(biflows), size)] or [[]])
@@ -474,7 +474,7 @@ def named(answers: list[dict[str, object]], *rows: dict[str, object], hold: floa
     return result["remote_name"].to_list()
 
 
-def test_an_answer_names_after_it_and_while_it_holds() -> None:
+def test_an_answer_names_later_flows_during_its_lifetime() -> None:
     one = [answer(10, "api.example.com")]
     at = [9.9, 10, 60, 169.9, 170, 170.1]
     names = named(one, *(biflow(at=t) for t in at))
@@ -482,7 +482,7 @@ def test_an_answer_names_after_it_and_while_it_holds() -> None:
     assert named(one, biflow(at=11, destination_address="203.0.113.9")) == [None]
 
 
-def test_the_own_answer_goes_before_another_s_and_the_record_s_own_name_first() -> None:
+def test_the_name_in_the_record_precedes_the_device_s_answer_and_that_of_others() -> None:
     both = [answer(0, "mine.example.com"), answer(5, "other.example.org", client="10.0.0.9")]
     assert named(both, biflow(at=10)) == ["mine.example.com"]
     assert named(both, biflow(at=10, source_address="10.0.0.6")) == ["other.example.org"]
@@ -490,7 +490,7 @@ def test_the_own_answer_goes_before_another_s_and_the_record_s_own_name_first() 
     assert named([*both, answer(6, "newer.example.com")], biflow(at=10)) == ["newer.example.com"]
 
 
-def test_a_dns_exchange_is_named_by_what_was_asked_in_it() -> None:
+def test_a_dns_exchange_is_named_by_its_question() -> None:
     def question(at: float, name: str, **changes: object) -> dict[str, object]:
         time = T0 + timedelta(seconds=at)
         return {"time": time, "client": DEVICE, "client_port": 4000, "server": RESOLVER, "name": name} | changes
@@ -510,7 +510,7 @@ def test_a_dns_exchange_is_named_by_what_was_asked_in_it() -> None:
     assert by_start["remote_domain"].to_list() == [None, "example.com", None, None]
 
 
-def test_a_multicast_group_stands_for_itself_with_and_without_names() -> None:
+def test_the_domain_of_a_multicast_group_is_its_address() -> None:
     rows = [biflow(at=i, protocol=17, destination_address=address, destination_port=1900)
             for i, address in enumerate(["239.255.255.250", "224.0.0.251", "10.0.0.255", SERVER])]  # fmt: skip
     for enabled in (True, False):
@@ -536,7 +536,7 @@ def test_domains_follow_the_public_suffix_list() -> None:
     assert suffix_list_date() is not None
 
 
-def test_domains_in_the_packaged_libraries_are_their_own_domains() -> None:
+def test_domains_in_the_bundled_libraries_are_registrable_domains() -> None:
     """A newer suffix list that cuts a name elsewhere would make the names of a library and of a network differ."""
     folder = Path(ethogram.__file__).parent / "data"
     for path in sorted(folder.glob("*.jsonl.gz")):

@@ -1,4 +1,4 @@
-"""One-way records to biflows, and their laws: nothing is lost, and neither blocks, order nor side matter."""
+"""Pairing and deduplication, and their laws: counts are conserved, and blocks, order and side do not matter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def table(rows: list[dict[str, object]]) -> pl.DataFrame:
 
 
 def paired(*blocks: list[dict[str, object]], gap: float = 10, span: float | None = None) -> pl.DataFrame:
-    """Blocks through joining and pairing, in an order of their own."""
+    """Flows of blocks after joining and pairing, sorted."""
     joining, pairing = Joining(120, 1800, span), Pairing(gap, span_s=span)
     given = [
         pairing.flows(joining.flows(table(block), last=last), last=last)
@@ -59,14 +59,14 @@ def spans(flows: pl.DataFrame) -> list[tuple[float, float, int, int]]:
     return [tuple(row) for row in flows.select(*seconds, "packets", "reverse_packets").iter_rows()]
 
 
-def test_an_answer_in_a_later_block_is_found_and_the_first_to_begin_is_the_source() -> None:
+def test_an_answer_in_a_later_block_is_paired_and_the_first_half_is_the_source() -> None:
     flows = paired([half(0.5, 2, back=True)], [half(50, 50, source_port=4)], [half(0, 2)])
     assert spans(flows) == [(0, 2, 2, 3), (50, 50, 2, 0)]
     assert flows["source_address"].to_list() == [DEVICE, DEVICE]
     assert flows["joined"].to_list() == [1, 1]
 
 
-def test_a_long_flow_cut_at_different_moments_is_one_biflow() -> None:
+def test_a_long_flow_cut_at_different_times_is_one_biflow() -> None:
     there = [half(0, 60, end_reason=CUT), half(60.1, 120, end_reason=CUT), half(120.1, 150)]
     back = [half(5, 100, back=True, end_reason=CUT), half(100.1, 149, back=True)]
     arrival = sorted(there + back, key=lambda row: str(row["end"]))
@@ -76,7 +76,7 @@ def test_a_long_flow_cut_at_different_moments_is_one_biflow() -> None:
         assert flows["joined"].to_list() == [3]
 
 
-def test_routers_that_do_not_say_why_a_record_ended_are_paired_piece_by_piece() -> None:
+def test_records_without_end_reasons_are_paired_piece_by_piece() -> None:
     # Cut every minute, which no setting says: each record takes the one that overlaps it most.
     rows = [half(0, 60, end_reason=None), half(60.1, 120, end_reason=None), half(65, 125, True, end_reason=None)]
     assert spans(paired(rows)) == [(0, 60, 2, 0), (60.1, 125, 2, 3)]
@@ -89,7 +89,7 @@ def test_a_lost_record_does_not_shift_the_pairs_after_it() -> None:
     assert spans(flows) == [(0, 0, 2, 0), (4, 4.25, 2, 3), (8, 8.25, 2, 3)]
 
 
-def test_what_is_near_but_does_not_follow_at_once_is_paired_when_its_wait_is_over() -> None:
+def test_halves_within_the_gap_are_paired_when_their_wait_is_over() -> None:
     rows = [half(0, 1), half(7, 8, back=True)]
     later = [half(100, 100, source_port=1)]
     assert spans(paired(rows, later)) == [(0, 8, 2, 3), (100, 100, 2, 0)]
@@ -98,7 +98,7 @@ def test_what_is_near_but_does_not_follow_at_once_is_paired_when_its_wait_is_ove
     assert spans(paired([*rows, half(7.5, 9)])) == [(0, 1, 2, 0), (7, 9, 3, 2)]
 
 
-def test_what_is_never_answered_does_not_wait_and_the_rest_not_for_ever() -> None:
+def test_unanswerable_halves_do_not_wait_and_others_wait_for_a_bounded_time() -> None:
     pairing, joining = Pairing(10), Joining(120, 1800)
 
     def given(*rows: dict[str, object]) -> list[str]:
@@ -137,7 +137,7 @@ def test_parts_of_a_long_connection_keep_its_initiator() -> None:
                   span=3600)["source_address"].to_list()[-1] == SERVER  # fmt: skip
 
 
-def test_who_began_is_forgotten_in_time_and_is_bounded() -> None:
+def test_the_memory_of_initiators_expires_and_is_bounded() -> None:
     pairing, joining = Pairing(10, 60, span_s=3600), Joining(120, 60, 3600)
     rows = [half(0, 60, end_reason=CUT), half(0.5, 60, back=True, end_reason=CUT)]
     pairing.flows(joining.flows(table(rows)))
@@ -147,7 +147,7 @@ def test_who_began_is_forgotten_in_time_and_is_bounded() -> None:
     assert len(pairing._begun) == 0
 
 
-def test_records_with_both_directions_pass_as_they_are() -> None:
+def test_records_with_both_directions_pass_unchanged() -> None:
     rows = [half(0, 1, reverse_packets=1), half(0.1, 1, back=True, reverse_octets=1), half(0.2, 1, one_way=False)]
     flows = paired(rows)
     assert flows.select(BIFLOW.names).equals(table(rows))
@@ -181,14 +181,14 @@ def blocks_of(rows: list[dict[str, object]], cuts: list[int]) -> list[list[dict[
 
 
 def exported(frame: pl.DataFrame, name: str) -> int:
-    """What was exported of a count, both ways: the raw one where there is one."""
+    """Sum of a count in both directions as exported: the raw count if there is one."""
     ways = [pl.coalesce(f"{way}raw_{name}", f"{way}{name}").sum() for way in ("", "reverse_")]
     return int(frame.select(pl.sum_horizontal(ways)).item() or 0)
 
 
 @given(MANY, st.sampled_from([None, 3600.0]))
 @settings(max_examples=60, deadline=None)
-def test_pairing_conserves_octets_packets_and_what_was_exported(
+def test_pairing_conserves_octets_packets_and_raw_counts(
     rows: list[dict[str, object]], span: float | None
 ) -> None:
     made = halves(rows)
@@ -236,7 +236,7 @@ def pieces(begin: float, end: float, cut: float, first: int, **changes: object) 
     [{"at": 3000, "lasts": 3500, "port": 443, "cut": 1800, "other": 60, "after": 0.02, "before": 0}], [7], 3600.0
 )  # A part of one direction begins long before that of the other.
 @settings(max_examples=50)
-def test_blocks_do_not_matter_to_connections_cut_at_any_timeout(
+def test_pairing_of_cut_connections_does_not_depend_on_blocks(
     rows: list[dict[str, float]], cuts: list[int], span: float | None
 ) -> None:
     made = []
@@ -271,8 +271,8 @@ def test_the_order_inside_a_block_does_not_matter(rows: list[dict[str, object]],
 
 @given(MANY)
 @settings(max_examples=50, deadline=None)
-def test_which_side_is_which_does_not_matter(rows: list[dict[str, object]]) -> None:
-    """Answers and questions change places: the same pairs, seen from the other side."""
+def test_pairing_is_symmetric(rows: list[dict[str, object]]) -> None:
+    """Swapping the two sides gives the same pairs, seen from the other side."""
     other = [row | {"back": not row["back"]} for row in rows]
 
     def who(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
@@ -288,37 +288,37 @@ def test_which_side_is_which_does_not_matter(rows: list[dict[str, object]]) -> N
 # --- twins -----------------------------------------------------------------------------------------------------
 
 
-def without_twins(*blocks: list[dict[str, object]]) -> tuple[list[tuple[object, ...]], Deduplicator]:
+def deduplicated(*blocks: list[dict[str, object]]) -> tuple[list[tuple[object, ...]], Deduplicator]:
     stage = Deduplicator()
     kept = pl.concat([stage.remove(table(block)) for block in blocks])
     stage.accounting.check()
     return kept.select("direction", "packets", "source_port").rows(), stage
 
 
-def test_of_a_flow_seen_on_the_way_in_and_out_one_record_stays() -> None:
+def test_one_record_of_a_flow_seen_at_ingress_and_egress_is_kept() -> None:
     inside = [half(0, 5, direction=0), half(0, 5, True, direction=0), half(9, 9, direction=0, source_port=1)]
     outside = [half(0.1, 5.1, direction=1), half(0, 5, True, direction=1, packets=4, octets=320)]
-    kept, stage = without_twins(outside + inside)
+    kept, stage = deduplicated(outside + inside)
     assert sorted(kept) == [(0, 2, 1), (0, 2, 50000), (0, 3, 443)]
     assert stage.accounting.corrected == {"seen on the way in and on the way out": 2}
-    kept, _ = without_twins([*inside, half(30, 31, direction=1, source_port=2)], outside)
+    kept, _ = deduplicated([*inside, half(30, 31, direction=1, source_port=2)], outside)
     assert sorted(kept) == [(0, 2, 1), (0, 2, 50000), (0, 3, 443), (1, 2, 2)]
 
 
-def test_what_only_looks_alike_is_no_twin() -> None:
+def test_similar_records_are_not_duplicates() -> None:
     first = half(0, 5, direction=0)
     for other in (
         half(0, 5, direction=0), half(0, 5, direction=None), half(0, 5, True, direction=1), half(10, 15, direction=1),
         half(0, 5, direction=1, source_port=9), half(0, 5, direction=1, packets=20),
         half(0, 5, direction=1, octets=1000),
     ):  # fmt: skip
-        kept, stage = without_twins([first, other, half(50, 50, direction=1, source_port=3)])
+        kept, stage = deduplicated([first, other, half(50, 50, direction=1, source_port=3)])
         assert len(kept) == 3
         assert not stage.accounting.corrected
 
 
-def test_without_a_direction_nothing_is_looked_at() -> None:
+def test_records_without_direction_are_not_deduplicated() -> None:
     rows = [half(0, 5), half(0, 5)]
-    kept, stage = without_twins(rows, rows)
+    kept, stage = deduplicated(rows, rows)
     assert len(kept) == 4
     assert stage.accounting.read == 0

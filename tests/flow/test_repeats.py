@@ -1,4 +1,4 @@
-"""Records of an input that an earlier one held already, and sums that do not fit."""
+"""Records that occurred in an earlier input, and sums beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def records(*changes: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=BIFLOW.schema, orient="row")
 
 
-def test_only_what_an_earlier_input_held_is_counted() -> None:
+def test_only_records_of_an_earlier_input_are_counted() -> None:
     stage = Repeats()
     first = records({}, {}, {"source_port": 1}, {"start": T0, "end": T0})
     assert stage.count(first) == 0

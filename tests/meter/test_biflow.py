@@ -1,4 +1,4 @@
-"""The meter: which packets make a flow, when it ends, and that nothing is lost on the way."""
+"""The biflow meter: which packets make a flow, when it ends, and that counts are conserved."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_idle_flows_leave_before_the_end() -> None:
     assert meter.live == 2
 
 
-def test_the_oldest_leave_first_when_there_are_too_many() -> None:
+def test_the_oldest_flows_are_ended_first_at_the_bound() -> None:
     packets = [P(i / 1000, source_port=i) for i in range(1000)]
     meter = BiflowMeter(MeterSettings(max_flows=100))
     got = pl.concat([meter.feed(batch(packets)), meter.flush()])
@@ -187,7 +187,7 @@ TRAFFIC = st.lists(
 
 
 def plainly(packets: Sequence[P], idle: float, active: float) -> list[tuple[object, ...]]:
-    """The meter again, in the plainest way: a dictionary and one pass. Packets are in the order of time."""
+    """Plain implementation of the meter, with a dictionary; packets are in order of time."""
     live: dict[object, list[object]] = {}
     done = []
     for p in packets:
@@ -211,7 +211,7 @@ def plainly(packets: Sequence[P], idle: float, active: float) -> list[tuple[obje
 
 @settings(max_examples=200, deadline=None)
 @given(packets=TRAFFIC, idle=st.sampled_from([1.0, 30.0, 1e6]), active=st.sampled_from([10.0, 100.0, 1e6]))
-def test_the_meter_agrees_with_the_plain_one(packets: list[P], idle: float, active: float) -> None:
+def test_the_meter_agrees_with_a_plain_implementation(packets: list[P], idle: float, active: float) -> None:
     packets = sorted(packets)
     got = metered(packets, idle_timeout_s=idle, active_timeout_s=active)
     rows = sorted(
@@ -227,7 +227,7 @@ def test_the_meter_agrees_with_the_plain_one(packets: list[P], idle: float, acti
 
 @settings(max_examples=100, deadline=None)
 @given(packets=TRAFFIC, cuts=st.lists(st.integers(0, 60), max_size=4), most=st.sampled_from([1, 3, 1 << 22]))
-def test_metering_conserves_packets_and_octets_however_it_is_fed(packets: list[P], cuts: list[int], most: int) -> None:
+def test_metering_conserves_packets_and_octets_for_any_batches(packets: list[P], cuts: list[int], most: int) -> None:
     cuts = [min(cut, len(packets)) for cut in cuts]
     options = {"idle_timeout_s": 20.0, "active_timeout_s": 50.0, "max_flows": most}
     got = metered(packets, cuts, **options)  # time may go backwards here

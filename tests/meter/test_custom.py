@@ -1,4 +1,4 @@
-"""The custom meter: every edge rule, and the same numbers as a plain twin, however packets are cut into batches."""
+"""The custom meter: edge cases, and equality with a plain twin for any batches."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_tcp_state_ends_nothing(tmp_path: Path) -> None:
     assert records.records["packets"].tolist() == [4]
 
 
-def test_directions_are_records_of_their_own_or_one(tmp_path: Path) -> None:
+def test_directions_are_separate_records_or_one(tmp_path: Path) -> None:
     packets = [P(0, payload=b"ask"), P(0).back(S, payload=b"answer"), P(2 * S), P(0).back(MINUTE)]
     one_way, _ = metered(tmp_path, packets)
     assert one_way.records["packets"].tolist() == [2, 2]
@@ -101,7 +101,7 @@ def test_directions_are_records_of_their_own_or_one(tmp_path: Path) -> None:
     [("10.1.2.3", "0.0.0.0"), ("172.31.0.1", "0.0.0.0"), ("172.32.0.1", "172.32.0.1"), ("169.254.9.9", "0.0.0.0"),
      ("100.64.0.1", "0.0.0.0"), ("224.0.0.251", "224.0.0.251"), ("255.255.255.255", "255.255.255.255")],
 )  # fmt: skip
-def test_a_private_remote_address_is_not_shown(tmp_path: Path, remote: str, shown: str) -> None:
+def test_a_private_remote_address_is_replaced(tmp_path: Path, remote: str, shown: str) -> None:
     records, _ = metered(tmp_path, [P(0, destination=remote)])
     assert [address(a) for a in seen(records).remote] == [shown]
     assert [address(a) for a in seen(records, private=()).remote] == [remote]
@@ -131,7 +131,7 @@ def test_fragments_join_their_first_by_identification(tmp_path: Path) -> None:
     assert meter.ignored["fragment without its first"] == 1
 
 
-def test_the_fragment_remembered_for_longest_is_forgotten_first(tmp_path: Path) -> None:
+def test_the_oldest_fragment_is_forgotten_first(tmp_path: Path) -> None:
     firsts = [P(i, protocol=17, more=True, identification=i) for i in range(5)]
     rests = [replace(p, time_ns=10 + p.time_ns, offset=2, more=False) for p in firsts]
     records, meter = metered(tmp_path, firsts + rests, max_fragments=3)
@@ -176,7 +176,7 @@ def test_a_cut_may_fall_on_a_mark(tmp_path: Path, octets: int, last: list[int]) 
     assert codes.tolist() == twin.symbols(record, CustomFlowSettings())
 
 
-def test_packets_out_of_order_find_their_record_and_time_that_leaps_back_ends_all(tmp_path: Path) -> None:
+def test_reordered_packets_find_their_record_and_a_leap_back_ends_all_records(tmp_path: Path) -> None:
     late = [P(10 * S), P(8 * S), P(4 * S, source_port=1), P(1000 * S), P(999 * S), P(900 * S)]
     records, meter = metered(tmp_path, late)
     assert records.records["start"].tolist() == [10 * S, 4 * S, 1000 * S, 900 * S]
@@ -185,7 +185,7 @@ def test_packets_out_of_order_find_their_record_and_time_that_leaps_back_ends_al
     assert meter.corrected["time went back"] == 1
 
 
-def test_the_oldest_records_leave_first_when_there_are_too_many(tmp_path: Path) -> None:
+def test_the_oldest_records_are_ended_first_at_the_bound(tmp_path: Path) -> None:
     packets = [P(i, source_port=i % 50) for i in range(200)]
     records, meter = metered(tmp_path, packets, max_flows=10)
     assert records.records["packets"].sum() == 200
@@ -211,7 +211,7 @@ def test_many_records_live_at_once(tmp_path: Path) -> None:
     assert meter.corrected["record ended early for lack of room"] == 0
 
 
-def test_wrong_settings_are_said_in_one_line() -> None:
+def test_invalid_settings_raise_one_line_errors() -> None:
     for wrong in ({"private": ("x",)}, {"protocols": (300,)}, {"packets": 11}, {"direction": "in"}):
         with pytest.raises(ConfigurationError, match="setting"):
             CustomMeter(CustomFlowSettings.of(**wrong))
@@ -257,7 +257,7 @@ def traffic(draw: st.DrawFn) -> list[P]:
     st.sampled_from([1, 2, 3, 100]), st.sampled_from([1, 2, 100]), st.sampled_from([(10, 1000), (3, 7), (1, 0)]),
     st.sampled_from([(), (), ("192.168.1.8/32", "198.51.0.0/16")]),
 )  # fmt: skip
-def test_the_plain_twin_gives_the_same_numbers(
+def test_the_plain_twin_gives_the_same_records(
     tmp_path: Path, packets: list[P], cuts: list[int], direction: str, flows: int, fragments: int,
     keep: tuple[int, int], senders: tuple[str, ...],
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""Copies of packets are noticed; packets that only look alike are not."""
+"""Copies of packets are counted; packets that are only similar are not."""
 
 from __future__ import annotations
 

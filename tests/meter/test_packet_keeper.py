@@ -1,4 +1,4 @@
-"""Packets beside custom flows: every edge rule, the same as a plain twin, and custom flows as without them."""
+"""Packets beside custom flows: edge cases, equality with a plain twin, and unchanged custom flows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def metered(
 
 
 def entries(flows: PacketFlows | None) -> list[list[Kept]]:
-    """What is kept, as the twin says it."""
+    """Packets kept, in the form of the twin."""
     assert flows is not None
     found = []
     for i in range(len(flows)):
@@ -75,7 +75,7 @@ def of(folder: Path, packets: list[P], **options: object) -> tuple[list[list[Kep
     return entries(records.packets), dict(counted.ignored + counted.dropped)
 
 
-def test_answers_stand_beside_what_was_sent(tmp_path: Path) -> None:
+def test_answers_are_kept_beside_sent_packets(tmp_path: Path) -> None:
     ask = P(0, payload=b"ask")
     flows, counted = of(tmp_path, [ask, ask.back(S, payload=b"answer"), replace(ask, time_ns=2 * S, payload=b"")])
     assert [(k.offset_us, k.out, k.payload) for k in flows[0]] == [
@@ -93,7 +93,7 @@ def test_answers_before_and_after_the_minute_are_counted(tmp_path: Path) -> None
     assert counted == {"received before the device sent": 2}
 
 
-def test_talk_between_two_devices_stands_beside_both(tmp_path: Path) -> None:
+def test_packets_between_two_devices_are_kept_for_both(tmp_path: Path) -> None:
     ask = P(0, destination="192.168.1.8")
     flows, counted = of(tmp_path, [ask, ask.back(1000), replace(ask, time_ns=2000)])
     assert [[(k.offset_us, k.out) for k in flow] for flow in flows] == [
@@ -108,7 +108,7 @@ def test_a_device_that_talks_to_itself_does_not_answer_itself(tmp_path: Path) ->
     assert counted == {}
 
 
-def test_of_many_packets_the_first_are_kept_and_payload_of_fewer(tmp_path: Path) -> None:
+def test_the_first_packets_are_kept_and_payload_of_fewer(tmp_path: Path) -> None:
     packets = [P(i, payload=bytes([i]) * 300) for i in range(80)]
     [flow], counted = of(tmp_path, packets)
     assert [k.payload for k in flow] == [bytes([i]) * (240 if i < 5 else 12) for i in range(72)]
@@ -135,7 +135,7 @@ def test_later_fragments_have_no_transport_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [20 + 4, 20 + 13, 20 + 20, 20 + 23])
-def test_of_a_cut_capture_what_is_there_is_kept(tmp_path: Path, there: int) -> None:
+def test_captured_octets_of_truncated_packets_are_kept(tmp_path: Path, there: int) -> None:
     frame = P(0, payload=b"payload").frame()
     octets = twin.capture([]) + np.array([0, 0, 14 + there, len(frame)], "<u4").tobytes() + frame[: 14 + there]
     records, _ = metered(read(tmp_path, octets))
@@ -169,7 +169,7 @@ def test_many_flows_live_at_once(tmp_path: Path) -> None:
     assert [[k.payload for k in flow] for flow in flows] == [[i.to_bytes(2), b""] for i in range(5_000)]
 
 
-def test_packets_are_kept_beside_outgoing_flows_alone() -> None:
+def test_packets_are_kept_only_beside_outgoing_flows() -> None:
     with pytest.raises(ConfigurationError, match="direction"):
         CustomMeter(CustomFlowSettings(direction="bidirectional"), (), PacketFlowSettings())
 

@@ -11,7 +11,7 @@ from ethogram.schema.matrix import ServiceMatrix
 ROWS = [{"b": 2.0, "a": 1.0}, {}, {"c": 3.0}]
 
 
-def test_rows_come_back_as_they_went_in() -> None:
+def test_rows_round_trip() -> None:
     matrix = ServiceMatrix.from_rows(ROWS)
     assert [matrix.row(i) for i in range(len(matrix))] == ROWS
     assert [matrix.take([2, 0, 0]).row(i) for i in range(3)] == [ROWS[2], ROWS[0], ROWS[0]]

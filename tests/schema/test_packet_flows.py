@@ -1,4 +1,4 @@
-"""Packet flows: rows picked, joined, on disk and back; cells against plain slices; wrong tables are said.
+"""Packet flows: selecting, concatenating, round trip on disk; cells against plain slices; errors of invalid tables.
 
 The builder is tests/packet_flows_made.py: flows from lists of packets, headers built octet by octet.
 """
@@ -37,7 +37,7 @@ def test_headers_are_as_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 40])
-def test_what_is_written_is_read(n: int) -> None:
+def test_tables_round_trip(n: int) -> None:
     flows = packet_flows(drawn_packets(n))
     assert len(flows) == n
     same(flows, PacketFlows.of_arrow(flows.arrow()))
@@ -88,7 +88,7 @@ def beside(n: int = 20) -> tuple[CustomFlows, list[list[Packet]]]:
     return flows, packets
 
 
-def test_packets_beside_flows_are_theirs() -> None:
+def test_packets_are_checked_against_their_flows() -> None:
     flows, packets = beside()
     packet_flows(packets).check_beside(flows)
     answered = [[p for sent in flow for p in (sent, replace(sent, out=False, payload=b"??"))] for flow in packets]
@@ -124,14 +124,14 @@ def wrong_tables() -> dict[str, tuple[pa.Table, str]]:
 
 
 @pytest.mark.parametrize("name", list(wrong_tables()))
-def test_a_wrong_table_is_said_in_one_line(name: str) -> None:
+def test_an_invalid_table_raises_a_one_line_error(name: str) -> None:
     table, reason = wrong_tables()[name]
     with pytest.raises(InputError, match=reason) as raised:
         PacketFlows.of_arrow(table, file="packets.parquet")
     assert "packets.parquet" in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_a_header_that_is_too_long_is_said() -> None:
+def test_a_header_that_is_too_long_is_refused() -> None:
     flows = drawn(3)
     columns = {name: getattr(flows, name) for name in
                ("packet_offset_us", "packet_out", "packet_octets", "transport_octets")}  # fmt: skip

@@ -170,10 +170,10 @@ class FingerprintExporter:
         settings = self.settings
         epoch_us = settings.epoch_s * _MICRO
         # A flow is late with respect to the flows before it, whatever batch it is in.
-        told = pl.col("end").dt.timestamp("us")
+        time_us = pl.col("end").dt.timestamp("us")
         if arrived_us is not None:
-            told = told.clip(upper_bound=arrived_us)
-        before = told.cum_max().shift(1)
+            time_us = time_us.clip(upper_bound=arrived_us)
+        before = time_us.cum_max().shift(1)
         if self.clock_us is not None:
             before = pl.max_horizontal(before, pl.lit(self.clock_us))
         closes = (pl.col("start").dt.timestamp("us") // epoch_us + 1) * epoch_us + settings.lateness_s * _MICRO
@@ -183,7 +183,7 @@ class FingerprintExporter:
         self.accounting.drop("late", late)
         on_time = marked.filter(~pl.col("late")).drop("late")
         self._take(count_block(on_time, self.counting, self.accounting))
-        last = int(flows.select(told.max()).item())
+        last = int(flows.select(time_us.max()).item())
         self.clock_us = last if self.clock_us is None else max(last, self.clock_us)
         return self._close((self.clock_us - settings.lateness_s * _MICRO) // epoch_us)
 

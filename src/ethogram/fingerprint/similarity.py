@@ -20,8 +20,10 @@ COMPILER = Compiler.of(__file__)
 
 Similarity = Literal["ruzicka", "cosine", "total_variation", "containment_dynamic", "containment_static"]
 
+_RUZICKA, _COSINE, _TOTAL_VARIATION, _CONTAINMENT_DYNAMIC, _CONTAINMENT_STATIC = range(5)
 _KINDS: dict[str, int] = {
-    "ruzicka": 0, "cosine": 1, "total_variation": 2, "containment_dynamic": 3, "containment_static": 4,
+    "ruzicka": _RUZICKA, "cosine": _COSINE, "total_variation": _TOTAL_VARIATION,
+    "containment_dynamic": _CONTAINMENT_DYNAMIC, "containment_static": _CONTAINMENT_STATIC,
 }  # fmt: skip
 
 Number = int | float | Fraction
@@ -98,12 +100,12 @@ def pairwise(a: ServiceMatrix, b: ServiceMatrix | None = None, kind: Similarity 
 def blocks(
     a: ServiceMatrix, b: ServiceMatrix, kind: Similarity = "ruzicka", rows: int = 4096
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """As :func:`pairwise`, ``rows`` rows of ``a`` at a time: memory does not grow with ``a``.
+    """As :func:`pairwise`, ``rows`` rows of ``a`` at a time, so that memory does not grow with ``a``.
 
     Yields
     ------
     start, similarities
-        The first row, and (rows, M) similarities.
+        First row of the block, and its similarities (rows, M).
     """
     if kind not in _KINDS:
         raise EthogramError(f"no similarity {kind!r}")
@@ -123,7 +125,7 @@ def blocks(
 
 
 def _scaled(matrix: ServiceMatrix, kind: Similarity) -> NDArray[np.float64]:
-    """Weights as the kernel adds them: of unit length for cosine, of unit sum for total variation."""
+    """Weights for the kernel: scaled to unit length for cosine, to unit sum for total variation."""
     if kind not in ("cosine", "total_variation"):
         return matrix.weights
     powered = matrix.weights**2 if kind == "cosine" else matrix.weights
@@ -135,7 +137,7 @@ def _scaled(matrix: ServiceMatrix, kind: Similarity) -> NDArray[np.float64]:
 
 @COMPILER.checked
 def _totals(indptr: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of each row, added in the order of its columns as the comparison does."""
+    """Sum of each row, in the order of its columns, as in the comparison."""
     totals = np.zeros(len(indptr) - 1)
     for i in range(len(totals)):
         for z in range(indptr[i], indptr[i + 1]):
@@ -147,7 +149,7 @@ def _totals(indptr: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[
 def _postings(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: NDArray[np.float64], services: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
-    """Turn rows into one list per service: which rows have it, and how much."""
+    """Invert the matrix: for each service, the rows that have it, and their weights."""
     pointer = np.zeros(services + 1, dtype=np.int64)
     for z in range(len(indices)):
         pointer[indices[z] + 1] += 1
@@ -171,13 +173,13 @@ def _compare(
     pointer: NDArray[np.int64], items: NDArray[np.int32], posted: NDArray[np.float64], totals_b: NDArray[np.float64],
     kind: int, out: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Fill ``out`` (N, M), which is zero: add what is shared service by service, then divide."""
+    """Fill ``out`` (N, M), zeros on entry: sum what is shared over the services, then divide."""
     for i in range(out.shape[0]):
         row = out[i]
         for z in range(indptr[i], indptr[i + 1]):
             w = weights[z]
             for p in range(pointer[indices[z]], pointer[indices[z] + 1]):
-                if kind == 1:
+                if kind == _COSINE:
                     row[items[p]] += w * posted[p]
                 else:
                     row[items[p]] += min(w, posted[p])
@@ -185,12 +187,12 @@ def _compare(
             a, b = totals[i], totals_b[j]
             if a == 0 or b == 0:
                 row[j] = 1.0 if a == b else 0.0
-            elif kind == 0:
-                # sum of maxima = both sums less the shared one
+            elif kind == _RUZICKA:
+                # sum of maxima = sum of both totals - sum of minima
                 row[j] = min(1.0, row[j] / (a + b - row[j]))
-            elif kind == 3:
+            elif kind == _CONTAINMENT_DYNAMIC:
                 row[j] = min(1.0, row[j] / a)
-            elif kind == 4:
+            elif kind == _CONTAINMENT_STATIC:
                 row[j] = min(1.0, row[j] / b)
             else:
                 row[j] = min(1.0, row[j])

@@ -53,39 +53,39 @@ BIFLOW = Table(
                nullable=True),
         Column("destination_name", pl.String(), "", "the destination's host name (TLS server name, HTTP host, "
                "a meter's name field), where the record itself names it", nullable=True),
-        Column("raw_octets", pl.UInt64(), "octets", "octets as exported, where sampling was scaled away",
+        Column("raw_octets", pl.UInt64(), "octets", "octets as exported, if sampling was scaled",
                nullable=True),
-        Column("raw_packets", pl.UInt64(), "packets", "packets as exported, where sampling was scaled away",
+        Column("raw_packets", pl.UInt64(), "packets", "packets as exported, if sampling was scaled",
                nullable=True),
-        Column("reverse_raw_octets", pl.UInt64(), "octets", "the same of the other direction", nullable=True),
-        Column("reverse_raw_packets", pl.UInt64(), "packets", "the same of the other direction", nullable=True),
+        Column("reverse_raw_octets", pl.UInt64(), "octets", "the same for the other direction", nullable=True),
+        Column("reverse_raw_packets", pl.UInt64(), "packets", "the same for the other direction", nullable=True),
         Column("direction", pl.UInt8(), "", "flowDirection: 0 seen on the way into the exporter, 1 on the way out",
                nullable=True),
-        Column("one_way", pl.Boolean(), "", "the record is one half, the other comes as a record of its own; null: as "
-               "is usual for the format", nullable=True),
+        Column("one_way", pl.Boolean(), "", "whether the other direction is a separate record; null: as usual for the "
+               "format", nullable=True),
     ),
 )  # fmt: skip
 
 NAME_ANSWER = Table(
     "name_answer",
-    "Passive DNS: one row per address in an answer somebody on the network received.",
+    "Passive DNS: one row per address in an answer that a host on the network received.",
     (
         Column("time", TIME, "", "when the answer was seen"),
         Column("client", pl.String(), "", "address that received the answer"),
         Column("address", pl.String(), "", "address in the answer"),
-        Column("name", pl.String(), "", "the name that was asked for, lower case, without the final dot"),
+        Column("name", pl.String(), "", "the name in the question, lower case, without the final dot"),
         Column("ttl_s", pl.UInt32(), "s", "the answer's lifetime (the smallest along a CNAME chain)"),
     ),
 )
 
 NAME_QUESTION = Table(
     "name_question",
-    "Passive DNS: one row per name that was asked for in a DNS exchange, whatever the answer was.",
+    "Passive DNS: one row per name in a DNS question, whatever the answer.",
     (
         Column("time", TIME, "", "when the response was seen"),
         Column("client", pl.String(), "", "address that asked"),
         Column("client_port", pl.UInt16(), "", "its port"),
         Column("server", pl.String(), "", "address that responded"),
-        Column("name", pl.String(), "", "the name that was asked for, lower case, without the final dot"),
+        Column("name", pl.String(), "", "the name in the question, lower case, without the final dot"),
     ),
 )

@@ -28,46 +28,46 @@ class Evidence(_Record):
 
 
 class MethodShare(_Record):
-    """What one method said by itself, and how much it weighed in the verdict."""
+    """Result of a single method, and its weight in the verdict."""
 
     method: Literal["fingerprints", "embeddings"] = Field(
         description="service-level fingerprints, or embeddings of single flows"
     )
-    weight: float = Field(description="of its log probability; 0: it saw nothing of the device, 1: it stands alone")
-    label: str = Field(description="the label it finds likeliest by itself")
-    score: float = Field(description="its own calibrated probability of that label, 0 to 1")
-    strangeness: float = Field(description="its own open-set score of the verdict's label: above 1 is strange")
-    flows: int = Field(default=0, description="flows it looked at")
+    weight: float = Field(description="weight of its log probability; 0: no data of the device, 1: the only method")
+    label: str = Field(description="the label it considers most likely")
+    score: float = Field(description="its calibrated probability of that label, 0 to 1")
+    strangeness: float = Field(description="its open-set score of the verdict's label; above 1 is strange")
+    flows: int = Field(default=0, description="number of flows it used")
 
 
 class Fallback(_Record):
-    """What can be said at a coarser level when the label is unknown."""
+    """Result at a coarser level, if the label is unknown."""
 
     level: Literal["model", "family", "type", "coarse"]
     label: str
-    score: float = Field(description="calibrated on enrolled products that were left out whole, 0 to 1")
+    score: float = Field(description="score, 0 to 1, calibrated on enrolled products that were held out completely")
 
 
 class Window(_Record):
-    """The time a verdict looks at."""
+    """Time span of the data behind a verdict."""
 
     start: datetime
     end: datetime
 
 
 class Verdict(_Record):
-    """What one device is."""
+    """Result of identifying one device."""
 
     device: str
     verdict: str = Field(description="the label, or 'unknown'")
     score: float = Field(description="calibrated score of the label, 0 to 1: higher is more alike")
-    margin: float = Field(description="score less that of the second label; 0 on a tie")
+    margin: float = Field(description="score minus that of the second label; 0 on a tie")
     raw_score: float = Field(
         default=0.0,
-        description="the method's own score of the best label before calibration; the evidence adds up to it",
+        description="score of the best label before calibration; the evidence adds up to it",
     )
-    nearest: str = Field(default="", description="the best label, also where the verdict is 'unknown'")
-    reason: str = Field(default="", description="the evidence in one short sentence")
+    nearest: str = Field(default="", description="the best label, even if the verdict is 'unknown'")
+    reason: str = Field(default="", description="summary of the evidence in one sentence")
     known_types: dict[str, float] = Field(description="score of every label considered")
     strangeness: float = Field(
         description="distance from a typical held-out window of the label: 0 typical, above 1 beyond the threshold"
@@ -75,15 +75,15 @@ class Verdict(_Record):
     evidence: list[Evidence]
     window: Window
     flows: int
-    converged: bool = Field(description="whether the fingerprint had converged; else the verdict is provisional")
-    expected_s: float | None = Field(default=None, description="time still needed for a final verdict, when known")
+    converged: bool = Field(description="whether the fingerprint has converged; if not, the verdict is provisional")
+    expected_s: float | None = Field(default=None, description="time until a final verdict is expected, if known")
     level: Literal["model", "family", "type", "coarse", "label"] = "label"
     simulated: bool = False
     methods: list[MethodShare] = Field(
-        default=[], description="what each method said, where fingerprints and embeddings were fused"
+        default=[], description="result of each method, if fingerprints and embeddings were fused"
     )
     fallback: Fallback | None = Field(
-        default=None, description="where the verdict is 'unknown': the finest coarser level that is sure enough"
+        default=None, description="if the verdict is 'unknown': the finest coarser level with sufficient confidence"
     )
 
 
@@ -94,5 +94,5 @@ class Inventory(_Record):
     library: str = Field(description="the library's name and digest")
     devices: list[Verdict]
     encoder: str = Field(
-        default="", description="digest of the encoder whose embeddings were used; empty: fingerprints alone"
+        default="", description="digest of the encoder whose embeddings were used; empty if only fingerprints were used"
     )
