@@ -54,8 +54,8 @@ def vector_page() -> str:
     """The form of custom flows, and the layout, views and settings of their vectors."""
     page = page_of(
         "Custom flows and their vectors",
-        "`ethogram vectors` writes custom flows as Parquet with values as captured, and with `--beside` the packets of "
-        "both directions. This page describes both tables, and the vector that a row expands to.",
+        "`ethogram vectors` writes custom flows as Parquet with values as captured, and with `--packets-output` the "
+        "packets of both directions. This page describes both tables, and the vector that a row expands to.",
         [CUSTOM_FLOW, PACKET_FLOW],
     )
     lines = [
@@ -83,7 +83,7 @@ def vector_page() -> str:
             f"| `{name}` | {field.default!r} | {field.description} |"
             for name, field in CustomFlowSettings.model_fields.items()
         ),
-        "", "Settings of `--beside`:", "", "| setting | default | meaning |", "|---|---|---|",
+        "", "Settings of `--packets-output`:", "", "| setting | default | meaning |", "|---|---|---|",
         *(
             f"| `{name}` | {field.default!r} | {field.description} |"
             for name, field in PacketFlowSettings.model_fields.items()

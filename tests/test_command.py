@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ethogram import __version__
+from ethogram._version import __version__
 from ethogram.cli import app
 
 

@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # room -> rooms it may import from. A room always may import itself.
 GROUND = {
     "errors", "_address_text", "_arrays", "_files", "_hashing", "_matplotlib", "_numba", "_numba_cache",
-    "_parse_address", "_tables", "_text", "schema", "config",
+    "_parse_address", "_tables", "_text", "_version", "schema", "config",
 }  # fmt: skip
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "identify"}
 UPPER = {"bench", "serve", "simulate"}
@@ -31,14 +31,19 @@ ALLOWED: dict[str, set[str]] = {
     "_hashing": {"_numba"},
     "_address_text": {"_hashing", "_numba"},
     "_parse_address": set(),
-    "schema": {"errors", "_numba", "_parse_address"},
+    "schema": {"errors", "_numba", "_parse_address", "_text"},
     "config": {"errors", "schema"},
     **{room: set(GROUND) for room in SIDE},
     "pipeline": GROUND | SIDE,
     **{room: GROUND | SIDE | {"pipeline"} for room in UPPER},
     "demo": GROUND | SIDE | {"pipeline", "serve", "simulate"},
-    "cli": GROUND | SIDE | UPPER | {"pipeline", "demo"},
-    "__init__": set(),
+    "_parse": {"errors"},
+    "_frames": GROUND | {"identify"},
+    "_results": GROUND | SIDE | {"pipeline"},
+    "_api": GROUND | SIDE | {"pipeline", "_frames", "_parse", "_results"},
+    "cli": GROUND | SIDE | UPPER | {"pipeline", "demo", "_parse"},
+    "_version": set(),
+    "__init__": {"_version"} | GROUND | SIDE | {"pipeline", "_api", "_results"},
     "__main__": {"cli"},
 }
 # foreign library -> where it may be imported (path prefixes below src/ethogram)

@@ -114,10 +114,12 @@ def ours(path: str) -> dict[str, float]:
 
 def counting(path: str) -> dict[str, float]:
     """Flows to counts by the package."""
-    from ethogram.pipeline.fingerprints import count_flows
+    from ethogram.config import CountSettings
+    from ethogram.pipeline.counts import count_inputs
 
     begin = time.perf_counter()
-    counts, accounting = count_flows(path)
+    counted = count_inputs(path, CountSettings())
+    counts, accounting = counted.gathering.counts(), counted.accounting
     return {"seconds": time.perf_counter() - begin, "flows": accounting.read, "rows": counts.height}
 
 

@@ -6,7 +6,7 @@ which changes no speed.
 
     python benchmarks/speed/pretrained.py PACKETS.parquet [--flows 48] [--encoders et-bert traffic-former]
 
-where PACKETS.parquet is what ``ethogram vectors --beside`` wrote.
+where PACKETS.parquet is what ``ethogram vectors --packets-output`` wrote.
 """
 
 from __future__ import annotations

@@ -1,8 +1,101 @@
-"""Ethogram: which IoT devices are on a network, from its flow records alone, and why.
+"""Ethogram: identify the devices on a network from its flow records alone, and explain why.
 
-The package is used by its verbs; each lives in :mod:`ethogram.pipeline` and has a command of the same name.
-Importing :mod:`ethogram` loads nothing heavy.
+Each verb is a function here and a command of the same name, with the same defaults::
+
+    import ethogram
+
+    inventory = ethogram.identify("capture.pcap")
+    for verdict in inventory.devices:
+        print(verdict.device, verdict.verdict, verdict.score, verdict.reason)
+
+Importing :mod:`ethogram` loads nothing heavy: a name is loaded when it is used first.
 """
 
-__version__ = "0.1.0"
-__all__ = ["__version__"]
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ethogram._version import __version__
+
+if TYPE_CHECKING:
+    from ethogram._api import (
+        embed,
+        enrol,
+        fingerprint,
+        identify,
+        open_library,
+        pretrain,
+        read_flows,
+        unknown,
+    )
+    from ethogram._results import Embeddings, EncoderFiles, Fingerprints, FlowTable
+    from ethogram.errors import EthogramError, EthogramWarning
+    from ethogram.identify.library import Library
+    from ethogram.pipeline.library import OpenLibrary
+    from ethogram.pipeline.unknown_groups import UnknownGroups
+    from ethogram.schema import Inventory, Verdict
+
+__all__ = [
+    "Embeddings",
+    "EncoderFiles",
+    "EthogramError",
+    "EthogramWarning",
+    "Fingerprints",
+    "FlowTable",
+    "Inventory",
+    "Library",
+    "OpenLibrary",
+    "UnknownGroups",
+    "Verdict",
+    "__version__",
+    "embed",
+    "enrol",
+    "fingerprint",
+    "identify",
+    "open_library",
+    "pretrain",
+    "read_flows",
+    "unknown",
+]
+
+_MODULES = {
+    **dict.fromkeys(
+        ("embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"), "_api"
+    ),
+    **dict.fromkeys(("Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"), "_results"),
+    **dict.fromkeys(("EthogramError", "EthogramWarning"), "errors"),
+    **dict.fromkeys(("Inventory", "Verdict"), "schema"),
+    "Library": "identify.library",
+    "OpenLibrary": "pipeline.library",
+    "UnknownGroups": "pipeline.unknown_groups",
+}
+
+
+class _Package(ModuleType):
+    """The package with its public names loaded on first use.
+
+    The packages ``ethogram.identify`` and ``ethogram.fingerprint`` share their names with functions. Python sets a
+    package's attribute when it imports a subpackage; here the functions keep the names, and modules of the
+    subpackages are imported as ``from ethogram.identify.library import Library``.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{self.__name__}.{module}"), name)
+        super().__setattr__(name, value)
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

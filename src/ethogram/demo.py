@@ -26,8 +26,10 @@ from ethogram.identify.verdict import VerdictModel
 from ethogram.io.receive.address import Listen
 from ethogram.io.wire.sequence import SequenceTotals
 from ethogram.pipeline.flows import collect, read_flows
-from ethogram.pipeline.identify import PACKAGED, ObservedWindows, enrol, identify, judge_of, regroup, settings_for
 from ethogram.pipeline.inputs import COUNTING
+from ethogram.pipeline.library import PACKAGED, enrol_windows
+from ethogram.pipeline.verdicts import fit_verdict_model, identify_windows, settings_for
+from ethogram.pipeline.windows import ObservedWindows, regroup
 from ethogram.schema import UNKNOWN, Accounting, Verdict, Windows
 from ethogram.serve.collector import Collector
 from ethogram.simulate import SimulatedHome
@@ -150,8 +152,8 @@ def real_devices(network: str) -> list[Sighting]:
     truth = {e.observed[0].device: e.identity.label for e in later.entries}
     seen = regroup(ObservedWindows(windows, ["open"] * len(windows)), "device")
     settings = settings_for("evidence")
-    judge = judge_of(known, settings)
-    inventory = identify(seen, known, settings, judge=judge)
+    judge = fit_verdict_model(known, settings)
+    inventory = identify_windows(seen, known, settings, judge=judge)
     decided = _decided(seen.windows, judge, [one.verdict for one in inventory.devices])
     return [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory.devices, decided, strict=True)]
 
@@ -230,15 +232,15 @@ def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
     never = {d.name for d in home.devices if d.note == "never enrolled"}
     labels = [Label(d.name, Identity(d.label, type=d.type)) for d in home.devices if d.name not in never]
     early = seen.take(np.flatnonzero(day < known_days).tolist())
-    known, _ = enrol(early, labels, source=Source("simulated"), name="simulated home")
+    known, _ = enrol_windows(early, labels, source=Source("simulated"), name="simulated home")
     settings = settings_for("evidence")
-    judge = judge_of(known, settings)
+    judge = fit_verdict_model(known, settings)
     truth = {d.name: UNKNOWN if d.name in never else d.label for d in home.devices}
     later = seen.take(np.flatnonzero(day >= known_days).tolist())
-    by_day = identify(later, known, settings, judge=judge, simulated=True).devices
+    by_day = identify_windows(later, known, settings, judge=judge, simulated=True).devices
     changes = _changes(by_day, home, truth)
     whole = regroup(later, "device")
-    inventory = identify(whole, known, settings, judge=judge, simulated=True).devices
+    inventory = identify_windows(whole, known, settings, judge=judge, simulated=True).devices
     decided = _decided(whole.windows, judge, [one.verdict for one in inventory])
     sightings = [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory, decided, strict=True)]
     return Home(sightings, changes, export, {**stages, "counts": counted})

@@ -70,7 +70,9 @@ class Outcome:
 def _notable(line: str) -> bool:
     words = ("ethogram:", "skipped", "passed over", "note:", "ignored (", "dropped (", "corrected (", "enrolled",
              "warning")  # fmt: skip
-    return any(word in line for word in words) and "compiling" not in line  # a cold cache is no outcome
+    if "compiling" in line or "the old spelling ends" in line:  # a cold cache, or the wording of an older command
+        return False
+    return any(word in line for word in words)
 
 
 def read_cases(folder: Path) -> list[Case]:
@@ -103,7 +105,7 @@ def replay(folder: Path, case: Case, scratch: Path) -> Outcome:
     os.chdir(scratch)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(messages):
-            code = main(shlex.split(case.command)[1:])
+            code = main([*shlex.split(case.command)[1:], "--verbose"])
     finally:
         os.chdir(before)
     written = scratch / "flows.parquet"

@@ -35,6 +35,7 @@ def show_table(text: str) -> None:
 
 # How each function that writes is given one foreign text. A function that is added without a line here fails below.
 WAYS: dict[str, Callable[[str], Any]] = {
+    "report": terminal.report,
     "say": terminal.say,
     "write_line": terminal.write_line,
     "write_json": lambda text: terminal.write_json({text: [text]}),

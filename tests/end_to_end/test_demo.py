@@ -7,7 +7,7 @@ import pytest
 from ethogram.cli.app import main
 from ethogram.demo import LATER, NETWORKS, real_devices, simulated_home
 from ethogram.errors import InputError
-from ethogram.pipeline.identify import open_library
+from ethogram.pipeline.library import open_library
 from ethogram.schema import UNKNOWN
 
 

@@ -99,7 +99,7 @@ def test_verdicts_per_fingerprint_and_the_table(home: Path, capfd: pytest.Captur
     assert code == 0
     assert "den camera" in out
     assert "final" in out
-    assert "count: " in err
+    assert "flows counted" in err
 
 
 def test_libraries_are_listed_extended_merged_and_reduced(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

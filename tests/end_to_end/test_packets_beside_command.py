@@ -1,4 +1,4 @@
-"""``ethogram vectors --beside``: packets of both directions on disk, and what is said when they are not there."""
+"""``ethogram vectors --packets-output``: packets of both directions on disk, and messages when there are none."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def same(a: CustomFlows | PacketFlows, b: CustomFlows | PacketFlows) -> None:
 
 def test_both_files_have_the_same_rows(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, beside = home / "v.parquet", home / "p.parquet"
-    assert call(home / "day.pcap", "-o", out, "--beside", beside, "--devices", home / "devices.csv", "--json") == 0
+    options = ["--packets-output", beside, "--devices", home / "devices.csv", "--json"]
+    assert call(home / "day.pcap", "-o", out, *options) == 0
     report = orjson.loads(capsys.readouterr().out)
     assert (report["rows"], report["beside"]) == (2, str(beside))
     assert report["stages"]["packets of both directions"] == {
@@ -66,13 +67,13 @@ def test_both_files_have_the_same_rows(home: Path, capsys: pytest.CaptureFixture
     assert bytes(packets.data[: packets.first_octet[2]]) == PACKETS[1].internet() + PACKETS[2].internet()
     assert call(home / "day.pcap", "-o", home / "w.parquet", "--devices", home / "devices.csv") == 0
     same(load_vectors([home / "w.parquet"]), flows)
-    call(home / "day.pcap", "-o", out, "--beside", beside)
-    assert f"the packets of both directions written to {beside}" in capsys.readouterr().err
+    call(home / "day.pcap", "-o", out, "--packets-output", beside)
+    assert f"packets of both directions written to {beside}" in capsys.readouterr().err
 
 
 def test_flows_of_some_time_keep_their_packets(home: Path) -> None:
     out, beside = home / "v.parquet", home / "p.parquet"
-    assert call(home / "day.pcap", "-o", out, "--beside", beside, "--from", "2019-05-01T00:00:01Z") == 0
+    assert call(home / "day.pcap", "-o", out, "--packets-output", beside, "--from", "2019-05-01T00:00:01Z") == 0
     flows = load_vectors([out])
     assert load_packets(beside, flows).packet_octets.tolist() == [540, 45, 40]
 
@@ -96,8 +97,8 @@ def test_what_cannot_be_is_said(home: Path) -> None:
     for wrong in (lambda run: next(run.pairs()), lambda run: write_vectors(run, out, beside)):
         with pytest.raises(ConfigurationError, match="not asked for"):
             wrong(read_vectors([capture]))
-    assert call(capture, "-o", out, "--beside", home / "nowhere" / "p.parquet") == 3
-    assert call(capture, "-o", out, "--beside", beside, "--direction", "bidirectional") == 5
+    assert call(capture, "-o", out, "--packets-output", home / "nowhere" / "p.parquet") == 3
+    assert call(capture, "-o", out, "--packets-output", beside, "--direction", "bidirectional") == 5
     assert call(capture, "-o", out) == 0
     with pytest.raises(InputError, match=r"v.parquet.*packets need a capture"):
         read_vectors([out], packets=packets)

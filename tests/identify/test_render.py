@@ -77,7 +77,7 @@ GOLDEN = b"""{
 
 
 def test_json_is_the_documented_form_to_the_octet() -> None:
-    assert to_json(INVENTORY) == GOLDEN
+    assert to_json(INVENTORY).encode() == GOLDEN
     assert Inventory.model_validate(orjson.loads(GOLDEN)) == INVENTORY
 
 

@@ -71,7 +71,7 @@ def test_embedding_while_reading_equals_two_passes(days: list[Path]) -> None:
     feed, reading = heard(days, Clock(), stretch_s=DAY, most=1000)
     alone = read_windows(days)
     assert reading.seen.windows.counts.equals(alone.seen.windows.counts)  # type: ignore[attr-defined]
-    assert reading.notes == alone.notes  # type: ignore[attr-defined]
+    assert reading.log == alone.log  # type: ignore[attr-defined]
     flows = collect_vectors(read_vectors(days))
     found = feed.embedded()
     assert (found.flows, feed.captures, found.encoder) == (200, 2, "clock")

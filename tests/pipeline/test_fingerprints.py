@@ -12,9 +12,8 @@ import pytest
 
 from ethogram.config import CountSettings, ExporterSettings, KeySettings, RepresentationSettings
 from ethogram.errors import InputError
+from ethogram.pipeline.counts import FlowInputs, count_inputs
 from ethogram.pipeline.fingerprints import (
-    Source,
-    count_flows,
     fingerprint,
     read_fingerprints,
     service_matrix,
@@ -22,7 +21,8 @@ from ethogram.pipeline.fingerprints import (
     windows_from_fingerprints,
     write_fingerprints,
 )
-from ethogram.schema import COUNTS, FINGERPRINT, FLOW, ITEM, ITEM_COUNTS
+from ethogram.pipeline.read_options import ReadOptions
+from ethogram.schema import COUNTS, FINGERPRINT, FLOW, ITEM, ITEM_COUNTS, TimeSpan
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -101,7 +101,7 @@ def test_flows_become_fingerprints_whatever_they_come_in(tmp_path: Path) -> None
     assert FINGERPRINT.matches(run.table.schema)
     assert run.table.select("status", "epochs", "flows").rows() == [("converged", 2, 192), ("converged", 2, 192)]
     assert run.accounting.as_dict()["ignored"] == {"inbound unanswered": 96}
-    sources: tuple[Source, ...] = (
+    sources: tuple[FlowInputs, ...] = (
         flows.lazy(), tmp_path / "flows.parquet", str(tmp_path / "flows.parquet"),
         [tmp_path / "b.parquet", tmp_path / "a.parquet"],
     )  # fmt: skip
@@ -130,10 +130,11 @@ def test_ports_are_learnt_from_the_input_and_kept_in_the_settings() -> None:
 def test_only_the_time_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "flows.parquet"
     flows_of().write_parquet(path)
-    run = fingerprint(path, begin=T0 + timedelta(days=1), end=T0 + timedelta(days=3))
+    run = fingerprint(path, options=ReadOptions(span=TimeSpan(T0 + timedelta(days=1), T0 + timedelta(days=3))))
     assert run.table.select("start", "epochs").rows() == [(T0 + timedelta(days=1), 2)]
     assert run.accounting.as_dict()["ignored"] == {"inbound unanswered": 48, "outside the time asked for": 240}
-    counts, accounting = count_flows(path, begin=T0 + timedelta(days=3))
+    counted = count_inputs(path, CountSettings(), ReadOptions(span=TimeSpan(T0 + timedelta(days=3))))
+    counts, accounting = counted.gathering.counts(), counted.accounting
     assert counts["flows"].sum() == accounting.used == 96
 
 

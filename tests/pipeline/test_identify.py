@@ -15,20 +15,17 @@ from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.identify.nearest import similarity_terms
 from ethogram.pipeline.fingerprints import windows_from_counts
-from ethogram.pipeline.identify import (
-    ObservedWindows,
+from ethogram.pipeline.library import enrol_windows, open_library
+from ethogram.pipeline.verdicts import (
     build,
     default_method,
-    enrol,
-    export_counts,
-    identify,
-    judge_of,
-    kit_of,
-    open_library,
-    regroup,
+    featurizer,
+    fit_verdict_model,
+    identify_windows,
     settings_for,
     time_to_converge,
 )
+from ethogram.pipeline.windows import ObservedWindows, export_counts, regroup
 from ethogram.schema import COUNTS, Windows
 
 HOUR = timedelta(hours=1)
@@ -63,7 +60,7 @@ def home(days: int = 8, first: int = 0, seed: int = 0) -> ObservedWindows:
 
 
 def library(source: str = "home", seed: int = 0) -> Library:
-    return enrol(home(seed=seed), LABELS, source=Source(source))[0]
+    return enrol_windows(home(seed=seed), LABELS, source=Source(source))[0]
 
 
 def test_regrouping_keeps_every_flow() -> None:
@@ -80,22 +77,22 @@ def test_regrouping_keeps_every_flow() -> None:
 def test_converged_fingerprints_are_enrolled_alone_where_there_are_some() -> None:
     seen = home(3)
     status = ["converged", "unconverged", "open"] + ["unconverged"] * 6
-    known, report = enrol(ObservedWindows(seen.windows, status), LABELS, source=Source("s"))
+    known, report = enrol_windows(ObservedWindows(seen.windows, status), LABELS, source=Source("s"))
     assert known.labels().count("camera") == 1
     assert known.labels().count("plug") == 3
     assert report.unfinished == 2
     assert "left out, unfinished: 2 fingerprints of finished devices" in report.lines()
     with pytest.raises(LibraryError, match="nothing to enrol"):
-        enrol(seen, [Label("z", Identity("x"))], source=Source("s"))
+        enrol_windows(seen, [Label("z", Identity("x"))], source=Source("s"))
 
 
 def test_later_days_are_named_by_every_way_to_a_verdict() -> None:
     known = library()
     for method in ("nearest", "likelihood", "cross-network", "cross-network-families", "cross-network-kinds"):
-        inventory = identify(regroup(home(2, 20, seed=3), "device"), known, settings_for(method))
+        inventory = identify_windows(regroup(home(2, 20, seed=3), "device"), known, settings_for(method))
         assert [v.verdict for v in inventory.devices] == ["camera", "plug", "recorder"], method
         assert inventory.library.startswith("library ")
-    assert all(v.simulated for v in identify(home(1, 20), known, simulated=True).devices)
+    assert all(v.simulated for v in identify_windows(home(1, 20), known, simulated=True).devices)
 
 
 def test_time_to_converge_is_the_exporters() -> None:
@@ -113,19 +110,19 @@ def test_time_to_converge_is_the_exporters() -> None:
 
 def test_across_networks_a_source_is_held_out_whole() -> None:
     both = library("home").merge(library("office", seed=5))
-    judge = judge_of(both, settings_for("cross-network"))
+    judge = fit_verdict_model(both, settings_for("cross-network"))
     assert judge.calibration_.held_out_ == len(both)
-    alone = judge_of(library(), settings_for("cross-network"))
+    alone = fit_verdict_model(library(), settings_for("cross-network"))
     assert alone.calibration_.held_out_ == len(library())
 
 
 def test_nothing_to_learn_from_and_nothing_to_name_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LibraryError, match="empty"):
-        judge_of(Library())
+        fit_verdict_model(Library())
     empty = ObservedWindows(Windows(home().windows.items.clear(), home().windows.counts.clear()), [])
     with pytest.raises(InputError, match="nothing to identify"):
-        identify(empty, library())
-    monkeypatch.setattr("ethogram.pipeline.identify.PACKAGED", "none.jsonl.gz")
+        identify_windows(empty, library())
+    monkeypatch.setattr("ethogram.pipeline.library.PACKAGED", "none.jsonl.gz")
     with pytest.raises(LibraryError, match="brings no library"):
         open_library()
 
@@ -158,7 +155,7 @@ def test_nearest_fingerprints_under_every_similarity_explain_their_score(kind: s
     labels = [name for name in ("camera", "plug", "recorder") for _ in range(5)]
     method = build(settings, None, representation).fit(windows, labels)
     scores, terms = method.decision_function(windows), method.explain(windows, labels)
-    assert kit_of(None, representation).quantity == "flow share"
+    assert featurizer(None, representation).quantity == "flow share"
     for i, label in enumerate(labels):
         expected = scores[i, method.labels_.index(label)]
         assert sum(t.contribution for t in terms[i]) == pytest.approx(expected, abs=1e-9)

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from types import ModuleType
 
-from ethogram import __version__
+from ethogram._version import __version__
 
 __all__ = ["CodePart", "code_digest", "imported_modules"]
 

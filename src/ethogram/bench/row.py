@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 from threadpoolctl import threadpool_limits
 
-from ethogram import __version__
+from ethogram._version import __version__
 from ethogram.bench.code_digest import code_digest
 from ethogram.errors import EthogramError, InputError, UsageError
 

@@ -3,63 +3,89 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 
-from ethogram import __version__
 from ethogram._text import visible
+from ethogram._version import __version__
 from ethogram.errors import EthogramError
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "GROUPS", "main"]
 
-# verb -> (module, what it does). A module has one function ``command`` that Typer turns into the command.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "flows": ("ethogram.cli.flows", "captures and flow records of any kind to one flow table"),
-    "collect": ("ethogram.cli.collect", "NetFlow and IPFIX from the network, live: flows and fingerprints"),
-    "wire": ("ethogram.cli.wire", "what NetFlow and IPFIX exports hold, template by template"),
-    "fingerprint": ("ethogram.cli.fingerprint", "the fingerprint exporter: flows to fingerprints"),
-    "stability": ("ethogram.cli.stability", "convergence, recurrence, distinguishability: tables and plots"),
-    "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
-    "library": ("ethogram.cli.library", "list, merge, thin out or rename what a library holds"),
-    "identify": ("ethogram.cli.identify", "what each device is, or unknown, and why"),
-    "unknown": ("ethogram.cli.unknown", "unknown devices in groups, to be named and enrolled"),
-    "vectors": ("ethogram.cli.vectors", "captures to one-minute custom flows, the input of the encoders"),
-    "pretrain": ("ethogram.cli.pretrain", "unlabelled custom flows to an encoder"),
-    "embed": ("ethogram.cli.embed", "custom flows to embeddings by an encoder"),
-    "reconstruct": ("ethogram.cli.reconstruct", "how well encoders give back flows, here and on another network"),
-    "probe": ("ethogram.cli.probe", "classifiers on frozen embeddings, under splits that cannot leak"),
-    "bench": ("ethogram.cli.bench", "leakage-safe tasks on labelled corpora"),
-    "simulate": ("ethogram.cli.simulate", "a home that does not exist, sent as IPFIX or NetFlow"),
-    "demo": ("ethogram.cli.demo", "real devices and a simulated home, identified"),
-    "doctor": ("ethogram.cli.doctor", "what is installed and reachable, and why something is not"),
+# group -> verb -> (module, summary). A module has one function ``command`` that Typer turns into the command.
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Identify": {
+        "identify": ("ethogram.cli.identify", "name the device behind each address, and say why"),
+        "unknown": ("ethogram.cli.unknown", "group unknown devices, and name and enrol the groups"),
+        "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
+        "library": ("ethogram.cli.library", "list, merge, prune or rename the contents of libraries"),
+    },
+    "Collect": {
+        "collect": ("ethogram.cli.collect", "receive NetFlow and IPFIX, and write flows and fingerprints"),
+        "flows": ("ethogram.cli.flows", "convert captures and flow records of any kind to one flow table"),
+        "fingerprint": ("ethogram.cli.fingerprint", "export service-level fingerprints of flows"),
+        "wire": ("ethogram.cli.wire", "show what NetFlow and IPFIX exports contain, template by template"),
+    },
+    "Learn": {
+        "vectors": ("ethogram.cli.vectors", "convert captures to one-minute custom flows, the input of encoders"),
+        "pretrain": ("ethogram.cli.pretrain", "train an encoder on unlabelled custom flows"),
+        "embed": ("ethogram.cli.embed", "embed custom flows with an encoder"),
+    },
+    "Research": {
+        "stability": ("ethogram.cli.stability", "measure convergence, recurrence and distinguishability"),
+        "reconstruct": ("ethogram.cli.reconstruct", "measure reconstruction error on this network and another"),
+        "probe": ("ethogram.cli.probe", "train classifiers on frozen embeddings under leakage-safe splits"),
+        "bench": ("ethogram.cli.bench", "run leakage-safe tasks on labelled corpora"),
+    },
+    "Look after": {
+        "demo": ("ethogram.cli.demo", "identify real devices and a simulated home"),
+        "simulate": ("ethogram.cli.simulate", "simulate a home, and export its flows as IPFIX or NetFlow"),
+        "doctor": ("ethogram.cli.doctor", "check the installation"),
+    },
 }
+COMMANDS: dict[str, tuple[str, str]] = {verb: entry for verbs in GROUPS.values() for verb, entry in verbs.items()}
+_COMPLETION = ("--install-completion", "--show-completion")
 
 
 def overview() -> str:
-    """The text of ``ethogram --help``."""
+    """The text of ``ethogram --help``, as wide as the terminal."""
     width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {verb:<{width}}  {text}" for verb, (_, text) in COMMANDS.items())
-    return (
-        "Usage: ethogram COMMAND [OPTIONS] ...\n\n"
-        "Tells which IoT devices are on a network from its flow records alone, and why.\n\n"
-        f"Commands:\n{rows}\n\n"
-        "'ethogram COMMAND --help' says how to use one. 'ethogram --version' prints the version.\n"
-        "Exit codes: 0 done, 1 bug, 2 usage, 3 input, 4 model or library, 5 configuration, 141 nobody reads the output."
-    )
+    columns = max(40, min(shutil.get_terminal_size((100, 24)).columns, 100))
+    purpose = "Identify the devices on a network from its flow records alone, and explain why."
+    lines = ["Usage: ethogram COMMAND [OPTIONS] ...", "", *textwrap.wrap(purpose, columns)]
+    for group, verbs in GROUPS.items():
+        lines += ["", f"{group}:"]
+        for verb, (_, text) in verbs.items():
+            lines += textwrap.wrap(
+                text, columns, initial_indent=f"  {verb:<{width}}  ", subsequent_indent=" " * (width + 4)
+            )
+    lines += ["", "Options:"]
+    for names, text in (
+        ("--version", "Show the version."),
+        ("--install-completion", "Install shell completion for the current shell."),
+        ("--show-completion", "Print the completion script."),
+    ):
+        lines += textwrap.wrap(text, columns, initial_indent=f"  {names:<22}", subsequent_indent=" " * 24)
+    closing = ("Run 'ethogram COMMAND --help' for the options of a command. Exit codes: 0 success, 1 internal error, "
+               "2 usage, 3 input, 4 model or library, 5 configuration, 141 closed pipe.")  # fmt: skip
+    return "\n".join([*lines, "", *textwrap.wrap(closing, columns)])
 
 
 CLOSED_PIPE = 141
-"""What a shell reports of a program that a closed pipe has ended: 128 and SIGPIPE."""
+"""The exit code that shells report for a program ended by a closed pipe: 128 + SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; an error of ours is one line on standard error.
+    """Run one command and return its exit code; an error is one line on standard error.
 
-    When the reader of our output has closed the pipe, as ``head`` does, the command ends without a word.
+    If the reader has closed the pipe, as ``head`` does, the command ends silently.
     """
     _prepare_streams()
     warnings.showwarning = _show_warning
@@ -78,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """Send what is still to be written nowhere: Python writes it at exit, and would fail again."""
+    """Discard buffered output: Python would flush it at exit and fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -90,7 +116,7 @@ def _drop_output() -> None:
 
 
 def _prepare_streams() -> None:
-    """Let no output fail because a stream was closed by the caller or has an encoding that lacks a character."""
+    """Make output work when the caller closed a stream or its encoding lacks a character."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (until the process ends)
     if sys.stderr is None:
@@ -101,7 +127,7 @@ def _prepare_streams() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning as one line, without its place in the code."""
+    """Show a warning as one line, without its place in the code."""
     _complain(f"warning: {message}")
 
 
@@ -110,14 +136,20 @@ def _complain(text: str) -> None:
 
 
 def _main(given: Sequence[str]) -> int:
+    if "_ETHOGRAM_COMPLETE" in os.environ or (given and given[0].split("=")[0] in _COMPLETION):
+        return _complete(given)
     if not given or given[0] in {"-h", "--help", "help"}:
+        if len(given) > 1 and given[0] == "help" and given[1] in COMMANDS:
+            return _main([given[1], "--help"])
         sys.stdout.write(overview() + "\n")
         return 0 if given else 2
     if given[0] in {"-V", "--version"}:
         sys.stdout.write(f"ethogram {__version__}\n")
         return 0
     if given[0] not in COMMANDS:
-        _complain(f"no command {given[0]!r}; 'ethogram --help' lists them")
+        close = difflib.get_close_matches(given[0], COMMANDS, 1)
+        advice = f"did you mean {close[0]!r}?" if close else "'ethogram --help' lists the commands"
+        _complain(f"no command {given[0]!r}; {advice}")
         return 2
     try:
         from ethogram.cli.run import run
@@ -137,3 +169,22 @@ def _main(given: Sequence[str]) -> int:
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
         _complain(f"Internal error; please report it: {type(error).__name__}: {reason} (ETHOGRAM_TRACE=1 shows where)")
         return EthogramError.exit_code
+
+
+def _complete(given: Sequence[str]) -> int:
+    """Let Typer complete a command line, or install or print the completion script."""
+    import typer
+
+    from ethogram.cli.run import CONTEXT, add_verbosity
+
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    for verb, (module, summary) in COMMANDS.items():
+        app.command(name=verb, help=summary, context_settings=CONTEXT)(importlib.import_module(module).command)
+    group = typer.main.get_command(app)
+    for command in group.commands.values():  # type: ignore[attr-defined]
+        add_verbosity(command)
+    try:
+        group(args=list(given), prog_name="ethogram")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return 0

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.fingerprint import granularity_of, span_of
-from ethogram.cli.outputs import Force, check_folder
+from ethogram.cli.options import (
+    DAY_S,
+    DeviceFileOption,
+    Epoch,
+    Force,
+    Granularity,
+    Json,
+    Local,
+    Pair,
+    duration_option,
+)
+from ethogram.cli.outputs import check_folder
+from ethogram.cli.reading import flow_settings
 from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
 
@@ -24,68 +35,73 @@ DEFAULT_LISTEN = ["udp://127.0.0.1:4739", "udp://127.0.0.1:2055"]
 
 def command(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for flows, fingerprints, state and counters; "
-                           "one that a collector used before is gone on with.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for flows, fingerprints, state and counters. "
+                           "An existing collector folder is resumed.")
     ],
     listen: Annotated[
-        list[str] | None, typer.Option(metavar="URI", help="Where to listen: udp://HOST:PORT, tcp://HOST:PORT, "
-                                       "tls://HOST:PORT; again for more. 0.0.0.0 and [::] are all addresses. Default: "
-                                       "UDP 4739 and 2055 of 127.0.0.1 alone.")
+        list[str] | None, typer.Option(metavar="URI", help="Listen address: udp://HOST:PORT, tcp://HOST:PORT or "
+                                       "tls://HOST:PORT. Repeatable. 0.0.0.0 and [::] are all addresses. Default: "
+                                       "UDP 4739 and 2055 on 127.0.0.1.")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="CIDR", help="Who may send; again for more. Default: everybody.")
+        list[str] | None, typer.Option(metavar="CIDR", help="Accept this prefix only. Repeatable. Default: all.")
     ] = None,
     rate_limit: Annotated[
-        float | None, typer.Option(metavar="N", help="Messages a second that one exporter may send.")
+        float | None, typer.Option(metavar="N", help="Maximum messages per second of one exporter.")
     ] = None,
     record: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep all messages as they arrived; 'ethogram flows DIR' replays "
-                                  "them.")
+        Path | None, typer.Option(metavar="DIR", help="Also record all messages as they arrive; 'ethogram flows DIR' "
+                                  "replays them.")
     ] = None,
-    segment: Annotated[float, typer.Option(metavar="SECONDS", help="A file of flows for each such time.")] = 60.0,
-    epoch: Annotated[str, typer.Option(metavar="SPAN", help="Length of a fingerprint's epoch: 1d, 6h, 1h.")] = "1d",
+    segment: Annotated[float, duration_option("--segment", help="Time covered by one file of flows.")] = 60.0,
+    epoch: Epoch = DAY_S,
     lateness: Annotated[
-        str, typer.Option(metavar="SPAN", help="How long after its end an epoch waits for late records; more than the "
-                          "exporters' active timeout.")
-    ] = "1920s",
+        int,
+        duration_option(
+            "--lateness",
+            help="Time that an epoch waits for late records after its end; longer than the exporters' active timeout.",
+            whole=True,
+        ),
+    ] = 1920,
     ahead: Annotated[
-        str, typer.Option(metavar="SPAN", help="How much later than their arrival flows may end; beyond that the "
-                          "exporter's clock is wrong, and they count to no fingerprint.")
-    ] = "5m",
-    granularity: Annotated[str, typer.Option(metavar="G", help="Levels of a share: 1, 2, 4 ... or inf.")] = "16",
-    other_protocols: Annotated[bool, typer.Option(help="Count protocols other than TCP and UDP too.")] = False,
-    devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
-    local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
+        int,
+        duration_option(
+            "--ahead",
+            help="Time by which a flow may end after its arrival; beyond it the exporter's clock is wrong, and the "
+            "flow is not counted.",
+            whole=True,
+        ),
+    ] = 300,
+    granularity: Granularity = 16,
+    other_protocols: Annotated[bool, typer.Option(help="Also count protocols other than TCP and UDP.")] = False,
+    devices: DeviceFileOption = None,
+    local: Local = None,
     active_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Of the exporters; records cut there are joined again.")
+        float, duration_option("--active-timeout", help="Active timeout of the exporters, to join records again.")
     ] = 1800.0,
-    pair: Annotated[
-        str, typer.Option(metavar="WHEN", help="Pair one-way records into biflows: auto, always, never.")
-    ] = "auto",
-    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS: certificate, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS: its key, PEM.")] = None,
+    pair: Pair = "auto",
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS: certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS: private key of the certificate (PEM).")] = None,
     client_ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TLS: exporters must show a certificate of these authorities.")
+        Path | None, typer.Option(metavar="FILE", help="TLS: require client certificates of these authorities (PEM).")
     ] = None,
     queue: Annotated[
-        int, typer.Option(metavar="MIB", help="Memory for what is received and not yet decoded.")
+        int, typer.Option(metavar="MIB", help="Memory for messages that are not yet decoded.")
     ] = 256,
     duration: Annotated[
-        float | None, typer.Option("--for", metavar="SECONDS", help="Stop after this time. Default: run until stopped.")
+        float | None, duration_option("--for", help="Stop after this time. Default: run until stopped.")
     ] = None,
     counters_every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="A line of counters so often; 0 for none.")
+        float, duration_option("--counters-every", help="Interval between lines of counters; 0: none.")
     ] = 10.0,
     force: Force = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the counters as JSON on standard output at the end.")
-    ] = False,
+    as_json: Json = False,
 ) -> int:  # fmt: skip
-    """Collect NetFlow and IPFIX from the network: flow tables and fingerprints on disk, every loss counted.
+    """Receive NetFlow and IPFIX, and write flow tables and fingerprints; every loss is counted.
 
-    SIGINT, SIGTERM and SIGHUP end it, and it writes all it has. SIGUSR1 prints the counters.
+    On SIGINT, SIGTERM and SIGHUP the collector writes everything and stops. SIGUSR1 prints the counters.
     """
-    from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
+    from ethogram.config import CollectSettings, CountSettings, ExporterSettings, WireSettings
     from ethogram.io.receive.address import Listen
     from ethogram.io.receive.tcp import tls_context
     from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
@@ -96,20 +112,19 @@ def command(
     check_folder(output, (COUNTERS,), (devices, cert, key, client_ca), force=force)
     if record is not None:
         check_folder(record)
-    epoch_s = span_of(epoch, "--epoch")
     collect = {
         "allow": tuple(allow or ()), "rate_limit": rate_limit, "queue_octets": queue << 20,
-        "ahead_s": span_of(ahead, "--ahead"),
+        "ahead_s": ahead,
     }  # fmt: skip
     settings = CollectorSettings(
         wire=WireSettings.of(segment_s=segment),
         collect=CollectSettings.of(**collect),
-        flow=FlowSettings.of(pair=pair, **({"local": tuple(local)} if local else {})),
+        flow=flow_settings(local, pair=pair),
         exporter=ExporterSettings.of(
-            epoch_s=epoch_s, lateness_s=span_of(lateness, "--lateness"),
-            representation={"granularity": granularity_of(granularity)},
+            epoch_s=epoch, lateness_s=lateness,
+            representation={"granularity": granularity},
         ),
-        counting=CountSettings.of(sub_epoch_s=min(3_600, epoch_s), other_protocols=other_protocols),
+        counting=CountSettings.of(sub_epoch_s=min(3_600, epoch), other_protocols=other_protocols),
         active_timeout_s=active_timeout,
     )  # fmt: skip
     collector = Collector(

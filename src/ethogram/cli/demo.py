@@ -92,6 +92,6 @@ def _say(console: Console, home: Home) -> None:
         console.print(
             f"{change.device} left its fingerprint on day {change.day}: it was {change.before}, then"
             f" {change.after.verdict}; {change.after.reason}",
-            )
+        )
     for name, accounting in home.accounting.items():
         console.print(f"{name}: {accounting.line()}", style="dim")

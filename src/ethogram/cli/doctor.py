@@ -9,10 +9,9 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
-
+from ethogram.cli.options import Json
 from ethogram.cli.terminal import write_json, write_line
 
 __all__ = ["Check", "checks", "command"]
@@ -108,7 +107,7 @@ def _folder(variable: str, purpose: str) -> Check:
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Say what is installed and reachable, and why something is not. Exit code 1 when something needed is broken."""
     found = list(checks())

@@ -1,18 +1,33 @@
-"""``ethogram identify``: what each device is, or unknown, and why."""
+"""``ethogram identify``: the identity of each device, or unknown, and why."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram._text import visible
-from ethogram.cli.flows import time_of
+from ethogram.cli.options import (
+    DAY_S,
+    DeviceFileOption,
+    Encoder,
+    Epoch,
+    From,
+    Inputs,
+    Level,
+    LevelOption,
+    LibraryOption,
+    Local,
+    Method,
+    ReportFormat,
+    ReportFormatOption,
+    To,
+    UseFlows,
+)
+from ethogram.cli.reading import end_with, read_options, show_log
 from ethogram.cli.run import progress, read_progress
-from ethogram.cli.terminal import results, say, write_text
-from ethogram.errors import UsageError
+from ethogram.cli.terminal import results, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,128 +40,58 @@ __all__ = ["command", "show_inventory", "show_rows", "time_needed"]
 
 
 class Per(StrEnum):
-    """What a verdict is about."""
+    """The subject of a verdict."""
 
     DEVICE = "device"
     FINGERPRINT = "fingerprint"
     EPOCH = "epoch"
 
 
-class Level(StrEnum):
-    """What is told apart."""
-
-    LABEL = "label"
-    MODEL = "model"
-    FAMILY = "family"
-    TYPE = "type"
-    COARSE = "coarse"
-
-
-class Format(StrEnum):
-    """How the verdicts are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
 def command(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="IN...", help="Fingerprints (Parquet), or anything that 'ethogram flows' reads."),
-    ],
-    library: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Known devices. Default: the library that comes along.")
-    ] = None,
+    inputs: Inputs,
+    library: LibraryOption = None,
     per: Annotated[
         Per, typer.Option(help="One verdict per device, per exported fingerprint, or per epoch.")
     ] = Per.DEVICE,
-    level: Annotated[Level, typer.Option(help="What is told apart; twin units are one model.")] = Level.LABEL,
-    closed: Annotated[bool, typer.Option("--closed", help="Never say unknown.")] = False,
-    form: Annotated[Format, typer.Option("--format", help="How the verdicts are written.")] = Format.TABLE,
-    method: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The identifier. Default: all the evidence; across networks with the library that comes along.",
-        ),
-    ] = "",
-    encoder: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL", help="Encoder the library was enrolled with. Default: the one that comes along."),
-    ] = None,
-    flows: Annotated[
-        bool,
-        typer.Option(
-            "--flows/--no-flows", help="Use embeddings of single flows, too, where library and input have any."
-        ),
-    ] = True,
-    epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch.")] = 86_400,
-    devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
-    local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
-    time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
-    time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
-) -> int:
-    """Say what each device is, how sure that is, and why.
+    level: LevelOption = Level.LABEL,
+    closed: Annotated[bool, typer.Option("--closed", help="Always give a label, never 'unknown'.")] = False,
+    form: ReportFormatOption = ReportFormat.TABLE,
+    method: Method = "",
+    encoder: Encoder = None,
+    flows: UseFlows = True,
+    epoch: Epoch = DAY_S,
+    devices: DeviceFileOption = None,
+    local: Local = None,
+    time_from: From = None,
+    time_to: To = None,
+) -> int:  # fmt: skip
+    """Identify the device behind each address, with a score and the reason.
 
-    The score is calibrated: 0.9 means that nine of ten such labels are right. A device that is too unlike all known
-    ones is unknown. A verdict over an unfinished window is provisional.
+    The score is calibrated: of labels with a score of 0.9, nine in ten are right. A device that differs too much from
+    all known ones is unknown. A verdict over an unfinished window is provisional.
     """
-    from ethogram.config import ExporterSettings, FlowSettings
-    from ethogram.identify.render import to_csv, to_json
-    from ethogram.pipeline.identify import default_method, identify, open_library, regroup, settings_for
-    from ethogram.pipeline.inputs import read_windows
+    from ethogram.identify.render import to_csv, to_json, to_jsonl
+    from ethogram.pipeline.identify import IdentifyOptions, identify
+    from ethogram.pipeline.library import open_library
 
-    if encoder is not None and not flows:
-        raise UsageError("--encoder and --no-flows contradict each other")
-    if encoder is not None and library is None:
-        raise UsageError("--encoder needs --library: the one that comes along has fingerprints alone")
-    known = open_library(library)
-    flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
-    span = time_of(time_from, "--from"), time_of(time_to, "--to")
-    export = ExporterSettings() if per is Per.FINGERPRINT else None
-    side = None
-    if flows and library is not None:
-        from ethogram.pipeline.embedding_inputs import IdentifyFlows
-
-        stretch = None if per is Per.DEVICE else epoch if export is None else export.epoch_s
-        side = IdentifyFlows(
-            library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=stretch
-        )  # fmt: skip
+    options = IdentifyOptions(
+        per=per.value, level=level.value, closed=closed, method=method, encoder=encoder, flows=flows, epoch_s=epoch
+    )
+    reading = read_options(devices, local, time_from, time_to)
+    known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:
-        reading = read_windows(
-            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
-            on_progress=advance, export=export, listener=None if side is None else side.listener,
-        )  # fmt: skip
-    seen = regroup(reading.seen, per.value, epoch)
-    settings = settings_for(method or default_method(library is None, level.value), level=level.value, closed=closed)
-    embedded = None if side is None else side.items(seen.windows)
-    with progress("learning the library"):
-        if side is not None and side.library_side is not None and embedded is not None:
-            from ethogram.pipeline.fused import identify_with_flows
-
-            inventory = identify_with_flows(seen, known, side.library_side, embedded, settings)
-        else:
-            inventory = identify(seen, known, settings)
-    if form is Format.TABLE:
-        for line in reading.notes:
-            say(line)
-    # Which methods stand behind the verdicts is said in every form: a flow side that is missing changes them.
-    for line in side.messages if side is not None else ():
-        say(line)
-    if form is Format.JSON:
-        write_text(to_json(inventory).decode())
-    elif form is Format.CSV:
-        write_text(to_csv(inventory))
+        run = identify(inputs, known, options, reading, on_progress=advance, learning=learning)
+    show_log(run.log, summary=form is ReportFormat.TABLE)
+    if form is ReportFormat.TABLE:
+        show_inventory(results(), run.inventory)
     else:
-        show_inventory(results(), inventory)
-    for line in reading.errors:
-        say(f"ethogram: {line}")
-    return 3 if reading.errors else 0
+        render = {ReportFormat.JSON: to_json, ReportFormat.JSONL: to_jsonl, ReportFormat.CSV: to_csv}[form]
+        write_text(render(run.inventory))
+    return end_with(run.log.errors)
 
 
 def time_needed(seconds: float | None) -> str:
-    """A span in words.
+    """A number of seconds in words.
 
     >>> [time_needed(s) for s in (None, 0.0, 5400.0, 200000.0)]
     ['', 'any time', '1.5 h', '2.3 d']
@@ -159,7 +104,7 @@ def time_needed(seconds: float | None) -> str:
 
 
 def show_inventory(console: Console, inventory: Inventory) -> None:
-    """Print the inventory, unknown devices last; under each device why."""
+    """Print the inventory, unknown devices last, with the reason under each device."""
     from ethogram.pipeline.text import plural
 
     rows = [

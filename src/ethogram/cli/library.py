@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.outputs import Force, check_library, save_library
+from ethogram.cli.options import Force
+from ethogram.cli.outputs import check_library, save_library
 from ethogram.cli.terminal import results, say
 from ethogram.errors import UsageError
 
@@ -70,8 +71,8 @@ def command(
 
     from ethogram.cli.unknown import named_groups
     from ethogram.identify.library import Library
-    from ethogram.pipeline.identify import open_library
-    from ethogram.pipeline.library_embeddings import load_embeddings, merged_sides
+    from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.library_embeddings import merged_sides
     from ethogram.pipeline.text import join_names
 
     paths = libraries or []
@@ -79,8 +80,7 @@ def command(
         if len(paths) > 1:
             raise UsageError("list shows one library at a time")
         known = open_library(paths[0] if paths else None)
-        store, said = load_embeddings(paths[0], known) if paths else (None, "")
-        _show(known, store, said, full=full)
+        _show(known, known.store, known.message, full=full)
         return
     if not paths or output is None:
         raise UsageError(f"{action} needs at least one library and -o")
@@ -96,10 +96,8 @@ def command(
         one = open_library(path)
         merged = merged.merge(one)
         if flows:
-            store, said = load_embeddings(path, one)
-            sides.append((path, store))
-            if said:
-                say(said)
+            sides.append((path, one.store))
+            say(*filter(None, [one.message]))
     store = merged_sides(sides)
     if action is Action.REMOVE:
         before = sum(one.multiplicity for one in merged.entries)

@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ethogram._files import protect, require_ours, target_of
 from ethogram._text import escaped_json
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
     from ethogram.identify.flow_store import FlowStore
     from ethogram.identify.library import Library
 
-__all__ = ["EXPORT", "LIBRARY", "ROWS", "TABLE", "Force", "Form", "check_folder", "check_library", "check_output",
+__all__ = ["EXPORT", "LIBRARY", "ROWS", "TABLE", "Form", "check_folder", "check_library", "check_output",
            "is_standard_output", "save_library"]  # fmt: skip
-
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that Ethogram did not write.")]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.flows import time_of
-from ethogram.cli.outputs import Force, check_folder
+from ethogram.cli.options import Force, From, Json, Licence, To
+from ethogram.cli.outputs import check_folder
 from ethogram.cli.terminal import errors, moving_line, say, write_text
 from ethogram.errors import UsageError
 
@@ -69,8 +69,10 @@ def command(
     size: Annotated[str | None, typer.Option(metavar="SIZE", help="small, base or large. Default: base.")] = None,
     view: Annotated[
         str | None,
-        typer.Option(metavar="VIEW", help="Which numbers it sees, as full or meta+packets/no-address. Default: full; "
-                                      "of raw, meta+packets."),
+        typer.Option(
+            metavar="VIEW",
+            help="Which numbers it sees, as full or meta+packets/no-address. Default: full; of raw, meta+packets.",
+        ),
     ] = None,
     d: Annotated[
         int | None, typer.Option("--d", metavar="N", help="Latent units. Default: 16, 32 or 64 by size.")
@@ -87,12 +89,8 @@ def command(
     gap_days: Annotated[
         int | None, typer.Option(metavar="N", help="Days before the held-out ones that are not used. Default: 1.")
     ] = None,
-    time_from: Annotated[
-        str | None, typer.Option("--from", metavar="DAY", help="Only flows of this day (UTC) or later ones.")
-    ] = None,
-    time_to: Annotated[
-        str | None, typer.Option("--to", metavar="DAY", help="Only flows of days before this one.")
-    ] = None,
+    time_from: From = None,
+    time_to: To = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="How often it is repeated. Default: 3.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Default: one for each core.")] = None,
     setting: Annotated[
@@ -100,10 +98,10 @@ def command(
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting: encoder.widths=[256], training.batch=128."),
     ] = None,
     source: Annotated[str, typer.Option(metavar="TEXT", help="For the card: what the flows are.")] = "",
-    licence: Annotated[str, typer.Option(metavar="TEXT", help="For the card: licence of the flows.")] = "",
+    licence: Licence = "",
     restart: Annotated[bool, typer.Option(help="Throw away what an earlier run left in DIR.")] = False,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON on standard output.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Train an encoder on custom flows without labels: three seeds, stopped early by days that were held out.
 
@@ -128,7 +126,7 @@ def command(
     with _stopping() as stop:
         run = pretrain(
             inputs, output, encoder=EncoderSettings.of(**chosen["encoder"]), training=training, source=source,
-            licence=licence, restart=restart, time_from=time_of(time_from, "--from"), time_to=time_of(time_to, "--to"),
+            licence=licence, restart=restart, time_from=time_from, time_to=time_to,
             on_progress=report, should_stop=stop.is_set,
         )  # fmt: skip
     report.close()

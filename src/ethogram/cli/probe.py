@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.outputs import Force, check_folder
-from ethogram.cli.reconstruct import check_form, dump, show, told
-from ethogram.cli.terminal import say, write_frames
+from ethogram.cli.options import Force, Plots, ReportFormat, ReportFormatOption
+from ethogram.cli.outputs import check_folder
+from ethogram.cli.reconstruct import show_progress
+from ethogram.cli.tables import show_table, write_tables
+from ethogram.cli.terminal import report
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def command(
     ] = None,
     whiten: Annotated[bool, typer.Option(help="Whiten embeddings, not only standardise.")] = False,
     tune: Annotated[
-        bool, typer.Option(help="Also the encoder let loose, and its network from scratch (needs torch).")
+        bool, typer.Option(help="Also fine-tune the encoder, and train the same network from scratch (needs torch).")
     ] = False,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Default: 3.")] = None,
     test_share: Annotated[float | None, typer.Option(metavar="SHARE", help="Days that test. Default: 0.3.")] = None,
@@ -68,18 +70,17 @@ def command(
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting: train_flows=50000.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
-    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+    form: ReportFormatOption = ReportFormat.TABLE,
+    plots: Plots = None,
     force: Force = False,
 ) -> int:  # fmt: skip
-    """Fit simple classifiers on embeddings of labelled flows, and test them on other days or another network.
+    """Train simple classifiers on embeddings of labelled flows, and test them on other days or another network.
 
-    Days that an encoder learnt from are left out; what is fitted has seen training flows alone.
+    Days that an encoder was trained on are left out; classifiers are fitted on training flows only.
     """
     from ethogram.pipeline.probe import draw
     from ethogram.pipeline.probe import probe as run_probe
 
-    check_form(form)
     if plots is not None:
         check_folder(plots, inputs=(*inputs, *(test or ()), labels, test_labels), force=force)
     settings = _settings(
@@ -88,11 +89,11 @@ def command(
     )  # fmt: skip
     found = run_probe(
         inputs, labels, model, test=test or (), test_labels=test_labels, pretrained_on=pretrained_on or (), tune=tune,
-        settings=settings, on_progress=told,
+        settings=settings, on_progress=show_progress,
     )  # fmt: skip
     _print(found, form)
     for path in draw(found, plots) if plots is not None else ():
-        say(f"drawn: {path}")
+        report(f"plot: {path}")
     return 0
 
 
@@ -111,7 +112,7 @@ def _budgets(given: list[str] | None) -> list[int | None] | None:
         elif text.replace(",", "").isdigit() and int(text.replace(",", "")) > 0:
             found.append(int(text.replace(",", "")))
         else:
-            raise UsageError(f"--budget: {text!r} is no number of flows, nor all, nor curve")
+            raise UsageError(f"--budget: invalid budget {text!r}; expected a number of flows, all or curve")
     return list(dict.fromkeys(found)) or None
 
 
@@ -124,7 +125,7 @@ def _settings(given: list[str], **own: Any) -> ProbeSettings:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text}: say NAME=VALUE")
+            raise UsageError(f"--set {text}: expected NAME=VALUE")
         try:
             values[name.strip()] = orjson.loads(value)
         except orjson.JSONDecodeError:
@@ -132,31 +133,31 @@ def _settings(given: list[str], **own: Any) -> ProbeSettings:
     return ProbeSettings.of(**{**values, **{name: value for name, value in own.items() if value is not None}})
 
 
-def _print(found: ProbeRun, form: str) -> None:
+def _print(found: ProbeRun, form: ReportFormat) -> None:
     import polars as pl
 
     for name, accounting in found.accounting.items():
-        say(f"{name}: {accounting.line()}")
+        report(f"{name}: {accounting.line()}")
     sides = ", ".join(f"{len(side):,} flows {name}" for name, side in found.split.sides.items())
-    say(f"split {found.split.digest}: {found.split.name}; {sides}")
+    report(f"split {found.split.digest}: {found.split.name}; {sides}")
     for note in found.notes:
-        say(note)
+        report(note)
     tables = {name: getattr(found, name) for name in TABLES}
-    if form == "json":
+    if form is not ReportFormat.TABLE:
         head = {
             "format": "ethogram.probe/1", "settings": found.settings.model_dump(mode="json"), "notes": found.notes,
             "split": {"name": found.split.name, "digest": found.split.digest, "gap_days": found.split.gap_days},
             "accounting": {name: accounting.as_dict() for name, accounting in found.accounting.items()},
         }  # fmt: skip
-        dump(head, tables)
-    elif form == "csv":
-        write_frames(tables)
+        write_tables(form, head, tables)
     else:
         together = found.figures.filter(pl.col("seed").is_null())
-        show(together.with_columns(pl.col("budget").cast(pl.String).fill_null("all")),
+        show_table(together.with_columns(pl.col("budget").cast(pl.String).fill_null("all")),
              "Flows: macro-F1 over the types that are tested, 95 % by device-day", SHOWN["figures"])  # fmt: skip
         first = pl.col("seed") == pl.col("seed").min().over("encoder", "probe")
         whole = pl.col("budget").is_null() & (pl.col("probe") == pl.col("probe").first())
-        show(found.types.filter(whole & first), f"By {found.settings.level} (first probe, first seed)", SHOWN["types"])
+        show_table(
+            found.types.filter(whole & first), f"By {found.settings.level} (first probe, first seed)", SHOWN["types"]
+        )
         if found.devices.height:
-            show(found.devices.filter(first), "Devices: verdicts of several flows", SHOWN["devices"])
+            show_table(found.devices.filter(first), "Devices: verdicts of several flows", SHOWN["devices"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.outputs import Force, check_folder
-from ethogram.cli.terminal import errors, results, say, write_frames, write_json
+from ethogram.cli.options import Force, Plots, ReportFormat, ReportFormatOption
+from ethogram.cli.outputs import check_folder
+from ethogram.cli.tables import show_table, write_tables
+from ethogram.cli.terminal import errors, report, say
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ethogram.pipeline.reconstruct import Reconstructions
 
-__all__ = ["check_form", "check_level", "command", "dump", "show", "told"]
+__all__ = ["check_level", "command", "show_progress"]
 
 TABLES = ("errors", "octets", "units", "agreement", "by", "cdf")
 # What a terminal shows of each table; JSON and CSV have all columns and the tables left out here.
@@ -55,59 +56,50 @@ def command(
         typer.Option(metavar="FILE", help="What an encoder learnt from, where it is not IN; again for more."),
     ] = None,
     flows: Annotated[int | None, typer.Option(metavar="N", help="Flows of a network at most. Default: 20,000.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
-    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+    form: ReportFormatOption = ReportFormat.TABLE,
+    plots: Plots = None,
     force: Force = False,
 ) -> int:
-    """Tell how well encoders give back flows they did not learn from: by block, service and label, here and there."""
+    """Measure the reconstruction error of encoders on unseen flows by block, service and label, on both networks."""
     from ethogram.config import ReconstructionSettings
     from ethogram.pipeline.reconstruct import draw, reconstructions
 
-    check_form(form)
     check_level(level)
     if plots is not None:
         check_folder(plots, inputs=(*inputs, *(there or ()), labels, there_labels), force=force)
     settings = ReconstructionSettings.of(**({} if flows is None else {"flows": flows}))
     found = reconstructions(
         inputs, model, there=there or (), labels=labels, there_labels=there_labels, level=level,
-        pretrained_on=pretrained_on or (), settings=settings, on_progress=told,
+        pretrained_on=pretrained_on or (), settings=settings, on_progress=show_progress,
     )  # fmt: skip
     _print(found, form)
     for path in draw(found, plots) if plots is not None else ():
-        say(f"drawn: {path}")
+        report(f"plot: {path}")
     return 0
 
 
-def check_form(form: str) -> None:
-    """Refuse a form that is none."""
-    if form not in ("text", "json", "csv"):
-        raise UsageError(f"--format: {form!r} is none of text, json, csv")
-
-
 def check_level(level: str) -> None:
-    """Refuse a level that is none."""
+    """Refuse an unknown level."""
     if level not in ("label", "model", "family", "type", "coarse"):
-        raise UsageError(f"--level: {level!r} is none of label, model, family, type, coarse")
+        raise UsageError(f"--level: invalid level {level!r}; expected label, model, family, type or coarse")
 
 
-def told(what: str, share: float) -> None:
+def show_progress(what: str, share: float) -> None:
     """Progress on a terminal."""
     if errors.is_terminal:
         say(f"{share:4.0%}  {what}")
 
 
-def _print(found: Reconstructions, form: str) -> None:
+def _print(found: Reconstructions, form: ReportFormat) -> None:
     tables = {name: getattr(found, name) for name in TABLES}
     for note in found.notes:
         say(note)
-    if form == "json":
-        dump({"format": "ethogram.reconstruction/1", "notes": found.notes}, tables)
-    elif form == "csv":
-        write_frames(tables)
+    if form is not ReportFormat.TABLE:
+        write_tables(form, {"format": "ethogram.reconstruction/1", "notes": found.notes}, tables)
     else:
         for name, title in TITLES.items():
             if tables[name].height:
-                show(tables[name], title, SHOWN[name])
+                show_table(tables[name], title, SHOWN[name])
         _units(found.units)
 
 
@@ -125,34 +117,4 @@ def _units(units: pl.DataFrame) -> None:
     counted = counted.with_columns(
         pl.when(none).then(None).otherwise(c).alias(c) for c in ("kl_nats", "above_0.01_nats")
     )
-    show(counted, "Latent units", [*keys, "units", "active", "above_0.01_nats", "kl_nats"])
-
-
-def dump(head: dict[str, Any], tables: dict[str, pl.DataFrame]) -> None:
-    """Print tables as one JSON object; what is no number is null."""
-    value = {**head, **{name: frame.to_dicts() for name, frame in tables.items()}}
-    write_json(value)
-
-
-def show(frame: pl.DataFrame, title: str, columns: list[str]) -> None:
-    """Print some columns of a table for people."""
-    from rich.table import Table
-
-    console = results()
-    columns = [name for name in columns if name in frame.columns]
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        number = frame.schema[name].is_numeric()
-        table.add_column(name.replace("_", " "), justify="right" if number else "left", no_wrap=not number)
-    for row in frame.select(columns).iter_rows():
-        table.add_row(*map(_cell, row))
-    console.print(table)
-    console.print()
-
-
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3f}" if 0.0995 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    show_table(counted, "Latent units", [*keys, "units", "active", "above_0.01_nats", "kl_nats"])

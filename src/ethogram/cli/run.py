@@ -1,10 +1,11 @@
-"""How one command runs under Typer, and its progress on a terminal."""
+"""Run one command under Typer, and show progress on a terminal."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.progress import (
@@ -17,29 +18,78 @@ from rich.progress import (
 )
 
 from ethogram._files import guarding
+from ethogram.cli.spelling import current_spelling
 from ethogram.cli.terminal import errors, results, say
+from ethogram.cli.verbosity import NORMAL, QUIET, VERBOSE, set_verbosity
 from ethogram.errors import EthogramError, EthogramWarning
 
-__all__ = ["errors", "progress", "read_progress", "results", "run", "say", "stages"]
+__all__ = ["add_verbosity", "command_of", "errors", "progress", "read_progress", "results", "run", "say", "stages"]
+
+
+CONTEXT = {"max_content_width": 120, "help_option_names": ["-h", "--help"]}
+"""Help is as wide as the terminal, up to a width that is easy to read."""
+
+
+def command_of(function: Callable[..., object], verb: str) -> Any:
+    """Build the Click command ``ethogram VERB`` from the function that implements it.
+
+    Every command has ``--quiet`` and ``--verbose`` beside its own options.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(name=verb, context_settings=CONTEXT)(function)
+    command: Any = typer.main.get_command(app)
+    add_verbosity(command)
+    return command
+
+
+def add_verbosity(command: Any) -> None:
+    """Add ``--quiet`` and ``--verbose`` to a Click command; the function that implements it does not see them."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_verbosity)
+    shared: Any = typer.main.get_command(app)
+    command.params += [parameter for parameter in shared.params if parameter.name in ("quiet", "verbose")]
+
+
+def _be_quiet(given: bool) -> None:
+    if given:
+        set_verbosity(QUIET)
+
+
+def _be_verbose(given: bool) -> None:
+    if given:
+        set_verbosity(VERBOSE)
+
+
+def _verbosity(
+    quiet: bool = typer.Option(
+        False, "--quiet", "-q", callback=_be_quiet, expose_value=False, help="Show errors only."
+    ),
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", callback=_be_verbose, expose_value=False,
+        help="Show the accounting of every input and stage.",
+    ),
+) -> None:  # fmt: skip
+    """Carry the options that every command has."""
+
 
 def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) -> int:
-    """Give ``function`` to Typer as the command ``ethogram VERB`` and call it."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(name=verb)(function)
-    command = typer.main.get_command(app)
+    """Parse the arguments of ``ethogram VERB`` and call the function that implements it."""
+    set_verbosity(NORMAL)
+    command = command_of(function, verb)
     try:
-        # Not Click's main(): it ends a command whose output nobody reads with exit code 1.
-        with guarding(), command.make_context(f"ethogram {verb}", list(arguments)) as context:
+        # Click's main() ends a command whose output nobody reads with exit code 1.
+        given = current_spelling(verb, arguments, lambda text: say(f"ethogram: warning: {text}"))
+        with guarding(), command.make_context(f"ethogram {verb}", given) as context:
             result = command.invoke(context)
     except Exception as error:
-        # Typer brings its own Click, whose errors bring their exit code; those of usage bring a text.
+        # Typer vendors Click; its exceptions carry an exit code, and those about usage a message.
         code = getattr(error, "exit_code", None)
         if isinstance(error, EthogramError) or code is None:
             raise
         if hasattr(error, "format_message"):
-            place = getattr(error, "ctx", None)
-            if place is not None:
-                say(*place.get_usage().splitlines(), f"Try '{place.command_path} --help' for help.", "")
+            context = getattr(error, "ctx", None)
+            if context is not None:
+                say(*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", "")
             say(f"Error: {error.format_message()}")
         return int(code)
     return result if isinstance(result, int) else 0
@@ -47,14 +97,14 @@ def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) ->
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show progress on a terminal, nothing in a pipe; the value advances by the number given."""
+    """Show progress on a terminal and nothing in a pipe; call the value with the number of new units."""
     with stages(description, total) as (advance, _):
         yield advance
 
 
 @contextmanager
 def read_progress(what: str) -> Iterator[Callable[[int], None]]:
-    """Progress of a reading that says itself, as lines and an exit code, which captures are damaged: warns of none."""
+    """Show the progress of reading; warnings are silenced because the caller reports damaged inputs."""
     with progress(f"{what} read") as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore", EthogramWarning)
         yield advance
@@ -62,7 +112,7 @@ def read_progress(what: str) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def stages(description: str, total: int | None = None) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
-    """Likewise, for work that says what it is doing: the second function takes that."""
+    """Show progress with a description that changes: call the second value with the new description."""
     if not errors.is_terminal:
         yield lambda _: None, lambda _: None
         return

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.outputs import EXPORT, Force, check_output
+from ethogram.cli.options import Force, Json
+from ethogram.cli.outputs import EXPORT, check_output
 from ethogram.cli.run import progress
 from ethogram.cli.terminal import say, write_json
 from ethogram.errors import UsageError
@@ -76,7 +77,7 @@ def command(
         Path | None, typer.Option("--certificate", metavar="FILE", help="TLS: our certificate and its key (PEM).")
     ] = None,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON on standard output.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Send the flows of a simulated home, as a router would, to one address or into a file.
 

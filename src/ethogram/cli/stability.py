@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ethogram.cli.outputs import Force, check_folder
-from ethogram.cli.terminal import results, say, write_csv, write_json
+from ethogram.cli.options import Force, Plots, ReportFormat, ReportFormatOption
+from ethogram.cli.outputs import check_folder
+from ethogram.cli.terminal import report, results, write_csv, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,13 +39,11 @@ def command(
     level: Annotated[str, typer.Option(metavar="LEVEL", help="What is a type: label, model, family, type.")] = "type",
     alike: Annotated[float, typer.Option(help="Similarity from which a fingerprint has come back.")] = 0.9,
     seed: Annotated[int, typer.Option(help="For the level of chance.")] = 0,
-    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv.")] = "text",
-    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the plots there, data beside them.")] = None,
+    form: ReportFormatOption = ReportFormat.TABLE,
+    plots: Plots = None,
     force: Force = False,
 ) -> int:  # fmt: skip
-    """Tell how soon fingerprints converge, how often they come back, and whether they tell types apart."""
-    if form not in ("text", "json", "csv"):
-        raise UsageError(f"--format: {form!r} is none of text, json, csv")
+    """Measure how soon fingerprints converge, how often they recur, and whether they distinguish types."""
     from ethogram.pipeline.fingerprints import read_fingerprints
     from ethogram.pipeline.stability import draw, stability
 
@@ -52,16 +51,19 @@ def command(
         check_folder(plots, inputs=(source, labels), force=force)
     run = read_fingerprints(source)
     types = None if labels is None else _types(labels, level)
-    found = stability(run, types, alike=alike, seed=seed)
-    if form == "json":
-        write_json(_object(found))
-    elif form == "csv":
-        write_csv(["table", "of", "measure", "value"], _rows(found))
+    measured = stability(run, types, alike=alike, seed=seed)
+    if form is ReportFormat.JSON:
+        write_json(_object(measured))
+    elif form is ReportFormat.JSONL:
+        for table, subject, measure, value in _rows(measured):
+            write_json({"table": table, "of": subject, "measure": measure, "value": value}, indent=False)
+    elif form is ReportFormat.CSV:
+        write_csv(["table", "of", "measure", "value"], _rows(measured))
     else:
-        _show(found, run.settings.compare)
+        _show(measured, run.settings.compare)
     if plots is not None:
-        for path in draw(found, plots):
-            say(f"drawn: {path}")
+        for path in draw(measured, plots):
+            report(f"plot: {path}")
     return 0
 
 
@@ -70,7 +72,7 @@ def _types(labels: Path, level: str) -> dict[str, str]:
     from ethogram.identify.labels import read_labels
 
     if level not in ("label", "model", "family", "type"):
-        raise UsageError(f"--level: {level!r} is none of label, model, family, type")
+        raise UsageError(f"--level: invalid level {level!r}; expected label, model, family or type")
     named = {row.device: row.identity.at(level) for row in read_labels(labels)}
     return {device: name for device, name in named.items() if name}
 

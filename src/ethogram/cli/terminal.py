@@ -14,11 +14,12 @@ from rich.segment import Segment
 from rich.text import Text
 
 from ethogram._text import csv_text, json_text, visible
+from ethogram.cli.verbosity import is_quiet
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SafeConsole", "errors", "moving_line", "results", "say", "write_csv", "write_frames",
+__all__ = ["SafeConsole", "errors", "moving_line", "report", "results", "say", "write_csv", "write_frames",
            "write_json", "write_line", "write_text"]  # fmt: skip
 
 PIPE_WIDTH = 140
@@ -59,9 +60,15 @@ def results() -> SafeConsole:
 
 
 def say(*lines: str) -> None:
-    """Write lines to standard error."""
+    """Write errors and warnings to standard error, also under ``--quiet``."""
     for line in lines:
         errors.print(line, soft_wrap=True)
+
+
+def report(*lines: str) -> None:
+    """Write what a command did to standard error, unless ``--quiet`` is given."""
+    if not is_quiet():
+        say(*lines)
 
 
 def moving_line(text: str) -> None:

@@ -2,139 +2,121 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.flows import time_of
-from ethogram.cli.identify import Level
-from ethogram.cli.outputs import Force, check_library, is_standard_output
+from ethogram.cli.options import (
+    DAY_S,
+    DeviceFileOption,
+    Encoder,
+    Epoch,
+    Force,
+    From,
+    Inputs,
+    Level,
+    LevelOption,
+    Local,
+    Method,
+    ReportFormat,
+    ReportFormatOption,
+    To,
+    UseFlows,
+)
+from ethogram.cli.outputs import check_library, is_standard_output
+from ethogram.cli.reading import end_with, read_options, show_log
 from ethogram.cli.run import progress, read_progress
-from ethogram.cli.terminal import results, say, write_json
+from ethogram.cli.terminal import report, results, write_csv, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ethogram.identify.library import Identity
-    from ethogram.pipeline.unknown import UnknownGroups
+    from ethogram.pipeline.unknown_groups import UnknownGroups
 
 __all__ = ["command", "named_groups"]
 
 
-class Format(StrEnum):
-    """How the groups are written."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 def command(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="IN...", help="Fingerprints (Parquet), or anything that 'ethogram flows' reads."),
-    ],
-    library: Annotated[Path, typer.Option(metavar="FILE", help="Known devices.")],
+    inputs: Inputs,
+    library: Annotated[Path, typer.Option("--library", metavar="FILE", help="Known devices.", show_default=False)],
     name: Annotated[
         list[str] | None,
         typer.Option(
             metavar="GROUP=LABEL",
-            help="Name a group and enrol it: 1=porch-cam, or 1=porch-cam,MODEL,VENDOR,TYPE,COARSE; again for more.",
+            help="Name a group and enrol it: 1=porch-cam, or 1=porch-cam,MODEL,VENDOR,TYPE,COARSE. Repeatable.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Library to write. Default: --library itself.")
-    ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How the groups are written.")] = Format.TABLE,
-    level: Annotated[Level, typer.Option(help="What is told apart.")] = Level.LABEL,
-    method: Annotated[str, typer.Option(metavar="NAME", help="The identifier. Default: all the evidence.")] = "",
-    encoder: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Encoder the library was enrolled with. Default: the one that comes along."),
+        typer.Option("--output", "-o", metavar="FILE", help="Library to write. Default: the one of --library."),
     ] = None,
-    flows: Annotated[
-        bool,
-        typer.Option(
-            "--flows/--no-flows", help="Use embeddings of single flows, too, where library and input have any."
-        ),
-    ] = True,
-    epoch: Annotated[int, typer.Option(metavar="SECONDS", help="Length of an epoch, as it is enrolled.")] = 86_400,
-    devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Device file, as for 'ethogram flows'.")] = None,
-    local: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="What is inside; again for more.")] = None,
-    time_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Only from this time on.")] = None,
-    time_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only before this time.")] = None,
+    form: ReportFormatOption = ReportFormat.TABLE,
+    level: LevelOption = Level.LABEL,
+    method: Method = "",
+    encoder: Encoder = None,
+    flows: UseFlows = True,
+    epoch: Epoch = DAY_S,
+    devices: DeviceFileOption = None,
+    local: Local = None,
+    time_from: From = None,
+    time_to: To = None,
     force: Force = False,
 ) -> int:
-    """Group the devices that are unknown, and enrol those groups that are given a name.
+    """Group the devices that are unknown, and enrol the groups that are given a name.
 
-    Devices of one group behave alike: one name serves all of them, and the next 'ethogram identify' knows them. How
-    alike is learnt from the library alone.
+    Devices of one group behave alike: one name serves all of them, and the next 'ethogram identify' knows them. What
+    counts as alike is learnt from the library alone.
     """
-    from datetime import UTC, datetime
+    from ethogram.pipeline.identify import IdentifyOptions, check_encoder
+    from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.library_embeddings import write_library
+    from ethogram.pipeline.unknown import unknown
 
-    from ethogram.config import FlowSettings
-    from ethogram.identify.library import Source
-    from ethogram.pipeline.embedding_inputs import IdentifyFlows
-    from ethogram.pipeline.identify import open_library, regroup, settings_for
-    from ethogram.pipeline.inputs import read_windows
-    from ethogram.pipeline.library_embeddings import load_embeddings, write_library
-    from ethogram.pipeline.text import join_names
-    from ethogram.pipeline.unknown import enrol_groups, unknown_groups
-
-    if encoder is not None and not flows:
-        raise UsageError("--encoder and --no-flows contradict each other")
-    wanted = named_groups(name or [])
-    if wanted:
+    check_encoder(encoder, flows=flows)
+    names = named_groups(name or [])
+    if names:
         if output is not None and is_standard_output(output):
-            raise UsageError("-o -: standard output has the groups: name a file")
+            raise UsageError("-o -: the groups go to standard output: name a file for the library")
         check_library(output or library, (*inputs, encoder, devices), force=force)
-    known = open_library(library)
-    flow = FlowSettings.of(**({"local": tuple(local)} if local else {}))
-    span = time_of(time_from, "--from"), time_of(time_to, "--to")
-    side = None
-    if flows:
-        side = IdentifyFlows(
-            library, known, encoder, devices=devices, flow=flow, span=span, stretch_s=epoch
-        )  # fmt: skip
+    options = IdentifyOptions(level=level.value, method=method, encoder=encoder, flows=flows, epoch_s=epoch)
+    reading = read_options(devices, local, time_from, time_to)
+    known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:
-        reading = read_windows(
-            inputs, window_s=epoch, devices=devices, flow_settings=flow, time_from=span[0], time_to=span[1],
-            on_progress=advance, listener=None if side is None else side.listener,
-        )  # fmt: skip
-    embedded = None if side is None else side.items(regroup(reading.seen, "device").windows)
-    store = None if side is None or embedded is None else side.library_side
-    settings = settings_for(method or "evidence", level=level.value)
-    with progress("learning the library"):
-        found = unknown_groups(reading.seen, known, settings, store=store, flows=embedded)
-    if form is Format.TABLE:
-        for line in reading.notes:
-            say(line)
-    for line in side.messages if side is not None else ():
-        say(line)
-    # The library is written first: who reads the groups may close the pipe.
+        run = unknown(inputs, known, options, reading, on_progress=advance, learning=learning)
+    show_log(run.log, summary=form is ReportFormat.TABLE)
+    # The library is written first: a reader of the groups may close the pipe.
     lines: list[str] = []
-    if wanted:
+    if names:
         target = output or library
-        source = Source(
-            name=f"named: {join_names([Path(one).name for one in inputs])}",
-            enrolled=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        )
-        merged, enrolled = enrol_groups(found, reading.seen, wanted, known, source=source, name=target.name)
-        if side is None:
-            embeddings = load_embeddings(library, known)[0]
-        else:
-            embeddings = side.extended(reading.seen.windows, merged, source.name)
-        lines = [*enrolled, *write_library(merged, embeddings, target)]
-    if form is Format.JSON:
-        write_json(found.groups.model_dump(mode="json"))
+        enrolled = run.enrol(names, target.name)
+        lines = [*enrolled.lines, *write_library(enrolled.library, enrolled.store, target)]
+    if form is ReportFormat.TABLE:
+        _show(results(), run.groups)
+    elif form is ReportFormat.JSON:
+        write_json(run.groups.model_dump(mode="json"))
+    elif form is ReportFormat.JSONL:
+        for group in run.groups.groups:
+            write_json(group.model_dump(mode="json"), indent=False)
     else:
-        _show(results(), found.groups)
-    say(*lines)
-    for line in reading.errors:
-        say(f"ethogram: {line}")
-    return 3 if reading.errors else 0
+        write_csv(*csv_rows(run.groups))
+    report(*lines)
+    return end_with(run.log.errors)
+
+
+GROUP_COLUMNS = ("group", "devices", "likeness", "shared", "nearest", "nearest_score", "fallback", "flows")
+
+
+def csv_rows(groups: UnknownGroups) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Header and rows of the groups as CSV; lists are joined with ``;``."""
+    rows: list[tuple[object, ...]] = [
+        (group.group, ";".join(group.devices), f"{group.likeness:.4f}", ";".join(group.shared), group.nearest,
+         f"{group.nearest_score:.4f}", "" if group.fallback is None else group.fallback.label, group.flows)
+        for group in groups.groups
+    ]  # fmt: skip
+    return GROUP_COLUMNS, rows
 
 
 def named_groups(names: list[str]) -> dict[str, Identity]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.options import Json, Local
 from ethogram.cli.terminal import say, write_json, write_line
 from ethogram.errors import UsageError
 
@@ -31,12 +32,9 @@ def command(
         int | None, typer.Option(metavar="N", min=0, help="Print the first N records of each template in a block of "
                                  "messages as JSON lines; 0: all.")
     ] = None,
-    local: Annotated[
-        list[str] | None, typer.Option(metavar="CIDR", help="What is inside, to tell whether devices show; again for "
-                                       "more. Default: the private and link-local prefixes.")
-    ] = None,
+    local: Local = None,
     fields: Annotated[bool, typer.Option("--fields/--no-fields", help="List the fields of each template.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Json = False,
 ) -> int:  # fmt: skip
     """Show exporters, templates, options and counters of exports, and what is missing for flows."""
     if as_json and records is not None:

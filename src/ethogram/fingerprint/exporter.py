@@ -285,15 +285,38 @@ class FingerprintExporter:
         tables = [FINGERPRINT.empty()]
         for block in _ahead(blocks):
             ready = self._dated(block)
-            states: dict[str, DeviceState] = {}
-            exports: list[EndedWindow] = []
-            for epoch, device, profile in profiles_of(ready, self.settings):
-                exports += states.setdefault(device, DeviceState(device)).advance(epoch, profile, self.settings)
-            for state in states.values():
-                exports += state.silent_until(last, self.settings) + state.leave("open", visible=export_open)
+            exports = self._ended(ready, last, export_open=export_open)
             self.unchanged += sum(export.status == "unchanged" for export in exports)
             tables.append(self._exported(exports, [ready]))
         return pl.concat(tables)
+
+    def ended_windows(self, counts: pl.DataFrame) -> list[EndedWindow]:
+        """List the windows that end in an input that is known whole, without their fingerprints.
+
+        Parameters
+        ----------
+        counts
+            Form :data:`ethogram.schema.COUNTS`, sorted by key.
+
+        Returns
+        -------
+        list
+            One entry for each window, with its device, epochs and status.
+        """
+        if not counts.height:
+            return []
+        ready = self._dated(counts)
+        return self._ended(ready, int(ready["epoch"].max()), export_open=True)  # type: ignore[arg-type]
+
+    def _ended(self, ready: pl.DataFrame, last: int, *, export_open: bool) -> list[EndedWindow]:
+        """Run the state machine of each device over its epochs up to the last one of any device."""
+        states: dict[str, DeviceState] = {}
+        exports: list[EndedWindow] = []
+        for epoch, device, profile in profiles_of(ready, self.settings):
+            exports += states.setdefault(device, DeviceState(device)).advance(epoch, profile, self.settings)
+        for state in states.values():
+            exports += state.silent_until(last, self.settings) + state.leave("open", visible=export_open)
+        return exports
 
     def _dated(self, counts: pl.DataFrame) -> pl.DataFrame:
         """Add the epoch of each row."""

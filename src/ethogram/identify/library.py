@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from ethogram._text import json_text
 from ethogram.errors import LibraryError
 from ethogram.schema import ITEM, ITEM_COUNTS, Windows
 
@@ -165,6 +166,38 @@ class Library:
             f"{e.digest} {o.device} {o.start} {o.end} {o.source}" for e in self.entries for o in e.observed
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row for each entry: identity, first observation, status and totals."""
+        first = [entry.observed[0] for entry in self.entries]
+        return pl.DataFrame(
+            {
+                "entry": [entry.digest for entry in self.entries],
+                **{level: [entry.identity.at(level) for entry in self.entries] for level in LEVELS},
+                "vendor": [entry.identity.vendor for entry in self.entries],
+                "device": [seen.device for seen in first],
+                "start": [seen.start for seen in first],
+                "end": [seen.end for seen in first],
+                "source": [seen.source for seen in first],
+                "status": [entry.status for entry in self.entries],
+                "flows": [entry.flows for entry in self.entries],
+                "services": [len({row[1] for row in entry.counts}) for entry in self.entries],
+                "observations": [entry.multiplicity for entry in self.entries],
+            },
+            schema_overrides={"start": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name, digest, sources and entries as plain data; counts are left to the library file."""
+        entries = self.to_frame().with_columns(pl.col("start", "end").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return {
+            "name": self.name, "digest": self.digest, "sources": [asdict(source) for source in self.sources],
+            "entries": entries.to_dicts(),
+        }  # fmt: skip
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON."""
+        return json_text(self.to_dict(), indent=True)
 
     def merge(self, other: Library) -> Library:
         """The union of both libraries; an entry in both keeps all observations."""

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, cast
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ethogram import __version__
 from ethogram._files import write_bytes
+from ethogram._version import __version__
 from ethogram.errors import LibraryError
 from ethogram.identify.library import ROW, Entry, Identity, Library, Observation, Source, utc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ethogram._text import csv_text, json_text
 from ethogram.schema import Inventory
 
-__all__ = ["CSV_COLUMNS", "to_csv", "to_json"]
+__all__ = ["CSV_COLUMNS", "to_csv", "to_json", "to_jsonl"]
 
 CSV_COLUMNS = (
     "device", "verdict", "score", "margin", "nearest", "strangeness", "start", "end", "flows", "converged",
@@ -13,9 +13,14 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def to_json(inventory: Inventory) -> bytes:
-    """An indented JSON object as documented in docs/reference/identify-json.md, with a final line break."""
-    return json_text(inventory.model_dump(mode="json"), indent=True).encode()
+def to_json(inventory: Inventory) -> str:
+    """One object in the documented form (docs/reference/identify-json.md), indented, ending in a line break."""
+    return json_text(inventory.model_dump(mode="json"), indent=True)
+
+
+def to_jsonl(inventory: Inventory) -> str:
+    """One verdict a line, each an object of the form that ``devices`` of :func:`to_json` holds."""
+    return "".join(json_text(verdict.model_dump(mode="json"), indent=False) for verdict in inventory.devices)
 
 
 def to_csv(inventory: Inventory) -> str:

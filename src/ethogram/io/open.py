@@ -107,7 +107,7 @@ class Input:
 
 
 def format_names() -> list[str]:
-    """All values of ``--format``."""
+    """All values of ``--input-format``."""
     return [*READERS, MAPPED, PARQUET, CAPTURE, *WIRE]
 
 
@@ -157,7 +157,7 @@ def open_inputs(
     if form is not None and form not in format_names():
         raise UsageError(f"unknown format {form!r}; expected one of {', '.join(format_names())}")
     if form == MAPPED and mapping is None:
-        raise UsageError("--format csv needs --mapping")
+        raise UsageError("--input-format csv needs --mapping")
     if form is not None and not named and not _fits(path, form, is_capture):
         raise InputError(f"not in format {form}", file=path)
     if form == CAPTURE:

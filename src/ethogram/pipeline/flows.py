@@ -10,7 +10,6 @@ from __future__ import annotations
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -29,36 +28,13 @@ from ethogram.io.open import CAPTURE, FLOW_TABLE, MAPPED, Input, join_exports, o
 from ethogram.io.open_files import expand
 from ethogram.io.parquet import kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
+from ethogram.pipeline.input_report import InputReport
 from ethogram.pipeline.stages import FlowStages
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
 
-__all__ = ["FlowRun", "InputReport", "collect", "load_flows", "read_flows", "write_flows"]
-
-
-@dataclass
-class InputReport:
-    """What became of one input: its accounting, notes, first dropped record, and what ended it early."""
-
-    name: str
-    format: str
-    accounting: Accounting
-    notes: list[str] = field(default_factory=list)
-    first_problem: str | None = None
-    nothing: str = ""  # why it gave no records
-    errors: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain data for JSON."""
-        return {
-            "input": self.name,
-            "format": self.format,
-            "accounting": self.accounting.as_dict(),
-            "notes": self.notes,
-            "first_problem": self.first_problem,
-            "errors": self.errors,
-        }
+__all__ = ["FlowRun", "collect", "load_flows", "read_flows", "write_flows"]
 
 
 class FlowRun:

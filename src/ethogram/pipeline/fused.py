@@ -16,15 +16,9 @@ from ethogram.identify.fused_verdict import FusedDecision, FusedVerdictModel
 from ethogram.identify.library import LEVELS, Library
 from ethogram.identify.verdict import Decision, VerdictModel
 from ethogram.pipeline.fingerprints import service_matrix
-from ethogram.pipeline.identify import (
-    ObservedWindows,
-    build,
-    by_source,
-    default_method,
-    devices_of,
-    time_to_converge,
-    usual_services,
-)
+from ethogram.pipeline.library import by_source, devices_of
+from ethogram.pipeline.verdicts import build, default_method, time_to_converge, usual_services
+from ethogram.pipeline.windows import ObservedWindows
 from ethogram.schema import UNKNOWN, Fallback, Inventory, MethodShare, Verdict, Windows
 
 __all__ = ["CoarseFallback", "fit_fused_model", "identify_with_flows"]

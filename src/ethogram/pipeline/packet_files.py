@@ -14,8 +14,8 @@ import orjson
 import pyarrow
 import pyarrow.parquet
 
-from ethogram import __version__
 from ethogram._files import atomic_write
+from ethogram._version import __version__
 from ethogram.config import PacketFlowSettings
 from ethogram.errors import InputError
 from ethogram.schema import PACKET_FLOW, PACKET_FORMAT, CustomFlows, PacketFlows

@@ -19,8 +19,8 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from ethogram import __version__
 from ethogram._files import atomic_write, write_bytes
+from ethogram._version import __version__
 from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
 from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text

@@ -1,169 +1,113 @@
-"""The verb *unknown*: devices that a library does not know, in groups of one product, to be named and enrolled."""
+"""The verb *unknown*: group the devices that a library does not know, and enrol the groups that are named."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
-
-from ethogram.config import IdentifySettings
-from ethogram.errors import InputError, UsageError
 from ethogram.identify.flow_store import FlowStore
-from ethogram.identify.flow_windows import FlowWindows
-from ethogram.identify.group import Grouping
-from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
-from ethogram.pipeline.fused import CoarseFallback, identify_with_flows
-from ethogram.pipeline.identify import ObservedWindows, enrol, identify, regroup
-from ethogram.schema import UNKNOWN, Fallback, Inventory, Verdict
+from ethogram.pipeline.embedding_inputs import IdentificationEmbedder
+from ethogram.pipeline.enrol import now_text
+from ethogram.pipeline.identify import IdentifyOptions, check_encoder
+from ethogram.pipeline.inputs import WindowsRead, read_windows
+from ethogram.pipeline.library import OpenLibrary
+from ethogram.pipeline.read_options import OnProgress, ReadOptions
+from ethogram.pipeline.run_log import RunLog
+from ethogram.pipeline.text import join_names
+from ethogram.pipeline.unknown_groups import Unknown, UnknownGroups, enrol_groups, unknown_groups
+from ethogram.pipeline.verdicts import settings_for
+from ethogram.pipeline.windows import regroup
 
-__all__ = ["Unknown", "UnknownGroup", "UnknownGroups", "enrol_groups", "unknown_groups"]
-
-
-class UnknownGroup(BaseModel):
-    """Devices that seem to be one product."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    group: str = Field(description="its number, the largest group first; the same input gives the same numbers")
-    devices: list[str]
-    likeness: float = Field(description="mean probability that two of them are one product; 1 where there is one")
-    shared: list[str] = Field(description="names and services that most of them have, those that tell most first")
-    nearest: str = Field(description="enrolled label that is nearest to most of them")
-    nearest_score: float = Field(description="its mean score, 0 to 1")
-    fallback: Fallback | None = Field(default=None, description="what most of them are at a coarser level")
-    flows: int
+__all__ = ["NamedGroups", "UnknownDevices", "unknown"]
 
 
-class UnknownGroups(BaseModel):
-    """The object that ``ethogram unknown --format json`` prints."""
+@dataclass(frozen=True)
+class NamedGroups:
+    """A library after groups were named and enrolled, and log lines."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal["ethogram.unknown/1"] = "ethogram.unknown/1"
-    library: str
-    encoder: str = ""
-    known: int = Field(description="devices that are known")
-    groups: list[UnknownGroup]
+    library: Library
+    store: FlowStore | None
+    lines: list[str]
 
 
 @dataclass
-class Unknown:
-    """Groups, with the verdicts they come from."""
+class UnknownDevices:
+    """Groups of unknown devices, the largest first, which can be named and enrolled."""
 
-    groups: UnknownGroups
-    inventory: Inventory
-    devices: dict[str, list[str]] = field(default_factory=dict)
+    inputs: tuple[str, ...]
+    known: OpenLibrary
+    read: WindowsRead
+    grouped: Unknown
+    embedder: IdentificationEmbedder | None
 
+    @property
+    def groups(self) -> UnknownGroups:
+        """The groups as data."""
+        return self.grouped.groups
 
-def unknown_groups(
-    seen: ObservedWindows, library: Library, settings: IdentifySettings, *, store: FlowStore | None = None,
-    flows: FlowWindows | None = None,
-) -> Unknown:  # fmt: skip
-    """Group the devices that are unknown.
+    @property
+    def log(self) -> RunLog:
+        """What the run has to say."""
+        return self.read.log
 
-    Parameters
-    ----------
-    seen
-        Windows as they came in; each device is one item.
-    library, store
-        Known devices, and their flow side where there is one.
-    settings
-        Of the verdicts.
-    flows
-        Embedded flows of the devices, in the order of ``regroup(seen, "device")``.
-    """
-    whole = regroup(seen, "device")
-    if store is not None and flows is not None:
-        inventory = identify_with_flows(whole, library, store, flows, settings)
-    else:
-        inventory = identify(whole, library, settings)
-    items = [i for i, one in enumerate(inventory.devices) if one.verdict == UNKNOWN and one.flows]
-    rest = [inventory.devices[i] for i in items]
-    if not items:
-        return Unknown(_told(inventory, []), inventory)
-    windows = whole.windows.take(items)
-    side = None if flows is None or store is None else flows.take(items)
-    known = None if store is None else store.windows([entry.digest for entry in library.entries])
-    grouping = Grouping().fit(library.windows(), library.labels(settings.level), known if side is not None else None)
-    fallbacks = [one.fallback for one in rest]
-    if side is None:
-        fallbacks = CoarseFallback(library, None, settings).predict(windows, None)
-    groups = []
-    for number, group in enumerate(grouping.groups(windows, side), 1):
-        mine = [rest[i] for i in group.items]
-        nearest, score = _nearest(mine)
-        groups.append(UnknownGroup(
-            group=str(number), devices=[one.device for one in mine], likeness=group.likeness,
-            shared=[name.removeprefix("name ") for name in group.shared], nearest=nearest, nearest_score=score,
-            fallback=_most([fallbacks[i] for i in group.items]), flows=sum(one.flows for one in mine),
-        ))  # fmt: skip
-    return Unknown(_told(inventory, groups), inventory, {one.group: one.devices for one in groups})
+    def enrol(self, names: Mapping[str, Identity], library_name: str) -> NamedGroups:
+        """Enrol the devices of named groups.
+
+        Parameters
+        ----------
+        names
+            What each group is, by the group's number.
+        library_name
+            Name of the library that results.
+
+        Raises
+        ------
+        UsageError
+            If there is no such group.
+        """
+        source = Source(name=f"named: {join_names(list(self.inputs))}", enrolled=now_text())
+        merged, lines = enrol_groups(
+            self.grouped, self.read.seen, names, self.known, source=source, name=library_name
+        )
+        store = self.known.store
+        if self.embedder is not None:
+            store = self.embedder.extended(self.read.seen.windows, merged, source.name)
+        return NamedGroups(merged, store, lines)
 
 
-def _told(inventory: Inventory, groups: list[UnknownGroup]) -> UnknownGroups:
-    known = sum(one.verdict != UNKNOWN for one in inventory.devices)
-    return UnknownGroups(library=inventory.library, encoder=inventory.encoder, known=known, groups=groups)
-
-
-def _nearest(mine: Sequence[Verdict]) -> tuple[str, float]:
-    """The label nearest to most, and the mean of its scores."""
-    names = sorted({one.nearest for one in mine}, key=lambda name: (-sum(o.nearest == name for o in mine), name))
-    return names[0], float(np.mean([one.known_types.get(names[0], 0.0) for one in mine]))
-
-
-def _most(found: Sequence[Fallback | None]) -> Fallback | None:
-    """What more than half of them are."""
-    said = [one for one in found if one is not None]
-    for one in said:
-        same = [other for other in said if (other.level, other.label) == (one.level, one.label)]
-        if 2 * len(same) > len(found):
-            return one.model_copy(update={"score": float(np.mean([other.score for other in same]))})
-    return None
-
-
-def enrol_groups(
-    found: Unknown, seen: ObservedWindows, names: Mapping[str, Identity], library: Library, *, source: Source, name: str
-) -> tuple[Library, list[str]]:
-    """Enrol the devices of named groups, window by window.
+def unknown(
+    inputs: Sequence[str | Path],
+    known: OpenLibrary,
+    options: IdentifyOptions | None = None,
+    reading: ReadOptions | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    learning: AbstractContextManager[object] | None = None,
+) -> UnknownDevices:
+    """Group the unknown devices of inputs; devices of one group behave alike.
 
     Parameters
     ----------
-    found
-        The groups.
-    seen
-        The windows they were made of.
-    names
-        What each named group is.
-    library
-        What is added to.
-    source
-        Provenance.
-    name
-        Of the library.
-
-    Returns
-    -------
-    tuple
-        The library, and lines for people.
-
-    Raises
-    ------
-    UsageError
-        When there is no such group.
+    inputs, known, options, reading, on_progress, learning
+        As for :func:`ethogram.pipeline.identify.identify`; verdicts are per device.
     """
-    labels: list[Label] = []
-    for group, identity in names.items():
-        if group not in found.devices:
-            known = ", ".join(found.devices) or "none"
-            raise UsageError(f"no group {group!r}; there are {known}")
-        labels += [Label(device, identity) for device in found.devices[group]]
-    if not labels:
-        raise InputError("no group is named: --name GROUP=LABEL")
-    mine = {label.device for label in labels}
-    rows = [i for i, device in enumerate(seen.windows.items["device"].to_list()) if device in mine]
-    merged, report = enrol(seen.take(rows), labels, source=source, extend=library, name=name)
-    return replace(merged, name=name), report.lines()
+    options = options or IdentifyOptions()
+    check_encoder(options.encoder, flows=options.flows)
+    side = None
+    if options.flows and not known.bundled:
+        side = IdentificationEmbedder(known, options.encoder, reading, stretch_s=options.epoch_s)
+    read = read_windows(
+        inputs, reading, window_s=options.epoch_s, on_progress=on_progress,
+        listener=None if side is None else side.listener,
+    )  # fmt: skip
+    embedded = None if side is None else side.items(regroup(read.seen, "device").windows)
+    store = None if embedded is None else known.store
+    settings = settings_for(options.method or "evidence", level=options.level)
+    with learning or nullcontext():
+        grouped = unknown_groups(read.seen, known, settings, store=store, flows=embedded)
+    if side is not None:
+        read.log.messages += side.messages
+    return UnknownDevices(tuple(Path(name).name for name in inputs), known, read, grouped, side)

@@ -12,8 +12,8 @@ import orjson
 import pyarrow
 import pyarrow.parquet
 
-from ethogram import __version__
 from ethogram._files import atomic_write
+from ethogram._version import __version__
 from ethogram.config import CustomFlowSettings
 from ethogram.errors import InputError
 from ethogram.representation.published import is_published, published_flows

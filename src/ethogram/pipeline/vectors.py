@@ -18,7 +18,7 @@ from ethogram.flow.local import LocalNetwork
 from ethogram.io.capture import CaptureSource, is_capture, open_capture
 from ethogram.io.open import CAPTURE, open_inputs
 from ethogram.io.open_files import expand
-from ethogram.pipeline.flows import InputReport
+from ethogram.pipeline.input_report import InputReport
 from ethogram.pipeline.packet_files import written_beside
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows

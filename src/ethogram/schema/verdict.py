@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
+
+from ethogram._text import json_text
 
 __all__ = ["UNKNOWN", "Evidence", "Fallback", "Inventory", "MethodShare", "Verdict", "Window"]
 
@@ -14,6 +17,14 @@ UNKNOWN = "unknown"
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, in the form that the commands print as JSON."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """JSON, in the form that the commands print."""
+        return json_text(self.to_dict(), indent=True)
 
 
 class Evidence(_Record):
@@ -96,3 +107,18 @@ class Inventory(_Record):
     encoder: str = Field(
         default="", description="digest of the encoder whose embeddings were used; empty if only fingerprints were used"
     )
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row for each verdict, without its evidence."""
+        columns = [name for name in Verdict.model_fields if name not in ("known_types", "evidence", "methods")]
+        rows = []
+        for verdict in self.devices:
+            row = {name: getattr(verdict, name) for name in columns if name not in ("window", "fallback")}
+            fallback = verdict.fallback
+            rows.append(row | {
+                "start": verdict.window.start, "end": verdict.window.end,
+                "fallback": None if fallback is None else fallback.label,
+                "fallback_level": None if fallback is None else fallback.level,
+            })  # fmt: skip
+        schema = {"expected_s": pl.Float64, "fallback": pl.String, "fallback_level": pl.String}
+        return pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None)

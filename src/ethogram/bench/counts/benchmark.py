@@ -10,11 +10,11 @@ from typing import ClassVar
 import orjson
 import polars as pl
 
-import ethogram.fingerprint
-import ethogram.identify
 import ethogram.pipeline.fingerprints
-import ethogram.pipeline.identify
+import ethogram.pipeline.library
 import ethogram.pipeline.statistics
+import ethogram.pipeline.verdicts
+import ethogram.pipeline.windows
 import ethogram.schema
 from ethogram.bench import metrics, splits
 from ethogram.bench.code_digest import CodePart
@@ -58,8 +58,9 @@ class CountBenchmark:
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
-        ethogram.schema, ethogram.fingerprint, ethogram.identify, ethogram.pipeline.fingerprints,
-        ethogram.pipeline.identify, ethogram.pipeline.statistics, behaviour, build, items, metrics, perturb, score,
+        ethogram.schema, "ethogram.fingerprint", "ethogram.identify", ethogram.pipeline.fingerprints,
+        ethogram.pipeline.library, ethogram.pipeline.verdicts, ethogram.pipeline.windows,
+        ethogram.pipeline.statistics, behaviour, build, items, metrics, perturb, score,
         splits, sweeps,
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""

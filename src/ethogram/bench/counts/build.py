@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ethogram.bench.counts.task import CountMethod
 from ethogram.fingerprint.key import learn_ports
 from ethogram.identify.identifier import Identifier, Term
-from ethogram.pipeline import identify
+from ethogram.pipeline import verdicts
 from ethogram.schema import Windows
 
 __all__ = ["WithLearntPorts", "build"]
@@ -21,7 +21,7 @@ def build(method: CountMethod) -> Identifier:
     """An unfitted identifier for a method."""
     if method.learn_ports:
         return WithLearntPorts(method)
-    return identify.build(method.identify, method.key, method.representation)
+    return verdicts.build(method.identify, method.key, method.representation)
 
 
 class WithLearntPorts(Identifier):
@@ -34,7 +34,7 @@ class WithLearntPorts(Identifier):
         """Learn the list of ports, then fit the identifier with it."""
         named = windows.counts.join(windows.items.select("item", "device"), on="item").drop("item")
         key = self.method.key.model_copy(update={"ports": learn_ports(named)})
-        inner = identify.build(self.method.identify, key, self.method.representation)
+        inner = verdicts.build(self.method.identify, key, self.method.representation)
         self.inner_ = inner.fit(windows, labels)
         self.labels_ = inner.labels_
         return self

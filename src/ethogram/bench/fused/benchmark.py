@@ -19,10 +19,10 @@ import polars as pl
 import ethogram.bench.counts.build
 import ethogram.bench.counts.items
 import ethogram.bench.flows.split
-import ethogram.fingerprint
-import ethogram.identify
 import ethogram.pipeline.fingerprints
-import ethogram.pipeline.identify
+import ethogram.pipeline.library
+import ethogram.pipeline.verdicts
+import ethogram.pipeline.windows
 import ethogram.schema
 from ethogram.bench import metrics, splits
 from ethogram.bench.code_digest import CodePart
@@ -64,8 +64,9 @@ class FusedBenchmark:
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
-        ethogram.schema, ethogram.fingerprint, ethogram.identify, ethogram.pipeline.fingerprints,
-        ethogram.pipeline.identify, ethogram.bench.counts.build, ethogram.bench.counts.items, metrics, splits, figures,
+        ethogram.schema, "ethogram.fingerprint", "ethogram.identify", ethogram.pipeline.fingerprints,
+        ethogram.pipeline.library, ethogram.pipeline.verdicts, ethogram.pipeline.windows,
+        ethogram.bench.counts.build, ethogram.bench.counts.items, metrics, splits, figures,
         folds, items, scores, ethogram.bench.flows.split,
     )  # fmt: skip
     """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""

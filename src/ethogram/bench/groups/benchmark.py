@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 import ethogram.bench.counts.items
 import ethogram.bench.fused.items
-import ethogram.fingerprint
-import ethogram.identify
 import ethogram.schema
 from ethogram.bench import metrics, splits
 from ethogram.bench.code_digest import CodePart
@@ -99,7 +97,7 @@ class GroupBenchmark:
     """Benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
-        ethogram.schema, ethogram.fingerprint, ethogram.identify, metrics, splits,
+        ethogram.schema, "ethogram.fingerprint", "ethogram.identify", metrics, splits,
         ethogram.bench.counts.items, ethogram.bench.fused.items,
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""

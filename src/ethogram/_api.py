@@ -1,0 +1,459 @@
+"""The verbs of the public API; :mod:`ethogram` exports them.
+
+Each function does what the command of the same name does, with the same defaults. Inputs are paths, DataFrames
+(Polars, pandas or PyArrow), or a sequence of them. An input that ends early gives a warning
+(:class:`ethogram.errors.EthogramWarning`), and what was read before it is used.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from ethogram._frames import Inputs, LabelsLike, as_labels, as_paths
+from ethogram._parse import parse_duration, parse_epoch, parse_granularity, parse_time
+from ethogram._results import Embeddings, EncoderFiles, Fingerprints, FlowTable
+from ethogram.config import (
+    CountSettings,
+    EncoderSettings,
+    ExporterSettings,
+    FlowSettings,
+    MeterSettings,
+    TrainingSettings,
+)
+from ethogram.errors import EthogramWarning
+from ethogram.identify.library import Library
+from ethogram.pipeline.enrol import EnrolOptions
+from ethogram.pipeline.identify import IdentifyOptions
+from ethogram.pipeline.library import OpenLibrary, open_library
+from ethogram.pipeline.read_options import ReadOptions
+from ethogram.pipeline.run_log import RunLog, run_log
+from ethogram.pipeline.unknown_groups import UnknownGroups
+from ethogram.schema import Inventory, TimeSpan
+
+__all__ = ["embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"]
+
+Duration = str | float | timedelta
+Time = str | datetime | None
+OnProgress = Callable[[int], None] | None
+
+DAY_S = 86_400
+WEIGHTS = {"flow": "flow_share", "presence": "presence", "octets": "octet_share", "packets": "packet_share"}
+
+
+def read_flows(
+    inputs: Inputs,
+    *,
+    devices: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    input_format: str | None = None,
+    mapping: str | Path | None = None,
+    idle_timeout: Duration = 120.0,
+    active_timeout: Duration = 1800.0,
+    join: bool = True,
+    pair: str = "auto",
+    names: bool = True,
+    time_zone: str = "UTC",
+    time_from: Time = None,
+    time_to: Time = None,
+    strict: bool = False,
+    on_progress: OnProgress = None,
+) -> FlowTable:
+    """Convert captures and flow records of any kind to one flow table, as ``ethogram flows`` does.
+
+    Parameters
+    ----------
+    inputs
+        Paths, folders or globs of any format that ``ethogram flows`` reads, or DataFrames with the columns of
+        :data:`ethogram.schema.BIFLOW`.
+    devices
+        Device file; None: every local address is a device.
+    local
+        Local prefixes; None: the private and link-local prefixes.
+    input_format, mapping
+        Format of all inputs instead of the detected one; mapping file for CSV.
+    idle_timeout, active_timeout
+        Of the meter for captures; records cut at the active timeout are joined.
+    join, pair, names, time_zone
+        Settings of the flow stages.
+    time_from, time_to
+        Only flows that start in this span, ``time_to`` excluded.
+    strict
+        Raise at the first record or field that cannot be read.
+    on_progress
+        Called with the number of records of each batch.
+
+    Returns
+    -------
+    FlowTable
+        The flows in memory, in order of start, and the accounting as ``log``.
+
+    Raises
+    ------
+    ethogram.errors.InputError
+        If an input is missing, empty or of unknown format.
+
+    Examples
+    --------
+    >>> flows = read_flows("home.pcap")  # doctest: +SKIP
+    >>> flows.to_frame().columns[:3]  # doctest: +SKIP
+    ['device', 'device_address', 'remote']
+    """
+    from ethogram.pipeline.flows import collect
+    from ethogram.pipeline.flows import read_flows as open_flows
+
+    settings = _flow(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": names})
+    meter = MeterSettings.of(
+        idle_timeout_s=parse_duration(idle_timeout, "idle_timeout"),
+        active_timeout_s=parse_duration(active_timeout, "active_timeout"),
+    )
+    with as_paths(inputs) as paths:
+        run = open_flows(
+            paths, devices=_path(devices), settings=settings, meter=meter, format=input_format, mapping=_path(mapping),
+            time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"), strict=strict,
+            on_progress=on_progress,
+        )  # fmt: skip
+        frame = collect(run)
+    return FlowTable(
+        frame, _warned(run_log(run.reports, run.stages, run.skipped, f"{frame.height:,} flows", run.errors))
+    )
+
+
+def fingerprint(
+    inputs: Inputs,
+    *,
+    epoch: Duration = DAY_S,
+    granularity: str | int = 16,
+    threshold: float = 0.9,
+    compare: str = "halves",
+    mode: str = "tumbling",
+    prevalence: str = "flow",
+    runs: int = 1,
+    min_flows: int = 50,
+    min_epochs: int = 2,
+    max_epochs: int = 30,
+    gap: Duration = 7 * DAY_S,
+    key: str | Iterable[str] = "",
+    learn_ports: int = 0,
+    other_protocols: bool = False,
+    keep_probes: bool = False,
+    devices: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> Fingerprints:
+    """Export service-level fingerprints of flows, as ``ethogram fingerprint`` does (arXiv 2512.16348).
+
+    Parameters
+    ----------
+    inputs
+        Flow tables, or anything that :func:`read_flows` reads.
+    epoch
+        Length of an epoch.
+    granularity
+        G of Generalized(G): levels of a share; ``inf`` for none.
+    threshold, compare, runs
+        When a window is stable: the similarity, what is compared (``halves`` or ``previous``), and how often in a row.
+    mode
+        ``tumbling`` exports every fingerprint, ``change`` only those that differ from the last one.
+    prevalence
+        Weight of a service: ``flow``, ``presence``, ``octets`` or ``packets``.
+    min_flows, min_epochs, max_epochs, gap
+        Bounds of a window.
+    key
+        Parts of a service besides its port: ``role``, ``scope``, ``answered``, ``name``.
+    learn_ports
+        Learn service ports from this input: those that a device uses on this many days; 0: no.
+    other_protocols, keep_probes
+        Also count protocols other than TCP and UDP, and inbound flows without an answer.
+    devices, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+    """
+    from ethogram.pipeline.fingerprints import fingerprint as export
+
+    epoch_s = parse_epoch(epoch)
+    parts = [part.strip() for part in (key.split(",") if isinstance(key, str) else key) if part.strip()]
+    settings = ExporterSettings.of(
+        epoch_s=epoch_s, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,
+        min_epochs=min_epochs, max_epochs=max_epochs, gap_s=parse_epoch(gap, "gap"), key=dict.fromkeys(parts, True),
+        representation={"granularity": parse_granularity(granularity), "weight": WEIGHTS.get(prevalence, prevalence)},
+    )  # fmt: skip
+    counting = CountSettings.of(
+        sub_epoch_s=min(3_600, epoch_s), other_protocols=other_protocols, drop_probes=not keep_probes
+    )
+    reading = _reading(devices, local, time_from, time_to)
+    with as_paths(inputs) as paths:
+        run = export(paths, settings, counting, reading, learn_days=learn_ports, on_progress=on_progress)
+    return Fingerprints(run.table, _warned(run.log), run)
+
+
+def enrol(
+    inputs: Inputs,
+    labels: LabelsLike,
+    *,
+    extend: str | Path | OpenLibrary | None = None,
+    epoch: Duration = DAY_S,
+    source: str = "",
+    encoder: str | Path | None = None,
+    flows: bool = True,
+    licence: str = "",
+    devices: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> OpenLibrary:
+    """Enrol labelled devices into a library, as ``ethogram enrol`` does.
+
+    Parameters
+    ----------
+    inputs
+        Fingerprints, or anything that :func:`read_flows` reads.
+    labels
+        Label file, DataFrame with the columns ``device, label[, model, vendor, type, coarse, from, to]``, or a mapping
+        from device to label.
+    extend
+        Library to add to.
+    epoch
+        Length of the windows that are enrolled.
+    source, licence
+        Provenance.
+    encoder, flows
+        Encoder for single flows (None: the bundled one), and whether to embed single flows of captures at all.
+    devices, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Returns
+    -------
+    OpenLibrary
+        A :class:`Library` with its embedded flows; ``save(path)`` writes both.
+    """
+    from ethogram.pipeline.enrol import enrol as enrol_inputs
+
+    options = EnrolOptions(
+        source=source, licence=licence, encoder=_path(encoder), flows=flows, epoch_s=parse_epoch(epoch)
+    )
+    base = None if extend is None else _known(extend)
+    with as_paths(inputs) as paths:
+        run = enrol_inputs(
+            paths, as_labels(labels), options, _reading(devices, local, time_from, time_to), extend=base,
+            on_progress=on_progress,
+        )  # fmt: skip
+    _warned(run.log)
+    return OpenLibrary.opened(run.library, run.store)
+
+
+def identify(
+    inputs: Inputs,
+    *,
+    library: str | Path | Library | None = None,
+    per: Literal["device", "fingerprint", "epoch"] = "device",
+    level: str = "label",
+    closed: bool = False,
+    method: str = "",
+    encoder: str | Path | None = None,
+    flows: bool = True,
+    epoch: Duration = DAY_S,
+    devices: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> Inventory:
+    """Identify the device behind each address, as ``ethogram identify`` does.
+
+    Parameters
+    ----------
+    inputs
+        Fingerprints, or anything that :func:`read_flows` reads.
+    library
+        Known devices: a path, or what :func:`enrol` and :func:`open_library` give; None: the bundled library.
+    per
+        One verdict per device, per exported fingerprint, or per epoch.
+    level
+        ``label``, ``model``, ``family``, ``type`` or ``coarse``.
+    closed
+        Always give a label, never ``unknown``.
+    method, encoder, flows
+        Identification method; encoder that the library was enrolled with; whether to use embeddings of single flows.
+    epoch
+        Length of an epoch.
+    devices, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Examples
+    --------
+    >>> for verdict in identify("home.pcap").devices:  # doctest: +SKIP
+    ...     print(verdict.device, verdict.verdict, verdict.score)
+    """
+    from ethogram.pipeline.identify import identify as identify_inputs
+
+    options = IdentifyOptions(
+        per=per, level=level, closed=closed, method=method, encoder=_path(encoder), flows=flows,
+        epoch_s=parse_epoch(epoch),
+    )  # fmt: skip
+    reading = _reading(devices, local, time_from, time_to)
+    with as_paths(inputs) as paths:
+        run = identify_inputs(paths, _known(library), options, reading, on_progress=on_progress)
+    _warned(run.log)
+    return run.inventory
+
+
+def unknown(
+    inputs: Inputs,
+    *,
+    library: str | Path | Library,
+    level: str = "label",
+    method: str = "",
+    encoder: str | Path | None = None,
+    flows: bool = True,
+    epoch: Duration = DAY_S,
+    devices: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> UnknownGroups:
+    """Group the devices that are unknown, each group one product, as ``ethogram unknown`` does.
+
+    Parameters
+    ----------
+    inputs, library, level, method, encoder, flows, epoch, devices, local, time_from, time_to, on_progress
+        As for :func:`identify`.
+    """
+    from ethogram.pipeline.unknown import unknown as group_unknown
+
+    options = IdentifyOptions(
+        level=level, method=method, encoder=_path(encoder), flows=flows, epoch_s=parse_epoch(epoch)
+    )
+    reading = _reading(devices, local, time_from, time_to)
+    with as_paths(inputs) as paths:
+        run = group_unknown(paths, _known(library), options, reading, on_progress=on_progress)
+    _warned(run.log)
+    return run.groups
+
+
+def embed(
+    inputs: Inputs,
+    *,
+    model: str | Path | None = None,
+    devices: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    threads: int = 0,
+    on_progress: OnProgress = None,
+) -> Embeddings:
+    """Embed flows with a frozen encoder, as ``ethogram embed`` does (arXiv 2601.19315).
+
+    Parameters
+    ----------
+    inputs
+        Custom flows, or captures.
+    model
+        Folder of :func:`pretrain`, or an ``.onnx`` file; None: the bundled encoder.
+    threads
+        Number of threads; 0: one per core.
+    devices, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Raises
+    ------
+    ethogram.errors.UsageError
+        If ONNX Runtime is not installed (extra ``embed``).
+    """
+    from ethogram.pipeline.representations import embed as embed_inputs
+
+    with as_paths(inputs) as paths, tempfile.TemporaryDirectory(prefix="ethogram-") as folder:
+        output = Path(folder) / "embeddings.parquet"
+        run = embed_inputs(
+            paths, output, model=_path(model), devices=_path(devices), flow=_flow(local), threads=threads,
+            time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"),
+            on_progress=on_progress,
+        )  # fmt: skip
+        frame = pl.read_parquet(output, memory_map=False)
+    vectors = run.vectors
+    log = run_log(vectors.reports, vectors.stages, vectors.skipped, f"{run.rows:,} embeddings", vectors.errors)
+    return Embeddings(frame, _warned(log), run.header.weights, run.header.d)
+
+
+def pretrain(
+    inputs: Inputs,
+    output: str | Path,
+    *,
+    encoder: EncoderSettings | dict[str, Any] | None = None,
+    training: TrainingSettings | dict[str, Any] | None = None,
+    source: str = "",
+    licence: str = "",
+    restart: bool = False,
+    time_from: Time = None,
+    time_to: Time = None,
+) -> EncoderFiles:
+    """Train an encoder on unlabelled custom flows, as ``ethogram pretrain`` does (arXiv 2601.19315).
+
+    Parameters
+    ----------
+    inputs
+        Custom flows, written by ``ethogram vectors``; no labels are read.
+    output
+        Folder of the model; an interrupted run in it is resumed.
+    encoder, training
+        Settings, or their values by name; None: the defaults.
+    source, licence
+        Provenance, for the model card.
+    restart
+        Discard what an earlier run left in ``output``.
+    time_from, time_to
+        Only flows of these days (UTC).
+
+    Raises
+    ------
+    ethogram.errors.UsageError
+        If torch is not installed (extra ``train``).
+    """
+    from ethogram.pipeline.representations import pretrain as train
+
+    with as_paths(inputs) as paths:
+        run = train(
+            paths, Path(output),
+            encoder=EncoderSettings.of(**encoder) if isinstance(encoder, dict) else encoder,
+            training=TrainingSettings.of(**training) if isinstance(training, dict) else training,
+            source=source, licence=licence, restart=restart, time_from=parse_time(time_from, "time_from"),
+            time_to=parse_time(time_to, "time_to"),
+        )  # fmt: skip
+    return EncoderFiles(Path(output), run.headers, run.chosen, run.notes)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _flow(local: Sequence[str] | None, **values: object) -> FlowSettings:
+    return FlowSettings.of(**({"local": tuple(local)} if local else {}), **values)
+
+
+def _reading(
+    devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time
+) -> ReadOptions:  # fmt: skip
+    span = TimeSpan(parse_time(time_from, "time_from"), parse_time(time_to, "time_to"))
+    return ReadOptions(_path(devices), _flow(local), span)
+
+
+def _known(library: str | Path | Library | None) -> OpenLibrary:
+    if isinstance(library, OpenLibrary):
+        return library
+    return OpenLibrary.opened(library) if isinstance(library, Library) else open_library(library)
+
+
+def _warned(log: RunLog) -> RunLog:
+    for line in log.errors:
+        warnings.warn(line, EthogramWarning, stacklevel=3)
+    return replace(log)

@@ -1,0 +1,131 @@
+"""Options that several commands share, each defined once.
+
+A command names the type in its signature: ``epoch: Epoch = DAY_S``. Values arrive parsed: durations as seconds, times
+as datetimes with a zone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ethogram._parse import parse_duration, parse_epoch, parse_granularity, parse_time
+
+__all__ = ["DAY_S", "DeviceFileOption", "Encoder", "Epoch", "Force", "From", "Granularity", "Inputs",
+           "Json", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local", "Method", "Output",
+           "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To", "UseFlows",
+           "duration_option"]  # fmt: skip
+
+DAY_S = 86_400
+
+
+class Level(StrEnum):
+    """The level at which devices are told apart."""
+
+    LABEL = "label"
+    MODEL = "model"
+    FAMILY = "family"
+    TYPE = "type"
+    COARSE = "coarse"
+
+
+class ReportFormat(StrEnum):
+    """The format of tables on standard output."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def duration_option(*names: str, help: str, whole: bool = False) -> Any:  # noqa: A002 (Typer's word)
+    """An option whose value is a duration such as 1d, 6h, 30m or 45s, given to the command in seconds."""
+    parse = parse_epoch if whole else parse_duration
+    option = names[0] if names else "duration"
+    return typer.Option(*names, metavar="DURATION", help=help, parser=lambda value: parse(value, option))
+
+
+def _time_option(name: str, text: str) -> Any:
+    return typer.Option(name, metavar="TIME", help=text, parser=lambda value: parse_time(value, name))
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IN...",
+        help="Files, folders or quoted globs: pcap, pcapng, NetFlow and IPFIX exports, YAF/super_mediator JSON, Zeek "
+        "conn, nfdump CSV or JSON, Joy JSON, CSV with --mapping, Parquet; plain, compressed (gz, bz2, xz, zst, lz4) or "
+        "in a zip or tar.",
+        show_default=False,
+    ),
+]
+Output = typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default=False)
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that Ethogram did not write.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")]
+ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="Output format.")]
+DeviceFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--devices",
+        metavar="FILE",
+        help="CSV with the columns device, mac, ip, from, to. Default: every local address is a device.",
+    ),
+]
+Local = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--local",
+        metavar="CIDR",
+        help="Local prefix. Repeatable. Default: the private and link-local prefixes.",
+        show_default=False,
+    ),
+]
+From = Annotated[datetime | None, _time_option("--from", "Only flows that start at this time or later.")]
+To = Annotated[datetime | None, _time_option("--to", "Only flows that start before this time.")]
+Epoch = Annotated[int, duration_option("--epoch", help="Length of an epoch.", whole=True)]
+Granularity = Annotated[
+    int,
+    typer.Option(
+        "--granularity", metavar="G", help="Levels of a share: 1, 2, 4 ... or inf.",
+        parser=lambda value: parse_granularity(value, "--granularity"),
+    ),
+]  # fmt: skip
+Pair = Annotated[
+    str, typer.Option("--pair", metavar="WHEN", help="Pair one-way records into biflows: auto, always or never.")
+]
+LibraryOption = Annotated[
+    Path | None, typer.Option("--library", metavar="FILE", help="Known devices. Default: the bundled library.")
+]
+LevelOption = Annotated[
+    Level, typer.Option("--level", help="Level at which devices are told apart; twin units are one model.")
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Identification method. Default: evidence; with the bundled library, a cross-network method.",
+        show_default=False,
+    ),
+]
+Encoder = Annotated[
+    Path | None, typer.Option("--encoder", metavar="MODEL", help="Encoder for single flows. Default: the bundled one.")
+]
+UseFlows = Annotated[
+    bool, typer.Option("--flows/--no-flows", help="Also use embeddings of single flows, if there are any.")
+]
+LabelFile = typer.Option(
+    "--labels",
+    metavar="FILE",
+    help="CSV with the columns device,label[,model,vendor,type,coarse,from,to].",
+    show_default=False,
+)
+Licence = Annotated[str, typer.Option("--licence", metavar="TEXT", help="Provenance: licence of the data.")]
+Plots = Annotated[
+    Path | None, typer.Option("--plots", metavar="DIR", help="Write plots, and their data, to this folder.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first record or field that cannot be read.")]

@@ -1,0 +1,58 @@
+"""Old spellings of options, accepted with a warning for one release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+__all__ = ["RENAMED", "current_spelling"]
+
+# (verb, old option) -> new option
+RENAMED: dict[tuple[str, str], str] = {
+    ("vectors", "--beside"): "--packets-output",
+    ("bench", "--out"): "--output",
+    ("bench", "--again"): "--rerun",
+    ("simulate", "--authority"): "--ca",
+}
+_INPUT_FORMATS = frozenset({"capture", "csv", "exports", "ipfix", "joy", "nfdump", "parquet", "yaf", "zeek"})
+_ENDS = "the old spelling ends with the next release"
+_TEXT_VERBS = frozenset({"stability", "reconstruct", "probe"})
+
+
+def current_spelling(verb: str, arguments: Sequence[str], warn: Callable[[str], None]) -> list[str]:
+    """Replace old spellings by current ones.
+
+    Parameters
+    ----------
+    verb
+        The command.
+    arguments
+        Its arguments, as given.
+    warn
+        Called with one line for each old spelling.
+
+    Examples
+    --------
+    >>> current_spelling("flows", ["a.pcap", "--format", "zeek"], print)
+    'flows --format zeek' selects an input format: write --input-format; the old spelling ends with the next release
+    ['a.pcap', '--input-format', 'zeek']
+    """
+    current: list[str] = []
+    for i, argument in enumerate(arguments):
+        if argument == "--":
+            return current + list(arguments[i:])
+        name, equals, value = argument.partition("=")
+        following = value if equals else arguments[i + 1] if i + 1 < len(arguments) else ""
+        replaced = argument
+        if (verb, name) in RENAMED:
+            replaced = RENAMED[verb, name] + equals + value
+            warn(f"{name} is now {RENAMED[verb, name]}; {_ENDS}")
+        elif verb == "flows" and name == "--format" and following in _INPUT_FORMATS:
+            replaced = "--input-format" + equals + value
+            warn(f"'flows --format {following}' selects an input format: write --input-format; {_ENDS}")
+        elif verb in _TEXT_VERBS and (
+            argument == "--format=text" or (current[-1:] == ["--format"] and argument == "text")
+        ):
+            replaced = argument.replace("text", "table")
+            warn(f"--format text is now --format table; {_ENDS}")
+        current.append(replaced)
+    return current

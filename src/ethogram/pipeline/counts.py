@@ -1,0 +1,171 @@
+"""Inputs of any kind to counts: the only loop over flows that fingerprinting, enrolment and identification use."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from ethogram.config import CountSettings
+from ethogram.errors import InputError
+from ethogram.fingerprint.count import FLOW_COLUMNS
+from ethogram.fingerprint.gather import CodedFlows, Gathering
+from ethogram.io.parquet import PARQUET_MAGIC, kind_of
+from ethogram.pipeline.capture import Listener
+from ethogram.pipeline.flows import load_flows, read_flows
+from ethogram.pipeline.input_report import InputReport
+from ethogram.pipeline.read_options import OnProgress, ReadOptions
+from ethogram.pipeline.run_log import RunLog, run_log
+from ethogram.pipeline.summary import summary_line
+from ethogram.pipeline.text import plural
+from ethogram.pipeline.unused_options import given_options, refuse_unused
+from ethogram.schema import Accounting, TimeSpan
+
+__all__ = ["CountedFlows", "FlowInputs", "count_inputs"]
+
+FlowInputs = pl.LazyFrame | pl.DataFrame | str | Path | Sequence[str | Path]
+"""A flow table, or files of any kind."""
+
+OUTSIDE = "outside the time asked for"
+_THREADS = 2  # slices read at once: one alone keeps one core busy
+_SLICE = 1 << 20  # flows decoded at once: the engine left alone reads ahead without bound
+
+
+@dataclass
+class CountedFlows:
+    """Counts of flows, with the accounting of everything read.
+
+    Parameters
+    ----------
+    gathering
+        Counts per device, hour and service, and their accounting.
+    outside
+        Flows outside the span.
+    reports, stages, skipped
+        Accounting by input and by stage; files passed over, with the reason. Empty for a flow table.
+    errors
+        One line for each input that ended early; what was read before it is kept.
+    """
+
+    gathering: Gathering
+    outside: int = 0
+    reports: list[InputReport] = field(default_factory=list)
+    stages: dict[str, Accounting] = field(default_factory=dict)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def accounting(self) -> Accounting:
+        """Accounting of all flows, those outside the span included."""
+        accounting = Accounting("flows")
+        accounting.merge(self.gathering.accounting)
+        accounting.read += self.outside
+        accounting.ignore(OUTSIDE, self.outside)
+        accounting.check()
+        return accounting
+
+    @property
+    def log(self) -> RunLog:
+        """What the run has to say."""
+        counted = self.accounting
+        result = f"{plural(counted.used, 'flow')} counted"
+        if self.reports:
+            return run_log(self.reports, {**self.stages, "count": counted}, self.skipped, result, self.errors)
+        return RunLog(summary_line([counted], [], result), [], [f"flows: {counted.line()}"], [], self.errors)
+
+
+def count_inputs(
+    inputs: FlowInputs,
+    counting: CountSettings,
+    options: ReadOptions | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    listener: Listener | None = None,
+) -> CountedFlows:
+    """Count flows batch by batch, so that memory holds counts and not flows.
+
+    Parameters
+    ----------
+    inputs
+        A flow table in memory, or files that :func:`ethogram.pipeline.flows.read_flows` opens. Flow tables on disk are
+        read in slices by several threads.
+    counting
+        Which flows count, and the length of a count's interval.
+    options
+        How inputs become flows of devices.
+    on_progress
+        Called with the number of records of each batch.
+    listener
+        Receives the packets of captures while they are read.
+
+    Raises
+    ------
+    InputError
+        If an input is missing, empty or of unknown format.
+    UsageError
+        If an option has no effect on any input.
+    """
+    options = options or ReadOptions()
+    if isinstance(inputs, pl.DataFrame | pl.LazyFrame):
+        return CountedFlows(*_count_table(inputs.lazy(), counting, options.span))
+    paths = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(path) for path in inputs]
+    if all(_is_flow_table(path) for path in paths):
+        given = given_options(options.devices, options.flow)
+        refuse_unused(given, "a flow table", paths[0], "the 'ethogram flows' that makes it")
+        tables = [load_flows(path) for path in paths]
+        try:
+            return CountedFlows(*_count_table(pl.concat(tables), counting, options.span, on_progress))
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
+    run = read_flows(
+        paths, devices=options.devices, settings=options.flow, time_from=options.span.begin, time_to=options.span.end,
+        on_progress=on_progress, listener=listener,
+    )  # fmt: skip
+    gathering = Gathering(counting)
+    for batch in run.batches():
+        gathering.add(batch)
+    outside = sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
+    return CountedFlows(gathering, outside, run.reports, run.stages, run.skipped, run.errors)
+
+
+def _count_table(
+    flows: pl.LazyFrame, counting: CountSettings, span: TimeSpan, on_progress: OnProgress | None = None
+) -> tuple[Gathering, int]:
+    """Count a flow table slice by slice; also the number of flows outside the span."""
+    rows = int(flows.select(pl.len()).collect().item())
+    gathering = Gathering(counting)
+
+    def read(start: int) -> CodedFlows:
+        return gathering.read(span.filter(flows.slice(start, _SLICE).select(FLOW_COLUMNS)))
+
+    def fold(reading: Future[CodedFlows]) -> None:
+        gathering.fold(reading.result())  # in order, so that bounds act independently of thread timing
+        if on_progress is not None:
+            on_progress(min(_SLICE, rows))
+
+    pool = ThreadPoolExecutor(_THREADS)
+    pending: deque[Future[CodedFlows]] = deque()
+    try:
+        for start in range(0, max(rows, 1), _SLICE):
+            pending.append(pool.submit(read, start))
+            if len(pending) > _THREADS:
+                fold(pending.popleft())
+        while pending:
+            fold(pending.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return gathering, rows - gathering.accounting.read
+
+
+def _is_flow_table(path: Path) -> bool:
+    """Whether this is one Parquet file that holds a flow table; anything else goes through the readers."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == PARQUET_MAGIC and kind_of(path) == "flow"
+    except OSError:
+        return False
