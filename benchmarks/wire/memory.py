@@ -233,7 +233,7 @@ def names_of_interfaces(share: float) -> dict[str, Any]:
             yield number % 1000, ipfix(0, head + records(300, states))
 
     in_batches(run, made())
-    return run.result(bound="131,072 names and samplers", forgotten=dict(run.biflows.facts.forgotten))
+    return run.result(bound="131,072 names and samplers", forgotten=dict(run.biflows.metadata.forgotten))
 
 
 CASES = {

@@ -76,18 +76,18 @@ def our_rows(case: Case, paths: list[Path]) -> list[dict[str, Any]]:
     """Rows of our own: fields by name, biflow columns, and names from options."""
     found = []
     for path in paths:
-        decoder, biflows = Decoder(), Biflows(facts=ExporterMetadata())
+        decoder, biflows = Decoder(), Biflows(metadata=ExporterMetadata())
         # Message by message, since names are given anew on the way.
         parts = (decoder.decode(one) for batch in ExportFiles([path]).datagrams() for one in each(batch))
         for records in chain(parts, (decoder.finish() for _ in range(1))):
             for one in (one for one in records if one.template.options):
-                biflows.facts.learn(one)
+                biflows.metadata.learn(one)
                 case.options += len(one)
             for one in (one for one in records if not one.template.options):
                 case.data += len(one)
                 frame = biflows.of(one)
                 assert frame.height == len(one), "each record is a flow"
-                names = biflows.facts.names(origin_of(one))
+                names = biflows.metadata.names(origin_of(one))
                 for fields, flow in zip(rows_of(one), frame.iter_rows(named=True), strict=True):
                     found.append({**fields, **flow, "names": names})
     return found

@@ -116,7 +116,7 @@ def collector_states() -> list[bytes]:
     state = CollectorState(
         number=3, rows=20, exporter_number=2, exporters={0: EXPORTERS[0]}, waiting_sets=1, output={"segments": 3},
         stages=StageState({"pairs": pl.DataFrame({"a": [1, 2], "b": ["x", None]})}, {"ports": np.arange(3)}),
-        sequences=Sequences().state(), facts=ExporterMetadata().state(), counters={"lost_waiting": 0},
+        sequences=Sequences().state(), metadata=ExporterMetadata().state(), counters={"lost_waiting": 0},
     )  # fmt: skip
     found = [
         save_state(folder, SegmentName(number, NOW), one).read_bytes()

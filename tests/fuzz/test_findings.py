@@ -77,7 +77,7 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
 
 
 @pytest.mark.parametrize("name", FINDINGS)
-def test_what_fuzzing_found_stays_repaired(name: str) -> None:
+def test_findings_stay_fixed(name: str) -> None:
     target, octets = FINDINGS[name]
     TARGETS[target].check(octets)
 
@@ -88,7 +88,7 @@ def test_names_inside_archives_are_shown_without_what_controls_a_terminal() -> N
     assert str(InputError("locked", file="x.zip:a\nb\x1b[2J")) == "x.zip:a\\x0ab\\x1b[2J: locked"
 
 
-def test_doubled_names_of_columns_are_told_apart() -> None:
+def test_repeated_column_names_are_numbered() -> None:
     from ethogram.io.delimited import distinct
 
     assert distinct(["a", " a", "b", "a", "a_2"]) == ["a", "a_2", "b", "a_3", "a_2_2"]
@@ -103,7 +103,7 @@ def test_the_sound_library_is_read() -> None:
 
 
 @pytest.mark.parametrize("place", ["metadata", "column"])
-def test_parquet_whose_text_is_no_text_is_damaged(place: str, tmp_path: Path) -> None:
+def test_parquet_with_invalid_utf8_is_damaged(place: str, tmp_path: Path) -> None:
     flows = BIFLOW.empty().with_row_index().drop("index")
     table = pl.concat([flows, pl.DataFrame({"source_address": ["??"]})], how="diagonal").to_arrow()
     path = tmp_path / "flows.parquet"
@@ -125,7 +125,7 @@ def test_parquet_whose_text_is_no_text_is_damaged(place: str, tmp_path: Path) ->
     [(b"element", b"\xf1lement", "not a readable Parquet file"), (b"\x16\x06", b"\x16\x08", "4 rows|damaged Parquet")],
     ids=["names of columns that are no text", "a footer that tells of other rows"],
 )
-def test_damaged_files_of_packets_are_said(was: bytes, becomes: bytes, reason: str, tmp_path: Path) -> None:
+def test_damaged_packet_files_are_reported(was: bytes, becomes: bytes, reason: str, tmp_path: Path) -> None:
     from ethogram.errors import InputError
     from ethogram.pipeline.packet_files import load_packets
 

@@ -29,5 +29,5 @@ def test_mutations_of_seeds_find_nothing(name: str) -> None:
         target.check(mutated(chance.choice(seeds), chance, target.words))
 
 
-def test_a_finding_is_shortened_to_what_shows_it() -> None:
+def test_a_finding_is_minimised() -> None:
     assert shortened(b"some octets before #and after", lambda data: b"#" in data) == b"#"

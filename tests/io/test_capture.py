@@ -301,7 +301,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         list(open_capture(tmp_path).batches())
 
 
-def test_captures_are_told_by_their_first_octets() -> None:
+def test_captures_are_recognised_by_their_first_octets() -> None:
     assert is_capture(pcap([])) and is_capture(pcap([], order=">", nano=True)) and is_capture(section())
     assert not is_capture(b"") and not is_capture(b"\x1f\x8b\x08\x00") and not is_capture(b"{}")
 
@@ -339,7 +339,7 @@ def captures() -> st.SearchStrategy[bytes]:
 @pytest.mark.filterwarnings("ignore::ethogram.errors.EthogramWarning")
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(octets=captures(), tunnels=st.booleans())
-def test_whatever_octets_come_the_reader_gives_packets_or_one_line(
+def test_any_octets_give_packets_or_a_one_line_error(
     tmp_path: Path, octets: bytes, tunnels: bool
 ) -> None:
     path = tmp_path / "mutated"

@@ -122,7 +122,7 @@ def test_what_follows_compressed_data_and_is_not_of_them_is_reported(tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", list(PACKERS)[1:])
-def test_a_compressed_file_that_is_cut_says_so_and_keeps_what_came_before(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_compressed_file_is_reported_and_keeps_earlier_records(tmp_path: Path, suffix: str) -> None:
     lines = b"".join(FORMATS["joy"].replace(b"40000", b"%d" % port) + b"\n" for port in range(30_000, 40_000))
     file = tmp_path / f"cut.json{suffix}"
     file.write_bytes(PACKERS[suffix](lines)[:-9])
@@ -275,7 +275,7 @@ def test_members_headers_and_depth_are_bounded(tmp_path: Path, monkeypatch: pyte
         list(open_members(file))
 
 
-def test_an_archive_that_is_damaged_gives_the_members_before_and_says_so(tmp_path: Path) -> None:
+def test_a_damaged_archive_yields_earlier_members_and_is_reported(tmp_path: Path) -> None:
     whole = tarred(("a.json", FORMATS["joy"]), ("b.json", FORMATS["joy"]))
     second = whole.index(b"b.json")
     file = tmp_path / "cut.tar"
@@ -288,7 +288,7 @@ def test_an_archive_that_is_damaged_gives_the_members_before_and_says_so(tmp_pat
         assert run.errors and all("archive" in error for error in run.errors)
 
 
-def test_a_locked_member_is_passed_over_beside_others_and_refused_alone(tmp_path: Path) -> None:
+def test_an_encrypted_member_is_skipped_among_others_and_refused_alone(tmp_path: Path) -> None:
     octets = bytearray(zipped(("a.json", FORMATS["joy"]), ("b.json", FORMATS["joy"]), method=zipfile.ZIP_STORED))
     second = octets.rfind(b"PK\x01\x02")
     octets[second + 8] |= 1

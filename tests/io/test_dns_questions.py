@@ -34,7 +34,7 @@ def response(name: str, flags: int = 0x8180, questions: int = 1) -> bytes:
     return struct.pack("!HHHHHH", 7, flags, questions, 0, 0, 0) + labels + struct.pack("!HH", 1, 1)
 
 
-def test_a_question_counts_whatever_the_answer_was() -> None:
+def test_a_query_counts_for_any_answer() -> None:
     nxdomain = 0x8183
     asked = read_questions(batch_of(response("Cloud.Example.net"), response("gone.example.net", nxdomain)))
     assert asked.row.tolist() == [0, 1]
@@ -48,7 +48,7 @@ def test_queries_other_messages_and_the_root_are_no_questions() -> None:
 
 
 @given(st.lists(st.binary(max_size=80), max_size=5), st.integers(0, 40))
-def test_whatever_is_sent_only_whole_names_come_out(messages: list[bytes], cut: int) -> None:
+def test_only_complete_names_are_returned(messages: list[bytes], cut: int) -> None:
     good = response("cam.example.org")
     asked = read_questions(batch_of(*messages, good, good[:cut]))
     assert len(messages) in asked.row.tolist()

@@ -65,7 +65,7 @@ def test_an_output_may_be_cut_before_any_record(
     assert read(tmp_path, *parts)[0].equals(read(tmp_path, *output)[0])
 
 
-def test_records_behind_a_summary_need_no_second_header(tmp_path: Path) -> None:
+def test_records_after_a_summary_need_no_second_header(tmp_path: Path) -> None:
     rows, source = read(tmp_path, HEADER_17, ROW_17, SUMMARY_17, ROW_17)
     assert rows.height == source.accounting.used == 2
 
@@ -82,7 +82,7 @@ def test_what_has_another_number_of_columns_is_dropped_by_reason(tmp_path: Path)
     assert source.accounting.dropped == {"broken line": 2}
 
 
-def test_a_header_in_capitals_or_behind_an_empty_output_is_recognised(tmp_path: Path) -> None:
+def test_a_header_in_capitals_or_after_an_empty_output_is_recognised(tmp_path: Path) -> None:
     assert sniff(HEADER_17.upper())
     assert sniff(b"No matched flows\n\n" + SUMMARY_16 + NEW)
     assert not sniff(SUMMARY_16) and not sniff(ROW_17) and not sniff(b"")

@@ -123,7 +123,7 @@ def test_numbers_of_any_type_are_checked(dtype: pl.DataType) -> None:
 
 
 @pytest.mark.parametrize("values", [[True], [[1]], [datetime(2024, 1, 1)], [b"\xff"], [{"a": 1}]])
-def test_what_is_no_number_is_unreadable(values: list[object]) -> None:
+def test_invalid_numbers_are_unreadable(values: list[object]) -> None:
     for convert in (columns.parse_integers, columns.parse_durations, columns.parse_protocols, columns.parse_addresses):
         assert convert(pl.Series(values)).all_faults.to_list() == [UNREADABLE]
 
@@ -213,7 +213,7 @@ def test_every_spelling_of_a_time_gives_that_time(when: datetime, offset: int) -
      "2023-11-14 25:00:00", "2023-02-30 10:00:00", "2023-11-14 22:13:20 CET", "2023-11-14T22:13:20+25:00",
      "２023-11-14 22:13:20", "1700000000,25", "99999999999999999999"],
 )  # fmt: skip
-def test_what_is_no_time_is_unreadable(spelling: str) -> None:
+def test_invalid_times_are_unreadable(spelling: str) -> None:
     assert one(parse_times(text(spelling))) == (None, UNREADABLE)
 
 

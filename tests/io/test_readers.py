@@ -125,7 +125,7 @@ def test_packed_texts_read_as_plain_ones(name: str, tmp_path: Path, mapping: Pat
         assert rows.equals(plain)
 
 
-def test_a_cut_gzip_gives_its_rows_then_says_so(tmp_path: Path) -> None:
+def test_a_truncated_gzip_yields_its_rows_and_is_reported(tmp_path: Path) -> None:
     text = TEXTS["zeek tsv"][1] + b"".join(b"%d.5\tC\t10.0.0.1\t1\t10.0.0.2\t53\tudp\n" % i for i in range(50_000))
     file = tmp_path / "conn.log.gz"
     file.write_bytes(gzip.compress(text)[:-3000])
@@ -169,7 +169,7 @@ def test_values_that_do_not_fit_are_dropped_by_reason(tmp_path: Path) -> None:
     assert source.first_problem == (2, "unreadable source address")  # type: ignore[attr-defined]
 
 
-def test_no_format_is_guessed_from_anything(tmp_path: Path) -> None:
+def test_arbitrary_content_has_no_format(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("a,b,c\n1,2,3\n")
     with pytest.raises(InputError, match=r"notes.txt: unknown format; CSV with other columns needs --mapping"):
@@ -217,7 +217,7 @@ def test_totals_of_both_directions_are_halved_and_kept(tmp_path: Path) -> None:
     assert rows["reverse_packets"].to_list() == [0, 6, 0]
 
 
-def test_parquet_is_told_apart_by_its_columns(tmp_path: Path) -> None:
+def test_parquet_tables_are_distinguished_by_columns(tmp_path: Path) -> None:
     BIFLOW.empty().write_parquet(tmp_path / "b.parquet")
     FLOW.empty().write_parquet(tmp_path / "f.parquet")
     pl.DataFrame({"start": [1]}).write_parquet(tmp_path / "x.parquet")

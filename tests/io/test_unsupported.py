@@ -81,7 +81,7 @@ def test_any_octets_are_described_or_not(head: bytes, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_no_format_that_is_read_is_taken_for_another(name: str) -> None:
+def test_supported_formats_are_not_described_as_unsupported(name: str) -> None:
     assert describe(TEXTS[name][1][:600], TEXTS[name][0]) is None
 
 

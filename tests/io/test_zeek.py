@@ -70,7 +70,7 @@ def test_icmp_of_both_versions_and_unknown_protocols(tmp_path: Path) -> None:
     assert source.accounting.dropped == {"no protocol": 1}
 
 
-def test_names_come_from_the_logs_beside(tmp_path: Path) -> None:
+def test_names_come_from_neighbouring_logs(tmp_path: Path) -> None:
     (tmp_path / "conn.log").write_bytes(zeek_tsv())
     ssl = zeek_tsv(["ts", "uid", "server_name"], [["1556668801.1", "C2", "api.example.com"]], "ssl")
     (tmp_path / "ssl.log").write_bytes(ssl)
@@ -123,7 +123,7 @@ def test_only_conn_records_of_a_mixed_stream_are_flows(
         assert sniff(text.encode())
 
 
-def test_a_stream_is_recognised_whatever_its_first_line(tmp_path: Path) -> None:
+def test_a_stream_is_recognised_with_any_first_line(tmp_path: Path) -> None:
     for first, _ in OTHERS:
         assert sniff(json.dumps(first).encode() + b"\n" + json.dumps(record()).encode())
         assert not sniff(json.dumps(first).encode())

@@ -182,7 +182,7 @@ def test_flows_and_fingerprints_are_read_by_the_other_commands(tmp_path: Path) -
     assert live.equals(batch)
 
 
-def test_a_restart_goes_on_and_counts_nothing_twice(tmp_path: Path) -> None:
+def test_a_restart_resumes_and_counts_nothing_twice(tmp_path: Path) -> None:
     sender = CountingSender()
     with collecting(tmp_path) as first:
         send_all([sender.announce(), *(sender.message() for _ in range(10))], port_of(first))
@@ -204,7 +204,7 @@ def test_a_restart_goes_on_and_counts_nothing_twice(tmp_path: Path) -> None:
     assert read_fingerprints(tmp_path / "open.parquet").table.equals(whole)
 
 
-def test_what_was_sent_while_nobody_listened_is_a_gap_of_the_same_sender(tmp_path: Path) -> None:
+def test_messages_sent_while_stopped_are_a_gap_of_the_same_sender(tmp_path: Path) -> None:
     sender = CountingSender()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.bind(("127.0.0.1", 0))
@@ -273,7 +273,7 @@ def test_sockets_of_all_kinds_side_by_side_keep_their_exporters_apart(tmp_path: 
     assert transports["udp"] == 20
 
 
-def test_a_disk_that_cannot_be_written_is_counted_and_receiving_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_counted_and_receiving_continues(tmp_path: Path) -> None:
     sender = CountingSender()
     with collecting(tmp_path) as collector:
         send_all([sender.announce(), sender.message()], port_of(collector))
@@ -308,7 +308,7 @@ def test_a_folder_has_one_collector_and_one_set_of_settings(tmp_path: Path) -> N
         pass
 
 
-def test_a_damaged_state_is_said_and_flows_are_fed_again(tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported_and_flows_are_fed_again(tmp_path: Path) -> None:
     sender = CountingSender()
     with collecting(tmp_path) as collector:
         for _ in range(3):

@@ -125,7 +125,7 @@ def test_a_recording_of_wrong_clocks_gives_the_same_flows(tmp_path: Path) -> Non
     assert replayed.sort(FLOW.names).equals(flows_in(tmp_path / "out").sort(FLOW.names))
 
 
-def test_a_folder_with_a_clock_in_the_future_is_gone_on_with_and_said(tmp_path: Path) -> None:
+def test_a_folder_with_a_clock_in_the_future_is_resumed_and_reported(tmp_path: Path) -> None:
     good = OneWayExporter(2)
     run(tmp_path, good.messages([1.0, 1.0]))
     [path] = (tmp_path / "state").glob("exporter-*")

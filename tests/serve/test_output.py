@@ -92,7 +92,7 @@ STEPS: dict[str, tuple[object, str, int]] = {
     # With 100, the exporter's own state is older, and the flows since are fed again.
     [(step, every) for step, (_, name, _) in STEPS.items() for every in (1, 100) if name != "save" or every == 1],
 )
-def test_killed_at_any_step_the_rest_goes_on_as_if_uninterrupted(
+def test_a_run_killed_at_any_step_resumes_as_if_uninterrupted(
     step: str, save_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner, name, committed = STEPS[step]
@@ -211,7 +211,7 @@ def test_a_state_is_read_as_it_was_written_or_refused(tmp_path: Path) -> None:
     assert back.stages.arrays["_memory._lines"].tolist() == [0, 1, 2, 3, 4]
     assert back.stages.plain == {"_clock": {"value": 3}}
     assert back.sequences["streams"].tolist() == list(range(7))
-    assert (back.facts, back.waiting_sets, back.output) == ([["x"]], 7, {"segments": 1})
+    assert (back.metadata, back.waiting_sets, back.output) == ([["x"]], 7, {"segments": 1})
     content = path.read_bytes()
     for broken in (b"", b"x", content[:-1], content.replace(b"state/1", b"state/2"), b"{}\n", b"[1]\n"):
         path.write_bytes(broken)

@@ -94,7 +94,7 @@ def test_nothing_is_compiled_once_it_listens(kind: str, tmp_path: Path) -> None:
     assert found["new"] == {}
 
 
-def test_the_made_up_traffic_is_well_formed_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_synthetic_traffic_is_well_formed_and_leaves_no_files(tmp_path: Path) -> None:
     made: list[Collector] = []
 
     def make(place: Path) -> Collector:

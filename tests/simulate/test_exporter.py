@@ -45,7 +45,7 @@ def decoded(messages: list[Message]) -> tuple[Decoder, Sequences, int, int]:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_record_arrives_and_the_sequence_says_so(protocol: Protocol) -> None:
+def test_every_record_arrives_without_sequence_gaps(protocol: Protocol) -> None:
     biflows = home()
     messages, sent = exported(biflows, protocol=protocol, domains=3)
     decoder, sequences, flows, _ = decoded(messages)
@@ -118,7 +118,7 @@ def test_after_a_restart_the_sequence_is_zero_and_numbers_mean_other_templates()
     assert old[28:100] != new[28:100]
 
 
-def test_sampling_is_told_by_options_and_scales_back_to_about_what_there_was() -> None:
+def test_options_state_the_sampling_and_scale_counters_back() -> None:
     biflows = home(2)
     truth = sum(frame["packets"].sum() + frame["reverse_packets"].sum() for frame in biflows)
     for protocol in ("ipfix", "v9"):
@@ -240,7 +240,7 @@ def test_losses_are_such_as_sequence_numbers_tell() -> None:
             assert kept[-1] == own[-1]
 
 
-def test_no_message_is_overtaken_by_more_than_the_window() -> None:
+def test_reordering_stays_within_the_window() -> None:
     messages = [Message(b"", i, 0, 0, 1, 1) for i in range(2000)]
     network = Impairment(reorder=0.3, window=4, seed=2)
     places = np.array([message.time_ms for message in network(messages)])

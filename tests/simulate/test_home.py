@@ -19,7 +19,7 @@ def test_same_seed_gives_the_same_records_and_another_seed_others() -> None:
     assert not records(days=2, seed=3).equals(records(days=2, seed=4))
 
 
-def test_a_device_more_changes_nobody_elses_records() -> None:
+def test_adding_a_device_does_not_change_other_records() -> None:
     few = records(days=1, devices=DEMO_HOME[:3])
     more = records(days=1, devices=DEMO_HOME[:4])
     of_the_few = more.filter(

@@ -98,7 +98,7 @@ def test_what_is_sent_is_counted_and_arrives(many: bool, monkeypatch: pytest.Mon
         load.send(Listen("tcp", "127.0.0.1", 1), seconds=1)
 
 
-def test_many_datagrams_in_one_call_go_on_when_nobody_listens() -> None:
+def test_batched_sending_continues_without_a_listener() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         place = Listen("udp", "127.0.0.1", receiver.getsockname()[1])

@@ -61,7 +61,7 @@ def test_datagrams_arrive_one_message_each(host: str) -> None:
     assert delivery.refused == 0
 
 
-def test_datagrams_that_nobody_listens_for_are_told() -> None:
+def test_datagrams_without_a_listener_are_reported() -> None:
     with udp_receiver("127.0.0.1") as receiver:
         place = place_of(f"udp://127.0.0.1:{receiver.getsockname()[1]}")
     delivery = send(messages(flush_s=3600), place)
@@ -111,7 +111,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_tls_goes_only_to_a_collector_that_proves_who_it_is(certificate: Path) -> None:
+def test_tls_requires_an_authenticated_collector(certificate: Path) -> None:
     given = messages(flush_s=3600)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
@@ -136,7 +136,7 @@ def test_tls_goes_only_to_a_collector_that_proves_who_it_is(certificate: Path) -
         thread.join(20)
 
 
-def test_places_and_files_that_cannot_be_are_said_in_one_line(tmp_path: Path) -> None:
+def test_invalid_destinations_and_files_are_one_line_errors(tmp_path: Path) -> None:
     for text in ("127.0.0.1:9", "http://127.0.0.1:9", "udp://", "udp://127.0.0.1:0", "udp://127.0.0.1:x"):
         with pytest.raises(UsageError, match="Invalid destination"):
             place_of(text)
@@ -244,7 +244,7 @@ def test_the_command_loads_a_collector(capsys: pytest.CaptureFixture[str]) -> No
         (["-o", "/nowhere/x.ipfix"], 3, "cannot be written"),
     ],
 )
-def test_wrong_arguments_are_said_in_one_line(
+def test_wrong_arguments_are_one_line_errors(
     arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["simulate", *arguments]) == code

@@ -131,7 +131,7 @@ class _Reading:
         """Records of one block."""
         for records in found:
             if records.template.options:
-                self.biflows.facts.learn(records)
+                self.biflows.metadata.learn(records)
         messages: dict[tuple[int, Origin], list[NDArray[np.int32]]] = {}
         for records in found:
             messages.setdefault((id(records.headers), origin_of(records)), []).append(np.unique(records.message))
@@ -175,7 +175,7 @@ class _Reading:
                 self.report.left_out += 1
                 return None
             found = domain.templates[key] = TemplateReport(template.id, template.options, [])
-            described(found, template, self.biflows.facts.element)
+            described(found, template, self.biflows.metadata.element)
         return found
 
     def _count(self, domain: DomainReport, flows: pl.DataFrame) -> None:
@@ -191,7 +191,7 @@ class _Reading:
 
     def end(self, messages: Accounting) -> None:
         """What is known when all was read."""
-        decoder, facts, report = self.decoder, self.biflows.facts, self.report
+        decoder, metadata, report = self.decoder, self.biflows.metadata, self.report
         for entry in decoder.store.entries():  # templates without records
             origin = (entry.exporter.address, entry.exporter.session, entry.template.version, entry.template.domain)
             domain = self._domains.get(origin)
@@ -201,12 +201,12 @@ class _Reading:
                 report.domains.append(domain)
             self._template(domain, entry.template)
         for origin, domain in self._domains.items():
-            sampling = facts.sampling(origin)
+            sampling = metadata.sampling(origin)
             for sampler, stated in sampling.rates.items() if sampling is not None else ():
                 domain.sampling["all" if sampler is None else str(sampler)] = stated[-1][1]
-            started = facts.system_init_us(origin)
+            started = metadata.system_init_us(origin)
             domain.system_init = None if started is None else iso(started // 1_000_000)
-            domain.names = {kind: len(names) for kind, names in facts.names(origin).items()}
+            domain.names = {kind: len(names) for kind, names in metadata.names(origin).items()}
             domain.templates = dict(sorted(domain.templates.items(), key=lambda one: (one[0][1], one[0][0])))
             domain.advice = advice_of(domain)
         report.accountings = {
@@ -240,7 +240,7 @@ def print_records(records: Records, biflows: Biflows, most: int | None) -> Itera
     """Records as plain data for JSON lines, with who sent them."""
     template, exporter = records.template, records.exporter
     headers = records.headers
-    for row, values in enumerate(rows_of(records, most, biflows.facts.element)):
+    for row, values in enumerate(rows_of(records, most, biflows.metadata.element)):
         header = headers[records.message[row]]
         yield {
             "exporter": exporter.address, "version": template.version, "domain": int(header["domain"]),

@@ -386,7 +386,7 @@ class Collector:
             },
             sequences=self.sequences.state(),
             stages=self._memory.state(),
-            facts=self.biflows.facts.state(),
+            metadata=self.biflows.metadata.state(),
             waiting_sets=len(self.decoder.pending),
         )
 
@@ -404,5 +404,5 @@ class Collector:
                 self.sequences.end_session(index)
         if not self._memory.restore(state.stages):
             self.problems.append("flows awaiting their reverse direction were saved by another version and are lost")
-        self.biflows.facts.restore(state.facts)
+        self.biflows.metadata.restore(state.metadata)
         self.counters.lost_waiting += state.waiting_sets

@@ -50,7 +50,7 @@ class CollectorState:
         UDP exporters by index.
     stages, sequences
         State of the flow stages; sequence numbers.
-    facts
+    metadata
         Metadata stated by exporters.
     waiting_sets
         Number of sets that waited for a template; they are not saved.
@@ -65,7 +65,7 @@ class CollectorState:
     exporters: dict[int, Exporter] = field(default_factory=dict)
     stages: StageState = field(default_factory=StageState)
     sequences: dict[str, NDArray[Any]] = field(default_factory=dict)
-    facts: Any = None
+    metadata: Any = None
     waiting_sets: int = 0
     output: dict[str, Any] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ def save_state(folder: Path, name: SegmentName, state: CollectorState) -> Path:
                 "exporter_number": state.exporter_number,
                 "counters": state.counters,
                 "exporters": [[index, e.address, e.port] for index, e in sorted(state.exporters.items())],
-                "facts": state.facts,
+                "facts": state.metadata,
                 "waiting_sets": state.waiting_sets,
                 "output": state.output,
                 "plain": state.stages.plain,
@@ -139,7 +139,7 @@ def load_state(path: Path) -> CollectorState:
                 body["plain"],
             ),
             sequences={key: _array(content) for key, content in _of("sequence", parts)},
-            facts=body["facts"],
+            metadata=body["facts"],
             waiting_sets=body["waiting_sets"],
             output=body["output"],
         )  # fmt: skip

@@ -70,26 +70,26 @@ def warm_up(
     now_ns = time.time_ns()
     # The second messages arrive after the epoch of the first, so that it is closed and counted too.
     before_ns = round((2 * exporter.epoch_s + exporter.lateness_s + _GRACE_S) * 1e9)
-    ends = WarmUpHosts.of(local)
+    hosts = WarmUpHosts.of(local)
     try:
         # Failures here would recur with real messages, where they are counted and reported.
         with suppress(EthogramError, OSError):
             for number, make in enumerate(makers):
                 for shift_ns in (before_ns, 0):
-                    _run(make(place / str(number)), ends, now_ns - shift_ns)
+                    _run(make(place / str(number)), hosts, now_ns - shift_ns)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     _warmed.add(key)
 
 
-def _run(collector: WarmUpCollector, ends: WarmUpHosts, arrival_ns: int) -> None:
+def _run(collector: WarmUpCollector, hosts: WarmUpHosts, arrival_ns: int) -> None:
     collector.start()
     try:
         udp, tcp = Exporter("192.0.2.254", 4739), Exporter("192.0.2.254", 4739, "tcp", 1)
         index = collector.exporters.add([udp, tcp])
         start_ms = arrival_ns // 1_000_000 - 1000 * _GRACE_S
         for number in index:
-            batch = _received(synthetic_messages(ends, start_ms), number, arrival_ns, collector.exporters)
+            batch = _received(synthetic_messages(hosts, start_ms), number, arrival_ns, collector.exporters)
             collector.queue.put(batch, collector.queue.reserve(collector.queue.bound))
         collector.exporters.leave(index[1])
         collector.queue.end(SessionEnd(index[1], tcp))

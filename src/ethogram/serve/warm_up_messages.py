@@ -60,10 +60,10 @@ class _Flow:
     seconds: tuple[int, int]
 
 
-def _flows(ends: WarmUpHosts, version: int) -> list[_Flow]:
+def _flows(hosts: WarmUpHosts, version: int) -> list[_Flow]:
     """One-way records: a connection split at the active timeout, responses, DNS, equal ports, multicast, ICMP."""
-    device, resolver = ends.inside if version == 4 else ends.inside6
-    other = ends.outside if version == 4 else ends.outside6
+    device, resolver = hosts.inside if version == 4 else hosts.inside6
+    other = hosts.outside if version == 4 else hosts.outside6
     group = "239.255.255.250" if version == 4 else "ff02::fb"
     return [
         _Flow(device, other, 50_000, 8_883, 6, ACTIVE_TIMEOUT, (0, 60)),
@@ -99,12 +99,12 @@ def _columns(flows: Sequence[_Flow], fields: Sequence[Field], start_ms: int, boo
         136: each(lambda flow: flow.reason), 152: begin, 153: end, 22: begin - boot_ms, 21: end - boot_ms,
         371: [b"a.example.com"] * len(flows),
     }  # fmt: skip
-    ends = packed([flow.source for flow in flows]), packed([flow.destination for flow in flows])
-    values |= {8: ends[0], 27: ends[0], 12: ends[1], 28: ends[1]}
+    hosts = packed([flow.source for flow in flows]), packed([flow.destination for flow in flows])
+    values |= {8: hosts[0], 27: hosts[0], 12: hosts[1], 28: hosts[1]}
     return [values.get(field.id, each(lambda _: 0)) for field in fields]
 
 
-def synthetic_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
+def synthetic_messages(hosts: WarmUpHosts, start_ms: int) -> list[bytes]:
     """Messages of IPFIX, NetFlow v9 and v5 with every kind of record, for flows that begin at ``start_ms``.
 
     The first message precedes its template, as after a restart.
@@ -119,7 +119,7 @@ def synthetic_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
         )
         options = Template(version, 0, 300, sampler, options=True)
         templates = [Template(version, 0, 256, four), Template(version, 0, 257, six)]
-        flows = [_flows(ends, 4), _flows(ends, 6)]
+        flows = [_flows(hosts, 4), _flows(hosts, 6)]
         if version == 10:
             # With direction or name, as biflows, and with addresses of the other version.
             templates += [Template(10, 0, 258, (*four, _SERVER_NAME)), Template(10, 0, 259, (*four, *_REVERSE))]
@@ -134,6 +134,6 @@ def synthetic_messages(ends: WarmUpHosts, start_ms: int) -> list[bytes]:
     v5 = Template(5, 0, 0, V5_FIELDS)
     # Two at once: the array layout of several records differs from that of one.
     messages += MessageBuilder(5, boot_ms=boot_ms).messages(
-        [data(v5, _columns(_flows(ends, 4), V5_FIELDS, start_ms, boot_ms))], sent_ms
+        [data(v5, _columns(_flows(hosts, 4), V5_FIELDS, start_ms, boot_ms))], sent_ms
     )
     return messages

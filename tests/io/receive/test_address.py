@@ -16,7 +16,7 @@ from ethogram.io.receive.address import Listen, Prefixes, address_of, key_of
         ("tls://collector.example", Listen("tls", "collector.example", 4740)),
     ],
 )
-def test_a_place_is_read_and_written(text: str, expected: Listen) -> None:
+def test_a_listen_address_is_parsed_and_formatted(text: str, expected: Listen) -> None:
     assert Listen.parse(text) == expected
     assert Listen.parse(str(expected)) == expected
 
@@ -25,7 +25,7 @@ def test_a_place_is_read_and_written(text: str, expected: Listen) -> None:
     "text",
     ["", "2055", "udp://", "sctp://h:1", "udp://h:70000", "udp://h:x", "udp://[::1:5", "udp://h:1/path", "udp://u@h:1"],
 )
-def test_what_is_no_place_is_said(text: str) -> None:
+def test_an_invalid_listen_address_is_an_error(text: str) -> None:
     with pytest.raises(UsageError, match="Invalid listen address"):
         Listen.parse(text)
 

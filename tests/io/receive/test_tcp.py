@@ -101,7 +101,7 @@ def test_messages_come_whole_however_the_stream_is_cut() -> None:
         (b"", "ended by the exporter"),
     ],
 )
-def test_what_is_no_message_closes_that_connection_alone(octets: bytes, reason: str) -> None:
+def test_anything_but_ipfix_closes_only_its_connection(octets: bytes, reason: str) -> None:
     with receiving() as receiver, connect(receiver) as good:
         with connect(receiver) as bad:
             bad.sendall(message(50) + octets)

@@ -137,7 +137,7 @@ def test_who_is_not_allowed_is_refused_before_anything_is_read_of_it(way: str) -
     assert len(receiver._exporters.now) == 1
 
 
-def test_an_address_over_its_rate_is_limited_whatever_port_it_sends_from() -> None:
+def test_the_rate_limit_of_an_address_covers_all_its_ports() -> None:
     with receiving("udp://0.0.0.0:0", rate_limit=0.001, burst_s=20_000) as receiver:
         with sender("127.0.0.2") as one, sender("127.0.0.2") as two, sender("127.0.0.3") as other:
             for _ in range(15):
@@ -201,7 +201,7 @@ def well_formed_of(octets: bytes) -> bool:
     return bool(kernel.well_formed(np.frombuffer(octets, np.uint8), 0, len(octets)))
 
 
-def test_rubbish_from_every_port_of_an_address_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_data_from_all_ports_of_an_address_excludes_no_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither other senders nor well-formed messages of the same address are affected."""
     monkeypatch.setattr(udp, "FORGET_EVERY_NS", 1 << 60)  # no room is made meanwhile
     good = CountingSender().announce()
@@ -257,7 +257,7 @@ def test_rubbish_makes_room_before_anybody_is_refused(monkeypatch: pytest.Monkey
 
 
 @given(st.binary(max_size=120), st.sampled_from([b"", b"\0\5", b"\0\x09", b"\0\x0a"]))
-def test_whatever_arrives_is_judged_within_its_octets(octets: bytes, version: bytes) -> None:
+def test_checks_stay_within_the_octets_of_a_datagram(octets: bytes, version: bytes) -> None:
     whole = version + octets
     judged = well_formed_of(whole)
     if judged:

@@ -73,7 +73,7 @@ def test_of_several_octet_counters_the_first_choice_counts(columns: list[Column]
     assert biflows([*KEY, *TIMES, *columns])["octets"].to_list() == octets
 
 
-def test_the_device_keeps_its_own_address_behind_a_translator() -> None:
+def test_the_device_keeps_its_address_behind_nat() -> None:
     # Out: the source is the one before translation. Back: the destination is the one behind it.
     outward = biflows(
         both((225, 4, [ip("203.0.113.9")] * 2), (227, 2, [61000] * 2), (226, 4, [0, 0]), (228, 2, [0, 0]))
@@ -170,7 +170,7 @@ def test_firewall_events_count_when_they_count_something(element: int) -> None:
     assert export.biflows.accounting.ignored == {"firewall event: flow created": 1, "firewall event: flow denied": 1}
 
 
-def test_what_is_no_flow_is_ignored_by_reason() -> None:
+def test_records_that_are_not_flows_are_ignored_by_reason() -> None:
     for columns, reason in (
         ([(365, 6, [1]), (1, 4, [5])], "no source and destination address"),
         ([*KEY, (230, 1, [1, 2])], "NAT event without octets and packets"),
@@ -248,7 +248,7 @@ def test_scaling_can_be_left_off() -> None:
 
 @pytest.mark.parametrize("value", [(1 << 64) - 1, 1 << 63, 1 << 56])
 @pytest.mark.parametrize("field", [1, 2])
-def test_counters_that_nobody_can_have_counted_are_dropped_by_reason(value: int, field: int) -> None:
+def test_implausible_counters_are_dropped_by_reason(value: int, field: int) -> None:
     counts: list[Column] = [(1, 8, [1000, 2000]), (2, 8, [10, 20])]
     counts[field - 1] = (field, 8, [value, (1 << 56) - 1])
     export = Export()

@@ -32,14 +32,14 @@ def test_a_flow_reported_again_counts_what_was_added_and_begins_where_it_ended()
     assert export.biflows.accounting.corrected == {"total reduced to the change since the previous record": 2}
 
 
-def test_a_total_that_did_not_grow_is_no_flow() -> None:
+def test_an_unchanged_total_is_not_a_flow() -> None:
     export = Export()
     assert report(export, 1000, 10, 60_000).height == 1
     assert report(export, 1000, 10, 60_000).height == 0
     assert export.biflows.accounting.ignored == {"total without change": 1}
 
 
-def test_other_flows_and_counters_that_begin_anew_count_whole() -> None:
+def test_other_flows_and_restarted_counters_count_in_full() -> None:
     export = Export()
     report(export, 1000, 10, 60_000)
     assert report(export, 1200, 12, 60_000, port=40001)["octets"].to_list() == [1200]
@@ -59,7 +59,7 @@ def test_both_directions_of_a_biflow() -> None:
         assert export.table().select("octets", "reverse_octets").row(0) == expected
 
 
-def test_deltas_beside_totals_are_taken_as_they_are() -> None:
+def test_deltas_next_to_totals_are_unchanged() -> None:
     export = Export()
     for _ in range(2):
         assert report(export, 1000, 10, 60_000, (1, 4, [70]))["octets"].to_list() == [70]

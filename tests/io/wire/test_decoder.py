@@ -63,7 +63,7 @@ def test_the_count_in_a_v9_header_is_not_believed() -> None:
         (ipfix(data(256, 1), length=25), "longer than what arrived"),
     ],
 )
-def test_what_is_no_message_is_dropped_by_reason(message: bytes, reason: str) -> None:
+def test_invalid_messages_are_dropped_by_reason(message: bytes, reason: str) -> None:
     decoder = Decoder()
     assert decode(decoder, message, v5([v5_record(1)]))[0].template.version == 5
     assert decoder.accounting.dropped == {reason: 1}
@@ -129,7 +129,7 @@ def test_fields_of_variable_length(long: bool, version: int) -> None:
     assert records.broken == 0
 
 
-def test_a_field_that_leads_behind_its_set_ends_it() -> None:
+def test_a_field_beyond_its_set_ends_the_set() -> None:
     decoder = Decoder()
     fields = template(256, [(96, 65535), (8, 4)])
     for tail in (b"\x09abcdefgh", b"\xff\xff", b"\xff\x00", b"\xff\xff\xffabc", b"\x04abcd123"):

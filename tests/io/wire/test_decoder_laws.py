@@ -157,7 +157,7 @@ print("records", count)
 """
 
 
-def test_uncompiled_where_a_place_beyond_an_array_is_an_error_nothing_is_read_beyond() -> None:
+def test_interpreted_kernels_never_read_outside_their_arrays() -> None:
     here = os.path.dirname(__file__)  # noqa: PTH120
     code = UNCOMPILED.format(path=[here], turns=4000)
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore"}

@@ -159,7 +159,7 @@ def capture(path: Path, packets: Sequence[bytes], *, snap: int = 65535) -> Path:
     return path
 
 
-def test_the_messages_in_a_capture_whatever_their_ports(tmp_path: Path) -> None:
+def test_messages_of_a_capture_on_any_port(tmp_path: Path) -> None:
     packets = [
         *udp("192.0.2.1", MESSAGES[0], port=1), *udp("192.0.2.1", MESSAGES[1], port=2),
         *udp("2001:db8::1", v5([v5_record(5)])), *udp("192.0.2.1", b"GET / HTTP/1.1\r\n\r\n"),
@@ -377,7 +377,7 @@ def test_raw_datagrams_of_one_folder_share_their_templates(tmp_path: Path) -> No
     assert [len(one) for one in records] == [1, 1, 2]
 
 
-def test_a_file_that_is_no_datagram_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_datagram_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.dat").write_bytes(b"\0\x09" + bytes(70_000))
     (tmp_path / "y.dat").write_bytes(b"hello")
     for name, reason in (("x.dat", "not a NetFlow message"), ("y.dat", "neither a capture nor export messages")):

@@ -54,7 +54,7 @@ def test_each_sampler_has_its_rate() -> None:
     assert export.biflows.accounting.corrected == {"sampler rate unknown, not scaled": 1}
 
 
-def test_flows_that_name_no_sampler_take_the_only_one_there_is() -> None:
+def test_flows_without_a_sampler_use_the_only_rate() -> None:
     export = Export(9)
     export.send([(1, 4, [0]), (48, 1, [3]), (50, 4, [64])], number=300, options=True)
     export.send(flows())
@@ -130,15 +130,15 @@ def test_system_start_names_and_elements_are_learnt_and_overwritten() -> None:
     export.send([(234, 4, [3]), (236, 8, [b"blue"])], number=302, options=True)
     export.send([(10, 4, [7]), (82, 12, [b"lan0"])], number=303, options=True)
     export.send([(346, 4, [4242]), (303, 2, [0x8007]), (341, 65535, [b"ourElement"])], number=304, options=True)
-    facts = ExporterMetadata()
+    metadata = ExporterMetadata()
     for records in export.records():
         assert origin_of(records) == ORIGIN
-        facts.learn(records)
-    assert facts.system_init_us(ORIGIN) == NOW_MS * 1000
-    assert facts.names(ORIGIN) == {"interface": {7: "lan0", 8: "eth8"}, "VRF": {3: "blue"}}
-    assert facts.element(4242, 7).name == "ourElement"
-    assert facts.element(0, 7).name == "sourceTransportPort"
-    assert facts.sampling(ORIGIN) is None
+        metadata.learn(records)
+    assert metadata.system_init_us(ORIGIN) == NOW_MS * 1000
+    assert metadata.names(ORIGIN) == {"interface": {7: "lan0", 8: "eth8"}, "VRF": {3: "blue"}}
+    assert metadata.element(4242, 7).name == "ourElement"
+    assert metadata.element(0, 7).name == "sourceTransportPort"
+    assert metadata.sampling(ORIGIN) is None
 
 
 def test_statistics_without_addresses_state_rates_too() -> None:
@@ -155,11 +155,11 @@ def test_what_is_known_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     export = Export()
     export.send([(10, 4, [1, 2, 3, 4, 5]), (82, 4, [b"a", b"b", b"c", b"d", b"e"])], number=300, options=True)
     export.send([(302, 4, [1, 2, 3]), (34, 4, [10, 20, 30])], number=301, options=True)
-    facts = ExporterMetadata()
+    metadata = ExporterMetadata()
     for records in export.records():
-        facts.learn(records)
-    assert facts.names(ORIGIN)["interface"] == {3: "c", 4: "d", 5: "e"}
-    assert facts.forgotten == {"interface names": 2, "samplers": 1}
+        metadata.learn(records)
+    assert metadata.names(ORIGIN)["interface"] == {3: "c", 4: "d", 5: "e"}
+    assert metadata.forgotten == {"interface names": 2, "samplers": 1}
 
 
 def test_a_rate_stated_late_in_one_batch_holds_for_all_of_the_next() -> None:
@@ -185,26 +185,26 @@ def test_flows_that_waited_for_their_template_are_scaled() -> None:
     assert [row[0] for row in rates(export)] == [10_000, 20_000]
 
 
-def test_all_facts_together_stay_bounded_and_the_oldest_exporter_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_metadata_together_stay_bounded_and_the_oldest_exporter_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "MAX_HELD", 6)
-    facts = ExporterMetadata()
+    metadata = ExporterMetadata()
     for domain in (1, 2, 3):
         export = Export(domain=domain)
         export.send([(10, 4, [1, 2]), (82, 4, [b"a", b"b"])], number=300, options=True)
         export.send([(302, 4, [1]), (34, 4, [10])], number=301, options=True)
         for records in export.records():
-            facts.learn(records)
-    assert [origin[3] for origin in facts.origins] == [2, 3]
-    assert facts.forgotten == {"exporters": 1}
-    assert facts.sampling(("192.0.2.1", 0, 10, 1)) is None
-    assert facts.names(("192.0.2.1", 0, 10, 3)) == {"interface": {1: "a", 2: "b"}}
+            metadata.learn(records)
+    assert [origin[3] for origin in metadata.origins] == [2, 3]
+    assert metadata.forgotten == {"exporters": 1}
+    assert metadata.sampling(("192.0.2.1", 0, 10, 1)) is None
+    assert metadata.names(("192.0.2.1", 0, 10, 3)) == {"interface": {1: "a", 2: "b"}}
 
 
 def test_a_long_name_is_cut() -> None:
-    export, facts = Export(), ExporterMetadata()
+    export, metadata = Export(), ExporterMetadata()
     export.send([(10, 4, [1]), (82, 65535, [b"a" * 1000])], number=300, options=True)
-    facts.learn(export.records()[0])
-    assert facts.names(ORIGIN) == {"interface": {1: "a" * 128}}
+    metadata.learn(export.records()[0])
+    assert metadata.names(ORIGIN) == {"interface": {1: "a" * 128}}
 
 
 @pytest.mark.parametrize("version", [9, 10])

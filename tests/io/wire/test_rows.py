@@ -71,7 +71,7 @@ def test_a_field_of_no_octets_has_no_value() -> None:
     assert [row["paddingOctets"] for row in rows_of(records)] == [None, None]
 
 
-def test_host_names_are_told_from_other_text() -> None:
+def test_host_names_are_distinguished_from_other_text() -> None:
     export = Export()
     values = [b"WWW.Example.org", b"example.org:443", b"example.org.", b"not a host", b"", b"\xe4", b"x" * 300, b"-a"]
     export.send([(460, 65535, values)])

@@ -106,7 +106,7 @@ def test_each_protocol_counts_its_own_unit() -> None:
         assert sequences.totals.received == sum(units)
 
 
-def test_a_message_that_was_overtaken_repairs_its_gap_and_one_that_comes_twice_is_counted_apart() -> None:
+def test_a_reordered_message_fills_its_gap_and_a_duplicate_is_counted_separately() -> None:
     sequences = Sequences()
     feed(sequences, 10, [(0, 0), (20, 0)], [10, 10])
     assert sequences.totals.gaps == 10
@@ -117,7 +117,7 @@ def test_a_message_that_was_overtaken_repairs_its_gap_and_one_that_comes_twice_i
     assert (totals.duplicates, totals.repeated, totals.received, totals.sent) == (10, 1, 35, 35)
 
 
-def test_an_exporter_that_begins_anew_within_one_second_is_told_by_a_row_of_repeated_messages() -> None:
+def test_repeated_messages_reveal_a_restart_within_one_second() -> None:
     sequences = Sequences()
     feed(sequences, 10, [(10 * i, 0) for i in range(40)], [10] * 40)
     feed(sequences, 10, [(10 * i, 0) for i in range(20)], [10] * 20)
@@ -185,7 +185,7 @@ def test_the_end_of_a_session_keeps_its_sums() -> None:
     assert (totals.gaps, totals.received, totals.sent, totals.resets) == (10, 30, 40, 0)
 
 
-def test_it_goes_on_from_a_saved_state() -> None:
+def test_it_resumes_from_a_saved_state() -> None:
     first, second = Sequences(), Sequences()
     feed(first, 5, [(0, 0), (60, 0)], [30, 30])
     second.restore(first.state())
@@ -198,7 +198,7 @@ def test_it_goes_on_from_a_saved_state() -> None:
         Sequences().restore(broken)
 
 
-def test_what_is_lost_right_behind_the_first_templates_after_a_restart_is_a_gap() -> None:
+def test_losses_after_the_first_templates_of_a_restart_are_a_gap() -> None:
     sequences = Sequences()
     # Forty records, then a restart: templates alone as number 0, twelve records lost, the next message is number 12.
     rows = [(100, 1000, 0), (120, 1001, 0), (0, 1010, 0), (12, 1011, 0), (20, 1012, 0)]

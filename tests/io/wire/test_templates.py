@@ -128,7 +128,7 @@ def booted(message: bytes, uptime_ms: int) -> bytes:
 
 @pytest.mark.parametrize("make", [ipfix, v9])
 @pytest.mark.parametrize("at_once", [True, False])
-def test_exporters_behind_one_address_keep_templates_of_their_own(make: Callable[..., bytes], at_once: bool) -> None:
+def test_exporters_sharing_an_address_have_separate_templates(make: Callable[..., bytes], at_once: bool) -> None:
     """Each id has another meaning for each exporter in any order; exporters differ by port, not by address."""
     version = 9 if make is v9 else 10
     decoder = Decoder()
@@ -278,7 +278,7 @@ def test_a_template_of_many_fields_counts_as_several() -> None:
     assert whats(decoder) == [(300, "new"), (300, "evicted"), (256, "new")]
 
 
-def test_what_a_template_set_says_is_read_no_further_than_it_is_sound() -> None:
+def test_a_template_set_is_read_up_to_its_first_error() -> None:
     two = struct.pack(">HHHH", 256, 1, 8, 4) + struct.pack(">HHHH", 257, 1, 12, 4)
     assert [one.id for one in parse_definitions(two, 10, False, 512)] == [256, 257]
     assert [one.id for one in parse_definitions(two + bytes(7), 9, False, 512)] == [256, 257]

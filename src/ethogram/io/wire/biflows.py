@@ -47,7 +47,7 @@ class Biflows:
     ----------
     settings
         Whether to scale sampled counters.
-    facts
+    metadata
         Metadata from options records. Options records passed to this object are added to it.
 
     Attributes
@@ -66,9 +66,9 @@ class Biflows:
     RFC 7011, RFC 7012, RFC 5103.
     """
 
-    def __init__(self, settings: WireSettings | None = None, facts: ExporterMetadata | None = None) -> None:
+    def __init__(self, settings: WireSettings | None = None, metadata: ExporterMetadata | None = None) -> None:
         self._settings = settings or WireSettings()
-        self.facts = facts or ExporterMetadata()
+        self.metadata = metadata or ExporterMetadata()
         self.accounting = Accounting("records")
         self._text = AddressText()
         self._totals = CumulativeCounters()
@@ -91,10 +91,10 @@ class Biflows:
             end = begin + 1
             while end < len(record_groups) and record_groups[end].headers is record_groups[begin].headers:
                 end += 1
-            self.facts.begin(record_groups[begin].headers)
+            self.metadata.begin(record_groups[begin].headers)
             for records in record_groups[begin:end]:
                 if records.template.options:
-                    self.facts.learn(records)
+                    self.metadata.learn(records)
             pieces += [self._piece(records) for records in record_groups[begin:end] if not records.template.options]
             begin = end
         return self._table(pieces)
@@ -126,12 +126,12 @@ class Biflows:
         plan = plan_of(records.template.version, records.template.fields)
         if plan.ignored is not None:
             if not plan.pairs:
-                self.facts.learn(records)
+                self.metadata.learn(records)
             self.accounting.ignore(plan.ignored, len(records))
             return None
         ends = endpoints_of(plan, records)
         counts = counts_of(plan, records)
-        times = plan.times.times(records, self.facts.system_init_us(origin_of(records)))
+        times = plan.times.times(records, self.metadata.system_init_us(origin_of(records)))
         start = times.start
         if plan.totals:
             counts, start = self._since(plan, records, ends, counts, times)
@@ -165,7 +165,7 @@ class Biflows:
         """Scale counters by the sampling rate, and keep the exported values if they differ."""
         rate: Rate = 1.0
         if self._settings.scale_sampling:
-            rate, corrected = rate_of(records, self.facts)
+            rate, corrected = rate_of(records, self.metadata)
             for reason, number in corrected.items():
                 self.accounting.correct(reason, number)
         if isinstance(rate, float) and rate == 1:

@@ -106,7 +106,7 @@ class ExportReader(FlowSource):
     Attributes
     ----------
     decoder, biflows
-        What decodes, and what makes biflows: their counters, events and facts.
+        What decodes, and what makes biflows: their counters, events and metadata.
     """
 
     unidirectional = True  # most exporters send one record for each direction
@@ -124,7 +124,7 @@ class ExportReader(FlowSource):
         self.biflows = Biflows(self._settings)
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """Give biflow tables, one for each block of messages.
+        """Yield biflow tables, one for each block of messages.
 
         Raises
         ------

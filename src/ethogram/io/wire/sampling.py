@@ -23,14 +23,14 @@ MOST = np.uint64((1 << 63) - 1)
 Rate = NDArray[np.float64] | float
 
 
-def rate_of(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
+def rate_of(records: Records, metadata: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
     """Sampling rate of each record.
 
     Parameters
     ----------
     records
         N records.
-    facts
+    metadata
         Metadata from the options of their exporter.
 
     Returns
@@ -46,16 +46,16 @@ def rate_of(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, 
     stated = rates_of(records)
     if stated is not None and (stated > 0).all():
         return _single(stated), {}
-    rate, corrected = _from_options(records, facts)
+    rate, corrected = _from_options(records, metadata)
     if stated is not None and stated.any():
         rate = np.where(stated > 0, stated, rate)
     return _single(rate), corrected
 
 
-def _from_options(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
+def _from_options(records: Records, metadata: ExporterMetadata) -> tuple[Rate, dict[str, int]]:
     """Rates from options: the rate of the record's sampler that applied when its message arrived."""
     origin = origin_of(records)
-    sampling = facts.sampling(origin)
+    sampling = metadata.sampling(origin)
     index = next((i for i in (records.has(0, number) for number in SAMPLER_IDS) if i is not None), None)
     if index is None:
         return 1.0 if sampling is None else _without_sampler(records, sampling), {}
@@ -64,7 +64,7 @@ def _from_options(records: Records, facts: ExporterMetadata) -> tuple[Rate, dict
         message = records.message[rows]
         stated = None if sampling is None else sampling.of(sampler)
         if stated is None and sampler:  # 0 means no sampler
-            stated = facts.rate_elsewhere(origin, sampler)
+            stated = metadata.rate_elsewhere(origin, sampler)
             corrected[UNKNOWN if stated is None else ELSEWHERE] += message.size
         if stated is not None:
             rate[rows] = _in_force(message, stated)
