@@ -1,4 +1,4 @@
-"""The paper's three claims, answered from rows: does the KL term lower the shift, does it help across, does size?"""
+"""The paper's three claims, judged on rows: the effects of the KL term on shift and on transfer, and of size."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["Claim", "Verdict", "claim_lines", "claims"]
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 REPORTED_KL = 1e-3
-"""The weight that is reported for the paper; a claim about the KL term is judged at it when there are rows of it."""
+"""KL weight reported in the paper; claims about the KL term are judged at it if it was measured."""
 
 BLOCKS = ("meta", "packets", "payload")
 SIZES = ("small", "base", "large")
 OTHER_PROBES = "probes"
-"""Group of rows that differ in their probe: pairs must not."""
+"""Group of rows with another probe; they are excluded from pairs."""
 
 LEAST_PAIRS = 3
-"""Pairs of rows below which nothing is said: one task, size and view is no claim."""
+"""Minimum number of pairs of rows for a verdict."""
 
 NO_HELP = 0.02
-"""Macro-F1 that a larger network must not gain for size to be of no help."""
+"""Maximum gain in macro-F1 of a larger network for which size is said not to help."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, what the rows say to it, and by which contrasts."""
+    """One claim, its verdict, and the contrasts behind it."""
 
     says: str
     rule: str
@@ -43,9 +43,9 @@ class Claim:
 
 
 def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
-    """The three claims, judged on the rows of tasks across networks; the third within autoencoders.
+    """The three claims, judged on the rows of tasks across networks; the third one within autoencoders.
 
-    Over encoders of all kinds :mod:`studies.size_claim` answers it.
+    :mod:`studies.size_claim` judges the third claim over all encoders.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def _weights(rows: Sequence[FlowRow]) -> list[float]:
 
 
 def _judged(weights: Sequence[float]) -> float | None:
-    """The weight at which claims are judged: the reported one, else the greatest."""
+    """The KL weight at which claims are judged: the reported one, else the largest."""
     return REPORTED_KL if REPORTED_KL in weights else max(weights, default=None)
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    """All of them must hold; one that does not is enough against it."""
+    """Combine verdicts: all must hold, and one that does not hold decides."""
     if not verdicts or (any(v == "cannot be told" for v in verdicts) and "does not hold" not in verdicts):
         return "cannot be told"
     return "does not hold" if "does not hold" in verdicts else "holds"
@@ -185,14 +185,14 @@ def _weight_note(weights: Sequence[float]) -> tuple[str, ...]:
 
 
 def claim_lines(found: Sequence[Claim], over_all: Sequence[str] = (), verdict_over_all: str = "") -> list[str]:
-    """The claims as Markdown: all verdicts, and for each the rule it was judged by and a table of figures.
+    """Markdown section of the claims: all verdicts, and for each its rule and a table of figures.
 
     Parameters
     ----------
     found
         The claims.
-    over_all
-        The second part of the third one, and its verdict.
+    over_all, verdict_over_all
+        Section and verdict of the third claim over all encoders.
     """
     lines = ["## The paper's claims", ""]
     if not any(claim.contrasts for claim in found) and not over_all:

@@ -1,8 +1,7 @@
-"""One setting against another over result rows that differ in nothing else, with intervals over seeds.
+"""Contrasts: the effect of one setting over pairs of rows that differ in nothing else, with intervals over seeds.
 
-A contrast pairs rows that differ in one setting, by task and by seed. Its interval is over seeds: for each seed the
-mean over all pairs, and the t-interval of those means. It says how much chance there is in training, not how the next
-network will do; the share of pairs on the same side stands beside it.
+Rows are paired by task and seed. The interval is the t-interval of the means over all pairs by seed. It measures the
+variance of training, not that of networks; the share of pairs with the same sign is given too.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ __all__ = ["Contrast", "Key", "contrast"]
 
 @dataclass(frozen=True)
 class Contrast:
-    """One setting against another, over all pairs that differ in nothing else.
+    """Effect of one setting over all pairs of rows that differ in nothing else.
 
     Parameters
     ----------
     name
-        What is compared.
+        The settings compared.
     low_side, high_side
-        Mean figure of the one and of the other; ratios have geometric means.
+        Mean figure of each setting; geometric means for ratios.
     effect, low, high
-        Difference (other minus one; of ratios, their quotient) with its interval over seeds.
+        Difference of the means (their quotient for ratios) with its interval over seeds.
     pairs, above
-        Pairs of rows, and in how many the other is higher.
+        Number of pairs, and of those in which the second setting is higher.
     seeds
-        Seeds that both have.
+        Number of seeds that both have.
     quotient
-        Whether the effect is a quotient: no effect is 1, and not 0.
+        Whether the effect is a quotient, for which 1 means no effect.
     """
 
     name: str
@@ -57,12 +56,12 @@ Key = Callable[[FlowRow], object]
 def contrast(
     name: str, one: Sequence[FlowRow], other: Sequence[FlowRow], figure: str, key: Key, *, quotient: bool = False
 ) -> Contrast | None:
-    """Compare two groups of rows by pairs of the same key and seed.
+    """Compare two groups of rows, paired by key and seed.
 
     Returns
     -------
     Contrast or None
-        None when no two rows pair.
+        None when no rows can be paired.
     """
     partner = {key(row): row for row in one if row.seeds(figure)}
     rows = [(partner[key(row)], row) for row in other if row.seeds(figure) and key(row) in partner]

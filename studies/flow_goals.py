@@ -1,4 +1,4 @@
-"""Goals of flow tasks, set before anything was measured, answered from rows."""
+"""Goals of flow tasks, set before anything was measured, and whether rows meet them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ethogram.bench.report.flow_tables import best_of, default_of, ranked
 __all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines", "goal_details"]
 
 INSIDE = 0.9
-"""Macro-F1 asked inside a network, split by day."""
+"""Goal for macro-F1 inside a network, split by day."""
 
 COVERED = "coverage_macro_f1"
-"""Mean macro-F1 over coverages of one half and more: both sides say as many verdicts."""
+"""Mean macro-F1 over coverages from one half: both methods give the same number of verdicts."""
 
 FUSED = "both"
-"""Name of the method that goals about both methods together are about; those of the group ``alone`` are its parts."""
+"""Name of the fused method; methods of the group ``alone`` are its parts."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One goal on one task: what was asked, what was reached, and beside it what it is compared with.
+    """Result of one goal on one task.
 
     Parameters
     ----------
     goal, task
-        In words, and its name.
+        Description of the goal, and name of the task.
     asked, reached
-        Figures with the methods they are of.
+        Figures with their methods.
     verdict
-        ``met`` or ``not met`` and how surely, or ``cannot be told``.
+        ``met`` or ``not met``, with a note when intervals do not support it, or ``cannot be told``.
     section, column
-        The table of details it stands in, and the column there.
+        Table and column of the details.
     """
 
     goal: str
@@ -47,17 +47,17 @@ class Answer:
 
     @property
     def met(self) -> bool:
-        """Whether the figure is on the right side."""
+        """Whether the goal is met."""
         return self.verdict.startswith("met")
 
     @property
     def sure(self) -> bool:
-        """Whether intervals say it, too."""
+        """Whether intervals support the verdict."""
         return self.verdict in ("met", "not met")
 
 
 def answers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Answer]:
-    """All goals that rows can answer: inside a network, across networks, and both methods together."""
+    """Results of all goals that rows can answer: inside a network, across networks, and fused."""
     found = []
     for task, rows in by_task.items():
         experiment = rows[0].experiment
@@ -72,7 +72,7 @@ def answers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Answer]:
 
 
 def _inside(task: str, ours: FlowRow) -> list[Answer]:
-    """Of single flows, as it was asked; and of verdicts on several flows of a device, as a device is told in use."""
+    """Goals per flow, and per device (verdicts on 20 flows)."""
     found = []
     for goal, name, section in (
         ("types inside a network, later days", "macro_f1", "Inside a network, single flows"),
@@ -90,7 +90,7 @@ def _inside(task: str, ours: FlowRow) -> list[Answer]:
 
 
 def _across(task: str, ours: FlowRow, rows: Sequence[FlowRow]) -> list[Answer]:
-    """Better than the raw 40 numbers, than every other kind of row, and than the same kind changed or not trained."""
+    """Goals across networks: better than the raw 40 numbers, other kinds of encoder, and ablations of the same kind."""
     kind = ours.encoder.kind
     others = [row for row in rows if row is not ours]
     rivals = {
@@ -108,7 +108,7 @@ def _across(task: str, ours: FlowRow, rows: Sequence[FlowRow]) -> list[Answer]:
 
 
 def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
-    """Both methods together against each alone, and against the best baseline."""
+    """Goals of the fused method: better than each modality alone, and than the best baseline."""
     by_name = {row.method: row for row in rows}
     fused = by_name.get(FUSED)
     if fused is None:
@@ -142,7 +142,7 @@ def _shown(row: FlowRow, name: str = "macro_f1") -> str:
 
 
 def _against(ours: FlowRow, other: FlowRow) -> str:
-    """Whether one row is above another; intervals of both by device-day say how surely."""
+    """Compare two rows; note when their intervals by device-day overlap."""
     if math.isnan(ours.value() + other.value()):
         return "cannot be told"
     verdict = "met" if round(ours.value(), 3) > round(other.value(), 3) else "not met"
@@ -153,7 +153,7 @@ def _against(ours: FlowRow, other: FlowRow) -> str:
 
 
 def flow_goal_lines(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
-    """How many tasks meet each goal, as a Markdown table; nothing when no row answers any."""
+    """Markdown table with the number of tasks that meet each goal; empty without results."""
     found = answers(by_task)
     if not found:
         return []
@@ -183,7 +183,7 @@ def _sure(goal: str, count: int) -> str:
 
 
 def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
-    """Each goal on each task: a table for each kind of goal, a line for each task, what is compared with beside it."""
+    """Markdown tables of the results by task, one table per kind of goal."""
     found = answers(by_task)
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""The goals set before anything was built, each beside the figure of the method that the product uses there."""
+"""Goals of tasks on counts, set before development, and the figures of the methods that the product uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["GOALS", "Goal", "goal_table"]
 
 @dataclass(frozen=True)
 class Goal:
-    """What a method must reach on a task, by a figure of its row."""
+    """A bound on a figure of a method on a task."""
 
     says: str
     task: str
@@ -23,7 +23,7 @@ class Goal:
     most: bool = False
 
     def met(self, value: float) -> bool:
-        """Whether a figure is on the right side of the bound, to three digits as it is shown."""
+        """Whether a figure, rounded to three digits, meets the bound."""
         return round(value, 3) <= self.bound if self.most else round(value, 3) >= self.bound
 
 
@@ -43,7 +43,7 @@ GOALS = (
 
 
 def goal_table(by_task: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Lines of a Markdown table: each goal whose task has a row of the method, met or not, and the best baseline."""
+    """Markdown table of the goals that rows can answer: whether they are met, and the best baseline."""
     lines = []
     for goal in GOALS:
         rows = {str(row["method"]): row for row in by_task.get(goal.task, []) if "absent" not in row}

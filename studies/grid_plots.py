@@ -1,4 +1,4 @@
-"""Plots of the ablation grid: a map of quality, shift ratios against the KL weight, quality against size."""
+"""Plots of the ablation grid: quality, shift ratio by KL weight, quality by size."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KINDS = ("ae", "vae")
 
 
 def grid_rows(rows: Sequence[FlowRow]) -> list[FlowRow]:
-    """The rows of autoencoders that say by what they differ."""
+    """The rows of autoencoders with settings."""
     return [row for row in rows if row.encoder.kind in KINDS and row.encoder.size]
 
 
 def _weight(row: FlowRow) -> float:
-    """KL weight; an autoencoder has none."""
+    """KL weight; 0 for an autoencoder."""
     return (row.encoder.kl_weight or 0.0) if row.encoder.kind == "vae" else 0.0
 
 
@@ -39,7 +39,7 @@ def _seeds(row: FlowRow, name: str) -> list[float]:
 
 
 def grid_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Mean macro-F1 of each view and size (rows) and KL weight (columns), with the spread over seeds written below."""
+    """Plot mean macro-F1 by view and size (rows) and KL weight (columns), with its range over seeds."""
     chosen = grid_rows(rows)
     weights = sorted({_weight(row) for row in chosen})
     lines = sorted({(row.encoder.view, row.encoder.size) for row in chosen}, key=lambda one: (one[0], _rank(one[1])))
@@ -79,7 +79,7 @@ def _rank(size: str) -> int:
 
 
 def shift_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Shift ratio of each block against the KL weight: a line for each view and size, a mark for each seed."""
+    """Plot the shift ratio of each block by KL weight: one line per view and size, one marker per seed."""
     chosen = [row for row in grid_rows(rows) if any(_has(row, block) for block in BLOCKS)]
     blocks = [block for block in BLOCKS if any(_has(row, block) for row in chosen)]
     weights = sorted({_weight(row) for row in chosen})
@@ -120,7 +120,7 @@ def _has(row: FlowRow, block: str) -> bool:
 
 
 def size_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Macro-F1 against the size of the network: a line for each KL weight, a panel for each view, a mark per seed."""
+    """Plot macro-F1 by size of the network: one line per KL weight, one panel per view, one marker per seed."""
     chosen = grid_rows(rows)
     sizes = [size for size in SIZES if any(row.encoder.size == size for row in chosen)]
     if len(sizes) < 2:

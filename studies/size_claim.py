@@ -1,10 +1,9 @@
-"""Does size help across networks, over encoders of all kinds? Quality against parameters in one table, and a rule.
+"""Claim on size over all encoders: whether larger ones are better across networks.
 
-The rows are those of tasks in which encoders of others stand beside ours on the same small sample, with one probe. The
-rule was written before there were rows: size is judged by the rank correlation of parameters and mean macro-F1 across
-networks, with an interval over encoders drawn again, and by the pairs of encoders of which one is surely better. An
-encoder with random weights shows what its architecture and its input give. It cannot speak for pretraining, so it is
-left out where the claim is judged.
+The rows are of tasks that measure third-party encoders and ours on the same small sample with one probe. The rule was
+fixed before measuring: size is judged by the rank correlation of parameters and mean macro-F1 across networks, with a
+bootstrap interval over encoders, and by pairs of encoders with disjoint intervals. Encoders with random weights show
+the effect of architecture and input only, and are excluded from the verdict.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ __all__ = ["LARGE", "LEAST", "TIMES", "Ranked", "Sized", "compared", "millions",
            "scopes", "size_verdict"]  # fmt: skip
 
 LARGE = 10_000_000
-"""Parameters from which on an encoder is a large one: ten times ours, a tenth of the large ones of others."""
+"""Minimum number of parameters of a large encoder: ten times ours, a tenth of the large third-party ones."""
 
 TIMES = 4
-"""A pair is one of a smaller and a larger encoder when the larger has so many times the parameters."""
+"""Minimum ratio of parameters in a pair of a smaller and a larger encoder."""
 
 LEAST = 5
-"""Encoders, and sure pairs of them, below which nothing is said."""
+"""Minimum number of encoders, and of pairs with disjoint intervals, for a verdict."""
 
 DRAWS = 10_000
 OTHER_PROBES = ("-forest", "-knn", "-mlp", "-whitened")
-"""Ends of names of rows that are another probe on, or another form of, the same embeddings."""
+"""Suffixes of methods that use another probe on, or another form of, the same embeddings."""
 
 Floats = NDArray[np.float64]
 Tasks = Mapping[str, Sequence[FlowRow]]
@@ -43,7 +42,7 @@ Tasks = Mapping[str, Sequence[FlowRow]]
 
 @dataclass(frozen=True)
 class Sized:
-    """One encoder: what it costs, and its macro-F1 by task.
+    """One encoder: its cost, and its macro-F1 by task.
 
     Parameters
     ----------
@@ -59,21 +58,21 @@ class Sized:
 
     @property
     def row(self) -> FlowRow:
-        """One of its rows, for what is the same in all."""
+        """One of its rows, for values that are the same in all."""
         return next(iter(self.rows.values()))
 
     @property
     def parameters(self) -> int:
-        """Numbers that were learnt or drawn; 0: it has none."""
+        """Number of weights, learnt or random; 0: none."""
         return self.row.cost.parameters or 0
 
     @property
     def learnt(self) -> bool:
-        """Whether it has weights, and they are not random."""
+        """Whether it has weights that are not random."""
         return self.row.origin not in ("no weights", "random weights")
 
     def value(self, task: str) -> float:
-        """Macro-F1; NaN where it did not run."""
+        """Macro-F1; NaN if it did not run."""
         return self.rows[task].value() if task in self.rows else math.nan
 
     @property
@@ -82,13 +81,13 @@ class Sized:
         return float(np.mean([self.value(task) for task in self.across])) if self.across else math.nan
 
     def most(self, of: Callable[[FlowRow], float | None], how: Callable[[Sequence[float]], float]) -> float | None:
-        """One figure of what it costs, over its tasks."""
+        """A cost, aggregated over its tasks."""
         found = [value for row in self.rows.values() if (value := of(row)) is not None]
         return how(found) if found else None
 
 
 def compared(by_task: Tasks) -> list[Sized]:
-    """The encoders of the tasks with encoders of others, fewest parameters first; one row for each embedding."""
+    """Encoders of the tasks with third-party encoders, fewest parameters first; one per embedding."""
     tasks = {name: rows for name, rows in by_task.items() if rows[0].experiment == "others"}
     inside = tuple(name for name, rows in tasks.items() if rows[0].where == "inside")
     across = tuple(name for name in tasks if name not in inside)
@@ -102,7 +101,7 @@ def compared(by_task: Tasks) -> list[Sized]:
 
 
 def rank_correlation(size: Sequence[float], quality: Sequence[float], draws: int = DRAWS) -> tuple[float, float, float]:
-    """Spearman's rank correlation and its 95 % interval, encoders drawn again.
+    """Spearman's rank correlation and its 95 % bootstrap interval over encoders.
 
     >>> rho, low, high = rank_correlation([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1])
     >>> round(rho, 6), round(low, 6), round(high, 6)
@@ -118,7 +117,7 @@ def rank_correlation(size: Sequence[float], quality: Sequence[float], draws: int
 
 
 def _spearman(x: Floats, y: Floats) -> Floats:
-    """Of each line of two tables; NaN where all of one is alike."""
+    """Rank correlation of each row of two tables; NaN for constant rows."""
     a, b = (rankdata(side, axis=1) for side in (x, y))
     a, b = (side - side.mean(axis=1, keepdims=True) for side in (a, b))
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
@@ -128,16 +127,16 @@ def _spearman(x: Floats, y: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Parameters and macro-F1 over some encoders, and what the rule says to it.
+    """Parameters and macro-F1 over some encoders, and the verdict.
 
     Parameters
     ----------
     encoders, least, most
-        How many there are, and their least and most parameters.
+        Number of encoders, and their minimum and maximum number of parameters.
     rho, low, high
         Rank correlation with its interval.
     sure, larger
-        Pairs of a smaller and a larger one of which one is surely better, and in how many it is the larger.
+        Pairs of a smaller and a larger encoder with disjoint intervals, and those in which the larger is better.
     """
 
     encoders: int
@@ -151,7 +150,7 @@ class Ranked:
 
     @property
     def verdict(self) -> Literal["holds", "does not hold", "cannot be told"]:
-        """What the rule says."""
+        """The verdict of the rule."""
         if self.encoders < LEAST or math.isnan(self.low):
             return "cannot be told"
         if self.low > 0:
@@ -171,7 +170,7 @@ def ranked_by_size(encoders: Sequence[Sized], task: str | None = None) -> Ranked
 
 
 def _sure_gains(encoders: Sequence[Sized], task: str) -> list[float]:
-    """What larger ones gain over smaller ones, where the intervals of the two by device-day do not overlap."""
+    """Gains of larger encoders over smaller ones, for pairs with disjoint intervals by device-day."""
     gains = []
     for small, large in itertools.combinations(encoders, 2):  # fewest parameters first
         pairs = [one.rows[task].interval() if task in one.rows else None for one in (small, large)]
@@ -182,7 +181,7 @@ def _sure_gains(encoders: Sequence[Sized], task: str) -> list[float]:
 
 
 def scopes(encoders: Sequence[Sized]) -> dict[str, list[Sized]]:
-    """Encoders that the rule is asked of, by words: all, those that learnt, and the large ones among these."""
+    """Sets of encoders to judge, by description: all, those that learnt, and the large ones among these."""
     learnt = [one for one in encoders if one.learnt]
     return {
         "all, also with random weights or none": list(encoders),
@@ -192,7 +191,7 @@ def scopes(encoders: Sequence[Sized]) -> dict[str, list[Sized]]:
 
 
 def size_verdict(by_task: Tasks) -> str:
-    """What the table says to the claim: judged on encoders that learnt, and only as far as their sizes go."""
+    """The verdict on the claim, from encoders that learnt and within the range of their sizes."""
     encoders = [one for one in compared(by_task) if one.learnt]
     found = ranked_by_size(encoders)
     if found.verdict == "cannot be told" or found.most >= LARGE:
@@ -201,7 +200,7 @@ def size_verdict(by_task: Tasks) -> str:
 
 
 def millions(parameters: int) -> str:
-    """A number of parameters in few digits.
+    """A number of parameters as short text.
 
     >>> millions(131_535_360), millions(5_440)
     ('132 M', '5,440')

@@ -1,4 +1,4 @@
-"""Encoders of all kinds in one table, fewest parameters first; what learning and whitening bring to each."""
+"""Table of all encoders, fewest parameters first; effects of pretraining and of whitening."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from studies.size_claim import (
 __all__ = ["brought_lines", "size_lines"]
 
 LEARNT_NOTHING = {"vae": "untrained", "ae": "untrained", "pca": "random-projection"}
-"""Methods whose shape with random weights has a name of its own; others' is theirs and ``-untrained``."""
+"""Method to its variant with random weights, if it is not named ``…-untrained``."""
 
 Tasks = Mapping[str, Sequence[FlowRow]]
 
 
 def size_lines(by_task: Tasks, picture: str = "") -> list[str]:
-    """The claim about size over all encoders: verdict, rule, what the table cannot answer, correlations, the table."""
+    """Section on the claim about size over all encoders: verdict, rule, limits, correlations, and the table."""
     encoders = compared(by_task)
     if not encoders:
         return []
@@ -72,7 +72,7 @@ def size_lines(by_task: Tasks, picture: str = "") -> list[str]:
 
 
 def _limits(encoders: Sequence[Sized]) -> list[str]:
-    """What the table can and cannot answer, by the encoders that are in it."""
+    """Limits of the table, given its encoders."""
     large = [one for one in encoders if one.parameters >= LARGE]
     random, learnt = ([f"`{one.row.method}`" for one in large if one.learnt is side] for side in (False, True))
     lines = []
@@ -129,7 +129,7 @@ def _table(encoders: Sequence[Sized]) -> list[str]:
 
 
 def brought_lines(by_task: Tasks) -> list[str]:
-    """What learning brings to a network, and whitening to its embeddings: macro-F1 without and with, task by task."""
+    """Sections on the effects of pretraining and of whitening: macro-F1 without and with, by task."""
     tasks = {
         name: {row.method: row for row in rows} for name, rows in by_task.items() if rows[0].experiment == "others"
     }

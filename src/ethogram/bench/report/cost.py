@@ -1,8 +1,8 @@
-"""What the rows of a benchmark took: core-minutes by part, of which training and embedding, and on which machine.
+"""Cost of the rows of a benchmark: core-minutes by part, with the shares of training and embedding, and the machine.
 
-Rows say the processor time of their own measuring (``cpu_s``), how long each encoder trained that they used
-(``details.training``), and how fast it embedded. An encoder that several rows use was trained once, and is counted with
-the row that was made first; it is within that row's processor time, or, where a run before had kept it, added to it.
+A row has the processor time of measuring it (``cpu_s``), the training time of the encoders it used
+(``details.training``), and their speed. An encoder that several rows use is counted once, with the earliest row: as
+part of its processor time, or in addition to it if the encoder was cached by an earlier run.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ethogram.bench.report.tables import Row
 __all__ = ["PARTS", "PartCost", "cost_by_part", "cost_lines"]
 
 NOT_LEARNT = ("random weights", "checkpoint", "no weights", "drawn")
-"""How origins of encoders begin that are the same whatever they may learn from."""
+"""First words of the origins of encoders that do not depend on training data."""
 
 PARTS = ("fingerprints", "P0", "P2", "P3", "P4", "grid", "others", "both", "groups")
 
 
 @dataclass
 class PartCost:
-    """What one part of the rows took, in seconds."""
+    """Cost of one part of the rows, in seconds."""
 
     rows: int = 0
     cpu: float = 0.0
@@ -36,11 +36,11 @@ class PartCost:
 
     @property
     def total(self) -> float:
-        """The rows, and encoders that were there before."""
+        """Time of the rows and of encoders that were cached before."""
         return self.cpu + self.apart
 
     def add(self, other: PartCost) -> None:
-        """Put another part to it."""
+        """Add the cost of another part."""
         self.rows += other.rows
         self.cpu += other.cpu
         self.training += other.training
@@ -51,7 +51,7 @@ class PartCost:
 
 
 def cost_by_part(rows: Sequence[Row]) -> dict[str, PartCost]:
-    """Parts in their order, those that have rows."""
+    """Cost of each part that has rows, in the order of :data:`PARTS`."""
     found: dict[str, PartCost] = {}
     trained: set[str] = set()
     embedded: set[tuple[object, ...]] = set()
@@ -67,7 +67,7 @@ def cost_by_part(rows: Sequence[Row]) -> dict[str, PartCost]:
         own = _training(row, trained)
         part.cpu += cpu
         part.training += own
-        # Both by the clock on the wall: a row that took less than its new encoders did not train them.
+        # Both are wall times: a row that took less time than training its new encoders found them in the cache.
         part.apart += own if wall < own else 0.0
         part.embedding += _embedding(row, embedded)
         if row.get("machine"):
@@ -86,7 +86,7 @@ def _seconds(value: object) -> float:
 
 
 def _training(row: Row, known: set[str]) -> float:
-    """Seconds of encoders that no earlier row used."""
+    """Training time of the encoders that no earlier row used."""
     details = row.get("details")
     training = details.get("training") if isinstance(details, Mapping) else None
     seconds = 0.0
@@ -98,10 +98,10 @@ def _training(row: Row, known: set[str]) -> float:
 
 
 def _embedding(row: Row, known: set[tuple[object, ...]]) -> float:
-    """Seconds of embedding the row's flows for the first time: as many as it learnt from and tested, at its speed.
+    """Time of embedding the row's training and test flows, at its speed, if no earlier row embedded them.
 
-    Rows of one embedding tell the same speed, which is how they are known. Where networks test in turn, an encoder that
-    learns is another one in each turn; one that does not embeds each network's flows once.
+    Rows with the same embeddings are recognised by equal speed. When each network tests in turn, a trained encoder
+    differs in each fold, while an untrained one embeds the flows of each network once.
     """
     cost, details = row.get("cost"), row.get("details")
     if not isinstance(cost, Mapping) or not isinstance(details, Mapping) or not cost.get("flows_per_s"):
@@ -119,7 +119,7 @@ def _embedding(row: Row, known: set[tuple[object, ...]]) -> float:
 
 
 def cost_lines(rows: Sequence[Row]) -> list[str]:
-    """The section of a page: a line for each part, the total, the machine; nothing when no row tells its time."""
+    """Section of a page: one line per part, the total, and the machine; empty when no row has times."""
     parts = cost_by_part(rows)
     if not parts:
         return []

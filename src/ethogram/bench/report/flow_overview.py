@@ -19,14 +19,14 @@ def overview(
     by_task: Mapping[str, Sequence[FlowRow]], folder: Path, cost: Sequence[str], first: Sequence[str] = (),
     last: Sequence[str] = (),
 ) -> list[Path]:  # fmt: skip
-    """Write the page over all tasks, and its plots.
+    """Write the overview of all flow tasks, and its plots.
 
     Parameters
     ----------
     by_task
         Rows of flow tasks.
     folder
-        Where it goes.
+        Folder of the page.
     cost
         Lines on the cost of the rows.
     first, last
@@ -35,7 +35,7 @@ def overview(
     Returns
     -------
     list of Path
-        What was written.
+        Files written.
     """
     pictures, written = _pictures(by_task, folder)
     lines = [
@@ -58,7 +58,7 @@ def overview(
 
 
 def _pictures(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> tuple[list[str], list[Path]]:
-    """Plots over all tasks, with what is to be seen in them."""
+    """Plots over all tasks, with captions."""
     lines, written = [], []
     path = plots_networks.inside_across_plot(folder / "inside-across.png", by_task)
     if path is not None:
@@ -116,7 +116,7 @@ OPEN = {
 
 
 def _strangers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
-    """What both methods together, and each alone, say of devices whose type nobody enrolled."""
+    """Table of open-set figures, for fingerprints and embeddings together and each alone."""
     lines = []
     for task, rows in by_task.items():
         shown = [default_of(rows), *(row for row in rows if row.group == "alone")]

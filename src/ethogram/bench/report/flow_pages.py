@@ -1,4 +1,4 @@
-"""Rows of flow tasks to pages: one for each task with its plots, and one over all of them."""
+"""Pages of flow tasks: one per task with its plots, and an overview."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["FlowSections", "Plots", "write_flow_report"]
 Plot = Callable[[Path, Sequence[FlowRow]], Path | None]
 
 Plots = Mapping[str, tuple[Plot, str]]
-"""Plots of a page: the end of a file's name, to what draws it and what it shows."""
+"""Plots of a page: suffix of the file name to the function that draws it and its caption."""
 
 PLOTS: Plots = {
     "budgets": (
@@ -54,16 +54,16 @@ PLOTS: Plots = {
 
 @dataclass(frozen=True)
 class FlowSections:
-    """What a study adds to the pages of flow tasks; functions of a module, since processes share them.
+    """Sections that a study adds to the pages of flow tasks: functions of a module, so that they can be pickled.
 
     Parameters
     ----------
     first
-        Takes the rows by task and the folder; gives lines that stand first in the overview, and the plots it wrote.
+        Takes the rows by task and the folder; gives the first lines of the overview, and the plots it wrote.
     last
-        Takes the rows by task; gives lines that stand after the overview's plots.
+        Takes the rows by task; gives lines to put after the overview's plots.
     plots_above_table
-        By experiment: plots that its task pages show above the main table, instead of the usual ones below.
+        By experiment: plots that task pages show above the main table, instead of the usual ones below it.
     """
 
     first: Callable[[Mapping[str, Sequence[FlowRow]], Path], tuple[list[str], list[Path]]] | None = None
@@ -75,23 +75,23 @@ def write_flow_report(
     rows: Sequence[Mapping[str, object]], folder: Path, write: WritePages = one_by_one,
     sections: FlowSections | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Write a page, a CSV and plots for each flow task, and an overview with leak detectors.
+    """Write a page, a CSV file and plots for each flow task, and an overview.
 
     Parameters
     ----------
     rows
-        Rows that may stand beside one another; those of other tasks are passed over.
+        Comparable rows; those of other tasks are ignored.
     folder
-        Where the pages go.
+        Folder of the pages.
     write
-        Writes the pages of the tasks, perhaps side by side.
+        Function that writes the pages, in parallel or not.
     sections
-        What a study adds.
+        Sections of a study.
 
     Returns
     -------
     list of Path
-        What was written; nothing when there is no row of a flow task.
+        Files written; empty without rows of flow tasks.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def _task(
 
 
 def _details(rows: Sequence[FlowRow], pictures: Mapping[str, list[str]]) -> list[str]:
-    """What stands below a task's main table."""
+    """Sections below the main table of a task."""
     lines = []
     for head, table in more_tables(rows).items():
         # Of the many rows of the grid the CSV has all.

@@ -1,4 +1,4 @@
-"""Result rows of flow tasks, read and checked: what tables, plots, goals and claims are made from.
+"""Result rows of flow tasks, read and validated for tables and plots.
 
 A row of a flow task has, beside what every row has (task, method, digests, commit, machine, n, wall time):
 
@@ -36,19 +36,19 @@ EXPERIMENTS: dict[str, str] = {
     "others": "encoders of others, the same small sample for all",
     "both": "fingerprints and embeddings together",
 }
-"""Experiments of flow tasks, in the order of a report, with what they ask."""
+"""Experiments of flow tasks, in the order of a report, with descriptions."""
 
 DETECTORS: dict[str, str] = {
     "shuffled": "labels of the training flows permuted: must fall to chance",
     "shortcut": "address, ports and time alone: what a leak or a site would give",
 }
-"""Methods that are no competitors: they show whether a task can be solved by what it should not be solved by."""
+"""Leak detectors: methods that show whether a task can be solved by information it should not depend on."""
 
 RAW = ("raw-40", "raw40", "raw")
-"""Names of the obligatory baseline: the 40 numbers of flow and packets, logistic regression."""
+"""Names of the baseline that every task has: 40 numbers of flow and packets, logistic regression."""
 
 Origin = Literal["no weights", "random weights", "trained here", "pretrained here", "checkpoint"]
-"""Where an encoder's weights are from; of random ones nothing was learnt."""
+"""Source of the weights of an encoder."""
 
 ORIGINS: tuple[Origin, ...] = ("no weights", "random weights", "trained here", "pretrained here", "checkpoint")
 
@@ -166,17 +166,17 @@ class FlowRow(_Part):
 
     @property
     def detector(self) -> bool:
-        """Whether it shows leaks and is no competitor."""
+        """Whether the method is a leak detector."""
         return self.method in DETECTORS or self.group == "detector"
 
     @property
     def shuffled(self) -> bool:
-        """Whether it learnt from permuted labels."""
+        """Whether it was trained on permuted labels."""
         return self.detector and self.method.startswith("shuffled")
 
     @property
     def origin(self) -> Origin:
-        """Where its weights are from.
+        """Source of the weights.
 
         >>> cost = Cost(parameters=7, origin="pretrained here, 0 steps of 32 from 9 flows, seed 0")
         >>> FlowRow(task="t", method="m", title="", experiment="others", values={}, cost=cost).origin
@@ -193,11 +193,11 @@ class FlowRow(_Part):
 
     @property
     def random_weights(self) -> bool:
-        """Whether an encoder stands here that learnt nothing."""
+        """Whether the encoder has random weights."""
         return self.origin == "random weights"
 
     def value(self, name: str = "macro_f1") -> float:
-        """A figure; NaN where the row has none.
+        """A figure; NaN if the row has none.
 
         >>> row = FlowRow(task="t", method="m", title="", experiment="P0", values={"macro_f1": 0.5})
         >>> row.value(), row.value("accuracy")
@@ -212,11 +212,11 @@ class FlowRow(_Part):
         return None if low is None or high is None or math.isnan(low + high) else (low, high)
 
     def seeds(self, name: str = "macro_f1") -> list[float]:
-        """A figure for each seed; empty where seeds are not told apart."""
+        """A figure by seed; empty if the row has none by seed."""
         return [float(v) for v in self.details.seeds.get(name, ()) if v is not None and not math.isnan(v)]
 
     def budgets(self) -> list[tuple[float, float, tuple[float, float] | None]]:
-        """Labelled flows for each type, macro-F1 and its interval; the last stands for all (infinity)."""
+        """Label budget per type, macro-F1 and its interval; the last budget is infinity (all labels)."""
         found = []
         for name in self.values:
             stem, at, number = name.partition("@")
@@ -227,7 +227,7 @@ class FlowRow(_Part):
 
 
 def _where(row: Mapping[str, object]) -> str:
-    """Inside one network or across two: as the row says it, else by the experiment."""
+    """Whether the task is inside one network or across two: from the row, else from the experiment."""
     said = row.get("where")
     if said in ("inside", "across"):
         return str(said)
@@ -237,7 +237,7 @@ def _where(row: Mapping[str, object]) -> str:
 
 
 def blind_macro_f1(confusion: Confusion) -> float:
-    """Macro-F1 that the same verdicts would get if they knew nothing of the truth: chance, with these shares.
+    """Macro-F1 of verdicts with the same label shares that are independent of the true labels: chance.
 
     With a share p of a type among the flows and q among the verdicts, both independent, its F1 is 2 p q / (p + q).
 
@@ -253,9 +253,9 @@ def blind_macro_f1(confusion: Confusion) -> float:
 
 
 def blind_recall(confusion: Confusion) -> float:
-    """Balanced accuracy of verdicts that know nothing of the truth: one of so many tested types, less what goes astray.
+    """Balanced accuracy of verdicts with the same label shares that are independent of the true labels.
 
-    It is linear in the shares of the verdicts, so that a confusion pooled over seeds gives the mean over them.
+    It is linear in the shares, so that a confusion matrix pooled over seeds gives the mean over the seeds.
 
     >>> blind_recall(Confusion(labels=("a", "b", "c"), matrix=((4, 2, 4), (4, 2, 4), (0, 0, 0))))
     0.3
@@ -268,18 +268,18 @@ def blind_recall(confusion: Confusion) -> float:
 
 
 def chance_of(row: FlowRow) -> float:
-    """Macro-F1 of chance: by the shares of the row's own verdicts; without them, one of so many types."""
+    """Chance level of macro-F1: by the shares of the row's verdicts; without them, 1 / number of types."""
     found = blind_macro_f1(row.details.confusion)
     return found if not math.isnan(found) or not row.labels else 1 / row.labels
 
 
 def is_flow_row(row: Mapping[str, object]) -> bool:
-    """Whether a result row is one of a flow task."""
+    """Whether a result row is of a flow task."""
     return row.get("experiment") in EXPERIMENTS
 
 
 def flow_rows(rows: Sequence[Mapping[str, object]]) -> dict[str, list[FlowRow]]:
-    """Rows of flow tasks by task, experiments in their order; those that could not be made are left out."""
+    """Rows of flow tasks by task, in the order of the experiments; rows without figures are left out."""
     order = list(EXPERIMENTS)
     found = [FlowRow.of(row) for row in rows if is_flow_row(row) and "absent" not in row]
     by_task: dict[str, list[FlowRow]] = {}

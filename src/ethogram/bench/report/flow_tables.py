@@ -1,4 +1,4 @@
-"""Rows of one flow task to Markdown tables and to CSV: quality, cost, label budgets, types."""
+"""Markdown tables and CSV files of one flow task: quality, cost, label budgets, types."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ FIGURES = {
         "shift_ratio_payload": "payload", "shift_ratio_non_padding": "without padding",
     },
 }  # fmt: skip
-"""Tables of a page by their heads, values in the order of the columns; budgets have a table of their own."""
+"""Tables of a page: heading to values and their column names. Label budgets have their own table."""
 
 DEFAULTS = ("both", "fields")
-"""Methods that the product uses, where no row is of the group ``default``."""
+"""Methods that the product uses, for tasks without a row of the group ``default``."""
 
 COSTS = {
     "parameters": "parameters", "embedding": "embedding", "flows_per_s": "flows/s", "memory_mib": "memory, MiB",
@@ -46,24 +46,24 @@ COSTS = {
 
 
 def method_name(row: FlowRow) -> str:
-    """A method's name as code, with marks: † other code made its row, ° its weights are random."""
+    """Name of a method as code, with marks: † row of earlier code, ° random weights."""
     return f"`{row.method}`" + (" †" if row.stale else "") + (" °" if row.random_weights else "")
 
 
 def ranked(rows: Sequence[FlowRow]) -> list[FlowRow]:
-    """The competitors, best first; leak detectors are none."""
+    """Rows without leak detectors, best macro-F1 first."""
     chosen = [row for row in rows if not row.detector]
     return sorted(chosen, key=lambda row: -row.value() if not math.isnan(row.value()) else math.inf)
 
 
 def best_of(rows: Sequence[FlowRow]) -> FlowRow | None:
-    """The competitor with the best macro-F1."""
+    """The row with the best macro-F1 that is not a leak detector."""
     found = ranked(rows)
     return found[0] if found and not math.isnan(found[0].value()) else None
 
 
 def default_of(rows: Sequence[FlowRow]) -> FlowRow | None:
-    """What the product uses, by its name or group; never the best of several, which would be chosen by the test."""
+    """The row of the method that the product uses, by name or group, and never by test results."""
     by_name = {row.method: row for row in rows}
     named = [by_name[name] for name in DEFAULTS if name in by_name]
     return next((row for row in rows if row.group == "default"), named[0] if named else None)
@@ -75,7 +75,7 @@ def _cell(row: FlowRow, name: str) -> str:
 
 
 def seeds_cell(row: FlowRow, name: str = "macro_f1") -> str:
-    """The least and the greatest figure over seeds, and how many there are."""
+    """Minimum and maximum of a figure over the seeds, and the number of seeds."""
     seeds = row.seeds(name)
     if not seeds:
         return ""
@@ -83,7 +83,7 @@ def seeds_cell(row: FlowRow, name: str = "macro_f1") -> str:
 
 
 def quality_table(rows: Sequence[FlowRow]) -> str:
-    """A line for each method, best first: figures with intervals, and macro-F1 over seeds."""
+    """One line per method, best first: figures with intervals, and macro-F1 by seed."""
     columns = _columns(rows, FIGURES[""])
     heads = [FIGURES[""][name] for name in columns]
     lines = [
@@ -107,7 +107,7 @@ def quality_table(rows: Sequence[FlowRow]) -> str:
 
 
 def more_tables(rows: Sequence[FlowRow]) -> dict[str, str]:
-    """The other figures, in tables by their heads; only those that some row has."""
+    """Tables of the other figures, by heading; only figures that some row has."""
     found = {}
     for head, names in FIGURES.items():
         columns = _columns(rows, names)
@@ -128,7 +128,7 @@ def _columns(rows: Sequence[FlowRow], names: Mapping[str, str]) -> list[str]:
 
 
 def cost_table(rows: Sequence[FlowRow]) -> str:
-    """What each method needs, in the same order; '' when no row says it."""
+    """Cost of each method, in the same order; '' without any."""
     known = [name for name in COSTS if any(getattr(row.cost, name) is not None for row in rows)]
     if not known:
         return ""
@@ -153,7 +153,7 @@ def _cost_cell(row: FlowRow, name: str) -> str:
 
 
 def quantity(value: float | None) -> str:
-    """A cost as tables show it; '' when nobody measured it.
+    """A cost as text; '' if it was not measured.
 
     >>> [quantity(value) for value in (None, 0, 0.3, 1.84, 131_535_360)]
     ['', '0', '< 1', '1.8', '131,535,360']
@@ -166,7 +166,7 @@ def quantity(value: float | None) -> str:
 
 
 def reached(rows: Sequence[FlowRow]) -> list[float]:
-    """Budgets of labelled flows that some type has; with others every figure is that of all labels."""
+    """Label budgets that some type reaches; larger ones give the same figures as all labels."""
     found = set()
     for row in rows:
         budgets = row.budgets()
@@ -175,7 +175,7 @@ def reached(rows: Sequence[FlowRow]) -> list[float]:
 
 
 def budget_table(rows: Sequence[FlowRow]) -> str:
-    """Macro-F1 by labelled flows for each type; '' when no row has budgets."""
+    """Macro-F1 by label budget; '' when no row has budgets."""
     found = [(row, {size: (value, pair) for size, value, pair in row.budgets()}) for row in ranked(rows)]
     sizes = [*reached(ranked(rows)), math.inf]
     if len(sizes) < 2:
@@ -194,7 +194,7 @@ def budget_table(rows: Sequence[FlowRow]) -> str:
 
 
 def types_table(rows: Sequence[FlowRow]) -> str:
-    """F1 of each type with the default and with the best method; '' when neither tells."""
+    """F1 of each type with the default and the best method; '' when neither has it."""
     chosen = {row.method: row for row in (default_of(rows), best_of(rows)) if row is not None and row.details.per_type}
     if not chosen:
         return ""
@@ -206,7 +206,7 @@ def types_table(rows: Sequence[FlowRow]) -> str:
 
 
 def network_table(rows: Sequence[FlowRow]) -> str:
-    """Macro-F1 by the network that tests, for methods that say it: the default, its parts, the best baseline."""
+    """Macro-F1 by test network of the default method, each modality alone, and the best baseline."""
     baselines = [row for row in ranked(rows) if row.group == "baseline"][:1]
     shown = [row for row in (default_of(rows), *(r for r in rows if r.group == "alone"), *baselines) if row]
     shown = list({row.method: row for row in shown if row.details.accuracy_by_network}.values())
@@ -232,7 +232,7 @@ def _type_cell(row: FlowRow, name: str) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[FlowRow]) -> Path:
-    """All values with intervals, spread over seeds, cost and provenance; leak detectors among them, and marked."""
+    """Write all values with intervals, values by seed, cost and provenance; leak detectors are marked."""
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     bounds = [f"{name}_{side}" for name in names for side in ("low", "high")]
     costs = [*COSTS, "checkpoint"]

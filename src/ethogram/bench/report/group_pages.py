@@ -1,4 +1,4 @@
-"""Rows of tasks about devices that nobody enrolled, to pages: are groups pure, and how many names do they save?"""
+"""Pages of tasks on groups of unknown devices: purity, and number of labels needed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ COLUMNS = {
     "macro_f1_none": "macro-F1, none named", "macro_f1_per_label": "a name for each label",
     "macro_f1_groups": "all groups named", "macro_f1_full": "all items labelled",
 }  # fmt: skip
-"""Values in the order of the table."""
+"""Values in the order of the columns."""
 
 PANELS = {"purity": ("purity",), "completeness": ("completeness",), "names needed": ("names_groups", "names_random")}
-"""Panels of the plot and what is drawn in them."""
+"""Panels of the plot and their values."""
 
 MARKS = {"names_groups": "o", "names_random": "D"}
 
 
 def is_group_row(row: Mapping[str, object]) -> bool:
-    """Whether a row is of a task about groups of unknown devices."""
+    """Whether a row is of a task on groups of unknown devices."""
     return row.get("experiment") == "groups"
 
 
@@ -39,14 +39,14 @@ def write_group_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     Parameters
     ----------
     rows
-        Rows that may stand beside one another; others are passed over.
+        Comparable rows; those of other tasks are ignored.
     folder
-        Where the pages go.
+        Folder of the pages.
 
     Returns
     -------
     list of Path
-        What was written.
+        Files written.
     """
     by_task: dict[str, list[Row]] = {}
     for row in rows:
@@ -69,7 +69,7 @@ def write_group_report(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _summary(by_task: Mapping[str, Sequence[Row]]) -> list[str]:
-    """Names needed, and purity, by task and method."""
+    """Table of labels needed, and purity, by task and method."""
     methods = list(dict.fromkeys(str(row["method"]) for rows in by_task.values() for row in rows))
     lines = [
         "Names that have to be given for 95 % of the macro-F1 of the fully labelled, and in brackets the purity of the",
@@ -164,7 +164,7 @@ def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def _plot(path: Path, rows: Sequence[Row]) -> Path:
-    """Each figure with the spread over the draws, a panel each; names needed beside those of items at random."""
+    """One panel per figure with its range over the draws; labels needed by groups and by random items."""
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(PANELS), sharey=True, gridspec_kw={"width_ratios": (1, 1, 1.6)})

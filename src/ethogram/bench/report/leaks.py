@@ -1,4 +1,4 @@
-"""Leak detectors beside the methods: did shuffled labels fall to chance, and what do addresses, ports and time give?"""
+"""Leak detectors: whether shuffled labels fall to chance, and the score of addresses, ports and time alone."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["Shuffled", "leak_lines", "leak_overview", "shuffled_of"]
 
 @dataclass(frozen=True)
 class Shuffled:
-    """What became of shuffled labels on one task.
+    """Result of shuffled labels on one task.
 
     Parameters
     ----------
     task, method
-        Their names.
+        Names of the task and the detector.
     value, chance
-        Balanced accuracy, mean over permutations, and that of verdicts that know nothing of the truth.
+        Balanced accuracy, mean over permutations, and that of verdicts independent of the labels.
     low
-        Lower end of an interval over permutations and device-days together: where types are far apart, all flows of a
-        type go to one label, and one permutation is right or wrong by luck about a whole type.
+        Lower end of an interval over permutations and device-days. When types are well separated, all flows of a type
+        get one label, and a permutation is right or wrong about a whole type by chance.
     permutations
-        How many there were.
+        Number of permutations.
     """
 
     task: str
@@ -41,38 +41,38 @@ class Shuffled:
 
     @property
     def margin(self) -> float:
-        """How much more than chance it is."""
+        """Difference to chance."""
         return self.value - self.chance
 
     @property
     def verdict(self) -> str:
-        """Whether it fell to chance: the interval reaches down to it."""
+        """Whether the interval includes chance."""
         if math.isnan(self.value + self.chance + self.low):
             return "cannot be told"
         return "fell to chance" if self.low <= self.chance else "ABOVE CHANCE"
 
 
 def shuffled_of(rows: Sequence[FlowRow]) -> Shuffled | None:
-    """The shuffled row of a task that is farthest above chance, judged; None when there is none."""
+    """The shuffled row of a task with the largest margin above chance; None without one."""
     found = [_judged(row) for row in rows if row.shuffled]
     return max(found, key=lambda one: -math.inf if math.isnan(one.margin) else one.margin, default=None)
 
 
 def _judged(row: FlowRow) -> Shuffled:
-    # The share of verdicts that goes to each type is chance's own: macro-F1 of pooled permutations is not.
+    # Balanced accuracy is linear in the verdicts, so its chance level can be pooled over permutations; macro-F1 is not.
     value, chance = row.value("balanced_accuracy"), blind_recall(row.details.confusion)
     if math.isnan(chance) and row.labels:
         chance = 1 / row.labels
     low, _ = row.interval() or (math.nan, math.nan)
     seeds = row.seeds("balanced_accuracy")
     over = seed_interval(seeds, level=0.99)[0]
-    # Independent: which labels went where, and which days were met (told by macro-F1's interval).
+    # Permutations and device-days (by the interval of macro-F1) are independent sources of variance.
     below = math.hypot(row.value() - low, 0.0 if math.isnan(over) else float(np.mean(seeds)) - over)
     return Shuffled(row.task, row.method, value, value - below, chance, max(1, len(seeds)))
 
 
 def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
-    """The leak detectors of one task, apart from the methods."""
+    """Section on the leak detectors of one task."""
     lines = ["## Leak detectors", ""]
     there = {row.method: row for row in rows if row.detector}
     missing = [name for name in DETECTORS if name not in there]
@@ -104,7 +104,7 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
 
 
 def _no_better_than_chance(rows: Sequence[FlowRow]) -> list[str]:
-    """Methods whose interval reaches down to what their verdicts would get blindly."""
+    """Line on methods whose interval includes chance."""
     found = []
     for row in rows:
         pair, chance = row.interval(), chance_of(row)
@@ -128,7 +128,7 @@ def _shortcut(row: FlowRow, rows: Sequence[FlowRow]) -> str:
 
 
 def leak_overview(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
-    """One line for each task: shuffled against chance, shortcut beside the best method."""
+    """Table with one line per task: shuffled labels and chance, shortcut and the best method."""
     lines = []
     for task, rows in by_task.items():
         found = shuffled_of(rows)

@@ -1,4 +1,4 @@
-"""Pages of a report, written side by side: drawing their plots takes nearly all of the time."""
+"""Write the pages of a report in parallel, since drawing plots takes most of the time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, Protocol
 __all__ = ["WritePages", "one_by_one", "page_writer"]
 
 WORTH = 8
-"""Pages from which on a second process is worth its start."""
+"""Number of pages from which a second process is worth its start-up time."""
 
 
 class WritePages(Protocol):
-    """Writes pages by calling a function of a module with each tuple of arguments; gives what each call wrote."""
+    """Call a module-level function with each tuple of arguments; return the files that each call wrote."""
 
     def __call__(self, write: Callable[..., list[Path]], calls: Sequence[tuple[Any, ...]]) -> list[list[Path]]: ...
 
@@ -29,10 +29,10 @@ def one_by_one(write: Callable[..., list[Path]], calls: Sequence[tuple[Any, ...]
 
 @contextmanager
 def page_writer(jobs: int, pages: int) -> Iterator[WritePages]:
-    """Give what writes pages in so many processes; in this one alone where they are few.
+    """A function that writes pages in ``jobs`` processes, or in this process if there are few pages.
 
-    Processes are started anew and not forked, since libraries that are loaded have threads. So more than one job needs
-    a program that can be loaded without running.
+    Processes are spawned rather than forked, since loaded libraries have threads. With more than one job the main
+    module must be importable without side effects.
     """
     if jobs < 2 or pages < WORTH:
         yield one_by_one

@@ -20,19 +20,19 @@ TITLES = {"P2": "P2: labels from there, encoder from elsewhere", "P3": "P3: noth
           "P4": "P4: unlabelled flows from there", "others": "others: the same small sample for all"}  # fmt: skip
 
 MARKS = {"no weights": "s", "random weights": "o", "trained here": "o", "pretrained here": "^", "checkpoint": "*"}
-"""Marks by where weights are from; those of random ones are empty."""
+"""Marker by source of the weights; markers of random weights are empty."""
 
 Tasks = Mapping[str, Sequence[FlowRow]]
 
 
 def _inside(by_task: Tasks, experiment: str) -> Tasks:
-    """Tasks inside a network that belong to an experiment across: its own, where it has some, else P0."""
+    """Tasks inside a network to compare with an experiment across networks: its own, if any, else P0."""
     of = "others" if experiment == "others" else "P0"
     return {name: r for name, r in by_task.items() if r[0].experiment == of and r[0].where == "inside"}
 
 
 def comparable(by_task: Tasks, experiment: str) -> Tasks:
-    """Tasks of an experiment that test what tasks inside a network test, at the same level; without any, all of it."""
+    """Tasks of an experiment with the same test corpora and level as a task inside a network; else all its tasks."""
     own = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
     inside = {(rows[0].test, rows[0].level) for rows in _inside(by_task, experiment).values()}
     same = {name: rows for name, rows in own.items() if (rows[0].test, rows[0].level) in inside}
@@ -40,7 +40,7 @@ def comparable(by_task: Tasks, experiment: str) -> Tasks:
 
 
 def mean_figures(tasks: Tasks) -> dict[str, tuple[float, FlowRow]]:
-    """Mean macro-F1 of each method over tasks; only methods that ran on every one of them.
+    """Mean macro-F1 over tasks, of each method that ran on all of them.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def mean_figures(tasks: Tasks) -> dict[str, tuple[float, FlowRow]]:
 
 
 def inside_across_plot(path: Path, by_task: Tasks) -> Path | None:
-    """One point for each method: macro-F1 inside a network against macro-F1 across, a panel for each experiment."""
+    """Plot macro-F1 inside a network against macro-F1 across: one point per method, one panel per experiment."""
     panels_of: dict[str, list[tuple[float, float, str, FlowRow]]] = {}
     for name in TITLES:
         inside = mean_figures(_inside(by_task, name))
@@ -101,7 +101,7 @@ def _mark(panel: Any, x: float, y: float, row: FlowRow) -> None:
 
 
 def _legend(figure: Figure, panel: Any, rows: Sequence[FlowRow]) -> None:
-    """What colours and marks mean, below the panels."""
+    """Legend of colours and markers, below the panels."""
     groups = dict.fromkeys("detector" if row.detector else row.group for row in rows)
     marks = [
         panel.plot([], [], MARKS[origin], color="#444444", ms=5, mew=1.1, ls="none", label=origin,
@@ -113,7 +113,7 @@ def _legend(figure: Figure, panel: Any, rows: Sequence[FlowRow]) -> None:
 
 
 def cost_plot(path: Path, by_task: Tasks, experiment: str, methods: Sequence[str] = ()) -> Path | None:
-    """Macro-F1 across networks against parameters and against flows/s, on logarithmic axes.
+    """Plot macro-F1 across networks against parameters and against flows/s, on logarithmic axes.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def cost_plot(path: Path, by_task: Tasks, experiment: str, methods: Sequence[str
 
 
 def _none_tick(panel: Any, place: float, wanted: bool) -> None:
-    """A mark on a logarithmic axis for methods that have none of what it shows."""
+    """Add a tick to a logarithmic axis for methods with a value of zero."""
     if not wanted:
         return
     low, high = panel.get_xlim()

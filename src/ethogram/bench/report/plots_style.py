@@ -1,4 +1,4 @@
-"""How plots of result rows look: colours told apart by every eye, figures without a display, names beside points."""
+"""Style of the plots of result rows: colour-blind safe colours, rendering without a display, labels of points."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OFTEN, APART = 28, 28
 their soft edges need no more, and the file is a quarter."""
 
 MAP = 80
-"""Colours of a map that are kept as they are."""
+"""Number of exact colours in the file of a map."""
 
 GROUP_COLOURS = {
     "default": "#D55E00", "both": "#D55E00", "option": "#E69F00", "encoder": "#009E73", "grid": "#009E73",
@@ -44,16 +44,16 @@ GROUP_NAMES = {
     "alone": "one method alone", "wide": "all 3,040 numbers", "baseline": "baseline", "packets": "encoder of others",
     "others": "encoder of others", "detector": "leak detector",
 }  # fmt: skip
-"""Groups of methods as legends say them."""
+"""Names of groups of methods in legends."""
 
 
 def colour_of(group: str) -> str:
-    """The colour of a group of methods."""
+    """Colour of a group of methods."""
     return GROUP_COLOURS.get(group, "#000000")
 
 
 def group_handles(panel: Any, groups: Sequence[str]) -> list[Any]:
-    """Marks for a legend that says what the colours of groups mean; one for each colour."""
+    """Legend handles for the colours of groups, one per colour."""
     names: dict[str, str] = {}
     for group in groups:
         names.setdefault(colour_of(group), GROUP_NAMES.get(group, group or "method"))
@@ -61,7 +61,7 @@ def group_handles(panel: Any, groups: Sequence[str]) -> list[Any]:
 
 
 def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None], often: int = OFTEN) -> Path:
-    """Draw one figure without a display and write it as a PNG of few colours; the same rows give the same file.
+    """Draw a figure without a display and write it as a PNG with few colours; the same rows give the same file.
 
     Parameters
     ----------

@@ -18,20 +18,20 @@ from ethogram.bench.report.plots_style import COLOURS, DASHES, GREY, MAP, MARKER
 __all__ = ["budget_plot", "confusion_plot", "coverage_plot", "quality_plot", "reliability_plot"]
 
 CURVES = 7
-"""Methods with a curve at most: the default, the raw numbers, and the best of the others."""
+"""Maximum number of curves: the default, the raw numbers, and the best of the others."""
 
 CELLS = 12
-"""Types up to which a confusion matrix has all its shares written in it; with more of them, only those above .05."""
+"""Maximum number of types for which a confusion matrix shows all shares; otherwise only those above .05."""
 
 MANY = 24
-"""Types said from which on one matrix is drawn, not two."""
+"""Number of predicted types from which only one matrix is drawn."""
 
 RARE = 0.05
-"""A type that is not tested has a column of its own when so much of some type is called it."""
+"""A predicted type without test flows has its own column from this share of some type."""
 
 
 def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
-    """Macro-F1 of every method with its interval, a small mark for each seed; leak detectors below, apart."""
+    """Plot macro-F1 of every method with its interval and values by seed; leak detectors are below the others."""
     detectors = [row for row in rows if row.detector]
     shown = [*ranked(rows), *detectors]
     apart = len(shown) - len(detectors)
@@ -79,7 +79,7 @@ def _wrapped(title: str, width: int = 92) -> str:
 
 
 def _curved(rows: Sequence[FlowRow]) -> list[FlowRow]:
-    """The rows that get a curve: default, raw numbers and each side alone, then the best; shuffled labels last."""
+    """Rows with a curve: the default, raw numbers and each modality alone, then the best; shuffled labels last."""
     raw = next((row for row in rows if row.method in RAW), None)
     first = [row for row in (default_of(rows), raw, *(r for r in rows if r.group == "alone")) if row is not None]
     others = [row for row in ranked(rows) if row not in first]
@@ -95,7 +95,7 @@ def _look(i: int, row: FlowRow) -> dict[str, Any]:
 
 
 def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Macro-F1 against labelled flows for each type; ``all`` stands right of the last number that some type has."""
+    """Plot macro-F1 against the label budget; ``all`` is right of the last budget that some type reaches."""
     shown = _curved([row for row in rows if row.budgets()])
     sizes = reached(shown)
     if not shown or not sizes:
@@ -126,7 +126,7 @@ def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
 
 
 def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Where the flows of each type went, in shares of the type: of the default, and of the best where it is another.
+    """Plot row-normalised confusion matrices of the default and, if different, of the best method.
 
     Types that nothing is of and next to nothing is called are one column. With many types only the default is drawn.
     """
@@ -158,7 +158,7 @@ def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
 
 
 def _shares(row: FlowRow) -> tuple[list[str], list[str], NDArray[np.float64]]:
-    """True types, types said, and shares of each true type's flows [true, said]."""
+    """True types, predicted types, and shares of each true type's flows [true, predicted]."""
     labels = list(row.details.confusion.labels)
     matrix = np.asarray(row.details.confusion.matrix, np.float64)
     present = matrix.sum(axis=1) > 0
@@ -177,7 +177,7 @@ def _share(share: float) -> str:
 
 
 def reliability_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """How often verdicts of so much confidence are right; the area of a mark is its share of the verdicts."""
+    """Plot accuracy against confidence; the area of a marker is its share of the verdicts."""
     shown = [row for row in _curved([row for row in rows if row.details.reliability]) if not row.detector][:4]
     if not shown:
         return None
@@ -200,7 +200,7 @@ def reliability_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
 
 
 def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
-    """Accuracy and macro-F1 of the verdicts that are said, when only the surest share of them is."""
+    """Plot accuracy and macro-F1 of the most confident verdicts against their share."""
     shown = [row for row in _curved([row for row in rows if row.details.coverage]) if not row.detector]
     if not shown:
         return None

@@ -1,4 +1,4 @@
-"""Rows to Markdown tables: a line for each method, or, for fingerprints by themselves, one for each threshold."""
+"""Markdown tables of rows: one line per method, or per threshold for properties of fingerprints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 __all__ = ["GROUPS", "HEADS", "Row", "interval_of", "number", "picture", "task_table", "values_of"]
 
 Row = dict[str, object]
-"""A result row, as the benchmark wrote it."""
+"""A result row, as read from a file."""
 
 GROUPS = ("plain", "option", "default", "baseline")
 SHOWN = {
@@ -40,12 +40,12 @@ def interval_of(row: Row, name: str) -> tuple[float, float] | None:
 
 
 def method_of(row: Row) -> str:
-    """A method's name as code, with a mark where other code than the page's newest made its row."""
+    """Name of a method as code, with † if its row was made by earlier code."""
     return f"`{row['method']}`" + (" †" if row.get("stale") else "")
 
 
 def picture(name: str, says: str) -> list[str]:
-    """Lines of a picture and of what is to be seen in it."""
+    """Markdown lines of a picture and its caption."""
     alt = re.split("[,:]", says, maxsplit=1)[0].rstrip(".")
     return [f"![{alt}]({name})", "", f"*{says}*", ""]
 
@@ -61,7 +61,7 @@ def _cell(row: Row, name: str) -> str:
 
 
 def task_table(rows: Sequence[Row]) -> str:
-    """The Markdown table of one task: a line for each method, with intervals where a row has them."""
+    """Markdown table of one task: one line per method, with intervals if available."""
     columns = list(SHOWN.get(str(rows[0]["kind"]), ())) or list(values_of(rows[0]))
     columns = [name for name in columns if any(name in values_of(row) for row in rows)]
     kind = str(rows[0]["kind"])
@@ -90,12 +90,12 @@ def _transposed(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def _head(name: str) -> str:
-    """A column's words; of figures along an axis, where on it they are."""
+    """Heading of a column; for a sweep, the value of its parameter."""
     return name.partition("@")[2] or HEADS.get(name, name)
 
 
 def _convergence(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """One table for each comparison and length of epoch."""
+    """One table per comparison and length of epoch."""
     places = [name.partition("@")[2].split(" ") for name in columns if name.startswith("share@")]
     lines = [
         "Each cell: share of the windows that converged (of so many); Kaplan-Meier median in epochs, windows cut off",

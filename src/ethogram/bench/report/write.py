@@ -1,4 +1,4 @@
-"""Rows to tables and plots. Nothing is computed here that is not in a row."""
+"""Write a report: pages, tables and plots of result rows. All figures are taken from the rows."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ethogram.bench.report.tables import GROUPS, HEADS, Row, interval_of, number
 __all__ = ["REPORT_MARKS", "Sections", "current", "write_report"]
 
 BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
-"""Kinds of task with one main figure, and that figure; all others go along an axis."""
+"""Kinds of task with one main figure, and that figure; all others are sweeps."""
 
 
 @dataclass(frozen=True)
 class Sections:
-    """What a study adds to a report: functions of a module, which take rows by task.
+    """Sections that a study adds to a report: functions of a module, which take rows by task.
 
     Parameters
     ----------
     index
-        Gives lines that stand before the tasks of the index.
+        Gives lines to put before the tasks of the index.
     flows_first, flows_last, plots_above_table
         As in :class:`ethogram.bench.report.flow_pages.FlowSections`.
     """
@@ -42,30 +42,31 @@ class Sections:
 
     @property
     def flows(self) -> FlowSections:
-        """Those of the pages of flow tasks."""
+        """The sections of the pages of flow tasks."""
         return FlowSections(self.flows_first, self.flows_last, self.plots_above_table)
 
 
 def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1, sections: Sections | None = None) -> list[Path]:
-    """Write one page, one CSV and one plot for each task, and an index, from the :func:`current` rows.
+    """Write a page, a CSV file and a plot for each task, and an index, from the :func:`current` rows.
 
-    Rows of flow tasks, and of groups of unknown devices, have pages of another form, in ``flows`` and ``groups`` below.
+    Pages of flow tasks and of groups of unknown devices have another form, and are in the folders ``flows`` and
+    ``groups``.
 
     Parameters
     ----------
     rows
         Rows of any tasks.
     folder
-        Where the pages go.
+        Folder of the pages.
     jobs
-        Processes that write pages; what they write is the same.
+        Number of processes; it does not change the pages.
     sections
         What a study adds; the report of a user's own rows has none.
 
     Returns
     -------
     list of Path
-        What was written.
+        Files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = current(rows)
@@ -91,7 +92,7 @@ def _write(kept: Sequence[Row], folder: Path, write: WritePages, sections: Secti
 
 
 def _write_task(name: str, rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write the page of a task; nothing when no method could be measured."""
+    """Write the page of a task, unless no method could be measured."""
     done = sorted((row for row in rows if "absent" not in row), key=lambda row: GROUPS.index(str(row["group"])))
     if not done:
         return []
@@ -157,7 +158,7 @@ def _page(name: str, rows: Sequence[Row], absent: Sequence[Row]) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    """What the best row still confuses, and how it does in each network."""
+    """Most frequent errors of the best row, and its accuracy by network."""
     best = max(rows, key=lambda row: values_of(row).get("macro_f1", float("-inf")))
     details = best["details"]
     if not isinstance(details, dict) or "confusions" not in details:
@@ -181,7 +182,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 
 REPORT_MARKS = (b"`ethogram bench report`", b"Figures on real traffic, each page with the command that makes it.")
-"""One of these stands in the README.md of a folder that a report was written into."""
+"""One of these is in the README.md of every folder of a report."""
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
@@ -237,7 +238,7 @@ CURVES = {
     "recurrence": ("identical", (" previous", " halves"), "share identical to an earlier one"),
     "drift": ("macro_f1", (" first third", " refreshed"), "macro-F1"),
 }  # fmt: skip
-"""Kind of task to the figure drawn, one curve for each ending of its name, and what the axis says."""
+"""By kind of task: the figure drawn, one curve for each ending of its name, and the axis label."""
 
 
 def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
@@ -265,7 +266,7 @@ def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
 
 
 MORE = {"flows": "Encoders of flows, and both methods together", "groups": "Devices that nobody enrolled, in groups"}
-"""Folders with pages of their own, and what they are about."""
+"""Folders with further pages, and their titles."""
 
 
 def _index(by_task: dict[str, list[Row]], folder: Path, cost: Sequence[str], first: Sequence[str]) -> str:
