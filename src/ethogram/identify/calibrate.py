@@ -62,9 +62,9 @@ class Calibration:
         self._curve: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         if self.held_out_ >= ENOUGH and len(names) > 1:
             top = softmax(x, self.temperature_)
-            chosen = top.argmax(axis=1)
+            predicted = top.argmax(axis=1)
             fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-            fit.fit(top.max(axis=1), (chosen == y).astype(float))
+            fit.fit(top.max(axis=1), (predicted == y).astype(float))
             # Mixed with the identity, because isotonic steps would turn different scores into ties.
             grid = np.linspace(0.0, 1.0, 201)
             low = top.max(axis=1).min()

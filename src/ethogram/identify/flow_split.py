@@ -52,9 +52,9 @@ class FlowDays:
         day = np.asarray(start_us // 86_400_000_000, np.int64)
         return cls(network, device, day, np.arange(day.size))
 
-    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> FlowDays:
+    def take(self, selected: NDArray[np.bool_] | NDArray[np.int64]) -> FlowDays:
         """A subset of the flows."""
-        where = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else np.asarray(chosen, np.int64)
+        where = np.flatnonzero(selected) if selected.dtype == np.bool_ else np.asarray(selected, np.int64)
         return FlowDays(self.network, self.device.gather(pl.Series(where)), self.day[where], self.rows[where])
 
     def device_days(self) -> pl.DataFrame:

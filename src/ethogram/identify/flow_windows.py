@@ -53,13 +53,14 @@ class FlowWindows:
 
     def take(self, items: Sequence[int] | NDArray[np.integer]) -> FlowWindows:
         """A subset of the items, renumbered from 0 in the given order."""
-        chosen = np.asarray(items, dtype=np.int64)
+        numbers = np.asarray(items, dtype=np.int64)
         order = np.argsort(self.owner, kind="stable")
         first = np.searchsorted(self.owner[order], np.arange(self.items + 1))
-        lengths = (first[1:] - first[:-1])[chosen]
-        new = np.repeat(np.arange(chosen.size), lengths)
-        source = np.arange(int(lengths.sum())) + np.repeat(first[:-1][chosen] - (np.cumsum(lengths) - lengths), lengths)
-        return FlowWindows(self.z[order[source]], new, int(chosen.size))
+        lengths = (first[1:] - first[:-1])[numbers]
+        new = np.repeat(np.arange(numbers.size), lengths)
+        offsets = first[:-1][numbers] - (np.cumsum(lengths) - lengths)
+        source = np.arange(int(lengths.sum())) + np.repeat(offsets, lengths)
+        return FlowWindows(self.z[order[source]], new, int(numbers.size))
 
     def rows(self, most: int, seed: int = 0) -> NDArray[np.int64]:
         """Rows of at most ``most`` flows of each item, drawn uniformly with a fixed seed; ascending."""

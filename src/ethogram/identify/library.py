@@ -224,14 +224,14 @@ class Library:
         self._require("label", gone, {entry.identity.label for entry in self.entries})
         self._require("device", away, {o.device for entry in self.entries for o in entry.observed})
         self._require("digest", ids, {entry.digest for entry in self.entries})
-        kept = []
+        remaining = []
         for entry in self.entries:
             if entry.identity.label in gone or entry.digest in ids:
                 continue
             observed = tuple(o for o in entry.observed if o.device not in away)
             if observed:
-                kept.append(replace(entry, observed=observed))
-        return replace(self, entries=tuple(kept))
+                remaining.append(replace(entry, observed=observed))
+        return replace(self, entries=tuple(remaining))
 
     def renamed(self, names: Mapping[str, Identity]) -> tuple[Library, dict[str, str]]:
         """Give entries of a label another identity; empty fields of it keep their old values.

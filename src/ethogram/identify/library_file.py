@@ -208,7 +208,7 @@ def _lines(stream: BinaryIO, place: str) -> Iterator[tuple[int, dict[str, Any]]]
 def _entry(fields: dict[str, Any], place: str) -> Entry:
     try:
         line = _Entry.model_validate(fields)
-        observed = tuple(sorted(_observation(one) for one in line.observed))
+        observed = tuple(sorted(_observation(seen) for seen in line.observed))
     except (ValidationError, ValueError) as error:
         raise LibraryError(f"{place}: {_reason(error)}") from None
     if not line.label or not observed or not line.counts:

@@ -72,10 +72,10 @@ def identifier(featurizer: Featurizer, settings: IdentifySettings | None = None)
     ConfigurationError
         When the method is unknown or cannot be averaged.
     """
-    chosen = settings or IdentifySettings()
-    if chosen.method not in METHODS:
-        raise ConfigurationError(f"no method {chosen.method!r}; there are {', '.join(METHODS)}")
-    if chosen.window_s is not None and chosen.method in NEED_STATISTICS:
-        raise ConfigurationError(f"{chosen.method} reads flow statistics, which belong to whole windows: no window_s")
-    method = METHODS[chosen.method](featurizer, chosen)
-    return method if chosen.window_s is None else Averaged(method, chosen.window_s)
+    options = settings or IdentifySettings()
+    if options.method not in METHODS:
+        raise ConfigurationError(f"no method {options.method!r}; there are {', '.join(METHODS)}")
+    if options.window_s is not None and options.method in NEED_STATISTICS:
+        raise ConfigurationError(f"{options.method} reads flow statistics, which belong to whole windows: no window_s")
+    method = METHODS[options.method](featurizer, options)
+    return method if options.window_s is None else Averaged(method, options.window_s)

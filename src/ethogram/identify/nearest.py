@@ -144,9 +144,9 @@ def best_of_labels(block: NDArray[np.float64], starts: NDArray[np.int64], best_o
     result = np.empty((len(block), len(starts)))
     for at, (start, end) in enumerate(zip(starts, [*starts[1:], block.shape[1]], strict=True)):
         part = -np.partition(-block[:, start:end], min(2, end - start - 1), axis=1)[:, :3]
-        kept = np.isfinite(part)
-        count = kept.sum(axis=1)
-        total = np.where(kept, part, 0.0).sum(axis=1)
+        known = np.isfinite(part)
+        count = known.sum(axis=1)
+        total = np.where(known, part, 0.0).sum(axis=1)
         result[:, at] = np.where(count > 0, total / np.maximum(count, 1), -np.inf)
     return result
 

@@ -61,9 +61,9 @@ class Standardiser:
         if self.whiten:
             scaled = self._scaled(z).astype(np.float64)
             values, vectors = np.linalg.eigh(scaled.T @ scaled / max(len(scaled) - 1, 1))
-            kept = values > self.floor * max(float(values[-1]), 1e-12)
-            if kept.any():
-                self.turn_ = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+            retained = values > self.floor * max(float(values[-1]), 1e-12)
+            if retained.any():
+                self.turn_ = (vectors[:, retained] / np.sqrt(values[retained])).astype(np.float32)
         return self
 
     def _scaled(self, z: Floats) -> Floats:
@@ -193,7 +193,7 @@ class FrozenProbe:
     held_out: NDArray[np.float64] | None
 
     @classmethod
-    def fit(
+    def select(
         cls, z: Floats, truth: NDArray[np.int64], used: NDArray[np.int64], fit: NDArray[np.int64],
         held_out: NDArray[np.int64], types: int, *, name: str, settings: ProbeSettings, seed: int = 0,
     ) -> Self:  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ethogram._text import csv_text, json_text
-from ethogram.schema import Inventory
+from ethogram.schema import Inventory, Verdict
 
 __all__ = ["CSV_COLUMNS", "to_csv", "to_json", "to_jsonl"]
 
@@ -28,15 +28,13 @@ def to_csv(inventory: Inventory) -> str:
 
     Untrusted text is escaped by :func:`ethogram._text.csv_cell`, since a spreadsheet may open the file.
     """
-    return csv_text(
-        CSV_COLUMNS,
-        (
-            (
-                one.device, one.verdict, f"{one.score:.4f}", f"{one.margin:.4f}", one.nearest, f"{one.strangeness:.4f}",
-                one.window.start.isoformat(), one.window.end.isoformat(), one.flows, str(one.converged).lower(),
-                "" if one.expected_s is None else f"{one.expected_s:.0f}", one.level, str(one.simulated).lower(),
-                one.reason,
-            )
-            for one in inventory.devices
-        ),
+    return csv_text(CSV_COLUMNS, map(_csv_row, inventory.devices))
+
+
+def _csv_row(verdict: Verdict) -> tuple[object, ...]:
+    return (
+        verdict.device, verdict.verdict, f"{verdict.score:.4f}", f"{verdict.margin:.4f}", verdict.nearest,
+        f"{verdict.strangeness:.4f}", verdict.window.start.isoformat(), verdict.window.end.isoformat(), verdict.flows,
+        str(verdict.converged).lower(), "" if verdict.expected_s is None else f"{verdict.expected_s:.0f}",
+        verdict.level, str(verdict.simulated).lower(), verdict.reason,
     )  # fmt: skip

@@ -92,20 +92,21 @@ def write_library(library: Library, store: FlowStore | None, path: Path) -> list
     LibraryError
         When the files cannot be written.
     """
-    kept = None if store is None else store.keep([entry.digest for entry in library.entries])
-    encoder = kept.encoder if kept is not None and kept.z else ""
+    embeddings = None if store is None else store.keep([entry.digest for entry in library.entries])
+    encoder = embeddings.encoder if embeddings is not None and embeddings.z else ""
     require_folder(path)
     try:
         with atomic_write_all(path, embeddings_path(path)) as (first, second):
             first.write_bytes(library_file.octets_for(replace(library, flows=encoder), path))
-            if kept is not None and kept.z:
-                write_store(kept, second)
+            if embeddings is not None and embeddings.z:
+                write_store(embeddings, second)
     except OSError as error:
         raise LibraryError(f"{path}: cannot be written: {error.strerror or error}") from None
     entries, labels = plural(len(library), "entry", "entries"), plural(len(set(library.labels())), "label")
     lines = [f"{entries} of {labels} written to {path}"]
-    if kept is not None and kept.z:
-        lines.append(f"embedded flows of {len(kept):,} of them written to {embeddings_path(path)}; encoder {encoder}")
+    if embeddings is not None and embeddings.z:
+        file = embeddings_path(path)
+        lines.append(f"embedded flows of {len(embeddings):,} of them written to {file}; encoder {encoder}")
     return lines
 
 
@@ -173,13 +174,13 @@ def load_embeddings(path: Path, library: Library) -> tuple[FlowStore | None, str
     store = read_store(file)
     if library.flows and store.encoder != library.flows:
         return None, f"{file} was made with encoder {store.encoder}, but {path.name} was enrolled with {library.flows}"
-    kept = store.keep([entry.digest for entry in library.entries])
-    if not kept.z:
+    own_entries = store.keep([entry.digest for entry in library.entries])
+    if not own_entries.z:
         return None, f"{file} belongs to another library: none of its entries is in {path.name}"
-    if len(kept) < len(store):
-        entries = plural(len(store) - len(kept), "entry", "entries")
-        return kept, f"{file} has flows of {entries} not in {path.name}: not used"
-    return kept, ""
+    if len(own_entries) < len(store):
+        entries = plural(len(store) - len(own_entries), "entry", "entries")
+        return own_entries, f"{file} has flows of {entries} not in {path.name}: not used"
+    return own_entries, ""
 
 
 def merged_sides(sides: Sequence[tuple[Path, FlowStore | None]]) -> FlowStore | None:

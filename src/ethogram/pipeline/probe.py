@@ -107,10 +107,10 @@ def probe(
         When flows, labels or encoders are unusable or insufficient.
     """
     settings = settings or ProbeSettings()
-    chosen = candidates(list(encoders))
+    encoders_to_probe = candidates(list(encoders))
     if tune:
         need("--tune", "torch")
-    for candidate in chosen if tune else ():
+    for candidate in encoders_to_probe if tune else ():
         if candidate.exported:
             candidate.weights(0)  # raises UsageError
     networks = [LabelledFlows.read(inputs, labels, settings.level)]
@@ -121,14 +121,14 @@ def probe(
     accounting: dict[str, Accounting] = {}
     both = learnt_from(inputs, test) if test else []
     known = [*(network.files for network in networks), *both, *learnt_from(inputs, pretrained_on)]
-    unused, learnt = exclude_pretraining_days(networks, chosen, known, settings, notes)
+    unused, learnt = exclude_pretraining_days(networks, encoders_to_probe, known, settings, notes)
     split, train, later = split_of(networks, unused, learnt, settings)
-    for network, kept in zip(networks, unused, strict=True):
-        accounting[network.days.network] = accounted(network, kept)
+    for network, remaining in zip(networks, unused, strict=True):
+        accounting[network.days.network] = accounted(network, remaining)
         notes += summary(network)
     data, tested = probe_data_of(train, later, settings, accounting, notes)
     measurement = _Measurement(data, tested, settings)
-    notes += measurement.measure(chosen, tune, on_progress)
+    notes += measurement.measure(encoders_to_probe, tune, on_progress)
     for each in accounting.values():
         each.check()
     rows = measurement.rows
@@ -199,7 +199,7 @@ class _Measurement:
             for name in self.settings.probes:
                 if again and budget is None and name in DETERMINISTIC:
                     continue  # same encoder, same flows, deterministic probe: same figures
-                frozen = FrozenProbe.fit(
+                frozen = FrozenProbe.select(
                     z, self.data.truth, used, fit, late, types, name=name, settings=self.settings, seed=encoder.seed
                 )  # fmt: skip
                 logs = [frozen.predict_log_proba(batch, types) for batch in test.batches()]

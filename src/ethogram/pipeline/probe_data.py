@@ -62,7 +62,7 @@ def refuse_shared(train: LabelledFlows, test: LabelledFlows) -> None:
 
 
 def exclude_pretraining_days(
-    networks: list[LabelledFlows], chosen: list[Candidate], known: list[FlowFiles], settings: ProbeSettings,
+    networks: list[LabelledFlows], encoders: list[Candidate], known: list[FlowFiles], settings: ProbeSettings,
     notes: list[str],
 ) -> tuple[list[NDArray[np.int64]], dict[str, FlowDays]]:  # fmt: skip
     """Rows of each network outside the pretraining days and their gap, and the flows of those days as split sides."""
@@ -72,7 +72,7 @@ def exclude_pretraining_days(
     for network in networks:
         devices = set(network.days.device.unique())
         learnt = np.zeros(0, np.int64)
-        for candidate in chosen:
+        for candidate in encoders:
             for seed in range(candidate.seeds if candidate.paths else 0):
                 days = days_learnt(candidate.header(seed), known, devices)
                 if days is None:
@@ -80,8 +80,8 @@ def exclude_pretraining_days(
                 else:
                     learnt = np.union1d(learnt, days)
         near = np.concatenate([learnt + shift for shift in range(-settings.gap_days, settings.gap_days + 1)])
-        kept = ~np.isin(network.days.day, near)
-        if not kept.any():
+        usable = ~np.isin(network.days.day, near)
+        if not usable.any():
             span = np.unique(network.days.day)
             raise LeakError(
                 f"every labelled day of {network.days.network} ({day_text(span[0])} to {day_text(span[-1])}) is a "
@@ -90,7 +90,7 @@ def exclude_pretraining_days(
         side = network.days.take(np.isin(network.days.day, learnt))
         if len(side):
             sides[f"unlabelled of {side.network}"] = side
-        remaining.append(np.flatnonzero(kept))
+        remaining.append(np.flatnonzero(usable))
     notes += [
         f"{name}: was pretrained on files that are not given, so overlap with its days cannot be checked "
         "(name them with --pretrained-on)"
@@ -116,10 +116,10 @@ def split_of(
     return split, networks[0].take(where[0]), networks[0].take(where[1])
 
 
-def accounted(network: LabelledFlows, kept: NDArray[np.int64]) -> Accounting:
+def accounted(network: LabelledFlows, remaining: NDArray[np.int64]) -> Accounting:
     """Accounting of the labelled flows, with those of pretraining days moved to ignored."""
     accounting = network.labels.accounting
-    excluded = len(network.days) - kept.size
+    excluded = len(network.days) - remaining.size
     if excluded:
         accounting.ignore(LEARNT_DAY, excluded)
         accounting.used -= excluded

@@ -180,11 +180,11 @@ class Rows:
         verdicts.fit(held_out[0], held_out[1], held_out[2], self.names)
         _, verdict, probability = verdicts.verdicts(scores)
         right = best == truth
-        kept = known & (verdict >= 0)
+        decided = known & (verdict >= 0)
         row["calibrated_on"] = verdicts.held_out_
         row["calibration_error"] = calibration_error(probability[known], right[known])
         row["unknown"] = _share(verdict[known] < 0)
-        row["right_of_said"] = _share(right[kept])
+        row["right_of_said"] = _share(right[decided])
         row["strangers_unknown"] = _share(verdict[~known] < 0)
         return row
 

@@ -115,8 +115,8 @@ def reconstructions(
         When flows, labels or encoders cannot be used.
     """
     settings = settings or ReconstructionSettings()
-    chosen = candidates(list(encoders))
-    for candidate in chosen:
+    compared = candidates(list(encoders))
+    for candidate in compared:
         if candidate.exported:
             raise UsageError(f"{candidate.name}: an exported encoder has no decoder: name its directory")
         if not kind_of(candidate.header(0).encoder).decodes:
@@ -124,16 +124,16 @@ def reconstructions(
             raise UsageError(f"{candidate.name}: an encoder of kind {kind} has no decoder")
     notes: list[str] = []
     others = learnt_from(here, pretrained_on)
-    networks = [_network(HERE, here, labels, level, chosen, others, settings, notes)]
+    networks = [_network(HERE, here, labels, level, compared, others, settings, notes)]
     if there:
-        networks.append(_network(THERE, there, there_labels or labels, level, chosen, others, settings, notes))
+        networks.append(_network(THERE, there, there_labels or labels, level, compared, others, settings, notes))
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("errors", "cdf", "by", "units", "octets")}
     agreement: list[dict[str, Any]] = []
-    for number, candidate in enumerate(chosen):
+    for number, candidate in enumerate(compared):
         embedded: dict[int, NDArray[np.float32]] = {}
         for seed in range(candidate.seeds or settings.seeds):
             if on_progress is not None:
-                on_progress(f"{candidate.name}, seed {seed}", number / len(chosen))
+                on_progress(f"{candidate.name}, seed {seed}", number / len(compared))
             fit = networks[0].flows if networks[0].learnt is None else networks[0].learnt
             encoder = candidate.open(seed, fit)
             results = [reconstruct(encoder, n.flows, first_symbols=settings.first_symbols) for n in networks]
@@ -157,33 +157,33 @@ def reconstructions(
 
 
 def _network(
-    where: str, inputs: Sequence[str | Path], labels: Path | None, level: str, chosen: Sequence[Candidate],
+    where: str, inputs: Sequence[str | Path], labels: Path | None, level: str, encoders: Sequence[Candidate],
     others: Sequence[FlowFiles], settings: ReconstructionSettings, notes: list[str],
 ) -> NetworkFlows:  # fmt: skip
     files = FlowFiles(inputs)
     name = network_name(inputs)
     days = np.concatenate(files.days).astype(np.int64)
-    kept = np.ones(days.size, np.bool_)
+    usable = np.ones(days.size, np.bool_)
     devices: set[str] = set()
     for block in range(len(files.groups)):
         devices |= set(files.block(block).device.unique())
-    for candidate in chosen:
+    for candidate in encoders:
         for seed in range(candidate.seeds if candidate.paths else 0):
             learnt = days_learnt(candidate.header(seed), [files, *others], devices)
             if learnt is None:
                 note = f"{candidate.name}: was pretrained on files that are not given; day overlap is not checked"
                 notes += [] if note in notes else [note]
             else:
-                kept &= ~np.isin(days, learnt)
-    if not kept.any():
+                usable &= ~np.isin(days, learnt)
+    if not usable.any():
         raise LeakError(f"{name}: an encoder was pretrained on every day of it; give flows of other days")
-    if not kept.all():
-        notes.append(f"{name}: {int((~kept).sum()):,} flows of pretraining days are excluded")
-    rows = np.flatnonzero(kept)
+    if not usable.all():
+        notes.append(f"{name}: {int((~usable).sum()):,} flows of pretraining days are excluded")
+    rows = np.flatnonzero(usable)
     rows = rows[drawn(rows.size, settings.flows, settings.seed)]
     notes.append(f"{name}: {rows.size:,} of {days.size:,} flows, of {np.unique(days[rows]).size} days")
     flows = taken(files, rows)
-    left_out = np.flatnonzero(~kept)
+    left_out = np.flatnonzero(~usable)
     excluded = taken(files, left_out[drawn(left_out.size, settings.flows, settings.seed)]) if left_out.size else None
     names = None
     if labels is not None:
@@ -208,9 +208,9 @@ def _rows(
     parts = [part for part in PARTS if part in results[0].errors]
     for part in parts:
         row = {**key, "part": part}
-        for network, one in zip(networks, results, strict=True):
-            row |= {f"{name}_{network.where}": value for name, value in error_summary(one.errors[part]).items()}
-            known = one.errors[part][~np.isnan(one.errors[part])]
+        for network, result in zip(networks, results, strict=True):
+            row |= {f"{name}_{network.where}": value for name, value in error_summary(result.errors[part]).items()}
+            known = result.errors[part][~np.isnan(result.errors[part])]
             if known.size:
                 values = np.quantile(known, CDF)
                 tables["cdf"] += [
@@ -220,28 +220,29 @@ def _rows(
         if len(results) == 2:
             row["shift_ratio"] = row["mean_there"] / row["mean_here"] if row["mean_here"] > 0 else None
         tables["errors"].append(row)
-    for network, one in zip(networks, results, strict=True):
+    for network, result in zip(networks, results, strict=True):
         for what, names in (("service", network.services), ("label", network.labels)):
             if names is not None:
-                tables["by"] += _by(key, network.where, what, names, one, parts, settings)
-        if one.octets is not None:
+                tables["by"] += _by(key, network.where, what, names, result, parts, settings)
+        if result.octets is not None:
+            octets = result.octets
             tables["octets"].append({
-                **key, "network": network.where, "symbols": len(one.octets.seen), "octets": int(one.octets.seen.sum()),
-                "accuracy": one.octets.accuracy, "constant": one.octets.constant(results[0].octets or one.octets),
+                **key, "network": network.where, "symbols": len(octets.seen), "octets": int(octets.seen.sum()),
+                "accuracy": octets.accuracy, "constant": octets.constant(results[0].octets or octets),
             })  # fmt: skip
-        active = one.active(settings.active_variance)
+        active = result.active(settings.active_variance)
         tables["units"] += [
-            {**key, "network": network.where, "unit": i, "variance": float(one.z[:, i].var()),
-             "kl": None if one.kl is None else float(one.kl[i]), "active": bool(active[i])}
+            {**key, "network": network.where, "unit": i, "variance": float(result.z[:, i].var()),
+             "kl": None if result.kl is None else float(result.kl[i]), "active": bool(active[i])}
             for i in range(len(active) if key["kind"] != "raw" else 0)
         ]  # fmt: skip
 
 
 def _by(
-    key: dict[str, Any], where: str, what: str, names: NDArray[np.str_], one: Reconstruction, parts: Sequence[str],
+    key: dict[str, Any], where: str, what: str, names: NDArray[np.str_], result: Reconstruction, parts: Sequence[str],
     settings: ReconstructionSettings,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    frame = pl.DataFrame({"name": names, **{part: one.errors[part] for part in parts}}).fill_nan(None)
+    frame = pl.DataFrame({"name": names, **{part: result.errors[part] for part in parts}}).fill_nan(None)
     grouped = (
         frame.filter(pl.col("name") != "").group_by("name").agg(pl.len().alias("flows"), pl.col(parts).mean())
         .filter(pl.col("flows") >= settings.least_flows).sort(["flows", "name"], descending=[True, False])

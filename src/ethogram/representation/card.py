@@ -17,19 +17,19 @@ _LIMITS = (
 )
 
 
-def card(headers: Sequence[Header], chosen: int, title: str) -> str:
+def card(headers: Sequence[Header], selected: int, title: str) -> str:
     """The card of an encoder trained with several seeds.
 
     Parameters
     ----------
     headers
         One for each seed.
-    chosen
+    selected
         Which of them is the encoder.
     title
         Its name.
     """
-    header = headers[chosen]
+    header = headers[selected]
     lines = [f"# {title}", "", *_about(header, len(headers)), "", "## Data", "", *_data(header), ""]
     lines += ["## Settings", "", "| setting | value |", "|---|---|"]
     unread = {name for name, kind in (("fields", "fields"), ("linear", "linear-fields")) if header.encoder.kind != kind}

@@ -133,11 +133,11 @@ def model_file(path: Path, suffix: str) -> Path:
         raise LibraryError(f"{path}: contains neither {here.name} nor model.json")
     try:
         value = orjson.loads(index.read_bytes())
-        chosen = path / Path(value["encoder"]).name / here.name
+        selected = path / Path(value["encoder"]).name / here.name
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise LibraryError(f"{index}: not a model index of ethogram: {error}") from None
     if value.get("format") != MODEL_FORMAT:
         raise LibraryError(f"{index}: format {value.get('format')!r}, not {MODEL_FORMAT!r}")
-    if not chosen.exists():
-        raise LibraryError(f"{chosen}: no such file")
-    return chosen
+    if not selected.exists():
+        raise LibraryError(f"{selected}: no such file")
+    return selected

@@ -135,10 +135,10 @@ def _described(
 ) -> Iterator[NDArray[np.float32]]:
     """Fields [N, F] of flows, in batches."""
     view, fields = view_of(settings.view), _plan(settings).settings
-    chosen = np.arange(len(flows)) if rows is None else np.asarray(rows, np.int64)
+    numbers = np.arange(len(flows)) if rows is None else np.asarray(rows, np.int64)
     used = payload_symbols(flows)
-    for begin in range(0, len(chosen), BATCH):
-        some = chosen[begin : begin + BATCH]
+    for begin in range(0, len(numbers), BATCH):
+        some = numbers[begin : begin + BATCH]
         yield describe(expand_payload_prefix(flows, view, some, int(used[some].max(initial=1))), view, fields)
 
 

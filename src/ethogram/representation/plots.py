@@ -211,10 +211,11 @@ def error_by_name(by: pl.DataFrame, path: Path) -> Path:
         for panel, what in zip(panels, whats, strict=True):
             encoders = _parts(first.filter(by=what), "encoder")
             for i, (encoder, part) in enumerate(encoders):
-                for network, own in _parts(part.filter(pl.col("name").is_in(names[what])), "network"):
-                    place = [names[what].index(name) + (i - len(encoders) / 2) * 0.12 for name in own["name"]]
-                    panel.plot(own["overall"].clip(LEAST), place, "o" if network == "here" else "x", markersize=4,
-                               color=COLOURS[i % len(COLOURS)], label=f"{encoder}, {network}")  # fmt: skip
+                for network, of_network in _parts(part.filter(pl.col("name").is_in(names[what])), "network"):
+                    place = [names[what].index(name) + (i - len(encoders) / 2) * 0.12 for name in of_network["name"]]
+                    panel.plot(of_network["overall"].clip(LEAST), place, "o" if network == "here" else "x",
+                               markersize=4, color=COLOURS[i % len(COLOURS)],
+                               label=f"{encoder}, {network}")  # fmt: skip
             panel.set_yticks(range(len(names[what])), names[what], fontsize=7)
             panel.set_xscale("log")
             panel.invert_yaxis()

@@ -171,8 +171,8 @@ def _flows(batch: pyarrow.RecordBatch, accounting: Accounting, private: tuple[st
 
     of_packet = np.arange(PACKETS) < count[:, None]
     first_packet = np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
-    kept = lengths[of_packet]
-    first_octet = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])[first_packet]
+    kept_lengths = lengths[of_packet]
+    first_octet = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept_lengths, dtype=np.int64)])[first_packet]
     remote = keys["RemIP"].fill_null(0).to_numpy().astype(np.uint32)
     remote[private_mask(remote, private)] = 0
 
@@ -192,7 +192,7 @@ def _flows(batch: pyarrow.RecordBatch, accounting: Accounting, private: tuple[st
         packet_offset_us=np.round(np.clip(described[:, :, 0][of_packet], 0, 4000) * 1e6).astype(np.uint32),
         packet_octets=np.clip(described[:, :, 1][of_packet], 0, 1 << 31).astype(np.uint32),
         packet_out=(described[:, :, 2][of_packet] > 0).astype(np.uint8),
-        payload_octets=kept,
+        payload_octets=kept_lengths,
         first_octet=first_octet,
         payload=octets,
     )

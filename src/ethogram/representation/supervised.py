@@ -75,14 +75,14 @@ class LabelledNetwork:
         weights = torch.from_numpy((weight if settings.balanced else np.ones(self.types)).astype(np.float32))
         passes = max(settings.tune_passes, settings.tune_steps // -(-rows.size // settings.tune_batch))
         patience = settings.tune_patience * -(-passes // settings.tune_passes)
-        best, best_pass, kept = math.inf, 0, self._weights()
+        best, best_pass, best_weights = math.inf, 0, self._weights()
         for number in range(passes):
             order = np.random.default_rng([self.seed, number, 0x7E57]).permutation(rows)
             for begin in range(0, len(order), settings.tune_batch):
-                chosen = order[begin : begin + settings.tune_batch]
+                batch = order[begin : begin + settings.tune_batch]
                 optimizer.zero_grad(set_to_none=True)
                 loss = functional.cross_entropy(
-                    self._scores(flows, chosen), torch.from_numpy(truth[chosen]), weight=weights
+                    self._scores(flows, batch), torch.from_numpy(truth[batch]), weight=weights
                 )
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -93,11 +93,11 @@ class LabelledNetwork:
             if held_out.size:
                 value = self._held_out_loss(flows, truth, held_out, weights)
                 if value < best:
-                    best, best_pass, kept = value, number, self._weights()
+                    best, best_pass, best_weights = value, number, self._weights()
                 elif number - best_pass >= patience:
                     break
         if held_out.size:
-            self._take(kept)
+            self._take(best_weights)
         return self
 
     def _scores(self, flows: CustomFlows, rows: NDArray[np.int64]) -> Tensor:

@@ -131,20 +131,20 @@ def expand(
     (0, 40)
     """
     view = view_of(view) if isinstance(view, str) else view
-    chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= len(flows)):
+    numbers = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= len(flows)):
         raise IndexError(f"rows outside the {len(flows)} flows")
     if out is None:
-        out = np.empty((chosen.size, view.width), np.float32)
-    elif out.shape != (chosen.size, view.width) or out.dtype != np.float32:
-        raise ValueError(f"out must be float32 {(chosen.size, view.width)}")
+        out = np.empty((numbers.size, view.width), np.float32)
+    elif out.shape != (numbers.size, view.width) or out.dtype != np.float32:
+        raise ValueError(f"out must be float32 {(numbers.size, view.width)}")
     columns = (
         flows.start_us, flows.remote, flows.remote_port, flows.device_port, flows.protocol, flows.octets,
         flows.packets, flows.first_packet, flows.packet_offset_us, flows.packet_octets, flows.packet_out,
     )  # fmt: skip
     small = int(np.searchsorted(view.places, PAYLOAD.start))
     fill(
-        columns, flows.payload_octets, flows.first_octet, flows.payload, chosen, view.places, small, view.time_of_day,
+        columns, flows.payload_octets, flows.first_octet, flows.payload, numbers, view.places, small, view.time_of_day,
         SYMBOL_VALUES, out,
     )  # fmt: skip
     return out

@@ -115,10 +115,10 @@ def view_of(name: str) -> View:
         raise ConfigurationError(
             f"no view {name!r}: one of {', '.join(BASES)}, and behind it any of /{', /'.join(OPTIONS)}"
         )
-    chosen = [place for part in BASES[base] for place in range(part.start, part.stop)]
-    has_meta = 0 in chosen
+    columns = [place for part in BASES[base] for place in range(part.start, part.stop)]
+    has_meta = 0 in columns
     left_out = {place for option in options for place in OPTIONS[option]}
-    places = np.array([place for place in chosen if place not in left_out], np.int64)
+    places = np.array([place for place in columns if place not in left_out], np.int64)
     places.setflags(write=False)
     canonical = "/".join([base, *(option for option in OPTIONS if option in options and has_meta)])
     return View(canonical, places, has_meta and "time-of-day" in options)

@@ -168,7 +168,7 @@ class FlowBenchmark:
             self._tell(f"{method.name}, seed {seed}: probe on {'all' if budget is None else budget} labels")
             used = budget_rows(code, budget, seed)
             own = np.intersect1d(used, late)
-            probe = FrozenProbe.fit(train.z, code, used, np.intersect1d(used, fit), own, labels.size,
+            probe = FrozenProbe.select(train.z, code, used, np.intersect1d(used, fit), own, labels.size,
                                     name=method.probe, settings=settings, seed=seed)  # fmt: skip
             predictions = verdicts(probe, test, truth, train.take(own) if own.size else None, code[own], labels,
                             np.searchsorted(names, labels), settings, grouped=budget is None)  # fmt: skip
