@@ -41,12 +41,12 @@ def run(name: str, corpus: Path, seconds: int, compiled: bool, seed: int) -> str
         for line in done.stderr.splitlines():
             if line.startswith(("FINDING", "==")) or "SUMMARY" in line:
                 say(f"  {line}")
-        told = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
-        executions += max(map(int, told), default=0)
+        reported = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
+        executions += max(map(int, reported), default=0)
         edges = max(edges, *map(int, re.findall(r" cov: (\d+)", done.stderr)), 0)
         if done.returncode:
             stops += 1
-            if not told:
+            if not reported:
                 say(done.stderr[-2000:])
     how = "compiled" if compiled else "interpreted"
     return f"{name:12} {how:11} {executions:9,} inputs, {edges:5,} edges, {len(list(corpus.iterdir())):5,} kept"
@@ -58,19 +58,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="of each target, half of it compiled where code is")
     parser.add_argument("--corpus", type=Path, help="folder where inputs are kept from run to run")
     parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args()
-    unknown = set(chosen.names) - set(TARGETS)
+    selected = parser.parse_args()
+    unknown = set(selected.names) - set(TARGETS)
     if unknown:
         parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     FINDINGS.mkdir(parents=True, exist_ok=True)
     before = {file: file.stat().st_mtime for file in FINDINGS.iterdir()}
     with tempfile.TemporaryDirectory(prefix="fuzz-corpus-") as temporary:
-        for name in chosen.names or TARGETS:
-            corpus = (chosen.corpus or Path(temporary)) / name
+        for name in selected.names or TARGETS:
+            corpus = (selected.corpus or Path(temporary)) / name
             corpus.mkdir(parents=True, exist_ok=True)
             ways = (False, True) if TARGETS[name].compiled else (True,)
             for compiled in ways:
-                say(run(name, corpus, max(chosen.seconds // len(ways), 1), compiled, chosen.seed))
+                say(run(name, corpus, max(selected.seconds // len(ways), 1), compiled, selected.seed))
     new = sorted(file for file in FINDINGS.iterdir() if before.get(file) != file.stat().st_mtime)
     for file in new:
         say(f"finding: {file}")

@@ -85,20 +85,20 @@ def kind_of(internet: bytes) -> int:
 
 def pcaps() -> list[bytes]:
     """One capture per link type, and one per variant of the file format."""
-    found = [
+    result = [
         build.pcap([(NOW, build.framed(number, one, kind_of(one))) for one in frames()[:4]], link=number)
         for number in LINKS
     ]
     packed = [(NOW + i * 1000, build.ethernet(one, kind_of(one), (7,) * (i % 3))) for i, one in enumerate(frames())]
     for order in "<>":
-        found += [build.pcap(packed, order=order, nano=nano) for nano in (False, True)]
-    found.append(build.pcap(packed, modified=True, wire=2000))
-    return found
+        result += [build.pcap(packed, order=order, nano=nano) for nano in (False, True)]
+    result.append(build.pcap(packed, modified=True, wire=2000))
+    return result
 
 
 def pcapngs() -> list[bytes]:
     """Sections of both byte orders, with clocks, several interfaces and every kind of packet block."""
-    found = []
+    result = []
     for order in "<>":
         eth = [build.ethernet(one, kind_of(one)) for one in frames()]
         ticks = NOW // 1000
@@ -108,8 +108,8 @@ def pcapngs() -> list[bytes]:
         octets += build.enhanced(frames()[0], ticks * 1000, 1, order) + build.enhanced(eth[0], ticks, 2, order)
         octets += build.block(3, len(eth[0]).to_bytes(4, "little" if order == "<" else "big") + eth[0], order)
         octets += build.block(5, b"\0" * 12, order) + build.section(order) + build.interface(0, order)
-        found.append(octets)
-    return [*found, build.section() + build.interface() + build.enhanced(build.ethernet(frames()[0]), NOW // 1000)]
+        result.append(octets)
+    return [*result, build.section() + build.interface() + build.enhanced(build.ethernet(frames()[0]), NOW // 1000)]
 
 
 def check_capture(octets: bytes) -> None:

@@ -53,13 +53,13 @@ def recorded() -> bytes:
 
 def captured() -> list[bytes]:
     """Captures of an export: of each protocol, with a fragmented datagram, and with VLAN tags."""
-    found = []
+    result = []
     for version in (5, 9, 10):
         packets = [
             build.Packet("192.0.2.1", "192.0.2.9", 17, 50000, 2055, payload=one).internet() for one in exported(version)
         ]
         made = [(NOW + i * 1000, build.ethernet(one, vlans=(7,) * (i % 2))) for i, one in enumerate(packets)]
-        found.append(build.pcap(made))
+        result.append(build.pcap(made))
     whole = build.Packet("192.0.2.1", "192.0.2.9", 17, 50000, 2055, payload=exported(5)[0])
     body = whole.transport()
     parts = []
@@ -68,8 +68,8 @@ def captured() -> list[bytes]:
         piece = build.Packet("192.0.2.1", "192.0.2.9", 17, payload=b"")
         head = piece.internet(fragment=more | at // 8, total=20 + len(body[at : at + 256]))[:20]
         parts.append(build.ethernet(head + body[at : at + 256]))
-    found.append(build.pcap([(NOW + i, one) for i, one in enumerate(parts)]))
-    return found
+    result.append(build.pcap([(NOW + i, one) for i, one in enumerate(parts)]))
+    return result
 
 
 def seeds() -> list[bytes]:
@@ -118,13 +118,13 @@ def collector_states() -> list[bytes]:
         stages=StageState({"pairs": pl.DataFrame({"a": [1, 2], "b": ["x", None]})}, {"ports": np.arange(3)}),
         sequences=Sequences().state(), metadata=ExporterMetadata().state(), counters={"lost_waiting": 0},
     )  # fmt: skip
-    found = [
+    result = [
         save_state(folder, SegmentName(number, NOW), one).read_bytes()
         for number, one in enumerate((state, CollectorState()))
     ]
     for path in folder.iterdir():
         path.unlink()
-    return found
+    return result
 
 
 def check_collector_state(octets: bytes) -> None:

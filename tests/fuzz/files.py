@@ -50,21 +50,21 @@ def check_packed(octets: bytes) -> None:
 
 def packed() -> list[bytes]:
     text, capture = records.joy_json(), pcaps()[1]
-    found = [gzip.compress(one, mtime=0) for one in (text, capture)] + [gzip.compress(text[:50], mtime=0) * 2]
+    result = [gzip.compress(one, mtime=0) for one in (text, capture)] + [gzip.compress(text[:50], mtime=0) * 2]
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         octets = io.BytesIO()
         with zipfile.ZipFile(octets, "w", method) as archive:
             archive.writestr("a/flows.json", text)
             archive.writestr("README", b"about")
             archive.writestr("b.pcap", capture)
-            archive.writestr("c.json.gz", found[0])
-        found.append(octets.getvalue())
-    return [*found, *(pack(text) for pack in PACKERS), *tars(text, capture)]
+            archive.writestr("c.json.gz", result[0])
+        result.append(octets.getvalue())
+    return [*result, *(pack(text) for pack in PACKERS), *tars(text, capture)]
 
 
 def tars(text: bytes, capture: bytes) -> list[bytes]:
     """Tar archives with each form of header, with links, long names and compressed members; plain and compressed."""
-    found = []
+    result = []
     for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         octets = io.BytesIO()
         with tarfile.open(fileobj=octets, mode="w", format=kind) as archive:
@@ -76,8 +76,8 @@ def tars(text: bytes, capture: bytes) -> list[bytes]:
             link = tarfile.TarInfo("link")
             link.type, link.linkname = tarfile.SYMTYPE, "a/flows.json"
             archive.addfile(link)
-        found += [octets.getvalue()[:6144], gzip.compress(octets.getvalue(), mtime=0)]
-    return found
+        result += [octets.getvalue()[:6144], gzip.compress(octets.getvalue(), mtime=0)]
+    return result
 
 
 def check_tar(octets: bytes) -> None:
@@ -107,18 +107,18 @@ def check_parquet(octets: bytes) -> None:
 
 
 def tables() -> list[bytes]:
-    found = []
+    result = []
     for table in (BIFLOW, FLOW):
         row = {c.name: [None if c.nullable else _some(c.dtype)] for c in table.columns}
         octets = io.BytesIO()
         pl.DataFrame(row, schema=table.schema).write_parquet(octets)
-        found.append(octets.getvalue())
+        result.append(octets.getvalue())
     loose = {"start": ["1714521600"], "end": [1_714_521_600_250], "protocol": ["tcp"], "source_address": [b"10.0.0.1"],
              "destination_address": ["::ffff:10.0.0.2"], "source_port": [50000.5], "destination_port": [443],
              "octets": [1e30], "packets": [[1]], "reverse_octets": [True], "reverse_packets": ["1,234"]}  # fmt: skip
     octets = io.BytesIO()
     pl.DataFrame(loose).write_parquet(octets)
-    return [*found, octets.getvalue()]
+    return [*result, octets.getvalue()]
 
 
 def _some(kind: pl.DataType) -> object:
@@ -179,7 +179,7 @@ def states() -> list[bytes]:
     file = written("saved", b"")
     exporter = FingerprintExporter()
     state.save(exporter, file)
-    found = [file.read_bytes()]
+    result = [file.read_bytes()]
     row = {"device": "camera", "device_address": "10.0.0.5", "remote": "198.51.100.7", "local_port": 40000,
            "remote_port": 443, "protocol": 6, "octets_out": 900, "octets_in": 5000, "packets_out": 9, "packets_in": 12,
            "initiator": "device", "service_port": 443, "role": "client", "scope": "wan", "answered": True,
@@ -188,7 +188,7 @@ def states() -> list[bytes]:
     rows = [row | {"start": time, "end": time} for time in times]
     exporter.feed(FLOW.conform(pl.DataFrame(rows)))
     state.save(exporter, file)
-    return [*found, file.read_bytes()]
+    return [*result, file.read_bytes()]
 
 
 TARGETS = [

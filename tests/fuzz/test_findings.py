@@ -97,9 +97,9 @@ def test_repeated_column_names_are_numbered() -> None:
 def test_the_sound_library_is_read() -> None:
     from ethogram.identify import library_file
 
-    found = allowed(lambda: library_file.read(written("library.jsonl", library())))
-    assert isinstance(found, library_file.Library)
-    assert found.labels() == ["den camera"]
+    result = allowed(lambda: library_file.read(written("library.jsonl", library())))
+    assert isinstance(result, library_file.Library)
+    assert result.labels() == ["den camera"]
 
 
 @pytest.mark.parametrize("place", ["metadata", "column"])
@@ -114,10 +114,10 @@ def test_parquet_with_invalid_utf8_is_damaged(place: str, tmp_path: Path) -> Non
         broken = pyarrow.array([b"\xd3\xff"], pyarrow.binary()).view(pyarrow.string())
         table = table.set_column(at, "source_address", broken)
     pyarrow.parquet.write_table(table, path, store_schema=False)
-    found: list[int] = []
-    allowed(lambda: found.extend(frame.height for frame in BiflowParquetReader(path).batches()))
+    result: list[int] = []
+    allowed(lambda: result.extend(frame.height for frame in BiflowParquetReader(path).batches()))
     # What is said of the columns is not needed; a column is.
-    assert found == ([0] if place == "metadata" else [])
+    assert result == ([0] if place == "metadata" else [])
 
 
 @pytest.mark.parametrize(

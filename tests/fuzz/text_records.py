@@ -50,9 +50,9 @@ def given(opened: Input) -> None:
 
 def check_open(path: Path, form: str | None = None, described: Path | None = None) -> None:
     """Open a file with a stated or detected format, and read its whole content."""
-    found: list[Input] = []
-    allowed(lambda: found.extend(open_inputs(path, FlowSettings(), is_capture, form=form, mapping=described)))
-    for opened in found:
+    result: list[Input] = []
+    allowed(lambda: result.extend(open_inputs(path, FlowSettings(), is_capture, form=form, mapping=described)))
+    for opened in result:
         given(opened)
 
 

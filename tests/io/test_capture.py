@@ -163,14 +163,14 @@ def test_damaged_packets_are_dropped_by_reason(tmp_path: Path, frame: bytes, rea
 
 def test_a_packet_cut_by_the_snap_length_is_used_while_its_ports_are_there(tmp_path: Path) -> None:
     whole = ethernet(Packet(payload=b"x" * 100).internet())
-    for kept in (14 + 24, 14 + 33, 14 + 34, 14 + 60):
-        source, [batch] = read(tmp_path / "a", pcap([(NOW, whole[:kept])], wire=len(whole)))
+    for retained in (14 + 24, 14 + 33, 14 + 34, 14 + 60):
+        source, [batch] = read(tmp_path / "a", pcap([(NOW, whole[:retained])], wire=len(whole)))
         assert source.accounting.corrected == {"cut short": 1}
         assert batch.destination_port.tolist() == [443]
         assert batch.ip_octets.tolist() == [140]
         assert batch.frame_octets.tolist() == [len(whole)]
-        assert batch.tcp_flags.tolist() == [0x18 if kept >= 48 else 0]
-        assert batch.payload_octets.tolist() == [max(0, kept - 54)]
+        assert batch.tcp_flags.tolist() == [0x18 if retained >= 48 else 0]
+        assert batch.payload_octets.tolist() == [max(0, retained - 54)]
 
 
 def test_fragments_have_ports_only_in_the_first(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_any_packing_of_an_input_gives_the_same_records(
     plain.write_bytes(FORMATS[name])
     whole = packed(FORMATS[name], layers, archive)
     file.write_bytes(whole if archive == "zip" else PACKERS[outer](whole))
-    [found] = opened(file)
-    assert rows_of([found]).equals(rows_of(opened(plain)))
+    [result] = opened(file)
+    assert rows_of([result]).equals(rows_of(opened(plain)))
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -203,14 +203,14 @@ def test_an_archive_may_hold_captures_records_and_other_archives(tmp_path: Path)
     content = [("a.pcap", CAPTURE), ("logs.tar.gz", inner), ("z.zip", zipped(("x", b""))), ("notes", b"words")]
     for file, octets in ((tmp_path / "set.tar", tarred(*content)), (tmp_path / "set.zip", zipped(*content))):
         file.write_bytes(octets)
-        found = opened(file)
-        assert [(one.format, one.name.removeprefix(str(file))) for one in found if one.passed_over is None] == [
+        result = opened(file)
+        assert [(one.format, one.name.removeprefix(str(file))) for one in result if one.passed_over is None] == [
             ("capture", ""), ("zeek", ":logs.tar.gz:day/conn.log.xz"),
         ]  # fmt: skip
-        reasons = {one.name.removeprefix(str(file)): one.passed_over for one in found if one.passed_over}
+        reasons = {one.name.removeprefix(str(file)): one.passed_over for one in result if one.passed_over}
         assert set(reasons) == {":z.zip", ":notes"}
         assert reasons[":z.zip"] == "a zip inside another file is not supported: unpack it first"
-        assert rows_of(found).height == 20 + 3
+        assert rows_of(result).height == 20 + 3
 
 
 def test_members_in_order_take_one_pass_and_in_any_order_are_the_same(tmp_path: Path,

@@ -29,10 +29,10 @@ def test_any_encoding_of_a_text_gives_the_same_records(tmp_path: Path, name: str
     for octets in (text, text.decode().encode(encoding)):
         file = tmp_path / TEXTS[name][0]
         file.write_bytes(octets)
-        [found] = open_inputs(file, FlowSettings(), is_capture, mapping=mapping if name == "mapped" else None)
-        assert found.source is not None
-        source = found.source()
-        tables.append([found.format, *(frame.rows() for frame in source.batches())])
+        [result] = open_inputs(file, FlowSettings(), is_capture, mapping=mapping if name == "mapped" else None)
+        assert result.source is not None
+        source = result.source()
+        tables.append([result.format, *(frame.rows() for frame in source.batches())])
         source.accounting.check()
     assert tables[0] == tables[1]
 

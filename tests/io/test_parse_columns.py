@@ -19,8 +19,8 @@ LAW = settings(deadline=None, max_examples=200)
 UNSET_WORDS = ["", "-", "(empty)", "NULL", "null", "None", "NaN", "nan", "N/A", "n/a", "NA", "\\N", " NULL "]
 
 
-def one(found: ParsedColumn) -> tuple[object, int]:
-    (value,), (fault,) = found.values.to_list(), found.all_faults.to_list()
+def one(result: ParsedColumn) -> tuple[object, int]:
+    (value,), (fault,) = result.values.to_list(), result.all_faults.to_list()
     return value, fault
 
 
@@ -98,10 +98,10 @@ def test_any_text_is_a_plain_number_or_a_fault(junk: str) -> None:
 def test_unset_is_no_fault_in_any_field(word: str) -> None:
     for convert in (columns.parse_integers, columns.parse_durations, columns.parse_protocols, columns.parse_tcp_flags,
                     columns.parse_addresses, columns.parse_macs, columns.parse_strings, parse_times):  # fmt: skip
-        found = convert(text(word))
-        assert found.values.to_list() == [None]
-        assert found.unset.to_list() == [True]
-        assert not found.faulty.any()
+        result = convert(text(word))
+        assert result.values.to_list() == [None]
+        assert result.unset.to_list() == [True]
+        assert not result.faulty.any()
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_float_is_never_cut(value: float, expected: tuple[object, int]) -> Non
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt64, pl.Int128, pl.Float32, pl.Decimal(20, 2)])
 def test_numbers_of_any_type_are_checked(dtype: pl.DataType) -> None:
-    found = columns.parse_integers(pl.Series([7, None], dtype=dtype))
-    assert (found.values.to_list(), found.faults) == ([7, None], None)
+    result = columns.parse_integers(pl.Series([7, None], dtype=dtype))
+    assert (result.values.to_list(), result.faults) == ([7, None], None)
 
 
 @pytest.mark.parametrize("values", [[True], [[1]], [datetime(2024, 1, 1)], [b"\xff"], [{"a": 1}]])
@@ -156,15 +156,15 @@ def test_durations_that_are_none(spelling: str, fault: int) -> None:
 
 
 def test_a_decimal_comma_of_a_duration_where_it_is_stated() -> None:
-    found = columns.parse_durations(pl.Series(["12,5", "1.234,5", "1.5"]), marks=NumberMarks(",", "."))
-    assert found.values.to_list() == [timedelta(seconds=12.5), timedelta(seconds=1234.5), None]
-    assert found.all_faults.to_list() == [FINE, FINE, UNREADABLE]
+    result = columns.parse_durations(pl.Series(["12,5", "1.234,5", "1.5"]), marks=NumberMarks(",", "."))
+    assert result.values.to_list() == [timedelta(seconds=12.5), timedelta(seconds=1234.5), None]
+    assert result.all_faults.to_list() == [FINE, FINE, UNREADABLE]
 
 
 def test_units_round_to_the_nearest_whole_number() -> None:
-    found = columns.parse_scaled(pl.Series(["1.5", "1.2346", "-1", "x", "NULL"]), 1e3)
-    assert found.values.to_list() == [1500, 1235, None, None, None]
-    assert found.all_faults.to_list() == [FINE, FINE, OUT_OF_RANGE, UNREADABLE, NULL_WORD]
+    result = columns.parse_scaled(pl.Series(["1.5", "1.2346", "-1", "x", "NULL"]), 1e3)
+    assert result.values.to_list() == [1500, 1235, None, None, None]
+    assert result.all_faults.to_list() == [FINE, FINE, OUT_OF_RANGE, UNREADABLE, NULL_WORD]
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_every_spelling_of_a_time_gives_that_time(when: datetime, offset: int) -
     ]  # fmt: skip
     if not minutes:
         spellings.append(f"{here:%Y-%m-%dT%H:%M:%S.%f}{sign}{hours:02d}")
-    found = parse_times(pl.Series(spellings))
-    assert found.values.to_list() == [when.replace(tzinfo=UTC)] * len(spellings)
+    result = parse_times(pl.Series(spellings))
+    assert result.values.to_list() == [when.replace(tzinfo=UTC)] * len(spellings)
     cut = when.replace(second=0, microsecond=0)
-    found = parse_times(pl.Series([f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%dT%H:%MZ}", f"{when:%Y%m%dT%H%M}"]))
-    assert found.values.to_list() == [cut.replace(tzinfo=UTC)] * 3
+    result = parse_times(pl.Series([f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%dT%H:%MZ}", f"{when:%Y%m%dT%H%M}"]))
+    assert result.values.to_list() == [cut.replace(tzinfo=UTC)] * 3
     ms = when.replace(microsecond=when.microsecond // 1000 * 1000)
     for values in (pl.Series([us // 1000]), pl.Series([us // 1000], dtype=pl.Float64), pl.Series([str(us // 1000)])):
         assert parse_times(values).values.to_list() == [ms.replace(tzinfo=UTC)]

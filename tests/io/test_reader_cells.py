@@ -127,7 +127,7 @@ def test_what_stands_in_a_cell_is_read_or_counted(
         rows, source = read(form, written(form, name, junk, folder), folder)
         counts = source.accounting
         assert counts.read == 1
-        said = meaning(junk, form)
+        message = meaning(junk, form)
         if not rows.height:
             (reason,) = counts.dropped
             shown = field.replace("_", " ")
@@ -136,14 +136,14 @@ def test_what_stands_in_a_cell_is_read_or_counted(
             assert source.first_problem is not None
         elif field == "duration":
             took = (rows["end"] - rows["start"])[0]
-            if said is None:  # a clock
+            if message is None:  # a clock
                 assert re.fullmatch(r"\s*[0-9]*:[0-5]\d:[0-5]\d(\.\d+)?\s*", junk, re.ASCII)
-            elif not (form == "nfdump" and said == 0):
-                assert abs(took - timedelta(seconds=float(said))) <= timedelta(microseconds=1)
+            elif not (form == "nfdump" and message == 0):
+                assert abs(took - timedelta(seconds=float(message))) <= timedelta(microseconds=1)
         else:
             payload = form.startswith("zeek") and field == "octets" and junk.strip().lower() in UNSET
-            assert rows[field][0] == (900 if payload else said)
-        if junk.strip().lower() not in {*UNSET} and said is None and field != "duration":
+            assert rows[field][0] == (900 if payload else message)
+        if junk.strip().lower() not in {*UNSET} and message is None and field != "duration":
             assert not rows.height
             assert counts.dropped
 

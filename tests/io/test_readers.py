@@ -21,8 +21,8 @@ from flow_records import MAPPED_CSV, MAPPING, TEXTS, yaf
 
 
 def opened(path: Path, form: str | None = None, mapping: Path | None = None) -> Input:
-    (found,) = open_inputs(path, FlowSettings(), is_capture, form=form, mapping=mapping)
-    return found
+    (result,) = open_inputs(path, FlowSettings(), is_capture, form=form, mapping=mapping)
+    return result
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def test_every_reader_of_the_registry_has_an_example() -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_reader_gives_the_flows_that_were_written(name: str, tmp_path: Path, mapping: Path) -> None:
-    found = opened(written(tmp_path, name), mapping=mapping if name == "mapped" else None)
-    assert found.format == {"mapped": "csv"}.get(name, name.split(" ", maxsplit=1)[0])
-    rows, source = all_rows(found)
+    result = opened(written(tmp_path, name), mapping=mapping if name == "mapped" else None)
+    assert result.format == {"mapped": "csv"}.get(name, name.split(" ", maxsplit=1)[0])
+    rows, source = all_rows(result)
     count = 5 if name.startswith("nfdump") else 3
     assert (source.accounting.read, source.accounting.used) == (count, count)  # type: ignore[attr-defined]
     ends = rows.select("source_address", "source_port", "destination_address", "destination_port", "protocol").rows()

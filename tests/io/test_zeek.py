@@ -87,8 +87,8 @@ def test_names_come_from_neighbouring_logs(tmp_path: Path) -> None:
 
 
 def record(path: str | None = "conn", **changes: object) -> dict[str, object]:
-    found = json.loads(zeek_json().splitlines()[1]) | changes
-    return found if path is None else {"_path": path} | found
+    result = json.loads(zeek_json().splitlines()[1]) | changes
+    return result if path is None else {"_path": path} | result
 
 
 OTHERS: list[tuple[dict[str, object], str]] = [

@@ -87,11 +87,11 @@ def test_nothing_is_compiled_once_it_listens(kind: str, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = orjson.loads(done.stdout)
-    assert found["flows"] > 1000
-    assert found["fingerprints"] > 0
-    assert found["total"] > 30
-    assert found["new"] == {}
+    result = orjson.loads(done.stdout)
+    assert result["flows"] > 1000
+    assert result["fingerprints"] > 0
+    assert result["total"] > 30
+    assert result["new"] == {}
 
 
 def test_synthetic_traffic_is_well_formed_and_leaves_no_files(tmp_path: Path) -> None:

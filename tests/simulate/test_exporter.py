@@ -37,11 +37,11 @@ def decoded(messages: list[Message]) -> tuple[Decoder, Sequences, int, int]:
     """Decode messages in order of arrival; also returns the numbers of flow and options records."""
     decoder = Decoder()
     decoder.sequence = sequences = Sequences()
-    found = decoder.decode(batch([m.octets for m in messages], arrival_ns=[m.time_ms * 10**6 for m in messages]))
-    flows = sum(len(one) for one in found if not one.template.options)
+    result = decoder.decode(batch([m.octets for m in messages], arrival_ns=[m.time_ms * 10**6 for m in messages]))
+    flows = sum(len(one) for one in result if not one.template.options)
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
-    return decoder, sequences, flows, sum(map(len, found)) - flows
+    return decoder, sequences, flows, sum(map(len, result)) - flows
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -124,9 +124,9 @@ def test_options_state_the_sampling_and_scale_counters_back() -> None:
     for protocol in ("ipfix", "v9"):
         messages, sent = exported(biflows, protocol=protocol, sampling=8)
         decoder = Decoder()
-        found = decoder.decode(batch([message.octets for message in messages]))
-        flows = [one for one in found if not one.template.options]
-        assert sum(len(one) for one in found if one.template.options) == sent.options > 10
+        result = decoder.decode(batch([message.octets for message in messages]))
+        flows = [one for one in result if not one.template.options]
+        assert sum(len(one) for one in result if one.template.options) == sent.options > 10
         packets = sum(
             int(one.unsigned(i).sum()) for one in flows for i, f in enumerate(one.template.fields) if f.id == 2
         )
@@ -190,8 +190,8 @@ def test_ipv6_goes_out_where_the_protocol_can_and_is_counted_where_not() -> None
     assert (v5.biflows, v5.unsupported, v5.flows) == (3, 2, 2)
     messages, sent = exported([frame], protocol="ipfix-uniflow")
     assert sent.flows == 5
-    found = Decoder().decode(batch([message.octets for message in messages]))
-    six = next(one for one in found if one.has(0, 27) is not None)
+    result = Decoder().decode(batch([message.octets for message in messages]))
+    six = next(one for one in result if one.has(0, 27) is not None)
     index = six.has(0, 27)
     assert index is not None
     high, low = six.address(index)
@@ -234,10 +234,10 @@ def test_losses_are_such_as_sequence_numbers_tell() -> None:
     assert network.lost["messages"] == 100 - len(arrived) > 60
     for run in (0, 1):
         for domain in (0, 1):
-            own = [m.time_ms for m in messages if (m.run, m.domain) == (run, domain)]
-            kept = [m.time_ms for m in arrived if (m.run, m.domain) == (run, domain)]
-            assert kept[0] == own[0]
-            assert kept[-1] == own[-1]
+            expected = [m.time_ms for m in messages if (m.run, m.domain) == (run, domain)]
+            retained = [m.time_ms for m in arrived if (m.run, m.domain) == (run, domain)]
+            assert retained[0] == expected[0]
+            assert retained[-1] == expected[-1]
 
 
 def test_reordering_stays_within_the_window() -> None:

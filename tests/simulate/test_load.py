@@ -20,8 +20,8 @@ from ethogram.simulate.send import UdpSender
 
 
 def column(records: list[Records], element: int) -> np.ndarray:
-    found = [one.unsigned(i) for one in records if (i := one.has(0, element)) is not None]
-    return np.concatenate(found)
+    result = [one.unsigned(i) for one in records if (i := one.has(0, element)) is not None]
+    return np.concatenate(result)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -31,11 +31,11 @@ def test_cycles_are_days_of_homes_and_the_sequence_has_no_gap(protocol: Protocol
     messages = list(load.messages(3))
     decoder = Decoder()
     decoder.sequence = sequences = Sequences()
-    found = decoder.decode(batch(messages))
-    assert sum(map(len, found)) == 3 * load.flows == 3 * one_day.flows
+    result = decoder.decode(batch(messages))
+    assert sum(map(len, result)) == 3 * load.flows == 3 * one_day.flows
     totals = sequences.totals
     assert (totals.received, totals.gaps, totals.resets, totals.duplicates) == (3 * load.units, 0, 0, 0)
-    ends = np.concatenate([column(found, 8), column(found, 12)])
+    ends = np.concatenate([column(result, 8), column(result, 12)])
     networks = set((ends[(ends >> np.uint64(24)) == 10] >> np.uint64(8)).tolist())
     assert networks == {0x0A0000, 0x0A0001, 0x0A0002}
     assert not np.any(ends >> np.uint64(8) == 0xC0A84D)
@@ -52,10 +52,10 @@ def test_times_move_by_a_day_when_all_homes_had_theirs(protocol: Protocol) -> No
     for element in elements:
         moved = column(third, element).astype(np.int64) - column(first, element).astype(np.int64)
         assert set(moved.tolist()) == {86_400_000}
-    heads = [np.concatenate([one.headers["export_time_s"] for one in found]) for found in (first, third)]
+    heads = [np.concatenate([one.headers["export_time_s"] for one in result]) for result in (first, third)]
     assert set((heads[1].astype(np.int64) - heads[0]).tolist()) == {86_400}
     if protocol in {"v5", "v9"}:
-        uptimes = [np.concatenate([one.headers["uptime_ms"] for one in found]) for found in (first, third)]
+        uptimes = [np.concatenate([one.headers["uptime_ms"] for one in result]) for result in (first, third)]
         assert set((uptimes[1].astype(np.int64) - uptimes[0]).tolist()) == {86_400_000}
     for element in (1, 2, 4, 7, 11):
         assert column(first, element).tolist() == column(third, element).tolist()

@@ -59,9 +59,9 @@ def test_nfcapd_counts_what_was_sent(protocol: Protocol, tmp_path: Path) -> None
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(20)
-    told = re.search(r"Flows: (\d+), Packets: (\d+), Bytes: (\d+), Sequence Errors: (\d+), Bad Packets: (\d+)",
+    reported = re.search(r"Flows: (\d+), Packets: (\d+), Bytes: (\d+), Sequence Errors: (\d+), Bad Packets: (\d+)",
                      log.read_text())  # fmt: skip
-    assert told is not None, log.read_text()
+    assert reported is not None, log.read_text()
     [home] = SimulatedHome(days=1).batches()
     packets, octets = (int(home[name].sum() + home[f"reverse_{name}"].sum()) for name in ("packets", "octets"))
-    assert [int(number) for number in told.groups()] == [exporter.sent.flows, packets, octets, 0, 0]
+    assert [int(number) for number in reported.groups()] == [exporter.sent.flows, packets, octets, 0, 0]

@@ -40,12 +40,12 @@ def udp_receiver(host: str) -> socket.socket:
 
 def split(octets: bytes) -> list[bytes]:
     """Consecutive IPFIX messages."""
-    found, at = [], 0
+    result, at = [], 0
     while at < len(octets):
         length = int.from_bytes(octets[at + 2 : at + 4])
-        found.append(octets[at : at + length])
+        result.append(octets[at : at + length])
         at += length
-    return found
+    return result
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -186,8 +186,8 @@ def test_the_command_writes_a_file_and_says_what_it_counted(tmp_path: Path, caps
     assert report["delivered"]["messages"] == report["exported"]["messages"] - report["lost"]["messages"]
     octets = split(file.read_bytes())
     decoder = Decoder()
-    found = decoder.decode(batch(octets))
-    assert sum(len(one) for one in found if not one.template.options) == report["delivered"]["flows"]
+    result = decoder.decode(batch(octets))
+    assert sum(len(one) for one in result if not one.template.options) == report["delivered"]["flows"]
     assert len(octets) == report["delivered"]["messages"]
     assert report["exported"]["units"] - report["lost"]["units"] == report["delivered"]["units"]
 

@@ -265,14 +265,14 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
 
 
 @compiled
-def read_question_names(data: Any, offsets: Any, sizes: Any, names: Any, places: Any, kept: Any) -> int:
+def read_question_names(data: Any, offsets: Any, sizes: Any, names: Any, places: Any, owners: Any) -> int:
     """Read the query name of every response with one question; returns their number.
 
     Parameters
     ----------
     names, places
         See :func:`read_messages`.
-    kept
+    owners
         Index of the packet of each name.
     """
     name = np.empty(NAME + 1, np.uint8)
@@ -289,7 +289,7 @@ def read_question_names(data: Any, offsets: Any, sizes: Any, names: Any, places:
             return count
         names[place : place + length] = name[:length]
         place += length
-        kept[count] = i
+        owners[count] = i
         count += 1
         places[count] = place
     return count

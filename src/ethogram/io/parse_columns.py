@@ -399,8 +399,8 @@ def parse_tcp_flags(series: pl.Series, *, hexadecimal: bool = False) -> ParsedCo
     [2, 27, 18, 18, None]
     """
     if series.dtype.is_numeric():
-        found = parse_integers(series, 0xFFFF)
-        return ParsedColumn((found.values & 0xFF).cast(pl.UInt8), found.faults)
+        numbers = parse_integers(series, 0xFFFF)
+        return ParsedColumn((numbers.values & 0xFF).cast(pl.UInt8), numbers.faults)
     return _by_text(series, pl.UInt8(), lambda text: _flag_bits(text, hexadecimal))
 
 

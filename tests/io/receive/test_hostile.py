@@ -106,11 +106,11 @@ def open_files() -> list[int]:
 def listening(files: dict[str, Path], **settings: object) -> Iterator[Listening]:
     files_before = len(open_files())
     queue, exporters = MessageQueue(1 << 26), Exporters()
-    chosen = CollectSettings.of(**settings)
+    selected = CollectSettings.of(**settings)
     context = tls_context(files["server.pem"], files["server.key"], files["ca.pem"])
-    udp = UdpReceiver([Listen.parse("udp://127.0.0.1:0")], queue, exporters, chosen)
+    udp = UdpReceiver([Listen.parse("udp://127.0.0.1:0")], queue, exporters, selected)
     places = [Listen.parse("tcp://127.0.0.1:0"), Listen.parse("tls://127.0.0.1:0")]
-    receiver = TcpReceiver(places, queue, exporters, chosen, context)
+    receiver = TcpReceiver(places, queue, exporters, selected, context)
     udp.start()
     receiver.start()
     try:

@@ -284,10 +284,10 @@ def test_the_tables_agree_with_a_plain_model(events: list[tuple[int, int, bool, 
             known[address, port + 1] = known.get((address, port + 1), False) or sound
         if forget and known:
             rows = tables[1][: state["exporters"]]
-            kept = rows[1:].copy()
+            retained = rows[1:].copy()
             gone = udp._exporter(rows[0])
             del known[gone.address, gone.port]
-            kernel.rebuild(state, tables, kept, tables[3].copy())
+            kernel.rebuild(state, tables, retained, tables[3].copy())
     rows = tables[1][: state["exporters"]]
     there = {(udp._exporter(row).address, udp._exporter(row).port): bool(row["sound"]) for row in rows}
     assert there == known
@@ -319,16 +319,16 @@ def test_what_the_kernel_drops_is_counted_too() -> None:
     with sender() as out:
         for _ in range(500):
             out.sendto(b"x" * 1000, ("127.0.0.1", opened.getsockname()[1]))
-    kept = 0
+    retained = 0
     while True:
         try:
-            kept += bool(opened.recv(2000))
+            retained += bool(opened.recv(2000))
         except BlockingIOError:
             break
-    assert 0 < kept < 500
-    assert receiver.accounting.dropped == Counter({"socket": 500 - kept})
+    assert 0 < retained < 500
+    assert receiver.accounting.dropped == Counter({"socket": 500 - retained})
     receiver._close()
-    assert receiver.accounting.dropped == Counter({"socket": 500 - kept})
+    assert receiver.accounting.dropped == Counter({"socket": 500 - retained})
 
 
 def test_a_stop_takes_what_has_arrived_and_a_second_receiver_may_have_the_port() -> None:

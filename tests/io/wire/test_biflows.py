@@ -269,7 +269,7 @@ def test_flows_of_virtual_machines_count_and_not_the_tunnel_that_carries_them(ou
     columns = [*KEY, *six, *COUNTS, *TIMES, *tenant]
     first = len(columns) - len(tenant)
     table = biflows(columns, enterprise={first + i: 6876 for i in range(len(tenant))})
-    found = table.select("source_address", "destination_address", "protocol", "source_port", "destination_port").rows()
-    assert found == [
+    result = table.select("source_address", "destination_address", "protocol", "source_port", "destination_port").rows()
+    assert result == [
         ("10.0.0.5", "10.0.0.6", 6, 50001, 443), ("192.168.1.3", "198.51.100.2", 17, 40001, 53),
     ]  # fmt: skip

@@ -33,7 +33,7 @@ def plain(block: DatagramBatch) -> Block:
 def given_in(messages: Sequence[tuple[int, bytes]], sizes: Sequence[int], bounds: WireSettings) -> list[Block]:
     """Blocks of messages that arrive in batches of these sizes in a reused buffer."""
     cutter = Blocks(bounds)
-    found: list[Block] = []
+    result: list[Block] = []
     at = 0
     for size in [*sizes, len(messages)]:
         some = messages[at : at + size]
@@ -41,9 +41,9 @@ def given_in(messages: Sequence[tuple[int, bytes]], sizes: Sequence[int], bounds
         given = batch([octets for _, octets in some], arrival_ns=[time for time, _ in some])
         buffer = np.concatenate([np.full(3, 7, np.uint8), given.data])
         moved = DatagramBatch(buffer, given.offset + 3, given.octets, given.arrival_ns, given.exporter, given.exporters)
-        found += [plain(block) for block in cutter.add(moved)]
+        result += [plain(block) for block in cutter.add(moved)]
         buffer[:] = 0
-    return found + [plain(block) for block in cutter.last()]
+    return result + [plain(block) for block in cutter.last()]
 
 
 def test_a_block_ends_before_it_is_too_long() -> None:

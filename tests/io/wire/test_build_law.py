@@ -52,15 +52,15 @@ def fields_and_columns(draw: st.DrawFn, version: int, rows: int) -> tuple[list[F
 
 def read_back(records: list[Records], i: int, like: Values) -> list[object]:
     """Field ``i`` of all records, read according to its type."""
-    found: list[object] = []
+    result: list[object] = []
     for one in records:
         if isinstance(like, np.ndarray) and like.ndim == 1:
             reader = {"u": one.unsigned, "i": one.signed, "f": one.real}[like.dtype.kind]
-            found += reader(i).tolist()
+            result += reader(i).tolist()
         else:
             offset, length = one.spans(i)
-            found += [one.data[o : o + n].tobytes() for o, n in zip(offset, length, strict=True)]
-    return found
+            result += [one.data[o : o + n].tobytes() for o, n in zip(offset, length, strict=True)]
+    return result
 
 
 def written(column: Values) -> list[object]:
@@ -85,14 +85,14 @@ def test_columns_come_back_as_they_were_written(drawn: st.DataObject) -> None:
     parts += [data(other, [np.array([6, 17]), np.array([443, 53])]), data(template, columns, long_form=long_form)]
     messages = build.messages(parts, 1_700_000_000_000)
     decoder = Decoder()
-    found = decoder.decode(batch(messages))
-    mine = [one for one in found if one.template.id == template.id]
+    result = decoder.decode(batch(messages))
+    mine = [one for one in result if one.template.id == template.id]
     assert {one.template.fields for one in mine} == {template.fields}
     assert {one.template.options for one in mine} == {template.options}
     assert sum(map(len, mine)) == rows
     for i, column in enumerate(columns):
         assert read_back(mine, i, column) == written(column)
-    assert sum(len(one) for one in found) == rows + 2
+    assert sum(len(one) for one in result) == rows + 2
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
         assert not accounting.dropped
@@ -105,11 +105,11 @@ def test_netflow_v5_comes_back_in_terms_of_iana_elements(rows: int, seed: int) -
     columns = [random.integers(0, 1 << 8 * one.length, rows) for one in V5_FIELDS]
     build = MessageBuilder(5, 0x0203, boot_ms=1_700_000_000_000 - 5_000, mtu=1500, sampling=0x4010)
     messages = build.messages([data(v5_template(0), columns)], 1_700_000_000_000)
-    found = Decoder().decode(batch(messages))
-    assert sum(map(len, found)) == rows
+    result = Decoder().decode(batch(messages))
+    assert sum(map(len, result)) == rows
     for i, column in enumerate(columns):
-        assert [int(v) for one in found for v in one.unsigned(i)] == column.tolist()
-    headers = found[0].headers
+        assert [int(v) for one in result for v in one.unsigned(i)] == column.tolist()
+    headers = result[0].headers
     assert headers["uptime_ms"].tolist() == [5_000] * len(messages)
     assert headers["sequence"].tolist() == [30 * i for i in range(len(messages))]
 
@@ -124,6 +124,6 @@ def test_a_withdrawn_template_is_not_used_and_a_new_one_takes_its_number() -> No
         for sets in ([template_set(one)], record, [withdrawal_set(300)], record, [template_set(other)])
     ]
     decoder = Decoder()
-    found = decoder.decode(batch(messages))
+    result = decoder.decode(batch(messages))
     # What came after the withdrawal waits, and is read by the template that came next.
-    assert sorted((r.template.fields[0].id, r.unsigned(0).tolist()) for r in found if len(r)) == [(8, [5]), (12, [5])]
+    assert sorted((r.template.fields[0].id, r.unsigned(0).tolist()) for r in result if len(r)) == [(8, [5]), (12, [5])]

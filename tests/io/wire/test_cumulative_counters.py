@@ -24,10 +24,10 @@ def report(export: Export, octets: int, packets: int, lasted_ms: int, *more: Col
 
 def test_a_flow_reported_again_counts_what_was_added_and_begins_where_it_ended() -> None:
     export = Export()
-    found = [report(export, *one) for one in ((1000, 10, 60_000), (1500, 14, 120_000), (1600, 15, 180_000))]
-    assert [table["octets"].to_list() for table in found] == [[1000], [500], [100]]
-    assert [table["packets"].to_list() for table in found] == [[10], [4], [1]]
-    starts = [table["start"].dt.epoch("ms")[0] - NOW_MS for table in found]
+    result = [report(export, *one) for one in ((1000, 10, 60_000), (1500, 14, 120_000), (1600, 15, 180_000))]
+    assert [table["octets"].to_list() for table in result] == [[1000], [500], [100]]
+    assert [table["packets"].to_list() for table in result] == [[10], [4], [1]]
+    starts = [table["start"].dt.epoch("ms")[0] - NOW_MS for table in result]
     assert starts == [0, 60_000, 120_000]
     assert export.biflows.accounting.corrected == {"total reduced to the change since the previous record": 2}
 

@@ -33,8 +33,8 @@ def test_a_message_of_netflow_v5_comes_as_records_of_ianas_elements() -> None:
 @pytest.mark.parametrize(("stated", "arrived", "used"), [(3, 2, 2), (1, 2, 1), (30, 1, 1), (0, 2, 0)])
 def test_a_count_that_lies_is_corrected_by_what_arrived(stated: int, arrived: int, used: int) -> None:
     decoder = Decoder()
-    found = decode(decoder, v5([v5_record(1)] * arrived, stated))
-    assert sum(map(len, found)) == decoder.records.used == used
+    result = decode(decoder, v5([v5_record(1)] * arrived, stated))
+    assert sum(map(len, result)) == decoder.records.used == used
     assert decoder.accounting.corrected == {"wrong record count": 1}
 
 
@@ -46,8 +46,8 @@ def test_a_v5_message_of_absurdly_many_records_is_none() -> None:
 
 def test_the_count_in_a_v9_header_is_not_believed() -> None:
     decoder = Decoder()
-    found = decode(decoder, v9(template(256, FOUR, 9), data(256, 1, 2, 3), count=60_000))
-    assert columns(found) == [(256, [[1, 2, 3]])]
+    result = decode(decoder, v9(template(256, FOUR, 9), data(256, 1, 2, 3), count=60_000))
+    assert columns(result) == [(256, [[1, 2, 3]])]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_invalid_messages_are_dropped_by_reason(message: bytes, reason: str) -> 
 
 def test_several_messages_in_one_datagram_are_all_read() -> None:
     decoder = Decoder()
-    found = decode(decoder, ipfix(template(256, FOUR)) + ipfix(data(256, 1)) + ipfix(data(256, 2)) + b"\0\x0a\0")
-    assert columns(found) == [(256, [[1, 2]])]
+    result = decode(decoder, ipfix(template(256, FOUR)) + ipfix(data(256, 1)) + ipfix(data(256, 2)) + b"\0\x0a\0")
+    assert columns(result) == [(256, [[1, 2]])]
     assert decoder.accounting.used == 3
     assert decoder.accounting.corrected == {"octets after the message": 1}
 
@@ -81,16 +81,16 @@ def test_several_messages_in_one_datagram_are_all_read() -> None:
 def test_a_set_whose_length_is_wrong_ends_its_message_and_what_came_before_is_kept() -> None:
     for bad, reason in ((set_of(256, b"", 3), "bad length"), (set_of(256, b"", 5), "longer than its message")):
         decoder = Decoder()
-        found = decode(decoder, ipfix(template(256, FOUR), data(256, 7), bad))
-        assert columns(found) == [(256, [[7]])]
+        result = decode(decoder, ipfix(template(256, FOUR), data(256, 7), bad))
+        assert columns(result) == [(256, [[7]])]
         assert decoder.sets.dropped == {reason: 1}
         assert decoder.sets.read == 3
 
 
 def test_reserved_sets_and_zeros_at_the_end_are_passed_over() -> None:
     decoder = Decoder()
-    found = decode(decoder, v9(template(256, FOUR, 9), set_of(77, b"abcd"), data(256, 7), bytes(1000)))
-    assert columns(found) == [(256, [[7]])]
+    result = decode(decoder, v9(template(256, FOUR, 9), set_of(77, b"abcd"), data(256, 7), bytes(1000)))
+    assert columns(result) == [(256, [[7]])]
     assert decoder.sets.ignored == {"reserved set number": 1}
     assert decoder.accounting.corrected == {"zeros after the last set": 1}
 
@@ -197,9 +197,9 @@ def test_more_messages_than_fit_in_one_table_are_all_read(monkeypatch: pytest.Mo
     monkeypatch.setattr("ethogram.io.wire.decoder.TABLE_ROWS", 64)
     decoder = Decoder()
     messages = [ipfix(template(256, FOUR)), *(ipfix(data(256, i)) for i in range(500))]
-    found = decode(decoder, *messages)
-    assert [value for one in found for value in one.unsigned(0).tolist()] == list(range(500))
-    assert len(found) > 1
+    result = decode(decoder, *messages)
+    assert [value for one in result for value in one.unsigned(0).tolist()] == list(range(500))
+    assert len(result) > 1
 
 
 def test_no_messages_give_no_records() -> None:
@@ -215,9 +215,9 @@ def test_records_of_equal_templates_are_decoded_as_one_and_stand_apart() -> None
             ipfix(set_of(256 + i, (bytes([i]) + bytes(i) if i % 2 else b"") + bytes([0, 0, turn, i])), sequence=turn)
             for i in (5, 2, 0, 1, 4)
         ]
-    found = decode(decoder, *messages)
-    assert [one.template.id for one in found] == [261, 258, 256, 257, 260]
-    for one in found:
+    result = decode(decoder, *messages)
+    assert [one.template.id for one in result] == [261, 258, 256, 257, 260]
+    for one in result:
         i = one.template.id - 256
         last = one.has(0, 8)
         assert last is not None and len(one) == 3 and one.set_records.tolist() == [1, 1, 1]
@@ -244,9 +244,9 @@ def test_records_so_short_that_they_are_an_attack_are_bounded(monkeypatch: pytes
         decoder = Decoder()
         decode(decoder, ipfix(template(256, short), template(257, FOUR), template(258, [(8, 4)] * 5)))
         tiny = ipfix(set_of(256, bytes(60)))
-        found = decode(decoder, tiny, tiny, ipfix(data(257, *range(60))), ipfix(set_of(258, bytes(200))), tiny)
+        result = decode(decoder, tiny, tiny, ipfix(data(257, *range(60))), ipfix(set_of(258, bytes(200))), tiny)
         # 100 more than one for each 16 octets: first those of four octets, then of one octet what room is left for.
-        assert [(one.template.id, len(one)) for one in found] == [(256, 60), (257, 60), (258, 10)]
+        assert [(one.template.id, len(one)) for one in result] == [(256, 60), (257, 60), (258, 10)]
         assert decoder.sets.dropped == {"too many short records": 2}
         decode(decoder, *(ipfix(set_of(300, bytes(40))) for _ in range(5)))
         assert [len(one) for one in decode(decoder, ipfix(template(300, short)))] == [80]

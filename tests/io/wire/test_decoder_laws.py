@@ -50,7 +50,7 @@ def part(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
 
 def rows(decoder: Decoder, batch: DatagramBatch) -> list[tuple[object, ...]]:
     """Every record with its message, across all Records."""
-    found = []
+    result = []
     for one in decoder.decode(batch):
         header = one.headers[one.message]
         texts = []
@@ -59,11 +59,11 @@ def rows(decoder: Decoder, batch: DatagramBatch) -> list[tuple[object, ...]]:
             assert (at >= 0).all() and (octets >= 0).all() and (at + octets <= one.data.size).all()
             texts.append([bytes(one.data[a : a + n]) for a, n in zip(at.tolist(), octets.tolist(), strict=True)])
         for row in range(len(one)):
-            found.append((  # noqa: PERF401
+            result.append((  # noqa: PERF401
                 int(header["arrival_ns"][row]), one.exporter.address, one.template.version, int(header["domain"][row]),
                 one.template.id, one.template.fields, tuple(text[row] for text in texts),
             ))  # fmt: skip
-    return found
+    return result
 
 
 @settings(max_examples=250, deadline=None)
@@ -74,12 +74,12 @@ def test_batches_cut_anywhere_give_the_same_records(messages: list[tuple[Exporte
     batch = several(messages, list(range(len(messages))))
     whole, pieces = Decoder(), Decoder()
     expected = rows(whole, batch)
-    found = []
+    result = []
     at = 0
     for cut in cuts:
-        found += rows(pieces, part(batch, at, min(at + cut, len(messages))))
+        result += rows(pieces, part(batch, at, min(at + cut, len(messages))))
         at += cut
-    assert sorted(found, key=repr) == sorted(expected, key=repr)
+    assert sorted(result, key=repr) == sorted(expected, key=repr)
     for name in ("accounting", "sets", "records"):
         assert getattr(whole, name).as_dict() == getattr(pieces, name).as_dict()
         getattr(whole, name).check()

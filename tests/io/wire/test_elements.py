@@ -14,14 +14,14 @@ def test_the_table_is_in_order_and_every_type_is_one_of_rfc_7012() -> None:
     assert keys == sorted(set(keys))
     assert len([key for key in keys if key[0] == 0 and key[1] < 513]) > 480
     known = typing.get_args(Type)
-    for found in elements().values():
-        assert found.type in known
-        assert found.name[0].isalpha() and " " not in found.name
-        assert found.enterprise in ENTERPRISES
+    for result in elements().values():
+        assert result.type in known
+        assert result.name[0].isalpha() and " " not in result.name
+        assert result.enterprise in ENTERPRISES
 
 
 def test_names_are_given_once_in_each_enterprise() -> None:
-    names = [(found.enterprise, found.name) for found in elements().values()]
+    names = [(result.enterprise, result.name) for result in elements().values()]
     assert len(names) == len(set(names))
 
 
@@ -41,8 +41,8 @@ def test_names_are_given_once_in_each_enterprise() -> None:
     ],
 )
 def test_elements_that_flows_are_made_of(key: tuple[int, int], name: str, kind: str, length: int) -> None:
-    found = element(*key)
-    assert (found.name, found.type, found.length, found.known) == (name, kind, length, True)
+    result = element(*key)
+    assert (result.name, result.type, result.length, result.known) == (name, kind, length, True)
 
 
 def test_an_unknown_element_is_kept_by_its_number() -> None:

@@ -50,20 +50,20 @@ def flows(count: int, start: int = 0) -> list[bytes]:
 
 
 def payloads(source: DatagramSource) -> list[tuple[Exporter, int, bytes]]:
-    found = []
+    result = []
     for one in source.datagrams():
         for row in range(len(one)):
             at, size = int(one.offset[row]), int(one.octets[row])
-            found.append((one.exporters[one.exporter[row]], int(one.arrival_ns[row]), bytes(one.data[at : at + size])))
+            result.append((one.exporters[one.exporter[row]], int(one.arrival_ns[row]), bytes(one.data[at : at + size])))
     source.accounting.check()
-    return found
+    return result
 
 
 def values(source: DatagramSource) -> list[int]:
     decoder = Decoder()
-    found = [number for one in source.datagrams() for _, [row] in columns(decoder.decode(one)) for number in row]
+    result = [number for one in source.datagrams() for _, [row] in columns(decoder.decode(one)) for number in row]
     source.accounting.check()
-    return found
+    return result
 
 
 # IPFIX files
@@ -108,9 +108,9 @@ def test_what_came_before_damage_is_kept(tmp_path: Path, tail: bytes, reason: st
     sound = b"".join(MESSAGES)
     path.write_bytes(sound + tail)
     source = IpfixFile(path)
-    found: list[bytes] = []
+    result: list[bytes] = []
     with pytest.raises(InputError, match=reason) as raised:
-        found += [bytes(one.data) for one in source.datagrams()]
+        result += [bytes(one.data) for one in source.datagrams()]
     assert raised.value.offset == len(sound) and raised.value.file == str(path)
     assert source.accounting.dropped == dropped and source.accounting.used == len(MESSAGES)
     source.accounting.check()
@@ -203,8 +203,8 @@ def test_what_the_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) ->
     path = capture(tmp_path / "x.pcap", udp("192.0.2.1", v5([v5_record(i) for i in range(3)])), snap=28 + 24 + 100)
     source = CaptureExport(path)
     decoder = Decoder()
-    [found] = [one for given in source.datagrams() for one in decoder.decode(given)]
-    assert len(found) == 2
+    [result] = [one for given in source.datagrams() for one in decoder.decode(given)]
+    assert len(result) == 2
     assert source.accounting.corrected == {"cut short by the capture": 1}
 
 
@@ -264,8 +264,8 @@ def test_a_recording_gives_back_what_was_recorded(tmp_path: Path) -> None:
     [path] = recorded(tmp_path / "new" / "folder", [given])
     assert path.name == "20231114T221320.123456789Z-0000.pcapng"
     assert is_recording(path.read_bytes()) and is_capture(path.read_bytes())
-    found = payloads(CaptureExport(path))
-    assert found == [
+    result = payloads(CaptureExport(path))
+    assert result == [
         (exporter, 1_700_000_000_123_456_789 + i, octets)
         for i, (exporter, octets) in enumerate(messages)
     ]  # fmt: skip
@@ -314,12 +314,12 @@ def test_a_recording_cut_off_by_a_crash_is_read_up_to_there(tmp_path: Path) -> N
     paths = recorded(tmp_path, [batch(MESSAGES[:5], ONE, 1), batch(MESSAGES[5:], ONE, 7200 * S)])
     paths[0].write_bytes(paths[0].read_bytes()[:-10])
     source = ExportFiles(paths)
-    found = []
+    result = []
     decoder = Decoder()
     with pytest.raises(InputError, match="incomplete") as raised:
         for one in source.datagrams():
-            found += [number for _, [row] in columns(decoder.decode(one)) for number in row]
-    assert found == [0, 1, 2, *range(4, 20)]
+            result += [number for _, [row] in columns(decoder.decode(one)) for number in row]
+    assert result == [0, 1, 2, *range(4, 20)]
     assert raised.value.file == str(paths[0])
     source.accounting.check()
 
@@ -367,11 +367,11 @@ def test_raw_datagrams_of_one_folder_share_their_templates(tmp_path: Path) -> No
              "4.dat": v5([v5_record(1)]) + v5([v5_record(2)])}  # fmt: skip
     for name, octets in texts.items():
         (tmp_path / name).write_bytes(octets)
-    found = payloads(ExportFiles([tmp_path / name for name in texts]))
-    assert [octets for _, _, octets in found] == [
+    result = payloads(ExportFiles([tmp_path / name for name in texts]))
+    assert [octets for _, _, octets in result] == [
         texts["1.dat"], texts["2.dat"], MESSAGES[0], MESSAGES[4], v5([v5_record(1)]), v5([v5_record(2)]),
     ]  # fmt: skip
-    assert {(one.address, one.transport, one.session) for one, _, _ in found} == {(str(tmp_path), "file", 0)}
+    assert {(one.address, one.transport, one.session) for one, _, _ in result} == {(str(tmp_path), "file", 0)}
     decoder = Decoder()
     records = [one for given in ExportFiles([tmp_path / n for n in texts]).datagrams() for one in decoder.decode(given)]
     assert [len(one) for one in records] == [1, 1, 2]
@@ -387,10 +387,10 @@ def test_a_file_that_is_not_a_datagram_is_an_error(tmp_path: Path) -> None:
         source.accounting.check()
 
 
-# How formats are told, and flows of them
+# Format detection
 
 
-def told(path: Path, form: str | None = None) -> list[str]:
+def formats_of(path: Path, form: str | None = None) -> list[str]:
     return [one.format for one in open_inputs(path, FlowSettings(), is_capture, form=form)]
 
 
@@ -401,11 +401,12 @@ def test_content_tells_exports_from_captures_and_texts(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(gzip.compress(b"".join(MESSAGES)))
     (tmp_path / "x.dat").write_bytes(v9(template(256, FOUR, 9)))
     (tmp_path / "nul").write_bytes(bytes(100))
-    assert told(recording) == [EXPORTS] and told(plain) == ["capture"] and told(plain, EXPORTS) == [EXPORTS]
-    assert told(tmp_path / "x.ipfix") == told(tmp_path / "x.gz") == [IPFIX]
-    assert told(tmp_path / "x.dat") == [EXPORTS]
+    assert formats_of(recording) == [EXPORTS] and formats_of(plain) == ["capture"]
+    assert formats_of(plain, EXPORTS) == [EXPORTS]
+    assert formats_of(tmp_path / "x.ipfix") == formats_of(tmp_path / "x.gz") == [IPFIX]
+    assert formats_of(tmp_path / "x.dat") == [EXPORTS]
     with pytest.raises(InputError, match="unknown format"):
-        told(tmp_path / "nul")
+        formats_of(tmp_path / "nul")
     assert not ipfix_file.sniff(b"") and not datagram_file.sniff(b"") and not ipfix_file.sniff(b"\0\x0a\0\x10")
 
 

@@ -31,11 +31,11 @@ def test_sets_wait_for_their_template_and_come_in_order() -> None:
 
 def test_a_set_in_the_same_batch_takes_the_first_template_that_comes() -> None:
     decoder = Decoder()
-    found = decode(
+    result = decode(
         decoder, ipfix(data(256, 0x00010002)), ipfix(template(256, FOUR)), ipfix(template(256, TWO_TWO)),
         ipfix(data(256, 0x00030004)),
     )  # fmt: skip
-    assert columns(found) == [(256, [[0x00010002]]), (256, [[3], [4]])]
+    assert columns(result) == [(256, [[0x00010002]]), (256, [[3], [4]])]
 
 
 def test_sets_of_different_keys_do_not_meet() -> None:

@@ -113,8 +113,8 @@ def test_ntp_times_are_exact_to_the_microsecond_until_2100(us: int) -> None:
 @given(st.integers(0, (1 << 32) - 1), st.integers(-(1 << 31) + 1, 1 << 31))
 def test_uptime_within_24_days_of_the_export_is_exact(uptime: int, before: int) -> None:
     value = np.array([(uptime - before) % (1 << 32)], np.uint64)
-    found = uptime_us(value, np.array([uptime], np.uint32), np.array([10**15]))
-    assert found.tolist() == [10**15 - (before if before < 1 << 31 else before - (1 << 32)) * 1000]
+    result = uptime_us(value, np.array([uptime], np.uint32), np.array([10**15]))
+    assert result.tolist() == [10**15 - (before if before < 1 << 31 else before - (1 << 32)) * 1000]
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def row_of(*columns: Column, version: int = 10, options: bool = False, **more: o
     ],
 )  # fmt: skip
 def test_a_value_is_written_by_its_type(column: Column, name: str, value: object) -> None:
-    found = row_of(column)[name]
-    assert found == value
-    assert type(found) is type(value)
+    result = row_of(column)[name]
+    assert result == value
+    assert type(result) is type(value)
 
 
 def test_names_of_repeated_reverse_and_scope_fields() -> None:

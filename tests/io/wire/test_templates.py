@@ -29,17 +29,17 @@ def whats(decoder: Decoder) -> list[tuple[int, str]]:
 
 def test_a_redefinition_counts_from_where_it_stands() -> None:
     decoder = Decoder()
-    found = decode(
+    result = decode(
         decoder,
         ipfix(template(256, FOUR), data(256, 0x00010002), template(256, TWO_TWO), data(256, 0x00030004)),
         ipfix(data(256, 0x00050006)),
         ipfix(template(256, FOUR)),
         ipfix(data(256, 0x00070008)),
     )
-    assert columns(found) == [
+    assert columns(result) == [
         (256, [[0x00010002]]), (256, [[3, 5], [4, 6]]), (256, [[0x00070008]]),
     ]  # fmt: skip
-    generations = [one.template.generation for one in found]
+    generations = [one.template.generation for one in result]
     assert len(set(generations)) == 3 and generations == sorted(generations)
     assert whats(decoder) == [(256, "new"), (256, "changed"), (256, "changed")]
 
@@ -54,10 +54,10 @@ def test_the_same_fields_as_options_are_another_template(version: int) -> None:
         else set_of(1, struct.pack(">HHH", 256, 0, 4) + field)
     )  # fmt: skip
     decoder = Decoder()
-    found = decode(
+    result = decode(
         decoder, message(template(256, FOUR, version), data(256, 1), options, data(256, 2)), message(data(256, 3)),
     )  # fmt: skip
-    by_kind = {one.template.options: one.unsigned(0).tolist() for one in found}
+    by_kind = {one.template.options: one.unsigned(0).tolist() for one in result}
     assert by_kind == {False: [1], True: [2, 3]}
     assert whats(decoder) == [(256, "new"), (256, "changed")]
     again = decode(decoder, message(template(256, FOUR, version), data(256, 4)))
@@ -143,9 +143,9 @@ def test_exporters_sharing_an_address_have_separate_templates(make: Callable[...
         messages = [(who, booted(m, 5000 if who is ONE else 900_000)) for who, m in messages]
     times = list(range(len(messages)))
     batches = [several(messages, times)] if at_once else [several([m], t) for m, t in zip(messages, times, strict=True)]
-    found = [one for each in batches for one in decoder.decode(each)]
-    found += decoder.finish()
-    assert {(one.exporter.port, tuple(map(tuple, c))) for one, (_, c) in zip(found, columns(found), strict=True)} <= {
+    result = [one for each in batches for one in decoder.decode(each)]
+    result += decoder.finish()
+    assert {(one.exporter.port, tuple(map(tuple, c))) for one, (_, c) in zip(result, columns(result), strict=True)} <= {
         (port, tuple(values))
         for port, values in [
             (ONE.port, ((0x00010002, 0x00050006, 0x0009000A),)), (ONE.port, ((0x00010002,),)),
@@ -153,7 +153,7 @@ def test_exporters_sharing_an_address_have_separate_templates(make: Callable[...
             (1234, ((3,), (4,))), (1234, ((7,), (8,))),
         ]
     }  # fmt: skip
-    assert sum(map(len, found)) == 5
+    assert sum(map(len, result)) == 5
     assert decoder.store.counters == {"new": 2}
 
 
@@ -171,12 +171,12 @@ def test_an_exporter_that_changes_its_port_takes_its_templates_along() -> None:
     for still_sends in (False, True):
         decoder = Decoder()
         decode(decoder, ipfix(template(256, FOUR)), at_s=0)
-        found = []
+        result = []
         for at_s in range(5, 1205, 60):
-            found += decode(decoder, ipfix(data(256, at_s)), exporter=OTHER_PORT, at_s=at_s)
+            result += decode(decoder, ipfix(data(256, at_s)), exporter=OTHER_PORT, at_s=at_s)
             if still_sends:
                 decode(decoder, ipfix(data(256, 1)), at_s=at_s + 1)
-        values = [value for _, [column] in columns(found) for value in column]
+        values = [value for _, [column] in columns(result) for value in column]
         assert values == ([] if still_sends else list(range(5, 1205, 60)))
         assert decoder.sets.balanced
     # One that had gone before; and when it is back after all, they are two.
@@ -196,15 +196,15 @@ def test_an_exporter_that_changes_its_port_takes_its_templates_along() -> None:
 
 
 def test_two_exporters_in_one_batch_are_not_mixed() -> None:
-    found = Decoder().decode(several([
+    result = Decoder().decode(several([
         (ONE, ipfix(template(256, FOUR))), (TWO, ipfix(template(256, TWO_TWO))),
         (ONE, ipfix(data(256, 0x00010002))), (TWO, ipfix(data(256, 0x00010002))), (TWO, v5([v5_record(1)])),
         (ONE, v5([v5_record(1)])),
     ]))  # fmt: skip
-    assert [(one.exporter, one.template.version, len(one)) for one in found] == [
+    assert [(one.exporter, one.template.version, len(one)) for one in result] == [
         (ONE, 10, 1), (TWO, 10, 1), (TWO, 5, 1), (ONE, 5, 1)
     ]  # fmt: skip
-    assert [len(one.template.fields) for one in found[:2]] == [1, 2]
+    assert [len(one.template.fields) for one in result[:2]] == [1, 2]
 
 
 def test_over_udp_a_template_not_sent_again_expires_and_in_a_session_it_does_not() -> None:
@@ -396,9 +396,9 @@ def test_ten_thousand_templates_of_five_hundred_exporters() -> None:
     rng = np.random.default_rng(4)
     order = rng.permutation(10_000)
     messages = [(exporters[n // 20], ipfix(data(256 + n % 20, int(n)))) for n in order.tolist()]
-    found = decoder.decode(several(messages))
-    assert [(one.exporter, one.template.id) for one in found] == [(exporters[n // 20], 256 + n % 20) for n in order]
-    for n, one in zip(order.tolist(), found, strict=True):
+    result = decoder.decode(several(messages))
+    assert [(one.exporter, one.template.id) for one in result] == [(exporters[n // 20], 256 + n % 20) for n in order]
+    for n, one in zip(order.tolist(), result, strict=True):
         values = [one.unsigned(i).tolist() for i in range(len(one.template.fields))]
         assert values == ([[n]] if n % 2 else [[n >> 16], [n & 0xFFFF]])
     assert decoder.sets.dropped == {}

@@ -62,12 +62,12 @@ def several(messages: Sequence[tuple[Exporter, bytes]], arrival_s: Sequence[int]
 
 
 def decode(decoder: Decoder, *messages: bytes, exporter: Exporter = ONE, at_s: int = 0) -> list[Records]:
-    found = decoder.decode(batch(messages, exporter, at_s * S))
+    result = decoder.decode(batch(messages, exporter, at_s * S))
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
-    return found
+    return result
 
 
-def columns(found: Sequence[Records]) -> list[tuple[int, list[list[int]]]]:
+def columns(result: Sequence[Records]) -> list[tuple[int, list[list[int]]]]:
     """Template id and all fields as numbers, for each Records."""
-    return [(one.template.id, [one.unsigned(i).tolist() for i in range(len(one.template.fields))]) for one in found]
+    return [(one.template.id, [one.unsigned(i).tolist() for i in range(len(one.template.fields))]) for one in result]

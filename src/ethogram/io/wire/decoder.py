@@ -203,11 +203,11 @@ class Decoder:
         message = np.arange(len(octets), dtype=np.int32)
         data, headers = (np.concatenate([getattr(held, name) for held in waited]) for name in ("data", "headers"))
         records = Records(entry.template, entry.exporter, waited[-1].exporters, data, headers, message, offset, octets)
-        kept = self._select_short(records, SHORT_RECORDS)
-        if kept is None:
+        mask = self._select_short(records, SHORT_RECORDS)
+        if mask is None:
             return records
         return Records(
-            entry.template, entry.exporter, records.exporters, data, headers, message[kept], offset[kept], octets[kept]
+            entry.template, entry.exporter, records.exporters, data, headers, message[mask], offset[mask], octets[mask]
         )
 
     def _select_short(self, records: Records, more: int) -> NDArray[np.bool_] | None:
@@ -260,10 +260,10 @@ class Decoder:
         more = SHORT_RECORDS
         for members in sorted(alike.values(), key=lambda part: -part[0][0].shortest):
             whole = concat_sets(batch, headers, sets, members)
-            kept = self._select_short(whole, more)
-            if kept is not None:
+            mask = self._select_short(whole, more)
+            if mask is not None:
                 every = np.concatenate([rows for _, _, rows in members])
-                generations[every[~kept]] = HELD
+                generations[every[~mask]] = HELD
                 left = [(template, exporter, rows[generations[rows] != HELD]) for template, exporter, rows in members]
                 members = [member for member in left if member[2].size]  # noqa: PLW2901
                 if not members:
