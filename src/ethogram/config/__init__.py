@@ -1,0 +1,47 @@
+"""Settings, as frozen models. Unknown names are errors; a digest identifies the settings of a result."""
+
+from ethogram.config._base import Settings
+from ethogram.config.capture import CaptureSettings, CustomFlowSettings, MeterSettings, PacketFlowSettings
+from ethogram.config.encoder import (
+    EncoderSettings,
+    FieldSettings,
+    LinearFieldSettings,
+    ProbeSettings,
+    ReconstructionSettings,
+    TrainingSettings,
+)
+from ethogram.config.flow import (
+    BoundSettings,
+    CountSettings,
+    ExporterSettings,
+    FlowSettings,
+    KeySettings,
+    NameSettings,
+    RepresentationSettings,
+)
+from ethogram.config.identify import IdentifySettings
+from ethogram.config.service import CollectSettings, WireSettings
+
+__all__ = [
+    "BoundSettings",
+    "CaptureSettings",
+    "CollectSettings",
+    "CountSettings",
+    "CustomFlowSettings",
+    "EncoderSettings",
+    "ExporterSettings",
+    "FieldSettings",
+    "FlowSettings",
+    "IdentifySettings",
+    "KeySettings",
+    "LinearFieldSettings",
+    "MeterSettings",
+    "NameSettings",
+    "PacketFlowSettings",
+    "ProbeSettings",
+    "ReconstructionSettings",
+    "RepresentationSettings",
+    "Settings",
+    "TrainingSettings",
+    "WireSettings",
+]
