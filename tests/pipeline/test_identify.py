@@ -123,7 +123,7 @@ def test_nothing_to_learn_from_and_nothing_to_name_are_said(monkeypatch: pytest.
     with pytest.raises(InputError, match="nothing to identify"):
         identify_windows(empty, library())
     monkeypatch.setattr("ethogram.pipeline.library.PACKAGED", "none.jsonl.gz")
-    with pytest.raises(LibraryError, match="brings no library"):
+    with pytest.raises(LibraryError, match="no bundled library"):
         open_library()
 
 
