@@ -9,6 +9,7 @@ import pytest
 
 from ethogram.cli import main
 from ethogram.pipeline.representations import PACKAGED
+from ethogram.representation import needs
 
 TRAIN, EMBED = "pip install 'ethogram[train]'", "pip install 'ethogram[embed]'"
 PRETRAIN = ["pretrain", "none.parquet", "-o", "model"]
@@ -58,3 +59,10 @@ def test_fewer_needs_are_no_obstacle(
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main([*PRETRAIN, "--kind", "linear-fields"]) == 3
     assert "none.parquet" in capsys.readouterr().err
+
+
+def test_plots_are_an_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "matplotlib" else object())
+    for command in (["stability", "f.parquet"], ["bench", "report", "rows.jsonl"]):
+        assert main([*command, *(["--plots", "p"] if command[0] == "stability" else ["-o", "r"])]) == 2
+        assert "needs Matplotlib: pip install 'ethogram[plot]'" in capsys.readouterr().err

@@ -274,6 +274,9 @@ def write_pages(
     sections
         What a study adds to the pages.
     """
+    from ethogram.representation.needs import need
+
+    need("a report", "matplotlib")
     from ethogram._files import require_ours
     from ethogram.bench.parallel import MOST
     from ethogram.bench.report.write import REPORT_MARKS, write_report

@@ -17,8 +17,9 @@ from ethogram.cli.terminal import write_json, write_line
 __all__ = ["Check", "checks", "command"]
 
 _NEEDED = ("polars", "pyarrow", "numpy", "numba", "scipy", "scikit-learn", "narwhals", "orjson", "pydantic",
-           "publicsuffixlist", "matplotlib", "typer", "rich")  # fmt: skip
+           "publicsuffixlist", "typer", "rich")  # fmt: skip
 _OPTIONAL = {
+    "matplotlib": ("plot", "drawing plots"),
     "lightgbm": ("bench", "the gradient boosting baselines"),
     "torch": ("train", "training encoders"),
     "safetensors": ("train", "training encoders and reading their weights"),
@@ -65,7 +66,7 @@ def checks() -> Iterator[Check]:
 
 def _library(name: str) -> Check:
     try:
-        module = importlib.import_module({"scikit-learn": "sklearn"}.get(name, name)) if name != "matplotlib" else None
+        module = importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
         del module
         return Check(name, "ok", importlib.metadata.version(name))
     except Exception as error:  # a library may fail in any way when it is loaded; that is what is asked

@@ -80,8 +80,10 @@ def command(
     """
     from ethogram.pipeline.probe import draw
     from ethogram.pipeline.probe import probe as run_probe
+    from ethogram.representation.needs import need
 
     if plots is not None:
+        need("drawing plots", "matplotlib")
         check_folder(plots, inputs=(*inputs, *(test or ()), labels, test_labels), force=force)
     settings = _settings(
         setting or [], level=level, probes=_probes(probe), budgets=_budgets(budget), whiten=whiten or None,

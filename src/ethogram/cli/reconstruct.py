@@ -63,9 +63,11 @@ def command(
     """Measure the reconstruction error of encoders on unseen flows by block, service and label, on both networks."""
     from ethogram.config import ReconstructionSettings
     from ethogram.pipeline.reconstruct import draw, reconstructions
+    from ethogram.representation.needs import need
 
     check_level(level)
     if plots is not None:
+        need("drawing plots", "matplotlib")
         check_folder(plots, inputs=(*inputs, *(there or ()), labels, there_labels), force=force)
     settings = ReconstructionSettings.of(**({} if flows is None else {"flows": flows}))
     found = reconstructions(

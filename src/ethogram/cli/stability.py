@@ -46,8 +46,10 @@ def command(
     """Measure how soon fingerprints converge, how often they recur, and whether they distinguish types."""
     from ethogram.pipeline.fingerprints import read_fingerprints
     from ethogram.pipeline.stability import draw, stability
+    from ethogram.representation.needs import need
 
     if plots is not None:
+        need("drawing plots", "matplotlib")
         check_folder(plots, inputs=(source, labels), force=force)
     run = read_fingerprints(source)
     types = None if labels is None else _types(labels, level)

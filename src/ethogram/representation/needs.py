@@ -9,8 +9,8 @@ from ethogram.errors import UsageError
 __all__ = ["absence", "need"]
 
 _EXTRAS = {
-    "onnx": ("onnx", "train"), "onnxruntime": ("ONNX Runtime", "embed"), "safetensors": ("safetensors", "train"),
-    "torch": ("torch", "train"),
+    "matplotlib": ("Matplotlib", "plot"), "onnx": ("onnx", "train"), "onnxruntime": ("ONNX Runtime", "embed"),
+    "safetensors": ("safetensors", "train"), "torch": ("torch", "train"),
 }  # fmt: skip
 """Display name and extra of each module."""
 
