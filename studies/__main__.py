@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="write the pages of docs/results")
     report.add_argument("rows", nargs="+", help="files of result rows, .jsonl or .jsonl.gz")
-    report.add_argument("-o", "--out", type=Path, default=Path("docs/results"), help="folder of the pages")
+    report.add_argument("-o", "--output", type=Path, default=Path("docs/results"), help="folder of the pages")
     report.add_argument("--jobs", type=int, default=0, help="processes; 0: one for each core, at most 4")
     report.add_argument("--force", action="store_true", help="overwrite pages that Ethogram did not write")
     given = parser.parse_args(arguments)

@@ -60,7 +60,7 @@ def test_rows_say_what_made_them_and_are_not_made_again(
     assert call(root, "all", "-o", str(out)) == 0
     assert "0 rows measured, 9 already in" in capsys.readouterr().err.replace("\n", " ")
     assert read_rows(out) == rows
-    assert call(root, "home-days", "--methods", "plain", "--again", "-o", str(out)) == 0
+    assert call(root, "home-days", "--methods", "plain", "--rerun", "-o", str(out)) == 0
     assert len(read_rows(out)) == 10
 
 
@@ -138,7 +138,7 @@ def test_items_of_a_whole_device_carry_the_time_that_was_observed(bench: CountBe
     [
         (["no-such-task"], 2, "no task 'no-such-task'"),
         (["home-days", "--methods", "magic"], 2, "no method or group 'magic'"),
-        (["report"], 2, "bench report needs"),
+        (["report"], 2, "no file of rows given"),
         (["report", "missing.jsonl"], 3, "missing.jsonl"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_row_that_was_not_finished_is_cut_off(tmp_path: Path) -> None:
 def test_broken_rows_name_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(orjson.dumps({"format": "ethogram.bench/1"}) + b"\n{broken\n")
-    with pytest.raises(InputError, match=r"rows.jsonl:2: no JSON"):
+    with pytest.raises(InputError, match=r"rows.jsonl:2: invalid JSON"):
         read_rows(path)
     path.write_bytes(orjson.dumps({"format": "another/1"}))
     with pytest.raises(InputError, match=r"rows.jsonl:1: no row"):

@@ -111,7 +111,7 @@ def test_a_foreign_file_asks_for_force(verb: str, capsys: pytest.CaptureFixture[
 
 def test_rows_are_only_added_to_rows(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine").write_bytes(b"a line\nand half a line")
-    assert "holds no result rows" in said(capsys, "bench", "-o", "mine", "--force")
+    assert "is not a file of result rows" in said(capsys, "bench", "-o", "mine", "--force")
     assert Path("mine").read_bytes() == b"a line\nand half a line"
 
 

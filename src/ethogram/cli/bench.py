@@ -29,14 +29,14 @@ def command(
     ] = None,
     methods: Annotated[str | None, typer.Option(help="methods or groups of methods, separated by commas")] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="file of rows, appended line by line; for 'report', a folder")
+        Path, typer.Option("--output", "-o", help="file of rows, appended line by line; for 'report', a folder")
     ] = Path("bench.jsonl"),
     cache: Annotated[Path | None, typer.Option(help="folder for the cache of loaded corpora")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="do not cache loaded corpora")] = False,
     cards: Annotated[Path | None, typer.Option(help="folder of corpus cards; default: the bundled ones")] = None,
     task_files: Annotated[Path | None, typer.Option(help="folder of tasks; default: the bundled ones")] = None,
     method_files: Annotated[Path | None, typer.Option(help="folder of methods; default: the bundled ones")] = None,
-    again: Annotated[bool, typer.Option("--again", help="measure again what the file already has rows of")] = False,
+    again: Annotated[bool, typer.Option("--rerun", help="measure again what the file already has rows of")] = False,
     jobs: Annotated[
         int,
         typer.Option(
@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Measure methods on tasks whose splits are proven disjoint.
 
-    ``bench list`` lists tasks and methods. ``bench TASK ...`` appends one row per task and method to --out, and skips
+    ``bench list`` lists tasks and methods. ``bench TASK ...`` appends one row per task and method to --output, and skips
     those that the file already has for the same data and code. ``bench report ROWS.jsonl -o FOLDER`` writes tables and
     plots from the last row of each task and method. It leaves out rows of another definition of the task, of other
     data, or of a method that the task does not run, and marks rows that earlier code made.

@@ -68,7 +68,7 @@ def test_one_that_learns_here_is_kept(tmp_path: Path) -> None:
 
 def test_flows_without_packets_are_a_row_that_says_so() -> None:
     row = rows_of(None, [NPRINT], packets=False)["nprint"]
-    assert row["absent"] == "nprint: reads packets of both directions, which home has not"
+    assert row["absent"] == "nprint: needs packets of both directions, and home has none"
     assert not row["failed"]
 
 

@@ -71,7 +71,7 @@ def test_each_network_in_turn_and_p4_sees_early_days_of_the_tested_one() -> None
 def test_a_unit_in_two_networks_is_refused() -> None:
     mac = "00:17:88:74:c2:dc"
     loaded = {"a": with_unit(network("a", 1), "hub", mac), "b": with_unit(network("b", 2), "hub", mac)}
-    with pytest.raises(LeakError, match="00:17:88:74:c2:dc in unlabelled of a and in test of b: one unit"):
+    with pytest.raises(LeakError, match="00:17:88:74:c2:dc in both unlabelled of a and test of b: the same unit"):
         flow_folds(task("P3", encoder=("a",), probe=("a",), test=("b",)), loaded)
 
 
