@@ -22,7 +22,7 @@ from ethogram.cli.options import (
 )
 from ethogram.cli.outputs import check_folder
 from ethogram.cli.reading import flow_settings
-from ethogram.cli.terminal import say, write_json
+from ethogram.cli.terminal import report, say, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _run(collector: Collector, duration: float | None, every_s: float) -> None:
             signal.signal(number, note(what))
     collector.start()
     for place in collector.listening:
-        say(f"listening at {place}")
+        report(f"listening at {place}")
     for line in collector.problems:
         say(f"ethogram: {line}")
     begin = last = time.monotonic()
@@ -165,11 +165,11 @@ def _run(collector: Collector, duration: float | None, every_s: float) -> None:
             break
         if asked["counters"]:
             asked["counters"] = False
-            say(*collector.counters.json().decode().splitlines())
+            report(*collector.counters.json().decode().splitlines())
         now = time.monotonic()
         if every_s and now - last >= every_s:
             sums = _sums(collector)
-            say(_line(collector, before, sums, now - last))
+            report(_line(collector, before, sums, now - last))
             last, before = now, sums
     collector.stop()
 
@@ -195,17 +195,17 @@ def _line(collector: Collector, before: tuple[int, int, int], sums: tuple[int, i
 def _table(collector: Collector) -> None:
     """All counters for people."""
     for name, accounting in collector.counters.accountings().items():
-        say(f"{name}: {accounting.line()}")
+        report(f"{name}: {accounting.line()}")
     totals = collector.sequences.totals
-    say(
+    report(
         f"sequence: {totals.sent:,} units sent = {totals.received:,} received + {totals.gaps:,} in gaps + "
         f"{totals.undecoded:,} not counted; {totals.duplicates:,} duplicates or late, {totals.reordered:,} reordered, "
         f"{totals.resets:,} exporter restarts"
     )
     for reason, count in sorted(collector.tcp.closed.items()):
-        say(f"connections: {count:,} {reason}")
+        report(f"connections: {count:,} {reason}")
     written = collector.output
-    say(
+    report(
         f"{written.segments:,} segments and {written.fingerprints:,} fingerprints written to {written.folder}"
         + (f"; {written.problem}" if written.problem else "")
     )

@@ -10,7 +10,7 @@ import typer
 
 from ethogram.cli.options import Force
 from ethogram.cli.outputs import check_library, save_library
-from ethogram.cli.terminal import results, say
+from ethogram.cli.terminal import report, results
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,19 +97,19 @@ def command(
         merged = merged.merge(one)
         if flows:
             sides.append((path, one.store))
-            say(*filter(None, [one.message]))
+            report(*filter(None, [one.message]))
     store = merged_sides(sides)
     if action is Action.REMOVE:
         before = sum(one.multiplicity for one in merged.entries)
         merged = merged.remove(labels=label or (), devices=device or (), digests=entry or ())
         gone = before - sum(one.multiplicity for one in merged.entries)
-        say(f"{gone:,} of {before:,} windows removed")
+        report(f"{gone:,} of {before:,} windows removed")
     elif action is Action.RENAME:
         merged, moved = merged.renamed(renames)
         store = None if store is None else store.renamed(moved)
-        say(f"{len(moved):,} entries renamed")
+        report(f"{len(moved):,} entries renamed")
     for line in save_library(replace(merged, name=output.name), store, output):
-        say(line)
+        report(line)
 
 
 UNDATED = "-"  # entries made from profiles, which no day belongs to

@@ -10,7 +10,7 @@ import typer
 from ethogram.cli.options import Force, Json
 from ethogram.cli.outputs import EXPORT, check_output
 from ethogram.cli.run import progress
-from ethogram.cli.terminal import say, write_json
+from ethogram.cli.terminal import report, write_json
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _report(where: str, protocol: str, sent: Sent, network: Impairment, delivery
 
 def _show(where: str, sent: Sent, network: Impairment, delivery: Delivery) -> None:
     def line(text: str) -> None:
-        say(text)
+        report(text)
 
     line(f"simulated home to {where}: none of these devices exists")
     aside = f", {sent.unsampled:,} of them never sampled" if sent.unsampled else ""
@@ -189,7 +189,7 @@ def _show_load(where: str, protocol: str, load: Load, delivery: Delivery, as_jso
             }
         )  # fmt: skip
         return
-    say(
+    report(
         f"load of {load.homes:,} simulated homes with {load.devices:,} devices to {where}: none of them exists",
         f"delivered: {delivery.flows:,} flow records in {delivery.messages:,} messages in {delivery.seconds:.1f} s"
         f" ({delivery.flows / max(delivery.seconds, 1e-9):,.0f} a second); the sequence numbers moved by"
@@ -200,4 +200,4 @@ def _show_load(where: str, protocol: str, load: Load, delivery: Delivery, as_jso
 
 def _show_refused(delivery: Delivery) -> None:
     if delivery.refused:
-        say(f"nobody listened there: {delivery.refused:,} messages were refused")
+        report(f"nobody listened there: {delivery.refused:,} messages were refused")
