@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("--force", action="store_true", help="overwrite pages that Ethogram did not write")
     given = parser.parse_args(arguments)
     try:
-        write_pages(given.rows, given.output, every_task(), every_method(), given.jobs, force=given.force, sections=STUDY)
+        tasks, methods = every_task(), every_method()
+        write_pages(given.rows, given.output, tasks, methods, given.jobs, force=given.force, sections=STUDY)
     except EthogramError as error:
         print(f"studies: {error}", file=sys.stderr)  # noqa: T201 (a command)
         return error.exit_code
