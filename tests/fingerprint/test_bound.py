@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ethogram.config import BoundSettings, ExporterSettings
+from ethogram.fingerprint import gather
 from ethogram.fingerprint.bound import bound_keys, drop_devices, level, sizes_of
 from ethogram.fingerprint.count import sort_counts
 from ethogram.fingerprint.exporter import FingerprintExporter
@@ -172,7 +173,7 @@ def test_the_largest_known_fingerprints_are_forgotten_at_the_bound() -> None:
 
 
 def test_texts_without_counts_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ethogram.fingerprint.gather._SPARE_WORDS", 10)
+    monkeypatch.setattr(gather, "_SPARE_WORDS", 10)
     gathering = Gathering(least=1)
     probe = {"initiator": "remote", "answered": False}
     for start in range(0, 200, 20):

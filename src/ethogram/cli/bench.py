@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Measure methods on tasks whose splits are proven disjoint.
 
-    ``bench list`` lists tasks and methods. ``bench TASK ...`` appends one row per task and method to -o, and skips those
+    ``bench list`` lists tasks and methods. ``bench TASK ...`` appends a row per task and method to -o, and skips those
     that the file already has for the same data and code. ``bench report ROWS.jsonl -o FOLDER`` writes tables and
     plots from the last row of each task and method. It leaves out rows of another definition of the task, of other
     data, or of a method that the task does not run, and marks rows that earlier code made.
