@@ -140,7 +140,7 @@ def test_damage_ends_a_capture_for_both(days: list[Path]) -> None:
     days[0].write_bytes(octets[: len(octets) // 2])
     with pytest.warns(EthogramWarning, match="truncated"):
         feed, reading = heard(days, Clock())
-    assert len(reading.errors) == 1  # type: ignore[attr-defined]
+    assert len(reading.log.errors) == 1  # type: ignore[attr-defined]
     assert feed.captures == 2
     assert 100 < feed.embedded().flows < 200
 
