@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.texts import check_open
+from fuzz.text_records import check_open
 
 
 @pytest.mark.wire
