@@ -175,7 +175,7 @@ def test_broken_rows_name_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"rows.jsonl:2: invalid JSON"):
         read_rows(path)
     path.write_bytes(orjson.dumps({"format": "another/1"}))
-    with pytest.raises(InputError, match=r"rows.jsonl:1: no row"):
+    with pytest.raises(InputError, match=r"rows.jsonl:1: not a row"):
         read_rows(path)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -22,6 +23,14 @@ from ethogram.serve.segments import segments_in
 from sending import CountingSender
 
 RUN = "from ethogram.cli import main; raise SystemExit(main())"
+
+
+@pytest.fixture(autouse=True)
+def default_hangup() -> Iterator[None]:
+    """Collectors inherit an ignored SIGHUP from tests that run under nohup: start them with the default."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Process:
