@@ -18,13 +18,20 @@ from typing import Any, Literal
 import polars as pl
 
 from ethogram._frames import Inputs, LabelsLike, as_labels, as_paths
-from ethogram._parse import parse_duration, parse_epoch, parse_granularity, parse_time
+from ethogram._parse import (
+    DAY_S,
+    parse_duration,
+    parse_epoch,
+    parse_granularity,
+    parse_key,
+    parse_time,
+    parse_weight,
+)
 from ethogram._results import Embeddings, EncoderFiles, Fingerprints, FlowTable
 from ethogram.config import (
     CountSettings,
     EncoderSettings,
     ExporterSettings,
-    FlowSettings,
     MeterSettings,
     TrainingSettings,
 )
@@ -33,19 +40,16 @@ from ethogram.identify.library import Library
 from ethogram.pipeline.enrol import EnrolOptions
 from ethogram.pipeline.identify import IdentifyOptions
 from ethogram.pipeline.library import OpenLibrary, open_library
-from ethogram.pipeline.read_options import ReadOptions
+from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
-from ethogram.schema import Inventory, TimeSpan
+from ethogram.schema import Inventory
 
 __all__ = ["embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"]
 
 Duration = str | float | timedelta
 Time = str | datetime | None
 OnProgress = Callable[[int], None] | None
-
-DAY_S = 86_400
-WEIGHTS = {"flow": "flow_share", "presence": "presence", "octets": "octet_share", "packets": "packet_share"}
 
 
 def read_flows(
@@ -109,7 +113,7 @@ def read_flows(
     from ethogram.pipeline.flows import collect
     from ethogram.pipeline.flows import read_flows as open_flows
 
-    settings = _flow(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": names})
+    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": names})
     meter = MeterSettings.of(
         idle_timeout_s=parse_duration(idle_timeout, "idle_timeout"),
         active_timeout_s=parse_duration(active_timeout, "active_timeout"),
@@ -180,11 +184,11 @@ def fingerprint(
     from ethogram.pipeline.fingerprints import fingerprint as export
 
     epoch_s = parse_epoch(epoch)
-    parts = [part.strip() for part in (key.split(",") if isinstance(key, str) else key) if part.strip()]
     settings = ExporterSettings.of(
         epoch_s=epoch_s, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,
-        min_epochs=min_epochs, max_epochs=max_epochs, gap_s=parse_epoch(gap, "gap"), key=dict.fromkeys(parts, True),
-        representation={"granularity": parse_granularity(granularity), "weight": WEIGHTS.get(prevalence, prevalence)},
+        min_epochs=min_epochs, max_epochs=max_epochs, gap_s=parse_epoch(gap, "gap"),
+        key=dict.fromkeys(parse_key(key), True),
+        representation={"granularity": parse_granularity(granularity), "weight": parse_weight(prevalence)},
     )  # fmt: skip
     counting = CountSettings.of(
         sub_epoch_s=min(3_600, epoch_s), other_protocols=other_protocols, drop_probes=not keep_probes
@@ -375,7 +379,7 @@ def embed(
     with as_paths(inputs) as paths, tempfile.TemporaryDirectory(prefix="ethogram-") as folder:
         output = Path(folder) / "embeddings.parquet"
         run = embed_inputs(
-            paths, output, model=_path(model), devices=_path(devices), flow=_flow(local), threads=threads,
+            paths, output, model=_path(model), devices=_path(devices), flow=flow_settings(local), threads=threads,
             time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"),
             on_progress=on_progress,
         )  # fmt: skip
@@ -436,15 +440,9 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def _flow(local: Sequence[str] | None, **values: object) -> FlowSettings:
-    return FlowSettings.of(**({"local": tuple(local)} if local else {}), **values)
-
-
-def _reading(
-    devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time
-) -> ReadOptions:  # fmt: skip
-    span = TimeSpan(parse_time(time_from, "time_from"), parse_time(time_to, "time_to"))
-    return ReadOptions(_path(devices), _flow(local), span)
+def _reading(devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time) -> ReadOptions:
+    span = parse_time(time_from, "time_from"), parse_time(time_to, "time_to")
+    return read_options(_path(devices), local, *span)
 
 
 def _known(library: str | Path | Library | None) -> OpenLibrary:

@@ -1,13 +1,24 @@
-"""Durations, times and granularities as users write them, on the command line and in the public API."""
+"""Durations, times and parts of fingerprints as users write them, on the command line and in the public API."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from ethogram.errors import UsageError
 
-__all__ = ["parse_duration", "parse_epoch", "parse_granularity", "parse_time"]
+__all__ = [
+    "DAY_S",
+    "parse_duration",
+    "parse_epoch",
+    "parse_granularity",
+    "parse_key",
+    "parse_time",
+    "parse_weight",
+]
+
+DAY_S = 86_400
 
 _UNIT_S = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw]?)")
@@ -89,3 +100,31 @@ def parse_granularity(value: str | int, option: str = "granularity") -> int:
     if not text.isdigit() or int(text) == 0:
         raise UsageError(f"{option}: {value!r} is neither a whole number of at least 1 nor inf")
     return int(text)
+
+
+_WEIGHTS = {"flow": "flow_share", "presence": "presence", "octets": "octet_share", "packets": "packet_share"}
+_KEY_PARTS = ("role", "scope", "answered", "name")
+
+
+def parse_weight(value: str, option: str = "prevalence") -> str:
+    """Convert the weight of a service to its setting.
+
+    >>> parse_weight("octets")
+    'octet_share'
+    """
+    if value not in _WEIGHTS:
+        raise UsageError(f"{option}: invalid weight {value!r}; expected {', '.join(_WEIGHTS)}")
+    return _WEIGHTS[value]
+
+
+def parse_key(value: str | Iterable[str], option: str = "key") -> list[str]:
+    """Convert the parts of a service besides its port, separated by commas, to a list.
+
+    >>> parse_key("role, scope")
+    ['role', 'scope']
+    """
+    parts = [part.strip() for part in (value.split(",") if isinstance(value, str) else value) if part.strip()]
+    for part in parts:
+        if part not in _KEY_PARTS:
+            raise UsageError(f"{option}: invalid part {part!r}; expected role, scope, answered or name")
+    return parts

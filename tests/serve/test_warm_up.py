@@ -128,3 +128,4 @@ def test_a_warm_up_that_cannot_write_does_not_stop_the_collector(tmp_path: Path)
     place = tmp_path / "file"
     place.write_text("no folder")
     warm_up(place, [lambda path: Collector([], path)], (), ExporterSettings(), str(place))
+    assert place.read_text() == "no folder"

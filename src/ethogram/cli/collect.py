@@ -21,7 +21,6 @@ from ethogram.cli.options import (
     duration_option,
 )
 from ethogram.cli.outputs import check_folder
-from ethogram.cli.reading import flow_settings
 from ethogram.cli.terminal import report, say, write_json
 from ethogram.errors import UsageError
 
@@ -104,6 +103,7 @@ def command(
     from ethogram.config import CollectSettings, CountSettings, ExporterSettings, WireSettings
     from ethogram.io.receive.address import Listen
     from ethogram.io.receive.tcp import tls_context
+    from ethogram.pipeline.read_options import flow_settings
     from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 
     places = [Listen.parse(text) for text in listen or DEFAULT_LISTEN]

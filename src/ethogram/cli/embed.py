@@ -9,7 +9,7 @@ import typer
 
 from ethogram.cli.options import DeviceFileOption, Force, From, Json, Local, To
 from ethogram.cli.outputs import TABLE, check_output
-from ethogram.cli.reading import end_with, flow_settings, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import report, write_json
 
@@ -20,7 +20,7 @@ def command(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN...", help="Custom flows (Parquet, of Ethogram or of the published layout), or captures."
+            metavar="IN", help="Custom flows (Parquet, of Ethogram or of the published layout), or captures."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Embeddings to write (Parquet).")],
@@ -43,6 +43,7 @@ def command(
 
     Needs ONNX Runtime, not torch.
     """
+    from ethogram.pipeline.read_options import flow_settings
     from ethogram.pipeline.representations import embed
     from ethogram.pipeline.run_log import run_log
 

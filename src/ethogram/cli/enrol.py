@@ -22,7 +22,7 @@ from ethogram.cli.options import (
     UseFlows,
 )
 from ethogram.cli.outputs import check_library, save_library
-from ethogram.cli.reading import end_with, read_options, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import report
 
@@ -57,6 +57,7 @@ def command(
     from ethogram.pipeline.enrol import EnrolOptions, enrol
     from ethogram.pipeline.identify import check_encoder
     from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.read_options import read_options
 
     check_encoder(encoder, flows=flows)
     check_library(output, (*inputs, labels, encoder, devices), force=force)

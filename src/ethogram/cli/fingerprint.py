@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram._parse import parse_key, parse_weight
 from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
@@ -21,17 +22,14 @@ from ethogram.cli.options import (
     duration_option,
 )
 from ethogram.cli.outputs import TABLE, check_output
-from ethogram.cli.reading import end_with, read_options, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import report, write_json
-from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from ethogram.pipeline.fingerprints import FingerprintRun
 
 __all__ = ["command"]
-
-WEIGHTS = {"flow": "flow_share", "presence": "presence", "octets": "octet_share", "packets": "packet_share"}
 
 
 def command(
@@ -76,20 +74,16 @@ def command(
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Export fingerprints: windows in which a device behaves the same for long enough, with its services."""
-    if prevalence not in WEIGHTS:
-        raise UsageError(f"--prevalence: invalid weight {prevalence!r}; expected {', '.join(WEIGHTS)}")
-    parts = [part.strip() for part in key.split(",") if part.strip()]
-    for part in parts:
-        if part not in ("role", "scope", "answered", "name"):
-            raise UsageError(f"--key: invalid part {part!r}; expected role, scope, answered or name")
+    weight, parts = parse_weight(prevalence, "--prevalence"), parse_key(key, "--key")
     from ethogram.config import CountSettings, ExporterSettings
     from ethogram.pipeline.fingerprints import fingerprint, write_fingerprints
+    from ethogram.pipeline.read_options import read_options
 
     check_output(output, TABLE, (*inputs, devices), force=force)
     settings = ExporterSettings.of(
         epoch_s=epoch, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,
         min_epochs=min_epochs, max_epochs=max_epochs, gap_s=gap, key=dict.fromkeys(parts, True),
-        representation={"granularity": granularity, "weight": WEIGHTS[prevalence]},
+        representation={"granularity": granularity, "weight": weight},
     )  # fmt: skip
     counting = CountSettings.of(
         sub_epoch_s=min(3_600, epoch), other_protocols=other_protocols, drop_probes=not keep_probes

@@ -9,7 +9,7 @@ import typer
 
 from ethogram.cli.options import DeviceFileOption, Force, From, Inputs, Json, Local, Pair, Strict, To, duration_option
 from ethogram.cli.outputs import TABLE, check_output
-from ethogram.cli.reading import end_with, flow_settings, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import report, write_json
 
@@ -62,6 +62,7 @@ def command(
     """
     from ethogram.config import MeterSettings
     from ethogram.pipeline.flows import read_flows, write_flows
+    from ethogram.pipeline.read_options import flow_settings
 
     check_output(output, TABLE, (*inputs, devices, mapping), force=force)
     settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": names})

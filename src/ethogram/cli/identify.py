@@ -25,7 +25,7 @@ from ethogram.cli.options import (
     To,
     UseFlows,
 )
-from ethogram.cli.reading import end_with, read_options, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import progress, read_progress
 from ethogram.cli.terminal import results, write_text
 
@@ -73,6 +73,7 @@ def command(
     from ethogram.identify.render import to_csv, to_json, to_jsonl
     from ethogram.pipeline.identify import IdentifyOptions, identify
     from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.read_options import read_options
 
     options = IdentifyOptions(
         per=per.value, level=level.value, closed=closed, method=method, encoder=encoder, flows=flows, epoch_s=epoch

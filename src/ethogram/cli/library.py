@@ -34,38 +34,38 @@ def command(
     libraries: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="LIBRARY", help="Libraries; without one, list shows the packaged one.", show_default=False
+            metavar="LIBRARY", help="Libraries. Default for list: the bundled one.", show_default=False
         ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Library to write.", show_default=False)
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL", help="Remove entries of this label; again for more.")
+        list[str] | None, typer.Option(metavar="LABEL", help="Remove entries of this label. Repeatable.")
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option(metavar="DEVICE", help="Remove what this device showed; again for more.")
+        list[str] | None, typer.Option(metavar="DEVICE", help="Remove the observations of this device. Repeatable.")
     ] = None,
     entry: Annotated[
-        list[str] | None, typer.Option(metavar="DIGEST", help="Remove the entry of this digest; again for more.")
+        list[str] | None, typer.Option(metavar="DIGEST", help="Remove the entry of this digest. Repeatable.")
     ] = None,
     name: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OLD=LABEL",
-            help="Rename a label: plug=desk plug, or plug=LABEL,MODEL,VENDOR,TYPE,COARSE; again for more.",
+            help="Rename a label: plug=desk plug, or plug=LABEL,MODEL,VENDOR,TYPE,COARSE. Repeatable.",
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="List every entry, not only labels.")] = False,
     force: Force = False,
     flows: Annotated[
-        bool, typer.Option("--flows/--no-flows", help="Keep the embedded flows that stand beside a library.")
+        bool, typer.Option("--flows/--no-flows", help="Keep the embedded flows beside a library.")
     ] = True,
 ) -> None:
-    """List, merge, thin out or rename what libraries hold; embedded flows beside them follow.
+    """List, merge, prune or rename the contents of libraries, and of the embedded flows beside them.
 
-    A library is a text file, one known window a line: it can be read, compared and edited by hand. Embedded flows know
-    their entry by its digest, which a label is part of: rename here, and they follow.
+    A library is a text file with one known window per line. Embedded flows refer to their entry by its digest, which
+    includes the label: rename with this command rather than by hand, so that they stay linked.
     """
     from dataclasses import replace
 

@@ -13,14 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ethogram._parse import parse_duration, parse_epoch, parse_granularity, parse_time
+from ethogram._parse import DAY_S, parse_duration, parse_epoch, parse_granularity, parse_time
 
 __all__ = ["DAY_S", "DeviceFileOption", "Encoder", "Epoch", "Force", "From", "Granularity", "Inputs",
-           "Json", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local", "Method", "Output",
+           "Json", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local", "Method",
            "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To", "UseFlows",
            "duration_option"]  # fmt: skip
-
-DAY_S = 86_400
 
 
 class Level(StrEnum):
@@ -56,14 +54,13 @@ def _time_option(name: str, text: str) -> Any:
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        metavar="IN...",
+        metavar="IN",
         help="Files, folders or quoted globs: pcap, pcapng, NetFlow and IPFIX exports, YAF/super_mediator JSON, Zeek "
         "conn, nfdump CSV or JSON, Joy JSON, CSV with --mapping, Parquet; plain, compressed (gz, bz2, xz, zst, lz4) or "
         "in a zip or tar.",
         show_default=False,
     ),
 ]
-Output = typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default=False)
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that Ethogram did not write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")]
 ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="Output format.")]

@@ -52,12 +52,12 @@ def command(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN...", help="Custom flows (Parquet) that 'ethogram vectors' made; no labels are read."
+            metavar="IN", help="Custom flows (Parquet) that 'ethogram vectors' made; no labels are read."
         ),
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Model to write; an interrupted run in it is gone on with."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder of the model; an interrupted run in it is resumed."),
     ],
     kind: Annotated[
         str | None,

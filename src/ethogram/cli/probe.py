@@ -32,7 +32,7 @@ BUDGETS = (10, 50, 200, 1000, None)
 
 
 def command(
-    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Custom flows of one network.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="IN", help="Custom flows of one network.")],
     labels: Annotated[Path, typer.Option(metavar="FILE", help="CSV device,label[,model,vendor,type,coarse,from,to].")],
     model: Annotated[
         list[str],
@@ -47,7 +47,7 @@ def command(
     test_labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Labels of --test, if others.")] = None,
     pretrained_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="What an encoder learnt from, where it is neither IN nor --test."),
+        typer.Option(metavar="FILE", help="Training data of the encoder, if it is neither IN nor --test."),
     ] = None,
     level: Annotated[str | None, typer.Option(metavar="LEVEL", help="label, model, family, type, coarse.")] = None,
     probe: Annotated[

@@ -1,38 +1,17 @@
-"""What commands that read flows have in common: their options, their summary and their exit code."""
+"""What commands that read flows have in common: their summary and their exit code."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ethogram.cli.terminal import report, say
 from ethogram.cli.verbosity import is_verbose
 
 if TYPE_CHECKING:
-    from ethogram.config import FlowSettings
-    from ethogram.pipeline.read_options import ReadOptions
     from ethogram.pipeline.run_log import RunLog
 
-__all__ = ["end_with", "flow_settings", "read_options", "show_log"]
-
-
-def flow_settings(local: Sequence[str] | None, **values: object) -> FlowSettings:
-    """Settings of the flow stages, with the local prefixes if any are given."""
-    from ethogram.config import FlowSettings
-
-    return FlowSettings.of(**({"local": tuple(local)} if local else {}), **values)
-
-
-def read_options(
-    devices: Path | None, local: Sequence[str] | None, time_from: datetime | None, time_to: datetime | None
-) -> ReadOptions:
-    """Collect the options by which inputs become flows of devices."""
-    from ethogram.pipeline.read_options import ReadOptions
-    from ethogram.schema import TimeSpan
-
-    return ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to))
+__all__ = ["end_with", "show_log"]
 
 
 def show_log(log: RunLog, *, summary: bool = True) -> None:

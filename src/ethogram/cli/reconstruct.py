@@ -37,14 +37,14 @@ TITLES = {
 
 def command(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN...", help="Custom flows of the network that the encoders learnt from.")
+        list[str], typer.Argument(metavar="IN", help="Custom flows of the network that the encoders learnt from.")
     ],
     model: Annotated[
         list[str],
-        typer.Option(metavar="NAME", help="A model's path, or raw, pca, random-projection, untrained; again for more."),
+        typer.Option(metavar="NAME", help="A model's path, or raw, pca, random-projection, untrained. Repeatable."),
     ],
     there: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Custom flows of another network; again for more.")
+        list[str] | None, typer.Option(metavar="FILE", help="Custom flows of another network. Repeatable.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV device,label[,type ...]: errors by label too.")
@@ -53,7 +53,7 @@ def command(
     level: Annotated[str, typer.Option(metavar="LEVEL", help="label, model, family, type or coarse.")] = "label",
     pretrained_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="What an encoder learnt from, where it is not IN; again for more."),
+        typer.Option(metavar="FILE", help="Training data of the encoder, if it is not IN. Repeatable."),
     ] = None,
     flows: Annotated[int | None, typer.Option(metavar="N", help="Flows of a network at most. Default: 20,000.")] = None,
     form: ReportFormatOption = ReportFormat.TABLE,

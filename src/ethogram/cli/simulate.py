@@ -42,7 +42,7 @@ def command(
     reorder: Annotated[float, typer.Option(metavar="SHARE", help="Share of messages that others overtake.")] = 0.0,
     restart_at: Annotated[
         list[float] | None,
-        typer.Option(metavar="DAY", help="The exporter restarts after so many days (1.5 is noon); again for more."),
+        typer.Option(metavar="DAY", help="Days until the exporter restarts (1.5: noon of day two). Repeatable."),
     ] = None,
     sampling: Annotated[int, typer.Option(metavar="N", min=1, help="Only one packet of N is looked at.")] = 1,
     rate: Annotated[

@@ -11,7 +11,6 @@ RENAMED: dict[tuple[str, str], str] = {
     ("vectors", "--beside"): "--packets-output",
     ("bench", "--out"): "--output",
     ("bench", "--again"): "--rerun",
-    ("simulate", "--authority"): "--ca",
 }
 _INPUT_FORMATS = frozenset({"capture", "csv", "exports", "ipfix", "joy", "nfdump", "parquet", "yaf", "zeek"})
 _ENDS = "the old spelling ends with the next release"

@@ -25,7 +25,7 @@ from ethogram.cli.options import (
     UseFlows,
 )
 from ethogram.cli.outputs import check_library, is_standard_output
-from ethogram.cli.reading import end_with, read_options, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import progress, read_progress
 from ethogram.cli.terminal import report, results, write_csv, write_json
 from ethogram.errors import UsageError
@@ -73,6 +73,7 @@ def command(
     from ethogram.pipeline.identify import IdentifyOptions, check_encoder
     from ethogram.pipeline.library import open_library
     from ethogram.pipeline.library_embeddings import write_library
+    from ethogram.pipeline.read_options import read_options
     from ethogram.pipeline.unknown import unknown
 
     check_encoder(encoder, flows=flows)

@@ -10,7 +10,7 @@ import typer
 from ethogram._files import target_of
 from ethogram.cli.options import DeviceFileOption, Force, From, Json, Local, Strict, To, duration_option
 from ethogram.cli.outputs import TABLE, check_output
-from ethogram.cli.reading import end_with, flow_settings, show_log
+from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import report, write_json
 from ethogram.errors import UsageError
@@ -25,7 +25,7 @@ def command(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN...",
+            metavar="IN",
             help="Files, directories or quoted globs: pcap and pcapng, plain, .gz, .zip; Parquet of custom flows, "
             "of Ethogram or of the published layout.",
         ),
@@ -68,6 +68,7 @@ def command(
 ) -> int:
     """Convert captures to one-minute custom flows, the input of the encoders: 3,040 numbers each once expanded."""
     from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
+    from ethogram.pipeline.read_options import flow_settings
     from ethogram.pipeline.vectors import read_vectors, write_vectors
 
     check_output(output, TABLE, (*inputs, devices), force=force)

@@ -25,7 +25,7 @@ WORDS = {"source_address": "addresses", "destination_address": "addresses", "sou
 
 def command(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="IPFIX files, captures of an export, recordings, raw "
+        list[Path], typer.Argument(metavar="IN", help="IPFIX files, captures of an export, recordings, raw "
                                    "datagrams; directories and globs.")
     ],
     records: Annotated[

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from statistics import median
 
 import polars as pl
 
-from ethogram.config import IdentifySettings, KeySettings, RepresentationSettings, Settings
+from ethogram.config import ExporterSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
 from ethogram.errors import InputError, LibraryError
+from ethogram.fingerprint.count import sort_counts
 from ethogram.fingerprint.similarity import blocks
 from ethogram.identify.identifier import Identifier
 from ethogram.identify.library import Library
@@ -16,8 +18,8 @@ from ethogram.identify.methods import Featurizer, identifier
 from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.library import by_source, devices_of
-from ethogram.pipeline.windows import STABLE, ObservedWindows, export_counts
-from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, Inventory, ServiceMatrix, Windows
+from ethogram.pipeline.windows import ObservedWindows, stable_windows
+from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, Inventory, ServiceMatrix, Windows
 
 __all__ = [
     "build",
@@ -38,7 +40,7 @@ QUANTITIES = {
 
 
 def default_method(packaged: bool, level: str = "label") -> str:
-    """The method when none is named: across networks for the library that comes along, else all the evidence.
+    """The default method: a cross-network method for the bundled library, else ``evidence``.
 
     What the packaged library knows was seen on other networks, where absolute volume does not hold. Families are told
     better there without the packet sizes of names, and kinds of things by how they behave, too.
@@ -108,14 +110,12 @@ def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float
     counts = (
         windows.counts.join(owner, on="item").group_by(COUNT_KEYS).agg(pl.col(name).sum() for name in COUNT_VOLUMES)
     )
-    exported = export_counts(counts)
-    found = (
-        exported.filter(pl.col("status").cast(pl.String).is_in(STABLE))
-        .join(units.with_columns(pl.col("unit").cast(pl.String)), left_on="device", right_on="unit")
-        .group_by("label")
-        .agg((pl.col("end") - pl.col("start")).dt.total_seconds().median().alias("seconds"))
-    )
-    return {label: float(seconds) for label, seconds in found.select("label", "seconds").iter_rows()}
+    label_of = dict(zip(units["unit"].cast(pl.String), units["label"], strict=True))
+    lengths: dict[str, list[int]] = {}
+    for window in stable_windows(COUNTS.conform(sort_counts(counts))):
+        epochs = window.epochs[-1] + 1 - window.epochs[0]
+        lengths.setdefault(label_of[window.device], []).append(epochs * ExporterSettings().epoch_s)
+    return {label: float(median(seconds)) for label, seconds in lengths.items()}
 
 
 def identify_windows(

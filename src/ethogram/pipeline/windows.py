@@ -9,11 +9,12 @@ from typing import Literal
 import polars as pl
 
 from ethogram.config import ExporterSettings
+from ethogram.fingerprint.device import EndedWindow
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.pipeline.fingerprints import windows_from_counts, windows_from_fingerprints
 from ethogram.schema import COUNTS, ITEM, ITEM_COUNTS, Windows
 
-__all__ = ["STABLE", "ObservedWindows", "Per", "export_counts", "regroup", "settled_devices"]
+__all__ = ["STABLE", "ObservedWindows", "Per", "export_counts", "regroup", "settled_devices", "stable_windows"]
 
 Per = Literal["device", "fingerprint", "epoch"]
 
@@ -90,7 +91,15 @@ def export_counts(counts: pl.DataFrame, settings: ExporterSettings | None = None
     return exporter.finish()
 
 
-def settled_devices(counts: pl.DataFrame) -> set[str]:
-    """Devices of which a fingerprint converges; counts of the form :data:`ethogram.schema.COUNTS`, sorted by key."""
+def stable_windows(counts: pl.DataFrame) -> list[EndedWindow]:
+    """Windows whose fingerprint is stable; counts of the form :data:`ethogram.schema.COUNTS`, sorted by key.
+
+    Only the state machines run: no fingerprint is put together.
+    """
     exporter = FingerprintExporter(max_devices=None)
-    return {window.device for window in exporter.ended_windows(counts) if window.visible and window.status in STABLE}
+    return [window for window in exporter.ended_windows(counts) if window.visible and window.status in STABLE]
+
+
+def settled_devices(counts: pl.DataFrame) -> set[str]:
+    """Devices of which a fingerprint converges; counts as for :func:`stable_windows`."""
+    return {window.device for window in stable_windows(counts)}
