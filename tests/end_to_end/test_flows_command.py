@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -207,8 +208,16 @@ def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str], monke
         "detail": "/nonexistent is no folder",
     }
     monkeypatch.delenv("ETHOGRAM_WIRE")
-    assert call("doctor") == 0
+    assert call("doctor", "--load") == 0
     assert "absent" in capsys.readouterr().out
+
+
+def test_the_doctor_reports_a_broken_library(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert call("doctor", "--load") == 1
+    assert "broken  scikit-learn" in capsys.readouterr().out
 
 
 def capture(*seconds: float) -> bytes:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import typer
 
 from ethogram.cli.options import Json
 from ethogram.cli.terminal import write_json, write_line
 
 __all__ = ["Check", "checks", "command"]
 
-_NEEDED = ("polars", "pyarrow", "numpy", "numba", "scipy", "scikit-learn", "narwhals", "orjson", "pydantic",
-           "publicsuffixlist", "typer", "rich")  # fmt: skip
+_NEEDED = ("polars", "pyarrow", "numpy", "numba", "narwhals", "orjson", "pydantic", "publicsuffixlist", "typer",
+           "rich")  # fmt: skip
+_FITTING = {"scipy": "scipy.optimize", "scikit-learn": "sklearn"}
+"""Libraries that only fitting needs, and what is loaded of them: they take over a second to load."""
 _OPTIONAL = {
     "matplotlib": ("plot", "drawing plots"),
     "lightgbm": ("bench", "the gradient boosting baselines"),
@@ -43,8 +48,13 @@ class Check:
     detail: str
 
 
-def checks() -> Iterator[Check]:
+def checks(*, load: bool = False) -> Iterator[Check]:
     """Look at everything; nothing is changed and no network is asked.
+
+    Parameters
+    ----------
+    load
+        Also load the libraries that only fitting needs; otherwise they are looked up.
 
     >>> next(checks()).subject
     'python'
@@ -52,7 +62,9 @@ def checks() -> Iterator[Check]:
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Check("ethogram", "ok", importlib.metadata.version("ethogram"))
     for name in _NEEDED:
-        yield _library(name)
+        yield _library(name, name)
+    for name, module in _FITTING.items():
+        yield _library(name, module, load=load)
     for name, (extra, purpose) in _OPTIONAL.items():
         try:
             yield Check(name, "ok", importlib.metadata.version(name))
@@ -64,10 +76,12 @@ def checks() -> Iterator[Check]:
         yield _folder(variable, purpose)
 
 
-def _library(name: str) -> Check:
+def _library(name: str, module: str, *, load: bool = True) -> Check:
     try:
-        module = importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
-        del module
+        if load:
+            importlib.import_module(module)
+        elif importlib.util.find_spec(module.partition(".")[0]) is None:
+            return Check(name, "broken", "its package is missing")
         return Check(name, "ok", importlib.metadata.version(name))
     except Exception as error:  # a library may fail in any way when it is loaded; that is what is asked
         return Check(name, "broken", f"{type(error).__name__}: {error}".splitlines()[0])
@@ -109,9 +123,12 @@ def _folder(variable: str, purpose: str) -> Check:
 
 def command(
     as_json: Json = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Also load scipy and scikit-learn, which takes over a second.")
+    ] = False,
 ) -> int:
     """Say what is installed and reachable, and why something is not. Exit code 1 when something needed is broken."""
-    found = list(checks())
+    found = list(checks(load=load))
     if as_json:
         document = {"format": "ethogram.doctor/1", "checks": [asdict(check) for check in found]}
         write_json(document)

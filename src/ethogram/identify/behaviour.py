@@ -17,7 +17,6 @@ from typing import Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from ethogram.identify.identifier import Term
 from ethogram.schema import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, Windows
@@ -155,6 +154,8 @@ class Behaviour:
         self.offsets_ = np.zeros(len(self.kinds_))
         # If most kinds occur only once, the labels are not kinds: keep a uniform prediction.
         if 1 < len(self.kinds_) <= len(kinds) / 2:
+            from sklearn.linear_model import LogisticRegression
+
             model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=1000)
             model.fit(z, list(kinds))
             if len(self.kinds_) == 2:

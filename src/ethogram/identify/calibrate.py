@@ -15,10 +15,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from sklearn.isotonic import IsotonicRegression
 
 from ethogram.errors import UsageError
+from ethogram.identify.isotonic import IsotonicCurve
 
 __all__ = ["ENOUGH", "Calibration", "softmax"]
 
@@ -63,12 +62,11 @@ class Calibration:
         if self.held_out_ >= ENOUGH and len(names) > 1:
             top = softmax(x, self.temperature_)
             predicted = top.argmax(axis=1)
-            fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-            fit.fit(top.max(axis=1), (predicted == y).astype(float))
+            fit = IsotonicCurve.fit(top.max(axis=1), (predicted == y).astype(float))
             # Mixed with the identity, because isotonic steps would turn different scores into ties.
             grid = np.linspace(0.0, 1.0, 201)
             low = top.max(axis=1).min()
-            bent = np.where(grid < low, grid * float(fit.predict([low])[0]) / max(low, 1e-9), fit.predict(grid))
+            bent = np.where(grid < low, grid * float(fit(low)) / max(low, 1e-9), fit(grid))
             self._curve = (grid, np.maximum.accumulate(0.95 * bent + 0.05 * grid))
         return self
 
@@ -80,6 +78,7 @@ class Calibration:
         start = max(spread, 1e-6) / 4
         if len(y) == 0 or x.shape[1] < 2:
             return start
+        from scipy.optimize import minimize_scalar
 
         def loss(log_t: float) -> float:
             p = softmax(x, start * np.exp(log_t))[rows, y]

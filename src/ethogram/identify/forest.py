@@ -19,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from ethogram.errors import ConfigurationError, UsageError
 from ethogram.identify.identifier import Identifier, require_labels
@@ -91,6 +90,8 @@ class RandomForest(_OfStatistics):
         self.trees = trees
 
     def _model(self) -> Any:
+        from sklearn.ensemble import RandomForestClassifier
+
         return RandomForestClassifier(self.trees, class_weight="balanced", random_state=self.seed, n_jobs=1)
 
 
@@ -102,6 +103,8 @@ class GradientBoosting(_OfStatistics):
         self.passes = passes
 
     def _model(self) -> Any:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
         return HistGradientBoostingClassifier(
             max_iter=self.passes, min_samples_leaf=3, class_weight="balanced", early_stopping=False,
             random_state=self.seed,

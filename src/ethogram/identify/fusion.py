@@ -31,7 +31,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from ethogram.errors import UsageError
 from ethogram.identify.leave_group_out import connected_groups
@@ -220,6 +219,8 @@ class Fusion:
         self.weights_ = dict(zip(self.sides_, start.tolist(), strict=True))
         if not self.learn or count == 1 or len(y) < 2 or len(self.labels_) < 2:
             return
+        from scipy.optimize import minimize
+
         rows, share = np.arange(len(y)), weight / weight.sum()
         ridge = 0.5 / (PRIOR_SD**2 * max(seen, 1))
 
@@ -239,6 +240,8 @@ class Fusion:
         """Maximum a posteriori factor of fused log probabilities, in (0, 1]."""
         if not self.soften or len(self.sides_) == 1 or len(y) < 2 or len(self.labels_) < 2:
             return 1.0
+        from scipy.optimize import minimize_scalar
+
         weights = {side: np.full(len(y), self.weights_[side]) for side in self.sides_}
         fused = self._combined(logs, known, weights)
         rows, share = np.arange(len(y)), weight / weight.sum()
@@ -366,6 +369,8 @@ def _calibrate(
     usual = float(np.median(finite)) if finite.size else 0.0
     if len(target) == 0 or scores.shape[1] < 2:
         return Calibrator(spread / 4, usual, 0)
+    from scipy.optimize import minimize
+
     share = weight[rated] / weight[rated].sum()
     rows = np.arange(len(target))
     strange = bool((~np.isfinite(x) & ok).any())

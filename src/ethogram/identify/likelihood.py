@@ -14,7 +14,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ethogram._numba import Compiler
 from ethogram.identify.density import CLIP, Densities
@@ -164,6 +163,8 @@ class LikelihoodRatios(Identifier):
             pull = w - start
             value = -(case * logs[index, y]).sum() + self.ridge * (pull**2).sum()
             return float(value), slope + 2.0 * self.ridge * pull
+
+        from scipy.optimize import minimize
 
         optimum = minimize(
             loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * start.size, options={"maxiter": 80}

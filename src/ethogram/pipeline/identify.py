@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ethogram.config import ExporterSettings
 from ethogram.errors import UsageError
-from ethogram.pipeline.embedding_inputs import IdentificationEmbedder
-from ethogram.pipeline.fused import identify_with_flows
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
@@ -103,6 +101,9 @@ def identify(
     export = ExporterSettings() if options.per == "fingerprint" else None
     side = None
     if options.flows and not known.bundled:
+        # Imported here: the encoder and its runtime take .2 s to load, which fingerprints alone do not need.
+        from ethogram.pipeline.embedding_inputs import IdentificationEmbedder
+
         epoch_s = options.epoch_s if export is None else export.epoch_s
         stretch_s = None if options.per == "device" else epoch_s
         side = IdentificationEmbedder(known, options.encoder, reading, stretch_s=stretch_s)
@@ -116,6 +117,8 @@ def identify(
     embedded = None if side is None else side.items(observed.windows)
     with learning or nullcontext():
         if known.store is not None and embedded is not None:
+            from ethogram.pipeline.fused import identify_with_flows
+
             inventory = identify_with_flows(observed, known, known.store, embedded, settings)
         else:
             inventory = identify_windows(observed, known, settings)
