@@ -15,7 +15,7 @@ import settings_page
 
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.representation.views import BASES, COLUMNS, OPTIONS, view_of
-from ethogram.schema import BIFLOW, CUSTOM_FLOW, FLOW, NAME_ANSWER, NAME_QUESTION, PACKET_FLOW, Table
+from ethogram.schema import BIFLOW, CUSTOM_FLOW, FLOW, IDENTITY, NAME_ANSWER, NAME_QUESTION, PACKET_FLOW, Table
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -100,7 +100,7 @@ def pages() -> dict[Path, str]:
             "The flow table",
             "`ethogram flows` writes this table as Parquet. All later stages read it and nothing else; it contains no "
             "labels. The tables of the stages before it follow.",
-            [FLOW, BIFLOW, NAME_ANSWER, NAME_QUESTION],
+            [FLOW, IDENTITY, BIFLOW, NAME_ANSWER, NAME_QUESTION],
         ),
         REFERENCE / "custom-flow.md": vector_page(),
         REFERENCE / "fields.md": fields.page(),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ethogram._arrays import codes_of, column, read_only
 from ethogram.flow.devices import Namer, Uses
 from ethogram.flow.factorize import factorize, factorize_pairs, stable_argsort
+from ethogram.flow.identity import IdentityFacts
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.ports import PortMemory
 from ethogram.flow.service_side import (
@@ -23,7 +24,7 @@ from ethogram.flow.service_side import (
     remote_scope,
     select_side,
 )
-from ethogram.schema import ALWAYS, FLOW, INITIATOR, ROLE, SCOPE, TCP, Accounting, TimeSpan
+from ethogram.schema import ALWAYS, FLOW, IDENTITY, INITIATOR, ROLE, SCOPE, TCP, TIME, Accounting, TimeSpan
 
 __all__ = ["Orientation"]
 
@@ -59,6 +60,8 @@ class Orientation:
         Assigns devices to ends.
     span
         Flows that begin outside it are ignored.
+    identity
+        Collects the MACs and addresses of devices; None: they are not collected.
 
     Attributes
     ----------
@@ -73,8 +76,11 @@ class Orientation:
     service side.
     """
 
-    def __init__(self, local: LocalNetwork, namer: Namer, span: TimeSpan = ALWAYS) -> None:
+    def __init__(
+        self, local: LocalNetwork, namer: Namer, span: TimeSpan = ALWAYS, identity: IdentityFacts | None = None
+    ) -> None:
         self.accounting = Accounting("flows")
+        self.identity = identity
         self._local = local
         self._namer = namer
         self._span = span
@@ -106,6 +112,10 @@ class Orientation:
         row, is_source = _seen_from(block["start"], ends.device)
         self.accounting.correct("between two devices: a row for each", len(row) - known)
         return _flows(block, ends, turned, row, is_source)
+
+    def identity_table(self) -> pl.DataFrame:
+        """Identity facts of the devices so far (:data:`ethogram.schema.IDENTITY`)."""
+        return IDENTITY.empty() if self.identity is None else self.identity.table(self._namer, self._local)
 
     def _in_time(self, block: pl.DataFrame) -> pl.DataFrame:
         inside = self._span.filter(block)
@@ -143,7 +153,10 @@ class Orientation:
         ends = int(behind[which].sum()) if behind.any() else 0
         self.accounting.correct("ends behind a router or repeater: named by address", ends)
         self.accounting.correct("addresses of devices forgotten", self._namer.forgotten - forgotten)
-        codes, devices = codes_of(self._namer.devices(distinct))
+        named = self._namer.devices(distinct)
+        if self.identity is not None:
+            self.identity.learn_ends(_used_ends(distinct.with_columns(device=named, behind=behind), uses))
+        codes, devices = codes_of(named)
         device = column(codes.cast(pl.Int32).fill_null(-1))[which].reshape(2, n)
         # A flow between two addresses of the same device has a single end.
         device[1, device[0] == device[1]] = -1
@@ -169,6 +182,17 @@ class Orientation:
         for value, reason in _CORRECTIONS.items():
             self.accounting.correct(reason, int(counts[value]))
         return turned
+
+
+def _used_ends(ends: pl.DataFrame, uses: Uses) -> pl.DataFrame:
+    """Ends with a device, with the times of their uses; the MAC of a router or repeater is not the device's."""
+    spans = pl.DataFrame({"end": uses.end, "since": uses.since, "until": uses.until}).group_by("end").agg(
+        pl.col("since").min().cast(TIME).alias("first"), pl.col("until").max().cast(TIME).alias("last"),
+        pl.len().alias("times"),
+    )  # fmt: skip
+    own_mac = pl.when(~pl.col("behind")).then("mac")
+    ends = ends.with_row_index("end").with_columns(pl.col("end").cast(pl.Int32), mac=own_mac)
+    return ends.filter(pl.col("device").is_not_null()).join(spans, on="end", how="left", maintain_order="left")
 
 
 def _flags(flags: pl.Series) -> NDArray[np.int16]:

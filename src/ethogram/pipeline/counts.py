@@ -23,7 +23,7 @@ from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.summary import summary_line
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
-from ethogram.schema import Accounting, TimeSpan
+from ethogram.schema import IDENTITY, Accounting, TimeSpan
 
 __all__ = ["CountedFlows", "FlowInputs", "count_inputs"]
 
@@ -49,6 +49,13 @@ class CountedFlows:
         Accounting by input and by stage; files passed over, with the reason. Empty for a flow table.
     errors
         One line for each input that ended early; what was read before it is kept.
+    identity
+        Identity facts of the devices that have flows, in the form :data:`ethogram.schema.IDENTITY`: one row per
+        ``device`` (as in the flow table and in the counts), ``fact``, ``value`` and ``source``, in that order. ``mac``
+        and ``address`` are those that the fact was last seen with. For example, a camera with two addresses has one
+        row with the fact ``mac`` and the source ``flows``, two with the fact ``address``, and if its DHCP request was
+        captured, one each with ``host_name``, ``dhcp_vendor_class`` and ``dhcp_parameters`` and the source ``DHCP``.
+        Empty for a flow table in memory, and under ``identity=False`` in the options.
     """
 
     gathering: Gathering
@@ -57,6 +64,7 @@ class CountedFlows:
     stages: dict[str, Accounting] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    identity: pl.DataFrame = field(default_factory=IDENTITY.empty)
 
     @property
     def accounting(self) -> Accounting:
@@ -124,13 +132,13 @@ def count_inputs(
             raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
     run = read_flows(
         paths, devices=options.devices, settings=options.flow, time_from=options.span.begin, time_to=options.span.end,
-        on_progress=on_progress, listener=listener,
+        on_progress=on_progress, listener=listener, identity=options.identity,
     )  # fmt: skip
     gathering = Gathering(counting)
     for batch in run.batches():
         gathering.add(batch)
     outside = sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
-    return CountedFlows(gathering, outside, run.reports, run.stages, run.skipped, run.errors)
+    return CountedFlows(gathering, outside, run.reports, run.stages, run.skipped, run.errors, run.identity())
 
 
 def _count_table(

@@ -64,6 +64,7 @@ class FlowRun:
         skipped: Sequence[tuple[str, str]] = (),
         listener: Listener | None = None,
         unused: Sequence[str] = (),
+        identity: bool = True,
     ) -> None:
         self._inputs = inputs
         self._make_namer = namer
@@ -74,6 +75,7 @@ class FlowRun:
         self._on_progress = on_progress
         self._listener = listener
         self._unused = unused
+        self._identity = identity
         self.skipped = list(skipped)
         self._reset()
 
@@ -85,13 +87,19 @@ class FlowRun:
         several = sum(opened.format != FLOW_TABLE for opened in self._inputs) > 1
         self._repeats = Repeats() if several else None
         self._repeated = 0
-        self._stages = FlowStages(settings, self._make_namer(), self._meter.active_timeout_s, self._times)
+        self._stages = FlowStages(
+            settings, self._make_namer(), self._meter.active_timeout_s, self._times, identity=self._identity
+        )
 
     @property
     def stages(self) -> dict[str, Accounting]:
         """Accountings of the stages after reading, by name, in order; those that saw nothing are left out."""
         repeats = {} if self._repeats is None else {"repeats": self._repeats.accounting}
         return {name: one for name, one in repeats.items() if one.corrected} | self._stages.accountings
+
+    def identity(self) -> pl.DataFrame:
+        """Identity facts of the devices with flows (:data:`ethogram.schema.IDENTITY`); call after the batches."""
+        return self._stages.identity()
 
     @property
     def errors(self) -> list[str]:
@@ -133,6 +141,7 @@ class FlowRun:
                 repeats = plural(self._repeated, "record")
                 self.reports[-1].notes.append(f"{repeats} also in an earlier input, counted again; leave out copies")
             self._stages.learn_names(source)
+            self._stages.learn_identity(source)
         rest = pl.concat(waiting or [BIFLOW.empty()])
         yield self._given(self._stages.flows(rest, self._arrived_us or None, last=True))
         self._check()
@@ -258,6 +267,7 @@ def read_flows(
     strict: bool = False,
     on_progress: Callable[[int], None] | None = None,
     listener: Listener | None = None,
+    identity: bool = True,
 ) -> FlowRun:
     """Open inputs of any kind to be read as one flow table; nothing is read before :meth:`FlowRun.batches`.
 
@@ -282,6 +292,8 @@ def read_flows(
         Called with the number of biflows of each batch.
     listener
         Hears the packets of captures while they are read: one reading serves two.
+    identity
+        Collect identity facts of devices (:meth:`FlowRun.identity`).
 
     Raises
     ------
@@ -329,7 +341,7 @@ def read_flows(
 
     opened = join_exports(opened, settings)
     return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped,
-                   listener, unused)  # fmt: skip
+                   listener, unused, identity)  # fmt: skip
 
 
 def collect(run: FlowRun) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +19,7 @@ from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.windows import ObservedWindows, export_counts, settled_devices
-from ethogram.schema import FINGERPRINT
+from ethogram.schema import FINGERPRINT, IDENTITY
 
 __all__ = ["COUNTING", "WindowsRead", "is_fingerprints", "read_windows"]
 
@@ -37,10 +37,13 @@ class WindowsRead:
         The windows.
     log
         Accounting and errors.
+    identity
+        Identity facts of the devices (:attr:`ethogram.pipeline.counts.CountedFlows.identity`); empty for fingerprints.
     """
 
     seen: ObservedWindows
     log: RunLog
+    identity: pl.DataFrame = field(default_factory=IDENTITY.empty)
 
 
 def is_fingerprints(path: str | Path) -> bool:
@@ -99,10 +102,11 @@ def read_windows(
     counted = count_inputs(list(inputs), counting, options, on_progress=on_progress, listener=listener)
     counts, log = counted.gathering.counts(), counted.log
     if export is not None:
-        return WindowsRead(ObservedWindows.of_fingerprints(export_counts(counts, export)), log)
+        fingerprints = ObservedWindows.of_fingerprints(export_counts(counts, export))
+        return WindowsRead(fingerprints, log, counted.identity)
     windows = windows_from_counts(counts, window_s)
     if not len(windows) and log.errors:
         raise InputError(f"no flow of a device: {'; '.join(log.errors)}")
     settled = settled_devices(counts)
     status = ["converged" if device in settled else "open" for device in windows.items["device"]]
-    return WindowsRead(ObservedWindows(windows, status), log)
+    return WindowsRead(ObservedWindows(windows, status), log, counted.identity)

@@ -28,11 +28,14 @@ class ReadOptions:
         Settings of the flow stages; None: the defaults.
     span
         Only flows that start in this span.
+    identity
+        Collect identity facts: MACs, addresses, and what devices say of themselves.
     """
 
     devices: Path | None = None
     flow: FlowSettings | None = None
     span: TimeSpan = ALWAYS
+    identity: bool = True
 
 
 def flow_settings(local: Sequence[str] | None, **values: object) -> FlowSettings:

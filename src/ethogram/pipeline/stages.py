@@ -15,6 +15,7 @@ from ethogram.config import FlowSettings
 from ethogram.flow.arrival import Arrival
 from ethogram.flow.deduplicate import Deduplicator
 from ethogram.flow.devices import Namer
+from ethogram.flow.identity import IdentityFacts
 from ethogram.flow.join import Joining
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.names import Naming
@@ -41,6 +42,8 @@ class FlowStages:
         Of the meter that made the records, for records that do not say why they ended.
     times
         Flows that begin outside these are ignored; the second is excluded.
+    identity
+        Whether to collect identity facts of devices.
 
     Examples
     --------
@@ -57,6 +60,8 @@ class FlowStages:
         namer: Namer,
         active_timeout_s: float,
         times: tuple[datetime | None, datetime | None] = (None, None),
+        *,
+        identity: bool = False,
     ) -> None:
         self._settings = settings
         self._paired = False
@@ -64,7 +69,8 @@ class FlowStages:
         self._deduplicator = Deduplicator()
         self._pairing = Pairing(settings.pair_gap_s, active_timeout_s, settings.join_span_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
-        self._orientation = Orientation(LocalNetwork(settings.local), namer, TimeSpan(*times))
+        facts = IdentityFacts() if identity else None
+        self._orientation = Orientation(LocalNetwork(settings.local), namer, TimeSpan(*times), facts)
         self._naming = Naming(settings.names)
 
     @property
@@ -82,6 +88,15 @@ class FlowStages:
         """Take the passive DNS that a source has found so far."""
         self._naming.learn(source.name_answers())
         self._naming.learn_questions(source.name_questions())
+
+    def learn_identity(self, source: FlowSource) -> None:
+        """Take the identity facts of a source that has been read, if they are collected."""
+        if self._orientation.identity is not None:
+            self._orientation.identity.learn(source.identity_facts())
+
+    def identity(self) -> pl.DataFrame:
+        """Identity facts of the devices that have flows so far (:data:`ethogram.schema.IDENTITY`)."""
+        return self._orientation.identity_table()
 
     def flows(self, biflows: pl.DataFrame, arrived_us: int | None = None, *, last: bool = False) -> pl.DataFrame:
         """Give the flows of one block; records that later ones may complete wait for the next, unless it is the last.

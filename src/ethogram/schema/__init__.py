@@ -17,6 +17,7 @@ from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4
 from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
+from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
 from ethogram.schema.matrix import ServiceMatrix
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
@@ -37,6 +38,7 @@ __all__ = [
     "CUSTOM_FORMAT",
     "DYNAMIC_FROM",
     "END_REASONS",
+    "FACT",
     "FINGERPRINT",
     "FINGERPRINT_FORMAT",
     "FLOW",
@@ -44,10 +46,12 @@ __all__ = [
     "GROUP",
     "ICMP",
     "ICMPV6",
+    "IDENTITY",
     "IGMP",
     "INITIATOR",
     "ITEM",
     "ITEM_COUNTS",
+    "MAX_VALUE",
     "NAME_ANSWER",
     "NAME_QUESTION",
     "PACKET_FLOW",

@@ -9,6 +9,7 @@ import polars as pl
 
 from ethogram.schema.accounting import Accounting
 from ethogram.schema.biflow import NAME_ANSWER, NAME_QUESTION
+from ethogram.schema.identity import IDENTITY
 from ethogram.schema.packet import PacketBatch
 
 __all__ = ["FlowSource", "PacketSource"]
@@ -75,3 +76,10 @@ class FlowSource:
     def name_questions(self) -> pl.DataFrame:
         """DNS questions seen so far (:data:`ethogram.schema.NAME_QUESTION`); only captures have them."""
         return NAME_QUESTION.empty()
+
+    def identity_facts(self) -> pl.DataFrame:
+        """Identity facts of the input (:data:`ethogram.schema.IDENTITY`, ``device`` null); call after the batches.
+
+        A row needs a ``mac`` or an ``address``: by these the flow stages find the device.
+        """
+        return IDENTITY.empty()
