@@ -21,7 +21,7 @@ from ethogram._numba import Compiler
 
 __all__ = [
     "EMPTY", "empty_index", "empty_slots", "entry_of", "finalize64", "find_key", "find_pair", "find_triple", "insert",
-    "mix64", "next_entry", "place_of", "remove", "start_of", "tag_of",
+    "mix64", "next_entry", "place_of", "remove", "split_mix", "start_of", "tag_of",
 ]  # fmt: skip
 
 EMPTY = np.uint64(0)
@@ -43,6 +43,21 @@ def finalize64(value: Any) -> Any:
 def mix64(a: Any, b: Any) -> Any:
     """Hash two 64-bit numbers to one. Not for numbers chosen by senders: collisions can be computed."""
     return finalize64(np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(b))
+
+
+def split_mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash each number of an array by SplitMix64.
+
+    Reference: G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators. OOPSLA 2014.
+
+    >>> int(split_mix(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF
+    True
+    """
+    with np.errstate(over="ignore"):
+        value = numbers + np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ value >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ value >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+        return value ^ value >> np.uint64(31)
 
 
 def empty_slots(rows: int) -> NDArray[np.int32]:

@@ -8,16 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
 from custom_flow_twin import P, capture
+from ethogram.config import FlowSettings
 from ethogram.errors import EthogramWarning
+from ethogram.flow.devices import LocalDevices
 from ethogram.pipeline import embed_stream
+from ethogram.pipeline.assign_devices import resolve_ends
 from ethogram.pipeline.embed_stream import EmbeddingListener, sampling_keys
 from ethogram.pipeline.inputs import read_windows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.vectors import collect_vectors, read_vectors
-from ethogram.schema import CustomFlows
+from ethogram.schema import TIME, CustomFlows
 
 HOUR, DAY = 3600, 86_400
 S = 1_000_000_000
@@ -152,3 +157,59 @@ def test_flow_records_yield_no_packets(days: list[Path], tmp_path: Path) -> None
     feed, reading = heard([tmp_path / "flows.parquet"], Clock())
     assert len(reading.seen.windows) == 4  # type: ignore[attr-defined]
     assert (feed.captures, feed.embedded().flows) == (0, 0)
+
+
+REPEATER = "02:00:00:00:00:fe"
+
+
+def capture_with_repeater(path: Path) -> list[str]:
+    """A repeater whose MAC three hosts use at once: by TCP one after the other, by ICMP at the same time."""
+    hosts = [f"192.168.1.{number}" for number in (21, 22, 23)]
+    packets = []
+    for minute in range(60):
+        at = (FIRST + minute * 60) * S
+        packets += [P(at, host, "192.168.1.1", protocol=1, source_mac=REPEATER) for host in hosts]
+        host = hosts[minute // 20]
+        sent = P(at + S, host, source_port=30_000 + minute, payload=b"x", source_mac=REPEATER)
+        packets += [sent, sent.back(at + 2 * S)]
+    path.write_bytes(capture(packets))
+    return hosts
+
+
+@pytest.mark.parametrize("block_flows", [1 << 20, 16])
+def test_embeddings_and_flows_name_devices_alike_behind_a_repeater(tmp_path: Path, block_flows: int) -> None:
+    # Custom flows have no ICMP: by themselves, they show one address after the other, as of a host with leases.
+    hosts = capture_with_repeater(tmp_path / "repeater.pcap")
+    flow = FlowSettings.of(block_flows=block_flows)
+    feed = EmbeddingListener(Clock(), flow=flow)  # type: ignore[arg-type]
+    windows = read_windows([tmp_path / "repeater.pcap"], ReadOptions(flow=flow), listener=feed).seen.windows
+    found = feed.embedded()
+    if block_flows > 100:  # smaller blocks know of the repeater only later, flow table and embeddings alike
+        assert sorted(set(found.device)) == hosts
+    assert set(found.device) <= set(windows.items["device"])
+    assert int(found.of(windows).flows.sum()) == found.flows == 60
+    alone = collect_vectors(read_vectors([tmp_path / "repeater.pcap"]))
+    assert set(alone.device) == {REPEATER}
+
+
+def test_quotas_of_addresses_merge_to_the_quota_of_their_device(tmp_path: Path) -> None:
+    packets = []
+    for k in range(40):  # one host, which changes its address half-way
+        sent = P((FIRST + k * 600) * S, f"192.168.1.{30 + k // 20}", source_port=20_000 + k, payload=b"x")
+        packets += [sent, sent.back(sent.time_ns + S)]
+    (tmp_path / "leases.pcap").write_bytes(capture(packets))
+    found = heard([tmp_path / "leases.pcap"], Clock(), most=10)[0].embedded()
+    flows = collect_vectors(read_vectors([tmp_path / "leases.pcap"]))
+    assert set(found.device) == {"02:00:00:00:00:07"}
+    assert sorted(found.draw.tolist()) == sorted(sampling_keys(flows).tolist())[:10]
+
+
+def test_flows_between_two_addresses_of_a_device_count_once() -> None:
+    namer = LocalDevices()
+    start = pl.Series([FIRST * 1_000_000] * 2).cast(TIME)
+    namer.learn(pl.DataFrame({
+        "start": start, "address": ["10.0.0.2", "10.0.0.3"], "mac": ["02:00:00:00:00:07"] * 2, "place": [1, 1],
+    }))  # fmt: skip
+    ends = pl.Series(["10.0.0.2 02:00:00:00:00:07", "10.0.0.3  10.0.0.2 02:00:00:00:00:07", "10.0.0.9   "])
+    names = resolve_ends(ends, np.zeros(3, np.int64), namer).to_list()
+    assert names == ["02:00:00:00:00:07", None, "10.0.0.9"]

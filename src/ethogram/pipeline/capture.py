@@ -11,6 +11,7 @@ import polars as pl
 
 from ethogram._address_text import AddressText
 from ethogram.config import CaptureSettings, MeterSettings
+from ethogram.flow.devices import Namer
 from ethogram.io.capture import CaptureSource, open_capture
 from ethogram.io.dns import DNS, read_answers, read_questions
 from ethogram.meter.biflow import BiflowMeter
@@ -23,7 +24,7 @@ MAX_ANSWERS = 1 << 21  # kept of one capture: some 200 MiB
 
 
 class Listener(Protocol):
-    """Something else that wants the packets of captures while they are read for their flows."""
+    """A second consumer of the packets of captures that are read for their flows."""
 
     def feed(self, batch: PacketBatch) -> None:
         """Take packets, in the order of the capture; they are not to be changed."""
@@ -31,6 +32,10 @@ class Listener(Protocol):
 
     def end(self) -> None:
         """A capture has ended, whole or not."""
+        ...
+
+    def name_devices(self, namer: Namer) -> None:
+        """Assign devices to the packets received so far, as the flow table does; called after each of its blocks."""
         ...
 
 

@@ -3,6 +3,10 @@
 For each device and time slot, the flows with the smallest hash of their key are kept, up to a quota. The sample is
 uniform and deterministic whatever the order of the captures, and memory grows with devices and time slots, not with
 flows. Flows that cannot be kept are not embedded.
+
+Which MACs name devices is decided from the flow table, which sees packets that custom flows leave out (ICMP, IPv6).
+Until a block of the flow table is complete, flows are therefore sampled for each pair of address and MAC. Samples of
+smallest hashes merge exactly: the sample of a device is that of its pairs together.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._hashing import split_mix
 from ethogram.config import CustomFlowSettings, FlowSettings
+from ethogram.flow.devices import Namer
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.flow_windows import FlowWindows
+from ethogram.pipeline.assign_devices import resolve_ends
 from ethogram.pipeline.vector_stream import Block, VectorStream
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.schema import CustomFlows, PacketBatch, Windows
@@ -28,7 +35,7 @@ MOST = 200
 """Maximum number of embedded flows per item, drawn uniformly."""
 PENDING = 1 << 15
 """Number of new embedded flows after which those beyond the quota are dropped."""
-KEPT = {"device": pl.String(), "stretch": pl.Int64(), "draw": pl.UInt64(), "at": pl.Int64()}
+SAMPLED = {"device": pl.String(), "stretch": pl.Int64(), "draw": pl.UInt64(), "at": pl.Int64(), "end": pl.String()}
 
 
 @dataclass(frozen=True)
@@ -110,20 +117,20 @@ class EmbeddingListener:
     ) -> None:
         direction = encoder.header.data.get("direction") or "outgoing"
         named = DeviceFile.load(devices) if devices is not None else None
-        self._stream = VectorStream(CustomFlowSettings.of(direction=direction), flow or FlowSettings(), named, span)
+        self._stream = VectorStream(
+            CustomFlowSettings.of(direction=direction), flow or FlowSettings(), named, span, names_later=True
+        )
+        self._by_file = named is not None
         self._encoder = encoder
         self._stretch = None if stretch_s is None else stretch_s * 1_000_000
-        self._most = most
-        self._frames = [pl.DataFrame(schema=KEPT)]
-        self._z = [np.zeros((0, encoder.header.d), np.float32)]
-        self._limits = pl.DataFrame(schema={"device": pl.String(), "stretch": pl.Int64(), "limit": pl.UInt64()})
-        self._waiting = 0
+        self._named = _Sample(encoder.header.d, most)
+        self._unnamed = self._named if self._by_file else _Sample(encoder.header.d, most)
         self.captures = 0
 
     @property
     def kept(self) -> int:
         """Number of embeddings in memory."""
-        return sum(len(z) for z in self._z)
+        return self._named.size + (0 if self._by_file else self._unnamed.size)
 
     @property
     def lacking(self) -> str:
@@ -141,12 +148,21 @@ class EmbeddingListener:
         for block in self._stream.end():
             self._add(block)
 
-    def embedded(self) -> Embedded:
-        """The embedded flows; call once, after the last capture."""
+    def name_devices(self, namer: Namer) -> None:
+        """Give the flows sampled so far the names that the flow table gives."""
         for block in self._stream.rest():
             self._add(block)
-        self._prune()
-        frame, z = self._frames[0], self._z[0]
+        if self._by_file:
+            return
+        frame, z = self._unnamed.content()
+        self._unnamed.clear()
+        frame = frame.with_columns(device=resolve_ends(frame["end"], frame["at"].to_numpy(), namer)).with_row_index()
+        frame = frame.filter(pl.col("device").is_not_null())
+        self._named.add(frame.drop("index"), z[frame["index"].to_numpy().astype(np.int64)])
+
+    def embedded(self) -> Embedded:
+        """The embedded flows; call once, after the inputs were read."""
+        frame, z = self._named.content()
         return Embedded(
             frame["device"],
             frame["at"].to_numpy(),
@@ -159,29 +175,71 @@ class EmbeddingListener:
     def _add(self, block: Block) -> None:
         flows = block[0]
         frame = pl.DataFrame({
-            "device": flows.device,
+            "end": flows.device,
             "stretch": np.zeros(len(flows), np.int64) if self._stretch is None else flows.start_us // self._stretch,
             "draw": sampling_keys(flows),
             "at": flows.start_us,
-        }, schema=KEPT).with_row_index("row")  # fmt: skip
-        accepted = (
-            frame.join(self._limits, on=["device", "stretch"], how="left", maintain_order="left")
+        })  # fmt: skip
+        # Of a destination, the end names the source, too; the quota is that of the destination alone.
+        pair = pl.col("end").str.splitn(" ", 3).struct
+        device = pl.col("end") if self._by_file else pl.concat_str(pair.field("field_0"), pair.field("field_1"))
+        accepted = self._unnamed.accepted(frame.select(device.alias("device"), "stretch", "draw", "at", "end"))
+        rows = accepted["row"].to_numpy().astype(np.int64)
+        self._unnamed.add(accepted.drop("row"), self._encoder.embed(flows.take(rows)))
+
+
+class _Sample:
+    """Embedded flows with the smallest sampling keys of each device and time slot, up to a quota.
+
+    Frames have the columns ``SAMPLED``, beside arrays of shape [N, D].
+    """
+
+    def __init__(self, d: int, most: int) -> None:
+        self._d = d
+        self._most = most
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop all flows."""
+        self._frames = [pl.DataFrame(schema=SAMPLED)]
+        self._z = [np.zeros((0, self._d), np.float32)]
+        self._limits = pl.DataFrame(schema={"device": pl.String(), "stretch": pl.Int64(), "limit": pl.UInt64()})
+        self._new = 0
+
+    @property
+    def size(self) -> int:
+        """Number of embeddings in memory."""
+        return sum(len(z) for z in self._z)
+
+    def accepted(self, flows: pl.DataFrame) -> pl.DataFrame:
+        """The flows that may enter, with their number as ``row``."""
+        return (
+            flows.with_row_index("row")
+            .join(self._limits, on=["device", "stretch"], how="left", maintain_order="left")
             .filter(pl.col("limit").is_null() | (pl.col("draw") < pl.col("limit")))
             .filter(_within_quota(self._most))
+            .select("row", *SAMPLED)
         )
-        rows = accepted["row"].to_numpy().astype(np.int64)
-        self._frames.append(accepted.select(list(KEPT)))
-        self._z.append(self._encoder.embed(flows.take(rows)))
-        self._waiting += len(rows)
+
+    def add(self, flows: pl.DataFrame, z: NDArray[np.float32]) -> None:
+        """Add embedded flows."""
+        self._frames.append(flows.select(pl.col(name).cast(dtype) for name, dtype in SAMPLED.items()))
+        self._z.append(z)
+        self._new += len(z)
         # Pruning waits until the new flows outnumber the kept ones, so the cost per flow is amortised.
-        if self._waiting >= max(PENDING, len(self._z[0])):
+        if self._new >= max(PENDING, len(self._z[0])):
             self._prune()
+
+    def content(self) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+        """The sample."""
+        self._prune()
+        return self._frames[0], self._z[0]
 
     def _prune(self) -> None:
         """Drop flows beyond the quotas, and update the largest key that is still accepted in each full time slot."""
         frame = pl.concat(self._frames).with_row_index("row").filter(_within_quota(self._most))
         z = np.concatenate(self._z)[frame["row"].to_numpy().astype(np.int64)]
-        self._frames, self._z, self._waiting = [frame.select(list(KEPT))], [z], 0
+        self._frames, self._z, self._new = [frame.select(list(SAMPLED))], [z], 0
         self._limits = (
             frame.group_by("device", "stretch")
             .agg(limit=pl.col("draw").max(), flows=pl.len())
@@ -197,20 +255,9 @@ def _within_quota(most: int) -> pl.Expr:
 def sampling_keys(flows: CustomFlows) -> NDArray[np.uint64]:
     """A pseudo-random, deterministic number for each flow, uint64 [N]: a hash of its key and start.
 
-    Reference: G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators. OOPSLA 2014 (the
-    finaliser of SplitMix64).
-
     >>> sampling_keys(CustomFlows.empty()).size
     0
     """
     ports = flows.remote_port.astype(np.uint64) << np.uint64(16) | flows.device_port.astype(np.uint64)
     peer = flows.remote.astype(np.uint64) << np.uint64(8) | flows.protocol.astype(np.uint64)
-    return _mixed(_mixed(_mixed(flows.start_us.astype(np.uint64)) ^ ports) ^ peer)
-
-
-def _mixed(number: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        number = number + np.uint64(0x9E3779B97F4A7C15)
-        number = (number ^ number >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-        number = (number ^ number >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-        return number ^ number >> np.uint64(31)
+    return split_mix(split_mix(split_mix(flows.start_us.astype(np.uint64)) ^ ports) ^ peer)

@@ -87,8 +87,9 @@ class FlowRun:
         several = sum(opened.format != FLOW_TABLE for opened in self._inputs) > 1
         self._repeats = Repeats() if several else None
         self._repeated = 0
+        self._namer = self._make_namer()
         self._stages = FlowStages(
-            settings, self._make_namer(), self._meter.active_timeout_s, self._times, identity=self._identity
+            settings, self._namer, self._meter.active_timeout_s, self._times, identity=self._identity
         )
 
     @property
@@ -143,7 +144,7 @@ class FlowRun:
             self._stages.learn_names(source)
             self._stages.learn_identity(source)
         rest = pl.concat(waiting or [BIFLOW.empty()])
-        yield self._given(self._stages.flows(rest, self._arrived_us or None, last=True))
+        yield self._given(self._flows(rest, self._arrived_us or None, last=True))
         self._check()
 
     def _block(self, waiting: list[pl.DataFrame], source: FlowSource) -> pl.DataFrame:
@@ -152,7 +153,14 @@ class FlowRun:
         block = pl.concat(waiting)
         waiting.clear()
         arrived_us, self._arrived_us = self._arrived_us, 0
-        return self._given(self._stages.flows(block, arrived_us))
+        return self._given(self._flows(block, arrived_us))
+
+    def _flows(self, block: pl.DataFrame, arrived_us: int | None, *, last: bool = False) -> pl.DataFrame:
+        """The flows of a block; a listener then names its packets with what the block taught about devices."""
+        flows = self._stages.flows(block, arrived_us, last=last)
+        if self._listener is not None:
+            self._listener.name_devices(self._namer)
+        return flows
 
     def _note_arrival(self, arrived_us: int | None) -> None:
         """What waits had arrived by the latest arrival of its batches; unknown when that of one is."""

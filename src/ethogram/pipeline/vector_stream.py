@@ -40,6 +40,8 @@ class VectorStream:
         Only flows whose first packet is in [from, to).
     packets
         What is kept of the packets of both directions; None: nothing.
+    names_later
+        Without a device file, give ends instead of names (:func:`ethogram.pipeline.assign_devices.resolve_ends`).
 
     Attributes
     ----------
@@ -60,8 +62,12 @@ class VectorStream:
         named: DeviceFile | None = None,
         span: tuple[datetime | None, datetime | None] = (None, None),
         packets: PacketFlowSettings | None = None,
+        *,
+        names_later: bool = False,
     ) -> None:
-        namer: Namer = named if named is not None else LocalDevices(flow.device_by, flow.router_addresses)
+        namer: Namer | None = named
+        if named is None and not names_later:
+            namer = LocalDevices(flow.device_by, flow.router_addresses)
         self._meter = CustomMeter(settings, _senders(flow.local, named), packets)
         self._ends = DeviceAssigner(LocalNetwork(flow.local), namer, settings)
         self._block = settings.block_flows
