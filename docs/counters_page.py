@@ -62,6 +62,8 @@ STAGES = (
                "identical packet within 1 ms, as a SPAN port that mirrors two ports produces"),
         Reason(C, "name answer left out", "more DNS answers than `max_answers`"),
         Reason(C, "name question left out", "more DNS questions than `max_answers`"),
+        Reason(C, "messages of identity facts left out",
+               "more than 65,536 different DHCP, mDNS, SSDP and NetBIOS messages"),
     )),
     Stage("Flow records", "Unit: records. Printed as `FILE (zeek)`, `FILE (yaf)`, `FILE (csv)` and so on.", (
         Reason(I, "Zeek log NAME", "a record of another Zeek log than `conn`"),

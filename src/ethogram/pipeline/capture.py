@@ -14,6 +14,7 @@ from ethogram.config import CaptureSettings, MeterSettings
 from ethogram.flow.devices import Namer
 from ethogram.io.capture import CaptureSource, open_capture
 from ethogram.io.dns import DNS, read_answers, read_questions
+from ethogram.io.identity.packets import PacketFacts
 from ethogram.meter.biflow import BiflowMeter
 from ethogram.meter.mirrored import mirrored
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION, Accounting, FlowSource, PacketBatch
@@ -51,13 +52,15 @@ class CaptureFlows(FlowSource):
     """
 
     def __init__(
-        self, source: CaptureSource, meter: BiflowMeter, names: bool, listener: Listener | None = None
-    ) -> None:
+        self, source: CaptureSource, meter: BiflowMeter, names: bool, listener: Listener | None = None,
+        *, identity: bool = False,
+    ) -> None:  # fmt: skip
         self.name = source.name
         self.source = source
         self.meter = meter
         self.names = names
         self._listener = listener
+        self._facts = PacketFacts() if identity else None
         self.accounting: Accounting = source.accounting
         self.dns: Counter[str] = Counter()
         self._text = AddressText()
@@ -79,6 +82,8 @@ class CaptureFlows(FlowSource):
             if self.names and bool((batch.source_port == DNS).any()):
                 self._read_names(batch)
                 self._read_questions(batch)
+            if self._facts is not None:
+                self._facts.feed(batch)
             ended = self.meter.feed(batch)
             if ended.height:
                 yield ended
@@ -88,6 +93,8 @@ class CaptureFlows(FlowSource):
         self.accounting.correct("evicted flow", self.meter.evicted)
         self.accounting.correct("counted though equal to a packet just before: mirrored twice?", copies)
         self.accounting.correct("clock went back inside a flow", self.meter.set_back)
+        if self._facts is not None:
+            self.accounting.correct("messages of identity facts left out", self._facts.left_out)
 
     def _packets(self) -> Iterator[PacketBatch]:
         """The packets, heard by the listener, too: each is decoded once."""
@@ -157,10 +164,14 @@ class CaptureFlows(FlowSource):
         """Names that were asked for (:data:`ethogram.schema.NAME_QUESTION`); call after the batches."""
         return pl.concat(self._questions) if self._questions else NAME_QUESTION.empty()
 
+    def identity_facts(self) -> pl.DataFrame:
+        """What devices say of themselves (:data:`ethogram.schema.IDENTITY`); call after the batches."""
+        return super().identity_facts() if self._facts is None else self._facts.table()
+
 
 def capture_flows(
     path: Path | str, settings: MeterSettings, names: bool = True, capture: CaptureSettings | None = None,
-    listener: Listener | None = None,
+    listener: Listener | None = None, *, identity: bool = False,
 ) -> CaptureFlows:  # fmt: skip
     """Open a capture to be metered.
 
@@ -176,10 +187,13 @@ def capture_flows(
         The reader's settings.
     listener
         Hears the packets, too.
+    identity
+        Whether to read what devices say of themselves (:mod:`ethogram.io.identity`).
 
     Raises
     ------
     InputError
         When there is no such file; while reading, when it is no capture.
     """
-    return CaptureFlows(open_capture(path, capture), BiflowMeter(settings), names, listener)
+    meter = BiflowMeter(settings)
+    return CaptureFlows(open_capture(path, capture), meter, names, listener, identity=identity)

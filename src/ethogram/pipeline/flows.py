@@ -180,7 +180,9 @@ class FlowRun:
     def _source(self, opened: Input) -> FlowSource:
         if opened.format == CAPTURE or opened.source is None:
             named, capture = self._settings.names.enabled, CaptureSettings(strict=self._strict)
-            return capture_flows(opened.path, self._meter, named, capture, self._listener)
+            return capture_flows(
+                opened.path, self._meter, named, capture, self._listener, identity=self._identity
+            )
         return opened.source()
 
     def _read(self, opened: Input, source: FlowSource) -> Iterator[pl.DataFrame]:

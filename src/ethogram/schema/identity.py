@@ -18,7 +18,7 @@ MAX_VALUE = 255
 
 FACT = pl.Enum([
     "mac", "address", "name", "host_name", "vendor", "model", "kind", "service",
-    "dhcp_vendor_class", "dhcp_parameters", "mdns_name", "mdns_service", "mdns_model", "mdns_vendor",
+    "dhcp_vendor_class", "dhcp_parameters", "mdns_name", "mdns_service", "mdns_model", "mdns_vendor", "mdns_category",
     "ssdp_server", "ssdp_type", "nbns_name", "llmnr_name", "lldp_name", "lldp_system",
 ])  # fmt: skip
 """Kinds of facts.
@@ -33,9 +33,10 @@ FACT = pl.Enum([
     A service that the device serves, as a passive monitor reports it: ``TCP/80 http``.
 ``dhcp_vendor_class``, ``dhcp_parameters``
     Option 60; option 55 as numbers in order, ``1,3,6,15`` (RFC 2132).
-``mdns_name``, ``mdns_service``, ``mdns_model``, ``mdns_vendor``
+``mdns_name``, ``mdns_service``, ``mdns_model``, ``mdns_vendor``, ``mdns_category``
     Instance or host name, service type (``_hap._tcp``), and values of the TXT keys for model (``md``, ``model``,
-    ``am``, ``ty``) and vendor (``manufacturer``, ``usb_MFG``, ``mf``) that the device announces (RFC 6762, RFC 6763).
+    ``am``, ``ty``) and vendor (``manufacturer``, ``usb_MFG``, ``mf``) that the device announces (RFC 6762, RFC 6763);
+    number of the HomeKit accessory category (``ci``).
 ``ssdp_server``, ``ssdp_type``
     Header SERVER, and NT or ST without a unique id (UPnP Device Architecture 2.0, section 1).
 ``nbns_name``, ``llmnr_name``
