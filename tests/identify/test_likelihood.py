@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.identify.quantities import QUANTITIES, ServiceVocabulary
 from ethogram.schema import Windows
 
+from .plain_likelihood import PlainLikelihoodRatios
 from .traffic import days, enrolment, windows_of
 
 
@@ -45,7 +47,8 @@ def test_density_terms_match_kernel_estimates() -> None:
     windows, labels = enrolment(3)
     method = LikelihoodRatios().fit(windows, labels)
     found = method.known_
-    terms = method._densities(found, np.full(len(found), -1))
+    terms = method.densities_.terms(found.indptr, found.features, found.values, np.full(len(found), -1))
+    cells = method.densities_.cells
     z = int(found.indptr[4]) + 3
     f, x = int(found.features[z]), float(found.values[z])
     density, count = np.zeros(3), np.zeros(3)
@@ -53,7 +56,8 @@ def test_density_terms_match_kernel_estimates() -> None:
         for p in range(found.indptr[i], found.indptr[i + 1]):
             if found.features[p] == f:
                 c = int(method.y_[i])
-                h = method.bandwidth_[c, f]
+                cell = int(cells.pointer[f]) + cells.label[cells.pointer[f] : cells.pointer[f + 1]].tolist().index(c)
+                h = cells.bandwidth[cell]
                 d = abs(x - found.values[p]) / h
                 density[c] += sum(a * math.exp(-d / b) / (2 * h * b) for a, b in ((0.5, 1), (0.3, 4), (0.2, 16)))
                 count[c] += 1
@@ -105,3 +109,44 @@ def test_scores_of_parts_are_averaged() -> None:
     parts, owner = split_windows(windows, 21_600)
     expected = average(method.inner.decision_function(parts), owner, 9)
     np.testing.assert_allclose(method.decision_function(windows), expected, atol=1e-9)
+
+
+def uneven(seed: int) -> tuple[Windows, list[str]]:
+    """Devices with two to four days, one with a single day, stray ports, and silent hours."""
+    parts = [days("plug", "a", 4, seed=seed, stray=True), days("plug", "b", 2, seed=seed, hours=7),
+             days("camera", "c", 3, seed=seed, hours=9), days("speaker", "d", 2, seed=seed, hours=5),
+             days("speaker", "e", 1, seed=seed, hours=4)]  # fmt: skip
+    return windows_of(*parts), ["plug"] * 4 + ["old plug"] * 2 + ["camera"] * 3 + ["speaker"] * 2 + ["radio"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("window_s", [21_600, 86_400])
+def test_sparse_ratios_are_those_of_the_dense_formulas(seed: int, window_s: int) -> None:
+    windows, labels = uneven(seed)
+    asked = windows_of(days("plug", "x", 1, first=40), days("camera", "y", 2, first=40, hours=0))
+    ours, plain = Averaged(LikelihoodRatios(), window_s), Averaged(PlainLikelihoodRatios(), window_s)
+    for groups in (folds_by_time(windows, 3), np.arange(len(labels))):
+        names, held = ours.cross_val(windows, labels, groups)
+        assert names == plain.cross_val(windows, labels, groups)[0]
+        np.testing.assert_allclose(held, plain.cross_val(windows, labels, groups)[1], rtol=2e-4, atol=2e-4)
+    ours.fit(windows, labels)
+    plain.fit(windows, labels)
+    np.testing.assert_allclose(ours.inner.weights_, plain.inner.weights_, atol=2e-4)
+    np.testing.assert_allclose(
+        ours.decision_function(asked), plain.decision_function(asked), rtol=2e-4, atol=2e-4
+    )
+    for mine, theirs in zip(ours.explain(asked, ["plug", "radio", "camera"]),
+                            plain.explain(asked, ["plug", "radio", "camera"]), strict=True):  # fmt: skip
+        expected = {(t.service, t.quantity): t for t in theirs if t.contribution or t.observed}
+        found = {(t.service, t.quantity): t for t in mine if t.contribution or t.observed}
+        assert set(found) == set(expected)
+        for key, term in found.items():
+            assert (term.observed, term.expected) == pytest.approx((expected[key].observed, expected[key].expected))
+            assert term.contribution == pytest.approx(expected[key].contribution, abs=2e-4)
+
+
+def test_many_groups_of_one_label_are_left_out_as_single_groups_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, labels = enrolment(7)
+    method = LikelihoodRatios().fit(windows, labels)  # 21 groups: changes to the whole library
+    monkeypatch.setattr(import_module("ethogram.identify.likelihood"), "FEW_GROUPS", 100)
+    np.testing.assert_allclose(LikelihoodRatios().fit(windows, labels).weights_, method.weights_, atol=1e-5)

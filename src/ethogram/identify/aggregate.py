@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -104,15 +103,5 @@ class Averaged(Identifier):
         """Terms averaged over the parts; a term that is absent in a part counts as 0."""
         self.require_fit()
         parts, owner = split_windows(windows, self.window_s)
-        sums: list[dict[tuple[str, str], list[float]]] = [{} for _ in labels]
-        for item, terms in zip(owner, self.inner.explain(parts, [labels[i] for i in owner]), strict=True):
-            for term in terms:
-                total = sums[item].setdefault((term.service, term.quantity), [0.0, 0.0, 0.0])
-                total[0] += 0.0 if math.isnan(term.observed) else term.observed
-                total[1] += 0.0 if math.isnan(term.expected) else term.expected
-                total[2] += term.contribution
-        sizes = np.bincount(owner, minlength=len(labels)).tolist()
-        return [
-            [Term(*key, *(value / size for value in total)) for key, total in totals.items()]
-            for totals, size in zip(sums, sizes, strict=True)
-        ]
+        part_labels = [labels[i] for i in owner]
+        return self.inner.explain_parts(parts, part_labels, owner, len(labels))

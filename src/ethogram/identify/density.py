@@ -1,20 +1,26 @@
-"""Kernel densities per label and feature, evaluated in logarithmic time.
+"""Kernel densities per label and feature, evaluated in linear time over sorted points and values.
 
 The kernel is a mixture of Laplace densities of one, four and sixteen bandwidths: a sharp peak with a heavy tail for
 unusual days. Sums of Laplace kernels over sorted points follow a recurrence, forwards and backwards, so a value costs
-one binary search per label instead of one exponential per point, and the result is exact.
+two exponentials per label instead of one per point, and the result is exact.
 
-Shapes: P known points, C labels, F features, Z values.
+Points are kept in *cells*, one for each feature and label with points. Equal points are stored once with their number,
+and equal values are evaluated once. Memory is that of the points, and of one block of values of one feature.
+
+Shapes: P known points, C labels, F features, M cells, Z values, n windows.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
 
-__all__ = ["CLIP", "WIDE", "Densities"]
+__all__ = ["CLIP", "WIDE", "Cells", "Densities", "StoredTerms"]
 
 COMPILER = Compiler.of(__file__)
 
@@ -22,6 +28,89 @@ WIDE = 8.0  # range of the uniform part of the background, in log units
 CLIP = 3.0  # terms are clipped to this many nats, so that no single value decides
 SCALES = (1.0, 4.0, 16.0)
 HEIGHTS = (0.5, 0.075, 0.0125)  # weight over scale of each Laplace density; weights .5, .3, .2
+BLOCK = 1 << 20  # densities computed at once, over values and labels of one feature
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Points by feature and label.
+
+    Parameters
+    ----------
+    labels
+        C.
+    pointer
+        (F + 1) cells of each feature.
+    label
+        (M) label of each cell, ascending within a feature.
+    bandwidth
+        (M).
+    first
+        (M + 1) points of each cell.
+    value, number
+        (P) distinct points, ascending within a cell, and how often each occurs.
+    """
+
+    labels: int
+    pointer: Ints
+    label: Ints
+    bandwidth: Floats
+    first: Ints
+    value: Floats
+    number: Floats
+
+    @property
+    def features(self) -> int:
+        """F."""
+        return len(self.pointer) - 1
+
+    @cached_property
+    def total(self) -> Floats:
+        """(M) number of points of each cell, with repetitions."""
+        if not len(self.label):
+            return np.zeros(0)
+        return np.add.reduceat(self.number, self.first[:-1])
+
+
+@dataclass(frozen=True)
+class StoredTerms:
+    """Terms of the values of some windows, to be weighted many times.
+
+    Parameters
+    ----------
+    labels
+        C.
+    feature, owner
+        (Z) feature and window of each value, sorted by feature.
+    first
+        (Z + 1) terms of each value.
+    label
+        (T) label of each term.
+    term
+        (T) float32.
+    """
+
+    labels: int
+    feature: Ints
+    owner: Ints
+    first: Ints
+    label: NDArray[np.int32]
+    term: NDArray[np.float32]
+
+    def weighted(self, weights: Floats, windows: int) -> Floats:
+        """Sum of weight * term per window and label, (n, C)."""
+        out = np.zeros((windows, self.labels))
+        _weighted(self.feature, self.owner, self.first, self.label, self.term, weights, out)
+        return out
+
+    def slope(self, rest: Floats, features: int) -> Floats:
+        """Sum of term * rest by feature, (F); rest is (n, C)."""
+        out = np.zeros(features)
+        _slope(self.feature, self.owner, self.first, self.label, self.term, rest, out)
+        return out
 
 
 class Densities:
@@ -32,39 +121,52 @@ class Densities:
     feature, label, group, value
         (P) the known points; points of one group can be held out together.
     bandwidth
-        (C, F).
+        (C, F), or (M) of the cells in order of feature and label.
     pseudo
         Pseudo-count of background points added to each label.
+    labels, features
+        C and F; needed if the bandwidths are those of cells.
     """
 
     def __init__(
-        self,
-        feature: NDArray[np.int64],
-        label: NDArray[np.int64],
-        group: NDArray[np.int64],
-        value: NDArray[np.float64],
-        bandwidth: NDArray[np.float64],
-        pseudo: float,
-    ) -> None:
-        count, features = bandwidth.shape
-        self.bandwidth = bandwidth
+        self, feature: Ints, label: Ints, group: Ints, value: Floats, bandwidth: Floats, pseudo: float,
+        labels: int = 0, features: int = 0,
+    ) -> None:  # fmt: skip
+        if bandwidth.ndim == 2:
+            labels, features = bandwidth.shape
         self.pseudo = pseudo
+        self.labels, self.features = labels, features
         order = np.lexsort((value, label, feature))
-        cell = feature[order] * count + label[order]
-        self._pointer = np.searchsorted(cell, np.arange(features * count + 1)).astype(np.int64)
-        self._value = value[order]
-        width = bandwidth[label[order], feature[order]]
-        self._left, self._right = _carried(self._pointer, self._value, width)
-        # The same points by feature and group, to subtract a held-out group.
-        self._groups = int(group.max(initial=0)) + 1
-        away = np.lexsort((group, feature))
-        self._away_key = feature[away] * self._groups + group[away]
-        self._away_label, self._away_value = label[away], value[away]
+        self._cell = feature[order] * labels + label[order]
+        self._value, self._group = value[order], group[order]
+        cells = distinct_sorted(self._cell)
+        self._bandwidth = bandwidth[cells % labels, cells // labels] if bandwidth.ndim == 2 else bandwidth
+        self._cells_all = cells
 
-    def terms(
-        self, indptr: NDArray[np.int64], features: NDArray[np.int64], values: NDArray[np.float64],
-        held: NDArray[np.int64],
-    ) -> NDArray[np.float32]:  # fmt: skip
+    @cached_property
+    def cells(self) -> Cells:
+        """All points."""
+        return self._merge(None)
+
+    def without(self, group: int) -> Cells:
+        """The points outside a group, with the bandwidths of all."""
+        return self._merge(self._group != group)
+
+    def _merge(self, chosen: NDArray[np.bool_] | None) -> Cells:
+        cell = self._cell if chosen is None else self._cell[chosen]
+        value = self._value if chosen is None else self._value[chosen]
+        new = np.ones(len(cell), bool)
+        new[1:] = (cell[1:] != cell[:-1]) | (value[1:] != value[:-1])
+        start = np.flatnonzero(new)
+        number = np.diff(np.append(start, len(cell))).astype(np.float64)
+        cell, value = cell[start], value[start]
+        cells = distinct_sorted(cell)
+        first = np.append(np.searchsorted(cell, cells), len(cell)).astype(np.int64)
+        bandwidth = self._bandwidth[np.searchsorted(self._cells_all, cells)]
+        pointer = np.searchsorted(cells, np.arange(self.features + 1) * self.labels).astype(np.int64)
+        return Cells(self.labels, pointer, cells % self.labels, bandwidth, first, value, number)
+
+    def terms(self, indptr: Ints, features: Ints, values: Floats, held: Ints) -> NDArray[np.float32]:
         """Terms of the values, (Z, C), clipped; 0 for a label without the feature.
 
         Parameters
@@ -74,76 +176,349 @@ class Densities:
         held
             Group to hold out, per window; -1 for none.
         """
-        out: NDArray[np.float32] = _terms(
-            indptr, features, values, held, self._pointer, self._value, self._left, self._right, self._away_key,
-            self._groups, self._away_label, self._away_value, self.bandwidth, self.pseudo,
-        )  # fmt: skip
+        out = np.zeros((len(values), self.labels), np.float32)
+        held_of = np.repeat(held, np.diff(indptr))
+        for group in np.unique(held_of).tolist():
+            rows = np.flatnonzero(held_of == group)
+            cells = self.cells if group < 0 else self.without(group)
+            stored = stored_terms(cells, features[rows], values[rows], rows, self.pseudo)
+            position = np.repeat(stored.owner, np.diff(stored.first))
+            out[position, stored.label] = stored.term
         return out
 
+    def left_out_terms(self, features: Ints, values: Floats, owner: Ints, group: Ints, label: Ints) -> StoredTerms:
+        """Terms of enrolled values without the points of their group, of which all have the same label.
 
-@COMPILER.checked
-def _carried(
-    pointer: NDArray[np.int64], value: NDArray[np.float64], width: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of the kernels of all points up to each point, and from each point on, at that point; (P, 3) each."""
-    left, right = np.ones((len(value), 3)), np.ones((len(value), 3))
-    for cell in range(len(pointer) - 1):
-        first, last = pointer[cell], pointer[cell + 1]
-        for k in range(3):
-            for i in range(first + 1, last):
-                left[i, k] += left[i - 1, k] * np.exp((value[i - 1] - value[i]) / (SCALES[k] * width[i]))
-            for i in range(last - 2, first - 1, -1):
-                right[i, k] += right[i + 1, k] * np.exp((value[i] - value[i + 1]) / (SCALES[k] * width[i]))
-    return left, right
+        Parameters
+        ----------
+        features, values, owner
+            (Z) values and their windows.
+        group, label
+            (n) group and label of each window.
+        """
+        chosen = np.flatnonzero(np.isin(self._group, np.unique(group)))
+        feature = self._cell[chosen] // self.labels
+        order = np.lexsort((feature, self._group[chosen]))
+        key = (self._group[chosen] * self.features + feature)[order]
+        sorted_z = np.lexsort((values, features))
+        feature, x, window = features[sorted_z], values[sorted_z], owner[sorted_z]
+        asked = group[window] * self.features + feature
+        begin, end = np.searchsorted(key, asked), np.searchsorted(key, asked, side="right")
+        return _stored(self.cells, feature, x, window, self.pseudo, begin, end, self._value[chosen][order],
+                       label[window])  # fmt: skip
 
 
-@COMPILER.checked
-def _terms(
-    indptr: NDArray[np.int64], features: NDArray[np.int64], values: NDArray[np.float64], held: NDArray[np.int64],
-    pointer: NDArray[np.int64], value: NDArray[np.float64], left: NDArray[np.float64], right: NDArray[np.float64],
-    away_key: NDArray[np.int64], groups: int, away_label: NDArray[np.int64], away_value: NDArray[np.float64],
-    bandwidth: NDArray[np.float64], pseudo: float,
-) -> NDArray[np.float32]:  # fmt: skip
-    count = bandwidth.shape[0]
-    out = np.zeros((len(values), count), dtype=np.float32)
-    density, number = np.zeros(count), np.zeros(count)
-    for i in range(len(indptr) - 1):
-        for z in range(indptr[i], indptr[i + 1]):
-            f, x = features[z], values[z]
-            for c in range(count):
-                first, last = pointer[f * count + c], pointer[f * count + c + 1]
-                number[c] = last - first
-                density[c] = 0.0
-                if last == first:
-                    continue
-                after = first + np.searchsorted(value[first:last], x, side="right")
-                for k in range(3):
-                    h = SCALES[k] * bandwidth[c, f]
-                    if after > first:
-                        density[c] += HEIGHTS[k] * left[after - 1, k] * np.exp((value[after - 1] - x) / h)
-                    if after < last:
-                        density[c] += HEIGHTS[k] * right[after, k] * np.exp((x - value[after]) / h)
-                density[c] /= 2.0 * bandwidth[c, f]
-            if 0 <= held[i] < groups:
-                key = f * groups + held[i]
-                p = np.searchsorted(away_key, key)
-                while p < len(away_key) and away_key[p] == key:
-                    c = away_label[p]
-                    d = abs(x - away_value[p]) / bandwidth[c, f]
-                    kernel = 0.0
-                    for k in range(3):
-                        kernel += HEIGHTS[k] * np.exp(-d / SCALES[k])
-                    density[c] = max(density[c] - kernel / (2.0 * bandwidth[c, f]), 0.0)
-                    number[c] -= 1.0
-                    p += 1
-            total, have = 1.0 / WIDE, 1.0
-            for c in range(count):
-                if number[c] > 0:
-                    total += density[c] / number[c]
-                    have += 1.0
-            background = total / have
-            for c in range(count):
-                if number[c] > 0:
-                    term = np.log((density[c] + pseudo * background) / (number[c] + pseudo) / background)
-                    out[z, c] = min(max(term, -CLIP), CLIP)
+def distinct_sorted(values: Ints) -> Ints:
+    """Distinct values of a sorted array."""
+    if not len(values):
+        return values
+    result: Ints = values[np.append(True, values[1:] != values[:-1])]
+    return result
+
+
+def add_scores(
+    cells: Cells, features: Ints, values: Floats, owner: Ints, weights: Floats, pseudo: float, out: Floats
+) -> None:  # fmt: skip
+    """Add weight * term of values to the windows of ``out``, (n, C).
+
+    Parameters
+    ----------
+    cells
+        Known points.
+    features, values, owner
+        (Z) values and their windows.
+    weights
+        (F) weight of each feature; values of features with weight 0 are skipped.
+    pseudo
+        As for :class:`Densities`.
+    out
+        (n, C), changed in place.
+    """
+    chosen = np.flatnonzero(weights[features] != 0.0)
+    order = chosen[np.lexsort((values[chosen], features[chosen]))]
+    _add(features[order], values[order], owner[order], cells.pointer, cells.label, cells.bandwidth, cells.first,
+         cells.value, cells.number, cells.total, weights, pseudo, out)  # fmt: skip
+
+
+def terms_of_labels(cells: Cells, features: Ints, values: Floats, labels: Ints, pseudo: float) -> Floats:
+    """Term of each value under one label, (Z)."""
+    out = np.zeros(len(values))
+    order = np.lexsort((values, features))
+    _single(features[order], values[order], labels[order], order, cells.pointer, cells.label, cells.bandwidth,
+            cells.first, cells.value, cells.number, cells.total, pseudo, out)  # fmt: skip
     return out
+
+
+def stored_terms(cells: Cells, features: Ints, values: Floats, owner: Ints, pseudo: float) -> StoredTerms:
+    """Terms of values, for repeated use."""
+    order = np.lexsort((values, features))
+    none = np.zeros(len(order), np.int64)
+    return _stored(cells, features[order], values[order], owner[order], pseudo, none, none, np.zeros(0), none)
+
+
+def stored_size(cells: Cells, features: Ints) -> int:
+    """Number of terms that :func:`stored_terms` would store."""
+    return int(np.diff(cells.pointer)[features].sum())
+
+
+def _stored(
+    cells: Cells, feature: Ints, x: Floats, owner: Ints, pseudo: float, begin: Ints, end: Ints, held: Floats,
+    label: Ints,
+) -> StoredTerms:  # fmt: skip
+    counts = np.diff(cells.pointer)[feature]
+    first = np.append(0, np.cumsum(counts)).astype(np.int64)
+    labels, terms = np.zeros(first[-1], np.int32), np.zeros(first[-1], np.float32)
+    _store(feature, x, first, cells.pointer, cells.label, cells.bandwidth, cells.first, cells.value, cells.number,
+           cells.total, pseudo, begin, end, held, label, labels, terms)  # fmt: skip
+    return StoredTerms(cells.labels, feature, owner, first, labels, terms)
+
+
+@COMPILER.inner
+def _power4(e: float) -> float:
+    """The fourth power: a kernel of four times the bandwidth to one of the bandwidth."""
+    square = e * e
+    return square * square
+
+
+@COMPILER.inner
+def _carry(
+    value: Floats, number: Floats, first: Ints, bandwidth: Floats, c0: int, c1: int, left: Floats, right: Floats
+) -> None:  # fmt: skip
+    """Sums of the kernels of all points up to each point, and from each point on, at that point, for cells c0 to c1."""
+    base = first[c0]
+    for c in range(c0, c1):
+        width = -1.0 / (SCALES[2] * bandwidth[c])
+        one = two = three = 0.0
+        for i in range(first[c], first[c + 1]):
+            if i > first[c]:
+                wide = np.exp((value[i] - value[i - 1]) * width)
+                middle = _power4(wide)
+                one, two, three = one * _power4(middle), two * middle, three * wide
+            one, two, three = one + number[i], two + number[i], three + number[i]
+            left[i - base, 0], left[i - base, 1], left[i - base, 2] = one, two, three
+        one = two = three = 0.0
+        for i in range(first[c + 1] - 1, first[c] - 1, -1):
+            if i < first[c + 1] - 1:
+                wide = np.exp((value[i + 1] - value[i]) * width)
+                middle = _power4(wide)
+                one, two, three = one * _power4(middle), two * middle, three * wide
+            one, two, three = one + number[i], two + number[i], three + number[i]
+            right[i - base, 0], right[i - base, 1], right[i - base, 2] = one, two, three
+
+
+@COMPILER.inner
+def _evaluate(
+    x: Floats, value: Floats, first: Ints, bandwidth: Floats, c0: int, c1: int, left: Floats, right: Floats,
+    density: Floats,
+) -> None:  # fmt: skip
+    """Density of the cells c0 to c1, times their number of points, at ascending x, (cells, len(x))."""
+    base = first[c0]
+    for c in range(c0, c1):
+        width = 1.0 / (SCALES[2] * bandwidth[c])
+        half = 0.5 / bandwidth[c]
+        after = first[c]
+        last = first[c + 1]
+        for q in range(len(x)):
+            while after < last and value[after] <= x[q]:
+                after += 1
+            total = 0.0
+            if after > first[c]:
+                wide = np.exp((value[after - 1] - x[q]) * width)
+                middle = _power4(wide)
+                p = after - 1 - base
+                total += HEIGHTS[0] * left[p, 0] * _power4(middle)
+                total += HEIGHTS[1] * left[p, 1] * middle + HEIGHTS[2] * left[p, 2] * wide
+            if after < last:
+                wide = np.exp((x[q] - value[after]) * width)
+                middle = _power4(wide)
+                p = after - base
+                total += HEIGHTS[0] * right[p, 0] * _power4(middle)
+                total += HEIGHTS[1] * right[p, 1] * middle + HEIGHTS[2] * right[p, 2] * wide
+            density[c - c0, q] = total * half
+
+
+@COMPILER.inner
+def _background(density: Floats, total: Floats, c0: int, c1: int, count: int, out: Floats) -> None:
+    """Mean of the densities of the cells and of the uniform density."""
+    for q in range(count):
+        out[q] = 1.0 / WIDE
+    for c in range(c0, c1):
+        share = 1.0 / total[c]
+        for q in range(count):
+            out[q] += density[c - c0, q] * share
+    for q in range(count):
+        out[q] /= c1 - c0 + 1.0
+
+
+@COMPILER.inner
+def _term(density: float, number: float, background: float, pseudo: float) -> float:
+    term = np.log((density + pseudo * background) / ((number + pseudo) * background))
+    return float(min(max(term, -CLIP), CLIP))
+
+
+@COMPILER.inner
+def _feature_end(feature: Ints, z: int) -> int:
+    end = z
+    while end < len(feature) and feature[end] == feature[z]:
+        end += 1
+    return end
+
+
+@COMPILER.inner
+def _take_distinct(x: Floats, z: int, end: int, most: int, distinct: Floats, of: Ints) -> tuple[int, int]:
+    """Take at most ``most`` distinct values from the sorted x[z:end]; returns their number, and where to go on."""
+    count = 0
+    at = z
+    while at < end:
+        if count == 0 or x[at] != distinct[count - 1]:
+            if count == most:
+                break
+            distinct[count] = x[at]
+            count += 1
+        of[at - z] = count - 1
+        at += 1
+    return count, at
+
+
+@COMPILER.checked
+def _add(
+    feature: Ints, x: Floats, owner: Ints, pointer: Ints, label: Ints, bandwidth: Floats, first: Ints, value: Floats,
+    number: Floats, total: Floats, weights: Floats, pseudo: float, out: Floats,
+) -> None:  # fmt: skip
+    z = 0
+    while z < len(x):
+        end = _feature_end(feature, z)
+        c0, c1 = pointer[feature[z]], pointer[feature[z] + 1]
+        if c0 == c1:
+            z = end
+            continue
+        points = first[c1] - first[c0]
+        left, right = np.empty((points, 3)), np.empty((points, 3))
+        _carry(value, number, first, bandwidth, c0, c1, left, right)
+        cells = c1 - c0
+        most = max(1, min(BLOCK // cells, end - z))
+        distinct, of = np.empty(most), np.empty(end - z, np.int64)
+        density, terms, background = np.empty((cells, most)), np.empty((most, cells)), np.empty(most)
+        weight = weights[feature[z]]
+        while z < end:
+            count, after = _take_distinct(x, z, end, most, distinct, of)
+            _evaluate(distinct[:count], value, first, bandwidth, c0, c1, left, right, density)
+            _background(density, total, c0, c1, count, background)
+            for c in range(cells):
+                for q in range(count):
+                    terms[q, c] = weight * _term(density[c, q], total[c0 + c], background[q], pseudo)
+            for at in range(z, after):
+                row, q = owner[at], of[at - z]
+                for c in range(cells):
+                    out[row, label[c0 + c]] += terms[q, c]
+            z = after
+
+
+@COMPILER.checked
+def _single(
+    feature: Ints, x: Floats, wanted: Ints, place: Ints, pointer: Ints, label: Ints, bandwidth: Floats, first: Ints,
+    value: Floats, number: Floats, total: Floats, pseudo: float, out: Floats,
+) -> None:  # fmt: skip
+    z = 0
+    while z < len(x):
+        end = _feature_end(feature, z)
+        c0, c1 = pointer[feature[z]], pointer[feature[z] + 1]
+        if c0 == c1:
+            z = end
+            continue
+        points = first[c1] - first[c0]
+        left, right = np.empty((points, 3)), np.empty((points, 3))
+        _carry(value, number, first, bandwidth, c0, c1, left, right)
+        cells = c1 - c0
+        most = max(1, min(BLOCK // cells, end - z))
+        distinct, of = np.empty(most), np.empty(end - z, np.int64)
+        density, background = np.empty((cells, most)), np.empty(most)
+        while z < end:
+            count, after = _take_distinct(x, z, end, most, distinct, of)
+            _evaluate(distinct[:count], value, first, bandwidth, c0, c1, left, right, density)
+            _background(density, total, c0, c1, count, background)
+            for at in range(z, after):
+                c = c0 + np.searchsorted(label[c0:c1], wanted[at])
+                if c < c1 and label[c] == wanted[at]:
+                    q = of[at - z]
+                    out[place[at]] = _term(density[c - c0, q], total[c], background[q], pseudo)
+            z = after
+
+
+@COMPILER.checked
+def _store(
+    feature: Ints, x: Floats, offset: Ints, pointer: Ints, label: Ints, bandwidth: Floats, first: Ints, value: Floats,
+    number: Floats, total: Floats, pseudo: float, begin: Ints, until: Ints, held: Floats, held_label: Ints,
+    labels: NDArray[np.int32], terms: NDArray[np.float32],
+) -> None:  # fmt: skip
+    z = 0
+    while z < len(x):
+        end = _feature_end(feature, z)
+        c0, c1 = pointer[feature[z]], pointer[feature[z] + 1]
+        if c0 == c1:
+            z = end
+            continue
+        points = first[c1] - first[c0]
+        left, right = np.empty((points, 3)), np.empty((points, 3))
+        _carry(value, number, first, bandwidth, c0, c1, left, right)
+        cells = c1 - c0
+        most = max(1, min(BLOCK // cells, end - z))
+        distinct, of = np.empty(most), np.empty(end - z, np.int64)
+        density, background = np.empty((cells, most)), np.empty(most)
+        while z < end:
+            count, after = _take_distinct(x, z, end, most, distinct, of)
+            _evaluate(distinct[:count], value, first, bandwidth, c0, c1, left, right, density)
+            _background(density, total, c0, c1, count, background)
+            for at in range(z, after):
+                q = of[at - z]
+                ground = background[q]
+                own, own_density, own_number = -1, 0.0, 0.0
+                if until[at] > begin[at]:
+                    own = np.searchsorted(label[c0:c1], held_label[at])
+                    kernel = 0.0
+                    for p in range(begin[at], until[at]):
+                        wide = np.exp(-abs(x[at] - held[p]) / (SCALES[2] * bandwidth[c0 + own]))
+                        middle = _power4(wide)
+                        kernel += HEIGHTS[0] * _power4(middle) + HEIGHTS[1] * middle + HEIGHTS[2] * wide
+                    own_number = total[c0 + own] - (until[at] - begin[at])
+                    own_density = max(density[own, q] - kernel / (2.0 * bandwidth[c0 + own]), 0.0)
+                    have = cells + 1.0
+                    ground = ground * have - density[own, q] / total[c0 + own]
+                    if own_number > 0:
+                        ground += own_density / own_number
+                    else:
+                        have -= 1.0
+                    ground /= have
+                for c in range(cells):
+                    labels[offset[at] + c] = label[c0 + c]
+                    if c != own:
+                        terms[offset[at] + c] = _term(density[c, q], total[c0 + c], ground, pseudo)
+                    elif own_number > 0:
+                        terms[offset[at] + c] = _term(own_density, own_number, ground, pseudo)
+            z = after
+
+
+@COMPILER.checked
+def _weighted(
+    feature: Ints, owner: Ints, first: Ints, label: NDArray[np.int32], term: NDArray[np.float32], weights: Floats,
+    out: Floats,
+) -> None:  # fmt: skip
+    for z in range(len(feature)):
+        w = weights[feature[z]]
+        if w != 0.0:
+            row = owner[z]
+            for t in range(first[z], first[z + 1]):
+                out[row, label[t]] += w * term[t]
+
+
+@COMPILER.checked
+def _slope(
+    feature: Ints, owner: Ints, first: Ints, label: NDArray[np.int32], term: NDArray[np.float32], rest: Floats,
+    out: Floats,
+) -> None:  # fmt: skip
+    for z in range(len(feature)):
+        row = owner[z]
+        total = 0.0
+        for t in range(first[z], first[z + 1]):
+            total += term[t] * rest[row, label[t]]
+        out[feature[z]] += total

@@ -6,6 +6,7 @@ Shapes: n items, L labels.
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,33 @@ class Identifier(ABC):
         """Terms that add up to the raw score of the given label, for each item; empty if the method has none."""
         self.require_fit()
         return [[] for _ in range(len(windows))]
+
+    def explain_parts(
+        self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64], count: int
+    ) -> list[list[Term]]:
+        """Terms of parts averaged over ``count`` items; a term that is absent in a part counts as 0.
+
+        Parameters
+        ----------
+        windows, labels
+            The parts, and the label to explain each with.
+        owner
+            Item of each part, shape (parts,), ascending; every item has a part.
+        count
+            Number of items.
+        """
+        sums: list[dict[tuple[str, str], list[float]]] = [{} for _ in range(count)]
+        for item, terms in zip(owner, self.explain(windows, labels), strict=True):
+            for term in terms:
+                total = sums[item].setdefault((term.service, term.quantity), [0.0, 0.0, 0.0])
+                total[0] += 0.0 if math.isnan(term.observed) else term.observed
+                total[1] += 0.0 if math.isnan(term.expected) else term.expected
+                total[2] += term.contribution
+        sizes = np.bincount(owner, minlength=count).tolist()
+        return [
+            [Term(*key, *(value / size for value in total)) for key, total in totals.items()]
+            for totals, size in zip(sums, sizes, strict=True)
+        ]
 
     def require_fit(self) -> None:
         """Raise :class:`~ethogram.errors.UsageError` unless fitted."""

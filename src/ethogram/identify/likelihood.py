@@ -9,14 +9,23 @@ Shapes: n windows, C labels, K keys, Q quantities, F = K * Q features, T = K + F
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
-from ethogram.identify.density import CLIP, Densities
+from ethogram.identify.density import (
+    CLIP,
+    Densities,
+    StoredTerms,
+    add_scores,
+    distinct_sorted,
+    stored_size,
+    stored_terms,
+    terms_of_labels,
+)
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.quantities import QUANTITIES, Quantities, ServiceVocabulary
 from ethogram.schema import Windows
@@ -29,8 +38,14 @@ Q = len(QUANTITIES)
 FLOOR = 0.03  # minimum bandwidth in log units
 POOL = (5.0, 0.3)  # pseudo-windows and bandwidth that pooled bandwidths are shrunk to
 OWN = 3.0  # pseudo-windows of the pooled bandwidth that the bandwidth of a label is shrunk to
-CHUNK = 2048  # windows scored at once
+CHUNK = 8192  # windows scored at once
 LEARN = 4000  # maximum number of windows to fit weights on
+LEARN_TERMS = 1 << 26  # maximum number of terms to fit weights on; fewer windows are used where it would be exceeded
+EXPLAINED = 64  # items explained at once
+FEW_GROUPS = 16  # up to this many groups, presence ratios are computed for each group as a whole
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class LikelihoodRatios(Identifier):
@@ -71,8 +86,8 @@ class LikelihoodRatios(Identifier):
         given = np.arange(len(windows)) if groups is None else groups
         self.groups_ = np.unique(given, return_inverse=True)[1].astype(np.int64)
         keys = len(self.known_.keys)
-        self.present_ = _presence(self.known_, keys)
-        self._postings()
+        self.window_keys_ = _keys_of(self.known_)
+        self._count()
         self._bandwidths()
         self.weights_ = np.full(keys * (Q + 1), 1.5 / np.sqrt(max(keys * (Q + 1), 1)))
         self._fit_weights()
@@ -82,84 +97,83 @@ class LikelihoodRatios(Identifier):
         """Fit on parts of items; parts of one item are held out together."""
         return self.fit(windows, labels, owner)
 
-    def _postings(self) -> None:
-        """Index the known values by feature: windows and values."""
-        features = len(self.known_.keys) * Q
-        order = np.argsort(self.known_.features, kind="stable")
-        window = np.repeat(np.arange(len(self.known_)), np.diff(self.known_.indptr))
-        self.pointer_ = np.searchsorted(self.known_.features[order], np.arange(features + 1)).astype(np.int64)
-        self.posted_window_ = window[order]
-        self.posted_value_ = self.known_.values[order]
+    def _count(self) -> None:
+        """Number of windows with each key, (C, K), and of all windows, (C), by label."""
+        self.seen_ = self._seen(np.arange(len(self.y_)))
+        self.windows_ = np.bincount(self.y_, minlength=len(self.labels_)).astype(np.float64)
+
+    def _seen(self, rows: Ints) -> Floats:
+        """Number of these windows with each key, by label, (C, K)."""
+        keys = max(len(self.known_.keys), 1)
+        window, key = _pairs(self.window_keys_, rows)
+        cells = np.bincount(self.y_[rows][window] * keys + key, minlength=len(self.labels_) * keys)
+        return cells.reshape(len(self.labels_), keys)[:, : len(self.known_.keys)].astype(np.float64)
 
     def _bandwidths(self) -> None:
-        """Bandwidth per label and feature (C, F): mean absolute deviation from the median, shrunk to the pooled one."""
+        """Bandwidth per label and feature: mean absolute deviation from the median, shrunk to the pooled one."""
         count, features = len(self.labels_), len(self.known_.keys) * Q
-        size = np.zeros((count, features))
-        spread = np.zeros((count, features))
-        self.median_ = np.full((count, features), np.nan)
-        _deviations(self.pointer_, self.y_[self.posted_window_], self.posted_value_, size, spread, self.median_)
+        window = np.repeat(np.arange(len(self.known_)), np.diff(self.known_.indptr))
+        label = self.y_[window]
+        order = np.lexsort((self.known_.values, label, self.known_.features))
+        cell = (self.known_.features * count + label)[order]
+        self.cell_ = distinct_sorted(cell)
+        first = np.append(np.searchsorted(cell, self.cell_), len(cell)).astype(np.int64)
+        size = np.diff(first).astype(np.float64)
+        spread, self.median_ = np.zeros(len(size)), np.zeros(len(size))
+        _deviations(first, self.known_.values[order], spread, self.median_)
         weight = np.where(size >= 2, size, 0.0)
-        pooled = ((weight * spread).sum(axis=0) + POOL[0] * POOL[1]) / (weight.sum(axis=0) + POOL[0])
-        shrunk = (1.2 * weight * spread + OWN * pooled) / (weight + OWN)
-        self.bandwidth_ = np.maximum(shrunk * np.maximum(size, 1.0) ** -0.2, FLOOR)
-        feature = np.repeat(np.arange(features), np.diff(self.pointer_))
+        feature = self.cell_ // count
+        sums = np.bincount(feature, weights=weight * spread, minlength=features) + POOL[0] * POOL[1]
+        pooled = sums / (np.bincount(feature, weights=weight, minlength=features) + POOL[0])
+        shrunk = (1.2 * weight * spread + OWN * pooled[feature]) / (weight + OWN)
         self.densities_ = Densities(
-            feature, self.y_[self.posted_window_], self.groups_[self.posted_window_], self.posted_value_,
-            self.bandwidth_, self.pseudo,
+            self.known_.features, label, self.groups_[window], self.known_.values,
+            np.maximum(shrunk * np.maximum(size, 1.0) ** -0.2, FLOOR), self.pseudo, count, features,
         )  # fmt: skip
 
-    def _ratios(self, group: int = -1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _ratios(self, group: int = -1) -> tuple[Floats, Floats]:
         """Terms of keys that are present and absent, (C, K) each; windows of ``group`` are held out."""
-        inside = self.groups_ != group
-        member = np.zeros((len(self.labels_), len(self.y_)))
-        member[self.y_[inside], np.flatnonzero(inside)] = 1.0
-        windows = member.sum(axis=1, keepdims=True)
-        seen = member @ self.present_
-        rate = ((seen / np.maximum(windows, 1.0)).sum(axis=0) + 0.5) / (len(self.labels_) + 1)
-        label_rate = (seen + self.pseudo * rate) / (windows + self.pseudo)
-        there, absent = np.log(label_rate / rate), np.log((1 - label_rate) / (1 - rate))
-        return np.clip(there, -CLIP, CLIP), np.clip(absent, -CLIP, CLIP)
-
-    def _densities(self, windows: Quantities, held: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Terms of the values, (Z, C)."""
-        return self.densities_.terms(windows.indptr, windows.features, windows.values, held)
+        seen, windows = self.seen_, self.windows_
+        if group >= 0:
+            rows = np.flatnonzero(self.groups_ == group)
+            seen = seen - self._seen(rows)
+            windows = windows - np.bincount(self.y_[rows], minlength=len(windows))
+        rate = ((seen / np.maximum(windows, 1.0)[:, None]).sum(axis=0) + 0.5) / (len(self.labels_) + 1)
+        return _presence_terms(seen, windows[:, None], rate, self.pseudo)
 
     def _fit_weights(self) -> None:
         """Fit the weights by logistic loss on held-out windows, with equal weight for each label."""
         count, keys = len(self.labels_), len(self.known_.keys)
-        useful = [len(set(self.groups_[self.y_ == c])) > 1 for c in range(count)]
-        rows = np.flatnonzero(np.array(useful)[self.y_])
+        pairs = np.unique(self.y_ * (int(self.groups_.max(initial=0)) + 1) + self.groups_)
+        groups_of = np.bincount(pairs // (int(self.groups_.max(initial=0)) + 1), minlength=count)
+        rows = np.flatnonzero((groups_of > 1)[self.y_])
         if count < 2 or rows.size <= count:
             return
-        rows = rows[:: max(1, -(-rows.size // LEARN))]
+        size = stored_size(self.densities_.cells, self.known_.features) / max(len(self.known_), 1)
+        size += float((self.seen_ > 0).sum(axis=1).mean()) * count
+        most = max(1, min(LEARN, int(LEARN_TERMS / max(size, 1.0))))
+        rows = rows[:: max(1, -(-rows.size // most))]
         part = _rows(self.known_, rows)
-        y, groups, present = self.y_[rows], self.groups_[rows], self.present_[rows]
-        terms = self._densities(part, groups)
-        owner = np.repeat(np.arange(rows.size), np.diff(part.indptr))
-        names, of = np.unique(groups, return_inverse=True)
-        ratios = [self._ratios(int(group)) for group in names]
+        y, groups = self.y_[rows], self.groups_[rows]
+        terms = self._held_out_terms(part, y, groups)
+        presence = self._held_out_presence(rows, y, groups)
         case = 1.0 / np.bincount(y, minlength=count)[y]
         case /= case.sum()
         start = self.weights_.copy()
         index = np.arange(rows.size)
 
-        def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            logits = _weighted(terms, part.features, owner, w[keys:], rows.size)
-            for g, (there, absent) in enumerate(ratios):
-                in_group = of == g
-                logits[in_group] += present[in_group] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
+        def loss(w: Floats) -> tuple[float, Floats]:
+            logits = sum((block.weighted(w[keys:], rows.size) for block in terms), np.zeros((rows.size, count)))
+            presence.add(w[:keys], logits)
             logits -= logits.max(axis=1, keepdims=True)
             logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
             rest = np.exp(logs)
             rest[index, y] -= 1.0
             rest *= case[:, None]
-            slope = np.empty_like(w)
-            slope[keys:] = _slope(terms, part.features, owner, rest, keys * Q)
-            slope[:keys] = 0.0
-            for g, (there, absent) in enumerate(ratios):
-                in_group = of == g
-                slope[:keys] += ((rest[in_group].T @ present[in_group]) * (there - absent)).sum(axis=0)
-                slope[:keys] += (rest[in_group].sum(axis=0)[:, None] * absent).sum(axis=0)
+            slope = np.zeros_like(w)
+            for block in terms:
+                slope[keys:] += block.slope(rest, keys * Q)
+            presence.add_slope(rest, slope[:keys])
             pull = w - start
             value = -(case * logs[index, y]).sum() + self.ridge * (pull**2).sum()
             return float(value), slope + 2.0 * self.ridge * pull
@@ -171,26 +185,67 @@ class LikelihoodRatios(Identifier):
         )
         self.weights_ = optimum.x
 
-    def decision_function(self, windows: Windows) -> NDArray[np.float64]:
+    def _single_labels(self, groups: Ints) -> bool:
+        """Whether all windows of each of these groups have one label."""
+        chosen = np.isin(self.groups_, groups)
+        pairs = np.unique(np.stack([self.groups_[chosen], self.y_[chosen]]), axis=1)
+        return bool(np.unique(pairs[0]).size == pairs.shape[1])
+
+    def _held_out_terms(self, part: Quantities, y: Ints, groups: Ints) -> list[StoredTerms]:
+        """Terms of enrolled windows, each without its group."""
+        owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+        names = np.unique(groups)
+        if names.size > FEW_GROUPS and self._single_labels(names):
+            return [self.densities_.left_out_terms(part.features, part.values, owner, groups, y)]
+        blocks = []
+        for group in names.tolist():
+            mine = np.flatnonzero(groups[owner] == group)
+            cells = self.densities_.without(group)
+            blocks.append(stored_terms(cells, part.features[mine], part.values[mine], owner[mine], self.pseudo))
+        return blocks
+
+    def _held_out_presence(self, rows: Ints, y: Ints, groups: Ints) -> _GroupPresence | _LeftOutPresence:
+        """Presence terms of enrolled windows, each without its group."""
+        names = np.unique(groups)
+        window, key = _pairs(self.window_keys_, rows)
+        if names.size <= FEW_GROUPS or not self._single_labels(names):
+            return _GroupPresence([(np.flatnonzero(groups == g), *self._ratios(int(g))) for g in names],
+                                  window, key, rows.size)  # fmt: skip
+        return _LeftOutPresence.of(self, window, key, y, groups)
+
+    def decision_function(self, windows: Windows) -> Floats:
         """Weight of evidence for each label in nats, shape (n, C)."""
         self.require_fit()
-        return self._scores(self.vocabulary_.quantities(windows), np.full(len(windows), -1, dtype=np.int64))
-
-    def _scores(self, quantities: Quantities, held: NDArray[np.int64]) -> NDArray[np.float64]:
-        keys = len(quantities.keys)
-        w = self.weights_
+        quantities = self.vocabulary_.quantities(windows)
         result = np.zeros((len(quantities), len(self.labels_)))
+        there, absent = self._ratios()
         for start in range(0, len(quantities), CHUNK):
             part = quantities.take(start, min(start + CHUNK, len(quantities)))
             owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
-            away = held[start : start + len(part)]
-            block = _weighted(self._densities(part, away), part.features, owner, w[keys:], len(part))
-            present = _presence(part, keys)
-            for group in np.unique(away):
-                there, absent = self._ratios(int(group))
-                in_group = away == group
-                block[in_group] += present[in_group] @ ((there - absent) * w[:keys]).T + absent @ w[:keys]
-            result[start : start + len(part)] = block
+            block = result[start : start + len(part)]
+            add_scores(self.densities_.cells, part.features, part.values, owner, self._weights_of_values(),
+                       self.pseudo, block)  # fmt: skip
+            _add_presence(*_pairs(_keys_of(part)), there, absent, self.weights_[: len(part.keys)], block)
+        return result
+
+    def _weights_of_values(self) -> Floats:
+        return self.weights_[len(self.known_.keys) :]
+
+    def _held_out_scores(self) -> Floats:
+        """Scores of the enrolled windows, each without its group."""
+        result = np.zeros((len(self.known_), len(self.labels_)))
+        for group in np.unique(self.groups_).tolist():
+            rows = np.flatnonzero(self.groups_ == group)
+            cells = self.densities_.without(group)
+            there, absent = self._ratios(group)
+            for start in range(0, rows.size, CHUNK):
+                chunk = rows[start : start + CHUNK]
+                part = _rows(self.known_, chunk)
+                owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+                block = np.zeros((chunk.size, len(self.labels_)))
+                add_scores(cells, part.features, part.values, owner, self._weights_of_values(), self.pseudo, block)
+                _add_presence(*_pairs(_keys_of(part)), there, absent, self.weights_[: len(part.keys)], block)
+                result[chunk] = block
         return result
 
     def cross_val(
@@ -202,51 +257,242 @@ class LikelihoodRatios(Identifier):
         it. A test compares this shortcut with refitting everything.
         """
         self.fit(windows, labels, groups)
-        scores = self._scores(self.known_, self.groups_)
-        for c in range(len(self.labels_)):
-            for group in np.unique(self.groups_):
-                if not np.any((self.y_ == c) & (self.groups_ != group)):
-                    scores[self.groups_ == group, c] = np.nan
+        scores = self._held_out_scores()
+        for group in np.unique(self.groups_):
+            inside = self.groups_ == group
+            elsewhere = np.bincount(self.y_[~inside], minlength=len(self.labels_)) > 0
+            scores[np.ix_(inside, ~elsewhere)] = np.nan
         return self.labels_, scores
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
         """For each window one term for the presence of each key and one for each quantity of present keys."""
+        return self._explain(windows, labels, np.arange(len(windows)), len(windows), np.nan)
+
+    def explain_parts(self, windows: Windows, labels: Sequence[str], owner: Ints, count: int) -> list[list[Term]]:
+        """Terms of :meth:`explain`, averaged over the parts of each of ``count`` items."""
+        return self._explain(windows, labels, owner, count, 0.0)
+
+    def _explain(
+        self, windows: Windows, labels: Sequence[str], owner: Ints, count: int, unknown: float
+    ) -> list[list[Term]]:
+        """Mean terms; ``unknown`` is the expected value of a quantity that no enrolled window of the label has."""
         self.require_fit()
+        code = np.searchsorted(self.labels_, np.array(labels, np.str_)).astype(np.int64)
         quantities = self.vocabulary_.quantities(windows)
-        keys, w = len(quantities.keys), self.weights_
-        terms = self._densities(quantities, np.full(len(quantities), -1, dtype=np.int64))
-        present = _presence(quantities, keys).astype(bool)
-        there, absent = self._ratios()
-        rate = np.zeros((len(self.labels_), keys))
-        np.add.at(rate, self.y_, self.present_)
-        rate /= np.bincount(self.y_, minlength=len(self.labels_))[:, None]
-        result = []
-        for i, label in enumerate(labels):
-            c = self.labels_.index(label)
-            ratio = np.where(present[i], there[c], absent[c]) * w[:keys]
-            window_terms = [
-                Term(quantities.keys[k], "presence", float(present[i, k]), float(rate[c, k]), float(ratio[k]))
-                for k in np.flatnonzero(present[i] | (ratio != 0))
-            ]
-            for z in range(quantities.indptr[i], quantities.indptr[i + 1]):
-                f = int(quantities.features[z])
-                expected = np.expm1(self.median_[c, f])
-                observed = float(np.expm1(quantities.values[z]))
-                contribution = float(w[keys + f] * terms[z, c])
-                window_terms.append(
-                    Term(quantities.keys[f // Q], QUANTITIES[f % Q], observed, float(expected), contribution)
-                )
-            result.append(window_terms)
+        item_parts = np.bincount(owner, minlength=count)
+        bounds = np.append(0, np.cumsum(item_parts))
+        result: list[list[Term]] = []
+        for item in range(0, count, EXPLAINED):
+            stop = min(item + EXPLAINED, count)
+            start, end = int(bounds[item]), int(bounds[stop])
+            part = quantities.take(start, end)
+            local = owner[start:end] - item
+            result += self._explain_block(part, code[start:end], local, item_parts[item:stop], unknown)
         return result
 
+    def _explain_block(
+        self, part: Quantities, code: Ints, owner: Ints, sizes: Ints, unknown: float
+    ) -> list[list[Term]]:
+        """Terms of some items; sizes is the number of parts of each."""
+        keys, w = len(part.keys), self.weights_
+        names = np.array([*part.keys, *(key for key in part.keys for _ in range(Q))], dtype=object)
+        quantity = np.array(["presence"] * keys + list(QUANTITIES) * keys, dtype=object)
+        there, absent = self._ratios()
+        rate = self.seen_ / np.maximum(self.windows_, 1.0)[:, None]
+        shape = (len(sizes), keys)
+        # Presence: the terms of absent keys, corrected where the key is present.
+        observed, expected, ratio = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        np.add.at(expected, owner, rate[code])
+        np.add.at(ratio, owner, absent[code] * w[:keys])
+        window, key = _pairs(_keys_of(part))
+        label = code[window]
+        np.add.at(observed, (owner[window], key), 1.0)
+        np.add.at(ratio, (owner[window], key), (there[label, key] - absent[label, key]) * w[key])
+        shown = np.zeros(shape, bool)
+        np.logical_or.at(shown, (owner[window], key), True)
+        used = np.zeros((len(self.labels_), keys), bool)
+        used[np.unique(code)] = absent[np.unique(code)] * w[:keys] != 0
+        np.logical_or.at(shown, owner, used[code])
+        who, which = np.nonzero(shown)
+        tables = [(who, which, observed[shown], expected[shown], ratio[shown])]
+        # Quantities of present keys.
+        window = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+        label = code[window]
+        terms = terms_of_labels(self.densities_.cells, part.features, part.values, label, self.pseudo)
+        cell = part.features * len(self.labels_) + label
+        place = np.minimum(np.searchsorted(self.cell_, cell), max(len(self.cell_) - 1, 0))
+        known = self.cell_[place] == cell
+        usual = np.where(known, np.expm1(self.median_[place]), unknown)
+        flat = owner[window] * (keys * Q) + part.features
+        unique, at = np.unique(flat, return_inverse=True)
 
-def _presence(quantities: Quantities, keys: int) -> NDArray[np.float64]:
-    """Whether each key is present, (n, K)."""
-    present = np.zeros((len(quantities), keys))
-    first = quantities.features % Q == 0
-    owner = np.repeat(np.arange(len(quantities)), np.diff(quantities.indptr))
-    present[owner[first], quantities.features[first] // Q] = 1.0
-    return present
+        def total(values: Floats) -> Floats:
+            return np.bincount(at, weights=values, minlength=unique.size).astype(np.float64)
+
+        tables.append((unique // (keys * Q), keys + unique % (keys * Q), total(np.expm1(part.values)), total(usual),
+                       total(w[keys + part.features] * terms)))  # fmt: skip
+        item, feature = np.concatenate([t[0] for t in tables]), np.concatenate([t[1] for t in tables])
+        columns = np.stack([np.concatenate([t[i] for t in tables]) for i in (2, 3, 4)]) / np.maximum(sizes, 1)[item]
+        order = np.argsort(item, kind="stable")
+        item, feature, columns = item[order], feature[order], columns[:, order]
+        ends = np.searchsorted(item, np.arange(len(sizes) + 1))
+        made = [Term(*row) for row in zip(names[feature], quantity[feature], *columns.tolist(), strict=True)]
+        return [made[ends[i] : ends[i + 1]] for i in range(len(sizes))]
+
+
+class _GroupPresence:
+    """Presence terms of windows where few groups are held out: ratios of each group as a whole.
+
+    Parameters
+    ----------
+    groups
+        Windows of each group, and its terms of keys that are present and absent, (C, K) each.
+    window, key
+        Keys of the windows.
+    windows
+        n.
+    """
+
+    def __init__(self, groups: list[tuple[Ints, Floats, Floats]], window: Ints, key: Ints, windows: int) -> None:
+        self.parts = []
+        for rows, there, absent in groups:
+            local = np.full(windows, -1, np.int64)
+            local[rows] = np.arange(rows.size)
+            inside = local[window] >= 0
+            self.parts.append((rows, local[window[inside]], key[inside], there, absent))
+
+    def add(self, weights: Floats, logits: Floats) -> None:
+        """Add the weighted terms, (n, C)."""
+        for rows, window, key, there, absent in self.parts:
+            block = np.zeros((rows.size, logits.shape[1]))
+            _add_presence(window, key, there, absent, weights, block)
+            logits[rows] += block
+
+    def add_slope(self, rest: Floats, slope: Floats) -> None:
+        """Add the sum of term * rest by key, (K); rest is (n, C)."""
+        for rows, window, key, there, absent in self.parts:
+            inside = rest[rows]
+            slope += inside.sum(axis=0) @ absent
+            _key_slope(window, key, np.ascontiguousarray((there - absent).T), inside, slope)
+
+
+class _LeftOutPresence:
+    """Presence terms of windows of which each is left out with a group of its own label.
+
+    Leaving out windows of one label changes its own rates, and the background rates of the keys that it has. All other
+    terms are those of the whole library, so memory grows with the keys of a label, not with all keys.
+
+    Parameters
+    ----------
+    absent
+        (C, K) terms of absent keys in the whole library.
+    window, key, change
+        (E) windows and keys, and (E, C) float32 what their terms differ by from ``absent``.
+    label, kind, own
+        (n) label of each window and row of ``own``, which is (U, K): what terms of the label itself differ by, for keys
+        that it does not have.
+    """
+
+    def __init__(
+        self, absent: Floats, window: Ints, key: Ints, change: NDArray[np.float32], label: Ints, kind: Ints, own: Floats
+    ) -> None:
+        self.absent, self.window, self.key, self.change = absent, window, key, change
+        self.label, self.kind, self.own = label, kind, own
+
+    @classmethod
+    def of(cls, model: LikelihoodRatios, window: Ints, key: Ints, y: Ints, groups: Ints) -> _LeftOutPresence:
+        """Terms of windows with these keys, labels and groups."""
+        seen, windows, count, keys = model.seen_, model.windows_, len(model.labels_), len(model.known_.keys)
+        rate = ((seen / np.maximum(windows, 1.0)[:, None]).sum(axis=0) + 0.5) / (count + 1)
+        _, absent = _presence_terms(seen, windows[:, None], rate, model.pseudo)
+        has = [np.flatnonzero(row) for row in seen]
+        sizes = np.array([len(of_label) for of_label in has])[y]
+        first = np.append(0, np.cumsum(sizes))
+        change = np.empty((int(first[-1]), count), np.float32)
+        all_key, all_window = np.empty(len(change), np.int64), np.repeat(np.arange(len(y)), sizes)
+        kinds: dict[tuple[int, int], int] = {}
+        own: list[Floats] = []
+        kind = np.empty(len(y), np.int64)
+        members = _members(model.groups_)
+        bounds = np.append(np.searchsorted(window, np.arange(len(y))), len(window))
+        order = np.argsort(groups, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+            c = int(y[rows[0]])
+            mine = members(int(groups[rows[0]]))
+            held = np.bincount(_pairs(model.window_keys_, mine)[1], minlength=keys)[:keys]
+            k = has[c]
+            rest, left = windows.copy(), seen[:, k].copy()
+            rest[c] -= mine.size
+            left[c] -= held[k]
+            moved = left[c] / max(rest[c], 1.0) - seen[c, k] / max(windows[c], 1.0)
+            there_g, absent_g = _presence_terms(left, rest[:, None], rate[k] + moved / (count + 1), model.pseudo)
+            if (c, mine.size) not in kinds:
+                kinds[c, mine.size] = len(own)
+                without = np.zeros(keys, bool)
+                without[k] = True
+                _, alone = _presence_terms(np.zeros((1, keys)), rest[c], rate, model.pseudo)
+                own.append(np.where(without, 0.0, alone[0] - absent[c]))
+            for row in rows.tolist():
+                present = np.isin(k, key[bounds[row] : bounds[row + 1]])
+                part = slice(first[row], first[row + 1])
+                all_key[part] = k
+                change[part] = (np.where(present, there_g, absent_g) - absent[:, k]).T
+                kind[row] = kinds[c, mine.size]
+        return cls(absent, all_window, all_key, change, y, kind, np.array(own).reshape(-1, keys))
+
+    def add(self, weights: Floats, logits: Floats) -> None:
+        """Add the weighted terms, (n, C)."""
+        logits += self.absent @ weights
+        _add_changes(self.window, self.key, self.change, weights, logits)
+        logits[np.arange(len(self.label)), self.label] += (self.own @ weights)[self.kind]
+
+    def add_slope(self, rest: Floats, slope: Floats) -> None:
+        """Add the sum of term * rest by key, (K); rest is (n, C)."""
+        slope += rest.sum(axis=0) @ self.absent
+        _change_slope(self.window, self.key, self.change, rest, slope)
+        of_own = np.bincount(self.kind, weights=rest[np.arange(len(self.label)), self.label], minlength=len(self.own))
+        slope += of_own @ self.own
+
+
+def _members(groups: Ints) -> Callable[[int], Ints]:
+    """Function from a group to its windows."""
+    order = np.argsort(groups, kind="stable")
+    sorted_groups = groups[order]
+
+    def members(group: int) -> Ints:
+        first, last = np.searchsorted(sorted_groups, [group, group + 1])
+        return order[first:last]
+
+    return members
+
+
+def _presence_terms(seen: Floats, windows: Floats | float, rate: Floats, pseudo: float) -> tuple[Floats, Floats]:
+    """Terms of keys that are present and absent; seen, windows and rate broadcast to (C, K)."""
+    label_rate = (seen + pseudo * rate) / (windows + pseudo)
+    there, absent = np.log(label_rate / rate), np.log((1 - label_rate) / (1 - rate))
+    return np.clip(there, -CLIP, CLIP), np.clip(absent, -CLIP, CLIP)
+
+
+def _keys_of(quantities: Quantities) -> tuple[Ints, Ints]:
+    """Keys of each window in sparse rows: a present key has all Q quantities, side by side."""
+    return quantities.indptr // Q, quantities.features[::Q] // Q
+
+
+def _pairs(window_keys: tuple[Ints, Ints], rows: Ints | None = None) -> tuple[Ints, Ints]:
+    """Position in ``rows`` and key of each key of these windows; default: of all windows."""
+    indptr, keys = window_keys
+    if rows is None:
+        return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), keys
+    lengths = np.diff(indptr)[rows]
+    ends = np.cumsum(lengths)
+    source = np.arange(lengths.sum()) + np.repeat(indptr[rows] - (ends - lengths), lengths)
+    return np.repeat(np.arange(len(rows)), lengths), keys[source]
+
+
+def _add_presence(window: Ints, key: Ints, there: Floats, absent: Floats, weights: Floats, block: Floats) -> None:
+    """Add the weighted presence terms of windows with these keys, (n, C)."""
+    block += absent @ weights
+    _add_keys(window, key, np.ascontiguousarray(((there - absent) * weights).T), block)
 
 
 def _rows(quantities: Quantities, rows: NDArray[np.int64]) -> Quantities:
@@ -258,47 +504,53 @@ def _rows(quantities: Quantities, rows: NDArray[np.int64]) -> Quantities:
 
 
 @COMPILER.checked
-def _deviations(
-    pointer: NDArray[np.int64], label: NDArray[np.int64], value: NDArray[np.float64], size: NDArray[np.float64],
-    spread: NDArray[np.float64], median: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Fill in count, mean absolute deviation from the median, and median of each label and feature."""
-    for f in range(len(pointer) - 1):
-        labels = label[pointer[f] : pointer[f + 1]]
-        values = value[pointer[f] : pointer[f + 1]]
-        for c in np.unique(labels):
-            of_label = values[labels == c]
-            middle = np.median(of_label)
-            size[c, f] = len(of_label)
-            median[c, f] = middle
-            spread[c, f] = np.abs(of_label - middle).mean()
-
-
-@COMPILER.checked
-def _weighted(
-    terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], weights: NDArray[np.float64],
-    rows: int,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Sum of weighted terms per window, (n, C)."""
-    out = np.zeros((rows, terms.shape[1]))
-    for z in range(len(features)):
-        w = weights[features[z]]
-        if w != 0.0:
-            for c in range(terms.shape[1]):
-                out[owner[z], c] += w * terms[z, c]
-    return out
-
-
-@COMPILER.checked
-def _slope(
-    terms: NDArray[np.float32], features: NDArray[np.int64], owner: NDArray[np.int64], rest: NDArray[np.float64],
-    count: int,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Gradient of the loss with respect to the weight of each feature, (F,)."""
-    out = np.zeros(count)
-    for z in range(len(features)):
+def _deviations(first: Ints, value: Floats, spread: Floats, median: Floats) -> None:
+    """Fill in mean absolute deviation from the median, and median, of each cell of sorted values."""
+    for cell in range(len(first) - 1):
+        begin, end = first[cell], first[cell + 1]
+        middle = begin + (end - begin) // 2
+        median[cell] = value[middle] if (end - begin) % 2 else (value[middle - 1] + value[middle]) / 2.0
         total = 0.0
-        for c in range(terms.shape[1]):
-            total += terms[z, c] * rest[owner[z], c]
-        out[features[z]] += total
-    return out
+        for i in range(begin, end):
+            total += abs(value[i] - median[cell])
+        spread[cell] = total / (end - begin)
+
+
+@COMPILER.checked
+def _add_keys(window: Ints, key: Ints, terms: Floats, out: Floats) -> None:
+    """Add the row of terms, (K, C), of each key to its window."""
+    for p in range(len(window)):
+        row, k = window[p], key[p]
+        for c in range(out.shape[1]):
+            out[row, c] += terms[k, c]
+
+
+@COMPILER.checked
+def _key_slope(window: Ints, key: Ints, terms: Floats, rest: Floats, out: Floats) -> None:
+    """Sum of term * rest by key, where terms is (K, C)."""
+    for p in range(len(window)):
+        row, k = window[p], key[p]
+        total = 0.0
+        for c in range(rest.shape[1]):
+            total += terms[k, c] * rest[row, c]
+        out[k] += total
+
+
+@COMPILER.checked
+def _add_changes(window: Ints, key: Ints, change: NDArray[np.float32], weights: Floats, out: Floats) -> None:
+    for e in range(len(window)):
+        w = weights[key[e]]
+        if w != 0.0:
+            row = window[e]
+            for c in range(out.shape[1]):
+                out[row, c] += w * change[e, c]
+
+
+@COMPILER.checked
+def _change_slope(window: Ints, key: Ints, change: NDArray[np.float32], rest: Floats, out: Floats) -> None:
+    for e in range(len(window)):
+        row = window[e]
+        total = 0.0
+        for c in range(rest.shape[1]):
+            total += change[e, c] * rest[row, c]
+        out[key[e]] += total
