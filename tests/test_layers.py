@@ -17,7 +17,7 @@ GROUND = {
     "errors", "_address_text", "_arrays", "_files", "_hashing", "_matplotlib", "_numba", "_numba_cache", "_parents",
     "_parse_address", "_tables", "_text", "_version", "schema", "config",
 }  # fmt: skip
-SIDE = {"io", "meter", "flow", "fingerprint", "representation", "identify"}
+SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify"}
 UPPER = {"bench", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_arrays": set(),

@@ -18,6 +18,7 @@ from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
+from ethogram.schema.kind import KINDS, Kind
 from ethogram.schema.matrix import ServiceMatrix
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
@@ -51,6 +52,7 @@ __all__ = [
     "INITIATOR",
     "ITEM",
     "ITEM_COUNTS",
+    "KINDS",
     "MAX_VALUE",
     "NAME_ANSWER",
     "NAME_QUESTION",
@@ -77,6 +79,7 @@ __all__ = [
     "Fallback",
     "FlowSource",
     "Inventory",
+    "Kind",
     "MethodShare",
     "PacketBatch",
     "PacketFlows",

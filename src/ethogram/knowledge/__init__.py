@@ -1,0 +1,1 @@
+"""Public facts about devices: which names, ports, groups, texts and MAC prefixes belong to which vendor or kind."""

@@ -1,0 +1,428 @@
+"""Look up what is publicly known of a name, a port, a multicast group, a text that devices send, or a MAC.
+
+Every answer is a list of facts, best first, each with the row it is from. A fact is evidence, not a verdict: many
+devices of other vendors may ask for the same name or use the same port.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Literal
+
+from ethogram._parents import Parents, shared_parent
+from ethogram._parse_address import parse_address, parse_mac
+from ethogram.errors import ConfigurationError
+from ethogram.knowledge.organisations import company_words, label_spellings, squeezed
+from ethogram.knowledge.patterns import Patterns
+from ethogram.knowledge.registry import organisation_of
+from ethogram.knowledge.rows import WEIGHTS, Row, Source, packaged_rows, packaged_sources, user_rows
+
+__all__ = ["Fact", "Knowledge", "Subject", "mac_of_eui64"]
+
+Subject = Literal["vendor", "kind", "platform", "shared", "brand-owner", "organisation"]
+
+_RANK = {weight: rank for rank, weight in enumerate(WEIGHTS)}
+_PROTOCOLS = {6: "tcp", 17: "udp"}
+_MAX_NAME = 253  # RFC 1035 section 2.3.4
+_MAX_LABELS = 12
+_MAX_WORDS = 24
+_LOCAL = 2  # the bit of a locally administered MAC in its first octet (IEEE 802, section 8.4)
+_MULTICAST = 1
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One row of the knowledge pack, or of a user's file.
+
+    Parameters
+    ----------
+    table
+        Table of the row: ``names``, ``ports``, ``mdns`` ...
+    key
+        What was looked up, or the pattern that matched it.
+    subject
+        ``vendor``, ``kind``, ``platform``; ``shared`` for names and groups that many devices use; ``brand-owner``;
+        ``organisation`` for the registered owner of a MAC prefix.
+    value
+        The vendor, kind or platform; the class of a shared name.
+    weight
+        ``strong``, ``fair``, ``weak`` or ``none``; a share from 0 to 1 in the table of kinds.
+    source, licence, date
+        Where the row is from.
+    """
+
+    table: str
+    key: str
+    subject: str
+    value: str
+    weight: str
+    source: str
+    licence: str
+    date: str
+
+
+class Knowledge:
+    """Tables of public facts about devices.
+
+    Use :meth:`bundled` for the tables of the package, and :meth:`with_rows` to add a user's file. No method raises on
+    the text that it is asked for: what is no name, port or MAC has no facts.
+
+    Attributes
+    ----------
+    rejected
+        Rows of user files that could not be used.
+    messages
+        One line per such row with file, line and reason, up to 20 per file.
+
+    Examples
+    --------
+    >>> knowledge = Knowledge.bundled()
+    >>> fact = knowledge.port("tcp", 9100, "server", "lan")[0]
+    >>> fact.subject, fact.value, fact.weight
+    ('kind', 'printer', 'strong')
+    >>> [fact.value for fact in knowledge.mac("02:00:00:00:00:01")]
+    ['random']
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], Sequence[Row]],
+        sources: dict[str, Source],
+        *,
+        added: Sequence[Row] = (),
+        rejected: int = 0,
+        messages: Sequence[str] = (),
+    ) -> None:
+        self._read = read
+        self._sources = sources
+        self._added = tuple(added)
+        self._tables: dict[str, dict[str, list[Row]]] = {}
+        self.rejected = rejected
+        self.messages = tuple(messages)
+
+    @classmethod
+    def bundled(cls) -> Knowledge:
+        """The tables of the package; a table is read when it is asked first."""
+        return _bundled()
+
+    def with_rows(self, path: str | Path) -> Knowledge:
+        """These tables with the rows of a user's file, which replace all packaged rows of the same table and key.
+
+        Aliases of vendors add to the packaged ones. Rows that cannot be used are counted in :attr:`rejected`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file cannot be read, has an unknown column, or no row in it can be used.
+        """
+        user = user_rows(Path(path))
+        if not user.rows:
+            reason = user.messages[0] if user.messages else f"knowledge file {path}: no rows"
+            raise ConfigurationError(reason)
+        return Knowledge(
+            self._read,
+            {**self._sources, **user.sources},
+            added=(*self._added, *user.rows),
+            rejected=self.rejected + user.rejected,
+            messages=(*self.messages, *user.messages),
+        )
+
+    # Lookups
+
+    def name(self, name: str) -> list[Fact]:
+        """Facts of a host name, a registrable domain, or a name kept under a shared parent.
+
+        The longest known end of the name counts. A name that is not in the table may hold a known vendor: as label
+        below a shared parent, or as the first label of its domain.
+        """
+        name = name.strip().lower().rstrip(".")
+        if not name or len(name) > _MAX_NAME:
+            return []
+        labels = name.split(".")[-_MAX_LABELS:]
+        parent = self._parent(name)
+        facts = self._longest_end(labels)
+        if parent is None:
+            return facts or self._vendor_in(_own_label(labels), name)
+        kept, parent_class = parent
+        if facts and kept.count(".") > facts[0].key.count("."):
+            # A service for everybody at a vendor's domain, such as a public clock, tells little of the vendor.
+            facts = [replace(fact, weight="weak") for fact in facts]
+        facts = facts or self._longest_end(kept.split(".")) or self._vendor_in(kept.partition(".")[0], name)
+        return [*facts, Fact("parents", kept, "shared", parent_class, "none", *self._origin("hand"))]
+
+    def _longest_end(self, labels: list[str]) -> list[Fact]:
+        table = self._table("names")
+        for first in range(len(labels) - 1):
+            rows = table.get(".".join(labels[first:]))
+            if rows:
+                return self._facts(rows)
+        return []
+
+    def name_word(self, name: str) -> list[Fact]:
+        """Kinds whose words are in a host name, as whole tokens: ``cam-7.maker.example`` holds ``cam``."""
+        words = re.findall(r"[a-z]+", name.lower()[:_MAX_NAME].rpartition(".")[0])[:_MAX_WORDS]
+        table = self._table("words")
+        return self._facts([row for word in dict.fromkeys(words) for row in table.get(word, ())])
+
+    def port(self, protocol: int | str, port: int, role: str = "*", scope: str = "*") -> list[Fact]:
+        """Facts of a service: TCP or UDP port, the device's role (client, server) and scope (wan, lan, multicast).
+
+        With ``*`` for role or scope, facts of every role or scope.
+        """
+        transport = _PROTOCOLS.get(protocol, "") if isinstance(protocol, int) else protocol.lower()
+        rows = [
+            row
+            for row, row_role, row_scope in self._port_rows.get(f"{transport}/{port}", ())
+            if "*" in (role, row_role) or role == row_role
+            if "*" in (scope, row_scope) or scope == row_scope
+        ]
+        return self._facts(rows)
+
+    def group(self, address: str) -> list[Fact]:
+        """Facts of a multicast group."""
+        return self._facts(self._table("groups").get(parse_address(address[:64]) or "", ()))
+
+    def mdns(self, service_type: str) -> list[Fact]:
+        """Facts of a service type of DNS-SD (RFC 6763), such as ``_ipp._tcp`` or ``_ipp._tcp.local.``."""
+        key = service_type.strip().lower().rstrip(".").removesuffix(".local")[:_MAX_NAME]
+        key = "._".join(key.split("._")[-2:])  # without subtypes
+        table = self._table("mdns")
+        return self._facts(table.get(key if key.startswith("_") else f"_{key}", ()) or table.get(f"{key}._tcp", ()))
+
+    def host_name(self, text: str) -> list[Fact]:
+        """Facts of a device's own host name, as DHCP, mDNS or NetBIOS tell it."""
+        return self._matching("hosts", text)
+
+    def dhcp_vendor_class(self, text: str) -> list[Fact]:
+        """Facts of a DHCP vendor class identifier (option 60, RFC 2132 section 9.13)."""
+        return self._matching("dhcp", text)
+
+    def text(self, kind: str, text: str) -> list[Fact]:
+        """Facts of a text that a device sends of itself.
+
+        Parameters
+        ----------
+        kind
+            ``mdns-model``, ``mdns-name``, ``ssdp-server``, ``ssdp-type``, ``ssdp-model``, ``ssdp-manufacturer``,
+            ``homekit-model``, ``http-server``, ``sip-agent`` or ``lldp``; other kinds have no facts.
+        text
+            The text; only its first 512 characters count.
+        """
+        facts = self._matching("texts", f"{kind} {text.strip()}")
+        if kind == "ssdp-manufacturer" and not any(fact.subject == "vendor" for fact in facts):
+            facts += self._organisation_facts(text, "strong")
+        return facts
+
+    def mac(self, mac: str) -> list[Fact]:
+        """Facts of a MAC or a prefix of one: vendor, module maker, and the organisation that registered it.
+
+        A locally administered MAC is ``shared random``: it has no vendor.
+        """
+        digits = (parse_mac(mac) or mac.strip().lower()).translate(_SEPARATORS)
+        if not re.fullmatch(r"[0-9a-f]{6,12}", digits):
+            return []
+        first = int(digits[:2], 16)
+        if first & _MULTICAST:
+            return []
+        table = self._table("macs")
+        facts: list[Fact] = []
+        for length in range(len(digits), 5, -1):
+            if digits[:length] in table:
+                facts = self._facts(table[digits[:length]])
+                break
+        if first & _LOCAL and not facts:
+            return [Fact("macs", digits, "shared", "random", "none", *self._origin("ieee"))]
+        registered = organisation_of(digits.ljust(12, "0")) if len(digits) >= 6 else None
+        if registered is None:
+            return facts
+        prefix, name = registered
+        if not any(fact.subject in ("vendor", "platform") for fact in facts):
+            facts += self._organisation_facts(name, "strong", prefix)
+        return [*facts, Fact("macs", prefix, "organisation", name, "none", *self._origin("ieee"))]
+
+    def kinds_of(self, vendor: str) -> dict[str, float]:
+        """Kinds that devices of a brand are on home and office networks, likeliest first; shares sum to 1.
+
+        A brand without rows has those of its owner; an unknown vendor has none.
+        """
+        rows = self._kind_rows(vendor)
+        total = sum(float(row.weight) for row in rows)
+        return {row.value: float(row.weight) / total for row in rows}
+
+    def kind_facts(self, vendor: str) -> list[Fact]:
+        """The rows behind :meth:`kinds_of`, the largest share first."""
+        return [self._fact(row) for row in self._kind_rows(vendor)]
+
+    def _kind_rows(self, vendor: str) -> list[Row]:
+        kinds = self._table("kinds")
+        rows = kinds.get(vendor) or kinds.get(self.owner(vendor)) or []
+        return sorted(rows, key=lambda row: -float(row.weight))
+
+    def vendor(self, text: str) -> str | None:
+        """Identifier of the vendor that a text names: a slug, brand, company name or alias; None if unknown."""
+        found = self._vendor_row(text)
+        return None if found is None else found.key
+
+    def vendor_name(self, vendor: str) -> str:
+        """Name of a vendor or platform to show; its identifier if unknown."""
+        rows = [*self._table("vendors").get(vendor, ()), *self._table("platforms").get(vendor, ())]
+        return next((row.value for row in rows if row.subject == "name"), vendor)
+
+    def owner(self, vendor: str) -> str:
+        """The company that owns a brand; the vendor itself if it is no brand of another."""
+        rows = self._table("vendors").get(vendor, ())
+        return next((row.value for row in rows if row.subject == "owner"), vendor)
+
+    def vendor_facts(self, vendor: str) -> list[Fact]:
+        """Rows of a vendor in the table of vendors, and of the domains that are its own."""
+        rows = list(self._table("vendors").get(vendor, ()))
+        names = (row for named in self._table("names").values() for row in named)
+        rows += [row for row in names if (row.subject, row.value) == ("vendor", vendor)]
+        return [self._fact(row) for row in rows]
+
+    @property
+    def vendors(self) -> list[str]:
+        """Identifiers of all vendors in the tables."""
+        return sorted(self._table("vendors"))
+
+    def is_shared(self, name: str) -> str | None:
+        """Class of a name that many vendors' devices ask for, such as ``cloud`` or ``clock``; None if it is not shared.
+
+        A name of one customer below a shared parent is shared only as far as its parent goes: see :meth:`name`.
+        """
+        name = name.strip().lower().rstrip(".")
+        parent = self._parent(name) if name and len(name) <= _MAX_NAME else None
+        return None if parent is None else parent[1]
+
+    # Tables
+
+    def _table(self, name: str) -> dict[str, list[Row]]:
+        table = self._tables.get(name)
+        if table is None:
+            table = {}
+            for row in self._read(name):
+                table.setdefault(row.key, []).append(row)
+            replaced: set[tuple[str, str]] = set()
+            for row in self._added:
+                if row.table != name:
+                    continue
+                rows = table.setdefault(row.key, [])
+                if name == "vendors":
+                    rows[:] = [each for each in rows if row.subject == "alias" or each.subject != row.subject]
+                elif (row.key, row.source) not in replaced:
+                    rows.clear()
+                    replaced.add((row.key, row.source))
+                rows.append(row)
+            self._tables[name] = table
+        return table
+
+    @cached_property
+    def _port_rows(self) -> dict[str, list[tuple[Row, str, str]]]:
+        services: dict[str, list[tuple[Row, str, str]]] = {}
+        for key, rows in self._table("ports").items():
+            service, role, scope = key.split(" ")
+            services.setdefault(service, []).extend((row, role, scope) for row in rows)
+        return services
+
+    @cached_property
+    def _patterns(self) -> dict[str, Patterns]:
+        return {}
+
+    def _matching(self, table: str, text: str) -> list[Fact]:
+        patterns = self._patterns.get(table)
+        if patterns is None:
+            patterns = self._patterns[table] = Patterns(self._table(table))
+        rows = self._table(table)
+        return self._facts([row for pattern in patterns.matches(text.strip()) for row in rows[pattern]], ranked=False)
+
+    @cached_property
+    def _aliases(self) -> dict[str, Row]:
+        """The row of each spelling of a vendor; names and identifiers take precedence over aliases."""
+        spellings: dict[str, Row] = {}
+        for subject in ("name", "alias"):
+            for rows in self._table("vendors").values():
+                for row in rows:
+                    if row.subject == subject:
+                        for text in (row.value, row.key) if subject == "name" else (row.value,):
+                            spellings.setdefault(squeezed(text), row)
+        spellings.pop("", None)
+        return spellings
+
+    @cached_property
+    def _own_parents(self) -> Parents | None:
+        rows = [(row.key, row.value) for row in self._added if row.table == "parents"]
+        return Parents(rows) if rows else None
+
+    def _parent(self, name: str) -> tuple[str, str] | None:
+        return (self._own_parents and self._own_parents.find(name)) or shared_parent(name, name)
+
+    def _vendor_row(self, text: str) -> Row | None:
+        for spelling, whole in company_words(text):
+            row = self._aliases.get(spelling)
+            # A weak alias is an English word: it counts only if nothing else is in the name.
+            if row is not None and (whole or (row.weight == "strong" and len(spelling) > 2)):
+                return row
+        return None
+
+    def _vendor_in(self, label: str, name: str) -> list[Fact]:
+        for spelling in label_spellings(label):
+            row = self._aliases.get(spelling)
+            if row is not None and row.weight == "strong" and len(spelling) >= 4:
+                return [Fact("vendors", name, "vendor", row.key, "fair", *self._origin(row.source))]
+        return []
+
+    def _organisation_facts(self, name: str, weight: str, key: str = "") -> list[Fact]:
+        modules = self._matching("modules", name)
+        if modules:
+            return modules
+        row = self._vendor_row(name)
+        if row is None:
+            return []
+        return [Fact("vendors", key or name, "vendor", row.key, weight, *self._origin(row.source))]
+
+    def _origin(self, identifier: str) -> Source:
+        return self._sources.get(identifier) or Source(identifier, "", "")
+
+    def _fact(self, row: Row) -> Fact:
+        return Fact(row.table, row.key, row.subject, row.value, row.weight, *self._origin(row.source))
+
+    def _facts(self, rows: Iterable[Row], *, ranked: bool = True) -> list[Fact]:
+        if ranked:
+            rows = sorted(rows, key=lambda row: _RANK.get(row.weight, len(_RANK)))
+        return [self._fact(row) for row in rows]
+
+
+_SEPARATORS = str.maketrans("", "", ":.-")
+
+
+@cache
+def _bundled() -> Knowledge:
+    return Knowledge(packaged_rows, packaged_sources())
+
+
+def _own_label(labels: list[str]) -> str:
+    """The label of a name that is likeliest its owner's: the one before the public suffix."""
+    second = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in ("ac", "co", "com", "edu", "gov", "net", "org")
+    place = -3 if second else -2
+    return labels[place] if len(labels) >= -place else ""
+
+
+@lru_cache(maxsize=1 << 12)
+def mac_of_eui64(address: str) -> str | None:
+    """The MAC in an IPv6 address whose interface identifier was made of one (RFC 4291, appendix A).
+
+    >>> mac_of_eui64("fe80::211:22ff:fe33:4455"), mac_of_eui64("2001:db8::1"), mac_of_eui64("192.0.2.1")
+    ('00:11:22:33:44:55', None, None)
+    """
+    text = parse_address(address[:64])
+    if text is None or ":" not in text:
+        return None
+    identifier = IPv6Address(text).packed[8:]
+    if identifier[3:5] != b"\xff\xfe":
+        return None
+    return bytes((identifier[0] ^ 2, *identifier[1:3], *identifier[5:8])).hex(":")
