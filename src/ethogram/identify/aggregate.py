@@ -99,7 +99,7 @@ class Averaged(Identifier):
         names, scores = self.inner.cross_val(parts, [labels[i] for i in owner], groups[owner])
         return names, average(scores, owner, len(windows))
 
-    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+    def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:
         """Terms averaged over the parts; a term that is absent in a part counts as 0."""
         self.require_fit()
         parts, owner = split_windows(windows, self.window_s)

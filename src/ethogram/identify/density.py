@@ -23,12 +23,15 @@ from ethogram._numba import Compiler
 __all__ = ["CLIP", "WIDE", "Cells", "Densities", "StoredTerms"]
 
 COMPILER = Compiler.of(__file__)
+VECTOR = COMPILER.reordered("contract", "nnan", "nsz")
 
 WIDE = 8.0  # range of the uniform part of the background, in log units
 CLIP = 3.0  # terms are clipped to this many nats, so that no single value decides
 SCALES = (1.0, 4.0, 16.0)
 HEIGHTS = (0.5, 0.075, 0.0125)  # weight over scale of each Laplace density; weights .5, .3, .2
-BLOCK = 1 << 20  # densities computed at once, over values and labels of one feature
+LEAST, MOST = float(np.exp(-CLIP)), float(np.exp(CLIP))
+TILE = 64
+BLOCK = 1 << 18  # densities computed at once, over values and labels of one feature
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -306,54 +309,130 @@ def _carry(
             right[i - base, 0], right[i - base, 1], right[i - base, 2] = one, two, three
 
 
+FAR = -40.0  # exponents are cut here: e**-40 is nothing beside the uniform background
+
+
+@VECTOR
+def _exponentials(x: Floats) -> None:
+    """Replace each x <= 0 by its exponential, within 1e-10: in arithmetic alone, so that a loop becomes vector code."""
+    for q in range(len(x)):
+        y = max(x[q], FAR) * (1.0 / 1024.0)
+        e = 1.0 + y * (1.0 + y * (0.5 + y * (1.0 / 6.0 + y * (1.0 / 24.0 + y * (1.0 / 120.0 + y * (1.0 / 720.0))))))
+        e = e * e
+        e = e * e
+        e = e * e
+        e = e * e
+        e = e * e
+        e = e * e
+        e = e * e
+        e = e * e
+        e = e * e
+        x[q] = e * e
+
+
+@VECTOR
+def _clipped_logs(x: Floats) -> None:
+    """Replace each x > 0 by its natural logarithm clipped to +-CLIP, within 1e-9, as vector code."""
+    for q in range(len(x)):
+        root = np.sqrt(np.sqrt(min(max(x[q], LEAST), MOST)))
+        u = (root - 1.0) / (root + 1.0)
+        v = u * u
+        series = 1.0 / 11.0 + v * (1.0 / 13.0 + v * (1.0 / 15.0 + v * (1.0 / 17.0 + v * (1.0 / 19.0))))
+        series = 1.0 + v * (1.0 / 3.0 + v * (1.0 / 5.0 + v * (1.0 / 7.0 + v * (1.0 / 9.0 + v * series))))
+        x[q] = 8.0 * u * series
+
+
+@VECTOR
+def _mix(out: Floats, wide: Floats, sums: Floats) -> None:
+    """Add the kernels of three scales to ``out``; wide is the exponential of the widest scale, sums is (3, q)."""
+    for q in range(len(wide)):
+        e = wide[q]
+        middle = (e * e) * (e * e)
+        narrow = (middle * middle) * (middle * middle)
+        out[q] += HEIGHTS[0] * sums[0, q] * narrow + HEIGHTS[1] * sums[1, q] * middle + HEIGHTS[2] * sums[2, q] * e
+
+
+@VECTOR
+def _share(density: Floats, factor: float, part: float, background: Floats) -> None:
+    """Multiply by a factor, and add the part of it that this density has in the background."""
+    for q in range(len(background)):
+        density[q] *= factor
+        background[q] += density[q] * part
+
+
+@VECTOR
+def _ratio(density: Floats, background: Floats, number: float, pseudo: float, out: Floats) -> None:
+    """Density with pseudo-points of the background, over the background."""
+    scale = 1.0 / (number + pseudo)
+    for q in range(len(background)):
+        out[q] = (density[q] / background[q] + pseudo) * scale
+
+
 @COMPILER.inner
 def _evaluate(
-    x: Floats, value: Floats, first: Ints, bandwidth: Floats, c0: int, c1: int, left: Floats, right: Floats,
-    density: Floats,
+    x: Floats, value: Floats, first: Ints, bandwidth: Floats, total: Floats, c0: int, c1: int, left: Floats,
+    right: Floats, density: Floats, background: Floats, wide: Floats, sums: Floats,
 ) -> None:  # fmt: skip
-    """Density of the cells c0 to c1, times their number of points, at ascending x, (cells, len(x))."""
-    base = first[c0]
+    """Density of the cells c0 to c1 times their number of points, and the background, at ascending x.
+
+    ``density`` is (cells, >= len(x)), ``background`` (>= len(x)); ``wide`` (>= len(x)) and ``sums`` (3, >= len(x)) are
+    scratch.
+    """
+    base, count = first[c0], len(x)
+    background[:count] = 1.0 / WIDE
     for c in range(c0, c1):
         width = 1.0 / (SCALES[2] * bandwidth[c])
-        half = 0.5 / bandwidth[c]
-        after = first[c]
-        last = first[c + 1]
-        for q in range(len(x)):
+        begin, last = first[c], first[c + 1]
+        of_cell = density[c - c0, :count]
+        of_cell[:] = 0.0
+        after = begin
+        for q in range(count):
             while after < last and value[after] <= x[q]:
                 after += 1
-            total = 0.0
-            if after > first[c]:
-                wide = np.exp((value[after - 1] - x[q]) * width)
-                middle = _power4(wide)
+            if after > begin:
                 p = after - 1 - base
-                total += HEIGHTS[0] * left[p, 0] * _power4(middle)
-                total += HEIGHTS[1] * left[p, 1] * middle + HEIGHTS[2] * left[p, 2] * wide
-            if after < last:
-                wide = np.exp((x[q] - value[after]) * width)
-                middle = _power4(wide)
-                p = after - base
-                total += HEIGHTS[0] * right[p, 0] * _power4(middle)
-                total += HEIGHTS[1] * right[p, 1] * middle + HEIGHTS[2] * right[p, 2] * wide
-            density[c - c0, q] = total * half
-
-
-@COMPILER.inner
-def _background(density: Floats, total: Floats, c0: int, c1: int, count: int, out: Floats) -> None:
-    """Mean of the densities of the cells and of the uniform density."""
-    for q in range(count):
-        out[q] = 1.0 / WIDE
-    for c in range(c0, c1):
-        share = 1.0 / total[c]
+                wide[q] = (value[after - 1] - x[q]) * width
+                sums[0, q], sums[1, q], sums[2, q] = left[p, 0], left[p, 1], left[p, 2]
+            else:
+                wide[q], sums[0, q], sums[1, q], sums[2, q] = 0.0, 0.0, 0.0, 0.0
+        _exponentials(wide[:count])
+        _mix(of_cell, wide[:count], sums)
+        after = begin
         for q in range(count):
-            out[q] += density[c - c0, q] * share
-    for q in range(count):
-        out[q] /= c1 - c0 + 1.0
+            while after < last and value[after] <= x[q]:
+                after += 1
+            if after < last:
+                p = after - base
+                wide[q] = (x[q] - value[after]) * width
+                sums[0, q], sums[1, q], sums[2, q] = right[p, 0], right[p, 1], right[p, 2]
+            else:
+                wide[q], sums[0, q], sums[1, q], sums[2, q] = 0.0, 0.0, 0.0, 0.0
+        _exponentials(wide[:count])
+        _mix(of_cell, wide[:count], sums)
+        _share(of_cell, 0.5 / bandwidth[c], 1.0 / total[c], background[:count])
+    background[:count] /= c1 - c0 + 1.0
 
 
 @COMPILER.inner
 def _term(density: float, number: float, background: float, pseudo: float) -> float:
     term = np.log((density + pseudo * background) / ((number + pseudo) * background))
     return float(min(max(term, -CLIP), CLIP))
+
+
+@COMPILER.inner
+def _transpose(density: Floats, label: Ints, count: int, weight: float, out: Floats) -> None:
+    """Write weight * density[c, q] to out[q, label[c]], in tiles that stay in the cache."""
+    for begin in range(0, count, TILE):
+        for c in range(len(label)):
+            column = label[c]
+            for q in range(begin, min(begin + TILE, count)):
+                out[q, column] = weight * density[c, q]
+
+
+@VECTOR
+def _add_row(row: Floats, out: Floats) -> None:
+    for c in range(len(out)):
+        out[c] += row[c]
 
 
 @COMPILER.inner
@@ -398,19 +477,19 @@ def _add(
         cells = c1 - c0
         most = max(1, min(BLOCK // cells, end - z))
         distinct, of = np.empty(most), np.empty(end - z, np.int64)
-        density, terms, background = np.empty((cells, most)), np.empty((most, cells)), np.empty(most)
-        weight = weights[feature[z]]
+        density, background = np.empty((cells, most)), np.empty(most)
+        terms = np.zeros((most, out.shape[1]))
+        wide, sums = np.empty(most), np.empty((3, most))
         while z < end:
             count, after = _take_distinct(x, z, end, most, distinct, of)
-            _evaluate(distinct[:count], value, first, bandwidth, c0, c1, left, right, density)
-            _background(density, total, c0, c1, count, background)
+            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, left, right, density, background, wide,
+                      sums)  # fmt: skip
             for c in range(cells):
-                for q in range(count):
-                    terms[q, c] = weight * _term(density[c, q], total[c0 + c], background[q], pseudo)
+                _ratio(density[c, :count], background[:count], total[c0 + c], pseudo, density[c, :count])
+                _clipped_logs(density[c, :count])
+            _transpose(density, label[c0:c1], count, weights[feature[z]], terms)
             for at in range(z, after):
-                row, q = owner[at], of[at - z]
-                for c in range(cells):
-                    out[row, label[c0 + c]] += terms[q, c]
+                _add_row(terms[of[at - z]], out[owner[at]])
             z = after
 
 
@@ -433,10 +512,11 @@ def _single(
         most = max(1, min(BLOCK // cells, end - z))
         distinct, of = np.empty(most), np.empty(end - z, np.int64)
         density, background = np.empty((cells, most)), np.empty(most)
+        wide, sums = np.empty(most), np.empty((3, most))
         while z < end:
             count, after = _take_distinct(x, z, end, most, distinct, of)
-            _evaluate(distinct[:count], value, first, bandwidth, c0, c1, left, right, density)
-            _background(density, total, c0, c1, count, background)
+            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, left, right, density, background, wide,
+                      sums)  # fmt: skip
             for at in range(z, after):
                 c = c0 + np.searchsorted(label[c0:c1], wanted[at])
                 if c < c1 and label[c] == wanted[at]:
@@ -465,10 +545,11 @@ def _store(
         most = max(1, min(BLOCK // cells, end - z))
         distinct, of = np.empty(most), np.empty(end - z, np.int64)
         density, background = np.empty((cells, most)), np.empty(most)
+        wide, sums = np.empty(most), np.empty((3, most))
         while z < end:
             count, after = _take_distinct(x, z, end, most, distinct, of)
-            _evaluate(distinct[:count], value, first, bandwidth, c0, c1, left, right, density)
-            _background(density, total, c0, c1, count, background)
+            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, left, right, density, background, wide,
+                      sums)  # fmt: skip
             for at in range(z, after):
                 q = of[at - z]
                 ground = background[q]
@@ -477,9 +558,9 @@ def _store(
                     own = np.searchsorted(label[c0:c1], held_label[at])
                     kernel = 0.0
                     for p in range(begin[at], until[at]):
-                        wide = np.exp(-abs(x[at] - held[p]) / (SCALES[2] * bandwidth[c0 + own]))
-                        middle = _power4(wide)
-                        kernel += HEIGHTS[0] * _power4(middle) + HEIGHTS[1] * middle + HEIGHTS[2] * wide
+                        e = np.exp(-abs(x[at] - held[p]) / (SCALES[2] * bandwidth[c0 + own]))
+                        middle = _power4(e)
+                        kernel += HEIGHTS[0] * _power4(middle) + HEIGHTS[1] * middle + HEIGHTS[2] * e
                     own_number = total[c0 + own] - (until[at] - begin[at])
                     own_density = max(density[own, q] - kernel / (2.0 * bandwidth[c0 + own]), 0.0)
                     have = cells + 1.0

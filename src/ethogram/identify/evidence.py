@@ -12,7 +12,6 @@ estimated, and the cross-network ratio is used alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -22,6 +21,7 @@ from ethogram.identify.aggregate import Averaged
 from ethogram.identify.cross_network import PARTS, CrossNetwork
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.likelihood import LikelihoodRatios
+from ethogram.identify.terms import merge_terms
 from ethogram.schema import Windows
 
 __all__ = ["WeightOfEvidence"]
@@ -79,14 +79,7 @@ class WeightOfEvidence(Identifier):
             total += weight * part.cross_val(windows, labels, groups)[1]
         return names, total
 
-    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+    def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:
         """Weighted terms of the parts; equal terms of two parts are merged."""
         self.require_fit()
-        merged: list[dict[tuple[str, str], Term]] = [{} for _ in range(len(windows))]
-        for weight, part in self.parts_:
-            for combined, terms in zip(merged, part.explain(windows, labels), strict=True):
-                for term in terms:
-                    key = (term.service, term.quantity)
-                    before = combined[key].contribution if key in combined else 0.0
-                    combined[key] = replace(term, contribution=before + weight * term.contribution)
-        return [list(terms.values()) for terms in merged]
+        return merge_terms([(weight, part.explain(windows, labels)) for weight, part in self.parts_])

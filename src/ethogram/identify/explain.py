@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
 from ethogram.identify.identifier import Term
+from ethogram.identify.terms import TermTable
 from ethogram.schema import UNKNOWN, Evidence
 
 GENERAL = ("any ", "all traffic", "all services", "all names")
@@ -25,18 +28,23 @@ def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
     >>> [(e.service, e.contribution, e.note) for e in rest]
     [('TCP/443', 0.4, ''), ('UDP/53', 0.0, 'extra')]
     """
+    others = TermTable((), np.zeros(0, np.int64), np.zeros((3, 0)))
+    if isinstance(terms, TermTable):
+        terms, others = terms.split_largest(most)
     ranked = sorted(terms, key=lambda t: (-abs(t.contribution), -max(_plain(t.observed), _plain(t.expected)), t.service,
                                           t.quantity))  # fmt: skip
     shown = [_evidence(term) for term in ranked[:most]]
     rest = ranked[most:]
-    if rest:
-        total = math.fsum(term.contribution for term in rest)
+    if rest or len(others):
+        columns = np.array([(t.observed, t.expected, t.contribution) for t in rest], np.float64).reshape(-1, 3).T
+        columns = np.concatenate([columns, others.columns], axis=1)
+        observed, expected, total = (math.fsum(row) for row in np.where(np.isfinite(columns), columns, 0.0).tolist())
         shown.append(
             Evidence(
-                service=f"{len(rest)} more",
+                service=f"{len(rest) + len(others)} more",
                 quantity="sum",
-                observed=math.fsum(_plain(term.observed) for term in rest),
-                expected=math.fsum(_plain(term.expected) for term in rest),
+                observed=observed,
+                expected=expected,
                 contribution=total,
             )
         )

@@ -67,14 +67,14 @@ class Identifier(ABC):
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Raw scores, shape (n, L), columns in the order of ``labels_``; all finite."""
 
-    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:  # noqa: ARG002
+    def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:  # noqa: ARG002
         """Terms that add up to the raw score of the given label, for each item; empty if the method has none."""
         self.require_fit()
         return [[] for _ in range(len(windows))]
 
     def explain_parts(
         self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64], count: int
-    ) -> list[list[Term]]:
+    ) -> Sequence[Sequence[Term]]:
         """Terms of parts averaged over ``count`` items; a term that is absent in a part counts as 0.
 
         Parameters

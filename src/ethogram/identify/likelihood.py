@@ -28,6 +28,7 @@ from ethogram.identify.density import (
 )
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.quantities import QUANTITIES, Quantities, ServiceVocabulary
+from ethogram.identify.terms import TermTable
 from ethogram.schema import Windows
 
 __all__ = ["LikelihoodRatios"]
@@ -264,24 +265,26 @@ class LikelihoodRatios(Identifier):
             scores[np.ix_(inside, ~elsewhere)] = np.nan
         return self.labels_, scores
 
-    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+    def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:
         """For each window one term for the presence of each key and one for each quantity of present keys."""
         return self._explain(windows, labels, np.arange(len(windows)), len(windows), np.nan)
 
-    def explain_parts(self, windows: Windows, labels: Sequence[str], owner: Ints, count: int) -> list[list[Term]]:
+    def explain_parts(
+        self, windows: Windows, labels: Sequence[str], owner: Ints, count: int
+    ) -> Sequence[Sequence[Term]]:
         """Terms of :meth:`explain`, averaged over the parts of each of ``count`` items."""
         return self._explain(windows, labels, owner, count, 0.0)
 
     def _explain(
         self, windows: Windows, labels: Sequence[str], owner: Ints, count: int, unknown: float
-    ) -> list[list[Term]]:
+    ) -> Sequence[Sequence[Term]]:
         """Mean terms; ``unknown`` is the expected value of a quantity that no enrolled window of the label has."""
         self.require_fit()
         code = np.searchsorted(self.labels_, np.array(labels, np.str_)).astype(np.int64)
         quantities = self.vocabulary_.quantities(windows)
         item_parts = np.bincount(owner, minlength=count)
         bounds = np.append(0, np.cumsum(item_parts))
-        result: list[list[Term]] = []
+        result: list[Sequence[Term]] = []
         for item in range(0, count, EXPLAINED):
             stop = min(item + EXPLAINED, count)
             start, end = int(bounds[item]), int(bounds[stop])
@@ -292,27 +295,25 @@ class LikelihoodRatios(Identifier):
 
     def _explain_block(
         self, part: Quantities, code: Ints, owner: Ints, sizes: Ints, unknown: float
-    ) -> list[list[Term]]:
+    ) -> Sequence[Sequence[Term]]:
         """Terms of some items; sizes is the number of parts of each."""
         keys, w = len(part.keys), self.weights_
-        names = np.array([*part.keys, *(key for key in part.keys for _ in range(Q))], dtype=object)
-        quantity = np.array(["presence"] * keys + list(QUANTITIES) * keys, dtype=object)
         there, absent = self._ratios()
         rate = self.seen_ / np.maximum(self.windows_, 1.0)[:, None]
         shape = (len(sizes), keys)
         # Presence: the terms of absent keys, corrected where the key is present.
-        observed, expected, ratio = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        np.add.at(expected, owner, rate[code])
-        np.add.at(ratio, owner, absent[code] * w[:keys])
+        first = np.append(0, np.cumsum(sizes))[:-1]
         window, key = _pairs(_keys_of(part))
-        label = code[window]
-        np.add.at(observed, (owner[window], key), 1.0)
-        np.add.at(ratio, (owner[window], key), (there[label, key] - absent[label, key]) * w[key])
-        shown = np.zeros(shape, bool)
-        np.logical_or.at(shown, (owner[window], key), True)
-        used = np.zeros((len(self.labels_), keys), bool)
-        used[np.unique(code)] = absent[np.unique(code)] * w[:keys] != 0
-        np.logical_or.at(shown, owner, used[code])
+        label, cell = code[window], owner[window] * keys + key
+        weighted = absent * w[:keys]
+
+        def over_items(values: Floats | None = None) -> Floats:
+            return np.bincount(cell, weights=values, minlength=shape[0] * keys).reshape(shape).astype(np.float64)
+
+        observed, expected = over_items(), np.add.reduceat(rate[code], first, axis=0)
+        ratio = np.add.reduceat(weighted[code], first, axis=0)
+        ratio += over_items((there[label, key] - absent[label, key]) * w[key])
+        shown = (observed > 0) | np.logical_or.reduceat((weighted != 0)[code], first, axis=0)
         who, which = np.nonzero(shown)
         tables = [(who, which, observed[shown], expected[shown], ratio[shown])]
         # Quantities of present keys.
@@ -336,8 +337,15 @@ class LikelihoodRatios(Identifier):
         order = np.argsort(item, kind="stable")
         item, feature, columns = item[order], feature[order], columns[:, order]
         ends = np.searchsorted(item, np.arange(len(sizes) + 1))
-        made = [Term(*row) for row in zip(names[feature], quantity[feature], *columns.tolist(), strict=True)]
+        made = TermTable(self._term_kinds(), feature, columns)
         return [made[ends[i] : ends[i + 1]] for i in range(len(sizes))]
+
+    def _term_kinds(self) -> list[tuple[str, str]]:
+        """Service and quantity of each term: presence of each key, then its quantities."""
+        if not hasattr(self, "_kinds"):
+            keys = self.known_.keys
+            self._kinds = [(key, "presence") for key in keys] + [(key, name) for key in keys for name in QUANTITIES]
+        return self._kinds
 
 
 class _GroupPresence:

@@ -44,7 +44,7 @@ class WithLearntPorts(Identifier):
         self.require_fit()
         return self.inner_.decision_function(windows)
 
-    def explain(self, windows: Windows, labels: Sequence[str]) -> list[list[Term]]:
+    def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:
         """Terms of the fitted identifier."""
         self.require_fit()
         return self.inner_.explain(windows, labels)
