@@ -21,6 +21,7 @@ from pathlib import Path
 from ethogram.errors import InputError
 from ethogram.knowledge.organisations import squeezed
 from ethogram.knowledge.rows import COLUMNS, TABLES, Row, row_problem
+from ethogram.knowledge.tables import Knowledge
 from studies import knowledge_sources as sources
 
 __all__ = ["HAND", "OUTPUT", "build", "main", "write"]
@@ -107,7 +108,9 @@ def build(folder: Path, hand: Path = HAND, report: Callable[[str], object] = _si
     def add(row: Row) -> None:
         if row.source not in ("hand", "iana") and (row.table, row.key) in handmade and row.table != "vendors":
             return
-        tables[row.table].setdefault((row.key, row.subject, row.value), row)
+        # A shared parent has one class, that of the first source.
+        value = "" if row.table == "parents" else row.value
+        tables[row.table].setdefault((row.key, row.subject, value), row)
 
     for row in _hand_rows(hand):
         add(row)
@@ -117,7 +120,8 @@ def build(folder: Path, hand: Path = HAND, report: Callable[[str], object] = _si
             report(f"{name}: not in {folder}, left out")
             continue
         before = sum(map(len, tables.values()))
-        for row in read(folder / name, hand, sorted(tables["vendors"].values()), sorted(tables["kinds"].values())):
+        known = Knowledge(lambda table: list(tables[table].values()), {})
+        for row in list(read(folder / name, hand, known)):
             add(row)
         report(f"{name}: {sum(map(len, tables.values())) - before} rows")
     rows = {table: sorted(entries.values(), key=_order) for table, entries in tables.items()}
@@ -147,9 +151,9 @@ def check(rows: dict[str, list[Row]]) -> None:
             problems.append(f"{row.table} {row.key}: {problem}")
     named: dict[str, str] = {}
     problems += [
-        f"names {row.key}: {row.value} and {named[row.key]}"
+        f"names {row.key}: {row.value} is not its only {row.subject}"
         for row in rows["names"]
-        if row.subject != "kind" and named.setdefault(row.key, row.value) != row.value
+        if row.subject != "kind" and named.setdefault(f"{row.subject} {row.key}", row.value) != row.value
     ]
     spellings: dict[str, str] = {}
     for row in rows["vendors"]:

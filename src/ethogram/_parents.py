@@ -65,11 +65,17 @@ class Parents:
 
     def __init__(self, rows: Iterable[tuple[str, str]]) -> None:
         self._by_end: dict[str, list[_Pattern]] = {}
+        self._plain: dict[str, str] = {}
         for pattern, kind in rows:
+            if not ("{" in pattern or "*" in pattern or "#" in pattern):
+                if not all(pattern.split(".")):
+                    raise ValueError(f"invalid pattern {pattern!r}")
+                self._plain.setdefault(pattern, kind)
+                continue
             compiled = _Pattern(pattern, kind)
             self._by_end.setdefault(compiled.end, []).append(compiled)
         for patterns in self._by_end.values():
-            patterns.sort(key=lambda each: (-each.labels, -each.literal, each.text))
+            patterns.sort(key=lambda each: (-each.labels, -each.literal))
 
     def find(self, host: str) -> tuple[str, str] | None:
         """Kept name and class of a host name in lower case without a final dot; None if no pattern matches."""
@@ -82,6 +88,8 @@ class Parents:
                 kept = pattern.kept(labels)
                 if kept is not None:
                     return kept, pattern.kind
+            if end in self._plain:
+                return end, self._plain[end]
             end = end.partition(".")[2]
         return None
 
@@ -97,7 +105,6 @@ class _Pattern:
             raise ValueError(f"invalid pattern {text!r}")
         if "{" in text.removeprefix("{domain}.").replace("{keep}", ""):
             raise ValueError(f"invalid placeholder in {text!r}")
-        self.text = text
         self.kind = kind
         self.end = ".".join(literal)
         self.labels = len(labels)

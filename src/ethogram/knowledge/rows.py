@@ -69,8 +69,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 """Tables, and the subjects that their rows may have."""
 
 TEXT_KINDS = (
-    "homekit-model", "http-server", "mdns-model", "mdns-name", "sip-agent", "ssdp-manufacturer", "ssdp-model",
-    "ssdp-server", "ssdp-type", "lldp",
+    "homekit-category", "homekit-model", "http-server", "lldp", "mdns-model", "mdns-name", "mdns-vendor", "sip-agent",
+    "ssdp-manufacturer", "ssdp-model", "ssdp-server", "ssdp-type",
 )  # fmt: skip
 """Kinds of text that devices send of themselves; a key of the table ``texts`` begins with one of them."""
 

@@ -31,6 +31,7 @@ _PROTOCOLS = {6: "tcp", 17: "udp"}
 _MAX_NAME = 253  # RFC 1035 section 2.3.4
 _MAX_LABELS = 12
 _MAX_WORDS = 24
+_MIN_PART, _MIN_LABEL = 3, 4  # characters of a vendor's name inside a longer one
 _LOCAL = 2  # the bit of a locally administered MAC in its first octet (IEEE 802, section 8.4)
 _MULTICAST = 1
 
@@ -149,19 +150,20 @@ class Knowledge:
         if parent is None:
             return facts or self._vendor_in(_own_label(labels), name)
         kept, parent_class = parent
-        if facts and kept.count(".") > facts[0].key.count("."):
-            # A service for everybody at a vendor's domain, such as a public clock, tells little of the vendor.
-            facts = [replace(fact, weight="weak") for fact in facts]
+        # A service for everybody at a vendor's domain, such as a public clock, tells little of the vendor.
+        facts = [replace(fact, weight="weak") if kept.count(".") > fact.key.count(".") else fact for fact in facts]
         facts = facts or self._longest_end(kept.split(".")) or self._vendor_in(kept.partition(".")[0], name)
         return [*facts, Fact("parents", kept, "shared", parent_class, "none", *self._origin("hand"))]
 
     def _longest_end(self, labels: list[str]) -> list[Fact]:
+        """Rows of the longest known end of a name, and of shorter ends until one tells a vendor or platform."""
         table = self._table("names")
+        rows: list[Row] = []
         for first in range(len(labels) - 1):
-            rows = table.get(".".join(labels[first:]))
-            if rows:
-                return self._facts(rows)
-        return []
+            rows += table.get(".".join(labels[first:]), ())
+            if any(row.subject != "kind" for row in rows):
+                break
+        return self._facts(rows)
 
     def name_word(self, name: str) -> list[Fact]:
         """Kinds whose words are in a host name, as whole tokens: ``cam-7.maker.example`` holds ``cam``."""
@@ -290,6 +292,10 @@ class Knowledge:
         """Identifiers of all vendors in the tables."""
         return sorted(self._table("vendors"))
 
+    def rows(self, table: str) -> list[Row]:
+        """All rows of a table, those of users included."""
+        return [row for rows in self._table(table).values() for row in rows]
+
     def is_shared(self, name: str) -> str | None:
         """Class of a name that many vendors' devices ask for, such as ``cloud`` or ``clock``; None if it is not shared.
 
@@ -341,40 +347,52 @@ class Knowledge:
         return self._facts([row for pattern in patterns.matches(text.strip()) for row in rows[pattern]], ranked=False)
 
     @cached_property
-    def _aliases(self) -> dict[str, Row]:
-        """The row of each spelling of a vendor; names and identifiers take precedence over aliases."""
-        spellings: dict[str, Row] = {}
+    def _aliases(self) -> dict[str, tuple[Row, bool]]:
+        """The row of each spelling of a vendor, and whether the spelling counts as part of a longer name.
+
+        Names take precedence over aliases, and these over identifiers.
+        """
+        spellings: dict[str, tuple[Row, bool]] = {}
+        rows = [row for named in self._table("vendors").values() for row in named]
         for subject in ("name", "alias"):
-            for rows in self._table("vendors").values():
-                for row in rows:
-                    if row.subject == subject:
-                        for text in (row.value, row.key) if subject == "name" else (row.value,):
-                            spellings.setdefault(squeezed(text), row)
+            for row in rows:
+                if row.subject == subject:
+                    spellings.setdefault(squeezed(row.value), (row, row.weight == "strong"))
+        for row in rows:
+            if row.subject == "name":
+                spellings.setdefault(squeezed(row.key), (row, False))
         spellings.pop("", None)
         return spellings
 
     @cached_property
-    def _own_parents(self) -> Parents | None:
-        rows = [(row.key, row.value) for row in self._added if row.table == "parents"]
-        return Parents(rows) if rows else None
+    def _parents(self) -> Parents | None:
+        """Patterns of these tables, if they are not those of the package."""
+        if self._read is packaged_rows and not any(row.table == "parents" for row in self._added):
+            return None
+        return Parents((row.key, row.value) for row in self.rows("parents"))
 
     def _parent(self, name: str) -> tuple[str, str] | None:
-        return (self._own_parents and self._own_parents.find(name)) or shared_parent(name, name)
+        return shared_parent(name, name) if self._parents is None else self._parents.find(name)
 
     def _vendor_row(self, text: str) -> Row | None:
         for spelling, whole in company_words(text):
-            row = self._aliases.get(spelling)
-            # A weak alias is an English word: it counts only if nothing else is in the name.
-            if row is not None and (whole or (row.weight == "strong" and len(spelling) > 2)):
+            row, in_longer = self._aliases.get(spelling, (None, False))
+            if row is not None and (whole or (in_longer and len(spelling) >= _MIN_PART)):
                 return row
         return None
 
     def _vendor_in(self, label: str, name: str) -> list[Fact]:
         for spelling in label_spellings(label):
-            row = self._aliases.get(spelling)
-            if row is not None and row.weight == "strong" and len(spelling) >= 4:
-                return [Fact("vendors", name, "vendor", row.key, "fair", *self._origin(row.source))]
+            row, in_longer = self._aliases.get(spelling, (None, False))
+            if row is not None and in_longer and len(spelling) >= _MIN_LABEL:
+                weight = "weak" if row.key in self._ecosystems else "fair"
+                return [Fact("vendors", name, "vendor", row.key, weight, *self._origin(row.source))]
         return []
+
+    @cached_property
+    def _ecosystems(self) -> frozenset[str]:
+        """Vendors whose own domains many other vendors' devices ask for."""
+        return frozenset(row.value for row in self.rows("names") if row.weight == "weak")
 
     def _organisation_facts(self, name: str, weight: str, key: str = "") -> list[Fact]:
         modules = self._matching("modules", name)
