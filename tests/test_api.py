@@ -16,10 +16,10 @@ import pytest
 import ethogram
 from custom_flow_twin import P, capture
 from ethogram.cli import main
-from ethogram.errors import EthogramWarning, InputError
+from ethogram.errors import EthogramWarning, InputError, UsageError
 
-VERBS = ("embed", "enrol", "fingerprint", "identify", "pretrain", "unknown")
-OUTPUT_OPTIONS = {"as_json", "force", "form", "name", "output"}
+VERBS = ("embed", "enrol", "fingerprint", "identify", "pretrain", "stability", "unknown", "vectors")
+OUTPUT_OPTIONS = {"as_json", "force", "form", "name", "output", "packets_output", "plots"}
 
 
 def test_every_public_name_can_be_loaded_and_is_documented() -> None:
@@ -159,3 +159,40 @@ def test_embeddings_are_those_of_the_command(home: Path, tmp_path: Path) -> None
     embeddings = ethogram.embed(home / "day-0.pcap")
     assert embeddings.to_frame().equals(pl.read_parquet(out))
     assert embeddings.dimensions == pyarrow.parquet.read_schema(out).field("embedding").type.list_size
+
+
+def test_custom_flows_and_probes_are_those_of_the_command(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = [str(home / f"day-{day}.pcap") for day in range(2)]
+    assert main(["vectors", *days, "-o", str(tmp_path / "flows.parquet")]) == 0
+    flows = ethogram.vectors(days)
+    flows.save(tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "flows.parquet").read_bytes()
+    assert len(flows) == len(flows.to_dict()) == 48
+    command = ["probe", str(tmp_path / "flows.parquet"), "--labels", str(home / "labels.csv"), "--model", "raw"]
+    capsys.readouterr()
+    assert main([*command, "--gap-days", "0", "--seeds", "1", "--set", "held_out=0", "--format", "json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    settings = {"gap_days": 0, "seeds": 1, "held_out": 0}
+    for inputs, labels in (
+        (tmp_path / "flows.parquet", home / "labels.csv"),
+        (flows, {"02:00:00:00:00:05": "camera", "02:00:00:00:00:06": "plug"}),
+    ):
+        run = ethogram.probe(inputs, labels, "raw", settings=settings)
+        assert run.to_frame().height == len(run.to_dict()["figures"]) > 0
+        assert [row["macro_f1"] for row in json.loads(run.to_json())["figures"]] == [
+            row["macro_f1"] for row in printed["figures"]
+        ]
+
+
+def test_stability_is_that_of_the_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fingerprints = ethogram.fingerprint([home / "day-0.pcap", home / "day-1.pcap"], epoch="6h", min_flows=1)
+    fingerprints.save(tmp_path / "fingerprints.parquet")
+    labels = ["--labels", str(home / "labels.csv"), "--level", "label"]
+    assert main(["stability", str(tmp_path / "fingerprints.parquet"), *labels, "--format", "json"]) == 0
+    measured = ethogram.stability(fingerprints, labels=home / "labels.csv", level="label")
+    assert json.loads(measured.to_json()) == json.loads(capsys.readouterr().out)
+    assert measured.to_frame().filter(pl.col("table") == "convergence")["of"].n_unique() == 2
+    with pytest.raises(UsageError, match="invalid level 'coarse'"):
+        ethogram.stability(fingerprints, labels=home / "labels.csv", level="coarse")

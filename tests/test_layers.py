@@ -42,9 +42,10 @@ ALLOWED: dict[str, set[str]] = {
     "_frames": GROUND | {"identify"},
     "_results": GROUND | SIDE | {"pipeline"},
     "_api": GROUND | SIDE | {"pipeline", "_frames", "_parse", "_results"},
+    "_research": GROUND | SIDE | {"pipeline", "_api", "_frames", "_parse", "_results"},
     "cli": GROUND | SIDE | UPPER | {"pipeline", "demo", "_parse"},
     "_version": set(),
-    "__init__": {"_version"} | GROUND | SIDE | {"pipeline", "_api", "_results"},
+    "__init__": {"_version"} | GROUND | SIDE | {"pipeline", "_api", "_research", "_results"},
     "__main__": {"cli"},
 }
 # foreign library -> where it may be imported (path prefixes below src/ethogram)

@@ -31,14 +31,18 @@ if TYPE_CHECKING:
         read_flows,
         unknown,
     )
-    from ethogram._results import Embeddings, EncoderFiles, Fingerprints, FlowTable
+    from ethogram._research import probe, stability, vectors
+    from ethogram._results import CustomFlowTable, Embeddings, EncoderFiles, Fingerprints, FlowTable
     from ethogram.errors import EthogramError, EthogramWarning
     from ethogram.identify.library import Library
     from ethogram.pipeline.library import OpenLibrary
+    from ethogram.pipeline.probe import ProbeRun
+    from ethogram.pipeline.stability import Stability
     from ethogram.pipeline.unknown_groups import UnknownGroups
     from ethogram.schema import Inventory, Verdict
 
 __all__ = [
+    "CustomFlowTable",
     "Embeddings",
     "EncoderFiles",
     "EthogramError",
@@ -48,6 +52,8 @@ __all__ = [
     "Inventory",
     "Library",
     "OpenLibrary",
+    "ProbeRun",
+    "Stability",
     "UnknownGroups",
     "Verdict",
     "__version__",
@@ -57,19 +63,25 @@ __all__ = [
     "identify",
     "open_library",
     "pretrain",
+    "probe",
     "read_flows",
+    "stability",
     "unknown",
+    "vectors",
 ]
 
 _MODULES = {
     **dict.fromkeys(
         ("embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"), "_api"
     ),
-    **dict.fromkeys(("Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"), "_results"),
+    **dict.fromkeys(("probe", "stability", "vectors"), "_research"),
+    **dict.fromkeys(("CustomFlowTable", "Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"), "_results"),
     **dict.fromkeys(("EthogramError", "EthogramWarning"), "errors"),
     **dict.fromkeys(("Inventory", "Verdict"), "schema"),
     "Library": "identify.library",
     "OpenLibrary": "pipeline.library",
+    "ProbeRun": "pipeline.probe",
+    "Stability": "pipeline.stability",
     "UnknownGroups": "pipeline.unknown_groups",
 }
 

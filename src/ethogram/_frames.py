@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ethogram.errors import InputError
 
@@ -15,13 +15,22 @@ if TYPE_CHECKING:
 
     from ethogram.identify.labels import Label
 
-__all__ = ["Inputs", "LabelsLike", "as_labels", "as_paths", "as_polars"]
+__all__ = ["Inputs", "LabelsLike", "as_labels", "as_paths", "as_polars", "labels_file"]
 
 Inputs = Any
-"""A path, a DataFrame (Polars, pandas, PyArrow), or a sequence of them."""
+"""A path, a DataFrame (Polars, pandas, PyArrow), a table that a function of the API gave, or a sequence of them."""
 
 LabelsLike = Any
 """A label file, a DataFrame with its columns, or a mapping from device to label."""
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """A result whose file says more than its columns."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the file."""
+        ...
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
@@ -44,7 +53,7 @@ def as_polars(frame: Any) -> pl.DataFrame:
 
 @contextmanager
 def as_paths(inputs: Inputs) -> Iterator[list[str | Path]]:
-    """Give every input as a path; DataFrames are written to a temporary folder, so that they are checked as files are.
+    """Give every input as a path; DataFrames and results are written to a temporary folder, and checked as files are.
 
     Raises
     ------
@@ -60,9 +69,15 @@ def as_paths(inputs: Inputs) -> Iterator[list[str | Path]]:
         for number, item in enumerate(items, 1):
             if isinstance(item, str | Path):
                 paths.append(item)
+                continue
+            path = Path(folder) / f"dataframe-{number}.parquet"
+            if isinstance(item, Savable):
+                item.save(path)
+            elif hasattr(item, "to_frame") and not hasattr(item, "columns"):
+                as_polars(item.to_frame()).write_parquet(path)
             else:
-                paths.append(Path(folder) / f"dataframe-{number}.parquet")
-                as_polars(item).write_parquet(paths[-1])
+                as_polars(item).write_parquet(path)
+            paths.append(path)
         yield paths
 
 
@@ -76,6 +91,16 @@ def as_labels(labels: LabelsLike) -> list[Label]:
     if isinstance(labels, Mapping):
         return [Label(str(device), Identity(str(label))) for device, label in labels.items()]
     with tempfile.TemporaryDirectory(prefix="ethogram-") as folder:
-        path = Path(folder) / "labels.csv"
-        as_polars(labels).write_csv(path)
-        return read_labels(path)
+        return read_labels(labels_file(labels, Path(folder) / "labels.csv"))
+
+
+def labels_file(labels: LabelsLike, path: Path) -> Path:
+    """The label file; a DataFrame, or a mapping from device to label, is written to ``path``."""
+    import polars as pl
+
+    if isinstance(labels, str | Path):
+        return Path(labels)
+    if isinstance(labels, Mapping):
+        labels = pl.DataFrame({"device": list(labels), "label": [str(label) for label in labels.values()]})
+    as_polars(labels).write_csv(path)
+    return path

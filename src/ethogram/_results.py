@@ -13,10 +13,12 @@ from ethogram._text import json_text
 from ethogram.pipeline.run_log import RunLog
 
 if TYPE_CHECKING:
+    from ethogram.config import CustomFlowSettings
     from ethogram.pipeline.fingerprints import FingerprintRun
     from ethogram.representation.encoder import Header
+    from ethogram.schema import CustomFlows
 
-__all__ = ["Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"]
+__all__ = ["CustomFlowTable", "Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,22 @@ class _Table:
 @dataclass(frozen=True, eq=False)
 class FlowTable(_Table):
     """Flows of devices; columns in docs/reference/flow-table.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class CustomFlowTable(_Table):
+    """One-minute custom flows; columns in docs/reference/custom-flow.md."""
+
+    flows: CustomFlows | None = field(default=None, repr=False)
+    settings: CustomFlowSettings | None = field(default=None, repr=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write them to Parquet, as ``ethogram vectors`` does."""
+        from ethogram.pipeline.vector_files import write_custom_flows
+
+        assert self.flows is not None
+        assert self.settings is not None
+        write_custom_flows(Path(path), [self.flows], self.settings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,6 @@ SHOWN = {
     "devices": ["encoder", "seed", "probe", "flows", "verdicts", "macro_f1", "low", "high", "calibration_error",
                 "unknown", "right_of_said", "strangers", "strangers_unknown"],
 }  # fmt: skip
-TABLES = ("figures", "types", "confusion", "devices")
 BUDGETS = (10, 50, 200, 1000, None)
 
 
@@ -138,20 +137,16 @@ def _settings(given: list[str], **own: Any) -> ProbeSettings:
 def _print(found: ProbeRun, form: ReportFormat) -> None:
     import polars as pl
 
+    from ethogram.pipeline.probe import TABLES
+
     for name, accounting in found.accounting.items():
         report(f"{name}: {accounting.line()}")
     sides = ", ".join(f"{len(side):,} flows {name}" for name, side in found.split.sides.items())
     report(f"split {found.split.digest}: {found.split.name}; {sides}")
     for note in found.notes:
         report(note)
-    tables = {name: getattr(found, name) for name in TABLES}
     if form is not ReportFormat.TABLE:
-        head = {
-            "format": "ethogram.probe/1", "settings": found.settings.model_dump(mode="json"), "notes": found.notes,
-            "split": {"name": found.split.name, "digest": found.split.digest, "gap_days": found.split.gap_days},
-            "accounting": {name: accounting.as_dict() for name, accounting in found.accounting.items()},
-        }  # fmt: skip
-        write_tables(form, head, tables)
+        write_tables(form, found.head(), {name: getattr(found, name) for name in TABLES})
     else:
         together = found.figures.filter(pl.col("seed").is_null())
         show_table(together.with_columns(pl.col("budget").cast(pl.String).fill_null("all")),

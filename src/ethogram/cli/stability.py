@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.options import Force, Plots, ReportFormat, ReportFormatOption
 from ethogram.cli.outputs import check_folder
 from ethogram.cli.terminal import report, results, write_csv, write_json
-from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from ethogram.pipeline.stability import Stability
 
 __all__ = ["command"]
 
-TABLES = ("convergence", "recurrence", "completeness", "distinguishability")
 # The columns that a table on a terminal has, in order; JSON and CSV have all.
 SHOWN = {
     "convergence": ["device", "windows", "converged", "share_converged", "epochs_median", "epochs_p95", "hours_median",
@@ -44,23 +41,24 @@ def command(
     force: Force = False,
 ) -> int:  # fmt: skip
     """Measure how soon fingerprints converge, how often they recur, and whether they distinguish types."""
+    from ethogram.identify.labels import read_labels
     from ethogram.pipeline.fingerprints import read_fingerprints
-    from ethogram.pipeline.stability import draw, stability
+    from ethogram.pipeline.stability import draw, stability, types_at
     from ethogram.representation.needs import need
 
     if plots is not None:
         need("drawing plots", "matplotlib")
         check_folder(plots, inputs=(source, labels), force=force)
     run = read_fingerprints(source)
-    types = None if labels is None else _types(labels, level)
+    types = None if labels is None else types_at(read_labels(labels), level)
     measured = stability(run, types, alike=alike, seed=seed)
     if form is ReportFormat.JSON:
-        write_json(_object(measured))
+        write_json(measured.to_dict())
     elif form is ReportFormat.JSONL:
-        for table, subject, measure, value in _rows(measured):
+        for table, subject, measure, value in measured.rows():
             write_json({"table": table, "of": subject, "measure": measure, "value": value}, indent=False)
     elif form is ReportFormat.CSV:
-        write_csv(["table", "of", "measure", "value"], _rows(measured))
+        write_csv(["table", "of", "measure", "value"], measured.rows())
     else:
         _show(measured, run.settings.compare)
     if plots is not None:
@@ -69,44 +67,21 @@ def command(
     return 0
 
 
-def _types(labels: Path, level: str) -> dict[str, str]:
-    """Device to type, by the label file's column that the level names."""
-    from ethogram.identify.labels import read_labels
-
-    if level not in ("label", "model", "family", "type"):
-        raise UsageError(f"--level: invalid level {level!r}; expected label, model, family or type")
-    named = {row.device: row.identity.at(level) for row in read_labels(labels)}
-    return {device: name for device, name in named.items() if name}
-
-
-def _object(found: Stability) -> dict[str, Any]:
-    tables = {name: getattr(found, name).to_dicts() for name in (*TABLES, "survival", "recurrence_curve", "pairs")}
-    return {"format": "ethogram.stability/1", **tables, "classes": found.classes}
-
-
-def _rows(found: Stability) -> Iterator[tuple[str, object, str, object]]:
-    """Every figure of the tables as one row: table, of, measure, value."""
-    for name in TABLES:
-        for row in getattr(found, name).to_dicts():
-            of, *rest = row
-            yield from ((name, row[of], key, row[key]) for key in rest)
-
-
-def _show(found: Stability, compare: str) -> None:
+def _show(measured: Stability, compare: str) -> None:
     from rich.table import Table
 
     console = results()
-    for name in TABLES:
-        frame = getattr(found, name)
+    for name, columns in SHOWN.items():
+        frame = getattr(measured, name)
         table = Table(title=name.capitalize(), title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for column in SHOWN[name]:
+        for column in columns:
             table.add_column(column.replace("_", " "), justify="left" if column in ("device", "type") else "right")
-        for row in frame.select(SHOWN[name]).iter_rows():
+        for row in frame.select(columns).iter_rows():
             table.add_row(*(_cell(value) for value in row))
         console.print(table)
         console.print()
-    if found.classes:
-        for group in found.classes:
+    if measured.classes:
+        for group in measured.classes:
             console.print(f"No granularity tells apart: {', '.join(group)}")
     if compare == "previous":
         console.print("The windows were compared with themselves an epoch ago, which is nearly always alike: "

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._text import json_text
 from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError
 from ethogram.identify.flow_split import FlowSplit
@@ -37,7 +39,10 @@ from ethogram.representation.kinds import KINDS, kind_of
 from ethogram.representation.needs import need
 from ethogram.schema import Accounting
 
-__all__ = ["ProbeRun", "draw", "probe"]
+__all__ = ["TABLES", "ProbeRun", "draw", "probe"]
+
+TABLES = ("figures", "types", "confusion", "devices")
+"""Tables of a run, in order."""
 
 
 @dataclass
@@ -64,6 +69,26 @@ class ProbeRun:
     devices: pl.DataFrame = field(default_factory=pl.DataFrame)
     accounting: dict[str, Accounting] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def to_frame(self) -> pl.DataFrame:
+        """The table ``figures``."""
+        return self.figures
+
+    def head(self) -> dict[str, Any]:
+        """Settings, split and accounting as plain data."""
+        return {
+            "format": "ethogram.probe/1", "settings": self.settings.model_dump(mode="json"), "notes": self.notes,
+            "split": {"name": self.split.name, "digest": self.split.digest, "gap_days": self.split.gap_days},
+            "accounting": {name: accounting.as_dict() for name, accounting in self.accounting.items()},
+        }  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """All tables as plain data, as ``ethogram probe --format json`` prints them."""
+        return {**self.head(), **{name: getattr(self, name).to_dicts() for name in TABLES}}
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON."""
+        return json_text(self.to_dict())
 
 
 def probe(

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ethogram._text import json_text
 from ethogram.config import RepresentationSettings
+from ethogram.errors import UsageError
 from ethogram.fingerprint import stability as measures
 from ethogram.fingerprint.key import with_service
 from ethogram.fingerprint.similarity import pairwise
+from ethogram.identify.labels import Label
 from ethogram.pipeline.fingerprints import FingerprintRun, service_matrix, windows_from_fingerprints
 from ethogram.pipeline.text import visible_frame
 from ethogram.schema import ServiceMatrix
 
-__all__ = ["GRANULARITIES", "Stability", "draw", "stability"]
+__all__ = ["GRANULARITIES", "TABLES", "Stability", "draw", "stability", "types_at"]
+
+TABLES = ("convergence", "recurrence", "completeness", "distinguishability")
+"""Tables of figures, in order."""
 
 GRANULARITIES = (1, 2, 4, 8, 16, 32, 0)
 """G for which types are compared; 0 stands for infinity."""
@@ -57,6 +64,41 @@ class Stability:
     recurrence_curve: pl.DataFrame
     pairs: pl.DataFrame
     days: pl.DataFrame
+
+    def to_frame(self) -> pl.DataFrame:
+        """Every figure of the tables of figures as one row: ``table``, ``of``, ``measure``, ``value``."""
+        schema = {"table": pl.String, "of": pl.String, "measure": pl.String, "value": pl.Float64}
+        return pl.DataFrame(list(self.rows()), schema=schema, orient="row", strict=False)
+
+    def rows(self) -> Iterator[tuple[str, object, str, object]]:
+        """The rows of :meth:`to_frame`."""
+        for name in TABLES:
+            for row in getattr(self, name).to_dicts():
+                of, *rest = row
+                yield from ((name, row[of], measure, row[measure]) for measure in rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All tables but ``days`` as plain data, as ``ethogram stability --format json`` prints them."""
+        tables = {name: getattr(self, name).to_dicts() for name in (*TABLES, "survival", "recurrence_curve", "pairs")}
+        return {"format": "ethogram.stability/1", **tables, "classes": self.classes}
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON."""
+        return json_text(self.to_dict())
+
+
+def types_at(labels: Iterable[Label], level: str) -> dict[str, str]:
+    """Device to type, at a level of its identity: label, model, family or type.
+
+    Raises
+    ------
+    UsageError
+        If the level is another one.
+    """
+    if level not in ("label", "model", "family", "type"):
+        raise UsageError(f"--level: invalid level {level!r}; expected label, model, family or type")
+    names = {row.device: row.identity.at(level) for row in labels}
+    return {device: name for device, name in names.items() if name}
 
 
 def stability(
