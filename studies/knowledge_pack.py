@@ -24,7 +24,9 @@ from ethogram.knowledge.rows import COLUMNS, TABLES, Row, row_problem
 from ethogram.knowledge.tables import Knowledge
 from studies import knowledge_sources as sources
 
-__all__ = ["HAND", "OUTPUT", "build", "main", "write"]
+__all__ = [
+    "HAND", "OUTPUT", "build", "check", "hand_rows", "main", "row_order", "share_rows", "write", "write_registry",
+]  # fmt: skip
 
 HAND = Path(__file__).parent / "knowledge"
 OUTPUT = Path(__file__).parent.parent / "src" / "ethogram" / "data" / "knowledge"
@@ -72,7 +74,7 @@ def share_rows(slug: str, shares: dict[str, float], source: str) -> Iterator[Row
         yield Row("kinds", slug, "kind", kind, f"{part / _RATIOS:.3f}".rstrip("0").rstrip("."), source)
 
 
-def _hand_rows(hand: Path) -> Iterator[Row]:
+def hand_rows(hand: Path) -> Iterator[Row]:
     yield from _vendor_rows(hand)
     for slug, name, domains in _lines(hand / "platforms.tsv", 3):
         yield Row("platforms", slug, "name", name, "strong", "hand")
@@ -94,7 +96,7 @@ def _silent(_text: str) -> None:
     """Report nothing."""
 
 
-def build(folder: Path, hand: Path = HAND, report: Callable[[str], object] = _silent) -> dict[str, list[Row]]:
+def build(folder: Path, hand: Path | None = None, report: Callable[[str], object] = _silent) -> dict[str, list[Row]]:
     """Rows of every table, sorted by key; hand-written rows take precedence over those of sources.
 
     Raises
@@ -102,6 +104,7 @@ def build(folder: Path, hand: Path = HAND, report: Callable[[str], object] = _si
     InputError
         If a row is invalid, or names a vendor or platform that no row introduces.
     """
+    hand = hand or HAND
     tables: dict[str, dict[tuple[str, str, str], Row]] = {table: {} for table in TABLES}
     handmade: set[tuple[str, str]] = set()
 
@@ -112,7 +115,7 @@ def build(folder: Path, hand: Path = HAND, report: Callable[[str], object] = _si
         value = "" if row.table == "parents" else row.value
         tables[row.table].setdefault((row.key, row.subject, value), row)
 
-    for row in _hand_rows(hand):
+    for row in hand_rows(hand):
         add(row)
         handmade.add((row.table, row.key))
     for name, read in sources.READERS.items():
@@ -124,12 +127,12 @@ def build(folder: Path, hand: Path = HAND, report: Callable[[str], object] = _si
         for row in list(read(folder / name, hand, known)):
             add(row)
         report(f"{name}: {sum(map(len, tables.values())) - before} rows")
-    rows = {table: sorted(entries.values(), key=_order) for table, entries in tables.items()}
+    rows = {table: sorted(entries.values(), key=row_order) for table, entries in tables.items()}
     check(rows)
     return rows
 
 
-def _order(row: Row) -> tuple[str, str, float, str]:
+def row_order(row: Row) -> tuple[str, str, float, str]:
     share = -float(row.weight) if row.table == "kinds" else 0.0
     return row.key, row.subject, share, row.value
 
@@ -166,8 +169,9 @@ def check(rows: dict[str, list[Row]]) -> None:
         raise InputError("; ".join(problems[:10]) + more)
 
 
-def write(rows: dict[str, list[Row]], output: Path, hand: Path = HAND) -> None:
+def write(rows: dict[str, list[Row]], output: Path, hand: Path | None = None) -> None:
     """Write every table as tab-separated text, and the sources."""
+    hand = hand or HAND
     output.mkdir(parents=True, exist_ok=True)
     for table, entries in rows.items():
         lines = ["\t".join(COLUMNS), *("\t".join(row[1:]) for row in entries)]

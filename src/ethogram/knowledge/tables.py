@@ -32,6 +32,10 @@ _MAX_NAME = 253  # RFC 1035 section 2.3.4
 _MAX_LABELS = 12
 _MAX_WORDS = 24
 _MIN_PART, _MIN_LABEL = 3, 4  # characters of a vendor's name inside a longer one
+_HOST_FACTS = frozenset({"host_name", "name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name"})
+_TEXT_FACTS = {
+    "mdns_category": "homekit-category", "ssdp_server": "ssdp-server", "ssdp_type": "ssdp-type", "lldp_system": "lldp",
+}  # fmt: skip
 _LOCAL = 2  # the bit of a locally administered MAC in its first octet (IEEE 802, section 8.4)
 _MULTICAST = 1
 
@@ -167,7 +171,11 @@ class Knowledge:
 
     def name_word(self, name: str) -> list[Fact]:
         """Kinds whose words are in a host name, as whole tokens: ``cam-7.maker.example`` holds ``cam``."""
-        words = re.findall(r"[a-z]+", name.lower()[:_MAX_NAME].rpartition(".")[0])[:_MAX_WORDS]
+        return self.word(name[:_MAX_NAME].rpartition(".")[0])
+
+    def word(self, text: str) -> list[Fact]:
+        """Kinds whose words are in a text, as whole tokens."""
+        words = re.findall(r"[a-z]+", text.lower()[:_MAX_NAME])[:_MAX_WORDS]
         table = self._table("words")
         return self._facts([row for word in dict.fromkeys(words) for row in table.get(word, ())])
 
@@ -210,15 +218,41 @@ class Knowledge:
         Parameters
         ----------
         kind
-            ``mdns-model``, ``mdns-name``, ``ssdp-server``, ``ssdp-type``, ``ssdp-model``, ``ssdp-manufacturer``,
-            ``homekit-model``, ``http-server``, ``sip-agent`` or ``lldp``; other kinds have no facts.
+            One of :data:`ethogram.knowledge.rows.TEXT_KINDS`, such as ``ssdp-server``; other kinds have no facts.
         text
             The text; only its first 512 characters count.
         """
         facts = self._matching("texts", f"{kind} {text.strip()}")
-        if kind == "ssdp-manufacturer" and not any(fact.subject == "vendor" for fact in facts):
+        if kind in ("ssdp-manufacturer", "mdns-vendor") and not any(fact.subject == "vendor" for fact in facts):
             facts += self._organisation_facts(text, "strong")
         return facts
+
+    def identity(self, fact: str, value: str) -> list[Fact]:
+        """Facts of one identity fact (:data:`ethogram.schema.FACT`): each by the lookup that holds for it.
+
+        A model or a name that no pattern matches may hold a vendor or a word for a kind: ``Maker Cam v3``.
+
+        >>> [fact.value for fact in Knowledge.bundled().identity("mdns_category", "17")]
+        ['camera']
+        """
+        if fact == "mac":
+            return self.mac(value)
+        if fact == "dhcp_vendor_class":
+            return self.dhcp_vendor_class(value)
+        if fact == "mdns_service":
+            return self.mdns(value)
+        if fact in ("mdns_vendor", "vendor"):
+            return self.text("mdns-vendor", value)
+        if fact in _HOST_FACTS:
+            named = self.text("mdns-name", value) if fact == "mdns_name" else []
+            return named + self.host_name(value.removesuffix(".local"))
+        if fact in ("mdns_model", "model"):
+            facts = self.text("mdns-model", value) + self.text("homekit-model", value)
+            if not any(each.subject == "vendor" for each in facts):
+                facts += self._organisation_facts(value, "fair")
+            return facts or self.word(value)
+        kind = _TEXT_FACTS.get(fact)
+        return self.text(kind, value) if kind else []
 
     def mac(self, mac: str) -> list[Fact]:
         """Facts of a MAC or a prefix of one: vendor, module maker, and the organisation that registered it.
