@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ethogram._results import CustomFlowTable, Embeddings, EncoderFiles, Fingerprints, FlowTable
     from ethogram.errors import EthogramError, EthogramWarning
     from ethogram.identify.library import Library
+    from ethogram.identify.probe_classifier import ProbeClassifier
     from ethogram.pipeline.library import OpenLibrary
     from ethogram.pipeline.probe import ProbeRun
     from ethogram.pipeline.stability import Stability
@@ -52,6 +53,7 @@ __all__ = [
     "Inventory",
     "Library",
     "OpenLibrary",
+    "ProbeClassifier",
     "ProbeRun",
     "Stability",
     "UnknownGroups",
@@ -80,6 +82,7 @@ _MODULES = {
     **dict.fromkeys(("Inventory", "Verdict"), "schema"),
     "Library": "identify.library",
     "OpenLibrary": "pipeline.library",
+    "ProbeClassifier": "identify.probe_classifier",
     "ProbeRun": "pipeline.probe",
     "Stability": "pipeline.stability",
     "UnknownGroups": "pipeline.unknown_groups",

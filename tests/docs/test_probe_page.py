@@ -34,8 +34,10 @@ def test_examples_run(
         parts = command.split()
         assert main([*parts, *QUICK[parts[0]]]) == 0, capsys.readouterr().err
     capsys.readouterr()
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    exec(compile(program, "probe.md", "exec"), {})
+    programs = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(compile(program, "probe.md", "exec"), {})
     assert "home-vae" in capsys.readouterr().out
 
 
