@@ -87,6 +87,16 @@ STAGES = (
         Reason(C, "inconsistent end time replaced by duration", "nfdump's end time contradicts its duration"),
         Reason(C, "equal to a record of an earlier input", "the same record occurs in two inputs; both are counted"),
     )),
+    Stage("names", "Unit: entries of a `--names` file. Printed as `FILE (dnsmasq leases)` and so on.", (
+        Reason(I, "neither MAC nor address of a device", "a loopback or unspecified address, or none at all"),
+        Reason(I, "no name", "an address or a MAC alone"),
+        Reason(I, "no MAC yet", "an incomplete entry of a neighbour table"),
+        Reason(I, "lease of nobody", "an abandoned or declined address"),
+        Reason(I, "other line", "a line of a neighbour table that is not an entry"),
+        Reason(D, "no MAC", "the text is not a MAC"),
+        Reason(D, "no IP address", "the text is not an address"),
+        Reason(D, "unreadable entry", "not of the file's form"),
+    )),
     Stage("datagrams", "Unit: datagrams received over UDP by `ethogram collect`.", (
         Reason(D, "socket", "the kernel's receive buffer was full: the process was starved of CPU"),
         Reason(D, "not allowed", "sent from outside `--allow`"),

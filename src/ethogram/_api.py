@@ -35,7 +35,7 @@ from ethogram.config import (
     MeterSettings,
     TrainingSettings,
 )
-from ethogram.errors import EthogramWarning
+from ethogram.errors import EthogramWarning, UsageError
 from ethogram.identify.library import Library
 from ethogram.pipeline.enrol import EnrolOptions
 from ethogram.pipeline.identify import IdentifyOptions
@@ -49,6 +49,7 @@ __all__ = ["embed", "enrol", "fingerprint", "identify", "open_library", "pretrai
 
 Duration = str | float | timedelta
 Time = str | datetime | None
+Files = str | Path | Sequence[str | Path]
 OnProgress = Callable[[int], None] | None
 
 
@@ -56,6 +57,10 @@ def read_flows(
     inputs: Inputs,
     *,
     devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    identity: bool = True,
     local: Sequence[str] | None = None,
     input_format: str | None = None,
     mapping: str | Path | None = None,
@@ -63,7 +68,7 @@ def read_flows(
     active_timeout: Duration = 1800.0,
     join: bool = True,
     pair: str = "auto",
-    names: bool = True,
+    remote_names: bool = True,
     time_zone: str = "UTC",
     time_from: Time = None,
     time_to: Time = None,
@@ -78,14 +83,21 @@ def read_flows(
         Paths, folders or globs of any format that ``ethogram flows`` reads, or DataFrames with the columns of
         :data:`ethogram.schema.BIFLOW`.
     devices
-        Device file; None: every local address is a device.
+        Device file that names devices; other local addresses stay devices.
+    devices_only
+        Only the devices that the device file names are devices.
+    names, names_mapping
+        Files that name devices, in order of precedence: leases of dnsmasq, ISC dhcpd or Kea, ``hosts``, ``ip neigh``,
+        ``arp -a``, a list of devices as CSV or JSON; and a mapping file for the columns of such lists.
+    identity
+        Collect identity facts of devices.
     local
         Local prefixes; None: the private and link-local prefixes.
     input_format, mapping
         Format of all inputs instead of the detected one; mapping file for CSV.
     idle_timeout, active_timeout
         Of the meter for captures; records cut at the active timeout are joined.
-    join, pair, names, time_zone
+    join, pair, remote_names, time_zone
         Settings of the flow stages.
     time_from, time_to
         Only flows that start in this span, ``time_to`` excluded.
@@ -97,7 +109,7 @@ def read_flows(
     Returns
     -------
     FlowTable
-        The flows in memory, in order of start, and the accounting as ``log``.
+        The flows in memory, in order of start, the accounting as ``log``, and identity facts as ``identity``.
 
     Raises
     ------
@@ -113,21 +125,22 @@ def read_flows(
     from ethogram.pipeline.flows import collect
     from ethogram.pipeline.flows import read_flows as open_flows
 
-    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": names})
+    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names})
     meter = MeterSettings.of(
         idle_timeout_s=parse_duration(idle_timeout, "idle_timeout"),
         active_timeout_s=parse_duration(active_timeout, "active_timeout"),
     )
     with as_paths(inputs) as paths:
         run = open_flows(
-            paths, devices=_path(devices), settings=settings, meter=meter, format=input_format, mapping=_path(mapping),
-            time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"), strict=strict,
-            on_progress=on_progress,
+            paths, devices=_path(devices), devices_only=devices_only, names=_paths(names, "names"),
+            names_mapping=_path(names_mapping), identity=identity, settings=settings, meter=meter, format=input_format,
+            mapping=_path(mapping), time_from=parse_time(time_from, "time_from"),
+            time_to=parse_time(time_to, "time_to"), strict=strict, on_progress=on_progress,
         )  # fmt: skip
         frame = collect(run)
-    return FlowTable(
-        frame, _warned(run_log(run.reports, run.stages, run.skipped, f"{frame.height:,} flows", run.errors))
-    )
+    log = run_log(run.reports, run.stages, run.skipped, f"{frame.height:,} flows", run.errors)
+    log.notices += run.names.notices
+    return FlowTable(frame, _warned(log), run.identity())
 
 
 def fingerprint(
@@ -149,6 +162,9 @@ def fingerprint(
     other_protocols: bool = False,
     keep_probes: bool = False,
     devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -178,7 +194,7 @@ def fingerprint(
         Learn service ports from this input: those that a device uses on this many days; 0: no.
     other_protocols, keep_probes
         Also count protocols other than TCP and UDP, and inbound flows without an answer.
-    devices, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
     """
     from ethogram.pipeline.fingerprints import fingerprint as export
@@ -193,7 +209,9 @@ def fingerprint(
     counting = CountSettings.of(
         sub_epoch_s=min(3_600, epoch_s), other_protocols=other_protocols, drop_probes=not keep_probes
     )
-    reading = _reading(devices, local, time_from, time_to)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping
+    )
     with as_paths(inputs) as paths:
         run = export(paths, settings, counting, reading, learn_days=learn_ports, on_progress=on_progress)
     return Fingerprints(run.table, _warned(run.log), run)
@@ -210,6 +228,9 @@ def enrol(
     flows: bool = True,
     licence: str = "",
     devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -232,7 +253,7 @@ def enrol(
         Provenance.
     encoder, flows
         Encoder for single flows (None: the bundled one), and whether to embed single flows of captures at all.
-    devices, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
 
     Returns
@@ -246,10 +267,12 @@ def enrol(
         source=source, licence=licence, encoder=_path(encoder), flows=flows, epoch_s=parse_epoch(epoch)
     )
     base = None if extend is None else _known(extend)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping
+    )
     with as_paths(inputs) as paths:
         run = enrol_inputs(
-            paths, as_labels(labels), options, _reading(devices, local, time_from, time_to), extend=base,
-            on_progress=on_progress,
+            paths, as_labels(labels), options, reading, extend=base, on_progress=on_progress
         )  # fmt: skip
     _warned(run.log)
     return OpenLibrary.opened(run.library, run.store)
@@ -267,6 +290,10 @@ def identify(
     flows: bool = True,
     epoch: Duration = DAY_S,
     devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    identity: bool = True,
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -290,7 +317,9 @@ def identify(
         Identification method; encoder that the library was enrolled with; whether to use embeddings of single flows.
     epoch
         Length of an epoch.
-    devices, local, time_from, time_to, on_progress
+    identity
+        Also use what devices say of themselves: MAC, DHCP, multicast DNS, host names.
+    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
 
     Examples
@@ -304,7 +333,10 @@ def identify(
         per=per, level=level, closed=closed, method=method, encoder=_path(encoder), flows=flows,
         epoch_s=parse_epoch(epoch),
     )  # fmt: skip
-    reading = _reading(devices, local, time_from, time_to)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        identity=identity,
+    )  # fmt: skip
     with as_paths(inputs) as paths:
         run = identify_inputs(paths, _known(library), options, reading, on_progress=on_progress)
     _warned(run.log)
@@ -321,6 +353,10 @@ def unknown(
     flows: bool = True,
     epoch: Duration = DAY_S,
     devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    identity: bool = True,
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -330,15 +366,20 @@ def unknown(
 
     Parameters
     ----------
-    inputs, library, level, method, encoder, flows, epoch, devices, local, time_from, time_to, on_progress
+    inputs, library, level, method, encoder, flows, epoch, identity
         As for :func:`identify`.
+    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
     """
     from ethogram.pipeline.unknown import unknown as group_unknown
 
     options = IdentifyOptions(
         level=level, method=method, encoder=_path(encoder), flows=flows, epoch_s=parse_epoch(epoch)
     )
-    reading = _reading(devices, local, time_from, time_to)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        identity=identity,
+    )  # fmt: skip
     with as_paths(inputs) as paths:
         run = group_unknown(paths, _known(library), options, reading, on_progress=on_progress)
     _warned(run.log)
@@ -350,6 +391,7 @@ def embed(
     *,
     model: str | Path | None = None,
     devices: str | Path | None = None,
+    devices_only: bool = False,
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -366,7 +408,7 @@ def embed(
         Folder of :func:`pretrain`, or an ``.onnx`` file; None: the bundled encoder.
     threads
         Number of threads; 0: one per core.
-    devices, local, time_from, time_to, on_progress
+    devices, devices_only, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
 
     Raises
@@ -379,7 +421,8 @@ def embed(
     with as_paths(inputs) as paths, tempfile.TemporaryDirectory(prefix="ethogram-") as folder:
         output = Path(folder) / "embeddings.parquet"
         run = embed_inputs(
-            paths, output, model=_path(model), devices=_path(devices), flow=flow_settings(local), threads=threads,
+            paths, output, model=_path(model), devices=_path(devices), devices_only=devices_only,
+            flow=flow_settings(local), threads=threads,
             time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"),
             on_progress=on_progress,
         )  # fmt: skip
@@ -440,9 +483,23 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def _reading(devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time) -> ReadOptions:
+def _paths(values: Files | None, name: str) -> tuple[Path, ...]:
+    if values is None:
+        return ()
+    if isinstance(values, bool):
+        raise UsageError(f"{name}={values}: names are files here; the switch for names of remote ends is remote_names")
+    return (Path(values),) if isinstance(values, str | Path) else tuple(Path(value) for value in values)
+
+
+def _reading(
+    devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time, *,
+    devices_only: bool, names: Files | None, names_mapping: str | Path | None, identity: bool = True,
+) -> ReadOptions:  # fmt: skip
     span = parse_time(time_from, "time_from"), parse_time(time_to, "time_to")
-    return read_options(_path(devices), local, *span)
+    return read_options(
+        _path(devices), local, *span, devices_only=devices_only, names=_paths(names, "names"),
+        names_mapping=_path(names_mapping), identity=identity,
+    )  # fmt: skip
 
 
 def _known(library: str | Path | Library | None) -> OpenLibrary:

@@ -66,6 +66,7 @@ def vectors(
     *,
     direction: str = "outgoing",
     devices: str | Path | None = None,
+    devices_only: bool = False,
     local: Sequence[str] | None = None,
     private: Sequence[str] | None = None,
     interval: Duration = 60.0,
@@ -93,7 +94,7 @@ def vectors(
         Packets described one by one (at most 10), and payload octets kept of each (at most 1,000).
     tunnels
         Describe the packet inside IP in IP, GRE, GTP-U and CAPWAP.
-    devices, local, time_from, time_to, strict, on_progress
+    devices, devices_only, local, time_from, time_to, strict, on_progress
         As for :func:`read_flows`.
 
     Returns
@@ -112,9 +113,10 @@ def vectors(
     settings = CustomFlowSettings.of(**values)
     with as_paths(inputs) as paths:
         run = read_vectors(
-            paths, devices=None if devices is None else Path(devices), settings=settings, flow=flow_settings(local),
-            capture=CaptureSettings(strict=strict, tunnels=tunnels), time_from=parse_time(time_from, "time_from"),
-            time_to=parse_time(time_to, "time_to"), on_progress=on_progress,
+            paths, devices=None if devices is None else Path(devices), devices_only=devices_only, settings=settings,
+            flow=flow_settings(local), capture=CaptureSettings(strict=strict, tunnels=tunnels),
+            time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"),
+            on_progress=on_progress,
         )  # fmt: skip
         flows = collect_vectors(run)
     log = run_log(run.reports, run.stages, run.skipped, f"{len(flows):,} custom flows", run.errors)

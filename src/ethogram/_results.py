@@ -11,6 +11,7 @@ import polars as pl
 
 from ethogram._text import json_text
 from ethogram.pipeline.run_log import RunLog
+from ethogram.schema import IDENTITY
 
 if TYPE_CHECKING:
     from ethogram.config import CustomFlowSettings
@@ -54,7 +55,15 @@ class _Table:
 
 @dataclass(frozen=True, eq=False)
 class FlowTable(_Table):
-    """Flows of devices; columns in docs/reference/flow-table.md."""
+    """Flows of devices; columns in docs/reference/flow-table.md.
+
+    Parameters
+    ----------
+    identity
+        Identity facts of the devices (:data:`ethogram.schema.IDENTITY`).
+    """
+
+    identity: pl.DataFrame = field(default_factory=IDENTITY.empty, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

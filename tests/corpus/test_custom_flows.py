@@ -29,7 +29,7 @@ def count(files: list[Path], folder: Path, *, mac: str = "", address: str = "") 
     """Outgoing custom flows of one device; every sum of the accounting holds."""
     devices = folder / "devices.csv"
     devices.write_text(f"device,mac,ip\nx,{mac},{address}\n")
-    run = read_vectors(files, devices=devices)
+    run = read_vectors(files, devices=devices, devices_only=True)
     flows = collect_vectors(run)
     read = sum(report.accounting.used for report in run.reports)
     stages = run.stages

@@ -103,7 +103,8 @@ def test_what_cannot_be_is_said(home: Path) -> None:
     with pytest.raises(InputError, match=r"v.parquet.*packets need a capture"):
         read_vectors([out], packets=packets)
     with pytest.raises(InputError, match="no custom flow of a device"):
-        write_vectors(read_vectors([capture], packets=packets, devices=_nobody(home)), out, beside)
+        run = read_vectors([capture], packets=packets, devices=_nobody(home), devices_only=True)
+        write_vectors(run, out, beside)
     assert not beside.exists()
     assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
 

@@ -113,7 +113,8 @@ def test_real_devices_converge_and_twins_are_one_class(corpus: Path, tmp_path: P
     names = {"tp-link_LightBulb": "192.168.1.112", "tp-link_SmartPlug": "192.168.1.106",
              "Ring_Doorbell": "192.168.1.129"}  # fmt: skip
     (tmp_path / "devices.csv").write_text("device,ip\n" + "".join(f"{name},{ip}\n" for name, ip in names.items()))
-    flows = collect(read_flows([folder / name / f"{name}.zip" for name in names], devices=tmp_path / "devices.csv"))
+    captures = [folder / name / f"{name}.zip" for name in names]
+    flows = collect(read_flows(captures, devices=tmp_path / "devices.csv", devices_only=True))
     plain = fingerprint(flows)
     assert plain.accounting.balanced
     assert plain.table.filter(device="Ring_Doorbell")["status"].to_list() == ["open"]  # hundreds of random ports

@@ -104,7 +104,8 @@ def test_without_a_device_file_every_address_inside_is_a_device(home: Path) -> N
 
 def test_what_others_inside_sent_is_told_apart(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "one.csv").write_text("device,ip\nhub,192.168.1.8\nfar,203.0.113.5\n")
-    assert call(home / "day.pcap", "-o", home / "v.parquet", "--devices", home / "one.csv", "--json") == 0
+    assert call(home / "day.pcap", "-o", home / "v.parquet", "--devices", home / "one.csv", "--devices-only",
+                "--json") == 0  # fmt: skip
     report = orjson.loads(capsys.readouterr().out)
     assert report["stages"]["meter"]["ignored"] == {"ipv6": 1, "other protocol": 1, "sent from outside": 1}
     assert report["stages"]["device"]["ignored"] == {"no device": 2, "received, not sent, by a device": 1}

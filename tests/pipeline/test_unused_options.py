@@ -17,7 +17,7 @@ RECORDS = (
 )
 OPTIONS = {
     "--devices": ["devices.csv"], "--local": ["192.168.0.0/16"], "--no-join": [], "--pair": ["never"],
-    "--no-names": [], "--time-zone": ["Europe/Berlin"], "--idle-timeout": ["60"], "--active-timeout": ["60"],
+    "--no-remote-names": [], "--time-zone": ["Europe/Berlin"], "--idle-timeout": ["60"], "--active-timeout": ["60"],
 }  # fmt: skip
 
 

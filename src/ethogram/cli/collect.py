@@ -12,6 +12,7 @@ import typer
 from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
+    DevicesOnly,
     Epoch,
     Force,
     Granularity,
@@ -74,6 +75,7 @@ def command(
     granularity: Granularity = 16,
     other_protocols: Annotated[bool, typer.Option(help="Also count protocols other than TCP and UDP.")] = False,
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
     local: Local = None,
     active_timeout: Annotated[
         float, duration_option("--active-timeout", help="Active timeout of the exporters, to join records again.")
@@ -128,7 +130,7 @@ def command(
         active_timeout_s=active_timeout,
     )  # fmt: skip
     collector = Collector(
-        places, output, settings, devices=devices, record=record,
+        places, output, settings, devices=devices, devices_only=devices_only, record=record,
         tls=None if cert is None else tls_context(cert, key, client_ca),
     )  # fmt: skip
     _run(collector, duration, counters_every)

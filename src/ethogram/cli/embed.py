@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ethogram.cli.options import DeviceFileOption, Force, From, Json, Local, To
+from ethogram.cli.options import DeviceFileOption, DevicesOnly, Force, From, Json, Local, To
 from ethogram.cli.outputs import TABLE, check_output
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
@@ -32,6 +32,7 @@ def command(
         ),
     ] = None,
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -50,9 +51,8 @@ def command(
     check_output(output, TABLE, (*inputs, model, devices), force=force)
     with read_progress("packets") as advance:
         run = embed(
-            inputs, output, model=model, devices=devices, threads=threads, on_progress=advance,
-            flow=flow_settings(local),
-            time_from=time_from, time_to=time_to,
+            inputs, output, model=model, devices=devices, devices_only=devices_only, threads=threads,
+            on_progress=advance, flow=flow_settings(local), time_from=time_from, time_to=time_to,
         )  # fmt: skip
     reports = run.vectors.reports
     header = run.header

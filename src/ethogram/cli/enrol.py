@@ -10,6 +10,7 @@ import typer
 from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
+    DevicesOnly,
     Encoder,
     Epoch,
     Force,
@@ -18,6 +19,8 @@ from ethogram.cli.options import (
     LabelFile,
     Licence,
     Local,
+    Names,
+    NamesMapping,
     To,
     UseFlows,
 )
@@ -44,6 +47,9 @@ def command(
     flows: UseFlows = True,
     licence: Licence = "",
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
+    names: Names = None,
+    names_mapping: NamesMapping = None,
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -60,9 +66,12 @@ def command(
     from ethogram.pipeline.read_options import read_options
 
     check_encoder(encoder, flows=flows)
-    check_library(output, (*inputs, labels, encoder, devices), force=force)
+    check_library(output, (*inputs, labels, encoder, devices, *(names or ())), force=force)
     options = EnrolOptions(output.name, source, licence, encoder, flows, epoch)
-    reading = read_options(devices, local, time_from, time_to)
+    reading = read_options(
+        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
+        names_mapping=names_mapping,
+    )  # fmt: skip
     known = None if extend is None else open_library(extend)
     named = read_labels(labels)
     with read_progress("biflows") as advance:

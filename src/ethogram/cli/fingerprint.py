@@ -11,6 +11,7 @@ from ethogram._parse import parse_key, parse_weight
 from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
+    DevicesOnly,
     Epoch,
     Force,
     From,
@@ -18,6 +19,8 @@ from ethogram.cli.options import (
     Inputs,
     Json,
     Local,
+    Names,
+    NamesMapping,
     To,
     duration_option,
 )
@@ -67,6 +70,9 @@ def command(
     other_protocols: Annotated[bool, typer.Option(help="Also count protocols other than TCP and UDP.")] = False,
     keep_probes: Annotated[bool, typer.Option(help="Count inbound flows without an answer.")] = False,
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
+    names: Names = None,
+    names_mapping: NamesMapping = None,
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -79,7 +85,7 @@ def command(
     from ethogram.pipeline.fingerprints import fingerprint, write_fingerprints
     from ethogram.pipeline.read_options import read_options
 
-    check_output(output, TABLE, (*inputs, devices), force=force)
+    check_output(output, TABLE, (*inputs, devices, *(names or ())), force=force)
     settings = ExporterSettings.of(
         epoch_s=epoch, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,
         min_epochs=min_epochs, max_epochs=max_epochs, gap_s=gap, key=dict.fromkeys(parts, True),
@@ -88,10 +94,13 @@ def command(
     counting = CountSettings.of(
         sub_epoch_s=min(3_600, epoch), other_protocols=other_protocols, drop_probes=not keep_probes
     )
+    reading = read_options(
+        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
+        names_mapping=names_mapping,
+    )  # fmt: skip
     with read_progress("biflows") as advance:
         run = fingerprint(
-            inputs, settings, counting, read_options(devices, local, time_from, time_to), learn_days=learn_ports,
-            on_progress=advance,
+            inputs, settings, counting, reading, learn_days=learn_ports, on_progress=advance,
         )  # fmt: skip
     write_fingerprints(run, output)
     if as_json:

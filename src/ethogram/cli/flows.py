@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.options import DeviceFileOption, Force, From, Inputs, Json, Local, Pair, Strict, To, duration_option
+from ethogram.cli.options import (
+    DeviceFileOption,
+    DevicesOnly,
+    Force,
+    From,
+    Inputs,
+    Json,
+    Local,
+    Names,
+    NamesMapping,
+    Pair,
+    Strict,
+    To,
+    UseIdentity,
+    duration_option,
+)
 from ethogram.cli.outputs import TABLE, check_output
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
@@ -23,6 +38,10 @@ def command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Flow table to write (Parquet).")],
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
+    names: Names = None,
+    names_mapping: NamesMapping = None,
+    identity: UseIdentity = True,
     local: Local = None,
     input_format: Annotated[
         str | None,
@@ -46,8 +65,13 @@ def command(
     ] = 1800.0,
     join: Annotated[bool, typer.Option("--join/--no-join", help="Join records cut at the active timeout.")] = True,
     pair: Pair = "auto",
-    names: Annotated[
-        bool, typer.Option("--names/--no-names", help="Name remote ends by DNS answers and the records' name fields.")
+    remote_names: Annotated[
+        bool,
+        typer.Option(
+            "--remote-names/--no-remote-names",
+            " /--no-names",
+            help="Name remote ends by DNS answers and the records' name fields.",
+        ),
     ] = True,
     time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Time zone of times that state none.")] = "UTC",
     time_from: From = None,
@@ -64,12 +88,16 @@ def command(
     from ethogram.pipeline.flows import read_flows, write_flows
     from ethogram.pipeline.read_options import flow_settings
 
-    check_output(output, TABLE, (*inputs, devices, mapping), force=force)
-    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": names})
+    check_output(output, TABLE, (*inputs, devices, mapping, *(names or ()), names_mapping), force=force)
+    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names})
     with read_progress("biflows") as advance:
         run = read_flows(
             inputs,
             devices=devices,
+            devices_only=devices_only,
+            names=tuple(names or ()),
+            names_mapping=names_mapping,
+            identity=identity,
             settings=settings,
             meter=MeterSettings.of(idle_timeout_s=idle_timeout, active_timeout_s=active_timeout),
             format=input_format,
@@ -102,7 +130,10 @@ def _show(run: FlowRun, rows: int, output: Path) -> None:
     from ethogram.pipeline.run_log import run_log
     from ethogram.pipeline.text import plural
 
-    show_log(run_log(run.reports, run.stages, run.skipped, plural(rows, "flow")))
+    log = run_log(run.reports, run.stages, run.skipped, plural(rows, "flow"))
+    log.notices += run.names.notices
+    log.details += [*run.identity_lines, *run.names.notices]
+    show_log(log)
     if not rows and any(one.accounting.used for one in run.reports):
         report("no flow has a device: set the local prefixes with --local, or name devices with --devices")
     report(f"{plural(rows, 'row')} written to {output}")

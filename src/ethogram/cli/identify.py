@@ -11,6 +11,7 @@ from ethogram._text import visible
 from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
+    DevicesOnly,
     Encoder,
     Epoch,
     From,
@@ -20,10 +21,13 @@ from ethogram.cli.options import (
     LibraryOption,
     Local,
     Method,
+    Names,
+    NamesMapping,
     ReportFormat,
     ReportFormatOption,
     To,
     UseFlows,
+    UseIdentity,
 )
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import progress, read_progress
@@ -61,6 +65,10 @@ def command(
     flows: UseFlows = True,
     epoch: Epoch = DAY_S,
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
+    names: Names = None,
+    names_mapping: NamesMapping = None,
+    identity: UseIdentity = True,
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -78,7 +86,10 @@ def command(
     options = IdentifyOptions(
         per=per.value, level=level.value, closed=closed, method=method, encoder=encoder, flows=flows, epoch_s=epoch
     )
-    reading = read_options(devices, local, time_from, time_to)
+    reading = read_options(
+        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
+        names_mapping=names_mapping, identity=identity,
+    )  # fmt: skip
     known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:
         run = identify(inputs, known, options, reading, on_progress=advance, learning=learning)

@@ -15,10 +15,10 @@ import typer
 
 from ethogram._parse import DAY_S, parse_duration, parse_epoch, parse_granularity, parse_time
 
-__all__ = ["DAY_S", "DeviceFileOption", "Encoder", "Epoch", "Force", "From", "Granularity", "Inputs",
-           "Json", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local", "Method",
-           "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To", "UseFlows",
-           "duration_option"]  # fmt: skip
+__all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "Encoder", "Epoch", "Force", "From", "Granularity", "Inputs",
+           "Json", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local", "Method", "Names",
+           "NamesMapping", "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To", "UseFlows",
+           "UseIdentity", "duration_option"]  # fmt: skip
 
 
 class Level(StrEnum):
@@ -69,7 +69,34 @@ DeviceFileOption = Annotated[
     typer.Option(
         "--devices",
         metavar="FILE",
-        help="CSV with the columns device, mac, ip, from, to. Default: every local address is a device.",
+        help="Names of devices: CSV with the columns device, mac, ip, from, to. Other local addresses stay devices.",
+    ),
+]
+DevicesOnly = Annotated[
+    bool, typer.Option("--devices-only", help="Only the devices that --devices names; leave out all others.")
+]
+Names = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="Names of devices as you have them: leases of dnsmasq, ISC dhcpd or Kea, hosts, ip neigh, arp -a, or a "
+        "list of devices as CSV or JSON. Repeatable.",
+        show_default=False,
+    ),
+]
+NamesMapping = Annotated[
+    Path | None,
+    typer.Option(
+        "--names-mapping",
+        metavar="FILE",
+        help="Columns of --names files that are CSV or JSON (TOML). Default: columns with usual names.",
+    ),
+]
+UseIdentity = Annotated[
+    bool,
+    typer.Option(
+        "--identity/--no-identity", help="Also use what devices say of themselves: MAC, DHCP, mDNS, host names."
     ),
 ]
 Local = Annotated[

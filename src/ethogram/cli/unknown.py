@@ -10,6 +10,7 @@ import typer
 from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
+    DevicesOnly,
     Encoder,
     Epoch,
     Force,
@@ -19,10 +20,13 @@ from ethogram.cli.options import (
     LevelOption,
     Local,
     Method,
+    Names,
+    NamesMapping,
     ReportFormat,
     ReportFormatOption,
     To,
     UseFlows,
+    UseIdentity,
 )
 from ethogram.cli.outputs import check_library, is_standard_output
 from ethogram.cli.reading import end_with, show_log
@@ -60,6 +64,10 @@ def command(
     flows: UseFlows = True,
     epoch: Epoch = DAY_S,
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
+    names: Names = None,
+    names_mapping: NamesMapping = None,
+    identity: UseIdentity = True,
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -77,22 +85,25 @@ def command(
     from ethogram.pipeline.unknown import unknown
 
     check_encoder(encoder, flows=flows)
-    names = named_groups(name or [])
-    if names:
+    groups = named_groups(name or [])
+    if groups:
         if output is not None and is_standard_output(output):
             raise UsageError("-o -: the groups go to standard output: name a file for the library")
-        check_library(output or library, (*inputs, encoder, devices), force=force)
+        check_library(output or library, (*inputs, encoder, devices, *(names or ())), force=force)
     options = IdentifyOptions(level=level.value, method=method, encoder=encoder, flows=flows, epoch_s=epoch)
-    reading = read_options(devices, local, time_from, time_to)
+    reading = read_options(
+        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
+        names_mapping=names_mapping, identity=identity,
+    )  # fmt: skip
     known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:
         run = unknown(inputs, known, options, reading, on_progress=advance, learning=learning)
     show_log(run.log, summary=form is ReportFormat.TABLE)
     # The library is written first: a reader of the groups may close the pipe.
     lines: list[str] = []
-    if names:
+    if groups:
         target = output or library
-        enrolled = run.enrol(names, target.name)
+        enrolled = run.enrol(groups, target.name)
         lines = [*enrolled.lines, *write_library(enrolled.library, enrolled.store, target)]
     if form is ReportFormat.TABLE:
         _show(results(), run.groups)

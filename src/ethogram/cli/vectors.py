@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram._files import target_of
-from ethogram.cli.options import DeviceFileOption, Force, From, Json, Local, Strict, To, duration_option
+from ethogram.cli.options import DeviceFileOption, DevicesOnly, Force, From, Json, Local, Strict, To, duration_option
 from ethogram.cli.outputs import TABLE, check_output
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
@@ -44,6 +44,7 @@ def command(
         ),
     ] = None,
     devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
     local: Local = None,
     private: Annotated[
         list[str] | None,
@@ -84,7 +85,7 @@ def command(
     with read_progress("packets") as advance:
         run = read_vectors(
             inputs,
-            devices=devices,
+            devices=devices, devices_only=devices_only,
             settings=CustomFlowSettings.of(**chosen),
             flow=flow_settings(local),
             capture=CaptureSettings(strict=strict, tunnels=tunnels),

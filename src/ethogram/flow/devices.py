@@ -49,12 +49,14 @@ class Namer(Protocol):
     by_time
         Whether the device depends on the time of the flow. If not, each pair of address and MAC is passed only once a
         block.
-    forgotten
-        Addresses and routers forgotten so far, because of bounds on memory.
     """
 
     by_time: bool
-    forgotten: int
+
+    @property
+    def forgotten(self) -> int:
+        """Addresses and routers forgotten so far, because of bounds on memory."""
+        ...
 
     def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
         """Learn from a block before its ends are named; without ``uses``, each end is one use, at its start."""

@@ -15,11 +15,11 @@ from ethogram.flow.devices import Uses
 from ethogram.flow.local import INSIDE, UNSPECIFIED
 from ethogram.schema import TIME
 
-__all__ = ["DeviceFile"]
+__all__ = ["FIRST", "LAST", "DeviceFile"]
 
 _COLUMNS = {"device", "mac", "ip", "from", "to"}
-_FIRST = datetime(1, 1, 1, tzinfo=UTC)
-_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class DeviceFile:
@@ -38,7 +38,7 @@ class DeviceFile:
 
     def __init__(self, entries: pl.DataFrame) -> None:
         self.entries = entries.sort("kind", "key", "from")
-        self.by_time = bool((entries["from"] > _FIRST).any() or (entries["to"] < _LAST).any())
+        self.by_time = bool((entries["from"] > FIRST).any() or (entries["to"] < LAST).any())
 
     @classmethod
     def load(cls, path: Path) -> DeviceFile:
@@ -88,11 +88,12 @@ class DeviceFile:
     def devices(self, ends: pl.DataFrame) -> pl.Series:
         """Device of each end (columns ``start``, ``address``, ``mac``, ``place``), null where the file names none."""
         near = ends.select(pl.when(pl.col("place").is_in([INSIDE, UNSPECIFIED])).then("mac").alias("key"))["key"]
-        by_mac = self._lookup("mac", near, ends["start"])
-        by_address = self._lookup("ip", ends["address"], ends["start"])
+        by_mac = self.lookup("mac", near, ends["start"])
+        by_address = self.lookup("ip", ends["address"], ends["start"])
         return by_mac.zip_with(by_mac.is_not_null(), by_address)
 
-    def _lookup(self, kind: str, keys: pl.Series, start: pl.Series) -> pl.Series:
+    def lookup(self, kind: str, keys: pl.Series, start: pl.Series) -> pl.Series:
+        """Device of each key (``kind`` mac or ip) at a time, null where the file names none; length N."""
         entries = self.entries.filter(pl.col("kind") == kind)
         if not entries.height or keys.null_count() == len(keys):
             return pl.Series("device", [None] * len(keys), dtype=pl.String)
@@ -118,7 +119,7 @@ def _entries(row: dict[str, str], place: str, line: int) -> list[tuple[str, str,
     device = row.get("device", "")
     if not device:
         raise ConfigurationError(f"{place}: no device")
-    begin, end = _time(row.get("from", ""), place, _FIRST), _time(row.get("to", ""), place, _LAST)
+    begin, end = _time(row.get("from", ""), place, FIRST), _time(row.get("to", ""), place, LAST)
     if end <= begin:
         raise ConfigurationError(f"{place}: 'to' is not after 'from'")
     entries = []

@@ -14,7 +14,7 @@ from ethogram.flow.devices import Namer
 from ethogram.flow.local import INSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.schema import IDENTITY, MAX_VALUE
 
-__all__ = ["FLOWS", "IdentityFacts", "summed_facts"]
+__all__ = ["FLOWS", "IdentityFacts", "facts_of_named", "summed_facts"]
 
 FLOWS = "flows"
 """Source of MACs and addresses that ends of flows have."""
@@ -127,9 +127,10 @@ class IdentityFacts:
 
     def _assigned(self, namer: Namer, local: LocalNetwork) -> pl.DataFrame:
         """Facts of inputs with their devices; those of devices without flows are counted."""
-        facts, pairs = self._facts, self._pairs
+        stored = self._facts.filter(pl.col("device").is_not_null())  # of a flow table, with their devices
+        facts, pairs = self._facts.filter(pl.col("device").is_null()), self._pairs
         if not facts.height:
-            return facts
+            return stored
         latest = pl.lit(pairs["last"].max(), dtype=IDENTITY.schema["last"])
         addresses = facts["address"].drop_nulls().unique()
         places = pl.DataFrame({"address": addresses, "place": local.places(addresses)})
@@ -147,7 +148,27 @@ class IdentityFacts:
         )
         assigned = facts.filter(pl.col("device").is_not_null())
         self.counts["identity facts of devices without flows"] += facts.height - assigned.height
-        return assigned
+        return pl.concat([stored, assigned])
+
+
+def facts_of_named(facts: pl.DataFrame, stored: pl.DataFrame, devices: pl.Series) -> pl.DataFrame:
+    """Facts with the devices of a flow table, by its stored facts or by names that are MACs or addresses themselves.
+
+    Parameters
+    ----------
+    facts
+        Without devices (:data:`ethogram.schema.IDENTITY`).
+    stored
+        Facts stored in the flow table.
+    devices
+        Names of its devices.
+    """
+    keys = stored.filter(pl.col("fact").is_in(["mac", "address"])).select("device", key="value")
+    keys = pl.concat([keys, pl.DataFrame({"device": devices, "key": devices})]).unique()
+    by_mac, by_address = (
+        _single_device(keys.rename({"key": key}), facts[key], key) for key in ("mac", "address")
+    )  # fmt: skip
+    return facts.with_columns(device=pl.coalesce(by_mac, by_address)).filter(pl.col("device").is_not_null())
 
 
 def _single_device(pairs: pl.DataFrame, keys: pl.Series, key: str) -> pl.Series:

@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import orjson
 import polars as pl
 import pyarrow
 import pyarrow.parquet
 
 from ethogram.errors import InputError
 from ethogram.io.record_reader import RecordReader, to_biflows, to_flows
-from ethogram.schema import BIFLOW, FLOW, Accounting, Table
+from ethogram.schema import BIFLOW, FLOW, IDENTITY, Accounting, Table
 
-__all__ = ["PARQUET_MAGIC", "BiflowParquetReader", "FlowParquetReader", "kind_of"]
+__all__ = ["IDENTITY_KEY", "PARQUET_MAGIC", "BiflowParquetReader", "FlowParquetReader", "identity_of",
+           "identity_text", "kind_of"]  # fmt: skip
 
 PARQUET_MAGIC = b"PAR1"
 BATCH_ROWS = 1 << 18
+IDENTITY_KEY = "ethogram.identity"
+"""Key of the metadata of a flow table under which identity facts of its devices are stored."""
+MAX_FACTS = 1 << 16
 
 
 def _opened(path: Path) -> pyarrow.parquet.ParquetFile:
@@ -45,6 +50,40 @@ def kind_of(path: Path) -> Literal["flow", "biflow"]:
         return "biflow"
     nearest = min(missing, key=lambda name: len(missing[name]))
     raise InputError(f"not a {nearest} table: the Parquet file has no column {', '.join(missing[nearest])}", file=path)
+
+
+def identity_text(facts: pl.DataFrame) -> str:
+    """Identity facts (:data:`ethogram.schema.IDENTITY`) as JSON, column by column; at most 65,536 rows.
+
+    >>> row = {"device": "cam", "fact": "host_name", "value": "cam", "source": "DHCP", "times": 1}
+    >>> facts = pl.DataFrame([row])
+    >>> identity_text(IDENTITY.conform(facts))[:36]
+    '{"device":["cam"],"mac":[null],"addr'
+    """
+    frame = facts.head(MAX_FACTS).with_columns(pl.col("first", "last").dt.epoch("us"), pl.col("fact").cast(pl.String))
+    return orjson.dumps(frame.to_dict(as_series=False)).decode()
+
+
+def identity_of(path: Path) -> pl.DataFrame:
+    """Identity facts stored in a flow table (:data:`ethogram.schema.IDENTITY`); empty if it has none.
+
+    Raises
+    ------
+    InputError
+        If they are damaged, or the file is no Parquet file.
+    """
+    stored = (_opened(path).metadata.metadata or {}).get(IDENTITY_KEY.encode())
+    if stored is None:
+        return IDENTITY.empty()
+    try:
+        types: dict[str, pl.DataType] = {"first": pl.Int64(), "last": pl.Int64(), "fact": pl.String()}
+        frame = pl.DataFrame(orjson.loads(stored), schema={**IDENTITY.schema, **types})
+        frame = frame.with_columns(pl.col("first", "last").cast(pl.Datetime("us", "UTC")))
+        if frame.select(pl.any_horizontal(pl.col("device", "fact", "value", "source", "times").is_null()).any()).item():
+            raise InputError("damaged identity facts: a required value is missing", file=path)
+        return IDENTITY.conform(frame, file=str(path))
+    except (orjson.JSONDecodeError, pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+        raise InputError("damaged identity facts: not what 'ethogram flows' writes", file=path) from None
 
 
 def _frame(batch: pyarrow.RecordBatch) -> pl.DataFrame:
@@ -93,3 +132,7 @@ class FlowParquetReader(RecordReader):
         """Yield flow tables of bounded length."""
         for frame, rows in _batches(self._path, FLOW):
             yield to_flows(frame.to_dict(), self, rows)
+
+    def identity_facts(self) -> pl.DataFrame:
+        """Identity facts stored in the file, with their devices."""
+        return identity_of(self._path)

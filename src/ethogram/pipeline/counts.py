@@ -14,7 +14,8 @@ from ethogram.config import CountSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import FLOW_COLUMNS
 from ethogram.fingerprint.gather import CodedFlows, Gathering
-from ethogram.io.parquet import PARQUET_MAGIC, kind_of
+from ethogram.flow.identity import facts_of_named, summed_facts
+from ethogram.io.parquet import PARQUET_MAGIC, identity_of, kind_of
 from ethogram.pipeline.capture import Listener
 from ethogram.pipeline.flows import load_flows, read_flows
 from ethogram.pipeline.input_report import InputReport
@@ -56,6 +57,8 @@ class CountedFlows:
         row with the fact ``mac`` and the source ``flows``, two with the fact ``address``, and if its DHCP request was
         captured, one each with ``host_name``, ``dhcp_vendor_class`` and ``dhcp_parameters`` and the source ``DHCP``.
         Empty for a flow table in memory, and under ``identity=False`` in the options.
+    notices, identity_lines
+        What could not be used of files that name devices; accounting of those files and of identity facts.
     """
 
     gathering: Gathering
@@ -65,6 +68,8 @@ class CountedFlows:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     identity: pl.DataFrame = field(default_factory=IDENTITY.empty)
+    notices: list[str] = field(default_factory=list)
+    identity_lines: list[str] = field(default_factory=list)
 
     @property
     def accounting(self) -> Accounting:
@@ -82,8 +87,13 @@ class CountedFlows:
         counted = self.accounting
         result = f"{plural(counted.used, 'flow')} counted"
         if self.reports:
-            return run_log(self.reports, {**self.stages, "count": counted}, self.skipped, result, self.errors)
-        return RunLog(summary_line([counted], [], result), [], [f"flows: {counted.line()}"], [], self.errors)
+            stages = {**self.stages, "count": counted}
+            log = run_log(self.reports, stages, self.skipped, result, self.errors)
+            log.notices += self.notices
+            log.details += [*self.identity_lines, *self.notices]
+            return log
+        details = [f"flows: {counted.line()}", *self.notices]
+        return RunLog(summary_line([counted], [], result), list(self.notices), details, [], self.errors)
 
 
 def count_inputs(
@@ -122,23 +132,34 @@ def count_inputs(
         return CountedFlows(*_count_table(inputs.lazy(), counting, options.span))
     paths = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(path) for path in inputs]
     if all(_is_flow_table(path) for path in paths):
-        given = given_options(options.devices, options.flow)
+        given = given_options([name for name in options.name_options if name != "--names"], options.flow)
         refuse_unused(given, "a flow table", paths[0], "the 'ethogram flows' that makes it")
         tables = [load_flows(path) for path in paths]
         try:
-            return CountedFlows(*_count_table(pl.concat(tables), counting, options.span, on_progress))
+            counted = CountedFlows(*_count_table(pl.concat(tables), counting, options.span, on_progress))
+            if options.identity:
+                stored = pl.concat([identity_of(path) for path in paths])
+                names = options.device_names()
+                facts = facts_of_named(names.facts(), stored, counted.gathering.counts()["device"].unique())
+                counted.identity, counted.notices = summed_facts(pl.concat([stored, facts])), names.notices
+            return counted
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
     run = read_flows(
-        paths, devices=options.devices, settings=options.flow, time_from=options.span.begin, time_to=options.span.end,
-        on_progress=on_progress, listener=listener, identity=options.identity,
+        paths, devices=options.devices, devices_only=options.devices_only, names=options.names,
+        names_mapping=options.names_mapping, settings=options.flow, time_from=options.span.begin,
+        time_to=options.span.end, on_progress=on_progress, listener=listener, identity=options.identity,
     )  # fmt: skip
     gathering = Gathering(counting)
     for batch in run.batches():
         gathering.add(batch)
     outside = sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
-    return CountedFlows(gathering, outside, run.reports, run.stages, run.skipped, run.errors, run.identity())
+    identity = run.identity()
+    return CountedFlows(
+        gathering, outside, run.reports, run.stages, run.skipped, run.errors, identity, run.names.notices,
+        run.identity_lines,
+    )  # fmt: skip
 
 
 def _count_table(

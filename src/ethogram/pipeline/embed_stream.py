@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from ethogram._hashing import split_mix
 from ethogram.config import CustomFlowSettings, FlowSettings
 from ethogram.flow.devices import Namer
-from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.pipeline.assign_devices import resolve_ends
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.vector_stream import Block, VectorStream
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.schema import CustomFlows, PacketBatch, Windows
@@ -90,7 +90,7 @@ class EmbeddingListener:
     ----------
     encoder
         The encoder.
-    devices, flow
+    devices, devices_only, flow
         As for :func:`ethogram.pipeline.flows.read_flows`.
     span
         Only flows that begin in [from, to).
@@ -110,17 +110,18 @@ class EmbeddingListener:
         encoder: OnnxEncoder,
         *,
         devices: Path | None = None,
+        devices_only: bool = False,
         flow: FlowSettings | None = None,
         span: tuple[datetime | None, datetime | None] = (None, None),
         stretch_s: int | None = None,
         most: int = MOST,
     ) -> None:
         direction = encoder.header.data.get("direction") or "outgoing"
-        named = DeviceFile.load(devices) if devices is not None else None
+        names = DeviceNames.load(devices, devices_only)
         self._stream = VectorStream(
-            CustomFlowSettings.of(direction=direction), flow or FlowSettings(), named, span, names_later=True
+            CustomFlowSettings.of(direction=direction), flow or FlowSettings(), names, span, names_later=True
         )
-        self._by_file = named is not None
+        self._by_file = names.only
         self._encoder = encoder
         self._stretch = None if stretch_s is None else stretch_s * 1_000_000
         self._named = _Sample(encoder.header.d, most)

@@ -48,7 +48,10 @@ def digests_of(library: Library, windows: Windows, source: str) -> list[str | No
 def _listener(encoder: OnnxEncoder, reading: ReadOptions | None, stretch_s: int | None) -> EmbeddingListener:
     reading = reading or ReadOptions()
     span = reading.span.begin, reading.span.end
-    return EmbeddingListener(encoder, devices=reading.devices, flow=reading.flow, span=span, stretch_s=stretch_s)
+    return EmbeddingListener(
+        encoder, devices=reading.devices, devices_only=reading.devices_only, flow=reading.flow, span=span,
+        stretch_s=stretch_s,
+    )  # fmt: skip
 
 
 class EnrolmentEmbedder:

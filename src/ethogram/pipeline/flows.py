@@ -19,16 +19,16 @@ import pyarrow.parquet
 from ethogram._files import atomic_write
 from ethogram.config import CaptureSettings, FlowSettings, MeterSettings
 from ethogram.errors import ConfigurationError, InputError, UsageError
-from ethogram.flow.devices import LocalDevices, Namer
-from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.repeats import Repeats
 from ethogram.io.capture import is_capture
 from ethogram.io.open import CAPTURE, FLOW_TABLE, MAPPED, Input, join_exports, open_inputs
 from ethogram.io.open_files import expand
-from ethogram.io.parquet import kind_of
+from ethogram.io.parquet import IDENTITY_KEY, identity_text, kind_of
 from ethogram.pipeline.capture import Listener, capture_flows
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.input_report import InputReport
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.stages import FlowStages
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
@@ -55,7 +55,7 @@ class FlowRun:
     def __init__(
         self,
         inputs: Sequence[Input],
-        namer: Callable[[], Namer],
+        names: DeviceNames,
         settings: FlowSettings,
         meter: MeterSettings,
         times: tuple[datetime | None, datetime | None] = (None, None),
@@ -67,7 +67,7 @@ class FlowRun:
         identity: bool = True,
     ) -> None:
         self._inputs = inputs
-        self._make_namer = namer
+        self.names = names
         self._settings = settings
         self._meter = meter
         self._times = times
@@ -84,10 +84,11 @@ class FlowRun:
         self.reports: list[InputReport] = []
         self.rows = 0
         self._arrived_us: int | None = 0  # when what waits had arrived; None: unknown, 0: nothing waits
+        self._table: pl.DataFrame | None = None
         several = sum(opened.format != FLOW_TABLE for opened in self._inputs) > 1
         self._repeats = Repeats() if several else None
         self._repeated = 0
-        self._namer = self._make_namer()
+        self._namer = self.names.namer(settings)
         self._stages = FlowStages(
             settings, self._namer, self._meter.active_timeout_s, self._times, identity=self._identity
         )
@@ -100,7 +101,21 @@ class FlowRun:
 
     def identity(self) -> pl.DataFrame:
         """Identity facts of the devices with flows (:data:`ethogram.schema.IDENTITY`); call after the batches."""
-        return self._stages.identity()
+        if self._table is None:
+            self._stages.learn_facts(self.names.facts())
+            self._table = self._stages.identity()
+        return self._table
+
+    @property
+    def identity_lines(self) -> list[str]:
+        """Lines on files that name devices, and on identity facts; call after :meth:`identity`."""
+        lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in self.names.reports]
+        facts = self.identity()
+        if facts.height:
+            left_out = "".join(f", {reason} {count:,}" for reason, count in self._stages.identity_counts.items())
+            lines.append(f"identity: {plural(facts.height, 'fact')} of {plural(facts['device'].n_unique(), 'device')}"
+                         f"{left_out}")  # fmt: skip
+        return lines
 
     @property
     def errors(self) -> list[str]:
@@ -224,6 +239,8 @@ class FlowRun:
         assert opened.source is not None
         begin, end = self._times
         source = opened.source()
+        if self._identity:
+            self._stages.learn_identity(source)
         for batch in self._read(opened, source):
             kept = batch.filter(
                 *([] if begin is None else [pl.col("start") >= begin]),
@@ -268,6 +285,9 @@ def read_flows(
     inputs: Sequence[str | Path],
     *,
     devices: Path | None = None,
+    devices_only: bool = False,
+    names: Sequence[Path] = (),
+    names_mapping: Path | None = None,
     settings: FlowSettings | None = None,
     meter: MeterSettings | None = None,
     format: str | None = None,  # noqa: A002 (the word of the command line)
@@ -288,6 +308,10 @@ def read_flows(
         format are passed over and named in ``skipped``.
     devices
         Device file; without one every address inside is a device.
+    devices_only
+        Only the devices that the device file names are devices.
+    names, names_mapping
+        Files that name devices, in order of precedence, and the columns of those that are CSV or JSON.
     settings, meter
         Of the stages, and of the meter for captures.
     format
@@ -310,7 +334,7 @@ def read_flows(
     InputError
         When an input is missing, empty, or of unknown format.
     ConfigurationError
-        When the device file or the mapping is wrong.
+        When a file that names devices, or a mapping, is wrong.
 
     Examples
     --------
@@ -323,7 +347,7 @@ def read_flows(
         zoneinfo.ZoneInfo(settings.time_zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigurationError(f"setting time_zone: {settings.time_zone!r} is no time zone") from None
-    named = DeviceFile.load(devices) if devices is not None else None
+    device_names = DeviceNames.load(devices, devices_only, names, names_mapping)
     opened: list[Input] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
@@ -342,15 +366,13 @@ def read_flows(
         raise InputError(f"no file of a known format{why}", file=str(inputs[0]) if len(inputs) == 1 else None)
     if mapping is not None and all(found.format != MAPPED for found in opened):
         raise UsageError(f"--mapping {mapping}: no input is read through it; {opened[0].name} is {opened[0].format}")
-    unused = given_options(devices, settings, meter)
+    given = ReadOptions(devices, devices_only=devices_only, names=tuple(names)).name_options
+    unused = given_options(given, settings, meter)
     if all(found.format == FLOW_TABLE for found in opened):
         refuse_unused(unused, "a flow table", opened[0].name, "the 'ethogram flows' that makes it")
 
-    def namer() -> Namer:
-        return named if named is not None else LocalDevices(settings.device_by, settings.router_addresses)
-
     opened = join_exports(opened, settings)
-    return FlowRun(opened, namer, settings, meter, (time_from, time_to), strict, on_progress, skipped,
+    return FlowRun(opened, device_names, settings, meter, (time_from, time_to), strict, on_progress, skipped,
                    listener, unused, identity)  # fmt: skip
 
 
@@ -375,6 +397,9 @@ def write_flows(run: FlowRun, path: Path) -> int:
             for batch in run.batches():
                 if batch.height:
                     writer.write_table(_arrow(batch).cast(schema))
+            facts = run.identity()
+            if facts.height:
+                writer.add_key_value_metadata({IDENTITY_KEY: identity_text(facts)})
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
     return run.rows

@@ -94,7 +94,7 @@ def read_windows(
     if files and len(files) < len(inputs):
         raise InputError("fingerprints and flows cannot be read together: identify them one after the other")
     if files:
-        given = given_options(options.devices, options.flow)
+        given = given_options(options.name_options, options.flow)
         refuse_unused(given, "a file of fingerprints", files[0], "the command that made it")
         frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in files])
         frame = frame.filter(options.span.covers_expr())

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ethogram.config import FlowSettings
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.schema import ALWAYS, TimeSpan
 
 __all__ = ["OnProgress", "ReadOptions", "flow_settings", "read_options"]
@@ -26,6 +28,12 @@ class ReadOptions:
         Device file; None: every local address is a device.
     flow
         Settings of the flow stages; None: the defaults.
+    devices_only
+        Only the devices that the device file names are devices.
+    names
+        Files that name devices, in order of precedence (:mod:`ethogram.io.names`).
+    names_mapping
+        Columns of those files that are CSV or JSON; None: by usual names.
     span
         Only flows that start in this span.
     identity
@@ -36,6 +44,19 @@ class ReadOptions:
     flow: FlowSettings | None = None
     span: TimeSpan = ALWAYS
     identity: bool = True
+    devices_only: bool = False
+    names: tuple[Path, ...] = ()
+    names_mapping: Path | None = None
+
+    def device_names(self) -> DeviceNames:
+        """Read the files that name devices."""
+        return DeviceNames.load(self.devices, self.devices_only, self.names, self.names_mapping)
+
+    @property
+    def name_options(self) -> list[str]:
+        """Options that name devices, as they are spelt on the command line."""
+        values = {"--devices": self.devices, "--devices-only": self.devices_only, "--names": self.names}
+        return [option for option, value in values.items() if value]
 
 
 def flow_settings(local: Sequence[str] | None, **values: object) -> FlowSettings:
@@ -44,7 +65,8 @@ def flow_settings(local: Sequence[str] | None, **values: object) -> FlowSettings
 
 
 def read_options(
-    devices: Path | None, local: Sequence[str] | None, time_from: datetime | None, time_to: datetime | None
-) -> ReadOptions:
-    """Collect the options that commands and functions of the API share."""
-    return ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to))
+    devices: Path | None, local: Sequence[str] | None, time_from: datetime | None, time_to: datetime | None,
+    **more: Any,
+) -> ReadOptions:  # fmt: skip
+    """Collect the options that commands and functions of the API share; ``more`` are fields of the options."""
+    return ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to), **more)

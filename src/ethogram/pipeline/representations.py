@@ -330,6 +330,7 @@ def embed(
     *,
     model: Path | None = None,
     devices: Path | None = None,
+    devices_only: bool = False,
     flow: FlowSettings | None = None,
     threads: int = 0,
     time_from: datetime | None = None,
@@ -346,7 +347,7 @@ def embed(
         Parquet file to write: key, time and totals of each flow, and its ``embedding``.
     model
         The encoder: a directory of ``ethogram pretrain``, or an ``.onnx`` file.
-    devices, flow, time_from, time_to
+    devices, devices_only, flow, time_from, time_to
         As for :func:`ethogram.pipeline.vectors.read_vectors`.
     threads
         Number of chunks computed in parallel; 0: one per core.
@@ -361,8 +362,8 @@ def embed(
     encoder = open_embedding(model, threads)
     direction = encoder.header.data.get("direction") or "outgoing"
     run = read_vectors(
-        inputs, devices=devices, settings=CustomFlowSettings.of(direction=direction), flow=flow,
-        time_from=time_from, time_to=time_to, on_progress=on_progress,
+        inputs, devices=devices, devices_only=devices_only, settings=CustomFlowSettings.of(direction=direction),
+        flow=flow, time_from=time_from, time_to=time_to, on_progress=on_progress,
     )  # fmt: skip
     if not output.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=output)

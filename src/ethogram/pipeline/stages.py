@@ -94,6 +94,17 @@ class FlowStages:
         if self._orientation.identity is not None:
             self._orientation.identity.learn(source.identity_facts())
 
+    def learn_facts(self, facts: pl.DataFrame) -> None:
+        """Take identity facts without devices (:data:`ethogram.schema.IDENTITY`), if they are collected."""
+        if self._orientation.identity is not None:
+            self._orientation.identity.learn(facts)
+
+    @property
+    def identity_counts(self) -> dict[str, int]:
+        """Identity facts that were left out, by reason; call after :meth:`identity`."""
+        facts = self._orientation.identity
+        return {} if facts is None else {reason: count for reason, count in facts.counts.items() if count}
+
     def identity(self) -> pl.DataFrame:
         """Identity facts of the devices that have flows so far (:data:`ethogram.schema.IDENTITY`)."""
         return self._orientation.identity_table()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,18 +14,29 @@ __all__ = ["given_options", "refuse_unused", "same_for_all"]
 
 _same_for_all: ContextVar[bool] = ContextVar("same_for_all", default=False)
 
-_FLOW = {"local": "--local", "join_cut": "--no-join", "pair": "--pair", "names": "--no-names",
+_FLOW = {"local": "--local", "join_cut": "--no-join", "pair": "--pair", "names": "--no-remote-names",
          "time_zone": "--time-zone"}  # fmt: skip
 _METER = {"idle_timeout_s": "--idle-timeout", "active_timeout_s": "--active-timeout"}
 
 
-def given_options(devices: Path | None, flow: FlowSettings | None, meter: MeterSettings | None = None) -> list[str]:
+def given_options(
+    naming: Sequence[str], flow: FlowSettings | None, meter: MeterSettings | None = None
+) -> list[str]:
     """Options by which flows are made of packets and records, where they differ from their defaults.
 
-    >>> given_options(Path("devices.csv"), FlowSettings(pair="never"))
+    Parameters
+    ----------
+    naming
+        Options given that name devices.
+    flow, meter
+        Settings; None: the defaults.
+
+    Examples
+    --------
+    >>> given_options(["--devices"], FlowSettings(pair="never"))
     ['--devices', '--pair']
     """
-    found = ["--devices"] if devices is not None else []
+    found = list(naming)
     flow, meter = flow or FlowSettings(), meter or MeterSettings()
     found += [option for name, option in _FLOW.items() if getattr(flow, name) != getattr(FlowSettings(), name)]
     return found + [option for name, option in _METER.items() if getattr(meter, name) != getattr(MeterSettings(), name)]

@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
-import polars as pl
 
 from ethogram.config import CustomFlowSettings, FlowSettings, PacketFlowSettings
-from ethogram.flow.devices import LocalDevices, Namer
-from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.meter.custom import CustomFlowBatch, CustomMeter
 from ethogram.pipeline.assign_devices import DeviceAssigner
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.schema import Accounting, CustomFlows, PacketBatch, PacketFlows
 
 __all__ = ["Block", "VectorStream"]
@@ -34,14 +32,15 @@ class VectorStream:
         Direction, interval, what is kept of packets, and bounds.
     flow
         What is inside, and how devices are named without a device file.
-    named
-        The device file; without one every address inside is a device.
+    names
+        Files that name devices; None: none, and every address inside is a device.
     span
         Only flows whose first packet is in [from, to).
     packets
         What is kept of the packets of both directions; None: nothing.
     names_later
-        Without a device file, give ends instead of names (:func:`ethogram.pipeline.assign_devices.resolve_ends`).
+        Unless a device file alone decides, give ends instead of names
+        (:func:`ethogram.pipeline.assign_devices.resolve_ends`).
 
     Attributes
     ----------
@@ -59,16 +58,15 @@ class VectorStream:
         self,
         settings: CustomFlowSettings,
         flow: FlowSettings,
-        named: DeviceFile | None = None,
+        names: DeviceNames | None = None,
         span: tuple[datetime | None, datetime | None] = (None, None),
         packets: PacketFlowSettings | None = None,
         *,
         names_later: bool = False,
     ) -> None:
-        namer: Namer | None = named
-        if named is None and not names_later:
-            namer = LocalDevices(flow.device_by, flow.router_addresses)
-        self._meter = CustomMeter(settings, _senders(flow.local, named), packets)
+        names = names or DeviceNames()
+        namer = None if names_later and not names.only else names.namer(flow)
+        self._meter = CustomMeter(settings, _senders(flow.local, names), packets)
         self._ends = DeviceAssigner(LocalNetwork(flow.local), namer, settings)
         self._block = settings.block_flows
         self._keeps_packets = packets is not None
@@ -138,7 +136,6 @@ class VectorStream:
         return flows, packets
 
 
-def _senders(local: Sequence[str], named: DeviceFile | None) -> list[str]:
+def _senders(local: Sequence[str], names: DeviceNames) -> list[str]:
     """IPv4 prefixes that hold every address a device may send from: inside, its own by the file, none yet (DHCP)."""
-    own = [] if named is None else named.entries.filter(pl.col("kind") == "ip")["key"].unique().sort().to_list()
-    return [prefix for prefix in (*local, *own, "0.0.0.0/32") if ":" not in prefix]
+    return [prefix for prefix in (*local, *names.outside, "0.0.0.0/32") if ":" not in prefix]

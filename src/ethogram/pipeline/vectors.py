@@ -13,13 +13,14 @@ from pathlib import Path
 
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.local import LocalNetwork
 from ethogram.io.capture import CaptureSource, is_capture, open_capture
 from ethogram.io.open import CAPTURE, open_inputs
 from ethogram.io.open_files import expand
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.input_report import InputReport
 from ethogram.pipeline.packet_files import written_beside
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
 from ethogram.pipeline.vector_stream import Block, VectorStream
@@ -195,6 +196,7 @@ def read_vectors(
     inputs: Sequence[str | Path],
     *,
     devices: Path | None = None,
+    devices_only: bool = False,
     settings: CustomFlowSettings | None = None,
     flow: FlowSettings | None = None,
     capture: CaptureSettings | None = None,
@@ -212,6 +214,8 @@ def read_vectors(
         ``skipped``.
     devices
         Device file; without one every address inside is a device.
+    devices_only
+        Only the devices that the device file names are devices.
     settings
         Direction, interval, what is kept of packets, and bounds.
     flow
@@ -242,7 +246,7 @@ def read_vectors(
     LocalNetwork(flow.local)  # a wrong prefix is said before anything is read
     if packets is not None and settings.direction != "outgoing":
         raise ConfigurationError("setting direction: packets are kept beside outgoing flows alone")
-    named = DeviceFile.load(devices) if devices is not None else None
+    names = DeviceNames.load(devices, devices_only)
     opened: list[VectorInput] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
@@ -259,10 +263,11 @@ def read_vectors(
         raise InputError("no captures there", file=str(inputs[0]) if len(inputs) == 1 else None)
     if all(each.format != CAPTURE for each in opened):
         made_by = "the 'ethogram vectors' that made it"
-        refuse_unused(given_options(devices, flow), "a file of custom flows", opened[0].path, made_by)
+        given = given_options(ReadOptions(devices, devices_only=devices_only).name_options, flow)
+        refuse_unused(given, "a file of custom flows", opened[0].path, made_by)
 
     def stream() -> VectorStream:
-        return VectorStream(settings, flow, named, (time_from, time_to), packets)
+        return VectorStream(settings, flow, names, (time_from, time_to), packets)
 
     return VectorRun(opened, stream, settings, capture, on_progress, skipped, packets)
 

@@ -20,6 +20,7 @@ from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
 from ethogram.schema.kind import KINDS, Kind
 from ethogram.schema.matrix import ServiceMatrix
+from ethogram.schema.named_device import NAMED_DEVICE
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
 from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
@@ -54,6 +55,7 @@ __all__ = [
     "ITEM_COUNTS",
     "KINDS",
     "MAX_VALUE",
+    "NAMED_DEVICE",
     "NAME_ANSWER",
     "NAME_QUESTION",
     "PACKET_FLOW",

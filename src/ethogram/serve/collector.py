@@ -22,8 +22,6 @@ import polars as pl
 from ethogram._files import write_bytes
 from ethogram.config import CollectSettings, CountSettings, ExporterSettings, FlowSettings, WireSettings
 from ethogram.errors import EthogramError, InputError
-from ethogram.flow.devices import LocalDevices, Namer
-from ethogram.flow.devices_file import DeviceFile
 from ethogram.io.receive.address import Listen
 from ethogram.io.receive.queue import Exporters, MessageQueue, SessionEnd
 from ethogram.io.receive.tcp import TcpReceiver
@@ -35,6 +33,7 @@ from ethogram.io.wire.export_reader import ExportReader
 from ethogram.io.wire.recording import Recording
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.stage_state import StageMemory
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import Accounting, DatagramBatch
@@ -77,6 +76,8 @@ class Collector:
         Settings of all stages.
     devices
         Device file; without one, every internal address is a device.
+    devices_only
+        Only the devices that the device file names are devices.
     record
         Folder in which all received messages are recorded.
     tls
@@ -102,7 +103,8 @@ class Collector:
 
     def __init__(
         self, listen: Sequence[Listen], folder: Path, settings: CollectorSettings | None = None, *,
-        devices: Path | None = None, record: Path | None = None, tls: ssl.SSLContext | None = None,
+        devices: Path | None = None, devices_only: bool = False, record: Path | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings or CollectorSettings()
         wire, collect = self.settings.wire, self.settings.collect
@@ -119,7 +121,8 @@ class Collector:
         self.decoder = Decoder(wire)
         self.decoder.sequence = self.sequences = Sequences()
         self.biflows = Biflows(wire)
-        self.stages = FlowStages(self.settings.flow, self._namer(devices), self.settings.active_timeout_s)
+        namer = DeviceNames.load(devices, devices_only).namer(self.settings.flow)
+        self.stages = FlowStages(self.settings.flow, namer, self.settings.active_timeout_s)
         self._memory = StageMemory(self.stages)
         self.output = Output(folder, self.settings.exporter, self.settings.counting, collect, wire.segment_s)
         self.recorded = Accounting("messages")
@@ -127,7 +130,8 @@ class Collector:
         self.failure: BaseException | None = None
         self.problems: list[str] = []
         self.taken: Counter[str] = Counter()
-        self._record_folder, self._devices, self._listens = record, devices, bool(places)
+        self._record_folder, self._listens = record, bool(places)
+        self._devices, self._devices_only = devices, devices_only
         self._recording: Recording | None = None
         self._blocks = Blocks(wire)
         self._segment_ns = max(int(wire.segment_s * 1e9), 1)
@@ -139,11 +143,6 @@ class Collector:
         self._tasks: queue.Queue[Callable[[], object] | None] = queue.Queue(TASKS)
         self._failed = threading.Event()
         self._flows = 0
-
-    def _namer(self, devices: Path | None) -> Namer:
-        if devices is not None:
-            return DeviceFile.load(devices)
-        return LocalDevices(self.settings.flow.device_by, self.settings.flow.router_addresses)
 
     @property
     def flows(self) -> int:
@@ -190,8 +189,9 @@ class Collector:
 
         def maker(devices: Path | None) -> Callable[[Path], Collector]:
             return lambda place: Collector(
-                [], place, settings, devices=devices, record=place / "recorded" if recorded else None
-            )
+                [], place, settings, devices=devices, devices_only=self._devices_only and devices is not None,
+                record=place / "recorded" if recorded else None,
+            )  # fmt: skip
 
         # A device file contains none of the synthetic devices, so later stages are only reached without one.
         makers = [maker(None)] if self._devices is None else [maker(None), maker(self._devices)]

@@ -39,6 +39,7 @@ from ethogram.errors import InputError
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.library import NOMINAL
 from ethogram.io.open import Input
+from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.schema import COUNTS, FLOW, Accounting, FlowSource
@@ -213,13 +214,15 @@ def _read(
         source = _Biflows(instance, biflows, accounting)
         opened = Input(instance, files[0], card.kind, lambda: source)
         namer = _named(instance, device.mac, [*addresses, *own])
-        run = FlowRun([opened], lambda: namer, settings[0], settings[1], strict=True)
+        run = FlowRun([opened], DeviceNames(namer, only=True), settings[0], settings[1], strict=True)
         return collect(run), COUNTS.empty(), _stages(run)
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         device_file(named, instance, device.mac, addresses)
         with same_for_all():
-            run = read_flows(files, devices=named, settings=settings[0], meter=settings[1], strict=True)
+            run = read_flows(
+                files, devices=named, devices_only=True, settings=settings[0], meter=settings[1], strict=True
+            )
         table = collect(run)
     if card.kind == "joy":
         table = table.with_columns(_with_headers("out"), _with_headers("in"))

@@ -79,7 +79,10 @@ def read_folder(
             bare = next(device.id for device in card.used_devices if not device.mac and not device.addresses)
             raise InputError(f"device {bare} has neither mac nor ip; captures need one", file=files[0])
         with same_for_all():
-            run = read_vectors([*files], devices=named if told else None, settings=settings, packets=packets)
+            file = named if told else None
+            run = read_vectors(
+                [*files], devices=file, devices_only=file is not None, settings=settings, packets=packets
+            )
         pairs = list(run.pairs()) if packets is not None else [(flows, None) for flows in run.batches()]
     if run.errors:
         raise InputError("; ".join(run.errors), file=files[0])
@@ -115,7 +118,8 @@ def folder_services(
         named = Path(folder) / "devices.csv"
         _device_file(named, card.used_devices)
         with same_for_all():
-            run = read_flows([*files], devices=named, settings=settings, meter=meter, strict=True)
+            run = read_flows([*files], devices=named, devices_only=True, settings=settings, meter=meter,
+                             strict=True)  # fmt: skip
         table = collect(run)
     for report in run.reports:
         accounting.setdefault("read", Accounting(report.accounting.unit)).merge(report.accounting)

@@ -205,7 +205,7 @@ def _flows_of(
         named = Path(folder) / "devices.csv"
         device_file(named, name, device.mac, list(device.addresses))
         with same_for_all():
-            run = read_vectors(files, devices=named, settings=settings, packets=wanted)
+            run = read_vectors(files, devices=named, devices_only=True, settings=settings, packets=wanted)
         try:
             if packets:
                 for batch, own in run.pairs():
