@@ -241,8 +241,11 @@ def _nextdns(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
     for path in sorted((folder / "domains").iterdir()):
         vendor = known.vendor({"windows": "microsoft"}.get(path.name, path.name))
         for domain in path.read_text(encoding="utf-8").split():
-            if vendor and _HOST.fullmatch(domain) and known.is_shared(domain) is None:
-                weight = "fair" if vendor in _ECOSYSTEMS else "strong"
+            weight = "fair" if vendor in _ECOSYSTEMS else "strong"
+            told = {(fact.value, fact.weight) for fact in known.name(domain)}
+            if not vendor or not _HOST.fullmatch(domain) or known.is_shared(domain) is not None:
+                continue
+            if (vendor, weight) not in told:
                 yield Row("names", domain, "vendor", vendor, weight, "nextdns")
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ethogram.errors import EthogramError, EthogramWarning
     from ethogram.identify.library import Library
     from ethogram.identify.probe_classifier import ProbeClassifier
+    from ethogram.knowledge.tables import Fact, Knowledge
     from ethogram.pipeline.library import OpenLibrary
     from ethogram.pipeline.probe import ProbeRun
     from ethogram.pipeline.stability import Stability
@@ -48,9 +49,11 @@ __all__ = [
     "EncoderFiles",
     "EthogramError",
     "EthogramWarning",
+    "Fact",
     "Fingerprints",
     "FlowTable",
     "Inventory",
+    "Knowledge",
     "Library",
     "OpenLibrary",
     "ProbeClassifier",
@@ -80,6 +83,7 @@ _MODULES = {
     **dict.fromkeys(("CustomFlowTable", "Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"), "_results"),
     **dict.fromkeys(("EthogramError", "EthogramWarning"), "errors"),
     **dict.fromkeys(("Inventory", "Verdict"), "schema"),
+    **dict.fromkeys(("Fact", "Knowledge"), "knowledge.tables"),
     "Library": "identify.library",
     "OpenLibrary": "pipeline.library",
     "ProbeClassifier": "identify.probe_classifier",

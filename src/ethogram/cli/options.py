@@ -16,9 +16,9 @@ import typer
 from ethogram._parse import DAY_S, parse_duration, parse_epoch, parse_granularity, parse_time
 
 __all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "Encoder", "Epoch", "Force", "From", "Granularity", "Inputs",
-           "Json", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local", "Method", "Names",
-           "NamesMapping", "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To", "UseFlows",
-           "UseIdentity", "duration_option"]  # fmt: skip
+           "Json", "KnowledgeOption", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local",
+           "Method", "Names", "NamesMapping", "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To",
+           "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
 
 
 class Level(StrEnum):
@@ -123,6 +123,15 @@ Pair = Annotated[
 ]
 LibraryOption = Annotated[
     Path | None, typer.Option("--library", metavar="FILE", help="Known devices. Default: the bundled library.")
+]
+KnowledgeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--knowledge",
+        metavar="FILE",
+        help="Your own facts, in the columns table, key, subject, value, weight, source; they replace bundled ones.",
+        show_default=False,
+    ),
 ]
 LevelOption = Annotated[
     Level, typer.Option("--level", help="Level at which devices are told apart; twin units are one model.")

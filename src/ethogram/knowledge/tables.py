@@ -20,7 +20,7 @@ from ethogram.errors import ConfigurationError
 from ethogram.knowledge.organisations import company_words, label_spellings, squeezed
 from ethogram.knowledge.patterns import Patterns
 from ethogram.knowledge.registry import organisation_of
-from ethogram.knowledge.rows import WEIGHTS, Row, Source, packaged_rows, packaged_sources, user_rows
+from ethogram.knowledge.rows import TABLES, WEIGHTS, Row, Source, packaged_rows, packaged_sources, user_rows
 
 __all__ = ["Fact", "Knowledge", "Subject", "mac_of_eui64"]
 
@@ -317,9 +317,19 @@ class Knowledge:
     def vendor_facts(self, vendor: str) -> list[Fact]:
         """Rows of a vendor in the table of vendors, and of the domains that are its own."""
         rows = list(self._table("vendors").get(vendor, ()))
-        names = (row for named in self._table("names").values() for row in named)
-        rows += [row for row in names if (row.subject, row.value) == ("vendor", vendor)]
+        rows += [row for row in self.rows("names") if (row.subject, row.value) == ("vendor", vendor)]
         return [self._fact(row) for row in rows]
+
+    def platform_facts(self, platform: str) -> list[Fact]:
+        """Rows of a platform in the table of platforms, and of the names that are its own."""
+        rows = list(self._table("platforms").get(platform, ()))
+        rows += [row for row in self.rows("names") if (row.subject, row.value) == ("platform", platform)]
+        return [self._fact(row) for row in rows]
+
+    def facts_of(self, subject: str, value: str) -> list[Fact]:
+        """Rows of every table that tell this value, the strongest first."""
+        rows = [row for table in TABLES for row in self.rows(table) if (row.subject, row.value) == (subject, value)]
+        return [self._fact(row) for row in sorted(rows, key=lambda row: _RANK.get(row.weight, -_share(row.weight)))]
 
     @property
     def vendors(self) -> list[str]:
@@ -455,6 +465,11 @@ _SEPARATORS = str.maketrans("", "", ":.-")
 @cache
 def _bundled() -> Knowledge:
     return Knowledge(packaged_rows, packaged_sources())
+
+
+def _share(weight: str) -> float:
+    """A share of the table of kinds; shares come before the words of other tables."""
+    return float(weight) if weight[:1].isdigit() else 0.0
 
 
 def _own_label(labels: list[str]) -> str:
