@@ -43,7 +43,7 @@ from ethogram.pipeline.library import OpenLibrary, open_library
 from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
-from ethogram.schema import Inventory
+from ethogram.schema import Inventory, TimeSpan
 
 __all__ = ["embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"]
 
@@ -134,8 +134,7 @@ def read_flows(
         run = open_flows(
             paths, devices=_path(devices), devices_only=devices_only, names=_paths(names, "names"),
             names_mapping=_path(names_mapping), identity=identity, settings=settings, meter=meter, format=input_format,
-            mapping=_path(mapping), time_from=parse_time(time_from, "time_from"),
-            time_to=parse_time(time_to, "time_to"), strict=strict, on_progress=on_progress,
+            mapping=_path(mapping), span=parse_span(time_from, time_to), strict=strict, on_progress=on_progress,
         )  # fmt: skip
         frame = collect(run)
     log = run_log(run.reports, run.stages, run.skipped, f"{frame.height:,} flows", run.errors)
@@ -423,7 +422,7 @@ def embed(
         run = embed_inputs(
             paths, output, model=_path(model), devices=_path(devices), devices_only=devices_only,
             flow=flow_settings(local), threads=threads,
-            time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"),
+            span=parse_span(time_from, time_to),
             on_progress=on_progress,
         )  # fmt: skip
         frame = pl.read_parquet(output, memory_map=False)
@@ -473,10 +472,14 @@ def pretrain(
             paths, Path(output),
             encoder=EncoderSettings.of(**encoder) if isinstance(encoder, dict) else encoder,
             training=TrainingSettings.of(**training) if isinstance(training, dict) else training,
-            source=source, licence=licence, restart=restart, time_from=parse_time(time_from, "time_from"),
-            time_to=parse_time(time_to, "time_to"),
+            source=source, licence=licence, restart=restart, span=parse_span(time_from, time_to),
         )  # fmt: skip
     return EncoderFiles(Path(output), run.headers, run.chosen, run.notes)
+
+
+def parse_span(begin: Time, end: Time) -> TimeSpan:
+    """Convert the options ``time_from`` and ``time_to`` to a span."""
+    return TimeSpan(parse_time(begin, "time_from"), parse_time(end, "time_to"))
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ethogram._api import Duration, OnProgress, Time
+from ethogram._api import Duration, OnProgress, Time, parse_span
 from ethogram._frames import Inputs, LabelsLike, as_labels, as_paths, labels_file
-from ethogram._parse import parse_duration, parse_time
+from ethogram._parse import parse_duration
 from ethogram._results import CustomFlowTable, EncoderFiles, Fingerprints
 from ethogram.config import CaptureSettings, CustomFlowSettings, ProbeSettings
 from ethogram.pipeline.read_options import flow_settings
@@ -115,7 +115,7 @@ def vectors(
         run = read_vectors(
             paths, devices=None if devices is None else Path(devices), devices_only=devices_only, settings=settings,
             flow=flow_settings(local), capture=CaptureSettings(strict=strict, tunnels=tunnels),
-            time_from=parse_time(time_from, "time_from"), time_to=parse_time(time_to, "time_to"),
+            span=parse_span(time_from, time_to),
             on_progress=on_progress,
         )  # fmt: skip
         flows = collect_vectors(run)

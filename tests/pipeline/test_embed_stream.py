@@ -22,7 +22,7 @@ from ethogram.pipeline.embed_stream import EmbeddingListener, sampling_keys
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.vectors import collect_vectors, read_vectors
-from ethogram.schema import TIME, CustomFlows
+from ethogram.schema import TIME, CustomFlows, TimeSpan
 
 HOUR, DAY = 3600, 86_400
 S = 1_000_000_000
@@ -133,11 +133,12 @@ def test_flows_beyond_the_quota_are_not_embedded(days: list[Path], monkeypatch: 
 
 
 def test_flows_outside_the_time_span_are_skipped(days: list[Path]) -> None:
-    span = datetime.fromtimestamp(FIRST + 6 * HOUR, UTC), datetime.fromtimestamp(FIRST + 12 * HOUR, UTC)
+    begin, end = FIRST + 6 * HOUR, FIRST + 12 * HOUR
+    span = TimeSpan(datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(end, UTC))
     found = heard(days, Clock(), span=span)[0].embedded()
     assert found.flows == 36
-    assert (found.at >= span[0].timestamp() * 1e6).all()
-    assert (found.at < span[1].timestamp() * 1e6).all()
+    assert (found.at >= begin * 1e6).all()
+    assert (found.at < end * 1e6).all()
 
 
 def test_damage_ends_a_capture_for_both(days: list[Path]) -> None:

@@ -24,7 +24,7 @@ from ethogram.representation.build import load_encoder
 from ethogram.representation.checkpoint import load
 from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.vector import expand
-from ethogram.schema import CustomFlows
+from ethogram.schema import CustomFlows, TimeSpan
 
 FLOWS = made(300, 7)
 PARTS = [FLOWS.take(slice(0, 90)), FLOWS.take(slice(90, 200)), FLOWS.take(slice(200, 300))]
@@ -87,13 +87,13 @@ class TestDays:
 
     def test_only_some_days(self, flows: Path) -> None:
         begin, end = (datetime(1970, 1, day, 12, tzinfo=UTC) for day in (3, 7))
-        split = DaySplit.of(FlowFiles([flows]), TrainingSettings(held_out=0.2, gap_days=1), begin, end)
+        split = DaySplit.of(FlowFiles([flows]), TrainingSettings(held_out=0.2, gap_days=1), TimeSpan(begin, end))
         assert split.held_out is not None
         # Whole days: that of the first instant, and that of the last.
         assert split.train.days().tolist() == [2, 3, 4]
         assert split.held_out.days().tolist() == [6]
         with pytest.raises(ConfigurationError, match=r"no flows of the days asked for; .* 1970-01-01 to 1970-01-10"):
-            DaySplit.of(FlowFiles([flows]), TrainingSettings(), datetime(1980, 1, 1, tzinfo=UTC))
+            DaySplit.of(FlowFiles([flows]), TrainingSettings(), TimeSpan(datetime(1980, 1, 1)))
 
     def test_the_header_has_the_training_days(self, flows: Path, tmp_path: Path) -> None:
         arguments = ["pretrain", str(flows), "-o", str(tmp_path / "m"), *OPTIONS, "--kind", "pca"]

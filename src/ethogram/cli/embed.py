@@ -47,12 +47,13 @@ def command(
     from ethogram.pipeline.read_options import flow_settings
     from ethogram.pipeline.representations import embed
     from ethogram.pipeline.run_log import run_log
+    from ethogram.schema import TimeSpan
 
     check_output(output, TABLE, (*inputs, model, devices), force=force)
     with read_progress("packets") as advance:
         run = embed(
             inputs, output, model=model, devices=devices, devices_only=devices_only, threads=threads,
-            on_progress=advance, flow=flow_settings(local), time_from=time_from, time_to=time_to,
+            on_progress=advance, flow=flow_settings(local), span=TimeSpan(time_from, time_to),
         )  # fmt: skip
     reports = run.vectors.reports
     header = run.header

@@ -87,6 +87,7 @@ def command(
     from ethogram.config import MeterSettings
     from ethogram.pipeline.flows import read_flows, write_flows
     from ethogram.pipeline.read_options import flow_settings
+    from ethogram.schema import TimeSpan
 
     check_output(output, TABLE, (*inputs, devices, mapping, *(names or ()), names_mapping), force=force)
     settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names})
@@ -102,8 +103,7 @@ def command(
             meter=MeterSettings.of(idle_timeout_s=idle_timeout, active_timeout_s=active_timeout),
             format=input_format,
             mapping=mapping,
-            time_from=time_from,
-            time_to=time_to,
+            span=TimeSpan(time_from, time_to),
             strict=strict,
             on_progress=advance,
         )

@@ -109,6 +109,7 @@ def command(
     """
     from ethogram.config import EncoderSettings, TrainingSettings
     from ethogram.pipeline.representations import pretrain
+    from ethogram.schema import TimeSpan
 
     # The card has no mark: it is ours where the model beside it is.
     card = () if (output / "model.json").exists() else ("card.md",)
@@ -126,7 +127,7 @@ def command(
     with _stopping() as stop:
         run = pretrain(
             inputs, output, encoder=EncoderSettings.of(**chosen["encoder"]), training=training, source=source,
-            licence=licence, restart=restart, time_from=time_from, time_to=time_to,
+            licence=licence, restart=restart, span=TimeSpan(time_from, time_to),
             on_progress=report, should_stop=stop.is_set,
         )  # fmt: skip
     report.close()

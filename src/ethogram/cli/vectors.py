@@ -71,6 +71,7 @@ def command(
     from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
     from ethogram.pipeline.read_options import flow_settings
     from ethogram.pipeline.vectors import read_vectors, write_vectors
+    from ethogram.schema import TimeSpan
 
     check_output(output, TABLE, (*inputs, devices), force=force)
     if packets_output is not None:
@@ -89,8 +90,7 @@ def command(
             settings=CustomFlowSettings.of(**chosen),
             flow=flow_settings(local),
             capture=CaptureSettings(strict=strict, tunnels=tunnels),
-            time_from=time_from,
-            time_to=time_to,
+            span=TimeSpan(time_from, time_to),
             packets=None if packets_output is None else PacketFlowSettings(),
             on_progress=advance,
         )

@@ -148,8 +148,8 @@ def count_inputs(
             raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
     run = read_flows(
         paths, devices=options.devices, devices_only=options.devices_only, names=options.names,
-        names_mapping=options.names_mapping, settings=options.flow, time_from=options.span.begin,
-        time_to=options.span.end, on_progress=on_progress, listener=listener, identity=options.identity,
+        names_mapping=options.names_mapping, settings=options.flow, span=options.span,
+        on_progress=on_progress, listener=listener, identity=options.identity,
     )  # fmt: skip
     gathering = Gathering(counting)
     for batch in run.batches():

@@ -12,7 +12,6 @@ smallest hashes merge exactly: the sample of a device is that of its pairs toget
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from ethogram.pipeline.assign_devices import resolve_ends
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.vector_stream import Block, VectorStream
 from ethogram.representation.inference import OnnxEncoder
-from ethogram.schema import CustomFlows, PacketBatch, Windows
+from ethogram.schema import ALWAYS, CustomFlows, PacketBatch, TimeSpan, Windows
 
 __all__ = ["MOST", "Embedded", "EmbeddingListener"]
 
@@ -93,7 +92,7 @@ class EmbeddingListener:
     devices, devices_only, flow
         As for :func:`ethogram.pipeline.flows.read_flows`.
     span
-        Only flows that begin in [from, to).
+        Only flows that begin in it.
     stretch_s
         Length of the time slots in seconds; an item may consist of several whole slots. None: one slot for all time.
     most
@@ -112,7 +111,7 @@ class EmbeddingListener:
         devices: Path | None = None,
         devices_only: bool = False,
         flow: FlowSettings | None = None,
-        span: tuple[datetime | None, datetime | None] = (None, None),
+        span: TimeSpan = ALWAYS,
         stretch_s: int | None = None,
         most: int = MOST,
     ) -> None:

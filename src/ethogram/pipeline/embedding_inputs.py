@@ -47,9 +47,8 @@ def digests_of(library: Library, windows: Windows, source: str) -> list[str | No
 
 def _listener(encoder: OnnxEncoder, reading: ReadOptions | None, stretch_s: int | None) -> EmbeddingListener:
     reading = reading or ReadOptions()
-    span = reading.span.begin, reading.span.end
     return EmbeddingListener(
-        encoder, devices=reading.devices, devices_only=reading.devices_only, flow=reading.flow, span=span,
+        encoder, devices=reading.devices, devices_only=reading.devices_only, flow=reading.flow, span=reading.span,
         stretch_s=stretch_s,
     )  # fmt: skip
 

@@ -6,7 +6,6 @@ In memory is one day number per flow; the flows themselves are read a row group 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from ethogram.config import TrainingSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.io.open_files import expand
 from ethogram.pipeline.vector_files import VectorFile
-from ethogram.schema import CUSTOM_FLOW, CustomFlows
+from ethogram.schema import ALWAYS, CUSTOM_FLOW, CustomFlows, TimeSpan
 
 __all__ = ["DayBlocks", "DaySplit", "FlowFiles", "day_text"]
 
@@ -133,10 +132,8 @@ class DaySplit:
     held_out: DayBlocks | None
 
     @classmethod
-    def of(
-        cls, files: FlowFiles, settings: TrainingSettings, begin: datetime | None = None, end: datetime | None = None
-    ) -> DaySplit:
-        """Hold out the last days, and leave a gap before them; only days from ``begin`` on that begin before ``end``.
+    def of(cls, files: FlowFiles, settings: TrainingSettings, span: TimeSpan = ALWAYS) -> DaySplit:
+        """Hold out the last days, and leave a gap before them; only days in ``span``, and the day of its begin.
 
         Raises
         ------
@@ -145,8 +142,8 @@ class DaySplit:
         """
         days = np.unique(np.concatenate(files.days))
         whole = (int(days[0]), int(days[-1]))
-        first_day = whole[0] if begin is None else math.floor(begin.timestamp() * 1e6 / DAY_US)
-        end_day = whole[1] + 1 if end is None else math.ceil(end.timestamp() * 1e6 / DAY_US)
+        first_day = whole[0] if span.begin_us is None else span.begin_us // DAY_US
+        end_day = whole[1] + 1 if span.end_us is None else -(-span.end_us // DAY_US)
         days = days[(days >= first_day) & (days < end_day)]
         if not days.size:
             raise ConfigurationError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +31,7 @@ from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.stages import FlowStages
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
-from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
+from ethogram.schema import ALWAYS, BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource, TimeSpan
 
 __all__ = ["FlowRun", "collect", "load_flows", "read_flows", "write_flows"]
 
@@ -58,7 +57,7 @@ class FlowRun:
         names: DeviceNames,
         settings: FlowSettings,
         meter: MeterSettings,
-        times: tuple[datetime | None, datetime | None] = (None, None),
+        span: TimeSpan = ALWAYS,
         strict: bool = False,
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
@@ -70,7 +69,7 @@ class FlowRun:
         self.names = names
         self._settings = settings
         self._meter = meter
-        self._times = times
+        self._span = span
         self._strict = strict
         self._on_progress = on_progress
         self._listener = listener
@@ -90,7 +89,7 @@ class FlowRun:
         self._repeated = 0
         self._namer = self.names.namer(settings)
         self._stages = FlowStages(
-            settings, self._namer, self._meter.active_timeout_s, self._times, identity=self._identity
+            settings, self._namer, self._meter.active_timeout_s, self._span, identity=self._identity
         )
 
     @property
@@ -237,18 +236,14 @@ class FlowRun:
     def _pass_through(self, opened: Input) -> Iterator[pl.DataFrame]:
         """A flow table stays as it is, but for the time asked for."""
         assert opened.source is not None
-        begin, end = self._times
         source = opened.source()
         if self._identity:
             self._stages.learn_identity(source)
         for batch in self._read(opened, source):
-            kept = batch.filter(
-                *([] if begin is None else [pl.col("start") >= begin]),
-                *([] if end is None else [pl.col("start") < end]),
-            )
-            source.accounting.used -= batch.height - kept.height
-            source.accounting.ignore("outside the time asked for", batch.height - kept.height)
-            yield kept
+            inside = self._span.filter(batch)
+            source.accounting.used -= batch.height - inside.height
+            source.accounting.ignore("outside the time asked for", batch.height - inside.height)
+            yield inside
 
     def _check(self) -> None:
         """Hold the sums, and refuse inputs that gave nothing: an empty table would look like a silent network."""
@@ -292,8 +287,7 @@ def read_flows(
     meter: MeterSettings | None = None,
     format: str | None = None,  # noqa: A002 (the word of the command line)
     mapping: Path | None = None,
-    time_from: datetime | None = None,
-    time_to: datetime | None = None,
+    span: TimeSpan = ALWAYS,
     strict: bool = False,
     on_progress: Callable[[int], None] | None = None,
     listener: Listener | None = None,
@@ -318,8 +312,8 @@ def read_flows(
         Format of all inputs, instead of telling it by content.
     mapping
         Mapping file for CSV.
-    time_from, time_to
-        Only flows that begin in this span, *to* excluded.
+    span
+        Only flows that begin in it.
     strict
         Stop at the first record that cannot be used, or whose optional fields cannot all be read.
     on_progress
@@ -372,7 +366,7 @@ def read_flows(
         refuse_unused(unused, "a flow table", opened[0].name, "the 'ethogram flows' that makes it")
 
     opened = join_exports(opened, settings)
-    return FlowRun(opened, device_names, settings, meter, (time_from, time_to), strict, on_progress, skipped,
+    return FlowRun(opened, device_names, settings, meter, span, strict, on_progress, skipped,
                    listener, unused, identity)  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from ethogram.representation.inference import OnnxEncoder
 from ethogram.representation.kinds import kind_of
 from ethogram.representation.needs import need
 from ethogram.representation.views import view_of
-from ethogram.schema import CustomFlows
+from ethogram.schema import ALWAYS, CustomFlows, TimeSpan
 
 if TYPE_CHECKING:
     from ethogram.representation.network import Network
@@ -83,8 +83,7 @@ def pretrain(
     source: str = "",
     licence: str = "",
     restart: bool = False,
-    time_from: datetime | None = None,
-    time_to: datetime | None = None,
+    span: TimeSpan = ALWAYS,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pretraining:
@@ -102,8 +101,8 @@ def pretrain(
         Origin and licence of the flows, for the model card.
     restart
         Delete the results of an earlier run in ``output`` first.
-    time_from, time_to
-        Use only days (UTC) from that of ``time_from`` on that begin before ``time_to``; the last of them are held out.
+    span
+        Use only days (UTC) that begin in it, and the day of its begin; the last of them are held out.
     on_progress, should_stop
         As for :meth:`ethogram.representation.training.Training.run`.
 
@@ -123,7 +122,7 @@ def pretrain(
     learning = ("torch",) if kind_of(encoder).network else ()
     need(f"training an encoder of kind {encoder.kind}", *WRITTEN_WITH, *learning)
     files = FlowFiles(inputs)
-    split = DaySplit.of(files, training, time_from, time_to)
+    split = DaySplit.of(files, training, span)
     data = {**_data(files, split), "source": source, "licence": licence}
     if restart:
         _clear(output)
@@ -333,8 +332,7 @@ def embed(
     devices_only: bool = False,
     flow: FlowSettings | None = None,
     threads: int = 0,
-    time_from: datetime | None = None,
-    time_to: datetime | None = None,
+    span: TimeSpan = ALWAYS,
     on_progress: Callable[[int], None] | None = None,
 ) -> EmbedRun:
     """Embed custom flows, or those of captures, and write one row per flow.
@@ -347,7 +345,7 @@ def embed(
         Parquet file to write: key, time and totals of each flow, and its ``embedding``.
     model
         The encoder: a directory of ``ethogram pretrain``, or an ``.onnx`` file.
-    devices, devices_only, flow, time_from, time_to
+    devices, devices_only, flow, span
         As for :func:`ethogram.pipeline.vectors.read_vectors`.
     threads
         Number of chunks computed in parallel; 0: one per core.
@@ -363,7 +361,7 @@ def embed(
     direction = encoder.header.data.get("direction") or "outgoing"
     run = read_vectors(
         inputs, devices=devices, devices_only=devices_only, settings=CustomFlowSettings.of(direction=direction),
-        flow=flow, time_from=time_from, time_to=time_to, on_progress=on_progress,
+        flow=flow, span=span, on_progress=on_progress,
     )  # fmt: skip
     if not output.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=output)

@@ -7,7 +7,6 @@ Memory: a block, the records that may still be paired or joined (about a million
 from __future__ import annotations
 
 import time
-from datetime import datetime
 
 import polars as pl
 
@@ -21,7 +20,7 @@ from ethogram.flow.local import LocalNetwork
 from ethogram.flow.names import Naming
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing, mark_one_way
-from ethogram.schema import Accounting, FlowSource, TimeSpan
+from ethogram.schema import ALWAYS, Accounting, FlowSource, TimeSpan
 
 __all__ = ["FlowStages"]
 
@@ -40,8 +39,8 @@ class FlowStages:
         Gives ends their device.
     active_timeout_s
         Of the meter that made the records, for records that do not say why they ended.
-    times
-        Flows that begin outside these are ignored; the second is excluded.
+    span
+        Flows that begin outside it are ignored.
     identity
         Whether to collect identity facts of devices.
 
@@ -59,7 +58,7 @@ class FlowStages:
         settings: FlowSettings,
         namer: Namer,
         active_timeout_s: float,
-        times: tuple[datetime | None, datetime | None] = (None, None),
+        span: TimeSpan = ALWAYS,
         *,
         identity: bool = False,
     ) -> None:
@@ -70,7 +69,7 @@ class FlowStages:
         self._pairing = Pairing(settings.pair_gap_s, active_timeout_s, settings.join_span_s)
         self._joining = Joining(settings.join_gap_s, active_timeout_s, settings.join_span_s)
         facts = IdentityFacts() if identity else None
-        self._orientation = Orientation(LocalNetwork(settings.local), namer, TimeSpan(*times), facts)
+        self._orientation = Orientation(LocalNetwork(settings.local), namer, span, facts)
         self._naming = Naming(settings.names)
 
     @property

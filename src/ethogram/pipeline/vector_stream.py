@@ -6,7 +6,6 @@ Memory: a block of ``block_flows`` records, the meter's live records, and what n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ethogram.flow.local import LocalNetwork
 from ethogram.meter.custom import CustomFlowBatch, CustomMeter
 from ethogram.pipeline.assign_devices import DeviceAssigner
 from ethogram.pipeline.device_names import DeviceNames
-from ethogram.schema import Accounting, CustomFlows, PacketBatch, PacketFlows
+from ethogram.schema import ALWAYS, Accounting, CustomFlows, PacketBatch, PacketFlows, TimeSpan
 
 __all__ = ["Block", "VectorStream"]
 
@@ -35,7 +34,7 @@ class VectorStream:
     names
         Files that name devices; None: none, and every address inside is a device.
     span
-        Only flows whose first packet is in [from, to).
+        Only flows whose first packet is in it.
     packets
         What is kept of the packets of both directions; None: nothing.
     names_later
@@ -59,7 +58,7 @@ class VectorStream:
         settings: CustomFlowSettings,
         flow: FlowSettings,
         names: DeviceNames | None = None,
-        span: tuple[datetime | None, datetime | None] = (None, None),
+        span: TimeSpan = ALWAYS,
         packets: PacketFlowSettings | None = None,
         *,
         names_later: bool = False,
@@ -70,7 +69,7 @@ class VectorStream:
         self._ends = DeviceAssigner(LocalNetwork(flow.local), namer, settings)
         self._block = settings.block_flows
         self._keeps_packets = packets is not None
-        self._span = tuple(None if time is None else round(time.timestamp() * 1e6) for time in span)
+        self._span = span
         self._time = Accounting("flows")
         self._waiting: list[CustomFlowBatch] = []
         self.rows = 0
@@ -86,7 +85,7 @@ class VectorStream:
         metered = {"meter": meter, "device": self._ends.accounting} if meter.read else {}
         if self._keeps_packets:
             metered["packets of both directions"] = self._meter.keeper.accounting
-        return metered if self._span == (None, None) else {**metered, "time": self._time}
+        return {**metered, "time": self._time} if self._span.bounded else metered
 
     @property
     def outside(self) -> bool:
@@ -121,17 +120,15 @@ class VectorStream:
 
     def within(self, flows: CustomFlows, packets: PacketFlows | None = None) -> Block:
         """Those that begin in the time asked for, counted."""
-        if self._span != (None, None):
-            begin, end = self._span
-            early = np.zeros(len(flows), np.bool_) if begin is None else flows.start_us < begin
-            late = np.zeros(len(flows), np.bool_) if end is None else flows.start_us >= end
-            kept = np.flatnonzero(~(early | late))
+        if self._span.bounded:
+            early, late = self._span.before(flows.start_us), self._span.after(flows.start_us)
+            inside = np.flatnonzero(~(early | late))
             self._time.read += len(flows)
             self._time.ignore("before --from", int(early.sum()))
             self._time.ignore("at --to or later", int((late & ~early).sum()))
-            self._time.used += kept.size
-            flows = flows.take(kept)
-            packets = None if packets is None else packets.take(kept)
+            self._time.used += inside.size
+            flows = flows.take(inside)
+            packets = None if packets is None else packets.take(inside)
         self.rows += len(flows)
         return flows, packets
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
@@ -24,7 +23,7 @@ from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
 from ethogram.pipeline.vector_stream import Block, VectorStream
-from ethogram.schema import Accounting, CustomFlows, PacketFlows
+from ethogram.schema import ALWAYS, Accounting, CustomFlows, PacketFlows, TimeSpan
 
 __all__ = ["VectorRun", "collect_pairs", "collect_vectors", "read_vectors", "write_vectors"]
 
@@ -200,8 +199,7 @@ def read_vectors(
     settings: CustomFlowSettings | None = None,
     flow: FlowSettings | None = None,
     capture: CaptureSettings | None = None,
-    time_from: datetime | None = None,
-    time_to: datetime | None = None,
+    span: TimeSpan = ALWAYS,
     packets: PacketFlowSettings | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> VectorRun:
@@ -222,8 +220,8 @@ def read_vectors(
         What is inside, and how devices are named without a device file.
     capture
         The reader's settings; under ``strict`` damage is an error.
-    time_from, time_to
-        Only flows whose first packet is in [from, to).
+    span
+        Only flows whose first packet is in it.
     packets
         Keep the packets of both directions beside outgoing flows (:meth:`VectorRun.pairs`); the custom flows are the
         same with and without. Of captures alone.
@@ -267,7 +265,7 @@ def read_vectors(
         refuse_unused(given, "a file of custom flows", opened[0].path, made_by)
 
     def stream() -> VectorStream:
-        return VectorStream(settings, flow, names, (time_from, time_to), packets)
+        return VectorStream(settings, flow, names, span, packets)
 
     return VectorRun(opened, stream, settings, capture, on_progress, skipped, packets)
 
