@@ -76,11 +76,13 @@ def share_rows(slug: str, shares: dict[str, float], source: str) -> Iterator[Row
 
 def hand_rows(hand: Path) -> Iterator[Row]:
     yield from _vendor_rows(hand)
-    for slug, name, domains in _lines(hand / "platforms.tsv", 3):
+    for slug, name, domains, kinds in _lines(hand / "platforms.tsv", 4):
         yield Row("platforms", slug, "name", name, "strong", "hand")
         for domain in domains.split():
             weight = _DOMAIN_WEIGHTS.get(domain[-1], "strong")
             yield Row("names", domain.rstrip("~?"), "platform", slug, weight, "hand")
+            for kind, _, told in (text.partition("=") for text in kinds.split()):
+                yield Row("names", domain.rstrip("~?"), "kind", kind, told, "hand")
     for key, value in _lines(hand / "parents.tsv", 2):
         yield Row("parents", key, "shared", value, "none", "hand")
     for key, value, weight in _lines(hand / "words.tsv", 3):
@@ -106,10 +108,14 @@ def build(folder: Path, hand: Path | None = None, report: Callable[[str], object
     """
     hand = hand or HAND
     tables: dict[str, dict[tuple[str, str, str], Row]] = {table: {} for table in TABLES}
-    handmade: set[tuple[str, str]] = set()
+    handmade: set[tuple[str, str, str]] = set()
+
+    def place(row: Row) -> tuple[str, str, str]:
+        # What a hand-written row decides: all that a key tells; of a name, its vendor and its kinds apart.
+        return row.table, row.key, row.subject if row.table == "names" else ""
 
     def add(row: Row) -> None:
-        if row.source not in ("hand", "iana") and (row.table, row.key) in handmade and row.table != "vendors":
+        if row.source not in ("hand", "iana") and place(row) in handmade and row.table != "vendors":
             return
         # A shared parent has one class, that of the first source.
         value = "" if row.table == "parents" else row.value
@@ -117,7 +123,7 @@ def build(folder: Path, hand: Path | None = None, report: Callable[[str], object
 
     for row in hand_rows(hand):
         add(row)
-        handmade.add((row.table, row.key))
+        handmade.add(place(row))
     for name, read in sources.READERS.items():
         if not (folder / name).is_dir():
             report(f"{name}: not in {folder}, left out")
