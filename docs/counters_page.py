@@ -97,6 +97,12 @@ STAGES = (
         Reason(D, "no IP address", "the text is not an address"),
         Reason(D, "unreadable entry", "not of the file's form"),
     )),
+    Stage("log entries", "Unit: entries of a `--dns-log` file. Printed as `FILE (dnsmasq log)` and so on.", (
+        Reason(I, "other log line", "a line that is neither a question nor an answer"),
+        Reason(I, "no question in it", "a record of Zeek's dns log without a query"),
+        Reason(D, "no time, client or name", "one of them is missing or cannot be parsed"),
+        Reason(D, "broken JSON line", "not a JSON object"),
+    )),
     Stage("datagrams", "Unit: datagrams received over UDP by `ethogram collect`.", (
         Reason(D, "socket", "the kernel's receive buffer was full: the process was starved of CPU"),
         Reason(D, "not allowed", "sent from outside `--allow`"),

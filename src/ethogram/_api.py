@@ -60,6 +60,7 @@ def read_flows(
     devices_only: bool = False,
     names: Files | None = None,
     names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
     identity: bool = True,
     local: Sequence[str] | None = None,
     input_format: str | None = None,
@@ -89,6 +90,9 @@ def read_flows(
     names, names_mapping
         Files that name devices, in order of precedence: leases of dnsmasq, ISC dhcpd or Kea, ``hosts``, ``ip neigh``,
         ``arp -a``, a list of devices as CSV or JSON; and a mapping file for the columns of such lists.
+    dns_log
+        Logs of resolvers that name remote ends: Pi-hole's database, AdGuard Home's query log, logs of dnsmasq and
+        Unbound, Zeek's ``dns.log``.
     identity
         Collect identity facts of devices.
     local
@@ -133,12 +137,13 @@ def read_flows(
     with as_paths(inputs) as paths:
         run = open_flows(
             paths, devices=_path(devices), devices_only=devices_only, names=_paths(names, "names"),
-            names_mapping=_path(names_mapping), identity=identity, settings=settings, meter=meter, format=input_format,
-            mapping=_path(mapping), span=parse_span(time_from, time_to), strict=strict, on_progress=on_progress,
+            names_mapping=_path(names_mapping), dns_logs=_paths(dns_log, "dns_log"), identity=identity,
+            settings=settings, meter=meter, format=input_format, mapping=_path(mapping),
+            span=parse_span(time_from, time_to), strict=strict, on_progress=on_progress,
         )  # fmt: skip
         frame = collect(run)
     log = run_log(run.reports, run.stages, run.skipped, f"{frame.height:,} flows", run.errors)
-    log.notices += run.names.notices
+    log.notices += run.notices
     return FlowTable(frame, _warned(log), run.identity())
 
 
@@ -164,6 +169,8 @@ def fingerprint(
     devices_only: bool = False,
     names: Files | None = None,
     names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -193,7 +200,7 @@ def fingerprint(
         Learn service ports from this input: those that a device uses on this many days; 0: no.
     other_protocols, keep_probes
         Also count protocols other than TCP and UDP, and inbound flows without an answer.
-    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
     """
     from ethogram.pipeline.fingerprints import fingerprint as export
@@ -209,8 +216,9 @@ def fingerprint(
         sub_epoch_s=min(3_600, epoch_s), other_protocols=other_protocols, drop_probes=not keep_probes
     )
     reading = _reading(
-        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping
-    )
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        dns_log=dns_log, time_zone=time_zone,
+    )  # fmt: skip
     with as_paths(inputs) as paths:
         run = export(paths, settings, counting, reading, learn_days=learn_ports, on_progress=on_progress)
     return Fingerprints(run.table, _warned(run.log), run)
@@ -230,6 +238,8 @@ def enrol(
     devices_only: bool = False,
     names: Files | None = None,
     names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -252,7 +262,7 @@ def enrol(
         Provenance.
     encoder, flows
         Encoder for single flows (None: the bundled one), and whether to embed single flows of captures at all.
-    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
 
     Returns
@@ -267,8 +277,9 @@ def enrol(
     )
     base = None if extend is None else _known(extend)
     reading = _reading(
-        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping
-    )
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        dns_log=dns_log, time_zone=time_zone,
+    )  # fmt: skip
     with as_paths(inputs) as paths:
         run = enrol_inputs(
             paths, as_labels(labels), options, reading, extend=base, on_progress=on_progress
@@ -292,6 +303,8 @@ def identify(
     devices_only: bool = False,
     names: Files | None = None,
     names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
     identity: bool = True,
     local: Sequence[str] | None = None,
     time_from: Time = None,
@@ -318,7 +331,7 @@ def identify(
         Length of an epoch.
     identity
         Also use what devices say of themselves: MAC, DHCP, multicast DNS, host names.
-    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
 
     Examples
@@ -334,7 +347,7 @@ def identify(
     )  # fmt: skip
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        identity=identity,
+        dns_log=dns_log, time_zone=time_zone, identity=identity,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = identify_inputs(paths, _known(library), options, reading, on_progress=on_progress)
@@ -355,6 +368,8 @@ def unknown(
     devices_only: bool = False,
     names: Files | None = None,
     names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
     identity: bool = True,
     local: Sequence[str] | None = None,
     time_from: Time = None,
@@ -367,7 +382,7 @@ def unknown(
     ----------
     inputs, library, level, method, encoder, flows, epoch, identity
         As for :func:`identify`.
-    devices, devices_only, names, names_mapping, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
     """
     from ethogram.pipeline.unknown import unknown as group_unknown
@@ -377,7 +392,7 @@ def unknown(
     )
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        identity=identity,
+        dns_log=dns_log, time_zone=time_zone, identity=identity,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = group_unknown(paths, _known(library), options, reading, on_progress=on_progress)
@@ -496,12 +511,14 @@ def _paths(values: Files | None, name: str) -> tuple[Path, ...]:
 
 def _reading(
     devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time, *,
-    devices_only: bool, names: Files | None, names_mapping: str | Path | None, identity: bool = True,
+    devices_only: bool, names: Files | None, names_mapping: str | Path | None, dns_log: Files | None, time_zone: str,
+    identity: bool = True,
 ) -> ReadOptions:  # fmt: skip
     span = parse_time(time_from, "time_from"), parse_time(time_to, "time_to")
     return read_options(
         _path(devices), local, *span, devices_only=devices_only, names=_paths(names, "names"),
-        names_mapping=_path(names_mapping), identity=identity,
+        names_mapping=_path(names_mapping), dns_logs=_paths(dns_log, "dns_log"), time_zone=time_zone,
+        identity=identity,
     )  # fmt: skip
 
 

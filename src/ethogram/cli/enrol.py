@@ -11,6 +11,7 @@ from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
     DevicesOnly,
+    DnsLogs,
     Encoder,
     Epoch,
     Force,
@@ -21,6 +22,7 @@ from ethogram.cli.options import (
     Local,
     Names,
     NamesMapping,
+    TimeZone,
     To,
     UseFlows,
 )
@@ -50,6 +52,8 @@ def command(
     devices_only: DevicesOnly = False,
     names: Names = None,
     names_mapping: NamesMapping = None,
+    dns_log: DnsLogs = None,
+    time_zone: TimeZone = "UTC",
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -66,11 +70,12 @@ def command(
     from ethogram.pipeline.read_options import read_options
 
     check_encoder(encoder, flows=flows)
-    check_library(output, (*inputs, labels, encoder, devices, *(names or ())), force=force)
+    check_library(output, (*inputs, labels, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
     options = EnrolOptions(output.name, source, licence, encoder, flows, epoch)
     reading = read_options(
         devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping,
+        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
+        time_zone=time_zone,
     )  # fmt: skip
     known = None if extend is None else open_library(extend)
     named = read_labels(labels)

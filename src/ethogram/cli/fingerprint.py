@@ -12,6 +12,7 @@ from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
     DevicesOnly,
+    DnsLogs,
     Epoch,
     Force,
     From,
@@ -21,6 +22,7 @@ from ethogram.cli.options import (
     Local,
     Names,
     NamesMapping,
+    TimeZone,
     To,
     duration_option,
 )
@@ -73,6 +75,8 @@ def command(
     devices_only: DevicesOnly = False,
     names: Names = None,
     names_mapping: NamesMapping = None,
+    dns_log: DnsLogs = None,
+    time_zone: TimeZone = "UTC",
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
@@ -85,7 +89,7 @@ def command(
     from ethogram.pipeline.fingerprints import fingerprint, write_fingerprints
     from ethogram.pipeline.read_options import read_options
 
-    check_output(output, TABLE, (*inputs, devices, *(names or ())), force=force)
+    check_output(output, TABLE, (*inputs, devices, *(names or ()), *(dns_log or ())), force=force)
     settings = ExporterSettings.of(
         epoch_s=epoch, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,
         min_epochs=min_epochs, max_epochs=max_epochs, gap_s=gap, key=dict.fromkeys(parts, True),
@@ -96,7 +100,8 @@ def command(
     )
     reading = read_options(
         devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping,
+        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
+        time_zone=time_zone,
     )  # fmt: skip
     with read_progress("biflows") as advance:
         run = fingerprint(

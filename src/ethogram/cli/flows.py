@@ -10,6 +10,7 @@ import typer
 from ethogram.cli.options import (
     DeviceFileOption,
     DevicesOnly,
+    DnsLogs,
     Force,
     From,
     Inputs,
@@ -19,6 +20,7 @@ from ethogram.cli.options import (
     NamesMapping,
     Pair,
     Strict,
+    TimeZone,
     To,
     UseIdentity,
     duration_option,
@@ -41,6 +43,7 @@ def command(
     devices_only: DevicesOnly = False,
     names: Names = None,
     names_mapping: NamesMapping = None,
+    dns_log: DnsLogs = None,
     identity: UseIdentity = True,
     local: Local = None,
     input_format: Annotated[
@@ -73,7 +76,7 @@ def command(
             help="Name remote ends by DNS answers and the records' name fields.",
         ),
     ] = True,
-    time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Time zone of times that state none.")] = "UTC",
+    time_zone: TimeZone = "UTC",
     time_from: From = None,
     time_to: To = None,
     strict: Strict = False,
@@ -89,7 +92,8 @@ def command(
     from ethogram.pipeline.read_options import flow_settings
     from ethogram.schema import TimeSpan
 
-    check_output(output, TABLE, (*inputs, devices, mapping, *(names or ()), names_mapping), force=force)
+    read = (*inputs, devices, mapping, *(names or ()), *(dns_log or ()), names_mapping)
+    check_output(output, TABLE, read, force=force)
     settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names})
     with read_progress("biflows") as advance:
         run = read_flows(
@@ -98,6 +102,7 @@ def command(
             devices_only=devices_only,
             names=tuple(names or ()),
             names_mapping=names_mapping,
+            dns_logs=tuple(dns_log or ()),
             identity=identity,
             settings=settings,
             meter=MeterSettings.of(idle_timeout_s=idle_timeout, active_timeout_s=active_timeout),
@@ -131,8 +136,8 @@ def _show(run: FlowRun, rows: int, output: Path) -> None:
     from ethogram.pipeline.text import plural
 
     log = run_log(run.reports, run.stages, run.skipped, plural(rows, "flow"))
-    log.notices += run.names.notices
-    log.details += [*run.identity_lines, *run.names.notices]
+    log.notices += run.notices
+    log.details += [*run.identity_lines, *run.notices]
     show_log(log)
     if not rows and any(one.accounting.used for one in run.reports):
         report("no flow has a device: set the local prefixes with --local, or name devices with --devices")

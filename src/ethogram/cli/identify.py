@@ -12,6 +12,7 @@ from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
     DevicesOnly,
+    DnsLogs,
     Encoder,
     Epoch,
     From,
@@ -25,6 +26,7 @@ from ethogram.cli.options import (
     NamesMapping,
     ReportFormat,
     ReportFormatOption,
+    TimeZone,
     To,
     UseFlows,
     UseIdentity,
@@ -68,6 +70,8 @@ def command(
     devices_only: DevicesOnly = False,
     names: Names = None,
     names_mapping: NamesMapping = None,
+    dns_log: DnsLogs = None,
+    time_zone: TimeZone = "UTC",
     identity: UseIdentity = True,
     local: Local = None,
     time_from: From = None,
@@ -88,7 +92,8 @@ def command(
     )
     reading = read_options(
         devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, identity=identity,
+        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
+        time_zone=time_zone, identity=identity,
     )  # fmt: skip
     known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:

@@ -15,10 +15,10 @@ import typer
 
 from ethogram._parse import DAY_S, parse_duration, parse_epoch, parse_granularity, parse_time
 
-__all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "Encoder", "Epoch", "Force", "From", "Granularity", "Inputs",
-           "Json", "KnowledgeOption", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence", "Local",
-           "Method", "Names", "NamesMapping", "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict", "To",
-           "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
+__all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "DnsLogs", "Encoder", "Epoch", "Force", "From", "Granularity",
+           "Inputs", "Json", "KnowledgeOption", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence",
+           "Local", "Method", "Names", "NamesMapping", "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict",
+           "TimeZone", "To", "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
 
 
 class Level(StrEnum):
@@ -93,6 +93,17 @@ NamesMapping = Annotated[
         help="Columns of --names files that are CSV or JSON (TOML). Default: columns with usual names.",
     ),
 ]
+DnsLogs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--dns-log",
+        metavar="FILE",
+        help="Names of remote ends from a resolver: Pi-hole's database, AdGuard Home's query log, a log of dnsmasq or "
+        "Unbound, Zeek's dns.log. Repeatable.",
+        show_default=False,
+    ),
+]
+TimeZone = Annotated[str, typer.Option("--time-zone", metavar="ZONE", help="Time zone of times that state none.")]
 UseIdentity = Annotated[
     bool,
     typer.Option(

@@ -11,6 +11,7 @@ from ethogram.cli.options import (
     DAY_S,
     DeviceFileOption,
     DevicesOnly,
+    DnsLogs,
     Encoder,
     Epoch,
     Force,
@@ -24,6 +25,7 @@ from ethogram.cli.options import (
     NamesMapping,
     ReportFormat,
     ReportFormatOption,
+    TimeZone,
     To,
     UseFlows,
     UseIdentity,
@@ -67,6 +69,8 @@ def command(
     devices_only: DevicesOnly = False,
     names: Names = None,
     names_mapping: NamesMapping = None,
+    dns_log: DnsLogs = None,
+    time_zone: TimeZone = "UTC",
     identity: UseIdentity = True,
     local: Local = None,
     time_from: From = None,
@@ -89,11 +93,12 @@ def command(
     if groups:
         if output is not None and is_standard_output(output):
             raise UsageError("-o -: the groups go to standard output: name a file for the library")
-        check_library(output or library, (*inputs, encoder, devices, *(names or ())), force=force)
+        check_library(output or library, (*inputs, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
     options = IdentifyOptions(level=level.value, method=method, encoder=encoder, flows=flows, epoch_s=epoch)
     reading = read_options(
         devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, identity=identity,
+        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
+        time_zone=time_zone, identity=identity,
     )  # fmt: skip
     known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:

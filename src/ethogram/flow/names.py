@@ -25,6 +25,7 @@ __all__ = ["Naming", "domains", "suffix_list_date", "suffix_list_works"]
 _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*$")
 _MAX_REMEMBERED = 1 << 18
 _DNS = 53
+_CLOCKS_S = 2
 _known: dict[str, tuple[str | None, str | None]] = {}
 
 
@@ -76,6 +77,20 @@ def domains(names: pl.Series) -> pl.DataFrame:
         name: pl.Series([pair[i] for pair in found], dtype=pl.String).gather(codes)
         for i, name in enumerate(("remote_name", "remote_domain"))
     })  # fmt: skip
+
+
+def _by_client(exchanges: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
+    """Row and name of DNS exchanges whose client asked for the name during them, by logs that state no port.
+
+    Clocks of resolver and meter, and logs with whole seconds, differ by up to ``_CLOCKS_S``.
+    """
+    slack = pl.duration(seconds=_CLOCKS_S)
+    ends = exchanges.select("row", "start", "device_address", until=pl.col("end") + slack).sort("until")
+    asked = questions.select("time", "name", device_address="client").sort("time")
+    matches = ends.join_asof(
+        asked, left_on="until", right_on="time", by="device_address", strategy="backward", check_sortedness=False
+    )
+    return matches.filter(pl.col("time") >= pl.col("start") - slack).select("row", "name")
 
 
 class Naming:
@@ -131,12 +146,19 @@ class Naming:
         rows = flows.with_row_index("row").filter(exchange).sort("end")
         if not rows.height:
             return flows
-        asked = self._questions.rename({"client": "device_address", "client_port": "local_port", "server": "remote"})
+        bare = self._questions.filter(pl.col("client_port").is_null() | pl.col("server").is_null())
+        questions = self._questions.filter(pl.col("client_port").is_not_null() & pl.col("server").is_not_null())
+        asked = questions.rename({"client": "device_address", "client_port": "local_port", "server": "remote"})
         matches = rows.select("row", "start", "end", "device_address", "local_port", "remote").join_asof(
             asked.sort("time"), left_on="end", right_on="time", by=["device_address", "local_port", "remote"],
             strategy="backward", check_sortedness=False,
         ).filter(pl.col("time") >= pl.col("start"))  # fmt: skip
-        return flows.with_columns(remote_name=flows["remote_name"].scatter(matches["row"], matches["name"]))
+        names = flows["remote_name"].scatter(matches["row"], matches["name"])
+        rows = rows.filter(~pl.col("row").is_in(matches["row"].implode()))
+        if bare.height and rows.height:
+            matches = _by_client(rows, bare)
+            names = names.scatter(matches["row"], matches["name"])
+        return flows.with_columns(remote_name=names)
 
     def _by_answers(self, flows: pl.DataFrame) -> pl.Series:
         hold_us = round(self._settings.hold_s * 1e6)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ethogram.io.ip_packet import compiled, inner, u8, u16, u32
 from ethogram.schema import TCP, UDP, PacketBatch
 
-__all__ = ["DNS", "DnsAnswers", "DnsQuestions", "read_answers", "read_questions"]
+__all__ = ["DNS", "DnsAnswers", "DnsQuestions", "parse_messages", "read_answers", "read_questions"]
 
 DNS = 53
 NAME = 255  # octets of the longest name (RFC 1035 section 2.3.4)
@@ -247,16 +247,35 @@ def read_answers(batch: PacketBatch) -> DnsAnswers:
     One row per address in an answer.
     """
     rows, sizes = _responses(batch)
+    counts = np.zeros(len(REASONS), np.int64)
+    over_tcp = (batch.source_port == DNS) & (batch.protocol == TCP) & (batch.payload_octets > 0)
+    counts[OVER_TCP] = np.count_nonzero(over_tcp)
+    return _answers_in(batch.data, rows, batch.payload_offset[rows], sizes, counts)
+
+
+def parse_messages(messages: list[bytes]) -> DnsAnswers:
+    """Read the answers in M messages that were stored as they came.
+
+    Returns
+    -------
+    One row per address in an answer; ``row`` is the number of the message.
+    """
+    sizes = np.array([len(message) for message in messages], np.int64)
+    data = np.frombuffer(b"".join(messages) or b"\0", np.uint8).copy()  # writable, as the octets of a batch
+    counts = np.zeros(len(REASONS), np.int64)
+    return _answers_in(data, np.arange(len(messages)), np.cumsum(sizes) - sizes, sizes, counts)
+
+
+def _answers_in(
+    data: NDArray[np.uint8], rows: NDArray[np.int64], offsets: NDArray[np.int64], sizes: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> DnsAnswers:  # fmt: skip
+    """Answers in the messages at these places of ``data``."""
     room = int(sizes.sum()) // 16  # minimum size of an address record
     out: tuple[Any, ...] = tuple(np.empty(room, kind) for kind in (np.uint8, np.uint64, np.uint64, np.uint32, np.int64))
     names = np.empty(min(room * NAME, 1 << 26), np.uint8)
     places = np.zeros(room + 1, np.int64)
-    counts = np.zeros(len(REASONS), np.int64)
-    over_tcp = (batch.source_port == DNS) & (batch.protocol == TCP) & (batch.payload_octets > 0)
-    counts[OVER_TCP] = np.count_nonzero(over_tcp)
-    count = 0
-    if rows.size:
-        count = read_messages(batch.data, rows, batch.payload_offset[rows], sizes, out, names, places, counts)
+    count = read_messages(data, rows, offsets, sizes, out, names, places, counts) if rows.size else 0
     version, high, low, ttl_s, row = (column[:count] for column in out)
     return DnsAnswers(
         row, version, high, low, text_series(names, places[: count + 1]), ttl_s,

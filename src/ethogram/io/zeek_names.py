@@ -13,7 +13,7 @@ from ethogram.io.record_reader import RecordReader, first_of
 from ethogram.io.zeek_log import log_frames
 from ethogram.schema import NAME_ANSWER
 
-__all__ = ["NeighbourNames"]
+__all__ = ["NeighbourNames", "dns_answers"]
 
 _NAMED_BY = (("ssl", "server_name"), ("quic", "server_name"), ("http", "host"), ("dns", "query"))
 """Log and column; a DNS exchange is named by its query."""
@@ -62,14 +62,30 @@ class NeighbourNames:
 
     def answers(self) -> pl.DataFrame:
         """Passive DNS of the ``dns`` log: one row per address, with the smallest TTL of its answer."""
-        frame = self._neighbour("dns", ("ts", "id.orig_h", "query", "answers", "TTLs")).drop_nulls()
-        frame = frame.select(
-            parse_times_or_null(frame["ts"], self._zone).alias("time"),
-            parse_addresses(frame["id.orig_h"]).values.alias("client"),
-            pl.col("query").str.to_lowercase().str.strip_suffix(".").alias("name"),
-            pl.col("TTLs").str.split(",").list.eval(pl.element().cast(pl.Float64, strict=False)).list.min()
-            .clip(0, 4e9).cast(pl.UInt32, strict=False).fill_null(0).alias("ttl_s"),
-            pl.col("answers").str.split(",").alias("address"),
-        ).explode("address")  # fmt: skip
-        frame = frame.with_columns(parse_addresses(frame["address"]).values.alias("address"))
-        return NAME_ANSWER.conform(frame.drop_nulls())
+        return dns_answers(self._neighbour("dns", _DNS_COLUMNS), self._zone)
+
+
+_DNS_COLUMNS = ("ts", "id.orig_h", "query", "answers", "TTLs")
+
+
+def dns_answers(log: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Passive DNS in rows of a ``dns`` log (:data:`ethogram.schema.NAME_ANSWER`): one row per address.
+
+    Parameters
+    ----------
+    log
+        Columns of the log as text.
+    zone
+        Time zone of times without one.
+    """
+    frame = log.select(first_of(log, name).alias(name) for name in _DNS_COLUMNS).drop_nulls()
+    frame = frame.select(
+        parse_times_or_null(frame["ts"], zone).alias("time"),
+        parse_addresses(frame["id.orig_h"]).values.alias("client"),
+        pl.col("query").str.to_lowercase().str.strip_suffix(".").alias("name"),
+        pl.col("TTLs").str.split(",").list.eval(pl.element().cast(pl.Float64, strict=False)).list.min()
+        .clip(0, 4e9).cast(pl.UInt32, strict=False).fill_null(0).alias("ttl_s"),
+        pl.col("answers").str.split(",").alias("address"),
+    ).explode("address")  # fmt: skip
+    frame = frame.with_columns(parse_addresses(frame["address"]).values.alias("address"))
+    return NAME_ANSWER.conform(frame.drop_nulls())

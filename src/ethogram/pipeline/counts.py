@@ -148,8 +148,9 @@ def count_inputs(
             raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
     run = read_flows(
         paths, devices=options.devices, devices_only=options.devices_only, names=options.names,
-        names_mapping=options.names_mapping, settings=options.flow, span=options.span,
-        on_progress=on_progress, listener=listener, identity=options.identity,
+        names_mapping=options.names_mapping, dns_logs=options.dns_logs, settings=options.flow,
+        span=options.span, on_progress=on_progress, listener=listener,
+        identity=options.identity,
     )  # fmt: skip
     gathering = Gathering(counting)
     for batch in run.batches():
@@ -157,7 +158,7 @@ def count_inputs(
     outside = sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
     identity = run.identity()
     return CountedFlows(
-        gathering, outside, run.reports, run.stages, run.skipped, run.errors, identity, run.names.notices,
+        gathering, outside, run.reports, run.stages, run.skipped, run.errors, identity, run.notices,
         run.identity_lines,
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ from ethogram.pipeline.capture import Listener, capture_flows
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.input_report import InputReport
 from ethogram.pipeline.read_options import ReadOptions
+from ethogram.pipeline.resolver_logs import ResolverLogs
 from ethogram.pipeline.stages import FlowStages
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
@@ -64,9 +65,11 @@ class FlowRun:
         listener: Listener | None = None,
         unused: Sequence[str] = (),
         identity: bool = True,
+        logs: ResolverLogs | None = None,
     ) -> None:
         self._inputs = inputs
         self.names = names
+        self.logs = logs or ResolverLogs()
         self._settings = settings
         self._meter = meter
         self._span = span
@@ -91,6 +94,7 @@ class FlowRun:
         self._stages = FlowStages(
             settings, self._namer, self._meter.active_timeout_s, self._span, identity=self._identity
         )
+        self._stages.learn_logs(self.logs.answers, self.logs.questions)
 
     @property
     def stages(self) -> dict[str, Accounting]:
@@ -106,9 +110,15 @@ class FlowRun:
         return self._table
 
     @property
+    def notices(self) -> list[str]:
+        """Lines for the user about files that name devices, and about resolver logs."""
+        return self.names.notices + self.logs.notices
+
+    @property
     def identity_lines(self) -> list[str]:
         """Lines on files that name devices, and on identity facts; call after :meth:`identity`."""
         lines = [f"{report.name} ({report.format}): {report.accounting.line()}" for report in self.names.reports]
+        lines += self.logs.lines
         facts = self.identity()
         if facts.height:
             left_out = "".join(f", {reason} {count:,}" for reason, count in self._stages.identity_counts.items())
@@ -283,6 +293,7 @@ def read_flows(
     devices_only: bool = False,
     names: Sequence[Path] = (),
     names_mapping: Path | None = None,
+    dns_logs: Sequence[Path] = (),
     settings: FlowSettings | None = None,
     meter: MeterSettings | None = None,
     format: str | None = None,  # noqa: A002 (the word of the command line)
@@ -306,6 +317,8 @@ def read_flows(
         Only the devices that the device file names are devices.
     names, names_mapping
         Files that name devices, in order of precedence, and the columns of those that are CSV or JSON.
+    dns_logs
+        Logs of resolvers, whose answers and questions name remote ends (:mod:`ethogram.io.resolver`).
     settings, meter
         Of the stages, and of the meter for captures.
     format
@@ -342,6 +355,7 @@ def read_flows(
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigurationError(f"setting time_zone: {settings.time_zone!r} is no time zone") from None
     device_names = DeviceNames.load(devices, devices_only, names, names_mapping)
+    logs = ResolverLogs.load(dns_logs, settings.time_zone, names=settings.names.enabled)
     opened: list[Input] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
@@ -360,14 +374,14 @@ def read_flows(
         raise InputError(f"no file of a known format{why}", file=str(inputs[0]) if len(inputs) == 1 else None)
     if mapping is not None and all(found.format != MAPPED for found in opened):
         raise UsageError(f"--mapping {mapping}: no input is read through it; {opened[0].name} is {opened[0].format}")
-    given = ReadOptions(devices, devices_only=devices_only, names=tuple(names)).name_options
+    given = ReadOptions(devices, devices_only=devices_only, names=tuple(names), dns_logs=tuple(dns_logs)).name_options
     unused = given_options(given, settings, meter)
     if all(found.format == FLOW_TABLE for found in opened):
         refuse_unused(unused, "a flow table", opened[0].name, "the 'ethogram flows' that makes it")
 
     opened = join_exports(opened, settings)
     return FlowRun(opened, device_names, settings, meter, span, strict, on_progress, skipped,
-                   listener, unused, identity)  # fmt: skip
+                   listener, unused, identity, logs)  # fmt: skip
 
 
 def collect(run: FlowRun) -> pl.DataFrame:

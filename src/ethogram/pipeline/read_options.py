@@ -34,6 +34,8 @@ class ReadOptions:
         Files that name devices, in order of precedence (:mod:`ethogram.io.names`).
     names_mapping
         Columns of those files that are CSV or JSON; None: by usual names.
+    dns_logs
+        Logs of resolvers that name remote ends (:mod:`ethogram.io.resolver`).
     span
         Only flows that start in this span.
     identity
@@ -47,6 +49,7 @@ class ReadOptions:
     devices_only: bool = False
     names: tuple[Path, ...] = ()
     names_mapping: Path | None = None
+    dns_logs: tuple[Path, ...] = ()
 
     def device_names(self) -> DeviceNames:
         """Read the files that name devices."""
@@ -55,7 +58,8 @@ class ReadOptions:
     @property
     def name_options(self) -> list[str]:
         """Options that name devices, as they are spelt on the command line."""
-        values = {"--devices": self.devices, "--devices-only": self.devices_only, "--names": self.names}
+        values = {"--devices": self.devices, "--devices-only": self.devices_only, "--names": self.names,
+                  "--dns-log": self.dns_logs}  # fmt: skip
         return [option for option, value in values.items() if value]
 
 
@@ -66,7 +70,7 @@ def flow_settings(local: Sequence[str] | None, **values: object) -> FlowSettings
 
 def read_options(
     devices: Path | None, local: Sequence[str] | None, time_from: datetime | None, time_to: datetime | None,
-    **more: Any,
+    *, time_zone: str = "UTC", **more: Any,
 ) -> ReadOptions:  # fmt: skip
     """Collect the options that commands and functions of the API share; ``more`` are fields of the options."""
-    return ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to), **more)
+    return ReadOptions(devices, flow_settings(local, time_zone=time_zone), TimeSpan(time_from, time_to), **more)

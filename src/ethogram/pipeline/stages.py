@@ -88,6 +88,11 @@ class FlowStages:
         self._naming.learn(source.name_answers())
         self._naming.learn_questions(source.name_questions())
 
+    def learn_logs(self, answers: pl.DataFrame, questions: pl.DataFrame) -> None:
+        """Take the passive DNS of resolver logs, before the flows that it names."""
+        self._naming.learn(answers)
+        self._naming.learn_questions(questions)
+
     def learn_identity(self, source: FlowSource) -> None:
         """Take the identity facts of a source that has been read, if they are collected."""
         if self._orientation.identity is not None:

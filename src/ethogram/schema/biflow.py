@@ -84,8 +84,8 @@ NAME_QUESTION = Table(
     (
         Column("time", TIME, "", "when the response was seen"),
         Column("client", pl.String(), "", "address that asked"),
-        Column("client_port", pl.UInt16(), "", "its port"),
-        Column("server", pl.String(), "", "address that responded"),
+        Column("client_port", pl.UInt16(), "", "its port; null where a log does not state it", nullable=True),
+        Column("server", pl.String(), "", "address that responded; null where a log does not state it", nullable=True),
         Column("name", pl.String(), "", "the name in the question, lower case, without the final dot"),
     ),
 )
