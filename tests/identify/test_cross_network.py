@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ethogram.identify.cross_network import LINES, CrossNetwork
+from ethogram.identify.cross_network import BOUND, BOUND_SLOPE, LINES, NAMELESS, CrossNetwork
 from ethogram.schema import Windows
 
 from .traffic import days, windows_of
@@ -62,6 +62,7 @@ def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
     for part, (slope, offset) in LINES.items():
         mine, theirs = bag(q, i, part), bag(r, j, part)
         if not mine or not theirs:
+            total += NAMELESS if mine and part == "names" else 0.0
             continue
         if part == "places" and bag(q, i, "services") and bag(r, j, "services"):
             continue
@@ -69,7 +70,7 @@ def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
         for k, label in enumerate(labels):
             having[label] |= set(bag(r, k, part))
         count = sum(1 for tokens in having.values() if tokens)
-        above = below = 0.0
+        above = below = bound = 0.0
         for key in set(mine) | set(theirs):
             seen = sum(key in tokens for tokens in having.values())
             weight = math.log1p(count / seen) if seen else 0.0
@@ -82,7 +83,8 @@ def ratio(q: Windows, r: Windows, labels: list[str], i: int, j: int) -> float:
                     if use:
                         shared *= 0.5 if math.isnan(x) or math.isnan(y) else math.exp(-abs(x - y) / width)
                 above += shared
-        total += slope * above / below + offset
+                bound += min(BOUND_SLOPE * math.log(count / seen), BOUND)
+        total += min(slope * above / below + offset, bound)
     return total
 
 
@@ -152,3 +154,38 @@ def test_a_window_without_octets_has_no_volumes() -> None:
     assert np.isnan(services.out).all()
     assert np.isnan(services.back).all()
     assert method.labels_[int(method.decision_function(known.take([1]))[0].argmax())] == "plug"
+
+
+def test_terms_sum_to_the_score() -> None:
+    known = windows_of(*(days(label, label, 2) for label in ("camera", "plug", "speaker")))
+    known = named(known.take([0, 1, 2, 3]), {443: "cloud.example"})
+    later = named(windows_of(days("camera", "x", 1, first=9, seed=4)), {443: "cloud.example"})
+    nameless = windows_of(days("speaker", "s", 1))
+    for library in (known, nameless):
+        labels = [device.partition("-")[0] for device in library.items["device"]]
+        method = CrossNetwork().fit(library, labels)
+        raw = method.decision_function(later)[0]
+        for column, label in enumerate(method.labels_):
+            (terms,) = method.explain(later, [label])
+            assert sum(term.contribution for term in terms) == pytest.approx(raw[column])
+
+
+def test_a_match_says_no_more_than_its_tokens_can() -> None:
+    known = windows_of(*(days(label, label, 1) for label in ("camera", "plug", "speaker")))
+    labels = ["camera", "plug", "speaker"]
+    method = CrossNetwork().fit(known, labels)
+    resolver = known.counts.filter((pl.col("protocol") == 17) & (pl.col("port") == 53))
+    assert resolver["item"].n_unique() == len(labels)
+    # Every device uses the resolver: seeing nothing else of a device is no evidence for any label.
+    assert method.decision_function(Windows(known.items, resolver)).max() <= 0.0
+    rare = known.counts.filter(pl.col("port") == 8883)
+    alone = Windows(known.items, rare).take([int(rare["item"][0])])
+    assert 0.0 < method.decision_function(alone).max() <= BOUND
+
+
+def test_an_entry_without_names_is_not_nearer_than_one_with_other_names() -> None:
+    item = named(windows_of(days("plug", "x", 1, first=9, seed=4)), {8883: "mine.example"})
+    plain = windows_of(days("plug", "a", 1), days("camera", "b", 1))
+    method = CrossNetwork().fit(plain, ["plug", "camera"])
+    without = method.decision_function(Windows(item.items, item.counts.with_columns(name=pl.lit(None, pl.String))))
+    assert method.decision_function(item)[0] == pytest.approx(without[0] + NAMELESS)

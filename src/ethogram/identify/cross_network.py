@@ -9,9 +9,15 @@ token t:
     k_t = exp(-|log m_q - log m_r| / .25) exp(-|log n_q - log n_r| / .5)     m, n: mean octets of a packet out, in
     s   = sum w_t min(v_q, v_r) k_t / sum w_t max(v_q, v_r)
 
-A raw score is the log likelihood ratio to the best window of the label: the sum over parts of (slope * s + offset).
-Parts that one of the two windows lacks are skipped; places replace services for sources without ports. A window without
-octets is a list of permitted services, such as a MUD profile: v is 1 and sizes are unknown.
+A raw score is the log likelihood ratio to the best window of the label: the sum over parts of
+
+    min(slope * s + offset, sum of b_t over the tokens t of both)      b_t = min(2 log(labels / labels that have t), 3)
+
+The bound keeps a match from saying more than its tokens can: what every device does (DNS, NTP, DHCP) says nothing, and
+a single rare port decides nothing. Parts that one of the two windows lacks are skipped, except that an enrolled window
+without names costs ``NAMELESS`` if the item has names, so that entries about which little is known are not the nearest
+of everything. Places replace services for sources without ports. A window without octets is a list of permitted
+services, such as a MUD profile: v is 1 and sizes are unknown.
 """
 
 from __future__ import annotations
@@ -38,6 +44,16 @@ ALL_PARTS = (*PARTS, "places")
 
 LINES = {"services": (30.0, -1.8), "names": (20.0, -3.2), "places": (10.0, -5.0)}
 """Slope and offset of each part: a logistic regression of *same product* on pairs from different networks."""
+
+BOUND_SLOPE, BOUND = 2.0, 3.0
+"""Bound of what a token that both windows have may add, in nats: slope on its rarity, and the largest value.
+
+With one network left out in turn, they raise the area under the curve of *same product* from .860 to .895 with names
+(.885 to .889 without); slopes of 1 to 3 and bounds of 3 to 4 differ by less than .02.
+"""
+
+NAMELESS = -2.0
+"""Nats added if the item has names and the enrolled window has none; -1 to -3.2 give the same accuracy within .03."""
 
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
 MISSING = 0.5  # kernel value if one of the sizes is unknown
@@ -73,6 +89,7 @@ class CrossNetwork(Identifier):
         sorted_windows = windows.take(order.tolist())
         self.parts_ = {part: tokens_of(sorted_windows, part, asked=self.asked) for part in self.parts}
         self.weights_ = {part: _weights(self.parts_[part], owner[order]) for part in self.parts}
+        self.bounds_ = {part: _bounds(weight) for part, weight in self.weights_.items()}
         return self
 
     def _tokens(self, windows: Windows, part: str) -> Tokens:
@@ -86,24 +103,30 @@ class CrossNetwork(Identifier):
             total = np.zeros((end - start, len(self.order_)))
             for part, tokens in parts.items():
                 slope, offset = LINES[part]
-                alike = self._alike(part, tokens, start, end)
-                both = tokens.has[start:end, None] & self.parts_[part].has[None, :]
+                alike, bound = self._alike(part, tokens, start, end)
+                has, known_has = tokens.has[start:end, None], self.parts_[part].has[None, :]
+                both = has & known_has
                 if part == "places" and "services" in parts:
                     both &= ~(parts["services"].has[start:end, None] & self.parts_["services"].has[None, :])
-                total += np.where(both, slope * alike + offset, 0.0)
+                total += np.where(both, np.minimum(slope * alike + offset, bound), 0.0)
+                if part == "names":
+                    total += np.where(has & ~known_has, NAMELESS, 0.0)
             yield start, total
 
-    def _alike(self, part: str, tokens: Tokens, start: int, end: int) -> NDArray[np.float64]:
+    def _alike(
+        self, part: str, tokens: Tokens, start: int, end: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Similarity and bound of each item of a block and each enrolled window, both (items, m)."""
         known = self.parts_[part]
         pointer, window, place = _postings(known)
-        result = np.zeros((end - start, len(known)))
+        result, bound = np.zeros((2, end - start, len(known)))
         sizes = part != "names" or self.name_sizes
         _compare(
             tokens.indptr[start : end + 1], tokens.index, tokens.value, tokens.out, tokens.back, tokens.compare_back,
             pointer, window, place, known.value, known.out, known.back, _sums(known, self.weights_[part]),
-            self.weights_[part], sizes, result,
+            self.weights_[part], self.bounds_[part], sizes, result, bound,
         )  # fmt: skip
-        return result
+        return result, bound
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Log likelihood ratio to the nearest window of each label, shape (n, L)."""
@@ -146,19 +169,22 @@ class CrossNetwork(Identifier):
     def _terms(self, part: str, tokens: Tokens, item: int, nearest: int) -> list[Term]:
         known, weight = self.parts_[part], self.weights_[part]
         if not (tokens.has[item] and known.has[nearest]):
-            return []
+            nameless = part == "names" and tokens.has[item]
+            return [Term("all names", "none enrolled", 1.0, 0.0, NAMELESS)] if nameless else []
         slope, offset = LINES[part]
         observed = {int(tokens.index[z]): z for z in range(tokens.indptr[item], tokens.indptr[item + 1])}
         enrolled = {int(known.index[z]): z for z in range(known.indptr[nearest], known.indptr[nearest + 1])}
         observed.pop(-1, None)
         rows = []
-        whole = 0.0
+        whole = bound = 0.0
         for j in sorted({*observed, *enrolled}):
             a, b = observed.get(j), enrolled.get(j)
             x = float(tokens.value[a]) if a is not None else 0.0
             y = float(known.value[b]) if b is not None else 0.0
             whole += float(weight[j]) * max(x, y)
             shared = float(weight[j]) * min(x, y)
+            if a is not None and b is not None:
+                bound += float(self.bounds_[part][j])
             if a is not None and b is not None and (part != "names" or self.name_sizes):
                 shared *= _kernel(float(tokens.out[a]), float(known.out[b]), OUT)
                 if tokens.compare_back[a]:
@@ -166,7 +192,11 @@ class CrossNetwork(Identifier):
             rows.append((known.names[j], x, y, shared))
         scale = slope / whole if whole > 0 else 0.0
         terms = [Term(name, "relative packets out, sizes", x, y, scale * shared) for name, x, y, shared in rows]
-        return [*terms, Term(f"all {part}", "offset", 0.0, 0.0, offset)]
+        terms.append(Term(f"all {part}", "offset", 0.0, 0.0, offset))
+        excess = sum(term.contribution for term in terms) - bound
+        if excess > 0.0:
+            terms.append(Term(f"all {part}", "bound", 0.0, 0.0, -excess))
+        return terms
 
 
 def _weights(tokens: Tokens, owner: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -177,6 +207,13 @@ def _weights(tokens: Tokens, owner: NDArray[np.int64]) -> NDArray[np.float64]:
     with_token = np.bincount(pairs % width, minlength=len(tokens.names))[: len(tokens.names)]
     labels = np.unique(label).size
     result: NDArray[np.float64] = np.log1p(labels / np.maximum(with_token, 1))
+    return result
+
+
+def _bounds(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bound of what each token may add, (S,) in nats; its weight is log(1 + rarity)."""
+    rarity = np.log(np.maximum(np.expm1(weight), 1.0))
+    result: NDArray[np.float64] = np.minimum(BOUND_SLOPE * rarity, BOUND)
     return result
 
 
@@ -208,9 +245,10 @@ def _compare(
     back: NDArray[np.float64], compare_back: NDArray[np.bool_], pointer: NDArray[np.int64],
     window: NDArray[np.int64], place: NDArray[np.int64], known_value: NDArray[np.float64],
     known_out: NDArray[np.float64], known_back: NDArray[np.float64], known_sum: NDArray[np.float64],
-    weight: NDArray[np.float64], sizes: bool, result: NDArray[np.float64],
+    weight: NDArray[np.float64], most: NDArray[np.float64], sizes: bool, result: NDArray[np.float64],
+    bound: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Fill ``result`` (items, m) with similarities: sum of maxima = both sums less the minima."""
+    """Fill ``result`` and ``bound`` (items, m), similarities: sum of maxima = both sums less the minima."""
     count = result.shape[1]
     least = np.zeros(count)
     for i in range(result.shape[0]):
@@ -230,6 +268,7 @@ def _compare(
                     if compare_back[z]:
                         shared *= _kernel(back[z], known_back[at], IN)
                 result[i, window[p]] += shared
+                bound[i, window[p]] += most[j]
         for m in range(count):
             whole = item_sum + known_sum[m] - least[m]
             result[i, m] = result[i, m] / whole if whole > 1e-12 else 0.0
