@@ -5,6 +5,8 @@
 Only figures leave the corpora: counts per hour and service, and registrable domains. Of Stevens and UNSW the earlier
 windows are enrolled and the later ones kept to be identified, split as in the tasks ``e4-stevens`` and ``unsw-hours``;
 of the other sources each device is one window. Phones, tablets and laptops are left out, for they are people's.
+
+The settings are those of the task ``coarse-networks-names``, so that what ships is what its results page measures.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
 
 DATA = Path(__file__).parent.parent / "src" / "ethogram" / "data"
+MEASURED = "coarse-networks-names"
+"""The task whose settings the packaged library has."""
 COUNTS = CountSettings(other_protocols=True)
 SPLIT = ("e4-stevens", "unsw-hours")
-WHOLE = ("aalto_iot_sentinel_2016", "neu_imperial_mud_2019", "cic_iot_2022_interactions", "ctu_iot23_benign",
-         "cesnet_nemea_siot", "nku_lifecycle_2025")  # fmt: skip
-"""Sources whose licence lets figures computed from them be shared under ours."""
+WHOLE = ("aalto_iot_sentinel_2016", "neu_imperial_mud_2019", "neu_behaviot_2021", "cic_iot_2022_interactions",
+         "ctu_iot23_benign", "cesnet_nemea_siot", "nku_lifecycle_2025", "uclouvain_2023_firewall",
+         "unsw_mud_2018")  # fmt: skip
 
 
 def identities(items: Items) -> list[Identity | None]:
@@ -56,7 +60,7 @@ def split(bench: CountBenchmark, name: str) -> tuple[Items, Items]:
 
 def whole(bench: CountBenchmark, name: str) -> Items:
     """One item per device of a source."""
-    task = count_tasks()["coarse-networks"].model_copy(update={"corpora": (name,), "networks": (), "counts": COUNTS})
+    task = count_tasks()[MEASURED].model_copy(update={"corpora": (name,), "networks": (), "exclude_types": ()})
     return item_windows(bench.task_data(task), "device")
 
 

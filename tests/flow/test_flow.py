@@ -529,11 +529,18 @@ def test_names_can_be_switched_off() -> None:
 def test_domains_follow_the_public_suffix_list() -> None:
     cases = {"a.b.example.co.uk": "example.co.uk", "Example.COM.": "example.com", "localhost": None, "10.0.0.1": None,
              "2001:db8::1": None, "bad name.example.com": None, "": None, "x" * 300: None, "co.uk": None,
-             "printer.local": None, "bucket.s3.amazonaws.com": "amazonaws.com", "me.github.io": "github.io",
+             "printer.local": None, "me.github.io": "github.io",
              "a.b.city.kobe.jp": "city.kobe.jp", "a.b.kobe.jp": "a.b.kobe.jp", "a.xn--p1ai": "a.xn--p1ai",
              "a.example.xn--p1ai": "example.xn--p1ai"}  # fmt: skip
     assert domains(pl.Series(list(cases)))["remote_domain"].to_list() == list(cases.values())
     assert suffix_list_date() is not None
+
+
+def test_domains_below_a_shared_parent_keep_the_label_of_the_customer() -> None:
+    cases = {"maker.s3.eu-west-1.amazonaws.com": "maker.s3.amazonaws.com",
+             "a1b2c3d4e5f6-ats.iot.us-east-1.amazonaws.com": "a1b2c3d4e5f6.iot.amazonaws.com",
+             "2.maker.pool.ntp.org": "maker.pool.ntp.org", "0.us.pool.ntp.org": "pool.ntp.org"}  # fmt: skip
+    assert domains(pl.Series(list(cases)))["remote_domain"].to_list() == list(cases.values())
 
 
 def test_domains_in_the_bundled_libraries_are_registrable_domains() -> None:

@@ -20,7 +20,8 @@ __all__ = ["CodePart", "code_digest", "imported_modules"]
 
 CodePart = ModuleType | type | str
 """A module, a package (the modules directly in it), a class (its module and its ``CODE_DEPENDENCIES``), or the dotted
-name of a module that is not imported here because it loads an optional library."""
+name of a module that is not imported here because it loads an optional library, or the path of a data file, as
+``ethogram/data/knowledge/parents.tsv``."""
 
 
 def code_digest(*parts: CodePart) -> str:
@@ -63,7 +64,10 @@ def _digest(names: tuple[str, ...]) -> str:
 
 
 def _files(name: str) -> list[resources.abc.Traversable]:
-    """The file of a module; the files directly in a package, sorted."""
+    """The file of a module or of data; the files directly in a package, sorted."""
+    if "/" in name:
+        package, _, path = name.partition("/")
+        return [resources.files(package).joinpath(path)]
     parts = name.split(".")
     place = resources.files(parts[0]).joinpath(*parts[1:])
     if place.is_dir():

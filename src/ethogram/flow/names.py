@@ -1,10 +1,13 @@
 """Names of remote ends, from the record itself or from an earlier DNS answer, and their registrable domains.
 
+Under a shared parent (a cloud, a CDN, a clock pool, an IoT broker) the domain is too coarse: ``amazonaws.com`` says
+nothing, while the account in ``a1b2c3.iot.us-east-1.amazonaws.com`` belongs to one vendor. There the domain is the name
+that :func:`ethogram._parents.shared_parent` keeps.
+
 A DNS exchange is named by the name in the question, so that a device is recognised even if its cloud no longer exists.
 
 Only host names are kept, nothing of what users send. The public suffix list is bundled with the library that reads it,
-and is never fetched from a network. Only its ICANN section is used, so that ``a.s3.amazonaws.com`` belongs to
-``amazonaws.com``.
+and is never fetched from a network. Only its ICANN section is used; what lies below is a matter of shared parents.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import polars as pl
 from publicsuffixlist import PSLFILE, PublicSuffixList
 
 from ethogram._arrays import codes_of
+from ethogram._parents import shared_parent
 from ethogram.config import NameSettings
 from ethogram.schema import FLOW, GROUP, NAME_ANSWER, NAME_QUESTION, UDP
 
@@ -58,18 +62,28 @@ def _host_and_domain(text: str) -> tuple[str | None, str | None]:
         host = host.rstrip(".")
         numeric = not host or host.replace(".", "").isdigit()
         is_host = not numeric and _HOST.match(host)
-        found = (host, _suffixes().privatesuffix(host)) if is_host else (None, None)
+        found = (host, _domain(host)) if is_host else (None, None)
         if len(_known) >= _MAX_REMEMBERED:
             _known.clear()
         _known[text] = found
     return found
 
 
+def _domain(host: str) -> str | None:
+    domain = _suffixes().privatesuffix(host)
+    shared = shared_parent(host, domain)
+    return domain if shared is None else shared[0]
+
+
 def domains(names: pl.Series) -> pl.DataFrame:
     """Host name and registrable domain of each name, length N; null if it is not a host name or has no domain.
 
+    Under a shared parent the domain is the name to keep.
+
     >>> domains(pl.Series(["API.Example.co.uk.", "printer.local", "192.0.2.1", None])).rows()
     [('api.example.co.uk', 'example.co.uk'), ('printer.local', None), (None, None), (None, None)]
+    >>> domains(pl.Series(["a1b2c3d4e5f6-ats.iot.eu-west-1.amazonaws.com"]))["remote_domain"].item()
+    'a1b2c3d4e5f6.iot.amazonaws.com'
     """
     codes, texts = codes_of(names)
     found = [_host_and_domain(text) for text in texts]

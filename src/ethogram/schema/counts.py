@@ -21,7 +21,7 @@ COUNTS = Table(
         Column("role", ROLE, "", "the device's side of the service"),
         Column("scope", SCOPE, "", "wan, lan or multicast"),
         Column("answered", pl.Boolean(), "", "whether both sides sent something"),
-        Column("name", pl.String(), "", "registrable domain of the other end, or its group", nullable=True),
+        Column("name", pl.String(), "", "domain of the other end, or its group", nullable=True),
         Column("flows", pl.UInt64(), "flows", "flows of this service that began in the sub-epoch"),
         Column("octets_out", pl.UInt64(), "octets", "IP octets the device sent"),
         Column("octets_in", pl.UInt64(), "octets", "IP octets the device received"),

@@ -45,7 +45,8 @@ FLOW = Table(
         Column("end_reason", pl.UInt8(), "", "flowEndReason (RFC 5102) of the last joined record", nullable=True),
         Column("joined", pl.UInt32(), "records", "records that were joined into this row (1 = none was cut)"),
         Column("remote_name", pl.String(), "", "host name of the other end, or asked for by DNS", nullable=True),
-        Column("remote_domain", pl.String(), "", "its registrable domain; a multicast group is its own", nullable=True),
+        Column("remote_domain", pl.String(), "", "its registrable domain, or a longer name below a cloud or CDN; a "
+               "multicast group is its own", nullable=True),
         Column("raw_octets_out", pl.UInt64(), "octets", "octets out as exported, where sampling was scaled away",
                nullable=True),
         Column("raw_octets_in", pl.UInt64(), "octets", "octets in as exported, where sampling was scaled away",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+import ethogram._parents
 import ethogram.bench.corpora.counters
 import ethogram.bench.corpora.labelled
 import ethogram.bench.corpora.profiles
@@ -59,7 +60,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CODE_DEPENDENCIES: tuple[CodePart, ...] = (
     __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
     ethogram.pipeline.flows, ethogram.bench.corpora.counters, ethogram.bench.corpora.records,
-    ethogram.bench.corpora.labelled, ethogram.bench.corpora.profiles,
+    ethogram.bench.corpora.labelled, ethogram.bench.corpora.profiles, ethogram._parents,
+    "ethogram/data/knowledge/parents.tsv",
 )  # fmt: skip
 """Code that decides what :func:`load` gives; part of the digest that names a cached corpus."""
 
