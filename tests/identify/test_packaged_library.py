@@ -55,5 +55,6 @@ def test_no_test_item_of_a_split_in_time_is_held(library: Library) -> None:
     enrolled = [seen for entry in library.entries for seen in entry.observed]
     later = [seen for entry in later_windows().entries for seen in entry.observed]
     assert {seen.source for seen in later} == set(SPLIT)
-    begins = {(seen.source, seen.device): seen.start for seen in sorted(later, key=lambda seen: seen.start, reverse=True)}
+    later.sort(key=lambda seen: seen.start, reverse=True)
+    begins = {(seen.source, seen.device): seen.start for seen in later}
     assert all(seen.end <= begins.get((seen.source, seen.device), seen.end) for seen in enrolled)
