@@ -51,6 +51,15 @@ def test_the_label_of_the_customer_is_kept(host: str, expected: tuple[str, str] 
     assert shared_parent(host, domain) == expected
 
 
+@pytest.mark.parametrize("pattern", [row[0] for row in ROWS])
+def test_a_kept_name_is_kept_again(pattern: str) -> None:
+    host = pattern.replace("{keep}", "makerx").replace("{domain}", "maker.com").replace("*", "us").replace("#", "1")
+    found = packaged_parents().find(host)
+    assert found is not None
+    again = packaged_parents().find(found[0])
+    assert again is None if "{domain}" in pattern else again is not None and again[0] == found[0]
+
+
 def test_a_host_without_a_domain_has_no_parent() -> None:
     assert shared_parent("printer.local", None) is None
 

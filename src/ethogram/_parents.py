@@ -76,6 +76,9 @@ class Parents:
             self._by_end.setdefault(compiled.end, []).append(compiled)
         for patterns in self._by_end.values():
             patterns.sort(key=lambda each: (-each.labels, -each.literal))
+        self._rests = {
+            pattern.rest: pattern.kind for patterns in self._by_end.values() for pattern in patterns if pattern.keeps
+        }
 
     def find(self, host: str) -> tuple[str, str] | None:
         """Kept name and class of a host name in lower case without a final dot; None if no pattern matches."""
@@ -87,11 +90,21 @@ class Parents:
             for pattern in self._by_end.get(end, ()):
                 kept = pattern.kept(labels)
                 if kept is not None:
-                    return kept, pattern.kind
+                    # A kept name such as maker.r.parent.example may also match a shorter pattern.
+                    longer = len(host.partition(".")[2]) > len(pattern.rest)
+                    return (self._as_kept(host) if longer else None) or (kept, pattern.kind)
             if end in self._plain:
-                return end, self._plain[end]
+                return (end, self._plain[end]) if end == host else self._as_kept(host) or (end, self._plain[end])
             end = end.partition(".")[2]
-        return None
+        return self._as_kept(host)
+
+    def _as_kept(self, host: str) -> tuple[str, str] | None:
+        """The host itself, if it is a name that a pattern keeps: a kept name is kept again."""
+        head, _, rest = host.partition(".")
+        kind = self._rests.get(rest)
+        if kind is not None and not _GENERIC.fullmatch(head) and not (kind == "clock" and _PLACES.fullmatch(head)):
+            return host, kind
+        return (host, self._rests[host]) if host in self._rests else None
 
 
 class _Pattern:
@@ -110,10 +123,11 @@ class _Pattern:
         self.labels = len(labels)
         self.literal = len(_PLACEHOLDER.sub("", text))
         self._embeds = labels[0] == "{domain}"
+        self.keeps = "{keep}" in text
         # Labels before the literal end, counted from the end of the name.
         self._checks = [(i - len(labels), labels[i]) for i in range(self._embeds, len(labels) - len(literal))]
         rests = (_PLACEHOLDER.sub("", label).strip("-") for label in labels if "{" not in label)
-        self._rest = ".".join(filter(None, rests))
+        self.rest = ".".join(filter(None, rests))
 
     def kept(self, labels: list[str]) -> str | None:
         """The name to keep of a host name that ends in this pattern's literal end; None if it does not match."""
@@ -128,8 +142,8 @@ class _Pattern:
         if self._embeds:
             return _domain_of(labels[: len(labels) - self.labels + 1])
         if keep is None or _GENERIC.fullmatch(keep) or (self.kind == "clock" and _PLACES.fullmatch(keep)):
-            return self._rest
-        return f"{keep}.{self._rest}"
+            return self.rest
+        return f"{keep}.{self.rest}"
 
 
 @cache
