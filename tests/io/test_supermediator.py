@@ -11,6 +11,7 @@ import polars as pl
 from ethogram.config import FlowSettings
 from ethogram.io.open_text import TextInput
 from ethogram.io.supermediator import SupermediatorReader, sniff
+from ethogram.schema import IDENTITY
 from flow_records import yaf
 
 
@@ -79,3 +80,20 @@ def test_delta_counts_other_wrappers_and_names(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, {"flows": flow}, yaf(httpHost=["www.example.com"]))
     assert rows["packets"].to_list() == [12, 12]
     assert rows["destination_name"].to_list() == ["api.example.com", "www.example.com"]
+
+
+def test_what_dhcp_clients_state_is_kept_as_facts(tmp_path: Path) -> None:
+    record = {"flowStartMilliseconds": "2019-05-01 00:00:00.250", "protocolIdentifier": 17,
+              "sourceIPv4Address": "0.0.0.0", "destinationIPv4Address": "255.255.255.255", "sourceTransportPort": 68,
+              "destinationTransportPort": 67, "sourceMacAddress": "aa:bb:cc:00:00:01:", "dhcpVendorCode": "udhcp 1.19",
+              "dhcpOption": [1, 3, 6]}  # fmt: skip
+    other = {key: value for key, value in record.items() if not key.startswith(("dhcp", "sourceMac"))}
+    file = tmp_path / "yaf.json"
+    file.write_text("\n".join(json.dumps({"flows": each}) for each in (record, other)))
+    reader = SupermediatorReader(TextInput(file), FlowSettings())
+    list(reader.batches())
+    facts = reader.identity_facts()
+    assert IDENTITY.matches(facts.schema)
+    assert facts.select("mac", pl.col("fact").cast(pl.String), "value").rows() == [
+        ("aa:bb:cc:00:00:01", "dhcp_vendor_class", "udhcp 1.19"), ("aa:bb:cc:00:00:01", "dhcp_parameters", "1,3,6"),
+    ]  # fmt: skip

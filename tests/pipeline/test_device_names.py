@@ -85,3 +85,10 @@ def test_names_of_a_flow_table_are_facts_of_its_devices() -> None:
     identity = count_inputs("flows.parquet", COUNTING, ReadOptions(names=(Path("leases"),))).identity
     assert identity["device"].unique().to_list() == ["192.168.0.3"]
     assert "cam" in identity["value"].to_list()
+
+
+def test_labels_may_name_a_device_by_mac_address_or_host_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for device in ("cam", CAM.upper(), "192.168.0.3"):
+        library = ethogram.enrol("in.csv", {device: "camera"}, names="leases")
+        assert {entry.identity.label for entry in library.entries} == {"camera"}, device
+        assert {seen.device for entry in library.entries for seen in entry.observed} == {"cam"}

@@ -13,7 +13,7 @@ from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
 
-__all__ = ["COLUMNS", "Label", "LabelMatches", "match_labels", "read_labels"]
+__all__ = ["COLUMNS", "Label", "LabelMatches", "device_key", "match_labels", "read_labels"]
 
 COLUMNS = ("device", "label", "model", "vendor", "type", "coarse", "from", "to")
 """Columns of a label file; only the first two are required."""
@@ -80,7 +80,7 @@ def _require_one_at_a_time(labels: Sequence[Label], source: Path) -> None:
     """Refuse overlapping labels of one device, whatever the spelling of its name."""
     by_device: dict[str, list[Label]] = {}
     for label in labels:
-        by_device.setdefault(_key(label.device), []).append(label)
+        by_device.setdefault(device_key(label.device), []).append(label)
     for known in by_device.values():
         known.sort(key=lambda label: (label.start or _FIRST, label.line))
         last = known[0]
@@ -111,7 +111,7 @@ def _label(text: Mapping[str, str], source: Path, line: int) -> Label:
     return Label(text["device"], identity, times[0], times[1], line)
 
 
-def _key(device: str) -> str:
+def device_key(device: str) -> str:
     """Normalised name of a device: canonical spelling of addresses and MACs, lower case of other names."""
     return parse_mac(device) or canonical_device(device).lower()
 
@@ -123,19 +123,19 @@ def match_labels(windows: Windows, labels: Sequence[Label]) -> LabelMatches:
     """
     by_device: dict[str, list[Label]] = {}
     for label in labels:
-        by_device.setdefault(_key(label.device), []).append(label)
+        by_device.setdefault(device_key(label.device), []).append(label)
     result = LabelMatches()
     bare, used = set(), set()
     for device, start, end in windows.items.select("device", "start", "end").iter_rows():
         identity = None
-        for label in by_device.get(_key(device), ()):
-            used.add(_key(label.device))
+        for label in by_device.get(device_key(device), ()):
+            used.add(device_key(label.device))
             if (label.start is None or label.start <= start) and (label.end is None or end <= label.end):
                 identity = label.identity
                 break
-        if _key(device) not in by_device:
+        if device_key(device) not in by_device:
             bare.add(device)
         result.identities.append(identity)
     result.devices_without_label = sorted(bare)
-    result.labels_without_device = sorted({label.device for label in labels if _key(label.device) not in used})
+    result.labels_without_device = sorted({label.device for label in labels if device_key(label.device) not in used})
     return result

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
+from ethogram._parse_address import parse_address, parse_mac
 from ethogram.config import FlowSettings
 from ethogram.io.json_records import cells_of, field, loose, objects
 from ethogram.io.open_text import TextInput, first_line
 from ethogram.io.parse_columns import FINE, UNREADABLE, ParsedColumn, parse_tcp_flags
 from ethogram.io.parse_times import parse_times
 from ethogram.io.record_reader import RecordReader, to_biflows
+from ethogram.schema import IDENTITY, MAX_VALUE
 
 __all__ = ["SupermediatorReader", "sniff"]
 
@@ -31,6 +33,9 @@ _UNITS = {"Milliseconds": "ms", "Microseconds": "us", "Nanoseconds": "ns", "Seco
 _STARTS = {f"flowStart{word}": unit for word, unit in _UNITS.items()}
 _ENDS = {f"flowEnd{word}": unit for word, unit in _UNITS.items()}
 _NAMES = ("sslServerName", "tlsServerName", "serverName", "httpHost", "quicSNI")
+_DHCP = {"dhcpVendorCode": "dhcp_vendor_class", "dhcpOption": "dhcp_parameters"}
+"""Fields of DHCP, and the identity fact that each states; the parameters are a list of option codes."""
+MAX_FACTS = 1 << 16
 _EMPTY_ADDRESSES = {"::", "0.0.0.0", ""}  # noqa: S104 (address in data, not bound to)
 
 
@@ -109,6 +114,7 @@ class SupermediatorReader(RecordReader):
         super().__init__(text.name)
         self._text = text
         self._zone = settings.time_zone
+        self._facts: list[tuple[str | None, str | None, str, str]] = []
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield biflow tables, one for each block of lines."""
@@ -116,7 +122,27 @@ class SupermediatorReader(RecordReader):
             lines, wrapped = objects(batch, self, self._ignore)
             records = [self._inner(record) for record in wrapped]
             if records:
+                self._note_facts(records)
                 yield to_biflows(self._columns(records), self, lines)
+
+    def _note_facts(self, records: list[dict[str, Any]]) -> None:
+        """Keep what DHCP clients state, which YAF exports with ``--dhcp``, up to a bound."""
+        for record in records:
+            if len(self._facts) >= MAX_FACTS or not any(key in record for key in _DHCP):
+                continue
+            mac = parse_mac(str(record.get("sourceMacAddress", "")))
+            address = parse_address(str(record.get("sourceIPv4Address", "")))
+            for key, fact in _DHCP.items():
+                value = record.get(key)
+                text = ",".join(map(str, value[:64])) if isinstance(value, list) else value
+                if isinstance(text, str) and text.strip() and (mac or address):
+                    self._facts.append((mac, address, fact, text.strip()[:MAX_VALUE]))
+
+    def identity_facts(self) -> pl.DataFrame:
+        """What DHCP clients state."""
+        rows = [(*fact, "YAF", 1) for fact in self._facts]
+        names = ("mac", "address", "fact", "value", "source", "times")
+        return IDENTITY.conform(pl.DataFrame(rows, {name: IDENTITY.schema[name] for name in names}, orient="row"))
 
     @staticmethod
     def _inner(record: dict[str, Any]) -> dict[str, Any]:

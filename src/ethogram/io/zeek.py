@@ -16,6 +16,7 @@ from ethogram.io.open_text import TextInput
 from ethogram.io.parse_columns import ParsedColumn, parse_integers, parse_protocols
 from ethogram.io.parse_times import parse_times
 from ethogram.io.record_reader import RecordReader, first_of, to_biflows
+from ethogram.io.zeek_identity import neighbour_facts
 from ethogram.io.zeek_log import log_frames
 from ethogram.io.zeek_log_types import CONN, NEEDED, Kinds, kinds_in, other_log
 from ethogram.io.zeek_names import NeighbourNames
@@ -61,6 +62,10 @@ class ZeekReader(RecordReader):
     def name_answers(self) -> pl.DataFrame:
         """Answers of the neighbouring ``dns`` log."""
         return self._names.answers() if self._names is not None else super().name_answers()
+
+    def identity_facts(self) -> pl.DataFrame:
+        """Facts of the neighbouring ``dhcp`` and ``known_*`` logs."""
+        return neighbour_facts(self._text, self._zone)
 
     def _columns(self, frame: pl.DataFrame) -> dict[str, ParsedColumn | pl.Series]:
         source = first_of(frame, "id.orig_h")

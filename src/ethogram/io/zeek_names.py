@@ -13,12 +13,39 @@ from ethogram.io.record_reader import RecordReader, first_of
 from ethogram.io.zeek_log import log_frames
 from ethogram.schema import NAME_ANSWER
 
-__all__ = ["NeighbourNames", "dns_answers"]
+__all__ = ["NeighbourNames", "dns_answers", "neighbour"]
 
 _NAMED_BY = (("ssl", "server_name"), ("quic", "server_name"), ("http", "host"), ("dns", "query"))
 """Log and column; a DNS exchange is named by its query."""
 MAX_ROWS = 1 << 22
 """Maximum rows read of each neighbouring log."""
+
+
+def neighbour(conn: TextInput, log: str, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Columns of the log next to a connection log, as text; empty if it does not exist.
+
+    Parameters
+    ----------
+    conn
+        The connection log. ``conn.log`` is paired with ``ssl.log``, ``conn.10:00.log.gz`` with ``ssl.10:00.log.gz``.
+    log
+        Name of the other log, such as ``dhcp``.
+    columns
+        Names of columns; those that the log lacks are null.
+    """
+    schema = dict.fromkeys(columns, pl.String())
+    name = conn.path.name
+    file = conn.path.with_name(name.replace("conn", log, 1))
+    if conn.member is not None or "conn" not in name or not Path(file).is_file():
+        return pl.DataFrame(schema=schema)
+    frames, rows = [], 0
+    text = TextInput(file)
+    for frame, _ in log_frames(text, RecordReader(text.name)):
+        frames.append(frame.select(first_of(frame, column).alias(column) for column in columns))
+        rows += frame.height
+        if rows > MAX_ROWS:
+            break
+    return pl.concat(frames).head(MAX_ROWS) if frames else pl.DataFrame(schema=schema)
 
 
 class NeighbourNames:
@@ -27,7 +54,7 @@ class NeighbourNames:
     Parameters
     ----------
     text
-        The connection log. ``conn.log`` is paired with ``ssl.log``, ``conn.10:00.log.gz`` with ``ssl.10:00.log.gz``.
+        The connection log.
     zone
         Time zone of times without one.
     """
@@ -37,32 +64,16 @@ class NeighbourNames:
         self._zone = zone
         self._by_connection: pl.DataFrame | None = None
 
-    def _neighbour(self, log: str, columns: tuple[str, ...]) -> pl.DataFrame:
-        """Columns of a neighbouring log; empty if it does not exist. A broken log gives no names."""
-        schema = dict.fromkeys(columns, pl.String())
-        name = self._text.path.name
-        file = self._text.path.with_name(name.replace("conn", log, 1))
-        if self._text.member is not None or "conn" not in name or not Path(file).is_file():
-            return pl.DataFrame(schema=schema)
-        frames, rows = [], 0
-        text = TextInput(file)
-        for frame, _ in log_frames(text, RecordReader(text.name)):
-            frames.append(frame.select(first_of(frame, column).alias(column) for column in columns))
-            rows += frame.height
-            if rows > MAX_ROWS:
-                break
-        return pl.concat(frames).head(MAX_ROWS) if frames else pl.DataFrame(schema=schema)
-
     def by_connection(self, uid: pl.Series) -> pl.Series:
         """Server name of each connection identifier; null if unknown."""
         if self._by_connection is None:
-            frames = [self._neighbour(log, ("uid", column)).rename({column: "name"}) for log, column in _NAMED_BY]
+            frames = [neighbour(self._text, log, ("uid", column)).rename({column: "name"}) for log, column in _NAMED_BY]
             self._by_connection = pl.concat(frames).drop_nulls().unique("uid", keep="first", maintain_order=True)
         return uid.to_frame("uid").join(self._by_connection, on="uid", how="left", maintain_order="left")["name"]
 
     def answers(self) -> pl.DataFrame:
         """Passive DNS of the ``dns`` log: one row per address, with the smallest TTL of its answer."""
-        return dns_answers(self._neighbour("dns", _DNS_COLUMNS), self._zone)
+        return dns_answers(neighbour(self._text, "dns", _DNS_COLUMNS), self._zone)
 
 
 _DNS_COLUMNS = ("ts", "id.orig_h", "query", "answers", "TTLs")
