@@ -42,6 +42,8 @@ ROWS = [line.split("\t") for line in TABLE.read_text().splitlines()[1:]]
         ("stats.g.doubleclick.net", ("doubleclick.net", "advertising")),
         ("time4.google.com", ("time4.google.com", "clock")),
         ("api-global.netflix.com", ("netflix.com", "streaming")),
+        ("avs-alexa-4-na.amazon.com", ("avs-alexa.amazon.com", "own")),
+        ("gsp64-ssl.ls.apple.com", ("ls.apple.com", "own")),
         ("www.google.com", None),
         ("notamazonaws.com", None),
     ],

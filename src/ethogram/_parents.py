@@ -1,7 +1,8 @@
 """Shared parents of host names: clouds, CDNs, clock pools, IoT brokers, and how many labels below them tell a vendor.
 
 The registrable domain of ``a1b2c3.iot.us-east-1.amazonaws.com`` says only that a device uses a cloud; the label
-``a1b2c3`` is an account of one vendor. ``data/knowledge/parents.tsv`` lists such parents as patterns.
+``a1b2c3`` is an account of one vendor. ``data/knowledge/parents.tsv`` lists such parents as patterns. The
+class ``own`` marks hosts that are not shared, but tell more of a device than the domain of their vendor does.
 
 A pattern matches the end of a host name, label by label:
 
@@ -74,6 +75,8 @@ class Parents:
                 continue
             compiled = _Pattern(pattern, kind)
             self._by_end.setdefault(compiled.end, []).append(compiled)
+            if not compiled.keeps and "{domain}" not in pattern:
+                self._plain.setdefault(compiled.rest, kind)  # its kept name is kept again
         for patterns in self._by_end.values():
             patterns.sort(key=lambda each: (-each.labels, -each.literal))
         self._rests = {

@@ -47,6 +47,14 @@ def test_a_shared_name_tells_little_of_its_owner() -> None:
     assert KNOWLEDGE.name("maker.example") == []
 
 
+def test_a_host_of_its_own_tells_more_than_its_domain() -> None:
+    facts = KNOWLEDGE.name("avs-alexa-4-na.amazon.com")
+    assert ("amazon", "strong") in [(fact.value, fact.weight) for fact in facts]
+    assert KNOWLEDGE.name("avs-alexa.amazon.com") == facts
+    assert KNOWLEDGE.is_shared("avs-alexa-4-na.amazon.com") is None
+    assert [fact.weight for fact in KNOWLEDGE.name("www.amazon.com") if fact.subject == "vendor"] == ["weak"]
+
+
 def test_a_word_is_a_whole_token() -> None:
     assert values(KNOWLEDGE.name_word("cam-7.maker.example"), "kind") == ["camera"]
     assert KNOWLEDGE.name_word("campus.maker.example") == []

@@ -30,6 +30,7 @@ _RANK = {weight: rank for rank, weight in enumerate(WEIGHTS)}
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 _MAX_NAME = 253  # RFC 1035 section 2.3.4
 _MAX_LABELS = 12
+_OWN = "own"  # class of hosts that are kept whole and are not shared
 _MAX_WORDS = 24
 _MIN_PART, _MIN_LABEL = 3, 4  # characters of a vendor's name inside a longer one
 _HOST_FACTS = frozenset({"host_name", "name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name"})
@@ -154,6 +155,8 @@ class Knowledge:
         if parent is None:
             return facts or self._vendor_in(_own_label(labels), name)
         kept, parent_class = parent
+        if parent_class == _OWN:
+            return self._longest_end(kept.split("."))
         # A service for everybody at a vendor's domain, such as a public clock, tells little of the vendor.
         facts = [replace(fact, weight="weak") if kept.count(".") > fact.key.count(".") else fact for fact in facts]
         facts = facts or self._longest_end(kept.split(".")) or self._vendor_in(kept.partition(".")[0], name)
@@ -347,7 +350,7 @@ class Knowledge:
         """
         name = name.strip().lower().rstrip(".")
         parent = self._parent(name) if name and len(name) <= _MAX_NAME else None
-        return None if parent is None else parent[1]
+        return None if parent is None or parent[1] == _OWN else parent[1]
 
     # Tables
 
