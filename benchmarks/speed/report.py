@@ -89,6 +89,18 @@ def other_rows() -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def startup_rows() -> list[tuple[str, ...]]:
+    """Short commands, warm."""
+    found = read("startup")
+    bare = found["commands"]["bare imports"]["cpu_s"]
+    return [
+        (f"`ethogram {name}`, warm", "< 2 s of CPU", f"{row['cpu_s']:.2f} s of CPU, median {row['median_s']:.2f} s",
+         times(None, row["cpu_s"]), f"importing NumPy, Polars, PyArrow, Numba and Typer alone: {bare:.2f} s",
+         said(row["cpu_s"] < 2), f"{found['load']:.1f}", "startup.py")
+        for name, row in found["commands"].items() if name in {"identify small.pcap", "doctor"}
+    ]  # fmt: skip
+
+
 def vector_rows() -> list[tuple[str, ...]]:
     """Captures to custom flows on disk."""
     found = read("vectors")
@@ -139,7 +151,7 @@ def encoder_rows() -> list[tuple[str, ...]]:
 
 
 def main() -> None:
-    rows = (*capture_rows(), *vector_rows(), *encoder_rows(), *flow_rows(), *other_rows())
+    rows = (*capture_rows(), *vector_rows(), *encoder_rows(), *flow_rows(), *other_rows(), *startup_rows())
     lines = [
         "# Speed", "",
         "Each figure stands beside its peer in one run on one machine: two cores, x86-64, 24 GiB. Other work shared "

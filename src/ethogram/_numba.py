@@ -8,9 +8,11 @@ are compiled again: that is slow, but never an error.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -135,6 +137,7 @@ class _DiskCache(FunctionCache):
     folder: CompiledFolder
 
     def load_overload(self, signature: Any, context: Any) -> Any:
+        _import_array_functions()
         try:
             overload = super().load_overload(signature, context)  # type: ignore[no-untyped-call]
         except Exception:  # a file truncated by a crash raises whatever unpickling raises
@@ -156,6 +159,23 @@ class _DiskCache(FunctionCache):
                 super().save_overload(signature, result)  # type: ignore[no-untyped-call]
             except OSError:
                 return
+
+
+@cache
+def _import_array_functions() -> None:
+    """Import Numba's array functions without SciPy, which Numba imports only to see whether it is there.
+
+    That takes a fifth of a second, and no function here calls linear algebra. One that does imports SciPy when it is
+    compiled, as before.
+    """
+    linalg: Any = importlib.import_module("numba.np.linalg")
+    ensure_blas = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        arrays: Any = importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = ensure_blas
+    arrays.ensure_blas = ensure_blas
 
 
 class _NoCache(NullCache):
