@@ -1,6 +1,10 @@
 """Make what the package ships: the library of known products, and later windows of some of them for the demo.
 
     ETHOGRAM_CORPUS=... python benchmarks/packaged_data.py
+    python benchmarks/packaged_data.py --learnt
+
+The second only learns the library that is there again, which is needed when the library or a method changes: what it
+teaches is shipped beside it, so that no user learns it.
 
 Only figures leave the corpora: counts per hour and service, and registrable domains. Of Stevens and UNSW the earlier
 windows are enrolled and the later ones kept to be identified, split as in the tasks ``e4-stevens`` and ``unsw-hours``;
@@ -24,6 +28,8 @@ from ethogram.bench.counts.task import CountTask, count_tasks
 from ethogram.config import CountSettings
 from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
+from ethogram.pipeline.learnt import write_bundled
+from ethogram.pipeline.library import PACKAGED
 
 DATA = Path(__file__).parent.parent / "src" / "ethogram" / "data"
 MEASURED = "coarse-networks-names"
@@ -64,8 +70,19 @@ def whole(bench: CountBenchmark, name: str) -> Items:
     return item_windows(bench.task_data(task), "device")
 
 
+def write_learnt() -> None:
+    """Learn the shipped library at each level."""
+    for path in DATA.glob("library.learnt-*.npz"):
+        path.unlink()
+    for path in write_bundled(library_file.read(DATA / PACKAGED), DATA):
+        print(f"{path.name}: {path.stat().st_size:,} bytes")
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Write both files."""
+    """Write all files."""
+    if list(arguments) == ["--learnt"]:
+        write_learnt()
+        return
     root = Path(arguments[0] if arguments else os.environ["ETHOGRAM_CORPUS"])
     known = cards()
     bench = CountBenchmark(root, known)
@@ -82,6 +99,7 @@ def main(arguments: Sequence[str]) -> None:
         library_file.write(made, DATA / file)
         size = (DATA / file).stat().st_size
         print(f"{file}: {len(made):,} windows of {len(set(made.labels()))} models, {size:,} bytes")
+    write_learnt()
 
 
 if __name__ == "__main__":

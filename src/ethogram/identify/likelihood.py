@@ -87,6 +87,7 @@ class LikelihoodRatios(Identifier):
         given = np.arange(len(windows)) if groups is None else groups
         self.groups_ = np.unique(given, return_inverse=True)[1].astype(np.int64)
         keys = len(self.known_.keys)
+        self.keys_ = self.known_.keys
         self.window_keys_ = _keys_of(self.known_)
         self._count()
         self._bandwidths()
@@ -131,6 +132,7 @@ class LikelihoodRatios(Identifier):
             self.known_.features, label, self.groups_[window], self.known_.values,
             np.maximum(shrunk * np.maximum(size, 1.0) ** -0.2, FLOOR), self.pseudo, count, features,
         )  # fmt: skip
+        self.cells_ = self.densities_.cells
 
     def _ratios(self, group: int = -1) -> tuple[Floats, Floats]:
         """Terms of keys that are present and absent, (C, K) each; windows of ``group`` are held out."""
@@ -150,7 +152,7 @@ class LikelihoodRatios(Identifier):
         rows = np.flatnonzero((groups_of > 1)[self.y_])
         if count < 2 or rows.size <= count:
             return
-        size = stored_size(self.densities_.cells, self.known_.features) / max(len(self.known_), 1)
+        size = stored_size(self.cells_, self.known_.features) / max(len(self.known_), 1)
         size += float((self.seen_ > 0).sum(axis=1).mean()) * count
         most = max(1, min(LEARN, int(LEARN_TERMS / max(size, 1.0))))
         rows = rows[:: max(1, -(-rows.size // most))]
@@ -224,13 +226,13 @@ class LikelihoodRatios(Identifier):
             part = quantities.take(start, min(start + CHUNK, len(quantities)))
             owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
             block = result[start : start + len(part)]
-            add_scores(self.densities_.cells, part.features, part.values, owner, self._weights_of_values(),
+            add_scores(self.cells_, part.features, part.values, owner, self._weights_of_values(),
                        self.pseudo, block)  # fmt: skip
             _add_presence(*_pairs(_keys_of(part)), there, absent, self.weights_[: len(part.keys)], block)
         return result
 
     def _weights_of_values(self) -> Floats:
-        return self.weights_[len(self.known_.keys) :]
+        return self.weights_[len(self.keys_) :]
 
     def _held_out_scores(self) -> Floats:
         """Scores of the enrolled windows, each without its group."""
@@ -319,7 +321,7 @@ class LikelihoodRatios(Identifier):
         # Quantities of present keys.
         window = np.repeat(np.arange(len(part)), np.diff(part.indptr))
         label = code[window]
-        terms = terms_of_labels(self.densities_.cells, part.features, part.values, label, self.pseudo)
+        terms = terms_of_labels(self.cells_, part.features, part.values, label, self.pseudo)
         cell = part.features * len(self.labels_) + label
         place = np.minimum(np.searchsorted(self.cell_, cell), max(len(self.cell_) - 1, 0))
         known = self.cell_[place] == cell
@@ -343,7 +345,7 @@ class LikelihoodRatios(Identifier):
     def _term_kinds(self) -> list[tuple[str, str]]:
         """Service and quantity of each term: presence of each key, then its quantities."""
         if not hasattr(self, "_kinds"):
-            keys = self.known_.keys
+            keys = self.keys_
             self._kinds = [(key, "presence") for key in keys] + [(key, name) for key in keys for name in QUANTITIES]
         return self._kinds
 

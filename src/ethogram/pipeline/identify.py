@@ -10,10 +10,11 @@ from pathlib import Path
 from ethogram.config import ExporterSettings
 from ethogram.errors import UsageError
 from ethogram.pipeline.inputs import read_windows
+from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
-from ethogram.pipeline.verdicts import default_method, identify_windows, settings_for
+from ethogram.pipeline.verdicts import default_method, settings_for
 from ethogram.pipeline.windows import Per, regroup
 from ethogram.schema import Inventory
 
@@ -121,7 +122,8 @@ def identify(
 
             inventory = identify_with_flows(observed, known, known.store, embedded, settings)
         else:
-            inventory = identify_windows(observed, known, settings)
+            inventory, messages = identify_by_library(observed, known, settings)
+            read.log.details += messages
     if side is not None:
         read.log.messages += side.messages
     return Identification(inventory, read.log)

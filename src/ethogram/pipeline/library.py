@@ -48,6 +48,14 @@ class OpenLibrary(Library):
     path: str = field(default="", compare=False)
     bundled: bool = field(default=False, compare=False)
 
+    @property
+    def file(self) -> Path | None:
+        """The file of the library; None if it was not read from a file of its own."""
+        if not self.bundled:
+            return Path(self.path) if self.path else None
+        path = Path(str(resources.files("ethogram") / "data" / PACKAGED))
+        return path if path.is_file() else None
+
     @classmethod
     def opened(cls, library: Library, store: FlowStore | None = None, **values: Any) -> OpenLibrary:
         """Add embedded flows to a library."""

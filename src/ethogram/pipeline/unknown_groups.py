@@ -19,8 +19,8 @@ from ethogram.identify.group import Grouping
 from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.fused import CoarseFallback, identify_with_flows
+from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import enrol_windows
-from ethogram.pipeline.verdicts import identify_windows
 from ethogram.pipeline.windows import ObservedWindows, regroup
 from ethogram.schema import UNKNOWN, Fallback, Inventory, Verdict
 
@@ -103,7 +103,7 @@ def unknown_groups(
     if store is not None and flows is not None:
         inventory = identify_with_flows(whole, library, store, flows, settings)
     else:
-        inventory = identify_windows(whole, library, settings)
+        inventory, _ = identify_by_library(whole, library, settings)
     items = [i for i, one in enumerate(inventory.devices) if one.verdict == UNKNOWN and one.flows]
     rest = [inventory.devices[i] for i in items]
     if not items:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from statistics import median
 
@@ -126,6 +126,7 @@ def identify_windows(
     key: KeySettings | None = None,
     representation: RepresentationSettings | None = None,
     judge: VerdictModel | None = None,
+    usual: Mapping[str, Collection[str]] | None = None,
     simulated: bool = False,
 ) -> Inventory:
     """Say what every item is.
@@ -140,6 +141,8 @@ def identify_windows(
         The method, and what it looks at.
     judge
         One learnt already from this library under these settings.
+    usual
+        Services of the enrolled windows by label; default: taken from the library.
     simulated
         Whether the traffic was made up; every verdict says so.
 
@@ -152,11 +155,13 @@ def identify_windows(
         raise InputError("nothing to identify: no flow of a device")
     chosen = judge or fit_verdict_model(library, settings, key, representation)
     shares = RepresentationSettings(kind="prevalence", weight="presence")
+    if usual is None:
+        usual = usual_services(library, chosen.settings.level, service_matrix(library.windows(), key, shares))
     verdicts = chosen.verdicts(
         seen.windows,
         converged=seen.converged,
         presence=service_matrix(seen.windows, key, shares),
-        usual=usual_services(library, chosen.settings.level, service_matrix(library.windows(), key, shares)),
+        usual=usual,
         simulated=simulated,
     )
     return Inventory(library=f"{library.name} {library.digest}", devices=verdicts)
