@@ -10,7 +10,7 @@ __all__ = ["company_words", "label_spellings", "squeezed"]
 
 _MAX_TEXT = 200
 _MAX_WORDS = 12
-_MIN_LABEL = 4  # a shorter name inside a longer label is chance
+_MAX_PARTS, _MAX_JOINED = 8, 3  # parts of a label between hyphens, and of these in one name
 
 # Words that end the names of many companies, and places that begin them.
 _FORMS = frozenset(re.findall(r"\w+", """
@@ -75,20 +75,17 @@ def company_words(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def label_spellings(label: str) -> Iterator[str]:
-    """Spellings of a maker that one label of a host name may hold, the label itself first.
+    """Spellings of a maker that one label of a host name may hold, the label itself first, then parts between hyphens.
 
     >>> list(label_spellings("my-maker-cloud"))
-    ['mymakercloud', 'makercloud', 'mymaker', 'maker', 'my']
+    ['mymakercloud', 'makercloud', 'mymaker', 'maker', 'my', 'cloud']
     """
     whole = squeezed(label)
     forms = [whole]
     forms += [whole[len(word) :] for word in _BEFORE if whole.startswith(word)]
     for form in list(forms):
         forms += [form[: -len(word)] for word in _AFTER if form.endswith(word)]
-    first = re.split(r"[-_]", label, maxsplit=1)[0]
-    forms.append(squeezed(first))
-    seen = set()
-    for form in forms:
-        if form not in seen and (form == whole or len(form) >= _MIN_LABEL or form == squeezed(first)):
-            seen.add(form)
-            yield form
+    parts = [squeezed(part) for part in re.split(r"[-_]", label)][:_MAX_PARTS]
+    for length in range(min(_MAX_JOINED, len(parts) - 1), 0, -1):
+        forms += ["".join(parts[first : first + length]) for first in range(len(parts) - length + 1)]
+    yield from dict.fromkeys(form for form in forms if form == whole or len(form) >= 2)

@@ -158,7 +158,11 @@ class Knowledge:
         if parent_class == _OWN:
             return self._longest_end(kept.split("."))
         # A service for everybody at a vendor's domain, such as a public clock, tells little of the vendor.
-        facts = [replace(fact, weight="weak") if kept.count(".") > fact.key.count(".") else fact for fact in facts]
+        below = kept.count(".")
+        facts = [
+            replace(fact, weight="weak") if fact.subject == "vendor" and below > fact.key.count(".") else fact
+            for fact in facts
+        ]
         facts = facts or self._longest_end(kept.split(".")) or self._vendor_in(kept.partition(".")[0], name)
         return [*facts, Fact("parents", kept, "shared", parent_class, "none", *self._origin("hand"))]
 
