@@ -53,6 +53,7 @@ def test_rows_add_and_replace(write) -> None:
     assert values(knowledge.port("tcp", 9100, "server", "lan"), "kind") == ["printer"]
     assert knowledge.is_shared("maker.hub.example") == "iot-broker"
     assert knowledge.is_shared("pool.ntp.org") == "clock"
+    assert [fact.source for fact in knowledge.name("x1.hub.example") if fact.subject == "shared"] == ["mine.tsv"]
     assert knowledge.rejected == 0
 
 

@@ -12,19 +12,15 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Literal
 
-from ethogram._parents import Parents, shared_parent
 from ethogram._parse_address import parse_address, parse_mac
 from ethogram.errors import ConfigurationError
-from ethogram.knowledge.organisations import company_words, label_spellings, squeezed
-from ethogram.knowledge.patterns import Patterns
 from ethogram.knowledge.registry import organisation_of
 from ethogram.knowledge.rows import TABLES, WEIGHTS, Row, Source, packaged_rows, packaged_sources, user_rows
+from ethogram.knowledge.store import RowStore
+from ethogram.knowledge.vendor_names import VendorNames
 
-__all__ = ["Fact", "Knowledge", "Subject", "mac_of_eui64"]
-
-Subject = Literal["vendor", "kind", "platform", "shared", "brand-owner", "organisation"]
+__all__ = ["Fact", "Knowledge", "mac_of_eui64"]
 
 _RANK = {weight: rank for rank, weight in enumerate(WEIGHTS)}
 _PROTOCOLS = {6: "tcp", 17: "udp"}
@@ -32,13 +28,13 @@ _MAX_NAME = 253  # RFC 1035 section 2.3.4
 _MAX_LABELS = 12
 _OWN = "own"  # class of hosts that are kept whole and are not shared
 _MAX_WORDS = 24
-_MIN_PART, _MIN_LABEL = 3, 4  # characters of a vendor's name inside a longer one
 _HOST_FACTS = frozenset({"host_name", "name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name"})
 _TEXT_FACTS = {
     "mdns_category": "homekit-category", "ssdp_server": "ssdp-server", "ssdp_type": "ssdp-type", "lldp_system": "lldp",
 }  # fmt: skip
 _LOCAL = 2  # the bit of a locally administered MAC in its first octet (IEEE 802, section 8.4)
 _MULTICAST = 1
+_SEPARATORS = str.maketrans("", "", ":.-")
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ class Fact:
     key
         What was looked up, or the pattern that matched it.
     subject
-        ``vendor``, ``kind``, ``platform``; ``shared`` for names and groups that many devices use; ``brand-owner``;
-        ``organisation`` for the registered owner of a MAC prefix.
+        ``vendor``, ``kind``, ``platform``; ``shared`` for names and groups that many devices use; ``organisation`` for
+        the registered owner of a MAC prefix; ``name``, ``alias`` and ``owner`` for rows of a vendor.
     value
         The vendor, kind or platform; the class of a shared name.
     weight
@@ -104,10 +100,8 @@ class Knowledge:
         rejected: int = 0,
         messages: Sequence[str] = (),
     ) -> None:
-        self._read = read
+        self._store = RowStore(read, added)
         self._sources = sources
-        self._added = tuple(added)
-        self._tables: dict[str, dict[str, list[Row]]] = {}
         self.rejected = rejected
         self.messages = tuple(messages)
 
@@ -131,9 +125,9 @@ class Knowledge:
             reason = user.messages[0] if user.messages else f"knowledge file {path}: no rows"
             raise ConfigurationError(reason)
         return Knowledge(
-            self._read,
+            self._store.read,
             {**self._sources, **user.sources},
-            added=(*self._added, *user.rows),
+            added=(*self._store.added, *user.rows),
             rejected=self.rejected + user.rejected,
             messages=(*self.messages, *user.messages),
         )
@@ -150,7 +144,7 @@ class Knowledge:
         if not name or len(name) > _MAX_NAME:
             return []
         labels = name.split(".")[-_MAX_LABELS:]
-        parent = self._parent(name)
+        parent = self._store.parent(name)
         facts = self._longest_end(labels)
         if parent is None:
             return facts or self._vendor_in(_own_label(labels), name)
@@ -164,11 +158,12 @@ class Knowledge:
             for fact in facts
         ]
         facts = facts or self._longest_end(kept.split(".")) or self._vendor_in(kept.partition(".")[0], name)
-        return [*facts, Fact("parents", kept, "shared", parent_class, "none", *self._origin("hand"))]
+        origin = self._origin(self._store.parent_source(name, kept))
+        return [*facts, Fact("parents", kept, "shared", parent_class, "none", *origin)]
 
     def _longest_end(self, labels: list[str]) -> list[Fact]:
         """Rows of the longest known end of a name, and of shorter ends until one tells a vendor or platform."""
-        table = self._table("names")
+        table = self._store.table("names")
         rows: list[Row] = []
         for first in range(len(labels) - 1):
             rows += table.get(".".join(labels[first:]), ())
@@ -183,7 +178,7 @@ class Knowledge:
     def word(self, text: str) -> list[Fact]:
         """Kinds whose words are in a text, as whole tokens."""
         words = re.findall(r"[a-z]+", text.lower()[:_MAX_NAME])[:_MAX_WORDS]
-        table = self._table("words")
+        table = self._store.table("words")
         return self._facts([row for word in dict.fromkeys(words) for row in table.get(word, ())])
 
     def port(self, protocol: int | str, port: int, role: str = "*", scope: str = "*") -> list[Fact]:
@@ -194,7 +189,7 @@ class Knowledge:
         transport = _PROTOCOLS.get(protocol, "") if isinstance(protocol, int) else protocol.lower()
         rows = [
             row
-            for row, row_role, row_scope in self._port_rows.get(f"{transport}/{port}", ())
+            for row, row_role, row_scope in self._store.ports.get(f"{transport}/{port}", ())
             if "*" in (role, row_role) or role == row_role
             if "*" in (scope, row_scope) or scope == row_scope
         ]
@@ -202,13 +197,13 @@ class Knowledge:
 
     def group(self, address: str) -> list[Fact]:
         """Facts of a multicast group."""
-        return self._facts(self._table("groups").get(parse_address(address[:64]) or "", ()))
+        return self._facts(self._store.table("groups").get(parse_address(address[:64]) or "", ()))
 
     def mdns(self, service_type: str) -> list[Fact]:
         """Facts of a service type of DNS-SD (RFC 6763), such as ``_ipp._tcp`` or ``_ipp._tcp.local.``."""
         key = service_type.strip().lower().rstrip(".").removesuffix(".local")[:_MAX_NAME]
         key = "._".join(key.split("._")[-2:])  # without subtypes
-        table = self._table("mdns")
+        table = self._store.table("mdns")
         return self._facts(table.get(key if key.startswith("_") else f"_{key}", ()) or table.get(f"{key}._tcp", ()))
 
     def host_name(self, text: str) -> list[Fact]:
@@ -272,7 +267,7 @@ class Knowledge:
         first = int(digits[:2], 16)
         if first & _MULTICAST:
             return []
-        table = self._table("macs")
+        table = self._store.table("macs")
         facts: list[Fact] = []
         for length in range(len(digits), 5, -1):
             if digits[:length] in table:
@@ -302,34 +297,34 @@ class Knowledge:
         return [self._fact(row) for row in self._kind_rows(vendor)]
 
     def _kind_rows(self, vendor: str) -> list[Row]:
-        kinds = self._table("kinds")
+        kinds = self._store.table("kinds")
         rows = kinds.get(vendor) or kinds.get(self.owner(vendor)) or []
         return sorted(rows, key=lambda row: -float(row.weight))
 
     def vendor(self, text: str) -> str | None:
         """Identifier of the vendor that a text names: a slug, brand, company name or alias; None if unknown."""
-        found = self._vendor_row(text)
+        found = self._vendor_names.of_company(text)
         return None if found is None else found.key
 
     def vendor_name(self, vendor: str) -> str:
         """Name of a vendor or platform to show; its identifier if unknown."""
-        rows = [*self._table("vendors").get(vendor, ()), *self._table("platforms").get(vendor, ())]
+        rows = [*self._store.table("vendors").get(vendor, ()), *self._store.table("platforms").get(vendor, ())]
         return next((row.value for row in rows if row.subject == "name"), vendor)
 
     def owner(self, vendor: str) -> str:
         """The company that owns a brand; the vendor itself if it is no brand of another."""
-        rows = self._table("vendors").get(vendor, ())
+        rows = self._store.table("vendors").get(vendor, ())
         return next((row.value for row in rows if row.subject == "owner"), vendor)
 
     def vendor_facts(self, vendor: str) -> list[Fact]:
         """Rows of a vendor in the table of vendors, and of the domains that are its own."""
-        rows = list(self._table("vendors").get(vendor, ()))
+        rows = list(self._store.table("vendors").get(vendor, ()))
         rows += [row for row in self.rows("names") if (row.subject, row.value) == ("vendor", vendor)]
         return [self._fact(row) for row in rows]
 
     def platform_facts(self, platform: str) -> list[Fact]:
         """Rows of a platform in the table of platforms, and of the names that are its own."""
-        rows = list(self._table("platforms").get(platform, ()))
+        rows = list(self._store.table("platforms").get(platform, ()))
         rows += [row for row in self.rows("names") if (row.subject, row.value) == ("platform", platform)]
         return [self._fact(row) for row in rows]
 
@@ -341,11 +336,11 @@ class Knowledge:
     @property
     def vendors(self) -> list[str]:
         """Identifiers of all vendors in the tables."""
-        return sorted(self._table("vendors"))
+        return sorted(self._store.table("vendors"))
 
     def rows(self, table: str) -> list[Row]:
         """All rows of a table, those of users included."""
-        return [row for rows in self._table(table).values() for row in rows]
+        return self._store.rows(table)
 
     def is_shared(self, name: str) -> str | None:
         """Class of a name that many vendors' devices ask for, such as ``cloud`` or ``clock``; None if it is not shared.
@@ -353,103 +348,30 @@ class Knowledge:
         A name of one customer below a shared parent is shared only as far as its parent goes: see :meth:`name`.
         """
         name = name.strip().lower().rstrip(".")
-        parent = self._parent(name) if name and len(name) <= _MAX_NAME else None
+        parent = self._store.parent(name) if name and len(name) <= _MAX_NAME else None
         return None if parent is None or parent[1] == _OWN else parent[1]
 
     # Tables
 
-    def _table(self, name: str) -> dict[str, list[Row]]:
-        table = self._tables.get(name)
-        if table is None:
-            table = {}
-            for row in self._read(name):
-                table.setdefault(row.key, []).append(row)
-            replaced: set[tuple[str, str]] = set()
-            for row in self._added:
-                if row.table != name:
-                    continue
-                rows = table.setdefault(row.key, [])
-                if name == "vendors":
-                    rows[:] = [each for each in rows if row.subject == "alias" or each.subject != row.subject]
-                elif (row.key, row.source) not in replaced:
-                    rows.clear()
-                    replaced.add((row.key, row.source))
-                rows.append(row)
-            self._tables[name] = table
-        return table
-
-    @cached_property
-    def _port_rows(self) -> dict[str, list[tuple[Row, str, str]]]:
-        services: dict[str, list[tuple[Row, str, str]]] = {}
-        for key, rows in self._table("ports").items():
-            service, role, scope = key.split(" ")
-            services.setdefault(service, []).extend((row, role, scope) for row in rows)
-        return services
-
-    @cached_property
-    def _patterns(self) -> dict[str, Patterns]:
-        return {}
-
     def _matching(self, table: str, text: str) -> list[Fact]:
-        patterns = self._patterns.get(table)
-        if patterns is None:
-            patterns = self._patterns[table] = Patterns(self._table(table))
-        rows = self._table(table)
-        return self._facts([row for pattern in patterns.matches(text.strip()) for row in rows[pattern]], ranked=False)
+        return [self._fact(row) for row in self._store.matching(table, text)]
 
     @cached_property
-    def _aliases(self) -> dict[str, tuple[Row, bool]]:
-        """The row of each spelling of a vendor, and whether the spelling counts as part of a longer name.
-
-        Names take precedence over aliases, and these over identifiers.
-        """
-        spellings: dict[str, tuple[Row, bool]] = {}
-        rows = [row for named in self._table("vendors").values() for row in named]
-        for subject in ("name", "alias"):
-            for row in rows:
-                if row.subject == subject:
-                    spellings.setdefault(squeezed(row.value), (row, row.weight == "strong"))
-        for row in rows:
-            if row.subject == "name":
-                spellings.setdefault(squeezed(row.key), (row, False))
-        spellings.pop("", None)
-        return spellings
-
-    @cached_property
-    def _parents(self) -> Parents | None:
-        """Patterns of these tables, if they are not those of the package."""
-        if self._read is packaged_rows and not any(row.table == "parents" for row in self._added):
-            return None
-        return Parents((row.key, row.value) for row in self.rows("parents"))
-
-    def _parent(self, name: str) -> tuple[str, str] | None:
-        return shared_parent(name, name) if self._parents is None else self._parents.find(name)
-
-    def _vendor_row(self, text: str) -> Row | None:
-        for spelling, whole in company_words(text):
-            row, in_longer = self._aliases.get(spelling, (None, False))
-            if row is not None and (whole or (in_longer and len(spelling) >= _MIN_PART)):
-                return row
-        return None
+    def _vendor_names(self) -> VendorNames:
+        return VendorNames(self.rows("vendors"))
 
     def _vendor_in(self, label: str, name: str) -> list[Fact]:
-        for spelling in label_spellings(label):
-            row, in_longer = self._aliases.get(spelling, (None, False))
-            if row is not None and in_longer and len(spelling) >= _MIN_LABEL:
-                weight = "weak" if row.key in self._ecosystems else "fair"
-                return [Fact("vendors", name, "vendor", row.key, weight, *self._origin(row.source))]
-        return []
-
-    @cached_property
-    def _ecosystems(self) -> frozenset[str]:
-        """Vendors whose own domains many other vendors' devices ask for."""
-        return frozenset(row.value for row in self.rows("names") if row.weight == "weak")
+        row = self._vendor_names.in_label(label)
+        if row is None:
+            return []
+        weight = "weak" if row.key in self._store.ecosystems else "fair"
+        return [Fact("vendors", name, "vendor", row.key, weight, *self._origin(row.source))]
 
     def _organisation_facts(self, name: str, weight: str, key: str = "") -> list[Fact]:
         modules = self._matching("modules", name)
         if modules:
             return modules
-        row = self._vendor_row(name)
+        row = self._vendor_names.of_company(name)
         if row is None:
             return []
         return [Fact("vendors", key or name, "vendor", row.key, weight, *self._origin(row.source))]
@@ -460,13 +382,8 @@ class Knowledge:
     def _fact(self, row: Row) -> Fact:
         return Fact(row.table, row.key, row.subject, row.value, row.weight, *self._origin(row.source))
 
-    def _facts(self, rows: Iterable[Row], *, ranked: bool = True) -> list[Fact]:
-        if ranked:
-            rows = sorted(rows, key=lambda row: _RANK.get(row.weight, len(_RANK)))
-        return [self._fact(row) for row in rows]
-
-
-_SEPARATORS = str.maketrans("", "", ":.-")
+    def _facts(self, rows: Iterable[Row]) -> list[Fact]:
+        return [self._fact(row) for row in sorted(rows, key=lambda row: _RANK.get(row.weight, len(_RANK)))]
 
 
 @cache
