@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from ethogram.identify.explain import evidence, sentence
 from ethogram.identify.identifier import Term, folds_by_time
 from ethogram.identify.methods import Featurizer, identifier
 from ethogram.identify.openset import Coverage, Thresholds
-from ethogram.identify.verdict import VerdictModel
+from ethogram.identify.verdict import VerdictModel, _active_hours
 from ethogram.schema import UNKNOWN, Windows
 
 from .traffic import days, enrolment, ruzicka, shares, windows_of
@@ -207,19 +208,22 @@ def test_terms_become_evidence_the_weightiest_first_and_the_rest_in_one() -> Non
 
 def test_the_sentence_says_what_speaks_for_it_what_is_extra_and_what_is_missing() -> None:
     presence = {"TCP/443": 1.0, "UDP/53": 0.6}
-    assert sentence("camera", "camera", evidence(TERMS), presence) == (
-        "uses TCP/443 all the time and UDP/53 most hours as camera does; TCP/80 is extra; UDP/123 is missing"
+    assert sentence("camera", "camera", evidence(TERMS), presence, hours=20) == (
+        "uses HTTPS every hour and DNS in 12 of 20 hours as camera does; HTTP not seen before; NTP missing"
+    )
+    assert sentence("camera", "camera", evidence(TERMS[:2]), presence) == (
+        "uses HTTPS all the time and DNS 60 % of the time as camera does"
     )
     assert sentence(UNKNOWN, "camera", evidence(TERMS[:1]), {}) == (
-        "too unlike every known device; the nearest is camera; it shares TCP/443"
+        "too unlike every known device; the nearest is camera; it shares HTTPS"
     )
     assert sentence("camera", "camera", [], {}) == "nearest to camera"
 
 
 def test_a_kind_of_service_is_only_named_when_no_service_is() -> None:
     general = Term("all traffic", "flows", 5.0, 5.0, 2.0)
-    assert sentence("a", "a", evidence([general, TERMS[0]]), {}) == "uses TCP/443 as a does"
-    assert sentence("a", "a", evidence([general]), {}) == "uses all traffic as a does"
+    assert sentence("a", "a", evidence([general, TERMS[0]]), {}) == "uses HTTPS as a does"
+    assert sentence("a", "a", evidence([general]), {}) == "resembles a in all traffic"
 
 
 def test_how_known_a_window_looks_is_its_share_of_the_usual_score_times_its_calibrated_one() -> None:
@@ -247,3 +251,23 @@ def test_a_label_that_is_unlikely_is_not_said() -> None:
     assert said["shy"].verdict == UNKNOWN
     assert said["shy"].nearest == "camera"
     assert said["shy"].reason.startswith("not sure enough; the nearest is camera")
+
+
+def test_sentences_name_services_as_network_engineers_do() -> None:
+    services = ("IP/1 client lan", "IP/2 client multicast 224.0.0.22", "UDP/67 client lan", "TCP/8883 client wan")
+    terms = [Term(service, "flows", 1.0, 1.0, 5.0 - i) for i, service in enumerate(services[:3])]
+    terms.append(Term(services[3], "flows", 1.0, 0.0, -1.0))
+    presence = {"IP/1": 1.0, "IP/2": 0.125, "UDP/67": 0.125}
+    assert sentence("hub", "hub", evidence(terms), presence, hours=24) == (
+        "uses pings on the LAN every hour and IGMP and DHCP in 3 of 24 hours as hub does; "
+        "MQTT over TLS not seen before"
+    )
+
+
+def test_hours_are_counted_where_counts_are_by_the_hour() -> None:
+    windows = KNOWN[0]
+    assert _active_hours(windows).tolist() == [
+        windows.counts.filter(pl.col("item") == item)["time"].n_unique() for item in range(len(windows))
+    ]
+    minutes = Windows(windows.items, windows.counts.with_columns(pl.col("time") + pl.duration(minutes=1)))
+    assert set(_active_hours(minutes).tolist()) == {0}

@@ -10,6 +10,7 @@ import numpy as np
 from ethogram.identify.identifier import Term
 from ethogram.identify.terms import TermTable
 from ethogram.schema import UNKNOWN, Evidence
+from ethogram.schema.service_words import GROUP_WORDS, LOCAL, service_words
 
 GENERAL = ("any ", "all traffic", "all services", "all names")
 NAME = "name "
@@ -89,21 +90,31 @@ def _evidence(term: Term) -> Evidence:
     )
 
 
-def how_often(share: float) -> str:
-    """Describe a share of a window's active hours in words.
+def how_often(share: float, hours: int = 0) -> str:
+    """Describe a share of a window's active hours.
 
-    >>> [how_often(share) for share in (1.0, 0.7, 0.3, 0.02)]
-    ['all the time', 'most hours', 'every few hours', 'now and then']
+    Parameters
+    ----------
+    share
+        Share of the active hours, 0 to 1.
+    hours
+        Number of active hours; 0 if unknown.
+
+    >>> [how_often(share, 24) for share in (1.0, 0.125, 0.001)], how_often(1.0, 1), how_often(0.3)
+    (['every hour', 'in 3 of 24 hours', 'in 1 of 24 hours'], '', '30 % of the time')
     """
-    for least, words in ((0.9, "all the time"), (0.5, "most hours"), (0.15, "every few hours")):
-        if share >= least:
-            return words
-    return "now and then"
+    if not hours:
+        return "all the time" if share >= 1 else f"{max(share, 0.01):.0%} of the time".replace("%", " %")
+    count = max(round(share * hours), 1)
+    if hours == 1:
+        return ""
+    return "every hour" if count >= hours else f"in {count:,} of {hours:,} hours"
 
 
 def sentence(
-    label: str, nearest: str, evidence_terms: Sequence[Evidence], presence: Mapping[str, float], *, strange: bool = True
-) -> str:
+    label: str, nearest: str, evidence_terms: Sequence[Evidence], presence: Mapping[str, float], *,
+    strange: bool = True, hours: int = 0,
+) -> str:  # fmt: skip
     """Summarise the evidence in one sentence.
 
     Parameters
@@ -116,6 +127,8 @@ def sentence(
         Share of the window's active hours in which each service was used; may be empty.
     strange
         Whether an unknown device is unlike the nearest label, rather than equally like several.
+    hours
+        Number of active hours in the window; 0 if unknown.
     """
     named = [e for e in evidence_terms if e.quantity not in {"sum", "offset"}]
     # Aggregates (a kind of service, all traffic) are mentioned only if there is no evidence about a single service.
@@ -134,38 +147,59 @@ def sentence(
     if label == UNKNOWN:
         parts.append(f"{'too unlike every known device' if strange else 'not sure enough'}; the nearest is {nearest}")
         if speaks:
-            parts.append(f"it shares {_uses(speaks, presence)}")
+            parts.append(f"it shares {_uses(speaks, presence, hours)}")
+    elif speaks and speaks[0].startswith(GENERAL):
+        parts.append(f"resembles {nearest} in {_list(speaks)}")
     elif speaks:
-        parts.append(f"uses {_uses(speaks, presence)} as {nearest} does")
+        parts.append(f"uses {_uses(speaks, presence, hours)} as {nearest} does")
     else:
         parts.append(f"nearest to {nearest}")
-    for names, what in ((extra, "extra"), (missing, "missing"), (unlike, "unlike it")):
-        if names:
-            phrases = list(dict.fromkeys(_in_words(name) for name in names))
-            parts.append(f"{_list(phrases)} {'is' if len(phrases) == 1 else 'are'} {what}")
+    spoken = {_in_words(service) for service in speaks}
+    for names, what in ((extra, "not seen before"), (missing, "missing"), (unlike, "used differently")):
+        phrases = [phrase for phrase in dict.fromkeys(map(_in_words, names)) if phrase not in spoken]
+        if phrases:
+            parts.append(f"{_list(phrases)} {what}")
     return "; ".join(parts)
 
 
-def _uses(services: Sequence[str], presence: Mapping[str, float]) -> str:
+def _uses(services: Sequence[str], presence: Mapping[str, float], hours: int) -> str:
     """Services grouped by how often they are used."""
     spans: dict[str, list[str]] = {}
     for service in services:
         share = presence.get(service, presence.get(service.split(" ")[0]))
-        names = spans.setdefault("" if share is None else " " + how_often(share), [])
+        often = "" if share is None else how_often(share, hours)
+        names = spans.setdefault(f" {often}" if often else "", [])
         if _in_words(service) not in names:
             names.append(_in_words(service))
     return _list([_list(names) + words for words, names in spans.items()])
 
 
 def _in_words(service: str) -> str:
-    """A service in words; the usual role (client) and scope (WAN) are omitted.
+    """A service in words; the usual role (client) and scope (WAN) are omitted, and what a service implies.
 
     >>> [_in_words(s) for s in ("TCP/443 client wan", "TCP/80 server lan", "UDP/53 client lan", "name example.com")]
-    ['TCP/443', 'TCP/80 as a server inside', 'UDP/53 inside', 'example.com']
+    ['HTTPS', 'HTTP as a server on the LAN', 'DNS on the LAN', 'example.com']
+    >>> [_in_words(f"{s} client multicast 224.0.0.251") for s in ("IP/2", "UDP/5353", "UDP/6000")]
+    ['IGMP for mDNS', 'mDNS', 'UDP/6000 for mDNS']
     """
-    first, _, rest = service.removeprefix(NAME).partition(" ")
-    words = {"client": "", "server": "as a server", "wan": "", "any": "", "lan": "inside", "multicast": "to all"}
-    return " ".join(filter(None, [first, *(words.get(word, word) for word in rest.split())]))
+    if service.startswith(NAME):
+        return service.removeprefix(NAME)
+    base, *rest = service.split()
+    name = service_words(base)
+    words = [name]
+    for part in rest:
+        if part == "server":
+            words.append("as a server")
+        elif part == "lan" and name not in LOCAL:
+            words.append("on the LAN")
+        elif part == "multicast" and name not in LOCAL and rest[-1] == part:
+            words.append("to all")
+        elif part in GROUP_WORDS:
+            group = GROUP_WORDS[part]
+            words += ["for", group] if group and group != name else []
+        elif part not in ("client", "wan", "any", "lan", "multicast"):
+            words += ["to", part] if rest[-1] == part and "multicast" in rest else [part]
+    return " ".join(words)
 
 
 def _list(words: Sequence[str]) -> str:

@@ -178,7 +178,7 @@ class VerdictModel:
             A decision made with more evidence than these counts; default: that of :meth:`decide`.
         """
         decision = self.decide(windows) if decision is None else decision
-        flows = _flows(windows)
+        flows, hours = _flows(windows), _active_hours(windows)
         why = self.identifier.explain(windows, [decision.labels[b] for b in decision.best])
         result = []
         for item, device, start, end in windows.items.select("item", "device", "start", "end").iter_rows():
@@ -206,7 +206,8 @@ class VerdictModel:
                     evidence=terms,
                     reason="silent: nothing was seen"
                     if silent
-                    else sentence(label, nearest, terms, times, strange=bool(decision.strangeness[item] > 1.0)),
+                    else sentence(label, nearest, terms, times, strange=bool(decision.strangeness[item] > 1.0),
+                                  hours=int(hours[item])),
                     window=Window(start=start, end=end),
                     flows=int(flows[item]),
                     converged=done,
@@ -216,6 +217,15 @@ class VerdictModel:
                 )
             )
         return result
+
+
+def _active_hours(windows: Windows) -> NDArray[np.int64]:
+    """Number of hours with traffic of each item, (n); 0 for items counted in intervals other than hours."""
+    hours = np.zeros(len(windows), dtype=np.int64)
+    time = pl.col("time")
+    active = windows.counts.group_by("item").agg(time.n_unique(), (time.dt.truncate("1h") == time).all().alias("whole"))
+    hours[active["item"].to_numpy()] = (active["time"] * active["whole"]).to_numpy()
+    return hours
 
 
 def _flows(windows: Windows) -> NDArray[np.int64]:
