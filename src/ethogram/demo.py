@@ -181,7 +181,7 @@ def _collected(home: SimulatedHome, folder: Path) -> tuple[pl.DataFrame, Export,
         csv.writer(stream).writerows([["device", "mac"], *home.device_file().iter_rows()])
     exporter = FlowExporter(ExportSettings(flush_s=600, template_s=86_400))
     network = Impairment(LOSS, REORDER, seed=home.seed)
-    collector = Collector([Listen("udp", "127.0.0.1", 0)], folder / "collected", devices=devices)
+    collector = Collector([Listen("udp", "127.0.0.1", 0)], folder / "collected", devices=devices, devices_only=True)
     collector.start()
     try:
         [place] = collector.listening

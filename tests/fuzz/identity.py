@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 
 from ethogram.io.identity.dhcp import read_dhcp, read_dhcpv6
+from ethogram.io.identity.lldp import read_lldp
 from ethogram.io.identity.mdns import read_llmnr, read_mdns
 from ethogram.io.identity.nbns import read_nbns, read_netbios_datagram
 from ethogram.io.identity.ssdp import read_ssdp
@@ -64,6 +65,8 @@ TARGETS = [
     Target("dhcpv6", lambda: [SIX], check(read_dhcpv6), words=(b"\0\x27", b"\0\x10", b"\xff\xff")),
     Target("mdns", mdns_messages, check(read_mdns), words=(b"\xc0\x0c", b"\0\x10", b"\0\x0c", b"\xff\xff")),
     Target("llmnr", mdns_messages, check(read_llmnr), words=(b"\xc0\x0c", b"\0\xff")),
+    Target("lldp", lambda: [b"\x0a\x04desk\x0c\x04Acme\x10\x0c\5\1\x0a\0\0\5\2\0\0\0\1\0\xfe\x06\0\x12\xbb\x0aT1\0\0"],
+           check(read_lldp), words=(b"\x0a", b"\xfe", b"\0\x12\xbb", b"\xff")),
     Target("nbns", netbios_messages, check(read_nbns), words=(b"\x20", b"\xc0\x0c", b"\0\x21")),
     Target("netbios-datagram", netbios_messages, check(read_netbios_datagram), words=(b"\x11", b"\x20")),
     Target("ssdp", lambda: [b"NOTIFY * HTTP/1.1\r\nServer: Hub\r\nNT: upnp:rootdevice\r\n\r\n"], check(read_ssdp),

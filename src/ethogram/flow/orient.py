@@ -15,6 +15,7 @@ from ethogram.flow.factorize import factorize, factorize_pairs, stable_argsort
 from ethogram.flow.identity import IdentityFacts
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.ports import PortMemory
+from ethogram.flow.relays import use_spans
 from ethogram.flow.service_side import (
     BY_CLASS,
     BY_HANDSHAKE,
@@ -186,13 +187,12 @@ class Orientation:
 
 def _used_ends(ends: pl.DataFrame, uses: Uses) -> pl.DataFrame:
     """Ends with a device, with the times of their uses; the MAC of a router or repeater is not the device's."""
-    spans = pl.DataFrame({"end": uses.end, "since": uses.since, "until": uses.until}).group_by("end").agg(
-        pl.col("since").min().cast(TIME).alias("first"), pl.col("until").max().cast(TIME).alias("last"),
-        pl.len().alias("times"),
-    )  # fmt: skip
+    first, last = np.zeros(ends.height, np.int64), np.zeros(ends.height, np.int64)
+    times = np.zeros(ends.height, np.int64)
+    use_spans(uses.end, column(uses.since), column(uses.until), first, last, times)
     own_mac = pl.when(~pl.col("behind")).then("mac")
-    ends = ends.with_row_index("end").with_columns(pl.col("end").cast(pl.Int32), mac=own_mac)
-    return ends.filter(pl.col("device").is_not_null()).join(spans, on="end", how="left", maintain_order="left")
+    spans = {"first": pl.Series(first).cast(TIME), "last": pl.Series(last).cast(TIME), "times": pl.Series(times)}
+    return ends.with_columns(mac=own_mac, **spans).filter(pl.col("device").is_not_null())
 
 
 def _flags(flags: pl.Series) -> NDArray[np.int16]:

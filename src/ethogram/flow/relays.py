@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ethogram._arrays import column
 from ethogram.flow.compiled import compiled
 
-__all__ = ["ONE_AT_A_TIME", "WINDOW_US", "last_use", "relays"]
+__all__ = ["ONE_AT_A_TIME", "WINDOW_US", "last_use", "relays", "use_spans"]
 
 WINDOW_US = 15 * 60 * 1_000_000
 """Addresses used within this time count as simultaneous; it is shorter than usual leases."""
@@ -103,3 +103,25 @@ def last_use(which: Any, since: Any, until: Any, window: int, first: Any, last: 
             first[item], last[item] = since[i], max(since[i], until[i])
         elif until[i] >= first[item] - window:
             first[item], last[item] = min(first[item], since[i]), max(last[item], until[i])
+
+
+@compiled
+def use_spans(end: Any, since: Any, until: Any, first: Any, last: Any, times: Any) -> None:
+    """First and last time of the uses of each end, and their number.
+
+    Parameters
+    ----------
+    end
+        Row of the end, for each of N uses.
+    since, until
+        Times of each use.
+    first, last, times
+        Filled in for each end; ``times`` begins with zeros.
+    """
+    for i in range(len(end)):
+        at = end[i]
+        if times[at] == 0:
+            first[at], last[at] = since[i], until[i]
+        times[at] += 1
+        first[at] = min(first[at], since[i])
+        last[at] = max(last[at], until[i])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,30 @@ from numpy.typing import NDArray
 from ethogram.config import CaptureSettings
 from ethogram.errors import EthogramWarning, InputError
 from ethogram.io.compressed import Member, bare_name, members_of_kind
-from ethogram.io.ip_packet import CORRECTED, COUNTERS, DROPPED, IGNORED, LINK_TYPES, PACKET, READ, USED
+from ethogram.io.ip_packet import (
+    CORRECTED,
+    COUNTERS,
+    DROPPED,
+    IGNORED,
+    LINK_TYPES,
+    LLDP,
+    LLDP_FIELDS,
+    LLDP_FRAMES,
+    MOST_LLDP,
+    PACKET,
+    READ,
+    USED,
+)
 from ethogram.io.link_types import link_type_reason
 from ethogram.io.pcap import FULL, MAGICS, STOP, parse_header, scan_pcap
 from ethogram.io.pcapng import MAGIC, new_section, scan_pcapng
 from ethogram.io.unsupported import describe
 from ethogram.schema import Accounting, PacketBatch
 
-__all__ = ["CaptureSource", "is_capture", "open_capture"]
+__all__ = ["CaptureSource", "LinkMessage", "is_capture", "open_capture"]
 
 ROWS = 1 << 15  # maximum packets per batch
+MAX_LINK_MESSAGES, MAX_LINK_OCTETS = 1 << 12, 1500
 NAMES: tuple[str, ...] = PACKET.names or ()
 Scan = Callable[[NDArray[np.uint8], int, int, Any, NDArray[np.int64]], tuple[int, int, int]]
 
@@ -63,6 +77,14 @@ def open_capture(path: Path | str, settings: CaptureSettings | None = None) -> C
     return CaptureSource(path, settings or CaptureSettings())
 
 
+class LinkMessage(NamedTuple):
+    """An LLDP frame: its time in nanoseconds since 1970, source MAC, and octets after the Ethernet header."""
+
+    time_ns: int
+    mac: int
+    octets: bytes
+
+
 class CaptureSource:
     """Packets of one file (:class:`~ethogram.schema.PacketSource`).
 
@@ -72,12 +94,15 @@ class CaptureSource:
         Over packets. A truncated or damaged record counts as one packet.
     notes
         One line for each place where reading stopped early; also issued as warnings.
+    link_messages
+        The first 16 LLDP frames of each block, and at most 4,096.
     """
 
     def __init__(self, path: Path, settings: CaptureSettings) -> None:
         self.name = str(path)
         self.accounting = Accounting("packets")
         self.notes: list[str] = []
+        self.link_messages: list[LinkMessage] = []
         self._path = path
         self._settings = settings
 
@@ -137,6 +162,8 @@ class CaptureSource:
                 counters = np.zeros(COUNTERS, np.int64)
                 at, rows, why = scan(data, at, end, packets, counters)
                 self._count(counters)
+                if counters[LLDP]:
+                    self._keep_link_messages(data, counters)
                 if rows:
                     yield PacketBatch(*[packets[name][:rows] for name in NAMES] + [data[:end]])
             if why == STOP:
@@ -145,6 +172,15 @@ class CaptureSource:
             place += at
             tail = data[at:end]
         self._end(member, tail.size, place, damage)
+
+    def _keep_link_messages(self, data: NDArray[np.uint8], counters: NDArray[np.int64]) -> None:
+        """Copy the LLDP frames whose places a scan has noted."""
+        number = min(int(counters[LLDP]), MOST_LLDP)
+        places = counters[LLDP_FRAMES : LLDP_FRAMES + number * LLDP_FIELDS].reshape(number, LLDP_FIELDS)
+        for time_ns, mac, begin, end in places.tolist():
+            octets = data[begin : min(end, begin + MAX_LINK_OCTETS)].tobytes()
+            if octets and len(self.link_messages) < MAX_LINK_MESSAGES:
+                self.link_messages.append(LinkMessage(time_ns, mac, octets))
 
     def _end(self, member: Member, left: int, place: int, damage: InputError | None) -> None:
         if left:

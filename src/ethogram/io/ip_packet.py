@@ -20,6 +20,10 @@ __all__ = [
     "DROPPED",
     "IGNORED",
     "LINK_TYPES",
+    "LLDP",
+    "LLDP_FIELDS",
+    "LLDP_FRAMES",
+    "MOST_LLDP",
     "NO_VLAN",
     "PACKET",
     "READ",
@@ -35,7 +39,8 @@ READ, USED = 0, 1
 ARP, EAPOL, LLDP, ETHERTYPE, LLC, LINK_TYPE, WIRELESS_CONTROL, ENCRYPTED = 2, 3, 4, 5, 6, 7, 8, 9
 TRUNCATED_HEADER, BAD_LENGTH, BAD_VERSION, BAD_TIME, TRUNCATED_RECORD, UNKNOWN_INTERFACE = 10, 11, 12, 13, 14, 15
 CUT_SHORT, NO_LENGTH, FRAGMENT, NO_TIME, TUNNEL = 16, 17, 18, 19, 20
-LINK_TYPES = 21  # packets of unsupported link types, one counter per number
+LLDP_FRAMES, MOST_LLDP, LLDP_FIELDS = 21, 16, 4  # time, source MAC, begin and end of the first LLDP frames
+LINK_TYPES = LLDP_FRAMES + MOST_LLDP * LLDP_FIELDS  # packets of unsupported link types, one counter per number
 COUNTERS = LINK_TYPES + MOST + 1
 
 IGNORED = {

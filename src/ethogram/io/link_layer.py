@@ -22,6 +22,9 @@ from ethogram.io.ip_packet import (
     LINK_TYPES,
     LLC,
     LLDP,
+    LLDP_FIELDS,
+    LLDP_FRAMES,
+    MOST_LLDP,
     NO_VLAN,
     READ,
     TRUNCATED_HEADER,
@@ -339,6 +342,12 @@ def parse_packet(
         counters[code] += 1
         if code == LINK_TYPE:
             counters[LINK_TYPES + min(link, MOST)] += 1
+        elif code == LLDP and counters[LLDP] <= MOST_LLDP:
+            place = LLDP_FRAMES + (counters[LLDP] - 1) * LLDP_FIELDS
+            counters[place] = time_ns
+            counters[place + 1] = np.int64(source)
+            counters[place + 2] = internet
+            counters[place + 3] = end
         return 0
     if tunnels:
         enter_tunnels(data, packet, counters)

@@ -94,6 +94,7 @@ class CaptureFlows(FlowSource):
         self.accounting.correct("counted though equal to a packet just before: mirrored twice?", copies)
         self.accounting.correct("clock went back inside a flow", self.meter.set_back)
         if self._facts is not None:
+            self._facts.feed_frames(self.source.link_messages)
             self.accounting.correct("messages of identity facts left out", self._facts.left_out)
 
     def _packets(self) -> Iterator[PacketBatch]:

@@ -26,7 +26,8 @@ FACT = pl.Enum([
 ``mac``, ``address``
     A MAC (``aa:bb:cc:dd:ee:ff``) or an address the device used, random MACs included.
 ``name``, ``vendor``, ``model``, ``kind``
-    What a file of the user says: an inventory, a controller's list of clients, a device file.
+    What a file of the user says: an inventory, a controller's list of clients, a device file. Vendor and model are
+    also what a device states in LLDP-MED.
 ``host_name``
     Host name of a DHCP client (options 12 and 81, leases) or of a ``hosts`` file.
 ``service``

@@ -1,4 +1,4 @@
-"""Identity facts of the packets of a capture: DHCP, mDNS, LLMNR, SSDP and NetBIOS names.
+"""Identity facts of the packets of a capture: DHCP, mDNS, LLMNR, SSDP, NetBIOS names, and LLDP.
 
 Only packets of these ports are looked at, and of them only messages that differ: devices repeat what they announce.
 """
@@ -6,7 +6,7 @@ Only packets of these ports are looked at, and of them only messages that differ
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from ethogram.io.identity.dhcp import (
     read_dhcpv6,
 )
 from ethogram.io.identity.digest import hash_payloads
+from ethogram.io.identity.lldp import read_lldp
 from ethogram.io.identity.mdns import LLMNR, MDNS, read_llmnr, read_mdns
 from ethogram.io.identity.nbns import NBDGM, NBNS, read_nbns, read_netbios_datagram
 from ethogram.io.identity.ssdp import SSDP, read_ssdp
@@ -128,12 +129,7 @@ class PacketFacts:
                 own_address = statement.address or (address if statement.by_sender and not statement.mac else None)
                 for fact, value in statement.facts:
                     stated.append((own_mac, own_address, fact, value, protocol.source, first, last, times))
-        if stated:
-            names = ("mac", "address", "fact", "value", "source", "first", "last", "times")
-            columns = dict(zip(names, map(list, zip(*stated, strict=True)), strict=True))
-            self._frames.append(IDENTITY.conform(_frame(columns)))
-        if len(self._frames) > 64:
-            self._frames = [self.table()]
+        self._keep(stated)
 
     def _statements(
         self, batch: PacketBatch, row: int, protocol: _Protocol, key: tuple[int, str | None]
@@ -152,6 +148,26 @@ class PacketFacts:
             self._parsed_by_hash.clear()
         self._parsed_by_hash[key] = statements
         return statements
+
+    def feed_frames(self, frames: Iterable[tuple[int, int, bytes]]) -> None:
+        """Take LLDP frames: time in nanoseconds, source MAC as a number, and octets."""
+        stated: list[tuple[Any, ...]] = []
+        for time_ns, number, octets in frames:
+            mac = number.to_bytes(6).hex(":") if 0 < number < 1 << 48 else None
+            time = time_ns // 1000
+            for statement in read_lldp(octets):
+                address = statement.address
+                stated += [(mac, address, fact, value, "LLDP", time, time, 1) for fact, value in statement.facts]
+        self._keep(stated)
+
+    def _keep(self, stated: list[tuple[Any, ...]]) -> None:
+        """Keep facts with mac, address, fact, value, source, first, last and times."""
+        if stated:
+            names = ("mac", "address", "fact", "value", "source", "first", "last", "times")
+            columns = dict(zip(names, map(list, zip(*stated, strict=True)), strict=True))
+            self._frames.append(IDENTITY.conform(_frame(columns)))
+        if len(self._frames) > 64:
+            self._frames = [self.table()]
 
     def table(self) -> pl.DataFrame:
         """The facts so far (:data:`ethogram.schema.IDENTITY`), one row for each sender, fact, value and source."""
