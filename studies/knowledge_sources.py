@@ -47,14 +47,12 @@ _SHARED_LISTS = {
     "plex": "", "category-emby": "",
 }  # fmt: skip
 _BRAND_LISTS = {
-    "acer", "amazon", "android", "anker", "apple", "asus", "auxgroup", "blurams", "canon", "cisco", "dell",
-    "dji", "dlink", "google", "gree", "haier", "hikvision", "hisense", "honor", "hp", "huawei", "ikea", "intel",
-    "iqoo", "lenovo", "lg", "logitech", "meizu", "microsoft", "midea", "mikrotik", "motorola", "nintendo", "nubia",
-    "nvidia", "oculus", "oppo", "panasonic", "philips", "playstation", "qnap", "razer", "realme", "roku",
-    "samsung", "sharp", "sony", "steam", "synology", "tcl", "tesla", "tplink", "ubiquiti", "vivo",
-    "westerndigital", "xbox", "xiaomi", "yeelight", "zte", "ecovacs", "roborock", "ezviz", "dahua", "tuya", "netgear",
-    "skyworth", "konka", "coolpad", "changhong", "supermicro", "kobo", "garmin", "fitbit", "bose", "sonos", "baidu",
-    "alibaba", "tencent", "yandex", "jd", "naver", "kakao", "starlink", "comcast", "att", "verizon", "telekom",
+    "acer", "alibaba", "amazon", "android", "anker", "apple", "asus", "att", "auxgroup", "baidu", "blurams", "canon",
+    "cisco", "dell", "dji", "gigabyte", "google", "gree", "haier", "hikvision", "hisense", "honor", "hp", "huawei",
+    "ikea", "intel", "jd", "kakao", "kindle", "lenovo", "lg", "logitech", "meizu", "microsoft", "midea", "mikrotik",
+    "motorola", "narwal", "naver", "nintendo", "nvidia", "oculus", "oppo", "panasonic", "playstation", "qnap",
+    "razer", "roku", "samsung", "sky", "sony", "steam", "synology", "tcl", "telekom", "tencent", "tesla", "ubiquiti",
+    "verizon", "vivo", "westerndigital", "xbox", "xiaomi", "yandex", "zte",
 }  # fmt: skip
 _ECOSYSTEMS = frozenset({
     "amazon", "apple", "google", "microsoft", "alibaba", "tencent", "baidu", "yandex", "jd", "naver", "kakao", "valve",
