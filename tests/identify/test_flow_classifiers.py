@@ -111,3 +111,14 @@ def test_merging_keeps_the_larger_set_of_flows() -> None:
     assert one.merge(two).z["a"].tolist() == two.merge(one).z["a"].tolist() == [[1.0], [1.0]]
     again = two.merge(two)
     assert (again.encoder, sorted(again.z), len(again.z["a"])) == ("e", ["a"], 2)
+
+
+def test_a_store_has_the_flows_of_each_entry_in_their_order() -> None:
+    rng = np.random.default_rng(3)
+    windows = FlowWindows(rng.normal(size=(40, 2)).astype(np.float32), rng.integers(0, 6, 40), 6)
+    digests = ["a", None, "b", "a", "c", "d"]
+    store = FlowStore.of("encoder", windows, digests)
+    for name in "abcd":
+        rows = [windows.z[windows.owner == item] for item, digest in enumerate(digests) if digest == name]
+        np.testing.assert_array_equal(store.z[name], np.concatenate(rows))
+    assert len(FlowStore.of("encoder", windows.take([]), [])) == 0

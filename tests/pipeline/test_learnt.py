@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ethogram.config import IdentifySettings
 from ethogram.errors import LibraryError
 from ethogram.identify import library_file
-from ethogram.identify.learnt_file import _checksum, read_learnt, write_learnt
+from ethogram.identify.learnt_file import _checksum, header_of, read_learnt, write_learnt
 from ethogram.identify.library import Library, Source
 from ethogram.pipeline.learnt import BUNDLED, identify_by_library, learn, learnt_path, write_bundled
 from ethogram.pipeline.library import OpenLibrary, enrol_windows, open_library
@@ -210,3 +210,36 @@ def test_the_package_ships_what_its_library_teaches(tmp_path: Path, level: str) 
     assert len(written) == 1
     different = [name for name in fresh[0] if name != "code" and fresh[0][name] != shipped[0][name]]
     assert not different, f"{', '.join(different)}: {again}"
+
+
+def test_a_large_library_is_read_only_when_its_entries_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ethogram.pipeline.unread_library.LARGE", 1)
+    path = tmp_path / "home.jsonl.gz"
+    first = opened(tmp_path)
+    assert isinstance(first.entries, tuple)
+    expected, _ = identified(first, EVIDENCE)
+    with monkeypatch.context() as patched:
+        patched.setattr(library_file, "load", lambda *_, **__: pytest.fail("the entries were read"))
+        patched.setattr(library_file, "read_header", lambda _: replace(first, entries=()))
+        unread = open_library(path)
+        result, said = identified(unread, EVIDENCE)
+    assert said.startswith("read what was learnt")
+    assert result.to_json() == expected.to_json()
+    assert (len(unread), unread, unread.sources) == (len(first), first, first.sources)
+    assert unread.entries == first.entries
+    assert unread.entries[0] == first.entries[0]
+    assert [entry.digest for entry in unread.entries[:2]] == [entry.digest for entry in first.entries[:2]]
+    library_file.write(library(seed=4), path)
+    changed = open_library(path)
+    assert isinstance(changed.entries, tuple)
+    assert changed.digest != first.digest
+    assert "of another library" in identified(changed, EVIDENCE)[1]
+
+
+def test_a_changed_copy_of_a_library_is_not_what_its_file_holds(tmp_path: Path) -> None:
+    known = opened(tmp_path)
+    fewer = replace(known, entries=known.entries[:-1])
+    assert "kept in" in identified(fewer, EVIDENCE)[1]
+    assert header_of(learnt_path(Path(known.path), EVIDENCE))["file"] == ""

@@ -186,8 +186,9 @@ class NearestFlows(FlowClassifier):
         self.labels_, self.scale_ = labels, GlobalScaler(windows.z)
         of = codes[windows.owner]
         self.kept_: dict[int, NDArray[np.float32]] = {}
-        for code in np.unique(of):
-            members = np.flatnonzero(of == code)
+        order = np.argsort(of, kind="stable")
+        present, first = np.unique(of[order], return_index=True)
+        for code, members in zip(present, np.split(order, first[1:]), strict=False):  # without flows: no label
             owners, local = np.unique(windows.owner[members], return_inverse=True)
             part = FlowWindows(windows.z[members], local.astype(np.int64), owners.size)
             rows = part.rows(max(self.known // owners.size, 3))

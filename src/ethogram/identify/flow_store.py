@@ -54,8 +54,10 @@ class FlowStore:
     def of(cls, encoder: str, windows: FlowWindows, digests: Sequence[str | None]) -> FlowStore:
         """Store the embeddings of items by the digests of their entries; items without entry or flows are skipped."""
         z: dict[str, NDArray[np.float32]] = {}
+        order = np.argsort(windows.owner, kind="stable")
+        first = np.searchsorted(windows.owner[order], np.arange(len(digests) + 1))
         for item, digest in enumerate(digests):
-            rows = windows.z[windows.owner == item]
+            rows = windows.z[order[first[item] : first[item + 1]]]
             if digest is not None and len(rows):
                 z[digest] = np.concatenate([z[digest], rows]) if digest in z else rows
         return cls(encoder, int(windows.z.shape[1]), z)

@@ -23,7 +23,7 @@ from ethogram._version import __version__
 from ethogram.errors import LibraryError
 from ethogram.identify.library import ROW, Entry, Identity, Library, Observation, Source, utc
 
-__all__ = ["LIBRARY_FORMAT", "dump", "load", "octets_for", "read", "write"]
+__all__ = ["LIBRARY_FORMAT", "dump", "load", "octets_for", "read", "read_header", "write"]
 
 LIBRARY_FORMAT = "ethogram.library/1"
 MAX_LINE = 1 << 25
@@ -138,17 +138,32 @@ def read(path: str | Path) -> Library:
     LibraryError
         When the file is missing, of another format, or invalid; the message names the line.
     """
-    source = Path(path)
+    return _read(Path(path))
+
+
+def _read(source: Path, *, only_header: bool = False) -> Library:
     try:
         with source.open("rb") as raw:
             head = raw.read(2)
             raw.seek(0)
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if head == b"\x1f\x8b" else raw
-            return load(stream, name=source.name, place=str(source))
+            given = stream.readline(MAX_LINE + 1) if only_header else stream
+            return load(given, name=source.name, place=str(source))
     except FileNotFoundError:
         raise LibraryError(f"{source}: there is no such library") from None
     except (OSError, EOFError, zlib.error) as error:
         raise LibraryError(f"{source}: cannot be read: {error}") from None
+
+
+def read_header(path: str | Path) -> Library:
+    """Read the first line of a library: its name, sources and encoder, without entries.
+
+    Raises
+    ------
+    LibraryError
+        As for :func:`read`.
+    """
+    return _read(Path(path), only_header=True)
 
 
 def load(stream: BinaryIO | bytes, *, name: str = "library", place: str = "library") -> Library:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from ethogram.identify import library_file
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.labels import Label, match_labels
 from ethogram.identify.leave_group_out import device_units
-from ethogram.identify.library import Library, Source
-from ethogram.pipeline.library_embeddings import load_embeddings, write_library
+from ethogram.identify.library import Entry, Library, Source
+from ethogram.pipeline.library_embeddings import embeddings_path, load_embeddings, write_library
 from ethogram.pipeline.text import join_names, plural
+from ethogram.pipeline.unread_library import UnreadEntries, digest_if_learnt, file_digest
 from ethogram.pipeline.windows import STABLE, ObservedWindows
 
 __all__ = ["PACKAGED", "EnrolReport", "OpenLibrary", "by_source", "devices_of", "enrol_windows", "open_library"]
@@ -86,14 +87,27 @@ def open_library(path: str | Path | None = None) -> OpenLibrary:
     (True, True)
     """
     if path is not None:
-        library = library_file.read(path)
-        store, message = load_embeddings(Path(path), library)
-        return OpenLibrary.opened(library, store, message=message, path=str(path))
+        return _open_own(Path(path))
     bundled = resources.files("ethogram") / "data" / PACKAGED
     if not bundled.is_file():
         raise LibraryError("this installation has no bundled library: name one with --library")
     with resources.as_file(bundled) as file:
         return OpenLibrary.opened(library_file.read(file), bundled=True)
+
+
+def _open_own(path: Path) -> OpenLibrary:
+    """Open a library of the user, without its entries if it was learnt before and has no embedded flows."""
+    digest = "" if embeddings_path(path).exists() else digest_if_learnt(path)
+    octets = file_digest(path)
+    library = library_file.read_header(path) if digest else library_file.read(path)
+    store, message = load_embeddings(path, library)
+    opened = OpenLibrary.opened(library, store, message=message, path=str(path))
+    if digest:
+        opened = replace(opened, entries=cast(tuple[Entry, ...], UnreadEntries(path)))
+        opened.__dict__["digest"] = digest
+    # Not a field: a library made from this one by a change is not what the file holds.
+    opened.__dict__["octets"] = octets
+    return opened
 
 
 @dataclass

@@ -1,0 +1,94 @@
+"""A library whose entries are read when something asks for them.
+
+Parsing ten thousand windows takes longer than judging by what was learnt from them, so a large library whose file is,
+octet by octet, one that was read and learnt before is not parsed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+from ethogram.errors import LibraryError
+from ethogram.identify import library_file
+from ethogram.identify.learnt_file import header_of
+from ethogram.identify.library import Entry
+
+__all__ = ["LARGE", "UnreadEntries", "digest_if_learnt", "file_digest", "stem"]
+
+LARGE = 1 << 20
+"""Octets of a file from which on entries are read only when needed."""
+
+
+def stem(library: Path) -> str:
+    """The name of a library without its endings.
+
+    >>> stem(Path("home.jsonl.gz"))
+    'home'
+    """
+    name = library.name
+    for suffix in (".gz", ".jsonl"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's octets, in hexadecimal; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def digest_if_learnt(path: Path) -> str:
+    """Digest of a large library's content, as a file learnt from the same octets states it; otherwise empty."""
+    try:
+        if path.stat().st_size < LARGE:
+            return ""
+    except OSError:
+        return ""
+    octets = ""
+    for learnt in sorted(path.parent.glob(f"{stem(path)}.learnt-*.npz")):
+        try:
+            header = header_of(learnt)
+        except LibraryError:
+            continue
+        octets = octets or file_digest(path)
+        digest = header.get("library")
+        if octets and header.get("file") == octets and isinstance(digest, str) and digest:
+            return digest
+    return ""
+
+
+class UnreadEntries(Sequence[Entry]):
+    """Entries of a library file, read on first use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def _entries(self) -> tuple[Entry, ...]:
+        return library_file.read(self.path).entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Entry, ...]: ...
+    def __getitem__(self, index: int | slice) -> Entry | tuple[Entry, ...]:
+        return self._entries[index]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __eq__(self, other: object) -> bool:
+        return self._entries == (other._entries if isinstance(other, UnreadEntries) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._entries)
