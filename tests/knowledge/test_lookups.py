@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ethogram.knowledge.rows import TEXT_KINDS
 from ethogram.knowledge.tables import Fact, Knowledge, mac_of_eui64
-from ethogram.schema import KINDS
+from ethogram.schema import FACT, KINDS
 
 KNOWLEDGE = Knowledge.bundled()
 
@@ -92,6 +92,40 @@ def test_groups_service_types_and_texts() -> None:
     assert values(KNOWLEDGE.text("ssdp-manufacturer", "Signify Netherlands B.V."), "vendor") == ["philips-hue"]
 
 
+def test_a_host_name_without_a_pattern_holds_words() -> None:
+    facts = KNOWLEDGE.host_name("attic-synology-2")
+    assert (values(facts, "vendor"), facts[0].weight) == (["synology"], "fair")
+    assert values(KNOWLEDGE.host_name("Living Room Soundbar"), "kind") == ["speaker"]
+    assert KNOWLEDGE.host_name("attic-2") == []
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "expected"),
+    [
+        ("mac", "00:17:88:01:02:03", ("vendor", "philips-hue")),
+        ("mdns_category", "8", ("kind", "plug")),
+        ("mdns_model", "AudioAccessory5,1", ("kind", "speaker")),
+        ("mdns_model", "Example Cam v3", ("kind", "camera")),
+        ("mdns_vendor", "Signify", ("vendor", "philips-hue")),
+        ("mdns_service", "_ipp._tcp.local", ("kind", "printer")),
+        ("mdns_name", "Sonos-1234.local", ("vendor", "sonos")),
+        ("ssdp_type", "urn:dial-multiscreen-org:service:dial:1", ("kind", "tv")),
+        ("dhcp_vendor_class", "udhcp 1.24.2", ("platform", "busybox")),
+        ("lldp_system", "MikroTik RouterOS 7", ("kind", "router")),
+        ("vendor", "Tuya Smart Inc.", ("platform", "tuya")),
+    ],
+)
+def test_every_identity_fact_has_its_lookup(fact: str, value: str, expected: tuple[str, str]) -> None:
+    facts = [(each.subject, each.value) for each in KNOWLEDGE.identity(fact, value)]
+    assert expected in facts
+    assert len(facts) == len(set(facts)), "each fact once"
+
+
+def test_identity_facts_that_tell_nothing() -> None:
+    assert KNOWLEDGE.identity("dhcp_parameters", "1,3,6,15") == []
+    assert KNOWLEDGE.identity("address", "192.0.2.1") == []
+
+
 def test_a_mac_tells_its_registered_organisation() -> None:
     facts = KNOWLEDGE.mac("00:17:88:0a:0b:0c")
     assert values(facts, "vendor") == ["philips-hue"]
@@ -154,6 +188,8 @@ ODD = st.one_of(
 def test_no_lookup_raises(text: str) -> None:
     for lookup in LOOKUPS:
         lookup(text)
+    for fact in FACT.categories:
+        KNOWLEDGE.identity(fact, text)
     for kind in (*TEXT_KINDS, text):
         KNOWLEDGE.text(kind, text)
     KNOWLEDGE.port(text, 1)

@@ -207,8 +207,15 @@ class Knowledge:
         return self._facts(table.get(key if key.startswith("_") else f"_{key}", ()) or table.get(f"{key}._tcp", ()))
 
     def host_name(self, text: str) -> list[Fact]:
-        """Facts of a device's own host name, as DHCP, mDNS or NetBIOS tell it."""
-        return self._matching("hosts", text)
+        """Facts of a device's own host name, as DHCP, mDNS or NetBIOS tell it.
+
+        A name that no pattern matches may hold a vendor, or a word for a kind: ``den-maker-tv``.
+        """
+        facts = self._matching("hosts", text)
+        told = {fact.subject for fact in facts}
+        if not told & {"vendor", "platform"}:
+            facts += self._vendor_in("-".join(text[:_MAX_NAME].split()), text.strip()[:_MAX_NAME])
+        return facts if "kind" in told else facts + self.word(text)
 
     def dhcp_vendor_class(self, text: str) -> list[Fact]:
         """Facts of a DHCP vendor class identifier (option 60, RFC 2132 section 9.13)."""
@@ -354,7 +361,13 @@ class Knowledge:
     # Tables
 
     def _matching(self, table: str, text: str) -> list[Fact]:
-        return [self._fact(row) for row in self._store.matching(table, text)]
+        """Facts of the patterns that match; of those that tell the same, the strongest."""
+        best: dict[tuple[str, str], Row] = {}
+        for row in self._store.matching(table, text):
+            before = best.get((row.subject, row.value))
+            if before is None or _RANK[row.weight] < _RANK[before.weight]:
+                best[row.subject, row.value] = row
+        return [self._fact(row) for row in best.values()]
 
     @cached_property
     def _vendor_names(self) -> VendorNames:
