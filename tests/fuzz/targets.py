@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import captures, exports, files, identity, messages, packets, text_records
+from . import captures, exports, files, identity, messages, names, packets, text_records
 from .harness import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for room in (captures, packets, text_records, files, messages, exports, identity)
+    for room in (captures, packets, text_records, files, messages, exports, identity, names)
     for target in room.TARGETS
 }  # fmt: skip

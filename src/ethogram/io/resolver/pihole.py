@@ -46,6 +46,7 @@ def read(path: Path, log: ResolverLog) -> None:
     version = None
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=_WAIT_S)) as database:
+            database.text_factory = lambda octets: octets.decode("utf-8", "replace")
             version = _version(database)
             columns = {str(row[1]) for row in database.execute("PRAGMA table_info(queries)")}
             if not columns >= _NEEDED:
@@ -61,6 +62,8 @@ def read(path: Path, log: ResolverLog) -> None:
         raise wrong(f"cannot be read: {error}") from None
     except sqlite3.Error as error:
         raise wrong(f"damaged, or no database: {error}") from None
+    except UnicodeDecodeError:  # of a message in which SQLite quotes damaged names
+        raise wrong("damaged, or no database") from None
     log.version_note = _version_note(version)
 
 
