@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from ethogram import errors
+from ethogram._parse import duration_text
 from ethogram.cli import app
 
 INTRODUCTION = """Every command, argument and option, as `ethogram COMMAND --help` shows them.
@@ -89,6 +90,8 @@ def default_of(parameter: Any) -> str:
     if getattr(parameter, "is_flag", False):
         return f"`{parameter.opts[0]}`" if parameter.secondary_opts else ""
     value = getattr(value, "value", value)
+    if parameter.metavar == "DURATION":
+        return f"`{duration_text(value)}`"
     values = value if isinstance(value, (list, tuple)) else [value]
     return ", ".join(f"`{getattr(item, 'value', item)}`" for item in values)
 

@@ -10,6 +10,7 @@ from ethogram.errors import UsageError
 
 __all__ = [
     "DAY_S",
+    "duration_text",
     "parse_duration",
     "parse_epoch",
     "parse_granularity",
@@ -56,6 +57,19 @@ def parse_duration(value: str | float | timedelta, option: str = "duration") -> 
     if not 0 <= seconds < float("inf"):
         raise UsageError(f"{option}: {value!r} is out of range; a duration cannot be negative or infinite")
     return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its largest unit, as :func:`parse_duration` reads it.
+
+    >>> [duration_text(seconds) for seconds in (86_400, 604_800.0, 21_600, 90, 0.25, 0)]
+    ['1d', '7d', '6h', '90s', '250ms', '0s']
+    """
+    for unit in ("d", "h", "m"):
+        count = seconds / _UNIT_S[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return f"{seconds:g}s" if seconds == int(seconds) or seconds >= 1 else f"{seconds * 1000:g}ms"
 
 
 def parse_epoch(value: str | float | timedelta, option: str = "epoch") -> int:

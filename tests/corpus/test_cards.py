@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ethogram.bench.corpora.card import Card, CardDevice, card, cards
-from ethogram.bench.corpora.labelled import LABELS, LabelledFlows
+from ethogram.bench.corpora.labelled import LABELS, CorpusFlowTable
 from ethogram.bench.corpora.load import files_of, load
 from ethogram.schema import COUNTS, FLOW
 
@@ -27,7 +27,7 @@ def only(read: Card, *devices: str) -> Card:
     return read.model_copy(update={"devices": tuple(d for d in read.devices if d.id in devices)})
 
 
-def loaded(name: str, corpus: Path, *devices: str) -> LabelledFlows:
+def loaded(name: str, corpus: Path, *devices: str) -> CorpusFlowTable:
     read = card(name)
     return load(only(read, *devices) if devices else read, corpus, cache_folder=None)
 
@@ -50,7 +50,7 @@ def test_every_labelled_device_is_on_its_card(corpus: Path, name: str) -> None:
         assert device.mac == (":".join(given) if given else None)
 
 
-def check_form(found: LabelledFlows) -> None:
+def check_form(found: CorpusFlowTable) -> None:
     assert FLOW.matches(found.flows.schema)
     assert COUNTS.matches(found.counts.schema)
     assert LABELS.matches(found.labels.schema)

@@ -19,14 +19,14 @@ __all__ = ["command"]
 _COLUMNS = ("query", "read_as", "table", "key", "subject", "value", "weight", "source", "licence", "date")
 
 
-class Action(StrEnum):
+class KnowledgeAction(StrEnum):
     """What to do with the knowledge."""
 
     SHOW = "show"
 
 
 def command(
-    action: Annotated[Action, typer.Argument(help="show", show_default=False)],
+    action: Annotated[KnowledgeAction, typer.Argument(help="show", show_default=False)],
     queries: Annotated[
         list[str],
         typer.Argument(

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from ethogram._files import guarding
+from ethogram._parse import duration_text
 from ethogram.cli.spelling import current_spelling
 from ethogram.cli.terminal import errors, results, say
 from ethogram.cli.verbosity import NORMAL, QUIET, VERBOSE, set_verbosity
@@ -43,7 +44,13 @@ def command_of(function: Callable[..., object], verb: str) -> Any:
 
 
 def add_verbosity(command: Any) -> None:
-    """Add ``--quiet`` and ``--verbose`` to a Click command; the function that implements it does not see them."""
+    """Add ``--quiet`` and ``--verbose`` to a Click command; the function that implements it does not see them.
+
+    Defaults of durations become text, so that help shows ``1d`` instead of 86400.
+    """
+    for parameter in command.params:
+        if parameter.metavar == "DURATION" and isinstance(parameter.default, int | float):
+            parameter.default = duration_text(parameter.default)
     app = typer.Typer(add_completion=False)
     app.command()(_verbosity)
     shared: Any = typer.main.get_command(app)

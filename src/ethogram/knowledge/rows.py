@@ -35,8 +35,8 @@ __all__ = [
     "TABLES",
     "TEXT_KINDS",
     "WEIGHTS",
+    "KnowledgeSource",
     "Row",
-    "Source",
     "UserRows",
     "key_problem",
     "packaged_rows",
@@ -102,7 +102,7 @@ class Row(NamedTuple):
     source: str
 
 
-class Source(NamedTuple):
+class KnowledgeSource(NamedTuple):
     """Where facts are from."""
 
     name: str
@@ -115,7 +115,7 @@ class UserRows:
     """Rows of a user's file, their sources, and one message per row that cannot be used, up to a bound."""
 
     rows: list[Row] = field(default_factory=list)
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, KnowledgeSource] = field(default_factory=dict)
     rejected: int = 0
     messages: list[str] = field(default_factory=list)
 
@@ -132,11 +132,11 @@ def packaged_rows(table: str) -> list[Row]:
 
 
 @cache
-def packaged_sources() -> dict[str, Source]:
+def packaged_sources() -> dict[str, KnowledgeSource]:
     """Sources of the bundled tables by identifier."""
     text = files("ethogram").joinpath("data/knowledge/sources.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines()[1:])
-    return {fields[0]: Source(*fields[1:4]) for fields in rows}
+    return {fields[0]: KnowledgeSource(*fields[1:4]) for fields in rows}
 
 
 def key_problem(table: str, key: str) -> str | None:
@@ -268,7 +268,7 @@ def _is_row(text: str) -> bool:
     return bool(text.strip(" \t,")) and not text.startswith("#")
 
 
-def _user_row(text: str, separator: str, names: list[str], file: str) -> tuple[Row, Source]:
+def _user_row(text: str, separator: str, names: list[str], file: str) -> tuple[Row, KnowledgeSource]:
     fields = _fields(text, separator)
     if len(fields) > len(names):
         raise ValueError(f"{len(fields)} fields where the header has {len(names)}")
@@ -280,7 +280,7 @@ def _user_row(text: str, separator: str, names: list[str], file: str) -> tuple[R
     if table == "vendors" and not subject:
         subject = "name"
     weight = weight or ("1" if table == "kinds" else "none" if subject == "shared" else "strong")
-    source = Source(cells.get("source") or file, cells.get("licence", ""), cells.get("date", ""))
+    source = KnowledgeSource(cells.get("source") or file, cells.get("licence", ""), cells.get("date", ""))
     # A user's source has an identifier of its own, so that it cannot pass for a packaged one.
     identifier = "user:" + "|".join(source)
     key, value = cells.get("key", ""), cells.get("value", "")

@@ -16,7 +16,7 @@ from pathlib import Path
 from ethogram._parse_address import parse_address, parse_mac
 from ethogram.errors import ConfigurationError
 from ethogram.knowledge.registry import organisation_of
-from ethogram.knowledge.rows import TABLES, WEIGHTS, Row, Source, packaged_rows, packaged_sources, user_rows
+from ethogram.knowledge.rows import TABLES, WEIGHTS, KnowledgeSource, Row, packaged_rows, packaged_sources, user_rows
 from ethogram.knowledge.store import RowStore
 from ethogram.knowledge.vendor_names import VendorNames
 
@@ -94,7 +94,7 @@ class Knowledge:
     def __init__(
         self,
         read: Callable[[str], Sequence[Row]],
-        sources: dict[str, Source],
+        sources: dict[str, KnowledgeSource],
         *,
         added: Sequence[Row] = (),
         rejected: int = 0,
@@ -389,8 +389,8 @@ class Knowledge:
             return []
         return [Fact("vendors", key or name, "vendor", row.key, weight, *self._origin(row.source))]
 
-    def _origin(self, identifier: str) -> Source:
-        return self._sources.get(identifier) or Source(identifier, "", "")
+    def _origin(self, identifier: str) -> KnowledgeSource:
+        return self._sources.get(identifier) or KnowledgeSource(identifier, "", "")
 
     def _fact(self, row: Row) -> Fact:
         return Fact(row.table, row.key, row.subject, row.value, row.weight, *self._origin(row.source))

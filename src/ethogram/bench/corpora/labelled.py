@@ -14,7 +14,7 @@ from ethogram.bench.corpora.card import Card
 from ethogram.errors import InputError
 from ethogram.schema import COUNTS, FLOW, TIME, Accounting, Column, Table
 
-__all__ = ["LABELS", "CachedCorpus", "LabelledFlows"]
+__all__ = ["LABELS", "CachedCorpus", "CorpusFlowTable"]
 
 _COUNTERS = ("ignored", "dropped", "corrected")
 
@@ -40,7 +40,7 @@ LABELS = Table(
 
 
 @dataclass(frozen=True)
-class LabelledFlows:
+class CorpusFlowTable:
     """Flows of one corpus (or counts, where a source has only those), its labels, and the accounting of reading."""
 
     card: Card
@@ -80,7 +80,7 @@ class CachedCorpus:
     def _path(self, part: str) -> Path:
         return self.folder / f"{self.card.name}-{self.state}-{self.digest}.{part}"
 
-    def read(self) -> LabelledFlows | None:
+    def read(self) -> CorpusFlowTable | None:
         """The cached tables, or None."""
         try:
             tables = [pl.read_parquet(self._path(f"{part}.parquet")) for part in ("flows", "counts", "labels")]
@@ -91,9 +91,9 @@ class CachedCorpus:
         accounting = {
             name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
         }
-        return LabelledFlows(self.card, found[0], found[1], found[2], self.digest, accounting)
+        return CorpusFlowTable(self.card, found[0], found[1], found[2], self.digest, accounting)
 
-    def write(self, loaded: LabelledFlows) -> None:
+    def write(self, loaded: CorpusFlowTable) -> None:
         """Write the tables, and delete those of other files or earlier code."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.folder.glob(f"{self.card.name}-*"):

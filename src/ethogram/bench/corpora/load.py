@@ -31,7 +31,7 @@ from ethogram.bench.corpora import records
 from ethogram.bench.corpora.card import Card, CardDevice
 from ethogram.bench.corpora.counters import flow_features, rule_counters
 from ethogram.bench.corpora.file_digest import content_digests
-from ethogram.bench.corpora.labelled import LABELS, CachedCorpus, LabelledFlows
+from ethogram.bench.corpora.labelled import LABELS, CachedCorpus, CorpusFlowTable
 from ethogram.bench.corpora.profiles import mud_profiles
 from ethogram.bench.corpora.user_flows import folder_services
 from ethogram.bench.flows.cache import file_lock
@@ -86,7 +86,7 @@ def load(
     card: Card, root: Path, *, flows: FlowSettings | None = None, meter: MeterSettings | None = None,
     counts: CountSettings | None = None, cache_folder: Path | None = CACHE,
     on_progress: Callable[[int], None] | None = None,
-) -> LabelledFlows:  # fmt: skip
+) -> CorpusFlowTable:  # fmt: skip
     """Load one corpus.
 
     Parameters
@@ -129,7 +129,7 @@ def load(
 
 def _load(
     card: Card, root: Path, settings: Settings3, digest: str, on_progress: Callable[[int], None] | None
-) -> LabelledFlows:
+) -> CorpusFlowTable:
     tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
     accounting: dict[str, Accounting] = {}
     whole = folder_services(card, files_of(card, card.used_devices[0], root), *settings[:2], accounting) if (
@@ -149,7 +149,7 @@ def _load(
         if on_progress is not None:
             on_progress(1)
     known = LABELS.conform(pl.DataFrame(labels, schema=LABELS.schema))
-    return LabelledFlows(card, pl.concat(tables), pl.concat(own), known, digest, accounting)
+    return CorpusFlowTable(card, pl.concat(tables), pl.concat(own), known, digest, accounting)
 
 
 def runs_of(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:

@@ -19,7 +19,7 @@ import ethogram.schema
 from ethogram.bench import metrics, splits
 from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.labelled import LabelledFlows
+from ethogram.bench.corpora.labelled import CorpusFlowTable
 from ethogram.bench.corpora.load import CACHE, COUNTING, load
 from ethogram.bench.counts import behaviour, build, items, perturb, score, sweeps
 from ethogram.bench.counts.items import Items, TaskData, gather, item_windows
@@ -70,7 +70,7 @@ class CountBenchmark:
     cache_folder: Path | None = CACHE
     threads: int = 0
     on_stage: Callable[[str], None] | None = None
-    _loaded: dict[tuple[str, str], LabelledFlows] = field(default_factory=dict)
+    _loaded: dict[tuple[str, str], CorpusFlowTable] = field(default_factory=dict)
     _task_data: dict[str, TaskData] = field(default_factory=dict)
     _items: dict[tuple[str, object, bool], Items] = field(default_factory=dict)
     _remade: dict[tuple[str, str], TaskData] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class CountBenchmark:
             self._task_data[key] = data if task.names else data.without_names()
         return self._task_data[key]
 
-    def _corpus(self, name: str, counts: CountSettings) -> LabelledFlows:
+    def _corpus(self, name: str, counts: CountSettings) -> CorpusFlowTable:
         key = name, counts.digest if self.cards[name].kind in COUNTING else ""
         if key not in self._loaded:
             if self.on_stage is not None:
@@ -157,7 +157,7 @@ class CountBenchmark:
         return self._remade[task.name, text]
 
 
-def _only(loaded: LabelledFlows, task: CountTask) -> LabelledFlows:
+def _only(loaded: CorpusFlowTable, task: CountTask) -> CorpusFlowTable:
     """Keep only the networks and types of the task."""
     labels = loaded.labels
     if task.networks:

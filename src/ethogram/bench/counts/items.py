@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.corpora.labelled import LABELS, LabelledFlows
+from ethogram.bench.corpora.labelled import LABELS, CorpusFlowTable
 from ethogram.config import CountSettings
 from ethogram.fingerprint.count import count
 from ethogram.pipeline.statistics import flow_statistics
@@ -75,7 +75,7 @@ class Items:
         return self.take(sums["item"].sort().to_numpy().astype(np.int64))
 
 
-def gather(loaded: Sequence[LabelledFlows], settings: CountSettings) -> TaskData:
+def gather(loaded: Sequence[CorpusFlowTable], settings: CountSettings) -> TaskData:
     """Concatenate corpora: count flows, and add the counts of sources that have counts only."""
     flows, counts, labels = [FLOW.empty()], [COUNTS.empty()], [LABELS.empty()]
     for one in loaded:

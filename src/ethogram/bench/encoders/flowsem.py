@@ -95,7 +95,7 @@ class Axis(nn.Module):
         return x + linear(self.proj, found.transpose(1, 2).reshape(n, rows, length, d))
 
 
-class Layer(nn.Module):
+class FlowSemLayer(nn.Module):
     """Between the fields of a packet, between packets, and two layers at each token."""
 
     def __init__(self, d: int, heads: int) -> None:
@@ -136,13 +136,13 @@ class FlowSem(PacketNetwork):
         self.value = nn.Embedding(classes, d)
         self.field = nn.Embedding(fields, d)
         self.row = nn.Embedding(1 + sizes.packets, d)
-        self.layers = nn.ModuleList(Layer(d, sizes.heads) for _ in range(sizes.depth))
+        self.layers = nn.ModuleList(FlowSemLayer(d, sizes.heads) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(d)
         self.decoder_embed = nn.Linear(d, d)
         self.decoder_mean = nn.Sequential(nn.Linear(2 * d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
         self.decoder_field = nn.Embedding(fields, d)
         self.decoder_row = nn.Embedding(1 + sizes.packets, d)
-        self.decoder_layer = Layer(d, sizes.heads)
+        self.decoder_layer = FlowSemLayer(d, sizes.heads)
         self.decoder_pred = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d), nn.GELU(), nn.Linear(d, d))
         self.decoder_bias = nn.Parameter(torch.zeros(classes))
         for table in (self.value, self.field, self.row, self.decoder_field, self.decoder_row):

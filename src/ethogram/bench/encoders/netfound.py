@@ -154,7 +154,7 @@ class Added(nn.Module):
         return normed
 
 
-class Attention(nn.Module):
+class NetFoundAttention(nn.Module):
     """Attention and what follows it."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
@@ -171,12 +171,12 @@ class Intermediate(nn.Module):
         self.dense = nn.Linear(sizes.hidden, sizes.mlp)
 
 
-class Block(nn.Module):
+class NetFoundBlock(nn.Module):
     """Attention and two layers, each added to its input and then normalised."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
-        self.attention = Attention(sizes)
+        self.attention = NetFoundAttention(sizes)
         self.intermediate = Intermediate(sizes)
         self.output = Added(sizes.mlp, sizes.hidden)
 
@@ -187,13 +187,13 @@ class Block(nn.Module):
         return found
 
 
-class Layer(nn.Module):
+class NetFoundLayer(nn.Module):
     """Within bursts, then between them."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
-        self.burst_encoder = Block(sizes)
-        self.flow_encoder = Block(sizes)
+        self.burst_encoder = NetFoundBlock(sizes)
+        self.flow_encoder = NetFoundBlock(sizes)
         self.position_embeddings = nn.Embedding(MOST_BURSTS + 1, sizes.hidden)
 
     def forward(self, x: Tensor, bursts: Places, flows: Places, firsts: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class Layer(nn.Module):
         return x.index_copy(0, firsts, self.flow_encoder(x[firsts], flows))
 
 
-class Embeddings(nn.Module):
+class NetFoundEmbeddings(nn.Module):
     """Tokens, their places in the burst, what is told of it, and the protocol, as one."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
@@ -229,12 +229,12 @@ class Embeddings(nn.Module):
         return normed
 
 
-class Encoder(nn.Module):
+class NetFoundLayers(nn.Module):
     """All layers. The two tables of sines are in the file, and belong to a variant of the network."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
-        self.layer = nn.ModuleList([Layer(sizes) for _ in range(sizes.layers)])
+        self.layer = nn.ModuleList([NetFoundLayer(sizes) for _ in range(sizes.layers)])
         self.burst_positions = nn.Embedding(TOKENS, sizes.hidden // sizes.heads)
         self.flow_positions = nn.Embedding(MOST_BURSTS + 1, sizes.hidden // sizes.heads)
 
@@ -244,9 +244,9 @@ class Transformer(nn.Module):
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
-        self.embeddings = Embeddings(sizes)
+        self.embeddings = NetFoundEmbeddings(sizes)
         self.seg_embeddings = nn.Embedding(3, sizes.hidden)
-        self.encoder = Encoder(sizes)
+        self.encoder = NetFoundLayers(sizes)
 
 
 class NetFound(nn.Module):

@@ -129,7 +129,7 @@ class Mixer(nn.Module):
         return functional.silu(torch.as_tensor(self.conv1d(padded))).transpose(1, 2)
 
 
-class Block(nn.Module):
+class MambaBlock(nn.Module):
     """A mixer of normalised tokens, added to them."""
 
     def __init__(self, d: int, inner: int, state: int, conv: int, rank: int) -> None:
@@ -172,7 +172,7 @@ class NetMamba(nn.Module):
         self.cls_token = nn.Parameter(torch.randn(1, 1, sizes.d) * 0.02)
         self.pos_embed = nn.Parameter(torch.randn(1, TOKENS + 1, sizes.d) * 0.02)
         self.blocks = nn.ModuleList(
-            Block(sizes.d, sizes.inner, sizes.state, sizes.conv, sizes.rank) for _ in range(sizes.depth)
+            MambaBlock(sizes.d, sizes.inner, sizes.state, sizes.conv, sizes.rank) for _ in range(sizes.depth)
         )
         self.norm_f = RootMeanSquare(sizes.d)
 

@@ -25,7 +25,7 @@ from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, insert_mask_
 from ethogram.bench.encoders.netmamba import (
     STRIDE,
     TOKENS,
-    Block,
+    MambaBlock,
     NetMamba,
     NetMambaEncoder,
     NetMambaSizes,
@@ -61,7 +61,7 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
         self.mask_token = nn.Parameter(torch.randn(1, 1, d) * 0.02)
         self.decoder_pos_embed = nn.Parameter(torch.randn(1, TOKENS + 1, d) * 0.02)
         self.decoder_blocks = nn.ModuleList(
-            Block(d, 2 * d, sizes.state, sizes.conv, -(-d // 16)) for _ in range(sizes.decoder_depth)
+            MambaBlock(d, 2 * d, sizes.state, sizes.conv, -(-d // 16)) for _ in range(sizes.decoder_depth)
         )
         self.decoder_norm_f = RootMeanSquare(d)
         self.decoder_pred = nn.Linear(d, STRIDE)

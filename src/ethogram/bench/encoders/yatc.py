@@ -33,7 +33,7 @@ from ethogram.bench.encoders.linear import linear
 from ethogram.errors import ConfigurationError, LibraryError
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["HEADS", "PAPER", "Block", "Yatc", "YatcEncoder", "YatcSizes", "build", "expected"]
+__all__ = ["HEADS", "PAPER", "Yatc", "YatcBlock", "YatcEncoder", "YatcSizes", "build", "expected"]
 
 PATCH = 2
 ROWS, COLUMNS = (HEADER + PAYLOAD) // SIDE // PATCH, SIDE // PATCH  # of patches in a packet
@@ -84,7 +84,7 @@ class YatcSizes:
 PAPER = YatcSizes()
 
 
-class Attention(nn.Module):
+class YatcAttention(nn.Module):
     """Every token looks at every token."""
 
     def __init__(self, d: int, heads: int) -> None:
@@ -114,13 +114,13 @@ class Perceptron(nn.Module):
         return linear(self.fc2, linear(self.fc1, x, gelu=True))
 
 
-class Block(nn.Module):
+class YatcBlock(nn.Module):
     """Attention and two layers, each of normalised tokens and added to them."""
 
     def __init__(self, d: int, heads: int, mlp: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(d, eps=EPSILON)
-        self.attn = Attention(d, heads)
+        self.attn = YatcAttention(d, heads)
         self.norm2 = nn.LayerNorm(d, eps=EPSILON)
         self.mlp = Perceptron(d, mlp)
         for layer in (self.attn.qkv, self.attn.proj, self.mlp.fc1, self.mlp.fc2):
@@ -181,7 +181,7 @@ class Yatc(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, PACKETS * PATCHES + 1, sizes.d), requires_grad=False)
         with torch.no_grad():
             self.pos_embed.copy_(torch.from_numpy(waves(sizes.d, COLUMNS))[None])
-        self.blocks = nn.ModuleList(Block(sizes.d, sizes.heads, sizes.mlp) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(YatcBlock(sizes.d, sizes.heads, sizes.mlp) for _ in range(sizes.depth))
         self.norm = nn.LayerNorm(sizes.d, eps=EPSILON)
 
     def looked(self, tokens: Tensor) -> Tensor:

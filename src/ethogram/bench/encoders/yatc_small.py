@@ -25,8 +25,8 @@ from ethogram.bench.encoders.yatc import (
     EPSILON,
     PATCH,
     PATCHES,
-    Block,
     Yatc,
+    YatcBlock,
     YatcEncoder,
     YatcSizes,
     patches,
@@ -64,7 +64,9 @@ class MaskedYatc(PacketNetwork, Yatc):
         self.decoder_pos_embed = nn.Parameter(torch.zeros(1, TOKENS + 1, d), requires_grad=False)
         with torch.no_grad():
             self.decoder_pos_embed.copy_(torch.from_numpy(waves(d, COLUMNS))[None])
-        self.decoder_blocks = nn.ModuleList(Block(d, sizes.decoder_heads, 4 * d) for _ in range(sizes.decoder_depth))
+        self.decoder_blocks = nn.ModuleList(
+            YatcBlock(d, sizes.decoder_heads, 4 * d) for _ in range(sizes.decoder_depth)
+        )
         self.decoder_norm = nn.LayerNorm(d, eps=EPSILON)
         self.decoder_pred = nn.Linear(d, PATCH * PATCH)
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ethogram.errors import InputError
 
-__all__ = ["DETECTORS", "EXPERIMENTS", "ORIGINS", "RAW", "Confusion", "Cost", "Encoder", "FlowRow", "Origin",
+__all__ = ["DETECTORS", "EXPERIMENTS", "ORIGINS", "RAW", "Confusion", "Cost", "FlowRow", "Origin", "ReportedEncoder",
            "blind_macro_f1", "blind_recall", "chance_of", "flow_rows", "is_flow_row"]  # fmt: skip
 
 EXPERIMENTS: dict[str, str] = {
@@ -76,7 +76,7 @@ class Cost(_Part):
     checkpoint: str | None = None
 
 
-class Encoder(_Part):
+class ReportedEncoder(_Part):
     """The settings by which encoders of the grid differ."""
 
     kind: str = ""
@@ -131,7 +131,7 @@ class FlowRow(_Part):
     intervals: Mapping[str, tuple[float | None, float | None]] = Field(default_factory=dict)
     details: Details = Details()
     cost: Cost = Cost()
-    encoder: Encoder = Encoder()
+    encoder: ReportedEncoder = ReportedEncoder()
     where: Literal["inside", "across"] = "across"
     stale: bool = False
     wall_s: float = 0.0

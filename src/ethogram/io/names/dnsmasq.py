@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ethogram._parse_address import parse_address
-from ethogram.io.names.entries import Entries, Entry
+from ethogram.io.names.entries import Entries, NameEntry
 
 __all__ = ["FORMAT", "read", "sniff"]
 
@@ -42,4 +42,4 @@ def read(text: str, entries: Entries) -> None:
             continue
         mac = _HARDWARE_TYPE.sub("", fields[1])  # written where it is not Ethernet's
         six = ":" in fields[2]
-        entries.add(Entry(number, mac="" if six else mac, address=fields[2], host_name=fields[3]))
+        entries.add(NameEntry(number, mac="" if six else mac, address=fields[2], host_name=fields[3]))

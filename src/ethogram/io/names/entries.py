@@ -11,7 +11,7 @@ import polars as pl
 from ethogram._parse_address import parse_address, parse_mac
 from ethogram.schema import MAX_VALUE, NAMED_DEVICE, Accounting
 
-__all__ = ["Entries", "Entry"]
+__all__ = ["Entries", "NameEntry"]
 
 _NOTHING = {"", "*", "?", "-", "--", "unknown", "none", "null", "n/a", "(unknown)", "localhost"}
 _NO_MAC = {"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"}
@@ -19,7 +19,7 @@ _NOBODY = ("0.", "127.", "255.255.255.255")
 
 
 @dataclass(frozen=True)
-class Entry:
+class NameEntry:
     """One entry as it is written in the file.
 
     Parameters
@@ -61,8 +61,8 @@ class Entries:
     Examples
     --------
     >>> entries = Entries("leases")
-    >>> entries.add(Entry(1, "aa-bb-cc-00-00-01", "10.0.0.5/24", host_name="cam."))
-    >>> entries.add(Entry(2, "x"))
+    >>> entries.add(NameEntry(1, "aa-bb-cc-00-00-01", "10.0.0.5/24", host_name="cam."))
+    >>> entries.add(NameEntry(2, "x"))
     >>> entries.table().select("mac", "address", "host_name").rows(), entries.first_problem
     ([('aa:bb:cc:00:00:01', '10.0.0.5', 'cam')], (2, "'x' is no MAC"))
     """
@@ -72,7 +72,7 @@ class Entries:
     first_problem: tuple[int, str] | None = None
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: NameEntry) -> None:
         """Check an entry and keep it, or count it."""
         self.accounting.read += 1
         mac, address = parse_mac(entry.mac) if entry.mac else None, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ethogram._parse_address import parse_address
-from ethogram.io.names.entries import Entries, Entry
+from ethogram.io.names.entries import Entries, NameEntry
 
 __all__ = ["FORMAT", "read", "sniff"]
 
@@ -36,4 +36,4 @@ def read(text: str, entries: Entries) -> None:
         if len(words) < 2:
             entries.drop(number, "an address without a name")
             continue
-        entries.add(Entry(number, address=words[0], host_name=words[1]))
+        entries.add(NameEntry(number, address=words[0], host_name=words[1]))

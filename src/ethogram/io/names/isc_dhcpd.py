@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ethogram.io.names.entries import Entries, Entry
+from ethogram.io.names.entries import Entries, NameEntry
 
 __all__ = ["FORMAT", "read", "sniff"]
 
@@ -27,19 +27,19 @@ def sniff(lines: Sequence[str]) -> bool:
 
 def read(text: str, entries: Entries) -> None:
     """Read all leases and hosts."""
-    leases: dict[tuple[str, str], Entry] = {}
+    leases: dict[tuple[str, str], NameEntry] = {}
     for number, kind, key, body in _blocks(text, entries):
         values = dict(_statements(body))
         mac = values.get("hardware", "").removeprefix("ethernet").strip()
         name = next((values[name] for name in _NAMES if values.get(name)), "")
         if kind == "host":
-            entries.add(Entry(number, mac=mac, address=values.get("fixed-address", "").split(",")[0],
+            entries.add(NameEntry(number, mac=mac, address=values.get("fixed-address", "").split(",")[0],
                               name=values.get("option host-name", key)))  # fmt: skip
             continue
         if values.get("binding state", "active") in {"abandoned", "backup", "reset"}:
             entries.ignore("lease of nobody")
             continue
-        lease = Entry(number, mac=mac, address=key, host_name=name, begin=_time(values.get("starts", "")))
+        lease = NameEntry(number, mac=mac, address=key, host_name=name, begin=_time(values.get("starts", "")))
         leases.pop((key, mac), None)
         leases[key, mac] = lease
     for lease in leases.values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ethogram.io.names.entries import Entries, Entry
+from ethogram.io.names.entries import Entries, NameEntry
 
 __all__ = ["FORMAT", "read", "sniff"]
 
@@ -27,7 +27,7 @@ def read(text: str, entries: Entries) -> None:
     """Read all leases."""
     lines = text.splitlines()
     header = lines[0].strip().split(",")
-    leases: dict[tuple[str, str], Entry] = {}
+    leases: dict[tuple[str, str], NameEntry] = {}
     for number, line in enumerate(lines[1:], 2):
         fields = line.split(",")
         if not line.strip() or fields == header:  # files are concatenated when the server cleans up
@@ -41,7 +41,8 @@ def read(text: str, entries: Entries) -> None:
             continue
         key = row["address"], row.get("hwaddr", "")
         leases.pop(key, None)
-        leases[key] = Entry(number, mac=key[1], address=key[0], host_name=row.get("hostname", ""), begin=_begin(row))
+        name, begin = row.get("hostname", ""), _begin(row)
+        leases[key] = NameEntry(number, mac=key[1], address=key[0], host_name=name, begin=begin)
     for lease in leases.values():
         entries.add(lease)
 

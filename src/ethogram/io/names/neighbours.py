@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from ethogram._parse_address import parse_address, parse_mac
-from ethogram.io.names.entries import Entries, Entry
+from ethogram.io.names.entries import Entries, NameEntry
 
 __all__ = ["FORMAT", "read", "sniff"]
 
@@ -58,4 +58,4 @@ def read(text: str, entries: Entries) -> None:
         elif not found[1]:
             entries.ignore("no MAC yet")
         else:
-            entries.add(Entry(number, mac=found[1], address=found[0], host_name=found[2]))
+            entries.add(NameEntry(number, mac=found[1], address=found[0], host_name=found[2]))

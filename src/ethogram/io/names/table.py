@@ -25,7 +25,7 @@ import orjson
 from ethogram._parse_address import parse_mac
 from ethogram._tables import TextFileError, utf8_text
 from ethogram.errors import ConfigurationError
-from ethogram.io.names.entries import Entries, Entry
+from ethogram.io.names.entries import Entries, NameEntry
 
 __all__ = ["CSV_FORMAT", "JSON_FORMAT", "columns_of", "load_mapping", "read_csv", "read_json", "sniff_csv",
            "sniff_json"]  # fmt: skip
@@ -152,7 +152,7 @@ def _add(entries: Entries, line: int, values: Mapping[str, str]) -> None:
     begin = _time(values.pop("begin", ""))
     addresses = [part for part in re.split(r"[,;\s]+", values.pop("address", "")) if part] or [""]
     for address in addresses[:16]:
-        entries.add(Entry(line, address=address, begin=begin, **values))
+        entries.add(NameEntry(line, address=address, begin=begin, **values))
 
 
 def _time(text: str) -> datetime | None:
