@@ -64,7 +64,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "dhcp": ("kind", "platform", "vendor"),
     "texts": ("kind", "platform", "vendor"),
     "macs": ("vendor", "platform", "kind"),
-    "modules": ("platform",),
+    "modules": ("platform", "kind"),
 }
 """Tables, and the subjects that their rows may have."""
 
