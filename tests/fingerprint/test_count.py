@@ -131,3 +131,10 @@ def test_a_block_is_counted_by_compiled_code_as_by_expressions(rows: list[dict[s
     expected = split_fate(tally(flows), by_expressions)
     assert_frame_equal(counts, expected.select(COUNTS.names), check_row_order=False)
     assert by_code.as_dict() == by_expressions.as_dict()
+
+
+def test_devices_are_those_of_the_counts() -> None:
+    gathering = Gathering()
+    assert gathering.devices().to_list() == []
+    gathering.add(flow_table([{"device": "b"}, {"device": "a"}, {"device": "b"}]))
+    assert gathering.devices().to_list() == sorted(set(gathering.counts()["device"])) == ["a", "b"]

@@ -135,6 +135,11 @@ class Gathering:
             return None
         return int(self._table[: self._lines, _KEY].max() >> _TIME) * self._unit_us
 
+    def devices(self) -> pl.Series:
+        """Names of the devices that have counts, in order of the alphabet."""
+        codes = np.unique(self._table[: self._lines, _WHO] >> 32).astype(np.uint32)
+        return pl.DataFrame({"device": codes}).select(_text("device", self._kind)).to_series().drop_nulls().sort()
+
     def unordered(self) -> pl.DataFrame:
         """Counts in no particular order (:data:`ethogram.schema.COUNTS`); the bounds on services are not applied."""
         return self._readable(self._table[: self._lines]) if self._lines else COUNTS.empty()

@@ -10,11 +10,12 @@ from collections import Counter
 
 import polars as pl
 
+from ethogram._parse_address import parse_address, parse_mac
 from ethogram.flow.devices import Namer
 from ethogram.flow.local import INSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.schema import IDENTITY, MAX_VALUE
 
-__all__ = ["FLOWS", "IdentityFacts", "facts_of_named", "summed_facts"]
+__all__ = ["FLOWS", "IdentityFacts", "facts_of_device_names", "facts_of_named", "summed_facts"]
 
 FLOWS = "flows"
 """Source of MACs and addresses that ends of flows have."""
@@ -169,6 +170,22 @@ def facts_of_named(facts: pl.DataFrame, stored: pl.DataFrame, devices: pl.Series
         _single_device(keys.rename({"key": key}), facts[key], key) for key in ("mac", "address")
     )  # fmt: skip
     return facts.with_columns(device=pl.coalesce(by_mac, by_address)).filter(pl.col("device").is_not_null())
+
+
+def facts_of_device_names(devices: pl.Series, stored: pl.DataFrame) -> pl.DataFrame:
+    """MACs and addresses by which a flow table names devices, for devices of which it stores no facts.
+
+    >>> named = facts_of_device_names(pl.Series(["aa:bb:cc:00:00:01", "porch", "10.0.0.5"]), IDENTITY.empty())
+    >>> named.select("device", "fact").rows()
+    [('aa:bb:cc:00:00:01', 'mac'), ('10.0.0.5', 'address')]
+    """
+    rows = []
+    for device in devices.filter(~devices.is_in(stored["device"].unique().implode())):
+        mac = parse_mac(device) if ":" in device else None
+        address = None if mac else parse_address(device)
+        if mac or address:
+            rows.append((device, mac, address, "mac" if mac else "address", mac or address, FLOWS, None, None, 1))
+    return pl.DataFrame(rows, schema=IDENTITY.schema, orient="row")
 
 
 def _single_device(pairs: pl.DataFrame, keys: pl.Series, key: str) -> pl.Series:

@@ -14,7 +14,7 @@ from ethogram.config import CountSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import FLOW_COLUMNS
 from ethogram.fingerprint.gather import CodedFlows, Gathering
-from ethogram.flow.identity import facts_of_named, summed_facts
+from ethogram.flow.identity import facts_of_device_names, facts_of_named, summed_facts
 from ethogram.io.parquet import PARQUET_MAGIC, identity_of, kind_of
 from ethogram.pipeline.capture import Listener
 from ethogram.pipeline.flows import load_flows, read_flows
@@ -140,7 +140,9 @@ def count_inputs(
             if options.identity:
                 stored = pl.concat([identity_of(path) for path in paths])
                 names = options.device_names()
-                facts = facts_of_named(names.facts(), stored, counted.gathering.counts()["device"].unique())
+                devices = counted.gathering.devices()
+                stored = pl.concat([stored, facts_of_device_names(devices, stored)])
+                facts = facts_of_named(names.facts(), stored, devices)
                 counted.identity, counted.notices = summed_facts(pl.concat([stored, facts])), names.notices
             return counted
         except pl.exceptions.PolarsError as error:
