@@ -20,7 +20,7 @@ from ethogram.errors import LibraryError
 from ethogram.identify import library_file
 from ethogram.identify.learnt_file import _checksum, header_of, read_learnt, write_learnt
 from ethogram.identify.library import Library, Source
-from ethogram.pipeline.learnt import BUNDLED, identify_by_library, learn, learnt_path, write_bundled
+from ethogram.pipeline.learnt import BUNDLED, identify_by_library, learn, learn_enrolled, learnt_path, write_bundled
 from ethogram.pipeline.library import OpenLibrary, enrol_windows, open_library
 from ethogram.pipeline.verdicts import default_method, identify_windows, settings_for
 from ethogram.pipeline.windows import regroup
@@ -243,3 +243,12 @@ def test_a_changed_copy_of_a_library_is_not_what_its_file_holds(tmp_path: Path) 
     fewer = replace(known, entries=known.entries[:-1])
     assert "kept in" in identified(fewer, EVIDENCE)[1]
     assert header_of(learnt_path(Path(known.path), EVIDENCE))["file"] == ""
+
+
+def test_a_library_that_was_just_enrolled_is_learnt_already(tmp_path: Path) -> None:
+    path = tmp_path / "home.jsonl.gz"
+    library_file.write(library(), path)
+    assert learn_enrolled(library(), path) == [
+        f"learnt the library; kept in {tmp_path / 'home.learnt-evidence-label.npz'}"
+    ]
+    assert identified(open_library(path), EVIDENCE)[1].startswith("read what was learnt")

@@ -26,9 +26,9 @@ from ethogram.cli.options import (
     To,
     UseFlows,
 )
-from ethogram.cli.outputs import check_library, save_library
+from ethogram.cli.outputs import check_library, is_standard_output, save_library
 from ethogram.cli.reading import end_with, show_log
-from ethogram.cli.run import read_progress
+from ethogram.cli.run import progress, read_progress
 from ethogram.cli.terminal import report
 
 __all__ = ["command"]
@@ -66,6 +66,7 @@ def command(
     from ethogram.identify.labels import read_labels
     from ethogram.pipeline.enrol import EnrolOptions, enrol
     from ethogram.pipeline.identify import check_encoder
+    from ethogram.pipeline.learnt import learn_enrolled
     from ethogram.pipeline.library import open_library
     from ethogram.pipeline.read_options import read_options
 
@@ -82,6 +83,10 @@ def command(
     with read_progress("biflows") as advance:
         run = enrol(inputs, named, options, reading, extend=known, on_progress=advance)
     written = save_library(run.library, run.store, output)
+    if not is_standard_output(output) and (run.store is None or not run.store.z):
+        # With embedded flows, identify learns from both together.
+        with progress("learning the library"):
+            run.log.details += learn_enrolled(run.library, output)
     show_log(run.log)
     report(*written)
     return end_with(run.log.errors)

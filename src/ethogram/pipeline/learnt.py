@@ -22,12 +22,12 @@ from ethogram.identify.library import Library
 from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.library import PACKAGED, OpenLibrary
-from ethogram.pipeline.unread_library import stem
+from ethogram.pipeline.unread_library import file_digest, stem
 from ethogram.pipeline.verdicts import default_method, fit_verdict_model, identify_windows, settings_for, usual_services
 from ethogram.pipeline.windows import ObservedWindows
 from ethogram.schema import ITEM, ITEM_COUNTS, Inventory, Windows
 
-__all__ = ["BUNDLED", "Learnt", "identify_by_library", "learn", "learnt_path", "write_bundled"]
+__all__ = ["BUNDLED", "Learnt", "identify_by_library", "learn", "learn_enrolled", "learnt_path", "write_bundled"]
 
 BUNDLED = ("label", "family", "type", "coarse")
 """Levels at which what the bundled library teaches comes with the package."""
@@ -106,6 +106,18 @@ def learn(
         octets = str(vars(library).get("octets", ""))
         learnt.messages.append(_keep(learnt, path, {**wanted, "file": octets}, reason))
     return learnt
+
+
+def learn_enrolled(library: Library, path: Path) -> list[str]:
+    """Learn a library that was just written, by the default method, so that the first ``identify`` need not.
+
+    Returns
+    -------
+    Lines for the detailed log.
+    """
+    written = OpenLibrary.opened(library, path=str(path))
+    written.__dict__["octets"] = file_digest(path)
+    return learn(written, settings_for(default_method(packaged=False))).messages
 
 
 def identify_by_library(
