@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 from ethogram.identify.cross_network import BOUND, BOUND_SLOPE, LINES, NAMELESS, CrossNetwork
 from ethogram.schema import Windows
 
-from .traffic import days, windows_of
+from .traffic import days, enrolment, windows_of
 
 
 def named(windows: Windows, names: dict[int, str]) -> Windows:
@@ -189,3 +190,12 @@ def test_an_entry_without_names_is_not_nearer_than_one_with_other_names() -> Non
     method = CrossNetwork().fit(plain, ["plug", "camera"])
     without = method.decision_function(Windows(item.items, item.counts.with_columns(name=pl.lit(None, pl.String))))
     assert method.decision_function(item)[0] == pytest.approx(without[0] + NAMELESS)
+
+
+def test_scores_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, labels = enrolment(4)
+    method = CrossNetwork().fit(windows, labels)
+    scores, reasons = method.decision_function(windows), method.explain(windows, labels)
+    monkeypatch.setattr(import_module("ethogram.identify.cross_network"), "BLOCK", 5 * len(labels))
+    np.testing.assert_array_equal(method.decision_function(windows), scores)
+    assert method.explain(windows, labels) == reasons

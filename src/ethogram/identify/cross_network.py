@@ -57,7 +57,7 @@ NAMELESS = -2.0
 
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
 MISSING = 0.5  # kernel value if one of the sizes is unknown
-BLOCK = 1024
+BLOCK = 1 << 21  # pairs of an item and an enrolled window compared at once
 
 
 class CrossNetwork(Identifier):
@@ -98,12 +98,14 @@ class CrossNetwork(Identifier):
     def _ratios(self, windows: Windows) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Log likelihood ratios to every enrolled window, block by block."""
         parts = {part: self._tokens(windows, part) for part in self.parts}
-        for start in range(0, len(windows), BLOCK):
-            end = min(start + BLOCK, len(windows))
+        index = {part: _postings(known) for part, known in self.parts_.items()}
+        step = max(1, BLOCK // max(len(self.order_), 1))
+        for start in range(0, len(windows), step):
+            end = min(start + step, len(windows))
             total = np.zeros((end - start, len(self.order_)))
             for part, tokens in parts.items():
                 slope, offset = LINES[part]
-                alike, bound = self._alike(part, tokens, start, end)
+                alike, bound = self._alike(part, tokens, start, end, index[part])
                 has, known_has = tokens.has[start:end, None], self.parts_[part].has[None, :]
                 both = has & known_has
                 if part == "places" and "services" in parts:
@@ -114,11 +116,12 @@ class CrossNetwork(Identifier):
             yield start, total
 
     def _alike(
-        self, part: str, tokens: Tokens, start: int, end: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self, part: str, tokens: Tokens, start: int, end: int,
+        index: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
         """Similarity and bound of each item of a block and each enrolled window, both (items, m)."""
         known = self.parts_[part]
-        pointer, window, place = _postings(known)
+        pointer, window, place = index
         result, bound = np.zeros((2, end - start, len(known)))
         sizes = part != "names" or self.name_sizes
         _compare(
