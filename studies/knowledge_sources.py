@@ -30,7 +30,7 @@ _PLATFORM_KINDS = (
     ("camera", "camera"), ("media_player", "media"), ("cover", "blind"), ("light", "light"), ("valve", "garden"),
     ("switch", "plug"), ("sensor", "sensor"),
 )  # fmt: skip
-_MAX_KINDS = 4
+_MAX_KINDS, _HUB_KINDS = 4, 3
 
 # Lists of domain-list-community whose names tell nothing of who asks for them.
 _SHARED_LISTS = {
@@ -141,6 +141,8 @@ def _integration_kinds(slug: str, platforms: list[str], source: str) -> Iterator
     kinds = list(dict.fromkeys(kind for platform, kind in _PLATFORM_KINDS if platform in platforms))
     if len(kinds) > 1:  # nearly every device has switches and sensors beside what it is
         kinds = [kind for kind in kinds if kind not in ("plug", "sensor")] or kinds
+    if len(kinds) >= _HUB_KINDS:  # what has a device of every kind is a hub that speaks for them
+        kinds = ["hub", *kinds]
     weights = [2.0**-place for place in range(len(kinds[:_MAX_KINDS]))]
     parts = [max(1, round(weight / sum(weights) * 1000)) for weight in weights]
     for place, (kind, part) in enumerate(zip(kinds, parts, strict=False)):
