@@ -32,7 +32,7 @@ _PLATFORM_KINDS = (
 )  # fmt: skip
 _MAX_KINDS, _HUB_KINDS = 4, 3
 
-# Lists of domain-list-community whose names tell nothing of who asks for them.
+# Lists of domain-list-community whose names many vendors' devices contact.
 _SHARED_LISTS = {
     "category-ads-all": "advertising", "category-public-tracker": "analytics", "category-ntp": "clock",
     "category-doh": "resolver", "category-cdn-!cn": "cdn", "category-cdn-cn": "cdn", "category-stun": "relay",
@@ -141,7 +141,7 @@ def _integration_kinds(slug: str, platforms: list[str], source: str) -> Iterator
     kinds = list(dict.fromkeys(kind for platform, kind in _PLATFORM_KINDS if platform in platforms))
     if len(kinds) > 1:  # nearly every device has switches and sensors beside what it is
         kinds = [kind for kind in kinds if kind not in ("plug", "sensor")] or kinds
-    if len(kinds) >= _HUB_KINDS:  # what has a device of every kind is a hub that speaks for them
+    if len(kinds) >= _HUB_KINDS:  # an integration with many kinds of devices is usually a hub
         kinds = ["hub", *kinds]
     weights = [2.0**-place for place in range(len(kinds[:_MAX_KINDS]))]
     parts = [max(1, round(weight / sum(weights) * 1000)) for weight in weights]

@@ -1,8 +1,8 @@
-"""Shared parents of host names: clouds, CDNs, clock pools, IoT brokers, and how many labels below them tell a vendor.
+"""Shared parents of host names (clouds, CDNs, clock pools, IoT brokers), and which labels below them name a customer.
 
 The registrable domain of ``a1b2c3.iot.us-east-1.amazonaws.com`` says only that a device uses a cloud; the label
 ``a1b2c3`` is an account of one vendor. ``data/knowledge/parents.tsv`` lists such parents as patterns. The
-class ``own`` marks hosts that are not shared, but tell more of a device than the domain of their vendor does.
+class ``own`` marks hosts that are not shared, but are more specific evidence than the domain of their vendor.
 
 A pattern matches the end of a host name, label by label:
 

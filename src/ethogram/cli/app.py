@@ -26,7 +26,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "unknown": ("ethogram.cli.unknown", "group unknown devices, and name and enrol the groups"),
         "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
         "library": ("ethogram.cli.library", "list, merge, prune or rename the contents of libraries"),
-        "knowledge": ("ethogram.cli.knowledge", "show what is publicly known of a name, port, MAC or vendor"),
+        "knowledge": ("ethogram.cli.knowledge", "show public facts about a name, port, MAC or vendor"),
     },
     "Collect": {
         "collect": ("ethogram.cli.collect", "receive NetFlow and IPFIX, and write flows and fingerprints"),

@@ -1,4 +1,4 @@
-"""``ethogram knowledge``: what is publicly known of a name, port, MAC or vendor, and from which source."""
+"""``ethogram knowledge``: public facts about a name, port, MAC or vendor, with their sources."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def command(
     knowledge: KnowledgeOption = None,
     form: ReportFormatOption = ReportFormat.TABLE,
 ) -> None:
-    """Show what is publicly known of names, ports, MACs and vendors, and from which source each fact is.
+    """Show public facts about names, ports, MACs and vendors, and the source of each.
 
-    A fact is evidence, not a verdict. A query is read in every way that it can be read.
+    A fact is evidence, not a verdict. An ambiguous query is interpreted in every possible way.
     """
     from ethogram.knowledge.query import look_up
     from ethogram.knowledge.tables import Knowledge

@@ -1,4 +1,4 @@
-"""Answer one question of a user: what is known of this name, port, MAC, vendor, group, service type or text."""
+"""Look up a query in any form: a name, port, MAC, vendor, multicast group, service type or text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEXTS = ("ssdp-server", "ssdp-type", "ssdp-manufacturer", "mdns-model", "mdns-n
 
 @dataclass(frozen=True)
 class Answer:
-    """Facts of a query read in one way.
+    """Facts of a query under one interpretation.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Answer:
         ``name``, ``port``, ``MAC``, ``vendor``, ``platform``, ``kind``, ``multicast group``, ``service type``,
         ``host name``, ``DHCP vendor class`` or a kind of text.
     facts
-        What is known, best first.
+        Facts, best first.
     """
 
     read_as: str
@@ -38,7 +38,7 @@ class Answer:
 
 
 def look_up(knowledge: Knowledge, query: str) -> list[Answer]:
-    """What is known of a text, read in every way that it can be read; ways without facts are left out.
+    """Facts of a query, interpreted in every way that it can be; interpretations without facts are left out.
 
     Examples
     --------

@@ -3,15 +3,15 @@
 One row is one fact. A table is a text file with tab-separated columns:
 
 ``key``
-    What is looked up: a name, a service, a pattern of texts.
+    A name, a service, a pattern of texts.
 ``subject``
-    What the fact speaks of: ``vendor``, ``kind``, ``platform``, ``shared`` ...
+    What kind of value it is: ``vendor``, ``kind``, ``platform``, ``shared`` ...
 ``value``
     The vendor, kind or platform; the class of a shared name.
 ``weight``
-    How much the fact tells; a share from 0 to 1 in the table of kinds.
+    Strength of the evidence; a share from 0 to 1 in the table of kinds.
 ``source``
-    Where the fact is from; ``sources.tsv`` has the licence and date of each source.
+    Identifier of the source; ``sources.tsv`` has the licence and date of each source.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ __all__ = [
 
 COLUMNS = ("key", "subject", "value", "weight", "source")
 WEIGHTS = ("strong", "fair", "weak", "none")
-"""How much a fact tells. For a name: ``strong`` is asked for by devices of this vendor alone, ``fair`` by its other
-products and visitors too, ``weak`` by many devices of other vendors."""
+"""Strength of a fact. A name is ``strong`` if only devices of this vendor contact it, ``fair`` if its other products
+and visitors of its site do too, ``weak`` if many devices of other vendors do."""
 
 TABLES: dict[str, tuple[str, ...]] = {
     "parents": ("shared",),
@@ -72,7 +72,7 @@ TEXT_KINDS = (
     "homekit-category", "homekit-model", "http-server", "lldp", "mdns-model", "mdns-name", "mdns-vendor", "sip-agent",
     "ssdp-manufacturer", "ssdp-model", "ssdp-server", "ssdp-type",
 )  # fmt: skip
-"""Kinds of text that devices send of themselves; a key of the table ``texts`` begins with one of them."""
+"""Kinds of text in which devices describe themselves; a key of the table ``texts`` begins with one of them."""
 
 PORT_KEY = re.compile(r"(tcp|udp)/(\d{1,5}) (client|server|\*) (wan|lan|multicast|\*)")
 
@@ -103,7 +103,7 @@ class Row(NamedTuple):
 
 
 class KnowledgeSource(NamedTuple):
-    """Where facts are from."""
+    """Source of facts."""
 
     name: str
     licence: str

@@ -13,12 +13,12 @@ __all__ = ["RowStore"]
 
 
 class RowStore:
-    """Tables of rows, each read when it is asked first.
+    """Tables of rows; each is read on first use.
 
     Parameters
     ----------
     read
-        Gives the rows of a table.
+        Function that returns the rows of a table.
     added
         Rows of users, in the order of their files. They replace all rows of the same table and key; in the table of
         vendors, aliases add to those that are there.

@@ -1,6 +1,6 @@
-"""Look up what is publicly known of a name, a port, a multicast group, a text that devices send, or a MAC.
+"""Look up public facts about a name, a port, a multicast group, a text that devices send, or a MAC.
 
-Every answer is a list of facts, best first, each with the row it is from. A fact is evidence, not a verdict: many
+Every answer is a list of facts, best first, each with its row. A fact is evidence, not a verdict: many
 devices of other vendors may ask for the same name or use the same port.
 """
 
@@ -71,8 +71,8 @@ class Fact:
 class Knowledge:
     """Tables of public facts about devices.
 
-    Use :meth:`bundled` for the tables of the package, and :meth:`with_rows` to add a user's file. No method raises on
-    the text that it is asked for: what is no name, port or MAC has no facts.
+    Use :meth:`bundled` for the tables of the package, and :meth:`with_rows` to add a user's file. No lookup raises on
+    invalid text; it returns an empty list.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Knowledge:
 
     @classmethod
     def bundled(cls) -> Knowledge:
-        """The tables of the package; a table is read when it is asked first."""
+        """The tables of the package; each is read on first use."""
         return _bundled()
 
     def with_rows(self, path: str | Path) -> Knowledge:
@@ -137,8 +137,8 @@ class Knowledge:
     def name(self, name: str) -> list[Fact]:
         """Facts of a host name, a registrable domain, or a name kept under a shared parent.
 
-        The longest known end of the name counts. A name that is not in the table may hold a known vendor: as label
-        below a shared parent, or as the first label of its domain.
+        The longest known end of the name counts. Other names are searched for a known vendor: in the label below a
+        shared parent, or in the first label of the domain.
         """
         name = name.strip().lower().rstrip(".")
         if not name or len(name) > _MAX_NAME:
@@ -207,9 +207,9 @@ class Knowledge:
         return self._facts(table.get(key if key.startswith("_") else f"_{key}", ()) or table.get(f"{key}._tcp", ()))
 
     def host_name(self, text: str) -> list[Fact]:
-        """Facts of a device's own host name, as DHCP, mDNS or NetBIOS tell it.
+        """Facts of a device's own host name, from DHCP, mDNS or NetBIOS.
 
-        A name that no pattern matches may hold a vendor, or a word for a kind: ``den-maker-tv``.
+        A name that no pattern matches is searched for vendors and for words of kinds: ``den-maker-tv``.
         """
         facts = self._matching("hosts", text)
         told = {fact.subject for fact in facts}
@@ -222,7 +222,7 @@ class Knowledge:
         return self._matching("dhcp", text)
 
     def text(self, kind: str, text: str) -> list[Fact]:
-        """Facts of a text that a device sends of itself.
+        """Facts of a text in which a device describes itself.
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ class Knowledge:
     def identity(self, fact: str, value: str) -> list[Fact]:
         """Facts of one identity fact (:data:`ethogram.schema.FACT`): each by the lookup that holds for it.
 
-        A model or a name that no pattern matches may hold a vendor or a word for a kind: ``Maker Cam v3``.
+        A model that no pattern matches is searched for a vendor and for words of kinds: ``Maker Cam v3``.
 
         >>> [fact.value for fact in Knowledge.bundled().identity("mdns_category", "17")]
         ['camera']
@@ -336,7 +336,7 @@ class Knowledge:
         return [self._fact(row) for row in rows]
 
     def facts_of(self, subject: str, value: str) -> list[Fact]:
-        """Rows of every table that tell this value, the strongest first."""
+        """Rows of every table with this subject and value, the strongest first."""
         rows = [row for table in TABLES for row in self.rows(table) if (row.subject, row.value) == (subject, value)]
         return [self._fact(row) for row in sorted(rows, key=lambda row: _RANK.get(row.weight, -_share(row.weight)))]
 
@@ -361,7 +361,7 @@ class Knowledge:
     # Tables
 
     def _matching(self, table: str, text: str) -> list[Fact]:
-        """Facts of the patterns that match; of those that tell the same, the strongest."""
+        """Facts of the patterns that match; of equal facts, the strongest."""
         best: dict[tuple[str, str], Row] = {}
         for row in self._store.matching(table, text):
             before = best.get((row.subject, row.value))

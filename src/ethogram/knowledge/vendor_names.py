@@ -1,4 +1,4 @@
-"""Which vendor a text names: a company's name, a brand, or a label of a host name."""
+"""Find the vendor named by a text: a company's name, a brand, or a label of a host name."""
 
 from __future__ import annotations
 
