@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pytest
 
@@ -50,6 +51,17 @@ def test_leases_add_names_and_facts(capsys: pytest.CaptureFixture[str]) -> None:
         ("mac", CAM, "leases (dnsmasq leases)"), ("address", "192.168.0.3", "flows"),
         ("address", "192.168.0.3", "leases (dnsmasq leases)"), ("host_name", "cam", "leases (dnsmasq leases)"),
     ]  # fmt: skip
+
+
+def test_the_report_counts_entries_and_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert devices("--names", "leases", "--json")
+    report = orjson.loads(capsys.readouterr().out)
+    [names] = report["names"]
+    assert (names["format"], names["accounting"]["used"], names["accounting"]["dropped"]) == (
+        "dnsmasq leases", 1, {"no MAC": 1},
+    )  # fmt: skip
+    assert names["first_problem"] == "leases:2: 'x' is no MAC"
+    assert report["identity_facts"] == 5
 
 
 def test_the_api_takes_the_same_files() -> None:

@@ -124,6 +124,9 @@ def _report(run: FlowRun, rows: int, output: Path) -> dict[str, object]:
     return {
         "format": "ethogram.flows-report/1",
         "inputs": [one.as_dict() for one in run.reports],
+        "names": [one.as_dict() for one in run.names.reports],
+        "dns_logs": [one.as_dict() for one in run.logs.reports],
+        "identity_facts": run.identity().height,
         "skipped": [{"input": name, "reason": reason} for name, reason in run.skipped],
         "stages": {name: accounting.as_dict() for name, accounting in run.stages.items()},
         "rows": rows,
