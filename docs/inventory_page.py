@@ -12,9 +12,8 @@ the same without the evidence, which is summarised in `reason`."""
 
 ABOUT = {
     "Evidence": """The contributions add up to `raw_score`. Their unit depends on the method: a similarity from 0 to 1
-(`nearest`), or nats of log likelihood ratio (`evidence`, `likelihood`, `cross-network`). `score` is the calibrated
-raw score: of all verdicts with a score of 0.9, nine in ten are right, as far as windows held out at enrolment can
-tell. The last term may be `"N more"`, the sum of small terms.""",
+(`nearest`), or nats of log likelihood ratio (`evidence`, `likelihood`, `cross-network`). The last term may be `"N
+more"`, the sum of small terms.""",
     "MethodShare": """If [both methods](../howto/both-methods.md) were used: one entry for each method that saw the
 device.""",
 }
@@ -24,15 +23,23 @@ DECISION = """## How a verdict is decided
 1. **Raw score.** Each label gets a raw score. The best label is `nearest`. On a tie, `margin` is 0.
 2. **Calibration.** Raw scores are converted to calibrated scores by one temperature, fitted on held-out enrolment
    windows (with 200 or more also by isotonic regression). With n held-out windows, no score exceeds (n + 1) / (n +
-   2).
-3. **Open set.** Each window has a *coverage*: its raw score divided by the label's usual raw score (at most 1.5),
-   times the calibrated score. `strangeness` is (typical − coverage) / (typical − threshold), where *typical* is the
-   median and *threshold* the 5 % quantile of the coverage of the label's held-out windows (of all labels, if a
-   label has fewer than 20). A typical window has strangeness 0, a window at the threshold 1; negative values are
-   more similar than typical. If nothing could be held out, *typical* is the coverage of the enrolled windows, and
-   *threshold* is half of it.
-4. **Unknown.** The verdict is `unknown` if `strangeness` is above 1, if `score` is below `least_score` (0.5), or if
-   the device has no traffic. With `--closed`, the verdict is always a label.
+   2). The default method begins with a temperature learnt on other networks, which counts as 50 windows.
+3. **One of the library's devices, or a stranger.** The default method divides the raw score by the score that the
+   label's own windows reach. A logistic curve gives the probability that the device is enrolled; it was learnt on
+   three corpora (`data/recognition.json`, made by `benchmarks/own_library.py`), assumes as many strangers as enrolled
+   devices, and is moved by the library's held-out windows, which weigh as much as the corpora if there are 50.
+   `known_types`
+   are the calibrated scores times this probability; `strangeness` is 0 for a typical window and 1 where it is 1/2.
+   Other methods use the *coverage*: the raw score divided by the label's usual one (at most 1.5), times the calibrated
+   score; `strangeness` is (typical - coverage) / (typical - threshold), with the median and the 5 % quantile of the
+   label's held-out windows (of all labels, if a label has fewer than 20).
+4. **Unknown.** The verdict is `unknown` if `strangeness` is above 1, if the label's score is below `least_score`
+   (0.5), or if the device has no traffic. Then `score` is the probability that it is none of the labels. With
+   `--closed`, the verdict is always a label.
+   **Ties.** Labels at least half as probable as the best one cannot be told from it: `tied_with` lists them, their
+   scores count together, and `reason` names them all. `score` is that of the best one alone.
+   **Unusual.** `unusual` says that the device does not behave like `nearest`: it is too strange, or most of its flows,
+   over half a day or more, use services that the label never used when it was enrolled (`new_share`).
 5. **Convergence.** `converged` is true if the fingerprint exporter found the fingerprint stable. Otherwise the
    verdict is provisional, and `expected_s` is the additional time that known fingerprints of that label took, if
    any converged.

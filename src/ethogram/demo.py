@@ -78,7 +78,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Change:
-    """A device that left its fingerprint: from this verdict on that day on it was another."""
+    """A device that left its fingerprint: from this verdict on that day on it was another, or unusual."""
 
     device: str
     day: int
@@ -247,12 +247,13 @@ def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
 
 
 def _changes(by_day: Sequence[Verdict], home: SimulatedHome, truth: dict[str, str]) -> list[Change]:
-    """Devices whose daily verdict was their own and then, for two days or more and to the end, another."""
+    """Devices that were named rightly, and then, for two days or more and to the end, not, or behaved unusually."""
     found = []
     for device in sorted({one.device for one in by_day}):
         days = sorted((one for one in by_day if one.device == device), key=lambda one: one.window.start)
-        left = next((i for i in range(len(days) - 1) if all(one.verdict != truth[device] for one in days[i:])), None)
-        if left and days[left - 1].verdict == truth[device]:
+        gone = [one.verdict != truth[device] or one.unusual for one in days]
+        left = next((i for i in range(len(days) - 1) if all(gone[i:])), None)
+        if left and not gone[left - 1]:
             first = days[left]
             found.append(Change(device, (first.window.start - home.start).days + 1, truth[device], first))
     return found

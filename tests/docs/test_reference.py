@@ -106,6 +106,6 @@ def test_the_api_page_renders_functions_classes_and_errors(monkeypatch: pytest.M
     assert "- `devices`: " in page
     assert "- `InputError`: " in page
     assert "class InputError(EthogramError)" in page
-    assert "- `score`: calibrated score" in page
+    assert "- `score`: how sure the verdict is" in page
     assert " at 0x" not in page
     assert "doctest:" not in page

@@ -91,7 +91,7 @@ def _say(console: Console, home: Home) -> None:
     for change in home.changes:
         console.print(
             f"{change.device} left its fingerprint on day {change.day}: it was {change.before}, then"
-            f" {change.after.verdict}; {change.after.reason}",
+            f" {'unusual' if change.after.verdict == change.before else change.after.verdict}; {change.after.reason}",
         )
     for name, accounting in home.accounting.items():
         console.print(f"{name}: {accounting.line()}", style="dim")

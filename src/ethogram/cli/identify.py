@@ -79,8 +79,9 @@ def command(
 ) -> int:  # fmt: skip
     """Identify the device behind each address, with a score and the reason.
 
-    The score is calibrated: of labels with a score of 0.9, nine in ten are right. A device that differs too much from
-    all known ones is unknown. A verdict over an unfinished window is provisional.
+    The score says how sure the verdict is: of labels with a score of 0.9, nine in ten are right; beside 'unknown' it is
+    the probability that the device is none of the known ones. Devices that cannot be told apart are named together in
+    the reason. A verdict over an unfinished window is provisional.
     """
     from ethogram.identify.render import to_csv, to_json, to_jsonl
     from ethogram.pipeline.identify import IdentifyOptions, identify
@@ -127,9 +128,10 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
     rows = [
         (
             [one.device, one.verdict + (f" ({one.fallback.label} {one.fallback.score:.2f})" if one.fallback else "")
-             + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}",
+             + (" (unusual)" if one.unusual and one.verdict != "unknown" else "")
+             + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}" if one.flows else "",
              "final" if one.converged else time_needed(one.expected_s)],
-            "yellow" if one.verdict == "unknown" else "green" if one.score >= 0.8 else "",
+            "yellow" if one.verdict == "unknown" or one.unusual else "green" if one.score >= 0.8 else "",
             one.reason,
         )
         for one in sorted(inventory.devices, key=lambda v: (v.verdict == "unknown", v.verdict, v.device))

@@ -36,10 +36,25 @@ def softmax(scores: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np
 
 
 class Calibration:
-    """Temperature scaling and, with enough data, isotonic regression of raw scores (n, L)."""
+    """Temperature scaling and, with enough data, isotonic regression of raw scores (n, L).
 
+    Parameters
+    ----------
+    temperature
+        Temperature learnt elsewhere, in raw score units per nat; None: a quarter of the scores' standard deviation.
+    cases
+        Number of held-out items that it weighs as much as. It also counts as evidence: with m held-out items no score
+        exceeds (m + cases + 1) / (m + cases + 2).
+    """
+
+    temperature: float | None = None
+    cases: float = 0.0
     temperature_: float
     held_out_: int
+
+    def __init__(self, temperature: float | None = None, cases: float = 0.0) -> None:
+        self.temperature = temperature
+        self.cases = cases
 
     def fit(self, scores: NDArray[np.float64], names: Sequence[str], labels: Sequence[str]) -> Self:
         """Fit on held-out scores.
@@ -70,20 +85,20 @@ class Calibration:
             self._curve = (grid, np.maximum.accumulate(0.95 * bent + 0.05 * grid))
         return self
 
-    @staticmethod
-    def _temperature(x: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    def _temperature(self, x: NDArray[np.float64], y: NDArray[np.int64]) -> float:
         rows = np.arange(len(y))
         finite = x[np.isfinite(x)]
         spread = float(np.std(finite)) if finite.size > 1 else 1.0
-        start = max(spread, 1e-6) / 4
+        start = max(spread, 1e-6) / 4 if self.temperature is None else self.temperature
         if len(y) == 0 or x.shape[1] < 2:
             return start
         from scipy.optimize import minimize_scalar
 
         def loss(log_t: float) -> float:
             p = softmax(x, start * np.exp(log_t))[rows, y]
-            # The penalty weighs as much as one item: without errors the best temperature would be 0.
-            return float(-np.log(np.maximum(p, 1e-12)).sum() + 0.5 * log_t**2)
+            # The penalty weighs as much as one item: without errors the best temperature would be 0. A temperature
+            # learnt elsewhere weighs as much as its cases: log T has variance 1 per case, roughly.
+            return float(-np.log(np.maximum(p, 1e-12)).sum() + 0.5 * max(self.cases, 1.0) * log_t**2)
 
         best = minimize_scalar(loss, bounds=(-6.0, 6.0), method="bounded")
         return float(start * np.exp(best.x))
@@ -91,7 +106,7 @@ class Calibration:
     def predict_proba(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated scores, shape (n, L), each in [0, 1], in the order of the raw scores.
 
-        With m held-out items no score exceeds (m + 1) / (m + 2) (the rule of succession).
+        With m held-out items (and cases) no score exceeds (m + 1) / (m + 2) (the rule of succession).
 
         Raises
         ------
@@ -103,6 +118,6 @@ class Calibration:
         p = softmax(scores, self.temperature_)
         if self._curve is not None:
             p = np.interp(p, *self._curve)
-        known = self.held_out_ / (self.held_out_ + 2)
+        known = (self.held_out_ + self.cases) / (self.held_out_ + self.cases + 2)
         result: NDArray[np.float64] = known * p + (1 - known) / max(p.shape[1], 2)
         return result

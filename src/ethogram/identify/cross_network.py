@@ -72,12 +72,20 @@ class CrossNetwork(Identifier):
         network but not between sources.
     parts
         Parts to compare: *services*, *names*, *places*.
+    bounded
+        Bound what a match may say by the rarity of its tokens among the labels, and count missing names against an
+        entry. Inside a network, all entries are observed alike and few labels tell nothing about rarity: False.
     """
 
-    def __init__(self, *, name_sizes: bool = True, asked: bool = False, parts: tuple[str, ...] = ALL_PARTS) -> None:
+    bounded: bool = True
+
+    def __init__(
+        self, *, name_sizes: bool = True, asked: bool = False, parts: tuple[str, ...] = ALL_PARTS, bounded: bool = True
+    ) -> None:
         self.name_sizes = name_sizes
         self.asked = asked
         self.parts = parts
+        self.bounded = bounded
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Store the tokens of the windows, sorted by label, and the weight of each token."""
@@ -89,7 +97,10 @@ class CrossNetwork(Identifier):
         sorted_windows = windows.take(order.tolist())
         self.parts_ = {part: tokens_of(sorted_windows, part, asked=self.asked) for part in self.parts}
         self.weights_ = {part: _weights(self.parts_[part], owner[order]) for part in self.parts}
-        self.bounds_ = {part: _bounds(weight) for part, weight in self.weights_.items()}
+        self.bounds_ = {
+            part: _bounds(weight) if self.bounded else np.full(len(weight), np.inf)
+            for part, weight in self.weights_.items()
+        }
         return self
 
     def _tokens(self, windows: Windows, part: str) -> Tokens:
@@ -111,7 +122,7 @@ class CrossNetwork(Identifier):
                 if part == "places" and "services" in parts:
                     both &= ~(parts["services"].has[start:end, None] & self.parts_["services"].has[None, :])
                 total += np.where(both, np.minimum(slope * alike + offset, bound), 0.0)
-                if part == "names":
+                if part == "names" and self.bounded:
                     total += np.where(has & ~known_has, NAMELESS, 0.0)
             yield start, total
 
@@ -172,14 +183,14 @@ class CrossNetwork(Identifier):
     def _terms(self, part: str, tokens: Tokens, item: int, nearest: int) -> list[Term]:
         known, weight = self.parts_[part], self.weights_[part]
         if not (tokens.has[item] and known.has[nearest]):
-            nameless = part == "names" and tokens.has[item]
+            nameless = part == "names" and self.bounded and tokens.has[item]
             return [Term("all names", "none enrolled", 1.0, 0.0, NAMELESS)] if nameless else []
         slope, offset = LINES[part]
         observed = {int(tokens.index[z]): z for z in range(tokens.indptr[item], tokens.indptr[item + 1])}
         enrolled = {int(known.index[z]): z for z in range(known.indptr[nearest], known.indptr[nearest + 1])}
         observed.pop(-1, None)
         rows = []
-        whole = bound = 0.0
+        whole, bound = 0.0, 0.0 if self.bounded else np.inf
         for j in sorted({*observed, *enrolled}):
             a, b = observed.get(j), enrolled.get(j)
             x = float(tokens.value[a]) if a is not None else 0.0

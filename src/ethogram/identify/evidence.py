@@ -5,8 +5,9 @@
           + 1/2 ratio of names, queried or contacted                               (nearest window)
 
 The second and third use the same traffic as the first, so they have half its weight. They help on days when a device
-behaves differently but queries the same names. If no label has two windows, variation within a label cannot be
-estimated, and the cross-network ratio is used alone.
+behaves differently but queries the same names. One day of a device is cut into hours, so that variation within a label
+is estimated from a single window, too. Where no window has volumes, as in MUD profiles, the cross-network ratio is used
+alone.
 """
 
 from __future__ import annotations
@@ -45,21 +46,20 @@ class WeightOfEvidence(Identifier):
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Fit every part on the same items."""
         self.labels_ = require_labels(windows, labels)
+        self.pooled_ = "evidence" if _has_volumes(windows) else ""
         self.parts_: list[tuple[float, Identifier]] = [
-            (weight, part.fit(windows, labels)) for weight, part in self._unfitted(labels)
+            (weight, part.fit(windows, labels)) for weight, part in self._unfitted(windows)
         ]
         return self
 
-    def _unfitted(self, labels: Sequence[str]) -> Iterator[tuple[float, Identifier]]:
-        _, seen = np.unique(np.array(labels), return_counts=True)
-        # Estimating variation within labels needs at least two windows for half of the labels.
-        if np.median(seen) < 2:
+    def _unfitted(self, windows: Windows) -> Iterator[tuple[float, Identifier]]:
+        if not _has_volumes(windows):
             yield 1.0, CrossNetwork()
             return
         for scale in self.scales_s:
             yield 1.0 / len(self.scales_s), Averaged(LikelihoodRatios(), scale)
         for part in PARTS:
-            yield self.nearest, CrossNetwork(name_sizes=False, asked=True, parts=(part,))
+            yield self.nearest, CrossNetwork(name_sizes=False, asked=True, parts=(part,), bounded=False)
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Weighted sum of the scores of the parts, shape (n, L)."""
@@ -75,7 +75,7 @@ class WeightOfEvidence(Identifier):
         """Weighted sum of the held-out scores of the parts."""
         names = require_labels(windows, labels)
         total = np.zeros((len(windows), len(names)))
-        for weight, part in self._unfitted(labels):
+        for weight, part in self._unfitted(windows):
             total += weight * part.cross_val(windows, labels, groups)[1]
         return names, total
 
@@ -83,3 +83,8 @@ class WeightOfEvidence(Identifier):
         """Weighted terms of the parts; equal terms of two parts are merged."""
         self.require_fit()
         return merge_terms([(weight, part.explain(windows, labels)) for weight, part in self.parts_])
+
+
+def _has_volumes(windows: Windows) -> bool:
+    """Whether any window has octets; a profile lists services without volumes."""
+    return bool((windows.counts["octets_out"] > 0).any() or (windows.counts["octets_in"] > 0).any())

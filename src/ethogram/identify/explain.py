@@ -17,7 +17,7 @@ NAME = "name "
 NEW = 3  # maximum number of new services in a verdict
 OFTEN = 0.15  # minimum share of active hours of a new service, which excludes stray ports
 
-__all__ = ["evidence", "how_often", "new_services", "sentence"]
+__all__ = ["evidence", "how_often", "new_services", "sentence", "share_of_new"]
 
 
 def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
@@ -73,6 +73,15 @@ def new_services(presence: Mapping[str, float], usual: Collection[str]) -> list[
     ]  # fmt: skip
 
 
+def share_of_new(flow_shares: Mapping[str, float], usual: Collection[str]) -> float:
+    """Share of the flows on services that a label never used; changing ports do not count.
+
+    >>> share_of_new({"TCP/443": 0.2, "TCP/23": 0.7, "TCP/dyn": 0.1}, {"TCP/443"})
+    0.7
+    """
+    return math.fsum(share for service, share in flow_shares.items() if service not in usual and "/dyn" not in service)
+
+
 def _plain(value: float) -> float:
     return value if math.isfinite(value) else 0.0
 
@@ -113,7 +122,7 @@ def how_often(share: float, hours: int = 0) -> str:
 
 def sentence(
     label: str, nearest: str, evidence_terms: Sequence[Evidence], presence: Mapping[str, float], *,
-    strange: bool = True, hours: int = 0,
+    strange: bool = True, hours: int = 0, tied: Sequence[str] = (), new_share: float = 0.0,
 ) -> str:  # fmt: skip
     """Summarise the evidence in one sentence.
 
@@ -129,6 +138,10 @@ def sentence(
         Whether an unknown device is unlike the nearest label, rather than equally like several.
     hours
         Number of active hours in the window; 0 if unknown.
+    tied
+        Other labels that cannot be told from the nearest one.
+    new_share
+        Share of the flows on services that the nearest label never used; 0: not worth a word.
     """
     named = [e for e in evidence_terms if e.quantity not in {"sum", "offset"}]
     # Aggregates (a kind of service, all traffic) are mentioned only if there is no evidence about a single service.
@@ -144,21 +157,27 @@ def sentence(
     # Aggregates over all services are not services.
     unlike = [s for s in unlike if not s.startswith(GENERAL)][:2]
     parts = []
-    if label == UNKNOWN:
+    if tied:
+        parts.append(f"{_list([nearest, *tied], 'or')}: they cannot be told apart")
+    if label == UNKNOWN and tied:
+        parts.append("not sure enough of any of them")
+    elif label == UNKNOWN:
         parts.append(f"{'too unlike every known device' if strange else 'not sure enough'}; the nearest is {nearest}")
         if speaks:
             parts.append(f"it shares {_uses(speaks, presence, hours)}")
     elif speaks and speaks[0].startswith(GENERAL):
-        parts.append(f"resembles {nearest} in {_list(speaks)}")
+        parts.append(f"resembles {'them' if tied else nearest} in {_list(speaks)}")
     elif speaks:
-        parts.append(f"uses {_uses(speaks, presence, hours)} as {nearest} does")
-    else:
+        parts.append(f"uses {_uses(speaks, presence, hours)} as {'they do' if tied else f'{nearest} does'}")
+    elif not tied:
         parts.append(f"nearest to {nearest}")
     spoken = {_in_words(service) for service in speaks}
     for names, what in ((extra, "not seen before"), (missing, "missing"), (unlike, "used differently")):
         phrases = [phrase for phrase in dict.fromkeys(map(_in_words, names)) if phrase not in spoken]
         if phrases:
             parts.append(f"{_list(phrases)} {what}")
+    if new_share:
+        parts.append(f"unusual: {new_share:.0%} of its flows use services that {nearest} never used")
     return "; ".join(parts)
 
 
@@ -202,6 +221,6 @@ def _in_words(service: str) -> str:
     return " ".join(words)
 
 
-def _list(words: Sequence[str]) -> str:
+def _list(words: Sequence[str], last: str = "and") -> str:
     """Join words with commas and a final "and"."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -16,6 +16,7 @@ from ethogram.config import IdentifySettings
 from ethogram.identify.calibrate import Calibration
 from ethogram.identify.fusion import Fused
 from ethogram.identify.openset import Coverage, Thresholds
+from ethogram.identify.verdict import tied_labels
 from ethogram.schema import UNKNOWN
 
 __all__ = ["FusedDecision", "SideStrangeness", "decide"]
@@ -93,6 +94,8 @@ class FusedDecision:
         Per modality (n): strangeness of that label; NaN where the modality does not observe the item.
     unknown
         (n) whether the item is unknown.
+    tied
+        (n, L) labels that cannot be told from the most probable one, which is one of them.
     """
 
     labels: list[str]
@@ -101,6 +104,7 @@ class FusedDecision:
     strangeness: Floats
     side_strangeness: dict[str, Floats]
     unknown: NDArray[np.bool_]
+    tied: NDArray[np.bool_]
 
     @property
     def verdicts(self) -> list[str]:
@@ -111,7 +115,9 @@ class FusedDecision:
 def decide(
     fused: Fused, strangeness: Mapping[str, Floats], settings: IdentifySettings, unobserved: Floats | None = None
 ) -> FusedDecision:
-    """Decide on n items: unknown if the weighted mean strangeness exceeds 1 or the best label is not probable enough.
+    """Decide on n items: unknown if the weighted mean strangeness exceeds 1, or the best label is not probable enough.
+
+    Labels that cannot be told apart count together.
 
     Parameters
     ----------
@@ -135,6 +141,7 @@ def decide(
         weight += side_weight
     default = np.full(len(rows), UNOBSERVED) if unobserved is None else unobserved[rows, best]
     mean = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), default)
-    unsure = fused.probabilities[rows, best] < settings.least_score
+    tied = tied_labels(fused.logs, fused.probabilities)
+    unsure = (fused.probabilities * tied).sum(axis=1) < settings.least_score
     unknown = np.zeros(len(rows), bool) if settings.closed else (mean > 1.0) | unsure
-    return FusedDecision(fused.labels, fused, best, mean, of_best, unknown)
+    return FusedDecision(fused.labels, fused, best, mean, of_best, unknown, tied)

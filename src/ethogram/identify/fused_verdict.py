@@ -171,7 +171,7 @@ class FusedVerdictModel:
     def decide(self, windows: Windows, flows: FlowWindows | None = None) -> FusedDecision:
         """Decide on n items, each by the modalities that observe it."""
         raw = self.verdict_model.identifier.decision_function(windows)
-        count_strangeness = self._count_strangeness(raw)
+        count_strangeness = self.verdict_model.strangeness(raw)
         silent = ~np.isin(np.arange(len(windows)), windows.counts["item"].unique().to_numpy())
         scores = {FINGERPRINTS: np.where(silent[:, None], np.nan, raw)}
         strangeness = {FINGERPRINTS: np.where(silent[:, None], np.nan, count_strangeness)}
@@ -180,9 +180,8 @@ class FusedVerdictModel:
             embedded = embeddings.decision_function(flows)
             scores[EMBEDDINGS] = align(self.labels_, embeddings.labels_, embedded)
             strangeness[EMBEDDINGS] = align(self.labels_, embeddings.labels_, embeddings.strangeness(embedded))
+            if embeddings.strangeness_.calibration_.held_out_ < self.settings.few:
+                # Thresholds from few held-out windows decide only where the counts observe nothing.
+                strangeness[EMBEDDINGS][~silent] = np.nan
         # An item that no modality observes keeps the strangeness of its counts, as in a verdict without flows.
         return decide(self.fusion_.transform(scores), strangeness, self.settings, count_strangeness)
-
-    def _count_strangeness(self, raw: Floats) -> Floats:
-        model = self.verdict_model
-        return model.thresholds_.strangeness(model.coverage_.transform(raw, model.calibration_.predict_proba(raw)))

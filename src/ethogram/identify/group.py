@@ -81,7 +81,8 @@ def pairwise(windows: Windows, flows: FlowWindows | None = None) -> tuple[Floats
     """
     n = len(windows)
     names = [f"{i:09d}" for i in range(n)]
-    ratio = CrossNetwork(asked=True).fit(windows, names).decision_function(windows) if n else np.zeros((0, 0))
+    model = CrossNetwork(asked=True, bounded=False)
+    ratio = model.fit(windows, names).decision_function(windows) if n else np.zeros((0, 0))
     ratio = (ratio + ratio.T) / 2
     alike = np.full((n, n), np.nan)
     if flows is not None and (have := np.flatnonzero(flows.flows > 0)).size > 1:

@@ -54,6 +54,8 @@ class Identifier(ABC):
     """
 
     labels_: list[str]
+    pooled_: str = ""
+    """Name of the method's figures that were learnt on other networks; '' where there are none."""
 
     @abstractmethod
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:

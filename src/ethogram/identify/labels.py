@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ethogram._files import write_bytes
 from ethogram._parse_address import canonical_device, parse_mac
 from ethogram._tables import TextFileError, rows_of
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.library import Identity, utc
 from ethogram.schema import Windows
 
-__all__ = ["COLUMNS", "Label", "LabelMatches", "device_key", "match_labels", "read_labels"]
+__all__ = ["COLUMNS", "Label", "LabelMatches", "device_key", "label_device", "match_labels", "read_labels"]
 
 COLUMNS = ("device", "label", "model", "vendor", "type", "coarse", "from", "to")
 """Columns of a label file; only the first two are required."""
@@ -74,6 +77,78 @@ def read_labels(path: str | Path) -> list[Label]:
         raise InputError("no device is labelled", file=source)
     _require_one_at_a_time(labels, source)
     return labels
+
+
+def label_device(path: str | Path, device: str, identity: Identity) -> str:
+    """Write the label of a device to a label file, and keep all other rows.
+
+    The row of the device that is valid now is replaced, that is one without ``to``; its columns that the new label
+    leaves empty are kept only if the label stays the same. The file is created if it is missing, and replaced whole.
+
+    Parameters
+    ----------
+    path
+        The label file.
+    device
+        MAC address, IP address or name of the device.
+    identity
+        What it is.
+
+    Returns
+    -------
+    str
+        What was done, for the user.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or written, or has no column structure of a label file.
+    ConfigurationError
+        If a column of it is unknown.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> label_device(file, "02:00:5e:00:77:0a", Identity("porch camera", type="camera")).split(": ", 1)[1]
+    '02:00:5e:00:77:0a is porch camera; 1 row in all'
+    >>> print(file.read_text().strip())
+    device,label,type
+    02:00:5e:00:77:0a,porch camera,camera
+    """
+    source, device, label = Path(path), device.strip(), identity.label.strip()
+    if not device or not label:
+        raise InputError(f"no {'device' if not device else 'label'} is given", file=source)
+    new = {"device": device, "label": label, "model": identity.model, "vendor": identity.vendor, "type": identity.type,
+           "coarse": identity.coarse}  # fmt: skip
+    names: list[str] = list(COLUMNS[:2])
+    rows: list[dict[str, str]] = []
+    try:
+        if source.exists() and source.stat().st_size:
+            names, found = rows_of(source.read_bytes())
+            rows = [{name: row.get(name, "") for name in names} for _, row in found]
+            if rows or set(names) != set(names) & set(COLUMNS):
+                read_labels(source)
+    except TextFileError as error:
+        raise InputError(error.reason, file=source, line=error.line) from None
+    mine = [i for i, row in enumerate(rows) if device_key(row["device"]) == device_key(device) and not row.get("to")]
+    before = rows[mine[0]] if mine else {}
+    if before.get("label") == label:
+        new |= {name: before.get(name, "") for name in COLUMNS[2:6] if not new[name]}
+    new["from"] = before.get("from", "")
+    names += [name for name in COLUMNS if name not in names and new.get(name)]
+    rows = [row for i, row in enumerate(rows) if i not in mine]
+    rows.insert(mine[0] if mine else len(rows), new)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([row.get(name, "") for name in names] for row in rows)
+    try:
+        write_bytes(source, text.getvalue().encode())
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=source) from None
+    was = f" (was {before['label']})" if before and before["label"] != label else ""
+    return f"{source}: {device} is {label}{was}; {len(rows)} {'row' if len(rows) == 1 else 'rows'} in all"
 
 
 def _require_one_at_a_time(labels: Sequence[Label], source: Path) -> None:

@@ -28,6 +28,7 @@ from ethogram.identify.cross_network import CrossNetwork
 from ethogram.identify.density import Cells
 from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.identify.quantities import QUANTITIES
+from ethogram.identify.recognition import FIGURES_FILE
 from ethogram.identify.tokens import Tokens
 
 __all__ = ["CLASSES", "LEARNT_FORMAT", "code_digest", "header_of", "read_learnt", "write_learnt"]
@@ -44,7 +45,8 @@ CLASSES: dict[str, str] = {
     "Averaged": "aggregate", "Behaviour": "behaviour", "Calibration": "calibrate", "CrossNetwork": "cross_network",
     "CrossNetworkKind": "cross_network_kind", "Cells": "density", "WeightOfEvidence": "evidence",
     "LikelihoodRatios": "likelihood", "Coverage": "openset", "Thresholds": "openset",
-    "ServiceVocabulary": "quantities", "Tokens": "tokens", "VerdictModel": "verdict",
+    "PooledFigures": "recognition", "Recognition": "recognition", "ServiceVocabulary": "quantities",
+    "Tokens": "tokens", "VerdictModel": "verdict",
 }  # fmt: skip
 """Module of each class that a file may name."""
 
@@ -61,10 +63,11 @@ CODE = (*sorted(set(CLASSES.values())), "identifier", "isotonic", "leave_group_o
 
 @cache
 def code_digest() -> str:
-    """Twelve hexadecimal digits of SHA-256 over the modules that decide what is learnt."""
+    """Twelve hexadecimal digits of SHA-256 over the modules and pooled figures that decide what is learnt."""
     digest = hashlib.sha256()
     for name in CODE:
         digest.update(name.encode() + (Path(__file__).parent / f"{name}.py").read_bytes())
+    digest.update((Path(__file__).parent.parent / "data" / FIGURES_FILE).read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -13,13 +13,27 @@ from numpy.typing import NDArray
 from ethogram.config import IdentifySettings
 from ethogram.errors import UsageError
 from ethogram.identify.calibrate import Calibration
-from ethogram.identify.explain import evidence, new_services, sentence
+from ethogram.identify.explain import evidence, new_services, sentence, share_of_new
 from ethogram.identify.identifier import Identifier, folds_by_time
 from ethogram.identify.leave_group_out import grouped_cross_val
 from ethogram.identify.openset import Coverage, Thresholds
+from ethogram.identify.recognition import POOLED_CASES, PooledFigures, Recognition, pooled_figures
 from ethogram.schema import UNKNOWN, ServiceMatrix, Verdict, Window, Windows
 
-__all__ = ["Decision", "VerdictModel"]
+__all__ = ["Decision", "VerdictModel", "tied_labels", "verdict_scores"]
+
+MOSTLY, LEAST_S = 0.5, 43_200
+"""A device is unusual if more than this share of its flows, over at least so many seconds, uses new services.
+
+No day of a known device in three corpora and three simulated homes passed it (``benchmarks/own_library.py``)."""
+MOST_TIED = 5
+"""Maximum number of tied labels that a verdict lists beside the best one."""
+TIE = 0.5
+"""Labels with at least this share of the best label's probability cannot be told from it."""
+UNTESTED_CASES = 8.0
+"""Held-out items that the default temperature counts as, where nothing could be held out."""
+STEEPNESS = 7.0
+"""Log odds of an enrolled device per unit of strangeness, for methods without pooled figures; 0 at strangeness 1."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +45,18 @@ class Decision:
     labels
         (L) labels of the columns.
     raw, calibrated
-        (n, L) scores; higher is more alike.
+        (n, L) scores; higher is more alike. Calibrated scores add up to the probability of an enrolled device where
+        the method estimates it, else to 1.
     best
         (n) column of the best label.
     tied
-        (n) whether another label has exactly the same raw score as the best.
+        (n, L) labels that cannot be told from the best label, which is one of them.
     strangeness
         (n) strangeness of the best label; above 1 the item is unknown.
     unknown
         (n) whether the verdict is unknown.
+    score
+        (n) probability of the verdict: of the best label, or of *unknown*.
     """
 
     labels: list[str]
@@ -49,11 +66,54 @@ class Decision:
     tied: NDArray[np.bool_]
     strangeness: NDArray[np.float64]
     unknown: NDArray[np.bool_]
+    score: NDArray[np.float64]
 
     @property
     def verdicts(self) -> list[str]:
         """The label of each item, or ``unknown``."""
         return [UNKNOWN if u else self.labels[b] for u, b in zip(self.unknown, self.best, strict=True)]
+
+
+def tied_labels(raw: NDArray[np.float64], calibrated: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Labels that cannot be told from the best one, (n, L): at least half as probable, or with the same raw score.
+
+    Where more than :data:`MOST_TIED` others are as probable, nothing is known about the item: only the best is marked.
+
+    >>> tied_labels(np.array([[3.0, 3.0, 0.0]]), np.array([[0.5, 0.4, 0.1]])).tolist()
+    [[True, True, False]]
+    """
+    if not raw.size:
+        return np.zeros(raw.shape, dtype=bool)
+    rows, best = np.arange(len(raw)), raw.argmax(axis=1)
+    least = TIE * calibrated[rows, best]
+    result: NDArray[np.bool_] = (calibrated >= least[:, None]) | (raw == raw[rows, best][:, None])
+    result[result.sum(axis=1) > MOST_TIED + 1] = False
+    result[rows, best] = True
+    return result
+
+
+def verdict_scores(
+    stated: NDArray[np.float64], strangeness: NDArray[np.float64], unknown: NDArray[np.bool_],
+    none: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:  # fmt: skip
+    """How sure each verdict is, (n).
+
+    Parameters
+    ----------
+    stated
+        (n) probability of the best label.
+    strangeness, unknown
+        (n) as in :class:`Decision`.
+    none
+        (n) probability that the item is none of the labels; default: by its strangeness.
+
+    >>> verdict_scores(np.array([0.9, 0.4, 0.9]), np.array([0.2, 0.5, 2.0]), np.array([False, True, True])).round(2)
+    array([0.9, 0.6, 1. ])
+    """
+    if none is None:
+        none = 1.0 / (1.0 + np.exp(np.clip(STEEPNESS * (1.0 - strangeness), -50.0, 50.0)))
+    of_unknown = np.where(strangeness > 1.0, np.maximum(none, 0.5), 1.0 - stated)
+    return np.where(unknown, of_unknown, stated)
 
 
 class VerdictModel:
@@ -65,18 +125,30 @@ class VerdictModel:
         Any method.
     settings
         Level, quantile, folds and so on.
+    pooled
+        Figures of the method that were learnt on other networks; default: those of the package, if there are any.
 
     Attributes
     ----------
     held_
         Held-out raw scores of the enrolment items, (n, L).
-    calibration_, coverage_, thresholds_
+    calibration_
         Fitted on those.
+    recognition_
+        Fitted on those, if figures of the method were learnt on other networks; else None.
+    coverage_, thresholds_
+        Fitted on those, if there is no ``recognition_``.
     """
 
-    def __init__(self, identifier: Identifier, settings: IdentifySettings | None = None) -> None:
+    pooled: PooledFigures | None = None
+    recognition_: Recognition | None = None
+
+    def __init__(
+        self, identifier: Identifier, settings: IdentifySettings | None = None, pooled: PooledFigures | None = None
+    ) -> None:
         self.identifier = identifier
         self.settings = settings or IdentifySettings()
+        self.pooled = pooled
 
     def fit(
         self,
@@ -105,20 +177,74 @@ class VerdictModel:
             names, held = self.identifier.cross_val(windows, labels, folds)
         else:
             names, held = grouped_cross_val(self.identifier, windows, labels, folds, units)
-        self.held_, self.groups_ = held, folds
+        self.groups_ = folds
         self.identifier.fit(windows, labels)
-        column = {name: j for j, name in enumerate(self.identifier.labels_)}
-        self.calibration_ = Calibration().fit(held, names, labels)
-        self.coverage_ = Coverage().fit(held, names, labels)
-        known = self.coverage_.transform(held, self.calibration_.predict_proba(held))
-        enrolled = self._known(self.identifier.decision_function(windows))
-        own_scores = enrolled[np.arange(len(labels)), [column[label] for label in labels]]
-        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(known, names, labels, own_scores)
+        enrolled = self.identifier.decision_function(windows)
+        return self.fit_scores(names, held, labels, enrolled, needed_s)
+
+    def fit_scores(
+        self,
+        names: Sequence[str],
+        held: NDArray[np.float64],
+        labels: Sequence[str],
+        enrolled: NDArray[np.float64],
+        needed_s: Mapping[str, float] | None = None,
+    ) -> Self:
+        """Fit calibration and thresholds on scores alone; the identifier is fitted already.
+
+        Parameters
+        ----------
+        names
+            Label of each column, as the identifier's ``labels_``.
+        held
+            Held-out scores (n, L) of the enrolment items; NaN where a label has no other item.
+        labels
+            Label of each item.
+        enrolled
+            Scores (n, L) of the same items without holding out.
+        needed_s
+            As for :meth:`fit`.
+        """
+        column = {name: j for j, name in enumerate(names)}
+        truth = np.array([column[label] for label in labels], dtype=np.int64)
+        pooled = self.pooled
+        if pooled is None and self.identifier.pooled_:
+            pooled = pooled_figures(self.identifier.pooled_)
+        self.held_ = held
         self.needed_: dict[str, float] = dict(needed_s or {})
+        self.recognition_ = None
+        if pooled is not None:
+            self.calibration_ = Calibration(pooled.temperature, POOLED_CASES).fit(held, names, labels)
+            self.recognition_ = Recognition(pooled).fit(held, truth, enrolled)
+            return self
+        tested = bool(np.isfinite(held[np.arange(len(truth)), truth]).any())
+        self.calibration_ = Calibration(cases=0.0 if tested else UNTESTED_CASES)
+        self.calibration_.fit(held if tested else np.where(np.isnan(held), enrolled, held), names, labels)
+        if not tested:
+            self.calibration_.held_out_ = 0
+        self.coverage_ = Coverage().fit(held, names, labels)
+        own_scores = self._familiarity(enrolled)[np.arange(len(truth)), truth]
+        known = self._familiarity(held)
+        self.thresholds_ = Thresholds(self.settings.quantile, self.settings.few).fit(known, names, labels, own_scores)
         return self
 
-    def _known(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.coverage_.transform(raw, self.calibration_.predict_proba(raw))
+    def _require_fit(self) -> None:
+        if not hasattr(self, "calibration_"):
+            raise UsageError("VerdictModel is not fitted yet; call fit first")
+
+    def _familiarity(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        calibrated = self.calibration_.predict_proba(raw)
+        filled = np.where(np.isnan(raw), -np.inf, raw)
+        # A tie is no sign of a stranger: labels that share the best score share their probability.
+        same = (filled == filled.max(axis=1, initial=-np.inf)[:, None]) & np.isfinite(filled)
+        together = np.where(same, (calibrated * same).sum(axis=1)[:, None], calibrated)
+        return self.coverage_.transform(raw, together)
+
+    def strangeness(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Strangeness under each label, (n, L), of raw scores: 0 typical, above 1 unknown."""
+        if self.recognition_ is not None:
+            return self.recognition_.strangeness(raw, min(self.settings.least_score, 0.5))
+        return self.thresholds_.strangeness(self._familiarity(raw))
 
     def decide(self, windows: Windows) -> Decision:
         """Decide on n items.
@@ -128,22 +254,41 @@ class VerdictModel:
         UsageError
             When the model is not fitted.
         """
-        if not hasattr(self, "calibration_"):
-            raise UsageError("VerdictModel is not fitted yet; call fit first")
-        raw = self.identifier.decision_function(windows)
+        self._require_fit()
+        return self.decide_scores(self.identifier.decision_function(windows))
+
+    def decide_scores(self, raw: NDArray[np.float64]) -> Decision:
+        """Decide on n items by their raw scores (n, L).
+
+        Raises
+        ------
+        UsageError
+            When the model is not fitted.
+        """
+        self._require_fit()
+        rows = np.arange(len(raw))
         best = raw.argmax(axis=1) if raw.size else np.zeros(0, dtype=np.int64)
-        top = raw[np.arange(len(raw)), best]
-        strangeness = self.thresholds_.strangeness(self._known(raw))[np.arange(len(raw)), best]
+        strangeness = self.strangeness(raw)[rows, best]
         calibrated = self.calibration_.predict_proba(raw)
-        unsure = calibrated[np.arange(len(raw)), best] < self.settings.least_score
+        tied = tied_labels(raw, calibrated)
+        # Across networks near-ties are no twins: there only equal scores count together.
+        together = tied if self.recognition_ is not None else tied & (raw == raw[rows, best][:, None])
+        unsure = (calibrated * together).sum(axis=1) < self.settings.least_score
+        none = None
+        if self.recognition_ is not None and not self.settings.closed:
+            enrolled = self.recognition_.predict_proba(raw)[rows, best]
+            calibrated = calibrated * enrolled[:, None]
+            none, unsure = 1.0 - enrolled, unsure | (enrolled < self.settings.least_score)
+        unknown = np.zeros(len(raw), dtype=bool) if self.settings.closed else (strangeness > 1.0) | unsure
         return Decision(
             labels=self.identifier.labels_,
             raw=raw,
             calibrated=calibrated,
             best=best,
-            tied=(raw == top[:, None]).sum(axis=1) > 1,
+            tied=tied,
             strangeness=strangeness,
-            unknown=np.zeros(len(raw), dtype=bool) if self.settings.closed else (strangeness > 1.0) | unsure,
+            unknown=unknown,
+            score=verdict_scores(calibrated[rows, best], strangeness, unknown, none),
         )
 
     def _still_needed(self, label: str, observed_s: float) -> float | None:
@@ -157,6 +302,7 @@ class VerdictModel:
         converged: Sequence[bool] | None = None,
         presence: ServiceMatrix | None = None,
         usual: Mapping[str, Collection[str]] | None = None,
+        flow_shares: ServiceMatrix | None = None,
         simulated: bool = False,
         decision: Decision | None = None,
     ) -> list[Verdict]:
@@ -172,6 +318,8 @@ class VerdictModel:
             Share of active hours per item and service, for the reason in words.
         usual
             Services of the enrolled windows by label; others are reported as new.
+        flow_shares
+            Share of the flows per item and service; with ``usual`` it tells how much of the traffic is new.
         simulated
             Mark the verdicts as made on simulated traffic.
         decision
@@ -193,21 +341,34 @@ class VerdictModel:
             if usual is not None and not silent:
                 terms += new_services(times, usual.get(nearest, ()))
             others = np.delete(scores, best)
+            strange = bool(decision.strangeness[item] > 1.0)
+            new_share = 0.0
+            if usual is not None and flow_shares is not None and not silent:
+                new_share = share_of_new(flow_shares.row(item), usual.get(nearest, ()))
+            mostly_new = new_share > MOSTLY and (end - start).total_seconds() >= LEAST_S
+            order = np.argsort(-scores, kind="stable")
+            # A tie is worth a word if the device is probably one of the tied labels.
+            tie = not silent and not strange and scores[decision.tied[item]].sum() >= TIE
+            tied = [decision.labels[j] for j in order if tie and decision.tied[item, j] and j != best]
+            same = decision.raw[item] == decision.raw[item, best]
             result.append(
                 Verdict(
                     device=device,
                     verdict=label,
-                    score=float(scores[best]),
-                    margin=0.0 if decision.tied[item] else float(scores[best] - others.max(initial=0.0)),
+                    score=0.0 if silent and not self.settings.closed else float(decision.score[item]),
+                    margin=0.0 if same.sum() > 1 else float(scores[best] - others.max(initial=0.0)),
                     raw_score=float(decision.raw[item, best]),
                     nearest=nearest,
+                    tied_with=tied,
                     known_types=dict(zip(decision.labels, scores.tolist(), strict=True)),
                     strangeness=float(decision.strangeness[item]),
                     evidence=terms,
+                    unusual=not silent and (strange or mostly_new),
+                    new_share=new_share,
                     reason="silent: nothing was seen"
                     if silent
-                    else sentence(label, nearest, terms, times, strange=bool(decision.strangeness[item] > 1.0),
-                                  hours=int(hours[item])),
+                    else sentence(label, nearest, terms, times, strange=strange, hours=int(hours[item]), tied=tied,
+                                  new_share=new_share if mostly_new else 0.0),
                     window=Window(start=start, end=end),
                     flows=int(flows[item]),
                     converged=done,

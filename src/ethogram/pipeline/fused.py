@@ -14,10 +14,10 @@ from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.fused_verdict import FusedDecision, FusedVerdictModel
 from ethogram.identify.library import LEVELS, Library
-from ethogram.identify.verdict import Decision, VerdictModel
+from ethogram.identify.verdict import Decision, VerdictModel, verdict_scores
 from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.library import by_source, devices_of
-from ethogram.pipeline.verdicts import build, default_method, time_to_converge, usual_services
+from ethogram.pipeline.verdicts import FLOW_SHARES, build, default_method, time_to_converge, usual_services
 from ethogram.pipeline.windows import ObservedWindows
 from ethogram.schema import UNKNOWN, Fallback, Inventory, MethodShare, Verdict, Windows
 
@@ -174,6 +174,7 @@ def identify_with_flows(
         converged=seen.converged,
         presence=service_matrix(seen.windows, None, shares),
         usual=usual_services(library, settings.level, service_matrix(library.windows(), None, shares)),
+        flow_shares=service_matrix(seen.windows, None, FLOW_SHARES),
         simulated=simulated,
         decision=_as_decision(model, decision, seen.windows),
     )
@@ -186,7 +187,7 @@ def identify_with_flows(
     return Inventory(library=f"{library.name} {library.digest}", devices=devices, encoder=store.encoder)
 
 
-def cap_confidence(probabilities: NDArray[np.float64], held_out: int) -> NDArray[np.float64]:
+def cap_confidence(probabilities: NDArray[np.float64], held_out: float) -> NDArray[np.float64]:
     """Shrink probabilities (n, L) towards uniform so that none exceeds what ``held_out`` cases can support.
 
     With m held-out cases and L labels, p becomes m / (m + 2) p + (2 / (m + 2)) / L (the rule of succession).
@@ -202,11 +203,14 @@ def cap_confidence(probabilities: NDArray[np.float64], held_out: int) -> NDArray
 
 
 def _as_decision(model: FusedVerdictModel, decision: FusedDecision, windows: Windows) -> Decision:
-    calibrated = cap_confidence(decision.fused.probabilities, model.verdict_model.calibration_.held_out_)
+    calibration = model.verdict_model.calibration_
+    calibrated = cap_confidence(decision.fused.probabilities, calibration.held_out_ + calibration.cases)
+    best = decision.best
+    stated = calibrated[np.arange(len(best)), best]
     return Decision(
         labels=decision.labels, raw=model.verdict_model.identifier.decision_function(windows), calibrated=calibrated,
-        best=decision.best, tied=np.zeros(len(decision.best), bool), strangeness=decision.strangeness,
-        unknown=decision.unknown,
+        best=best, tied=decision.tied, strangeness=decision.strangeness, unknown=decision.unknown,
+        score=verdict_scores(stated, decision.strangeness, decision.unknown),
     )  # fmt: skip
 
 

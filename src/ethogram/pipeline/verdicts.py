@@ -22,6 +22,7 @@ from ethogram.pipeline.windows import ObservedWindows, stable_windows
 from ethogram.schema import COUNT_KEYS, COUNT_VOLUMES, COUNTS, Inventory, ServiceMatrix, Windows
 
 __all__ = [
+    "FLOW_SHARES",
     "build",
     "default_method",
     "digest_of",
@@ -33,6 +34,7 @@ __all__ = [
     "usual_services",
 ]
 
+FLOW_SHARES = RepresentationSettings(kind="prevalence", weight="flow_share")
 QUANTITIES = {
     "flow_share": "flow share", "presence": "share of active hours", "octet_share": "octet share",
     "packet_share": "packet share",
@@ -162,6 +164,7 @@ def identify_windows(
         converged=seen.converged,
         presence=service_matrix(seen.windows, key, shares),
         usual=usual,
+        flow_shares=service_matrix(seen.windows, key, FLOW_SHARES),
         simulated=simulated,
     )
     return Inventory(library=f"{library.name} {library.digest}", devices=verdicts)

@@ -71,17 +71,33 @@ class Verdict(_Record):
 
     device: str
     verdict: str = Field(description="the label, or 'unknown'")
-    score: float = Field(description="calibrated score of the label, 0 to 1: higher is more alike")
+    score: float = Field(
+        description="how sure the verdict is, 0 to 1: of the label, or, if the verdict is 'unknown', of that"
+    )
     margin: float = Field(description="score minus that of the second label; 0 on a tie")
     raw_score: float = Field(
         default=0.0,
         description="score of the best label before calibration; the evidence adds up to it",
     )
     nearest: str = Field(default="", description="the best label, even if the verdict is 'unknown'")
+    tied_with: list[str] = Field(
+        default=[], description="other labels that cannot be told from the nearest one, such as twins; at most five"
+    )
     reason: str = Field(default="", description="summary of the evidence in one sentence")
     known_types: dict[str, float] = Field(description="score of every label considered")
     strangeness: float = Field(
         description="distance from a typical held-out window of the label: 0 typical, above 1 beyond the threshold"
+    )
+    pinned: bool = Field(
+        default=False, description="whether the verdict is a label that you gave for the device; the score is then 1"
+    )
+    unusual: bool = Field(
+        default=False,
+        description="the device does not behave like the nearest (or pinned) label: strangeness is above 1, or, over "
+        "half a day or more, most of its flows use services that the label never used when it was enrolled",
+    )
+    new_share: float = Field(
+        default=0.0, description="share of its flows on services that the nearest label never used when it was enrolled"
     )
     evidence: list[Evidence]
     window: Window
@@ -110,7 +126,8 @@ class Inventory(_Record):
 
     def to_frame(self) -> pl.DataFrame:
         """One row for each verdict, without its evidence."""
-        columns = [name for name in Verdict.model_fields if name not in ("known_types", "evidence", "methods")]
+        nested = ("known_types", "evidence", "methods", "tied_with")
+        columns = [name for name in Verdict.model_fields if name not in nested]
         rows = []
         for verdict in self.devices:
             row = {name: getattr(verdict, name) for name in columns if name not in ("window", "fallback")}
