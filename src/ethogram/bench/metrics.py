@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from ethogram.errors import UsageError
+from ethogram.identify import probe_figures
+from ethogram.identify.probe_figures import calibration_error, confusion_of, interval
 
 __all__ = [
     "accuracy",
@@ -82,11 +84,8 @@ def macro_f1(truth: Strings, predicted: Strings) -> float:
     if not truth.size:
         return float("nan")
     names, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
-    true, found = codes[: truth.size], codes[truth.size :]
-    hits = np.bincount(true[true == found], minlength=names.size)
-    both = np.bincount(true, minlength=names.size) + np.bincount(found, minlength=names.size)
-    present = np.unique(true)
-    return float(np.mean(2 * hits[present] / both[present]))
+    codes = codes.astype(np.int64)
+    return probe_figures.macro_f1(confusion_of(codes[: truth.size], codes[truth.size :], names.size))
 
 
 def area_under_roc(known: Floats, unknown: Floats) -> float:
@@ -148,13 +147,6 @@ def reliability(confidence: Floats, correct: NDArray[np.bool_], bins: int = 10) 
     return rows
 
 
-def calibration_error(confidence: Floats, correct: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over bins, weighted by items."""
-    rows = reliability(confidence, correct, bins)
-    total = sum(n for _, _, n in rows)
-    return sum(abs(mean - right) * n for mean, right, n in rows) / total if total else float("nan")
-
-
 def bootstrap_interval(
     figure: Callable[[NDArray[np.int64]], float], clusters: Sequence[str], *, seed: int = 0, draws: int = 1000,
     level: float = 0.95,
@@ -184,14 +176,10 @@ def bootstrap_interval(
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
     random = np.random.default_rng(seed)
-    found = np.asarray(
+    drawn = np.asarray(
         [figure(np.concatenate([members[k] for k in random.integers(0, count, count)])) for _ in range(draws)]
     )
-    found = found[~np.isnan(found)]
-    if not found.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return interval(drawn, level)
 
 
 def seed_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._hashing import finalize64
 from ethogram._numba import Compiler
 from ethogram.bench.encoders.bert import Bert, BertEncoder, BertWidths, load_bert, parameters_of
 from ethogram.bench.encoders.bigrams import Vocabulary, words
@@ -27,7 +28,7 @@ from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["OCTETS", "PACKETS", "WIDTHS", "TrafficFormerTokens", "build", "expected", "randomised"]
 
-COMPILER = Compiler.of(__file__)
+COMPILER = Compiler.of(__file__, "../../_hashing")
 
 WIDTHS = BertWidths(length=320)
 PACKETS = 5
@@ -37,15 +38,6 @@ READ = 160  # octets looked at, so that both headers and the clock of a hello li
 _SOURCE, _PORTS, _OPTIONS = 12, 4, 20
 _TIMESTAMP = 8  # kind of the TCP option, RFC 7323 section 3.2
 _HANDSHAKE, _HELLO_CLOCK = 22, 11  # RFC 5246 sections 6.2.1 and 7.4.1.2
-
-
-@COMPILER.checked
-def _next(state: Any) -> Any:
-    """One step of SplitMix64."""
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 @COMPILER.checked
@@ -90,14 +82,14 @@ def _randomise(
     low = np.uint64(0xFFFFFFFF)
     for i in range(cells.shape[0]):
         count = min(packets[i], cells.shape[1])
-        state = _next(seed * golden + np.uint64(1))
+        state = finalize64(seed * golden + np.uint64(1))
         for k in range(count):
             for j in range(lengths[i, k]):
-                state = _next(state + golden + np.uint64(cells[i, k, j]))
+                state = finalize64(state + golden + np.uint64(cells[i, k, j]))
         drawn = np.zeros(6, np.uint64)
         for j in range(6):
             state += golden
-            drawn[j] = _next(state) & low
+            drawn[j] = finalize64(state) & low
         # by side: 0 sent the first packet, 1 the other
         clock = np.zeros(2, np.uint64)
         known = np.zeros(2, np.bool_)
@@ -134,7 +126,7 @@ def _randomise(
                 and (cell[body + 5] == 1 or cell[body + 5] == 2)
             ):
                 state += golden
-                _put(cell, hello, 4, _next(state) & low)
+                _put(cell, hello, 4, finalize64(state) & low)
 
 
 def randomised(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ethogram._hashing import mix64
 from ethogram._numba import Compiler, types
 
 __all__ = [
@@ -64,15 +65,13 @@ _recvmmsg: Any = types.ExternalFunction(
 _poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uint64, types.int32))
 _clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
-compiled = Compiler(Path(__file__).parent, ("admit", "framing")).compiled
+compiled = Compiler(Path(__file__).parent, ("admit", "framing", "../../_hashing")).compiled
 
 
 @compiled
 def place_of(places: Any, rows: Any, high: Any, low: Any, port: Any, seed: Any) -> Any:
     """Slot of an exporter or address (port -1) in a hash table, or the free slot for it."""
-    mixed = (high ^ seed) * np.uint64(0x9E3779B97F4A7C15) ^ (low + seed) ^ (np.uint64(port + 1) << np.uint64(40))
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
+    mixed = mix64(high ^ seed, (low + seed) ^ (np.uint64(port + 1) << np.uint64(40)))
     mask = places.shape[0] - 1
     at = np.int64(mixed >> np.uint64(33)) & mask
     while places[at] >= 0:

@@ -11,10 +11,8 @@ from ethogram._numba import Compiler
 
 __all__ = ["compiled", "inner", "u8", "u16", "u32"]
 
-COMPILER = Compiler(
-    Path(__file__).parent,
-    ("compiled", "walk", "gather", "lookup", "ipfix_file", "fragments", "capture_export", "recording"),
-)
+MODULES = ("compiled", "walk", "gather", "lookup", "ipfix_file", "fragments", "capture_export", "recording")
+COMPILER = Compiler(Path(__file__).parent, (*MODULES, "../../_hashing"))
 compiled, inner = COMPILER.compiled, COMPILER.inner
 
 

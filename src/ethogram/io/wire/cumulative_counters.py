@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._hashing import finalize64
 from ethogram._numba import Compiler
 
 __all__ = ["COUNTERS", "CumulativeCounters"]
 
-COMPILER = Compiler.of(__file__)
+COMPILER = Compiler.of(__file__, "../../_hashing")
 
 COUNTERS = ("octets", "packets", "reverse_octets", "reverse_packets")
 PLACES = 1 << 17  # slots of each of the two tables; at most half are used
@@ -25,11 +26,8 @@ PLACES = 1 << 17  # slots of each of the two tables; at most half are used
 
 @COMPILER.checked
 def mix(number: Any, value: Any) -> Any:
-    """Mix a value into a hash (the finalizer of SplitMix64)."""
-    number = (number ^ value) + np.uint64(0x9E3779B97F4A7C15)
-    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return number ^ (number >> np.uint64(31))
+    """Mix a value into a hash (SplitMix64)."""
+    return finalize64((number ^ value) + np.uint64(0x9E3779B97F4A7C15))
 
 
 @COMPILER.checked

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram._hashing import finalize64, mix64
 from ethogram.io.wire.compiled import compiled, inner
 
 __all__ = ["GenerationTable", "look_up"]
@@ -17,9 +18,8 @@ FREE, LEFT = -1, -2  # states of a slot: never used, and removed
 @inner
 def start(first: Any, second: Any, seed: Any, places: int) -> int:
     """First slot of a key. The seed prevents exporters from choosing colliding keys."""
-    h = (first ^ seed) * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xD6E8FEB86659FD93)
-    h = (h ^ (h >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-    return np.int64(h >> np.uint64(33)) & (places - 1)  # type: ignore[return-value]
+    mixed = mix64(first ^ seed, finalize64(second ^ seed))
+    return np.int64(mixed >> np.uint64(33)) & (places - 1)  # type: ignore[return-value]
 
 
 @inner

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ethogram._hashing import mix64
 from ethogram._numba import Compiler
 
 __all__ = ["HOLE", "HOLES", "NO_OWNER", "STREAM", "find", "settle_one", "track"]
@@ -42,14 +43,13 @@ templates after a restart. Exporters that number such messages wrongly set it to
 HOLE = np.dtype([("start", np.int64), ("end", np.int64), ("owner", np.int64), ("bound", np.int64)], align=True)
 """A range without messages; ``owner`` began it with sets that contain at most ``bound`` uncounted records."""
 
-compiled = Compiler.of(__file__).compiled
+compiled = Compiler.of(__file__, "../../_hashing").compiled
 
 
 @compiled
 def find(table: Any, streams: Any, exporter: Any, version: Any, domain: Any) -> Any:
     """Slot of a stream in the hash table, or the free slot for it."""
-    mixed = (np.uint64(exporter) * np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(domain) ^ (np.uint64(version) << 40)
-    mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = mix64(exporter, np.uint64(domain) ^ (np.uint64(version) << np.uint64(40)))
     mask = table.shape[0] - 1
     at = np.int64(mixed >> np.uint64(33)) & mask
     while table[at] >= 0:
