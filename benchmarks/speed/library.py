@@ -100,7 +100,9 @@ def main() -> None:
     print(f"{report['identify']['right']:,} of {report['identify']['items']:,} right, "
           f"{report['identify']['unknown']:,} unknown; {report['learnt_mib']:,.0f} MiB learnt")  # fmt: skip
     if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        runs = json.loads(options.json.read_text())["runs"] if options.json.exists() else []
+        others = [run for run in runs if (run["windows"], run["labels"]) != (report["windows"], report["labels"])]
+        options.json.write_text(json.dumps({"runs": [*others, report]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

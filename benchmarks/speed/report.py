@@ -101,6 +101,26 @@ def startup_rows() -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def library_rows() -> list[tuple[str, ...]]:
+    """A library of own devices: learnt once, then identified by."""
+    found = read("library")
+    rows = []
+    for run in found["runs"]:
+        learn, identify = run["learn"], run["identify"]
+        command = f"library.py --labels {run['labels']} --days {run['windows'] // run['labels']}"
+        size = f"{run['windows']:,} windows of {run['labels']} labels"
+        met = identify["cpu_s"] < 20 and identify["peak_mib"] < 1024
+        rows += [
+            (f"learning {size}, once", "", f"{learn['cpu_s']:.0f} s of CPU, {learn['peak_mib']:,.0f} MiB",
+             times(learn["wall_s"], learn["cpu_s"]), f"kept in {run['learnt_mib']:,.0f} MiB", "",
+             f"{run['load']:.1f}", command),
+            (f"{identify['items']:,} device-days by them", "< 20 s of CPU, 1,024 MiB",
+             f"{identify['cpu_s']:.1f} s of CPU, {identify['peak_mib']:,.0f} MiB",
+             times(identify["wall_s"], identify["cpu_s"]), "", said(met), f"{run['load']:.1f}", command),
+        ]  # fmt: skip
+    return rows
+
+
 def vector_rows() -> list[tuple[str, ...]]:
     """Captures to custom flows on disk."""
     found = read("vectors")
@@ -151,7 +171,8 @@ def encoder_rows() -> list[tuple[str, ...]]:
 
 
 def main() -> None:
-    rows = (*capture_rows(), *vector_rows(), *encoder_rows(), *flow_rows(), *other_rows(), *startup_rows())
+    rows = (*capture_rows(), *vector_rows(), *encoder_rows(), *flow_rows(), *other_rows(), *startup_rows(),
+            *library_rows())  # fmt: skip
     lines = [
         "# Speed", "",
         "Each figure stands beside its peer in one run on one machine: two cores, x86-64, 24 GiB. Other work shared "

@@ -23,6 +23,7 @@ SMALL = [
     "speed/floods.py --records 2000 --points 2 --flood ports --way files",
     "speed/identify.py",
     "speed/startup.py --runs 1 --corpus .",
+    "speed/library.py --labels 3 --days 2 --later 1",
     "speed/orientation.py --records 2000 --repeat 1",
     "speed/training.py --flows 200 --steps 2 --batch 64",
     "speed/vectors.py --sizes 0.002 --twin 0.001",
