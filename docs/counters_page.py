@@ -100,7 +100,9 @@ STAGES = (
     Stage("log entries", "Unit: entries of a `--dns-log` file. Printed as `FILE (dnsmasq log)` and so on.", (
         Reason(I, "other log line", "a line that is neither a question nor an answer"),
         Reason(I, "no question in it", "a record of Zeek's dns log without a query"),
+        Reason(I, "not a response to a client", "a dnstap record of another kind"),
         Reason(D, "no time, client or name", "one of them is missing or cannot be parsed"),
+        Reason(D, "frame cut short or too long", "the rest of a dnstap file is not read"),
         Reason(D, "broken JSON line", "not a JSON object"),
     )),
     Stage("datagrams", "Unit: datagrams received over UDP by `ethogram collect`.", (

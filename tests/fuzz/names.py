@@ -7,6 +7,7 @@ import sqlite3
 from ethogram.io.names.open import read_names
 from ethogram.io.resolver.open import read_log
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION, NAMED_DEVICE
+from tests.io.identity.messages import dns, dns_name, dnstap, record
 
 from .harness import Target, allowed, written
 
@@ -68,7 +69,11 @@ def databases() -> list[bytes]:
     return [path.read_bytes()]
 
 
+ANSWER = dns(record(dns_name("a", "example"), 1, bytes([203, 0, 113, 1])), flags=0x8180)
+
 TARGETS = [
+    Target("dnstap", lambda: [dnstap(ANSWER, ANSWER)], check_log, compiled=True,
+           words=(b"\x72", b"\x08\6", b"\xff\xff", bytes(4))),
     Target("names", lambda: NAMES, check_names, words=WORDS),
     Target("resolver-log", lambda: LOGS, check_log, compiled=True, words=WORDS),
     Target("pihole-database", databases, check_log, words=(b"\0", b"\xff\xff", b"queries", b"domain")),

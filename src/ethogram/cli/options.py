@@ -99,7 +99,7 @@ DnsLogs = Annotated[
         "--dns-log",
         metavar="FILE",
         help="Names of remote ends from a resolver: Pi-hole's database, AdGuard Home's query log, a log of dnsmasq or "
-        "Unbound, Zeek's dns.log. Repeatable.",
+        "Unbound, Zeek's dns.log, dnstap. Repeatable.",
         show_default=False,
     ),
 ]

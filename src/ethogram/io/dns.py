@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ethogram.io.ip_packet import compiled, inner, u8, u16, u32
 from ethogram.schema import TCP, UDP, PacketBatch
 
-__all__ = ["DNS", "DnsAnswers", "DnsQuestions", "parse_messages", "read_answers", "read_questions"]
+__all__ = ["DNS", "DnsAnswers", "DnsQuestions", "parse_messages", "parse_questions", "read_answers", "read_questions"]
 
 DNS = 53
 NAME = 255  # octets of the longest name (RFC 1035 section 2.3.4)
@@ -260,10 +260,8 @@ def parse_messages(messages: list[bytes]) -> DnsAnswers:
     -------
     One row per address in an answer; ``row`` is the number of the message.
     """
-    sizes = np.array([len(message) for message in messages], np.int64)
-    data = np.frombuffer(b"".join(messages) or b"\0", np.uint8).copy()  # writable, as the octets of a batch
-    counts = np.zeros(len(REASONS), np.int64)
-    return _answers_in(data, np.arange(len(messages)), np.cumsum(sizes) - sizes, sizes, counts)
+    data, offsets, sizes = _joined(messages)
+    return _answers_in(data, np.arange(len(messages)), offsets, sizes, np.zeros(len(REASONS), np.int64))
 
 
 def _answers_in(
@@ -327,10 +325,30 @@ def read_questions(batch: PacketBatch) -> DnsQuestions:
     One row per response with exactly one question.
     """
     rows, sizes = _responses(batch)
+    return _questions_in(batch.data, rows, batch.payload_offset[rows], sizes)
+
+
+def parse_questions(messages: list[bytes]) -> DnsQuestions:
+    """Read the query names of M messages that were stored as they came; ``row`` is the number of the message."""
+    data, offsets, sizes = _joined(messages)
+    return _questions_in(data, np.arange(len(messages)), offsets, sizes)
+
+
+def _joined(messages: list[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Messages one after the other, with their offsets and sizes."""
+    sizes = np.array([len(message) for message in messages], np.int64)
+    data = np.frombuffer(b"".join(messages) or b"\0", np.uint8).copy()  # writable, as the octets of a batch
+    return data, np.cumsum(sizes) - sizes, sizes
+
+
+def _questions_in(
+    data: NDArray[np.uint8], rows: NDArray[np.int64], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> DnsQuestions:
+    """Query names of the messages at these places of ``data``."""
     # A name is not longer than the captured part of its message.
     names = np.empty(min(int(np.minimum(sizes, NAME).sum()), 1 << 26), np.uint8)
     places, owners = np.zeros(rows.size + 1, np.int64), np.zeros(rows.size, np.int64)
-    count = read_question_names(batch.data, batch.payload_offset[rows], sizes, names, places, owners)
+    count = read_question_names(data, offsets, sizes, names, places, owners)
     return DnsQuestions(rows[owners[:count]], text_series(names, places[: count + 1]))
 
 

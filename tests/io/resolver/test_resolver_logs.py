@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ethogram.errors import ConfigurationError, EthogramError
 from ethogram.io.resolver.open import read_log
 from ethogram.schema import NAME_ANSWER, NAME_QUESTION
-from tests.io.identity.messages import dns_name
+from tests.io.identity.messages import dns_name, dnstap
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -72,6 +72,21 @@ def pihole(path: Path, version: int = 21, columns: str = "timestamp REAL, client
             database.execute("INSERT INTO queries VALUES (2, 1714564801, 'no address', 'ntp.example')")
     database.close()
     return path
+
+
+def test_dnstap_has_answers_ports_and_servers(tmp_path: Path) -> None:
+    answer = base64.b64decode(orjson.loads(adguard().splitlines()[0])["Answer"])
+    path = tmp_path / "dnstap.log"
+    path.write_bytes(dnstap(answer, b"no message") + b"\0\0\1\0cut")
+    log = read_log(path)
+    assert log.format == "dnstap"
+    assert log.answers.select("client", "address", "name", "ttl_s").rows() == [(*ANSWER, 60)]
+    assert log.questions.select("client_port", "server", "name").rows() == [
+        (53412, "192.168.1.1", "api.maker.example"),
+    ]  # fmt: skip
+    assert log.questions["time"][0] == NOON.replace(microsecond=500_000)
+    assert log.accounting.dropped == {"no time, client or name": 1, "frame cut short or too long": 1}
+    log.accounting.check()
 
 
 def written(path: Path, text: str) -> Path:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.io.open_text import TextInput
-from ethogram.io.resolver import adguard, dnsmasq_log, pihole, unbound_log, zeek_dns
+from ethogram.io.resolver import adguard, dnsmasq_log, dnstap, pihole, unbound_log, zeek_dns
 from ethogram.io.resolver.log import ResolverLog
 
 __all__ = ["FORMATS", "read_log"]
 
-FORMATS = (pihole.FORMAT, adguard.FORMAT, dnsmasq_log.FORMAT, unbound_log.FORMAT, zeek_dns.FORMAT)
+FORMATS = (pihole.FORMAT, adguard.FORMAT, dnsmasq_log.FORMAT, unbound_log.FORMAT, zeek_dns.FORMAT,
+           dnstap.FORMAT)  # fmt: skip
 """Formats that are recognised."""
 
 _TEXTS = (adguard, dnsmasq_log, unbound_log)
@@ -38,6 +39,10 @@ def read_log(path: Path, zone: str = "UTC") -> ResolverLog:
         if magic == pihole.MAGIC:
             log = ResolverLog(path, pihole.FORMAT)
             pihole.read(path, log)
+            return log
+        if magic.startswith(dnstap.MAGIC):
+            log = ResolverLog(path, dnstap.FORMAT)
+            dnstap.read(path, log)
             return log
         if not magic:
             raise InputError("the file is empty", file=path)
