@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         enrol,
         fingerprint,
         identify,
+        label,
         open_library,
         pretrain,
         read_flows,
@@ -66,6 +67,7 @@ __all__ = [
     "enrol",
     "fingerprint",
     "identify",
+    "label",
     "open_library",
     "pretrain",
     "probe",
@@ -77,7 +79,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"), "_api"
+        ("embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows", "unknown"),
+        "_api",
     ),
     **dict.fromkeys(("probe", "stability", "vectors"), "_research"),
     **dict.fromkeys(("CustomFlowTable", "Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"), "_results"),

@@ -45,7 +45,7 @@ from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
 from ethogram.schema import Inventory, TimeSpan
 
-__all__ = ["embed", "enrol", "fingerprint", "identify", "open_library", "pretrain", "read_flows", "unknown"]
+__all__ = ["embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows", "unknown"]
 
 Duration = str | float | timedelta
 Time = str | datetime | None
@@ -292,6 +292,7 @@ def identify(
     inputs: Inputs,
     *,
     library: str | Path | Library | None = None,
+    labels: LabelsLike | None = None,
     per: Literal["device", "fingerprint", "epoch"] = "device",
     level: str = "label",
     closed: bool = False,
@@ -319,6 +320,9 @@ def identify(
         Fingerprints, or anything that :func:`read_flows` reads.
     library
         Known devices: a path, or what :func:`enrol` and :func:`open_library` give; None: the bundled library.
+    labels
+        What your devices are: a label file, a DataFrame, or a mapping from device to label. They are called that, and
+        a verdict is ``unusual`` if the traffic no longer fits.
     per
         One verdict per device, per exported fingerprint, or per epoch.
     level
@@ -350,15 +354,43 @@ def identify(
         dns_log=dns_log, time_zone=time_zone, identity=identity,
     )  # fmt: skip
     with as_paths(inputs) as paths:
-        run = identify_inputs(paths, _known(library), options, reading, on_progress=on_progress)
+        given = [] if labels is None else as_labels(labels)
+        run = identify_inputs(paths, _known(library), options, reading, labels=given, on_progress=on_progress)
     _warned(run.log)
     return run.inventory
+
+
+def label(
+    device: str, name: str, *, labels: str | Path = "labels.csv", kind: str = "", vendor: str = "", model: str = ""
+) -> None:
+    """Write what a device is to a label file, as ``ethogram label`` does; all other rows stay.
+
+    Parameters
+    ----------
+    device
+        MAC address, IP address or name of the device.
+    name
+        What you call it.
+    labels
+        Label file, created if it is missing.
+    kind, vendor, model
+        What kind of thing it is, who makes it, and its make and model.
+
+    Raises
+    ------
+    ethogram.errors.InputError
+        If the file is no label file, or cannot be written.
+    """
+    from ethogram.identify.labels import label_device
+    from ethogram.identify.library import Identity
+
+    label_device(labels, device, Identity(name, model=model, vendor=vendor, type=kind))
 
 
 def unknown(
     inputs: Inputs,
     *,
-    library: str | Path | Library,
+    library: str | Path | Library | None = None,
     level: str = "label",
     method: str = "",
     encoder: str | Path | None = None,
@@ -380,8 +412,10 @@ def unknown(
 
     Parameters
     ----------
-    inputs, library, level, method, encoder, flows, epoch, identity
+    inputs, level, method, encoder, flows, epoch, identity
         As for :func:`identify`.
+    library
+        Known devices; None: no device is known, and all are grouped.
     devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
     """
@@ -395,7 +429,8 @@ def unknown(
         dns_log=dns_log, time_zone=time_zone, identity=identity,
     )  # fmt: skip
     with as_paths(inputs) as paths:
-        run = group_unknown(paths, _known(library), options, reading, on_progress=on_progress)
+        known = None if library is None else _known(library)
+        run = group_unknown(paths, known, options, reading, on_progress=on_progress)
     _warned(run.log)
     return run.groups
 

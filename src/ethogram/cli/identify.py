@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ from ethogram.cli.options import (
     Method,
     Names,
     NamesMapping,
+    PinFile,
     ReportFormat,
     ReportFormatOption,
     TimeZone,
@@ -56,6 +58,7 @@ class Per(StrEnum):
 def command(
     inputs: Inputs,
     library: LibraryOption = None,
+    labels: Annotated[Path | None, PinFile] = None,
     per: Annotated[
         Per, typer.Option(help="One verdict per device, per exported fingerprint, or per epoch.")
     ] = Per.DEVICE,
@@ -81,8 +84,10 @@ def command(
 
     The score says how sure the verdict is: of labels with a score of 0.9, nine in ten are right; beside 'unknown' it is
     the probability that the device is none of the known ones. Devices that cannot be told apart are named together in
-    the reason. A verdict over an unfinished window is provisional.
+    the reason. A verdict over an unfinished window is provisional. A device with a label of yours keeps it, and is
+    reported if its traffic no longer fits.
     """
+    from ethogram.identify.labels import read_labels
     from ethogram.identify.render import to_csv, to_json, to_jsonl
     from ethogram.pipeline.identify import IdentifyOptions, identify
     from ethogram.pipeline.library import open_library
@@ -96,9 +101,10 @@ def command(
         names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
         time_zone=time_zone, identity=identity,
     )  # fmt: skip
+    given = read_labels(labels) if labels is not None else []
     known, learning = open_library(library), progress("learning the library")
     with read_progress("biflows") as advance:
-        run = identify(inputs, known, options, reading, on_progress=advance, learning=learning)
+        run = identify(inputs, known, options, reading, labels=given, on_progress=advance, learning=learning)
     show_log(run.log, summary=form is ReportFormat.TABLE)
     if form is ReportFormat.TABLE:
         show_inventory(results(), run.inventory)
@@ -129,7 +135,7 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
         (
             [one.device, one.verdict + (f" ({one.fallback.label} {one.fallback.score:.2f})" if one.fallback else "")
              + (" (unusual)" if one.unusual and one.verdict != "unknown" else "")
-             + (" (simulated)" if one.simulated else ""), f"{one.score:.2f}" if one.flows else "",
+             + (" (simulated)" if one.simulated else ""), "" if one.pinned or not one.flows else f"{one.score:.2f}",
              "final" if one.converged else time_needed(one.expected_s)],
             "yellow" if one.verdict == "unknown" or one.unusual else "green" if one.score >= 0.8 else "",
             one.reason,

@@ -17,8 +17,8 @@ from ethogram._parse import DAY_S, parse_duration, parse_epoch, parse_granularit
 
 __all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "DnsLogs", "Encoder", "Epoch", "Force", "From", "Granularity",
            "Inputs", "Json", "KnowledgeOption", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence",
-           "Local", "Method", "Names", "NamesMapping", "Pair", "Plots", "ReportFormat", "ReportFormatOption", "Strict",
-           "TimeZone", "To", "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
+           "Local", "Method", "Names", "NamesMapping", "Pair", "PinFile", "Plots", "ReportFormat", "ReportFormatOption",
+           "Strict", "TimeZone", "To", "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
 
 
 class Level(StrEnum):
@@ -166,6 +166,12 @@ LabelFile = typer.Option(
     "--labels",
     metavar="FILE",
     help="CSV with the columns device,label[,model,vendor,type,coarse,from,to].",
+    show_default=False,
+)
+PinFile = typer.Option(
+    "--labels",
+    metavar="FILE",
+    help="What your devices are (written by 'ethogram label'): they are called that, and compared all the same.",
     show_default=False,
 )
 Licence = Annotated[str, typer.Option("--licence", metavar="TEXT", help="Provenance: licence of the data.")]

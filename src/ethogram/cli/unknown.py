@@ -47,7 +47,13 @@ __all__ = ["command", "named_groups"]
 
 def command(
     inputs: Inputs,
-    library: Annotated[Path, typer.Option("--library", metavar="FILE", help="Known devices.", show_default=False)],
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--library", metavar="FILE", help="Known devices. Default: none, and all devices are grouped.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,7 +86,8 @@ def command(
     """Group the devices that are unknown, and enrol the groups that are given a name.
 
     Devices of one group behave alike: one name serves all of them, and the next 'ethogram identify' knows them. What
-    counts as alike is learnt from the library alone.
+    counts as alike is learnt from the library. Without one, all devices are grouped, and the bundled library teaches
+    what counts as alike.
     """
     from ethogram.pipeline.identify import IdentifyOptions, check_encoder
     from ethogram.pipeline.library import open_library
@@ -89,25 +96,27 @@ def command(
     from ethogram.pipeline.unknown import unknown
 
     check_encoder(encoder, flows=flows)
-    groups = named_groups(name or [])
+    groups, target = named_groups(name or []), output or library
     if groups:
         if output is not None and is_standard_output(output):
             raise UsageError("-o -: the groups go to standard output: name a file for the library")
-        check_library(output or library, (*inputs, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
+        if target is None:
+            raise UsageError("--name without --library: name a library to write with -o")
+        check_library(target, (*inputs, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
     options = IdentifyOptions(level=level.value, method=method, encoder=encoder, flows=flows, epoch_s=epoch)
     reading = read_options(
         devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
         names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
         time_zone=time_zone, identity=identity,
     )  # fmt: skip
-    known, learning = open_library(library), progress("learning the library")
+    known = None if library is None else open_library(library)
+    learning = progress("learning the library")
     with read_progress("biflows") as advance:
         run = unknown(inputs, known, options, reading, on_progress=advance, learning=learning)
     show_log(run.log, summary=form is ReportFormat.TABLE)
     # The library is written first: a reader of the groups may close the pipe.
     lines: list[str] = []
-    if groups:
-        target = output or library
+    if groups and target is not None:
         enrolled = run.enrol(groups, target.name)
         lines = [*enrolled.lines, *write_library(enrolled.library, enrolled.store, target)]
     if form is ReportFormat.TABLE:
@@ -166,7 +175,8 @@ def _show(console: Console, groups: UnknownGroups) -> None:
         kind = f"{one.fallback.label}, {one.fallback.score:.2f}" if one.fallback else ""
         shared = f"share {', '.join(one.shared)}; " if one.shared else ""
         rows.append((
-            [one.group, str(len(one.devices)), f"{one.likeness:.2f}", kind, f"{one.nearest} {one.nearest_score:.2f}"],
+            [one.group, str(len(one.devices)), f"{one.likeness:.2f}", kind,
+             f"{one.nearest} {one.nearest_score:.2f}" if one.nearest else ""],
             "yellow",
             f"{shared}{', '.join(one.devices)}",
         ))  # fmt: skip
@@ -175,5 +185,5 @@ def _show(console: Console, groups: UnknownGroups) -> None:
     total = plural(sum(len(one.devices) for one in groups.groups), "unknown device")
     console.print(
         f"{total} in {plural(len(groups.groups), 'group')}, {groups.known:,} known; "
-        f"library {groups.library}; --name GROUP=LABEL enrols a group",
+        f"{f'library {groups.library}' if groups.library else 'no library'}; --name GROUP=LABEL enrols a group",
     )  # fmt: skip

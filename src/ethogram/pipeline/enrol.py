@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import polars as pl
-
 from ethogram.config import FlowSettings
 from ethogram.identify.flow_store import FlowStore
-from ethogram.identify.labels import Label, device_key
+from ethogram.identify.labels import Label
 from ethogram.identify.library import Library, Source
 from ethogram.pipeline.embedding_inputs import EnrolmentEmbedder
 from ethogram.pipeline.identify import check_encoder
-from ethogram.pipeline.inputs import COUNTING, WindowsRead, read_windows
+from ethogram.pipeline.inputs import COUNTING, read_windows
 from ethogram.pipeline.library import EnrolReport, OpenLibrary, enrol_windows
+from ethogram.pipeline.pinned import labels_of_devices
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
 from ethogram.pipeline.text import join_names
@@ -127,23 +126,6 @@ def enrol(
         store = None if extend is None else extend.store
     read.log.messages += report.lines() + ([] if side is None else side.messages)
     return Enrolment(library, store, report, read.log)
-
-
-def labels_of_devices(labels: Sequence[Label], read: WindowsRead) -> list[Label]:
-    """Labels with the names of devices as they were read.
-
-    A label may name a device by its MAC, by one of its addresses or by its host name, though a file of the user gave it
-    another name.
-    """
-    named = read.identity.filter(pl.col("fact").is_in(["mac", "address", "name", "host_name"]))
-    single = named.select("device", "value").unique().filter(pl.len().over("value") == 1)
-    by_value = {device_key(value): device for device, value in single.iter_rows()}
-    devices = {device_key(device) for device in read.seen.windows.items["device"].unique()}
-    return [
-        label if device_key(label.device) in devices
-        else replace(label, device=by_value.get(device_key(label.device), label.device))
-        for label in labels
-    ]  # fmt: skip
 
 
 def now_text() -> str:

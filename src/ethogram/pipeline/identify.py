@@ -9,9 +9,11 @@ from pathlib import Path
 
 from ethogram.config import ExporterSettings
 from ethogram.errors import UsageError
+from ethogram.identify.labels import Label
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import OpenLibrary
+from ethogram.pipeline.pinned import labels_of_devices, pin_labels
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
 from ethogram.pipeline.verdicts import default_method, settings_for
@@ -66,6 +68,7 @@ def identify(
     options: IdentifyOptions | None = None,
     reading: ReadOptions | None = None,
     *,
+    labels: Sequence[Label] = (),
     on_progress: OnProgress | None = None,
     learning: AbstractContextManager[object] | None = None,
 ) -> Identification:
@@ -81,6 +84,8 @@ def identify(
         What a verdict is about, and how it is reached.
     reading
         How inputs become flows of devices.
+    labels
+        Labels that you give for devices: a device is called that, and reported if it does not behave so.
     on_progress
         Called with the number of records of each batch.
     learning
@@ -126,6 +131,9 @@ def identify(
             read.log.details += messages
     if side is not None:
         read.log.messages += side.messages
+    if labels:
+        inventory, lines = pin_labels(inventory, observed.windows, labels_of_devices(labels, read))
+        read.log.messages += lines
     return Identification(inventory, read.log)
 
 

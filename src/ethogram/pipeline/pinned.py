@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ethogram.identify.labels import Label, match_labels
+import polars as pl
+
+from ethogram.identify.labels import Label, device_key, match_labels
 from ethogram.identify.library import Identity
+from ethogram.pipeline.inputs import WindowsRead
 from ethogram.pipeline.text import join_names, plural
 from ethogram.schema import Inventory, Verdict, Windows
 
-__all__ = ["pin_labels"]
+__all__ = ["labels_of_devices", "pin_labels"]
 
 LEAST = 0.25
 """Smallest score at which a device still behaves like its label, although another label is nearer."""
+
+
+def labels_of_devices(labels: Sequence[Label], read: WindowsRead) -> list[Label]:
+    """Labels with the names of devices as they were read.
+
+    A label may name a device by its MAC, by one of its addresses or by its host name, though a file of the user gave it
+    another name.
+    """
+    named = read.identity.filter(pl.col("fact").is_in(["mac", "address", "name", "host_name"]))
+    single = named.select("device", "value").unique().filter(pl.len().over("value") == 1)
+    by_value = {device_key(value): device for device, value in single.iter_rows()}
+    devices = {device_key(device) for device in read.seen.windows.items["device"].unique()}
+    return [
+        label if device_key(label.device) in devices
+        else replace(label, device=by_value.get(device_key(label.device), label.device))
+        for label in labels
+    ]  # fmt: skip
 
 
 def pin_labels(inventory: Inventory, windows: Windows, labels: Sequence[Label]) -> tuple[Inventory, list[str]]:

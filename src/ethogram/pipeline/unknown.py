@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from ethogram.errors import UsageError
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.embedding_inputs import IdentificationEmbedder
@@ -80,7 +81,7 @@ class UnknownDevices:
 
 def unknown(
     inputs: Sequence[str | Path],
-    known: OpenLibrary,
+    known: OpenLibrary | None = None,
     options: IdentifyOptions | None = None,
     reading: ReadOptions | None = None,
     *,
@@ -91,13 +92,24 @@ def unknown(
 
     Parameters
     ----------
-    inputs, known, options, reading, on_progress, learning
+    inputs, options, reading, on_progress, learning
         As for :func:`ethogram.pipeline.identify.identify`; verdicts are per device.
+    known
+        The library to compare with; None: no device is known, and all are grouped.
+
+    Raises
+    ------
+    UsageError
+        If an encoder is given without a library.
     """
     options = options or IdentifyOptions()
     check_encoder(options.encoder, flows=options.flows)
+    if known is None and options.encoder is not None:
+        raise UsageError("--encoder needs --library: without one, devices are grouped by fingerprints")
     side = None
-    if options.flows and not known.bundled:
+    if known is None:
+        known = OpenLibrary()
+    elif options.flows and not known.bundled:
         side = IdentificationEmbedder(known, options.encoder, reading, stretch_s=options.epoch_s)
     read = read_windows(
         inputs, reading, window_s=options.epoch_s, on_progress=on_progress,

@@ -20,9 +20,9 @@ from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.fused import CoarseFallback, identify_with_flows
 from ethogram.pipeline.learnt import identify_by_library
-from ethogram.pipeline.library import enrol_windows
+from ethogram.pipeline.library import enrol_windows, open_library
 from ethogram.pipeline.windows import ObservedWindows, regroup
-from ethogram.schema import UNKNOWN, Fallback, Inventory, Verdict
+from ethogram.schema import UNKNOWN, Fallback, Inventory, Verdict, Window
 
 __all__ = ["Unknown", "UnknownGroup", "UnknownGroups", "enrol_groups", "unknown_groups"]
 
@@ -36,7 +36,7 @@ class UnknownGroup(BaseModel):
     devices: list[str]
     likeness: float = Field(description="mean probability that two of them are one product; 1 where there is one")
     shared: list[str] = Field(description="names and services that most of them have, those that tell most first")
-    nearest: str = Field(description="enrolled label that is nearest to most of them")
+    nearest: str = Field(description="enrolled label that is nearest to most of them; empty without a library")
     nearest_score: float = Field(description="its mean score, 0 to 1")
     fallback: Fallback | None = Field(default=None, description="what most of them are at a coarser level")
     flows: int
@@ -93,13 +93,15 @@ def unknown_groups(
     seen
         Windows as they came in; each device is one item.
     library, store
-        Known devices, and their flow side where there is one.
+        Known devices, and their flow side where there is one. With an empty library, all devices are grouped.
     settings
         Of the verdicts.
     flows
         Embedded flows of the devices, in the order of ``regroup(seen, "device")``.
     """
     whole = regroup(seen, "device")
+    if not library.entries:
+        return _all_groups(whole, settings)
     if store is not None and flows is not None:
         inventory = identify_with_flows(whole, library, store, flows, settings)
     else:
@@ -123,6 +125,34 @@ def unknown_groups(
             group=str(number), devices=[one.device for one in mine], likeness=group.likeness,
             shared=[name.removeprefix("name ") for name in group.shared], nearest=nearest, nearest_score=score,
             fallback=_most([fallbacks[i] for i in group.items]), flows=sum(one.flows for one in mine),
+        ))  # fmt: skip
+    return Unknown(_told(inventory, groups), inventory, {one.group: one.devices for one in groups})
+
+
+def _all_groups(whole: ObservedWindows, settings: IdentifySettings) -> Unknown:
+    """Group all devices, since none is known; what counts as alike is learnt from the bundled library."""
+    bundled = open_library()
+    flows = dict(whole.windows.counts.group_by("item").agg(pl.col("flows").sum()).iter_rows())
+    devices = [
+        Verdict(
+            device=device, verdict=UNKNOWN, score=1.0 if flows.get(item) else 0.0, margin=0.0, known_types={},
+            strangeness=0.0, evidence=[], window=Window(start=start, end=end), flows=flows.get(item, 0),
+            converged=done, level=settings.level, reason="no library is given",
+        )
+        for (item, device, start, end), done in zip(
+            whole.windows.items.select("item", "device", "start", "end").iter_rows(), whole.converged, strict=True
+        )
+    ]  # fmt: skip
+    inventory = Inventory(library="", devices=devices)
+    items = [i for i, one in enumerate(devices) if one.flows]
+    grouping = Grouping().fit(bundled.windows(), bundled.labels())
+    groups = []
+    for number, group in enumerate(grouping.groups(whole.windows.take(items)), 1):
+        mine = [devices[items[i]] for i in group.items]
+        groups.append(UnknownGroup(
+            group=str(number), devices=[one.device for one in mine], likeness=group.likeness,
+            shared=[name.removeprefix("name ") for name in group.shared], nearest="", nearest_score=0.0,
+            flows=sum(one.flows for one in mine),
         ))  # fmt: skip
     return Unknown(_told(inventory, groups), inventory, {one.group: one.devices for one in groups})
 

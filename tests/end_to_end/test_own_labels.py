@@ -1,0 +1,76 @@
+"""One enrolled day, labels of the user, and groups without a library, from the command line and from Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ethogram
+from ethogram.cli.app import main
+from ethogram.simulate import DEMO_HOME, SimulatedHome
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    assert main(["simulate", "--days", "3", "-o", str(folder / "home.ipfix"), "--quiet"]) == 0
+    assert main(["flows", str(folder / "home.ipfix"), "-o", str(folder / "flows.parquet"), "--quiet"]) == 0
+    return folder
+
+
+def mac(name: str) -> str:
+    return SimulatedHome().mac_of(next(one for one in DEMO_HOME if one.name == name))
+
+
+def test_one_enrolled_day_names_the_next_ones_and_a_given_label_is_compared(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, library = str(tmp_path / "labels.csv"), str(tmp_path / "home.jsonl.gz")
+    for name in ("porch-camera", "kettle-plug", "kitchen-speaker"):
+        assert main(["label", mac(name), name, "--kind", "thing", "--labels", labels]) == 0
+    assert "kitchen-speaker; 3 rows in all" in capsys.readouterr().err
+    flows = str(home / "flows.parquet")
+    assert main(["enrol", flows, "--labels", labels, "--to", "2026-01-06", "-o", library]) == 0
+    ethogram.label(mac("kettle-plug"), "porch-camera", labels=labels)  # wrong on purpose
+    ethogram.label(mac("hall-bulb"), "bulb", labels=labels)
+    capsys.readouterr()
+    arguments = ["identify", flows, "--library", library, "--from", "2026-01-06", "--format", "json"]
+    assert main([*arguments, "--labels", labels]) == 0
+    said = capsys.readouterr()
+    found = {one["device"]: one for one in json.loads(said.out)["devices"]}
+    assert {found[mac(name)]["verdict"] for name in ("porch-camera", "kettle-plug")} == {"porch-camera"}
+    assert not found[mac("porch-camera")]["unusual"]
+    assert found[mac("kettle-plug")]["unusual"]
+    assert f"{mac('kettle-plug')} no longer behaves like porch-camera: it is like kettle-plug" in said.err
+    assert found[mac("hall-bulb")]["reason"].startswith("you said so; bulb is not in the library")
+    assert found[mac("weather-station")]["verdict"] == "unknown"
+    assert found[mac("kitchen-speaker")]["score"] == 1.0
+    assert main(arguments) == 0
+    found = {one["device"]: one for one in json.loads(capsys.readouterr().out)["devices"]}
+    assert {name: found[mac(name)]["verdict"] for name in ("porch-camera", "kettle-plug", "kitchen-speaker")} == {
+        name: name for name in ("porch-camera", "kettle-plug", "kitchen-speaker")
+    }
+    inventory = ethogram.identify(flows, library=library, labels={mac("vacuum"): "robot"}, time_from="2026-01-06")
+    assert {one.device for one in inventory.devices if one.pinned} == {mac("vacuum")}
+
+
+def test_without_a_library_all_devices_are_grouped_and_can_be_enrolled(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = str(home / "flows.parquet")
+    assert main(["unknown", flows, "--format", "json"]) == 0
+    groups = json.loads(capsys.readouterr().out)
+    assert (groups["known"], groups["library"]) == (0, "")
+    devices = [device for group in groups["groups"] for device in group["devices"]]
+    assert sorted(devices) == sorted(set(devices))
+    assert len(devices) >= 15
+    together = next(group for group in groups["groups"] if mac("kettle-plug") in group["devices"])
+    assert mac("study-plug") in together["devices"]
+    assert main(["unknown", flows, "--name", f"{together['group']}=plug"]) == 2
+    assert "--name without --library: name a library to write with -o" in capsys.readouterr().err
+    library = tmp_path / "new.jsonl"
+    assert main(["unknown", flows, "--name", f"{together['group']}=plug", "-o", str(library)]) == 0
+    assert set(ethogram.open_library(library).labels()) == {"plug"}
+    assert ethogram.unknown(flows).known == 0
