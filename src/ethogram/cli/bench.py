@@ -78,24 +78,24 @@ def command(
         return
     root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
     every_card = known_cards(cards)
-    own = _own(root, every_card)
-    if own is not None:
-        root, every_card, known_tasks = own.root, dict(own.cards), dict(own.tasks)
+    corpus_of_user = _own(root, every_card)
+    if corpus_of_user is not None:
+        root, every_card, known_tasks = corpus_of_user.root, dict(corpus_of_user.cards), dict(corpus_of_user.tasks)
     if words == ["list"]:
         _list(known_tasks, known_methods)
-        if own is None:
+        if corpus_of_user is None:
             _list_published(root)
         return
-    if not words and own is None:
+    if not words and corpus_of_user is None:
         raise UsageError("no task given; see 'ethogram bench list'")
     if root is None:
         raise UsageError(f"no folder of corpora given; use --corpus FOLDER or {CORPUS}")
     if not root.is_dir():
         raise ConfigurationError(f"no such folder: {root}")
-    chosen = _tasks(words or ["all"], known_tasks)
+    selected_tasks = _tasks(words or ["all"], known_tasks)
     asked = _methods(methods, known_methods)
     _run(
-        chosen,
+        selected_tasks,
         asked,
         root,
         out,
@@ -117,22 +117,22 @@ def _own(root: Path | None, known: dict[str, Card]) -> UserCorpus | None:
 
     if root is None or not root.is_dir() or not is_user_corpus(root, known):
         return None
-    own = user_corpus(root)
-    for note in own.notes:
+    corpus = user_corpus(root)
+    for note in corpus.notes:
         say(note)
-    return own
+    return corpus
 
 
 def _checkpoints(given: list[str]) -> dict[str, Path]:
     from ethogram.errors import UsageError
 
-    found = {}
+    checkpoints = {}
     for text in given:
         name, equals, file = text.partition("=")
         if not equals or not name or not file:
             raise UsageError(f"invalid --checkpoint {text!r}; expected NAME=FILE")
-        found[name] = Path(file)
-    return found
+        checkpoints[name] = Path(file)
+    return checkpoints
 
 
 def _tasks(names: list[str], known: dict[str, Any]) -> list[Any]:
@@ -153,13 +153,13 @@ def _methods(text: str | None, known: dict[str, Any]) -> list[Any]:
 
     if text is None:
         return list(known.values())
-    found: dict[str, Any] = {}
+    methods: dict[str, Any] = {}
     for word in text.split(","):
         named = {n: m for n, m in known.items() if word in (n, m.name, m.group)}
         if not named:
             raise UsageError(f"no method or group {word!r}; see 'ethogram bench list'")
-        found |= named
-    return list(found.values())
+        methods |= named
+    return list(methods.values())
 
 
 def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
@@ -175,10 +175,11 @@ def _list_published(root: Path | None) -> None:
     from ethogram.bench.corpora.published import missing, published
 
     rows = []
-    for one in published().values():
-        gone = missing(one, root)
-        rows.append((one.name, f"{one.title}. {one.read_by}. Licence: {one.licence}",
-                     f"missing: {gone}. {one.where[0]}" if gone else "available"))  # fmt: skip
+    for published_set in published().values():
+        gone = missing(published_set, root)
+        what = f"{published_set.title}. {published_set.read_by}. Licence: {published_set.licence}"
+        rows.append((published_set.name, what,
+                     f"missing: {gone}. {published_set.where[0]}" if gone else "available"))  # fmt: skip
     _table("Published sets", rows)
 
 
@@ -291,13 +292,13 @@ def write_pages(
     rows = [row for name in arguments for row in read_rows(Path(name))]
     # Rows of unknown tasks stay; a known task may have changed, or may not run a method any more.
     asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
-    kept = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
-    if len(kept) < len(rows):
-        say(f"{len(rows) - len(kept)} rows left out: their task has changed, or does not run their method")
+    current_rows = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
+    if len(current_rows) < len(rows):
+        say(f"{len(rows) - len(current_rows)} rows left out: their task has changed, or does not run their method")
     folder = Path("results") if out == Path("bench.jsonl") else out
     check_folder(folder, inputs=arguments, force=force)
     index = folder / "README.md"
     if index.exists() and not any(mark in index.read_bytes() for mark in REPORT_MARKS):
         require_ours(index)
-    for path in write_report(kept, folder, jobs or min(MOST, os.cpu_count() or 1), sections):
+    for path in write_report(current_rows, folder, jobs or min(MOST, os.cpu_count() or 1), sections):
         say(str(path))

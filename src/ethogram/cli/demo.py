@@ -33,17 +33,17 @@ def command(
     from ethogram.demo import NETWORKS, real_devices, simulated_home
 
     console = results()
-    right = said = seen = 0
+    right = named = seen = 0
     with progress("networks", len(NETWORKS) + 1) as advance:
         for network, title in NETWORKS.items():
-            found = real_devices(network)
+            sightings = real_devices(network)
             advance(1)
             console.print()
             console.print(f"Real devices. {title}.")
-            _show(console, found)
-            right += sum(one.right is True for one in found)
-            said += sum(one.right is not None for one in found)
-            seen += len(found)
+            _show(console, sightings)
+            right += sum(sighting.right is True for sighting in sightings)
+            named += sum(sighting.right is not None for sighting in sightings)
+            seen += len(sightings)
         home = simulated_home(days, days // 2, seed)
         advance(1)
     console.print()
@@ -52,24 +52,24 @@ def command(
     _show(console, home.sightings)
     _say(console, home)
     console.print()
-    console.print(f"Real devices: {seen} seen, {said} named, {right} of them rightly; the others are called unknown.")
+    console.print(f"Real devices: {seen} seen, {named} named, {right} of them rightly; the others are called unknown.")
     console.print("On your own network: 'ethogram flows', 'fingerprint', 'enrol', 'identify'; see the README.")
     return 0
 
 
-def _show(console: Console, found: Sequence[Sighting]) -> None:
+def _show(console: Console, sightings: Sequence[Sighting]) -> None:
     """The inventory, with the truth beside it."""
     rows = []
-    for one in sorted(found, key=lambda s: (s.verdict.verdict == "unknown", s.truth)):
-        simulated = one.verdict.simulated
+    for sighting in sorted(sightings, key=lambda s: (s.verdict.verdict == "unknown", s.truth)):
+        simulated = sighting.verdict.simulated
         cells = [
-            f"{one.verdict.device}: {one.truth}" if simulated else one.truth,
-            one.verdict.verdict + (" (simulated)" if simulated else ""),
-            f"{one.verdict.score:.2f}",
-            "" if one.decided_h is None else f"{one.decided_h:.0f} h",
+            f"{sighting.verdict.device}: {sighting.truth}" if simulated else sighting.truth,
+            sighting.verdict.verdict + (" (simulated)" if simulated else ""),
+            f"{sighting.verdict.score:.2f}",
+            "" if sighting.decided_h is None else f"{sighting.decided_h:.0f} h",
         ]
-        style = "yellow" if one.verdict.verdict == "unknown" else "green" if one.right else "red"
-        rows.append((cells, style, one.verdict.reason))
+        style = "yellow" if sighting.verdict.verdict == "unknown" else "green" if sighting.right else "red"
+        rows.append((cells, style, sighting.verdict.reason))
     show_rows(console, ["is", "verdict", "score", "decided after"], rows)
 
 

@@ -128,12 +128,12 @@ def command(
     ] = False,
 ) -> int:
     """Say what is installed and reachable, and why something is not. Exit code 1 when something needed is broken."""
-    found = list(checks(load=load))
+    results_of_checks = list(checks(load=load))
     if as_json:
-        document = {"format": "ethogram.doctor/1", "checks": [asdict(check) for check in found]}
+        document = {"format": "ethogram.doctor/1", "checks": [asdict(check) for check in results_of_checks]}
         write_json(document)
     else:
-        width = max(len(check.subject) for check in found)
-        for check in found:
+        width = max(len(check.subject) for check in results_of_checks)
+        for check in results_of_checks:
             write_line(f"{check.state:<7} {check.subject:<{width}}  {check.detail}")
-    return 1 if any(check.state == "broken" for check in found) else 0
+    return 1 if any(check.state == "broken" for check in results_of_checks) else 0

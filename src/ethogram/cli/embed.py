@@ -59,7 +59,7 @@ def command(
     header = run.header
     if as_json:
         document = {
-            "format": "ethogram.embed-report/1", "inputs": [one.as_dict() for one in reports],
+            "format": "ethogram.embed-report/1", "inputs": [input_report.as_dict() for input_report in reports],
             "stages": {name: accounting.as_dict() for name, accounting in run.vectors.stages.items()},
             "kind": header.encoder.kind, "d": header.d, "weights": header.weights, "rows": run.rows,
             "output": str(output),

@@ -123,9 +123,9 @@ def command(
 def _report(run: FlowRun, rows: int, output: Path) -> dict[str, object]:
     return {
         "format": "ethogram.flows-report/1",
-        "inputs": [one.as_dict() for one in run.reports],
-        "names": [one.as_dict() for one in run.names.reports],
-        "dns_logs": [one.as_dict() for one in run.logs.reports],
+        "inputs": [input_report.as_dict() for input_report in run.reports],
+        "names": [input_report.as_dict() for input_report in run.names.reports],
+        "dns_logs": [input_report.as_dict() for input_report in run.logs.reports],
         "identity_facts": run.identity().height,
         "skipped": [{"input": name, "reason": reason} for name, reason in run.skipped],
         "stages": {name: accounting.as_dict() for name, accounting in run.stages.items()},
@@ -142,6 +142,6 @@ def _show(run: FlowRun, rows: int, output: Path) -> None:
     log.notices += run.notices
     log.details += [*run.identity_lines, *run.notices]
     show_log(log)
-    if not rows and any(one.accounting.used for one in run.reports):
+    if not rows and any(input_report.accounting.used for input_report in run.reports):
         report("no flow has a device: set the local prefixes with --local, or name devices with --devices")
     report(f"{plural(rows, 'row')} written to {output}")

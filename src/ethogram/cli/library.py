@@ -93,16 +93,16 @@ def command(
     merged = Library(name=join_names([str(path) for path in paths]))
     sides: list[tuple[Path, FlowStore | None]] = []
     for path in paths:
-        one = open_library(path)
-        merged = merged.merge(one)
+        opened = open_library(path)
+        merged = merged.merge(opened)
         if flows:
-            sides.append((path, one.store))
-            report(*filter(None, [one.message]))
+            sides.append((path, opened.store))
+            report(*filter(None, [opened.message]))
     store = merged_sides(sides)
     if action is Action.REMOVE:
-        before = sum(one.multiplicity for one in merged.entries)
+        before = sum(opened.multiplicity for opened in merged.entries)
         merged = merged.remove(labels=label or (), devices=device or (), digests=entry or ())
-        gone = before - sum(one.multiplicity for one in merged.entries)
+        gone = before - sum(opened.multiplicity for opened in merged.entries)
         report(f"{gone:,} of {before:,} windows removed")
     elif action is Action.RENAME:
         merged, moved = merged.renamed(renames)
@@ -131,22 +131,22 @@ def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -
     if full:
         for name in ("entry", "label", "device", "from", "to", "status", "flows", "services", "seen"):
             table.add_column(name, justify="right" if name in {"flows", "services", "seen"} else "left")
-        for one in library.entries:
-            first = one.observed[0]
-            services = len({row[1] for row in one.counts})
+        for entry in library.entries:
+            first = entry.observed[0]
+            services = len({row[1] for row in entry.counts})
             span = (f"{t:%Y-%m-%d %H:%M}" if first.dated else UNDATED for t in (first.start, first.end))
-            table.add_row(one.digest, one.identity.label, first.device, *span, one.status, f"{one.flows:,}",
-                          str(services), str(one.multiplicity))  # fmt: skip
+            table.add_row(entry.digest, entry.identity.label, first.device, *span, entry.status, f"{entry.flows:,}",
+                          str(services), str(entry.multiplicity))  # fmt: skip
     else:
         for name in ("label", "model", "family", "type", "devices", "windows", "from", "to", "flows"):
             table.add_column(name, justify="right" if name in {"devices", "windows", "flows"} else "left")
-        for identity in sorted({one.identity for one in library.entries}):
-            mine = [one for one in library.entries if one.identity == identity]
-            seen = [o for one in mine for o in one.observed]
+        for identity in sorted({entry.identity for entry in library.entries}):
+            mine = [entry for entry in library.entries if entry.identity == identity]
+            seen = [o for entry in mine for o in entry.observed]
             table.add_row(identity.label, identity.model, identity.at("family"), identity.type,
                           str(len({o.device for o in seen})), f"{len(seen):,}",
                           *_days([o for o in seen if o.dated]),
-                          f"{sum(one.flows * one.multiplicity for one in mine):,}")  # fmt: skip
+                          f"{sum(entry.flows * entry.multiplicity for entry in mine):,}")  # fmt: skip
     console.print(f"{library.name} {library.digest}: {len(library):,} entries")
     for source in library.sources:
         text = ", ".join(part for part in (source.enrolled, source.licence, source.citation) if part)

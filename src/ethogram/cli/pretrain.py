@@ -32,20 +32,20 @@ def settings_of(given: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
     import orjson
 
-    found: dict[str, dict[str, Any]] = {"encoder": {}, "training": {}}
+    sections: dict[str, dict[str, Any]] = {"encoder": {}, "training": {}}
     for text in given:
         name, equals, value = text.partition("=")
         section, *path = name.strip().split(".")
-        if not equals or section not in found or not path:
+        if not equals or section not in sections or not path:
             raise UsageError(f"--set {text}: say encoder.NAME=VALUE or training.NAME=VALUE")
-        at = found[section]
+        at = sections[section]
         for part in path[:-1]:
             at = at.setdefault(part, {})
         try:
             at[path[-1]] = orjson.loads(value)
         except orjson.JSONDecodeError:
             at[path[-1]] = value
-    return found
+    return sections
 
 
 def command(
@@ -114,19 +114,19 @@ def command(
     # The card has no mark: it is ours where the model beside it is.
     card = () if (output / "model.json").exists() else ("card.md",)
     check_folder(output, ("model.json", *card), inputs, force=force)
-    chosen = settings_of(setting or [])
-    own: dict[str, dict[str, Any]] = {
+    sections = settings_of(setting or [])
+    options_by_section: dict[str, dict[str, Any]] = {
         "encoder": {"kind": kind, "size": size, "view": view, "d": d},
         "training": {"loss": loss, "kl_weight": kl_weight, "passes": passes, "held_out": held_out,
                      "gap_days": gap_days, "seeds": seeds, "threads": threads},
     }  # fmt: skip
-    for section, values in own.items():
-        chosen[section] |= {name: value for name, value in values.items() if value is not None}
-    training = TrainingSettings.of(**chosen["training"])
+    for section, values in options_by_section.items():
+        sections[section] |= {name: value for name, value in values.items() if value is not None}
+    training = TrainingSettings.of(**sections["training"])
     report = _Report(training.first_seed + training.seeds - 1)
     with _stopping() as stop:
         run = pretrain(
-            inputs, output, encoder=EncoderSettings.of(**chosen["encoder"]), training=training, source=source,
+            inputs, output, encoder=EncoderSettings.of(**sections["encoder"]), training=training, source=source,
             licence=licence, restart=restart, span=TimeSpan(time_from, time_to),
             on_progress=report, should_stop=stop.is_set,
         )  # fmt: skip
@@ -196,9 +196,9 @@ def _show(run: Pretraining, output: Path, as_json: bool) -> None:
     for each in run.headers:
         last = each.curves[-1] if each.curves else {}
         losses = [row["held_out_loss"] for row in each.curves if "held_out_loss" in row]
-        told = f", {last['pass']:.0f} passes" if last else ""
-        told += f", held out {min(losses):.5f}" if losses else ""
-        say(f"seed {each.seed}: weights {each.weights}{told}")
+        progress_text = f", {last['pass']:.0f} passes" if last else ""
+        progress_text += f", held out {min(losses):.5f}" if losses else ""
+        say(f"seed {each.seed}: weights {each.weights}{progress_text}")
     say(
         f"{header.encoder.kind} of {header.view.width:,} numbers to {header.d}, seed {header.seed}, in {output}",
     )  # fmt: skip

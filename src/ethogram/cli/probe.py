@@ -88,12 +88,12 @@ def command(
         setting or [], level=level, probes=_probes(probe), budgets=_budgets(budget), whiten=whiten or None,
         seeds=seeds, test_share=test_share, gap_days=gap_days, split=split,
     )  # fmt: skip
-    found = run_probe(
+    run = run_probe(
         inputs, labels, model, test=test or (), test_labels=test_labels, pretrained_on=pretrained_on or (), tune=tune,
         settings=settings, on_progress=show_progress,
     )  # fmt: skip
-    _print(found, form)
-    for path in draw(found, plots) if plots is not None else ():
+    _print(run, form)
+    for path in draw(run, plots) if plots is not None else ():
         report(f"plot: {path}")
     return 0
 
@@ -104,17 +104,17 @@ def _probes(given: list[str] | None) -> list[str] | None:
 
 def _budgets(given: list[str] | None) -> list[int | None] | None:
     """Budgets as numbers; ``all`` is none, ``curve`` stands for five of them."""
-    found: list[int | None] = []
+    budgets: list[int | None] = []
     for text in given or ():
         if text == "curve":
-            found += BUDGETS
+            budgets += BUDGETS
         elif text == "all":
-            found.append(None)
+            budgets.append(None)
         elif text.replace(",", "").isdigit() and int(text.replace(",", "")) > 0:
-            found.append(int(text.replace(",", "")))
+            budgets.append(int(text.replace(",", "")))
         else:
             raise UsageError(f"--budget: invalid budget {text!r}; expected a number of flows, all or curve")
-    return list(dict.fromkeys(found)) or None
+    return list(dict.fromkeys(budgets)) or None
 
 
 def _settings(given: list[str], **own: Any) -> ProbeSettings:
@@ -134,27 +134,27 @@ def _settings(given: list[str], **own: Any) -> ProbeSettings:
     return ProbeSettings.of(**{**values, **{name: value for name, value in own.items() if value is not None}})
 
 
-def _print(found: ProbeRun, form: ReportFormat) -> None:
+def _print(run: ProbeRun, form: ReportFormat) -> None:
     import polars as pl
 
     from ethogram.pipeline.probe import TABLES
 
-    for name, accounting in found.accounting.items():
+    for name, accounting in run.accounting.items():
         report(f"{name}: {accounting.line()}")
-    sides = ", ".join(f"{len(side):,} flows {name}" for name, side in found.split.sides.items())
-    report(f"split {found.split.digest}: {found.split.name}; {sides}")
-    for note in found.notes:
+    sides = ", ".join(f"{len(side):,} flows {name}" for name, side in run.split.sides.items())
+    report(f"split {run.split.digest}: {run.split.name}; {sides}")
+    for note in run.notes:
         report(note)
     if form is not ReportFormat.TABLE:
-        write_tables(form, found.head(), {name: getattr(found, name) for name in TABLES})
+        write_tables(form, run.head(), {name: getattr(run, name) for name in TABLES})
     else:
-        together = found.figures.filter(pl.col("seed").is_null())
+        together = run.figures.filter(pl.col("seed").is_null())
         show_table(together.with_columns(pl.col("budget").cast(pl.String).fill_null("all")),
              "Flows: macro-F1 over the types that are tested, 95 % by device-day", SHOWN["figures"])  # fmt: skip
         first = pl.col("seed") == pl.col("seed").min().over("encoder", "probe")
         whole = pl.col("budget").is_null() & (pl.col("probe") == pl.col("probe").first())
         show_table(
-            found.types.filter(whole & first), f"By {found.settings.level} (first probe, first seed)", SHOWN["types"]
+            run.types.filter(whole & first), f"By {run.settings.level} (first probe, first seed)", SHOWN["types"]
         )
-        if found.devices.height:
-            show_table(found.devices.filter(first), "Devices: verdicts of several flows", SHOWN["devices"])
+        if run.devices.height:
+            show_table(run.devices.filter(first), "Devices: verdicts of several flows", SHOWN["devices"])

@@ -70,12 +70,12 @@ def command(
         need("drawing plots", "matplotlib")
         check_folder(plots, inputs=(*inputs, *(there or ()), labels, there_labels), force=force)
     settings = ReconstructionSettings.of(**({} if flows is None else {"flows": flows}))
-    found = reconstructions(
+    measured = reconstructions(
         inputs, model, there=there or (), labels=labels, there_labels=there_labels, level=level,
         pretrained_on=pretrained_on or (), settings=settings, on_progress=show_progress,
     )  # fmt: skip
-    _print(found, form)
-    for path in draw(found, plots) if plots is not None else ():
+    _print(measured, form)
+    for path in draw(measured, plots) if plots is not None else ():
         report(f"plot: {path}")
     return 0
 
@@ -92,17 +92,17 @@ def show_progress(what: str, share: float) -> None:
         say(f"{share:4.0%}  {what}")
 
 
-def _print(found: Reconstructions, form: ReportFormat) -> None:
-    tables = {name: getattr(found, name) for name in TABLES}
-    for note in found.notes:
+def _print(measured: Reconstructions, form: ReportFormat) -> None:
+    tables = {name: getattr(measured, name) for name in TABLES}
+    for note in measured.notes:
         say(note)
     if form is not ReportFormat.TABLE:
-        write_tables(form, {"format": "ethogram.reconstruction/1", "notes": found.notes}, tables)
+        write_tables(form, {"format": "ethogram.reconstruction/1", "notes": measured.notes}, tables)
     else:
         for name, title in TITLES.items():
             if tables[name].height:
                 show_table(tables[name], title, SHOWN[name])
-        _units(found.units)
+        _units(measured.units)
 
 
 def _units(units: pl.DataFrame) -> None:

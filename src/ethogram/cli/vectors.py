@@ -78,16 +78,16 @@ def command(
         check_output(packets_output, TABLE, (*inputs, devices), force=force)
         if target_of(packets_output) == target_of(output):
             raise UsageError(f"{packets_output}: is named for both -o and --packets-output")
-    chosen: dict[str, object] = {
+    values: dict[str, object] = {
         "direction": direction, "interval_s": interval, "packets": packets, "packet_octets": packet_octets
     }  # fmt: skip
     if private:
-        chosen["private"] = tuple(private)
+        values["private"] = tuple(private)
     with read_progress("packets") as advance:
         run = read_vectors(
             inputs,
             devices=devices, devices_only=devices_only,
-            settings=CustomFlowSettings.of(**chosen),
+            settings=CustomFlowSettings.of(**values),
             flow=flow_settings(local),
             capture=CaptureSettings(strict=strict, tunnels=tunnels),
             span=TimeSpan(time_from, time_to),
@@ -105,7 +105,7 @@ def command(
 def _report(run: VectorRun, rows: int, output: Path, packets_output: Path | None) -> dict[str, object]:
     return {
         "format": "ethogram.vectors-report/1",
-        "inputs": [one.as_dict() for one in run.reports],
+        "inputs": [input_report.as_dict() for input_report in run.reports],
         "skipped": [{"input": name, "reason": reason} for name, reason in run.skipped],
         "stages": {name: accounting.as_dict() for name, accounting in run.stages.items()},
         "settings": run.settings.model_dump(mode="json"),

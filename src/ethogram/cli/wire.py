@@ -42,8 +42,8 @@ def command(
     from ethogram.config import FlowSettings
     from ethogram.pipeline.wire import inspect, print_records
 
-    def show(found: Records, biflows: Biflows) -> None:
-        for line in print_records(found, biflows, records or None):
+    def show(batch: Records, biflows: Biflows) -> None:
+        for line in print_records(batch, biflows, records or None):
             write_json(line, indent=False)
 
     report = inspect(
@@ -103,11 +103,10 @@ def _show_template(template: TemplateReport, fields: bool) -> None:
     for line in template.missing:
         write_line(f"    missing: {line}")
     if fields:
-        for one in template.fields:
-            octets = (
-                "variable" if one["octets"] is None else "1 octet" if one["octets"] == 1 else f"{one['octets']} octets"
-            )
-            number = f"{one['enterprise']}.{one['id']}" if one["enterprise"] else str(one["id"])
-            marks = "".join(f", {mark}" for mark in ("scope", "reverse") if one[mark])
-            known = "" if one["known"] or one["scope"] else f", not known ({one['by']})"
-            write_line(f"      {one['name']} ({number}, {octets}{marks}{known})")
+        for element in template.fields:
+            length = element["octets"]
+            octets = "variable" if length is None else "1 octet" if length == 1 else f"{length} octets"
+            number = f"{element['enterprise']}.{element['id']}" if element["enterprise"] else str(element["id"])
+            marks = "".join(f", {mark}" for mark in ("scope", "reverse") if element[mark])
+            known = "" if element["known"] or element["scope"] else f", not known ({element['by']})"
+            write_line(f"      {element['name']} ({number}, {octets}{marks}{known})")

@@ -66,8 +66,8 @@ def _coarser(counts: pl.DataFrame, accounting: Accounting, most: int, among: pl.
     accounting.correct(reason, int(over["flows"].sum()))
     merged = merge_counts(pl.concat([rest, over.with_columns(change).select(counts.columns)]))
     small = counts.join(sizes.select("device", "time"), on=["device", "time"], how="anti")
-    kept = rows.filter(~pl.col("over")).select(counts.columns)
-    bounded: pl.DataFrame = pl.concat([small, kept, merged.select(counts.columns)])
+    unchanged = rows.filter(~pl.col("over")).select(counts.columns)
+    bounded: pl.DataFrame = pl.concat([small, unchanged, merged.select(counts.columns)])
     return bounded.rechunk()
 
 

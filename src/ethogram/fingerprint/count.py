@@ -81,8 +81,9 @@ def tally(flows: IntoFrame, settings: CountSettings | None = None) -> Any:
         The columns of :data:`ethogram.schema.COUNTS` and :data:`FATE`. Rows may be merged like counts; :func:`split`
         separates used from ignored flows.
     """
-    chosen = settings or CountSettings()
-    keyed = marked(flows, chosen).with_columns(nw.col("start").dt.truncate(interval(chosen.sub_epoch_s)).alias("time"))
+    counting = settings or CountSettings()
+    time = nw.col("start").dt.truncate(interval(counting.sub_epoch_s)).alias("time")
+    keyed = marked(flows, counting).with_columns(time)
     volumes = [name for name in COUNT_VOLUMES if name != "flows"]
     sums, capped = _capped_sums(keyed, volumes)
     return (

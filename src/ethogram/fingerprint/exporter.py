@@ -191,11 +191,11 @@ class FingerprintExporter:
         """Drop flows that end later than their arrival allows."""
         if arrived_us is None:
             return flows
-        kept = flows.filter(pl.col("end").dt.timestamp("us") <= arrived_us + self._ahead_us)
-        ahead = flows.height - kept.height
+        believed = flows.filter(pl.col("end").dt.timestamp("us") <= arrived_us + self._ahead_us)
+        ahead = flows.height - believed.height
         self.accounting.read += ahead
         self.accounting.drop(AHEAD, ahead)
-        return kept
+        return believed
 
     def set_back(self, now_us: int) -> int | None:
         """Undo the effect of flows dated in the future on a saved exporter.
@@ -217,13 +217,13 @@ class FingerprintExporter:
             return None
         self.clock_us = now_us
         latest = pl.col("time").dt.timestamp("us") <= now_us + self._ahead_us
-        kept = pl.concat([self.held, self.pending]).filter(latest)
-        dropped = int(self.held["flows"].sum()) + int(self.pending["flows"].sum()) - int(kept["flows"].sum())
+        latest_counts = pl.concat([self.held, self.pending]).filter(latest)
+        dropped = int(self.held["flows"].sum()) + int(self.pending["flows"].sum()) - int(latest_counts["flows"].sum())
         self.accounting.used -= dropped
         self.accounting.drop(AHEAD, dropped)
         first_open = (now_us - self.settings.lateness_s * _MICRO) // (self.settings.epoch_s * _MICRO)
         closed = pl.col("epoch") < first_open
-        self.held, self.pending = self.held.filter(closed), merge_counts(kept.filter(~closed))
+        self.held, self.pending = self.held.filter(closed), merge_counts(latest_counts.filter(~closed))
         for name, state in list(self.devices.items()):
             self.devices[name] = state.before(first_open, self.settings)
         return dropped

@@ -36,34 +36,34 @@ def service(settings: KeySettings | None = None) -> nw.Expr:
     ----------
     RFC 6335 section 6, for the ranges of ports.
     """
-    chosen = settings or KeySettings()
+    key_settings = settings or KeySettings()
     protocol, port = nw.col("protocol"), nw.col("port")
     transport = nw.when(protocol == TCP).then(nw.lit("TCP")).otherwise(nw.lit("UDP"))
     number = port.cast(nw.String)
-    if chosen.coarseness == "protocol":
+    if key_settings.coarseness == "protocol":
         base = transport
     else:
-        if chosen.coarseness == "class":
+        if key_settings.coarseness == "class":
             number = nw.when(port < SYSTEM_PORTS).then(nw.lit("system")).otherwise(nw.lit("user"))
-        known = port < chosen.dynamic_from
-        if chosen.ports is not None:
+        known = port < key_settings.dynamic_from
+        if key_settings.ports is not None:
             # A learnt list overrides the range: a high port that a device keeps using is a service.
-            codes = [_code(text) for text in chosen.ports if text.startswith(("TCP/", "UDP/"))]
+            codes = [_code(text) for text in key_settings.ports if text.startswith(("TCP/", "UDP/"))]
             known = (protocol.cast(nw.Int32) * 65536 + port.cast(nw.Int32)).is_in(codes)
         number = nw.when(known).then(number).otherwise(nw.lit("dyn"))
         base = nw.concat_str([transport, number], separator="/")
     other = nw.concat_str([nw.lit("IP"), protocol.cast(nw.String)], separator="/")
     parts = [nw.when(protocol.is_in([TCP, UDP])).then(base).otherwise(other)]
-    if chosen.role:
+    if key_settings.role:
         parts.append(nw.col("role").cast(nw.String))
-    if chosen.scope:
+    if key_settings.scope:
         parts.append(nw.col("scope").cast(nw.String))
-    if chosen.answered:
+    if key_settings.answered:
         parts.append(nw.when(nw.col("answered")).then(nw.lit("answered")).otherwise(nw.lit("unanswered")))
-    if chosen.name:
+    if key_settings.name:
         parts.append(nw.col("name"))
-    if chosen.rhythm_h is not None:
-        begun = nw.col("time").dt.hour().cast(nw.Int32) // chosen.rhythm_h * chosen.rhythm_h
+    if key_settings.rhythm_h is not None:
+        begun = nw.col("time").dt.hour().cast(nw.Int32) // key_settings.rhythm_h * key_settings.rhythm_h
         parts.append(nw.concat_str([nw.lit("from"), begun.cast(nw.String), nw.lit("h")], separator=" "))
     whole = nw.concat_str(parts, separator=" ", ignore_nulls=True) if len(parts) > 1 else parts[0]
     return whole.alias("service")
@@ -105,8 +105,8 @@ def learn_ports(counts: pl.DataFrame, min_days: int = 3, dynamic_from: int = DYN
     seen = dated.group_by(who).agg(pl.col("day").n_unique().alias("all_days"))
     used = dated.group_by(who, "protocol", "port").agg(pl.col("day").n_unique().alias("days")).join(seen, on=who)
     needed = pl.when(pl.col("port") >= dynamic_from).then(min_days).otherwise(pl.min_horizontal("all_days", min_days))
-    kept = used.filter(pl.col("days") >= needed).select("protocol", "port").unique().sort("protocol", "port")
-    return tuple(f"{'TCP' if protocol == TCP else 'UDP'}/{port}" for protocol, port in kept.iter_rows())
+    regular = used.filter(pl.col("days") >= needed).select("protocol", "port").unique().sort("protocol", "port")
+    return tuple(f"{'TCP' if protocol == TCP else 'UDP'}/{port}" for protocol, port in regular.iter_rows())
 
 
 def _code(text: str) -> int:

@@ -66,24 +66,24 @@ def weigh(
     >>> weigh({"UDP/53": 3, "TCP/443": 7}, 10, RepresentationSettings(granularity=4), flows={"UDP/53": 3, "TCP/443": 7})
     {'UDP/53': 2, 'TCP/443': 3}
     """
-    kept = {
+    considered = {
         name: n
         for name, n in amounts.items()
         if n > 0 and flows[name] >= settings.min_flows and n / total >= settings.min_share
     }
     g = settings.granularity
     if settings.kind == "list":
-        return dict.fromkeys(kept, 1)
+        return dict.fromkeys(considered, 1)
     if settings.kind == "log_volume":
         factor = 1.0 if window_s is None else DAY_S / window_s
-        return {name: log1p(n * factor) for name, n in kept.items()}
+        return {name: log1p(n * factor) for name, n in considered.items()}
     if settings.kind == "tiers":
-        above = {name: sum(m > n for m in kept.values()) for name, n in kept.items()}
-        kinds = len(kept)
+        above = {name: sum(m > n for m in considered.values()) for name, n in considered.items()}
+        kinds = len(considered)
         return {name: g - (r * g) // kinds if g else (kinds - r) / kinds for name, r in above.items()}
     if settings.kind == "generalized" and g:
-        return {name: level(n, total, g) for name, n in kept.items()}
-    return {name: n / total for name, n in kept.items()}
+        return {name: level(n, total, g) for name, n in considered.items()}
+    return {name: n / total for name, n in considered.items()}
 
 
 def represent(
@@ -113,27 +113,27 @@ def represent(
     -----
     Level of Generalized(G) is ``(G * n + total - 1) // total``; its weight is ``level / G``. It is not monotone in G.
     """
-    chosen = settings or RepresentationSettings()
+    representation = settings or RepresentationSettings()
     by = list(group)
     frame: Any = nw.from_native(rows)
-    scaled = chosen.kind == "log_volume" and "window_s" in frame.collect_schema().names()
+    scaled = representation.kind == "log_volume" and "window_s" in frame.collect_schema().names()
     amount = {
         "flow_share": nw.col("flows").sum(),
         "presence": nw.col("time").n_unique(),
         "octet_share": nw.col("octets_out").sum() + nw.col("octets_in").sum(),
         "packet_share": nw.col("packets_out").sum() + nw.col("packets_in").sum(),
-    }[chosen.weight].cast(nw.Int64)
+    }[representation.weight].cast(nw.Int64)
     extra = [nw.col("window_s").max()] if scaled else []
     each = frame.group_by([*by, "service"]).agg(
         amount.alias("n"), nw.col("flows").sum().cast(nw.Int64).alias("flows"), *extra
     )
     totals = frame.group_by(by).agg(amount.alias("total"))
     shares = each.join(totals, on=by, how="inner").filter(nw.col("n") > 0)
-    if chosen.min_flows > 0:
-        shares = shares.filter(nw.col("flows") >= chosen.min_flows)
-    if chosen.min_share > 0:
-        shares = shares.filter(_quotient(nw.col("n"), nw.col("total")) >= chosen.min_share)
-    weighed = _weigh(shares, by, chosen, scaled=scaled)
+    if representation.min_flows > 0:
+        shares = shares.filter(nw.col("flows") >= representation.min_flows)
+    if representation.min_share > 0:
+        shares = shares.filter(_quotient(nw.col("n"), nw.col("total")) >= representation.min_share)
+    weighed = _weigh(shares, by, representation, scaled=scaled)
     return weighed.select(*by, "service", "weight", "level", "n", "total").to_native()
 
 

@@ -122,14 +122,14 @@ def completeness(matrix: ServiceMatrix, devices: Sequence[str]) -> pl.DataFrame:
     """
     rows = []
     for device in sorted(set(devices)):
-        own = [matrix.row(i) for i, name in enumerate(devices) if name == device]
+        fingerprints = [matrix.row(i) for i, name in enumerate(devices) if name == device]
         whole: dict[str, float] = {}
-        for row in own:
+        for row in fingerprints:
             for service, weight in row.items():
                 whole[service] = whole.get(service, 0.0) + weight
         total = sum(whole.values())
-        by_service = [len(row) / len(whole) for row in own] if whole else [0.0]
-        by_weight = [sum(whole[name] for name in row) / total for row in own] if total else [0.0]
+        by_service = [len(row) / len(whole) for row in fingerprints] if whole else [0.0]
+        by_weight = [sum(whole[name] for name in row) / total for row in fingerprints] if total else [0.0]
         rows.append((device, len(whole), float(np.mean(by_service)), float(np.mean(by_weight))))
     schema = {"device": pl.String, "services": pl.Int64, "complete_services": pl.Float64, "complete_weight": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -145,12 +145,12 @@ class Past:
 
 def best_earlier(devices: Sequence[str], similarities: NDArray[np.float64]) -> list[Past]:
     """Best similarity of each fingerprint to an earlier one of the same device; rows must be in order of time."""
-    found = []
+    pasts = []
     for device in sorted(set(devices)):
-        own = np.array([i for i, name in enumerate(devices) if name == device])
-        block = similarities[np.ix_(own, own)]
-        found.append(Past(device, np.array([block[i, :i].max() for i in range(1, len(own))])))
-    return found
+        rows = np.array([i for i, name in enumerate(devices) if name == device])
+        block = similarities[np.ix_(rows, rows)]
+        pasts.append(Past(device, np.array([block[i, :i].max() for i in range(1, len(rows))])))
+    return pasts
 
 
 def recurrence_curve(pasts: Sequence[Past], thresholds: Sequence[float]) -> pl.DataFrame:
@@ -194,15 +194,15 @@ def recurrence(
     pasts = {past.device: past for past in best_earlier(devices, similarities)}
     rows = []
     for device, past in pasts.items():
-        own = [i for i, name in enumerate(devices) if name == device]
-        forms = [tuple(sorted(matrix.row(i).items())) for i in own]
+        rows_of_device = [i for i, name in enumerate(devices) if name == device]
+        forms = [tuple(sorted(matrix.row(i).items())) for i in rows_of_device]
         counts = {form: forms.count(form) for form in forms}
         share = [n / len(forms) for n in counts.values()]
         half = len(forms) // 2
         new = len(set(forms[half:]) - set(forms[:half]))
         last: dict[object, float] = {}
         since = []
-        for i, form in zip(own, forms, strict=True):
+        for i, form in zip(rows_of_device, forms, strict=True):
             if form in last:
                 since.append((seconds[i] - last[form]) / 3_600)
             last[form] = float(seconds[i])
@@ -256,13 +256,13 @@ def distinguishability(similarities: NDArray[np.float64], types: Sequence[str]) 
     names = np.array(types)
     rows = []
     for name in sorted(set(types)):
-        own, others = np.flatnonzero(names == name), np.flatnonzero(names != name)
-        kin = similarities[np.ix_(own, own)]
-        apart = ~np.eye(len(own), dtype=bool)
-        alone = len(own) < 2
-        foreign = similarities[np.ix_(own, others)]
+        members, others = np.flatnonzero(names == name), np.flatnonzero(names != name)
+        kin = similarities[np.ix_(members, members)]
+        apart = ~np.eye(len(members), dtype=bool)
+        alone = len(members) < 2
+        foreign = similarities[np.ix_(members, others)]
         nearest = max(
-            (similarities[np.ix_(own, np.flatnonzero(names == other))].mean() for other in set(types) - {name}),
+            (similarities[np.ix_(members, np.flatnonzero(names == other))].mean() for other in set(types) - {name}),
             default=None,
         )
         margin = silhouette = collisions = None
@@ -270,19 +270,19 @@ def distinguishability(similarities: NDArray[np.float64], types: Sequence[str]) 
             collisions = float(np.mean(foreign.max(axis=1) >= 1.0))
         if len(others) and not alone:
             margin = float(np.median(np.where(apart, kin, -1.0).max(axis=1) - foreign.max(axis=1)))
-            silhouette = float(np.mean(_silhouettes(similarities, names, own)))
+            silhouette = float(np.mean(_silhouettes(similarities, names, members)))
         within = None if alone else float(kin[apart].mean())
-        rows.append((name, len(own), within, nearest, collisions, margin, silhouette))
+        rows.append((name, len(members), within, nearest, collisions, margin, silhouette))
     names_out = ["type", "fingerprints", "within", "between", "collisions", "margin", "silhouette"]
     schema = dict(zip(names_out, [pl.String, pl.Int64, *[pl.Float64] * 5], strict=True))
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _silhouettes(similarities: NDArray[np.float64], names: NDArray[np.str_], own: NDArray[np.intp]) -> list[float]:
+def _silhouettes(similarities: NDArray[np.float64], names: NDArray[np.str_], members: NDArray[np.intp]) -> list[float]:
     """Silhouette of each fingerprint of one type: (b - a) / max(a, b)."""
     values = []
-    for i in own:
-        a = float(np.mean(1 - similarities[i, own[own != i]]))
+    for i in members:
+        a = float(np.mean(1 - similarities[i, members[members != i]]))
         others = (np.mean(1 - similarities[i, names == other]) for other in set(names.tolist()) - {names[i]})
         b = float(min(others))
         values.append((b - a) / max(a, b) if max(a, b) > 0 else 0.0)
@@ -325,8 +325,8 @@ def equivalence_classes(per_granularity: Mapping[str, NDArray[np.float64]], type
 
 
 def _confused(similarities: NDArray[np.float64], names: NDArray[np.str_], a: str, b: str) -> bool:
-    own, other = np.flatnonzero(names == a), np.flatnonzero(names == b)
-    kin = similarities[np.ix_(own, own)].copy()
+    members, other = np.flatnonzero(names == a), np.flatnonzero(names == b)
+    kin = similarities[np.ix_(members, members)].copy()
     # A type with one fingerprint has no neighbour of its own, so only an equal fingerprint confuses it.
-    np.fill_diagonal(kin, 1.0 if len(own) == 1 else -1.0)
-    return float(np.mean(similarities[np.ix_(own, other)].max(axis=1) >= kin.max(axis=1))) >= 0.5
+    np.fill_diagonal(kin, 1.0 if len(members) == 1 else -1.0)
+    return float(np.mean(similarities[np.ix_(members, other)].max(axis=1) >= kin.max(axis=1))) >= 0.5

@@ -104,8 +104,8 @@ class IdentityFacts:
         local
             Places of addresses.
         """
-        own = self._of_flows()
-        rows = pl.concat([own, self._assigned(namer, local)])
+        stated = self._of_flows()
+        rows = pl.concat([stated, self._assigned(namer, local)])
         rows = summed_facts(rows).sort("times", descending=True, maintain_order=True)
         bounded = rows.filter(pl.int_range(pl.len()).over("device", "fact", "source") < _MAX_PER_DEVICE)
         if bounded.height < rows.height:

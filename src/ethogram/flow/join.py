@@ -146,17 +146,18 @@ class Joining:
         stays[order] = False
         of_chains = rows[pl.Series(order)]
         last = np.append(np.flatnonzero(np.diff(group)), len(group) - 1)
-        one, saturated = sum_groups(of_chains, tuples.swapped[order], chain, group)
+        joined_rows, saturated = sum_groups(of_chains, tuples.swapped[order], chain, group)
         self.accounting.correct("sum beyond 64 bits: the largest number", saturated)
-        one = one.with_columns(
+        joined_rows = joined_rows.with_columns(
             _seen=of_chains["_seen"].gather(pl.Series(last)), _reach=pl.Series(furthest[last])
         )
         # In order of their first records; the order of hashes differs from run to run.
         first = order[np.flatnonzero(np.diff(group, prepend=-1))]
-        one = one[pl.Series(np.argsort(first))]
+        joined_rows = joined_rows[pl.Series(np.argsort(first))]
         pieces = of_chains.filter(pl.col("joined") > 0).height
-        self.accounting.correct("joined with the record before", pieces - one.filter(pl.col("joined") > 0).height)
-        return [rows.filter(pl.Series(stays)), one]
+        remaining = joined_rows.filter(pl.col("joined") > 0).height
+        self.accounting.correct("joined with the record before", pieces - remaining)
+        return [rows.filter(pl.Series(stays)), joined_rows]
 
     def _waiting(self, rows: pl.DataFrame) -> list[pl.DataFrame]:
         """Hold the records that the next block may continue, and return the others."""

@@ -143,9 +143,9 @@ def _distinct_names(entries: pl.DataFrame, file: DeviceFile | None, conflicts: l
     again = several | pl.col("device").is_in(taken)
     same = pl.lit(False)
     if file is not None:  # the device file names the same device alike
-        own = file.entries.select("key", "device").unique()
+        names_of_user = file.entries.select("key", "device").unique()
         pairs = pl.struct(pl.col("key"), pl.col("device"))
-        same = pairs.is_in(own.select(pl.struct("key", "device").alias("pair"))["pair"].implode())
+        same = pairs.is_in(names_of_user.select(pl.struct("key", "device").alias("pair"))["pair"].implode())
     completed = pl.format("{} ({})", "device", "key")
     return names.with_columns(device=pl.when(again & ~same).then(completed).otherwise("device"))
 

@@ -43,10 +43,10 @@ def suffix_list_date() -> str | None:
     """Date of the bundled public suffix list, as YYYY-MM-DD; None if it states none."""
     try:
         with Path(PSLFILE).open("rb") as stream:
-            found = re.search(rb"VERSION: (\d{4}-\d\d-\d\d)", stream.read(1 << 12))
+            match = re.search(rb"VERSION: (\d{4}-\d\d-\d\d)", stream.read(1 << 12))
     except OSError:
         return None
-    return found[1].decode() if found else None
+    return match[1].decode() if match else None
 
 
 def suffix_list_works() -> bool:
@@ -55,18 +55,18 @@ def suffix_list_works() -> bool:
 
 
 def _host_and_domain(text: str) -> tuple[str | None, str | None]:
-    found = _known.get(text)
-    if found is None:
+    pair = _known.get(text)
+    if pair is None:
         # A Host header may contain a port, and a record a final dot.
         host = text.strip().lower().rsplit(":", 1)[0] if text.count(":") == 1 else text.strip().lower()
         host = host.rstrip(".")
         numeric = not host or host.replace(".", "").isdigit()
         is_host = not numeric and _HOST.match(host)
-        found = (host, _domain(host)) if is_host else (None, None)
+        pair = (host, _domain(host)) if is_host else (None, None)
         if len(_known) >= _MAX_REMEMBERED:
             _known.clear()
-        _known[text] = found
-    return found
+        _known[text] = pair
+    return pair
 
 
 def _domain(host: str) -> str | None:
@@ -86,9 +86,9 @@ def domains(names: pl.Series) -> pl.DataFrame:
     'a1b2c3d4e5f6.iot.amazonaws.com'
     """
     codes, texts = codes_of(names)
-    found = [_host_and_domain(text) for text in texts]
+    pairs = [_host_and_domain(text) for text in texts]
     return pl.DataFrame({
-        name: pl.Series([pair[i] for pair in found], dtype=pl.String).gather(codes)
+        name: pl.Series([pair[i] for pair in pairs], dtype=pl.String).gather(codes)
         for i, name in enumerate(("remote_name", "remote_domain"))
     })  # fmt: skip
 

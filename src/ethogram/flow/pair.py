@@ -80,8 +80,8 @@ class _Halves:
     until: Rows
     row: Rows
 
-    def __getitem__(self, chosen: NDArray[np.bool_] | Rows) -> _Halves:
-        return _Halves(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+    def __getitem__(self, rows: NDArray[np.bool_] | Rows) -> _Halves:
+        return _Halves(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def __add__(self, other: _Halves) -> _Halves:
         return _Halves(*(
@@ -217,17 +217,17 @@ class Pairing:
         self.accounting.correct("let go before its answer", over)
 
     def _keep(self, halves: _Halves, still: NDArray[np.bool_], frame: pl.DataFrame) -> None:
-        kept = halves[still]
-        fresh = kept.row >= self._held.height
+        waiting = halves[still]
+        fresh = waiting.row >= self._held.height
         # Rows of emitted halves are removed only once they are the majority: millions may wait while few are emitted.
-        if len(kept.row) * 2 >= self._held.height:
-            added = _rows(frame, kept.row[fresh])
-            kept.row[fresh] = np.arange(added.height) + self._held.height
+        if len(waiting.row) * 2 >= self._held.height:
+            added = _rows(frame, waiting.row[fresh])
+            waiting.row[fresh] = np.arange(added.height) + self._held.height
             self._held = pl.concat([self._held, added])
         else:
-            self._held = _rows(frame, kept.row)
-            kept.row[:] = np.arange(len(kept.row))
-        self._halves = kept
+            self._held = _rows(frame, waiting.row)
+            waiting.row[:] = np.arange(len(waiting.row))
+        self._halves = waiting
 
 
 def _rows(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:

@@ -108,18 +108,18 @@ class EnrolmentEmbedder:
         """
         if self.listener is None:
             return self._before
-        found = self.listener.embedded()
-        if not found.flows and self._model is not None:
+        embedded_flows = self.listener.embedded()
+        if not embedded_flows.flows and self._model is not None:
             raise InputError(
                 "no custom flow of a device: an encoder needs captures with TCP or UDP over IPv4; "
                 "--no-flows enrols fingerprints only"
             )
-        if not found.flows:
+        if not embedded_flows.flows:
             self.messages.append(f"enrolling fingerprints only: the input has no {self.listener.lacking}")
             return self._before
-        added = FlowStore.of(found.encoder, found.of(windows), digests_of(library, windows, source))
+        added = FlowStore.of(embedded_flows.encoder, embedded_flows.of(windows), digests_of(library, windows, source))
         embedded = sum(map(len, added.z.values()))
-        self.messages.append(f"custom flows: {found.flows:,} read, {embedded:,} kept as embeddings")
+        self.messages.append(f"custom flows: {embedded_flows.flows:,} read, {embedded:,} kept as embeddings")
         return added if self._before is None else added.merge(self._before)
 
 
@@ -200,5 +200,5 @@ class IdentificationEmbedder:
         """The flow side after windows of what was read were enrolled into the library, too, from that source."""
         if self._embedded is None or self._store is None:
             return self._store
-        own = FlowStore.of(self._embedded.encoder, self._embedded.of(windows), digests_of(library, windows, source))
-        return own.merge(self._store)
+        added = FlowStore.of(self._embedded.encoder, self._embedded.of(windows), digests_of(library, windows, source))
+        return added.merge(self._store)

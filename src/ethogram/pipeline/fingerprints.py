@@ -92,18 +92,19 @@ def fingerprint(
     run
         The table and the accounting.
     """
-    chosen, counting = settings or ExporterSettings(), counting or CountSettings()
+    exporter_settings, counting = settings or ExporterSettings(), counting or CountSettings()
     counted = count_inputs(inputs, counting, options, on_progress=on_progress)
     gathering = counted.gathering
     blocks: Iterable[pl.DataFrame] = gathering.blocks()
     if learn_days:
         blocks = [gathering.counts()]
-        ports = learn_ports(blocks[0], learn_days, chosen.key.dynamic_from)
-        chosen = chosen.model_copy(update={"key": chosen.key.model_copy(update={"ports": ports})})
-    exporter = FingerprintExporter(chosen, counting, max_devices=None)
+        ports = learn_ports(blocks[0], learn_days, exporter_settings.key.dynamic_from)
+        key = exporter_settings.key.model_copy(update={"ports": ports})
+        exporter_settings = exporter_settings.model_copy(update={"key": key})
+    exporter = FingerprintExporter(exporter_settings, counting, max_devices=None)
     table = exporter.whole(blocks, gathering.last() or 0, export_open=export_open)
     return FingerprintRun(
-        table, chosen, counting, counted.accounting, exporter.unchanged, counted.log
+        table, exporter_settings, counting, counted.accounting, exporter.unchanged, counted.log
     )
 
 
@@ -170,8 +171,8 @@ def windows_from_counts(counts: pl.DataFrame, window_s: int, devices: Sequence[s
     windows
         Items sorted by device and start.
     """
-    chosen = counts if devices is None else counts.filter(pl.col("device").is_in(list(devices)))
-    cut = chosen.with_columns(start=pl.col("time").dt.truncate(interval(window_s)))
+    selected = counts if devices is None else counts.filter(pl.col("device").is_in(list(devices)))
+    cut = selected.with_columns(start=pl.col("time").dt.truncate(interval(window_s)))
     items = (
         cut.select("device", "start").unique().sort("device", "start").with_row_index("item")
         .with_columns(end=pl.col("start") + pl.duration(seconds=window_s))

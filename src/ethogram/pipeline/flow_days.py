@@ -52,18 +52,18 @@ class FlowFiles:
     """
 
     def __init__(self, inputs: Sequence[str | Path]) -> None:
-        found = [
+        files = [
             (path, VectorFile(path)) for path, named in expand(inputs) if named or path.suffix in {".parquet", ".pq"}
         ]
-        if not found:
+        if not files:
             raise InputError("no custom flows (Parquet) there", file=str(inputs[0]))
-        for path, file in found:
+        for path, file in files:
             if file.published:
                 raise InputError("of the published layout: 'ethogram vectors' makes custom flows of it", file=path)
-        directions = {file.direction for _, file in found}
+        directions = {file.direction for _, file in files}
         if len(directions) > 1:
             raise InputError("outgoing and bidirectional flows do not go together")
-        self.paths = [path for path, _ in found]
+        self.paths = [path for path, _ in files]
         self.direction = directions.pop()
         self._files = [pyarrow.parquet.ParquetFile(path) for path in self.paths]
         self.groups = [(i, j) for i, file in enumerate(self._files) for j in range(file.metadata.num_row_groups)]
@@ -112,8 +112,8 @@ class DayBlocks:
 
     def days(self) -> NDArray[np.int32]:
         """Which days its flows are of."""
-        found = [self.files.days[block][rows] for block, rows in zip(self.blocks, self.rows, strict=True)]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int32)
+        days_by_block = [self.files.days[block][rows] for block, rows in zip(self.blocks, self.rows, strict=True)]
+        return np.unique(np.concatenate(days_by_block)) if days_by_block else np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -182,12 +182,12 @@ def _sample(part: DayBlocks, flows: int) -> DayBlocks:
     total = int(sizes.sum())
     if total <= flows:
         return part
-    chosen = np.sort(np.random.default_rng(0).choice(total, flows, replace=False))
+    drawn = np.sort(np.random.default_rng(0).choice(total, flows, replace=False))
     first = np.concatenate([[0], np.cumsum(sizes)])
-    edges = np.searchsorted(chosen, first)
-    rows = [part.rows[i][chosen[edges[i] : edges[i + 1]] - first[i]] for i in range(len(sizes))]
-    kept = [i for i, some in enumerate(rows) if len(some)]
-    return DayBlocks(part.files, tuple(part.blocks[i] for i in kept), tuple(rows[i] for i in kept))
+    edges = np.searchsorted(drawn, first)
+    rows = [part.rows[i][drawn[edges[i] : edges[i + 1]] - first[i]] for i in range(len(sizes))]
+    nonempty = [i for i, some in enumerate(rows) if len(some)]
+    return DayBlocks(part.files, tuple(part.blocks[i] for i in nonempty), tuple(rows[i] for i in nonempty))
 
 
 def _content(paths: Sequence[Path]) -> str:

@@ -100,7 +100,8 @@ class FlowRun:
     def stages(self) -> dict[str, Accounting]:
         """Accountings of the stages after reading, by name, in order; those that saw nothing are left out."""
         repeats = {} if self._repeats is None else {"repeats": self._repeats.accounting}
-        return {name: one for name, one in repeats.items() if one.corrected} | self._stages.accountings
+        counted = {name: accounting for name, accounting in repeats.items() if accounting.corrected}
+        return counted | self._stages.accountings
 
     def identity(self) -> pl.DataFrame:
         """Identity facts of the devices with flows (:data:`ethogram.schema.IDENTITY`); call after the batches."""
@@ -360,11 +361,11 @@ def read_flows(
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
         try:
-            for found in open_inputs(path, settings, is_capture, form=format, mapping=mapping, named=by_user):
-                if found.passed_over is None:
-                    opened.append(found)
+            for candidate in open_inputs(path, settings, is_capture, form=format, mapping=mapping, named=by_user):
+                if candidate.passed_over is None:
+                    opened.append(candidate)
                 else:
-                    skipped.append((found.name, found.passed_over))
+                    skipped.append((candidate.name, candidate.passed_over))
         except InputError as error:
             if by_user:
                 raise
@@ -372,11 +373,11 @@ def read_flows(
     if not opened:
         why = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise InputError(f"no file of a known format{why}", file=str(inputs[0]) if len(inputs) == 1 else None)
-    if mapping is not None and all(found.format != MAPPED for found in opened):
+    if mapping is not None and all(candidate.format != MAPPED for candidate in opened):
         raise UsageError(f"--mapping {mapping}: no input is read through it; {opened[0].name} is {opened[0].format}")
     given = ReadOptions(devices, devices_only=devices_only, names=tuple(names), dns_logs=tuple(dns_logs)).name_options
     unused = given_options(given, settings, meter)
-    if all(found.format == FLOW_TABLE for found in opened):
+    if all(candidate.format == FLOW_TABLE for candidate in opened):
         refuse_unused(unused, "a flow table", opened[0].name, "the 'ethogram flows' that makes it")
 
     opened = join_exports(opened, settings)

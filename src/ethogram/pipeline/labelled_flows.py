@@ -29,9 +29,9 @@ def learnt_from(inputs: Sequence[str | Path], others: Sequence[str | Path]) -> l
 
     Digests are of the content, so that the right one is known when it is met.
     """
-    found = [FlowFiles([path]) for path in others] if len(others) > 1 else []
-    found += [FlowFiles(others)] if others else []
-    return [*found, FlowFiles([*inputs, *others])] if others and inputs else found
+    candidates = [FlowFiles([path]) for path in others] if len(others) > 1 else []
+    candidates += [FlowFiles(others)] if others else []
+    return [*candidates, FlowFiles([*inputs, *others])] if others and inputs else candidates
 
 
 def network_name(inputs: Sequence[str | Path]) -> str:
@@ -76,34 +76,34 @@ class LabelledFlows:
         ConfigurationError
             When the label file says nothing at that level.
         """
-        found = FlowLabels(read_labels(labels), level)
-        if not found.names:
+        flow_labels = FlowLabels(read_labels(labels), level)
+        if not flow_labels.names:
             raise ConfigurationError(f"{labels}: no label says anything at the level {level}")
         files = FlowFiles(inputs)
         devices, starts, codes, rows = [], [], [], []
         at = 0
         for block in range(len(files.groups)):
             flows = files.block(block)
-            code = found.of(flows.device, flows.start_us)
+            code = flow_labels.of(flows.device, flows.start_us)
             here = np.flatnonzero(code >= 0)
             devices.append(flows.device.gather(pl.Series(here)))
             starts.append(flows.start_us[here])
             codes.append(code[here])
             rows.append(at + here)
             at += len(flows)
-        found.accounting.check()
-        if not found.accounting.used:
-            raise InputError(f"no flow with a label of {labels}: {found.accounting.line()}", file=files.paths[0])
+        flow_labels.accounting.check()
+        if not flow_labels.accounting.used:
+            raise InputError(f"no flow with a label of {labels}: {flow_labels.accounting.line()}", file=files.paths[0])
         start_us = np.concatenate(starts)
         where = np.concatenate(rows).astype(np.int64)
         days = FlowDays(
             network or network_name(inputs), pl.concat(devices), np.asarray(start_us // DAY_US, np.int64), where
         )
-        return cls(files, found, days, start_us, np.concatenate(codes))
+        return cls(files, flow_labels, days, start_us, np.concatenate(codes))
 
-    def take(self, chosen: NDArray[np.int64]) -> LabelledFlows:
+    def take(self, rows: NDArray[np.int64]) -> LabelledFlows:
         """Some of them."""
-        return LabelledFlows(self.files, self.labels, self.days.take(chosen), self.start_us[chosen], self.code[chosen])
+        return LabelledFlows(self.files, self.labels, self.days.take(rows), self.start_us[rows], self.code[rows])
 
     @property
     def types(self) -> NDArray[np.str_]:
@@ -157,11 +157,11 @@ def days_learnt(header: Header, known: Iterable[FlowFiles], devices: set[str]) -
         if files.digest != data["digest"]:
             continue
         begin, end = (np.datetime64(day, "D").astype(np.int64) for day in data["days"])
-        found = [np.zeros(0, np.int64)]
+        days_by_block = [np.zeros(0, np.int64)]
         for block, days in enumerate(files.days):
             inside = (days >= begin) & (days <= end)
             if inside.any():
-                own = files.block(block).device.is_in(list(devices)).to_numpy()
-                found.append(np.unique(days[inside & own]).astype(np.int64))
-        return np.unique(np.concatenate(found))
+                of_devices = files.block(block).device.is_in(list(devices)).to_numpy()
+                days_by_block.append(np.unique(days[inside & of_devices]).astype(np.int64))
+        return np.unique(np.concatenate(days_by_block))
     return None

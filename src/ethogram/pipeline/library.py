@@ -122,16 +122,16 @@ class EnrolReport:
 
     def lines(self) -> list[str]:
         """One line for people about each kind."""
-        found = [f"{plural(self.entries, 'window')} of {plural(self.labels, 'label')} enrolled"]
+        lines = [f"{plural(self.entries, 'window')} of {plural(self.labels, 'label')} enrolled"]
         if self.devices_without_label:
             names = self.devices_without_label
-            found.append(f"left out, without a label: {plural(len(names), 'device')}: {join_names(names)}")
+            lines.append(f"left out, without a label: {plural(len(names), 'device')}: {join_names(names)}")
         if self.labels_without_device:
             names = self.labels_without_device
-            found.append(f"labelled, but not seen: {plural(len(names), 'device')}: {join_names(names)}")
+            lines.append(f"labelled, but not seen: {plural(len(names), 'device')}: {join_names(names)}")
         if self.unfinished:
-            found.append(f"left out, unfinished: {plural(self.unfinished, 'fingerprint')} of finished devices")
-        return found
+            lines.append(f"left out, unfinished: {plural(self.unfinished, 'fingerprint')} of finished devices")
+        return lines
 
 
 def enrol_windows(
@@ -195,4 +195,4 @@ def by_source(library: Library) -> NDArray[np.int64] | None:
 def devices_of(library: Library) -> list[str]:
     """The device of each entry: where it moved from one source to another it is one still."""
     first = [entry.observed[0] for entry in library.entries]
-    return device_units([one.device for one in first], [one.source for one in first])
+    return device_units([observation.device for observation in first], [observation.source for observation in first])

@@ -61,14 +61,14 @@ class PacketFile:
         if missing:
             raise InputError(f"Parquet, but no packet_flow table: no column {', '.join(missing)}", file=path)
         try:
-            told = orjson.loads((schema.metadata or {}).get(KEY, b"null"))
+            metadata = orjson.loads((schema.metadata or {}).get(KEY, b"null"))
         except orjson.JSONDecodeError:
-            told = None
-        if not isinstance(told, dict) or told.get("format") != PACKET_FORMAT:
-            form = told.get("format") if isinstance(told, dict) else "no readable metadata"
+            metadata = None
+        if not isinstance(metadata, dict) or metadata.get("format") != PACKET_FORMAT:
+            form = metadata.get("format") if isinstance(metadata, dict) else "no readable metadata"
             raise InputError(f"packets of another form: {form!r}, not {PACKET_FORMAT!r}", file=path)
         self.rows = int(self._file.metadata.num_rows)
-        self.settings: dict[str, object] = told.get("settings") or {}
+        self.settings: dict[str, object] = metadata.get("settings") or {}
 
     def batches(self, rows: int = 1 << 14) -> Iterator[PacketFlows]:
         """Give the flows in batches of at most ``rows``.
@@ -132,13 +132,13 @@ def written_beside(path: Path, settings: PacketFlowSettings) -> Iterator[Callabl
     """
     if not path.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=path)
-    told = {
+    metadata = {
         "format": PACKET_FORMAT,
         "settings": settings.model_dump(mode="json"),
         "settings_digest": settings.digest,
         "ethogram": __version__,
     }
-    schema = PacketFlows.empty().arrow().schema.with_metadata({KEY: orjson.dumps(told)})
+    schema = PacketFlows.empty().arrow().schema.with_metadata({KEY: orjson.dumps(metadata)})
     rows = 0
 
     def passing(pairs: Pairs) -> Iterator[CustomFlows]:

@@ -68,8 +68,8 @@ class ResolverLogs:
                 line, reason = log.first_problem
                 report.first_problem = str(InputError(reason, file=path, line=line))
             if log.zoneless:
-                told = f"times state no zone: {zone} is assumed" + ("; --time-zone says another" * (zone == "UTC"))
-                report.notes.append(told)
+                note = f"times state no zone: {zone} is assumed" + ("; --time-zone says another" * (zone == "UTC"))
+                report.notes.append(note)
             if log.version_note:
                 report.notes.append(log.version_note)
             if log.left_out:

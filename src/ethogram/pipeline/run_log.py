@@ -59,7 +59,8 @@ def run_log(
     passed_over = [f"{name}: passed over: {reason}" for name, reason in skipped]
     notices = [f"{report.name}: note: {note}" for report in reports for note in report.notes]
     problems = [f"first problem: {report.first_problem}" for report in reports if report.first_problem is not None]
-    details = [*_input_lines(reports), *passed_over, *(f"{name}: {one.line()}" for name, one in stages.items())]
+    by_stage = [f"{name}: {accounting.line()}" for name, accounting in stages.items()]
+    details = [*_input_lines(reports), *passed_over, *by_stage]
     summary = summary_line([report.accounting for report in reports], stages.values(), result)
     return RunLog(summary, [*notices, *problems[:1], *passed_over], details, [], list(errors))
 

@@ -125,18 +125,19 @@ def stability(
     """
     closed = run.table.filter(pl.col("status") != "open").sort("device", "start")
     windows = windows_from_fingerprints(closed)
-    devices, chosen = closed["device"].to_list(), run.settings.representation
-    matrix = service_matrix(windows, run.settings.key, chosen)
-    similar = pairwise(matrix, kind=chosen.similarity)
-    shares = service_matrix(windows, run.settings.key, RepresentationSettings(kind="prevalence", weight=chosen.weight))
+    devices, representation = closed["device"].to_list(), run.settings.representation
+    matrix = service_matrix(windows, run.settings.key, representation)
+    similar = pairwise(matrix, kind=representation.similarity)
+    prevalence = RepresentationSettings(kind="prevalence", weight=representation.weight)
+    shares = service_matrix(windows, run.settings.key, prevalence)
     typed = [i for i, device in enumerate(devices) if types is None or device in types]
     names = [types[devices[i]] if types is not None else devices[i] for i in typed]
     per_g = {}
     for g in GRANULARITIES:
         leveled = service_matrix(
-            windows, run.settings.key, RepresentationSettings(granularity=g, weight=chosen.weight)
+            windows, run.settings.key, RepresentationSettings(granularity=g, weight=representation.weight)
         ).take(typed)  # fmt: skip
-        per_g[str(g or "inf")] = pairwise(leveled, kind=chosen.similarity)
+        per_g[str(g or "inf")] = pairwise(leveled, kind=representation.similarity)
     return Stability(
         convergence=measures.convergence(run.table),
         recurrence=measures.recurrence(matrix, devices, closed["start"], similar, alike),
@@ -144,7 +145,7 @@ def stability(
         distinguishability=measures.distinguishability(similar[np.ix_(typed, typed)], names),
         classes=measures.equivalence_classes(per_g, names),
         survival=_survival(run.table),
-        recurrence_curve=_recurrence_curves(matrix, devices, similar, chosen, seed),
+        recurrence_curve=_recurrence_curves(matrix, devices, similar, representation, seed),
         pairs=_pairs(per_g, names),
         days=_days(run),
     )
@@ -164,11 +165,12 @@ def _survival(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _recurrence_curves(
-    matrix: ServiceMatrix, devices: list[str], similar: NDArray[np.float64], chosen: RepresentationSettings, seed: int
-) -> pl.DataFrame:
+    matrix: ServiceMatrix, devices: list[str], similar: NDArray[np.float64], representation: RepresentationSettings,
+    seed: int,
+) -> pl.DataFrame:  # fmt: skip
     pasts = measures.best_earlier(devices, similar)
     chance = measures.shuffled(matrix, seed)
-    by_chance = measures.best_earlier(devices, pairwise(chance, kind=chosen.similarity))
+    by_chance = measures.best_earlier(devices, pairwise(chance, kind=representation.similarity))
     named = [("all", pasts), *((past.device, [past]) for past in pasts if len(past.best)), ("chance", by_chance)]
     return pl.concat(
         measures.recurrence_curve(list(some), THRESHOLDS).select(pl.lit(name).alias("curve"), pl.all())
@@ -203,16 +205,18 @@ def _days(run: FingerprintRun) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def draw(found: Stability, folder: Path) -> list[Path]:
+def draw(measured: Stability, folder: Path) -> list[Path]:
     """Draw every plot that has data into a folder, with the data of each beside it as CSV."""
     from ethogram.fingerprint import plots  # matplotlib takes long to load and is wanted only here
 
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [plots.heat_map(visible_frame(found.days), folder / "services-by-day.png")] if found.days.height else []
-    if found.survival.height:
-        drawn.append(plots.convergence_plot(visible_frame(found.survival), folder / "convergence.png"))
-    if found.recurrence_curve["share"].null_count() < found.recurrence_curve.height:
-        drawn.append(plots.recurrence_plot(visible_frame(found.recurrence_curve), folder / "recurrence.png"))
-    if found.pairs.height:
-        drawn.append(plots.similarity_plot(visible_frame(found.pairs), folder / "within-and-between.png"))
+    drawn = []
+    if measured.days.height:
+        drawn.append(plots.heat_map(visible_frame(measured.days), folder / "services-by-day.png"))
+    if measured.survival.height:
+        drawn.append(plots.convergence_plot(visible_frame(measured.survival), folder / "convergence.png"))
+    if measured.recurrence_curve["share"].null_count() < measured.recurrence_curve.height:
+        drawn.append(plots.recurrence_plot(visible_frame(measured.recurrence_curve), folder / "recurrence.png"))
+    if measured.pairs.height:
+        drawn.append(plots.similarity_plot(visible_frame(measured.pairs), folder / "within-and-between.png"))
     return drawn

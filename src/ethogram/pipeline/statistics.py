@@ -21,17 +21,17 @@ def _entropy(name: str) -> pl.Expr:
 
 
 def _aggregates() -> list[pl.Expr]:
-    found = [pl.len().cast(pl.Float64).log1p().alias("log_flows")]
+    expressions = [pl.len().cast(pl.Float64).log1p().alias("log_flows")]
     for name in _SIZES:
         value = pl.col(name).cast(pl.Float64)
-        found += [
+        expressions += [
             value.sum().log1p().alias(f"{name}_log_sum"),
             value.mean().alias(f"{name}_mean"),
             value.std(ddof=0).alias(f"{name}_std"),
             value.max().alias(f"{name}_max"),
             *(value.quantile(q, "linear").alias(f"{name}_q{int(q * 100)}") for q in _QUANTILES),
         ]
-    found += [
+    expressions += [
         (pl.col("octets_out").sum() / pl.col("packets_out").sum()).alias("packet_octets_out"),
         (pl.col("octets_in").sum() / pl.col("packets_in").sum()).alias("packet_octets_in"),
         (pl.col("protocol") == 6).mean().alias("tcp_share"),
@@ -46,7 +46,7 @@ def _aggregates() -> list[pl.Expr]:
         _entropy("remote"),
         _entropy("local_port"),
     ]
-    return found
+    return expressions
 
 
 STATISTICS: tuple[str, ...] = tuple(expression.meta.output_name() for expression in _aggregates())
@@ -80,6 +80,6 @@ def flow_statistics(flows: pl.DataFrame | pl.LazyFrame, windows: Windows) -> pl.
             pl.col("start").diff().over("item").dt.total_microseconds().truediv(1e6).alias("gap_s"),
         )
     )
-    found = inside.group_by("item").agg(_aggregates())
-    rows = items.select("item").join(found, on="item", how="left", maintain_order="left")
+    aggregated = inside.group_by("item").agg(_aggregates())
+    rows = items.select("item").join(aggregated, on="item", how="left", maintain_order="left")
     return rows.select("item", pl.col(*STATISTICS).cast(pl.Float64)).collect()

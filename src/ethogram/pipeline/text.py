@@ -11,13 +11,13 @@ from ethogram._text import visible
 __all__ = ["join_names", "plural", "visible_frame"]
 
 
-def plural(number: int, one: str, many: str = "") -> str:
+def plural(number: int, singular: str, many: str = "") -> str:
     """Format a count with its noun; ``many`` defaults to ``one`` plus "s".
 
     >>> plural(1, "entry", "entries"), plural(1200, "label")
     ('1 entry', '1,200 labels')
     """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else many or singular + 's'}"
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:

@@ -106,7 +106,7 @@ def unknown_groups(
         inventory = identify_with_flows(whole, library, store, flows, settings)
     else:
         inventory, _ = identify_by_library(whole, library, settings)
-    items = [i for i, one in enumerate(inventory.devices) if one.verdict == UNKNOWN and one.flows]
+    items = [i for i, verdict in enumerate(inventory.devices) if verdict.verdict == UNKNOWN and verdict.flows]
     rest = [inventory.devices[i] for i in items]
     if not items:
         return Unknown(_told(inventory, []), inventory)
@@ -114,7 +114,7 @@ def unknown_groups(
     side = None if flows is None or store is None else flows.take(items)
     known = None if store is None else store.windows([entry.digest for entry in library.entries])
     grouping = Grouping().fit(library.windows(), library.labels(settings.level), known if side is not None else None)
-    fallbacks = [one.fallback for one in rest]
+    fallbacks = [verdict.fallback for verdict in rest]
     if side is None:
         fallbacks = CoarseFallback(library, None, settings).predict(windows, None)
     groups = []
@@ -122,11 +122,11 @@ def unknown_groups(
         mine = [rest[i] for i in group.items]
         nearest, score = _nearest(mine)
         groups.append(UnknownGroup(
-            group=str(number), devices=[one.device for one in mine], likeness=group.likeness,
+            group=str(number), devices=[verdict.device for verdict in mine], likeness=group.likeness,
             shared=[name.removeprefix("name ") for name in group.shared], nearest=nearest, nearest_score=score,
-            fallback=_most([fallbacks[i] for i in group.items]), flows=sum(one.flows for one in mine),
+            fallback=_most([fallbacks[i] for i in group.items]), flows=sum(verdict.flows for verdict in mine),
         ))  # fmt: skip
-    return Unknown(_told(inventory, groups), inventory, {one.group: one.devices for one in groups})
+    return Unknown(_told(inventory, groups), inventory, {verdict.group: verdict.devices for verdict in groups})
 
 
 def _all_groups(whole: ObservedWindows, settings: IdentifySettings) -> Unknown:
@@ -158,34 +158,36 @@ def _all_groups(whole: ObservedWindows, settings: IdentifySettings) -> Unknown:
 
 
 def _told(inventory: Inventory, groups: list[UnknownGroup]) -> UnknownGroups:
-    known = sum(one.verdict != UNKNOWN for one in inventory.devices)
+    known = sum(verdict.verdict != UNKNOWN for verdict in inventory.devices)
     return UnknownGroups(library=inventory.library, encoder=inventory.encoder, known=known, groups=groups)
 
 
 def _nearest(mine: Sequence[Verdict]) -> tuple[str, float]:
     """The label nearest to most, and the mean of its scores."""
-    names = sorted({one.nearest for one in mine}, key=lambda name: (-sum(o.nearest == name for o in mine), name))
-    return names[0], float(np.mean([one.known_types.get(names[0], 0.0) for one in mine]))
+    nearest = {verdict.nearest for verdict in mine}
+    names = sorted(nearest, key=lambda name: (-sum(o.nearest == name for o in mine), name))
+    return names[0], float(np.mean([verdict.known_types.get(names[0], 0.0) for verdict in mine]))
 
 
-def _most(found: Sequence[Fallback | None]) -> Fallback | None:
+def _most(fallbacks: Sequence[Fallback | None]) -> Fallback | None:
     """What more than half of them are."""
-    said = [one for one in found if one is not None]
-    for one in said:
-        same = [other for other in said if (other.level, other.label) == (one.level, one.label)]
-        if 2 * len(same) > len(found):
-            return one.model_copy(update={"score": float(np.mean([other.score for other in same]))})
+    stated = [fallback for fallback in fallbacks if fallback is not None]
+    for fallback in stated:
+        same = [other for other in stated if (other.level, other.label) == (fallback.level, fallback.label)]
+        if 2 * len(same) > len(fallbacks):
+            return fallback.model_copy(update={"score": float(np.mean([other.score for other in same]))})
     return None
 
 
 def enrol_groups(
-    found: Unknown, seen: ObservedWindows, names: Mapping[str, Identity], library: Library, *, source: Source, name: str
-) -> tuple[Library, list[str]]:
+    unknown: Unknown, seen: ObservedWindows, names: Mapping[str, Identity], library: Library, *, source: Source,
+    name: str,
+) -> tuple[Library, list[str]]:  # fmt: skip
     """Enrol the devices of named groups, window by window.
 
     Parameters
     ----------
-    found
+    unknown
         The groups.
     seen
         The windows they were made of.
@@ -210,10 +212,10 @@ def enrol_groups(
     """
     labels: list[Label] = []
     for group, identity in names.items():
-        if group not in found.devices:
-            known = ", ".join(found.devices) or "none"
+        if group not in unknown.devices:
+            known = ", ".join(unknown.devices) or "none"
             raise UsageError(f"no group {group!r}; there are {known}")
-        labels += [Label(device, identity) for device in found.devices[group]]
+        labels += [Label(device, identity) for device in unknown.devices[group]]
     if not labels:
         raise InputError("no group is named: --name GROUP=LABEL")
     mine = {label.device for label in labels}

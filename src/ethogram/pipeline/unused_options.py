@@ -36,10 +36,11 @@ def given_options(
     >>> given_options(["--devices"], FlowSettings(pair="never"))
     ['--devices', '--pair']
     """
-    found = list(naming)
+    options = list(naming)
     flow, meter = flow or FlowSettings(), meter or MeterSettings()
-    found += [option for name, option in _FLOW.items() if getattr(flow, name) != getattr(FlowSettings(), name)]
-    return found + [option for name, option in _METER.items() if getattr(meter, name) != getattr(MeterSettings(), name)]
+    options += [option for name, option in _FLOW.items() if getattr(flow, name) != getattr(FlowSettings(), name)]
+    options += [option for name, option in _METER.items() if getattr(meter, name) != getattr(MeterSettings(), name)]
+    return options
 
 
 def refuse_unused(options: list[str], what: str, path: str | Path, instead: str) -> None:

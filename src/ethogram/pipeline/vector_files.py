@@ -65,8 +65,8 @@ class VectorFile:
         missing = [name for name in CUSTOM_FLOW.names if name not in names]
         if missing:
             raise InputError(f"Parquet, but no custom_flow table: no column {', '.join(missing)}", file=path)
-        told = _told(self._file, path)
-        self.direction = str(told.get("direction")) if "direction" in told else None
+        metadata = _told(self._file, path)
+        self.direction = str(metadata.get("direction")) if "direction" in metadata else None
 
     def batches(self, rows: int = 1 << 15) -> Iterator[CustomFlows]:
         """Give the flows in batches of at most ``rows``.
@@ -124,7 +124,7 @@ def write_custom_flows(path: Path, batches: Iterable[CustomFlows], settings: Cus
     """
     if not path.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=path)
-    told = {
+    metadata = {
         "format": CUSTOM_FORMAT,
         "scaling": SCALING,
         "direction": settings.direction,
@@ -132,7 +132,7 @@ def write_custom_flows(path: Path, batches: Iterable[CustomFlows], settings: Cus
         "settings_digest": settings.digest,
         "ethogram": __version__,
     }
-    schema = CustomFlows.empty().arrow().schema.with_metadata({KEY: orjson.dumps(told)})
+    schema = CustomFlows.empty().arrow().schema.with_metadata({KEY: orjson.dumps(metadata)})
     rows = 0
     try:
         with atomic_write(path) as part:
@@ -163,12 +163,12 @@ def _told(file: pyarrow.parquet.ParquetFile, path: str | Path) -> dict[str, obje
     if text is None:
         raise InputError("the columns of custom flows, but no metadata that names form and scaling", file=path)
     try:
-        told = orjson.loads(text)
+        metadata = orjson.loads(text)
     except orjson.JSONDecodeError:
-        told = None
-    if not isinstance(told, dict) or told.get("format") != CUSTOM_FORMAT:
-        form = told.get("format") if isinstance(told, dict) else "unreadable metadata"
+        metadata = None
+    if not isinstance(metadata, dict) or metadata.get("format") != CUSTOM_FORMAT:
+        form = metadata.get("format") if isinstance(metadata, dict) else "unreadable metadata"
         raise InputError(f"custom flows of another form: {form!r}, not {CUSTOM_FORMAT!r}", file=path)
-    if told.get("scaling") != SCALING:
-        raise InputError(f"custom flows for scaling {told.get('scaling')!r}, not {SCALING!r}", file=path)
-    return told
+    if metadata.get("scaling") != SCALING:
+        raise InputError(f"custom flows for scaling {metadata.get('scaling')!r}, not {SCALING!r}", file=path)
+    return metadata

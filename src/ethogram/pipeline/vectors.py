@@ -281,7 +281,7 @@ def _format_of(path: Path, flow: FlowSettings) -> str:
         raise InputError("empty file", file=path)
     if magic == PARQUET_MAGIC:
         return PUBLISHED if VectorFile(path).published else CUSTOM
-    formats = [found.format for found in open_inputs(path, flow, is_capture) if found.passed_over is None]
+    formats = [candidate.format for candidate in open_inputs(path, flow, is_capture) if candidate.passed_over is None]
     if CAPTURE not in formats:
         raise InputError(f"flow records ({formats[0]}): custom flows need the packets of a capture", file=path)
     return CAPTURE

@@ -62,16 +62,16 @@ def settings_for(method: str = "evidence", **values: object) -> IdentifySettings
 
 def featurizer(key: KeySettings | None = None, representation: RepresentationSettings | None = None) -> Featurizer:
     """What fingerprinting lends to identification, under these settings."""
-    chosen = representation or RepresentationSettings()
-    share = QUANTITIES[chosen.weight]
+    settings = representation or RepresentationSettings()
+    share = QUANTITIES[settings.weight]
     quantity = {
         "list": "presence", "prevalence": share, "generalized": f"level of {share}", "tiers": f"tier of {share}",
         "log_volume": f"log {share.replace(' share', 's').replace('share of ', '')} a day",
-    }[chosen.kind]  # fmt: skip
+    }[settings.kind]  # fmt: skip
     return Featurizer(
-        represent=partial(service_matrix, key=key, representation=chosen),
-        compare=partial(blocks, kind=chosen.similarity),
-        similarity=chosen.similarity,
+        represent=partial(service_matrix, key=key, representation=settings),
+        compare=partial(blocks, kind=settings.similarity),
+        similarity=settings.similarity,
         quantity=quantity,
     )
 
@@ -92,12 +92,12 @@ def fit_verdict_model(
     representation: RepresentationSettings | None = None,
 ) -> VerdictModel:
     """Learn a library: thresholds, calibration and fingerprints, at the level that the settings name."""
-    chosen = settings or settings_for()
+    chosen_settings = settings or settings_for()
     if not library.entries:
         raise LibraryError(f"{library.name}: the library is empty")
-    windows, labels = library.windows(), library.labels(chosen.level)
-    judge = VerdictModel(build(chosen, key, representation), chosen)
-    groups = by_source(library) if chosen.method.startswith("cross-network") else None
+    windows, labels = library.windows(), library.labels(chosen_settings.level)
+    judge = VerdictModel(build(chosen_settings, key, representation), chosen_settings)
+    groups = by_source(library) if chosen_settings.method.startswith("cross-network") else None
     return judge.fit(
         windows, labels, groups, needed_s=time_to_converge(windows, labels),
         units=None if groups is None else devices_of(library),
@@ -155,11 +155,11 @@ def identify_windows(
     """
     if len(seen.windows) == 0:
         raise InputError("nothing to identify: no flow of a device")
-    chosen = judge or fit_verdict_model(library, settings, key, representation)
+    model = judge or fit_verdict_model(library, settings, key, representation)
     shares = RepresentationSettings(kind="prevalence", weight="presence")
     if usual is None:
-        usual = usual_services(library, chosen.settings.level, service_matrix(library.windows(), key, shares))
-    verdicts = chosen.verdicts(
+        usual = usual_services(library, model.settings.level, service_matrix(library.windows(), key, shares))
+    verdicts = model.verdicts(
         seen.windows,
         converged=seen.converged,
         presence=service_matrix(seen.windows, key, shares),
@@ -172,12 +172,12 @@ def identify_windows(
 
 def usual_services(library: Library, level: str, presence: ServiceMatrix) -> dict[str, set[str]]:
     """The services of each label's windows."""
-    found: dict[str, set[str]] = {}
+    services: dict[str, set[str]] = {}
     for i, label in enumerate(library.labels(level)):
-        found.setdefault(label, set()).update(presence.row(i))
-    return found
+        services.setdefault(label, set()).update(presence.row(i))
+    return services
 
 
 def digest_of(*settings: Settings) -> str:
     """One digest for several settings."""
-    return "-".join(one.digest for one in settings)
+    return "-".join(each.digest for each in settings)

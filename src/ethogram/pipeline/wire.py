@@ -127,13 +127,13 @@ class _Reading:
         self._on_records = on_records
         self._domains: dict[Origin, DomainReport] = {}
 
-    def take(self, found: list[Records]) -> None:
+    def take(self, batches: list[Records]) -> None:
         """Records of one block."""
-        for records in found:
+        for records in batches:
             if records.template.options:
                 self.biflows.metadata.learn(records)
         messages: dict[tuple[int, Origin], list[NDArray[np.int32]]] = {}
-        for records in found:
+        for records in batches:
             messages.setdefault((id(records.headers), origin_of(records)), []).append(np.unique(records.message))
             domain = self._domain(records)
             template = self._template(domain, records.template)
@@ -169,14 +169,14 @@ class _Reading:
 
     def _template(self, domain: DomainReport, template: Template) -> TemplateReport | None:
         key = (template.id, template.options, template.fields)
-        found = domain.templates.get(key)
-        if found is None:
-            if sum(len(one.templates) for one in self.report.domains) >= MAX_TEMPLATES:
+        template_report = domain.templates.get(key)
+        if template_report is None:
+            if sum(len(domain_report.templates) for domain_report in self.report.domains) >= MAX_TEMPLATES:
                 self.report.left_out += 1
                 return None
-            found = domain.templates[key] = TemplateReport(template.id, template.options, [])
-            described(found, template, self.biflows.metadata.element)
-        return found
+            template_report = domain.templates[key] = TemplateReport(template.id, template.options, [])
+            described(template_report, template, self.biflows.metadata.element)
+        return template_report
 
     def _count(self, domain: DomainReport, flows: pl.DataFrame) -> None:
         domain.flows += flows.height
@@ -207,7 +207,7 @@ class _Reading:
             started = metadata.system_init_us(origin)
             domain.system_init = None if started is None else iso(started // 1_000_000)
             domain.names = {kind: len(names) for kind, names in metadata.names(origin).items()}
-            domain.templates = dict(sorted(domain.templates.items(), key=lambda one: (one[0][1], one[0][0])))
+            domain.templates = dict(sorted(domain.templates.items(), key=lambda item: (item[0][1], item[0][0])))
             domain.advice = advice_of(domain)
         report.accountings = {
             "input": messages, "messages": decoder.accounting, "sets": decoder.sets, "records": decoder.records,
@@ -220,12 +220,13 @@ class _Reading:
 def described(report: TemplateReport, template: Template, element_of: Callable[[int, int], Element]) -> None:
     """Fill in the fields of a template, what flows use of it, and what they lack."""
     names = field_names(template, element_of)
-    for name, one in zip(names, template.fields, strict=True):
-        known = element_of(one.enterprise, one.id)
+    for name, field in zip(names, template.fields, strict=True):
+        known = element_of(field.enterprise, field.id)
         report.fields.append({
-            "name": name, "enterprise": one.enterprise, "id": one.id, "type": known.type, "unit": known.unit,
-            "octets": None if one.length == VARIABLE else one.length, "scope": one.scope, "reverse": one.reverse,
-            "known": known.known, "by": ENTERPRISES.get(one.enterprise, str(one.enterprise)),
+            "name": name, "enterprise": field.enterprise, "id": field.id, "type": known.type, "unit": known.unit,
+            "octets": None if field.length == VARIABLE else field.length, "scope": field.scope,
+            "reverse": field.reverse,
+            "known": known.known, "by": ENTERPRISES.get(field.enterprise, str(field.enterprise)),
         })  # fmt: skip
     if template.options:
         return

@@ -68,7 +68,7 @@ class WireReport:
         return {
             "format": "ethogram.wire-report/1",
             "domains": [_domain_object(domain) for domain in self.domains],
-            "accounting": {name: one.as_dict() for name, one in self.accountings.items()},
+            "accounting": {name: accounting.as_dict() for name, accounting in self.accountings.items()},
             "sequence": self.sequence,
             "templates": self.templates,
             "templates_not_listed": self.left_out,
@@ -87,10 +87,11 @@ def _domain_object(domain: DomainReport) -> dict[str, Any]:
         "advice": domain.advice,
         "templates": [
             {
-                "id": one.id, "options": one.options, "records": one.records, "fields": one.fields, "uses": one.uses,
-                "ignored": one.ignored, "missing": one.missing,
+                "id": template.id, "options": template.options, "records": template.records,
+                "fields": template.fields, "uses": template.uses,
+                "ignored": template.ignored, "missing": template.missing,
             }
-            for one in domain.templates.values()
+            for template in domain.templates.values()
         ],
     }  # fmt: skip
 
@@ -104,24 +105,24 @@ def iso(seconds: int | None) -> str | None:
 
 def advice_of(domain: DomainReport) -> list[str]:
     """What a user may want to change at the exporter, or should know of it."""
-    found = []
+    advice = []
     for sampler, rate in domain.sampling.items():
         if rate > 1:
             which = {"all": ""}.get(sampler, f" ({sampler if ' ' in sampler else f'sampler {sampler}'})")
-            found.append(f"sampling 1:{rate:g}{which}: counts are scaled, short flows are mostly missed")
-    data = [one for one in domain.templates.values() if not one.options]
+            advice.append(f"sampling 1:{rate:g}{which}: counts are scaled, short flows are mostly missed")
+    data = [template for template in domain.templates.values() if not template.options]
     if not data:
-        found.append("no template of flows: is the export of flows switched on?")
-    elif not any(one.records for one in data):
-        found.append("templates but no records yet")
+        advice.append("no template of flows: is the export of flows switched on?")
+    elif not any(template.records for template in data):
+        advice.append("templates but no records yet")
     elif not domain.flows:
-        found.append("no record is a flow: see why at each template")
+        advice.append("no record is a flow: see why at each template")
     elif not domain.local:
-        found.append("no flow has a local end: exported behind the address translator, or --local is other prefixes")
+        advice.append("no flow has a local end: exported behind the address translator, or --local is other prefixes")
     if len(domain.directions) > 1:
-        found.append("flows are exported on the way in and on the way out: the same flow may come twice")
+        advice.append("flows are exported on the way in and on the way out: the same flow may come twice")
     if domain.longest_s > LONG_S:
-        found.append(
+        advice.append(
             f"the longest record lasts {domain.longest_s:,.0f} s: an active timeout of 60 s shows devices sooner"
         )
-    return found
+    return advice
