@@ -39,7 +39,7 @@ Q = len(QUANTITIES)
 FLOOR = 0.03  # minimum bandwidth in log units
 POOL = (5.0, 0.3)  # pseudo-windows and bandwidth that pooled bandwidths are shrunk to
 OWN = 3.0  # pseudo-windows of the pooled bandwidth that the bandwidth of a label is shrunk to
-CHUNK = 8192  # windows scored at once
+CHUNK = 1 << 15  # windows scored at once
 LEARN = 4000  # maximum number of windows to fit weights on
 LEARN_TERMS = 1 << 26  # maximum number of terms to fit weights on; fewer windows are used where it would be exceeded
 EXPLAINED = 64  # items explained at once
@@ -284,6 +284,12 @@ class LikelihoodRatios(Identifier):
         self.require_fit()
         code = np.searchsorted(self.labels_, np.array(labels, np.str_)).astype(np.int64)
         quantities = self.vocabulary_.quantities(windows)
+        # All at once: each call goes over all known points. Values without weight have no part in the score.
+        weighted = np.flatnonzero(self._weights_of_values()[quantities.features] != 0.0)
+        label = np.repeat(code, np.diff(quantities.indptr))
+        terms = np.zeros(len(quantities.values))
+        terms[weighted] = terms_of_labels(self.cells_, quantities.features[weighted], quantities.values[weighted],
+                                          label[weighted], self.pseudo)  # fmt: skip
         item_parts = np.bincount(owner, minlength=count)
         bounds = np.append(0, np.cumsum(item_parts))
         result: list[Sequence[Term]] = []
@@ -292,13 +298,14 @@ class LikelihoodRatios(Identifier):
             start, end = int(bounds[item]), int(bounds[stop])
             part = quantities.take(start, end)
             local = owner[start:end] - item
-            result += self._explain_block(part, code[start:end], local, item_parts[item:stop], unknown)
+            of_part = terms[quantities.indptr[start] : quantities.indptr[end]]
+            result += self._explain_block(part, of_part, code[start:end], local, item_parts[item:stop], unknown)
         return result
 
     def _explain_block(
-        self, part: Quantities, code: Ints, owner: Ints, sizes: Ints, unknown: float
+        self, part: Quantities, terms: Floats, code: Ints, owner: Ints, sizes: Ints, unknown: float
     ) -> Sequence[Sequence[Term]]:
-        """Terms of some items; sizes is the number of parts of each."""
+        """Terms of some items; ``terms`` are those of their values, and ``sizes`` is the number of parts of each."""
         keys, w = len(part.keys), self.weights_
         there, absent = self._ratios()
         rate = self.seen_ / np.maximum(self.windows_, 1.0)[:, None]
@@ -321,7 +328,6 @@ class LikelihoodRatios(Identifier):
         # Quantities of present keys.
         window = np.repeat(np.arange(len(part)), np.diff(part.indptr))
         label = code[window]
-        terms = terms_of_labels(self.cells_, part.features, part.values, label, self.pseudo)
         cell = part.features * len(self.labels_) + label
         place = np.minimum(np.searchsorted(self.cell_, cell), max(len(self.cell_) - 1, 0))
         known = self.cell_[place] == cell
