@@ -20,7 +20,7 @@ from ethogram.identify.openset import Coverage, Thresholds
 from ethogram.identify.recognition import POOLED_CASES, PooledFigures, Recognition, pooled_figures
 from ethogram.schema import UNKNOWN, ServiceMatrix, Verdict, Window, Windows
 
-__all__ = ["Decision", "VerdictModel", "tied_labels", "verdict_scores"]
+__all__ = ["Decision", "VerdictModel", "stranger_probability", "tied_labels", "verdict_scores"]
 
 MOSTLY, LEAST_S = 0.5, 43_200
 """A device is unusual if more than this share of its flows, over at least so many seconds, uses new services.
@@ -92,6 +92,16 @@ def tied_labels(raw: NDArray[np.float64], calibrated: NDArray[np.float64]) -> ND
     return result
 
 
+def stranger_probability(strangeness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability that items are none of the labels, by their strangeness alone, (n): 1/2 at 1.
+
+    >>> stranger_probability(np.array([0.0, 1.0, 2.0])).round(3)
+    array([0.001, 0.5  , 0.999])
+    """
+    result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(np.clip(STEEPNESS * (1.0 - strangeness), -50.0, 50.0)))
+    return result
+
+
 def verdict_scores(
     stated: NDArray[np.float64], strangeness: NDArray[np.float64], unknown: NDArray[np.bool_],
     none: NDArray[np.float64] | None = None,
@@ -111,7 +121,7 @@ def verdict_scores(
     array([0.9, 0.6, 1. ])
     """
     if none is None:
-        none = 1.0 / (1.0 + np.exp(np.clip(STEEPNESS * (1.0 - strangeness), -50.0, 50.0)))
+        none = stranger_probability(strangeness)
     of_unknown = np.where(strangeness > 1.0, np.maximum(none, 0.5), 1.0 - stated)
     return np.where(unknown, of_unknown, stated)
 

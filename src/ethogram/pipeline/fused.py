@@ -14,7 +14,7 @@ from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.fused_verdict import FusedDecision, FusedVerdictModel
 from ethogram.identify.library import LEVELS, Library
-from ethogram.identify.verdict import Decision, VerdictModel, verdict_scores
+from ethogram.identify.verdict import Decision, VerdictModel, stranger_probability, verdict_scores
 from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.library import by_source, devices_of
 from ethogram.pipeline.verdicts import FLOW_SHARES, build, default_method, time_to_converge, usual_services
@@ -206,11 +206,14 @@ def _as_decision(model: FusedVerdictModel, decision: FusedDecision, windows: Win
     calibration = model.verdict_model.calibration_
     calibrated = cap_confidence(decision.fused.probabilities, calibration.held_out_ + calibration.cases)
     best = decision.best
+    none = stranger_probability(decision.strangeness)
+    if not model.settings.closed:
+        calibrated = calibrated * (1.0 - none)[:, None]
     stated = calibrated[np.arange(len(best)), best]
     return Decision(
         labels=decision.labels, raw=model.verdict_model.identifier.decision_function(windows), calibrated=calibrated,
         best=best, tied=decision.tied, strangeness=decision.strangeness, unknown=decision.unknown,
-        score=verdict_scores(stated, decision.strangeness, decision.unknown),
+        score=verdict_scores(stated, decision.strangeness, decision.unknown, none),
     )  # fmt: skip
 
 
