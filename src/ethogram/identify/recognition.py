@@ -26,7 +26,6 @@ from typing import Self
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ethogram.errors import UsageError
 
@@ -119,6 +118,8 @@ def fit_figures(
         z, off = x @ w, w - middle
         value = float((weight * (np.logaddexp(0.0, z) - y * z)).sum() + 0.5 * off @ around @ off)
         return value, x.T @ (weight * (_logistic(z) - y)) + around @ off
+
+    from scipy.optimize import minimize  # late: what was learnt before is read without SciPy
 
     fitted = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=[(None, None), (1e-6, None)]).x
     p = _logistic(x @ fitted)
