@@ -7,8 +7,9 @@ from typing import Any
 from ethogram.schema import Inventory
 
 INTRODUCTION = """`ethogram identify --format json` prints one object. The format is stable: fields may be added under
-`ethogram.inventory/1`, but none is removed or changes its meaning. Times are UTC in ISO 8601. `--format csv` prints
-the same without the evidence, which is summarised in `reason`."""
+`ethogram.inventory/2`, but none is removed or changes its meaning. Version 2 adds `ladder`, the answer at every level;
+`verdict`, `score` and the other fields of version 1 stay for one release and are about the one level of `--level`.
+Times are UTC in ISO 8601. `--format csv` prints the same without the evidence, which is summarised in `reason`."""
 
 ABOUT = {
     "Evidence": """The contributions add up to `raw_score`. Their unit depends on the method: a similarity from 0 to 1
@@ -18,7 +19,13 @@ more"`, the sum of small terms.""",
 device.""",
 }
 
-DECISION = """## How a verdict is decided
+LADDER = """## How the levels are decided
+
+`ladder` holds one answer over the levels *kind*, *vendor*, *platform*, *family* (vendor and kind), *model* and *device*
+(a unit that you enrolled). See [Levels of a verdict](../explanation/levels.md).
+"""
+
+DECISION = """## How `verdict` is decided
 
 1. **Raw score.** Each label gets a raw score. The best label is `nearest`. On a tie, `margin` is 0.
 2. **Calibration.** Raw scores are converted to calibrated scores by one temperature, fitted on held-out enrolment
@@ -104,4 +111,4 @@ def page() -> str:
     lines += table("Inventory", schema)
     for name in order:
         lines += table(name, parts[name])
-    return "\n".join([*lines, "", DECISION, "", UNKNOWN_GROUPS, ""])
+    return "\n".join([*lines, "", LADDER, DECISION, "", UNKNOWN_GROUPS, ""])

@@ -307,6 +307,7 @@ def identify(
     dns_log: Files | None = None,
     time_zone: str = "UTC",
     identity: bool = True,
+    knowledge: str | Path | None = None,
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
@@ -335,19 +336,21 @@ def identify(
         Length of an epoch.
     identity
         Also use what devices say of themselves: MAC, DHCP, multicast DNS, host names.
+    knowledge
+        File of rows that add to the knowledge pack, or replace rows of it.
     devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
 
     Examples
     --------
     >>> for verdict in identify("home.pcap").devices:  # doctest: +SKIP
-    ...     print(verdict.device, verdict.verdict, verdict.score)
+    ...     print(verdict.name, verdict.ladder.statement, verdict.ladder.score)
     """
     from ethogram.pipeline.identify import identify as identify_inputs
 
     options = IdentifyOptions(
         per=per, level=level, closed=closed, method=method, encoder=_path(encoder), flows=flows,
-        epoch_s=parse_epoch(epoch),
+        epoch_s=parse_epoch(epoch), knowledge=_path(knowledge),
     )  # fmt: skip
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ethogram.cli import app, terminal
-from ethogram.cli.identify import show_rows
+from ethogram.cli.inventory import show_rows
 from text_made import ANY, is_safe
 
 CLI = Path(terminal.__file__).parent

@@ -32,7 +32,7 @@ def test_the_simulated_home_knows_strangers_and_sees_who_changed() -> None:
     assert sum(one.right is True for one in home.sightings) >= 11
     assert not any(one.right is False for one in home.sightings)
     assert [(change.device, change.day) for change in home.changes] == [("study-plug", 7)]
-    assert "TCP/23" in home.changes[0].after.reason
+    assert "Telnet" in home.changes[0].after.reason
     for accounting in home.accounting.values():
         accounting.check()
 

@@ -38,6 +38,8 @@ STEPS: dict[str, list[list[str]]] = {
     "library": [["list"], ["list", "library.jsonl"]],
     "identify": [["flows.parquet"], ["day.pcap", "--library", "camera.jsonl", "--devices", "devices.csv"]],
     "unknown": [["flows.parquet", "--library", "library.jsonl"]],
+    "knowledge": [["show", "tcp/9100"], ["show", "50:c7:bf:00:00:01"]],
+    "label": [["aa:bb:cc:00:00:01", "camera", "--labels", "given.csv"]],
     "vectors": [["day.pcap", "-o", "vectors.parquet"]],
     "embed": [["vectors.parquet", "-o", "embedded.parquet"]],
     "pretrain": [["custom.parquet", "-o", "dense", "--kind", "linear-fields", "--d", "4"],

@@ -10,7 +10,16 @@ from pathlib import Path
 import orjson
 
 from ethogram.identify.render import CSV_COLUMNS, to_csv, to_json
-from ethogram.schema import Evidence, Inventory, Verdict, Window
+from ethogram.schema import (
+    Evidence,
+    IdentityFact,
+    Inventory,
+    LadderVerdict,
+    LevelEvidence,
+    LevelVerdict,
+    Verdict,
+    Window,
+)
 
 VERDICT = Verdict(
     device="=cmd|' /C calc'!A1",
@@ -28,11 +37,21 @@ VERDICT = Verdict(
     converged=False,
     expected_s=3600.0,
     level="type",
-)
+    name="den",
+    first_seen=datetime(2024, 3, 4, tzinfo=UTC),
+    last_seen=datetime(2024, 3, 4, 9, tzinfo=UTC),
+    octets_a_day=1500.0,
+    identity=[IdentityFact(fact="host_name", value="den", source="DHCP")],
+    ladder=LadderVerdict(
+        statement="Acme camera", level="family", labels=["acme/camera"], score=0.8, kind="camera", vendor="Acme",
+        levels=[LevelVerdict(level="vendor", label="acme", name="Acme", score=0.9, stated=True, top={"acme": 0.9},
+                             evidence=[LevelEvidence(text="contacts acme.example", source="hand", nats=4.0)])],
+    ),
+)  # fmt: skip
 INVENTORY = Inventory(library="home 0123456789ab", devices=[VERDICT])
 
 GOLDEN = b"""{
-  "format": "ethogram.inventory/1",
+  "format": "ethogram.inventory/2",
   "library": "home 0123456789ab",
   "devices": [
     {
@@ -42,12 +61,16 @@ GOLDEN = b"""{
       "margin": 0.8,
       "raw_score": 0.75,
       "nearest": "camera",
+      "tied_with": [],
       "reason": "uses TCP/443 as camera does",
       "known_types": {
         "camera": 0.91,
         "plug": 0.11
       },
       "strangeness": 0.25,
+      "pinned": false,
+      "unusual": false,
+      "new_share": 0.0,
       "evidence": [
         {
           "service": "TCP/443",
@@ -68,6 +91,50 @@ GOLDEN = b"""{
       "level": "type",
       "simulated": false,
       "methods": [],
+      "name": "den",
+      "first_seen": "2024-03-04T00:00:00Z",
+      "last_seen": "2024-03-04T09:00:00Z",
+      "octets_a_day": 1500.0,
+      "identity": [
+        {
+          "fact": "host_name",
+          "value": "den",
+          "source": "DHCP",
+          "first": null,
+          "last": null
+        }
+      ],
+      "ladder": {
+        "statement": "Acme camera",
+        "level": "family",
+        "labels": [
+          "acme/camera"
+        ],
+        "score": 0.8,
+        "kind": "camera",
+        "vendor": "Acme",
+        "model": "",
+        "levels": [
+          {
+            "level": "vendor",
+            "label": "acme",
+            "name": "Acme",
+            "score": 0.9,
+            "stated": true,
+            "top": {
+              "acme": 0.9
+            },
+            "evidence": [
+              {
+                "text": "contacts acme.example",
+                "source": "hand",
+                "nats": 4.0
+              }
+            ]
+          }
+        ],
+        "missing": []
+      },
       "fallback": null
     }
   ],
@@ -87,6 +154,8 @@ def test_csv_has_one_line_per_verdict_and_no_formula() -> None:
     assert rows[1] == [
         "'=cmd|' /C calc'!A1", "camera", "0.9100", "0.8000", "camera", "0.2500", "2024-03-04T00:00:00+00:00",
         "2024-03-05T00:00:00+00:00", "12", "false", "3600", "type", "false", "uses TCP/443 as camera does",
+        "den", "Acme camera", "family", "0.8000", "camera", "Acme", "", "2024-03-04T00:00:00+00:00",
+        "2024-03-04T09:00:00+00:00", "1500",
     ]  # fmt: skip
 
 

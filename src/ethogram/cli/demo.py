@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ethogram.cli.identify import show_rows
+from ethogram.cli.inventory import show_rows
 from ethogram.cli.run import progress, results
 
 if TYPE_CHECKING:

@@ -167,7 +167,7 @@ def named_groups(names: list[str]) -> dict[str, Identity]:
 
 def _show(console: Console, groups: UnknownGroups) -> None:
     """Print each group with its devices, and what they share."""
-    from ethogram.cli.identify import show_rows
+    from ethogram.cli.inventory import show_rows
     from ethogram.pipeline.text import plural
 
     rows = []

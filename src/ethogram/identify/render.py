@@ -9,7 +9,8 @@ __all__ = ["CSV_COLUMNS", "to_csv", "to_json", "to_jsonl"]
 
 CSV_COLUMNS = (
     "device", "verdict", "score", "margin", "nearest", "strangeness", "start", "end", "flows", "converged",
-    "expected_s", "level", "simulated", "reason",
+    "expected_s", "level", "simulated", "reason", "name", "statement", "stated_level", "stated_score", "kind", "vendor",
+    "model", "first_seen", "last_seen", "octets_a_day",
 )  # fmt: skip
 
 
@@ -32,9 +33,16 @@ def to_csv(inventory: Inventory) -> str:
 
 
 def _csv_row(verdict: Verdict) -> tuple[object, ...]:
+    ladder = verdict.ladder
+    stated = ("",) * 6 if ladder is None else (
+        ladder.statement, ladder.level, f"{ladder.score:.4f}", ladder.kind, ladder.vendor, ladder.model,
+    )  # fmt: skip
     return (
         verdict.device, verdict.verdict, f"{verdict.score:.4f}", f"{verdict.margin:.4f}", verdict.nearest,
         f"{verdict.strangeness:.4f}", verdict.window.start.isoformat(), verdict.window.end.isoformat(), verdict.flows,
         str(verdict.converged).lower(), "" if verdict.expected_s is None else f"{verdict.expected_s:.0f}",
-        verdict.level, str(verdict.simulated).lower(), verdict.reason,
+        verdict.level, str(verdict.simulated).lower(), verdict.reason, verdict.name, *stated,
+        "" if verdict.first_seen is None else verdict.first_seen.isoformat(),
+        "" if verdict.last_seen is None else verdict.last_seen.isoformat(),
+        "" if verdict.octets_a_day is None else f"{verdict.octets_a_day:.0f}",
     )  # fmt: skip

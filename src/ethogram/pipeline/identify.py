@@ -10,7 +10,9 @@ from pathlib import Path
 from ethogram.config import ExporterSettings
 from ethogram.errors import UsageError
 from ethogram.identify.labels import Label
+from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.inputs import read_windows
+from ethogram.pipeline.ladder import LadderJudge, add_ladder, with_packaged
 from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.pinned import labels_of_devices, pin_labels
@@ -43,6 +45,8 @@ class IdentifyOptions:
         Also use embeddings of single flows, if library and input have any.
     epoch_s
         Length of an epoch in seconds.
+    knowledge
+        File of rows that add to the knowledge pack or replace rows of it (``ethogram knowledge``).
     """
 
     per: Per = "device"
@@ -52,6 +56,7 @@ class IdentifyOptions:
     encoder: Path | None = None
     flows: bool = True
     epoch_s: int = 86_400
+    knowledge: Path | None = None
 
 
 @dataclass
@@ -102,6 +107,9 @@ def identify(
     """
     options = options or IdentifyOptions()
     check_encoder(options.encoder, flows=options.flows)
+    knowledge = Knowledge.bundled()
+    if options.knowledge is not None:
+        knowledge = knowledge.with_rows(options.knowledge)
     if options.encoder is not None and known.bundled:
         raise UsageError("--encoder needs --library: the bundled library has fingerprints only")
     export = ExporterSettings() if options.per == "fingerprint" else None
@@ -129,11 +137,16 @@ def identify(
         else:
             inventory, messages = identify_by_library(observed, known, settings)
             read.log.details += messages
+        enrolled = {} if known.bundled else {entry.identity.label: entry.identity for entry in known.entries}
+        if labels:
+            inventory, lines = pin_labels(inventory, observed.windows, labels_of_devices(labels, read))
+            read.log.messages += lines
+            enrolled |= {label.identity.label: label.identity for label in labels}
+        judge = LadderJudge.of_library(with_packaged(known), knowledge)
+        inventory = add_ladder(inventory, observed.windows, judge, read.identity, enrolled=enrolled)
+    read.log.messages += knowledge.messages
     if side is not None:
         read.log.messages += side.messages
-    if labels:
-        inventory, lines = pin_labels(inventory, observed.windows, labels_of_devices(labels, read))
-        read.log.messages += lines
     return Identification(inventory, read.log)
 
 

@@ -19,10 +19,13 @@ from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
 from ethogram.schema.kind import KINDS, Kind
+from ethogram.schema.ladder import LadderEvidence, LadderTerm, TermLevel
+from ethogram.schema.ladder_verdict import IdentityFact, LadderLevel, LadderVerdict, LevelEvidence, LevelVerdict
 from ethogram.schema.matrix import ServiceMatrix
 from ethogram.schema.named_device import NAMED_DEVICE
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
+from ethogram.schema.record import Record
 from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
 from ethogram.schema.source import FlowSource, PacketSource
 from ethogram.schema.table import Column, Table
@@ -80,14 +83,23 @@ __all__ = [
     "Exporter",
     "Fallback",
     "FlowSource",
+    "IdentityFact",
     "Inventory",
     "Kind",
+    "LadderEvidence",
+    "LadderLevel",
+    "LadderTerm",
+    "LadderVerdict",
+    "LevelEvidence",
+    "LevelVerdict",
     "MethodShare",
     "PacketBatch",
     "PacketFlows",
     "PacketSource",
+    "Record",
     "ServiceMatrix",
     "Table",
+    "TermLevel",
     "TimeSpan",
     "Verdict",
     "Window",

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ethogram._text import json_text
+from ethogram.schema.ladder_verdict import IdentityFact, LadderVerdict
+from ethogram.schema.record import Record
 
 __all__ = ["UNKNOWN", "Evidence", "Fallback", "Inventory", "MethodShare", "Verdict", "Window"]
 
 UNKNOWN = "unknown"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, in the form that the commands print as JSON."""
-        return self.model_dump(mode="json")
-
-    def to_json(self) -> str:
-        """JSON, in the form that the commands print."""
-        return json_text(self.to_dict(), indent=True)
-
-
-class Evidence(_Record):
+class Evidence(Record):
     """One term of the score, named by its service."""
 
     service: str = Field(description="the service, as TCP/443 with role, scope and name where they are in the key")
@@ -38,7 +27,7 @@ class Evidence(_Record):
     note: Literal["", "missing", "extra"] = Field(default="", description="expected and absent, or not expected")
 
 
-class MethodShare(_Record):
+class MethodShare(Record):
     """Result of a single method, and its weight in the verdict."""
 
     method: Literal["fingerprints", "embeddings"] = Field(
@@ -51,7 +40,7 @@ class MethodShare(_Record):
     flows: int = Field(default=0, description="number of flows it used")
 
 
-class Fallback(_Record):
+class Fallback(Record):
     """Result at a coarser level, if the label is unknown."""
 
     level: Literal["model", "family", "type", "coarse"]
@@ -59,14 +48,14 @@ class Fallback(_Record):
     score: float = Field(description="score, 0 to 1, calibrated on enrolled products that were held out completely")
 
 
-class Window(_Record):
+class Window(Record):
     """Time span of the data behind a verdict."""
 
     start: datetime
     end: datetime
 
 
-class Verdict(_Record):
+class Verdict(Record):
     """Result of identifying one device."""
 
     device: str
@@ -109,15 +98,23 @@ class Verdict(_Record):
     methods: list[MethodShare] = Field(
         default=[], description="result of each method, if fingerprints and embeddings were fused"
     )
+    name: str = Field(default="", description="the user's name of the device, else its host name, else its address")
+    first_seen: datetime | None = Field(default=None, description="start of the first hour with traffic")
+    last_seen: datetime | None = Field(default=None, description="end of the last hour with traffic")
+    octets_a_day: float | None = Field(default=None, description="IP octets sent and received, per day of the window")
+    identity: list[IdentityFact] = Field(default=[], description="MACs, addresses and names, with their sources")
+    ladder: LadderVerdict | None = Field(
+        default=None, description="what is known at every level: kind, vendor, platform, family, model and device"
+    )
     fallback: Fallback | None = Field(
         default=None, description="if the verdict is 'unknown': the finest coarser level with sufficient confidence"
     )
 
 
-class Inventory(_Record):
+class Inventory(Record):
     """The object that ``ethogram identify --format json`` prints."""
 
-    format: Literal["ethogram.inventory/1"] = "ethogram.inventory/1"
+    format: Literal["ethogram.inventory/2"] = "ethogram.inventory/2"
     library: str = Field(description="the library's name and digest")
     devices: list[Verdict]
     encoder: str = Field(
@@ -126,16 +123,23 @@ class Inventory(_Record):
 
     def to_frame(self) -> pl.DataFrame:
         """One row for each verdict, without its evidence."""
-        nested = ("known_types", "evidence", "methods", "tied_with")
+        nested = ("known_types", "evidence", "methods", "tied_with", "ladder", "identity")
         columns = [name for name in Verdict.model_fields if name not in nested]
         rows = []
         for verdict in self.devices:
             row = {name: getattr(verdict, name) for name in columns if name not in ("window", "fallback")}
-            fallback = verdict.fallback
+            fallback, ladder = verdict.fallback, verdict.ladder
             rows.append(row | {
+                "statement": None if ladder is None else ladder.statement,
+                "stated_level": None if ladder is None else ladder.level,
+                "stated_score": None if ladder is None else ladder.score,
+                **{name: None if ladder is None else getattr(ladder, name) for name in ("kind", "vendor", "model")},
                 "start": verdict.window.start, "end": verdict.window.end,
                 "fallback": None if fallback is None else fallback.label,
                 "fallback_level": None if fallback is None else fallback.level,
             })  # fmt: skip
-        schema = {"expected_s": pl.Float64, "fallback": pl.String, "fallback_level": pl.String}
+        texts = ("statement", "stated_level", "kind", "vendor", "model", "fallback", "fallback_level")
+        times = dict.fromkeys(("first_seen", "last_seen"), pl.Datetime("us", "UTC"))
+        numbers = dict.fromkeys(("expected_s", "stated_score", "octets_a_day"), pl.Float64)
+        schema: dict[str, pl.DataType | type[pl.DataType]] = {**times, **numbers, **dict.fromkeys(texts, pl.String)}
         return pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None)

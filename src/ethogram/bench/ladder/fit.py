@@ -1,0 +1,185 @@
+"""Fit the weights of the ladder: maximum a posteriori around the prior means, on devices whose network was left out.
+
+With prior means w0 and precision r, the weights of vendors maximise
+
+    sum over devices of  a log P(true vendor)  -  r/2 |w - w0|^2
+
+where a device whose vendor is no candidate counts as *none of them*; those of kinds maximise the log probability of the
+true kind, summed over the candidates for the vendor. Thresholds maximise right - cost * wrong on the same devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from ethogram.bench.ladder.items import Truth
+from ethogram.identify.ladder import (
+    KIND_PRIORS,
+    MODEL_PRIORS,
+    NONE,
+    VENDOR_PRIORS,
+    LadderDecision,
+    LadderWeights,
+    kind_features,
+    softmax,
+    vector,
+    vendor_features,
+)
+from ethogram.schema import LadderEvidence
+
+__all__ = ["PRECISION", "WRONG_COST", "Example", "SameVendor", "fit_weights", "thresholds_for"]
+
+PRECISION = 2.0
+"""Precision of the prior around the prior means."""
+
+WRONG_COST = {"vendor": 4.0, "kind": 4.0, "kinds": 4.0, "family": 6.0, "model": 8.0}
+"""What a wrong statement costs, in right ones. A wrong model hides a family that may be right, so depth costs more."""
+
+SameVendor = Callable[[str, str], bool]
+"""Whether two vendors count as one: the same brand, or a brand and its owner."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Evidence about a device whose truth is known."""
+
+    evidence: LadderEvidence
+    truth: Truth
+    weight: float = 1.0
+
+
+def fit_weights(
+    examples: Sequence[Example], same: SameVendor, precision: float = PRECISION
+) -> LadderWeights:
+    """Fit all weights; thresholds are left empty."""
+    vendor_sets = []
+    kind_sets = []
+    for example in examples:
+        vendors, features = vendor_features(example.evidence)
+        kinds, of_kinds = kind_features(example.evidence, vendors)
+        true = [i for i, name in enumerate(vendors) if name != NONE and same(name, example.truth.vendor)] or [0]
+        vendor_sets.append((features, true if example.truth.vendor else None, example.weight))
+        kind_sets.append((of_kinds, kinds.index(example.truth.kind) if example.truth.kind in kinds else None))
+    vendor = _fit_vendors(vendor_sets, precision)
+    shares = [softmax(features @ vendor) for features, _, _ in vendor_sets]
+    kind = _fit_kinds([(f, k, p, w) for (f, k), p, (_, _, w) in zip(kind_sets, shares, vendor_sets, strict=True)],
+                      precision)  # fmt: skip
+    weights = LadderWeights(
+        vendor=dict(zip(VENDOR_PRIORS, vendor.tolist(), strict=True)),
+        kind=dict(zip(KIND_PRIORS, kind.tolist(), strict=True)),
+    )
+    return replace(weights, model=_fit_models(examples))
+
+
+Floats = NDArray[np.float64]
+
+
+def _minimum(loss: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats:
+    result: Floats = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    return result
+
+
+def _fit_vendors(sets: Sequence[tuple[Floats, list[int] | None, float]], precision: float) -> Floats:
+    means = vector({}, VENDOR_PRIORS)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        difference = weights - means
+        value, gradient = 0.5 * precision * float(difference @ difference), precision * difference
+        for features, true, weight in sets:
+            if true is None:
+                continue
+            shares = softmax(features @ weights)
+            posterior = np.zeros_like(shares)
+            posterior[true] = shares[true]
+            total = max(float(posterior.sum()), 1e-12)
+            value -= weight * float(np.log(total))
+            gradient = gradient - weight * ((posterior / total - shares) @ features)
+        return value, gradient
+
+    return _minimum(loss, means)
+
+
+def _fit_kinds(sets: Sequence[tuple[Floats, int | None, Floats, float]], precision: float) -> Floats:
+    means = vector({}, KIND_PRIORS)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        difference = weights - means
+        value, gradient = 0.5 * precision * float(difference @ difference), precision * difference
+        for features, true, vendors, weight in sets:
+            if true is None:
+                continue
+            shares = softmax(features @ weights)
+            joint = vendors * shares[:, true]
+            total = max(float(joint.sum()), 1e-12)
+            value -= weight * float(np.log(total))
+            expected = np.einsum("vk,vkf->vf", shares, features)
+            gradient = gradient - weight * ((joint / total) @ (features[:, true, :] - expected))
+        return value, gradient
+
+    return _minimum(loss, means)
+
+
+def _fit_models(examples: Sequence[Example]) -> dict[str, float]:
+    """Slope and offset of the log odds of an enrolled model, given its vendor and kind."""
+    sets = []
+    for example in examples:
+        terms = [t for t in example.evidence.terms if t.level == "model"]
+        family = [t for t in terms if (t.vendor, t.kind) == (example.truth.vendor, example.truth.kind)]
+        true = next((i for i, term in enumerate(family) if term.label == example.truth.model), None)
+        if family:
+            sets.append((np.array([term.value for term in family]), true, example.weight))
+    means = vector({}, MODEL_PRIORS)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        difference = weights - means
+        value, gradient = 0.5 * float(difference @ difference), difference.copy()
+        for ratios, true, weight in sets:
+            logits = np.concatenate([[0.0], weights[0] * ratios + weights[1]])
+            shares = softmax(logits)
+            at = 0 if true is None else true + 1
+            value -= weight * float(np.log(max(shares[at], 1e-12)))
+            pull = -shares[1:]
+            if true is not None:
+                pull[true] += 1.0
+            gradient = gradient - weight * np.array([float(pull @ ratios), float(pull.sum())])
+        return value, gradient
+
+    return dict(zip(MODEL_PRIORS, _minimum(loss, means).tolist(), strict=True))
+
+
+def thresholds_for(
+    decisions: Sequence[LadderDecision], truth: Sequence[Truth], same: SameVendor, same_kind: Callable[[str, str], bool]
+) -> dict[str, float]:
+    """The least probability of each level at which right - cost * wrong is largest; see :data:`WRONG_COST`."""
+    scored: dict[str, list[tuple[float, bool]]] = {level: [] for level in WRONG_COST}
+    for decision, true in zip(decisions, truth, strict=True):
+        if true.vendor and decision.vendors:
+            label, p = next(iter(decision.vendors.items()))
+            scored["vendor"].append((p, same(label, true.vendor)))
+        kinds = list(decision.kinds.items())[:2]
+        scored["kind"].append((kinds[0][1], same_kind(kinds[0][0], true.kind)))
+        scored["kinds"].append((sum(p for _, p in kinds), any(same_kind(label, true.kind) for label, _ in kinds)))
+        if true.vendor and decision.families:
+            (vendor, kind), p = next(iter(decision.families.items()))
+            scored["family"].append((p, same(vendor, true.vendor) and same_kind(kind, true.kind)))
+        if decision.models:
+            label, p = next(iter(decision.models.items()))
+            scored["model"].append((p, label == true.model))
+    return {level: _threshold(pairs, WRONG_COST[level]) for level, pairs in scored.items()}
+
+
+def _threshold(pairs: Sequence[tuple[float, bool]], cost: float) -> float:
+    """Threshold of the largest right - cost * wrong."""
+    grid = np.arange(0.5, 0.96, 0.01)
+    if not pairs:
+        return 2 / 3
+    scores, right = np.array([p for p, _ in pairs]), np.array([ok for _, ok in pairs])
+    utility = np.array([(right & (scores >= t)).sum() - cost * (~right & (scores >= t)).sum() for t in grid])
+    # Smoothed, since one device more or less must not move the threshold.
+    smooth = np.convolve(np.pad(utility, 3, mode="edge"), np.ones(7) / 7, mode="valid")
+    return round(float(grid[int(smooth.argmax())]), 2)

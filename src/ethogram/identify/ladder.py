@@ -1,0 +1,244 @@
+"""Combine evidence at several levels into one consistent answer: vendor, kind, family and model with probabilities.
+
+With candidates v (and *none of them*), kinds k and enrolled models m of a vendor and kind:
+
+    P(v)        softmax over candidates of  w . x_v,  against  b . (1, named, MAC)  for none of them
+    P(k | v)    softmax over kinds of       u . x_vk,  where x_vk holds the log share of kind k among devices of v
+    P(m | v, k) exp(a r_m + c) / (1 + sum over models of v and k of the same)         r_m: log likelihood ratio
+    P(k) = sum over v of P(v) P(k | v)     P(v, k) = P(v) P(k | v)     P(m) = P(v, k) P(m | v, k)
+
+so that no label is more probable than the labels above it. The weights are shared by all vendors and all kinds (a
+conditional logit), hence they hold for vendors that no network of the training data had. They are fitted by maximum a
+posteriori on networks and vendors left out, around stated prior means; a feature that the training data lacks keeps its
+prior mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethogram.schema import LadderEvidence, LadderTerm
+
+__all__ = ["KIND_PRIORS", "MODEL_PRIORS", "NONE", "VENDOR_PRIORS", "Ladder", "LadderDecision", "LadderWeights"]
+
+T = TypeVar("T")
+
+NONE = ""
+"""Label of *none of the candidates*."""
+LEAST_SHARE = 0.01
+"""A kind that a vendor is not known to make keeps this share."""
+
+VENDOR_PRIORS: dict[str, float] = {
+    "name strong": 4.0, "name fair": 3.0, "name weak": 1.0, "own domain": 2.0, "share of names": 2.0,
+    "owner": 1.0, "mac vendor": 4.0, "host name vendor": 4.0, "announced vendor": 4.0,
+    "port vendor": 1.0, "group vendor": 1.0, "stated": 8.0, "library": 0.4,
+    "none": 2.5, "none named": 0.0, "none mac": 0.0,
+}  # fmt: skip
+"""Prior mean of each weight of vendors, in nats. ``none`` is the offset of no candidate."""
+
+KIND_PRIORS: dict[str, float] = {
+    "share": 1.0, "port strong": 2.0, "port fair": 1.0, "port weak": 0.3, "group strong": 2.0, "group fair": 1.0,
+    "group weak": 0.3, "word strong": 2.0, "word fair": 1.0, "word weak": 0.3, "name kind strong": 2.0,
+    "name kind fair": 1.0, "name kind weak": 0.3, "host name strong": 3.0, "host name fair": 1.5, "host name weak": 0.5,
+    "announced strong": 3.0, "announced fair": 1.5, "announced weak": 0.5, "mac strong": 2.0, "mac fair": 1.0,
+    "mac weak": 0.3, "stated": 8.0, "breadth": 0.7, "behaviour": 0.5, "library": 0.2, "library family": 0.4,
+}  # fmt: skip
+"""Prior mean of each weight of kinds, in nats."""
+
+MODEL_PRIORS: dict[str, float] = {"ratio": 0.4, "offset": -1.5}
+"""Prior mean of slope and offset of the log likelihood ratio of a model."""
+
+
+@dataclass(frozen=True)
+class LadderWeights:
+    """Weights of the ladder.
+
+    Parameters
+    ----------
+    vendor, kind, model
+        By feature; see :data:`VENDOR_PRIORS`, :data:`KIND_PRIORS`, :data:`MODEL_PRIORS`.
+    thresholds
+        By level: the least probability at which a label is stated.
+    """
+
+    vendor: Mapping[str, float] = field(default_factory=lambda: dict(VENDOR_PRIORS))
+    kind: Mapping[str, float] = field(default_factory=lambda: dict(KIND_PRIORS))
+    model: Mapping[str, float] = field(default_factory=lambda: dict(MODEL_PRIORS))
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LadderDecision:
+    """Probabilities of one device at each level, most probable first.
+
+    Parameters
+    ----------
+    vendors, kinds, models
+        Probability by label. What is missing to 1 is *none of them*.
+    families
+        Probability by vendor and kind.
+    platforms
+        Probability by platform; several may hold at once.
+    """
+
+    vendors: dict[str, float]
+    kinds: dict[str, float]
+    families: dict[tuple[str, str], float]
+    models: dict[str, float]
+    platforms: dict[str, float]
+
+
+class Ladder:
+    """Probabilities of vendors, kinds, families and models from evidence.
+
+    Examples
+    --------
+    >>> evidence = LadderEvidence(
+    ...     terms=[LadderTerm("vendor", "maker", "name strong", 1.0)],
+    ...     vendor_kinds={"maker": {"camera": 1.0}},
+    ...     base_kinds={"camera": 0.5, "plug": 0.5},
+    ... )
+    >>> decision = Ladder().decide([evidence])[0]
+    >>> decision.vendors["maker"] > 0.5, decision.kinds["camera"] > 0.5
+    (True, True)
+    """
+
+    def __init__(self, weights: LadderWeights | None = None) -> None:
+        self.weights = weights or LadderWeights()
+
+    def decide(self, evidence: Sequence[LadderEvidence]) -> list[LadderDecision]:
+        """Probabilities of n devices."""
+        return [self._decide(item) for item in evidence]
+
+    def _decide(self, item: LadderEvidence) -> LadderDecision:
+        vendors, of_vendors = vendor_features(item)
+        vendor_p = softmax(of_vendors @ vector(self.weights.vendor, VENDOR_PRIORS))
+        kinds, of_kinds = kind_features(item, vendors)
+        kind_p = softmax(of_kinds @ vector(self.weights.kind, KIND_PRIORS))
+        family_p = vendor_p[:, None] * kind_p
+        by_kind = family_p.sum(axis=0)
+        families = {
+            (vendor, kind): float(family_p[v, k])
+            for v, vendor in enumerate(vendors) if vendor != NONE
+            for k, kind in enumerate(kinds)
+        }  # fmt: skip
+        return LadderDecision(
+            vendors=_ranked({v: float(p) for v, p in zip(vendors, vendor_p, strict=True) if v != NONE}),
+            kinds=_ranked(dict(zip(kinds, by_kind.tolist(), strict=True))),
+            families=_ranked(families),
+            models=_ranked(self._models(item, families)),
+            platforms=_ranked(platforms_of(item)),
+        )
+
+    def explain_vendor(self, item: LadderEvidence, vendor: str) -> list[tuple[LadderTerm, float]]:
+        """Terms that speak for a vendor, each with its nats, the largest first."""
+        terms = [term for term in item.terms if term.level == "vendor" and term.label == vendor]
+        return _weighed(terms, self.weights.vendor, VENDOR_PRIORS)
+
+    def explain_kind(self, item: LadderEvidence, kind: str, vendor: str = NONE) -> list[tuple[LadderTerm, float]]:
+        """Terms that speak for a kind of a vendor, each with its nats relative to an average kind."""
+        terms = [
+            term for term in item.terms
+            if term.label == kind and (term.level == "kind" or (term.level == "family" and term.vendor == vendor))
+        ]  # fmt: skip
+        share = item.vendor_kinds.get(vendor, {}).get(kind, 0.0)
+        if share > 0.0:
+            usual = np.log(share + LEAST_SHARE) - np.log(item.base_kinds.get(kind, 0.0) + LEAST_SHARE)
+            terms.append(LadderTerm("kind", kind, "share", float(usual), f"{share:.0%} of its vendor's devices"))
+        return _weighed(terms, self.weights.kind, KIND_PRIORS)
+
+    def _models(self, item: LadderEvidence, families: Mapping[tuple[str, str], float]) -> dict[str, float]:
+        slope, offset = self.weights.model["ratio"], self.weights.model["offset"]
+        terms = [term for term in item.terms if term.level == "model"]
+        odds = {term.label: float(np.exp(min(slope * term.value + offset, 30.0))) for term in terms}
+        total: dict[tuple[str, str], float] = {}
+        for term in terms:
+            family = (term.vendor, term.kind)
+            total[family] = total.get(family, 0.0) + odds[term.label]
+        return {
+            term.label: families.get((term.vendor, term.kind), 0.0)
+            * odds[term.label] / (1.0 + total[term.vendor, term.kind])
+            for term in terms
+        }  # fmt: skip
+
+
+def _weighed(
+    terms: Sequence[LadderTerm], weights: Mapping[str, float], priors: Mapping[str, float]
+) -> list[tuple[LadderTerm, float]]:
+    weighed = [(term, weights.get(term.feature, priors[term.feature]) * term.value) for term in terms]
+    return sorted(weighed, key=lambda pair: (-pair[1], pair[0].text))
+
+
+def _ranked(probabilities: Mapping[T, float]) -> dict[T, float]:
+    return dict(sorted(probabilities.items(), key=lambda pair: (-pair[1], str(pair[0]))))
+
+
+def vector(weights: Mapping[str, float], priors: Mapping[str, float]) -> NDArray[np.float64]:
+    """Weights in the order of their priors; a missing one has its prior mean."""
+    return np.array([weights.get(name, prior) for name, prior in priors.items()])
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def vendor_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float64]]:
+    """Candidates, :data:`NONE` first, and their features (V, F) in the order of :data:`VENDOR_PRIORS`."""
+    terms = [term for term in item.terms if term.level == "vendor"]
+    vendors = [NONE, *sorted({term.label for term in terms})]
+    row = {vendor: i for i, vendor in enumerate(vendors)}
+    column = {name: j for j, name in enumerate(VENDOR_PRIORS)}
+    features = np.zeros((len(vendors), len(VENDOR_PRIORS)))
+    for term in terms:
+        at = row[term.label], column[term.feature]
+        features[at] = max(features[at], term.value)
+    named = [column[name] for name in ("name strong", "name fair", "name weak")]
+    for vendor in vendors[1:]:
+        owner = item.owners.get(vendor, vendor)
+        if owner != vendor and owner in row:
+            features[row[vendor], column["owner"]] = features[row[owner], named].max()
+    features[0, column["none"]] = 1.0
+    features[0, column["none named"]] = float(item.named)
+    features[0, column["none mac"]] = float(item.has_mac)
+    return vendors, features
+
+
+def kind_features(item: LadderEvidence, vendors: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
+    """Kinds, and their features (V, K, F) for each candidate, in the order of :data:`KIND_PRIORS`."""
+    kinds = sorted(item.base_kinds)
+    column = {kind: k for k, kind in enumerate(kinds)}
+    row = {vendor: i for i, vendor in enumerate(vendors)}
+    place = {name: j for j, name in enumerate(KIND_PRIORS)}
+    features = np.zeros((len(vendors), len(kinds), len(KIND_PRIORS)))
+    base = np.array([item.base_kinds[kind] for kind in kinds])
+    for vendor, v in row.items():
+        shares = item.vendor_kinds.get(vendor)
+        known = np.array([shares.get(kind, 0.0) for kind in kinds]) if shares else base
+        features[v, :, place["share"]] = np.log(known + LEAST_SHARE)
+    for term in item.terms:
+        if term.label not in column:
+            continue
+        k = column[term.label]
+        if term.level == "kind":
+            features[:, k, place[term.feature]] += term.value
+        elif term.level == "family" and term.vendor in row:
+            at = row[term.vendor], k, place[term.feature]
+            features[at] = max(features[at], term.value)
+    return kinds, features
+
+
+def platforms_of(item: LadderEvidence) -> dict[str, float]:
+    """Probability of each platform: one minus the product of what each term leaves open."""
+    left: dict[str, float] = {}
+    for term in item.terms:
+        if term.level == "platform":
+            left[term.label] = left.get(term.label, 1.0) * (1.0 - 0.9 * min(term.value, 1.0))
+    return {platform: 1.0 - rest for platform, rest in left.items()}

@@ -1,0 +1,306 @@
+"""The ladder of levels for observed devices: public knowledge, identity facts and the library in one answer.
+
+What a library of the user's own network says of a device is the deepest level; above it, and for devices that it does
+not know, the packaged library and the knowledge pack speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import polars as pl
+
+from ethogram.identify.ladder import Ladder, LadderDecision, LadderWeights
+from ethogram.identify.ladder_file import LadderFile, read_ladder
+from ethogram.identify.ladder_library import LadderLibrary
+from ethogram.identify.library import Identity, Library
+from ethogram.knowledge.evidence import collect_evidence
+from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.device_facts import device_facts
+from ethogram.pipeline.library import OpenLibrary, open_library
+from ethogram.schema import (
+    IDENTITY,
+    KINDS,
+    UNKNOWN,
+    Inventory,
+    LadderEvidence,
+    LadderLevel,
+    LadderVerdict,
+    LevelEvidence,
+    LevelVerdict,
+    Verdict,
+    Windows,
+)
+
+__all__ = ["LadderJudge", "add_ladder", "base_kinds", "packaged_ladder", "with_packaged"]
+
+DEFAULT_THRESHOLD = 2 / 3
+"""A wrong statement costs twice what a right one gains, so that a probability of two thirds breaks even."""
+TOP = 5
+SHOWN = 5
+"""Facts shown of a level."""
+LEAST_SHOWN = 0.005
+LEAST_OF_PAIR = 0.2
+"""Of two labels stated together, the second has at least this share of their probability."""
+NO_NAMES = "names of remote ends"
+NO_MAC = "a MAC of a known organisation"
+SEPARATOR = "/"
+"""Between vendor and kind in the label of a family."""
+
+
+@cache
+def packaged_ladder() -> LadderFile:
+    """The weights in the package."""
+    with resources.as_file(resources.files("ethogram") / "data" / "ladder.json") as path:
+        return read_ladder(path)
+
+
+def base_kinds(knowledge: Knowledge) -> dict[str, float]:
+    """Share of each kind among devices of unknown vendor: the mean over the vendors that the pack knows."""
+    shares = dict.fromkeys(KINDS, 0.2)
+    for vendor in knowledge.vendors:
+        for kind, share in knowledge.kinds_of(vendor).items():
+            shares[kind] = shares.get(kind, 0.0) + share
+    total = sum(shares.values())
+    return {kind: share / total for kind, share in shares.items()}
+
+
+@dataclass
+class LadderJudge:
+    """Judges windows at every level.
+
+    Parameters
+    ----------
+    products
+        Fitted on known products, seen on any network; see :meth:`of_library`.
+    knowledge
+        Public facts.
+    weights
+        Weights and thresholds.
+    """
+
+    products: LadderLibrary
+    knowledge: Knowledge = field(default_factory=Knowledge.bundled)
+    weights: LadderWeights = field(default_factory=lambda: packaged_ladder().weights)
+
+    def __post_init__(self) -> None:
+        self.ladder = Ladder(self.weights)
+        self._base = base_kinds(self.knowledge)
+
+    @classmethod
+    def of_library(cls, library: Library, knowledge: Knowledge | None = None) -> LadderJudge:
+        """Judge with the products of a library and the packaged weights."""
+        knowledge = knowledge or Knowledge.bundled()
+        identities = [_canonical(entry.identity, knowledge) for entry in library.entries]
+        products = LadderLibrary(packaged_ladder().behaviour).fit(library.windows(), identities)
+        return cls(products, knowledge)
+
+    def evidence(self, windows: Windows, identity: pl.DataFrame | None = None) -> list[LadderEvidence]:
+        """Everything that speaks for the levels of n items."""
+        evidence = self.public_evidence(windows, identity)
+        self.add_library(evidence, windows)
+        return evidence
+
+    def public_evidence(self, windows: Windows, identity: pl.DataFrame | None = None) -> list[LadderEvidence]:
+        """What public knowledge says of n items of one network."""
+        return collect_evidence(windows, self.knowledge, identity, self._base)
+
+    def add_library(self, evidence: Sequence[LadderEvidence], windows: Windows) -> None:
+        """Add what the library says of the items, and the kinds and owners of the vendors that only it names."""
+        self.products.add_terms(evidence, windows)
+        for item in evidence:
+            for term in item.terms:
+                vendor = term.vendor or (term.label if term.level == "vendor" else "")
+                if vendor and vendor not in item.owners:
+                    item.owners[vendor] = self.knowledge.owner(vendor)
+                    item.vendor_kinds[vendor] = self.knowledge.kinds_of(vendor)
+
+    def verdicts(self, windows: Windows, identity: pl.DataFrame | None = None) -> list[LadderVerdict]:
+        """One answer for each of n items."""
+        evidence = self.evidence(windows, identity)
+        decisions = self.ladder.decide(evidence)
+        return [self.verdict(item, decision) for item, decision in zip(evidence, decisions, strict=True)]
+
+    def verdict(self, item: LadderEvidence, decision: LadderDecision) -> LadderVerdict:
+        """The answer for one item, with the facts behind it."""
+        families = {f"{v}{SEPARATOR}{k}": p for (v, k), p in decision.families.items()}
+        candidates: tuple[tuple[LadderLevel, Mapping[str, float], Callable[[str], str]], ...] = (
+            ("kind", decision.kinds, kind_name), ("vendor", decision.vendors, self.knowledge.vendor_name),
+            ("platform", decision.platforms, self.knowledge.vendor_name), ("family", families, self._family_name),
+            ("model", decision.models, str),
+        )  # fmt: skip
+        levels: list[LevelVerdict] = []
+        likeliest = next(iter(decision.vendors), "")
+        for level, probabilities, name in candidates:
+            top = {label: p for label, p in list(probabilities.items())[:TOP] if p >= LEAST_SHOWN}
+            if top:
+                label, score = next(iter(top.items()))
+                stated = score >= self._threshold(level)
+                facts = self._facts(item, level, label, likeliest)
+                levels.append(LevelVerdict(level=level, label=label, name=name(label), score=score, stated=stated,
+                                           top=top, evidence=facts))  # fmt: skip
+        statement = next(self._statements({verdict.level: verdict for verdict in levels if verdict.stated}, decision))
+        return LadderVerdict(
+            statement=statement.text, level=statement.level, labels=list(statement.labels), score=statement.score,
+            vendor=statement.vendor, kind=statement.kind, model=statement.model, levels=levels,
+            missing=[text for text, at_hand in ((NO_NAMES, item.named), (NO_MAC, item.has_mac)) if not at_hand],
+        )  # fmt: skip
+
+    def _threshold(self, level: str) -> float:
+        return self.weights.thresholds.get(level, DEFAULT_THRESHOLD)
+
+    def _facts(self, item: LadderEvidence, level: LadderLevel, label: str, vendor: str) -> list[LevelEvidence]:
+        if level == "vendor":
+            weighed = self.ladder.explain_vendor(item, label)
+        elif level == "kind":
+            weighed = self.ladder.explain_kind(item, label, vendor)
+        elif level == "family":
+            of_vendor, _, kind = label.rpartition(SEPARATOR)
+            weighed = self.ladder.explain_kind(item, kind, of_vendor)
+        else:
+            weighed = [(term, term.value) for term in item.terms if (term.level, term.label) == (level, label)]
+        texts: dict[str, LevelEvidence] = {}
+        for term, nats in weighed:
+            if nats > 0.0 and term.text and len(texts) < SHOWN:
+                text = self._share_text(item, label, vendor) if term.feature == "share" else term.text
+                source = term.source or ("knowledge pack" if term.feature == "share" else "traffic")
+                texts.setdefault(text, LevelEvidence(text=text, source=source, nats=round(nats, 3)))
+        return list(texts.values())
+
+    def _share_text(self, item: LadderEvidence, label: str, vendor: str) -> str:
+        of_vendor, _, kind = label.rpartition(SEPARATOR)
+        of_vendor = of_vendor or vendor
+        share = item.vendor_kinds.get(of_vendor, {}).get(kind, 0.0)
+        return f"{share:.0%} of {self.knowledge.vendor_name(of_vendor)} devices are {KINDS[kind].plural}"
+
+    def _family_name(self, family: str) -> str:
+        vendor, _, kind = family.rpartition(SEPARATOR)
+        return f"{self.knowledge.vendor_name(vendor)} {kind_name(kind)}"
+
+    def _statements(self, sure: Mapping[str, LevelVerdict], decision: LadderDecision) -> Iterator[_Statement]:
+        """What can be stated, the deepest level first; *unknown* is the last."""
+        vendor, kind, family, platform = (sure.get(level) for level in ("vendor", "kind", "family", "platform"))
+        name, kind_label = (vendor.name if vendor else ""), (kind.label if kind else "")
+        if family is not None:
+            of_vendor, _, kind_label = family.label.rpartition(SEPARATOR)
+            name = self.knowledge.vendor_name(of_vendor)
+            if (model := sure.get("model")) is not None:
+                text = f"{family.name}: {model.label}"
+                yield _Statement(text, "model", (model.label,), model.score, name, kind_label, model.label)
+            if (models := self._pair(decision.models, "model")) is not None:
+                both = " or ".join(models.labels)
+                text = f"{family.name}: {both}, which cannot be told apart"
+                yield _Statement(text, "model", models.labels, models.score, name, kind_label, both)
+            yield _Statement(family.name, "family", (family.label,), family.score, name, kind_label)
+        if vendor is not None:
+            of_vendor_kinds = {k: p for (v, k), p in decision.families.items() if v == vendor.label}
+            if (kinds := self._pair(of_vendor_kinds, "kinds")) is not None:
+                labels = tuple(f"{vendor.label}{SEPARATOR}{k}" for k in kinds.labels)
+                text = f"{name} {' or '.join(map(kind_name, kinds.labels))}"
+                yield _Statement(text, "family", labels, kinds.score, name, " or ".join(kinds.labels))
+            text = f"{name} device" + (f", probably a {kind_name(kind_label)}" if kind_label else "")
+            yield _Statement(text, "vendor", (vendor.label,), vendor.score, name, kind_label)
+        if kind is not None:
+            yield _Statement(f"{kind.name}, vendor unknown", "kind", (kind.label,), kind.score, "", kind.label)
+        if (kinds := self._pair(decision.kinds, "kinds")) is not None:
+            text = f"{' or '.join(map(kind_name, kinds.labels))}, vendor unknown"
+            yield _Statement(text, "kind", kinds.labels, kinds.score, "", " or ".join(kinds.labels))
+        if platform is not None:
+            yield _Statement(f"device on {platform.name}", "platform", (platform.label,), platform.score)
+        yield _Statement(UNKNOWN, "unknown", (), 0.0)
+
+    def _pair(self, probabilities: Mapping[str, float], level: str) -> _Pair | None:
+        """The two most probable labels, if neither is sure and both together are."""
+        best = sorted(probabilities.items(), key=lambda pair: (-pair[1], pair[0]))[:2]
+        total = sum(p for _, p in best)
+        if len(best) < 2 or total < self._threshold(level) or best[1][1] < LEAST_OF_PAIR * total:
+            return None
+        return _Pair((best[0][0], best[1][0]), total)
+
+
+@dataclass(frozen=True)
+class _Statement:
+    text: str
+    level: LadderLevel | Literal["unknown"]
+    labels: tuple[str, ...]
+    score: float
+    vendor: str = ""
+    kind: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    labels: tuple[str, str]
+    score: float
+
+
+def _canonical(who: Identity, knowledge: Knowledge) -> Identity:
+    """The identity with the vendor as the knowledge pack names it."""
+    vendor = (knowledge.vendor(who.vendor) or who.vendor) if who.vendor else ""
+    return Identity(who.label, who.at("model"), vendor, who.type if who.type in KINDS else "", who.coarse)
+
+
+def kind_name(kind: str) -> str:
+    """A kind as it is shown to people."""
+    return KINDS[kind].label if kind in KINDS else kind
+
+
+def with_packaged(known: OpenLibrary) -> Library:
+    """The packaged library, with those entries of the user's that name a vendor or a kind."""
+    if known.bundled:
+        return known
+    entries = tuple(entry for entry in known.entries if entry.identity.vendor or entry.identity.type)
+    return Library(open_library().entries).merge(Library(entries))
+
+
+def add_ladder(
+    inventory: Inventory, windows: Windows, judge: LadderJudge, identity: pl.DataFrame | None = None, *,
+    enrolled: Mapping[str, Identity] | None = None,
+) -> Inventory:  # fmt: skip
+    """Add the answer at every level to each verdict of an inventory.
+
+    Parameters
+    ----------
+    inventory, windows
+        Verdicts and the items that they are about, in the same order.
+    judge
+        Judges the levels.
+    identity
+        Identity facts of the devices.
+    enrolled
+        Identities that the user gave, by label: a verdict with such a label is the deepest level.
+    """
+    identity = IDENTITY.empty() if identity is None else identity
+    identities = enrolled or {}
+    devices = []
+    facts = device_facts(windows, identity)
+    for verdict, ladder, fact in zip(inventory.devices, judge.verdicts(windows, identity), facts, strict=True):
+        given = identities.get(verdict.verdict) if verdict.level == "label" or verdict.pinned else None
+        devices.append(verdict.model_copy(update={
+            "ladder": ladder if given is None else _with_device(ladder, verdict, given, judge.knowledge),
+            "name": fact.name, "first_seen": fact.first_seen, "last_seen": fact.last_seen,
+            "octets_a_day": round(fact.octets_a_day, 1), "identity": fact.identity,
+        }))  # fmt: skip
+    return inventory.model_copy(update={"devices": devices})
+
+
+def _with_device(
+    ladder: LadderVerdict, verdict: Verdict, enrolled: Identity, knowledge: Knowledge
+) -> LadderVerdict:
+    """The answer for a device that the user enrolled: what the library says of it, and the ladder above."""
+    top = dict(sorted(verdict.known_types.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP])
+    device = LevelVerdict(
+        level="device", label=verdict.verdict, name=verdict.verdict, score=verdict.score, stated=True, top=top,
+        evidence=[LevelEvidence(text=verdict.reason, source="library", nats=verdict.raw_score)],
+    )  # fmt: skip
+    vendor = knowledge.vendor_name(knowledge.vendor(enrolled.vendor) or enrolled.vendor) if enrolled.vendor else ""
+    return ladder.model_copy(update={
+        "statement": verdict.verdict, "level": "device", "labels": [verdict.verdict], "score": verdict.score,
+        "vendor": vendor or ladder.vendor, "kind": enrolled.type or ladder.kind,
+        "model": enrolled.model or ladder.model, "levels": [*ladder.levels, device],
+    })  # fmt: skip

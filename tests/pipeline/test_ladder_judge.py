@@ -1,0 +1,79 @@
+"""The ladder over observed devices: what is stated, with which names, and what the packaged weights are."""
+
+from __future__ import annotations
+
+import pytest
+
+from ethogram.identify.ladder import KIND_PRIORS, VENDOR_PRIORS
+from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.ladder import LadderJudge, base_kinds, packaged_ladder, with_packaged
+from ethogram.pipeline.library import OpenLibrary, open_library
+from ethogram.schema import KINDS, Windows
+from ladder_made import counted, facts, windows
+
+
+@pytest.fixture(scope="module")
+def judge() -> LadderJudge:
+    return LadderJudge.of_library(open_library())
+
+
+def test_packaged_weights_are_of_this_version_and_library() -> None:
+    file = packaged_ladder()
+    assert set(file.weights.vendor) == set(VENDOR_PRIORS)
+    assert set(file.weights.kind) == set(KIND_PRIORS)
+    assert file.provenance["library"] == open_library().digest
+    assert all(0.5 <= value < 1.0 for value in file.weights.thresholds.values())
+
+
+def test_a_vendor_that_no_library_holds_is_named_by_its_cloud(judge: LadderJudge) -> None:
+    rows = [counted(hour, name="ecobee.com") for hour in range(5)]
+    (verdict,) = judge.verdicts(windows(*rows))
+    assert verdict.vendor == "ecobee"
+    assert verdict.level in ("vendor", "family")
+    assert any("ecobee.com" in fact.text for level in verdict.levels for fact in level.evidence)
+
+
+def test_traffic_that_everybody_has_is_unknown(judge: LadderJudge) -> None:
+    rows = [counted(hour, protocol=17, port=53, scope="lan") for hour in range(5)]
+    (verdict,) = judge.verdicts(windows(*rows))
+    assert verdict.level == "unknown"
+    assert verdict.score == 0.0
+    assert "names of remote ends" in verdict.missing
+
+
+def test_names_of_dns_alone_name_the_vendor(judge: LadderJudge) -> None:
+    rows = [counted(hour, protocol=17, port=53, scope="lan", name="wyzecam.com") for hour in range(5)]
+    (verdict,) = judge.verdicts(windows(*rows))
+    assert verdict.vendor == "Wyze"
+
+
+def test_a_printer_is_told_by_what_it_serves_and_announces(judge: LadderJudge) -> None:
+    item = windows(counted(port=9100, role="server", scope="lan"), counted(port=631, role="server", scope="lan"))
+    (verdict,) = judge.verdicts(item, facts(mdns_service="_ipp._tcp"))
+    assert verdict.kind == "printer"
+
+
+def test_children_are_never_more_probable_than_their_parents(judge: LadderJudge) -> None:
+    library = open_library()
+    some: Windows = library.windows().take(list(range(0, len(library), 7)))
+    for verdict in judge.verdicts(some):
+        levels = {level.level: level for level in verdict.levels}
+        if "family" in levels:
+            vendor, _, kind = levels["family"].label.rpartition("/")
+            assert levels["family"].score <= levels["vendor"].top.get(vendor, 1.0) + 1e-9
+            assert levels["family"].score <= levels["kind"].top.get(kind, 1.0) + 1e-9
+        for level in levels.values():
+            assert sum(level.top.values()) <= 1.0 + 1e-6 or level.level == "platform"
+
+
+def test_base_kinds_are_shares_of_all_kinds() -> None:
+    shares = base_kinds(Knowledge.bundled())
+    assert set(shares) == set(KINDS)
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_the_users_entries_join_the_packaged_ones() -> None:
+    packaged = open_library()
+    own = OpenLibrary(packaged.entries[:2], packaged.sources, "mine")
+    assert len(with_packaged(own)) == len(packaged)
+    assert with_packaged(packaged) is packaged
