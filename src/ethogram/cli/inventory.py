@@ -16,6 +16,8 @@ __all__ = ["show_inventory", "show_rows", "time_needed"]
 
 DROPPED = ("first seen", "last seen", "a day", "final in", "kind")
 """Columns that leave on a narrow terminal, the first one first."""
+LEAST_STATEMENT = 24
+"""Characters kept of a statement on the narrowest terminal."""
 SHOWN_FACTS = 3
 ENOUGH_H = 24
 """Hours of traffic after which more of them rarely change a verdict."""
@@ -64,6 +66,7 @@ def show_inventory(console: Console, inventory: Inventory) -> None:
         "first seen": [f"{v.first_seen:%Y-%m-%d %H:%M}" if v.first_seen else "" for v in devices],
     }  # fmt: skip
     names = _fitting(columns, console.width)
+    columns["is"] = _cropped(columns, names, console.width)
     rows = [([columns[name][i] for name in names], _style(verdict), _why(verdict))
             for i, verdict in enumerate(devices)]  # fmt: skip
     show_rows(console, names, rows)
@@ -75,6 +78,12 @@ def _is_unknown(verdict: Verdict) -> bool:
     return verdict.verdict == "unknown" if verdict.ladder is None else verdict.ladder.level == "unknown"
 
 
+def _is_unusual(verdict: Verdict) -> bool:
+    """Whether a device with a label does not behave like it; other levels are not compared with anything."""
+    return verdict.unusual and (verdict.verdict != "unknown" if verdict.ladder is None
+                                else verdict.ladder.level == "device")  # fmt: skip
+
+
 def _order(verdict: Verdict) -> tuple[bool, str, str, str]:
     kind = verdict.ladder.kind if verdict.ladder else ""
     return _is_unknown(verdict), kind or "~", _statement(verdict), verdict.device
@@ -82,8 +91,7 @@ def _order(verdict: Verdict) -> tuple[bool, str, str, str]:
 
 def _statement(verdict: Verdict) -> str:
     text = verdict.verdict if verdict.ladder is None else verdict.ladder.statement
-    unusual = verdict.unusual and not _is_unknown(verdict)
-    return text + (" (unusual)" if unusual else "") + (" (simulated)" if verdict.simulated else "")
+    return text + (" (unusual)" if _is_unusual(verdict) else "") + (" (simulated)" if verdict.simulated else "")
 
 
 def _score(verdict: Verdict) -> str:
@@ -93,7 +101,7 @@ def _score(verdict: Verdict) -> str:
 
 
 def _style(verdict: Verdict) -> str:
-    if _is_unknown(verdict) or verdict.unusual:
+    if _is_unknown(verdict) or _is_unusual(verdict):
         return "yellow"
     return "green" if float(_score(verdict)) >= 0.8 else ""
 
@@ -109,7 +117,8 @@ def _why(verdict: Verdict) -> str:
     )
     if ladder.level != "unknown":
         facts = [fact.text for level in order if level in levels for fact in levels[level].evidence[:2]]
-        return "; ".join(dict.fromkeys(facts[: SHOWN_FACTS + 1]))
+        twins = ["the models cannot be told apart"] if ladder.level == "model" and len(ladder.labels) > 1 else []
+        return "; ".join([*dict.fromkeys(facts[: SHOWN_FACTS + 1]), *twins])
     if not verdict.flows:
         return "silent: nothing was seen"
     best = [f"{level.name} {level.score:.2f}" for level in ladder.levels if level.level in ("vendor", "kind")]
@@ -131,6 +140,13 @@ def _fitting(columns: dict[str, list[str]], width: int) -> list[str]:
             break
         names = [name for name in names if name != dropped]
     return names
+
+
+def _cropped(columns: dict[str, list[str]], names: Sequence[str], width: int) -> list[str]:
+    """The statements, cut where the columns that may not leave are still too wide."""
+    others = sum(max([len(name), *map(len, columns[name])]) + 2 for name in names if name != "is")
+    limit = max(width - others - 2, LEAST_STATEMENT)
+    return [text if len(text) <= limit else f"{text[: limit - 1]}…" for text in columns["is"]]
 
 
 def show_rows(console: Console, names: Sequence[str], rows: Sequence[tuple[list[str], str, str]]) -> None:

@@ -40,6 +40,8 @@ __all__ = ["LadderJudge", "add_ladder", "base_kinds", "packaged_ladder", "with_p
 
 DEFAULT_THRESHOLD = 2 / 3
 """A wrong statement costs twice what a right one gains, so that a probability of two thirds breaks even."""
+LIKELY = 0.5
+"""What a vendor's devices usually are is a fact about a device only if the vendor is at least this probable."""
 TOP = 5
 SHOWN = 5
 """Facts shown of a level."""
@@ -47,7 +49,7 @@ LEAST_SHOWN = 0.005
 LEAST_OF_PAIR = 0.2
 """Of two labels stated together, the second has at least this share of their probability."""
 NO_NAMES = "names of remote ends"
-NO_MAC = "a MAC of a known organisation"
+NO_MAC = "MAC of a known organisation"
 SEPARATOR = "/"
 """Between vendor and kind in the label of a family."""
 
@@ -134,7 +136,7 @@ class LadderJudge:
             ("model", decision.models, str),
         )  # fmt: skip
         levels: list[LevelVerdict] = []
-        likeliest = next(iter(decision.vendors), "")
+        likeliest = next((vendor for vendor, p in decision.vendors.items() if p >= LIKELY), "")
         for level, probabilities, name in candidates:
             top = {label: p for label, p in list(probabilities.items())[:TOP] if p >= LEAST_SHOWN}
             if top:
@@ -193,7 +195,7 @@ class LadderJudge:
                 yield _Statement(text, "model", (model.label,), model.score, name, kind_label, model.label)
             if (models := self._pair(decision.models, "model")) is not None:
                 both = " or ".join(models.labels)
-                text = f"{family.name}: {both}, which cannot be told apart"
+                text = f"{family.name}: {both}"
                 yield _Statement(text, "model", models.labels, models.score, name, kind_label, both)
             yield _Statement(family.name, "family", (family.label,), family.score, name, kind_label)
         if vendor is not None:
@@ -246,8 +248,8 @@ def _canonical(who: Identity, knowledge: Knowledge) -> Identity:
 
 
 def kind_name(kind: str) -> str:
-    """A kind as it is shown to people."""
-    return KINDS[kind].label if kind in KINDS else kind
+    """A kind in a statement: the first word of its label, since *plug or switch or light* cannot be read."""
+    return KINDS[kind].label.partition(" or ")[0] if kind in KINDS else kind
 
 
 def with_packaged(known: OpenLibrary) -> Library:
