@@ -56,7 +56,8 @@ def test_both_methods(two_months: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert by_device["02:00:00:00:01:01"]["nearest"] == "camera"
     for one in by_device.values():
         assert {share["method"] for share in one["methods"]} == {"fingerprints", "embeddings"}
-        assert sum(one["known_types"].values()) == pytest.approx(1.0)
+        # The rest is the probability that the device is none of them.
+        assert sum(one["known_types"].values()) <= 1.0 + 1e-6
     assert "'embeddings'" in program("both-methods.md", capsys)
 
 

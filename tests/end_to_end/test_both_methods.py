@@ -95,9 +95,10 @@ def test_json_has_the_weight_of_each_method(home: Path, run: Run) -> None:
     for one in found.values():
         assert {share["method"] for share in one["methods"]} == {"fingerprints", "embeddings"}
         assert all(share["weight"] > 0 for share in one["methods"])
-        # Six windows were held out: nothing is surer than seven of eight.
-        assert one["score"] <= 7 / 8 + 1e-9
-        assert sum(one["known_types"].values()) == pytest.approx(1.0)
+        # Six windows were held out, and the pooled figures count as fifty: no label is surer than 57 of 58.
+        assert max(one["known_types"].values()) <= 57 / 58 + 1e-9
+        # The rest is the probability that the device is none of them.
+        assert sum(one["known_types"].values()) <= 1.0 + 1e-6
     code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--format", "json", "--no-flows")
     assert (code, err) == (0, "")
     assert all(one["methods"] == [] for one in orjson.loads(out)["devices"])

@@ -50,7 +50,7 @@ def same(a: CustomFlows | PacketFlows, b: CustomFlows | PacketFlows) -> None:
 
 def test_both_files_have_the_same_rows(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, beside = home / "v.parquet", home / "p.parquet"
-    options = ["--packets-output", beside, "--devices", home / "devices.csv", "--json"]
+    options = ["--packets-output", beside, "--devices", home / "devices.csv", "--devices-only", "--json"]
     assert call(home / "day.pcap", "-o", out, *options) == 0
     report = orjson.loads(capsys.readouterr().out)
     assert (report["rows"], report["beside"]) == (2, str(beside))
@@ -65,7 +65,7 @@ def test_both_files_have_the_same_rows(home: Path, capsys: pytest.CaptureFixture
     )  # fmt: skip
     assert packets.first_packet.tolist() == [0, 2, 4]
     assert bytes(packets.data[: packets.first_octet[2]]) == PACKETS[1].internet() + PACKETS[2].internet()
-    assert call(home / "day.pcap", "-o", home / "w.parquet", "--devices", home / "devices.csv") == 0
+    assert call(home / "day.pcap", "-o", home / "w.parquet", "--devices", home / "devices.csv", "--devices-only") == 0
     same(load_vectors([home / "w.parquet"]), flows)
     call(home / "day.pcap", "-o", out, "--packets-output", beside)
     assert f"packets of both directions written to {beside}" in capsys.readouterr().err
