@@ -1,6 +1,6 @@
-"""Names of devices by files of the user, added to what the flows tell: all other local addresses stay devices.
+"""Name devices by files of the user; all other local addresses stay devices.
 
-A device is first told by its MAC or address (:class:`ethogram.flow.devices.LocalDevices`). Where flows have no MAC,
+A device is first identified by its MAC or address (:class:`ethogram.flow.devices.LocalDevices`). If flows have no MAC,
 that of a lease or of a neighbour table is used, so that a device keeps its name when its address changes. Then the
 device gets its name: by a row of the device file, by its MAC, by its address, or by another address of the same device.
 """
@@ -59,7 +59,7 @@ class NamedDevices:
         self._file = file
         self.conflicts: list[str] = []
         names = _distinct_names(NAMED_DEVICE.empty() if entries is None else entries, file, self.conflicts)
-        if not by_mac:  # then devices are told by address alone
+        if not by_mac:  # then devices are identified by address alone
             again = names.drop_nulls("address").with_columns(key=pl.col("address"))
             names = pl.concat([names, again]).unique("key", keep="first", maintain_order=True)
         self._names = names.select("key", "device")

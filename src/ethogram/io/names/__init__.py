@@ -1,1 +1,1 @@
-"""Names of devices in files that users already have: one module per format, none of which knows about flows."""
+"""Readers of files in which users already have names of devices, one module per format."""

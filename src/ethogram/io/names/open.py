@@ -1,4 +1,4 @@
-"""Open a file that names devices: its format is told by content."""
+"""Open a file that names devices, in a format detected by content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open a resolver's log: its format is told by content."""
+"""Open a resolver's log, in a format detected by content."""
 
 from __future__ import annotations
 
