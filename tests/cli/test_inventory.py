@@ -64,6 +64,15 @@ def test_columns_leave_and_statements_are_cut_on_narrow_terminals(width: int) ->
     assert ("a day" in shown(width, verdict("a", plug()))[0]) == (width >= 60)
 
 
+def test_a_verdict_at_a_level_that_was_asked_for_is_shown() -> None:
+    text = io.StringIO()
+    inventory = Inventory(library="l", devices=[verdict("a", plug(), verdict="plug", reason="uses MQTT", level="type")])
+    show_inventory(Console(file=text, width=100), inventory, by_verdict=True)
+    lines = text.getvalue().splitlines()
+    assert lines[1].split()[:3] == ["a", "plug", "0.90"]
+    assert lines[2].strip() == "uses MQTT"
+
+
 def test_only_devices_with_a_label_are_unusual() -> None:
     labelled = plug().model_copy(update={"level": "device", "statement": "my plug"})
     assert "my plug (unusual)" in shown(200, verdict("a", labelled, unusual=True, verdict="my plug"))[1]

@@ -103,7 +103,7 @@ def command(
         run = identify(inputs, known, options, reading, labels=given, on_progress=advance, learning=learning)
     show_log(run.log, summary=form is ReportFormat.TABLE)
     if form is ReportFormat.TABLE:
-        show_inventory(results(), run.inventory)
+        show_inventory(results(), run.inventory, by_verdict=closed or level is not Level.LABEL)
     else:
         render = {ReportFormat.JSON: to_json, ReportFormat.JSONL: to_jsonl, ReportFormat.CSV: to_csv}[form]
         write_text(render(run.inventory))

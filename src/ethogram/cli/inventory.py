@@ -50,11 +50,17 @@ def volume(octets: float | None) -> str:
     return f"{octets:.0f} B"
 
 
-def show_inventory(console: Console, inventory: Inventory) -> None:
-    """Print the inventory sorted by kind, unknown devices last, with the reason under each device."""
+def show_inventory(console: Console, inventory: Inventory, *, by_verdict: bool = False) -> None:
+    """Print the inventory sorted by kind, unknown devices last, with the reason under each device.
+
+    With ``by_verdict``, the verdict at the level that was asked for stands in place of the deepest level that is sure.
+    """
     from ethogram.pipeline.text import plural
 
-    devices = sorted(inventory.devices, key=_order)
+    verdicts = inventory.devices
+    if by_verdict:
+        verdicts = [verdict.model_copy(update={"ladder": None}) for verdict in verdicts]
+    devices = sorted(verdicts, key=_order)
     columns: dict[str, list[str]] = {
         "device": [verdict.name or verdict.device for verdict in devices],
         "is": [_statement(verdict) for verdict in devices],
@@ -91,6 +97,8 @@ def _order(verdict: Verdict) -> tuple[bool, str, str, str]:
 
 def _statement(verdict: Verdict) -> str:
     text = verdict.verdict if verdict.ladder is None else verdict.ladder.statement
+    if verdict.ladder is None and verdict.fallback is not None:
+        text += f" ({verdict.fallback.label} {verdict.fallback.score:.2f})"
     return text + (" (unusual)" if _is_unusual(verdict) else "") + (" (simulated)" if verdict.simulated else "")
 
 
