@@ -18,7 +18,7 @@ DROPPED = ("first seen", "last seen", "a day", "final in", "kind")
 """Columns that leave on a narrow terminal, the first one first."""
 LEAST_STATEMENT = 24
 """Characters kept of a statement on the narrowest terminal."""
-SHOWN_FACTS = 3
+SHOWN_FACTS = 4
 ENOUGH_H = 24
 """Hours of traffic after which more of them rarely change a verdict."""
 
@@ -120,13 +120,11 @@ def _why(verdict: Verdict) -> str:
     if ladder is None or ladder.level == "device":
         return verdict.reason
     levels = {level.level: level for level in ladder.levels}
-    order = {"kind": ("kind",), "vendor": ("vendor",), "platform": ("platform",)}.get(
-        ladder.level, ("vendor", "kind", "model") if ladder.level == "model" else ("vendor", "kind")
-    )
+    order = {"family": ("vendor", "kind"), "model": ("vendor", "kind", "model")}.get(ladder.level, (ladder.level,))
     if ladder.level != "unknown":
         facts = [fact.text for level in order if level in levels for fact in levels[level].evidence[:2]]
         twins = ["the models cannot be told apart"] if ladder.level == "model" and len(ladder.labels) > 1 else []
-        return "; ".join([*dict.fromkeys(facts[: SHOWN_FACTS + 1]), *twins])
+        return "; ".join([*dict.fromkeys(facts[:SHOWN_FACTS]), *twins])
     if not verdict.flows:
         return "silent: nothing was seen"
     best = [f"{level.name} {level.score:.2f}" for level in ladder.levels if level.level in ("vendor", "kind")]

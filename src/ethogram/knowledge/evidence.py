@@ -201,13 +201,10 @@ def _add_services(evidence: list[LadderEvidence], windows: Windows, lookup: _Loo
     rows = (
         windows.counts.filter(pl.col("protocol").is_in([TCP, UDP]) & (pl.col("port") > 0) & served)
         .filter(pl.col("packets_out") > 0)
-        .group_by(
-            "item", "protocol", "port", role=pl.col("role").cast(pl.String), scope=pl.col("scope").cast(pl.String)
-        )
-        .agg(hours=pl.col("time").n_unique())
-        .sort("item", "hours", "protocol", "port", "role", "scope", descending=[False, True, *[False] * 4])
+        .select("item", "protocol", "port", pl.col("role", "scope").cast(pl.String))
+        .unique()
     )
-    for item, protocol, port, role, scope in rows.select("item", "protocol", "port", "role", "scope").iter_rows():
+    for item, protocol, port, role, scope in rows.iter_rows():
         facts = lookup.port(protocol, port, role, scope)
         if facts:
             service = f"{'TCP' if protocol == TCP else 'UDP'}/{port}"

@@ -1,4 +1,4 @@
-"""Files that name devices: each known form is told by content, and what is wrong in it is counted with its line."""
+"""Files that name devices: each known form is detected by content, and errors are counted with their lines."""
 
 from __future__ import annotations
 
