@@ -16,12 +16,12 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,serve,postgresql]'
 	@touch $@ $(VENV)/core.stamp
 
 $(VENV)/fuzz.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,fuzz]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,serve,postgresql,fuzz]'
 	@touch $@ $(VENV)/dev.stamp $(VENV)/core.stamp
 
 $(VENV)/docs.stamp: pyproject.toml constraints.txt

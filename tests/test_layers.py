@@ -61,6 +61,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "backports": ("io/unpack.py",),
     "sklearn": ("identify/", "bench/"),
     "matplotlib": ("_matplotlib.py",),
+    "sqlalchemy": ("serve/store/",),
+    "alembic": ("serve/store/",),
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 
@@ -160,7 +162,7 @@ def test_there_are_no_import_cycles() -> None:
 def test_the_package_and_its_help_load_nothing_heavy() -> None:
     code = (
         "import sys, ethogram, ethogram.cli\n"
-        "heavy = {'torch', 'numba', 'polars', 'sklearn', 'matplotlib', 'scipy', 'pyspark', 'fastapi'}\n"
+        "heavy = {'torch', 'numba', 'polars', 'sklearn', 'matplotlib', 'scipy', 'pyspark', 'fastapi', 'sqlalchemy'}\n"
         "loaded = heavy & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )

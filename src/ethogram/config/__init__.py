@@ -20,7 +20,7 @@ from ethogram.config.flow import (
     RepresentationSettings,
 )
 from ethogram.config.identify import IdentifySettings
-from ethogram.config.service import CollectSettings, WireSettings
+from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 
 __all__ = [
     "BoundSettings",
@@ -33,6 +33,7 @@ __all__ = [
     "FieldSettings",
     "FlowSettings",
     "IdentifySettings",
+    "JudgeSettings",
     "KeySettings",
     "LinearFieldSettings",
     "MeterSettings",

@@ -1,4 +1,4 @@
-"""Settings of decoding export messages and of the collector."""
+"""Settings of decoding export messages, of the collector and of the live service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from ethogram.config._base import Settings
 from ethogram.config.flow import BoundSettings
 
-__all__ = ["CollectSettings", "WireSettings"]
+__all__ = ["CollectSettings", "JudgeSettings", "WireSettings"]
 
 
 class WireSettings(Settings):
@@ -72,3 +72,35 @@ class CollectSettings(Settings):
         description="flows that end more than this after their arrival are not used for fingerprints",
     )
     bounds: BoundSettings = BoundSettings()
+
+
+class JudgeSettings(Settings):
+    """When devices are judged, how much at once, and when a statement changes."""
+
+    epoch_s: int = Field(default=86_400, ge=3600, description="a device with traffic is judged when this epoch ends")
+    lateness_s: int = Field(default=1920, ge=0, description="time after the end of an epoch for late records")
+    provisional_s: int = Field(
+        default=300, gt=0,
+        description="a new device is judged this long after its first flow, then whenever that time has doubled",
+    )  # fmt: skip
+    window_days: int = Field(default=7, gt=0, description="days of traffic that a verdict rests on")
+    round_devices: int = Field(default=1000, gt=0, description="devices judged in one round")
+    round_segments: int = Field(default=64, gt=0, description="segments read in one round")
+    interval_s: float = Field(default=5.0, gt=0, description="time between two looks for new segments or files")
+    change_margin: float = Field(
+        default=0.2, ge=0, le=1,
+        description="a statement is replaced by another at once if that is more probable by this",
+    )  # fmt: skip
+    change_times: int = Field(
+        default=3, gt=0, description="otherwise it is replaced after this many judgements in a row that say the other"
+    )
+    address_gap_s: int = Field(
+        default=7 * 86_400, gt=0,
+        description="an address without MAC and host name is another device after this long without traffic",
+    )  # fmt: skip
+    new_s: int = Field(default=86_400, ge=0, description="a device is shown as new for this long")
+    changed_s: int = Field(default=7 * 86_400, ge=0, description="a device is shown as changed for this long")
+    silent_s: int = Field(default=2 * 86_400, gt=0, description="a device is shown as silent after this long")
+    max_devices: int = Field(
+        default=200_000, gt=0, description="devices in the store; traffic of further ones is counted, not judged"
+    )

@@ -1,0 +1,104 @@
+"""Users, their tokens and the sessions of browsers. Tokens are stored as digests only."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from ethogram.errors import UsageError
+from ethogram.schema import SessionRow, UserRow
+from ethogram.serve.store.tables import account, web_session
+
+__all__ = ["Role", "close_session", "create_user", "delete_user", "new_token", "open_session", "session", "user_of",
+           "users"]  # fmt: skip
+
+Role = Literal["viewer", "editor"]
+MAX_SESSIONS = 10_000
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _user(row: RowMapping) -> UserRow:
+    return UserRow(row["name"], row["role"], row["created"])
+
+
+def users(connection: Connection) -> tuple[UserRow, ...]:
+    """All users by name."""
+    return tuple(_user(row) for row in connection.execute(select(account).order_by(account.c.name)).mappings())
+
+
+def create_user(connection: Connection, name: str, role: Role) -> str:
+    """Create a user; returns the token, which cannot be read again.
+
+    Raises
+    ------
+    UsageError
+        If there is a user of this name.
+    """
+    if connection.execute(select(account.c.name).where(account.c.name == name)).first() is not None:
+        raise UsageError(f"there is a user {name!r} already")
+    token = secrets.token_urlsafe(32)
+    connection.execute(insert(account).values(
+        name=name, role=role, token_digest=_digest(token), created=datetime.now(tz=UTC)
+    ))  # fmt: skip
+    return token
+
+
+def new_token(connection: Connection, name: str) -> str:
+    """Replace the token of a user and end its sessions.
+
+    Raises
+    ------
+    UsageError
+        If there is no such user.
+    """
+    token = secrets.token_urlsafe(32)
+    statement = update(account).where(account.c.name == name).values(token_digest=_digest(token))
+    if connection.execute(statement).rowcount == 0:
+        raise UsageError(f"there is no user {name!r}")
+    connection.execute(delete(web_session).where(web_session.c.account == name))
+    return token
+
+
+def delete_user(connection: Connection, name: str) -> None:
+    """Delete a user and its sessions."""
+    connection.execute(delete(web_session).where(web_session.c.account == name))
+    connection.execute(delete(account).where(account.c.name == name))
+
+
+def user_of(connection: Connection, token: str) -> UserRow | None:
+    """The user of a token. The digest is looked up, so that the time tells nothing about the token."""
+    row = connection.execute(select(account).where(account.c.token_digest == _digest(token))).mappings().first()
+    return None if row is None else _user(row)
+
+
+def open_session(connection: Connection, name: str, lifetime: timedelta) -> tuple[str, SessionRow]:
+    """Begin a session of a user; returns its secret, which cannot be read again, and the session."""
+    now = datetime.now(tz=UTC)
+    connection.execute(delete(web_session).where(web_session.c.expires <= now))
+    row = connection.execute(select(account).where(account.c.name == name)).mappings().one()
+    secret, csrf, expires = secrets.token_urlsafe(32), secrets.token_urlsafe(32), now + lifetime
+    digests = select(web_session.c.digest).order_by(web_session.c.expires.desc()).offset(MAX_SESSIONS - 1)
+    connection.execute(delete(web_session).where(web_session.c.digest.in_(list(connection.execute(digests).scalars()))))
+    connection.execute(insert(web_session).values(digest=_digest(secret), account=name, csrf=csrf, expires=expires))
+    return secret, SessionRow(_user(row), csrf, expires)
+
+
+def session(connection: Connection, secret: str) -> SessionRow | None:
+    """The session of a secret; None if there is none or it has expired."""
+    query = select(web_session.c.csrf, web_session.c.expires, account).join(
+        account, account.c.name == web_session.c.account
+    ).where(web_session.c.digest == _digest(secret), web_session.c.expires > datetime.now(tz=UTC))  # fmt: skip
+    row = connection.execute(query).mappings().first()
+    return None if row is None else SessionRow(_user(row), row["csrf"], row["expires"])
+
+
+def close_session(connection: Connection, secret: str) -> None:
+    """End a session."""
+    connection.execute(delete(web_session).where(web_session.c.digest == _digest(secret)))

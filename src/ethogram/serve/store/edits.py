@@ -1,0 +1,259 @@
+"""Changes that users make: each is written with its entry in the audit log and its event, in one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from ethogram.errors import UsageError
+from ethogram.schema import KINDS
+from ethogram.serve.store.display import columns_of, label_of, refresh
+from ethogram.serve.store.reads import root_of
+from ethogram.serve.store.tables import (
+    audit,
+    device,
+    device_group,
+    device_key,
+    event,
+    feedback,
+    group_member,
+    identity_fact,
+    label,
+    verdict,
+    verdict_change,
+)
+from ethogram.serve.store.upsert import upsert
+
+__all__ = [
+    "confirm",
+    "give_label",
+    "ignore",
+    "merge",
+    "name_group",
+    "note",
+    "record_groups",
+    "reject",
+    "remove_label",
+    "split",
+]
+
+LONGEST_LABEL, LONGEST_NOTE = 255, 4000
+
+
+def _device(connection: Connection, id_: str) -> RowMapping:
+    row = root_of(connection, id_)
+    if row is None:
+        raise UsageError(f"there is no device {id_!r}")
+    return row
+
+
+def _log(connection: Connection, user: str, action: str, id_: str, detail: dict[str, Any]) -> None:
+    """Write audit log and event."""
+    now = datetime.now(tz=UTC)
+    connection.execute(insert(audit).values(time=now, user=user, action=action, device=id_, detail=detail))
+    connection.execute(insert(event).values(time=now, kind=action, device=id_, data=detail | {"user": user}))
+
+
+def give_label(
+    connection: Connection, id_: str, value: str, user: str, *, kind: str = "", vendor: str = "", model: str = ""
+) -> None:  # fmt: skip
+    """Call a device something; the label holds until it is replaced or removed."""
+    row, value = _device(connection, id_), value.strip()
+    if not value or len(value) > LONGEST_LABEL:
+        raise UsageError(f"a label has 1 to {LONGEST_LABEL} characters")
+    if kind and kind not in KINDS:
+        raise UsageError(f"there is no kind {kind!r}; there are {', '.join(KINDS)}")
+    now = datetime.now(tz=UTC)
+    before = label_of(connection, row["id"])
+    _end_label(connection, row["id"], now)
+    connection.execute(insert(label).values(
+        device=row["id"], value=value, kind=kind, vendor=vendor.strip()[:255], model=model.strip()[:255], user=user,
+        time=now, removed=None,
+    ))  # fmt: skip
+    _history(connection, row, value, f"labelled by {user}", "label", 1.0)
+    refresh(connection, row["id"])
+    _log(connection, user, "label", row["id"], {
+        "label": value, "kind": kind, "vendor": vendor, "model": model, "before": before["value"] if before else "",
+    })  # fmt: skip
+
+
+def _end_label(connection: Connection, id_: str, now: datetime) -> None:
+    connection.execute(update(label).where(label.c.device == id_, label.c.removed.is_(None)).values(removed=now))
+
+
+def _history(connection: Connection, row: RowMapping, after: str, reason: str, level: str, score: float) -> None:
+    """A change of the statement that a user made."""
+    if row["statement"] == after:
+        return
+    connection.execute(insert(verdict_change).values(
+        device=row["id"], time=datetime.now(tz=UTC), before=row["statement"], after=after, level=level, score=score,
+        reason=reason, evidence=[], library="",
+    ))  # fmt: skip
+
+
+def remove_label(connection: Connection, id_: str, user: str) -> None:
+    """Remove the label of a device: it is called what is stated again."""
+    row = _device(connection, id_)
+    before = label_of(connection, row["id"])
+    if before is None:
+        raise UsageError(f"{row['name']} has no label")
+    _end_label(connection, row["id"], datetime.now(tz=UTC))
+    refresh(connection, row["id"])
+    after = connection.execute(select(device).where(device.c.id == row["id"])).mappings().one()
+    _history(connection, row, after["statement"], f"label removed by {user}", after["level"], after["score"])
+    _log(connection, user, "remove label", row["id"], {"before": before["value"]})
+
+
+def _feedback(connection: Connection, id_: str, kind: str, text: str, user: str) -> None:
+    connection.execute(
+        insert(feedback).values(device=id_, kind=kind, text=text, user=user, time=datetime.now(tz=UTC))
+    )
+
+
+def _stated_text(connection: Connection, row: RowMapping) -> str:
+    statement = connection.execute(select(verdict.c.statement).where(verdict.c.device == row["id"])).scalar()
+    if statement in (None, "unknown"):
+        raise UsageError(f"nothing is stated about {row['name']} yet")
+    return str(statement)
+
+
+def confirm(connection: Connection, id_: str, user: str) -> None:
+    """Say that the statement about a device is right."""
+    row = _device(connection, id_)
+    statement = _stated_text(connection, row)
+    _feedback(connection, row["id"], "confirm", statement, user)
+    _log(connection, user, "confirm", row["id"], {"statement": statement})
+
+
+def reject(connection: Connection, id_: str, user: str) -> None:
+    """Say that the statement about a device is wrong: it is not stated about it again."""
+    row = _device(connection, id_)
+    statement = _stated_text(connection, row)
+    _feedback(connection, row["id"], "reject", statement, user)
+    connection.execute(
+        update(verdict)
+        .where(verdict.c.device == row["id"])
+        .values(statement="unknown", level="unknown", score=0.0, candidate=None)
+    )
+    if not row["pinned"]:
+        _history(connection, row, "unknown", f"{statement} rejected by {user}", "unknown", 0.0)
+    refresh(connection, row["id"], due=row["last_seen"])
+    _log(connection, user, "reject", row["id"], {"statement": statement})
+
+
+def ignore(connection: Connection, id_: str, user: str, *, ignored: bool = True) -> None:
+    """Leave a device out of lists and numbers, or take it back."""
+    row = _device(connection, id_)
+    connection.execute(update(device).where(device.c.id == row["id"]).values(ignored=ignored))
+    _log(connection, user, "ignore" if ignored else "stop ignoring", row["id"], {})
+
+
+def note(connection: Connection, id_: str, text: str, user: str) -> None:
+    """Add a note to a device."""
+    row, text = _device(connection, id_), text.strip()
+    if not text or len(text) > LONGEST_NOTE:
+        raise UsageError(f"a note has 1 to {LONGEST_NOTE} characters")
+    _feedback(connection, row["id"], "note", text, user)
+    _log(connection, user, "note", row["id"], {"text": text})
+
+
+def merge(connection: Connection, id_: str, into: str, user: str) -> None:
+    """Make two devices one: the first goes into the second, with its addresses, facts and history."""
+    row, target = _device(connection, id_), _device(connection, into)
+    if row["id"] == target["id"]:
+        raise UsageError("a device cannot be merged into itself")
+    keys = connection.execute(select(device_key).where(device_key.c.device == row["id"])).mappings().all()
+    connection.execute(delete(device_key).where(device_key.c.device == row["id"]))
+    upsert(connection, device_key, [
+        {name: key[name] for name in ("kind", "value", "first", "last")} | {"device": target["id"], "by_user": True}
+        for key in keys
+    ], ["kind", "value", "device"])  # fmt: skip
+    facts = connection.execute(select(identity_fact).where(identity_fact.c.device == row["id"])).mappings().all()
+    connection.execute(delete(identity_fact).where(identity_fact.c.device == row["id"]))
+    upsert(connection, identity_fact, [
+        {name: fact[name] for name in ("fact", "value", "source", "first", "last")} | {"device": target["id"]}
+        for fact in facts
+    ], ["device", "fact", "value", "source"])  # fmt: skip
+    connection.execute(delete(group_member).where(group_member.c.device == row["id"]))
+    connection.execute(
+        update(device).where(device.c.id == row["id"]).values(merged_into=target["id"], due=None)
+    )
+    refresh(
+        connection, target["id"], first_seen=min(row["first_seen"], target["first_seen"]),
+        last_seen=max(row["last_seen"], target["last_seen"]), flows=row["flows"] + target["flows"],
+        octets=row["octets"] + target["octets"], due=max(row["last_seen"], target["last_seen"]),
+    )  # fmt: skip
+    _log(connection, user, "merge", target["id"], {"merged": row["id"], "name": row["name"]})
+
+
+def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> str:
+    """Make a device of some addresses, MACs or names of a device; returns its id."""
+    row = _device(connection, id_)
+    stored = connection.execute(select(device_key).where(device_key.c.device == row["id"])).mappings().all()
+    moved = [key for key in stored if key["value"] in set(keys)]
+    missing = set(keys) - {key["value"] for key in moved}
+    if missing or not moved:
+        raise UsageError(f"{row['name']} has no {', '.join(sorted(missing)) or 'such address'}")
+    if not any(key["kind"] == "flow" for key in moved):
+        raise UsageError(f"no flow of {row['name']} is told by {', '.join(sorted(set(keys)))} alone")
+    if all(key["value"] in set(keys) for key in stored if key["kind"] == "flow"):
+        raise UsageError(f"nothing would be left of {row['name']}")
+    new = secrets.token_hex(8)
+    first, last = min(key["first"] for key in moved), max(key["last"] for key in moved)
+    connection.execute(insert(device).values({
+        **columns_of(stated=None, label=None, host_name="", address="", mac=""), "id": new, "merged_into": None,
+        "first_seen": first, "last_seen": last, "due": last, "flows": 0, "octets": 0, "octets_a_day": None,
+        "ignored": False, "provisional": True, "judged": None, "changed": None,
+    }))  # fmt: skip
+    connection.execute(
+        update(device_key)
+        .where(device_key.c.id.in_([key["id"] for key in moved]))
+        .values(device=new, by_user=True)
+    )
+    refresh(connection, new)
+    refresh(connection, row["id"], due=row["last_seen"])
+    _log(connection, user, "split", row["id"], {"new": new, "keys": sorted(set(keys))})
+    return new
+
+
+def record_groups(connection: Connection, rows: Sequence[tuple[Sequence[str], Sequence[str]]]) -> None:
+    """Store groups of unknown devices, each as members and what they share; a group that stays keeps id and name.
+
+    A group stays if more than half of its earlier members are in it.
+    """
+    before: dict[str, set[str]] = {}
+    for group, member in connection.execute(select(group_member.c.group, group_member.c.device)):
+        before.setdefault(group, set()).add(member)
+    now = datetime.now(tz=UTC)
+    kept: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
+    for members, shares in rows:
+        best = max(before, key=lambda id_: len(before[id_] & set(members)), default=None)
+        same = best is not None and best not in kept and 2 * len(before[best] & set(members)) > len(before[best])
+        id_ = best if same and best is not None else secrets.token_hex(8)
+        kept[id_] = (members, shares)
+    connection.execute(delete(group_member))
+    connection.execute(delete(device_group).where(device_group.c.id.not_in(list(kept)), device_group.c.name == ""))
+    upsert(connection, device_group, [
+        {"id": id_, "name": "", "shares": list(shares), "first_seen": now} for id_, (_, shares) in kept.items()
+    ], ["id"], lambda new: {"shares": new.shares})  # fmt: skip
+    members_ = [{"group": id_, "device": each} for id_, (members, _) in kept.items() for each in members]
+    if members_:
+        connection.execute(insert(group_member), members_)
+
+
+def name_group(connection: Connection, group: str, value: str, user: str, *, kind: str = "", vendor: str = "",
+               model: str = "") -> tuple[str, ...]:  # fmt: skip
+    """Name a group: all its devices get the label; returns their ids."""
+    if connection.execute(select(device_group.c.id).where(device_group.c.id == group)).first() is None:
+        raise UsageError(f"there is no group {group!r}")
+    query = select(group_member.c.device).where(group_member.c.group == group).order_by(group_member.c.device)
+    ids = tuple(connection.execute(query).scalars())
+    for id_ in ids:
+        give_label(connection, id_, value, user, kind=kind, vendor=vendor, model=model)
+    connection.execute(update(device_group).where(device_group.c.id == group).values(name=value.strip()))
+    _log(connection, user, "group", "", {"group": group, "label": value.strip(), "devices": len(ids)})
+    return ids

@@ -1,0 +1,1 @@
+"""Migrations of the store; each file brings one schema to the next."""

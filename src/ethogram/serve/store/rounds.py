@@ -1,0 +1,397 @@
+"""What the judge writes: sightings, decisions and the number of the segment that they rest on, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, case, delete, func, insert, or_, select, update
+
+from ethogram.config import JudgeSettings
+from ethogram.errors import InputError
+from ethogram.schema import DeviceFact, DeviceSighting, DueDevice, Judgement, RoundResult
+from ethogram.serve.hysteresis import Stated, decide
+from ethogram.serve.store.display import columns_of, refresh
+from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
+from ethogram.serve.store.rows import chunks
+from ethogram.serve.store.tables import (
+    counter_sample,
+    device,
+    device_key,
+    event,
+    exporter,
+    feedback,
+    identity_fact,
+    label,
+    meta,
+    source,
+    verdict,
+    verdict_change,
+    watched_file,
+)
+from ethogram.serve.store.upsert import upsert
+
+__all__ = ["BEYOND", "due_devices", "position", "record_round", "set_meta"]
+
+BEYOND = "devices beyond the bound"
+KEPT_EVENTS = 100_000
+KEPT_SAMPLES = 500_000
+
+
+def position(connection: Connection, name: str) -> int:
+    """Last segment of a source that is stored; 0 before the first."""
+    value = connection.execute(select(source.c.segment).where(source.c.name == name)).scalar()
+    return 0 if value is None else int(value)
+
+
+def set_meta(connection: Connection, name: str, value: Any) -> None:
+    """Store a value by name."""
+    upsert(connection, meta, [{"name": name, "value": value}], ["name"])
+
+
+def record_round(connection: Connection, result: RoundResult, settings: JudgeSettings) -> None:
+    """Store one round.
+
+    Raises
+    ------
+    InputError
+        If the store has another position, so that segments would be counted twice or left out.
+    """
+    stored = position(connection, result.source)
+    if stored != result.after:
+        raise InputError(f"{result.source}: segment {stored} is stored, not {result.after}: nothing is counted twice")
+    upsert(connection, source, [{"name": result.source, "segment": result.segment, "clock": result.clock}], ["name"])
+    _record_sightings(connection, result, settings)
+    _record_judgements(connection, result, settings)
+    now = datetime.now(tz=UTC)
+    files = [
+        {"source": result.source, "path": path, "octets": octets, "modified_ns": ns, "time": now, "message": message}
+        for path, octets, ns, message in result.files
+    ]
+    upsert(connection, watched_file, files, ["source", "path"])
+    if result.counters:
+        connection.execute(insert(counter_sample), [
+            {"time": each.time, "stage": each.stage, "outcome": each.outcome, "reason": each.reason[:255],
+             "unit": each.unit, "value": each.value}
+            for each in result.counters
+        ])  # fmt: skip
+        newest = connection.execute(select(func.max(counter_sample.c.id))).scalar() or 0
+        connection.execute(delete(counter_sample).where(counter_sample.c.id <= newest - KEPT_SAMPLES))
+    upsert(connection, exporter, [
+        {"address": each.address, "port": each.port, "transport": each.transport, "first_seen": now, "last_seen": now,
+         "messages": each.messages, "records": each.records, "gaps": each.gaps, "detail": each.detail}
+        for each in result.exporters
+    ], ["address", "port", "transport"], lambda new: {
+        **{name: new[name] for name in ("messages", "records", "gaps", "detail")},
+        "last_seen": case((new.messages > exporter.c.messages, new.last_seen), else_=exporter.c.last_seen),
+    })  # fmt: skip
+    set_meta(connection, "judged", now.isoformat())
+    set_meta(connection, "library", result.library)
+    newest = connection.execute(select(func.max(event.c.id))).scalar() or 0
+    connection.execute(delete(event).where(event.c.id <= newest - KEPT_EVENTS))
+
+
+def _record_sightings(connection: Connection, result: RoundResult, settings: JudgeSettings) -> None:
+    if not result.sightings:
+        return
+    resolver = _resolver(connection, result.sightings, settings)
+    existing: int = connection.execute(select(func.count()).select_from(device)).scalar() or 0
+    created: dict[str, DeviceSighting] = {}
+    traffic: dict[str, list[DeviceSighting]] = {}
+    beyond = 0
+    for sighting in result.sightings:
+        id_, new = resolver.resolve(sighting)
+        if new and existing + len(created) >= settings.max_devices:
+            beyond += sighting.flows
+            del resolver.devices[id_]
+            for key in keys_of(sighting):
+                resolver.keys[key] = [each for each in resolver.keys[key] if each.device != id_]
+            continue
+        if new:
+            created[id_] = sighting
+        traffic.setdefault(id_, []).append(sighting)
+    if beyond:
+        total = connection.execute(select(meta.c.value).where(meta.c.name == BEYOND)).scalar() or 0
+        set_meta(connection, BEYOND, int(total) + beyond)
+    if created:
+        connection.execute(insert(device), [_new_device(id_, each) for id_, each in created.items()])
+        connection.execute(insert(event), [
+            {"time": datetime.now(tz=UTC), "kind": "device new", "device": id_, "data": {"name": each.name}}
+            for id_, each in created.items()
+        ])  # fmt: skip
+    _add_traffic(connection, traffic, result.epoch_due)
+    _add_keys(connection, traffic)
+    _add_facts(connection, traffic)
+    for id_ in sorted(resolver.renamed & traffic.keys()):
+        refresh(connection, id_)
+
+
+def _resolver(connection: Connection, sightings: Sequence[DeviceSighting], settings: JudgeSettings) -> Resolver:
+    """The keys of these sightings and the devices that have them."""
+    wanted = {value for sighting in sightings for _, value in keys_of(sighting)}
+    keys: dict[tuple[str, str], list[KnownKey]] = {}
+    for values in chunks(sorted(wanted)):
+        query = select(device_key).where(device_key.c.value.in_(values))
+        for row in connection.execute(query).mappings():
+            stored = KnownKey(row["device"], row["last"], row["by_user"])
+            keys.setdefault((row["kind"], row["value"]), []).append(stored)
+    ids = sorted({key.device for each in keys.values() for key in each})
+    devices: dict[str, KnownDevice] = {}
+    for values in chunks(ids):
+        query = select(device.c.id, device.c.mac, device.c.address, device.c.last_seen).where(device.c.id.in_(values))
+        for row in connection.execute(query).mappings():
+            devices[row["id"]] = KnownDevice(row["id"], row["mac"], row["address"], row["last_seen"])
+        names = select(device_key).where(device_key.c.device.in_(values), device_key.c.kind == "hostname")
+        for row in connection.execute(names).mappings():
+            devices[row["device"]].host_names.add(row["value"])
+    return Resolver(timedelta(seconds=settings.address_gap_s), keys, devices)
+
+
+def _new_device(id_: str, sighting: DeviceSighting) -> dict[str, Any]:
+    address = sighting.addresses[0] if sighting.addresses else ""
+    names = sighting.host_names
+    columns = columns_of(
+        stated=None, label=None, host_name=names[0] if names else "", address=address, mac=sighting.mac
+    )
+    return columns | {
+        "id": id_, "merged_into": None, "first_seen": sighting.first, "last_seen": sighting.last, "due": sighting.due,
+        "flows": 0, "octets": 0, "octets_a_day": None, "ignored": False, "provisional": True, "judged": None,
+        "changed": None, "name": columns["name"] or sighting.name[:1024],
+    }  # fmt: skip
+
+
+def _add_traffic(connection: Connection, traffic: dict[str, list[DeviceSighting]], due: datetime | None) -> None:
+    rows = []
+    for id_, sightings in traffic.items():
+        latest = max(sightings, key=lambda each: each.last)
+        rows.append({
+            "id_": id_, "first": min(each.first for each in sightings), "last": latest.last,
+            "more_flows": sum(each.flows for each in sightings),
+            "more_octets": sum(each.octets for each in sightings), "new_due": due,
+        })  # fmt: skip
+
+
+    table = device.c
+    first, last = bindparam("first", type_=table.first_seen.type), bindparam("last", type_=table.last_seen.type)
+    statement = (
+        update(device)
+        .where(table.id == bindparam("id_"))
+        .values(
+            first_seen=case((table.first_seen > first, first), else_=table.first_seen),
+            last_seen=case((table.last_seen < last, last), else_=table.last_seen),
+            flows=table.flows + bindparam("more_flows"),
+            octets=table.octets + bindparam("more_octets"),
+            due=func.coalesce(table.due, bindparam("new_due", type_=table.due.type)),
+        )
+    )
+    connection.execute(statement, rows)
+
+
+def _add_keys(connection: Connection, traffic: dict[str, list[DeviceSighting]]) -> None:
+    spans: dict[tuple[str, str, str], tuple[datetime, datetime]] = {}
+    for id_, sightings in traffic.items():
+        for sighting in sightings:
+            for kind, value in keys_of(sighting):
+                key = (kind, value[:1024], id_)
+                first, last = spans.get(key, (sighting.first, sighting.last))
+                spans[key] = (min(first, sighting.first), max(last, sighting.last))
+    rows = [
+        {"device": id_, "kind": kind, "value": value, "first": first, "last": last, "by_user": False}
+        for (kind, value, id_), (first, last) in spans.items()
+    ]
+    upsert(connection, device_key, rows, ["kind", "value", "device"], lambda new: {
+        "first": case((new.first < device_key.c.first, new.first), else_=device_key.c.first),
+        "last": case((new.last > device_key.c.last, new.last), else_=device_key.c.last),
+    })  # fmt: skip
+
+
+def _add_facts(connection: Connection, traffic: dict[str, list[DeviceSighting]]) -> None:
+    facts: dict[tuple[str, str, str, str], tuple[datetime | None, datetime | None]] = {}
+    for id_, sightings in traffic.items():
+        for sighting in sightings:
+            for fact in sighting.facts:
+                key = (id_, fact.fact, fact.value[:255], fact.source[:255])
+                first, last = facts.get(key, (fact.first, fact.last))
+                times = [each for each in (first, last, fact.first, fact.last) if each is not None]
+                facts[key] = (min(times), max(times)) if times else (None, None)
+    rows = [
+        {"device": id_, "fact": fact, "value": value, "source": source_, "first": first, "last": last}
+        for (id_, fact, value, source_), (first, last) in facts.items()
+    ]
+    upsert(connection, identity_fact, rows, ["device", "fact", "value", "source"], lambda new: {
+        "first": func.coalesce(case((new.first < identity_fact.c.first, new.first), else_=identity_fact.c.first),
+                               new.first),
+        "last": func.coalesce(case((new.last > identity_fact.c.last, new.last), else_=identity_fact.c.last), new.last),
+    })  # fmt: skip
+
+
+def due_devices(connection: Connection, clock: datetime, limit: int) -> list[DueDevice]:
+    """Devices that are due to be judged, the longest due first."""
+    table = device.c
+    query = (
+        select(table.id, table.first_seen, table.last_seen, table.due)
+        .where(table.due <= clock, table.merged_into.is_(None))
+        .order_by(table.due, table.id)
+        .limit(limit)
+    )
+    rows = list(connection.execute(query).mappings())
+    return devices_of(connection, rows)
+
+
+def devices_of(connection: Connection, rows: Sequence[RowMapping]) -> list[DueDevice]:
+    """Names and facts of devices."""
+    names: dict[str, list[tuple[str, datetime, datetime]]] = {row["id"]: [] for row in rows}
+    facts: dict[str, list[DeviceFact]] = {row["id"]: [] for row in rows}
+    for ids in chunks(list(names)):
+        keys = select(device_key).where(device_key.c.device.in_(ids), device_key.c.kind == "flow")
+        for row in connection.execute(keys).mappings():
+            names[row["device"]].append((row["value"], row["first"], row["last"]))
+        query = select(identity_fact).where(identity_fact.c.device.in_(ids)).order_by(identity_fact.c.id)
+        for row in connection.execute(query).mappings():
+            facts[row["device"]].append(
+                DeviceFact(row["fact"], row["value"], row["source"], row["first"], row["last"])
+            )
+    return [
+        DueDevice(row["id"], tuple(names[row["id"]]), row["first_seen"], row["last_seen"],
+                  row["due"] or row["last_seen"], tuple(facts[row["id"]]))
+        for row in rows
+    ]  # fmt: skip
+
+
+def _record_judgements(connection: Connection, result: RoundResult, settings: JudgeSettings) -> None:
+    by_id = {each.device: each for each in result.judgements}
+    for ids in chunks(sorted(by_id)):
+        now = _Current(connection, ids)
+        writes = _Writes()
+        for id_ in ids:
+            if id_ in now.devices:
+                writes.judge(now, by_id[id_], result, settings)
+        writes.flush(connection)
+
+
+class _Current:
+    """What is stored about devices that were judged."""
+
+    def __init__(self, connection: Connection, ids: Sequence[str]) -> None:
+        self.devices = {
+            row["id"]: row
+            for row in connection.execute(
+                select(device).where(device.c.id.in_(ids), device.c.merged_into.is_(None))
+            ).mappings()
+        }
+        self.verdicts = {
+            row["device"]: row
+            for row in connection.execute(select(verdict).where(verdict.c.device.in_(ids))).mappings()
+        }
+        self.labels = {
+            row["device"]: row
+            for row in connection.execute(
+                select(label).where(label.c.device.in_(ids), label.c.removed.is_(None)).order_by(label.c.id)
+            ).mappings()
+        }
+        self.rejected: dict[str, set[str]] = {}
+        query = select(feedback.c.device, feedback.c.kind, feedback.c.text).where(
+            feedback.c.device.in_(ids), or_(feedback.c.kind == "reject", feedback.c.kind == "confirm")
+        ).order_by(feedback.c.id)  # fmt: skip
+        for id_, kind, text in connection.execute(query):
+            statements = self.rejected.setdefault(id_, set())
+            statements.add(text) if kind == "reject" else statements.discard(text)
+
+
+class _Writes:
+    """Rows that a set of judgements writes."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[dict[str, Any]] = []
+        self.candidates: list[dict[str, Any]] = []
+        self.devices: list[dict[str, Any]] = []
+        self.changes: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+
+    def judge(self, now: _Current, judgement: Judgement, result: RoundResult, settings: JudgeSettings) -> None:
+        """Decide whether the new statement about one device holds, and collect what follows from it."""
+        id_, document = judgement.device, judgement.verdict
+        row, stored, given = now.devices[id_], now.verdicts.get(id_), now.labels.get(id_)
+        before = None if stored is None else _stated_of(stored, provisional=row["provisional"])
+        after = Stated.of(document, result.library, provisional=judgement.provisional)
+        if after.statement in now.rejected.get(id_, ()):
+            after = replace(after, statement="unknown", level="unknown", score=0.0, kind="", vendor="", model="")
+        decision = decide(before, after, None if stored is None else stored["candidate"], result.clock, settings)
+        stated = after if decision.accepted else before
+        assert stated is not None
+        if decision.accepted:
+            self.verdicts.append({
+                "device": id_, "time": result.clock, "document": document, "candidate": None,
+                "statement": after.statement[:1024], "level": after.level, "score": after.score,
+                "library": result.library[:255], "source": result.source, "segment": result.segment,
+            })  # fmt: skip
+        else:
+            self.candidates.append({"device_": id_, "new": decision.candidate})
+        changed = row["changed"]
+        if decision.reason:
+            if before is not None and not before.provisional:
+                changed = result.clock
+            self._change(row, before, after, decision.reason, decision.evidence, result)
+        columns = columns_of(
+            stated=stated, label=given, host_name=_host_name(document), address=row["address"], mac=row["mac"],
+            unusual=bool(document.get("unusual")),
+        )  # fmt: skip
+        if columns["unusual"] and not row["unusual"]:
+            self.events.append({"time": datetime.now(tz=UTC), "kind": "unusual", "device": id_,
+                                "data": {"name": columns["name"], "statement": after.statement}})  # fmt: skip
+        self.devices.append(columns | {
+            "id_": id_, "due": judgement.due, "octets_a_day": document.get("octets_a_day"),
+            "provisional": judgement.provisional, "judged": result.clock, "changed": changed,
+            "name": columns["name"] or row["name"],
+        })  # fmt: skip
+
+    def _change(
+        self, row: RowMapping, before: Stated | None, after: Stated, reason: str, evidence: tuple[str, ...],
+        result: RoundResult,
+    ) -> None:  # fmt: skip
+        was = "" if before is None else before.statement[:1024]
+        self.changes.append({
+            "device": row["id"], "time": result.clock, "before": was, "after": after.statement[:1024],
+            "level": after.level, "score": after.score, "reason": reason, "evidence": list(evidence),
+            "library": result.library[:255],
+        })  # fmt: skip
+        self.events.append({
+            "time": datetime.now(tz=UTC), "kind": "verdict changed", "device": row["id"],
+            "data": {"name": row["name"], "before": was, "after": after.statement, "reason": reason},
+        })  # fmt: skip
+
+    def flush(self, connection: Connection) -> None:
+        """Write everything."""
+
+
+        upsert(connection, verdict, self.verdicts, ["device"])
+        if self.candidates:
+            statement = update(verdict).where(verdict.c.device == bindparam("device_"))
+            connection.execute(statement.values(candidate=bindparam("new", type_=verdict.c.candidate.type)),
+                               self.candidates)  # fmt: skip
+        if self.devices:
+            names = [name for name in self.devices[0] if name != "id_"]
+            values = {name: bindparam(f"{name}_", type_=device.c[name].type) for name in names}
+            rows = [{"id_": row["id_"]} | {f"{name}_": row[name] for name in names} for row in self.devices]
+            connection.execute(update(device).where(device.c.id == bindparam("id_")).values(values), rows)
+        for table, new in ((verdict_change, self.changes), (event, self.events)):
+            if new:
+                connection.execute(insert(table), new)
+
+
+def _stated_of(stored: RowMapping, *, provisional: bool) -> Stated:
+    """What is stated, from its row: a rejected statement is stored as *unknown*, whatever the document says."""
+    stated = Stated.of(stored["document"], stored["library"], provisional=provisional)
+    if stated.statement[:1024] == stored["statement"]:
+        return stated
+    return Stated(stored["statement"], stored["level"], stored["score"], library=stored["library"],
+                  provisional=provisional, facts=stated.facts)  # fmt: skip
+
+
+def _host_name(document: dict[str, Any]) -> str:
+    """The name that the verdict gives, if it is not an address or MAC."""
+    named = ("name", "host_name", "mdns_name", "nbns_name", "llmnr_name", "lldp_name")
+    values = {fact["value"] for fact in document.get("identity") or () if fact["fact"] in named}
+    return str(document.get("name") or "") if document.get("name") in values else ""

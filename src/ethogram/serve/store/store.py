@@ -1,0 +1,346 @@
+"""The store: everything that the live service decided and its users said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import Connection, Engine, select
+
+from ethogram.config import JudgeSettings
+from ethogram.errors import EthogramError, InputError
+from ethogram.schema import (
+    AuditRow,
+    CounterSample,
+    DeviceDetail,
+    DevicePage,
+    DueDevice,
+    EventRow,
+    ExporterRow,
+    GroupRow,
+    Overview,
+    RoundResult,
+    SessionRow,
+    UserRow,
+    VerdictChange,
+)
+from ethogram.serve.store import access, edits, reads, rounds
+from ethogram.serve.store.database import FAILURES, connect, migrate, reason_of, shown, url_of
+from ethogram.serve.store.tables import device, watched_file
+
+__all__ = ["Store"]
+
+
+class Store:
+    """Decisions of the live service in SQLite or PostgreSQL. All methods are safe for use from several threads.
+
+    Every method that writes is one transaction. A database that is locked, gone, full or damaged raises
+    :class:`InputError` with the reason in one line; nothing is written then, and later calls work again as soon as the
+    database does.
+
+    Parameters
+    ----------
+    engine
+        Connected to a database of the current schema; see :meth:`open`.
+    name
+        File or URL without password, for messages.
+    settings
+        When a statement changes, and when a device is shown as new, changed or silent.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Store.open(Path(folder.name) / "home.db") as store:
+    ...     store.devices().total
+    0
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, engine: Engine, name: str, settings: JudgeSettings | None = None) -> None:
+        self.name = name
+        self.settings = settings or JudgeSettings()
+        self._engine = engine
+
+    @classmethod
+    def open(cls, place: str | Path, settings: JudgeSettings | None = None) -> Self:
+        """Open a store, create it if it does not exist, and bring its schema up to date.
+
+        Parameters
+        ----------
+        place
+            File of SQLite, or ``postgresql://USER:PASSWORD@HOST/NAME``.
+        settings
+            As for the class.
+
+        Raises
+        ------
+        InputError
+            If the database cannot be reached or written, is not a store, or has a newer schema.
+        ConfigurationError
+            If the URL is of another kind of database.
+        """
+        url = url_of(place)
+        engine = connect(url)
+        store = cls(engine, shown(url), settings)
+        try:
+            with store._writing() as connection:
+                migrate(connection, store.name)
+        except BaseException:
+            engine.dispose()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except FAILURES as error:
+            raise InputError(f"cannot be read: {reason_of(error)}", file=self.name) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction; SQLite takes the lock for writing at its begin, so that it cannot fail later."""
+        try:
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
+        except EthogramError:
+            raise
+        except FAILURES as error:
+            raise InputError(f"cannot be written: {reason_of(error)}", file=self.name) from None
+
+    def check(self) -> None:
+        """Raise :class:`InputError` if the database does not answer."""
+        with self._reading() as connection:
+            connection.execute(select(device.c.id).limit(1)).first()
+
+    # Devices
+
+    def devices(
+        self, *, search: str = "", kind: str | None = None, vendor: str | None = None, state: str | None = None,
+        network: str | None = None, sort: str = "name", descending: bool = False, offset: int = 0, limit: int = 100,
+    ) -> DevicePage:  # fmt: skip
+        """A part of the list of devices; devices that are ignored are listed only by ``state="ignored"``.
+
+        Parameters
+        ----------
+        search
+            Words that name, addresses, MAC, statement, kind, vendor or model contain, all of them.
+        kind, vendor, network
+            Only devices of these; empty: not known; None: any.
+        state
+            One of :data:`ethogram.schema.DEVICE_STATES`.
+        sort, descending
+            A column of :data:`ethogram.serve.store.reads.SORTS`; devices without a value come last.
+        offset, limit
+            The part; at most 1000 devices.
+
+        Raises
+        ------
+        UsageError
+            If there is no such column or state.
+        """
+        with self._reading() as connection:
+            return reads.devices(
+                connection, self.settings, search=search, kind=kind, vendor=vendor, state=state, network=network,
+                sort=sort, descending=descending, offset=offset, limit=limit,
+            )  # fmt: skip
+
+    def overview(self) -> Overview:
+        """Numbers of devices by kind, vendor, state and network."""
+        with self._reading() as connection:
+            return reads.overview(connection, self.settings)
+
+    def device(self, id_: str) -> DeviceDetail | None:
+        """Everything about a device; of a merged one, about the device that it was merged into; None if unknown."""
+        with self._reading() as connection:
+            return reads.detail(connection, self.settings, id_)
+
+    def changes(self, *, offset: int = 0, limit: int = 100) -> tuple[VerdictChange, ...]:
+        """Changes of statements of all devices, the latest first."""
+        with self._reading() as connection:
+            return reads.changes(connection, offset=offset, limit=limit)
+
+    def groups(self) -> tuple[GroupRow, ...]:
+        """Groups of unknown devices, the largest first."""
+        with self._reading() as connection:
+            return reads.groups(connection, self.settings)
+
+    # What users say
+
+    def label(
+        self, id_: str, value: str, user: str, *, kind: str = "", vendor: str = "", model: str = ""
+    ) -> None:  # fmt: skip
+        """Call a device something. The label stays above every verdict until it is replaced or removed.
+
+        Raises
+        ------
+        UsageError
+            If there is no such device or kind, or the label is empty or longer than 255 characters.
+        """
+        with self._writing() as connection:
+            edits.give_label(connection, id_, value, user, kind=kind, vendor=vendor, model=model)
+
+    def remove_label(self, id_: str, user: str) -> None:
+        """Remove the label of a device."""
+        with self._writing() as connection:
+            edits.remove_label(connection, id_, user)
+
+    def confirm(self, id_: str, user: str) -> None:
+        """Say that the statement about a device is right."""
+        with self._writing() as connection:
+            edits.confirm(connection, id_, user)
+
+    def reject(self, id_: str, user: str) -> None:
+        """Say that the statement about a device is wrong: the device is unknown until something else is stated."""
+        with self._writing() as connection:
+            edits.reject(connection, id_, user)
+
+    def ignore(self, id_: str, user: str, *, ignored: bool = True) -> None:
+        """Leave a device out of lists and numbers, or take it back."""
+        with self._writing() as connection:
+            edits.ignore(connection, id_, user, ignored=ignored)
+
+    def note(self, id_: str, text: str, user: str) -> None:
+        """Add a note of at most 4000 characters to a device."""
+        with self._writing() as connection:
+            edits.note(connection, id_, text, user)
+
+    def merge(self, id_: str, into: str, user: str) -> None:
+        """Make two devices one: the first goes into the second, and its id leads there from now on."""
+        with self._writing() as connection:
+            edits.merge(connection, id_, into, user)
+
+    def split(self, id_: str, keys: Sequence[str], user: str) -> str:
+        """Make a new device of some keys (:attr:`DeviceDetail.keys`) of a device; returns its id.
+
+        It stays apart, whatever names and addresses it shares later.
+        """
+        with self._writing() as connection:
+            return edits.split(connection, id_, keys, user)
+
+    def name_group(
+        self, group: str, value: str, user: str, *, kind: str = "", vendor: str = "", model: str = ""
+    ) -> tuple[str, ...]:  # fmt: skip
+        """Label all devices of a group; returns their ids."""
+        with self._writing() as connection:
+            return edits.name_group(connection, group, value, user, kind=kind, vendor=vendor, model=model)
+
+    def audit(self, *, id_: str | None = None, offset: int = 0, limit: int = 100) -> tuple[AuditRow, ...]:
+        """Changes by users, the latest first, of all devices or of one."""
+        with self._reading() as connection:
+            return reads.audit_rows(connection, id_=id_, offset=offset, limit=limit)
+
+    # Events, exporters, counters
+
+    def events(self, after: int = 0, *, limit: int = 1000) -> tuple[EventRow, ...]:
+        """Events with a larger id, in order. The latest 100,000 events are kept."""
+        with self._reading() as connection:
+            return reads.events(connection, after, limit)
+
+    def last_event(self) -> int:
+        """Id of the latest event; 0 if there is none."""
+        with self._reading() as connection:
+            return reads.last_event(connection)
+
+    def exporters(self) -> tuple[ExporterRow, ...]:
+        """Exporters, the latest first, at most 1000."""
+        with self._reading() as connection:
+            return reads.exporters(connection)
+
+    def counters(self, *, since: datetime | None = None) -> tuple[CounterSample, ...]:
+        """Samples of counters since a time; without a time, the latest sample of each counter."""
+        with self._reading() as connection:
+            return reads.counters(connection, since=since)
+
+    # Users of the page and the API
+
+    def users(self) -> tuple[UserRow, ...]:
+        """All users."""
+        with self._reading() as connection:
+            return access.users(connection)
+
+    def create_user(self, name: str, role: access.Role) -> str:
+        """Create a user; returns the token, of which only a digest is stored."""
+        with self._writing() as connection:
+            return access.create_user(connection, name, role)
+
+    def new_token(self, name: str) -> str:
+        """Replace the token of a user, and end its sessions."""
+        with self._writing() as connection:
+            return access.new_token(connection, name)
+
+    def delete_user(self, name: str) -> None:
+        """Delete a user and its sessions."""
+        with self._writing() as connection:
+            access.delete_user(connection, name)
+
+    def user_of(self, token: str) -> UserRow | None:
+        """The user of a token; None if there is none."""
+        with self._reading() as connection:
+            return access.user_of(connection, token)
+
+    def open_session(self, name: str, lifetime: timedelta) -> tuple[str, SessionRow]:
+        """Begin a session of a browser; returns its secret for the cookie, and the session."""
+        with self._writing() as connection:
+            return access.open_session(connection, name, lifetime)
+
+    def session(self, secret: str) -> SessionRow | None:
+        """The session of a secret; None if it has ended."""
+        with self._reading() as connection:
+            return access.session(connection, secret)
+
+    def close_session(self, secret: str) -> None:
+        """End a session."""
+        with self._writing() as connection:
+            access.close_session(connection, secret)
+
+    # The judge
+
+    def position(self, source: str) -> int:
+        """Last segment of a source that is stored; 0 before the first."""
+        with self._reading() as connection:
+            return rounds.position(connection, source)
+
+    def watched(self, source: str) -> dict[str, tuple[int, int]]:
+        """Complete files of a watched folder: octets and modification time in nanoseconds."""
+        query = select(watched_file).where(watched_file.c.source == source)
+        with self._reading() as connection:
+            return {
+                row["path"]: (row["octets"], row["modified_ns"]) for row in connection.execute(query).mappings()
+            }
+
+    def due(self, clock: datetime, *, limit: int | None = None) -> list[DueDevice]:
+        """Devices to be judged at a time of the data, the longest due first, at most ``round_devices``."""
+        with self._reading() as connection:
+            return rounds.due_devices(connection, clock, limit or self.settings.round_devices)
+
+    def record_round(self, result: RoundResult) -> None:
+        """Store one round of the judge: all of it, or nothing.
+
+        Raises
+        ------
+        InputError
+            If the store has another position of the source, or cannot be written.
+        """
+        with self._writing() as connection:
+            rounds.record_round(connection, result, self.settings)
+
+    def record_groups(self, groups: Sequence[tuple[Sequence[str], Sequence[str]]]) -> None:
+        """Store groups of unknown devices: ids of the members, and what they share."""
+        with self._writing() as connection:
+            edits.record_groups(connection, groups)

@@ -1,0 +1,96 @@
+"""The schema of the store: migrations give the tables of the code, a newer schema is refused, old data stays."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from ethogram.errors import InputError
+from ethogram.serve.store import Store
+from ethogram.serve.store.database import connect, head, migrate, revision, url_of
+from ethogram.serve.store.tables import METADATA
+from serve.store_rows import document, judge, see, sighting
+
+Open = Callable[..., Store]
+
+
+def test_migrations_give_the_tables_of_the_code(store_place: str, open_store: Open) -> None:
+    open_store()
+    engine = connect(url_of(store_place))
+    with engine.connect() as connection:
+        assert revision(connection) == head()
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_a_store_is_opened_again_without_a_migration(store_place: str, open_store: Open) -> None:
+    (id_,) = see(open_store(), sighting("10.0.0.2"))
+    judge(open_store(), id_, document())
+    engine = connect(url_of(store_place))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        assert not migrate(connection, "store")
+    engine.dispose()
+    assert open_store().devices().rows[0].statement == "Acme camera"
+
+
+def test_a_newer_schema_is_refused_and_left_alone(store_place: str, open_store: Open) -> None:
+    open_store().close()
+    engine = connect(url_of(store_place))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(InputError, match=r"written by a newer version \(schema 9999, not 0001\)"):
+        open_store()
+    with engine.connect() as connection:
+        assert revision(connection) == "9999"
+    engine.dispose()
+
+
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"not a database, but long enough to be read as one" * 100)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"store\.db: .*not a database"):
+        Store.open(path)
+    assert path.read_bytes() == before
+    with pytest.raises(InputError, match="unable to open database file"):
+        Store.open(tmp_path / "missing" / "store.db")
+
+
+def test_a_locked_store_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ethogram.serve.store.database.BUSY_S", 0.2)
+    path = tmp_path / "store.db"
+    with Store.open(path) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(InputError, match=r"store\.db: cannot be written: database is locked"):
+            see(store, sighting("10.0.0.2"))
+        assert store.devices().total == 0
+        other.execute("ROLLBACK")
+        other.close()
+        see(store, sighting("10.0.0.2"))
+        assert store.devices().total == 1
+
+
+def test_a_server_that_goes_away_and_comes_back(postgresql_server: object) -> None:
+    server = postgresql_server
+    place = server.new_database()  # type: ignore[attr-defined]
+    with Store.open(place) as store:
+        see(store, sighting("10.0.0.2"))
+        server.stop()  # type: ignore[attr-defined]
+        try:
+            with pytest.raises(InputError, match="cannot be read"):
+                store.devices()
+            with pytest.raises(InputError, match="cannot be written: Connection refused"):
+                store.label("0" * 16, "porch", "ana")
+        finally:
+            server.start()  # type: ignore[attr-defined]
+        assert store.position("here") == 1
+        see(store, sighting("10.0.0.3"))
+        assert store.devices().total == 2
