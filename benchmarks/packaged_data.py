@@ -29,6 +29,7 @@ from ethogram.config import CountSettings
 from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.learnt import write_bundled
+from ethogram.pipeline.learnt_ladder import write_bundled_ladder
 from ethogram.pipeline.library import PACKAGED
 
 DATA = Path(__file__).parent.parent / "src" / "ethogram" / "data"
@@ -74,7 +75,8 @@ def write_learnt() -> None:
     """Learn the shipped library at each level."""
     for path in DATA.glob("library.learnt-*.npz"):
         path.unlink()
-    for path in write_bundled(library_file.read(DATA / PACKAGED), DATA):
+    packaged = library_file.read(DATA / PACKAGED)
+    for path in [*write_bundled(packaged, DATA), write_bundled_ladder(packaged, DATA)]:
         print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

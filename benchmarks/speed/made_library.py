@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ethogram.identify.library import Identity, Library, Source
-from ethogram.schema import ITEM, ITEM_COUNTS, Windows
+from ethogram.schema import ITEM, ITEM_COUNTS, KINDS, Windows
 
 __all__ = ["identities", "made_library", "made_windows"]
 
@@ -25,6 +25,7 @@ COMMON = [  # protocol, port, role, scope, share of devices, active share of hou
     (17, 67, "client", "lan", 0.8, 0.04), (6, 80, "client", "wan", 0.4, 0.2), (6, 8883, "client", "wan", 0.3, 0.9),
     (17, 443, "client", "wan", 0.25, 0.3), (2, 0, "client", "multicast", 0.3, 0.2),
 ]  # fmt: skip
+MAKERS = 60
 OWN = 15  # at most so many services of a device's own, of 600 ports
 
 
@@ -71,7 +72,11 @@ def made_windows(labels: int, days: int, *, first: int = 0, seed: int = 0) -> Wi
 
 def identities(labels: int, days: int) -> list[Identity | None]:
     """What each window is."""
-    return [Identity(f"device {i // days:03d}") for i in range(labels * days)]
+    kinds = list(KINDS)
+    return [
+        Identity(f"device {label:03d}", vendor=f"maker {label % MAKERS:02d}", type=kinds[label % len(kinds)])
+        for label in (i // days for i in range(labels * days))
+    ]
 
 
 def made_library(labels: int, days: int, seed: int = 0) -> Library:

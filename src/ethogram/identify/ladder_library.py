@@ -57,6 +57,23 @@ class LadderLibrary:
             self.behaviour_ = Behaviour().fit(windows.take(known), [kinds[i] for i in known])
         return self
 
+    @classmethod
+    def of_fitted(
+        cls, products: CrossNetwork, models: Sequence[tuple[str, str, str]], behaviour: Behaviour | None
+    ) -> Self:
+        """A library from its fitted parts: products, the model, vendor and kind of each, and the behaviour of kinds.
+
+        Raises
+        ------
+        UsageError
+            When the parts do not belong together.
+        """
+        if len(models) != len(products.labels_):
+            raise UsageError(f"{len(products.labels_):,} products, but {len(models):,} models")
+        library = cls(behaviour)
+        library.models_, library.products_ = list(models), products
+        return library
+
     def add_terms(self, evidence: Sequence[LadderEvidence], windows: Windows) -> None:
         """Add terms to the evidence of n items.
 

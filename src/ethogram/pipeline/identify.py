@@ -12,8 +12,9 @@ from ethogram.errors import UsageError
 from ethogram.identify.labels import Label
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.inputs import read_windows
-from ethogram.pipeline.ladder import LadderJudge, add_ladder, with_packaged
+from ethogram.pipeline.ladder import LadderJudge, add_ladder
 from ethogram.pipeline.learnt import identify_by_library
+from ethogram.pipeline.learnt_ladder import learn_ladder
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.pinned import labels_of_devices, pin_labels
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
@@ -137,12 +138,14 @@ def identify(
         else:
             inventory, messages = identify_by_library(observed, known, settings)
             read.log.details += messages
-        enrolled = {} if known.bundled else {entry.identity.label: entry.identity for entry in known.entries}
+        ladder = learn_ladder(known, knowledge)
+        read.log.details += ladder.messages
+        enrolled = dict(ladder.identities)
         if labels:
             inventory, lines = pin_labels(inventory, observed.windows, labels_of_devices(labels, read))
             read.log.messages += lines
             enrolled |= {label.identity.label: label.identity for label in labels}
-        judge = LadderJudge.of_library(with_packaged(known), knowledge)
+        judge = LadderJudge(ladder.products, knowledge)
         inventory = add_ladder(inventory, observed.windows, judge, read.identity, enrolled=enrolled)
     read.log.messages += knowledge.messages
     if side is not None:

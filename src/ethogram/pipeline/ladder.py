@@ -36,7 +36,9 @@ from ethogram.schema import (
     Windows,
 )
 
-__all__ = ["LadderJudge", "add_ladder", "base_kinds", "packaged_ladder", "with_packaged"]
+__all__ = [
+    "LadderJudge", "add_ladder", "base_kinds", "canonical", "canonical_vendor", "packaged_ladder", "with_packaged",
+]  # fmt: skip
 
 DEFAULT_THRESHOLD = 2 / 3
 """A wrong statement costs twice what a right one gains, so that a probability of two thirds breaks even."""
@@ -97,7 +99,7 @@ class LadderJudge:
     def of_library(cls, library: Library, knowledge: Knowledge | None = None) -> LadderJudge:
         """Judge with the products of a library and the packaged weights."""
         knowledge = knowledge or Knowledge.bundled()
-        identities = [_canonical(entry.identity, knowledge) for entry in library.entries]
+        identities = [canonical(entry.identity, knowledge) for entry in library.entries]
         products = LadderLibrary(packaged_ladder().behaviour).fit(library.windows(), identities)
         return cls(products, knowledge)
 
@@ -241,9 +243,14 @@ class _Pair:
     score: float
 
 
-def _canonical(who: Identity, knowledge: Knowledge) -> Identity:
-    """The identity with the vendor as the knowledge pack names it."""
-    vendor = (knowledge.vendor(who.vendor) or who.vendor) if who.vendor else ""
+def canonical_vendor(vendor: str, knowledge: Knowledge) -> str:
+    """The vendor as the knowledge pack names it; unchanged if the pack does not know it."""
+    return (knowledge.vendor(vendor) or vendor) if vendor else ""
+
+
+def canonical(who: Identity, knowledge: Knowledge) -> Identity:
+    """The identity with vendor and kind as the ladder names them."""
+    vendor = canonical_vendor(who.vendor, knowledge)
     return Identity(who.label, who.at("model"), vendor, who.type if who.type in KINDS else "", who.coarse)
 
 

@@ -92,7 +92,10 @@ def open_library(path: str | Path | None = None) -> OpenLibrary:
     if not bundled.is_file():
         raise LibraryError("this installation has no bundled library: name one with --library")
     with resources.as_file(bundled) as file:
-        return OpenLibrary.opened(library_file.read(file), bundled=True)
+        digest = digest_if_learnt(file, least=0)
+        if not digest:
+            return OpenLibrary.opened(library_file.read(file), bundled=True)
+        return _unread(OpenLibrary.opened(library_file.read_header(file), bundled=True), file, digest)
 
 
 def _open_own(path: Path) -> OpenLibrary:
@@ -103,11 +106,17 @@ def _open_own(path: Path) -> OpenLibrary:
     store, message = load_embeddings(path, library)
     opened = OpenLibrary.opened(library, store, message=message, path=str(path))
     if digest:
-        opened = replace(opened, entries=cast(tuple[Entry, ...], UnreadEntries(path)))
-        opened.__dict__["digest"] = digest
+        opened = _unread(opened, path, digest)
     # Not a field: a library made from this one by a change is not what the file holds.
     opened.__dict__["octets"] = octets
     return opened
+
+
+def _unread(opened: OpenLibrary, path: Path, digest: str) -> OpenLibrary:
+    """The library with entries that are read when something asks for them, and the digest that they have."""
+    library = replace(opened, entries=cast(tuple[Entry, ...], UnreadEntries(path)))
+    library.__dict__["digest"] = digest
+    return library
 
 
 @dataclass

@@ -17,7 +17,7 @@ from ethogram.identify import library_file
 from ethogram.identify.learnt_file import header_of
 from ethogram.identify.library import Entry
 
-__all__ = ["LARGE", "UnreadEntries", "digest_if_learnt", "file_digest", "stem"]
+__all__ = ["LARGE", "UnreadEntries", "digest_if_learnt", "file_digest", "learnt_ladder_path", "stem"]
 
 LARGE = 1 << 20
 """Octets of a file from which on entries are read only when needed."""
@@ -35,6 +35,15 @@ def stem(library: Path) -> str:
     return name
 
 
+def learnt_ladder_path(library: Path) -> Path:
+    """The file beside a library with what the ladder learnt of it.
+
+    >>> learnt_ladder_path(Path("home.jsonl.gz")).name
+    'home.learnt-ladder.npz'
+    """
+    return library.with_name(f"{stem(library)}.learnt-ladder.npz")
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's octets, in hexadecimal; empty if it cannot be read."""
     try:
@@ -44,15 +53,19 @@ def file_digest(path: Path) -> str:
         return ""
 
 
-def digest_if_learnt(path: Path) -> str:
-    """Digest of a large library's content, as a file learnt from the same octets states it; otherwise empty."""
+def digest_if_learnt(path: Path, *, least: int = LARGE) -> str:
+    """Digest of a library's content, as a file learnt from the same octets states it; empty if there is none.
+
+    Also empty for files of fewer than ``least`` octets.
+    """
     try:
-        if path.stat().st_size < LARGE:
+        if path.stat().st_size < least:
             return ""
     except OSError:
         return ""
     octets = ""
-    for learnt in sorted(path.parent.glob(f"{stem(path)}.learnt-*.npz")):
+    small_first = learnt_ladder_path(path)
+    for learnt in [small_first, *sorted(path.parent.glob(f"{stem(path)}.learnt-*.npz"))]:
         try:
             header = header_of(learnt)
         except LibraryError:
