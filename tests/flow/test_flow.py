@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from publicsuffixlist import PublicSuffixList
 
 import ethogram
 from ethogram._parse_address import parse_mac
@@ -22,7 +23,7 @@ from ethogram.flow.devices_file import DeviceFile
 from ethogram.flow.join import Joining
 from ethogram.flow.local import INSIDE, MULTICAST, OUTSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.flow.merge_records import LINKED
-from ethogram.flow.names import Naming, domains, suffix_list_date
+from ethogram.flow.names import Naming, _suffixes, domains, suffix_list_date
 from ethogram.flow.orient import Orientation
 from ethogram.flow.pair import Pairing
 from ethogram.flow.relays import WINDOW_US, relays
@@ -534,6 +535,10 @@ def test_domains_follow_the_public_suffix_list() -> None:
              "a.example.xn--p1ai": "example.xn--p1ai"}  # fmt: skip
     assert domains(pl.Series(list(cases)))["remote_domain"].to_list() == list(cases.values())
     assert suffix_list_date() is not None
+
+
+def test_rules_of_other_scripts_are_those_of_the_suffix_list() -> None:
+    assert _suffixes()._publicsuffix == PublicSuffixList(accept_unknown=False, only_icann=True)._publicsuffix
 
 
 def test_domains_below_a_shared_parent_keep_the_label_of_the_customer() -> None:

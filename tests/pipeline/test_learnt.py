@@ -249,6 +249,7 @@ def test_a_library_that_was_just_enrolled_is_learnt_already(tmp_path: Path) -> N
     path = tmp_path / "home.jsonl.gz"
     library_file.write(library(), path)
     assert learn_enrolled(library(), path) == [
-        f"learnt the library; kept in {tmp_path / 'home.learnt-evidence-label.npz'}"
+        f"learnt the library; kept in {tmp_path / 'home.learnt-evidence-label.npz'}",
+        f"learnt the levels; kept in {tmp_path / 'home.learnt-ladder.npz'}",
     ]
     assert identified(open_library(path), EVIDENCE)[1].startswith("read what was learnt")

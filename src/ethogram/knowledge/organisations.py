@@ -9,6 +9,7 @@ from collections.abc import Iterator
 __all__ = ["company_words", "label_spellings", "squeezed"]
 
 _MAX_TEXT = 200
+_OTHERS = re.compile(r"[^a-z0-9]+")
 _MAX_WORDS = 12
 _MAX_PARTS, _MAX_JOINED = 8, 3  # parts of a label between hyphens, and of these in one name
 
@@ -45,8 +46,10 @@ def squeezed(text: str) -> str:
     >>> squeezed("TP-Link"), squeezed("Café 8")
     ('tplink', 'cafe8')
     """
-    plain = unicodedata.normalize("NFKD", text[:_MAX_TEXT]).lower()
-    return "".join(c for c in plain if c.isalnum() and c.isascii())
+    plain = text[:_MAX_TEXT]
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", plain)
+    return _OTHERS.sub("", plain.lower())
 
 
 def company_words(text: str) -> Iterator[tuple[str, bool]]:

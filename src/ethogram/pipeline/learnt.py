@@ -21,6 +21,7 @@ from ethogram.identify.learnt_file import code_digest, read_learnt, write_learnt
 from ethogram.identify.library import Library
 from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.fingerprints import service_matrix
+from ethogram.pipeline.learnt_ladder import keep_ladder
 from ethogram.pipeline.library import PACKAGED, OpenLibrary
 from ethogram.pipeline.unread_library import file_digest, stem
 from ethogram.pipeline.verdicts import default_method, fit_verdict_model, identify_windows, settings_for, usual_services
@@ -109,7 +110,7 @@ def learn(
 
 
 def learn_enrolled(library: Library, path: Path) -> list[str]:
-    """Learn a library that was just written, by the default method, so that the first ``identify`` need not.
+    """Learn a library that was just written, by the default method and for all levels, so that ``identify`` need not.
 
     Returns
     -------
@@ -117,7 +118,7 @@ def learn_enrolled(library: Library, path: Path) -> list[str]:
     """
     written = OpenLibrary.opened(library, path=str(path))
     written.__dict__["octets"] = file_digest(path)
-    return learn(written, settings_for(default_method(packaged=False))).messages
+    return learn(written, settings_for(default_method(packaged=False))).messages + keep_ladder(written)
 
 
 def identify_by_library(

@@ -53,13 +53,13 @@ def file_digest(path: Path) -> str:
         return ""
 
 
-def digest_if_learnt(path: Path, *, least: int = LARGE) -> str:
+def digest_if_learnt(path: Path, *, least: int | None = None) -> str:
     """Digest of a library's content, as a file learnt from the same octets states it; empty if there is none.
 
-    Also empty for files of fewer than ``least`` octets.
+    Also empty for files of fewer than ``least`` octets, by default :data:`LARGE`.
     """
     try:
-        if path.stat().st_size < least:
+        if path.stat().st_size < (LARGE if least is None else least):
             return ""
     except OSError:
         return ""
