@@ -1,0 +1,176 @@
+"""``/api/v1/devices``: the inventory, one device, and what users say about it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import AfterValidator, Field
+from starlette.responses import Response
+
+from ethogram.errors import UsageError
+from ethogram.schema import DeviceDetail
+from ethogram.serve.api.access import Editor, viewer
+from ethogram.serve.api.context import Context, context_of
+from ethogram.serve.api.models import (
+    ChangeList,
+    DeviceDocument,
+    DeviceItem,
+    DeviceList,
+    LabelRequest,
+    MergeRequest,
+    NoteRequest,
+    OverviewDocument,
+    SplitRequest,
+)
+from ethogram.serve.api.problem import PROBLEM_RESPONSES, ProblemError
+from ethogram.serve.api.queries import DeviceFilter, all_devices
+from ethogram.serve.api.replies import devices_csv, json_reply
+
+__all__ = ["DeviceId", "Offset", "Service", "document", "existing", "router"]
+
+router = APIRouter(tags=["devices"], dependencies=[Depends(viewer)], responses=PROBLEM_RESPONSES)
+
+Service = Annotated[Context, Depends(context_of)]
+DeviceId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="Id of a device.", examples=["8c1f00aa52d3be97"])]
+Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Position of the first row.")]
+_Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of rows.")]
+
+
+def _field(name: str) -> str:
+    if name not in DeviceItem.model_fields:
+        raise ValueError("there is no such field")
+    return name
+
+
+_Field = Annotated[str, AfterValidator(_field), Field(json_schema_extra={"enum": list(DeviceItem.model_fields)})]
+
+
+def existing(context: Context, device: str) -> DeviceDetail:
+    """A device; 404 if there is none of this id."""
+    detail = context.store.device(device)
+    if detail is None:
+        raise ProblemError(404, f"There is no device {device!r}.")
+    return detail
+
+
+def document(detail: DeviceDetail) -> DeviceDocument:
+    """A device as the API gives it."""
+    values = {name: getattr(detail, name) for name in DeviceDocument.model_fields if name != "device"}
+    return DeviceDocument.model_validate({"device": detail.row, **values})
+
+
+def _changed(context: Context, request: Request, device: str) -> Response:
+    return json_reply(request, document(existing(context, device)))
+
+
+@router.get("/overview", response_model=OverviewDocument, summary="Numbers of devices by kind, vendor and state")
+def overview(request: Request, context: Service) -> Response:
+    """Devices that are ignored or merged into others are not counted."""
+    return json_reply(request, OverviewDocument.model_validate(context.store.overview()))
+
+
+@router.get(
+    "/devices", response_model=DeviceList, summary="List devices",
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)  # fmt: skip
+def devices(
+    request: Request, context: Service, wanted: Annotated[DeviceFilter, Depends()], offset: Offset = 0,
+    limit: _Limit = 100,
+    fields: Annotated[list[_Field] | None, Query(description="Only these fields of each device.")] = None,
+    form: Annotated[
+        Literal["json", "csv"], Query(alias="format", description="CSV has all devices, without offset and limit.")
+    ] = "json",
+) -> Response:  # fmt: skip
+    """Devices that are ignored are listed only with `state=ignored`."""
+    if form == "csv":
+        return devices_csv(all_devices(context.store, wanted))
+    page = context.store.devices(**wanted.arguments(), offset=offset, limit=limit)
+    answer = DeviceList.model_validate({"total": page.total, "offset": offset, "rows": page.rows})
+    return json_reply(request, answer, fields=fields)
+
+
+@router.get("/devices/{device}", response_model=DeviceDocument, summary="One device")
+def device(request: Request, context: Service, device: DeviceId) -> Response:
+    """Ladder, evidence, names, history, labels and notes. The id of a merged device leads to the device it is in."""
+    return json_reply(request, document(existing(context, device)))
+
+
+@router.put("/devices/{device}/label", response_model=DeviceDocument, summary="Label a device")
+def put_label(request: Request, context: Service, access: Editor, device: DeviceId, body: LabelRequest) -> Response:
+    """A label stays above every verdict until it is replaced or removed."""
+    existing(context, device)
+    context.store.label(device, body.value, access.user, kind=body.kind, vendor=body.vendor, model=body.model)
+    return _changed(context, request, device)
+
+
+@router.delete("/devices/{device}/label", response_model=DeviceDocument, summary="Remove the label of a device")
+def delete_label(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+    """The device is called what is stated again."""
+    existing(context, device)
+    context.store.remove_label(device, access.user)
+    return _changed(context, request, device)
+
+
+@router.post("/devices/{device}/confirm", response_model=DeviceDocument, summary="The statement is right")
+def confirm(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+    """The confirmation is stored with user and time."""
+    existing(context, device)
+    context.store.confirm(device, access.user)
+    return _changed(context, request, device)
+
+
+@router.post("/devices/{device}/reject", response_model=DeviceDocument, summary="The statement is wrong")
+def reject(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+    """The device is unknown until something else is stated about it."""
+    existing(context, device)
+    context.store.reject(device, access.user)
+    return _changed(context, request, device)
+
+
+@router.put("/devices/{device}/ignored", response_model=DeviceDocument, summary="Ignore a device")
+def put_ignored(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+    """It is left out of lists and numbers."""
+    existing(context, device)
+    context.store.ignore(device, access.user)
+    return _changed(context, request, device)
+
+
+@router.delete("/devices/{device}/ignored", response_model=DeviceDocument, summary="Take an ignored device back")
+def delete_ignored(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+    """It appears in lists and numbers again."""
+    existing(context, device)
+    context.store.ignore(device, access.user, ignored=False)
+    return _changed(context, request, device)
+
+
+@router.post("/devices/{device}/notes", response_model=DeviceDocument, status_code=200, summary="Add a note")
+def add_note(request: Request, context: Service, access: Editor, device: DeviceId, body: NoteRequest) -> Response:
+    """Notes stay with user and time."""
+    existing(context, device)
+    context.store.note(device, body.text, access.user)
+    return _changed(context, request, device)
+
+
+@router.post("/devices/{device}/merge", response_model=DeviceDocument, summary="Merge a device into another")
+def merge(request: Request, context: Service, access: Editor, device: DeviceId, body: MergeRequest) -> Response:
+    """The answer is the device that it was merged into; the old id leads there."""
+    existing(context, device)
+    if context.store.device(body.into) is None:
+        raise UsageError(f"there is no device {body.into!r}")
+    context.store.merge(device, body.into, access.user)
+    return _changed(context, request, body.into)
+
+
+@router.post("/devices/{device}/split", response_model=DeviceDocument, summary="Make a device of some keys of another")
+def split(request: Request, context: Service, access: Editor, device: DeviceId, body: SplitRequest) -> Response:
+    """The answer is the new device. It stays apart, whatever names and addresses it shares later."""
+    existing(context, device)
+    return _changed(context, request, context.store.split(device, body.keys, access.user))
+
+
+@router.get("/changes", response_model=ChangeList, summary="Changes of all devices, the latest first")
+def changes(request: Request, context: Service, offset: Offset = 0, limit: _Limit = 100) -> Response:
+    """Every change has a reason."""
+    rows = context.store.changes(offset=offset, limit=limit)
+    return json_reply(request, ChangeList.model_validate({"rows": rows}))

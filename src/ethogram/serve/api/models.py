@@ -1,0 +1,341 @@
+"""Bodies of the API. Responses mirror :mod:`ethogram.schema.live`; every field has a description and an example."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from ethogram.schema import KINDS
+
+__all__ = [
+    "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument", "DeviceItem", "DeviceList",
+    "GroupLabel", "GroupList", "HealthItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest",
+    "NamedGroup", "NoteRequest", "OverviewDocument", "Readiness", "SplitRequest", "WhoAmI",
+]  # fmt: skip
+
+
+
+def _kind(text: str) -> str:
+    if text and text not in KINDS:
+        raise ValueError("there is no such kind")
+    return text
+
+
+Kind = Annotated[str, AfterValidator(_kind), Field(json_schema_extra={"enum": ["", *KINDS]})]
+State = Literal["ignored", "silent", "new", "changed", "unknown", "known"]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+_SEEN = "2026-11-30T08:12:44.120000Z"
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class DeviceItem(_Answer):
+    """One device of the inventory."""
+
+    id: str = Field(description="stable over changes of addresses", examples=["8c1f00aa52d3be97"])
+    name: str = Field(description="the user's name, else host name, address or MAC", examples=["Hall camera"])
+    address: str = Field(description="latest address; empty if none is known", examples=["192.168.1.20"])
+    mac: str = Field(description="latest MAC; empty if none is known", examples=["3c:cd:5d:a2:a9:d7"])
+    network: str = Field(description="IPv4 /24 or IPv6 /64 of the address", examples=["192.168.1.0/24"])
+    kind: str = Field(description="kind as far as it is sure; empty if it is not", examples=["camera"])
+    vendor: str = Field(description="vendor as far as it is sure", examples=["D-Link"])
+    model: str = Field(description="model as far as it is sure", examples=[""])
+    statement: str = Field(description="the deepest level that is sure, in words", examples=["D-Link camera"])
+    level: str = Field(description="level of the statement; `label` for a label of the user", examples=["family"])
+    score: float = Field(description="calibrated probability that the statement is right", examples=[0.93])
+    state: State = Field(description="the most important state", examples=["known"])
+    states: list[State] = Field(description="all states that apply", examples=[["known"]])
+    first_seen: datetime = Field(description="first flow", examples=[_SEEN])
+    last_seen: datetime = Field(description="latest flow", examples=[_SEEN])
+    octets_a_day: float | None = Field(description="IP octets of both directions per day", examples=[4812.0])
+    flows: int = Field(description="flows since the device was first seen", examples=[1240])
+    pinned: bool = Field(description="whether a label of the user holds", examples=[False])
+    unusual: bool = Field(description="whether it does not behave like its label", examples=[False])
+    provisional: bool = Field(description="whether the verdict rests on less than an epoch", examples=[False])
+    judged: datetime | None = Field(description="time of the data of the latest judgement", examples=[_SEEN])
+    changed: datetime | None = Field(description="latest change of the statement", examples=[None])
+
+
+def _all_optional(schema: dict[str, Any]) -> None:
+    schema.pop("required", None)
+
+
+class ListedDevice(DeviceItem):
+    """A device, or only the fields that `fields` names."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra=_all_optional)
+
+
+class DeviceList(_Answer):
+    """A part of the inventory."""
+
+    total: int = Field(description="devices that the filters leave", examples=[1])
+    offset: int = Field(description="position of the first row", examples=[0])
+    rows: list[ListedDevice]
+
+
+class KeyItem(_Answer):
+    """Something by which a device is recognised."""
+
+    kind: str = Field(description="`flow`, `mac`, `hostname` or `address`", examples=["mac"])
+    value: str = Field(examples=["3c:cd:5d:a2:a9:d7"])
+    first: datetime
+    last: datetime
+    by_user: bool = Field(description="assigned by merging or splitting")
+
+
+class FactItem(_Answer):
+    """An identity fact."""
+
+    fact: str = Field(examples=["dhcp_vendor_class"])
+    value: str = Field(examples=["udhcp 1.24.2"])
+    source: str = Field(examples=["DHCP"])
+    first: datetime | None
+    last: datetime | None
+
+
+class ChangeItem(_Answer):
+    """A change of what is stated about a device."""
+
+    id: int = Field(examples=[17])
+    device: str = Field(examples=["8c1f00aa52d3be97"])
+    device_name: str = Field(examples=["192.168.1.20"])
+    time: datetime
+    before: str = Field(description="empty for the first", examples=["camera"])
+    after: str = Field(examples=["D-Link camera"])
+    level: str = Field(examples=["family"])
+    score: float = Field(examples=[0.93])
+    reason: str = Field(examples=["a deeper level is sure"])
+    evidence: list[str] = Field(examples=[["MAC of D-Link International"]])
+    library: str = Field(examples=["library.jsonl.gz d6c10b4ac510"])
+
+
+class GivenLabel(_Answer):
+    """A label that a user gave."""
+
+    id: int
+    device: str
+    value: str = Field(examples=["Hall camera"])
+    kind: str
+    vendor: str
+    model: str
+    user: str = Field(examples=["admin"])
+    time: datetime
+    removed: datetime | None = Field(description="null while it holds")
+
+
+class GivenNote(_Answer):
+    """A note, confirmation or rejection."""
+
+    id: int
+    device: str
+    kind: Literal["note", "confirm", "reject"]
+    text: str = Field(examples=["moved to the garage"])
+    user: str = Field(examples=["admin"])
+    time: datetime
+
+
+class DeviceDocument(_Answer):
+    """Everything about one device."""
+
+    device: DeviceItem
+    verdict: dict[str, Any] | None = Field(description="verdict of `ethogram.inventory/2`, with ladder and evidence")
+    candidate: dict[str, Any] | None = Field(description="another statement that does not hold long enough yet")
+    keys: list[KeyItem]
+    facts: list[FactItem]
+    history: list[ChangeItem]
+    labels: list[GivenLabel]
+    notes: list[GivenNote]
+    merged: list[str] = Field(description="devices that were merged into this one")
+
+
+class OverviewDocument(_Answer):
+    """Numbers of all devices; the empty key is *not known*."""
+
+    devices: int = Field(examples=[15])
+    by_kind: dict[str, int] = Field(examples=[{"camera": 4, "": 2}])
+    by_vendor: dict[str, int] = Field(examples=[{"D-Link": 3}])
+    by_state: dict[str, int] = Field(examples=[{"known": 13, "unknown": 2}])
+    by_network: dict[str, int] = Field(examples=[{"192.168.1.0/24": 15}])
+    judged: datetime | None
+    clock: datetime | None = Field(description="time up to which data has been judged")
+    library: str = Field(examples=["library.jsonl.gz d6c10b4ac510"])
+
+
+class ChangeList(_Answer):
+    """Changes of all devices, the latest first."""
+
+    rows: list[ChangeItem]
+
+
+class GroupItem(_Answer):
+    """Unknown devices that behave alike."""
+
+    id: str = Field(examples=["52d3be978c1f00aa"])
+    name: str
+    shares: list[str] = Field(description="what they share", examples=[["UDP/5353 to multicast"]])
+    devices: list[DeviceItem]
+    first_seen: datetime
+
+
+class GroupList(_Answer):
+    """Groups of unknown devices, the largest first."""
+
+    rows: list[GroupItem]
+
+
+class NamedGroup(_Answer):
+    """Devices that got a label with their group."""
+
+    devices: list[str] = Field(description="ids", examples=[["8c1f00aa52d3be97"]])
+
+
+class _LabelBody(_Body):
+    value: Text = Field(description="what the device is called", examples=["Hall camera"])
+    kind: Kind = Field(default="", description="what kind it is, if you know", examples=["camera"])
+    vendor: str = Field(default="", max_length=255, examples=["D-Link"])
+    model: str = Field(default="", max_length=255, examples=["DCS-8000LH"])
+
+
+class LabelRequest(_LabelBody):
+    """A label for a device."""
+
+
+class GroupLabel(_LabelBody):
+    """A label for all devices of a group."""
+
+
+class NoteRequest(_Body):
+    """A note."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=4000, strip_whitespace=True)] = Field(
+        examples=["moved to the garage"]
+    )
+
+
+class MergeRequest(_Body):
+    """The device that another one is merged into."""
+
+    into: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] = Field(examples=["52d3be978c1f00aa"])
+
+
+class SplitRequest(_Body):
+    """Keys of a device that are another device."""
+
+    keys: list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]] = Field(
+        min_length=1, max_length=100, examples=[["192.168.1.21"]]
+    )
+
+
+class AuditEntry(_Answer):
+    """One change that a user made."""
+
+    id: int
+    time: datetime
+    user: str = Field(examples=["admin"])
+    action: str = Field(examples=["label"])
+    device: str
+    detail: dict[str, Any]
+
+
+class AuditList(_Answer):
+    """Changes by users, the latest first."""
+
+    rows: list[AuditEntry]
+
+
+class ExporterItem(_Answer):
+    """A flow exporter that has sent messages."""
+
+    address: str = Field(examples=["192.168.1.1"])
+    port: int = Field(examples=[51822])
+    transport: str = Field(examples=["udp"])
+    first_seen: datetime
+    last_seen: datetime
+    messages: int
+    records: int
+    gaps: int = Field(description="units that the exporter sent and that did not arrive")
+    detail: dict[str, Any]
+
+
+class CounterItem(_Answer):
+    """A counter of the pipeline."""
+
+    time: datetime
+    stage: str = Field(examples=["records"])
+    outcome: str = Field(description="`read`, `used`, `ignored`, `dropped` or `corrected`", examples=["dropped"])
+    reason: str = Field(examples=["no template"])
+    unit: str = Field(examples=["records"])
+    value: int = Field(description="total since the data folder was created", examples=[0])
+
+
+class HealthItem(_Answer):
+    """State of one part of the service."""
+
+    part: str = Field(examples=["collector"])
+    state: Literal["starting", "running", "degraded", "stopped", "failed"]
+    message: str = Field(description="what is wrong; empty if nothing is")
+    since: datetime
+    figures: dict[str, float]
+
+
+class CollectorStatus(_Answer):
+    """Where flows come from, and every counter."""
+
+    listening: list[str] = Field(description="addresses or folders", examples=[["udp://127.0.0.1:4739"]])
+    health: list[HealthItem]
+    exporters: list[ExporterItem]
+    counters: list[CounterItem]
+    live: dict[str, Any] | None = Field(description="counters of the collector in this process, as in `counters.json`")
+
+
+class LibraryStatus(_Answer):
+    """The library that devices are compared with, and the knowledge pack."""
+
+    name: str = Field(examples=["library.jsonl.gz"])
+    digest: str = Field(examples=["d6c10b4ac510"])
+    windows: int = Field(examples=[213])
+    labels: list[str]
+    knowledge: dict[str, int] = Field(description="rows of each table of the knowledge pack")
+
+
+class KnowledgeAnswer(_Answer):
+    """What is known about a name, port, MAC or vendor, for each way of reading the query."""
+
+    query: str
+    answers: list[dict[str, Any]]
+
+
+class CaptureStatus(_Answer):
+    """An uploaded capture."""
+
+    id: str = Field(examples=["1f2e3d4c5b6a7988"])
+    name: str = Field(examples=["home.pcap"])
+    created: datetime
+    octets: int = Field(examples=[482_113])
+    state: Literal["waiting", "reading", "done", "failed"]
+    records: int = Field(description="records read so far", examples=[2448])
+    messages: list[str] = Field(description="what was used, ignored and dropped")
+    problem: str = Field(description="why it failed; empty otherwise")
+
+
+class WhoAmI(_Answer):
+    """The user of the token or session."""
+
+    user: str = Field(examples=["admin"])
+    role: Literal["viewer", "editor"]
+
+
+class Readiness(_Answer):
+    """Whether the service can do its work."""
+
+    ready: bool
+    parts: dict[str, str] = Field(description="state of each part", examples=[{"judge": "running"}])

@@ -1,0 +1,57 @@
+"""What the page and the API read from the running service, beside the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from ethogram.identify.library import Library
+from ethogram.knowledge.tables import Knowledge
+from ethogram.schema import ServiceHealth
+
+__all__ = ["HourlyOctets", "ServiceView"]
+
+
+class HourlyOctets(NamedTuple):
+    """Octets of one service or kind in one hour."""
+
+    hour: datetime
+    name: str
+    octets: float
+
+
+class ServiceView(Protocol):
+    """The service as its page sees it; every method returns at once."""
+
+    def health(self) -> tuple[ServiceHealth, ...]:
+        """State of every part."""
+        ...
+
+    def listening(self) -> tuple[str, ...]:
+        """Addresses at which flows are received, or folders that are watched."""
+        ...
+
+    def collector_counters(self) -> dict[str, Any] | None:
+        """``counters.json`` of the collector as it is now; None without a collector in this process."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Settings to show, without secrets."""
+        ...
+
+    def library(self) -> Library | None:
+        """The library that devices are compared with; None if it cannot be read."""
+        ...
+
+    def knowledge(self) -> Knowledge | None:
+        """The knowledge pack; None if it cannot be read."""
+        ...
+
+    def activity(self, device: str) -> Sequence[HourlyOctets]:
+        """Octets of a device by hour and service, at most a week; empty where counts are not at hand."""
+        ...
+
+    def traffic(self) -> Sequence[HourlyOctets]:
+        """Octets of all devices by hour and kind, at most a week; empty where counts are not at hand."""
+        ...

@@ -1,0 +1,119 @@
+"""How values read on the page: times, octets, probabilities, levels and states in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
+
+from ethogram.schema import KINDS
+
+__all__ = [
+    "LEVEL_NAMES", "STATE_NAMES", "ago", "kind_label", "moment", "number", "octets", "probability", "share", "sure",
+]  # fmt: skip
+
+LEVEL_NAMES = {
+    "kind": "Kind", "vendor": "Vendor", "platform": "Platform", "family": "Vendor and kind", "model": "Model",
+    "device": "Device", "label": "Your label", "unknown": "Not known", "": "Not judged",
+}  # fmt: skip
+STATE_NAMES = {
+    "new": "New", "changed": "Changed", "unknown": "Unknown", "silent": "Silent", "ignored": "Ignored",
+    "known": "Known", "running": "Working", "starting": "Starting", "degraded": "Needs attention", "stopped": "Stopped",
+    "failed": "Failed",
+}  # fmt: skip
+_WORDS = ((0.97, "almost certain"), (0.85, "very likely"), (0.65, "likely"), (0.4, "possible"), (0.0, "unlikely"))
+_SPANS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "d"))
+
+
+def sure(score: float) -> str:
+    """A probability with two digits, without the zero; 1 only for what a user said.
+
+    >>> sure(0.934), sure(0.999), sure(1.0)
+    ('.93', '.99', '1')
+    """
+    return "1" if score >= 1 else f"{min(score, 0.99):.2f}"[1:]
+
+
+def probability(score: float) -> str:
+    """A probability in words and as a number.
+
+    >>> probability(0.93)
+    'very likely, .93'
+    """
+    return f"{next(word for least, word in _WORDS if score >= least)}, {sure(score)}"
+
+
+def octets(count: float | None) -> str:
+    """Octets with a unit of 1000.
+
+    >>> octets(922_600), octets(12), octets(None)
+    ('923 kB', '12 B', '–')
+    """
+    if count is None:
+        return "–"
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def number(count: float) -> str:
+    """A whole number with separators.
+
+    >>> number(12345)
+    '12,345'
+    """
+    return f"{count:,.0f}"
+
+
+def share(part: float) -> str:
+    """A share as a percentage.
+
+    >>> share(0.423)
+    '42 %'
+    """
+    return f"{100 * part:.0f} %"
+
+
+def ago(time: datetime, now: datetime | None = None) -> str:
+    """How long ago a time is, in one unit.
+
+    >>> ago(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 5, tzinfo=UTC))
+    '5 h ago'
+    """
+    seconds = ((now or datetime.now(UTC)) - time).total_seconds()
+    if seconds < -60:
+        return f"{time:%Y-%m-%d %H:%M}"
+    if seconds < 5:
+        return "now"
+    for bound, unit, name in _SPANS:
+        if seconds < bound:
+            return f"{seconds / unit:.0f} {name} ago"
+    return f"{time:%Y-%m-%d}"
+
+
+def moment(time: datetime | str | None) -> Markup:
+    """A time as an element: relative, with the absolute time for pointers and screen readers."""
+    if not time:
+        return Markup("–")
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            return escape(time)
+    time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    absolute = f"{time:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(time.isoformat(), absolute, ago(time))
+
+
+def kind_label(kind: str) -> str:
+    """Name of a kind to show; two kinds that cannot be told apart keep their ``or``.
+
+    >>> kind_label("baby-monitor"), kind_label("camera or doorbell"), kind_label("")
+    ('baby monitor', 'camera or doorbell', 'not known')
+    """
+    if not kind:
+        return "not known"
+    return " or ".join(KINDS[part].label if part in KINDS else part for part in kind.split(" or "))

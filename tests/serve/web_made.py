@@ -1,0 +1,151 @@
+"""A running page for tests: real devices in a store, and a service that only says what it is told."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ethogram.config.web import WebSettings
+from ethogram.identify import library_file
+from ethogram.identify.library import Library
+from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.ladder import LadderJudge, add_ladder
+from ethogram.pipeline.learnt import identify_by_library
+from ethogram.pipeline.library import open_library
+from ethogram.pipeline.verdicts import settings_for
+from ethogram.pipeline.windows import ObservedWindows, regroup
+from ethogram.schema import DeviceFact, DeviceSighting, Inventory, Judgement, RoundResult, ServiceHealth
+from ethogram.serve.api.app import create_app
+from ethogram.serve.api.secrets import first_token
+from ethogram.serve.api.server import WebServer
+from ethogram.serve.api.service_view import HourlyOctets
+from ethogram.serve.store import Store
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+HOUR = timedelta(hours=1)
+SCRIPT = "<script>alert(1)</script>\u202e"
+
+
+@cache
+def real_inventory() -> Inventory:
+    """Later windows of enrolled devices, of the package, identified by the bundled library."""
+    with resources.as_file(resources.files("ethogram") / "data" / "later.jsonl.gz") as path:
+        windows = library_file.read(path).windows()
+    observed = regroup(ObservedWindows(windows, ["open"] * len(windows)), "device")
+    known = open_library()
+    inventory, _ = identify_by_library(observed, known, settings_for("evidence"))
+    return add_ladder(inventory, observed.windows, LadderJudge.of_library(known, Knowledge.bundled()))
+
+
+def fill(store: Store, count: int, *, source: str = "test", name: str = "") -> list[str]:
+    """Store this many devices: verdicts of real ones, again and again under other addresses; returns their ids."""
+    verdicts = [verdict.model_dump(mode="json") for verdict in real_inventory().devices]
+    sightings = []
+    for i in range(count):
+        address = f"192.168.{1 + i // 250}.{1 + i % 250}"
+        mac = f"02:00:00:{i >> 16 & 255:02x}:{i >> 8 & 255:02x}:{i & 255:02x}"
+        seen = NOW - HOUR * (i % 7) if i % 11 else NOW - HOUR * 80
+        names = (name,) if name and i == 0 else (f"device-{i}",) if i % 3 else ()
+        facts = (
+            DeviceFact("mac", mac, "flows", seen - 40 * HOUR, seen), DeviceFact("address", address, "flows", seen, seen),
+            *(DeviceFact("host_name", each, "DHCP", seen, seen) for each in names),
+        )  # fmt: skip
+        sightings.append(DeviceSighting(
+            mac, mac, (address,), names, seen - HOUR * (300 if i % 5 else 3), seen, 100 + i, 4000 * (i + 1), seen, facts,
+        ))  # fmt: skip
+    after = store.position(source)
+    store.record_round(RoundResult(source, after, after + 1, NOW, "library.jsonl.gz d6c1", tuple(sightings)))
+    due = sorted(store.due(NOW, limit=count + 1), key=lambda each: each.names)
+    judgements = tuple(
+        Judgement(each.id, verdicts[i % len(verdicts)], i % 6 == 5, None) for i, each in enumerate(due)
+    )
+    store.record_round(RoundResult(source, after + 1, after + 1, NOW, "library.jsonl.gz d6c1", judgements=judgements))
+    return [each.id for each in due]
+
+
+@dataclass
+class ToldService:
+    """A service whose parts are what a test says."""
+
+    parts: tuple[ServiceHealth, ...] = (
+        ServiceHealth("collector", "running", "", NOW, {"records_s": 1240.0}),
+        ServiceHealth("judge", "running", "", NOW, {"lag_s": 4.0}), ServiceHealth("store", "running", "", NOW),
+    )  # fmt: skip
+    places: tuple[str, ...] = ("udp://127.0.0.1:4739",)
+    counters: dict[str, Any] | None = None
+    opened: Library | None = field(default_factory=open_library)
+    known: Knowledge | None = field(default_factory=Knowledge.bundled)
+    hours: int = 72
+
+    def health(self) -> tuple[ServiceHealth, ...]:
+        return self.parts
+
+    def listening(self) -> tuple[str, ...]:
+        return self.places
+
+    def collector_counters(self) -> dict[str, Any] | None:
+        return self.counters
+
+    def settings(self) -> dict[str, Any]:
+        return {"data": "ethogram-data", "web": {"host": "127.0.0.1", "port": 8470}, "judge": {"epoch_s": 86_400}}
+
+    def library(self) -> Library | None:
+        return self.opened
+
+    def knowledge(self) -> Knowledge | None:
+        return self.known
+
+    def activity(self, device: str) -> Sequence[HourlyOctets]:
+        names = ("TCP/443", "UDP/53", "UDP/123", "TCP/8883", "UDP/5353 multicast")
+        return self._hours(names, 3.0 + len(device) % 3)
+
+    def traffic(self) -> Sequence[HourlyOctets]:
+        return self._hours(("camera", "plug", "tv", "hub", ""), 6.0)
+
+    def _hours(self, names: Sequence[str], power: float) -> list[HourlyOctets]:
+        return [
+            HourlyOctets(NOW - HOUR * hour, name, 10 ** (power - i) * (1 + (hour * (i + 3)) % 7))
+            for hour in range(self.hours)
+            for i, name in enumerate(names)
+            if (hour + i) % (i + 2) == 0 or i == 0
+        ]
+
+
+@dataclass
+class RunningPage:
+    """A page that answers, its store and the token of the first user."""
+
+    url: str
+    token: str
+    store: Store
+    service: ToldService
+    ids: list[str]
+
+
+@contextmanager
+def running_page(count: int = 0, service: ToldService | None = None, name: str = "", **settings: Any) -> Iterator[RunningPage]:
+    """A page with this many devices at a free port of the loopback interface."""
+    told = service or ToldService()
+    values: dict[str, Any] = {"port": 0, "rate_limit": 10_000.0, "burst": 100_000} | settings
+    web = WebSettings.of(**values)
+    with tempfile.TemporaryDirectory(prefix="ethogram-page-") as place, Store.open(Path(place) / "store.db") as store:
+        path = first_token(store, Path(place))
+        assert path is not None
+        ids = fill(store, count, name=name) if count else []
+        server = WebServer(create_app(store, told, web, folder=Path(place)), web)
+        server.start()
+        try:
+            yield RunningPage(server.url, path.read_text().strip(), store, told, ids)
+        finally:
+            server.stop()
+
+
+def changed(service: ToldService, **values: Any) -> ToldService:
+    return replace(service, **values)
