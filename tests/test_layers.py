@@ -61,6 +61,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     "backports": ("io/unpack.py",),
     "sklearn": ("identify/", "bench/"),
     "matplotlib": ("_matplotlib.py",),
+    "fastapi": ("serve/api/", "serve/page/"),
+    "starlette": ("serve/api/", "serve/page/"),
+    "uvicorn": ("serve/api/server.py",),
+    "jinja2": ("serve/page/environment.py",),
     "sqlalchemy": ("serve/store/",),
     "alembic": ("serve/store/",),
 }

@@ -12,6 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
+
 from ethogram.config.web import WebSettings
 from ethogram.identify import library_file
 from ethogram.identify.library import Library
@@ -27,6 +29,7 @@ from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer
 from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.store import Store
+from tests.io.capture_builder import Packet, ethernet, pcap
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 HOUR = timedelta(hours=1)
@@ -51,14 +54,16 @@ def fill(store: Store, count: int, *, source: str = "test", name: str = "") -> l
     for i in range(count):
         address = f"192.168.{1 + i // 250}.{1 + i % 250}"
         mac = f"02:00:00:{i >> 16 & 255:02x}:{i >> 8 & 255:02x}:{i & 255:02x}"
-        seen = NOW - HOUR * (i % 7) if i % 11 else NOW - HOUR * 80
+        seen = NOW - HOUR * (i % 7 if i % 11 else 80)
         names = (name,) if name and i == 0 else (f"device-{i}",) if i % 3 else ()
         facts = (
-            DeviceFact("mac", mac, "flows", seen - 40 * HOUR, seen), DeviceFact("address", address, "flows", seen, seen),
+            DeviceFact("mac", mac, "flows", seen - 40 * HOUR, seen),
+            DeviceFact("address", address, "flows", seen, seen),
             *(DeviceFact("host_name", each, "DHCP", seen, seen) for each in names),
         )  # fmt: skip
         sightings.append(DeviceSighting(
-            mac, mac, (address,), names, seen - HOUR * (300 if i % 5 else 3), seen, 100 + i, 4000 * (i + 1), seen, facts,
+            mac, mac, (address,), names, seen - HOUR * (300 if i % 5 else 3), seen, 100 + i, 4000 * (i + 1), seen,
+            facts,
         ))  # fmt: skip
     after = store.position(source)
     store.record_round(RoundResult(source, after, after + 1, NOW, "library.jsonl.gz d6c1", tuple(sightings)))
@@ -127,10 +132,14 @@ class RunningPage:
     store: Store
     service: ToldService
     ids: list[str]
+    folder: Path
+    app: FastAPI
 
 
 @contextmanager
-def running_page(count: int = 0, service: ToldService | None = None, name: str = "", **settings: Any) -> Iterator[RunningPage]:
+def running_page(
+    count: int = 0, service: ToldService | None = None, name: str = "", **settings: Any
+) -> Iterator[RunningPage]:
     """A page with this many devices at a free port of the loopback interface."""
     told = service or ToldService()
     values: dict[str, Any] = {"port": 0, "rate_limit": 10_000.0, "burst": 100_000} | settings
@@ -139,13 +148,28 @@ def running_page(count: int = 0, service: ToldService | None = None, name: str =
         path = first_token(store, Path(place))
         assert path is not None
         ids = fill(store, count, name=name) if count else []
-        server = WebServer(create_app(store, told, web, folder=Path(place)), web)
+        app = create_app(store, told, web, folder=Path(place))
+        server = WebServer(app, web)
         server.start()
         try:
-            yield RunningPage(server.url, path.read_text().strip(), store, told, ids)
+            yield RunningPage(server.url, path.read_text().strip(), store, told, ids, Path(place), app)
         finally:
             server.stop()
 
 
 def changed(service: ToldService, **values: Any) -> ToldService:
     return replace(service, **values)
+
+
+def small_capture(path: Path) -> Path:
+    """A capture of one device that asks for a name and opens a few connections in an hour."""
+    frames = []
+    for minute in range(0, 60, 5):
+        at = (1_700_000_000 + 60 * minute) * 1_000_000_000
+        port = 50_000 + minute
+        out = Packet(source_port=port, flags=2)
+        back = Packet(source=out.destination, destination=out.source, source_port=443, destination_port=port, flags=18)
+        frames += [(at, ethernet(out.internet())), (at + 10_000_000, ethernet(back.internet()))]
+        frames.append((at + 20_000_000, ethernet(replace(out, flags=24, payload=b"x" * 200).internet())))
+    path.write_bytes(pcap(frames))
+    return path

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -32,6 +33,10 @@ __all__ = ["create_app"]
 API = "/api/v1"
 _MULTIPART_OCTETS = 1 << 16  # around the file of a form
 
+# The framework would follow variables of the environment that send traces elsewhere.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
+}  # fmt: skip
 _TAGS = [
     {"name": "devices", "description": "The inventory, and what users say about it."},
     {"name": "unknown devices", "description": "Groups of unknown devices that behave alike."},
@@ -81,6 +86,7 @@ def create_app(
 
     app = FastAPI(
         title="Ethogram", version=__version__, summary="Which devices are on a network, and why.", lifespan=lifespan,
+        telemetry=_NO_TELEMETRY,
         docs_url=None, redoc_url=None, openapi_url=f"{API}/openapi.json", openapi_tags=_TAGS, redirect_slashes=False,
     )  # fmt: skip
     app.state.context = context

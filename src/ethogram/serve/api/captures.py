@@ -176,14 +176,14 @@ class Captures:
         """Run the process, and follow its lines; it is killed at the end of its time."""
         settings = self._settings
         command = [
-            sys.executable, "-m", "ethogram.serve.api.capture_process", str(file), str(result),
+            sys.executable, "-P", "-m", "ethogram.serve.api.capture_process", str(file), str(result),
             str(settings.upload_memory_octets), str(int(settings.upload_s) + 1),
         ]  # fmt: skip
         # Threads reserve address space, which is limited.
         threads = {"POLARS_MAX_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL, cwd=file.parent, env={**os.environ, **threads}, limit=_LINE_OCTETS,
+            stderr=asyncio.subprocess.DEVNULL, env={**os.environ, **threads}, limit=_LINE_OCTETS,
             start_new_session=True,
         )  # fmt: skip
         ended = False
