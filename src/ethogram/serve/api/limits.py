@@ -106,28 +106,32 @@ class RequestBounds:
             await problem_response(request, problem)(scope, receive, send)
             return
         bound = bounds.body_octets.get(scope["path"], bounds.body_octets[""])
-        octets, started = 0, False
+        octets, started, too_large = 0, False, False
 
         async def bounded() -> Message:
-            nonlocal octets
+            nonlocal octets, too_large
             message = await receive()
             octets += len(message.get("body", b""))
             if octets > bound:
-                bounds.refused["body too large"] += 1
+                if not too_large:
+                    bounds.refused["body too large"] += 1
+                too_large = True
                 raise ProblemError(413, _too_large(bound))
             return message
 
         async def noted(message: Message) -> None:
             nonlocal started
+            if too_large and not started:
+                raise ProblemError(413, _too_large(bound))  # whatever the application made of the end of the body
             started = True
             await send(message)
 
         try:
             await self._app(scope, bounded, noted)
-        except ProblemError as late:
-            if started:
+        except Exception:
+            if started or not too_large:
                 raise
-            await problem_response(request, late)(scope, receive, send)
+            await problem_response(request, ProblemError(413, _too_large(bound)))(scope, receive, send)
 
     def _refuse(self, request: Request) -> ProblemError | None:
         bounds, scope = self._bounds, request.scope
