@@ -3,9 +3,9 @@
     python benchmarks/speed/library.py [--labels 500] [--days 20] [--later 2] [--folder F] [--json FILE]
 
 The library has ``labels`` devices of ``days`` daily windows each (:mod:`made_library`); ``later`` further days of every
-device are identified. *Learn* reads the library file, learns it by the default method and writes what it learnt beside
-it; *identify* opens the library, reads what was learnt, and makes a verdict with evidence for each day. With
-``--folder``, the material is kept there and used again.
+device are identified. *Learn* reads the library file, learns it by the default method and for all levels, and writes
+what it learnt beside it; *identify* opens the library, reads what was learnt, and makes a verdict at all levels with
+evidence for each day. With ``--folder``, the material is kept there and used again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ import polars as pl
 from made_library import identities, made_library, made_windows
 
 from ethogram.identify import library_file
+from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.ladder import LadderJudge, add_ladder
 from ethogram.pipeline.learnt import identify_by_library, learn
+from ethogram.pipeline.learnt_ladder import learn_ladder
 from ethogram.pipeline.library import open_library
 from ethogram.pipeline.verdicts import settings_for
 from ethogram.pipeline.windows import ObservedWindows
@@ -48,14 +51,18 @@ def step(name: str, folder: Path, later: int) -> dict[str, Any]:
     settings = settings_for("evidence")
     result: dict[str, Any] = {}
     if name == "learn":
-        result["message"] = learn(known, settings).messages[-1].replace(f"{folder}/", "")
+        messages = learn(known, settings).messages + learn_ladder(known, Knowledge.bundled()).messages
+        result["message"] = "; ".join(messages).replace(f"{folder}/", "")
     else:
         windows = Windows(pl.read_parquet(folder / "items.parquet"), pl.read_parquet(folder / "counts.parquet"))
         inventory, messages = identify_by_library(ObservedWindows(windows, ["open"] * len(windows)), known, settings)
+        ladder = learn_ladder(known, Knowledge.bundled())
+        judge = LadderJudge(ladder.products)
+        inventory = add_ladder(inventory, windows, judge, enrolled=ladder.identities)
         labels = [known.label for known in identities(len(windows) // later, later) if known is not None]
         verdicts = [one.verdict for one in inventory.devices]
         result |= {
-            "message": messages[-1].replace(f"{folder}/", ""), "items": len(windows),
+            "message": "; ".join(messages + ladder.messages).replace(f"{folder}/", ""), "items": len(windows),
             "right": sum(a == b for a, b in zip(verdicts, labels, strict=True)), "unknown": verdicts.count("unknown"),
         }  # fmt: skip
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -199,3 +199,17 @@ def test_scores_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(import_module("ethogram.identify.cross_network"), "BLOCK", 5 * len(labels))
     np.testing.assert_array_equal(method.decision_function(windows), scores)
     assert method.explain(windows, labels) == reasons
+
+
+def test_the_nearest_window_of_a_label_is_that_of_all_windows() -> None:
+    windows, labels = enrolment()
+    model = CrossNetwork().fit(windows, labels)
+    parts = {part: model._tokens(windows, part) for part in model.parts}
+    for asked in (labels, ["speaker"] * len(labels), labels[::-1]):
+        expected = []
+        for start, block in model._ratios(windows):
+            for i, ratios in enumerate(block, start):
+                c = model.labels_.index(asked[i])
+                end = [*model.starts_[1:], len(labels)][c]
+                expected.append(int(model.starts_[c] + ratios[model.starts_[c] : end].argmax()))
+        assert model._nearest(parts, asked) == expected

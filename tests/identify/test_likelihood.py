@@ -150,3 +150,22 @@ def test_many_groups_of_one_label_are_left_out_as_single_groups_are(monkeypatch:
     method = LikelihoodRatios().fit(windows, labels)  # 21 groups: changes to the whole library
     monkeypatch.setattr(import_module("ethogram.identify.likelihood"), "FEW_GROUPS", 100)
     np.testing.assert_allclose(LikelihoodRatios().fit(windows, labels).weights_, method.weights_, atol=1e-5)
+
+
+def test_an_explanation_after_a_decision_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, labels = enrolment()
+    model = LikelihoodRatios().fit(windows, labels)
+    items = windows_of(days("camera", "new", 3, seed=7), days("plug", "other", 2, seed=8))
+    asked = ["camera", "plug", "speaker", "camera", "plug"]
+    alone = model.explain(items, asked)
+    model.decision_function(items)
+    assert model._backgrounds is not None
+    with monkeypatch.context() as patched:
+        density = import_module("ethogram.identify.density")
+        patched.setattr(density, "_single", lambda *_: pytest.fail("all points were gone over"))
+        after = model.explain(items, asked)
+    assert [list(terms) for terms in after] == [list(terms) for terms in alone]
+    model.decision_function(windows)
+    assert [list(terms) for terms in model.explain(items, asked)] == [list(terms) for terms in alone]
+    model.fit(windows, labels)
+    assert model._backgrounds is None

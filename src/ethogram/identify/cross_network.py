@@ -22,7 +22,7 @@ services, such as a MUD profile: v is 1 and sizes are unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -57,6 +57,7 @@ NAMELESS = -2.0
 
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
 MISSING = 0.5  # kernel value if one of the sizes is unknown
+_Postings = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 BLOCK = 1 << 21  # pairs of an item and an enrolled window compared at once
 
 
@@ -113,25 +114,30 @@ class CrossNetwork(Identifier):
         step = max(1, BLOCK // max(len(self.order_), 1))
         for start in range(0, len(windows), step):
             end = min(start + step, len(windows))
-            total = np.zeros((end - start, len(self.order_)))
-            for part, tokens in parts.items():
-                slope, offset = LINES[part]
-                alike, bound = self._alike(part, tokens, start, end, index[part])
-                has, known_has = tokens.has[start:end, None], self.parts_[part].has[None, :]
-                both = has & known_has
-                if part == "places" and "services" in parts:
-                    both &= ~(parts["services"].has[start:end, None] & self.parts_["services"].has[None, :])
-                total += np.where(both, np.minimum(slope * alike + offset, bound), 0.0)
-                if part == "names" and self.bounded:
-                    total += np.where(has & ~known_has, NAMELESS, 0.0)
-            yield start, total
+            yield start, self._block(parts, self.parts_, index, start, end)
+
+    def _block(
+        self, parts: Mapping[str, Tokens], known: Mapping[str, Tokens], index: Mapping[str, _Postings], start: int,
+        end: int,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Log likelihood ratios of items ``start`` to ``end`` and m enrolled windows, (items, m)."""
+        total: NDArray[np.float64] = np.zeros((end - start, len(next(iter(known.values())))))
+        for part, tokens in parts.items():
+            slope, offset = LINES[part]
+            alike, bound = self._alike(part, tokens, known[part], start, end, index[part])
+            has, known_has = tokens.has[start:end, None], known[part].has[None, :]
+            both = has & known_has
+            if part == "places" and "services" in parts:
+                both &= ~(parts["services"].has[start:end, None] & known["services"].has[None, :])
+            total += np.where(both, np.minimum(slope * alike + offset, bound), 0.0)
+            if part == "names" and self.bounded:
+                total += np.where(has & ~known_has, NAMELESS, 0.0)
+        return total
 
     def _alike(
-        self, part: str, tokens: Tokens, start: int, end: int,
-        index: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+        self, part: str, tokens: Tokens, known: Tokens, start: int, end: int, index: _Postings
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Similarity and bound of each item of a block and each enrolled window, both (items, m)."""
-        known = self.parts_[part]
         pointer, window, place = index
         result, bound = np.zeros((2, end - start, len(known)))
         sizes = part != "names" or self.name_sizes
@@ -165,20 +171,34 @@ class CrossNetwork(Identifier):
         """One term per token of the item or of the nearest window of the label, and one offset per part."""
         self.require_fit()
         parts = {part: self._tokens(windows, part) for part in self.parts}
-        ends = [*self.starts_[1:], len(self.order_)]
         explained: list[list[Term]] = []
-        for start, block in self._ratios(windows):
-            for i, ratios in enumerate(block, start):
-                c = self.labels_.index(labels[i])
-                nearest = int(self.starts_[c]) + int(ratios[self.starts_[c] : ends[c]].argmax())
-                terms: list[Term] = []
-                for part in self.parts:
-                    stands_in = part == "places" and "services" in parts
-                    if stands_in and parts["services"].has[i] and self.parts_["services"].has[nearest]:
-                        continue
-                    terms += self._terms(part, parts[part], i, nearest)
-                explained.append(terms)
+        for i, nearest in enumerate(self._nearest(parts, labels)):
+            terms: list[Term] = []
+            for part in self.parts:
+                stands_in = part == "places" and "services" in parts
+                if stands_in and parts["services"].has[i] and self.parts_["services"].has[nearest]:
+                    continue
+                terms += self._terms(part, parts[part], i, nearest)
+            explained.append(terms)
         return explained
+
+    def _nearest(self, parts: Mapping[str, Tokens], labels: Sequence[str]) -> list[int]:
+        """The nearest enrolled window of the given label, for each item: only windows of these labels are compared."""
+        ends = np.append(self.starts_[1:], len(self.order_))
+        code = np.searchsorted(self.labels_, np.array(labels, np.str_))
+        nearest = np.zeros(len(labels), np.int64)
+        for c in np.unique(code).tolist():
+            first, end = int(self.starts_[c]), int(ends[c])
+            known = {part: tokens.rows(first, end) for part, tokens in self.parts_.items()}
+            index = {part: _postings(tokens) for part, tokens in known.items()}
+            items = np.flatnonzero(code == c)
+            step = max(1, BLOCK // max(end - first, 1))
+            for start in range(0, len(items), step):
+                block = items[start : start + step]
+                of_items = {part: tokens.take(block) for part, tokens in parts.items()}
+                ratios = self._block(of_items, known, index, 0, len(block))
+                nearest[block] = first + ratios.argmax(axis=1)
+        return nearest.tolist()
 
     def _terms(self, part: str, tokens: Tokens, item: int, nearest: int) -> list[Term]:
         known, weight = self.parts_[part], self.weights_[part]
@@ -237,7 +257,7 @@ def _sums(tokens: Tokens, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.bincount(owner, weights=weight[tokens.index] * tokens.value, minlength=len(tokens)).astype(np.float64)
 
 
-def _postings(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _postings(tokens: Tokens) -> _Postings:
     """Inverted index of the tokens: pointer (S + 1), window and position of each occurrence."""
     order = np.argsort(tokens.index, kind="stable")
     owner = np.repeat(np.arange(len(tokens)), np.diff(tokens.indptr))

@@ -221,8 +221,8 @@ def distinct_sorted(values: Ints) -> Ints:
 
 def add_scores(
     cells: Cells, features: Ints, values: Floats, owner: Ints, weights: Floats, pseudo: float, out: Floats
-) -> None:  # fmt: skip
-    """Add weight * term of values to the windows of ``out``, (n, C).
+) -> Floats:  # fmt: skip
+    """Add weight * term of values to the windows of ``out``, (n, C); returns the background of each value, (Z).
 
     Parameters
     ----------
@@ -239,13 +239,26 @@ def add_scores(
     """
     chosen = np.flatnonzero(weights[features] != 0.0)
     order = chosen[np.lexsort((values[chosen], features[chosen]))]
+    sorted_background, background = np.zeros(len(order)), np.zeros(len(values))
     _add(features[order], values[order], owner[order], cells.pointer, cells.label, cells.bandwidth, cells.first,
-         cells.value, cells.number, cells.total, weights, pseudo, out)  # fmt: skip
+         cells.value, cells.number, cells.total, weights, pseudo, out, sorted_background)  # fmt: skip
+    background[order] = sorted_background
+    return background
 
 
-def terms_of_labels(cells: Cells, features: Ints, values: Floats, labels: Ints, pseudo: float) -> Floats:
-    """Term of each value under one label, (Z)."""
+def terms_of_labels(
+    cells: Cells, features: Ints, values: Floats, labels: Ints, pseudo: float, background: Floats | None = None
+) -> Floats:
+    """Term of each value under one label, (Z).
+
+    With the background of each value, which depends on all labels, only the points of the one label are gone over.
+    """
     out = np.zeros(len(values))
+    if background is not None:
+        order = np.lexsort((values, labels, features))
+        _of_label(features[order], values[order], labels[order], background[order], order, cells.pointer, cells.label,
+                  cells.bandwidth, cells.first, cells.value, cells.number, cells.total, pseudo, out)  # fmt: skip
+        return out
     order = np.lexsort((values, features))
     _single(features[order], values[order], labels[order], order, cells.pointer, cells.label, cells.bandwidth,
             cells.first, cells.value, cells.number, cells.total, pseudo, out)  # fmt: skip
@@ -462,7 +475,7 @@ def _take_distinct(x: Floats, z: int, end: int, most: int, distinct: Floats, of:
 @COMPILER.checked
 def _add(
     feature: Ints, x: Floats, owner: Ints, pointer: Ints, label: Ints, bandwidth: Floats, first: Ints, value: Floats,
-    number: Floats, total: Floats, weights: Floats, pseudo: float, out: Floats,
+    number: Floats, total: Floats, weights: Floats, pseudo: float, out: Floats, grounds: Floats,
 ) -> None:  # fmt: skip
     z = 0
     while z < len(x):
@@ -490,6 +503,7 @@ def _add(
             _transpose(density, label[c0:c1], count, weights[feature[z]], terms)
             for at in range(z, after):
                 _add_row(terms[of[at - z]], out[owner[at]])
+                grounds[at] = background[of[at - z]]
             z = after
 
 
@@ -523,6 +537,36 @@ def _single(
                     q = of[at - z]
                     out[place[at]] = _term(density[c - c0, q], total[c], background[q], pseudo)
             z = after
+
+
+@COMPILER.checked
+def _of_label(
+    feature: Ints, x: Floats, wanted: Ints, ground: Floats, place: Ints, pointer: Ints, label: Ints, bandwidth: Floats,
+    first: Ints, value: Floats, number: Floats, total: Floats, pseudo: float, out: Floats,
+) -> None:  # fmt: skip
+    """As :func:`_single`, with the background of each value given; values ascend within feature and label."""
+    z = 0
+    while z < len(x):
+        end = z
+        while end < len(x) and feature[end] == feature[z] and wanted[end] == wanted[z]:
+            end += 1
+        c0, c1 = pointer[feature[z]], pointer[feature[z] + 1]
+        c = c0 + np.searchsorted(label[c0:c1], wanted[z])
+        if c == c1 or label[c] != wanted[z]:
+            z = end
+            continue
+        points = first[c + 1] - first[c]
+        left, right = np.empty((points, 3)), np.empty((points, 3))
+        _carry(value, number, first, bandwidth, c, c + 1, left, right)
+        most = end - z
+        distinct, of = np.empty(most), np.empty(most, np.int64)
+        density, unused = np.empty((1, most)), np.empty(most)
+        wide, sums = np.empty(most), np.empty((3, most))
+        count, _ = _take_distinct(x, z, end, most, distinct, of)
+        _evaluate(distinct[:count], value, first, bandwidth, total, c, c + 1, left, right, density, unused, wide, sums)
+        for at in range(z, end):
+            out[place[at]] = _term(density[0, of[at - z]], total[c], ground[at], pseudo)
+        z = end
 
 
 @COMPILER.checked

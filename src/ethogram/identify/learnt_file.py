@@ -51,11 +51,12 @@ CLASSES: dict[str, str] = {
 """Module of each class that a file may name."""
 
 FITTING_ONLY: dict[str, frozenset[str]] = {
-    "LikelihoodRatios": frozenset({"known_", "y_", "groups_", "window_keys_", "densities_", "_kinds"}),
+    "LikelihoodRatios": frozenset({"known_", "y_", "groups_", "window_keys_", "densities_", "_kinds",
+                                   "_backgrounds"}),
     "VerdictModel": frozenset({"held_", "groups_"}),
     "Cells": frozenset({"total"}),
 }
-"""Attributes that only fitting needs, and that are not written."""
+"""Attributes that only fitting needs, or that hold what was identified last, and that are not written."""
 
 CODE = (*sorted(set(CLASSES.values())), "identifier", "isotonic", "leave_group_out", "nearest", "ports")
 """Modules whose code decides what is learnt."""

@@ -9,6 +9,7 @@ Shapes: n windows, C labels, K keys, Q quantities, F = K * Q features, T = K + F
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -43,6 +44,7 @@ CHUNK = 1 << 15  # windows scored at once
 LEARN = 4000  # maximum number of windows to fit weights on
 LEARN_TERMS = 1 << 26  # maximum number of terms to fit weights on; fewer windows are used where it would be exceeded
 EXPLAINED = 64  # items explained at once
+MOST_KEPT = 1 << 23  # values of which the background is kept for an explanation
 FEW_GROUPS = 16  # up to this many groups, presence ratios are computed for each group as a whole
 
 Floats = NDArray[np.float64]
@@ -64,6 +66,8 @@ class LikelihoodRatios(Identifier):
         Pseudo-count of background windows added to each label.
     """
 
+    _backgrounds: tuple[bytes, Floats] | None = None
+
     def __init__(self, *, names: bool = False, min_items: int = 3, ridge: float = 0.02, pseudo: float = 1.0) -> None:
         self.names = names
         self.min_items = min_items
@@ -80,6 +84,7 @@ class LikelihoodRatios(Identifier):
         groups
             Items that are held out together while weights are fitted; default: each item alone.
         """
+        self._backgrounds = None
         self.labels_ = require_labels(windows, labels)
         self.vocabulary_ = ServiceVocabulary(self.min_items, names=self.names).fit(windows)
         self.known_ = self.vocabulary_.quantities(windows)
@@ -221,14 +226,18 @@ class LikelihoodRatios(Identifier):
         self.require_fit()
         quantities = self.vocabulary_.quantities(windows)
         result = np.zeros((len(quantities), len(self.labels_)))
+        background = np.zeros(len(quantities.values))
         there, absent = self._ratios()
         for start in range(0, len(quantities), CHUNK):
             part = quantities.take(start, min(start + CHUNK, len(quantities)))
             owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
             block = result[start : start + len(part)]
-            add_scores(self.cells_, part.features, part.values, owner, self._weights_of_values(),
-                       self.pseudo, block)  # fmt: skip
+            values = slice(quantities.indptr[start], quantities.indptr[start + len(part)])
+            background[values] = add_scores(self.cells_, part.features, part.values, owner, self._weights_of_values(),
+                                            self.pseudo, block)  # fmt: skip
             _add_presence(*_pairs(_keys_of(part)), there, absent, self.weights_[: len(part.keys)], block)
+        # An explanation of the same windows goes over the points of one label each, not over all again.
+        self._backgrounds = (_digest(quantities), background) if len(background) <= MOST_KEPT else None
         return result
 
     def _weights_of_values(self) -> Floats:
@@ -287,9 +296,13 @@ class LikelihoodRatios(Identifier):
         # All at once: each call goes over all known points. Values without weight have no part in the score.
         weighted = np.flatnonzero(self._weights_of_values()[quantities.features] != 0.0)
         label = np.repeat(code, np.diff(quantities.indptr))
+        decided = self._backgrounds
+        background = None
+        if decided is not None and decided[0] == _digest(quantities):
+            background = decided[1][weighted]
         terms = np.zeros(len(quantities.values))
         terms[weighted] = terms_of_labels(self.cells_, quantities.features[weighted], quantities.values[weighted],
-                                          label[weighted], self.pseudo)  # fmt: skip
+                                          label[weighted], self.pseudo, background)  # fmt: skip
         item_parts = np.bincount(owner, minlength=count)
         bounds = np.append(0, np.cumsum(item_parts))
         result: list[Sequence[Term]] = []
@@ -354,6 +367,13 @@ class LikelihoodRatios(Identifier):
             keys = self.keys_
             self._kinds = [(key, "presence") for key in keys] + [(key, name) for key in keys for name in QUANTITIES]
         return self._kinds
+
+
+def _digest(quantities: Quantities) -> bytes:
+    """Digest of which values are where."""
+    digest = hashlib.sha256(np.ascontiguousarray(quantities.features).data)
+    digest.update(np.ascontiguousarray(quantities.values).data)
+    return digest.digest()
 
 
 class _GroupPresence:

@@ -57,6 +57,24 @@ class Tokens:
         result: NDArray[np.bool_] = np.diff(self.indptr) > 0
         return result
 
+    def rows(self, first: int, end: int) -> Tokens:
+        """Windows ``first`` to ``end``."""
+        low, high = int(self.indptr[first]), int(self.indptr[end])
+        return self._at(self.indptr[first : end + 1] - low, slice(low, high))
+
+    def take(self, windows: NDArray[np.int64]) -> Tokens:
+        """These windows, in this order."""
+        lengths = np.diff(self.indptr)[windows]
+        indptr = np.append(0, np.cumsum(lengths)).astype(np.int64)
+        place = np.repeat(self.indptr[windows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return self._at(indptr, place)
+
+    def _at(self, indptr: NDArray[np.int64], place: slice | NDArray[np.int64]) -> Tokens:
+        return Tokens(
+            indptr, self.index[place], self.value[place], self.out[place], self.back[place], self.compare_back[place],
+            self.names,
+        )  # fmt: skip
+
 
 def _token(part: str, *, asked: bool) -> tuple[pl.Expr, pl.Expr]:
     """The token of a row of counts, and whether sizes of its opposite direction are comparable."""
