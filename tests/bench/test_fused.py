@@ -104,20 +104,19 @@ def test_strangers_are_asked_and_counted_apart(bench: FusedBenchmark) -> None:
 
 
 def test_the_benchmark_and_the_product_say_the_same(bench: FusedBenchmark) -> None:
-    """One design: the product's judge on a turn's items gives the verdicts that the benchmark counts."""
+    """The model of the product, fitted on the windows and flows of a fold, gives the verdicts that are counted."""
     method = RAW.model_copy(update={"experts": DEFAULT_FLOW_CLASSIFIERS})
     fold = bench.data.folds(task())[0]
-    counted, _ = bench._decided(task(), fold, method, [bench.scorer.of_flows("raw-40")], 0)
-    windows, _ = bench.scorer.embedded(task(), fold, bench.scorer.of_flows("raw-40"), 0)
+    counted, fusion = bench._decide(task(), fold, method, [bench.scorer.of_flows("raw-40")], 0)
+    flows, _ = bench.scorer.embedded(task(), fold, bench.scorer.of_flows("raw-40"), 0)
     items = bench.data.items(task()).items
-    judge = FusedVerdictModel(build(bench.scorer.of_counts("cross-network-kinds")), IdentifySettings())
-    judge.fit(items.take(fold.enrol).windows, fold.names, windows.take(fold.enrol), fold.groups, fold.units)
-    said = judge.decide(items.take(fold.test).windows, windows.take(fold.test))
-    known = len(fold.test)
-    assert np.allclose(said.fused.probabilities, counted.fused.probabilities[:known], atol=1e-6)
-    assert said.unknown.tolist() == counted.unknown[:known].tolist()
-    assert judge.fusion_.softness_ == pytest.approx(bench._decided(task(), fold, method, [
-        bench.scorer.of_flows("raw-40")], 0)[1].softness_)  # fmt: skip
+    model = FusedVerdictModel(build(bench.scorer.of_counts("cross-network-kinds")), IdentifySettings())
+    model.fit(items.take(fold.enrol).windows, fold.names, flows.take(fold.enrol), fold.groups, fold.units)
+    decision = model.decide(items.take(fold.asked).windows, flows.take(fold.asked))
+    assert np.allclose(decision.fused.probabilities, counted.fused.probabilities, atol=1e-6)
+    assert decision.strangeness == pytest.approx(counted.strangeness)
+    assert decision.verdicts == counted.verdicts
+    assert model.fusion_.softness_ == pytest.approx(fusion.softness_)
 
 
 def test_two_encoders_stand_beside_one_another(bench: FusedBenchmark) -> None:

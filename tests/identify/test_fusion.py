@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
-from ethogram.identify.fusion import SECOND_WEIGHT, Fused, Fusion, align, balanced_case_weights, fuse_classifiers
+from ethogram.identify.fused_verdict import EmbeddingModel, EnrolledScores
+from ethogram.identify.fusion import SECOND_WEIGHT, Fused, Fusion, align, balanced_case_weights
 
 NAMES = ["a", "b", "c", "d"]
 Floats = NDArray[np.float64]
@@ -192,8 +193,15 @@ def test_a_unit_in_many_networks_weighs_as_one() -> None:
 
 def test_classifiers_are_fused_into_one_side() -> None:
     sides, truth = made()
-    held, new = fuse_classifiers(sides, sides, NAMES, truth)
-    assert np.allclose(held, new)
-    assert np.allclose(np.exp(held[:, :4]).sum(axis=1), 1.0)
-    single, _ = fuse_classifiers({"two": sides["two"]}, {"two": sides["two"]}, NAMES, truth)
-    assert np.array_equal(single, sides["two"], equal_nan=True)
+    each = np.arange(len(truth))
+    units = [str(i) for i in each]
+
+    def fit(sides: dict[str, Floats]) -> EmbeddingModel:
+        scores = {name: EnrolledScores(held, held) for name, held in sides.items()}
+        return EmbeddingModel().fit_scores(NAMES, scores, truth, each, units)
+
+    model = fit(sides)
+    assert np.allclose(model.held_, model.fuse(sides))
+    assert np.allclose(np.exp(model.held_[:, :4]).sum(axis=1), 1.0)
+    single = {"two": sides["two"]}
+    assert np.array_equal(fit(single).fuse(single), sides["two"], equal_nan=True)

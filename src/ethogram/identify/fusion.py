@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from ethogram.errors import UsageError
 from ethogram.identify.leave_group_out import connected_groups
 
-__all__ = ["SECOND_WEIGHT", "Calibrator", "Fused", "Fusion", "align", "balanced_case_weights", "fuse_classifiers"]
+__all__ = ["SECOND_WEIGHT", "Calibrator", "Fused", "Fusion", "align", "balanced_case_weights", "fused_scores"]
 
 Floats = NDArray[np.float64]
 MIN_PROBABILITY = 1e-12
@@ -320,22 +320,6 @@ def _log_sum(logs: Floats) -> Floats:
     flat = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(np.exp(logs - flat[:, None]).sum(axis=1)) + flat, np.float64)
-
-
-def fuse_classifiers(
-    held: Mapping[str, Floats], scores: Mapping[str, Floats], names: Sequence[str], truth: Sequence[str],
-    case: Floats | None = None, units: Sequence[str] | None = None,
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Fuse flow classifiers with equal weights into one side; return its held-out and new scores (log probabilities).
-
-    The scores of a single classifier are returned unchanged. Labels that no classifier knows and items without flows
-    are NaN.
-    """
-    if len(held) == 1:
-        name = next(iter(held))
-        return held[name], scores[name]
-    fusion = Fusion(second_weight=1.0).fit(held, names, truth, case, units)
-    return fused_scores(fusion, held), fused_scores(fusion, scores)
 
 
 def fused_scores(fusion: Fusion, given: Mapping[str, Floats]) -> Floats:

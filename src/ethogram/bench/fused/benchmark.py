@@ -1,5 +1,8 @@
 """Benchmark of fingerprints and embeddings together, across networks: each alone, fused, and baselines.
 
+Verdicts are those of :class:`~ethogram.identify.fused_verdict.FusedVerdictModel`; a method names its identifier, flow
+classifiers and fusion. Scores are computed once and shared by methods.
+
 Each network tests in turn. Encoders, flow classifiers, calibration, weights and thresholds are fitted on the other
 networks; calibration and weights use scores of each of these networks when it is held out. Encoders have seen the
 flows of held-out networks without labels, so the weight of the embeddings may be slightly too high. Test flows are
@@ -34,14 +37,16 @@ from ethogram.bench.flows.task import FlowMethod, flow_methods
 from ethogram.bench.fused import figures, folds, items, scores
 from ethogram.bench.fused.figures import ItemPredictions, figures_of
 from ethogram.bench.fused.folds import FusedData, FusedFold
-from ethogram.bench.fused.scores import ModalityScorer, ModalityScores
+from ethogram.bench.fused.scores import FlowScores, Scorer
 from ethogram.bench.fused.task import FusedMethod, FusedTask, asks_fused
 from ethogram.bench.row import Row, identity_of
 from ethogram.config import IdentifySettings
-from ethogram.identify.fused_decision import FusedDecision, SideStrangeness, decide
-from ethogram.identify.fusion import Fusion, balanced_case_weights, fuse_classifiers
+from ethogram.identify.fused_decision import FusedDecision
+from ethogram.identify.fused_verdict import FusedVerdictModel
+from ethogram.identify.fusion import Fusion
 
 __all__ = ["FusedBenchmark"]
+
 
 @dataclass
 class FusedBenchmark:
@@ -82,7 +87,7 @@ class FusedBenchmark:
         folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
         self.data = FusedData(self.root, self.cards, self.cache_folder, self.on_stage)
         self.encoders = Encoders(folder, threads=self.threads, on_stage=self.on_stage)
-        self.scorer = ModalityScorer(
+        self.scorer = Scorer(
             self.data, self.encoders, count_methods(self.method_files), flow_methods(self.method_files)
         )
 
@@ -92,12 +97,15 @@ class FusedBenchmark:
 
     def identity(self, task: FusedTask, method: FusedMethod) -> dict[str, str]:
         """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""
-        own = method.digest
-        if method.fingerprints:
-            own += self.scorer.of_counts(method.fingerprints).digest
         flows = [self.scorer.of_flows(name) for name in method.encoders]
-        own, code = own + "".join(flow.digest for flow in flows), "".join(encoder_code(flow) for flow in flows)
-        return identity_of(task, method, data=self.data.digest(task), code=type(self), own=own, encoder=code)
+        digests = [method.digest]
+        if method.fingerprints:
+            digests.append(self.scorer.of_counts(method.fingerprints).digest)
+        digests += [flow.digest for flow in flows]
+        code = "".join(encoder_code(flow) for flow in flows)
+        return identity_of(
+            task, method, data=self.data.digest(task), code=type(self), own="".join(digests), encoder=code
+        )
 
     def measure(self, task: FusedTask, method: FusedMethod) -> Row:
         """Figures of one method on one task."""
@@ -106,14 +114,15 @@ class FusedBenchmark:
         # A method without random numbers gives the same result for every seed.
         drawn = any(replace_seed(flow, 1) == 1 for flow in flows)
         seeds = [self._predict(task, method, flows, seed) for seed in range(method.seeds if drawn else 1)]
-        made = [self.scorer.embedded(task, folds[0], flow, 0)[1] for flow in flows]
+        encoders = [self.scorer.embedded(task, folds[0], flow, 0)[1] for flow in flows]
         cost: dict[str, object] = {}
-        if made:
-            cost = {"parameters": sum(one.parameters for one in made), "embedding": sum(one.d for one in made),
-                    "origin": made[0].origin, "licence": made[0].licence}  # fmt: skip
+        if encoders:
+            cost = {"parameters": sum(encoder.parameters for encoder in encoders),
+                    "embedding": sum(encoder.d for encoder in encoders),
+                    "origin": encoders[0].origin, "licence": encoders[0].licence}  # fmt: skip
         first = flows[0].encoder if flows else None
-        found = figures_of(seeds, task.seed)
-        found["details"]["left_out"] = sum(fold.strangers.size for fold in folds)
+        figures = figures_of(seeds, task.seed)
+        figures["details"]["left_out"] = sum(fold.strangers.size for fold in folds)
         return {
             "n": len(seeds[0].truth), "n_enrol": sum(len(fold.enrol) for fold in folds),
             "labels": len(set(seeds[0].truth)), "where": "across",
@@ -122,7 +131,7 @@ class FusedBenchmark:
             "split": {"digest": "+".join(fold.split.digest for fold in folds), "name": f"each of {len(folds)} in turn"},
             "cost": cost,
             "encoder": {} if first is None else {"kind": first.kind, "size": first.size, "view": first.view},
-            **found,
+            **figures,
         }  # fmt: skip
 
     def _predict(self, task: FusedTask, method: FusedMethod, flows: Sequence[FlowMethod], seed: int) -> ItemPredictions:
@@ -130,58 +139,43 @@ class FusedBenchmark:
         predictions = ItemPredictions()
         truth = self.data.items(task).items.truth
         for fold in self.data.folds(task):
-            found, fusion = self._decided(task, fold, method, flows, seed)
+            decision, fusion = self._decide(task, fold, method, flows, seed)
             known, rows = len(fold.test), pl.Series(fold.test)
-            surest = found.fused.probabilities.max(axis=1)
+            confidence = decision.fused.probabilities.max(axis=1)
             predictions.truth += truth[task.level].gather(rows).to_list()
-            predictions.found += [fold.labels[b] for b in found.best[:known]]
-            predictions.confidence += surest[:known].tolist()
-            predictions.unknown += found.unknown[:known].tolist()
-            predictions.strangers_unknown += found.unknown[known:].tolist()
-            predictions.strangers_confidence += surest[known:].tolist()
+            predictions.best += [fold.labels[b] for b in decision.best[:known]]
+            predictions.confidence += confidence[:known].tolist()
+            predictions.unknown += decision.unknown[:known].tolist()
+            predictions.strangers_unknown += decision.unknown[known:].tolist()
+            predictions.strangers_confidence += confidence[known:].tolist()
             predictions.cluster += truth["cluster"].gather(rows).to_list()
             predictions.network += [fold.network] * known
             predictions.weights[fold.network] = {name: round(value, 4) for name, value in fusion.weights_.items()}
             predictions.softness[fold.network] = fusion.softness_
         return predictions
 
-    def _decided(
+    def _decide(
         self, task: FusedTask, fold: FusedFold, method: FusedMethod, flows: Sequence[FlowMethod], seed: int
     ) -> tuple[FusedDecision, Fusion]:
-        """Verdicts on test items, then on items of labels that are not enrolled; and the fitted fusion."""
-        sides = self._sides(task, fold, method, flows, seed)
-        fusion = Fusion(within=method.design != "pool", learn=method.design == "learnt",
-                        soften=method.design == "soft")  # fmt: skip
-        fusion.fit({name: side.held for name, side in sides.items()}, fold.labels, fold.names,
-                   balanced_case_weights(fold.units, fold.groups), fold.units)  # fmt: skip
-        asked = {name: np.concatenate([side.test, side.strangers]) for name, side in sides.items()}
-        settings = IdentifySettings()
-        strange = {
-            name: SideStrangeness(settings).fit(side.held, fold.labels, fold.names).transform(asked[name])
-            for name, side in sides.items()
-        }
-        return decide(fusion.transform(asked), strange, settings), fusion
-
-    def _sides(
-        self, task: FusedTask, fold: FusedFold, method: FusedMethod, flows: Sequence[FlowMethod], seed: int
-    ) -> dict[str, ModalityScores]:
-        """Scores of each modality that the method uses and the fold has."""
-        found: dict[str, ModalityScores] = {}
-        if method.fingerprints:
-            found["fingerprints"] = self.scorer.fingerprints(task, fold, method.fingerprints)
-        if flows and (not found or self._has_flows(task, fold)):
-            experts = {(flow.name, name): self.scorer.flows(task, fold, flow, name, seed)
-                       for flow in flows for name in method.experts}  # fmt: skip
-            case = balanced_case_weights(fold.units, fold.groups)
-            known = len(fold.test)
-            held, asked = fuse_classifiers(
-                {"/".join(name): side.held for name, side in experts.items()},
-                {"/".join(name): np.concatenate([side.test, side.strangers]) for name, side in experts.items()},
-                fold.labels, fold.names, case, fold.units,
-            )  # fmt: skip
-            found["embeddings"] = ModalityScores(held, asked[:known], asked[known:])
-        return found
+        """The product's verdicts on the items of :attr:`FusedFold.asked`, and its fitted fusion."""
+        counts = self.scorer.fingerprints(task, fold, method.fingerprints) if method.fingerprints else None
+        embeddings: dict[str, FlowScores] = {}
+        if counts is None or self._has_flows(task, fold):
+            embeddings = {f"{flow.name}/{name}": self.scorer.flows(task, fold, flow, name, seed)
+                          for flow in flows for name in method.experts}  # fmt: skip
+        model = FusedVerdictModel(None if counts is None else counts.identifier, IdentifySettings(),
+                                  fusion=method.fusion)  # fmt: skip
+        model.fit_scores(
+            fold.labels, fold.names, fold.groups, fold.units,
+            fingerprints=None if counts is None else counts.enrolled,
+            embeddings={name: scores.enrolled for name, scores in embeddings.items()},
+        )  # fmt: skip
+        embedded = {name: scores.asked for name, scores in embeddings.items()}
+        decision = model.decide_scores(
+            None if counts is None else counts.asked, model.embedding_model.fuse(embedded) if embedded else None
+        )
+        return decision, model.fusion_
 
     def _has_flows(self, task: FusedTask, fold: FusedFold) -> bool:
-        both, asked = self.data.items(task), np.concatenate([fold.test, fold.strangers])
-        return any(np.isin(owner, asked).any() for owner in both.owner.values())
+        owners = self.data.items(task).owner.values()
+        return any(np.isin(owner, fold.asked).any() for owner in owners)

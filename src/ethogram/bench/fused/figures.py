@@ -26,7 +26,7 @@ class ItemPredictions:
     """
 
     truth: list[str] = field(default_factory=list)
-    found: list[str] = field(default_factory=list)
+    best: list[str] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
     cluster: list[str] = field(default_factory=list)
     network: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class ItemPredictions:
     @property
     def columns(self) -> tuple[Strings, Strings, Floats]:
         """True label, verdict and confidence of each item."""
-        return np.array(self.truth, np.str_), np.array(self.found, np.str_), np.array(self.confidence)
+        return np.array(self.truth, np.str_), np.array(self.best, np.str_), np.array(self.confidence)
 
 
 def coverage_curve(truth: Strings, found: Strings, confidence: Floats) -> list[tuple[float, float, float]]:

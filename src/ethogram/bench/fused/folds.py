@@ -55,6 +55,11 @@ class FusedFold:
     units: list[str]
 
     @property
+    def asked(self) -> NDArray[np.int64]:
+        """Items that are identified: ``test``, then ``strangers``."""
+        return np.concatenate([self.test, self.strangers])
+
+    @property
     def names(self) -> list[str]:
         """Label of each enrolled item."""
         return [self.labels[code] for code in self.codes]
@@ -147,8 +152,7 @@ class FusedData:
         flow_task = FlowTask.of(name=task.name, title=task.title, experiment="P3", protocol="P3", level=task.level,
                                 encoder=others, probe=others, test=(test,))  # fmt: skip
         found = dict(flow_folds(flow_task, corpora)[0].unlabelled)
-        asked = pl.Series(np.concatenate([fold.test, fold.strangers]))
-        tested = set(self.items(task).items.truth["unit"].gather(asked).to_list())
+        tested = set(self.items(task).items.truth["unit"].gather(pl.Series(fold.asked)).to_list())
         for name, rows in found.items():
             shared = tested & set(corpora[name].truth["unit"].gather(pl.Series(rows)).to_list())
             if shared:

@@ -1,4 +1,4 @@
-"""Scores of one modality (fingerprints or embedded flows): held-out scores of enrolled items, and of test items.
+"""Scores of the items of a fold by one method: an identifier on counts, or a flow classifier on embedded flows.
 
 When a network is held out, its units are also excluded from other networks, as when it tests.
 """
@@ -20,27 +20,45 @@ from ethogram.bench.fused.folds import FusedData, FusedFold
 from ethogram.bench.fused.items import FusedItems
 from ethogram.bench.fused.task import FusedTask
 from ethogram.errors import UsageError
-from ethogram.identify.flow_classifiers import FLOW_CLASSIFIERS
 from ethogram.identify.flow_windows import FlowWindows
-from ethogram.identify.fusion import align
-from ethogram.identify.leave_group_out import grouped_cross_val, leave_one_group_out
+from ethogram.identify.fused_verdict import EnrolledScores, cross_val_flows
+from ethogram.identify.identifier import Identifier
+from ethogram.identify.leave_group_out import grouped_cross_val
 
-__all__ = ["Floats", "ModalityScorer", "ModalityScores"]
+__all__ = ["CountScores", "FlowScores", "Scorer"]
 
 Floats = NDArray[np.float64]
 
 
-@dataclass
-class ModalityScores:
-    """Scores of one modality in one fold: held out for enrolled items, of test items, and of labels not enrolled."""
+@dataclass(frozen=True)
+class CountScores:
+    """Scores by a method on counts.
 
-    held: Floats
-    test: Floats
-    strangers: Floats
+    Parameters
+    ----------
+    identifier
+        The method, fitted on all enrolled items.
+    enrolled
+        Scores of the enrolled items.
+    asked
+        (n, L) scores of the items of :attr:`FusedFold.asked`.
+    """
+
+    identifier: Identifier
+    enrolled: EnrolledScores
+    asked: Floats
 
 
-class ModalityScorer:
-    """Computes the scores of modalities, and caches them while tasks use the same items.
+@dataclass(frozen=True)
+class FlowScores:
+    """Scores by a flow classifier; parameters as for :class:`CountScores`."""
+
+    enrolled: EnrolledScores
+    asked: Floats
+
+
+class Scorer:
+    """Computes the scores of methods, and caches them while tasks use the same items.
 
     Parameters
     ----------
@@ -59,7 +77,8 @@ class ModalityScorer:
         self.data, self.encoders = data, encoders
         self._of_counts, self._of_flows = of_counts, of_flows
         self._items: FusedItems | None = None
-        self._sides: dict[tuple[str, ...], ModalityScores] = {}
+        self._counts: dict[tuple[str, ...], CountScores] = {}
+        self._flows: dict[tuple[str, ...], FlowScores] = {}
         self._embedded: dict[tuple[str, ...], tuple[FlowWindows, ReadyEncoder]] = {}
 
     def of_counts(self, name: str) -> CountMethod:
@@ -74,64 +93,54 @@ class ModalityScorer:
             raise UsageError(f"no method {name!r} on flows")
         return self._of_flows[name]
 
-    def _both(self, task: FusedTask) -> FusedItems:
+    def _fused_items(self, task: FusedTask) -> FusedItems:
         both = self.data.items(task)
         if both is not self._items:
             self._items = both
-            self._sides.clear()
+            self._counts.clear()
+            self._flows.clear()
             self._embedded.clear()
         return both
 
-    def fingerprints(self, task: FusedTask, fold: FusedFold, name: str) -> ModalityScores:
+    def fingerprints(self, task: FusedTask, fold: FusedFold, name: str) -> CountScores:
         """Scores of a method on counts of services."""
-        items = self._both(task).items
-        key = ("counts", task.digest, fold.network, name)
-        if key not in self._sides:
+        items = self._fused_items(task).items
+        key = (task.digest, fold.network, name)
+        if key not in self._counts:
             method = self.of_counts(name)
             if method.needs_statistics:
                 raise UsageError(f"{name} reads flow statistics, which sources that only count do not have")
-            learn, names = items.take(fold.enrol), fold.names
-            columns, held = grouped_cross_val(build(method), learn.windows, names, fold.groups, fold.units)
-            fitted = build(method).fit(learn.windows, names)
-            # Items without counts have no evidence.
-            test, strangers = (
-                align(fold.labels, fitted.labels_, fitted.decision_function(items.take(rows).windows))
-                if rows.size else np.zeros((0, len(fold.labels))) for rows in (fold.test, fold.strangers)
-            )  # fmt: skip
-            self._sides[key] = ModalityScores(align(fold.labels, columns, held), test, strangers)
-        return self._sides[key]
+            learn = items.take(fold.enrol).windows
+            _, held = grouped_cross_val(build(method), learn, fold.names, fold.groups, fold.units)
+            fitted = build(method).fit(learn, fold.names)
+            asked = fitted.decision_function(items.take(fold.asked).windows)
+            self._counts[key] = CountScores(fitted, EnrolledScores(held, fitted.decision_function(learn)), asked)
+        return self._counts[key]
 
-    def flows(self, task: FusedTask, fold: FusedFold, method: FlowMethod, expert: str, seed: int) -> ModalityScores:
+    def flows(self, task: FusedTask, fold: FusedFold, method: FlowMethod, classifier: str, seed: int) -> FlowScores:
         """Scores of one flow classifier on embedded flows."""
-        self._both(task)
-        key = ("flows", task.digest, fold.network, method.digest, expert, str(seed))
-        if key not in self._sides:
+        self._fused_items(task)
+        key = (task.digest, fold.network, method.digest, classifier, str(seed))
+        if key not in self._flows:
             windows, _ = self.embedded(task, fold, method, seed)
-            learn, asked = windows.take(fold.enrol), (windows.take(fold.test), windows.take(fold.strangers))
-            count = len(fold.labels)
-            self.data.tell(f"{fold.network}: {expert}")
-            held = np.full((len(learn), count), np.nan)
-            have = np.flatnonzero(learn.flows > 0)
-            for inside, outside in leave_one_group_out(fold.groups[have], [fold.units[i] for i in have]):
-                if outside.size:
-                    teach = have[outside]
-                    fitted = FLOW_CLASSIFIERS[expert]().fit(learn.take(teach), fold.codes[teach], count)
-                    held[have[inside]] = fitted.decision_function(learn.take(have[inside]))
-            found = [np.full((len(ask), count), np.nan) for ask in asked]
-            if have.size and any(len(ask.z) for ask in asked):
-                fitted = FLOW_CLASSIFIERS[expert]().fit(learn.take(have), fold.codes[have], count)
-                found = [
-                    fitted.decision_function(ask) if len(ask.z) else none
-                    for ask, none in zip(asked, found, strict=True)
-                ]
-            self._sides[key] = ModalityScores(held, *found)
-        return self._sides[key]
+            learn, asked = windows.take(fold.enrol), windows.take(fold.asked)
+            self.data.tell(f"{fold.network}: {classifier}")
+            labels = len(fold.labels)
+            if len(learn.z):
+                fitted, held = cross_val_flows(classifier, learn, fold.codes, labels, fold.groups, fold.units)
+                enrolled = EnrolledScores(held, fitted.decision_function(learn))
+                scores = fitted.decision_function(asked) if len(asked.z) else _unknown(asked, labels)
+            else:
+                enrolled = EnrolledScores(_unknown(learn, labels), _unknown(learn, labels))
+                scores = _unknown(asked, labels)
+            self._flows[key] = FlowScores(enrolled, scores)
+        return self._flows[key]
 
     def embedded(
         self, task: FusedTask, fold: FusedFold, method: FlowMethod, seed: int
     ) -> tuple[FlowWindows, ReadyEncoder]:
         """The flows of all items, embedded by an encoder that was not trained on the test network."""
-        both, corpora = self._both(task), self.data.corpora(task)
+        both, corpora = self._fused_items(task), self.data.corpora(task)
         made = self.encoders.get(method, self.data.unlabelled(task, fold), corpora, seed)
         key = (task.digest, made.digest)
         if key not in self._embedded:
@@ -143,3 +152,8 @@ class ModalityScorer:
             z = np.concatenate(parts).astype(np.float32)
             self._embedded[key] = FlowWindows(z, np.concatenate(owners), len(both)), made
         return self._embedded[key]
+
+
+def _unknown(windows: FlowWindows, labels: int) -> Floats:
+    """Scores (n, L) where nothing is known: NaN."""
+    return np.full((len(windows), labels), np.nan)

@@ -11,6 +11,7 @@ from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_
 from ethogram.config import CountSettings
 from ethogram.identify.flow_classifiers import FlowClassifierName
 from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS
+from ethogram.identify.fusion import Fusion
 
 __all__ = ["FusedMethod", "FusedTask", "asks_fused", "fused_methods", "fused_tasks"]
 
@@ -80,6 +81,11 @@ class FusedMethod(MethodDefinition):
     def encoders(self) -> tuple[str, ...]:
         """Names of the encoders."""
         return tuple(name for name in (self.encoder, self.beside) if name)
+
+    @property
+    def fusion(self) -> Fusion:
+        """The unfitted fusion of the design."""
+        return Fusion(within=self.design != "pool", learn=self.design == "learnt", soften=self.design == "soft")
 
 
 def asks_fused(task: FusedTask, method: FusedMethod) -> bool:
