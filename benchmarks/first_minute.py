@@ -15,11 +15,11 @@ from pathlib import Path
 import polars as pl
 
 from ethogram._matplotlib import Figure
-from ethogram.bench import metrics
 from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.ladder.items import ladder_items
 from ethogram.bench.ladder.measure import LEVELS, SOURCES, LadderMeasurement, figures
+from ethogram.identify import metrics
 from ethogram.knowledge.tables import Knowledge
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "first-minute.md"

@@ -25,7 +25,6 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from ethogram.bench import metrics
 from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
@@ -33,6 +32,7 @@ from ethogram.bench.counts.task import CountTask
 from ethogram.config import FlowSettings
 from ethogram.fingerprint.count import count
 from ethogram.flow.devices import LocalDevices
+from ethogram.identify import metrics
 from ethogram.identify.calibrate import softmax
 from ethogram.identify.recognition import PooledFigures, fit_figures, own_scores, pooled_figures
 from ethogram.identify.verdict import Decision, VerdictModel

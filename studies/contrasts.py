@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ethogram.bench.metrics import seed_interval
 from ethogram.bench.report.flow_rows import FlowRow
+from ethogram.identify.metrics import seed_interval
 
 __all__ = ["Contrast", "Key", "contrast"]
 

@@ -14,11 +14,12 @@ from ethogram.bench.fused.benchmark import FusedBenchmark
 from ethogram.bench.fused.figures import coverage_curve
 from ethogram.bench.fused.items import FusedItems, fused_items
 from ethogram.bench.fused.task import FusedMethod, FusedTask, fused_methods, fused_tasks
-from ethogram.bench.groups.benchmark import GroupBenchmark, completeness, names_needed, purity
+from ethogram.bench.groups.benchmark import GroupBenchmark, names_needed
 from ethogram.bench.groups.task import GroupMethod, GroupTask, group_methods, group_tasks
 from ethogram.bench.row import rows
 from ethogram.config import CountSettings, IdentifySettings
 from ethogram.errors import UsageError
+from ethogram.identify import metrics
 from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS, FusedVerdictModel
 
 KINDS = ("camera", "plug", "hub")
@@ -200,7 +201,7 @@ def test_groups_need_fewer_names_than_items(bench: FusedBenchmark) -> None:
 
 def test_purity_completeness_and_names_needed() -> None:
     truth, group = np.array(list("aabb")), np.array([0, 0, 0, 1])
-    assert (purity(truth, group), completeness(truth, group)) == (0.75, 0.75)
+    assert (metrics.purity(truth, group), metrics.completeness(truth, group)) == (0.75, 0.75)
     assert names_needed([0.0, 0.5, 1.0], 0.9, 5) == 2
     assert names_needed([0.0, 0.5], 0.9, 5) == 6
     assert names_needed([1.0], 0.9, 5) == 0

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ethogram.bench import metrics
 from ethogram.errors import UsageError
+from ethogram.identify import metrics
 
 LABELS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=30)
 VALUES = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=20)

@@ -13,7 +13,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ethogram.bench.metrics import macro_f1
 from ethogram.bench.report.cost import cost_by_part, cost_lines
 from ethogram.bench.report.flow_pages import write_flow_report
 from ethogram.bench.report.flow_rows import Confusion, FlowRow, blind_macro_f1, blind_recall, flow_rows
@@ -26,6 +25,7 @@ from ethogram.bench.report.plots_tasks import budget_plot
 from ethogram.bench.report.write import current, write_report
 from ethogram.cli import main
 from ethogram.errors import InputError
+from ethogram.identify.metrics import macro_f1
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as others
 
-from ethogram.bench import metrics
 from ethogram.config import ProbeSettings
 from ethogram.errors import ConfigurationError, UsageError
-from ethogram.identify import probe_figures as figures
+from ethogram.identify import metrics
+from ethogram.identify.calibrate import softmax
 from ethogram.identify.probe import PROBES, Probe, Standardiser, budget_rows, choose, grid_of, most_even
 from ethogram.identify.probe_devices import DeviceVerdicts, groups_of
 
@@ -31,16 +31,16 @@ class TestFigures:
     @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
     def test_as_other_implementations_have_them(self, pairs: list[tuple[int, int]]) -> None:
         truth, said = np.array(pairs).T
-        table = figures.confusion_of(truth, said, 4)
+        table = metrics.confusion_of(truth, said, 4)
         present = np.unique(truth)
-        assert figures.macro_f1(table) == pytest.approx(
+        assert metrics.macro_f1_of(table) == pytest.approx(
             others.f1_score(truth, said, labels=present, average="macro", zero_division=0)
         )
-        assert figures.macro_f1(table) == pytest.approx(metrics.macro_f1(truth.astype(str), said.astype(str)))
+        assert metrics.macro_f1_of(table) == pytest.approx(metrics.macro_f1(truth.astype(str), said.astype(str)))
         recall = [np.mean(said[truth == code] == code) for code in present]
-        assert figures.balanced_accuracy(table) == pytest.approx(np.mean(recall))
-        assert figures.accuracy(table) == pytest.approx(np.mean(truth == said))
-        rows = {row["type"]: row for row in figures.per_type(table, ["a", "b", "c", "d"])}
+        assert metrics.balanced_accuracy_of(table) == pytest.approx(np.mean(recall))
+        assert metrics.accuracy_of(table) == pytest.approx(np.mean(truth == said))
+        rows = {row["type"]: row for row in metrics.per_type(table, ["a", "b", "c", "d"])}
         assert set(rows) == {"abcd"[code] for code in present}
         for code in present:
             row = rows["abcd"[code]]
@@ -51,16 +51,16 @@ class TestFigures:
         random = np.random.default_rng(1)
         truth, cluster = random.integers(0, 3, 400), random.integers(0, 25, 400)
         said = np.where(random.random(400) < 0.7, truth, random.integers(0, 3, 400))
-        parts = figures.confusions(truth, said, cluster, 3)
+        parts = metrics.confusions(truth, said, cluster, 3)
         assert parts.sum() == 400
-        assert np.array_equal(parts[7], figures.confusion_of(truth[cluster == 7], said[cluster == 7], 3))
-        low, high = figures.interval(figures.bootstrap(parts, draws=3000))
+        assert np.array_equal(parts[7], metrics.confusion_of(truth[cluster == 7], said[cluster == 7], 3))
+        low, high = metrics.percentile_interval(metrics.bootstrap_macro_f1(parts, draws=3000))
         names = truth.astype(str), said.astype(str)
         other = metrics.bootstrap_interval(
             lambda rows: metrics.macro_f1(names[0][rows], names[1][rows]), cluster.astype(str).tolist(), draws=600
         )
         assert (low, high) == pytest.approx(other, abs=0.015)
-        assert low < figures.macro_f1(parts.sum(0)) < high
+        assert low < metrics.macro_f1_of(parts.sum(0)) < high
 
     def test_one_bad_day_widens_the_interval_more_than_as_many_bad_flows(self) -> None:
         truth = np.tile([0, 1], 200)
@@ -68,22 +68,25 @@ class TestFigures:
         one_day = np.where(cluster == 3, 1 - truth, truth)
         scattered = np.where(np.arange(400) % 10 == 3, 1 - truth, truth)
         reach = []
-        for said in (one_day, scattered):
-            low, high = figures.interval(figures.bootstrap(figures.confusions(truth, said, cluster, 2)))
+        for predicted in (one_day, scattered):
+            parts = metrics.confusions(truth, predicted, cluster, 2)
+            low, high = metrics.percentile_interval(metrics.bootstrap_macro_f1(parts))
             reach.append(high - low)
         assert reach[0] > 3 * reach[1]
 
     def test_nothing_tested(self) -> None:
-        parts = figures.confusions(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), 2)
-        assert np.isnan(figures.interval(figures.bootstrap(parts))).all()
-        assert np.isnan(figures.macro_f1(np.zeros((2, 2), np.int64)))
+        parts = metrics.confusions(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), 2)
+        assert np.isnan(metrics.percentile_interval(metrics.bootstrap_macro_f1(parts))).all()
+        assert np.isnan(metrics.macro_f1_of(np.zeros((2, 2), np.int64)))
 
     def test_calibration_error(self) -> None:
         random = np.random.default_rng(0)
         sure = random.random(500)
         right = random.random(500) < sure
-        assert figures.calibration_error(sure, right) == pytest.approx(metrics.calibration_error(sure, right))
-        assert figures.calibration_error(np.full(4, 0.9), np.zeros(4, bool)) == pytest.approx(0.9)
+        bins = [np.flatnonzero((sure * 10).astype(int) == k) for k in range(10)]
+        plain = sum(abs(sure[inside].mean() - right[inside].mean()) * inside.size for inside in bins) / sure.size
+        assert metrics.calibration_error(sure, right) == pytest.approx(plain)
+        assert metrics.calibration_error(np.full(4, 0.9), np.zeros(4, bool)) == pytest.approx(0.9)
 
 
 class TestStandardiser:
@@ -170,7 +173,7 @@ def test_the_grid_is_searched_on_held_out_flows() -> None:
         for option in grid_of("logistic", settings):
             probe = Probe("logistic", settings, option).fit(z[fit], labels)
             predicted = probe.predict_log_proba(z[rows], 2).argmax(1)
-            by_option[option["c"]] = figures.macro_f1(figures.confusion_of(codes, predicted, 2))
+            by_option[option["c"]] = metrics.macro_f1_of(metrics.confusion_of(codes, predicted, 2))
         return by_option
 
     on_held_out, on_training = scores(held_out, truth[held_out]), scores(fit, labels)
@@ -239,7 +242,7 @@ class TestDevices:
         def talk(truth: np.ndarray, clear: float) -> np.ndarray:
             scores = random.standard_normal((truth.size, types))
             scores[np.arange(truth.size), truth] += clear
-            return np.log(figures.softmax(scores))
+            return np.log(softmax(scores))
 
         truth = np.repeat(np.arange(60) % types, n // 60)
         device = pl.Series([f"d{i}" for i in np.repeat(np.arange(60), n // 60)])
@@ -252,7 +255,7 @@ class TestDevices:
             best, verdict, probability = judge.verdicts(scores)
             accuracy[flows] = np.mean(best == truth[groups.first])
             unknown[flows] = np.mean(verdict < 0)
-            gap = figures.calibration_error(probability, best == truth[groups.first])
+            gap = metrics.calibration_error(probability, best == truth[groups.first])
             assert gap < 0.05
             nobody = judge.decision_function(talk(truth, 0.0), groups)
             strange[flows] = np.mean(judge.verdicts(nobody)[1] < 0)
@@ -262,7 +265,7 @@ class TestDevices:
         assert strange[20] > 0.8
 
     def test_means_as_a_plain_loop_has_them(self) -> None:
-        said = np.log(figures.softmax(np.random.default_rng(0).standard_normal((7, 2))))
+        said = np.log(softmax(np.random.default_rng(0).standard_normal((7, 2))))
         groups = groups_of(pl.Series(["a", "b", "a", "a", "b", "a", "a"]), np.arange(7), flows=2)
         scores = DeviceVerdicts.decision_function(said, groups)
         for i in range(len(groups)):

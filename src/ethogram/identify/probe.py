@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ethogram.config import ProbeSettings
 from ethogram.errors import UsageError
-from ethogram.identify.probe_figures import confusion_of, macro_f1
+from ethogram.identify.metrics import confusion_of, macro_f1_of
 
 __all__ = ["DETERMINISTIC", "PROBES", "FrozenProbe", "Probe", "Standardiser", "budget_rows", "choose", "grid_of",
            "most_even"]  # fmt: skip
@@ -168,7 +168,7 @@ def choose(
     best: tuple[float, dict[str, float], NDArray[np.float64]] | None = None
     for choice in grid_of(name, settings):
         logs = Probe(name, settings, choice, seed).fit(*fit).predict_log_proba(held_out[0], types)
-        value = macro_f1(confusion_of(held_out[1], logs.argmax(1), types))
+        value = macro_f1_of(confusion_of(held_out[1], logs.argmax(1), types))
         if best is None or value > best[0]:
             best = value, choice, logs
     assert best is not None

@@ -11,18 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.config import ProbeSettings
+from ethogram.identify import metrics
 from ethogram.identify.probe_devices import DeviceVerdicts, Groups, groups_of
-from ethogram.identify.probe_figures import (
-    accuracy,
-    balanced_accuracy,
-    bootstrap,
-    calibration_error,
-    confusion_of,
-    confusions,
-    interval,
-    macro_f1,
-    per_type,
-)
 from ethogram.pipeline.labelled_flows import LabelledFlows
 from ethogram.schema import CustomFlows
 
@@ -133,18 +123,19 @@ class Rows:
         known = np.flatnonzero(self.tested.truth >= 0)
         truth, best, types = self.tested.truth[known], logs[known].argmax(1), len(self.names)
         _, cluster = np.unique(self.tested.cluster[known], return_inverse=True)
-        parts = confusions(truth, best, cluster, types)
+        parts = metrics.confusions(truth, best, cluster, types)
         whole = parts.sum(0)
-        drawn = bootstrap(parts, draws=self.settings.draws)
+        drawn = metrics.bootstrap_macro_f1(parts, draws=self.settings.draws)
         self._drawn.setdefault((fitted.encoder, fitted.probe, fitted.budget), []).append(drawn)
-        low, high = interval(drawn)
+        low, high = metrics.percentile_interval(drawn)
         self._figures.append({
             **fitted.row, "kind": fitted.kind, "d": fitted.d, "whitened": self.settings.whiten,
             "trained_on": fitted.trained_on, "tested_on": known.size, "device_days": len(parts),
-            "types": int((whole.sum(1) > 0).sum()), "macro_f1": macro_f1(whole), "low": low, "high": high,
-            "balanced_accuracy": balanced_accuracy(whole), "accuracy": accuracy(whole), "choice": fitted.choice,
+            "types": int((whole.sum(1) > 0).sum()), "macro_f1": metrics.macro_f1_of(whole), "low": low, "high": high,
+            "balanced_accuracy": metrics.balanced_accuracy_of(whole), "accuracy": metrics.accuracy_of(whole),
+            "choice": fitted.choice,
         })  # fmt: skip
-        self._types += [{**fitted.row, **row} for row in per_type(whole, self.names)]
+        self._types += [{**fitted.row, **row} for row in metrics.per_type(whole, self.names)]
         self._confusion += [
             {**fitted.row, "true": self.names[i], "said": self.names[j], "flows": int(whole[i, j])}
             for i, j in np.argwhere(whole > 0).tolist()
@@ -167,12 +158,12 @@ class Rows:
         known = truth >= 0
         best = scores.argmax(1)
         clusters = np.unique(self.tested.cluster[part.first[known]], return_inverse=True)[1]
-        parts = confusions(truth[known], best[known], clusters, len(self.names))
-        low, high = interval(bootstrap(parts, draws=self.settings.draws))
-        whole = parts.sum(0) if len(parts) else confusion_of(truth[known], best[known], len(self.names))
+        parts = metrics.confusions(truth[known], best[known], clusters, len(self.names))
+        low, high = metrics.percentile_interval(metrics.bootstrap_macro_f1(parts, draws=self.settings.draws))
+        whole = parts.sum(0) if len(parts) else metrics.confusion_of(truth[known], best[known], len(self.names))
         row: dict[str, Any] = {
-            "verdicts": int(known.sum()), "strangers": int((~known).sum()), "macro_f1": macro_f1(whole), "low": low,
-            "high": high, "accuracy": accuracy(whole),
+            "verdicts": int(known.sum()), "strangers": int((~known).sum()), "macro_f1": metrics.macro_f1_of(whole),
+            "low": low, "high": high, "accuracy": metrics.accuracy_of(whole),
         }  # fmt: skip
         row |= dict.fromkeys(("calibrated_on", "calibration_error", "unknown", "right_of_said", "strangers_unknown"))
         if held_out is None or held_out[0] is None:
@@ -182,7 +173,7 @@ class Rows:
         right = best == truth
         decided = known & (verdict >= 0)
         row["calibrated_on"] = verdicts.held_out_
-        row["calibration_error"] = calibration_error(probability[known], right[known])
+        row["calibration_error"] = metrics.calibration_error(probability[known], right[known])
         row["unknown"] = _share(verdict[known] < 0)
         row["right_of_said"] = _share(right[decided])
         row["strangers_unknown"] = _share(verdict[~known] < 0)
@@ -194,7 +185,7 @@ class Rows:
         together = []
         keys = ["encoder", "probe", "budget"]
         for (encoder, probe, budget), part in each_seed.group_by(keys, maintain_order=True):
-            low, high = interval(np.mean(self._drawn[encoder, probe, budget], axis=0))
+            low, high = metrics.percentile_interval(np.mean(self._drawn[encoder, probe, budget], axis=0))
             means = {name: part[name].mean() for name in ("macro_f1", "balanced_accuracy", "accuracy")}
             first = part.row(0, named=True)
             spread = float(part["macro_f1"].max() - part["macro_f1"].min())  # type: ignore[operator, arg-type]

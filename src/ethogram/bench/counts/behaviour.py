@@ -7,7 +7,6 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from ethogram.bench import metrics
 from ethogram.bench.counts.items import Items, TaskData
 from ethogram.bench.counts.score import Figures
 from ethogram.bench.counts.task import CountMethod, CountTask
@@ -16,6 +15,7 @@ from ethogram.errors import UsageError
 from ethogram.fingerprint.key import learn_ports
 from ethogram.fingerprint.similarity import pairwise
 from ethogram.fingerprint.stability import kaplan_meier
+from ethogram.identify import metrics
 from ethogram.pipeline.fingerprints import fingerprint, service_matrix, windows_from_fingerprints
 
 __all__ = ["convergence", "likeness", "recurrence"]

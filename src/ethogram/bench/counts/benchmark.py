@@ -16,7 +16,7 @@ import ethogram.pipeline.statistics
 import ethogram.pipeline.verdicts
 import ethogram.pipeline.windows
 import ethogram.schema
-from ethogram.bench import metrics, splits
+from ethogram.bench import splits
 from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.labelled import CorpusFlowTable
@@ -60,8 +60,7 @@ class CountBenchmark:
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", ethogram.pipeline.fingerprints,
         ethogram.pipeline.library, ethogram.pipeline.verdicts, ethogram.pipeline.windows,
-        ethogram.pipeline.statistics, behaviour, build, items, metrics, perturb, score,
-        splits, sweeps,
+        ethogram.pipeline.statistics, behaviour, build, items, perturb, score, splits, sweeps,
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""
 

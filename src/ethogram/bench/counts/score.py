@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench import metrics
 from ethogram.bench.counts.build import build
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.task import CountMethod, CountTask
 from ethogram.bench.splits import Split, by_network, chronological
 from ethogram.errors import UsageError
+from ethogram.identify import metrics
 from ethogram.identify.identifier import folds_by_time
 from ethogram.identify.verdict import VerdictModel
 from ethogram.schema import UNKNOWN

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench import metrics
 from ethogram.bench.counts.build import build
 from ethogram.bench.counts.items import Items, TaskData, item_windows
 from ethogram.bench.counts.perturb import sampled, with_stray, without_flows
@@ -16,6 +15,7 @@ from ethogram.bench.counts.score import Figures, closed, splits_of
 from ethogram.bench.counts.task import CountMethod, CountTask
 from ethogram.bench.splits import Split
 from ethogram.errors import UsageError
+from ethogram.identify import metrics
 from ethogram.identify.identifier import Identifier
 
 __all__ = ["Remeter", "drift", "early", "robust"]

@@ -30,7 +30,7 @@ from ethogram.bench.flows.task import FlowMethod, FlowTask, asks
 from ethogram.bench.flows.verdicts import FLOWS, FlowItems, verdicts
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
-from ethogram.identify import aggregate, calibrate, openset, probe, probe_devices, probe_figures
+from ethogram.identify import aggregate, calibrate, metrics, openset, probe, probe_devices
 from ethogram.identify.probe import DETERMINISTIC, FrozenProbe, budget_rows
 from ethogram.representation.kinds import kind_of
 
@@ -65,7 +65,7 @@ class FlowBenchmark:
     """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
-        split, figures, shift, ethogram.bench.flows.verdicts, probe, probe_devices, probe_figures, calibrate, openset,
+        split, figures, shift, ethogram.bench.flows.verdicts, probe, probe_devices, metrics, calibrate, openset,
         aggregate,
     )  # fmt: skip
     """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""

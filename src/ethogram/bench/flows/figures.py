@@ -9,22 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.identify.probe_figures import (
-    accuracy,
-    balanced_accuracy,
-    bootstrap,
-    calibration_error,
-    confusion_of,
-    confusions,
-    interval,
-    macro_f1,
-    per_type,
-)
+from ethogram.identify import metrics
 
-__all__ = ["FlowPredictions", "coverage_of", "pooled", "reliability_of", "seed_figures"]
+__all__ = ["FlowPredictions", "SeedFigures", "coverage_of", "pooled", "seed_figures", "unknown_figures"]
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-BINS = 10
 MAIN = ("macro_f1", "balanced_accuracy", "accuracy")
 
 Ints = NDArray[np.int64]
@@ -69,11 +58,17 @@ class FlowPredictions:
         """Items whose label has training items."""
         return np.flatnonzero(self.truth >= 0)
 
+    @property
+    def confidence(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Probability of the best label of each known item, and whether that label is right."""
+        known = self.known
+        return self.probability[known], self.best[known] == self.truth[known]
+
     def parts(self, types: int) -> NDArray[np.int64]:
         """Confusion matrix of each device-day, [C, T, T]."""
         known = self.known
         _, cluster = np.unique(self.cluster[known], return_inverse=True)
-        return confusions(self.truth[known], self.best[known], cluster, types)
+        return metrics.confusions(self.truth[known], self.best[known], cluster, types)
 
 
 @dataclass
@@ -90,13 +85,13 @@ class SeedFigures:
 
     def means(self) -> dict[str, float]:
         """Mean of each figure over the seeds; main figures first."""
-        means = {name: float(np.mean(found)) for name, found in self.values.items()}
+        means = {name: float(np.mean(by_seed)) for name, by_seed in self.values.items()}
         return {name: means[name] for name in (*MAIN, *means) if name in means}
 
     def intervals(self) -> dict[str, list[float]]:
         """95 % bootstrap intervals, by device-day, of the mean over the seeds."""
-        found = {name: interval(np.mean(drawn, axis=0)) for name, drawn in self.draws.items()}
-        return {name: [low, high] for name, (low, high) in found.items() if not np.isnan(low + high)}
+        intervals = {name: metrics.percentile_interval(np.mean(drawn, axis=0)) for name, drawn in self.draws.items()}
+        return {name: [low, high] for name, (low, high) in intervals.items() if not np.isnan(low + high)}
 
 
 def seed_figures(
@@ -107,15 +102,13 @@ def seed_figures(
     if not len(parts):
         return
     confusion = parts.sum(0)
-    figures.add(name, macro_f1(confusion))
-    figures.draws.setdefault(name, []).append(bootstrap(parts, draws=draws))
+    figures.add(name, metrics.macro_f1_of(confusion))
+    figures.draws.setdefault(name, []).append(metrics.bootstrap_macro_f1(parts, draws=draws))
     if not whole:
         return
-    figures.add("balanced_accuracy", balanced_accuracy(confusion))
-    figures.add("accuracy", accuracy(confusion))
-    known = predictions.known
-    right = predictions.best[known] == predictions.truth[known]
-    figures.add("calibration_error", calibration_error(predictions.probability[known], right))
+    figures.add("balanced_accuracy", metrics.balanced_accuracy_of(confusion))
+    figures.add("accuracy", metrics.accuracy_of(confusion))
+    figures.add("calibration_error", metrics.calibration_error(*predictions.confidence))
     unknown_figures(figures, "", predictions)
 
 
@@ -124,9 +117,9 @@ def unknown_figures(figures: SeedFigures, prefix: str, predictions: FlowPredicti
     if predictions.unknown is None:
         return
     known = predictions.truth >= 0
-    kept = known & ~predictions.unknown
+    labelled = known & ~predictions.unknown
     figures.add(f"{prefix}unknown_share", _share(predictions.unknown[known]))
-    figures.add(f"{prefix}right_of_said", _share((predictions.best == predictions.truth)[kept]))
+    figures.add(f"{prefix}right_of_said", _share((predictions.best == predictions.truth)[labelled]))
     figures.add(f"{prefix}strangers_unknown", _share(predictions.unknown[~known]))
 
 
@@ -134,43 +127,30 @@ def pooled(predictions: Sequence[FlowPredictions], names: Sequence[str]) -> dict
     """Details over all seeds: confusion, figures per type, reliability, coverage."""
     together = FlowPredictions.concat(predictions)
     known = together.known
-    confusion = confusion_of(together.truth[known], together.best[known], len(names))
+    confusion = metrics.confusion_of(together.truth[known], together.best[known], len(names))
     shown = np.flatnonzero((confusion.sum(0) + confusion.sum(1)) > 0)
     return {
-        "per_type": {row.pop("type"): row for row in per_type(confusion, names)},
+        "per_type": {row.pop("type"): row for row in metrics.per_type(confusion, names)},
         "confusion": {
             "labels": [names[i] for i in shown.tolist()],
             # Mean over the seeds, in flows.
             "matrix": (confusion[np.ix_(shown, shown)] / len(predictions)).round(2).tolist(),
         },
-        "reliability": reliability_of(together),
+        "reliability": metrics.reliability(*together.confidence),
         "coverage": coverage_of(together, len(names)),
     }
-
-
-def reliability_of(predictions: FlowPredictions) -> list[list[float]]:
-    """Mean probability, accuracy and number of items per bin of the probability."""
-    known = predictions.known
-    probability, right = predictions.probability[known], predictions.best[known] == predictions.truth[known]
-    where = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
-    rows = []
-    for i in range(BINS):
-        own = where == i
-        if own.any():
-            rows.append([float(probability[own].mean()), float(right[own].mean()), int(own.sum())])
-    return rows
 
 
 def coverage_of(predictions: FlowPredictions, types: int) -> list[list[float | None]]:
     """Macro-F1 and accuracy of the most confident share of the verdicts, for several shares."""
     known = predictions.known
-    order = known[np.argsort(-predictions.probability[known], kind="stable")]
+    sizes = [max(1, round(share * known.size)) for share in SHARES]
     rows: list[list[float | None]] = []
-    for share in SHARES:
-        kept = order[: max(1, round(share * order.size))]
-        if kept.size:
-            confusion = confusion_of(predictions.truth[kept], predictions.best[kept], types)
-            rows.append([share, macro_f1(confusion), accuracy(confusion)])
+    for share, places in zip(SHARES, metrics.most_confident(predictions.probability[known], sizes), strict=True):
+        if places.size:
+            items = known[places]
+            confusion = metrics.confusion_of(predictions.truth[items], predictions.best[items], types)
+            rows.append([share, metrics.macro_f1_of(confusion), metrics.accuracy_of(confusion)])
     return rows
 
 

@@ -27,7 +27,7 @@ import ethogram.pipeline.library
 import ethogram.pipeline.verdicts
 import ethogram.pipeline.windows
 import ethogram.schema
-from ethogram.bench import metrics, splits
+from ethogram.bench import splits
 from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.load import CACHE
@@ -71,8 +71,8 @@ class FusedBenchmark:
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", ethogram.pipeline.fingerprints,
         ethogram.pipeline.library, ethogram.pipeline.verdicts, ethogram.pipeline.windows,
-        ethogram.bench.counts.build, ethogram.bench.counts.items, metrics, splits, figures,
-        folds, items, scores, ethogram.bench.flows.split,
+        ethogram.bench.counts.build, ethogram.bench.counts.items, splits, figures, folds, items, scores,
+        ethogram.bench.flows.split,
     )  # fmt: skip
     """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.bench import metrics
+from ethogram.identify import metrics
 
 __all__ = ["ItemPredictions", "coverage_curve", "figures_of"]
 
@@ -42,7 +42,7 @@ class ItemPredictions:
         return np.array(self.truth, np.str_), np.array(self.best, np.str_), np.array(self.confidence)
 
 
-def coverage_curve(truth: Strings, found: Strings, confidence: Floats) -> list[tuple[float, float, float]]:
+def coverage_curve(truth: Strings, best: Strings, confidence: Floats) -> list[tuple[float, float, float]]:
     """Coverage, macro-F1 and accuracy of the most confident items, for each of ten shares.
 
     Items of equal confidence keep their order.
@@ -51,12 +51,11 @@ def coverage_curve(truth: Strings, found: Strings, confidence: Floats) -> list[t
     >>> coverage_curve(two, np.array(["a", "a"]), np.array([0.9, 0.2]))[4]
     (0.5, 1.0, 1.0)
     """
-    order = np.argsort(-confidence, kind="stable")
-    rows = []
-    for share in COVERAGES:
-        kept = order[: max(1, int(np.ceil(share * len(order) - 1e-9)))]
-        rows.append((share, metrics.macro_f1(truth[kept], found[kept]), metrics.accuracy(truth[kept], found[kept])))
-    return rows
+    sizes = [max(1, int(np.ceil(share * len(confidence) - 1e-9))) for share in COVERAGES]
+    return [
+        (share, metrics.macro_f1(truth[rows], best[rows]), metrics.accuracy(truth[rows], best[rows]))
+        for share, rows in zip(COVERAGES, metrics.most_confident(confidence, sizes), strict=True)
+    ]
 
 
 def figures_of(seeds: Sequence[ItemPredictions], seed: int) -> dict[str, Any]:
@@ -71,28 +70,28 @@ def figures_of(seeds: Sequence[ItemPredictions], seed: int) -> dict[str, Any]:
     """
     values = [_values(predictions) for predictions in seeds]
     truth = seeds[0].columns[0]
-    found = [predictions.columns[1] for predictions in seeds]
+    by_seed = [predictions.columns[1] for predictions in seeds]
     names = sorted(set(seeds[0].network))
-    where = {net: np.flatnonzero([one == net for one in seeds[0].network]) for net in names}
+    where = {net: np.flatnonzero([network == net for network in seeds[0].network]) for net in names}
     intervals = {
-        name: metrics.bootstrap_interval(_over(of, truth, found), seeds[0].cluster, seed=seed, draws=500)
+        name: metrics.bootstrap_interval(_over(of, truth, by_seed), seeds[0].cluster, seed=seed, draws=500)
         for name, of in (("macro_f1", metrics.macro_f1), ("accuracy", metrics.accuracy))
     }
-    labels, matrix = _confusion(truth, found)
+    labels, matrix = _confusion(truth, by_seed)
     curves = np.array([coverage_curve(*predictions.columns) for predictions in seeds])
     return {
-        "values": {name: _mean([one[name] for one in values]) for name in values[0]},
+        "values": {name: _mean([by_name[name] for by_name in values]) for name in values[0]},
         "intervals": intervals,
         "details": {
-            "seeds": {name: [one[name] for one in values] for name in values[0]},
+            "seeds": {name: [by_name[name] for by_name in values] for name in values[0]},
             "coverage": [(share, *means) for share, means in zip(COVERAGES, curves[:, :, 1:].mean(axis=0).tolist(),
                                                                  strict=True)],
             "reliability": metrics.reliability(
-                np.concatenate([part.columns[2] for part in seeds]), np.concatenate([truth == one for one in found])
+                np.concatenate([part.columns[2] for part in seeds]), np.concatenate([truth == best for best in by_seed])
             ),
             "confusion": {"labels": labels, "matrix": matrix},
             "accuracy_by_network": {
-                net: [rows.size, *(_over(of, truth, found)(rows) for of in (metrics.accuracy, metrics.macro_f1))]
+                net: [rows.size, *(_over(of, truth, by_seed)(rows) for of in (metrics.accuracy, metrics.macro_f1))]
                 for net, rows in where.items()
             },
             "weights": {
@@ -105,13 +104,12 @@ def figures_of(seeds: Sequence[ItemPredictions], seed: int) -> dict[str, Any]:
 
 
 def _values(predictions: ItemPredictions) -> dict[str, float]:
-    truth, found, confidence = predictions.columns
-    curve = coverage_curve(truth, found, confidence)
-    recall = [float(np.mean(found[truth == label] == label)) for label in np.unique(truth)]
+    truth, best, confidence = predictions.columns
+    curve = coverage_curve(truth, best, confidence)
     return {
-        "macro_f1": metrics.macro_f1(truth, found), "accuracy": metrics.accuracy(truth, found),
-        "balanced_accuracy": float(np.mean(recall)),
-        "calibration_error": metrics.calibration_error(confidence, truth == found),
+        "macro_f1": metrics.macro_f1(truth, best), "accuracy": metrics.accuracy(truth, best),
+        "balanced_accuracy": metrics.balanced_accuracy(truth, best),
+        "calibration_error": metrics.calibration_error(confidence, truth == best),
         "coverage_macro_f1": float(np.mean([f1 for share, f1, _ in curve if share >= 0.5])),
         "coverage_accuracy": float(np.mean([right for share, _, right in curve if share >= 0.5])),
         **_open_set(predictions),
@@ -123,12 +121,12 @@ def _open_set(predictions: ItemPredictions) -> dict[str, float]:
 
     Without items of labels that are not enrolled, only the figures of known ones.
     """
-    truth, found, confidence = predictions.columns
+    truth, best, confidence = predictions.columns
     unknown, strange = np.array(predictions.unknown, bool), np.array(predictions.strangers_unknown, bool)
-    kept = ~unknown
+    labelled = ~unknown
     values = {
         "known_unknown": float(unknown.mean()),
-        "right_of_said": float((truth == found)[kept].mean()) if kept.any() else 0.0,
+        "right_of_said": float((truth == best)[labelled].mean()) if labelled.any() else 0.0,
     }
     if strange.size:
         # Higher means more likely unknown.
@@ -138,21 +136,21 @@ def _open_set(predictions: ItemPredictions) -> dict[str, float]:
 
 
 def _over(
-    figure: Callable[[Strings, Strings], float], truth: Strings, found: Sequence[Strings]
+    figure: Callable[[Strings, Strings], float], truth: Strings, by_seed: Sequence[Strings]
 ) -> Callable[[NDArray[np.int64]], float]:
     """A function of item indices that gives the mean of a figure over the seeds."""
-    return lambda rows: _mean([figure(truth[rows], one[rows]) for one in found])
+    return lambda rows: _mean([figure(truth[rows], best[rows]) for best in by_seed])
 
 
-def _confusion(truth: Strings, found: Sequence[Strings]) -> tuple[list[str], list[Any]]:
+def _confusion(truth: Strings, by_seed: Sequence[Strings]) -> tuple[list[str], list[Any]]:
     """Labels, and the mean confusion matrix over the seeds."""
-    names, codes = np.unique(np.concatenate([truth, *found]), return_inverse=True)
+    names, codes = np.unique(np.concatenate([truth, *by_seed]), return_inverse=True)
     count, size = len(names), len(truth)
-    pairs = np.concatenate([codes[:size] * count + codes[size * (k + 1) : size * (k + 2)] for k in range(len(found))])
+    pairs = np.concatenate([codes[:size] * count + codes[size * (k + 1) : size * (k + 2)] for k in range(len(by_seed))])
     matrix = np.bincount(pairs, minlength=count * count).reshape(count, count)
-    if len(found) == 1:
+    if len(by_seed) == 1:
         return names.tolist(), matrix.tolist()
-    return names.tolist(), (matrix / len(found)).round(2).tolist()
+    return names.tolist(), (matrix / len(by_seed)).round(2).tolist()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import ethogram.bench.counts.items
 import ethogram.bench.fused.items
 import ethogram.schema
-from ethogram.bench import metrics, splits
+from ethogram.bench import splits
 from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.load import CACHE
@@ -34,39 +34,16 @@ from ethogram.bench.groups.task import GroupMethod, GroupTask, asks_groups
 from ethogram.bench.row import Row, identity_of
 from ethogram.bench.splits import chronological
 from ethogram.errors import UsageError
+from ethogram.identify import metrics
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.group import Grouping, SamePair, clustered, pairwise
 from ethogram.schema import Windows
 
-__all__ = ["GroupBenchmark", "completeness", "names_needed", "purity"]
+__all__ = ["GroupBenchmark", "names_needed"]
 
 Strings = NDArray[np.str_]
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-def purity(truth: Strings, group: Codes) -> float:
-    """Share of items whose label is the most frequent one of their group.
-
-    >>> purity(np.array(["a", "a", "b"]), np.array([0, 0, 0]))
-    0.6666666666666666
-    """
-    right = 0
-    for code in np.unique(group):
-        right += int(np.unique(truth[group == code], return_counts=True)[1].max())
-    return right / len(truth) if len(truth) else float("nan")
-
-
-def completeness(truth: Strings, group: Codes) -> float:
-    """Share of items that are in the largest group of their label.
-
-    >>> completeness(np.array(["a", "a", "b"]), np.array([0, 1, 2]))
-    0.6666666666666666
-    """
-    right = 0
-    for label in np.unique(truth):
-        right += int(np.unique(group[truth == label], return_counts=True)[1].max())
-    return right / len(truth) if len(truth) else float("nan")
 
 
 def names_needed(scores: Sequence[float], wanted: float, most: int) -> int:
@@ -97,8 +74,8 @@ class GroupBenchmark:
     """Benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
-        ethogram.schema, "ethogram.fingerprint", "ethogram.identify", metrics, splits,
-        ethogram.bench.counts.items, ethogram.bench.fused.items,
+        ethogram.schema, "ethogram.fingerprint", "ethogram.identify", splits, ethogram.bench.counts.items,
+        ethogram.bench.fused.items,
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""
 
@@ -230,7 +207,7 @@ class GroupBenchmark:
                 by_items.append(score(given))
             needed.append(names_needed(by_items, wanted, n))
         return {
-            "purity": purity(truth, codes), "completeness": completeness(truth, codes),
+            "purity": metrics.purity(truth, codes), "completeness": metrics.completeness(truth, codes),
             "groups": float(len(order)), "left_out_labels": float(len(set(truth.tolist()))), "items": float(n),
             "names_groups": float(names_needed(by_groups, wanted, len(order))),
             "names_random": float(np.median(needed)),

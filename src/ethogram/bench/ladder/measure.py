@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from ethogram.bench import metrics
 from ethogram.bench.ladder.fit import Example, fit_weights, thresholds_for
 from ethogram.bench.ladder.items import CONDITIONS, Condition, LadderItems, Truth
+from ethogram.identify import metrics
 from ethogram.identify.ladder import LadderDecision, LadderWeights
 from ethogram.identify.ladder_library import LadderLibrary
 from ethogram.knowledge.tables import Knowledge

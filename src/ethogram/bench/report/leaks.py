@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ethogram.bench.metrics import seed_interval
 from ethogram.bench.report.flow_rows import DETECTORS, FlowRow, blind_recall, chance_of
 from ethogram.bench.report.flow_tables import seeds_cell
+from ethogram.identify.metrics import seed_interval
 
 __all__ = ["Shuffled", "leak_lines", "leak_overview", "shuffled_of"]
 
