@@ -113,8 +113,9 @@ class Scorer:
             learn = items.take(fold.enrol).windows
             _, held = grouped_cross_val(build(method), learn, fold.names, fold.groups, fold.units)
             fitted = build(method).fit(learn, fold.names)
-            asked = fitted.decision_function(items.take(fold.asked).windows)
-            self._counts[key] = CountScores(fitted, EnrolledScores(held, fitted.decision_function(learn)), asked)
+            asked = [fitted.decision_function(items.take(rows).windows) for rows in fold.asked_parts]
+            enrolled = EnrolledScores(held, fitted.decision_function(learn))
+            self._counts[key] = CountScores(fitted, enrolled, np.concatenate(asked))
         return self._counts[key]
 
     def flows(self, task: FusedTask, fold: FusedFold, method: FlowMethod, classifier: str, seed: int) -> FlowScores:
@@ -123,17 +124,17 @@ class Scorer:
         key = (task.digest, fold.network, method.digest, classifier, str(seed))
         if key not in self._flows:
             windows, _ = self.embedded(task, fold, method, seed)
-            learn, asked = windows.take(fold.enrol), windows.take(fold.asked)
+            learn, asked = windows.take(fold.enrol), [windows.take(rows) for rows in fold.asked_parts]
             self.data.tell(f"{fold.network}: {classifier}")
             labels = len(fold.labels)
             if len(learn.z):
                 fitted, held = cross_val_flows(classifier, learn, fold.codes, labels, fold.groups, fold.units)
                 enrolled = EnrolledScores(held, fitted.decision_function(learn))
-                scores = fitted.decision_function(asked) if len(asked.z) else _unknown(asked, labels)
+                scores = [fitted.decision_function(part) if len(part.z) else _unknown(part, labels) for part in asked]
             else:
                 enrolled = EnrolledScores(_unknown(learn, labels), _unknown(learn, labels))
-                scores = _unknown(asked, labels)
-            self._flows[key] = FlowScores(enrolled, scores)
+                scores = [_unknown(part, labels) for part in asked]
+            self._flows[key] = FlowScores(enrolled, np.concatenate(scores))
         return self._flows[key]
 
     def embedded(
