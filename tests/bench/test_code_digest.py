@@ -7,7 +7,7 @@ import pytest
 from ethogram.bench.code_digest import code_digest, imported_modules
 from ethogram.bench.corpora import load
 from ethogram.bench.counts.benchmark import CountBenchmark
-from ethogram.bench.encoders.interface import NAMES, TRAINABLE, module_of
+from ethogram.bench.encoders.interface import ADAPTERS
 from ethogram.bench.flows import corpus
 from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.encoders import encoder_code
@@ -45,11 +45,11 @@ def test_imported_modules_are_those_of_the_same_room_and_indirect_ones() -> None
     modules = imported_modules("ethogram.representation.fields")
     assert {"ethogram.representation.fields", "ethogram.representation.network"} < set(modules)
     assert all(name.startswith("ethogram.representation.") for name in modules)
-    assert "ethogram.bench.encoders.masked" in imported_modules(module_of("yatc-small"))
+    assert "ethogram.bench.encoders.masked" in imported_modules(ADAPTERS["yatc-small"].module)
 
 
 def test_every_method_on_flows_has_a_digest_of_its_encoder() -> None:
     digests = {name: encoder_code(method) for name, method in flow_methods().items()}
     assert digests["vae"] == digests["ae"]
     assert len({digests[name] for name in ("raw-40", "pca", "vae", "fields", "linear-fields", "et-bert", "yatc")}) == 7
-    assert all(imported_modules(module_of(name)) for name in (*NAMES, *TRAINABLE))
+    assert all(imported_modules(kind.module) for kind in ADAPTERS.values())

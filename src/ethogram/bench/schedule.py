@@ -172,7 +172,7 @@ def _learnt(task: FlowTask) -> list[list[str]]:
 
 def _encoder(method: FlowMethod) -> str:
     """Digest of the settings of an encoder; '' when the encoder is not cached."""
-    if method.encoder is not None and method.encoder.kind == "raw":
+    if method.encoder_kind.weights == "none":
         return ""
     own = [method.encoder and method.encoder.digest, method.adapter]
     learns = [method.training.digest, method.steps, method.pretraining] if method.learns else []

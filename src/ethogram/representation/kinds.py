@@ -22,10 +22,12 @@ class EncoderKind:
     name
         As in the settings and in file headers.
     module
-        The module of :mod:`ethogram.representation` that implements it.
+        Dotted name of the module that implements it.
     weights
         Where the weights come from: there are none; a random draw; a closed-form fit to unlabelled flows (PCA and its
-        like); gradient descent on unlabelled flows.
+        like); gradient descent on unlabelled flows; a file of the user.
+    title
+        In progress lines; '' for kinds that take no time.
     network
         It is a torch network, which can be fine-tuned with labels.
     decodes
@@ -34,7 +36,8 @@ class EncoderKind:
 
     name: str
     module: str
-    weights: Literal["none", "random", "closed-form", "gradient"]
+    weights: Literal["none", "random", "closed-form", "gradient", "file"]
+    title: str = ""
     network: bool = False
     decodes: bool = True
 
@@ -53,18 +56,29 @@ class EncoderKind:
         """The weights are learnt by gradient descent."""
         return self.weights == "gradient"
 
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, as in result rows."""
+        return "drawn" if self.weights == "random" and not self.network else ORIGINS[self.weights]
+
+
+ORIGINS = {
+    "none": "no weights", "random": "random weights", "closed-form": "directions of the unlabelled flows",
+    "gradient": "trained here", "file": "a file of the user",
+}  # fmt: skip
+ROOM = "ethogram.representation"
 
 KINDS = {
     kind.name: kind
     for kind in (
-        EncoderKind("raw", "vector", "none"),
-        EncoderKind("random-projection", "baselines", "random"),
-        EncoderKind("pca", "baselines", "closed-form"),
-        EncoderKind("linear-fields", "linear_fields", "closed-form", decodes=False),
-        EncoderKind("untrained", "autoencoder", "random", network=True),
-        EncoderKind("ae", "autoencoder", "gradient", network=True),
-        EncoderKind("vae", "autoencoder", "gradient", network=True),
-        EncoderKind("fields", "fields", "gradient", network=True),
+        EncoderKind("raw", f"{ROOM}.vector", "none"),
+        EncoderKind("random-projection", f"{ROOM}.baselines", "random"),
+        EncoderKind("pca", f"{ROOM}.baselines", "closed-form", "PCA"),
+        EncoderKind("linear-fields", f"{ROOM}.linear_fields", "closed-form", "linear encoder of fields", decodes=False),
+        EncoderKind("untrained", f"{ROOM}.autoencoder", "random", network=True),
+        EncoderKind("ae", f"{ROOM}.autoencoder", "gradient", "autoencoder", network=True),
+        EncoderKind("vae", f"{ROOM}.autoencoder", "gradient", "variational autoencoder", network=True),
+        EncoderKind("fields", f"{ROOM}.fields", "gradient", "field-aware encoder", network=True),
     )
 }
 """All kinds by name."""

@@ -215,7 +215,7 @@ def test_files_that_cannot_be_used(tmp_path) -> None:
 
 
 def test_what_cannot_be_pretrained() -> None:
-    with pytest.raises(ConfigurationError, match="'yatc' is not pretrained here; there are et-bert-small"):
+    with pytest.raises(ConfigurationError, match="no encoder that is pretrained here 'yatc'; there are et-bert-small"):
         pretrain_packets("yatc", FLOWS, settings())
     with pytest.raises(ConfigurationError, match="no flows"):
         pretrain_packets(NAME, PacketFlows.empty(), settings())

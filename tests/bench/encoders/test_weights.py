@@ -214,5 +214,5 @@ def test_views_of_little_memory_cannot_ask_for_much(tmp_path, weights) -> None:
 
 
 def test_the_table_of_names() -> None:
-    with pytest.raises(ConfigurationError, match=r"no pretrained encoder 'gpt'; there are et-bert, traffic-former"):
+    with pytest.raises(ConfigurationError, match=r"no third-party encoder 'gpt'; there are et-bert, traffic-former"):
         adapter("gpt")

@@ -1,9 +1,9 @@
-"""What a pretrained traffic encoder is here, and the table of those there are.
+"""Interface of third-party traffic encoders, and the registry of them.
 
 An adapter builds the native input of its encoder from the packets of a flow, runs the network with frozen weights, and
-gives one embedding per flow. Its module is loaded when it is asked for, so that this table costs nothing.
+gives one embedding per flow. Its module is imported when it is used.
 
-Each module of the table has a function ``build(*, checkpoint, seed, widths) -> PacketEncoder`` and a function
+Each module of the registry has a function ``build(*, checkpoint, seed, widths) -> PacketEncoder`` and a function
 ``expected(widths=None) -> dict[str, tuple[int, ...]]``: names and shapes of the weights, without allocating any.
 """
 
@@ -19,63 +19,90 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.errors import ConfigurationError, LibraryError
+from ethogram.representation.kinds import EncoderKind
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = [
-    "NAMES",
-    "PRETRAINED_HERE",
+    "ADAPTERS",
     "PRETRAINING",
-    "TRAINABLE",
     "Facts",
     "PacketEncoder",
     "adapter",
+    "adapter_kind",
     "expected",
-    "module_of",
+    "load_module",
     "random_weights",
 ]  # fmt: skip
 
-_MODULES = {
-    "et-bert": "et_bert",
-    "traffic-former": "traffic_former",
-    "yatc": "yatc",
-    "netmamba": "netmamba",
-    "netfound": "netfound",
-    "nprint": "nprint",
+_ROOM = "ethogram.bench.encoders"
+PRETRAINING = f"{_ROOM}.pretraining"
+"""Module of the training loop of encoders that are pretrained here; needs torch."""
+
+ADAPTERS = {
+    kind.name: kind
+    for kind in (
+        EncoderKind("et-bert", f"{_ROOM}.et_bert", "file", decodes=False),
+        EncoderKind("traffic-former", f"{_ROOM}.traffic_former", "file", decodes=False),
+        EncoderKind("yatc", f"{_ROOM}.yatc", "file", decodes=False),
+        EncoderKind("netmamba", f"{_ROOM}.netmamba", "file", decodes=False),
+        EncoderKind("netfound", f"{_ROOM}.netfound", "file", decodes=False),
+        EncoderKind("nprint", f"{_ROOM}.nprint", "file", decodes=False),
+        EncoderKind("et-bert-small", f"{_ROOM}.et_bert_small", "gradient", decodes=False),
+        EncoderKind("yatc-small", f"{_ROOM}.yatc_small", "gradient", decodes=False),
+        EncoderKind("netmamba-small", f"{_ROOM}.netmamba_small", "gradient", decodes=False),
+        EncoderKind("flowsem", f"{_ROOM}.flowsem", "gradient", decodes=False),
+    )
 }
-
-NAMES: tuple[str, ...] = tuple(_MODULES)
-"""Encoders of others, of which the user may bring a checkpoint."""
-
-PRETRAINED_HERE = {
-    "et-bert-small": "et_bert_small",
-    "yatc-small": "yatc_small",
-    "netmamba-small": "netmamba_small",
-    "flowsem": "flowsem",
-}
-"""Encoders of reduced size that learn here, and their modules; what those must have is said beside the loop."""
-
-TRAINABLE: tuple[str, ...] = tuple(PRETRAINED_HERE)
-"""Encoders that are pretrained here; their checkpoint is a file that was written here."""
+"""Third-party encoders by name. The weights of some are a file of the user, or random; the others, of reduced size, are
+pretrained here by gradient descent."""
 
 _WITH_VOCABULARY = frozenset({"et-bert", "traffic-former"})
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is declared of an encoder, beside every score of it.
+def adapter_kind(name: str, *, trained: bool | None = None) -> EncoderKind:
+    """The entry of a third-party encoder.
 
     Parameters
     ----------
     name
-        As in tables; one of reduced size says so.
+        A name of :data:`ADAPTERS`.
+    trained
+        True: only those that are pretrained here; False: only the others; None: any.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such encoder.
+
+    Examples
+    --------
+    >>> adapter_kind("yatc-small").trained
+    True
+    """
+    kind = ADAPTERS.get(name)
+    if kind is None or trained not in (None, kind.trained):
+        usable = [other for other, entry in ADAPTERS.items() if trained in (None, entry.trained)]
+        what = {None: "third-party encoder", True: "encoder that is pretrained here", False: "published encoder"}
+        raise ConfigurationError(f"no {what[trained]} {name!r}; there are {', '.join(usable)}")
+    return kind
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts about an encoder, shown beside its figures.
+
+    Parameters
+    ----------
+    name
+        Name in tables; it states a reduced size.
     parameters
-        Of the encoder, without heads.
+        Number of weights of the encoder, without heads.
     d
-        Numbers of an embedding.
+        Dimensions of an embedding.
     packets
-        Packets of a flow that it looks at.
+        Number of packets of a flow that it reads.
     licence
-        SPDX name of the authors' code and weights, or "none stated".
+        SPDX name of the licence of the authors' code and weights, or "none stated".
     source
         Paper: arXiv number or venue.
     """
@@ -90,19 +117,19 @@ class Facts:
 
 @runtime_checkable
 class PacketEncoder(Protocol):
-    """Packets of flows to embeddings, with weights that never change."""
+    """Encoder of the packets of flows, with frozen weights."""
 
     @property
     def facts(self) -> Facts:
-        """What is declared of it."""
+        """Facts about the encoder."""
 
     @property
     def digest(self) -> str:
-        """Of its weights."""
+        """Digest of the weights."""
 
     @property
     def origin(self) -> str:
-        """Where its weights are from: "random weights, seed 0", "checkpoint sha256:…", "pretrained here, …"."""
+        """Source of the weights: "random weights, seed 0", "checkpoint sha256:…", "pretrained here, …"."""
 
     def embed(
         self,
@@ -110,16 +137,16 @@ class PacketEncoder(Protocol):
         rows: NDArray[np.integer[Any]] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Embeddings of flows, made in batches of bounded memory; the same in any batching.
+        """Embed flows in batches of bounded size; the batch size does not change the result.
 
         Parameters
         ----------
         flows
             Packets of N flows.
         rows
-            Which of them, length K; None: all.
+            K flows to embed; None: all.
         on_progress
-            Called with the number of flows done and of all to do.
+            Called with the number of flows done and the number of all.
 
         Returns
         -------
@@ -128,37 +155,25 @@ class PacketEncoder(Protocol):
         """
 
 
-PRETRAINING = "ethogram.bench.encoders.pretraining"
-"""Module of the training loop of :data:`TRAINABLE`; needs torch."""
-
-
-def module_of(name: str) -> str:
-    """Dotted name of the module that implements an encoder; nothing is imported.
-
-    >>> module_of("yatc-small")
-    'ethogram.bench.encoders.yatc_small'
-    """
-    modules = _MODULES | PRETRAINED_HERE
-    if name not in modules:
-        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join(modules)}")
-    return f"ethogram.bench.encoders.{modules[name]}"
-
-
 def random_weights(seed: int) -> str:
-    """Origin of an encoder without a checkpoint."""
+    """Source of the weights of an encoder without a checkpoint."""
     return f"random weights, seed {seed}"
 
 
-def _module(name: str) -> Any:
-    if name not in _MODULES:
-        raise ConfigurationError(f"no pretrained encoder {name!r}; there are {', '.join((*NAMES, *TRAINABLE))}")
-    return _loaded(_MODULES[name], name)
+def load_module(kind: EncoderKind) -> Any:
+    """Import the module of a third-party encoder.
+
+    Raises
+    ------
+    LibraryError
+        When torch or safetensors is not installed.
+    """
+    return _import(kind.module, kind.name)
 
 
-def _loaded(module: str, name: str) -> Any:
-    """A module of this folder, when it is needed."""
+def _import(module: str, name: str) -> Any:
     try:
-        return import_module(f"ethogram.bench.encoders.{module}")
+        return import_module(module)
     except ModuleNotFoundError as error:
         if error.name in {"torch", "safetensors"}:
             raise LibraryError(f"{name} needs {error.name}: pip install 'ethogram[train]'") from None
@@ -178,16 +193,16 @@ def adapter(
     Parameters
     ----------
     name
-        One of :data:`NAMES` or :data:`TRAINABLE`.
+        A name of :data:`ADAPTERS`.
     checkpoint
-        The user's file of weights; None: random weights, and the origin says so.
+        File with the user's weights, or with those that pretraining wrote; None: random weights, as ``origin`` states.
     seed
-        Of random weights, and of what the paper randomises in the input.
+        Seed of random weights, and of what the paper randomises in the input.
     widths
-        Other sizes than the paper's, by name; for tests and reduced sizes.
+        Sizes that differ from the paper's, by name; for tests and reduced sizes.
     vocabulary
-        The user's vocabulary file, of encoders that have one; None: the one beside the checkpoint (its name with
-        ``.vocab.txt`` at its end), else pairs of octets in the order of their numbers, and the origin says so.
+        The user's vocabulary file, for encoders that have one; None: the file beside the checkpoint (its name with
+        ``.vocab.txt`` appended), else pairs of octets in numerical order, as ``origin`` states.
 
     Raises
     ------
@@ -201,22 +216,23 @@ def adapter(
     >>> adapter("gpt")
     Traceback (most recent call last):
         ...
-    ethogram.errors.ConfigurationError: no pretrained encoder 'gpt'; there are et-bert, traffic-former, ...
+    ethogram.errors.ConfigurationError: no third-party encoder 'gpt'; there are et-bert, traffic-former, ...
     """
-    if name in PRETRAINED_HERE:
+    kind = adapter_kind(name)
+    if kind.trained:
         return _pretrained_here(name, checkpoint, given=widths is not None or vocabulary is not None)
-    if vocabulary is not None and name in NAMES and name not in _WITH_VOCABULARY:
+    if vocabulary is not None and name not in _WITH_VOCABULARY:
         raise ConfigurationError(f"{name} has no vocabulary")
     options = {} if vocabulary is None else {"vocabulary": vocabulary}
-    built: PacketEncoder = _module(name).build(checkpoint=checkpoint, seed=seed, widths=widths, **options)
+    built: PacketEncoder = load_module(kind).build(checkpoint=checkpoint, seed=seed, widths=widths, **options)
     return built
 
 
 def _pretrained_here(name: str, checkpoint: Path | None, *, given: bool) -> PacketEncoder:
     if checkpoint is None or given:
         raise ConfigurationError(f"{name} is pretrained here: give the file that pretraining wrote, and nothing else")
-    found: PacketEncoder = _loaded("pretraining", name).load_packets(checkpoint, name)
-    return found
+    encoder: PacketEncoder = _import(PRETRAINING, name).load_packets(checkpoint, name)
+    return encoder
 
 
 def expected(name: str, widths: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
@@ -227,5 +243,5 @@ def expected(name: str, widths: Mapping[str, int] | None = None) -> dict[str, tu
     ConfigurationError
         When there is no such encoder or width.
     """
-    found: dict[str, tuple[int, ...]] = _module(name).expected(widths)
-    return found
+    shapes: dict[str, tuple[int, ...]] = load_module(adapter_kind(name, trained=False)).expected(widths)
+    return shapes

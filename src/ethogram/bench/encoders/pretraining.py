@@ -4,7 +4,7 @@ One small loop for all networks over packets: a fixed number of steps of AdamW w
 gradient cut to a norm. All that is random is a function of seed and step, so that the same seed, flows, machine and
 number of threads give the same weights. A file is written whole at the end or not at all.
 
-A module of :data:`~ethogram.bench.encoders.interface.PRETRAINED_HERE` has
+The module of an encoder that is pretrained here has
 ``new(flows, settings, seed) -> PacketNetwork``, which makes a network with its first weights, and
 ``load(described) -> PacketNetwork``, which makes one for weights that are read from a file.
 """
@@ -17,7 +17,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from ethogram.bench.encoders.interface import PRETRAINED_HERE, TRAINABLE, PacketEncoder
+from ethogram.bench.encoders.interface import PacketEncoder, adapter_kind, load_module
 from ethogram.config import Settings
 from ethogram.errors import ConfigurationError, EthogramError, LibraryError
 from ethogram.representation.checkpoint import read_arrays, write_arrays
@@ -97,9 +96,7 @@ class PacketNetwork(nn.Module):
 
 
 def _module(name: str) -> Any:
-    if name not in TRAINABLE:
-        raise ConfigurationError(f"{name!r} is not pretrained here; there are {', '.join(TRAINABLE)}")
-    return import_module(f"ethogram.bench.encoders.{PRETRAINED_HERE[name]}")
+    return load_module(adapter_kind(name, trained=True))
 
 
 def pretrain_packets(
@@ -116,7 +113,7 @@ def pretrain_packets(
     Parameters
     ----------
     name
-        One of :data:`~ethogram.bench.encoders.interface.TRAINABLE`.
+        An encoder of :data:`~ethogram.bench.encoders.interface.ADAPTERS` that is pretrained here.
     flows
         To learn from.
     settings

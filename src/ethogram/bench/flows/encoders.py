@@ -23,7 +23,7 @@ import ethogram.representation.dense
 import ethogram.representation.vector
 import ethogram.representation.views
 from ethogram.bench.code_digest import CodePart, code_digest, imported_modules
-from ethogram.bench.encoders.interface import PRETRAINING, module_of
+from ethogram.bench.encoders.interface import PRETRAINING
 from ethogram.bench.flows.cache import Embedded, file_lock, read_embedded, write_embedded
 from ethogram.bench.flows.corpus import CorpusFlows
 from ethogram.bench.flows.memory import Peak
@@ -56,20 +56,17 @@ HELD_OUT = 0.2
 HELD_OUT_FLOWS = 1024
 """Maximum number of held-out flows, since there are many short passes."""
 PATIENCE_STEPS = 200
-DIRECTIONS = "directions of the unlabelled flows"
 
 _LEARNING = ("ethogram.representation.training",)
 
 
 def encoder_code(method: FlowMethod) -> str:
     """Digest of the code that embeddings of a method depend on: its encoder's module and what that imports."""
+    kind = method.encoder_kind
+    modules = imported_modules(kind.module)
     if method.encoder is None:
-        modules = imported_modules(module_of(method.adapter))
         return code_digest(*modules, *(imported_modules(PRETRAINING) if method.pretraining else ()))
-    kind = kind_of(method.encoder)
-    modules = imported_modules(f"ethogram.representation.{kind.module}")
-    learning = _LEARNING if kind.trained else ()
-    return code_digest(Encoders, *modules, *learning)
+    return code_digest(Encoders, *modules, *(_LEARNING if kind.trained else ()))
 
 
 class Encoders:
@@ -121,13 +118,13 @@ class Encoders:
         gap_days
             Days between training and early stopping.
         """
-        own = replace_seed(method, seed)
-        digest = self._digest(method, unlabelled, corpora, own)
+        encoder_seed = method.encoder_seed(seed)
+        digest = self._digest(method, unlabelled, corpora, encoder_seed)
         if digest in self._made:
             self._made.move_to_end(digest)
             return self._made[digest]
         with file_lock(self._path(digest) if method.learns else None):
-            made = self._make(method, digest, unlabelled, corpora, own, gap_days)
+            made = self._make(method, digest, unlabelled, corpora, encoder_seed, gap_days)
         if made.parameters > LARGE:
             for other in [key for key, one in self._made.items() if one.parameters > LARGE]:
                 del self._made[other]
@@ -168,7 +165,7 @@ class Encoders:
         assert settings is not None
         settings = settings.model_copy(update={"view": view_of(settings.view).name})
         training: Mapping[str, Any] | None = None
-        kind = kind_of(settings)
+        kind = method.encoder_kind
         if not kind.trained:
             encoder = (self._kept(digest) if kind.fitted else None) or self._fitted(
                 digest, settings, unlabelled, corpora, seed)  # fmt: skip
@@ -181,9 +178,7 @@ class Encoders:
                     "passes": len(curves),
                     "loss": curves[-1]["train_loss"],
                 }
-        parameters = 0 if settings.kind == "raw" else sum(v.size for v in _tensors(encoder).values())
-        origin = {"raw": "no weights", "pca": DIRECTIONS, "linear-fields": DIRECTIONS, "random-projection": "drawn",
-                  "untrained": "random weights"}.get(settings.kind, "trained here")  # fmt: skip
+        parameters = 0 if kind.weights == "none" else sum(v.size for v in _tensors(encoder).values())
 
         def embed(loaded: CorpusFlows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
             if isinstance(encoder, LinearFieldEncoder):
@@ -192,9 +187,8 @@ class Encoders:
             parts = [encoder.encode(x) for x in _vectors(loaded.flows, view.name, rows)]
             return np.concatenate(parts) if parts else np.zeros((0, encoder.header.d), np.float32)
 
-        cheap = settings.kind == "raw"
-        return ReadyEncoder(digest, encoder.digest, encoder.header.d, parameters, origin, "Apache-2.0", embed, encoder,
-                            cheap, training)  # fmt: skip
+        return ReadyEncoder(digest, encoder.digest, encoder.header.d, parameters, kind.origin, "Apache-2.0", embed,
+                            encoder, cheap=kind.weights == "none", training=training)  # fmt: skip
 
     def _fitted(
         self, digest: str, settings: EncoderSettings, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int
@@ -202,7 +196,7 @@ class Encoders:
         """An encoder that needs no gradient descent; what is fitted to flows is saved."""
         kind = kind_of(settings)
         if kind.fitted:
-            self._tell({"pca": "PCA", "linear-fields": "linear encoder of fields"}[kind.name])
+            self._tell(kind.title)
 
         def read() -> Iterator[CustomFlows]:
             for name in sorted(unlabelled):
@@ -331,11 +325,6 @@ class Encoders:
 
 def _by_unit(loaded: CorpusFlows, rows: NDArray[np.int64]) -> CustomFlows:
     return replace(loaded.flows.take(rows), device=loaded.truth["unit"].gather(rows))
-
-
-def replace_seed(method: FlowMethod, seed: int) -> int:
-    """The seed that an encoder depends on: 0 for kinds without random numbers."""
-    return 0 if method.encoder is not None and kind_of(method.encoder).deterministic else seed
 
 
 def training_of(method: FlowMethod, flows: int, threads: int, *, held_out: bool) -> TrainingSettings:

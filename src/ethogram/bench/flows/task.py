@@ -15,8 +15,9 @@ import orjson
 from pydantic import Field, model_validator
 
 from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.bench.encoders.interface import adapter_kind
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
-from ethogram.representation.kinds import kind_of
+from ethogram.representation.kinds import EncoderKind, kind_of
 from ethogram.representation.views import view_of
 
 __all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "asks", "flow_methods", "flow_tasks"]
@@ -131,11 +132,18 @@ class FlowMethod(MethodDefinition):
         return _digest_without(self, {"title", "group"})
 
     @property
+    def encoder_kind(self) -> EncoderKind:
+        """The registry entry of the encoder."""
+        return adapter_kind(self.adapter) if self.encoder is None else kind_of(self.encoder)
+
+    @property
     def learns(self) -> bool:
         """Whether the encoder learns from unlabelled flows."""
-        if self.encoder is None:
-            return bool(self.pretraining)
-        return kind_of(self.encoder).fitted
+        return bool(self.pretraining) if self.encoder is None else self.encoder_kind.fitted
+
+    def encoder_seed(self, seed: int) -> int:
+        """The seed that the encoder depends on: 0 for kinds without random numbers."""
+        return 0 if self.encoder_kind.deterministic else seed
 
 
 DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")

@@ -32,7 +32,7 @@ from ethogram.bench.code_digest import CodePart
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.counts.task import count_methods
-from ethogram.bench.flows.encoders import Encoders, encoder_code, replace_seed
+from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.task import FlowMethod, flow_methods
 from ethogram.bench.fused import figures, folds, items, scores
 from ethogram.bench.fused.figures import ItemPredictions, figures_of
@@ -112,7 +112,7 @@ class FusedBenchmark:
         flows = [self.scorer.of_flows(name) for name in method.encoders]
         folds = self.data.folds(task)
         # A method without random numbers gives the same result for every seed.
-        drawn = any(replace_seed(flow, 1) == 1 for flow in flows)
+        drawn = any(not flow.encoder_kind.deterministic for flow in flows)
         seeds = [self._predict(task, method, flows, seed) for seed in range(method.seeds if drawn else 1)]
         encoders = [self.scorer.embedded(task, folds[0], flow, 0)[1] for flow in flows]
         cost: dict[str, object] = {}
