@@ -7,15 +7,16 @@ methods; a definition that names none of :data:`KINDS` is one on counts of servi
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 from ethogram.config import Settings
 from ethogram.errors import ConfigurationError, UsageError
 
-__all__ = ["KINDS", "Kind", "MethodDefinition", "TaskDefinition", "method_definitions", "task_definitions"]
+__all__ = ["KINDS", "Kind", "MethodDefinition", "TaskDefinition"]
 
 Kind = Literal["counts", "flows", "both", "groups"]
 
@@ -25,78 +26,67 @@ KINDS = ("flows", "both", "groups")
 Table = dict[str, Any]
 
 
-class TaskDefinition(Settings):
-    """What every task has.
+class MethodDefinition(Settings):
+    """Base class of methods; each kind adds the field ``group`` with its own values."""
 
-    Each kind adds the fields ``experiment``, ``kind`` and ``level``, each with its own values.
-    """
+    KIND: ClassVar[Kind]
+
+    name: str
+    title: str
+
+    @classmethod
+    def expand(cls, table: Table) -> Iterable[Table]:
+        """The tables that one ``[[method]]`` stands for."""
+        return [table]
+
+    @classmethod
+    def read(cls, folder: Path | None = None) -> dict[str, Self]:
+        """Methods of this kind by name, in the order of their files; a file holds several as ``[[method]]``.
+
+        Parameters
+        ----------
+        folder
+            Folder of the definitions; None: those of the package.
+
+        Raises
+        ------
+        ConfigurationError
+            When a file is not valid TOML, or a field is unknown or has a wrong value.
+        UsageError
+            When a file has no ``[[method]]``.
+        """
+        methods: dict[str, Self] = {}
+        for file, content in _files("methods", folder).items():
+            tables = content.get("method")
+            if not isinstance(tables, list):
+                raise UsageError(f"{file}: no [[method]]")
+            for table in tables:
+                if _is_of(cls.KIND, table):
+                    methods |= {method.name: method for method in (cls.of(**one) for one in cls.expand(table))}
+        return methods
+
+
+class TaskDefinition(Settings):
+    """Base class of tasks; each kind adds the fields ``experiment``, ``kind`` and ``level``, with its own values."""
+
+    KIND: ClassVar[Kind]
+    METHOD: ClassVar[type[MethodDefinition]]
+    """Class of the methods that tasks of this kind run."""
 
     name: str
     title: str
     seed: int = 0
 
+    @abstractmethod
+    def runs(self, method: Any, *, quick: bool = False) -> bool:
+        """Whether the task runs a method of its kind; ``quick``: in the quick set."""
 
-class MethodDefinition(Settings):
-    """What every method has; each kind adds the field ``group`` with its own values."""
-
-    name: str
-    title: str
-
-
-T = TypeVar("T", bound=TaskDefinition)
-M = TypeVar("M", bound=MethodDefinition)
-
-
-def task_definitions(kind: Kind, of: type[T], folder: Path | None) -> dict[str, T]:
-    """Tasks of a kind by name, in the order of their files.
-
-    Parameters
-    ----------
-    kind
-        Which of the tasks to read.
-    of
-        Their class.
-    folder
-        Folder of the definitions; None: those of the package.
-
-    Raises
-    ------
-    ConfigurationError
-        When a file is not valid TOML, or a field is unknown or has a wrong value.
-    """
-    tables = _files("tasks", folder).values()
-    tasks = [of.of(**table) for table in tables if _is_of(kind, table)]
-    return {task.name: task for task in tasks}
-
-
-def method_definitions(
-    kind: Kind, of: type[M], folder: Path | None, expand: Callable[[Table], Iterable[Table]] = lambda table: [table]
-) -> dict[str, M]:
-    """Methods of a kind by name, in the order of their files; a file holds any number of them as ``[[method]]``.
-
-    Parameters
-    ----------
-    kind, of, folder
-        As in :func:`task_definitions`.
-    expand
-        Gives the tables that one table stands for.
-
-    Raises
-    ------
-    ConfigurationError
-        As in :func:`task_definitions`.
-    UsageError
-        When a file has no ``[[method]]``.
-    """
-    methods: dict[str, M] = {}
-    for file, content in _files("methods", folder).items():
-        tables = content.get("method")
-        if not isinstance(tables, list):
-            raise UsageError(f"{file}: no [[method]]")
-        for table in tables:
-            if _is_of(kind, table):
-                methods |= {method.name: method for method in (of.of(**one) for one in expand(table))}
-    return methods
+    @classmethod
+    def read(cls, folder: Path | None = None) -> dict[str, Self]:
+        """Tasks of this kind by name, in the order of their files; parameters and errors as for methods."""
+        tables = _files("tasks", folder).values()
+        tasks = [cls.of(**table) for table in tables if _is_of(cls.KIND, table)]
+        return {task.name: task for task in tasks}
 
 
 def _is_of(kind: Kind, table: Table) -> bool:

@@ -9,22 +9,21 @@ from typing import Any
 
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.load import CACHE
-from ethogram.bench.counts.benchmark import CountBenchmark, applies
-from ethogram.bench.counts.task import CountMethod, CountTask, count_methods, count_tasks
+from ethogram.bench.counts.benchmark import CountBenchmark
+from ethogram.bench.counts.task import CountTask
+from ethogram.bench.definitions import TaskDefinition
 from ethogram.bench.flows.benchmark import FlowBenchmark
-from ethogram.bench.flows.task import FlowMethod, FlowTask, asks, flow_methods, flow_tasks
+from ethogram.bench.flows.task import FlowTask
 from ethogram.bench.fused.benchmark import FusedBenchmark
-from ethogram.bench.fused.task import FusedMethod, FusedTask, asks_fused, fused_methods, fused_tasks
+from ethogram.bench.fused.task import FusedTask
 from ethogram.bench.groups.benchmark import GroupBenchmark
-from ethogram.bench.groups.task import GroupMethod, GroupTask, asks_groups, group_methods, group_tasks
+from ethogram.bench.groups.task import GroupTask
 from ethogram.bench.row import Row, rows
 
 __all__ = ["Suite", "applicable", "every_method", "every_task"]
 
-_KINDS: tuple[tuple[type, type, Callable[[Any, Any], bool]], ...] = (
-    (CountTask, CountMethod, applies), (FlowTask, FlowMethod, asks), (FusedTask, FusedMethod, asks_fused),
-    (GroupTask, GroupMethod, asks_groups),
-)  # fmt: skip
+TASKS: tuple[type[TaskDefinition], ...] = (CountTask, FlowTask, FusedTask, GroupTask)
+"""Class of tasks of each kind; its ``METHOD`` is the class of methods."""
 
 
 def every_task(folder: Path | None = None) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def every_task(folder: Path | None = None) -> dict[str, Any]:
     >>> every_task()["groups-stevens"].kind
     'groups'
     """
-    return {**count_tasks(folder), **flow_tasks(folder), **fused_tasks(folder), **group_tasks(folder)}
+    return {name: task for kind in TASKS for name, task in kind.read(folder).items()}
 
 
 def every_method(folder: Path | None = None) -> dict[str, Any]:
@@ -42,18 +41,16 @@ def every_method(folder: Path | None = None) -> dict[str, Any]:
     >>> every_method()["both/raw-40"].encoder
     'raw-40'
     """
-    found: dict[str, Any] = {**count_methods(folder), **flow_methods(folder)}
-    for more in (fused_methods(folder), group_methods(folder)):
-        found |= {f"{one.kind}/{one.name}": one for one in more.values()}
-    return found
+    methods: dict[str, Any] = {}
+    for kind in TASKS:
+        prefix = "" if kind.KIND in ("counts", "flows") else f"{kind.KIND}/"
+        methods |= {f"{prefix}{name}": method for name, method in kind.METHOD.read(folder).items()}
+    return methods
 
 
 def applicable(task: Any, method: Any) -> bool:
     """Whether a task runs a method; False when their kinds differ."""
-    for of_tasks, of_methods, asked in _KINDS:
-        if isinstance(task, of_tasks):
-            return isinstance(method, of_methods) and asked(task, method)
-    return False
+    return isinstance(method, task.METHOD) and bool(task.runs(method))
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.flows.made_networks import network
 from ethogram.bench.flows.benchmark import FlowBenchmark
-from ethogram.bench.flows.task import FlowMethod, FlowTask, asks
+from ethogram.bench.flows.task import FlowMethod, FlowTask
 from ethogram.bench.row import rows
 from ethogram.schema import CustomFlows, PacketFlows
 
@@ -73,5 +73,5 @@ def test_flows_without_packets_are_a_row_that_says_so() -> None:
 
 
 def test_a_task_without_packets_asks_no_adapter() -> None:
-    assert asks(TASK, NPRINT)
-    assert not asks(TASK.model_copy(update={"packets": False}), NPRINT)
+    assert TASK.runs(NPRINT)
+    assert not TASK.model_copy(update={"packets": False}).runs(NPRINT)

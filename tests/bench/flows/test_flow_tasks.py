@@ -8,7 +8,7 @@ import pytest
 
 from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.task import count_methods, count_tasks
-from ethogram.bench.flows.task import FlowTask, asks, flow_methods, flow_tasks
+from ethogram.bench.flows.task import FlowTask, flow_methods, flow_tasks
 from ethogram.errors import ConfigurationError
 
 PLAIN = {"name": "t", "title": "t", "experiment": "P0", "protocol": "P0", "level": "model"}
@@ -19,7 +19,7 @@ def test_every_task_names_corpora_of_captures_and_asks_raw_numbers(name: str) ->
     task = flow_tasks()[name]
     known = cards()
     assert all(known[corpus].kind == "capture" for corpus in task.corpora)
-    asked = {method.name for method in flow_methods().values() if asks(task, method)}
+    asked = {method.name for method in flow_methods().values() if task.runs(method)}
     assert "raw-40" in asked
     if task.experiment != "grid":
         assert {"shuffled", "shortcut"} <= asked

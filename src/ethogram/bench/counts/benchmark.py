@@ -28,15 +28,7 @@ from ethogram.bench.row import Row, identity_of
 from ethogram.config import CountSettings, FlowSettings, MeterSettings
 from ethogram.errors import UsageError
 
-__all__ = ["CountBenchmark", "applies"]
-
-def applies(task: CountTask, method: CountMethod) -> bool:
-    """Whether a task runs a method: it may list or exclude methods, and fingerprint tasks need plain fingerprints."""
-    if (task.methods and method.name not in task.methods) or method.name in task.without:
-        return False
-    if task.kind in ("similarity", "convergence", "recurrence"):
-        return method.identify.method == "nearest" and method.group == "plain"
-    return True
+__all__ = ["CountBenchmark"]
 
 
 @dataclass
@@ -110,7 +102,7 @@ class CountBenchmark:
 
     def asks(self, task: CountTask, method: CountMethod) -> bool:
         """Whether the task runs the method."""
-        return applies(task, method)
+        return task.runs(method)
 
     def identity(self, task: CountTask, method: CountMethod) -> dict[str, str]:
         """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""

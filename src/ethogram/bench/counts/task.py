@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
 
-from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.bench.definitions import Kind, MethodDefinition, TaskDefinition
 from ethogram.config import CountSettings, IdentifySettings, KeySettings, RepresentationSettings, Settings
 
 __all__ = ["CountMethod", "CountTask", "SplitSettings", "count_methods", "count_tasks"]
@@ -34,8 +34,29 @@ class SplitSettings(Settings):
     )
 
 
+class CountMethod(MethodDefinition):
+    """A method on counts: the settings of an identifier."""
+
+    KIND: ClassVar[Kind] = "counts"
+
+    group: Literal["plain", "option", "default", "baseline"]
+    key: KeySettings = KeySettings()
+    representation: RepresentationSettings = RepresentationSettings()
+    identify: IdentifySettings = IdentifySettings()
+    learn_ports: bool = Field(default=False, description="keep only ports that enrolment uses on several days")
+    calibrated: bool = Field(default=False, description="learn calibration too, and report how well it holds")
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it reads flow statistics."""
+        return self.identify.method in {"random-forest", "gradient-boosting"}
+
+
 class CountTask(TaskDefinition):
     """A task on counts of services."""
+
+    KIND: ClassVar[Kind] = "counts"
+    METHOD: ClassVar[type[MethodDefinition]] = CountMethod
 
     experiment: str = Field(description="E1 to E8, or what else it belongs to")
     kind: KINDS = "closed"
@@ -89,21 +110,13 @@ class CountTask(TaskDefinition):
         text = orjson.dumps({**self.model_dump(mode="json"), "quick": True}, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:12]
 
-
-class CountMethod(MethodDefinition):
-    """A method on counts: the settings of an identifier."""
-
-    group: Literal["plain", "option", "default", "baseline"]
-    key: KeySettings = KeySettings()
-    representation: RepresentationSettings = RepresentationSettings()
-    identify: IdentifySettings = IdentifySettings()
-    learn_ports: bool = Field(default=False, description="keep only ports that enrolment uses on several days")
-    calibrated: bool = Field(default=False, description="learn calibration too, and report how well it holds")
-
-    @property
-    def needs_statistics(self) -> bool:
-        """Whether it reads flow statistics."""
-        return self.identify.method in {"random-forest", "gradient-boosting"}
+    def runs(self, method: CountMethod, *, quick: bool = False) -> bool:  # noqa: ARG002 (no method is too slow)
+        """Whether the task runs a method: it may list or exclude methods, and fingerprint tasks need fingerprints."""
+        if (self.methods and method.name not in self.methods) or method.name in self.without:
+            return False
+        if self.kind in ("similarity", "convergence", "recurrence"):
+            return method.identify.method == "nearest" and method.group == "plain"
+        return True
 
 
 def count_tasks(folder: Path | None = None) -> dict[str, CountTask]:
@@ -112,7 +125,7 @@ def count_tasks(folder: Path | None = None) -> dict[str, CountTask]:
     >>> count_tasks()["e4-stevens"].level
     'id'
     """
-    return task_definitions("counts", CountTask, folder)
+    return CountTask.read(folder)
 
 
 def count_methods(folder: Path | None = None) -> dict[str, CountMethod]:
@@ -121,4 +134,4 @@ def count_methods(folder: Path | None = None) -> dict[str, CountMethod]:
     >>> count_methods()["evidence"].group
     'default'
     """
-    return method_definitions("counts", CountMethod, folder)
+    return CountMethod.read(folder)

@@ -26,7 +26,7 @@ from ethogram.bench.flows.figures import FlowPredictions, SeedFigures, pooled, s
 from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.shift import block_errors, shift_of
 from ethogram.bench.flows.split import FlowFold, Rows, drawn, flow_folds, parts_of
-from ethogram.bench.flows.task import FlowMethod, FlowTask, asks
+from ethogram.bench.flows.task import FlowMethod, FlowTask
 from ethogram.bench.flows.verdicts import FLOWS, FlowItems, verdicts
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
@@ -104,7 +104,7 @@ class FlowBenchmark:
 
     def asks(self, task: FlowTask, method: FlowMethod) -> bool:
         """Whether the task runs the method."""
-        return asks(task, method, quick=self.quick)
+        return task.runs(method, quick=self.quick)
 
     def identity(self, task: FlowTask, method: FlowMethod) -> dict[str, str]:
         """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""

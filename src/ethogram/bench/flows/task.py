@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
 
-from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.bench.definitions import Kind, MethodDefinition, TaskDefinition
 from ethogram.bench.encoders.interface import adapter_kind
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
 from ethogram.representation.kinds import EncoderKind, kind_of
 from ethogram.representation.views import view_of
 
-__all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "asks", "flow_methods", "flow_tasks"]
+__all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "flow_methods", "flow_tasks"]
 
 Part = Literal["early", "middle", "late"]
 
@@ -34,6 +34,10 @@ PARTS: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
 encoder of P4 sees them and both use the same test set."""
 
 
+DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
+"""Groups of methods that a task runs if it names none."""
+
+
 class Caps(Settings):
     """Maximum number of flows per unit and day. The draw is the same for every method and task."""
 
@@ -41,8 +45,82 @@ class Caps(Settings):
     labelled: int = Field(default=100, ge=1, description="that probes learn from, and that test")
 
 
+class FlowMethod(MethodDefinition):
+    """A method on flows: an encoder, its training, and a probe."""
+
+    KIND: ClassVar[Kind] = "flows"
+
+    kind: Literal["flows"] = "flows"
+    group: str
+    encoder: EncoderSettings | None = Field(default=None, description="one of ours")
+    training: TrainingSettings = TrainingSettings(kl_warmup_steps=150)
+    steps: int = Field(default=600, ge=1, description="of the training; passes follow from the flows")
+    adapter: str = Field(default="", description="one of others")
+    pretraining: dict[str, Any] = Field(
+        default_factory=dict, description="an adapter that is pretrained here: its settings; none: as it comes"
+    )
+    probe: Literal["logistic", "knn", "mlp", "forest"] = "logistic"
+    whiten: bool = False
+    budgets: bool = Field(default=True, description="whether it is asked with few labels too")
+    shuffled: bool = Field(default=False, description="labels of training flows permuted: a detector of leaks")
+    seeds: int = Field(default=3, ge=1, description="repetitions; what does not depend on a seed is made once")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.encoder is None) == (not self.adapter):
+            raise ValueError("an encoder or an adapter, one of them")
+        if self.encoder is not None:
+            view_of(self.encoder.view)
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Digest of the fields that decide a figure."""
+        return _digest_without(self, {"title", "group"})
+
+    @property
+    def encoder_kind(self) -> EncoderKind:
+        """The registry entry of the encoder."""
+        return adapter_kind(self.adapter) if self.encoder is None else kind_of(self.encoder)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the encoder learns from unlabelled flows."""
+        return bool(self.pretraining) if self.encoder is None else self.encoder_kind.fitted
+
+    def encoder_seed(self, seed: int) -> int:
+        """The seed that the encoder depends on: 0 for kinds without random numbers."""
+        return 0 if self.encoder_kind.deterministic else seed
+
+    @classmethod
+    def expand(cls, table: dict[str, Any]) -> list[dict[str, Any]]:
+        """Expand ``grid = {"encoder.size" = [...]}`` and a name with ``{size}`` to one table per combination."""
+        grid = table.get("grid")
+        if not grid:
+            return [table]
+        tables = []
+        for values in product(*grid.values()):
+            fields = {key: dict(field) if isinstance(field, dict) else field
+                      for key, field in table.items() if key != "grid"}  # fmt: skip
+            words = {}
+            for place, value in zip(grid, values, strict=True):
+                part, _, name = place.partition(".")
+                if name:
+                    fields.setdefault(part, {})[name] = value
+                else:
+                    fields[part] = value
+                words[name or part] = f"{value:g}" if isinstance(value, float) else str(value).replace("/", "-")
+            tables.append(
+                fields | {"name": table["name"].format(**words), "title": table["title"].format(**words)}
+            )
+        return tables
+
+
 class FlowTask(TaskDefinition):
     """A task on embeddings of single flows."""
+
+    KIND: ClassVar[Kind] = "flows"
+    METHOD: ClassVar[type[MethodDefinition]] = FlowMethod
 
     experiment: Literal["P0", "P2", "P3", "P4", "grid", "others"]
     kind: Literal["flows"] = "flows"
@@ -99,69 +177,19 @@ class FlowTask(TaskDefinition):
         train, test = PARTS[self.protocol]
         return self.train_parts or train, self.test_parts or test
 
-
-class FlowMethod(MethodDefinition):
-    """A method on flows: an encoder, its training, and a probe."""
-
-    kind: Literal["flows"] = "flows"
-    group: str
-    encoder: EncoderSettings | None = Field(default=None, description="one of ours")
-    training: TrainingSettings = TrainingSettings(kl_warmup_steps=150)
-    steps: int = Field(default=600, ge=1, description="of the training; passes follow from the flows")
-    adapter: str = Field(default="", description="one of others")
-    pretraining: dict[str, Any] = Field(
-        default_factory=dict, description="an adapter that is pretrained here: its settings; none: as it comes"
-    )
-    probe: Literal["logistic", "knn", "mlp", "forest"] = "logistic"
-    whiten: bool = False
-    budgets: bool = Field(default=True, description="whether it is asked with few labels too")
-    shuffled: bool = Field(default=False, description="labels of training flows permuted: a detector of leaks")
-    seeds: int = Field(default=3, ge=1, description="repetitions; what does not depend on a seed is made once")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.encoder is None) == (not self.adapter):
-            raise ValueError("an encoder or an adapter, one of them")
-        if self.encoder is not None:
-            view_of(self.encoder.view)
-        return self
-
-    @property
-    def digest(self) -> str:
-        """Digest of the fields that decide a figure."""
-        return _digest_without(self, {"title", "group"})
-
-    @property
-    def encoder_kind(self) -> EncoderKind:
-        """The registry entry of the encoder."""
-        return adapter_kind(self.adapter) if self.encoder is None else kind_of(self.encoder)
-
-    @property
-    def learns(self) -> bool:
-        """Whether the encoder learns from unlabelled flows."""
-        return bool(self.pretraining) if self.encoder is None else self.encoder_kind.fitted
-
-    def encoder_seed(self, seed: int) -> int:
-        """The seed that the encoder depends on: 0 for kinds without random numbers."""
-        return 0 if self.encoder_kind.deterministic else seed
-
-
-DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
+    def runs(self, method: FlowMethod, *, quick: bool = False) -> bool:
+        """Whether the task runs a method; ``quick``: in the quick set."""
+        if quick and method.name not in self.quick_methods:
+            return False
+        if method.name in self.without or (method.adapter and not self.packets):
+            return False
+        wanted = self.methods or DEFAULT_GROUPS
+        return method.name in wanted or method.group in wanted
 
 
 def _digest_without(settings: Settings, prose: set[str]) -> str:
     text = orjson.dumps(settings.model_dump(mode="json", exclude=prose), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()[:12]
-
-
-def asks(task: FlowTask, method: FlowMethod, *, quick: bool = False) -> bool:
-    """Whether a task runs a method; ``quick``: in the quick set."""
-    if quick and method.name not in task.quick_methods:
-        return False
-    if method.name in task.without or (method.adapter and not task.packets):
-        return False
-    wanted = task.methods or DEFAULT_GROUPS
-    return method.name in wanted or method.group in wanted
 
 
 def flow_tasks(folder: Path | None = None) -> dict[str, FlowTask]:
@@ -170,7 +198,7 @@ def flow_tasks(folder: Path | None = None) -> dict[str, FlowTask]:
     >>> flow_tasks()["p0-stevens"].level
     'model'
     """
-    return task_definitions("flows", FlowTask, folder)
+    return FlowTask.read(folder)
 
 
 def flow_methods(folder: Path | None = None) -> dict[str, FlowMethod]:
@@ -179,24 +207,4 @@ def flow_methods(folder: Path | None = None) -> dict[str, FlowMethod]:
     >>> flow_methods()["raw-40"].encoder.kind
     'raw'
     """
-    return method_definitions("flows", FlowMethod, folder, _expanded)
-
-
-def _expanded(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Expand ``grid = {"encoder.size" = [...]}`` and a name with ``{size}`` to one table per combination."""
-    grid = row.get("grid")
-    if not grid:
-        return [row]
-    rows = []
-    for chosen in product(*grid.values()):
-        own = {name: dict(value) if isinstance(value, dict) else value for name, value in row.items() if name != "grid"}
-        words = {}
-        for place, value in zip(grid, chosen, strict=True):
-            part, _, name = place.partition(".")
-            if name:
-                own.setdefault(part, {})[name] = value
-            else:
-                own[part] = value
-            words[name or part] = f"{value:g}" if isinstance(value, float) else str(value).replace("/", "-")
-        rows.append(own | {"name": row["name"].format(**words), "title": row["title"].format(**words)})
-    return rows
+    return FlowMethod.read(folder)

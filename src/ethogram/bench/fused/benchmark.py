@@ -38,7 +38,7 @@ from ethogram.bench.fused import figures, folds, items, scores
 from ethogram.bench.fused.figures import ItemPredictions, figures_of
 from ethogram.bench.fused.folds import FusedData, FusedFold
 from ethogram.bench.fused.scores import FlowScores, Scorer
-from ethogram.bench.fused.task import FusedMethod, FusedTask, asks_fused
+from ethogram.bench.fused.task import FusedMethod, FusedTask
 from ethogram.bench.row import Row, identity_of
 from ethogram.config import IdentifySettings
 from ethogram.identify.fused_decision import FusedDecision
@@ -93,7 +93,7 @@ class FusedBenchmark:
 
     def asks(self, task: FusedTask, method: FusedMethod) -> bool:
         """Whether the task runs the method."""
-        return asks_fused(task, method)
+        return task.runs(method)
 
     def identity(self, task: FusedTask, method: FusedMethod) -> dict[str, str]:
         """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""

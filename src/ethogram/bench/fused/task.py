@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.bench.definitions import Kind, MethodDefinition, TaskDefinition
 from ethogram.config import CountSettings
 from ethogram.identify.flow_classifiers import FlowClassifierName
 from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS
 from ethogram.identify.fusion import Fusion
 
-__all__ = ["FusedMethod", "FusedTask", "asks_fused", "fused_methods", "fused_tasks"]
-
-
-class FusedTask(TaskDefinition):
-    """A task on items that have counts of services and, in corpora with captures, custom flows.
-
-    Each network in ``test`` tests in turn; all others enrol. Units and sites are never on both sides.
-    """
-
-    experiment: Literal["both"] = "both"
-    kind: Literal["both"] = "both"
-    corpora: tuple[str, ...]
-    captures: tuple[str, ...] = Field(description="corpora whose items have custom flows too")
-    networks: tuple[str, ...] = Field(default=(), description="only these networks; none named: all")
-    exclude_types: tuple[str, ...] = ()
-    level: Literal["model", "family", "type", "coarse"]
-    names: bool = Field(default=True, description="whether fingerprints see remote names")
-    windows: dict[str, int | Literal["run", "device"]] = Field(
-        default_factory=dict, description="what an item is, by corpus: seconds, or a word; not named: a device"
-    )
-    test: tuple[str, ...] = Field(description="networks that test, each in turn")
-    sites: dict[str, str] = Field(default_factory=dict, description="networks of one place, which leave together")
-    counts: CountSettings = CountSettings(other_protocols=True)
-    flows: int = Field(default=60, ge=1, description="custom flows of an item at most, drawn evenly by a fixed seed")
-    methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: all")
-    without: tuple[str, ...] = ()
-    quick: bool = False
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        odd = [name for name in (*self.captures, *self.windows) if name not in self.corpora]
-        if odd:
-            raise ValueError(f"{odd[0]} is not among the corpora")
-        return self
+__all__ = ["FusedMethod", "FusedTask", "fused_methods", "fused_tasks"]
 
 
 class FusedMethod(MethodDefinition):
     """A method on fingerprints, embeddings, or both."""
+
+    KIND: ClassVar[Kind] = "both"
 
     kind: Literal["both"] = "both"
     group: Literal["alone", "both", "baseline"]
@@ -88,10 +57,45 @@ class FusedMethod(MethodDefinition):
         return Fusion(within=self.design != "pool", learn=self.design == "learnt", soften=self.design == "soft")
 
 
-def asks_fused(task: FusedTask, method: FusedMethod) -> bool:
-    """Whether a task runs a method."""
-    wanted = not task.methods or method.name in task.methods or method.group in task.methods
-    return wanted and method.name not in task.without
+class FusedTask(TaskDefinition):
+    """A task on items that have counts of services and, in corpora with captures, custom flows.
+
+    Each network in ``test`` tests in turn; all others enrol. Units and sites are never on both sides.
+    """
+
+    KIND: ClassVar[Kind] = "both"
+    METHOD: ClassVar[type[MethodDefinition]] = FusedMethod
+
+    experiment: Literal["both"] = "both"
+    kind: Literal["both"] = "both"
+    corpora: tuple[str, ...]
+    captures: tuple[str, ...] = Field(description="corpora whose items have custom flows too")
+    networks: tuple[str, ...] = Field(default=(), description="only these networks; none named: all")
+    exclude_types: tuple[str, ...] = ()
+    level: Literal["model", "family", "type", "coarse"]
+    names: bool = Field(default=True, description="whether fingerprints see remote names")
+    windows: dict[str, int | Literal["run", "device"]] = Field(
+        default_factory=dict, description="what an item is, by corpus: seconds, or a word; not named: a device"
+    )
+    test: tuple[str, ...] = Field(description="networks that test, each in turn")
+    sites: dict[str, str] = Field(default_factory=dict, description="networks of one place, which leave together")
+    counts: CountSettings = CountSettings(other_protocols=True)
+    flows: int = Field(default=60, ge=1, description="custom flows of an item at most, drawn evenly by a fixed seed")
+    methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: all")
+    without: tuple[str, ...] = ()
+    quick: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        odd = [name for name in (*self.captures, *self.windows) if name not in self.corpora]
+        if odd:
+            raise ValueError(f"{odd[0]} is not among the corpora")
+        return self
+
+    def runs(self, method: FusedMethod, *, quick: bool = False) -> bool:  # noqa: ARG002 (tasks are quick or not)
+        """Whether the task runs a method."""
+        wanted = not self.methods or method.name in self.methods or method.group in self.methods
+        return wanted and method.name not in self.without
 
 
 def fused_tasks(folder: Path | None = None) -> dict[str, FusedTask]:
@@ -100,7 +104,7 @@ def fused_tasks(folder: Path | None = None) -> dict[str, FusedTask]:
     >>> fused_tasks()["both-coarse-captures"].level
     'coarse'
     """
-    return task_definitions("both", FusedTask, folder)
+    return FusedTask.read(folder)
 
 
 def fused_methods(folder: Path | None = None) -> dict[str, FusedMethod]:
@@ -109,4 +113,4 @@ def fused_methods(folder: Path | None = None) -> dict[str, FusedMethod]:
     >>> fused_methods()["fingerprints"].encoder
     ''
     """
-    return method_definitions("both", FusedMethod, folder)
+    return FusedMethod.read(folder)

@@ -30,7 +30,7 @@ from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.split import drawn
 from ethogram.bench.flows.task import Caps, flow_methods
 from ethogram.bench.fused.items import FusedItems, fused_items
-from ethogram.bench.groups.task import GroupMethod, GroupTask, asks_groups
+from ethogram.bench.groups.task import GroupMethod, GroupTask
 from ethogram.bench.row import Row, identity_of
 from ethogram.bench.splits import chronological
 from ethogram.errors import UsageError
@@ -112,7 +112,7 @@ class GroupBenchmark:
 
     def asks(self, task: GroupTask, method: GroupMethod) -> bool:
         """Whether the task runs the method."""
-        return asks_groups(task, method, quick=self.quick)
+        return task.runs(method, quick=self.quick)
 
     def identity(self, task: GroupTask, method: GroupMethod) -> dict[str, str]:
         """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""

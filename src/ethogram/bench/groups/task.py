@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ethogram.bench.definitions import MethodDefinition, TaskDefinition, method_definitions, task_definitions
+from ethogram.bench.definitions import Kind, MethodDefinition, TaskDefinition
 from ethogram.config import CountSettings
 
-__all__ = ["GroupMethod", "GroupTask", "asks_groups", "group_methods", "group_tasks"]
+__all__ = ["GroupMethod", "GroupTask", "group_methods", "group_tasks"]
+
+
+class GroupMethod(MethodDefinition):
+    """A method that measures similarity of unknown devices."""
+
+    KIND: ClassVar[Kind] = "groups"
+
+    kind: Literal["groups"] = "groups"
+    group: Literal["alone", "both", "baseline"]
+    by: Literal["fingerprints", "embeddings", "both", "device-apart"]
+    encoder: str = Field(default="", description="a method on flows whose encoder embeds")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.by in ("embeddings", "both")) != bool(self.encoder):
+            raise ValueError("embeddings, and only they, need an encoder")
+        return self
 
 
 class GroupTask(TaskDefinition):
@@ -18,6 +35,9 @@ class GroupTask(TaskDefinition):
 
     The first items of each unit are enrolled or grouped; the rest are test items.
     """
+
+    KIND: ClassVar[Kind] = "groups"
+    METHOD: ClassVar[type[MethodDefinition]] = GroupMethod
 
     experiment: Literal["groups"] = "groups"
     kind: Literal["groups"] = "groups"
@@ -38,25 +58,9 @@ class GroupTask(TaskDefinition):
     flows: int = Field(default=60, ge=1, description="custom flows of an item at most")
     quick: bool = True
 
-
-class GroupMethod(MethodDefinition):
-    """A method that measures similarity of unknown devices."""
-
-    kind: Literal["groups"] = "groups"
-    group: Literal["alone", "both", "baseline"]
-    by: Literal["fingerprints", "embeddings", "both", "device-apart"]
-    encoder: str = Field(default="", description="a method on flows whose encoder embeds")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.by in ("embeddings", "both")) != bool(self.encoder):
-            raise ValueError("embeddings, and only they, need an encoder")
-        return self
-
-
-def asks_groups(task: GroupTask, method: GroupMethod, *, quick: bool = False) -> bool:
-    """Whether a task runs a method: embeddings need captures, and are too slow for the quick set."""
-    return not method.encoder or (task.captures and not quick)
+    def runs(self, method: GroupMethod, *, quick: bool = False) -> bool:
+        """Whether the task runs a method: embeddings need captures, and are too slow for the quick set."""
+        return not method.encoder or (self.captures and not quick)
 
 
 def group_tasks(folder: Path | None = None) -> dict[str, GroupTask]:
@@ -65,7 +69,7 @@ def group_tasks(folder: Path | None = None) -> dict[str, GroupTask]:
     >>> group_tasks()["groups-stevens"].corpus
     'stevens_lsif_2019'
     """
-    return task_definitions("groups", GroupTask, folder)
+    return GroupTask.read(folder)
 
 
 def group_methods(folder: Path | None = None) -> dict[str, GroupMethod]:
@@ -74,4 +78,4 @@ def group_methods(folder: Path | None = None) -> dict[str, GroupMethod]:
     >>> group_methods()["groups-none"].by
     'device-apart'
     """
-    return method_definitions("groups", GroupMethod, folder)
+    return GroupMethod.read(folder)
