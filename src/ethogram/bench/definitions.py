@@ -62,7 +62,8 @@ class MethodDefinition(Settings):
                 raise UsageError(f"{file}: no [[method]]")
             for table in tables:
                 if _is_of(cls.KIND, table):
-                    methods |= {method.name: method for method in (cls.of(**one) for one in cls.expand(table))}
+                    definitions = [cls.of(**expanded) for expanded in cls.expand(table)]
+                    methods |= {method.name: method for method in definitions}
         return methods
 
 

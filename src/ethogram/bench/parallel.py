@@ -131,8 +131,8 @@ def _shared(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="ethogram-bench-") as own:
-        yield Path(own)
+    with tempfile.TemporaryDirectory(prefix="ethogram-bench-") as temporary:
+        yield Path(temporary)
 
 
 class _Run:
@@ -154,34 +154,34 @@ class _Run:
             self._start()
         while self.workers:
             for pipe in wait([worker.pipe for worker in self.workers]):
-                worker = next(one for one in self.workers if one.pipe is pipe)
+                worker = next(candidate for candidate in self.workers if candidate.pipe is pipe)
                 try:
-                    said = orjson.loads(worker.pipe.recv_bytes())
+                    message = orjson.loads(worker.pipe.recv_bytes())
                 except (EOFError, OSError):
                     self._ended(worker)
                     continue
-                if "row" in said:
-                    yield self._row(worker, said)
-                elif "at" in said:
-                    worker.at = said["at"]
-                elif "stage" in said:
-                    self._stage(said["stage"])
+                if "row" in message:
+                    yield self._row(worker, message)
+                elif "at" in message:
+                    worker.at = message["at"]
+                elif "stage" in message:
+                    self._stage(message["stage"])
                 else:
-                    if "error" in said:
-                        self._note(worker, said["error"])
+                    if "error" in message:
+                        self._note(worker, message["error"])
                     else:
                         self._there |= worker.unit.needs if worker.unit else set()
                     worker.unit = None
                     self._next(worker)
 
-    def _row(self, worker: _Worker, said: Mapping[str, Any]) -> tuple[Row, bool]:
-        row: Row = said["row"]
+    def _row(self, worker: _Worker, message: Mapping[str, Any]) -> tuple[Row, bool]:
+        row: Row = message["row"]
         if worker.at in worker.left:
             worker.left.remove(worker.at)
         if worker.unit is not None:
             # With its first row a unit has loaded its data; its encoders are complete only when the unit is.
             self._there |= {need for need in worker.unit.needs if need.startswith(("table ", "flows "))}
-        return (row, True) if said["fresh"] else (dict(self.known[str(row["key"])]), False)
+        return (row, True) if message["fresh"] else (dict(self.known[str(row["key"])]), False)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -195,7 +195,7 @@ class _Run:
         self._next(worker)
 
     def _next(self, worker: _Worker) -> None:
-        busy = [one.unit for one in self.workers if one is not worker and one.unit is not None]
+        busy = [other.unit for other in self.workers if other is not worker and other.unit is not None]
         if self.left:
             unit = next_unit(self.left, busy, frozenset(self._there), worker.task)
             self.left.remove(unit)

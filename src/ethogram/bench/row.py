@@ -123,17 +123,17 @@ def _made(bench: Benchmark[T, M], task: T, method: M, identity: Mapping[str, str
     began, cpu = time.perf_counter(), time.process_time()
     try:
         with threadpool_limits(bench.threads or None):
-            found = bench.measure(task, method)
+            figures = bench.measure(task, method)
     except Exception as error:
-        own = "" if isinstance(error, EthogramError) else f"{type(error).__name__}: "
-        reason = f"{own}{str(error).splitlines()[0] if str(error) else ''}"
-        found = {"absent": reason, "failed": not isinstance(error, UsageError)}
-    return {**head, **found, "wall_s": round(time.perf_counter() - began, 3),
+        prefix = "" if isinstance(error, EthogramError) else f"{type(error).__name__}: "
+        reason = f"{prefix}{str(error).splitlines()[0] if str(error) else ''}"
+        figures = {"absent": reason, "failed": not isinstance(error, UsageError)}
+    return {**head, **figures, "wall_s": round(time.perf_counter() - began, 3),
             "cpu_s": round(time.process_time() - cpu, 3)}  # fmt: skip
 
 
 def identity_of(
-    task: Task, method: Method, *, data: str, code: type, own: str = "", encoder: str = ""
+    task: Task, method: Method, *, data: str, code: type, method_text: str = "", encoder: str = ""
 ) -> dict[str, str]:
     """Identify a row by its task, method, data and code; ``key`` is a digest of all four.
 
@@ -145,14 +145,14 @@ def identity_of(
         Digests of everything that was read, in a fixed order.
     code
         Class of the benchmark; its module and its ``CODE_DEPENDENCIES`` are digested.
-    own
+    method_text
         Text to digest instead of the method's own digest, where the figures depend on more.
     encoder
         Digest of the code of the method's encoder, if it has one.
     """
     parts = {
         "task": task.name, "method": method.name, "task_digest": task.digest,
-        "method_digest": _short(own) if own else method.digest,
+        "method_digest": _short(method_text) if method_text else method.digest,
         "data_digest": _short(data), "code_digest": code_digest(code),
     }  # fmt: skip
     text = orjson.dumps({**parts, "encoder_code": encoder}, option=orjson.OPT_SORT_KEYS)
@@ -213,7 +213,7 @@ def read_rows(path: Path) -> list[Row]:
         lines = (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(getattr(error, "strerror", None) or str(error), file=path) from None
-    found = []
+    rows_read = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -223,5 +223,5 @@ def read_rows(path: Path) -> list[Row]:
             raise InputError(f"invalid JSON: {error}", file=path, line=number) from None
         if not isinstance(row, dict) or row.get("format") != ROW_FORMAT:
             raise InputError(f"not a row of {ROW_FORMAT}", file=path, line=number)
-        found.append(row)
-    return found
+        rows_read.append(row)
+    return rows_read

@@ -68,14 +68,14 @@ def work_units(
     jobs
         Number of workers.
     """
-    took = _took(rows)
+    times = _took(rows)
     parts: list[WorkUnit] = []
-    for i, own in enumerate(asked):
-        each = [WorkUnit(i, (j,), needs_of(tasks[i], methods[j], cards), _seconds(tasks[i], methods[j], took))
-                for j in own]  # fmt: skip
+    for i, indices in enumerate(asked):
+        each = [WorkUnit(i, (j,), needs_of(tasks[i], methods[j], cards), _seconds(tasks[i], methods[j], times))
+                for j in indices]  # fmt: skip
         by_needs: dict[frozenset[str], list[WorkUnit]] = {}
-        for one in each:
-            by_needs.setdefault(one.needs, []).append(one)
+        for single in each:
+            by_needs.setdefault(single.needs, []).append(single)
         parts += [unit for same in by_needs.values() for unit in same]
     most = max(LEAST_S, sum(unit.seconds for unit in parts) / (SHARE * jobs))
     cut: list[WorkUnit] = []
@@ -93,8 +93,8 @@ def estimate_s(
     tasks: Sequence[Any], methods: Sequence[Any], asked: Sequence[Sequence[int]], rows: Mapping[str, Row]
 ) -> float:
     """Estimated duration of a run; parameters as for :func:`units`."""
-    took = _took(rows)
-    return sum(_seconds(task, methods[j], took) for task, own in zip(tasks, asked, strict=True) for j in own)
+    times = _took(rows)
+    return sum(_seconds(task, methods[j], times) for task, indices in zip(tasks, asked, strict=True) for j in indices)
 
 
 def next_unit(left: Sequence[WorkUnit], busy: Sequence[WorkUnit], there: frozenset[str], last: int | None) -> WorkUnit:
@@ -131,8 +131,8 @@ def _took(rows: Mapping[str, Row]) -> dict[tuple[str, str], float]:
     return {(row["task"], row["method"]): float(row.get("wall_s", 0.0)) for row in rows.values()}
 
 
-def _seconds(task: Any, method: Any, took: Mapping[tuple[str, str], float]) -> float:
-    return max(took.get((task.name, method.name)) or _guess(task, method), 0.01)
+def _seconds(task: Any, method: Any, times: Mapping[tuple[str, str], float]) -> float:
+    return max(times.get((task.name, method.name)) or _guess(task, method), 0.01)
 
 
 def needs_of(task: Any, method: Any, cards: Mapping[str, Card]) -> frozenset[str]:
@@ -140,20 +140,20 @@ def needs_of(task: Any, method: Any, cards: Mapping[str, Card]) -> frozenset[str
     if isinstance(task, CountTask):
         return frozenset(_table(name, task, cards) for name in task.corpora)
     if isinstance(task, FlowTask):
-        found = {f"flows {name} {task.packets}" for name in task.corpora}
+        needs = {f"flows {name} {task.packets}" for name in task.corpora}
         if isinstance(method, FlowMethod) and (encoder := _encoder(method)):
             for learnt in _learnt(task) if method.learns else task.corpora:
-                found.add(f"{encoder} {learnt}")
-        return frozenset(found)
+                needs.add(f"{encoder} {learnt}")
+        return frozenset(needs)
     if isinstance(task, FusedTask):
-        found = {_table(name, task, cards) for name in task.corpora} | {f"flows {n} False" for n in task.captures}
+        needs = {_table(name, task, cards) for name in task.corpora} | {f"flows {n} False" for n in task.captures}
         if isinstance(method, FusedMethod) and method.encoder:
             flow = _flow_methods().get(method.encoder)
             if flow is not None and flow.learns:
-                found |= {f"{_encoder(flow)} {sorted(set(task.captures) - {name})}" for name in task.captures}
-        return frozenset(found)
-    found = {_table(task.corpus, task, cards)}
-    return frozenset(found | ({f"flows {task.corpus} False"} if task.captures else set()))
+                needs |= {f"{_encoder(flow)} {sorted(set(task.captures) - {name})}" for name in task.captures}
+        return frozenset(needs)
+    needs = {_table(task.corpus, task, cards)}
+    return frozenset(needs | ({f"flows {task.corpus} False"} if task.captures else set()))
 
 
 def _table(name: str, task: Any, cards: Mapping[str, Card]) -> str:
@@ -174,9 +174,9 @@ def _encoder(method: FlowMethod) -> str:
     """Digest of the settings of an encoder; '' when the encoder is not cached."""
     if method.encoder_kind.weights == "none":
         return ""
-    own = [method.encoder and method.encoder.digest, method.adapter]
+    identity = [method.encoder and method.encoder.digest, method.adapter]
     learns = [method.training.digest, method.steps, method.pretraining] if method.learns else []
-    return hashlib.sha256(orjson.dumps([*own, *learns])).hexdigest()[:12]
+    return hashlib.sha256(orjson.dumps([*identity, *learns])).hexdigest()[:12]
 
 
 @cache
@@ -187,8 +187,8 @@ def _flow_methods() -> dict[str, FlowMethod]:
 def _guess(task: Any, method: Any) -> float:
     """Estimated seconds of a method that was never measured."""
     if isinstance(method, CountMethod):
-        own = (2.5 if task.kind == "open" else 0.5) * (4.0 if method.needs_statistics else 1.0)
-        return own * math.sqrt(len(task.corpora))
+        seconds = (2.5 if task.kind == "open" else 0.5) * (4.0 if method.needs_statistics else 1.0)
+        return seconds * math.sqrt(len(task.corpora))
     if isinstance(method, FlowMethod):
         turns: int = len(task.each) or 1
         learns = {"fields": 8.0, "ae": 3.0, "vae": 3.0}.get(method.encoder.kind, 1.0) if method.encoder else 15.0

@@ -54,12 +54,12 @@ def environment(threads: int, jobs: int) -> Iterator[None]:
     """Set the number of threads of numerical libraries for workers; libraries read it when they are loaded."""
     cores = os.cpu_count() or 1
     share = max(1, cores // jobs)
-    own = {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share}
+    variables = {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share}
     if threads:
-        own |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
+        variables |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
                              threads)  # fmt: skip
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update({name: str(value) for name, value in own.items()})
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: str(value) for name, value in variables.items()})
     try:
         yield
     finally:
@@ -84,15 +84,15 @@ def work(pipe: Connection, given: WorkerSpec) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet()
 
-    def send(**said: object) -> None:
-        pipe.send_bytes(orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY))
+    def send(**message: object) -> None:
+        pipe.send_bytes(orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    told = 0.0
+    last_sent = 0.0
 
     def stage(text: str) -> None:
-        nonlocal told
-        if time.monotonic() - told >= STAGES_S:
-            told = time.monotonic()
+        nonlocal last_sent
+        if time.monotonic() - last_sent >= STAGES_S:
+            last_sent = time.monotonic()
             send(stage=text)
 
     known: dict[str, Row] = {key: {"key": key} for key in given.known}

@@ -75,9 +75,9 @@ def rule_counters(
     ip = rules.filter(number.is_not_null())
     accounting.ignore("not IP", rules.height - ip.height)
     if not settings.other_protocols:
-        kept = ip.filter(number.is_in([TCP, UDP]))
-        accounting.ignore("protocol", ip.height - kept.height)
-        ip = kept
+        with_ports = ip.filter(number.is_in([TCP, UDP]))
+        accounting.ignore("protocol", ip.height - with_ports.height)
+        ip = with_ports
     transport = number.is_in([TCP, UDP])
     portless = transport & (pl.col("srcPort") == "*") & (pl.col("dstPort") == "*")
     accounting.ignore("no port stated", ip.filter(portless).height)
@@ -141,8 +141,8 @@ def _service_of_rules(rules: pl.DataFrame, mac: str) -> pl.DataFrame:
 
 def _names(peers: Sequence[str]) -> dict[str, str | None]:
     """Registrable domain of each host name; None for addresses and empty names."""
-    found = domains(pl.Series(peers, dtype=pl.String).str.strip_chars_start("*."))["remote_domain"]
-    domain = dict(zip(peers, found.to_list(), strict=True))
+    registrable = domains(pl.Series(peers, dtype=pl.String).str.strip_chars_start("*."))["remote_domain"]
+    domain = dict(zip(peers, registrable.to_list(), strict=True))
     return domain | {peer: peer for peer in peers if re.match(GROUP, peer)}
 
 

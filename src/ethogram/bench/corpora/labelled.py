@@ -85,13 +85,13 @@ class CachedCorpus:
         try:
             tables = [pl.read_parquet(self._path(f"{part}.parquet")) for part in ("flows", "counts", "labels")]
             stages = orjson.loads(self._path("accounting.json").read_bytes())
-            found = [FLOW.conform(tables[0]), COUNTS.conform(tables[1]), LABELS.conform(tables[2])]
+            conformed = [FLOW.conform(tables[0]), COUNTS.conform(tables[1]), LABELS.conform(tables[2])]
         except (OSError, pl.exceptions.PolarsError, InputError, orjson.JSONDecodeError):
             return None
         accounting = {
             name: Accounting(**{**of, **{k: Counter(of[k]) for k in _COUNTERS}}) for name, of in stages.items()
         }
-        return CorpusFlowTable(self.card, found[0], found[1], found[2], self.digest, accounting)
+        return CorpusFlowTable(self.card, conformed[0], conformed[1], conformed[2], self.digest, accounting)
 
     def write(self, loaded: CorpusFlowTable) -> None:
         """Write the tables, and delete those of other files or earlier code."""

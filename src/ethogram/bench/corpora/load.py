@@ -76,10 +76,10 @@ def files_of(card: Card, device: CardDevice, root: Path) -> list[Path]:
     """
     folder = root / card.name
     matched = {file for pattern in device.files for file in folder.glob(pattern)}
-    found = [file for file in matched if not any(word in str(file.relative_to(folder)) for word in card.exclude)]
-    if not found:
+    files = [file for file in matched if not any(word in str(file.relative_to(folder)) for word in card.exclude)]
+    if not files:
         raise InputError(f"no file of device {device.id} (card {card.name})", file=folder)
-    return sorted(found)
+    return sorted(files)
 
 
 def load(
@@ -120,17 +120,17 @@ def load(
     held = CachedCorpus(cache_folder.expanduser() / "corpus", card, state, digest)
     # Two runs that need the same corpus read it once: the second one finds the cached tables.
     with file_lock(held.lock):
-        found = held.read()
-        if found is None:
-            found = _load(card, root, settings, digest, on_progress)
-            held.write(found)
-    return found
+        corpus = held.read()
+        if corpus is None:
+            corpus = _load(card, root, settings, digest, on_progress)
+            held.write(corpus)
+    return corpus
 
 
 def _load(
     card: Card, root: Path, settings: Settings3, digest: str, on_progress: Callable[[int], None] | None
 ) -> CorpusFlowTable:
-    tables, own, labels = [FLOW.empty()], [COUNTS.empty()], []
+    tables, counted, labels = [FLOW.empty()], [COUNTS.empty()], []
     accounting: dict[str, Accounting] = {}
     whole = folder_services(card, files_of(card, card.used_devices[0], root), *settings[:2], accounting) if (
         card.kind == "folder") else None  # fmt: skip
@@ -144,12 +144,12 @@ def _load(
             if not flow_rows.height and not count_rows.height:
                 continue
             tables.append(flow_rows)
-            own.append(count_rows)
+            counted.append(count_rows)
             labels.append(_label(card, device, instance, run, flow_rows))
         if on_progress is not None:
             on_progress(1)
     known = LABELS.conform(pl.DataFrame(labels, schema=LABELS.schema))
-    return CorpusFlowTable(card, pl.concat(tables), pl.concat(own), known, digest, accounting)
+    return CorpusFlowTable(card, pl.concat(tables), pl.concat(counted), known, digest, accounting)
 
 
 def runs_of(card: Card, device: CardDevice, files: list[Path]) -> Iterator[tuple[str, str, list[Path]]]:
@@ -210,12 +210,12 @@ def _read(
         return table, COUNTS.empty(), _stages(run)
     addresses = list(device.addresses)
     if card.kind in ("app_flows", "packet_csv"):
-        biflows, accounting, own = _biflows(card, device, files)
+        biflows, accounting, recorded = _biflows(card, device, files)
         if not biflows.height:  # a few files hold no usable packet; they are counted
             return FLOW.empty(), COUNTS.empty(), {"read": accounting}
         source = _Biflows(instance, biflows, accounting)
         opened = Input(instance, files[0], card.kind, lambda: source)
-        namer = _named(instance, device.mac, [*addresses, *own])
+        namer = _named(instance, device.mac, [*addresses, *recorded])
         run = FlowRun([opened], DeviceNames(namer, only=True), settings[0], settings[1], strict=True)
         return collect(run), COUNTS.empty(), _stages(run)
     with tempfile.TemporaryDirectory() as folder:

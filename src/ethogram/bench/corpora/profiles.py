@@ -72,9 +72,9 @@ def _entries(file: Path) -> Iterator[tuple[bool, dict[str, Any]]]:
     """Whether an entry is from the device, and what it matches."""
     try:
         lists = orjson.loads(file.read_bytes())["ietf-access-control-list:access-lists"]["acl"]
-        for one in lists:
-            for entry in one["aces"]["ace"]:
-                yield one["name"].startswith("from"), entry["matches"]
+        for access_list in lists:
+            for entry in access_list["aces"]["ace"]:
+                yield access_list["name"].startswith("from"), entry["matches"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"no MUD file: {error}", file=file) from None
 

@@ -75,38 +75,38 @@ def published() -> dict[str, PublishedSet]:
     >>> published()["unsw-customflow"].licence
     'CC0-1.0'
     """
-    found = {}
+    sets = {}
     root = resources.files("ethogram.bench") / "published_sets"
     for file in sorted(root.iterdir(), key=lambda p: p.name):
         if not file.name.endswith(".toml"):
             continue
         try:
-            one = PublishedSet.model_validate(tomllib.loads(file.read_text()))
+            published_set = PublishedSet.model_validate(tomllib.loads(file.read_text()))
         except (tomllib.TOMLDecodeError, ValidationError) as error:
             raise ConfigurationError(f"{file.name}: {str(error).splitlines()[0]}") from None
-        found[one.name] = one
-    return found
+        sets[published_set.name] = published_set
+    return sets
 
 
-def missing(one: PublishedSet, root: Path | None) -> str:
+def missing(published_set: PublishedSet, root: Path | None) -> str:
     """What is missing to use a set; '' when nothing is.
 
     Parameters
     ----------
-    one
+    published_set
         The set.
     root
         Folder of the corpora; None: not given.
     """
     if root is None:
         return "no --corpus FOLDER given"
-    folder = root / (one.card or one.name)
+    folder = root / (published_set.card or published_set.name)
     if not folder.is_dir():
         return f"no folder {folder.name}"
-    if one.card:
+    if published_set.card:
         return ""
-    if one.files and not any(any(folder.glob(pattern)) for pattern in one.files):
-        return f"no file {one.files[0]} in {folder.name}"
-    if not one.known_devices and not (folder / "labels.csv").exists():
+    if published_set.files and not any(any(folder.glob(pattern)) for pattern in published_set.files):
+        return f"no file {published_set.files[0]} in {folder.name}"
+    if not published_set.known_devices and not (folder / "labels.csv").exists():
         return f"no labels.csv in {folder.name}"
     return ""

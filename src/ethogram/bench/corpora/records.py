@@ -64,14 +64,14 @@ def app_flows(device: CardDevice, files: Sequence[Path]) -> Recorded:
     return BIFLOW.conform(frame), accounting
 
 
-def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
+def packet_csv(files: Sequence[Path], address: str | None) -> Recorded:
     """Packets without a source address: packets to the device are inbound, all others outbound.
 
     Parameters
     ----------
     files
         Gzipped CSV, one row a packet.
-    own
+    address
         The device's address, see :func:`run_address`.
     """
     accounting = Accounting("packets")
@@ -80,9 +80,9 @@ def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
     usable = packets.drop_nulls(["time", "to"])
     accounting.ignore("no IP destination", packets.height - usable.height)
     accounting.used = usable.height
-    if own is None or not usable.height:
+    if address is None or not usable.height:
         return BIFLOW.empty(), accounting
-    outward = usable.with_columns(out=pl.col("to") != own).sort("time", maintain_order=True).with_columns(
+    outward = usable.with_columns(out=pl.col("to") != address).sort("time", maintain_order=True).with_columns(
         local=pl.when("out").then("source_port").otherwise("dest_port"),
         far=pl.when("out").then("dest_port").otherwise("source_port"),
     )  # fmt: skip
@@ -111,7 +111,7 @@ def packet_csv(files: Sequence[Path], own: str | None) -> Recorded:
     def side(out: str, back: str) -> pl.Expr:
         return pl.when("began").then(out).otherwise(back)
 
-    mine = flows.with_columns(own=pl.lit(own))
+    mine = flows.with_columns(own=pl.lit(address))
     frame = mine.select(
         "start", "end", "protocol",
         source_address=side("own", "remote"), destination_address=side("remote", "own"),

@@ -90,13 +90,13 @@ def user_corpus(folder: Path) -> UserCorpus:
     if not folder.is_dir():
         raise InputError("no such folder", file=folder)
     folder = folder.resolve()
-    said = _card(folder / "card.toml")
-    model = _published(said.published or ("" if (folder / "labels.csv").exists() else folder.name), folder)
+    described = _card(folder / "card.toml")
+    model = _published(described.published or ("" if (folder / "labels.csv").exists() else folder.name), folder)
     if (folder / "labels.csv").exists() or model is None or not model.devices:
         devices = read_user_labels(folder / "labels.csv")
     else:
         devices = list(model.devices)
-    title = said.title or (model.title if model else said.name or folder.name)
+    title = described.title or (model.title if model else described.name or folder.name)
     networks = list(dict.fromkeys(device.network for device in devices))
     cards = {}
     for network in networks:
@@ -105,14 +105,15 @@ def user_corpus(folder: Path) -> UserCorpus:
             raise InputError(f"labels.csv names the network {network!r}, which has no folder", file=folder)
         if not any(_files(place)):
             raise InputError("no custom flows (.parquet) and no captures", file=place)
-        name = place.name if len(networks) > 1 else said.name or folder.name
+        name = place.name if len(networks) > 1 else described.name or folder.name
         if name != place.name:
             raise ConfigurationError(f"{folder / 'card.toml'}: name {name!r} is not the folder's, {place.name!r}")
         cards[name] = Card(
-            name=name, title=title, years=said.years, network=network or said.network or name, kind="folder",
-            runs="none", source=said.source, citation=model.citation if model and said.citation == "none" else
-            said.citation, licence=model.licence if model and said.licence == "not given" else said.licence,
-            traps=said.traps, devices=tuple(device for device in devices if device.network == network),
+            name=name, title=title, years=described.years, network=network or described.network or name, kind="folder",
+            runs="none", source=described.source,
+            citation=model.citation if model and described.citation == "none" else described.citation,
+            licence=model.licence if model and described.licence == "not given" else described.licence,
+            traps=described.traps, devices=tuple(device for device in devices if device.network == network),
         )  # fmt: skip
     root = folder if len(networks) > 1 else folder.parent
     counted = not any(file.suffix == ".parquet" for file in _files(folder))
@@ -147,7 +148,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask | CountTask], list[str]]:
     """Tasks by day in each network, and across networks with shared labels; with captures also on services."""
-    found: list[FlowTask | CountTask] = []
+    tasks: list[FlowTask | CountTask] = []
     notes: list[str] = []
     for name, card in cards.items():
         inside = _level([card], LEVELS)
@@ -155,9 +156,9 @@ def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask
             notes.append(f"{name}: only one label, so no task inside it")
             continue
         title = f"{card.title}: inside {card.network}, early days train, the last ones test"
-        found.append(_task(f"{name}-days", title, "P0", inside, encoder=(name,), probe=(name,), test=(name,)))
+        tasks.append(_task(f"{name}-days", title, "P0", inside, encoder=(name,), probe=(name,), test=(name,)))
         if counted:
-            found.append(_services(f"{name}-days-services", f"{card.title}: device-days, the first third enrols",
+            tasks.append(_services(f"{name}-days-services", f"{card.title}: device-days, the first third enrols",
                                    inside, (name,), SERVICES_INSIDE))  # fmt: skip
     names = list(cards)
     if len(names) > 2:
@@ -166,14 +167,14 @@ def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask
             notes.append("fewer than two labels are in all networks, so no task across all of them")
         else:
             title = f"each of {', '.join(names)} in turn: the others train, it tests"
-            found.append(_task("each-network", title, "P3", level, each=tuple(names)))
+            tasks.append(_task("each-network", title, "P3", level, each=tuple(names)))
     pairs = [(a, b) for a in names for b in names if a != b] if len(names) == 2 else []
     for a, b in pairs:
         level = _level([cards[a], cards[b]], LEVELS)
         if level is None:
             notes.append(f"{a} and {b} share fewer than two labels at every level, so no task across them")
             break
-        found += [
+        tasks += [
             _task(f"{a}-to-{b}", f"Encoder and labels from {a}, tested on {b}", "P3", level, encoder=(a,), probe=(a,),
                   test=(b,)),
             _task(f"{a}-encodes-{b}", f"Encoder from {a}; labels and test from {b}", "P2", level, encoder=(a,),
@@ -181,9 +182,9 @@ def _tasks(cards: Mapping[str, Card], counted: bool) -> tuple[dict[str, FlowTask
         ]  # fmt: skip
         if counted:
             split = {"kind": "network", "enrol": (cards[a].network,), "test": (cards[b].network,)}
-            found.append(_services(f"{a}-to-{b}-services", f"{a} enrols, {b} tests: device-days", level, (a, b),
+            tasks.append(_services(f"{a}-to-{b}-services", f"{a} enrols, {b} tests: device-days", level, (a, b),
                                    SERVICES_ACROSS, split=split))  # fmt: skip
-    return {task.name: task for task in found}, notes
+    return {task.name: task for task in tasks}, notes
 
 
 def _services(

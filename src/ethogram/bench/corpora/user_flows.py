@@ -74,20 +74,20 @@ def read_folder(
         raise UsageError(f"corpus {card.name}: files of custom flows have no packets, which the encoder needs")
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
-        told = _device_file(named, card.used_devices)
-        if told < len(card.used_devices) and any(file.suffix != ".parquet" for file in files):
+        addressed = _device_file(named, card.used_devices)
+        if addressed < len(card.used_devices) and any(file.suffix != ".parquet" for file in files):
             bare = next(device.id for device in card.used_devices if not device.mac and not device.addresses)
             raise InputError(f"device {bare} has neither mac nor ip; captures need one", file=files[0])
         with same_for_all():
-            file = named if told else None
+            file = named if addressed else None
             run = read_vectors(
                 [*files], devices=file, devices_only=file is not None, settings=settings, packets=packets
             )
         pairs = list(run.pairs()) if packets is not None else [(flows, None) for flows in run.batches()]
     if run.errors:
         raise InputError("; ".join(run.errors), file=files[0])
-    flows = CustomFlows.concat([one for one, _ in pairs])
-    beside = None if packets is None else PacketFlows.concat([one for _, one in pairs if one is not None])
+    flows = CustomFlows.concat([batch for batch, _ in pairs])
+    beside = None if packets is None else PacketFlows.concat([batch for _, batch in pairs if batch is not None])
     return _labelled(card, flows, beside, run, files[0])
 
 
@@ -129,17 +129,17 @@ def folder_services(
 
 def _device_file(path: Path, devices: Sequence[CardDevice]) -> int:
     """Write the devices that have a MAC or an address; return their number."""
-    told = 0
+    addressed = 0
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("device", "mac", "ip"))
         for device in devices:
-            told += bool(device.mac or device.addresses)
+            addressed += bool(device.mac or device.addresses)
             if device.mac:
                 writer.writerow((device.id, device.mac, ""))
             for address in device.addresses:
                 writer.writerow((device.id, "", address))
-    return told
+    return addressed
 
 
 def _labelled(card: Card, flows: CustomFlows, packets: PacketFlows | None, run: VectorRun, file: Path) -> FolderFlows:
@@ -174,9 +174,9 @@ def _labelled(card: Card, flows: CustomFlows, packets: PacketFlows | None, run: 
 def _truth(card: Card, flows: CustomFlows, known: dict[str, CardDevice]) -> pl.DataFrame:
     table = pl.DataFrame(
         [
-            {"device": name, "id": one.id, "unit": card.unit_of(one), "model": one.model, "vendor": one.vendor,
-             "family": one.family, "type": one.type, "coarse": one.coarse}
-            for name, one in known.items()
+            {"device": name, "id": device.id, "unit": card.unit_of(device), "model": device.model,
+             "vendor": device.vendor, "family": device.family, "type": device.type, "coarse": device.coarse}
+            for name, device in known.items()
         ]
     )  # fmt: skip
     day = pl.Series("day", flows.start_us // DAY_US, dtype=pl.Int32)

@@ -104,14 +104,14 @@ def recurrence(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
             alike = pairwise(
                 service_matrix(windows, method.key, method.representation), None, method.representation.similarity
             )
-            own, other = _best_earlier(alike, table["device"].to_numpy())
-            earlier = own >= 0
+            of_device, of_others = _best_earlier(alike, table["device"].to_numpy())
+            earlier = of_device >= 0
             if not earlier.any():
                 continue
-            values[f"identical{at}"] = float(np.mean(own[earlier] >= 1 - 1e-12))
+            values[f"identical{at}"] = float(np.mean(of_device[earlier] >= 1 - 1e-12))
             for like in LIKE:
-                values[f"recurs_{like:g}{at}"] = float(np.mean(own[earlier] >= like))
-                values[f"chance_{like:g}{at}"] = float(np.mean(other[earlier] >= like))
+                values[f"recurs_{like:g}{at}"] = float(np.mean(of_device[earlier] >= like))
+                values[f"chance_{like:g}{at}"] = float(np.mean(of_others[earlier] >= like))
     return Figures(n, 0, data.labels["id"].n_unique(), values, {}, "none", {"axis": list(task.values)})
 
 
@@ -119,9 +119,9 @@ def _best_earlier(alike: np.ndarray, devices: np.ndarray) -> tuple[np.ndarray, n
     """Maximum similarity of each export to earlier ones of its device and of others; -1 without an earlier one."""
     earlier = np.tril(np.ones(alike.shape, dtype=bool), -1)
     same = devices[:, None] == devices[None, :]
-    own = np.where(earlier & same, alike, -1.0).max(axis=1)
-    other = np.where(earlier & ~same, alike, -1.0).max(axis=1)
-    return own, other
+    of_device = np.where(earlier & same, alike, -1.0).max(axis=1)
+    of_others = np.where(earlier & ~same, alike, -1.0).max(axis=1)
+    return of_device, of_others
 
 
 def _exported(

@@ -77,7 +77,7 @@ class CountBenchmark:
                 if name not in self.cards:
                     raise UsageError(f"task {task.name}: no corpus card {name!r}")
             loaded = [self._corpus(name, task.counts) for name in task.corpora]
-            data = gather([_only(one, task) for one in loaded], task.counts)
+            data = gather([_only(corpus, task) for corpus in loaded], task.counts)
             self._task_data[key] = data if task.names else data.without_names()
         return self._task_data[key]
 
@@ -94,10 +94,10 @@ class CountBenchmark:
         data = self.task_data(task)
         key = (data.digest, f"{task.window} {task.offset_s} {task.min_hours} {task.min_flows}", statistics)
         if key not in self._items:
-            made = item_windows(
+            items = item_windows(
                 data, task.window, offset_s=task.offset_s, min_hours=task.min_hours, statistics=statistics
             )
-            self._items[key] = made.with_flows(task.min_flows) if task.min_flows else made
+            self._items[key] = items.with_flows(task.min_flows) if task.min_flows else items
         return self._items[key]
 
     def asks(self, task: CountTask, method: CountMethod) -> bool:
@@ -143,7 +143,7 @@ class CountBenchmark:
                 load(self.cards[name], self.root, flows=flows, meter=meter, counts=task.counts,
                      cache_folder=self.cache_folder) for name in task.corpora
             ]  # fmt: skip
-            data = gather([_only(one, task) for one in loaded], task.counts)
+            data = gather([_only(corpus, task) for corpus in loaded], task.counts)
             self._remade[task.name, text] = data if task.names else data.without_names()
         return self._remade[task.name, text]
 

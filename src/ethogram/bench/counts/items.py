@@ -65,9 +65,9 @@ class Items:
 
     def take(self, items: NDArray[np.int64] | Sequence[int]) -> Items:
         """These items, renumbered in the order given."""
-        chosen = np.asarray(items, dtype=np.int64)
-        truth = self.truth[chosen].with_columns(item=pl.int_range(pl.len(), dtype=pl.UInt32))
-        return Items(self.windows.take(chosen.tolist()), truth)
+        numbers = np.asarray(items, dtype=np.int64)
+        truth = self.truth[numbers].with_columns(item=pl.int_range(pl.len(), dtype=pl.UInt32))
+        return Items(self.windows.take(numbers.tolist()), truth)
 
     def with_flows(self, least: int) -> Items:
         """Items with at least ``least`` flows."""
@@ -78,15 +78,15 @@ class Items:
 def gather(loaded: Sequence[CorpusFlowTable], settings: CountSettings) -> TaskData:
     """Concatenate corpora: count flows, and add the counts of sources that have counts only."""
     flows, counts, labels = [FLOW.empty()], [COUNTS.empty()], [LABELS.empty()]
-    for one in loaded:
-        prefix = pl.lit(f"{one.card.name}/") + pl.col("device")
-        labels.append(one.labels.with_columns(device=prefix))
-        if one.flows.height:
-            mine = one.flows.with_columns(device=prefix)
+    for corpus in loaded:
+        prefix = pl.lit(f"{corpus.card.name}/") + pl.col("device")
+        labels.append(corpus.labels.with_columns(device=prefix))
+        if corpus.flows.height:
+            mine = corpus.flows.with_columns(device=prefix)
             flows.append(mine)
             counts.append(count(mine, settings)[0])
-        counts.append(one.counts.with_columns(device=prefix))
-    digest = "+".join(sorted(one.digest for one in loaded))
+        counts.append(corpus.counts.with_columns(device=prefix))
+    digest = "+".join(sorted(corpus.digest for corpus in loaded))
     return TaskData(pl.concat(flows), pl.concat(counts), pl.concat(labels), digest)
 
 

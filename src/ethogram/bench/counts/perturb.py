@@ -52,11 +52,11 @@ def sampled(data: TaskData, one_in: int, counting: CountSettings, seed: int = 0)
         return data
     random = np.random.default_rng(seed)
     flows = data.flows
-    kept = {
+    sampled_packets = {
         way: pl.Series(random.binomial(flows[f"packets_{way}"].cast(pl.Int64).to_numpy(), 1 / one_in))
         for way in ("out", "in")
     }
-    seen = flows.with_columns(kept_out=kept["out"], kept_in=kept["in"]).filter(
+    seen = flows.with_columns(kept_out=sampled_packets["out"], kept_in=sampled_packets["in"]).filter(
         pl.col("kept_out") + pl.col("kept_in") > 0
     )
     number = pl.col("kept_out") + pl.col("kept_in")

@@ -86,7 +86,7 @@ def closed(task: CountTask, method: CountMethod, items: Items) -> Figures:
     """
     parts = splits_of(task, items)
     scored = [_one(task, method, items, split) for split in parts]
-    pooled = _pool([one for one in scored if one is not None])
+    pooled = _pool([part for part in scored if part is not None])
     if pooled is None:
         raise UsageError(f"task {task.name}: no test item has an enrolled label")
 
@@ -100,8 +100,9 @@ def closed(task: CountTask, method: CountMethod, items: Items) -> Figures:
         "left_out": float(pooled.left_out),
     }
     if task.twins:
-        truth, found = metrics.merge(pooled.truth, task.twins), metrics.merge(pooled.strict, task.twins)
-        values |= {"macro_f1_merged": metrics.macro_f1(truth, found), "accuracy_merged": metrics.accuracy(truth, found)}
+        truth, merged = metrics.merge(pooled.truth, task.twins), metrics.merge(pooled.strict, task.twins)
+        values["macro_f1_merged"] = metrics.macro_f1(truth, merged)
+        values["accuracy_merged"] = metrics.accuracy(truth, merged)
     if not np.isnan(pooled.confidence).all():
         values["calibration_error"] = metrics.calibration_error(pooled.confidence, pooled.strict == pooled.truth)
     intervals = {
@@ -200,18 +201,18 @@ def open_set(task: CountTask, method: CountMethod, items: Items) -> Figures:
     # A unit cannot be told from an enrolled twin, so rounds with an enrolled twin are also excluded (``_apart``).
     platform = {name: task.twins.get(name, name) for name in twinned}
     shared = {n for n in twinned if sum(platform[m] == platform[n] for m in twinned) > 1}
-    apart = [one for out, one in zip(rounds, alone, strict=True) if out[0] not in shared]
+    apart = [scored for out, scored in zip(rounds, alone, strict=True) if out[0] not in shared]
     values = _means(alone, "")
     if shared and apart:
         values |= _means(apart, "_apart")
     if drawn:
         values |= _means(drawn, "_three")
-    pooled_known = np.concatenate([one["known"] for one in alone])
-    pooled_unknown = np.concatenate([one["unknown"] for one in alone])
+    pooled_known = np.concatenate([scored["known"] for scored in alone])
+    pooled_unknown = np.concatenate([scored["unknown"] for scored in alone])
     values["auroc_pooled"] = metrics.area_under_roc(pooled_known, pooled_unknown)
     values["fpr95_pooled"] = metrics.false_positive_rate(pooled_known, pooled_unknown)
     details: dict[str, object] = {
-        "by_label": {out[0]: [one["auroc"], one["fpr95"]] for out, one in zip(rounds, alone, strict=True)}
+        "by_label": {out[0]: [scored["auroc"], scored["fpr95"]] for out, scored in zip(rounds, alone, strict=True)}
     }
     intervals = {name: _over_rounds(alone, name, task.seed) for name in ("auroc", "fpr95")}
     return Figures(int(split.test.size), int(split.enrol.size), len(names), values, intervals, split.digest, details)
@@ -233,7 +234,7 @@ def _left_out(
         .decide(ask.windows)
     )
     stranger = np.isin(truth, out)
-    found = np.asarray(decision.verdicts, dtype=np.str_)
+    verdicts = np.asarray(decision.verdicts, dtype=np.str_)
     best = np.asarray(decision.labels, dtype=np.str_)[decision.best]
     known, unknown = decision.strangeness[~stranger], decision.strangeness[stranger]
     expected = np.where(stranger, UNKNOWN, truth).astype(np.str_)
@@ -241,20 +242,20 @@ def _left_out(
         "known": known, "unknown": unknown,
         "auroc": metrics.area_under_roc(known, unknown), "fpr95": metrics.false_positive_rate(known, unknown),
         "oscr": metrics.open_set_curve_area(known, (best == truth)[~stranger], unknown),
-        "rejected_unknown": float(np.mean(found[stranger] == UNKNOWN)) if stranger.any() else float("nan"),
-        "accepted_known": float(np.mean(found[~stranger] != UNKNOWN)),
-        "macro_f1": metrics.macro_f1(expected, found),
+        "rejected_unknown": float(np.mean(verdicts[stranger] == UNKNOWN)) if stranger.any() else float("nan"),
+        "accepted_known": float(np.mean(verdicts[~stranger] != UNKNOWN)),
+        "macro_f1": metrics.macro_f1(expected, verdicts),
     }  # fmt: skip
 
 
 def _means(rounds: Sequence[dict[str, object]], suffix: str) -> dict[str, float]:
     names = ("auroc", "fpr95", "oscr", "rejected_unknown", "accepted_known", "macro_f1")
-    return {name + suffix: float(np.nanmean([one[name] for one in rounds])) for name in names}
+    return {name + suffix: float(np.nanmean([scored[name] for scored in rounds])) for name in names}
 
 
 def _over_rounds(rounds: Sequence[dict[str, object]], name: str, seed: int) -> tuple[float, float]:
     """Bootstrap interval of a mean over the labels left out; the labels are resampled."""
-    found = np.array([one[name] for one in rounds], dtype=np.float64)
+    by_round = np.array([scored[name] for scored in rounds], dtype=np.float64)
     return metrics.bootstrap_interval(
-        lambda rows: float(np.nanmean(found[rows])), [str(i) for i in range(len(found))], seed=seed
+        lambda rows: float(np.nanmean(by_round[rows])), [str(i) for i in range(len(by_round))], seed=seed
     )

@@ -36,11 +36,11 @@ Strings = NDArray[np.str_]
 
 def early(task: CountTask, method: CountMethod, data: TaskData) -> Figures:
     """Closed-set figures for items of ``value`` seconds, in enrolment and test; one figure per value."""
-    found: dict[str, Figures] = {}
+    by_step: dict[str, Figures] = {}
     for value in task.values:
         items = item_windows(data, int(value), offset_s=task.offset_s, statistics=method.needs_statistics)
-        found[f"{value:g}s"] = closed(task, method, items)
-    return _along(task, found, "seconds observed")
+        by_step[f"{value:g}s"] = closed(task, method, items)
+    return _along(task, by_step, "seconds observed")
 
 
 def robust(task: CountTask, method: CountMethod, data: TaskData, remeter: Remeter) -> Figures:
@@ -65,7 +65,7 @@ def robust(task: CountTask, method: CountMethod, data: TaskData, remeter: Remete
         return _along(task, few, ACROSS[task.harm])
     identifier = _fit(task, method, learn)
     steps = {text: text for text in task.timeouts} if task.harm == "timeouts" else {f"{v:g}": v for v in task.values}
-    found: dict[str, Figures] = {}
+    by_step: dict[str, Figures] = {}
     for name, value in steps.items():
         hurt = remeter(value) if isinstance(value, str) else _hurt(task, data, value)
         again = item_windows(hurt, task.window, offset_s=task.offset_s, statistics=method.needs_statistics)
@@ -75,8 +75,8 @@ def robust(task: CountTask, method: CountMethod, data: TaskData, remeter: Remete
         predicted = np.full(len(ask.truth), "", dtype=object)
         scores = identifier.decision_function(part.windows)
         predicted[rows["row"].to_numpy()] = metrics.top_label(scores, identifier.labels_)
-        found[name] = _figures(task, identifier, ask.truth, predicted.astype(np.str_), len(split.enrol), split.digest)
-    return _along(task, found, ACROSS[task.harm])
+        by_step[name] = _figures(task, identifier, ask.truth, predicted.astype(np.str_), len(split.enrol), split.digest)
+    return _along(task, by_step, ACROSS[task.harm])
 
 
 def drift(task: CountTask, method: CountMethod, items: Items) -> Figures:
@@ -89,7 +89,7 @@ def drift(task: CountTask, method: CountMethod, items: Items) -> Figures:
         rank=day.rank("dense").over("unit"), first=(day.n_unique().over("unit") * task.split.share - 1e-9).ceil()
     )
     rank, first = days["rank"].to_numpy(), days["first"].to_numpy()
-    found: dict[str, Figures] = {}
+    by_step: dict[str, Figures] = {}
     frozen: Identifier | None = None
     starts = [int(value) for value in task.values]
     for begin, end in zip(starts, [*starts[1:], int(rank.max()) + 1], strict=True):
@@ -105,8 +105,8 @@ def drift(task: CountTask, method: CountMethod, items: Items) -> Figures:
                 identifier = frozen = frozen or _fit(task, method, learn)
             predicted = metrics.top_label(identifier.decision_function(ask.windows), identifier.labels_)
             label = f"{begin}-{end - 1} {name}"
-            found[label] = _figures(task, identifier, ask.truth, predicted, len(split.enrol), split.digest)
-    return _along(task, found, "days tested")
+            by_step[label] = _figures(task, identifier, ask.truth, predicted, len(split.enrol), split.digest)
+    return _along(task, by_step, "days tested")
 
 
 def _hurt(task: CountTask, data: TaskData, value: float) -> TaskData:
@@ -148,18 +148,18 @@ def _figures(
     return Figures(len(truth), n_enrol, len(identifier.labels_), values, {"macro_f1": (low, high)}, digest, {})
 
 
-def _along(task: CountTask, found: dict[str, Figures], across: str) -> Figures:
+def _along(task: CountTask, by_step: dict[str, Figures], across: str) -> Figures:
     """Figures of one row; the name of each contains its value of the swept parameter."""
-    if not found:
+    if not by_step:
         raise UsageError(f"task {task.name}: no values to go along")
     values: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
-    for at, one in found.items():
+    for at, figures in by_step.items():
         for name in ("macro_f1", "accuracy"):
-            values[f"{name}@{at}"] = one.values[name]
-        values[f"n@{at}"] = float(one.n)
-        intervals[f"macro_f1@{at}"] = one.intervals["macro_f1"]
-    last = list(found.values())[-1]
-    splits = "+".join(dict.fromkeys(one.splits for one in found.values()))
+            values[f"{name}@{at}"] = figures.values[name]
+        values[f"n@{at}"] = float(figures.n)
+        intervals[f"macro_f1@{at}"] = figures.intervals["macro_f1"]
+    last = list(by_step.values())[-1]
+    splits = "+".join(dict.fromkeys(figures.splits for figures in by_step.values()))
     return Figures(last.n, last.n_enrol, last.labels, values, intervals, splits,
-                   {"axis": list(found), "across": across})  # fmt: skip
+                   {"axis": list(by_step), "across": across})  # fmt: skip

@@ -44,9 +44,9 @@ def _scores(asked: Any, keys: Any, tokens: int, score: Any) -> None:
 
 
 @_compiled
-def _weighed(power: Any, values: Any, total: Any, found: Any) -> None:
+def _weighed(power: Any, values: Any, total: Any, sums: Any) -> None:
     """Mean of all values by weights that sum to ``total``."""
-    for k in range(0, len(found), 4):
+    for k in range(0, len(sums), 4):
         r0, r1, r2, r3 = values[k], values[k + 1], values[k + 2], values[k + 3]
         s0 = s1 = s2 = s3 = FLOAT(0)
         for j in range(len(power)):
@@ -54,7 +54,7 @@ def _weighed(power: Any, values: Any, total: Any, found: Any) -> None:
             s1 += power[j] * r1[j]
             s2 += power[j] * r2[j]
             s3 += power[j] * r3[j]
-        found[k], found[k + 1], found[k + 2], found[k + 3] = s0 / total, s1 / total, s2 / total, s3 / total
+        sums[k], sums[k + 1], sums[k + 2], sums[k + 3] = s0 / total, s1 / total, s2 / total, s3 / total
 
 
 @inlined
@@ -81,7 +81,7 @@ def _attend(qkv: Any, out: Any) -> None:
     sequences, tokens, _, heads, width = qkv.shape
     padded, fours = (tokens + LANES - 1) // LANES * LANES, (width + 3) // 4 * 4
     keys, values = np.zeros((fours, padded), np.float32), np.zeros((fours, padded), np.float32)
-    asked, found = np.zeros(fours, np.float32), np.empty(fours, np.float32)
+    asked, sums = np.zeros(fours, np.float32), np.empty(fours, np.float32)
     score, power = np.empty(padded, np.float32), np.empty(padded, np.float32)
     bits = np.empty(padded, np.int32)
     whole_power = bits.view(np.float32)
@@ -97,9 +97,9 @@ def _attend(qkv: Any, out: Any) -> None:
                     asked[k] = qkv[i, t, 0, head, k]
                 _scores(asked, keys, tokens, score)
                 total = _powers(score, bits, whole_power, power)
-                _weighed(power, values, total, found)
+                _weighed(power, values, total, sums)
                 for k in range(width):
-                    out[i, t, head * width + k] = found[k]
+                    out[i, t, head * width + k] = sums[k]
 
 
 def attended(qkv: Tensor, heads: int, first: int = 0) -> Tensor:
@@ -146,8 +146,8 @@ def looked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     """
     if query.dtype != torch.bfloat16 or key.shape[-2] > SHORT:
         with torch.autocast("cpu", enabled=False):
-            found = functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
-            return found.to(value.dtype)
+            full = (query.float(), key.float(), value.float())
+            return functional.scaled_dot_product_attention(*full, attn_mask=mask).to(value.dtype)
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)

@@ -82,14 +82,14 @@ class BertWidths:
         odd = sorted(set(widths or ()) - set(known))
         if odd:
             raise ConfigurationError(f"no width {odd[0]!r}; there are {', '.join(known)}")
-        found = replace(self, **dict(widths or {}))
-        if min(asdict(found).values()) < 1:
+        changed = replace(self, **dict(widths or {}))
+        if min(asdict(changed).values()) < 1:
             raise ConfigurationError("a width of the network is less than 1")
-        if found.hidden % found.heads:
-            raise ConfigurationError(f"{found.hidden} hidden units are no multiple of {found.heads} heads")
-        if found.length > found.positions:
-            raise ConfigurationError(f"{found.length} tokens, but {found.positions} positions")
-        return found
+        if changed.hidden % changed.heads:
+            raise ConfigurationError(f"{changed.hidden} hidden units are no multiple of {changed.heads} heads")
+        if changed.length > changed.positions:
+            raise ConfigurationError(f"{changed.length} tokens, but {changed.positions} positions")
+        return changed
 
 
 class LayerNorm(nn.Module):
@@ -280,17 +280,17 @@ class BertEncoder:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Embeddings, float32 [K, d]; flows of like length go through the network together."""
-        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-        out = np.empty((len(chosen), self.facts.d), np.float32)
+        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        out = np.empty((len(asked), self.facts.d), np.float32)
         done = 0
-        for begin in range(0, len(chosen), _CHUNK_FLOWS):
-            tokens, lengths = self.tokens(flows, chosen[begin : begin + _CHUNK_FLOWS])
+        for begin in range(0, len(asked), _CHUNK_FLOWS):
+            tokens, lengths = self.tokens(flows, asked[begin : begin + _CHUNK_FLOWS])
             for part in batches(lengths, max(_BATCH_NUMBERS // self.facts.d, 1)):
                 longest = int(lengths[part].max())
                 out[begin + part] = self._states(tokens[part, :longest], lengths[part])
                 done += len(part)
                 if on_progress is not None:
-                    on_progress(done, len(chosen))
+                    on_progress(done, len(asked))
         return out
 
     def _states(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -307,9 +307,9 @@ def batches(lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
     [[1, 3], [0, 2]]
     """
     order = np.argsort(-lengths, kind="stable")
-    found, begin = [], 0
+    parts, begin = [], 0
     while begin < len(order):
         count = max(1, tokens // max(int(lengths[order[begin]]), 1))
-        found.append(order[begin : begin + count])
+        parts.append(order[begin : begin + count])
         begin += count
-    return found
+    return parts

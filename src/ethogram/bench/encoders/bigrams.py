@@ -102,8 +102,8 @@ class Vocabulary:
         numbers = {token: number for number, token in enumerate(tokens)}
         pieces, counts = np.zeros((PAIRS, _MOST_PIECES), np.int32), np.zeros(PAIRS, np.uint8)
         for pair in range(PAIRS):
-            found = _cut(f"{pair:04x}", numbers)
-            pieces[pair, : len(found)], counts[pair] = found, len(found)
+            numbers_of_pair = _cut(f"{pair:04x}", numbers)
+            pieces[pair, : len(numbers_of_pair)], counts[pair] = numbers_of_pair, len(numbers_of_pair)
         if not (pieces[:, 0] != UNK).any():
             raise LibraryError(f"{path}: has no pair of octets in hexadecimal digits")
         return cls(pieces, counts, size, f"vocabulary sha256:{hashlib.sha256(content).hexdigest()[:16]}")
@@ -122,18 +122,18 @@ class Vocabulary:
 
 def _cut(word: str, numbers: dict[str, int]) -> list[int]:
     """The longest pieces from the left; [UNK] when they do not make the word."""
-    found: list[int] = []
+    cut: list[int] = []
     start = 0
     while start < len(word):
         for end in range(len(word), start, -1):
             piece = word[start:end] if start == 0 else f"##{word[start:end]}"
             if piece in numbers:
-                found.append(numbers[piece])
+                cut.append(numbers[piece])
                 start = end
                 break
         else:
             return [UNK]
-    return found
+    return cut
 
 
 @COMPILER.checked

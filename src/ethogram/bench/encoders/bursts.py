@@ -80,11 +80,11 @@ class Bursts:
         """Of each flow the first one that reads the same, itself when there is none before; length K."""
         edges = np.searchsorted(self.flow, np.arange(len(self.protocol) + 1))
         known: dict[tuple[bytes, bytes, int], int] = {}
-        found = np.empty(len(self.protocol), np.int64)
+        first = np.empty(len(self.protocol), np.int64)
         for i, (begin, end) in enumerate(itertools.pairwise(edges.tolist())):
             key = (self.tokens[begin:end].tobytes(), self.meta[begin:end].tobytes(), int(self.protocol[i]))
-            found[i] = known.setdefault(key, i)
-        return found
+            first[i] = known.setdefault(key, i)
+        return first
 
 
 _compiled: Any = Compiler.of(__file__).checked
@@ -112,12 +112,12 @@ def _fields(
     out: Any, to: int,
 ) -> int:  # fmt: skip
     """Write the tokens of one packet from place ``to`` on; give the place behind them."""
-    found = np.zeros(TCP_TOKENS, np.int64)
-    found[0] = (_u8(data, at, ip, 0) & 15) * 4
-    found[1] = _u8(data, at, ip, 1)
-    found[2] = _u16(data, at, ip, 2)
-    found[3] = _u8(data, at, ip, 6) >> 5
-    found[4] = _u8(data, at, ip, 8)
+    values = np.zeros(TCP_TOKENS, np.int64)
+    values[0] = (_u8(data, at, ip, 0) & 15) * 4
+    values[1] = _u8(data, at, ip, 1)
+    values[2] = _u16(data, at, ip, 2)
+    values[3] = _u8(data, at, ip, 6) >> 5
+    values[4] = _u8(data, at, ip, 8)
     head = at + ip
     n = 5
     if protocol == 6:
@@ -128,20 +128,20 @@ def _fields(
             acknowledgement = _u32(data, head, transport, 8) - (begin_back if sent else begin)
             if first or (sent and begin_back == 0):
                 acknowledgement = np.int64(0)
-            found[7], found[8] = (sequence >> 16) & 0xFFFF, sequence & 0xFFFF
-            found[9], found[10] = (acknowledgement >> 16) & 0xFFFF, acknowledgement & 0xFFFF
-        found[5] = _u8(data, head, transport, 13)
-        found[6] = _u16(data, head, transport, 14)
-        found[11] = _u16(data, head, transport, 18)
+            values[7], values[8] = (sequence >> 16) & 0xFFFF, sequence & 0xFFFF
+            values[9], values[10] = (acknowledgement >> 16) & 0xFFFF, acknowledgement & 0xFFFF
+        values[5] = _u8(data, head, transport, 13)
+        values[6] = _u16(data, head, transport, 14)
+        values[11] = _u16(data, head, transport, 18)
         n = 12
     else:
-        found[5] = _u16(data, head, transport, 4)
+        values[5] = _u16(data, head, transport, 4)
         n = 6
     for i in range(6):
-        found[n + i] = _u16(data, head + transport, payload, 2 * i)
+        values[n + i] = _u16(data, head + transport, payload, 2 * i)
     n += 6
     for i in range(n):
-        out[to + i] = found[i] + 1
+        out[to + i] = values[i] + 1
     return to + n
 
 
@@ -150,13 +150,14 @@ def _ordered(times: Any, after: Any) -> Any:
     """Numbers in the order of their times, those of a time by the second key, those alike as they came."""
     order = np.arange(times.shape[0])
     for i in range(1, order.shape[0]):
-        one, j = order[i], i
+        current, j = order[i], i
         while j > 0 and (
-            times[order[j - 1]] > times[one] or (times[order[j - 1]] == times[one] and after[order[j - 1]] > after[one])
+            times[order[j - 1]] > times[current]
+            or (times[order[j - 1]] == times[current] and after[order[j - 1]] > after[current])
         ):
             order[j] = order[j - 1]
             j -= 1
-        order[j] = one
+        order[j] = current
     return order
 
 
@@ -166,7 +167,7 @@ def _read(
     data: Any, rows: Any, flow: Any, tokens: Any, lengths: Any, meta: Any, protocols: Any,
 ) -> int:  # fmt: skip
     """Bursts of flows, written one after the other; their number is given."""
-    made = 0
+    filled = 0
     for i in range(rows.shape[0]):
         begin, end = first_packet[rows[i]], first_packet[rows[i] + 1]
         if begin == end:
@@ -199,8 +200,8 @@ def _read(
             of[j] = current[way]
             last[way] = times[j]
         for burst in _ordered(starts[:count], back[:count])[:MOST_BURSTS]:
-            flow[made] = i
-            tokens[made, 0] = CLS
+            flow[filled] = i
+            tokens[filled, 0] = CLS
             to, read, total = 1, 0, np.int64(0)
             for j in order:
                 if of[j] != burst or read == PACKETS:
@@ -208,17 +209,17 @@ def _read(
                 k = begin + j
                 to = _fields(
                     data, first_octet[k], ip[k], transport[k], payload[k], protocol, (start, start_back),
-                    sent[k] > 0, j == 0, tokens[made], to,
+                    sent[k] > 0, j == 0, tokens[filled], to,
                 )  # fmt: skip
                 total += octets[k]
                 read += 1
-            lengths[made] = to
-            meta[made, 0] = -1.0 if back[burst] > 0 else 1.0
-            meta[made, 1] = total / 1000
-            meta[made, 2] = read
-            meta[made, 3] = gaps[burst] / 1000
-            made += 1
-    return made
+            lengths[filled] = to
+            meta[filled, 0] = -1.0 if back[burst] > 0 else 1.0
+            meta[filled, 1] = total / 1000
+            meta[filled, 2] = read
+            meta[filled, 3] = gaps[burst] / 1000
+            filled += 1
+    return filled
 
 
 def bursts_of(flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) -> Bursts:
@@ -236,15 +237,15 @@ def bursts_of(flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) 
     >>> bursts_of(PacketFlows.empty(3)).tokens.shape
     (0, 1)
     """
-    chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-    most = int(np.minimum(flows.packets[chosen], MOST_BURSTS).sum())
+    asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+    most = int(np.minimum(flows.packets[asked], MOST_BURSTS).sum())
     flow, lengths = np.zeros(most, np.int64), np.zeros(most, np.int64)
     tokens, meta = np.zeros((most, TOKENS), np.int32), np.zeros((most, len(META)), np.float32)
-    protocol = np.zeros(len(chosen), np.int64)
-    made = _read(
+    protocol = np.zeros(len(asked), np.int64)
+    count = _read(
         flows.first_packet, flows.packet_offset_us, flows.packet_out, flows.packet_octets,
         *(getattr(flows, name).astype(np.int64) for name in ("ip_octets", "transport_octets", "payload_octets")),
-        flows.first_octet, flows.data, chosen, flow, tokens, lengths, meta, protocol,
+        flows.first_octet, flows.data, asked, flow, tokens, lengths, meta, protocol,
     )  # fmt: skip
-    longest = int(lengths[:made].max(initial=1))
-    return Bursts(flow[:made], tokens[:made, :longest], lengths[:made], meta[:made], protocol)
+    longest = int(lengths[:count].max(initial=1))
+    return Bursts(flow[:count], tokens[:count, :longest], lengths[:count], meta[:count], protocol)

@@ -112,15 +112,16 @@ def read_checkpoint(
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            found = _tensors(file, path)
+            tensors = _tensors(file, path)
     except OSError as error:
         raise LibraryError(f"{path}: {error.strerror or error}") from None
-    if found and all(name.startswith(PARALLEL) for name in found):
-        found = {name.removeprefix(PARALLEL): value for name, value in found.items()}
-    ignored = tuple(sorted(name for name in found if name.startswith(heads) and name not in expected)) if heads else ()
-    kept = {name: value for name, value in found.items() if name not in ignored}
-    _same_names(kept, expected, optional, path)
-    for name, value in kept.items():
+    if tensors and all(name.startswith(PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
+    of_heads = [name for name in tensors if name.startswith(heads) and name not in expected] if heads else []
+    ignored = tuple(sorted(of_heads))
+    weights = {name: value for name, value in tensors.items() if name not in ignored}
+    _same_names(weights, expected, optional, path)
+    for name, value in weights.items():
         shape = tuple(expected[name])
         if tuple(value.shape) != shape:
             raise LibraryError(f"{path}: {name} is {list(value.shape)}, not {list(shape)}")
@@ -129,17 +130,17 @@ def read_checkpoint(
         value = value.detach().to(torch.float32).contiguous()  # noqa: PLW2901
         if not bool(torch.isfinite(value).all()):
             raise LibraryError(f"{path}: {name} has numbers that are not finite")
-        kept[name] = value
-    return Checkpoint(kept, sha256, ignored)
+        weights[name] = value
+    return Checkpoint(weights, sha256, ignored)
 
 
 def _same_names(
-    kept: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], optional: Collection[str], path: Path
+    weights: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], optional: Collection[str], path: Path
 ) -> None:
-    missing = sorted(set(expected) - set(kept) - set(optional))
+    missing = sorted(set(expected) - set(weights) - set(optional))
     if missing:
         raise LibraryError(f"{path}: {len(missing)} of {len(expected)} weights are missing: {_some(missing)}")
-    odd = sorted(set(kept) - set(expected))
+    odd = sorted(set(weights) - set(expected))
     if odd:
         raise LibraryError(f"{path}: {len(odd)} weights of other names: {_some(odd)}")
 
@@ -165,10 +166,10 @@ def _of_safetensors(file: BinaryIO, path: Path) -> dict[str, Tensor]:
     except ImportError:
         raise LibraryError(f"{path}: safetensors is not installed: pip install 'ethogram[train]'") from None
     try:
-        found: dict[str, Tensor] = load(file.read())
+        tensors: dict[str, Tensor] = load(file.read())
     except (SafetensorError, TypeError, ValueError, KeyError, RuntimeError) as error:
         raise LibraryError(f"{path}: no safetensors file, or cut short: {_line(error)}") from None
-    return found
+    return tensors
 
 
 def _of_torch(file: BinaryIO, start: bytes, path: Path) -> Any:

@@ -148,24 +148,24 @@ class EtBertSmall(PacketNetwork):
     def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
         """Words and segments of some flows, in groups of like length."""
         tokens, lengths = self.tokens(flows, rows)
-        found = []
+        prepared = []
         for part in batches(lengths, tokens=max(int(lengths.sum()) // 4, 1024)):
             cut = tokens[part, : int(lengths[part].max())].astype(np.int64)
             there = (np.arange(cut.shape[1]) < lengths[part, None]).astype(np.int64)
-            found.append((torch.from_numpy(cut), torch.from_numpy(there)))
-        return found
+            prepared.append((torch.from_numpy(cut), torch.from_numpy(there)))
+        return prepared
 
     def loss(self, prepared: list[tuple[Tensor, Tensor]], generator: torch.Generator) -> Tensor:
         """Mean cross entropy of the words that are hidden, and of which halves belong together."""
         states, first, words, same = [], [], [], []
         for tokens, segments in prepared:
-            joined, parts, one = self.join(tokens, segments, generator)
-            seen, chosen = self.hide(joined, generator)
-            found = self.bert(seen, parts)
-            states.append(found[chosen])
-            first.append(found[:, 0])
-            words.append(joined[chosen])
-            same.append(one)
+            joined, parts, from_one_flow = self.join(tokens, segments, generator)
+            seen, masked = self.hide(joined, generator)
+            output = self.bert(seen, parts)
+            states.append(output[masked])
+            first.append(output[:, 0])
+            words.append(joined[masked])
+            same.append(from_one_flow)
         loss = functional.cross_entropy(self.target.together(torch.cat(first)).float(), torch.cat(same).long())
         wanted = torch.cat(words)
         if len(wanted):
@@ -193,13 +193,13 @@ class EtBertSmall(PacketNetwork):
         begin, rest = half + 1, words - half
         step = torch.randint(1, max(rows, 2), (rows,), generator=generator)
         same = (torch.rand(rows, generator=generator) < 0.5) | (rows == 1)
-        own = torch.arange(rows)
-        whose = torch.where(same, own, (own + step) % rows)
+        each = torch.arange(rows)
+        whose = torch.where(same, each, (each + step) % rows)
         at = torch.arange(width + 2)[None]
         a, b = half[:, None], rest[whose][:, None]
         second = at - a - 2 + begin[whose][:, None]
         inside = torch.where(
-            at <= a, tokens[own[:, None], at.clamp(max=width - 1)],
+            at <= a, tokens[each[:, None], at.clamp(max=width - 1)],
             tokens[whose[:, None], second.clamp(0, width - 1)],
         )  # fmt: skip
         joined = torch.where(at > a + 2 + b, PAD, torch.where((at == a + 1) | (at == a + 2 + b), SEP, inside))
@@ -214,14 +214,14 @@ class EtBertSmall(PacketNetwork):
         """
         words = tokens >= len(SPECIAL)
         begun = torch.rand(tokens.shape, generator=generator) < self.hidden / self.span
-        chosen = begun.clone()
+        masked = begun.clone()
         for k in range(1, self.span):
-            chosen[:, k:] |= begun[:, :-k]
-        chosen &= words
+            masked[:, k:] |= begun[:, :-k]
+        masked &= words
         how = torch.rand(tokens.shape, generator=generator)
         others = torch.randint(len(SPECIAL), self.widths.vocabulary, tokens.shape, generator=generator)
-        seen = torch.where(chosen & (how >= _KEPT + _OTHER), MASK, tokens)
-        return torch.where(chosen & (how < _OTHER), others, seen), chosen
+        seen = torch.where(masked & (how >= _KEPT + _OTHER), MASK, tokens)
+        return torch.where(masked & (how < _OTHER), others, seen), masked
 
     def encoder(self, origin: str) -> BertEncoder:
         """Its transformer, frozen."""

@@ -89,10 +89,10 @@ class Axis(nn.Module):
         n, rows, length, d = x.shape
         given = linear(self.qkv, self.norm(x)).reshape(n * rows, length, 3, self.heads, d // self.heads)
         query, key, value = given.permute(2, 0, 3, 1, 4)
-        own = torch.eye(length, dtype=torch.bool)
-        mask = seen.reshape(n * rows, 1, 1, length) | own
-        found = looked(query, key, value, mask)
-        return x + linear(self.proj, found.transpose(1, 2).reshape(n, rows, length, d))
+        diagonal = torch.eye(length, dtype=torch.bool)
+        mask = seen.reshape(n * rows, 1, 1, length) | diagonal
+        attended = looked(query, key, value, mask)
+        return x + linear(self.proj, attended.transpose(1, 2).reshape(n, rows, length, d))
 
 
 class FlowSemLayer(nn.Module):
@@ -237,30 +237,30 @@ class FlowSem(PacketNetwork):
         return (self._errors(local, true, places) + self._errors(of_mean, true, places)) / 2
 
     def _errors(self, x: Tensor, true: list[Tensor], places: Tensor) -> Tensor:
-        said = torch.as_tensor(self.decoder_pred(x))
+        predicted = torch.as_tensor(self.decoder_pred(x))
         below, above, share = true
-        found = []
+        losses = []
         for number, field in enumerate(self.table.fields):
             at = (places == number).nonzero()[:, 0]
             if not len(at):
                 continue
             classes = slice(int(self.table.begins[number]), int(self.table.begins[number + 1]))
-            scores = said[at] @ self.value.weight[classes].to(said.dtype).T / math.sqrt(self.sizes.d)
+            scores = predicted[at] @ self.value.weight[classes].to(predicted.dtype).T / math.sqrt(self.sizes.d)
             chances = (scores.float() + self.decoder_bias[classes]).log_softmax(1)
             near = chances.gather(1, (below[at] - classes.start)[:, None])[:, 0]
             far = chances.gather(1, (above[at] - classes.start)[:, None])[:, 0]
             weight = share[at]
-            found.append(-((1 - weight) * near + weight * far).mean() / math.log(field.classes))
-        return torch.stack(found).mean() if found else x.sum() * 0.0
+            losses.append(-((1 - weight) * near + weight * far).mean() / math.log(field.classes))
+        return torch.stack(losses).mean() if losses else x.sum() * 0.0
 
     def encoder(self, origin: str) -> FlowSemEncoder:
         """Its encoder, frozen."""
-        own = {name: value for name, value in self.named_parameters() if not name.startswith("decoder_")}
+        weights = {name: value for name, value in self.named_parameters() if not name.startswith("decoder_")}
         sizes = self.sizes
-        said = f"{sizes.depth} layers, {sizes.d} wide{', ports' if sizes.ports else ''}"
-        said += f", {sizes.octets} octets" if sizes.octets else ""
+        layout = f"{sizes.depth} layers, {sizes.d} wide{', ports' if sizes.ports else ''}"
+        layout += f", {sizes.octets} octets" if sizes.octets else ""
         facts = Facts(
-            f"flowsem ({said}, pretrained here)", sum(value.numel() for value in own.values()), 2 * sizes.d,
+            f"flowsem ({layout}, pretrained here)", sum(value.numel() for value in weights.values()), 2 * sizes.d,
             sizes.packets,
             "Apache-2.0", "after arXiv 2603.10051",
         )  # fmt: skip

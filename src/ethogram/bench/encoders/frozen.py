@@ -60,14 +60,14 @@ class FrozenEncoder:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Embeddings, float32 [K, d]; parameters as of :class:`.interface.PacketEncoder`."""
-        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-        z = np.empty((len(chosen), self.facts.d), np.float32)
+        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        z = np.empty((len(asked), self.facts.d), np.float32)
         with torch.inference_mode():
-            for begin in range(0, len(chosen), self.batch):
-                some = chosen[begin : begin + self.batch]
+            for begin in range(0, len(asked), self.batch):
+                some = asked[begin : begin + self.batch]
                 z[begin : begin + len(some)] = self.run(flows, some).float().numpy()
                 if on_progress is not None:
-                    on_progress(begin + len(some), len(chosen))
+                    on_progress(begin + len(some), len(asked))
         return z
 
 

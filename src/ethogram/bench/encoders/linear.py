@@ -18,10 +18,10 @@ def _available() -> bool:
     """Whether this torch has the operator, and it says what :func:`torch.nn.functional.linear` says."""
     try:
         x, weight = torch.ones(2, 3), torch.arange(6.0).reshape(2, 3)
-        found = torch.ops.mkldnn._linear_pointwise(x, weight, torch.ones(2), "gelu", [], "none")
+        product = torch.ops.mkldnn._linear_pointwise(x, weight, torch.ones(2), "gelu", [], "none")
     except (AttributeError, RuntimeError):
         return False
-    return bool(torch.allclose(found, functional.gelu(functional.linear(x, weight, torch.ones(2)))))
+    return bool(torch.allclose(product, functional.gelu(functional.linear(x, weight, torch.ones(2)))))
 
 
 _FAST = torch.backends.mkldnn.is_available() and _available()
@@ -45,12 +45,12 @@ def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: b
     [[2.0, 2.0, 2.0]]
     """
     if _FAST and not torch.is_grad_enabled() and x.dtype == weight.dtype == torch.float32 and x.numel():
-        found = torch.ops.mkldnn._linear_pointwise(
+        product = torch.ops.mkldnn._linear_pointwise(
             x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else ""
         )
-        return torch.as_tensor(found)
-    found = functional.linear(x, weight, bias)
-    return functional.gelu(found) if gelu else found
+        return torch.as_tensor(product)
+    product = functional.linear(x, weight, bias)
+    return functional.gelu(product) if gelu else product
 
 
 def linear(layer: nn.Linear, x: Tensor, *, gelu: bool = False) -> Tensor:

@@ -25,21 +25,21 @@ def random_mask(n: int, tokens: int, hidden: float, generator: torch.Generator) 
 
     Returns
     -------
-    kept, absent
+    shown, absent
         Their numbers [n, kept], ascending; and whether each of all tokens is hidden, float32 [n, tokens].
     """
     count = max(1, round(tokens * (1 - hidden)))
-    kept = torch.rand(n, tokens, generator=generator).argsort(1)[:, :count].sort(1).values
-    return kept, torch.ones(n, tokens).scatter(1, kept, 0.0)
+    shown = torch.rand(n, tokens, generator=generator).argsort(1)[:, :count].sort(1).values
+    return shown, torch.ones(n, tokens).scatter(1, shown, 0.0)
 
 
-def insert_mask_tokens(seen: Tensor, kept: Tensor, hidden: Tensor, tokens: int) -> Tensor:
-    """All tokens [N, L, d]: those seen [N, K, d] in their places ``kept``, in all others the token ``hidden``."""
+def insert_mask_tokens(seen: Tensor, shown: Tensor, hidden: Tensor, tokens: int) -> Tensor:
+    """All tokens [N, L, d]: those seen [N, K, d] in their places ``shown``, in all others the token ``hidden``."""
     whole = hidden.to(seen.dtype).expand(len(seen), tokens, -1)
-    return whole.scatter(1, kept[..., None].expand_as(seen), seen)
+    return whole.scatter(1, shown[..., None].expand_as(seen), seen)
 
 
-def error_of_hidden(said: Tensor, true: Tensor, absent: Tensor) -> Tensor:
+def error_of_hidden(predicted: Tensor, true: Tensor, absent: Tensor) -> Tensor:
     """Mean squared error of what was said [N, L, O], over hidden tokens alone."""
-    each = (said.float() - true).square().mean(-1)
+    each = (predicted.float() - true).square().mean(-1)
     return (each * absent).sum() / absent.sum().clamp(min=1)

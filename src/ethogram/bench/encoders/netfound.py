@@ -136,8 +136,8 @@ class SelfAttention(nn.Module):
             return cells.view(where.rows, where.columns, self.heads, -1).transpose(1, 2)
 
         query, key, value = table(self.query), table(self.key), table(self.value)
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=where.full)
-        return found.transpose(1, 2).reshape(-1, x.shape[1])[where.cell]
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=where.full)
+        return attended.transpose(1, 2).reshape(-1, x.shape[1])[where.cell]
 
 
 class Added(nn.Module):
@@ -183,8 +183,8 @@ class NetFoundBlock(nn.Module):
     def forward(self, x: Tensor, where: Places) -> Tensor:
         """[T, H] of [T, H]."""
         seen = self.attention.output(self.attention.self(x, where), x)
-        found: Tensor = self.output(linear(self.intermediate.dense, seen, gelu=True), seen)
-        return found
+        output: Tensor = self.output(linear(self.intermediate.dense, seen, gelu=True), seen)
+        return output
 
 
 class NetFoundLayer(nn.Module):
@@ -219,11 +219,12 @@ class NetFoundEmbeddings(nn.Module):
     def forward(self, tokens: Tensor, place: Tensor, meta: Tensor, protocol: Tensor, burst: Tensor) -> Tensor:
         """[T, H] of tokens and their places [T], of what is told of bursts [B, 4] and [B], and whose tokens are [T]."""
         words = self.word_embeddings(tokens) + self.position_embeddings(place)
-        told = linear(self.metaEmbeddingLayer2, linear(self.metaEmbeddingLayer1, meta))
+        described = linear(self.metaEmbeddingLayer2, linear(self.metaEmbeddingLayer1, meta))
         # What is the same for all tokens of a burst is multiplied once.
         of_words, of_bursts = self.compressEmbeddings.weight.split([words.shape[1], 2 * words.shape[1]], dim=1)
         common = multiplied(
-            torch.cat([told, self.protoEmbedding(protocol)], 1), of_bursts.contiguous(), self.compressEmbeddings.bias
+            torch.cat([described, self.protoEmbedding(protocol)], 1), of_bursts.contiguous(),
+            self.compressEmbeddings.bias,
         )
         normed: Tensor = self.LayerNorm(multiplied(words, of_words.contiguous()) + common[burst])
         return normed
@@ -308,20 +309,20 @@ class NetFoundEncoder(FrozenEncoder):
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Mean states, float32 [K, H]; zeros without packets; parameters as of :class:`.interface.PacketEncoder`."""
-        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-        z = np.zeros((len(chosen), self.facts.d), np.float32)
+        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        z = np.zeros((len(asked), self.facts.d), np.float32)
         done = 0
-        for begin in range(0, len(chosen), self.batch):
-            bursts = bursts_of(flows, chosen[begin : begin + self.batch])
+        for begin in range(0, len(asked), self.batch):
+            bursts = bursts_of(flows, asked[begin : begin + self.batch])
             alike = bursts.alike()
             for part in self._parts(bursts, np.unique(alike)):
                 z[begin + part] = self.run_bursts(bursts.of_flows(part))
                 done += int(np.isin(alike, part).sum())
-                if on_progress is not None and done < len(chosen):
-                    on_progress(done, len(chosen))
+                if on_progress is not None and done < len(asked):
+                    on_progress(done, len(asked))
             z[begin : begin + len(alike)] = z[begin + alike]
         if on_progress is not None:
-            on_progress(len(chosen), len(chosen))
+            on_progress(len(asked), len(asked))
         return z
 
     def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:

@@ -76,16 +76,16 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of hidden tokens."""
-        kept, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
+        shown, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
         tokens = self.tokens(prepared)
-        tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2]))
+        tokens = tokens.gather(1, shown[..., None].expand(-1, -1, tokens.shape[2]))
         known = self.decoder_embed(self(self.closed(tokens)))
-        whole = torch.cat([insert_mask_tokens(known[:, :-1], kept, self.mask_token, TOKENS), known[:, -1:]], 1)
+        whole = torch.cat([insert_mask_tokens(known[:, :-1], shown, self.mask_token, TOKENS), known[:, -1:]], 1)
         whole = whole + self.decoder_pos_embed
         for block in self.decoder_blocks:
             whole = block(whole)
-        said = self.decoder_pred(self.decoder_norm_f(whole[:, :-1]))
-        return error_of_hidden(said, prepared.reshape(-1, TOKENS, STRIDE), absent)
+        predicted = self.decoder_pred(self.decoder_norm_f(whole[:, :-1]))
+        return error_of_hidden(predicted, prepared.reshape(-1, TOKENS, STRIDE), absent)
 
     def encoder(self, origin: str) -> NetMambaEncoder:
         """Its encoder, frozen."""

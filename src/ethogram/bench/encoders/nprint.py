@@ -150,13 +150,13 @@ class NPrint:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Bits of flows, float32 [K, packets x 1088]; parameters as of :class:`.interface.PacketEncoder`."""
-        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-        out = np.empty((len(chosen), self.facts.d), np.float32)
-        for begin in range(0, len(chosen), _BATCH):
-            some = chosen[begin : begin + _BATCH]
+        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        out = np.empty((len(asked), self.facts.d), np.float32)
+        for begin in range(0, len(asked), _BATCH):
+            some = asked[begin : begin + _BATCH]
             out[begin : begin + len(some)] = bits_of(flows, some, self.sizes).reshape(len(some), -1)
             if on_progress is not None:
-                on_progress(begin + len(some), len(chosen))
+                on_progress(begin + len(some), len(asked))
         return out
 
 

@@ -196,7 +196,7 @@ def _packet(data: Any, at: Any, ip: Any, transport: Any, payload: Any, sent: boo
 @COMPILER.checked
 def _describe(
     first_packet: Any, offset_us: Any, out: Any, octets: Any, ip_octets: Any, transport_octets: Any,
-    payload_octets: Any, first_octet: Any, data: Any, rows: Any, ports: bool, own: int, table: Any,
+    payload_octets: Any, first_octet: Any, data: Any, rows: Any, ports: bool, most_octets: int, table: Any,
 ) -> None:  # fmt: skip
     for i in range(rows.shape[0]):
         begin, end = first_packet[rows[i]], first_packet[rows[i] + 1]
@@ -221,8 +221,8 @@ def _describe(
             if packet > begin:
                 row[GAP] = 1 + _time(float(offset_us[packet]) - float(offset_us[packet - 1]))
             head = at + ip + transport
-            kept: Any = min(own, np.int64(payload_octets[packet]))
-            for j in range(kept):
+            read_octets: Any = min(most_octets, np.int64(payload_octets[packet]))
+            for j in range(read_octets):
                 row[SCALE + 1 + j] = 1 + data[head + j]
         first, ip = first_octet[begin], np.int64(ip_octets[begin])
         count = end - begin
@@ -305,11 +305,11 @@ class FieldTable:
         numpy.ndarray
             float32 [K, 1 + packets, columns]: 0 where a field is not there, else 1 + its class or place.
         """
-        chosen = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
-        table = np.zeros((len(chosen), 1 + self.packets, self.columns), np.float32)
+        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        table = np.zeros((len(asked), 1 + self.packets, self.columns), np.float32)
         _describe(
             flows.first_packet, flows.packet_offset_us, flows.packet_out, flows.packet_octets, flows.ip_octets,
-            flows.transport_octets, flows.payload_octets, flows.first_octet, flows.data, chosen, self.ports,
+            flows.transport_octets, flows.payload_octets, flows.first_octet, flows.data, asked, self.ports,
             self.octets, table,
         )  # fmt: skip
         return table

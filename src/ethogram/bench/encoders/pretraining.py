@@ -182,8 +182,8 @@ def load_packets(path: Path, name: str | None = None) -> PacketEncoder:
     except orjson.JSONDecodeError:
         raise LibraryError(f"{path}: its header is no JSON") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else None
-        raise LibraryError(f"{path}: format {found!r}, not {FORMAT!r}")
+        file_format = header.get("format") if isinstance(header, dict) else None
+        raise LibraryError(f"{path}: format {file_format!r}, not {FORMAT!r}")
     if name is not None and header.get("name") != name:
         raise LibraryError(f"{path}: holds {header.get('name')!r}, not {name!r}")
     try:

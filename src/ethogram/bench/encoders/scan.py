@@ -148,7 +148,7 @@ def _backward(
     before = np.empty((tokens + 1, states, BLOCK), np.float32)
     fade = np.empty((tokens, states, BLOCK), np.float32)
     g = np.empty((states, BLOCK), np.float32)
-    own, g_own = np.empty((states, BLOCK), np.float32), np.empty((states, BLOCK), np.float32)
+    rates, g_rates = np.empty((states, BLOCK), np.float32), np.empty((states, BLOCK), np.float32)
     gu = np.empty(BLOCK, np.float32)
     for i in range(first, last):
         gb[i] = FLOAT(0)
@@ -156,16 +156,16 @@ def _backward(
         for begin in range(0, channels, BLOCK):
             width = min(BLOCK, channels - begin)
             _rates(a, begin, width, LOG2_E, rate)
-            _rates(a, begin, width, FLOAT(1), own)
+            _rates(a, begin, width, FLOAT(1), rates)
             before[0] = FLOAT(0)
-            g_own[:] = FLOAT(0)
+            g_rates[:] = FLOAT(0)
             for t in range(tokens):
                 steps, xs = step[i, t, begin : begin + width], x[i, t, begin : begin + width]
                 for k in range(states):
                     _decay(steps, rate[k], width, bits, whole_power, decay)
-                    into, old, new, kept = b[i, t, k], before[t, k], before[t + 1, k], fade[t, k]
+                    into, old, new, decays = b[i, t, k], before[t, k], before[t + 1, k], fade[t, k]
                     for j in range(width):
-                        kept[j] = decay[j]
+                        decays[j] = decay[j]
                         new[j] = old[j] * decay[j] + steps[j] * xs[j] * into
             g[:] = FLOAT(0)
             for back in range(tokens):
@@ -175,15 +175,15 @@ def _backward(
                 gu[:] = FLOAT(0)
                 gs[:] = FLOAT(0)
                 for k in range(states):
-                    into, out, gk, a_k, ga_k = b[i, t, k], c[i, t, k], g[k], own[k], g_own[k]
-                    old, new, kept = before[t, k], before[t + 1, k], fade[t, k]
+                    into, out, gk, a_k, ga_k = b[i, t, k], c[i, t, k], g[k], rates[k], g_rates[k]
+                    old, new, decays = before[t, k], before[t + 1, k], fade[t, k]
                     sum_b = sum_c = FLOAT(0)
                     for j in range(width):
                         at = gk[j] + gys[j] * out
                         sum_c += gys[j] * new[j]
                         sum_b += at * steps[j] * xs[j]
                         gu[j] += at * into
-                        faded = at * kept[j]
+                        faded = at * decays[j]
                         grown = faded * old[j]
                         gs[j] += grown * a_k[j]
                         ga_k[j] += grown * steps[j]
@@ -197,7 +197,7 @@ def _backward(
                     gd[begin + j] += gys[j] * xs[j]
             for k in range(states):
                 for j in range(width):
-                    ga[begin + j, k] += g_own[k, j]
+                    ga[begin + j, k] += g_rates[k, j]
 
 
 _NO_GATE = np.zeros((0, 0, 0), np.float32)
@@ -231,16 +231,16 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, ...]:
         arrays, (gy,) = _arrays(*ctx.saved_tensors), _arrays(above[0])
         step, x, b, c, a, d = arrays
-        found = [np.empty_like(value) for value in (step, x, b, c)]
+        gradients = [np.empty_like(value) for value in (step, x, b, c)]
         parts: list[tuple[Any, Any]] = []
 
         def some(first: int, last: int) -> None:
             parts.append((np.zeros_like(a), np.zeros_like(d)))
-            _backward(*arrays, gy, first, last, *found, *parts[-1])
+            _backward(*arrays, gy, first, last, *gradients, *parts[-1])
 
         # One after the other, so that sums over flows are always taken in the same order.
         some(0, len(step))
-        return tuple(torch.from_numpy(value) for value in (*found, *parts[0]))
+        return tuple(torch.from_numpy(value) for value in (*gradients, *parts[0]))
 
 
 def selective_scan(step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: Tensor) -> Tensor:

@@ -110,10 +110,10 @@ def _randomise(
                 continue
             clocks = _clocks(cell, at + _OPTIONS, body)
             if clocks >= 0:
-                own, echoed = _four(cell, clocks), _four(cell, clocks + 4)
+                value, echoed = _four(cell, clocks), _four(cell, clocks + 4)
                 if not known[side]:
-                    clock[side], known[side] = own, True
-                _put(cell, clocks, 4, (drawn[4 + side] + own - clock[side]) & low)
+                    clock[side], known[side] = value, True
+                _put(cell, clocks, 4, (drawn[4 + side] + value - clock[side]) & low)
                 if echoed != 0:
                     if not known[1 - side]:
                         clock[1 - side], known[1 - side] = echoed, True

@@ -98,8 +98,8 @@ class YatcAttention(nn.Module):
         if not torch.is_grad_enabled():
             return linear(self.proj, attended(given, self.heads))
         query, key, value = given.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [N, heads, L, d / heads]
-        found = looked(query, key, value)
-        return linear(self.proj, found.transpose(1, 2).flatten(2))
+        output = looked(query, key, value)
+        return linear(self.proj, output.transpose(1, 2).flatten(2))
 
 
 class Perceptron(nn.Module):
@@ -159,8 +159,8 @@ def waves(d: int, side: int) -> NDArray[np.float32]:
     row, column = (part.ravel() for part in np.mgrid[:side, :side])
     rates = 10_000.0 ** (-np.arange(d // 4) / (d // 4))
     angles = [place[:, None] * rates for place in (column, row)]
-    told = np.concatenate([np.concatenate([np.sin(a), np.cos(a)], 1) for a in angles], 1)
-    return np.concatenate([np.zeros((1, d)), told]).astype(np.float32)
+    waves_of_cells = np.concatenate([np.concatenate([np.sin(a), np.cos(a)], 1) for a in angles], 1)
+    return np.concatenate([np.zeros((1, d)), waves_of_cells]).astype(np.float32)
 
 
 class Yatc(nn.Module):

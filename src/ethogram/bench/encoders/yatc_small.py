@@ -82,12 +82,12 @@ class MaskedYatc(PacketNetwork, Yatc):
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of hidden patches."""
-        kept, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
-        seen = torch.as_tensor(self.patch_embed(prepared.gather(1, kept[..., None].expand(-1, -1, PATCH * PATCH))))
-        seen = seen + self.pos_embed[0, 1:][kept]
+        shown, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
+        seen = torch.as_tensor(self.patch_embed(prepared.gather(1, shown[..., None].expand(-1, -1, PATCH * PATCH))))
+        seen = seen + self.pos_embed[0, 1:][shown]
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(seen), -1, -1)
         known = self.decoder_embed(self.norm(self.looked(torch.cat([first, seen], 1))))
-        whole = torch.cat([known[:, :1], insert_mask_tokens(known[:, 1:], kept, self.mask_token, TOKENS)], 1)
+        whole = torch.cat([known[:, :1], insert_mask_tokens(known[:, 1:], shown, self.mask_token, TOKENS)], 1)
         whole = whole + self.decoder_pos_embed
         for block in self.decoder_blocks:
             whole = block(whole)

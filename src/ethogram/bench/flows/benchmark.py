@@ -27,7 +27,7 @@ from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.shift import block_errors, shift_of
 from ethogram.bench.flows.split import FlowFold, Rows, drawn, flow_folds, parts_of
 from ethogram.bench.flows.task import FlowMethod, FlowTask
-from ethogram.bench.flows.verdicts import FLOWS, FlowItems, verdicts
+from ethogram.bench.flows.verdicts import FLOWS, CodedItems, FlowItems, verdicts
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
 from ethogram.identify import aggregate, calibrate, metrics, openset, probe, probe_devices
@@ -110,7 +110,7 @@ class FlowBenchmark:
         """Names and digests that identify a row; see :func:`ethogram.bench.row.identity_of`."""
         return identity_of(
             task, method, data="".join(c.digest for c in self.corpora(task).values()), code=type(self),
-            own=f"{method.digest} {self.checkpoints.get(method.adapter, '')}", encoder=encoder_code(method),
+            method_text=f"{method.digest} {self.checkpoints.get(method.adapter, '')}", encoder=encoder_code(method),
         )  # fmt: skip
 
     def measure(self, task: FlowTask, method: FlowMethod) -> Row:
@@ -127,8 +127,8 @@ class FlowBenchmark:
             budgets = [budget for budget in asked if budget is not None or not again]
             by_name: dict[str, list[FlowPredictions]] = {}
             for number, (fold, encoder) in enumerate(zip(folds, encoders, strict=True)):
-                found = self._predict_fold(task, method, fold, encoder, seed, names, budgets, result)
-                for name, part in found.items():
+                by_grouping = self._predict_fold(task, method, fold, encoder, seed, names, budgets, result)
+                for name, part in by_grouping.items():
                     by_name.setdefault(name, []).append(replace(part, cluster=part.cluster + number * CLUSTERS))
             for name, parts in by_name.items():
                 result.add(name, FlowPredictions.concat(parts), names.size, task.settings.draws)
@@ -147,12 +147,12 @@ class FlowBenchmark:
             self.on_stage(text)
 
     def _predict_fold(
-        self, task: FlowTask, method: FlowMethod, fold: FlowFold, made: ReadyEncoder, seed: int,
+        self, task: FlowTask, method: FlowMethod, fold: FlowFold, encoder: ReadyEncoder, seed: int,
         names: NDArray[np.str_], budgets: Sequence[int | None], result: MethodResult,
     ) -> dict[str, FlowPredictions]:  # fmt: skip
         """Verdicts of the probes of one fold and seed, by label budget and by grouping of the flows."""
         settings = task.settings.model_copy(update={"whiten": method.whiten})
-        train, test = (self._items(task, made, rows, result) for rows in (fold.train, fold.test))
+        train, test = (self._items(task, encoder, rows, result) for rows in (fold.train, fold.test))
         labels, code = np.unique(train.label, return_inverse=True)
         if labels.size < 2:
             raise UsageError(f"training flows of one {task.level} only: {', '.join(labels)}")
@@ -163,34 +163,36 @@ class FlowBenchmark:
         if method.shuffled:
             code = np.random.default_rng([seed, 0x5F1E]).permutation(code)
         fit, late = (_places(fold.train, part) for part in (fold.fit, fold.held_out))
-        found: dict[str, FlowPredictions] = {}
+        by_grouping: dict[str, FlowPredictions] = {}
         for budget in budgets:
             self._tell(f"{method.name}, seed {seed}: probe on {'all' if budget is None else budget} labels")
             used = budget_rows(code, budget, seed)
-            own = np.intersect1d(used, late)
-            probe = FrozenProbe.select(train.z, code, used, np.intersect1d(used, fit), own, labels.size,
+            calibration = np.intersect1d(used, late)
+            probe = FrozenProbe.select(train.z, code, used, np.intersect1d(used, fit), calibration, labels.size,
                                     name=method.probe, settings=settings, seed=seed)  # fmt: skip
-            predictions = verdicts(probe, test, truth, train.take(own) if own.size else None, code[own], labels,
-                            np.searchsorted(names, labels), settings, grouped=budget is None)  # fmt: skip
-            found |= {name if budget is None else f"{LABELS}{budget}": one for name, one in predictions.items()}
-        return found
+            late_items = CodedItems(train.take(calibration), code[calibration]) if calibration.size else None
+            predictions = verdicts(probe, CodedItems(test, truth), late_items, labels, np.searchsorted(names, labels),
+                                   settings, grouped=budget is None)  # fmt: skip
+            for name, grouped in predictions.items():
+                by_grouping[name if budget is None else f"{LABELS}{budget}"] = grouped
+        return by_grouping
 
-    def _items(self, task: FlowTask, made: ReadyEncoder, rows: Rows, result: MethodResult) -> FlowItems:
+    def _items(self, task: FlowTask, encoder: ReadyEncoder, rows: Rows, result: MethodResult) -> FlowItems:
         corpora, parts = self.corpora(task), []
-        for name, own in rows.items():
-            z, cost = self.encoders.embedding(made, corpora[name], own, task.caps.labelled)
+        for name, places in rows.items():
+            z, cost = self.encoders.embedding(encoder, corpora[name], places, task.caps.labelled)
             parts.append(z)
-            result.cost(made, cost)
-        truth = pl.concat([corpora[name].truth[pl.Series(own)] for name, own in rows.items()])
+            result.cost(encoder, cost)
+        truth = pl.concat([corpora[name].truth[pl.Series(places)] for name, places in rows.items()])
         label, day = (np.asarray(truth[name].to_list(), np.str_) for name in (task.level, "device_day"))
-        start = np.concatenate([corpora[name].flows.start_us[own] for name, own in rows.items()])
+        start = np.concatenate([corpora[name].flows.start_us[places] for name, places in rows.items()])
         return FlowItems(np.concatenate(parts), label, truth["unit"], day, start)
 
     def _shift(
-        self, task: FlowTask, fold: FlowFold, made: ReadyEncoder
+        self, task: FlowTask, fold: FlowFold, encoder: ReadyEncoder
     ) -> tuple[dict[str, float], dict[str, float]] | None:
         """Reconstruction errors on later flows of the training networks, and on those of the test network."""
-        if not task.shift or made.encoder is None or not kind_of(made.encoder.header.encoder).decodes:
+        if not task.shift or encoder.encoder is None or not kind_of(encoder.encoder.header.encoder).decodes:
             return None
         if set(fold.unlabelled) & set(fold.test):
             return None
@@ -199,30 +201,30 @@ class FlowBenchmark:
         for name in fold.unlabelled:
             part = parts_of(corpora[name], early=task.early, late=task.late, gap_days=settings.gap_days)
             inside = (drawn(corpora[name]) < task.caps.labelled) & np.isin(part, ("middle", "late"))
-            here.append(block_errors(made.encoder, corpora[name], np.flatnonzero(inside)))
-        there = [block_errors(made.encoder, corpora[name], rows) for name, rows in fold.test.items()]
+            here.append(block_errors(encoder.encoder, corpora[name], np.flatnonzero(inside)))
+        there = [block_errors(encoder.encoder, corpora[name], rows) for name, rows in fold.test.items()]
         return _mean(here), _mean(there)
 
     def _parts(self, task: FlowTask, method: FlowMethod, names: list[str], result: MethodResult) -> dict[str, Any]:
-        own, encoder = self.folds(task), method.encoder
+        folds, encoder = self.folds(task), method.encoder
         truth = result.main[0].truth
         kl = method.training.kl_weight if encoder is not None and encoder.kind in ("vae", "fields") else None
         settings = {} if encoder is None else {"kind": encoder.kind, "size": encoder.size, "view": encoder.view,
                                                "kl_weight": kl, "loss": method.training.loss}  # fmt: skip
-        name = own[0].split.name if len(own) == 1 else f"{task.protocol}, each of {len(own)} networks in turn"
-        digest = hashlib.sha256(" ".join(fold.digest for fold in own).encode()).hexdigest()[:12]
+        name = folds[0].split.name if len(folds) == 1 else f"{task.protocol}, each of {len(folds)} networks in turn"
+        digest = hashlib.sha256(" ".join(fold.digest for fold in folds).encode()).hexdigest()[:12]
         return {
-            "n": int((truth >= 0).sum()), "n_enrol": sum(rows.size for fold in own for rows in fold.train.values()),
+            "n": int((truth >= 0).sum()), "n_enrol": sum(rows.size for fold in folds for rows in fold.train.values()),
             "labels": int(np.unique(truth[truth >= 0]).size),
-            "train": list(dict.fromkeys(n for fold in own for n in fold.train)),
-            "test": list(dict.fromkeys(n for fold in own for n in fold.test)),
+            "train": list(dict.fromkeys(n for fold in folds for n in fold.train)),
+            "test": list(dict.fromkeys(n for fold in folds for n in fold.test)),
             "where": "inside" if task.protocol == "P0" else "across", "split": {"digest": digest, "name": name},
             "values": result.figures.means(), "intervals": result.figures.intervals(), "encoder": settings,
             "cost": result.costs(),
             "details": {
                 "seeds": result.figures.values, **pooled(result.main, names), "errors": result.errors,
                 "strangers": int((truth < 0).sum()), "strange_labels": sorted(result.strange),
-                "unlabelled": sum(rows.size for fold in own for rows in fold.unlabelled.values()),
+                "unlabelled": sum(rows.size for fold in folds for rows in fold.unlabelled.values()),
                 "turns": result.folds, "training": result.training,
             },
         }  # fmt: skip
@@ -260,37 +262,37 @@ class MethodResult:
         self.folds[fold] = {"trained": int(code.size), "tested": int(known.size), "labels": int(np.unique(known).size)}
         self.strange |= set(label[truth < 0].tolist())
 
-    def shifted(self, found: Sequence[tuple[dict[str, float], dict[str, float]] | None]) -> None:
+    def shifted(self, errors: Sequence[tuple[dict[str, float], dict[str, float]] | None]) -> None:
         """Add the reconstruction errors of one seed; the ratio is that of the means over the folds."""
-        known = [one for one in found if one is not None]
+        known = [pair for pair in errors if pair is not None]
         if known:
-            here, there = _mean([one[0] for one in known]), _mean([one[1] for one in known])
+            here, there = _mean([pair[0] for pair in known]), _mean([pair[1] for pair in known])
             self.errors.append({"here": here, "there": there})
             for name, value in shift_of(here, there).items():
                 self.figures.add(name, value)
 
-    def cost(self, made: ReadyEncoder, took: Mapping[str, float]) -> None:
+    def cost(self, encoder: ReadyEncoder, cost: Mapping[str, float]) -> None:
         """Add the cost of computing embeddings."""
-        self._made[made.digest] = made
-        if made.training is not None:
-            self.training[made.digest] = made.training
+        self._made[encoder.digest] = encoder
+        if encoder.training is not None:
+            self.training[encoder.digest] = encoder.training
         for what in self._took:
-            self._took[what] += took[what]
-        if "memory_mib" in took:
-            self._memory.append(took["memory_mib"])
+            self._took[what] += cost[what]
+        if "memory_mib" in cost:
+            self._memory.append(cost["memory_mib"])
 
     def costs(self) -> dict[str, Any]:
         """The costs of the method, as in a row."""
-        made = next(iter(self._made.values()))
-        found: dict[str, Any] = {
-            "parameters": made.parameters, "embedding": made.d, "origin": made.origin, "licence": made.licence,
-            "checkpoint": made.checkpoint or None,
+        encoder = next(iter(self._made.values()))
+        costs: dict[str, Any] = {
+            "parameters": encoder.parameters, "embedding": encoder.d, "origin": encoder.origin,
+            "licence": encoder.licence, "checkpoint": encoder.checkpoint or None,
         }  # fmt: skip
         if self._took["seconds"] > 0:
-            found["flows_per_s"] = round(self._took["flows"] / self._took["seconds"], 1)
+            costs["flows_per_s"] = round(self._took["flows"] / self._took["seconds"], 1)
         if self._memory:
-            found["memory_mib"] = max(self._memory)
-        return found
+            costs["memory_mib"] = max(self._memory)
+        return costs
 
 
 def _budgets(task: FlowTask, method: FlowMethod, most: int) -> list[int | None]:
@@ -301,24 +303,24 @@ def _budgets(task: FlowTask, method: FlowMethod, most: int) -> list[int | None]:
 
 def _most(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> int:
     """Number of flows of the most frequent label."""
-    found = pl.concat([corpora[name].truth[level].gather(pl.Series(own)) for name, own in rows.items()])
-    return int(found.value_counts()["count"].max() or 0)  # type: ignore[arg-type]
+    labels = pl.concat([corpora[name].truth[level].gather(pl.Series(places)) for name, places in rows.items()])
+    return int(labels.value_counts()["count"].max() or 0)  # type: ignore[arg-type]
 
 
 def _labels(corpora: Mapping[str, CorpusFlows], rows: Rows, level: str) -> NDArray[np.str_]:
-    found = [corpora[name].truth[level].gather(pl.Series(own)).unique().to_list() for name, own in rows.items()]
-    return np.unique(np.asarray([label for part in found for label in part], np.str_))
+    by_corpus = [corpora[name].truth[level].gather(pl.Series(places)).unique() for name, places in rows.items()]
+    return np.unique(np.asarray(pl.concat(by_corpus).to_list(), np.str_))
 
 
 def _places(whole: Rows, part: Rows) -> NDArray[np.int64]:
     """Positions of the rows of ``part`` among those of ``whole``, corpus by corpus."""
-    found, at = [np.zeros(0, np.int64)], 0
+    positions, at = [np.zeros(0, np.int64)], 0
     for name, rows in whole.items():
         if name in part:
-            found.append(at + np.searchsorted(rows, part[name]))
+            positions.append(at + np.searchsorted(rows, part[name]))
         at += rows.size
-    return np.concatenate(found)
+    return np.concatenate(positions)
 
 
-def _mean(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([one[name] for one in found if name in one])) for name in found[0]}
+def _mean(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([part[name] for part in parts if name in part])) for name in parts[0]}

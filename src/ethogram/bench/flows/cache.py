@@ -49,13 +49,13 @@ def read_embedded(path: Path) -> Embedded | None:
     return (rows, z, cost) if len(rows) == len(z) and isinstance(cost, dict) else None
 
 
-def write_embedded(path: Path, found: Embedded) -> None:
+def write_embedded(path: Path, embedded: Embedded) -> None:
     """Write embeddings atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with part.open("wb") as file:
-            np.savez(file, rows=found[0], z=found[1], cost=np.frombuffer(orjson.dumps(found[2]), np.uint8))
+            np.savez(file, rows=embedded[0], z=embedded[1], cost=np.frombuffer(orjson.dumps(embedded[2]), np.uint8))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

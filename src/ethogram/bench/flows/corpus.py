@@ -148,14 +148,14 @@ def load_flows(
     digest = _digest(card, root, settings, cache_folder)
     if cache_folder is None:
         return _load(card, root, packets, settings, on_progress)
-    kept = _Kept(cache_folder.expanduser() / "flows", card, digest)
+    cached = _Kept(cache_folder.expanduser() / "flows", card, digest)
     # Two runs that want one corpus read it once: the second finds what the first has kept.
-    with file_lock(kept.lock):
-        found = kept.read(packets)
-        if found is None:
-            found = _load(card, root, packets, settings, on_progress)
-            kept.write(found, settings)
-    return found
+    with file_lock(cached.lock):
+        corpus = cached.read(packets)
+        if corpus is None:
+            corpus = _load(card, root, packets, settings, on_progress)
+            cached.write(corpus, settings)
+    return corpus
 
 
 def _load(
@@ -171,12 +171,12 @@ def _load(
         if on_progress is not None:
             on_progress(device.id)
         for instance, run, files in runs_of(card, device, files_of(card, device, root)):
-            flows, own = _flows_of(device, f"{card.name}/{instance}", files, settings, packets, accounting)
+            flows, packet_flows = _flows_of(device, f"{card.name}/{instance}", files, settings, packets, accounting)
             if len(flows):
                 parts.append(flows)
                 truth.append(_truth(card, device, run, flows))
-                if own is not None:
-                    beside.append(own)
+                if packet_flows is not None:
+                    beside.append(packet_flows)
     for each in accounting.values():
         each.check()
     whole, known = CustomFlows.concat(parts), pl.concat(truth)
@@ -187,11 +187,12 @@ def _load(
 def _folder(card: Card, root: Path, packets: bool, settings: CustomFlowSettings) -> CorpusFlows:
     """A folder of one's own: all files at once, since each may hold all devices."""
     files = files_of(card, card.used_devices[0], root)
-    found = read_folder(card, files, settings=settings, packets=PacketFlowSettings() if packets else None)
-    for each in found.accounting.values():
+    folder_flows = read_folder(card, files, settings=settings, packets=PacketFlowSettings() if packets else None)
+    for each in folder_flows.accounting.values():
         each.check()
-    truth = found.truth.select(list(TRUTH))
-    return CorpusFlows(card, found.flows, found.packets, truth, _content(found.flows, truth), found.accounting)
+    truth = folder_flows.truth.select(list(TRUTH))
+    digest = _content(folder_flows.flows, truth)
+    return CorpusFlows(card, folder_flows.flows, folder_flows.packets, truth, digest, folder_flows.accounting)
 
 
 def _flows_of(
@@ -208,9 +209,9 @@ def _flows_of(
             run = read_vectors(files, devices=named, devices_only=True, settings=settings, packets=wanted)
         try:
             if packets:
-                for batch, own in run.pairs():
+                for batch, packet_batch in run.pairs():
                     flows.append(batch)
-                    beside.append(own)
+                    beside.append(packet_batch)
             else:
                 flows += run.batches()
         except InputError:
@@ -226,13 +227,13 @@ def _flows_of(
 
 def _truth(card: Card, device: CardDevice, run: str, flows: CustomFlows) -> pl.DataFrame:
     day = pl.Series("day", flows.start_us // DAY_US, dtype=pl.Int32)
-    said = {
+    labels = {
         "id": device.id, "unit": card.unit_of(device), "model": device.model, "vendor": device.vendor,
         "family": device.family, "type": device.type, "coarse": device.coarse, "network": card.network_of(device),
         "run": run, "corpus": card.name,
     }  # fmt: skip
     frame = pl.DataFrame({"device": flows.device, "day": day}).with_columns(
-        **{name: pl.lit(value) for name, value in said.items()},
+        **{name: pl.lit(value) for name, value in labels.items()},
         # A unit's day, whatever its runs: set-ups of one afternoon are no independent draws.
         device_day=pl.lit(f"{card.name}/{device.id} ") + pl.col("day").cast(pl.String),
     )

@@ -124,14 +124,14 @@ class Encoders:
             self._made.move_to_end(digest)
             return self._made[digest]
         with file_lock(self._path(digest) if method.learns else None):
-            made = self._make(method, digest, unlabelled, corpora, encoder_seed, gap_days)
-        if made.parameters > LARGE:
-            for other in [key for key, one in self._made.items() if one.parameters > LARGE]:
+            encoder = self._make(method, digest, unlabelled, corpora, encoder_seed, gap_days)
+        if encoder.parameters > LARGE:
+            for other in [key for key, other_encoder in self._made.items() if other_encoder.parameters > LARGE]:
                 del self._made[other]
-        self._made[digest] = made
+        self._made[digest] = encoder
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
-        return made
+        return encoder
 
     def _make(
         self, method: FlowMethod, digest: str, unlabelled: Rows, corpora: Mapping[str, CorpusFlows], seed: int,
@@ -276,49 +276,49 @@ class Encoders:
     # -- embeddings
 
     def embedding(
-        self, made: ReadyEncoder, loaded: CorpusFlows, rows: NDArray[np.int64], cap: int
+        self, encoder: ReadyEncoder, loaded: CorpusFlows, rows: NDArray[np.int64], cap: int
     ) -> tuple[NDArray[np.float32], dict[str, float]]:
         """Embeddings of some rows [K, D], and the cost of computing them.
 
         Parameters
         ----------
-        made
+        encoder
             The encoder.
         loaded
             The corpus.
         rows
             Rows among the first ``cap`` flows drawn per unit and day; all of these are embedded at once, for all tasks.
         """
-        if made.cheap:
+        if encoder.cheap:
             began = time.perf_counter()
-            z = made.embed(loaded, rows)
+            z = encoder.embed(loaded, rows)
             return z, {"flows": len(rows), "seconds": time.perf_counter() - began}
         if loaded.digest not in self._draws:
             self._draws[loaded.digest] = drawn(loaded)
-        key = f"{made.digest}-{loaded.digest}-{cap}"
+        key = f"{encoder.digest}-{loaded.digest}-{cap}"
         path = None if self.folder is None else self.folder / "embeddings" / f"{key}.npz"
-        found = self._embeddings.get(key)
-        if found is None and path is not None:
-            found = read_embedded(path)
-        if found is None:
-            kept = np.flatnonzero(self._draws[loaded.digest] < cap)
-            self._tell(f"embedding {len(kept):,} flows of {loaded.card.name}")
+        embedded = self._embeddings.get(key)
+        if embedded is None and path is not None:
+            embedded = read_embedded(path)
+        if embedded is None:
+            drawn_rows = np.flatnonzero(self._draws[loaded.digest] < cap)
+            self._tell(f"embedding {len(drawn_rows):,} flows of {loaded.card.name}")
             with Peak() as peak:
                 began = time.perf_counter()
-                z = made.embed(loaded, kept)
-                cost = {"flows": float(len(kept)), "seconds": time.perf_counter() - began}
+                z = encoder.embed(loaded, drawn_rows)
+                cost = {"flows": float(len(drawn_rows)), "seconds": time.perf_counter() - began}
             if peak.mib is not None:
                 cost["memory_mib"] = peak.mib
-            found = kept, z, cost
+            embedded = drawn_rows, z, cost
             if path is not None:
-                write_embedded(path, found)
-        self._embeddings[key] = found
+                write_embedded(path, embedded)
+        self._embeddings[key] = embedded
         self._embeddings.move_to_end(key)
         while len(self._embeddings) > REMEMBERED:
             self._embeddings.popitem(last=False)
-        kept, z, cost = found
-        place = np.searchsorted(kept, rows)
-        if not np.array_equal(kept[np.minimum(place, len(kept) - 1)], rows):
+        drawn_rows, z, cost = embedded
+        place = np.searchsorted(drawn_rows, rows)
+        if not np.array_equal(drawn_rows[np.minimum(place, len(drawn_rows) - 1)], rows):
             raise EthogramError(f"flows of {loaded.card.name} outside the draw of {cap}")
         return z[place], cost
 
@@ -347,8 +347,8 @@ def _some(flows: CustomFlows, most: int) -> CustomFlows:
 
 
 def _tensors(encoder: Any) -> Mapping[str, NDArray[np.float32]]:
-    found = encoder.tensors
-    tensors: Mapping[str, NDArray[np.float32]] = found() if callable(found) else found
+    stored = encoder.tensors
+    tensors: Mapping[str, NDArray[np.float32]] = stored() if callable(stored) else stored
     return tensors
 
 

@@ -53,8 +53,8 @@ def parts_of(loaded: CorpusFlows, *, early: float, late: float, gap_days: int) -
     near_late = (pl.col("part") != "late") & (pl.col("day") >= following - gap_days)
     near_middle = (pl.col("part") == "early") & (pl.col("day") >= middle - gap_days).fill_null(value=False)
     days = days.with_columns(part=pl.when(near_late | near_middle).then(pl.lit("")).otherwise("part"))
-    own = loaded.truth.select("unit", "day").join(days, on=["unit", "day"], how="left", maintain_order="left")
-    return np.asarray(own["part"].to_list(), np.str_)
+    of_flows = loaded.truth.select("unit", "day").join(days, on=["unit", "day"], how="left", maintain_order="left")
+    return np.asarray(of_flows["part"].to_list(), np.str_)
 
 
 def drawn(loaded: CorpusFlows) -> NDArray[np.int64]:
@@ -109,11 +109,11 @@ def flow_folds(task: FlowTask, corpora: Mapping[str, CorpusFlows]) -> list[FlowF
     """
     if not task.each:
         return [_fold(task, corpora, task.encoder, task.probe or task.test, task.test)]
-    found = []
+    folds = []
     for name in task.each:
         others = tuple(other for other in task.each if other != name)
-        found.append(_fold(task, corpora, others, others, (name,)))
-    return found
+        folds.append(_fold(task, corpora, others, others, (name,)))
+    return folds
 
 
 def _fold(
@@ -127,8 +127,8 @@ def _fold(
     places = {name: drawn(corpora[name]) for name in parts}
 
     def rows(names: tuple[str, ...], wanted: tuple[Part, ...], cap: int) -> dict[str, NDArray[np.int64]]:
-        chosen = {n: np.flatnonzero(np.isin(parts[n], wanted) & (places[n] < cap)) for n in names}
-        return {name: found for name, found in chosen.items() if found.size}
+        by_corpus = {n: np.flatnonzero(np.isin(parts[n], wanted) & (places[n] < cap)) for n in names}
+        return {name: found for name, found in by_corpus.items() if found.size}
 
     if task.protocol == "P4":
         encoder = tuple(dict.fromkeys((*encoder, *test)))
@@ -156,7 +156,7 @@ def days_of(loaded: CorpusFlows, rows: NDArray[np.int64]) -> FlowDays:
 
 
 def _sides(role: str, rows: Rows, corpora: Mapping[str, CorpusFlows]) -> dict[str, FlowDays]:
-    return {f"{role} of {name}": days_of(corpora[name], own) for name, own in rows.items()}
+    return {f"{role} of {name}": days_of(corpora[name], places) for name, places in rows.items()}
 
 
 def _held_out(
@@ -165,13 +165,15 @@ def _held_out(
     """Hold out the last training days of each unit that has several, with the gap before them."""
     fit: dict[str, NDArray[np.int64]] = {}
     held: dict[str, NDArray[np.int64]] = {}
-    own = task.settings
+    settings = task.settings
     for name, rows in train.items():
         try:
-            if not own.held_out:
+            if not settings.held_out:
                 raise UsageError("nothing is held out")
-            cut = FlowSplit.by_day(days_of(corpora[name], rows), test_share=own.held_out, gap_days=own.gap_days,
-                                   by="device-day", names=("fit", "held out"))  # fmt: skip
+            cut = FlowSplit.by_day(
+                days_of(corpora[name], rows), test_share=settings.held_out, gap_days=settings.gap_days,
+                by="device-day", names=("fit", "held out"),
+            )  # fmt: skip
         except UsageError:
             fit[name] = rows
             continue
@@ -179,4 +181,4 @@ def _held_out(
     if not held:
         return fit, held, None
     sides = {**_sides("fit", fit, corpora), **_sides("held out", held, corpora)}
-    return fit, held, FlowSplit("held out", "device-day", sides, own.gap_days)
+    return fit, held, FlowSplit("held out", "device-day", sides, settings.gap_days)

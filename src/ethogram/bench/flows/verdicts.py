@@ -15,7 +15,7 @@ from ethogram.identify.probe import FrozenProbe
 from ethogram.identify.probe_devices import DeviceVerdicts, Groups, groups_of
 from ethogram.pipeline.probe_rows import aggregations
 
-__all__ = ["FLOWS", "FlowItems", "verdicts"]
+__all__ = ["FLOWS", "CodedItems", "FlowItems", "verdicts"]
 
 FLOWS = "flows"
 """Key of the verdicts on single flows."""
@@ -47,9 +47,24 @@ class FlowItems:
                      self.start_us[rows])  # fmt: skip
 
 
+@dataclass(frozen=True)
+class CodedItems:
+    """N flows and the code of the label of each, [N]; -1: not enrolled."""
+
+    items: FlowItems
+    code: NDArray[np.int64]
+
+    def groups(self, flows: int, seconds: int) -> Groups:
+        """Groups of the flows of each unit; single flows where ``flows`` is 1."""
+        if flows == 1:
+            each = np.arange(len(self.items.start_us))
+            return Groups(each, each)
+        return groups_of(self.items.unit, self.items.start_us, flows, seconds, self.code)
+
+
 def verdicts(
-    probe: FrozenProbe, test: FlowItems, truth: NDArray[np.int64], late: FlowItems | None, late_code: NDArray[np.int64],
-    labels: NDArray[np.str_], place: NDArray[np.int64], settings: ProbeSettings, *, grouped: bool,
+    probe: FrozenProbe, test: CodedItems, late: CodedItems | None, labels: NDArray[np.str_],
+    place: NDArray[np.int64], settings: ProbeSettings, *, grouped: bool,
 ) -> dict[str, FlowPredictions]:  # fmt: skip
     """Verdicts on test flows, and on groups of each unit's flows.
 
@@ -57,45 +72,39 @@ def verdicts(
     ----------
     probe
         The fitted probe.
-    test, truth
-        N test flows, and their labels by the code of the task; -1: not enrolled.
-    late, late_code
-        Held-out training flows for calibration and their labels by the code of the probe; None: no calibration.
+    test
+        N test flows, with codes of the task.
+    late
+        Held-out training flows for calibration, with codes of the probe; None: no calibration.
     labels, place
         Labels of the probe, and their codes in the task.
     settings
         How flows are grouped.
     grouped
-        Whether to judge groups too.
+        Whether to decide on groups, too.
     """
-    log_probability = probe.predict_log_proba(test.z, labels.size)
-    _, cluster = np.unique(test.device_day, return_inverse=True)
+    log_probability = probe.predict_log_proba(test.items.z, labels.size)
+    _, cluster = np.unique(test.items.device_day, return_inverse=True)
     ways: list[tuple[str, int, int]] = [(FLOWS, 1, 0)]
     if grouped:
         ways += [("hour" if seconds == 3600 else name, flows, seconds)
                  for name, flows, seconds in aggregations(settings) if flows != 1]  # fmt: skip
-    found: dict[str, FlowPredictions] = {}
+    by_grouping: dict[str, FlowPredictions] = {}
     for name, flows, seconds in ways:
-        groups = _groups(test, truth, flows, seconds)
+        groups = test.groups(flows, seconds)
         if not len(groups):
             continue
-        judge = DeviceVerdicts(settings.quantile)
-        scores = judge.decision_function(log_probability, groups)
+        model = DeviceVerdicts(settings.quantile)
+        scores = model.decision_function(log_probability, groups)
         best = scores.argmax(1)
         probability = softmax(scores).max(1)
         unknown = None
         if late is not None and probe.held_out is not None:
-            own = _groups(late, late_code, flows, seconds)
-            if len(own):
-                judge.fit(probe.held_out, late_code, own, labels.tolist())
-                _, predictions, probability = judge.verdicts(scores)
+            late_groups = late.groups(flows, seconds)
+            if len(late_groups):
+                model.fit(probe.held_out, late.code, late_groups, labels.tolist())
+                _, predictions, probability = model.verdicts(scores)
                 unknown = predictions < 0
-        found[name] = FlowPredictions(truth[groups.first], place[best], cluster[groups.first], probability, unknown)
-    return found
-
-
-def _groups(items: FlowItems, truth: NDArray[np.int64], flows: int, seconds: int) -> Groups:
-    if flows == 1:
-        each = np.arange(len(items.start_us))
-        return Groups(each, each)
-    return groups_of(items.unit, items.start_us, flows, seconds, truth)
+        first = groups.first
+        by_grouping[name] = FlowPredictions(test.code[first], place[best], cluster[first], probability, unknown)
+    return by_grouping

@@ -104,7 +104,7 @@ class FusedBenchmark:
         digests += [flow.digest for flow in flows]
         code = "".join(encoder_code(flow) for flow in flows)
         return identity_of(
-            task, method, data=self.data.digest(task), code=type(self), own="".join(digests), encoder=code
+            task, method, data=self.data.digest(task), code=type(self), method_text="".join(digests), encoder=code
         )
 
     def measure(self, task: FusedTask, method: FusedMethod) -> Row:

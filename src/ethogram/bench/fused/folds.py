@@ -128,7 +128,7 @@ class FusedData:
                            networks=task.networks, exclude_types=task.exclude_types, level=task.level,
                            names=task.names, counts=task.counts)  # fmt: skip
             data, corpora = self._bench.task_data(read), self.corpora(task)
-            digest = "".join(one.digest for one in corpora.values()) + data.digest
+            digest = "".join(corpus.digest for corpus in corpora.values()) + data.digest
             self._items[key] = fused_items(data, task.windows, corpora, task.flows, task.seed), digest
         return self._items[key]
 
@@ -149,9 +149,9 @@ class FusedData:
     def unlabelled(self, task: FusedTask, fold: FusedFold) -> dict[str, NDArray[np.int64]]:
         """Flows for encoders: early days of the other networks, as in tasks on flows, so that encoders are shared."""
         corpora = self.corpora(task)
-        own = {name for name in corpora if self.cards[name].network == fold.network}
-        others = tuple(name for name in task.captures if name not in own)
-        test = next(iter(own), None)
+        tested_corpora = {name for name in corpora if self.cards[name].network == fold.network}
+        others = tuple(name for name in task.captures if name not in tested_corpora)
+        test = next(iter(tested_corpora), None)
         if len(others) < 1:
             raise UsageError(f"task {task.name}: no other network with captures than {fold.network}")
         if test is None:
@@ -159,14 +159,14 @@ class FusedData:
             test, others = task.captures[0], task.captures[1:]
         flow_task = FlowTask.of(name=task.name, title=task.title, experiment="P3", protocol="P3", level=task.level,
                                 encoder=others, probe=others, test=(test,))  # fmt: skip
-        found = dict(flow_folds(flow_task, corpora)[0].unlabelled)
+        unlabelled = dict(flow_folds(flow_task, corpora)[0].unlabelled)
         tested = set(self.items(task).items.truth["unit"].gather(pl.Series(fold.asked)).to_list())
-        for name, rows in found.items():
+        for name, rows in unlabelled.items():
             shared = tested & set(corpora[name].truth["unit"].gather(pl.Series(rows)).to_list())
             if shared:
                 units = ", ".join(sorted(shared)[:3])
                 raise LeakError(f"task {task.name}: an encoder would be trained on test units {units}")
-        return found
+        return unlabelled
 
     def enrolled(self, task: FusedTask, fold: FusedFold) -> list[str]:
         """Networks that enrol in a fold."""

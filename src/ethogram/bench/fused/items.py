@@ -58,26 +58,26 @@ def fused_items(
     for corpus in data.labels["corpus"].unique(maintain_order=True).to_list():
         labels = data.labels.filter(pl.col("corpus") == corpus)
         keep = pl.col("device").is_in(labels["device"].implode())
-        own = replace(data, flows=data.flows.filter(keep), counts=data.counts.filter(keep), labels=labels)
-        if own.counts.height:
-            parts.append(item_windows(own, windows.get(corpus, "device")))
+        of_corpus = replace(data, flows=data.flows.filter(keep), counts=data.counts.filter(keep), labels=labels)
+        if of_corpus.counts.height:
+            parts.append(item_windows(of_corpus, windows.get(corpus, "device")))
     items = _joined(parts)
     rows, owner = {}, {}
     for name, loaded in corpora.items():
-        found = _owners(loaded, items, windows.get(name, "device"))
-        rows[name] = _drawn(found, most, seed)
-        owner[name] = found[rows[name]]
+        owners = _owners(loaded, items, windows.get(name, "device"))
+        rows[name] = _drawn(owners, most, seed)
+        owner[name] = owners[rows[name]]
     return FusedItems(items, rows, owner)
 
 
 def _joined(parts: Sequence[Items]) -> Items:
     items, counts, truth, at = [], [], [], 0
-    for one in parts:
+    for part in parts:
         shifted = (pl.col("item") + pl.lit(at, pl.UInt32)).cast(pl.UInt32)
-        items.append(one.windows.items.with_columns(item=shifted))
-        counts.append(one.windows.counts.with_columns(item=shifted))
-        truth.append(one.truth.with_columns(item=shifted))
-        at += len(one.windows)
+        items.append(part.windows.items.with_columns(item=shifted))
+        counts.append(part.windows.counts.with_columns(item=shifted))
+        truth.append(part.truth.with_columns(item=shifted))
+        at += len(part.windows)
     return Items(Windows(pl.concat(items), pl.concat(counts)), pl.concat(truth, how="diagonal"))
 
 
@@ -95,8 +95,8 @@ def _owners(loaded: CorpusFlows, items: Items, window: Window) -> NDArray[np.int
         flows = flows.with_columns(pl.col("start").dt.truncate(f"{window}s"))
         key.append("start")
     mine = mine.with_columns(pl.col("start").cast(flows["start"].dtype))
-    found = flows.join(mine.select("item", *key), on=key, how="left", maintain_order="left")
-    return found["item"].cast(pl.Int64).fill_null(-1).to_numpy().astype(np.int64)
+    joined = flows.join(mine.select("item", *key), on=key, how="left", maintain_order="left")
+    return joined["item"].cast(pl.Int64).fill_null(-1).to_numpy().astype(np.int64)
 
 
 def _drawn(owner: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:

@@ -142,16 +142,16 @@ class Scorer:
     ) -> tuple[FlowWindows, ReadyEncoder]:
         """The flows of all items, embedded by an encoder that was not trained on the test network."""
         both, corpora = self._fused_items(task), self.data.corpora(task)
-        made = self.encoders.get(method, self.data.unlabelled(task, fold), corpora, seed)
-        key = (task.digest, made.digest)
+        encoder = self.encoders.get(method, self.data.unlabelled(task, fold), corpora, seed)
+        key = (task.digest, encoder.digest)
         if key not in self._embedded:
             parts, owners = [], []
             for name, loaded in corpora.items():
                 self.data.tell(f"{method.name}: embedding {len(both.rows[name]):,} flows of {name}")
-                parts.append(made.embed(loaded, both.rows[name]))
+                parts.append(encoder.embed(loaded, both.rows[name]))
                 owners.append(both.owner[name])
             z = np.concatenate(parts).astype(np.float32)
-            self._embedded[key] = FlowWindows(z, np.concatenate(owners), len(both)), made
+            self._embedded[key] = FlowWindows(z, np.concatenate(owners), len(both)), encoder
         return self._embedded[key]
 
 

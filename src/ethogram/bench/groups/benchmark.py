@@ -106,7 +106,7 @@ class GroupBenchmark:
             if task.captures:
                 loaded = load_flows(self.cards[task.corpus], self.root, cache_folder=self.cache_folder)
             flows = {} if loaded is None else {task.corpus: loaded}
-            self._data[task.digest] = data.digest + "".join(one.digest for one in flows.values())
+            self._data[task.digest] = data.digest + "".join(corpus.digest for corpus in flows.values())
             self._items[task.digest] = fused_items(data, {task.corpus: task.window}, flows, task.flows), loaded
         return self._items[task.digest]
 
@@ -147,11 +147,11 @@ class GroupBenchmark:
             raise UsageError(f"task {task.name} has no custom flows")
         if method.encoder not in self._of_flows:
             raise UsageError(f"no method {method.encoder!r} on flows")
-        own = np.isin(both.owner[task.corpus], known)
+        enrolled = np.isin(both.owner[task.corpus], known)
         place = drawn(loaded)[both.rows[task.corpus]]
-        rows = both.rows[task.corpus][own & (place < Caps().unlabelled)]
-        made = self.encoders.get(self._of_flows[method.encoder], {task.corpus: rows}, {task.corpus: loaded}, 0)
-        z = made.embed(loaded, both.rows[task.corpus]).astype(np.float32)
+        rows = both.rows[task.corpus][enrolled & (place < Caps().unlabelled)]
+        encoder = self.encoders.get(self._of_flows[method.encoder], {task.corpus: rows}, {task.corpus: loaded}, 0)
+        z = encoder.embed(loaded, both.rows[task.corpus]).astype(np.float32)
         return FlowWindows(z, both.owner[task.corpus], len(both))
 
     def measure(self, task: GroupTask, method: GroupMethod) -> Row:
@@ -159,33 +159,35 @@ class GroupBenchmark:
         both, _ = self.items(task)
         labels = metrics.merge(both.items.labels(task.level), task.twins)
         rounds = self._rounds(task, labels, both)
-        found = [self._round(task, method, one, labels, both.items.windows, i) for i, one in enumerate(rounds)]
-        values = {name: float(np.nanmean([one[name] for one in found])) for name in found[0]}
-        spread = {name: (float(np.nanmin([one[name] for one in found])), float(np.nanmax([one[name] for one in found])))
+        by_round = [self._round(task, method, drawn_round, labels, both.items.windows, i)
+                    for i, drawn_round in enumerate(rounds)]  # fmt: skip
+        by_name = {name: [figures[name] for figures in by_round] for name in by_round[0]}
+        values = {name: float(np.nanmean(figures)) for name, figures in by_name.items()}
+        spread = {name: (float(np.nanmin(by_name[name])), float(np.nanmax(by_name[name])))
                   for name in ("purity", "completeness", "names_groups", "names_random")}  # fmt: skip
         first = rounds[0]
         return {
             "n": len(first.strangers), "n_enrol": len(first.known), "labels": len(set(labels.tolist())),
             "split": {"digest": "", "name": f"{len(rounds)} draws of labels left out"},
             "values": values, "intervals": {}, "details": {
-                "rounds": {name: [one[name] for one in found] for name in found[0]}, "spread": spread},
+                "rounds": by_name, "spread": spread},
         }  # fmt: skip
 
     def _round(
-        self, task: GroupTask, method: GroupMethod, one: _Round, labels: Strings, windows: Windows, draw: int
+        self, task: GroupTask, method: GroupMethod, drawn_round: _Round, labels: Strings, windows: Windows, draw: int
     ) -> dict[str, float]:
-        p, codes = self._grouped(task, method, one, labels, windows)
-        m, n = len(one.known), len(one.strangers)
+        p, codes = self._grouped(task, method, drawn_round, labels, windows)
+        m, n = len(drawn_round.known), len(drawn_round.strangers)
         among, asked = p[m : m + n, m : m + n], p[m + n :]
-        truth = labels[one.strangers]
-        test = labels[one.test]
-        known = labels[one.known]
+        truth = labels[drawn_round.strangers]
+        test = labels[drawn_round.test]
+        known = labels[drawn_round.known]
 
         def score(given: Strings) -> float:
             """Macro-F1 of the test items, each labelled like its most probable partner among labelled items."""
-            said = np.concatenate([known, given])
-            usable = np.flatnonzero(said != "")
-            return metrics.macro_f1(test, said[usable[asked[:, usable].argmax(axis=1)]])
+            given_labels = np.concatenate([known, given])
+            usable = np.flatnonzero(given_labels != "")
+            return metrics.macro_f1(test, given_labels[usable[asked[:, usable].argmax(axis=1)]])
 
         full = score(truth)
         wanted = task.reach * full
@@ -216,16 +218,16 @@ class GroupBenchmark:
         }  # fmt: skip
 
     def _grouped(
-        self, task: GroupTask, method: GroupMethod, one: _Round, labels: Strings, windows: Windows
+        self, task: GroupTask, method: GroupMethod, drawn_round: _Round, labels: Strings, windows: Windows
     ) -> tuple[Floats, Codes]:
         """Probability that two items are of one label, for all pairs, and the group of each unknown item."""
-        every = np.concatenate([one.known, one.strangers, one.test])
-        flows = self._flows(task, method, one.known)
+        every = np.concatenate([drawn_round.known, drawn_round.strangers, drawn_round.test])
+        flows = self._flows(task, method, drawn_round.known)
         ratio, alike = pairwise(windows.take(every.tolist()), None if flows is None else flows.take(every))
         if method.by == "embeddings":
             ratio = np.zeros_like(ratio)
-        m, n = len(one.known), len(one.strangers)
-        names = labels[one.known].tolist()
+        m, n = len(drawn_round.known), len(drawn_round.strangers)
+        names = labels[drawn_round.known].tolist()
         pair = SamePair().fit(ratio[:m, :m], alike[:m, :m], names)
         p = pair.predict_proba(ratio, alike)
         if method.by == "device-apart":

@@ -52,27 +52,27 @@ class PartCost:
 
 def cost_by_part(rows: Sequence[Row]) -> dict[str, PartCost]:
     """Cost of each part that has rows, in the order of :data:`PARTS`."""
-    found: dict[str, PartCost] = {}
+    costs: dict[str, PartCost] = {}
     trained: set[str] = set()
     embedded: set[tuple[object, ...]] = set()
     for row in sorted(rows, key=lambda row: str(row.get("made", ""))):
         if row.get("wall_s") is None:
             continue
-        part = found.setdefault(_part(row), PartCost())
+        part = costs.setdefault(_part(row), PartCost())
         part.rows += 1
         cpu, wall = _seconds(row.get("cpu_s")), _seconds(row["wall_s"])
         if math.isnan(cpu):
             part.without_cpu += 1
             cpu = wall
-        own = _training(row, trained)
+        training = _training(row, trained)
         part.cpu += cpu
-        part.training += own
+        part.training += training
         # Both are wall times: a row that took less time than training its new encoders found them in the cache.
-        part.apart += own if wall < own else 0.0
+        part.apart += training if wall < training else 0.0
         part.embedding += _embedding(row, embedded)
         if row.get("machine"):
             part.machines.add(str(row["machine"]))
-    return {name: found[name] for name in PARTS if name in found}
+    return {name: costs[name] for name in PARTS if name in costs}
 
 
 def _part(row: Row) -> str:
@@ -90,10 +90,10 @@ def _training(row: Row, known: set[str]) -> float:
     details = row.get("details")
     training = details.get("training") if isinstance(details, Mapping) else None
     seconds = 0.0
-    for digest, told in (training or {}).items():
-        if digest not in known and isinstance(told, Mapping):
+    for digest, trained in (training or {}).items():
+        if digest not in known and isinstance(trained, Mapping):
             known.add(digest)
-            seconds += float(told.get("seconds") or 0.0)
+            seconds += float(trained.get("seconds") or 0.0)
     return seconds
 
 
@@ -111,10 +111,10 @@ def _embedding(row: Row, known: set[tuple[object, ...]]) -> float:
     once = len(turns) > 1 and not training and str(cost.get("origin") or "").startswith(NOT_LEARNT)
     flows = sum(turn["tested"] + (0 if once else turn["trained"]) for turn in turns.values())
     flows += details.get("strangers") or 0
-    own = (cost.get("parameters"), cost.get("embedding"), cost["flows_per_s"], tuple(sorted(turns)))
-    if own in known:
+    key = (cost.get("parameters"), cost.get("embedding"), cost["flows_per_s"], tuple(sorted(turns)))
+    if key in known:
         return 0.0
-    known.add(own)
+    known.add(key)
     return float(flows) * max(1, len(training) // max(1, len(turns))) / float(cost["flows_per_s"])
 
 

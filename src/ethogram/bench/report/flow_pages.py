@@ -106,8 +106,8 @@ def write_flow_report(
     absent = [row for row in rows if "absent" in row]
     written: list[Path] = []
     calls = [
-        (name, found, [row for row in absent if row["task"] == name], folder,
-         sections.plots_above_table.get(found[0].experiment)) for name, found in by_task.items()
+        (name, task_rows, [row for row in absent if row["task"] == name], folder,
+         sections.plots_above_table.get(task_rows[0].experiment)) for name, task_rows in by_task.items()
     ]  # fmt: skip
     for paths in write(_task, calls):
         written += paths

@@ -99,17 +99,19 @@ class Details(_Part):
 
     @field_validator("seeds", mode="before")
     @classmethod
-    def _by_figure(cls, found: object) -> object:
+    def _by_figure(cls, seeds: object) -> object:
         """Seeds as one mapping for each seed are turned: a list of values for each figure."""
-        if not isinstance(found, list):
-            return {} if found is None else found
-        names = dict.fromkeys(name for one in found for name in one if name != "seed")
-        return {name: [one.get(name) for one in found] for name in names}
+        if not isinstance(seeds, list):
+            return {} if seeds is None else seeds
+        names = dict.fromkeys(name for by_name in seeds for name in by_name if name != "seed")
+        return {name: [by_name.get(name) for by_name in seeds] for name in names}
 
     @model_validator(mode="before")
     @classmethod
-    def _nothing_is_left_out(cls, found: object) -> object:
-        return {name: part for name, part in found.items() if part is not None} if isinstance(found, dict) else found
+    def _nothing_is_left_out(cls, details: object) -> object:
+        if not isinstance(details, dict):
+            return details
+        return {name: part for name, part in details.items() if part is not None}
 
 
 class FlowRow(_Part):
@@ -150,15 +152,16 @@ class FlowRow(_Part):
         InputError
             When it is not of the form above; says what is wrong with it.
         """
-        own = dict(row)
-        split = own.get("split")
-        own["split"] = " ".join(str(part) for part in split.values()) if isinstance(split, dict) else str(split or "")
-        own["where"] = _where(own)
+        fields = dict(row)
+        split = fields.get("split")
+        parts = list(split.values()) if isinstance(split, dict) else [split or ""]
+        fields["split"] = " ".join(str(part) for part in parts)
+        fields["where"] = _where(fields)
         for name in ("cost", "encoder", "details", "intervals", "train", "test"):
-            if own.get(name) is None:
-                own.pop(name, None)
+            if fields.get(name) is None:
+                fields.pop(name, None)
         try:
-            return cls.model_validate(own)
+            return cls.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
@@ -182,14 +185,15 @@ class FlowRow(_Part):
         >>> FlowRow(task="t", method="m", title="", experiment="others", values={}, cost=cost).origin
         'random weights'
         """
-        said = self.cost.origin or ""
+        origin = self.cost.origin or ""
         if not self.cost.parameters:
             return "no weights"
-        if self.cost.checkpoint or said.startswith("checkpoint"):
+        if self.cost.checkpoint or origin.startswith("checkpoint"):
             return "checkpoint"
-        if said.startswith(("random weights", "drawn")) or ", 0 steps" in said or self.method.endswith("-untrained"):
+        untrained = ", 0 steps" in origin or self.method.endswith("-untrained")
+        if untrained or origin.startswith(("random weights", "drawn")):
             return "random weights"
-        return "pretrained here" if said.startswith("pretrained here") else "trained here"
+        return "pretrained here" if origin.startswith("pretrained here") else "trained here"
 
     @property
     def random_weights(self) -> bool:
@@ -203,8 +207,8 @@ class FlowRow(_Part):
         >>> row.value(), row.value("accuracy")
         (0.5, nan)
         """
-        found = self.values.get(name)
-        return math.nan if found is None else float(found)
+        value = self.values.get(name)
+        return math.nan if value is None else float(value)
 
     def interval(self, name: str = "macro_f1") -> tuple[float, float] | None:
         """The 95 % interval of a figure, or None."""
@@ -217,20 +221,20 @@ class FlowRow(_Part):
 
     def budgets(self) -> list[tuple[float, float, tuple[float, float] | None]]:
         """Label budget per type, macro-F1 and its interval; the last budget is infinity (all labels)."""
-        found = []
+        budgets = []
         for name in self.values:
             stem, at, number = name.partition("@")
             if stem == "macro_f1" and at and number.isdigit():
-                found.append((float(number), self.value(name), self.interval(name)))
+                budgets.append((float(number), self.value(name), self.interval(name)))
         whole = (math.inf, self.value(), self.interval())
-        return [*sorted(found, key=lambda one: one[0]), whole] if found else []
+        return [*sorted(budgets, key=lambda budget: budget[0]), whole] if budgets else []
 
 
 def _where(row: Mapping[str, object]) -> str:
     """Whether the task is inside one network or across two: from the row, else from the experiment."""
-    said = row.get("where")
-    if said in ("inside", "across"):
-        return str(said)
+    where = row.get("where")
+    if where in ("inside", "across"):
+        return str(where)
     if isinstance(row.get("inside"), bool):
         return "inside" if row["inside"] else "across"
     return "inside" if row.get("experiment") == "P0" else "across"
@@ -247,9 +251,9 @@ def blind_macro_f1(confusion: Confusion) -> float:
     matrix = np.asarray(confusion.matrix, np.float64)
     if not matrix.size or not matrix.sum():
         return math.nan
-    true, said = matrix.sum(axis=1) / matrix.sum(), matrix.sum(axis=0) / matrix.sum()
+    true, predicted = matrix.sum(axis=1) / matrix.sum(), matrix.sum(axis=0) / matrix.sum()
     present = true > 0
-    return float(np.mean(2 * true[present] * said[present] / (true[present] + said[present])))
+    return float(np.mean(2 * true[present] * predicted[present] / (true[present] + predicted[present])))
 
 
 def blind_recall(confusion: Confusion) -> float:
@@ -269,8 +273,8 @@ def blind_recall(confusion: Confusion) -> float:
 
 def chance_of(row: FlowRow) -> float:
     """Chance level of macro-F1: by the shares of the row's verdicts; without them, 1 / number of types."""
-    found = blind_macro_f1(row.details.confusion)
-    return found if not math.isnan(found) or not row.labels else 1 / row.labels
+    chance = blind_macro_f1(row.details.confusion)
+    return chance if not math.isnan(chance) or not row.labels else 1 / row.labels
 
 
 def is_flow_row(row: Mapping[str, object]) -> bool:
@@ -281,8 +285,8 @@ def is_flow_row(row: Mapping[str, object]) -> bool:
 def flow_rows(rows: Sequence[Mapping[str, object]]) -> dict[str, list[FlowRow]]:
     """Rows of flow tasks by task, in the order of the experiments; rows without figures are left out."""
     order = list(EXPERIMENTS)
-    found = [FlowRow.of(row) for row in rows if is_flow_row(row) and "absent" not in row]
+    parsed = [FlowRow.of(row) for row in rows if is_flow_row(row) and "absent" not in row]
     by_task: dict[str, list[FlowRow]] = {}
-    for row in sorted(found, key=lambda row: (order.index(row.experiment), row.task)):
+    for row in sorted(parsed, key=lambda row: (order.index(row.experiment), row.task)):
         by_task.setdefault(row.task, []).append(row)
     return by_task

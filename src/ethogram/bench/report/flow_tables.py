@@ -52,14 +52,14 @@ def method_name(row: FlowRow) -> str:
 
 def ranked(rows: Sequence[FlowRow]) -> list[FlowRow]:
     """Rows without leak detectors, best macro-F1 first."""
-    chosen = [row for row in rows if not row.detector]
-    return sorted(chosen, key=lambda row: -row.value() if not math.isnan(row.value()) else math.inf)
+    compared = [row for row in rows if not row.detector]
+    return sorted(compared, key=lambda row: -row.value() if not math.isnan(row.value()) else math.inf)
 
 
 def best_of(rows: Sequence[FlowRow]) -> FlowRow | None:
     """The row with the best macro-F1 that is not a leak detector."""
-    found = ranked(rows)
-    return found[0] if found and not math.isnan(found[0].value()) else None
+    order = ranked(rows)
+    return order[0] if order and not math.isnan(order[0].value()) else None
 
 
 def default_of(rows: Sequence[FlowRow]) -> FlowRow | None:
@@ -108,7 +108,7 @@ def quality_table(rows: Sequence[FlowRow]) -> str:
 
 def more_tables(rows: Sequence[FlowRow]) -> dict[str, str]:
     """Tables of the other figures, by heading; only figures that some row has."""
-    found = {}
+    tables = {}
     for head, names in FIGURES.items():
         columns = _columns(rows, names)
         # Verdicts on one flow alone are those of the first table.
@@ -119,8 +119,8 @@ def more_tables(rows: Sequence[FlowRow]) -> dict[str, str]:
             f"| {method_name(row)} | " + " | ".join(_cell(row, name) for name in columns) + " |"
             for row in ranked(rows) if not all(math.isnan(row.value(name)) for name in columns)
         ]  # fmt: skip
-        found[head] = "\n".join(lines)
-    return found
+        tables[head] = "\n".join(lines)
+    return tables
 
 
 def _columns(rows: Sequence[FlowRow], names: Mapping[str, str]) -> list[str]:
@@ -167,22 +167,22 @@ def quantity(value: float | None) -> str:
 
 def reached(rows: Sequence[FlowRow]) -> list[float]:
     """Label budgets that some type reaches; larger ones give the same figures as all labels."""
-    found = set()
+    sizes = set()
     for row in rows:
         budgets = row.budgets()
-        found |= {size for size, value, _ in budgets if math.isfinite(size) and value != budgets[-1][1]}
-    return sorted(found)
+        sizes |= {size for size, value, _ in budgets if math.isfinite(size) and value != budgets[-1][1]}
+    return sorted(sizes)
 
 
 def budget_table(rows: Sequence[FlowRow]) -> str:
     """Macro-F1 by label budget; '' when no row has budgets."""
-    found = [(row, {size: (value, pair) for size, value, pair in row.budgets()}) for row in ranked(rows)]
+    by_row = [(row, {size: (value, pair) for size, value, pair in row.budgets()}) for row in ranked(rows)]
     sizes = [*reached(ranked(rows)), math.inf]
     if len(sizes) < 2:
         return ""
     heads = ["all" if math.isinf(size) else f"{size:,.0f}" for size in sizes]
     lines = ["| labelled flows for each type | " + " | ".join(heads) + " |", "|---|" + "---|" * len(sizes)]
-    for row, budgets in found:
+    for row, budgets in by_row:
         if not budgets:
             continue
         cells = []
@@ -195,13 +195,13 @@ def budget_table(rows: Sequence[FlowRow]) -> str:
 
 def types_table(rows: Sequence[FlowRow]) -> str:
     """F1 of each type with the default and the best method; '' when neither has it."""
-    chosen = {row.method: row for row in (default_of(rows), best_of(rows)) if row is not None and row.details.per_type}
-    if not chosen:
+    shown = {row.method: row for row in (default_of(rows), best_of(rows)) if row is not None and row.details.per_type}
+    if not shown:
         return ""
-    types = sorted({name for row in chosen.values() for name in row.details.per_type})
-    lines = ["| type | " + " | ".join(f"F1 of {method_name(row)}" for row in chosen.values()) + " |"]
-    lines.append("|---|" + "---|" * len(chosen))
-    lines += [f"| {name} | " + " | ".join(_type_cell(row, name) for row in chosen.values()) + " |" for name in types]
+    types = sorted({name for row in shown.values() for name in row.details.per_type})
+    lines = ["| type | " + " | ".join(f"F1 of {method_name(row)}" for row in shown.values()) + " |"]
+    lines.append("|---|" + "---|" * len(shown))
+    lines += [f"| {name} | " + " | ".join(_type_cell(row, name) for row in shown.values()) + " |" for name in types]
     return "\n".join(lines)
 
 
@@ -215,17 +215,17 @@ def network_table(rows: Sequence[FlowRow]) -> str:
     lines = ["| network | items | " + " | ".join(f"{method_name(row)}" for row in shown) + " | weights |"]
     lines.append("|---|---|" + "---|" * (len(shown) + 1))
     for name, (count, _, _) in shown[0].details.accuracy_by_network.items():
-        found = [row.details.accuracy_by_network.get(name) for row in shown]
+        figures = [row.details.accuracy_by_network.get(name) for row in shown]
         weights = ", ".join(f"{side} {value:.2f}" for side, value in shown[0].details.weights.get(name, {}).items())
-        cells = [f"{one[2]:.3f}" if one else "" for one in found]
+        cells = [f"{cell[2]:.3f}" if cell else "" for cell in figures]
         lines.append(f"| {name} | {count} | " + " | ".join(cells) + f" | {weights} |")
     return "\n".join(lines)
 
 
 def _type_cell(row: FlowRow, name: str) -> str:
-    found = row.details.per_type.get(name)
-    value = found.get("f1") if isinstance(found, dict) else found
-    flows = found.get("flows", found.get("n")) if isinstance(found, dict) else None
+    figures = row.details.per_type.get(name)
+    value = figures.get("f1") if isinstance(figures, dict) else figures
+    flows = figures.get("flows", figures.get("n")) if isinstance(figures, dict) else None
     if not isinstance(value, int | float):
         return ""
     return f"{float(value):.3f}" + (f" ({flows})" if flows is not None else "")

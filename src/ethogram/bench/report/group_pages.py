@@ -58,11 +58,11 @@ def write_group_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     written = []
     index = ["# Devices that nobody enrolled, in groups", "", "Made from result rows by `ethogram bench report`; do"
              " not edit.", "", *_summary(by_task)]  # fmt: skip
-    for name, found in sorted(by_task.items()):
+    for name, task_rows in sorted(by_task.items()):
         page = folder / f"{name}.md"
-        page.write_text(_page(name, found))
-        written += [page, _write_csv(folder / f"{name}.csv", found), _plot(folder / f"{name}.png", found)]
-        index += [f"## [{found[0]['title']}]({name}.md)", "", _table(found), ""]
+        page.write_text(_page(name, task_rows))
+        written += [page, _write_csv(folder / f"{name}.csv", task_rows), _plot(folder / f"{name}.png", task_rows)]
+        index += [f"## [{task_rows[0]['title']}]({name}.md)", "", _table(task_rows), ""]
     overview = folder / "README.md"
     overview.write_text("\n".join(index))
     return [*written, overview]
@@ -79,9 +79,9 @@ def _summary(by_task: Mapping[str, Sequence[Row]]) -> list[str]:
         "|---|" + "---|" * (len(methods) + 1),
     ]
     for task, rows in sorted(by_task.items()):
-        found = {str(row["method"]): values_of(row) for row in rows}
-        cells = [_named(found[name]) if name in found else "" for name in methods]
-        random = next((one["names_random"] for one in found.values() if "names_random" in one), math.nan)
+        by_method = {str(row["method"]): values_of(row) for row in rows}
+        cells = [_named(by_method[name]) if name in by_method else "" for name in methods]
+        random = next((values["names_random"] for values in by_method.values() if "names_random" in values), math.nan)
         cells.append("" if math.isnan(random) else f"{random:.1f}")
         lines.append(f"| [{task}]({task}.md) | " + " | ".join(cells) + " |")
     return [*lines, ""]
@@ -127,8 +127,8 @@ def _page(name: str, rows: Sequence[Row]) -> str:
 
 def _spread(row: Row, name: str) -> tuple[float, float] | None:
     details = row.get("details")
-    found = details.get("spread", {}).get(name) if isinstance(details, dict) else None
-    return (float(found[0]), float(found[1])) if found and None not in found else None
+    limits = details.get("spread", {}).get(name) if isinstance(details, dict) else None
+    return (float(limits[0]), float(limits[1])) if limits and None not in limits else None
 
 
 def _cell(row: Row, name: str) -> str:

@@ -54,8 +54,8 @@ class Shuffled:
 
 def shuffled_of(rows: Sequence[FlowRow]) -> Shuffled | None:
     """The shuffled row of a task with the largest margin above chance; None without one."""
-    found = [_judged(row) for row in rows if row.shuffled]
-    return max(found, key=lambda one: -math.inf if math.isnan(one.margin) else one.margin, default=None)
+    judged = [_judged(row) for row in rows if row.shuffled]
+    return max(judged, key=lambda verdict: -math.inf if math.isnan(verdict.margin) else verdict.margin, default=None)
 
 
 def _judged(row: FlowRow) -> Shuffled:
@@ -88,11 +88,12 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
         lines.append(f"| `{name}` | {says} | {row.value():.3f}{between} | {seeds} | {shown} |")
     if there:
         lines.append("")
-    for found in (_judged(row) for row in rows if row.shuffled):
+    for judged in (_judged(row) for row in rows if row.shuffled):
         lines += [
-            f"`{found.method}` {found.verdict}: balanced accuracy {found.value:.3f} against {found.chance:.3f} of"
-            f" verdicts that know nothing of the truth. Margin {found.margin:+.3f} (permutations: {found.permutations};"
-            f" lower end of the interval over permutations and device-days {found.low - found.chance:+.3f}).",
+            f"`{judged.method}` {judged.verdict}: balanced accuracy {judged.value:.3f} against {judged.chance:.3f} of"
+            f" verdicts that know nothing of the truth. Margin {judged.margin:+.3f}"
+            f" (permutations: {judged.permutations};"
+            f" lower end of the interval over permutations and device-days {judged.low - judged.chance:+.3f}).",
             "",
         ]
     if "shortcut" in there:
@@ -105,12 +106,12 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
 
 def _no_better_than_chance(rows: Sequence[FlowRow]) -> list[str]:
     """Line on methods whose interval includes chance."""
-    found = []
+    named = []
     for row in rows:
         pair, chance = row.interval(), chance_of(row)
         if not row.detector and pair and not math.isnan(chance) and pair[0] <= chance:
-            found.append(f"`{row.method}` ({row.value():.3f}, chance {chance:.3f})")
-    return [f"Not above chance with their whole interval: {', '.join(found)}.", ""] if found else []
+            named.append(f"`{row.method}` ({row.value():.3f}, chance {chance:.3f})")
+    return [f"Not above chance with their whole interval: {', '.join(named)}.", ""] if named else []
 
 
 def _shortcut(row: FlowRow, rows: Sequence[FlowRow]) -> str:
@@ -131,14 +132,14 @@ def leak_overview(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     """Table with one line per task: shuffled labels and chance, shortcut and the best method."""
     lines = []
     for task, rows in by_task.items():
-        found = shuffled_of(rows)
+        shuffled = shuffled_of(rows)
         shortcut = next((row for row in rows if row.method == "shortcut"), None)
-        if found is None and shortcut is None:
+        if shuffled is None and shortcut is None:
             continue
         rivals = [row.value() for row in rows if not row.detector and not math.isnan(row.value())]
         cells = ["", "", "", "not run"]
-        if found is not None:
-            cells = [f"{found.value:.3f}", f"{found.chance:.3f}", f"{found.margin:+.3f}", found.verdict]
+        if shuffled is not None:
+            cells = [f"{shuffled.value:.3f}", f"{shuffled.chance:.3f}", f"{shuffled.margin:+.3f}", shuffled.verdict]
         cells += [f"{shortcut.value():.3f}" if shortcut else "", f"{max(rivals):.3f}" if rivals else ""]
         lines.append(f"| [{task}]({task}.md) | " + " | ".join(cells) + " |")
     if not lines:

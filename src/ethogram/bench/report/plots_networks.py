@@ -33,10 +33,10 @@ def _inside(by_task: Tasks, experiment: str) -> Tasks:
 
 def comparable(by_task: Tasks, experiment: str) -> Tasks:
     """Tasks of an experiment with the same test corpora and level as a task inside a network; else all its tasks."""
-    own = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
+    across = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
     inside = {(rows[0].test, rows[0].level) for rows in _inside(by_task, experiment).values()}
-    same = {name: rows for name, rows in own.items() if (rows[0].test, rows[0].level) in inside}
-    return same or own
+    same = {name: rows for name, rows in across.items() if (rows[0].test, rows[0].level) in inside}
+    return same or across
 
 
 def mean_figures(tasks: Tasks) -> dict[str, tuple[float, FlowRow]]:
@@ -47,14 +47,14 @@ def mean_figures(tasks: Tasks) -> dict[str, tuple[float, FlowRow]]:
     dict
         Method to its mean, and the last of its rows (for group and cost).
     """
-    found: dict[str, list[FlowRow]] = {}
+    by_method: dict[str, list[FlowRow]] = {}
     for rows in tasks.values():
         for row in rows:
             if not math.isnan(row.value()):
-                found.setdefault(row.method, []).append(row)
+                by_method.setdefault(row.method, []).append(row)
     return {
         method: (float(np.mean([row.value() for row in rows])), rows[-1])
-        for method, rows in found.items() if len(rows) == len(tasks)
+        for method, rows in by_method.items() if len(rows) == len(tasks)
     }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def inside_across_plot(path: Path, by_task: Tasks) -> Path | None:
             panels_of[name] = points
     if not panels_of:
         return None
-    most = max(len(found) for found in panels_of.values())
+    most = max(len(panel_rows) for panel_rows in panels_of.values())
     columns = min(2, len(panels_of))
     lines = math.ceil(len(panels_of) / columns)
 
@@ -127,21 +127,21 @@ def cost_plot(path: Path, by_task: Tasks, experiment: str, methods: Sequence[str
         Only these; none: all but leak detectors.
     """
     tasks = {n: rows for n, rows in by_task.items() if rows[0].experiment == experiment and rows[0].where == "across"}
-    found = {
-        m: one for m, one in mean_figures(tasks).items() if (m in methods if methods else not one[1].detector)
+    figures = {
+        m: mean for m, mean in mean_figures(tasks).items() if (m in methods if methods else not mean[1].detector)
     }  # fmt: skip
     kinds: dict[str, Callable[[FlowRow], float | None]] = {
         "parameters": lambda row: row.cost.parameters, "flows/s": lambda row: row.cost.flows_per_s,
     }  # fmt: skip
-    drawn = {name: get for name, get in kinds.items() if any(get(row) for _, row in found.values())}
+    drawn = {name: get for name, get in kinds.items() if any(get(row) for _, row in figures.values())}
     if not drawn:
         return None
-    top = max(value for value, _ in found.values())
+    top = max(value for value, _ in figures.values())
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(drawn), squeeze=False)[0]
         for panel, (name, get) in zip(panels, drawn.items(), strict=True):
-            known = [(get(row), value, method, row) for method, (value, row) in found.items() if get(row) is not None]
+            known = [(get(row), value, method, row) for method, (value, row) in figures.items() if get(row) is not None]
             positive = [float(x) for x, _, _, _ in known if x]
             if not positive:
                 continue
@@ -155,9 +155,9 @@ def cost_plot(path: Path, by_task: Tasks, experiment: str, methods: Sequence[str
             _none_tick(panel, none, any(not x for x, _, _, _ in known))
             direct_names(panel, [(float(x or none), y, m, _colour(row)) for x, y, m, row in known])
         panels[0].set_ylabel(f"macro-F1, mean over {len(tasks)} tasks across" if len(tasks) > 1 else "macro-F1 across")
-        _legend(figure, panels[0], [row for _, row in found.values()])
+        _legend(figure, panels[0], [row for _, row in figures.values()])
 
-    return saved(path, (4.6 * len(drawn), max(3.4, 0.15 * len(found) + 1.1) + 0.4), draw)
+    return saved(path, (4.6 * len(drawn), max(3.4, 0.15 * len(figures) + 1.1) + 0.4), draw)
 
 
 def _none_tick(panel: Any, place: float, wanted: bool) -> None:

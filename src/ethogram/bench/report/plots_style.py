@@ -93,18 +93,18 @@ def few_colours(pixels: NDArray[np.uint8], often: int = OFTEN) -> Image.Image:
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     colours, place, counts = np.unique(packed, return_inverse=True, return_counts=True)
     table = np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=1).astype(np.int64)
-    chosen = np.argsort(-counts, kind="stable")[:often].tolist()
-    distance = ((table[:, None] - table[None, chosen]) ** 2).sum(axis=2)
+    palette = np.argsort(-counts, kind="stable")[:often].tolist()
+    distance = ((table[:, None] - table[None, palette]) ** 2).sum(axis=2)
     nearest, far = distance.argmin(axis=1), distance.min(axis=1)
     for _ in range(APART):
         if not far.any():
             break
         new = int(far.argmax())
         distance = ((table - table[new]) ** 2).sum(axis=1)
-        nearest, far = np.where(distance < far, len(chosen), nearest), np.minimum(far, distance)
-        chosen.append(new)
+        nearest, far = np.where(distance < far, len(palette), nearest), np.minimum(far, distance)
+        palette.append(new)
     image = Image.fromarray(nearest[place].reshape(pixels.shape[:2]).astype(np.uint8), "P")
-    image.putpalette(table[chosen].astype(np.uint8).tobytes())
+    image.putpalette(table[palette].astype(np.uint8).tobytes())
     return image
 
 
@@ -118,8 +118,8 @@ def spread(places: Sequence[float], step: float) -> list[float]:
         return []
     steps = np.arange(len(places)) * step
     apart = isotonic_regression(np.asarray(places, np.float64) - steps).x + steps
-    found: list[float] = np.maximum(np.minimum(apart, 1 - steps[::-1]), steps).tolist()
-    return found
+    spaced: list[float] = np.maximum(np.minimum(apart, 1 - steps[::-1]), steps).tolist()
+    return spaced
 
 
 def direct_names(panel: Any, points: Sequence[tuple[float, float, str, str]], lines: int = 1) -> None:

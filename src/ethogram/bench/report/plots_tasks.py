@@ -53,9 +53,9 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
         if detectors and apart:
             panel.axhline(apart - 0.15, color="#bbbbbb", lw=0.8)
         panel.set_yticks(places, [row.method + (" °" if row.random_weights else "") for row in shown])
-        chosen = default_of(rows)
+        default = default_of(rows)
         for label, row in zip(panel.get_yticklabels(), shown, strict=True):
-            label.set_fontweight("bold" if row is chosen else "normal")
+            label.set_fontweight("bold" if row is default else "normal")
         panel.set_ylim(places[-1] + 0.8, -0.8)
         panel.set_xlim(0, 1.02)
         panel.set_xlabel("macro-F1; line: 95 % interval by device-day, ticks: seeds; bold: the default")
@@ -130,25 +130,25 @@ def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
 
     Types that nothing is of and next to nothing is called are one column. With many types only the default is drawn.
     """
-    chosen = {row.method: row for row in (default_of(rows), best_of(rows)) if row and row.details.confusion.matrix}
-    if not chosen:
+    shown = {row.method: row for row in (default_of(rows), best_of(rows)) if row and row.details.confusion.matrix}
+    if not shown:
         return None
-    tables = [(row, *_shares(row)) for row in chosen.values()]
-    if max(len(said) for _, _, said, _ in tables) > MANY:
+    tables = [(row, *_shares(row)) for row in shown.values()]
+    if max(len(predicted) for _, _, predicted, _ in tables) > MANY:
         tables = tables[:1]
-    widths = [max(2.2, 0.19 * len(said)) for _, _, said, _ in tables]
+    widths = [max(2.2, 0.19 * len(predicted)) for _, _, predicted, _ in tables]
     lines = max(len(true) for _, true, _, _ in tables)
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(tables), squeeze=False, gridspec_kw={"width_ratios": widths})[0]
-        for panel, (row, true, said, shares) in zip(panels, tables, strict=True):
+        for panel, (row, true, predicted, shares) in zip(panels, tables, strict=True):
             image = panel.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-            panel.set_xticks(range(len(said)), said, rotation=90, fontsize=7)
+            panel.set_xticks(range(len(predicted)), predicted, rotation=90, fontsize=7)
             panel.set_yticks(range(len(true)), true, fontsize=7)
             panel.grid(False)
             panel.set(xlabel="said", title=f"{row.method}: macro-F1 {row.value():.3f}")
             for (i, j), share in np.ndenumerate(shares):
-                if share >= (0.01 if len(said) <= CELLS else 0.05):
+                if share >= (0.01 if len(predicted) <= CELLS else 0.05):
                     panel.text(j, i, _share(share), ha="center", va="center", fontsize=6,
                                color="white" if share > 0.6 else "black")  # fmt: skip
         panels[0].set_ylabel("true")
@@ -163,13 +163,13 @@ def _shares(row: FlowRow) -> tuple[list[str], list[str], NDArray[np.float64]]:
     matrix = np.asarray(row.details.confusion.matrix, np.float64)
     present = matrix.sum(axis=1) > 0
     shares = matrix[present] / matrix[present].sum(axis=1, keepdims=True)
-    kept = present | (shares.max(axis=0) >= RARE)
+    frequent = present | (shares.max(axis=0) >= RARE)
     true = [label for label, here in zip(labels, present, strict=True) if here]
-    said = [label for label, here in zip(labels, kept, strict=True) if here]
-    if (~kept).sum() < 2:
+    predicted = [label for label, here in zip(labels, frequent, strict=True) if here]
+    if (~frequent).sum() < 2:
         return true, labels, shares
-    rest = shares[:, ~kept].sum(axis=1, keepdims=True)
-    return true, [*said, f"{(~kept).sum()} others"], np.hstack([shares[:, kept], rest])
+    rest = shares[:, ~frequent].sum(axis=1, keepdims=True)
+    return true, [*predicted, f"{(~frequent).sum()} others"], np.hstack([shares[:, frequent], rest])
 
 
 def _share(share: float) -> str:
@@ -210,7 +210,8 @@ def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         for place, name in enumerate(("macro-F1", "accuracy")):
             panel = panels[place]
             for i, row in enumerate(shown):
-                points = [(one[0], one[place + 1]) for one in row.details.coverage if one[place + 1] is not None]
+                coverage = row.details.coverage
+                points = [(point[0], point[place + 1]) for point in coverage if point[place + 1] is not None]
                 look = _look(i, row) | {"marker": "", "lw": 1.6 if i == 0 else 1.1}
                 panel.plot([x for x, _ in points], [y for _, y in points], **look)
             panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of the verdicts that are said", title=name)

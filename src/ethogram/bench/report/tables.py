@@ -29,13 +29,13 @@ WITH = {"previous": "the previous epoch", "halves": "the other half of the windo
 
 
 def values_of(row: Row) -> dict[str, float]:
-    found = row["values"]
-    return {k: float("nan") if v is None else float(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    values = row["values"]
+    return {k: float("nan") if v is None else float(v) for k, v in values.items()} if isinstance(values, dict) else {}
 
 
 def interval_of(row: Row, name: str) -> tuple[float, float] | None:
-    found = row["intervals"]
-    pair = found.get(name) if isinstance(found, dict) else None
+    intervals = row["intervals"]
+    pair = intervals.get(name) if isinstance(intervals, dict) else None
     return (float(pair[0]), float(pair[1])) if pair and None not in pair else None
 
 

@@ -69,16 +69,16 @@ def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1, sections: Sec
         Files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = current(rows)
-    with page_writer(jobs, len({row["task"] for row in kept})) as write:
-        return _write(kept, folder, write, sections or Sections())
+    shown = current(rows)
+    with page_writer(jobs, len({row["task"] for row in shown})) as write:
+        return _write(shown, folder, write, sections or Sections())
 
 
-def _write(kept: Sequence[Row], folder: Path, write: WritePages, sections: Sections) -> list[Path]:
+def _write(shown: Sequence[Row], folder: Path, write: WritePages, sections: Sections) -> list[Path]:
     by_task: dict[str, list[Row]] = {}
-    written = write_flow_report([row for row in kept if is_flow_row(row)], folder / "flows", write, sections.flows)
-    written += write_group_report([row for row in kept if is_group_row(row)], folder / "groups")
-    fingerprints = [row for row in kept if not is_flow_row(row) and not is_group_row(row)]
+    written = write_flow_report([row for row in shown if is_flow_row(row)], folder / "flows", write, sections.flows)
+    written += write_group_report([row for row in shown if is_group_row(row)], folder / "groups")
+    fingerprints = [row for row in shown if not is_flow_row(row) and not is_group_row(row)]
     if written and not fingerprints:
         return written
     for row in fingerprints:
@@ -87,7 +87,7 @@ def _write(kept: Sequence[Row], folder: Path, write: WritePages, sections: Secti
         written += paths
     index = folder / "README.md"
     first = [] if sections.index is None else sections.index(by_task)
-    index.write_text(_index(by_task, folder, cost_lines(kept), first))
+    index.write_text(_index(by_task, folder, cost_lines(shown), first))
     return [*written, index]
 
 
@@ -246,16 +246,16 @@ def _curves(axes: Any, rows: Sequence[Row], kind: str) -> None:
     for i, row in enumerate(rows):
         colour = COLOURS[i % len(COLOURS)]
         for ending, line in zip(endings, ("-", "--"), strict=False):
-            found = {
+            by_step = {
                 name.removeprefix(f"{stem}@").removesuffix(ending): value
                 for name, value in values_of(row).items() if name.startswith(f"{stem}@") and name.endswith(ending)
             }  # fmt: skip
             try:
-                places = [float(name.rstrip("s")) for name in found]
+                places = [float(name.rstrip("s")) for name in by_step]
             except ValueError:
-                places = [float(i) for i in range(len(found))]
-                axes.set_xticks(places, list(found), fontsize=7)
-            axes.plot(places, list(found.values()), line, color=colour, marker=MARKERS[i // len(COLOURS)], ms=3, lw=1,
+                places = [float(i) for i in range(len(by_step))]
+                axes.set_xticks(places, list(by_step), fontsize=7)
+            axes.plot(places, list(by_step.values()), line, color=colour, marker=MARKERS[i // len(COLOURS)], ms=3, lw=1,
                       label=f"{row['method']}{ending}")  # fmt: skip
     details = rows[0]["details"]
     across = details.get("across", "threshold") if isinstance(details, dict) else "threshold"
