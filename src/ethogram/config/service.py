@@ -98,6 +98,9 @@ class JudgeSettings(Settings):
         default=7 * 86_400, gt=0,
         description="an address without MAC and host name is another device after this long without traffic",
     )  # fmt: skip
+    oldest_days: int = Field(
+        default=30, gt=0, description="flows that began longer before their arrival than this are not counted"
+    )
     new_s: int = Field(default=86_400, ge=0, description="a device is shown as new for this long")
     changed_s: int = Field(default=7 * 86_400, ge=0, description="a device is shown as changed for this long")
     silent_s: int = Field(default=2 * 86_400, gt=0, description="a device is shown as silent after this long")

@@ -314,7 +314,18 @@ class GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class ExporterSample:
-    """Totals of one exporter as its collector counts them."""
+    """Totals of one exporter as its collector counts them.
+
+    Parameters
+    ----------
+    messages
+        Messages received.
+    records, gaps
+        Received, and sent but not received, in the unit of the exporter's sequence numbers: flows (NetFlow v5),
+        messages (v9) or data records (IPFIX).
+    detail
+        Further sums of its sequence numbers.
+    """
 
     address: str
     port: int
@@ -327,7 +338,7 @@ class ExporterSample:
 
 @dataclass(frozen=True, slots=True)
 class ExporterRow:
-    """A flow exporter that has sent messages."""
+    """A flow exporter that has sent messages; its numbers are those of :class:`ExporterSample`."""
 
     address: str
     port: int
@@ -458,6 +469,10 @@ class DeviceSighting:
         Of these segments.
     due
         When to judge the device, if it is new.
+    facts
+        Identity facts.
+    hours
+        Octets by hour.
     """
 
     name: str
@@ -470,6 +485,7 @@ class DeviceSighting:
     octets: int
     due: datetime
     facts: tuple[DeviceFact, ...] = ()
+    hours: tuple[tuple[datetime, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

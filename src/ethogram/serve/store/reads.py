@@ -42,6 +42,7 @@ from ethogram.serve.store.tables import (
     label,
     meta,
     source,
+    traffic,
     verdict,
     verdict_change,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "last_event",
     "overview",
     "root_of",
+    "traffic_by_kind",
 ]
 
 SORTS = {
@@ -263,6 +265,12 @@ def counters(
         CounterSample(row["time"], row["stage"], row["outcome"], row["reason"], row["unit"], row["value"])
         for row in rows
     )
+
+
+def traffic_by_kind(connection: Connection, since: datetime) -> tuple[tuple[datetime, str, int], ...]:
+    """Octets by hour and kind since a time, in order."""
+    query = select(traffic).where(traffic.c.hour >= since).order_by(traffic.c.hour, traffic.c.kind)
+    return tuple((row["hour"], row["kind"], row["octets"]) for row in connection.execute(query).mappings())
 
 
 def events(connection: Connection, after: int, limit: int) -> tuple[EventRow, ...]:

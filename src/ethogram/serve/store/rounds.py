@@ -31,9 +31,12 @@ from ethogram.serve.store.tables import (
     verdict_change,
     watched_file,
 )
+from ethogram.serve.store.tables import (
+    traffic as traffic_table,
+)
 from ethogram.serve.store.upsert import upsert
 
-__all__ = ["BEYOND", "due_devices", "position", "record_round", "set_meta"]
+__all__ = ["BEYOND", "all_devices", "due_devices", "position", "record_round", "set_meta", "unknown_devices"]
 
 BEYOND = "devices beyond the bound"
 KEPT_EVENTS = 100_000
@@ -124,6 +127,7 @@ def _record_sightings(connection: Connection, result: RoundResult, settings: Jud
     _add_traffic(connection, traffic, result.epoch_due)
     _add_keys(connection, traffic)
     _add_facts(connection, traffic)
+    _add_hours(connection, traffic)
     for id_ in sorted(resolver.renamed & traffic.keys()):
         refresh(connection, id_)
 
@@ -227,6 +231,21 @@ def _add_facts(connection: Connection, traffic: dict[str, list[DeviceSighting]])
     })  # fmt: skip
 
 
+def _add_hours(connection: Connection, traffic: dict[str, list[DeviceSighting]]) -> None:
+    kinds: dict[str, str] = {}
+    for ids in chunks(list(traffic)):
+        query = select(device.c.id, device.c.kind).where(device.c.id.in_(ids))
+        kinds |= {row.id: row.kind for row in connection.execute(query)}
+    octets: dict[tuple[datetime, str], int] = {}
+    for id_, sightings in traffic.items():
+        for sighting in sightings:
+            for hour, value in sighting.hours:
+                octets[hour, kinds[id_]] = octets.get((hour, kinds[id_]), 0) + value
+    rows = [{"hour": hour, "kind": kind, "octets": value} for (hour, kind), value in sorted(octets.items())]
+    upsert(connection, traffic_table, rows, ["hour", "kind"],
+           lambda new: {"octets": traffic_table.c.octets + new.octets})  # fmt: skip
+
+
 def due_devices(connection: Connection, clock: datetime, limit: int) -> list[DueDevice]:
     """Devices that are due to be judged, the longest due first."""
     table = device.c
@@ -238,6 +257,30 @@ def due_devices(connection: Connection, clock: datetime, limit: int) -> list[Due
     )
     rows = list(connection.execute(query).mappings())
     return devices_of(connection, rows)
+
+
+def unknown_devices(connection: Connection, limit: int) -> list[DueDevice]:
+    """Devices about which nothing is stated, those with the latest traffic first."""
+    table = device.c
+    query = (
+        select(table.id, table.first_seen, table.last_seen, table.due)
+        .where(table.level == "unknown", table.merged_into.is_(None), table.ignored.is_(False))
+        .order_by(table.last_seen.desc(), table.id)
+        .limit(limit)
+    )
+    return devices_of(connection, list(connection.execute(query).mappings()))
+
+
+def all_devices(connection: Connection, after: str, limit: int) -> list[DueDevice]:
+    """Devices that were judged, in order of their ids, after one."""
+    table = device.c
+    query = (
+        select(table.id, table.first_seen, table.last_seen, table.due)
+        .where(table.id > after, table.judged.is_not(None), table.merged_into.is_(None))
+        .order_by(table.id)
+        .limit(limit)
+    )
+    return devices_of(connection, list(connection.execute(query).mappings()))
 
 
 def devices_of(connection: Connection, rows: Sequence[RowMapping]) -> list[DueDevice]:
@@ -309,10 +352,14 @@ class _Writes:
         self.devices: list[dict[str, Any]] = []
         self.changes: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.undue: list[dict[str, Any]] = []
 
     def judge(self, now: _Current, judgement: Judgement, result: RoundResult, settings: JudgeSettings) -> None:
         """Decide whether the new statement about one device holds, and collect what follows from it."""
         id_, document = judgement.device, judgement.verdict
+        if not document:  # it has no counts any more
+            self.undue.append({"id_": id_, "due_": judgement.due})
+            return
         row, stored, given = now.devices[id_], now.verdicts.get(id_), now.labels.get(id_)
         before = None if stored is None else _stated_of(stored, provisional=row["provisional"])
         after = Stated.of(document, result.library, provisional=judgement.provisional)
@@ -376,6 +423,9 @@ class _Writes:
             values = {name: bindparam(f"{name}_", type_=device.c[name].type) for name in names}
             rows = [{"id_": row["id_"]} | {f"{name}_": row[name] for name in names} for row in self.devices]
             connection.execute(update(device).where(device.c.id == bindparam("id_")).values(values), rows)
+        if self.undue:
+            due = bindparam("due_", type_=device.c.due.type)
+            connection.execute(update(device).where(device.c.id == bindparam("id_")).values(due=due), self.undue)
         for table, new in ((verdict_change, self.changes), (event, self.events)):
             if new:
                 connection.execute(insert(table), new)

@@ -267,6 +267,16 @@ class Store:
         with self._reading() as connection:
             return reads.counters(connection, since=since)
 
+    def traffic(self, since: datetime) -> tuple[tuple[datetime, str, int], ...]:
+        """Hour, kind and octets since a time; the kind is the one that devices had when the flows were counted."""
+        with self._reading() as connection:
+            return reads.traffic_by_kind(connection, since)
+
+    def clock(self) -> datetime | None:
+        """Time up to which data has been judged."""
+        with self._reading() as connection:
+            return reads.clock_of(connection)
+
     # Users of the page and the API
 
     def users(self) -> tuple[UserRow, ...]:
@@ -328,6 +338,16 @@ class Store:
         """Devices to be judged at a time of the data, the longest due first, at most ``round_devices``."""
         with self._reading() as connection:
             return rounds.due_devices(connection, clock, limit or self.settings.round_devices)
+
+    def unknown_devices(self, *, limit: int = 1000) -> list[DueDevice]:
+        """Devices about which nothing is stated, those with the latest traffic first."""
+        with self._reading() as connection:
+            return rounds.unknown_devices(connection, limit)
+
+    def judged_devices(self, after: str = "", *, limit: int = 1000) -> list[DueDevice]:
+        """Devices that were judged, in order of their ids, after one."""
+        with self._reading() as connection:
+            return rounds.all_devices(connection, after, limit)
 
     def record_round(self, result: RoundResult) -> None:
         """Store one round of the judge: all of it, or nothing.

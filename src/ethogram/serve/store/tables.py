@@ -41,6 +41,7 @@ __all__ = [
     "label",
     "meta",
     "source",
+    "traffic",
     "verdict",
     "verdict_change",
     "watched_file",
@@ -239,6 +240,14 @@ counter_sample = Table(
     Column("unit", String(32), nullable=False),
     Column("value", BigInteger, nullable=False),
 )  # fmt: skip
+
+traffic = Table(
+    "traffic", METADATA,
+    Column("hour", Utc, primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    Column("octets", BigInteger, nullable=False),
+)  # fmt: skip
+"""Octets of all devices by hour and by the kind that they had when the flows were counted."""
 
 account = Table(
     "account", METADATA,

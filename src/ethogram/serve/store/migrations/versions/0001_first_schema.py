@@ -283,6 +283,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_verdict_change_device"), ["device"], unique=False)
 
     op.create_table(
+        "traffic",
+        sa.Column("hour", sa.DateTime(), nullable=False),
+        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("octets", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", "kind"),
+    )
+    op.create_table(
         "web_session",
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),

@@ -1,0 +1,333 @@
+"""Where the judge reads flows: segments of a collector folder, or files of a watched folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+import pyarrow
+
+from ethogram._parse_address import parse_address, parse_mac
+from ethogram.config import CountSettings
+from ethogram.errors import EthogramError, InputError
+from ethogram.fingerprint.gather import Gathering
+from ethogram.pipeline.counts import count_inputs
+from ethogram.pipeline.inputs import COUNTING
+from ethogram.pipeline.read_options import ReadOptions
+from ethogram.schema import COUNTS, IDENTITY, Accounting
+from ethogram.serve.segments import row_groups, segments_in
+
+__all__ = ["Batch", "CollectorSegments", "SegmentSource", "Traffic", "WatchedFolder"]
+
+FUTURE, OLD = "ends after its arrival", "too old at its arrival"
+MOST_FLOWS = 2_000_000
+"""Flows after which a batch ends."""
+SETTLED_S = 10.0
+"""A watched file is read when it has not changed for this long."""
+_SKIPPED = (".part", ".tmp", ".swp")
+
+
+@dataclass
+class Traffic:
+    """Traffic of one device name in a batch; ``hours`` has the octets of each hour."""
+
+    first: datetime
+    last: datetime
+    flows: int
+    octets: int
+    addresses: tuple[str, ...]
+    hours: dict[datetime, int] = field(default_factory=dict)
+
+
+@dataclass
+class Batch:
+    """The flows of a span of segments, counted.
+
+    Parameters
+    ----------
+    first, last
+        Span of segments; ``last`` is before ``first`` if there is nothing new.
+    counts
+        Form :data:`ethogram.schema.COUNTS`.
+    traffic
+        By name in the flow table.
+    identity
+        Identity facts (:data:`ethogram.schema.IDENTITY`).
+    clock
+        Time up to which the source has data.
+    more
+        Whether further segments are there already.
+    segments, accounting
+        Over these segments or files, and over their flows.
+    files
+        Watched files: path, octets, modification time in nanoseconds, message.
+    problems
+        What could not be read, one line each.
+    """
+
+    first: int
+    last: int
+    clock: datetime
+    counts: pl.DataFrame = field(default_factory=COUNTS.empty)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    identity: pl.DataFrame = field(default_factory=IDENTITY.empty)
+    more: bool = False
+    segments: Accounting = field(default_factory=lambda: Accounting("segments"))
+    accounting: Accounting = field(default_factory=lambda: Accounting("flows"))
+    files: list[tuple[str, int, int, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class SegmentSource(Protocol):
+    """Gives segments in order."""
+
+    name: str
+    whole: bool
+    """Whether a batch is judged at once, because no more of it will come."""
+
+    def batch(self, after: int, until: int | None, limit: int) -> Batch:
+        """Count the segments after a number, at most ``limit`` of them and none after ``until``."""
+        ...
+
+
+class CollectorSegments:
+    """The segments of a collector folder, whether or not its collector runs.
+
+    Parameters
+    ----------
+    folder
+        Of the collector.
+    segment_s
+        Length of a segment: when all segments are read, data is complete up to two segments ago.
+    ahead_s
+        Flows that end more than this after their arrival are not counted.
+    oldest_days
+        Neither are flows that began longer before it than this.
+    now
+        Gives the time.
+    """
+
+    name = "collector"
+    whole = False
+
+    def __init__(
+        self, folder: Path, segment_s: float = 60.0, ahead_s: float = 300.0, oldest_days: int = 30, *,
+        counting: CountSettings = COUNTING, now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+    ) -> None:  # fmt: skip
+        self.folder = folder
+        self._lag, self._ahead_us = timedelta(seconds=2 * segment_s), round(ahead_s * 1e6)
+        self._oldest_us = oldest_days * 86_400_000_000
+        self._counting, self._now = counting, now
+
+    def batch(self, after: int, until: int | None, limit: int) -> Batch:
+        """Count the segments after a number, at most ``limit`` of them and none after ``until``.
+
+        Raises
+        ------
+        InputError
+            If a segment cannot be read now; one with damaged content is left out and named in the batch.
+        """
+        files = {n: path for n, path in segments_in(self.folder / "flows").items() if n > after}
+        numbers = [n for n in files if until is None or n <= until]
+        batch = Batch(after + 1, after, self._now() - self._lag)
+        gathering = Gathering(self._counting)
+        seen: list[pl.DataFrame] = []
+        for number in numbers[:limit]:
+            self._add(files[number], gathering, seen, batch)
+            batch.last = number
+            if batch.accounting.read >= MOST_FLOWS:
+                break
+        unread = [n for n in files if n > batch.last]
+        batch.more = bool(unread)
+        if unread:  # data is complete up to the begin of the next segment
+            begin = files[unread[0]].name.partition("-")[0].rstrip("Z")
+            batch.clock = datetime.strptime(begin.partition(".")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        batch.accounting.merge(gathering.accounting)
+        batch.counts = COUNTS.conform(gathering.counts())
+        batch.traffic = _with_hours(_traffic(seen), batch.counts)
+        return batch
+
+    def _add(self, path: Path, gathering: Gathering, seen: list[pl.DataFrame], batch: Batch) -> None:
+        """Count one segment; it is read whole before anything of it counts."""
+        batch.segments.read += 1
+        try:
+            parts = list(row_groups(path))
+        except FileNotFoundError:
+            batch.segments.drop("removed before it was read")
+            return
+        except (pyarrow.ArrowException, pl.exceptions.PolarsError, InputError, ValueError) as error:
+            batch.segments.drop("damaged")
+            reason = error.reason if isinstance(error, InputError) else str(error).partition("\n")[0]
+            batch.problems.append(f"{path}: damaged, left out: {reason}")
+            return
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+        batch.segments.used += 1
+        for flows, arrived_us in parts:
+            start, end = (pl.col(name).dt.timestamp("us") for name in ("start", "end"))
+            future = end > arrived_us + self._ahead_us
+            old = start < arrived_us - self._oldest_us
+            marked = flows.with_columns(future.alias("future"), (~future & old).alias("old"))
+            for name, reason in (("future", FUTURE), ("old", OLD)):
+                number = int(marked[name].sum())
+                batch.accounting.read += number
+                batch.accounting.ignore(reason, number)
+            used = marked.filter(~pl.col("future") & ~pl.col("old")).drop("future", "old")
+            gathering.add(used)
+            if used.height:
+                seen.append(_by_address(used))
+
+
+def _by_address(flows: pl.DataFrame) -> pl.DataFrame:
+    return flows.group_by("device", address="device_address").agg(
+        pl.col("start").min(), pl.col("end").max(), pl.len().alias("flows"),
+        (pl.col("octets_out") + pl.col("octets_in")).sum().alias("octets"),
+    )  # fmt: skip
+
+
+def _with_hours(traffic: dict[str, Traffic], counts: pl.DataFrame) -> dict[str, Traffic]:
+    """Add the octets of each hour, as counted."""
+    hours = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
+        (pl.col("octets_out") + pl.col("octets_in")).sum().alias("octets")
+    )
+    for device, hour, octets in hours.iter_rows():
+        if device in traffic:
+            traffic[device].hours[hour] = octets
+    return traffic
+
+
+def _traffic(seen: Sequence[pl.DataFrame]) -> dict[str, Traffic]:
+    if not seen:
+        return {}
+    pairs = pl.concat(seen).group_by("device", "address").agg(
+        pl.col("start").min(), pl.col("end").max(), pl.col("flows", "octets").sum()
+    )  # fmt: skip
+    # The address of a device is its latest IPv4 address, else a global IPv6 address, else a link-local one.
+    pairs = pairs.with_columns(
+        pl.col("address").str.starts_with("fe80:").alias("link"), pl.col("address").str.contains(":").alias("six")
+    ).sort("link", "six", "end", "address", descending=[False, False, True, False])
+    by_device = pairs.group_by("device", maintain_order=True).agg(
+        pl.col("start").min(), pl.col("end").max(), pl.col("flows", "octets").sum(), pl.col("address").head(16)
+    )  # fmt: skip
+    return {
+        row["device"]: Traffic(row["start"], max(row["end"], row["start"]), row["flows"], row["octets"],
+                               tuple(row["address"]))
+        for row in by_device.iter_rows(named=True)
+    }  # fmt: skip
+
+
+class WatchedFolder:
+    """Files that appear in a folder: captures, Zeek logs, nfdump files, Parquet; each is one segment.
+
+    Files are read in order of their modification time, when they have not changed for a while. A file that grows or is
+    replaced after it was read is not read again, and named.
+
+    Parameters
+    ----------
+    folder
+        Is not written.
+    reading
+        How files become flows of devices.
+    known
+        Gives the files that were read: octets and modification time in nanoseconds by path.
+    settled_s
+        Time without a change.
+    """
+
+    name = "watched"
+    whole = True
+
+    def __init__(
+        self, folder: Path, reading: ReadOptions | None = None, *,
+        known: Callable[[], dict[str, tuple[int, int]]], settled_s: float = SETTLED_S,
+        now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+    ) -> None:  # fmt: skip
+        self.folder = folder
+        self._reading, self._known, self._settled_s, self._now = reading or ReadOptions(), known, settled_s, now
+        self._clock: datetime | None = None
+
+    def waiting(self) -> list[Path]:
+        """Files that are complete and were not read, the oldest first.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be read.
+        """
+        known, limit = self._known(), self._now().timestamp() - self._settled_s
+        paths: list[tuple[int, Path]] = []
+        try:
+            for root, folders, names in os.walk(self.folder, onerror=_raise):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                for name in names:
+                    path = Path(root) / name
+                    if name.startswith(".") or name.endswith(_SKIPPED) or str(path) in known:
+                        continue
+                    status = path.stat()
+                    if status.st_mtime <= limit and path.is_file():
+                        paths.append((status.st_mtime_ns, path))
+        except FileNotFoundError as error:
+            if not self.folder.is_dir():
+                raise InputError("there is no such folder", file=self.folder) from None
+            raise InputError(f"cannot be read: {error.strerror}", file=error.filename) from None
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", file=error.filename) from None
+        return [path for _, path in sorted(paths)]
+
+    def batch(self, after: int, until: int | None, limit: int) -> Batch:  # noqa: ARG002 (one file at a time)
+        """Count the next file; its number is the one after ``after``."""
+        waiting = self.waiting()
+        if not waiting:
+            return Batch(after + 1, after, self._clock or self._now())
+        path = waiting[0]
+        status = path.stat()
+        batch = Batch(after + 1, after + 1, self._clock or self._now(), more=len(waiting) > 1)
+        message = ""
+        batch.segments.read = 1
+        try:
+            counted = count_inputs([path], COUNTING, self._reading)
+        except EthogramError as error:
+            message = str(error)
+            batch.segments.drop("unreadable")
+            batch.problems.append(message)
+        else:
+            batch.segments.used = 1
+            batch.counts = COUNTS.conform(counted.gathering.counts())
+            batch.accounting.merge(counted.gathering.accounting)
+            batch.identity = counted.identity
+            batch.problems += counted.log.errors
+            message = "; ".join(counted.log.errors)
+            batch.traffic = _with_hours(_traffic_of_counts(batch.counts, counted.identity), batch.counts)
+            if batch.traffic:
+                latest = min(max(each.last for each in batch.traffic.values()), self._now())
+                batch.clock = self._clock = max(self._clock or latest, latest)
+        batch.files = [(str(path), status.st_size, status.st_mtime_ns, message)]
+        return batch
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _traffic_of_counts(counts: pl.DataFrame, identity: pl.DataFrame) -> dict[str, Traffic]:
+    """Traffic by the hour, where flows themselves are not at hand."""
+    rows = counts.group_by("device").agg(
+        pl.col("time").min().alias("first"), pl.col("time").max().alias("last"), pl.col("flows").sum(),
+        (pl.col("octets_out") + pl.col("octets_in")).sum().alias("octets"),
+    ).sort("device")  # fmt: skip
+    addresses: dict[str, list[str]] = {}
+    known = identity.filter(pl.col("fact") == "address", pl.col("device").is_not_null())
+    for device, value in known.sort("last", descending=True, nulls_last=True).select("device", "value").iter_rows():
+        addresses.setdefault(device, []).append(value)
+    traffic = {}
+    for row in rows.iter_rows(named=True):
+        device = row["device"]
+        stated = addresses.get(device) or ([device] if parse_address(device) and not parse_mac(device) else [])
+        traffic[device] = Traffic(row["first"], row["last"] + timedelta(hours=1), row["flows"], row["octets"],
+                                  tuple(stated[:16]))  # fmt: skip
+    return traffic
