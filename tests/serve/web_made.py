@@ -23,7 +23,7 @@ from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import open_library
 from ethogram.pipeline.verdicts import settings_for
 from ethogram.pipeline.windows import ObservedWindows, regroup
-from ethogram.schema import DeviceFact, DeviceSighting, Inventory, Judgement, RoundResult, ServiceHealth
+from ethogram.schema import DeviceFact, DeviceSighting, DueDevice, Inventory, Judgement, RoundResult, ServiceHealth
 from ethogram.serve.api.app import create_app
 from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer
@@ -69,10 +69,18 @@ def fill(store: Store, count: int, *, source: str = "test", name: str = "") -> l
     store.record_round(RoundResult(source, after, after + 1, NOW, "library.jsonl.gz d6c1", tuple(sightings)))
     due = sorted(store.due(NOW, limit=count + 1), key=lambda each: each.names)
     judgements = tuple(
-        Judgement(each.id, verdicts[i % len(verdicts)], i % 6 == 5, None) for i, each in enumerate(due)
+        Judgement(each.id, verdicts[i % len(verdicts)] | _identity(each), i % 6 == 5, None)
+        for i, each in enumerate(due)
     )
     store.record_round(RoundResult(source, after + 1, after + 1, NOW, "library.jsonl.gz d6c1", judgements=judgements))
     return [each.id for each in due]
+
+
+def _identity(device: DueDevice) -> dict[str, Any]:
+    """What a verdict says of names and addresses."""
+    named = [fact.value for fact in device.facts if fact.fact == "host_name"]
+    facts = [{"fact": each.fact, "value": each.value, "source": each.source} for each in device.facts]
+    return {"identity": facts, "name": named[0] if named else device.facts[1].value}
 
 
 @dataclass

@@ -147,7 +147,7 @@ async def logout(request: Request, context: Service, _: Viewer) -> Response:
 def overview(context: Service, access: Viewer) -> Response:
     """Whether it works, what is on the network, what is new."""
     numbers = context.store.overview()
-    first_run = not numbers.devices and not numbers.by_state
+    first_run = not any(numbers.by_state.values())
     listening = context.service.listening()
     vendors, vendors_left = views.vendor_bars(numbers)
     groups = context.store.groups() if numbers.by_state.get("unknown") else ()
@@ -188,7 +188,7 @@ def devices(
         return response
     numbers = context.store.overview()
     filters = views.choices(numbers)
-    return _render(access, "devices.html", "/devices", choices=filters, any=bool(numbers.by_state), **values)
+    return _render(access, "devices.html", "/devices", choices=filters, any=any(numbers.by_state.values()), **values)
 
 
 def _history_header(request: Request, wanted: DeviceFilter) -> str:
@@ -354,7 +354,7 @@ def collectors(context: Service, access: Viewer) -> Response:
     return _render(
         access, "collectors.html", "/collectors", health=views.health_line(context),
         parts=context.service.health(), exporters=context.store.exporters(), listening=context.service.listening(),
-        stages=views.counter_rows(context), problems=views.problems(context),
+        stages=views.counter_rows(context), units=views.FIGURES, problems=views.problems(context),
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from ethogram.serve.page.kinds import GROUPS, group_of
 from ethogram.serve.page.text import STATE_NAMES, kind_label, number, octets
 
 __all__ = [
-    "Choice", "HealthLine", "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "health_line",
+    "FIGURES", "Choice", "HealthLine",
+    "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "health_line",
     "heat_map", "kind_bars", "ladder", "problems", "settings_sections", "todo", "traffic_chart", "vendor_bars",
 ]  # fmt: skip
 
@@ -60,12 +61,12 @@ def health_line(context: Context) -> HealthLine:
     return HealthLine(worst.state, text.get(worst.state, f"{worst.part.capitalize()} is stopped"), problem, figures)
 
 
-_FIGURES = {"records_s": "records/s", "flows_s": "flows/s", "lag_s": "s lag", "oldest_s": "s oldest unprocessed"}
+FIGURES = {"records_s": "records/s", "flows_s": "flows/s", "lag_s": "s lag", "oldest_s": "s oldest unprocessed"}
 
 
 def _figures(parts: Iterable[ServiceHealth]) -> list[tuple[str, str]]:
     return [
-        (number(part.figures[name]), unit) for part in parts for name, unit in _FIGURES.items() if name in part.figures
+        (number(part.figures[name]), unit) for part in parts for name, unit in FIGURES.items() if name in part.figures
     ]
 
 

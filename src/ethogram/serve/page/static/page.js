@@ -61,6 +61,9 @@
     for (const element of charts.keys()) if (!element.isConnected) { charts.get(element).destroy(); charts.delete(element); }
     for (const element of document.querySelectorAll("[data-chart]")) if (again || !charts.has(element)) draw(element);
   };
+  const scrollEnds = () => {
+    for (const element of document.querySelectorAll("[data-scroll-end]")) element.scrollLeft = element.scrollWidth;
+  };
   let resizing = 0;
   addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(() => drawAll(true), 150); });
 
@@ -120,7 +123,8 @@
     });
   }
 
-  document.addEventListener("htmx:after:swap", () => { followFilters(); drawAll(false); });
+  document.addEventListener("htmx:after:swap", () => { followFilters(); drawAll(false); scrollEnds(); });
   document.addEventListener("htmx:error", () => show("lost", "no answer"));
   drawAll(false);
+  scrollEnds();
 })();

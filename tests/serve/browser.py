@@ -1,0 +1,82 @@
+"""Debian's Chromium for tests of the page; where it cannot be had, the tests skip and say so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from serve.web_made import RunningPage
+
+AXE = Path(os.environ.get("ETHOGRAM_AXE", Path(__file__).parents[2] / "build" / "axe" / "axe.min.js"))
+"""axe-core, a checker of accessibility; CI fetches it from the npm registry, it is not a part of the project."""
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; it must not be used in a loop of asyncio."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visit:
+    """A user with a page open; notes errors of the console and requests to anywhere else."""
+
+    def __init__(
+        self, browser: Any, running: RunningPage, *, token: str = "", width: int = 1280, **options: Any
+    ) -> None:
+        self.running = running
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.context.set_default_timeout(20_000)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._note)
+        self.page.goto(running.url)
+        self.page.get_by_label("Token").fill(token or running.token)
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.wait_for_url(running.url)
+
+    def _note(self, request: Any) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.running.url).netloc and not request.url.startswith("data:"):
+            self.elsewhere.append(request.url)
+
+    def go(self, path: str) -> Any:
+        """Open a path, and wait until the page has settled."""
+        self.page.goto(self.running.url + path)
+        self.page.wait_for_load_state("load")
+        return self.page
+
+    def close(self) -> None:
+        """Leave; nothing must have gone wrong."""
+        self.context.close()
+        assert self.errors == []
+        assert self.elsewhere == []
+
+
+@contextmanager
+def visiting(browser: Any, running: RunningPage, **options: Any) -> Iterator[Visit]:
+    """A visit that ends without an error of the console and without a request elsewhere."""
+    visit = Visit(browser, running, **options)
+    try:
+        yield visit
+    except BaseException:
+        visit.context.close()
+        raise
+    visit.close()
