@@ -56,6 +56,12 @@ DECISION = """## How `verdict` is decided
 7. **Fallback.** For an unknown device, `fallback` is the finest coarser level that is certain enough. A type counts
    only if two products of it are enrolled; with m enrolled products, no score exceeds (m + 1) / (m + 2)."""
 
+DECISION += """
+8. **Your own library beside the bundled one.** Your library decides first: P(own label) is its own score, P(bundled
+   label) = P(none of yours) x its score by the bundled library, and P(none) the product of both. The verdict is that of
+   your library unless that is `unknown`; then that of the bundled one, if the device is probably one of its products,
+   all in all; else `unknown`. `known_types` holds the labels of both, and `library` says which library decided."""
+
 UNKNOWN_GROUPS = """## Groups of unknown devices
 
 `ethogram unknown --format json` prints:

@@ -19,7 +19,7 @@ from ethogram.cli import main
 from ethogram.errors import EthogramWarning, InputError, UsageError
 
 VERBS = ("embed", "enrol", "fingerprint", "identify", "pretrain", "stability", "unknown", "vectors")
-OUTPUT_OPTIONS = {"as_json", "force", "form", "name", "output", "packets_output", "plots"}
+OUTPUT_OPTIONS = {"all_labels", "as_json", "force", "form", "name", "output", "packets_output", "plots"}
 
 
 def test_every_public_name_can_be_loaded_and_is_documented() -> None:
@@ -106,7 +106,7 @@ def test_dataframes_of_any_library_are_inputs(home: Path) -> None:
 def test_verdicts_are_those_of_the_command(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     day = str(home / "day-0.pcap")
     inventory = ethogram.identify(day)
-    assert main(["identify", day, "--format", "json"]) == 0
+    assert main(["identify", day, "--format", "json", "--all"]) == 0
     assert json.loads(capsys.readouterr().out) == inventory.to_dict() == json.loads(inventory.to_json())
     frame = inventory.to_frame()
     assert frame["device"].to_list() == [verdict.device for verdict in inventory.devices]

@@ -39,6 +39,7 @@ from ethogram.errors import EthogramWarning, UsageError
 from ethogram.identify.library import Library
 from ethogram.pipeline.enrol import EnrolOptions
 from ethogram.pipeline.identify import IdentifyOptions
+from ethogram.pipeline.libraries import open_libraries
 from ethogram.pipeline.library import OpenLibrary, open_library
 from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
@@ -50,6 +51,7 @@ __all__ = ["embed", "enrol", "fingerprint", "identify", "label", "open_library",
 Duration = str | float | timedelta
 Time = str | datetime | None
 Files = str | Path | Sequence[str | Path]
+LibraryLike = str | Path | Library
 OnProgress = Callable[[int], None] | None
 
 
@@ -291,7 +293,7 @@ def enrol(
 def identify(
     inputs: Inputs,
     *,
-    library: str | Path | Library | None = None,
+    library: LibraryLike | Sequence[LibraryLike] | None = None,
     labels: LabelsLike | None = None,
     per: Literal["device", "fingerprint", "epoch"] = "device",
     level: str = "label",
@@ -320,7 +322,9 @@ def identify(
     inputs
         Fingerprints, or anything that :func:`read_flows` reads.
     library
-        Known devices: a path, or what :func:`enrol` and :func:`open_library` give; None: the bundled library.
+        Known devices: a path, what :func:`enrol` and :func:`open_library` give, or several of these; ``"packaged"``
+        is the bundled library, which is also the default. Your own libraries count as one; beside them, the bundled
+        one names what they do not know.
     labels
         What your devices are: a label file, a DataFrame, or a mapping from device to label. They are called that, and
         a verdict is ``unusual`` if the traffic no longer fits.
@@ -358,7 +362,7 @@ def identify(
     )  # fmt: skip
     with as_paths(inputs) as paths:
         given = [] if labels is None else as_labels(labels)
-        run = identify_inputs(paths, _known(library), options, reading, labels=given, on_progress=on_progress)
+        run = identify_inputs(paths, _all_known(library), options, reading, labels=given, on_progress=on_progress)
     _warned(run.log)
     return run.inventory
 
@@ -564,6 +568,19 @@ def _known(library: str | Path | Library | None) -> OpenLibrary:
     if isinstance(library, OpenLibrary):
         return library
     return OpenLibrary.opened(library) if isinstance(library, Library) else open_library(library)
+
+
+def _all_known(libraries: LibraryLike | Sequence[LibraryLike] | None) -> list[OpenLibrary]:
+    """Libraries as opened; names and paths by :func:`ethogram.pipeline.libraries.open_libraries`."""
+    if libraries is None or isinstance(libraries, str | Path | Library):
+        libraries = [] if libraries is None else [libraries]
+    if not libraries:
+        return open_libraries()
+    return [
+        known
+        for library in libraries
+        for known in ([_known(library)] if isinstance(library, Library) else open_libraries([library]))
+    ]
 
 
 def _warned(log: RunLog) -> RunLog:

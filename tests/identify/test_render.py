@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from ethogram.identify.render import CSV_COLUMNS, to_csv, to_json
+from ethogram.identify.render import CSV_COLUMNS, likeliest_labels, to_csv, to_json
 from ethogram.schema import (
     Evidence,
     IdentityFact,
@@ -91,6 +91,7 @@ GOLDEN = b"""{
       "level": "type",
       "simulated": false,
       "methods": [],
+      "library": "",
       "name": "den",
       "first_seen": "2024-03-04T00:00:00Z",
       "last_seen": "2024-03-04T09:00:00Z",
@@ -174,3 +175,11 @@ def test_the_json_schema_is_strict_and_complete() -> None:
     assert set(schema["properties"]) == {"format", "library", "devices", "encoder"}
     documented = {"device", "verdict", "score", "margin", "known_types", "evidence", "window", "flows", "converged"}
     assert documented <= set(schema["$defs"]["Verdict"]["required"])
+
+
+def test_the_likeliest_labels_are_kept_in_order() -> None:
+    scores = {f"label {i}": i / 100 for i in range(9)}
+    many = VERDICT.model_copy(update={"known_types": scores})
+    (verdict,) = likeliest_labels(Inventory(library="home 0", devices=[many])).devices
+    assert list(verdict.known_types.items()) == [(f"label {i}", i / 100) for i in (8, 7, 6, 5, 4)]
+    assert len(many.known_types) == 9

@@ -59,6 +59,9 @@ def command(
     level: LevelOption = Level.LABEL,
     closed: Annotated[bool, typer.Option("--closed", help="Always give a label, never 'unknown'.")] = False,
     form: ReportFormatOption = ReportFormat.TABLE,
+    all_labels: Annotated[
+        bool, typer.Option("--all", help="In JSON, the scores of all labels, not only of the five likeliest.")
+    ] = False,
     method: Method = "",
     encoder: Encoder = None,
     flows: UseFlows = True,
@@ -83,9 +86,9 @@ def command(
     fits.
     """
     from ethogram.identify.labels import read_labels
-    from ethogram.identify.render import to_csv, to_json, to_jsonl
+    from ethogram.identify.render import likeliest_labels, to_csv, to_json, to_jsonl
     from ethogram.pipeline.identify import IdentifyOptions, identify
-    from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.libraries import open_libraries
     from ethogram.pipeline.read_options import read_options
 
     options = IdentifyOptions(
@@ -98,7 +101,7 @@ def command(
         time_zone=time_zone, identity=identity,
     )  # fmt: skip
     given = read_labels(labels) if labels is not None else []
-    known, learning = open_library(library), progress("learning the library")
+    known, learning = open_libraries(library or []), progress("learning the library")
     with read_progress("biflows") as advance:
         run = identify(inputs, known, options, reading, labels=given, on_progress=advance, learning=learning)
     show_log(run.log, summary=form is ReportFormat.TABLE)
@@ -106,5 +109,5 @@ def command(
         show_inventory(results(), run.inventory, by_verdict=closed or level is not Level.LABEL)
     else:
         render = {ReportFormat.JSON: to_json, ReportFormat.JSONL: to_jsonl, ReportFormat.CSV: to_csv}[form]
-        write_text(render(run.inventory))
+        write_text(render(run.inventory if all_labels else likeliest_labels(run.inventory)))
     return end_with(run.log.errors)

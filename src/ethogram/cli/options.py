@@ -133,8 +133,13 @@ Pair = Annotated[
     str, typer.Option("--pair", metavar="WHEN", help="Pair one-way records into biflows: auto, always or never.")
 ]
 LibraryOption = Annotated[
-    Path | None, typer.Option("--library", metavar="FILE", help="Known devices. Default: the bundled library.")
-]
+    list[str] | None,
+    typer.Option(
+        "--library", metavar="FILE",
+        help="Known devices; repeatable, and 'packaged' is the bundled library. Default: the bundled library.",
+        show_default=False,
+    ),
+]  # fmt: skip
 KnowledgeOption = Annotated[
     Path | None,
     typer.Option(

@@ -5,13 +5,25 @@ from __future__ import annotations
 from ethogram._text import csv_text, json_text
 from ethogram.schema import Inventory, Verdict
 
-__all__ = ["CSV_COLUMNS", "to_csv", "to_json", "to_jsonl"]
+__all__ = ["CSV_COLUMNS", "SHOWN_LABELS", "likeliest_labels", "to_csv", "to_json", "to_jsonl"]
+
+SHOWN_LABELS = 5
+"""Labels whose scores the command prints by default."""
 
 CSV_COLUMNS = (
     "device", "verdict", "score", "margin", "nearest", "strangeness", "start", "end", "flows", "converged",
     "expected_s", "level", "simulated", "reason", "name", "statement", "stated_level", "stated_score", "kind", "vendor",
     "model", "first_seen", "last_seen", "octets_a_day",
 )  # fmt: skip
+
+
+def likeliest_labels(inventory: Inventory, count: int = SHOWN_LABELS) -> Inventory:
+    """The inventory with the scores of the ``count`` likeliest labels of each verdict alone, the likeliest first."""
+    devices = []
+    for verdict in inventory.devices:
+        ranked = sorted(verdict.known_types.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
+        devices.append(verdict.model_copy(update={"known_types": dict(ranked)}))
+    return inventory.model_copy(update={"devices": devices})
 
 
 def to_json(inventory: Inventory) -> str:

@@ -9,21 +9,24 @@ from pathlib import Path
 
 from ethogram.config import ExporterSettings
 from ethogram.errors import UsageError
+from ethogram.identify.flow_windows import FlowWindows
+from ethogram.identify.joint_verdict import join_verdicts
 from ethogram.identify.labels import Label
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
 from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.learnt_ladder import learn_ladder
+from ethogram.pipeline.libraries import PACKAGED_NAME, KnownLibraries
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.pinned import labels_of_devices, pin_labels
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
 from ethogram.pipeline.verdicts import default_method, settings_for
-from ethogram.pipeline.windows import Per, regroup
+from ethogram.pipeline.windows import ObservedWindows, Per, regroup
 from ethogram.schema import Inventory
 
-__all__ = ["Identification", "IdentifyOptions", "identify"]
+__all__ = ["Identification", "IdentifyOptions", "identify", "identify_by_libraries"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Identification:
 
 def identify(
     inputs: Sequence[str | Path],
-    known: OpenLibrary,
+    known: OpenLibrary | Sequence[OpenLibrary],
     options: IdentifyOptions | None = None,
     reading: ReadOptions | None = None,
     *,
@@ -85,7 +88,8 @@ def identify(
     inputs
         Fingerprints, or anything that ``ethogram flows`` reads.
     known
-        The library to compare with; see :func:`ethogram.pipeline.library.open_library`.
+        The library to compare with, or several (:func:`ethogram.pipeline.libraries.open_libraries`): the user's own
+        are merged, and the bundled one is judged beside them by the method that holds across networks.
     options
         What a verdict is about, and how it is reached.
     reading
@@ -111,34 +115,28 @@ def identify(
     knowledge = Knowledge.bundled()
     if options.knowledge is not None:
         knowledge = knowledge.with_rows(options.knowledge)
-    if options.encoder is not None and known.bundled:
+    libraries = KnownLibraries.of(known)
+    if options.encoder is not None and libraries.own is None:
         raise UsageError("--encoder needs --library: the bundled library has fingerprints only")
     export = ExporterSettings() if options.per == "fingerprint" else None
     side = None
-    if options.flows and not known.bundled:
+    if options.flows and libraries.own is not None:
         # Imported here: the encoder and its runtime take .2 s to load, which fingerprints alone do not need.
         from ethogram.pipeline.embedding_inputs import IdentificationEmbedder
 
         epoch_s = options.epoch_s if export is None else export.epoch_s
         stretch_s = None if options.per == "device" else epoch_s
-        side = IdentificationEmbedder(known, options.encoder, reading, stretch_s=stretch_s)
+        side = IdentificationEmbedder(libraries.own, options.encoder, reading, stretch_s=stretch_s)
     read = read_windows(
         inputs, reading, window_s=options.epoch_s, export=export, on_progress=on_progress,
         listener=None if side is None else side.listener,
     )  # fmt: skip
     observed = regroup(read.seen, options.per, options.epoch_s)
-    method = options.method or default_method(known.bundled, options.level)
-    settings = settings_for(method, level=options.level, closed=options.closed)
     embedded = None if side is None else side.items(observed.windows)
     with learning or nullcontext():
-        if known.store is not None and embedded is not None:
-            from ethogram.pipeline.fused import identify_with_flows
-
-            inventory = identify_with_flows(observed, known, known.store, embedded, settings)
-        else:
-            inventory, messages = identify_by_library(observed, known, settings)
-            read.log.details += messages
-        ladder = learn_ladder(known, knowledge)
+        inventory, messages = identify_by_libraries(observed, libraries, options, embedded)
+        read.log.details += messages
+        ladder = learn_ladder(libraries.first, knowledge)
         read.log.details += ladder.messages
         enrolled = dict(ladder.identities)
         if labels:
@@ -151,6 +149,36 @@ def identify(
     if side is not None:
         read.log.messages += side.messages
     return Identification(inventory, read.log)
+
+
+def identify_by_libraries(
+    observed: ObservedWindows, libraries: KnownLibraries, options: IdentifyOptions, embedded: FlowWindows | None
+) -> tuple[Inventory, list[str]]:
+    """Verdicts by each library, joined where there are two; and lines for the detailed log."""
+    inventories: list[Inventory] = []
+    messages: list[str] = []
+    joined = len(libraries.all) > 1
+    for library in libraries.all:
+        method = options.method or default_method(library.bundled, options.level)
+        settings = settings_for(method, level=options.level, closed=options.closed and not joined)
+        if library.store is not None and embedded is not None:
+            from ethogram.pipeline.fused import identify_with_flows
+
+            inventory = identify_with_flows(observed, library, library.store, embedded, settings)
+        else:
+            inventory, lines = identify_by_library(observed, library, settings)
+            messages += lines
+        inventories.append(inventory)
+    if not joined:
+        return inventories[0], messages
+    own, packaged = inventories
+    names = libraries.all[0].name, PACKAGED_NAME
+    devices = [
+        join_verdicts(of_own, of_packaged, names=names, least=settings.least_score, closed=options.closed)
+        for of_own, of_packaged in zip(own.devices, packaged.devices, strict=True)
+    ]
+    library_text = f"{own.library} + {packaged.library}"
+    return own.model_copy(update={"library": library_text, "devices": devices}), messages
 
 
 def check_encoder(encoder: Path | None, *, flows: bool) -> None:

@@ -7,7 +7,7 @@ the libraries and code that it was made from, and only if the knowledge pack sti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,19 @@ def _fit(known: OpenLibrary, knowledge: Knowledge) -> tuple[LearntLadder, dict[s
     canonical_identities = [canonical(entry.identity, knowledge) for entry in library.entries]
     products = LadderLibrary(packaged_ladder().behaviour).fit(library.windows(), canonical_identities)
     vendors = {entry.identity.vendor for entry in library.entries if entry.identity.vendor}
-    identities = {} if known.bundled else {entry.identity.label: entry.identity for entry in known.entries}
+    identities = {} if known.bundled else _identities(known)
     value = {
         "products": products.products_, "models": products.models_,
         "vendors": {vendor: canonical_vendor(vendor, knowledge) for vendor in sorted(vendors)},
         "identities": [astuple(identity) for identity in identities.values()],
     }  # fmt: skip
     return LearntLadder(products, identities), value
+
+
+def _identities(known: OpenLibrary) -> dict[str, Identity]:
+    """Identity of each label; of merged libraries, that of the first library that has the label."""
+    libraries: Sequence[Library] = vars(known).get("merged_from", (known,))
+    return {entry.identity.label: entry.identity for library in reversed(libraries) for entry in library.entries}
 
 
 def _of_file(value: Any, knowledge: Knowledge, path: Path) -> LearntLadder:

@@ -7,17 +7,20 @@ octet by octet, one that was read and learnt before is not parsed again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial, reduce
+from glob import escape
 from pathlib import Path
 from typing import overload
 
 from ethogram.errors import LibraryError
 from ethogram.identify import library_file
 from ethogram.identify.learnt_file import header_of
-from ethogram.identify.library import Entry
+from ethogram.identify.library import Entry, Library
 
-__all__ = ["LARGE", "UnreadEntries", "digest_if_learnt", "file_digest", "learnt_ladder_path", "stem"]
+__all__ = [
+    "LARGE", "UnreadEntries", "digest_if_learnt", "digest_of_octets", "file_digest", "learnt_ladder_path", "stem",
+]  # fmt: skip
 
 LARGE = 1 << 20
 """Octets of a file from which on entries are read only when needed."""
@@ -63,29 +66,43 @@ def digest_if_learnt(path: Path, *, least: int | None = None) -> str:
             return ""
     except OSError:
         return ""
-    octets = ""
+    return digest_of_octets(path, partial(file_digest, path))
+
+
+def digest_of_octets(path: Path, octets: Callable[[], str]) -> str:
+    """Digest of the content of a library at ``path``, if a file beside it was learnt from these octets; else empty.
+
+    Parameters
+    ----------
+    path
+        Place of the library; of several merged ones, a place where there need be no file.
+    octets
+        Digest of the octets of its file or files; called only if something was learnt there.
+    """
     small_first = learnt_ladder_path(path)
-    for learnt in [small_first, *sorted(path.parent.glob(f"{stem(path)}.learnt-*.npz"))]:
+    present = ""
+    for learnt in [small_first, *sorted(path.parent.glob(f"{escape(stem(path))}.learnt-*.npz"))]:
         try:
             header = header_of(learnt)
         except LibraryError:
             continue
-        octets = octets or file_digest(path)
+        present = present or octets()
         digest = header.get("library")
-        if octets and header.get("file") == octets and isinstance(digest, str) and digest:
+        if present and header.get("file") == present and isinstance(digest, str) and digest:
             return digest
     return ""
 
 
 class UnreadEntries(Sequence[Entry]):
-    """Entries of a library file, read on first use."""
+    """Entries of a library file, or of several that are merged, read on first use."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, *paths: Path) -> None:
+        self.paths = paths
 
     @cached_property
     def _entries(self) -> tuple[Entry, ...]:
-        return library_file.read(self.path).entries
+        first, *others = (library_file.read(path) for path in self.paths)
+        return reduce(Library.merge, others, first).entries
 
     def __len__(self) -> int:
         return len(self._entries)

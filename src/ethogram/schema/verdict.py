@@ -73,7 +73,9 @@ class Verdict(Record):
         default=[], description="other labels that cannot be told from the nearest one, such as twins; at most five"
     )
     reason: str = Field(default="", description="summary of the evidence in one sentence")
-    known_types: dict[str, float] = Field(description="score of every label considered")
+    known_types: dict[str, float] = Field(
+        description="score of every label considered; the command prints the five highest, and all with --all"
+    )
     strangeness: float = Field(
         description="distance from a typical held-out window of the label: 0 typical, above 1 beyond the threshold"
     )
@@ -98,6 +100,9 @@ class Verdict(Record):
     methods: list[MethodShare] = Field(
         default=[], description="result of each method, if fingerprints and embeddings were fused"
     )
+    library: str = Field(
+        default="", description="the library that the verdict (or the nearest label) is of, if several are used"
+    )
     name: str = Field(default="", description="the user's name of the device, else its host name, else its address")
     first_seen: datetime | None = Field(default=None, description="start of the first hour with traffic")
     last_seen: datetime | None = Field(default=None, description="end of the last hour with traffic")
@@ -115,7 +120,7 @@ class Inventory(Record):
     """The object that ``ethogram identify --format json`` prints."""
 
     format: Literal["ethogram.inventory/2"] = "ethogram.inventory/2"
-    library: str = Field(description="the library's name and digest")
+    library: str = Field(description="name and digest of the library, or of each, with ' + ' between them")
     devices: list[Verdict]
     encoder: str = Field(
         default="", description="digest of the encoder whose embeddings were used; empty if only fingerprints were used"
