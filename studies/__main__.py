@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ethogram.bench.parallel import MOST
+from ethogram.bench.report import is_report, rows_of_tasks, write_report
+from ethogram.bench.row import read_rows
 from ethogram.bench.suite import every_method, every_task
-from ethogram.cli.bench import write_pages
-from ethogram.errors import EthogramError
+from ethogram.errors import EthogramError, UsageError
 from studies.sections import STUDY
 
 
@@ -24,12 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("--force", action="store_true", help="overwrite pages that Ethogram did not write")
     given = parser.parse_args(arguments)
     try:
-        tasks, methods = every_task(), every_method()
-        write_pages(given.rows, given.output, tasks, methods, given.jobs, force=given.force, sections=STUDY)
+        for path in _write(given.rows, given.output, given.jobs or min(MOST, os.cpu_count() or 1), force=given.force):
+            print(path, file=sys.stderr)  # noqa: T201 (a command)
     except EthogramError as error:
         print(f"studies: {error}", file=sys.stderr)  # noqa: T201 (a command)
         return error.exit_code
     return 0
+
+
+def _write(files: Sequence[str], folder: Path, jobs: int, *, force: bool) -> list[Path]:
+    rows = [row for name in files for row in read_rows(Path(name))]
+    shown = rows_of_tasks(rows, every_task(), every_method())
+    if len(shown) < len(rows):
+        left_out = len(rows) - len(shown)
+        print(f"{left_out} rows left out: their task has changed, or does not run their method", file=sys.stderr)  # noqa: T201 (a command)
+    if not force and not is_report(folder):
+        raise UsageError(f"{folder / 'README.md'}: exists and has no mark of Ethogram: --force replaces it")
+    return write_report(shown, folder, jobs, STUDY)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ethogram.bench.report.flow_rows import EXPERIMENTS, RAW, FlowRow
-from ethogram.bench.report.flow_tables import best_of, default_of, ranked
+from ethogram.bench.report import EXPERIMENTS, RAW, FlowRow, best_of, default_of, ranked
 
 __all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines", "goal_details"]
 

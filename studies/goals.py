@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ethogram.bench.report.tables import HEADS, Row, interval_of, values_of
+from ethogram.bench.report import HEADS, Row, interval_of, values_of
 
 __all__ = ["GOALS", "Goal", "goal_table"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import ticker
+from matplotlib.figure import Figure
 
-from ethogram._matplotlib import Figure, ticker
-from ethogram.bench.report.flow_rows import FlowRow
-from ethogram.bench.report.plots_style import COLOURS, DASHES, MAP, MARKERS, saved
+from ethogram.bench.report import COLOURS, DASHES, MAP, MARKERS, FlowRow, saved
 
 __all__ = ["grid_plot", "grid_rows", "shift_plot", "size_plot"]
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ethogram.bench.report import plots_networks
-from ethogram.bench.report.flow_pages import Plots
-from ethogram.bench.report.flow_rows import FlowRow
-from ethogram.bench.report.tables import picture
-from ethogram.bench.report.write import Sections
+from ethogram.bench.report import FlowRow, Plots, Sections, cost_plot, picture
 from studies.claims import claim_lines, claims
 from studies.flow_goals import flow_goal_lines, goal_details
 from studies.goals import goal_table
@@ -47,7 +43,7 @@ def claims_and_sizes(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> 
         Markdown lines, and the plots written.
     """
     encoders = [encoder.row.method for encoder in compared(by_task)]
-    path = plots_networks.cost_plot(folder / "size-across.png", by_task, "others", encoders) if encoders else None
+    path = cost_plot(folder / "size-across.png", by_task, "others", encoders) if encoders else None
     size = ""
     if path is not None:
         size = "\n".join(picture(path.name, "Macro-F1 across networks against parameters and against flows embedded in"

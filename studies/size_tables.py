@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ethogram.bench.report.flow_rows import FlowRow
-from ethogram.bench.report.flow_tables import method_name, quantity
-from ethogram.bench.report.tables import number
+from ethogram.bench.report import FlowRow, method_name, number, quantity
 from studies.size_claim import (
     LARGE,
     LEAST,

@@ -13,9 +13,8 @@ import typer
 if TYPE_CHECKING:
     from ethogram.bench.corpora.card import Card
     from ethogram.bench.corpora.user_corpus import UserCorpus
-    from ethogram.bench.report.write import Sections
 
-__all__ = ["command", "write_pages"]
+__all__ = ["command"]
 
 CORPUS = "ETHOGRAM_CORPUS"
 
@@ -74,7 +73,7 @@ def command(
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
     words = tasks or []
     if words[:1] == ["report"]:
-        write_pages(words[1:], out, known_tasks, known_methods, jobs, force=force)
+        _report(words[1:], out, known_tasks, known_methods, jobs, force=force)
         return
     root = corpus or (Path(os.environ[CORPUS]) if os.environ.get(CORPUS) else None)
     every_card = known_cards(cards)
@@ -254,51 +253,44 @@ def _line(row: dict[str, object], fresh: bool) -> str:
     return f"{head} n {row['n']:<5} {shown}  {row['wall_s']} s{'' if fresh else ' (already in the file)'}"
 
 
-def write_pages(
-    arguments: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], jobs: int, *, force: bool,
-    sections: Sections | None = None,
-) -> None:  # fmt: skip
+def _report(
+    files: list[str], out: Path, tasks: dict[str, Any], methods: dict[str, Any], jobs: int, *, force: bool
+) -> None:
     """Write a report of files of rows, and print the path of each page.
 
     Parameters
     ----------
-    arguments
+    files
         Files of rows.
     out
         Folder of the pages; one that holds other files is refused unless ``force``.
     tasks, methods
-        Those known: rows of a task that has changed since, or no longer asks their method, are left out.
+        Known definitions; see :func:`ethogram.bench.report.rows_of_tasks`.
     jobs
-        Processes; 0: one for each core, at most four.
+        Processes; 0: one per core, at most four.
     force
-        Overwrite pages that this program did not write.
-    sections
-        What a study adds to the pages.
+        Overwrite pages that Ethogram did not write.
     """
     from ethogram.representation.needs import need
 
     need("a report", "matplotlib")
     from ethogram._files import require_ours
     from ethogram.bench.parallel import MOST
-    from ethogram.bench.report.write import REPORT_MARKS, write_report
+    from ethogram.bench.report import is_report, rows_of_tasks, write_report
     from ethogram.bench.row import read_rows
-    from ethogram.bench.suite import applicable
     from ethogram.cli.outputs import check_folder
     from ethogram.cli.terminal import say
     from ethogram.errors import UsageError
 
-    if not arguments:
+    if not files:
         raise UsageError("no file of rows given: ethogram bench report ROWS.jsonl -o FOLDER")
-    rows = [row for name in arguments for row in read_rows(Path(name))]
-    # Rows of unknown tasks stay; a known task may have changed, or may not run a method any more.
-    asked = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
-    current_rows = [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in asked]
-    if len(current_rows) < len(rows):
-        say(f"{len(rows) - len(current_rows)} rows left out: their task has changed, or does not run their method")
+    rows = [row for name in files for row in read_rows(Path(name))]
+    shown = rows_of_tasks(rows, tasks, methods)
+    if len(shown) < len(rows):
+        say(f"{len(rows) - len(shown)} rows left out: their task has changed, or does not run their method")
     folder = Path("results") if out == Path("bench.jsonl") else out
-    check_folder(folder, inputs=arguments, force=force)
-    index = folder / "README.md"
-    if index.exists() and not any(mark in index.read_bytes() for mark in REPORT_MARKS):
-        require_ours(index)
-    for path in write_report(current_rows, folder, jobs or min(MOST, os.cpu_count() or 1), sections):
+    check_folder(folder, inputs=files, force=force)
+    if not is_report(folder):
+        require_ours(folder / "README.md")
+    for path in write_report(shown, folder, jobs or min(MOST, os.cpu_count() or 1)):
         say(str(path))

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from torch.nn import functional
 
 from ethogram.bench.encoders.bigrams import Vocabulary
 from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of
-from ethogram.bench.encoders.interface import Facts, random_weights
+from ethogram.bench.encoders.interface import Facts, OnProgress, Rows, asked_rows, random_weights
 from ethogram.bench.encoders.linear import linear
 from ethogram.errors import ConfigurationError
 from ethogram.representation.encoder import digest_of
@@ -274,13 +273,10 @@ class BertEncoder:
         self.digest = hashlib.sha256(f"{weights} {given}".encode()).hexdigest()[:16]
 
     def embed(
-        self,
-        flows: PacketFlows,
-        rows: NDArray[np.integer[Any]] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
         """Embeddings, float32 [K, d]; flows of like length go through the network together."""
-        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        asked = asked_rows(flows, rows)
         out = np.empty((len(asked), self.facts.d), np.float32)
         done = 0
         for begin in range(0, len(asked), _CHUNK_FLOWS):

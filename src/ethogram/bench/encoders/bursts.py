@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
+from ethogram.bench.encoders.interface import Rows, asked_rows
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["CLS", "META", "MOST_BURSTS", "PACKETS", "TOKENS", "Bursts", "bursts_of"]
@@ -222,7 +223,7 @@ def _read(
     return filled
 
 
-def bursts_of(flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) -> Bursts:
+def bursts_of(flows: PacketFlows, rows: Rows | None = None) -> Bursts:
     """Bursts of some flows.
 
     Parameters
@@ -237,7 +238,7 @@ def bursts_of(flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) 
     >>> bursts_of(PacketFlows.empty(3)).tokens.shape
     (0, 1)
     """
-    asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+    asked = asked_rows(flows, rows)
     most = int(np.minimum(flows.packets[asked], MOST_BURSTS).sum())
     flow, lengths = np.zeros(most, np.int64), np.zeros(most, np.int64)
     tokens, meta = np.zeros((most, TOKENS), np.int32), np.zeros((most, len(META)), np.float32)

@@ -6,14 +6,14 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ethogram.bench.encoders.interface import Facts
+from ethogram.bench.encoders.interface import Facts, OnProgress, Rows, asked_rows
 from ethogram.errors import ConfigurationError
 from ethogram.representation.encoder import digest_of
 from ethogram.schema.packet_flows import PacketFlows
@@ -54,13 +54,10 @@ class FrozenEncoder:
         """Embeddings [K, d] of some flows."""
 
     def embed(
-        self,
-        flows: PacketFlows,
-        rows: NDArray[np.integer[Any]] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
         """Embeddings, float32 [K, d]; parameters as of :class:`.interface.PacketEncoder`."""
-        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        asked = asked_rows(flows, rows)
         z = np.empty((len(asked), self.facts.d), np.float32)
         with torch.inference_mode():
             for begin in range(0, len(asked), self.batch):

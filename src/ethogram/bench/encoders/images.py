@@ -6,11 +6,10 @@ nothing is. Read in rows of 40, packet ``i`` is the rows ``8 i`` to ``8 i + 7`` 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ethogram.bench.encoders.interface import Rows
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["HEADER", "OCTETS", "PACKETS", "PAYLOAD", "SIDE", "octets_of", "scaled"]
@@ -27,7 +26,7 @@ _PROTOCOL = 9
 
 def octets_of(
     flows: PacketFlows,
-    rows: NDArray[np.integer[Any]] | None = None,
+    rows: Rows | None = None,
     *,
     addresses: bool = True,
     ports: bool = True,

@@ -26,13 +26,21 @@ __all__ = [
     "ADAPTERS",
     "PRETRAINING",
     "Facts",
+    "OnProgress",
     "PacketEncoder",
+    "Rows",
     "adapter",
     "adapter_kind",
+    "asked_rows",
     "expected",
     "load_module",
     "random_weights",
 ]  # fmt: skip
+
+Rows = NDArray[np.integer[Any]]
+"""Row numbers of flows."""
+OnProgress = Callable[[int, int], None]
+"""Called with the number of flows done and the number of all."""
 
 _ROOM = "ethogram.bench.encoders"
 PRETRAINING = f"{_ROOM}.pretraining"
@@ -132,10 +140,7 @@ class PacketEncoder(Protocol):
         """Source of the weights: "random weights, seed 0", "checkpoint sha256:…", "pretrained here, …"."""
 
     def embed(
-        self,
-        flows: PacketFlows,
-        rows: NDArray[np.integer[Any]] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
         """Embed flows in batches of bounded size; the batch size does not change the result.
 
@@ -153,6 +158,11 @@ class PacketEncoder(Protocol):
         array
             float32 [K, d].
         """
+
+
+def asked_rows(flows: PacketFlows, rows: Rows | None) -> NDArray[np.int64]:
+    """The given row numbers, or those of all flows."""
+    return np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
 
 
 def random_weights(seed: int) -> str:

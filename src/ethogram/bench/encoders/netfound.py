@@ -16,10 +16,10 @@ the weights are those of the authors' files; no code is theirs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from torch.nn import functional
 from ethogram.bench.encoders.bursts import META, MOST_BURSTS, TOKENS, Bursts, bursts_of
 from ethogram.bench.encoders.checkpoint import read_checkpoint, shapes_of
 from ethogram.bench.encoders.frozen import FrozenEncoder, parameters_of, sizes_of
-from ethogram.bench.encoders.interface import Facts, random_weights
+from ethogram.bench.encoders.interface import Facts, OnProgress, Rows, asked_rows, random_weights
 from ethogram.bench.encoders.linear import linear, multiplied
 from ethogram.errors import ConfigurationError, LibraryError
 from ethogram.schema.packet_flows import MOST_PACKETS, PacketFlows
@@ -303,13 +303,10 @@ class NetFoundEncoder(FrozenEncoder):
     """Tokens through the network at once, about: bounds the memory."""
 
     def embed(
-        self,
-        flows: PacketFlows,
-        rows: NDArray[np.integer[Any]] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
         """Mean states, float32 [K, H]; zeros without packets; parameters as of :class:`.interface.PacketEncoder`."""
-        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        asked = asked_rows(flows, rows)
         z = np.zeros((len(asked), self.facts.d), np.float32)
         done = 0
         for begin in range(0, len(asked), self.batch):

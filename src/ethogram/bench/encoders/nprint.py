@@ -11,7 +11,7 @@ section 3.1, RFC 9293 section 3.1, RFC 768.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.bench.encoders.interface import Facts
+from ethogram.bench.encoders.interface import Facts, OnProgress, Rows, asked_rows
 from ethogram.errors import ConfigurationError
 from ethogram.schema.packet_flows import PacketFlows
 
@@ -144,13 +144,10 @@ class NPrint:
         self.origin = "no weights"
 
     def embed(
-        self,
-        flows: PacketFlows,
-        rows: NDArray[np.integer[Any]] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
         """Bits of flows, float32 [K, packets x 1088]; parameters as of :class:`.interface.PacketEncoder`."""
-        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        asked = asked_rows(flows, rows)
         out = np.empty((len(asked), self.facts.d), np.float32)
         for begin in range(0, len(asked), _BATCH):
             some = asked[begin : begin + _BATCH]

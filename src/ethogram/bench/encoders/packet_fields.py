@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
+from ethogram.bench.encoders.interface import Rows, asked_rows
 from ethogram.schema.packet_flows import PacketFlows
 
 __all__ = ["FLOW_FIELDS", "PACKET_FIELDS", "FieldTable", "Named"]
@@ -290,7 +291,7 @@ class FieldTable:
         """Where the classes of each field begin; the last number is how many there are."""
         return np.concatenate([[0], np.cumsum([field.classes for field in self.fields])]).astype(np.int64)
 
-    def describe(self, flows: PacketFlows, rows: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float32]:
+    def describe(self, flows: PacketFlows, rows: Rows | None = None) -> NDArray[np.float32]:
         """The table of each flow.
 
         Parameters
@@ -305,7 +306,7 @@ class FieldTable:
         numpy.ndarray
             float32 [K, 1 + packets, columns]: 0 where a field is not there, else 1 + its class or place.
         """
-        asked = np.arange(len(flows)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        asked = asked_rows(flows, rows)
         table = np.zeros((len(asked), 1 + self.packets, self.columns), np.float32)
         _describe(
             flows.first_packet, flows.packet_offset_us, flows.packet_out, flows.packet_octets, flows.ip_octets,

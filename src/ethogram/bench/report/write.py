@@ -16,8 +16,9 @@ from ethogram.bench.report.group_pages import is_group_row, write_group_report
 from ethogram.bench.report.page_writer import WritePages, page_writer
 from ethogram.bench.report.plots_style import COLOURS, MARKERS, colour_of, group_handles, saved
 from ethogram.bench.report.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
+from ethogram.bench.suite import applicable
 
-__all__ = ["REPORT_MARKS", "Sections", "current", "write_report"]
+__all__ = ["REPORT_MARKS", "Sections", "current", "is_report", "rows_of_tasks", "write_report"]
 
 BARS = {"closed": "macro_f1", "open": "auroc", "similarity": "separable"}
 """Kinds of task with one main figure, and that figure; all others are sweeps."""
@@ -99,6 +100,26 @@ def _write_task(name: str, rows: Sequence[Row], folder: Path) -> list[Path]:
     page = folder / f"{name}.md"
     page.write_text(_page(name, done, [row for row in rows if "absent" in row]))
     return [page, _write_csv(folder / f"{name}.csv", done), _plot(folder / f"{name}.png", done)]
+
+
+def rows_of_tasks(rows: Sequence[Row], tasks: Mapping[str, Any], methods: Mapping[str, Any]) -> list[Row]:
+    """Rows that a report can show: of unknown tasks, and of known ones as they are defined now.
+
+    Parameters
+    ----------
+    rows
+        Rows of any tasks.
+    tasks, methods
+        Known definitions. Rows of an earlier definition of a task, or of a method that it no longer runs, are left out.
+    """
+    pairs = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
+    return [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in pairs]
+
+
+def is_report(folder: Path) -> bool:
+    """Whether a folder may be written over: it has no index, or one that Ethogram wrote."""
+    index = folder / "README.md"
+    return not index.exists() or any(mark in index.read_bytes() for mark in REPORT_MARKS)
 
 
 def current(rows: Sequence[Row]) -> list[Row]:
