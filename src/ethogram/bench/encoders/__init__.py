@@ -1,4 +1,4 @@
-"""Encoders of others behind one interface: one adapter per file, each fed its own native input from packets."""
+"""Third-party encoders behind one interface: one adapter per file, which builds the encoder's native input."""
 
 from ethogram.bench.encoders.interface import ADAPTERS, Facts, PacketEncoder, adapter
 

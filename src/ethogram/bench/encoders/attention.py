@@ -1,7 +1,7 @@
 """Attention of many narrow heads on a CPU, without a gradient, compiled.
 
-The attention that torch brings is made for heads of 64 numbers and more. Heads of 12, as YaTC has them, keep the wide
-registers mostly empty there; here keys lie side by side in them. Measured on one core it is several times as fast.
+The attention of torch is made for heads of 64 dimensions and more; with heads of 12, as in YaTC, most of each wide
+register stays empty. Here each register holds several keys. Measured on one core, this is several times as fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HALF, BIAS, MANTISSA = FLOAT(0.5), np.int32(127), np.int32(23)
 P0, P1, P2, P3 = FLOAT(1.0), FLOAT(0.6931471805599453), FLOAT(0.24022650695910072), FLOAT(0.05550410866482158)
 P4, P5, P6 = FLOAT(0.009618129107628477), FLOAT(0.0013333558146428443), FLOAT(0.00015403530393381608)
 
-LANES = 16  # of a register; keys are padded to a multiple, so that no loop has a rest
+LANES = 16  # per register; keys are padded to a multiple
 SHORT = 64  # tokens
 NOWHERE = FLOAT(-1e30)  # score of padding
 
@@ -33,7 +33,7 @@ _compiled: Any = Compiler.of(__file__).reordered("reassoc", "contract", "nsz", "
 
 @_compiled
 def _scores(asked: Any, keys: Any, tokens: int, score: Any) -> None:
-    """Products of one query with all keys, and far below them those of padding."""
+    """Products of one query with all keys; padding gets a score far below."""
     score[:tokens] = FLOAT(0)
     score[tokens:] = NOWHERE
     for k in range(0, len(asked), 4):
@@ -59,7 +59,7 @@ def _weighed(power: Any, values: Any, total: Any, sums: Any) -> None:
 
 @inlined
 def _powers(score: Any, bits: Any, whole_power: Any, power: Any) -> Any:
-    """2^(score - the greatest), and their sum."""
+    """2^(score - maximum), and the sum."""
     most = score[0]
     for j in range(len(score)):
         most = max(most, score[j])
@@ -103,16 +103,16 @@ def _attend(qkv: Any, out: Any) -> None:
 
 
 def attended(qkv: Tensor, heads: int, first: int = 0) -> Tensor:
-    """What each token takes from all tokens.
+    """Self-attention of all tokens.
 
     Parameters
     ----------
     qkv
-        Queries, keys and values of all heads behind one another, [N, L, 3 d].
+        Concatenated queries, keys and values of all heads, [N, L, 3 d].
     heads
-        Number of them.
+        Number of heads.
     first
-        Only that many tokens, from the first on, are asked for; 0: all.
+        Compute only that many first tokens; 0: all.
 
     Returns
     -------
@@ -132,17 +132,17 @@ def attended(qkv: Tensor, heads: int, first: int = 0) -> Tensor:
 
 
 def looked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The same with a gradient, of queries, keys and values [N, heads, L, width].
+    """Attention with a gradient.
 
-    In bfloat16 the attention that torch brings is slower than in float32, and for short sequences of narrow heads many
-    times slower than its products alone; so there it is written out, and of longer ones made in float32.
+    In bfloat16 the attention of torch is slower than in float32, and for short sequences of narrow heads many times
+    slower than its matrix products. Short sequences are therefore written out, and longer ones computed in float32.
 
     Parameters
     ----------
     query, key, value
         [N, heads, L, width].
     mask
-        Where a query (L) may look at a key (L); None: everywhere.
+        True where a query (L) may attend to a key (L); None: everywhere.
     """
     if query.dtype != torch.bfloat16 or key.shape[-2] > SHORT:
         with torch.autocast("cpu", enabled=False):

@@ -1,10 +1,10 @@
-"""The network that ET-BERT and TrafficFormer share, and how flows go through it on a processor.
+"""The network that ET-BERT and TrafficFormer share, and its computation on a CPU.
 
-Post-norm transformer with learnt positions and segments. Its layer norm is of its own kind: it divides by the unbiased
-standard deviation plus epsilon, not by the root of the biased variance plus epsilon; weights trained for the one give
-other numbers in the other. Nothing attends to padding, so padding that a batch can do without is not computed.
+A post-norm transformer with learnt positions and segments. Its layer norm divides by the unbiased standard deviation
+plus epsilon, and not by the root of the biased variance plus epsilon, so weights are not interchangeable with the usual
+layer norm. Padding is masked, and unneeded padding of a batch is not computed.
 
-Reference: J. Devlin et al., "BERT", arXiv 1810.04805; the layout of names is that of the toolkit both papers used.
+Reference: J. Devlin et al., "BERT", arXiv 1810.04805; weights are named as in the toolkit that both papers used.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from ethogram.schema.packet_flows import PacketFlows
 __all__ = ["HEADS", "Bert", "BertEncoder", "BertWidths", "LayerNorm", "load_bert", "parameters_of"]
 
 HEADS = ("target.", "output_layer_")
-"""Names of what stands on the encoder when it is pretrained or fine-tuned."""
+"""Prefixes of heads for pretraining or fine-tuning."""
 
 VOCABULARY = ".vocab.txt"
-"""End of the name of a vocabulary beside a checkpoint."""
+"""Suffix of the vocabulary file beside a checkpoint."""
 
 EPSILON = 1e-6
 SEGMENTS = 3  # padding, first text, second text
 _CHUNK_FLOWS = 4096  # tokenised and sorted by length at once
 _BATCH_NUMBERS = 3 << 18
-"""Numbers of the states that go through the network at once: few enough that they stay in the cache of a core."""
+"""Number of state values per batch, small enough for the cache of a core."""
 
 Tokens = Callable[[PacketFlows, NDArray[np.int64]], tuple[NDArray[np.int32], NDArray[np.int64]]]
-"""Tokens [K, L] and their number [K] of some flows."""
+"""Gives tokens [K, L] and their number [K] for some flows."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class BertWidths:
     Parameters
     ----------
     layers, hidden, heads, feedforward
-        Of the transformer.
+        Sizes of the transformer.
     vocabulary, positions
-        Rows of the embeddings.
+        Number of rows of the embeddings.
     length
-        Tokens of a sequence, at most.
+        Maximum number of tokens of a sequence.
     """
 
     layers: int = 12
@@ -70,7 +70,7 @@ class BertWidths:
     length: int = 512
 
     def changed(self, widths: Mapping[str, int] | None) -> BertWidths:
-        """With some sizes of the user's.
+        """Sizes with some values replaced.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class LayerNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the last axis."""
+        """Normalise the last axis."""
         x = x.float()
         # By the fused norm y = (x - mean) r, r = 1 / root of the biased variance: the norm is y / (c + 1e-6 r). What
         # that 1e-6 adds to the gradient is left out.
@@ -133,13 +133,13 @@ class _Attention(nn.Module):
         self.final_linear = nn.Linear(widths.hidden, widths.hidden)
 
     def forward(self, x: Tensor, of: Tensor, mask: Tensor | None) -> Tensor:
-        """What ``of`` [N, M, H] takes from x [N, L, H] where the mask [N, 1, 1, L] is true."""
+        """Attention from ``of`` [N, M, H] to x [N, L, H] where the mask [N, 1, 1, L] is true."""
         query, key, value = [
             linear(layer, states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [N, heads, L or M, H / heads]
             for layer, states in zip(self.linear_layers, (of, x, x), strict=True)
         ]
         if torch.is_grad_enabled():
-            # The fused operator is slow backwards in bfloat16.
+            # The backward pass of the fused operator is slow in bfloat16.
             scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
             scores = scores if mask is None else scores + (mask.to(scores.dtype) - 1) * 1e4
             taken = scores.softmax(-1).to(value.dtype) @ value
@@ -167,7 +167,7 @@ class _Layer(nn.Module):
         self.layer_norm_2 = LayerNorm(widths.hidden)
 
     def forward(self, x: Tensor, of: Tensor, mask: Tensor | None) -> Tensor:
-        """States of ``of``, which are some of the positions of x."""
+        """States of ``of``, a subset of the positions of x."""
         inner = self.layer_norm_1(self.self_attn(x, of, mask) + of)
         return self.layer_norm_2(self.feed_forward(inner) + inner)
 
@@ -179,7 +179,7 @@ class _Encoder(nn.Module):
 
 
 class Bert(nn.Module):
-    """Tokens to states.
+    """Network from tokens to states.
 
     Parameters
     ----------
@@ -193,14 +193,14 @@ class Bert(nn.Module):
         self.encoder = _Encoder(widths)
 
     def forward(self, tokens: Tensor, segments: Tensor, *, first: bool = False) -> Tensor:
-        """States of all positions [N, L, H], or of the first alone [N, H].
+        """States of all positions [N, L, H], or only of the first [N, H].
 
         Parameters
         ----------
         tokens
             int [N, L].
         segments
-            int [N, L]: 0 is padding, to which nothing attends.
+            int [N, L]: 0 is padding, which is masked.
         first
             Whether the last layer computes the first position only; its state is the same.
         """
@@ -212,7 +212,7 @@ class Bert(nn.Module):
         return last(x, x[:, :1], mask)[:, 0] if first else last(x, x, mask)
 
     def draw(self, seed: int) -> None:
-        """Random weights: normal, 0.02 wide, but for the layer norms."""
+        """Draw random weights: normal with standard deviation 0.02, except the layer norms."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, value in self.named_parameters():
@@ -223,16 +223,16 @@ class Bert(nn.Module):
 
 
 def parameters_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Numbers in weights of these shapes."""
+    """Number of weights of these shapes."""
     return sum(int(np.prod(shape)) for shape in shapes.values())
 
 
 def load_bert(
     widths: BertWidths, *, checkpoint: Path | None, seed: int, vocabulary: Path | None
 ) -> tuple[Bert, Vocabulary, str]:
-    """The network with the user's weights, or random ones; its vocabulary; where both are from.
+    """The network with the user's weights or random ones, its vocabulary, and the source of both.
 
-    A vocabulary that stands beside the checkpoint under the same name, with ``.vocab.txt`` at its end, needs no naming.
+    A vocabulary file beside the checkpoint (the same name with the suffix ``.vocab.txt``) is found without being given.
     """
     shapes = shapes_of(lambda: Bert(widths))
     read = None if checkpoint is None else read_checkpoint(checkpoint, shapes, heads=HEADS)
@@ -246,25 +246,25 @@ def load_bert(
     if read is None:
         net.to_empty(device="cpu").draw(seed)
         return net, known, random_weights(seed)
-    net.load_state_dict(read.tensors, assign=True)  # so that half a gigabyte is there once, not twice
+    net.load_state_dict(read.tensors, assign=True)  # avoids a second copy of half a gigabyte
     return net, known, f"{read.origin}, {known.name}"
 
 
 class BertEncoder:
-    """Flows to the state of [CLS].
+    """Encoder whose embedding is the state of [CLS].
 
     Parameters
     ----------
     facts
-        What is declared of it.
+        Facts about the encoder.
     net
-        With its weights.
+        Network with its weights.
     tokens
-        How flows become tokens.
+        Tokenizer of flows.
     origin
-        Where the weights are from.
+        Source of the weights.
     given
-        Whatever else decides an embedding: digest of the vocabulary, seeds.
+        Everything else that an embedding depends on: digest of the vocabulary, seeds.
     """
 
     def __init__(self, facts: Facts, net: Bert, tokens: Tokens, *, origin: str, given: str) -> None:
@@ -275,7 +275,7 @@ class BertEncoder:
     def embed(
         self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
-        """Embeddings, float32 [K, d]; flows of like length go through the network together."""
+        """Embeddings, float32 [K, d]; batches hold flows of similar length."""
         asked = asked_rows(flows, rows)
         out = np.empty((len(asked), self.facts.d), np.float32)
         done = 0
@@ -297,7 +297,7 @@ class BertEncoder:
 
 
 def batches(lengths: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
-    """Rows in groups of like length, each with at most so many tokens, padding included; the longest first.
+    """Batches of rows of similar length with at most ``tokens`` tokens, padding included; the longest first.
 
     >>> [part.tolist() for part in batches(np.array([2, 9, 2, 8]), 18)]
     [[1, 3], [0, 2]]

@@ -1,8 +1,8 @@
-"""Octets as words: overlapping pairs of octets, and the vocabulary that numbers them.
+"""Overlapping pairs of octets as words, and the vocabulary that numbers them.
 
-ET-BERT and TrafficFormer write a packet as the hexadecimal digits of octets 0-1, 1-2, 2-3 and so on, and look each word
-up in a vocabulary of 60,005 entries. The vocabulary is the user's, with the checkpoint. A word that is not in it is cut
-into the longest pieces that are, those after the first written ``##ab``; a word that cannot be cut is [UNK].
+ET-BERT and TrafficFormer write a packet as the hexadecimal digits of octets 0-1, 1-2, 2-3 and so on, and look up each
+word in a vocabulary of 60,005 entries, which belongs to the checkpoint. A word that is not in the vocabulary is cut
+into the longest pieces that are (all but the first are written ``##ab``); a word that cannot be cut is [UNK].
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPILER = Compiler.of(__file__)
 
 SPECIAL = ("[PAD]", "[SEP]", "[CLS]", "[UNK]", "[MASK]")
 PAD, SEP, CLS, UNK, MASK = range(5)
-"""Where the special tokens stand in both vocabularies."""
+"""Numbers of the special tokens in both vocabularies."""
 
 PAIRS = 65_536
 _MOST_PIECES = 4
@@ -33,18 +33,18 @@ _MOST_OCTETS = 1 << 24  # of a vocabulary file
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Which tokens each pair of octets is.
+    """Tokens of each pair of octets.
 
     Parameters
     ----------
     pieces
         int32 [65536, 4]: tokens of the pair, in its first entries.
     counts
-        uint8 [65536]: how many they are.
+        uint8 [65536]: number of tokens of the pair.
     size
-        Tokens there are.
+        Number of tokens.
     name
-        Says where it is from.
+        Source of the vocabulary.
     """
 
     pieces: NDArray[np.int32]
@@ -54,7 +54,7 @@ class Vocabulary:
 
     @classmethod
     def stated(cls, size: int) -> Vocabulary:
-        """The order used without a file: special tokens, then pairs from 0000 on; what does not fit is [UNK].
+        """The vocabulary used without a file: special tokens, then pairs from 0000 on; pairs that do not fit are [UNK].
 
         >>> Vocabulary.stated(60_005).pieces[[0x0000, 0x4500, 0xEA5F, 0xEA60], 0].tolist()
         [5, 17669, 60004, 3]
@@ -68,7 +68,7 @@ class Vocabulary:
 
     @classmethod
     def of_pairs(cls, pairs: NDArray[np.integer[Any]], name: str) -> Vocabulary:
-        """Special tokens, then these pairs; all others are [UNK]."""
+        """A vocabulary of the special tokens and these pairs; all others are [UNK]."""
         pieces = np.zeros((PAIRS, _MOST_PIECES), np.int32)
         pieces[:, 0] = UNK
         pieces[pairs, 0] = np.arange(len(pairs)) + len(SPECIAL)
@@ -76,7 +76,7 @@ class Vocabulary:
 
     @classmethod
     def read(cls, path: Path, size: int) -> Vocabulary:
-        """The user's file: one token a line, the special ones first.
+        """Read the user's file: one token per line, the special ones first.
 
         Raises
         ------
@@ -110,18 +110,18 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits of what it makes of octets."""
+        """Sixteen hexadecimal digits over the tokens of all pairs."""
         return hashlib.sha256(self.pieces.tobytes() + self.counts.tobytes()).hexdigest()[:16]
 
     @property
     def pairs(self) -> NDArray[np.int64]:
-        """The pair that each token after the special ones is, where each is one whole pair."""
+        """The pair of each token after the special ones, if every token is one whole pair."""
         held = np.flatnonzero((self.counts == 1) & (self.pieces[:, 0] >= len(SPECIAL)))
         return np.asarray(held[np.argsort(self.pieces[held, 0])], np.int64)
 
 
 def _cut(word: str, numbers: dict[str, int]) -> list[int]:
-    """The longest pieces from the left; [UNK] when they do not make the word."""
+    """Cut a word into the longest pieces from the left; [UNK] if it cannot be cut."""
     cut: list[int] = []
     start = 0
     while start < len(word):
@@ -171,22 +171,22 @@ def words(
     Parameters
     ----------
     cells, lengths
-        Octets of packets, uint8 [K, P, W], and how many are there, [K, P].
+        Octets of packets, uint8 [K, P, W], and their number, [K, P].
     packets
         Packets of each flow, length K.
     vocabulary
-        Of the tokens.
+        Vocabulary of the tokens.
     most
-        Pairs of one packet.
+        Maximum number of pairs of a packet.
     separated
-        Whether [SEP] stands before each packet.
+        Whether to put [SEP] before each packet.
     length
-        Of a sequence, at most.
+        Maximum length of a sequence.
 
     Returns
     -------
     tokens, lengths
-        int32 [K, ``length``], [PAD] at the end, and tokens of each flow, length K.
+        int32 [K, ``length``], padded with [PAD], and the number of tokens of each flow, length K.
 
     Examples
     --------

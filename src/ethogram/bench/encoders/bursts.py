@@ -1,13 +1,13 @@
-"""What netFound reads of a flow: bursts of packets, each packet as numbers of 16 bits, and what is told of a burst.
+"""Input of netFound: bursts of packets, with each packet as numbers of 16 bits, and four properties of each burst.
 
-A burst is packets of one direction without a gap of more than 10 ms between them; those of the other direction may
-fall in between. Bursts stand in the order of their first packets. Of a packet the fields are: header length, type of
-service, total length and flags of IP, time to live; flags, window, sequence and acknowledgement number (two numbers
-each, from the first ones of the flow on) and urgent pointer of TCP, or the length of UDP; and twelve octets of payload.
-Neither addresses nor ports are among them.
+A burst consists of packets of one direction with no gap above 10 ms between them; packets of the other direction may
+fall in between. Bursts are ordered by their first packets. The fields of a packet are: header length, type of service,
+total length, flags and time to live of IP; flags, window, urgent pointer, and sequence and acknowledgement numbers of
+TCP (two numbers each, relative to the first ones of the flow), or the length of UDP; and twelve octets of payload.
+Addresses and ports are left out.
 
-Of a flow the first 72 packets are at hand (:data:`~ethogram.schema.packet_flows.MOST_PACKETS`): one with bursts of more
-than six packets may have fewer bursts here than its capture has.
+Only the first 72 packets of a flow are available (:data:`~ethogram.schema.packet_flows.MOST_PACKETS`), so a flow with
+bursts of more than six packets may have fewer bursts than in its capture.
 
 Reference: S. Guthula et al., "netFound: Foundation Model for Network Security", arXiv 2310.17025.
 """
@@ -29,36 +29,36 @@ __all__ = ["CLS", "META", "MOST_BURSTS", "PACKETS", "TOKENS", "Bursts", "bursts_
 
 MOST_BURSTS = 12
 PACKETS = 6
-"""Packets of a burst that are read."""
+"""Maximum number of packets of a burst that are read."""
 GAP_US = 10_000
 """A longer gap between packets of a direction ends a burst."""
 
 TCP_TOKENS, UDP_TOKENS = 18, 12
 TOKENS = 1 + PACKETS * TCP_TOKENS
-"""Most tokens of a burst, with the one before it."""
+"""Maximum number of tokens of a burst, including the token before it."""
 CLS = 65_537
-"""Before each burst; a number n of 16 bits is token n + 1, and 0 is padding."""
+"""Token before each burst. A number n of 16 bits is token n + 1, and 0 is padding."""
 
 META = ("direction", "octets/1000", "packets", "gap, ms")
-"""What is told of a burst: 1 or -1, sums over the packets read, and the time since its direction's burst before."""
+"""Properties of a burst: 1 or -1, sums over the packets read, and the time since the last burst of its direction."""
 
 
 @dataclass(frozen=True)
 class Bursts:
-    """Bursts of K flows, B in all, flow after flow.
+    """B bursts of K flows, in the order of the flows.
 
     Parameters
     ----------
     flow
-        int64 [B]: which flow a burst is of.
+        int64 [B]: flow of each burst.
     tokens
-        int32 [B, L]: tokens, L the most there are; padding is 0.
+        int32 [B, L]: tokens, padded with 0; L is the length of the longest burst.
     lengths
-        int64 [B]: tokens of each burst.
+        int64 [B]: number of tokens of each burst.
     meta
-        float32 [B, 4]: what :data:`META` names.
+        float32 [B, 4]: the properties of :data:`META`.
     protocol
-        int64 [K]: 6 or 17; 0 of a flow without packets.
+        int64 [K]: 6 or 17; 0 for a flow without packets.
     """
 
     flow: NDArray[np.int64]
@@ -68,7 +68,7 @@ class Bursts:
     protocol: NDArray[np.int64]
 
     def of_flows(self, rows: NDArray[np.int64]) -> Bursts:
-        """Bursts of some of the flows, numbered anew; the flows come in rising order."""
+        """Bursts of some of the flows, renumbered; ``rows`` ascend."""
         new = np.full(len(self.protocol), -1)
         new[rows] = np.arange(len(rows))
         some = np.flatnonzero(new[self.flow] >= 0)
@@ -78,7 +78,7 @@ class Bursts:
         )
 
     def alike(self) -> NDArray[np.int64]:
-        """Of each flow the first one that reads the same, itself when there is none before; length K."""
+        """The first flow with the same input, for each flow (itself if there is none before it), length K."""
         edges = np.searchsorted(self.flow, np.arange(len(self.protocol) + 1))
         known: dict[tuple[bytes, bytes, int], int] = {}
         first = np.empty(len(self.protocol), np.int64)
@@ -93,7 +93,7 @@ _compiled: Any = Compiler.of(__file__).checked
 
 @_compiled
 def _u8(data: Any, at: Any, length: Any, place: int) -> Any:
-    """An octet of a header of this length; 0 where it has none."""
+    """An octet of a header of this length; 0 beyond its end."""
     return np.int64(data[at + place]) if place < length else np.int64(0)
 
 
@@ -112,7 +112,7 @@ def _fields(
     data: Any, at: Any, ip: Any, transport: Any, payload: Any, protocol: int, relative: Any, sent: bool, first: bool,
     out: Any, to: int,
 ) -> int:  # fmt: skip
-    """Write the tokens of one packet from place ``to`` on; give the place behind them."""
+    """Write the tokens of one packet at position ``to``; return the position after them."""
     values = np.zeros(TCP_TOKENS, np.int64)
     values[0] = (_u8(data, at, ip, 0) & 15) * 4
     values[1] = _u8(data, at, ip, 1)
@@ -124,7 +124,7 @@ def _fields(
     if protocol == 6:
         if transport >= 12:
             begin, begin_back = relative
-            # The device's numbers count from its first one, the remote's from what the device acknowledged first.
+            # Numbers of the device are relative to its first one, those of the remote to the first one acknowledged.
             sequence = _u32(data, head, transport, 4) - (begin if sent else begin_back)
             acknowledgement = _u32(data, head, transport, 8) - (begin_back if sent else begin)
             if first or (sent and begin_back == 0):
@@ -148,7 +148,7 @@ def _fields(
 
 @_compiled
 def _ordered(times: Any, after: Any) -> Any:
-    """Numbers in the order of their times, those of a time by the second key, those alike as they came."""
+    """Indices sorted by time, then by the second key; the sort is stable."""
     order = np.arange(times.shape[0])
     for i in range(1, order.shape[0]):
         current, j = order[i], i
@@ -167,7 +167,7 @@ def _read(
     first_packet: Any, offset_us: Any, sent: Any, octets: Any, ip: Any, transport: Any, payload: Any, first_octet: Any,
     data: Any, rows: Any, flow: Any, tokens: Any, lengths: Any, meta: Any, protocols: Any,
 ) -> int:  # fmt: skip
-    """Bursts of flows, written one after the other; their number is given."""
+    """Write the bursts of flows one after the other; return their number."""
     filled = 0
     for i in range(rows.shape[0]):
         begin, end = first_packet[rows[i]], first_packet[rows[i] + 1]
@@ -231,7 +231,7 @@ def bursts_of(flows: PacketFlows, rows: Rows | None = None) -> Bursts:
     flows
         Packets of N flows.
     rows
-        Which of them, length K; None: all.
+        K flows to read; None: all.
 
     Examples
     --------

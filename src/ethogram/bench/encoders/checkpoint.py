@@ -1,7 +1,7 @@
-"""Weights that a user brings: read without running anything in the file, into a known list of names and shapes.
+"""Read the user's weights into a known list of names and shapes, without running code from the file.
 
-This is the one place where a file of torch is opened, and only by its restricted reader (``weights_only=True``), which
-builds tensors and plain containers and refuses whatever else a pickle asks for.
+This is the only module that opens torch files. It uses the restricted reader (``weights_only=True``), which builds
+tensors and plain containers and refuses everything else in a pickle.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ethogram.errors import LibraryError
 __all__ = ["Checkpoint", "read_checkpoint", "shapes_of", "take"]
 
 OUTER = ("model", "state_dict")
-"""Where the weights stand when the file's dict holds more than them."""
+"""Keys of the weights in a file that holds more than weights."""
 
 PARALLEL = "module."
-"""Before every name when the network was trained on several processors at once."""
+"""Prefix of all names of a network that was trained in parallel."""
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _MAX_HEADER_OCTETS = 100_000_000  # of safetensors; its own reader's bound
@@ -35,14 +35,14 @@ _MAX_HEADER_OCTETS = 100_000_000  # of safetensors; its own reader's bound
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of a file, as asked for.
+    """Weights of a file.
 
     Parameters
     ----------
     tensors
-        float32, by the names asked for.
+        float32, by name.
     sha256
-        Of the file, 64 hexadecimal digits.
+        SHA-256 of the file, 64 hexadecimal digits.
     ignored
         Names of heads that were in the file, without their values.
     """
@@ -53,7 +53,7 @@ class Checkpoint:
 
     @property
     def origin(self) -> str:
-        """What stands in tables.
+        """Source of the weights, as in tables.
 
         >>> Checkpoint({}, "ab" * 32, ("target.bias",)).origin
         'checkpoint sha256:abababababababab, 1 weight of heads ignored'
@@ -65,7 +65,7 @@ class Checkpoint:
 
 
 def shapes_of(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the weights of a network that is made without memory for them.
+    """Names and shapes of the weights of a network; no memory is allocated for them.
 
     >>> shapes_of(lambda: nn.Linear(1_000_000, 1_000_000, bias=False))
     {'weight': (1000000, 1000000)}
@@ -76,7 +76,7 @@ def shapes_of(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
 
 
 def take(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put checked weights into a network."""
+    """Load checked weights into a network."""
     with torch.no_grad():
         for name, value in net.state_dict().items():
             value.copy_(tensors[name])
@@ -94,19 +94,19 @@ def read_checkpoint(
     Parameters
     ----------
     path
-        Of the file. Its weights may stand under ``model`` or ``state_dict``, and each name may begin with ``module.``.
+        The file. Its weights may be under ``model`` or ``state_dict``, and all names may begin with ``module.``.
     expected
         Names and shapes of all weights of the network.
     heads
-        Names that begin so are of no use here: they are ignored, and said.
+        Prefixes of weights that are not needed; they are ignored, and counted in ``origin``.
     optional
-        Expected names that may be absent; the caller then has to fill them.
+        Expected names that may be absent; the caller fills them.
 
     Raises
     ------
     LibraryError
-        In one line: the file is missing, cut short, holds more than weights, or weights of other names, shapes or
-        kinds, or numbers that are none.
+        When the file is missing or damaged, holds more than weights, or its weights have other names, shapes or types,
+        or are not finite.
     """
     try:
         with path.open("rb") as file:
@@ -150,7 +150,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _tensors(file: BinaryIO, path: Path) -> dict[str, Tensor]:
-    """Tensors by name, of either form of file."""
+    """Tensors by name, of either file format."""
     start = file.read(9)
     file.seek(0)
     # The first eight octets of safetensors are the length of its header, which is JSON.
@@ -178,11 +178,11 @@ def _of_torch(file: BinaryIO, start: bytes, path: Path) -> Any:
     elif start[:1] != b"\x80":
         raise LibraryError(f"{path}: neither safetensors nor a file of torch")
     try:
-        # A namespace is what command lines are parsed to; several authors left theirs beside the weights.
+        # Several authors saved the namespace of their command line beside the weights.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in many ways, and none of them is ours
+    except Exception as error:  # a damaged file raises errors of many types
         asked = re.search(r"GLOBAL\s+([\w.]+)", str(error))
         if asked:
             raise LibraryError(f"{path}: holds more than weights: it asks for {asked[1]}, which was not run") from None
@@ -190,7 +190,7 @@ def _of_torch(file: BinaryIO, start: bytes, path: Path) -> Any:
 
 
 def _check_archive(file: BinaryIO, path: Path) -> None:
-    """An archive of torch is stored, not packed: one that would grow when read was made by something else."""
+    """Refuse a compressed archive: torch only stores, so such a file is not from torch and could grow when read."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -204,7 +204,7 @@ def _check_archive(file: BinaryIO, path: Path) -> None:
 
 
 def _weights(value: Any, path: Path) -> dict[str, Tensor]:
-    """The dict of weights in what a file holds."""
+    """The dict of weights in the content of a file."""
     if isinstance(value, Mapping) and not all(isinstance(entry, Tensor) for entry in value.values()):
         inner = [value[name] for name in OUTER if isinstance(value.get(name), Mapping)]
         value = inner[0] if inner else value
@@ -217,6 +217,6 @@ def _weights(value: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _line(error: BaseException) -> str:
-    """First line of what a library says."""
+    """First line of an error message."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,9 +1,9 @@
-"""ET-BERT: words of two octets from behind the ports on, of the first five packets.
+"""ET-BERT: pairs of octets after the ports, of the first five packets.
 
 X. Lin et al., "ET-BERT: A Contextualized Datagram Representation with Pre-training Transformers for Encrypted Traffic
-Classification", WWW 2022, arXiv 2202.06335. Its flow input is [CLS] and then, packet after packet with nothing between
-them, up to 128 overlapping pairs of octets; Ethernet, IP and the ports (the first 38 octets of a frame) are dropped.
-One text, so segment 1 throughout and no [SEP] at its end; the embedding is the state of [CLS].
+Classification", WWW 2022, arXiv 2202.06335. The input of a flow is [CLS], followed by up to 128 overlapping pairs of
+octets of each packet without separators; Ethernet, IP and the ports (the first 38 octets of a frame) are dropped. The
+input is one text, so all tokens have segment 1 and there is no final [SEP]. The embedding is the state of [CLS].
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ __all__ = ["PACKETS", "WIDTHS", "EtBertTokens", "build", "expected"]
 
 WIDTHS = BertWidths()
 PACKETS = 5
-PAIRS = 128  # of a packet
-PORTS = 4  # octets of both
+PAIRS = 128  # per packet
+PORTS = 4  # octets of both ports
 
 
 class EtBertTokens:
-    """Flows to tokens.
+    """Tokenizer of flows.
 
     Parameters
     ----------
     vocabulary
-        Of pairs of octets.
+        Vocabulary of pairs of octets.
     length
-        Tokens of a sequence, at most.
+        Maximum number of tokens of a sequence.
     pairs
-        Pairs of octets of a packet, at most.
+        Maximum number of pairs of octets of a packet.
     """
 
     def __init__(self, vocabulary: Vocabulary, length: int = WIDTHS.length, pairs: int = PAIRS) -> None:
@@ -66,7 +66,7 @@ def build(
     widths: Mapping[str, int] | None = None,
     vocabulary: Path | None = None,
 ) -> BertEncoder:
-    """ET-BERT with the user's weights and vocabulary, or with random weights and the stated order of words."""
+    """ET-BERT with the user's weights and vocabulary, or with random weights and the default vocabulary."""
     sizes = WIDTHS.changed(widths)
     net, known, origin = load_bert(sizes, checkpoint=checkpoint, seed=seed, vocabulary=vocabulary)
     name = "et-bert" if sizes == WIDTHS else f"et-bert ({sizes.layers} layers, {sizes.hidden} wide)"

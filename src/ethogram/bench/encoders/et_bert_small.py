@@ -1,13 +1,14 @@
-"""ET-BERT at a size that two cores can train, by its own two objectives.
+"""ET-BERT at a size that two cores can train, with the paper's two objectives.
 
-The same network and the same words as :mod:`et_bert`, with 2 layers of 128 units, 64 pairs of each of the first five
-packets, and a vocabulary of the pairs that are most frequent in the flows it learns from; others are [UNK].
+It has the network and the words of :mod:`et_bert`, with 2 layers of 128 units, 64 pairs of each of the first five
+packets, and a vocabulary of the most frequent pairs of the training flows; all others are [UNK].
 
-It guesses pairs of octets that are hidden: of 15 % eight of ten become [MASK], one another pair, one stays. As in the
-paper they are hidden one by one, so that the neighbours, which overlap, give much of each away; ``span`` hides runs of
-pairs instead. And it tells from [CLS] whether two halves belong together: [CLS] first half [SEP] second half [SEP],
-with segments 1 and 2, where the second half is another flow's in every second case. The paper cuts bursts so; here it
-is what there is of a flow, since few bursts of a minute are long.
+The first objective predicts masked pairs of octets: of 15 % of the pairs, eight in ten become [MASK], one in ten
+another pair, and one in ten stays. As in the paper, pairs are masked one by one, so overlapping neighbours reveal
+much of each; ``span`` masks runs of pairs instead. The second objective predicts from [CLS] whether two halves belong
+together: [CLS] first half [SEP] second half [SEP], with segments 1 and 2, where every second case has the second half
+of another flow. The paper divides bursts in this way; here whole flows are divided, since few bursts of a minute are
+long.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ SMALL = BertWidths(
     length=1 + PACKETS * PAIRS,
 )  # fmt: skip
 HIDDEN = 0.15
-_KEPT, _OTHER = 0.1, 0.1  # of the hidden ones
-_COUNTED_FLOWS = 4096  # at once
+_KEPT, _OTHER = 0.1, 0.1  # shares of the masked words
+_COUNTED_FLOWS = 4096  # per batch
 
 
 @COMPILER.checked
@@ -59,11 +60,11 @@ def frequent_pairs(flows: PacketFlows, most: int, pairs: int = PAIRS) -> NDArray
     Parameters
     ----------
     flows
-        To count in.
+        Flows to count in.
     most
-        Pairs wanted; fewer when there are not so many.
+        Maximum number of pairs to return.
     pairs
-        Of a packet that are looked at.
+        Number of pairs of a packet that are read.
     """
     counts = np.zeros(65_536, np.int64)
     for begin in range(0, len(flows), _COUNTED_FLOWS):
@@ -76,7 +77,7 @@ def frequent_pairs(flows: PacketFlows, most: int, pairs: int = PAIRS) -> NDArray
 
 
 class _Head(nn.Module):
-    """States to scores, as the toolkit of the paper has it."""
+    """Output layers from states to scores, as in the toolkit of the paper."""
 
     def __init__(self, widths: BertWidths) -> None:
         super().__init__()
@@ -96,25 +97,25 @@ class _Head(nn.Module):
 
 
 class EtBertSmall(PacketNetwork):
-    """The network, its head and its vocabulary.
+    """Network with heads and vocabulary.
 
     Parameters
     ----------
     widths
         Sizes; the vocabulary's is that of the pairs and the special tokens.
     pairs
-        The pair each word is.
+        Pair of each word.
     hidden
-        Share of words hidden.
+        Share of masked words.
     span
-        Words hidden in a row; the paper's is 1.
+        Number of consecutive words that are masked; 1 in the paper.
     seed
-        Of the first weights.
+        Seed of the initial weights.
     """
 
     name = "et-bert-small"
     learning_rate = 3e-3
-    """By the training loss alone: after 100 steps lower than with 1e-3."""
+    """Chosen by the training loss, which is lower after 100 steps than with 1e-3."""
 
     def __init__(
         self, widths: BertWidths, pairs: NDArray[np.int64], hidden: float = HIDDEN, span: int = 1, seed: int = 0
@@ -136,17 +137,17 @@ class EtBertSmall(PacketNetwork):
                     value.zero_()
 
     def described(self) -> dict[str, Any]:
-        """Sizes, and what is hidden."""
+        """Sizes and masking, as JSON."""
         return {"widths": asdict(self.widths), "hidden": self.hidden, "span": self.span}
 
     @property
     def tokens(self) -> EtBertTokens:
-        """How flows become words."""
+        """The tokenizer of flows."""
         vocabulary = Vocabulary.of_pairs(self.pairs.numpy(), "most frequent pairs")
         return EtBertTokens(vocabulary, self.widths.length, PAIRS)
 
     def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
-        """Words and segments of some flows, in groups of like length."""
+        """Words and segments of some flows, in groups of similar length."""
         tokens, lengths = self.tokens(flows, rows)
         prepared = []
         for part in batches(lengths, tokens=max(int(lengths.sum()) // 4, 1024)):
@@ -156,7 +157,7 @@ class EtBertSmall(PacketNetwork):
         return prepared
 
     def loss(self, prepared: list[tuple[Tensor, Tensor]], generator: torch.Generator) -> Tensor:
-        """Mean cross entropy of the words that are hidden, and of which halves belong together."""
+        """Mean cross entropy of the masked words and of the matching of halves."""
         states, first, words, same = [], [], [], []
         for tokens, segments in prepared:
             joined, parts, from_one_flow = self.join(tokens, segments, generator)
@@ -173,19 +174,19 @@ class EtBertSmall(PacketNetwork):
         return loss
 
     def join(self, tokens: Tensor, segments: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """First halves of flows with second halves of their own, or of others.
+        """Join first halves of flows with second halves of the same or of other flows.
 
         Parameters
         ----------
         tokens, segments
-            int [N, L], each flow [CLS] and its words.
+            int [N, L]: [CLS] and the words of each flow.
         generator
-            Of which, and whose.
+            Source of random numbers.
 
         Returns
         -------
         tokens, segments, same
-            int [N, M] twice, and bool [N]: whether both halves are one flow's; always, of a flow that is alone.
+            int [N, M] twice, and bool [N]: whether both halves are of one flow; always True for a single flow.
         """
         rows, width = tokens.shape
         words = segments.sum(1) - 1
@@ -208,9 +209,9 @@ class EtBertSmall(PacketNetwork):
         return joined, parts, same
 
     def hide(self, tokens: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Words as they are seen, and which have to be guessed.
+        """Masked words, and which words are to be predicted.
 
-        Special tokens and pairs that are no words are neither hidden nor guessed.
+        Special tokens and unknown pairs are neither masked nor predicted.
         """
         words = tokens >= len(SPECIAL)
         begun = torch.rand(tokens.shape, generator=generator) < self.hidden / self.span
@@ -224,7 +225,7 @@ class EtBertSmall(PacketNetwork):
         return torch.where(masked & (how < _OTHER), others, seen), masked
 
     def encoder(self, origin: str) -> BertEncoder:
-        """Its transformer, frozen."""
+        """The frozen transformer."""
         size = sum(value.numel() for value in self.bert.parameters())
         name = f"et-bert-small ({self.widths.layers} layers, {self.widths.hidden} wide, pretrained here)"
         facts = Facts(name, size, self.widths.hidden, PACKETS, "Apache-2.0", "after arXiv 2202.06335")
@@ -233,7 +234,7 @@ class EtBertSmall(PacketNetwork):
 
 
 def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> EtBertSmall:
-    """With first weights, and the vocabulary of the flows."""
+    """A network with initial weights and the vocabulary of the flows."""
     sizes = dict(settings.widths)
     span = sizes.pop("span", 1)
     if span < 1:
@@ -248,7 +249,7 @@ def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> EtBertS
 
 
 def load(described: dict[str, Any]) -> EtBertSmall:
-    """For weights of a file."""
+    """A network for the weights of a file."""
     widths = SMALL.changed(described["widths"])
     pairs = np.zeros(widths.vocabulary - len(SPECIAL), np.int64)
     return EtBertSmall(widths, pairs, float(described["hidden"]), int(described["span"]))

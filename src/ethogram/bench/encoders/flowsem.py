@@ -1,11 +1,11 @@
-"""A masked autoencoder over a table of packet fields, in the manner of FlowSem-MAE.
+"""A masked autoencoder over a table of packet fields, after FlowSem-MAE.
 
-What it takes over: fields by their meaning instead of octets, each with an embedding of its own; fields that cannot be
-guessed, or tell the network, are not in the table (:mod:`packet_fields` says which and why); attention along two axes,
-between the fields of a packet and between packets; reconstruction of fields that were hidden. What is ours: numbers
-stand between two classes; a field that a packet does not have is no token; whole packets and whole fields are hidden
-too; half of the loss is what means of the tokens alone can say of the hidden fields, so that the embedding, which is
-these means, one over the flow's own tokens and one over those of its packets, has to know it.
+From the paper: fields instead of octets, each with its own embedding; no fields that cannot be predicted or that
+identify the network (see :mod:`packet_fields`); attention along two axes, between the fields of a packet and between
+packets; reconstruction of masked fields. Different here: numbers are interpolated between two classes; a field that a
+packet does not have is not a token; whole packets and whole fields are masked, too; half of the loss is that of
+predictions from the mean tokens alone. The embedding consists of these means (one over the tokens of the flow and one
+over those of its packets), so they have to hold the information.
 
 Reference: S. Huang and S. Yang, "Where Do Flow Semantics Reside? A Protocol-Native Tabular Pretraining Paradigm for
 Encrypted Traffic Classification", arXiv 2603.10051. Built from the paper's description; sizes are ours.
@@ -34,9 +34,9 @@ from ethogram.schema.packet_flows import PacketFlows
 __all__ = ["SMALL", "FlowSem", "FlowSemEncoder", "FlowSemSizes", "load", "new"]
 
 HIDDEN = 0.3
-"""Share of single fields hidden."""
+"""Share of single fields that are masked."""
 HIDDEN_ROWS, HIDDEN_COLUMNS, HIDDEN_PORTS = 0.2, 0.15, 0.5
-CHUNK, BATCH = 16_384, 64  # flows that are sorted together, and that go through the network together
+CHUNK, BATCH = 16_384, 64  # flows sorted together; flows per batch
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class FlowSemSizes:
     d, depth, heads
         Width of a token, layers of the encoder, heads of attention along each axis.
     packets
-        First packets of a flow that are looked at.
+        Number of first packets of a flow that are read.
     octets
-        First octets of the payload of each packet that are fields too, at most twelve.
+        Number of first payload octets of each packet that are fields, too; at most twelve.
     ports
         Whether ports are fields.
     """
@@ -68,7 +68,7 @@ class FlowSemSizes:
 
     @property
     def table(self) -> FieldTable:
-        """The fields."""
+        """Table of the fields."""
         return FieldTable(self.packets, self.ports, self.octets)
 
 
@@ -76,7 +76,7 @@ SMALL = FlowSemSizes()
 
 
 class Axis(nn.Module):
-    """Tokens look at tokens along one axis of the table."""
+    """Self-attention along one axis of the table."""
 
     def __init__(self, d: int, heads: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Axis(nn.Module):
         self.qkv, self.proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """[N, A, B, d] along B, of which only tokens seen [N, A, B], and themselves, are looked at."""
+        """Attention over [N, A, B, d] along B, to visible tokens [N, A, B] and to the token itself."""
         n, rows, length, d = x.shape
         given = linear(self.qkv, self.norm(x)).reshape(n * rows, length, 3, self.heads, d // self.heads)
         query, key, value = given.permute(2, 0, 3, 1, 4)
@@ -96,7 +96,7 @@ class Axis(nn.Module):
 
 
 class FlowSemLayer(nn.Module):
-    """Between the fields of a packet, between packets, and two layers at each token."""
+    """Attention between the fields of a packet and between packets, and a feed-forward layer."""
 
     def __init__(self, d: int, heads: int) -> None:
         super().__init__()
@@ -112,14 +112,14 @@ class FlowSemLayer(nn.Module):
 
 
 class FlowSem(PacketNetwork):
-    """Encoder, decoder and the embeddings of fields.
+    """Encoder, decoder and embeddings of fields.
 
     Parameters
     ----------
     sizes
-        Of the network.
+        Sizes of the network.
     hidden
-        Share of single fields hidden.
+        Share of single fields that are masked.
 
     Examples
     --------
@@ -160,17 +160,17 @@ class FlowSem(PacketNetwork):
         self.last: Tensor
 
     def described(self) -> dict[str, Any]:
-        """Sizes, and what is hidden."""
+        """Sizes and masking, as JSON."""
         return {"sizes": asdict(self.sizes), "hidden": self.hidden}
 
     def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
-        """Tables [N, R, F] of flows, with as many rows and columns as any of them needs."""
+        """Tables [N, R, F] of flows, without rows that none of them needs."""
         return trimmed(torch.from_numpy(self.table.describe(flows, rows)))
 
     # -- the encoder
 
     def between(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The two classes each field stands between, and how near the second it is."""
+        """The two classes that each value is between, and the weight of the second."""
         rows, columns = table.shape[1:]
         place = (table - 1).clamp(min=0)
         low = place.floor()
@@ -179,21 +179,21 @@ class FlowSem(PacketNetwork):
         return below, torch.minimum(below + 1, last), place - low
 
     def tokens(self, table: Tensor) -> Tensor:
-        """[N, R, F, d]: value, field and row of each cell."""
+        """Sum of the embeddings of value, field and row of each cell, [N, R, F, d]."""
         below, above, share = self.between(table)
         rows, columns = table.shape[1:]
         value = torch.lerp(self.value(below), self.value(above), share[..., None])
         return value + self.field(self.places[:rows, :columns]) + self.row.weight[:rows, None]
 
     def seen(self, table: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known at each token [N, R, F, d], and the means [N, 2 d] of the flow's own tokens and of those of
-        its packets, of cells that are there [N, R, F]."""
+        """States of the tokens [N, R, F, d], and means [N, 2 d] over the tokens of the flow and of its packets, given
+        which cells are present [N, R, F]."""
         x = self.tokens(table)
         for layer in self.layers:
             x = layer(x, there)
         x = torch.as_tensor(self.norm(x))
         weight = there[..., None].to(x.dtype)
-        # Were all tokens in one mean, the flow's own would count the less the more packets there are.
+        # In a single mean, the weight of the flow's tokens would fall with the number of packets.
         means = [
             (x[:, part] * weight[:, part]).sum((1, 2)) / weight[:, part].sum((1, 2)).clamp(min=1)
             for part in (slice(0, 1), slice(1, None))
@@ -201,13 +201,13 @@ class FlowSem(PacketNetwork):
         return x, torch.cat(means, 1)
 
     def embed(self, table: Tensor) -> Tensor:
-        """[N, 2 d] of tables [N, R, F], with nothing hidden."""
+        """Embeddings [N, 2 d] of tables [N, R, F] without masking."""
         return self.seen(table, table > 0)[1].float()
 
     # -- what it learns from
 
     def hide(self, table: Tensor, generator: torch.Generator) -> Tensor:
-        """Which of the cells that are there are hidden, [N, R, F]; some are always seen."""
+        """Choose masked cells among those present, [N, R, F]; some always stay visible."""
         n, rows, columns = table.shape
 
         def share(of: float, *shape: int) -> Tensor:
@@ -222,8 +222,8 @@ class FlowSem(PacketNetwork):
         return hidden & there & (there & ~hidden).any(2, keepdim=True).any(1, keepdim=True)
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean over fields of the cross entropy at hidden cells, in units of knowing nothing: said by what is known at
-        the other cells, and by the means of these alone."""
+        """Mean over fields of the cross entropy at masked cells, divided by that of a uniform guess: predicted from the
+        states of the visible cells, and from their means alone."""
         hidden = self.hide(prepared, generator)
         there = prepared > 0
         known, mean = self.seen(prepared, there & ~hidden)
@@ -254,7 +254,7 @@ class FlowSem(PacketNetwork):
         return torch.stack(losses).mean() if losses else x.sum() * 0.0
 
     def encoder(self, origin: str) -> FlowSemEncoder:
-        """Its encoder, frozen."""
+        """The frozen encoder."""
         weights = {name: value for name, value in self.named_parameters() if not name.startswith("decoder_")}
         sizes = self.sizes
         layout = f"{sizes.depth} layers, {sizes.d} wide{', ports' if sizes.ports else ''}"
@@ -268,20 +268,20 @@ class FlowSem(PacketNetwork):
 
 
 def trimmed(table: Tensor) -> Tensor:
-    """Without rows behind the last that any flow has; at least that of the flow and one more stay."""
+    """Remove rows that no flow has; at least the row of the flow and one more stay."""
     used = (table > 0).any(2).any(0)
     rows = int(used.nonzero().max()) + 1 if bool(used.any()) else 1
     return table[:, : max(rows, 2)]
 
 
 class FlowSemEncoder(FrozenEncoder):
-    """The encoder over packets; flows with few packets go together, so that few cells are without a token."""
+    """The frozen encoder; batches hold flows with similar numbers of packets, so few cells are empty."""
 
     batch = CHUNK
     net: FlowSem
 
     def run(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
-        """Embeddings [K, 2 d] of some flows; flows of the same table are computed once."""
+        """Embeddings [K, 2 d] of some flows; flows with the same table are computed once."""
         described = self.net.table.describe(flows, rows)
         whole = np.dtype((np.void, described[0].nbytes))
         _, first, same = np.unique(described.reshape(len(rows), -1).view(whole), return_index=True, return_inverse=True)
@@ -293,11 +293,11 @@ class FlowSemEncoder(FrozenEncoder):
 
 
 def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> FlowSem:
-    """With first weights."""
+    """A network with initial weights."""
     del flows, seed  # the loop has set the seed
     return FlowSem(sizes_of(SMALL, settings.widths, "flowsem"), HIDDEN if settings.hidden is None else settings.hidden)
 
 
 def load(described: dict[str, Any]) -> FlowSem:
-    """For weights of a file."""
+    """A network for the weights of a file."""
     return FlowSem(sizes_of(SMALL, described["sizes"], "flowsem"), float(described["hidden"]))

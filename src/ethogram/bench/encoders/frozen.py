@@ -25,22 +25,22 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class FrozenEncoder:
-    """Runs a network over flows in batches of bounded memory; its weights never change.
+    """Runs a network with frozen weights over flows, in batches of bounded size.
 
     Parameters
     ----------
     facts
-        What is declared of it.
+        Facts about the encoder.
     net
         The network.
     origin
-        Where its weights are from.
+        Source of the weights.
     given
-        Whatever else decides an embedding.
+        Everything else that an embedding depends on.
     """
 
-    batch = 64  # flows at once
-    """Bounds the memory, and keeps what a layer hands to the next in the cache."""
+    batch = 64  # flows per batch
+    """Bounds the memory; the activations of a batch fit the cache."""
 
     def __init__(self, facts: Facts, net: nn.Module, origin: str, given: str = "") -> None:
         self.facts = facts
@@ -74,7 +74,7 @@ def sizes_of(paper: S, widths: Mapping[str, int] | None, name: str) -> S:
     Raises
     ------
     ConfigurationError
-        When there is no such size, or it is no positive number.
+        When there is no such size, or it is not a positive number.
     """
     known = {field.name: getattr(paper, field.name) for field in fields(paper)}  # type: ignore[arg-type]
     for size, value in (widths or {}).items():
@@ -88,14 +88,14 @@ def sizes_of(paper: S, widths: Mapping[str, int] | None, name: str) -> S:
 
 
 def seeded(make: Callable[[], N], seed: int) -> N:
-    """A network with random weights; the generator of the whole program stays as it was."""
+    """A network with random weights; the state of the global generator is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
 
 
 def parameters_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Numbers in weights of these shapes.
+    """Number of weights of these shapes.
 
     >>> parameters_of({"weight": (2, 3), "bias": (2,)})
     8

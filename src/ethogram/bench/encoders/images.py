@@ -1,7 +1,7 @@
-"""Octets of the first packets of a flow: what YaTC sees as an image and NetMamba as a sequence.
+"""Octets of the first packets of a flow, the input of YaTC (as an image) and of NetMamba (as a sequence).
 
-Five packets, of each 80 octets of IP and transport header and 240 octets of payload: 1,600 octets, with zeros where
-nothing is. Read in rows of 40, packet ``i`` is the rows ``8 i`` to ``8 i + 7`` of a square grey image.
+The input has five packets, each with 80 octets of IP and transport header and 240 octets of payload: 1,600 octets,
+padded with zeros. In rows of 40, packet ``i`` fills the rows ``8 i`` to ``8 i + 7`` of a square grey image.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def octets_of(
     ports: bool = True,
     checksums: bool = True,
 ) -> NDArray[np.uint8]:
-    """Octets of the first five packets, both directions, as they were on the wire.
+    """Octets of the first five packets of both directions, as on the wire.
 
     Parameters
     ----------
     flows
         Packets of N flows.
     rows
-        Which of them, length K; None: all.
+        K flows to read; None: all.
     addresses, ports, checksums
-        Whether they are seen; else zeros stand in their place. Whoever sees the checksum and all other fields can
-        compute the sum of the addresses.
+        Whether they are visible; otherwise they are zero. The sum of the addresses follows from the checksum and all
+        other fields.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def octets_of(
 
 
 def _hide_in_transport(headers: NDArray[np.uint8], *, ports: bool, checksums: bool) -> None:
-    """The transport header begins where the IP header says that it ends."""
+    """Offset of the transport header, from the length in the IP header."""
     flat = headers.reshape(-1, HEADER)
     begin = (flat[:, 0].astype(np.int64) & 15) * 4
     there = np.flatnonzero(begin)

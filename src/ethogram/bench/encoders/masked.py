@@ -1,4 +1,4 @@
-"""What masked autoencoders over tokens share: which tokens are shown, and the error at those that were not."""
+"""Masking of tokens and reconstruction error, shared by the masked autoencoders."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from torch import Tensor
 __all__ = ["HIDDEN", "error_of_hidden", "insert_mask_tokens", "random_mask"]
 
 HIDDEN = 0.9
-"""Share of tokens that YaTC and NetMamba hide from themselves."""
+"""Share of masked tokens of YaTC and NetMamba."""
 
 
 def random_mask(n: int, tokens: int, hidden: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Which tokens of each flow are shown.
+    """Choose the tokens of each flow that are shown.
 
     Parameters
     ----------
     n, tokens
-        Flows, and tokens of each.
+        Number of flows, and of tokens per flow.
     hidden
-        Share that is not shown; at least one is.
+        Share of masked tokens; at least one token is shown.
     generator
-        What the choice comes from.
+        Source of random numbers.
 
     Returns
     -------
     shown, absent
-        Their numbers [n, kept], ascending; and whether each of all tokens is hidden, float32 [n, tokens].
+        Indices of the shown tokens [n, K], ascending; and 1 for masked tokens, float32 [n, tokens].
     """
     count = max(1, round(tokens * (1 - hidden)))
     shown = torch.rand(n, tokens, generator=generator).argsort(1)[:, :count].sort(1).values
@@ -34,12 +34,12 @@ def random_mask(n: int, tokens: int, hidden: float, generator: torch.Generator) 
 
 
 def insert_mask_tokens(seen: Tensor, shown: Tensor, hidden: Tensor, tokens: int) -> Tensor:
-    """All tokens [N, L, d]: those seen [N, K, d] in their places ``shown``, in all others the token ``hidden``."""
+    """All tokens [N, L, d]: those seen [N, K, d] at the positions ``shown``, and the token ``hidden`` elsewhere."""
     whole = hidden.to(seen.dtype).expand(len(seen), tokens, -1)
     return whole.scatter(1, shown[..., None].expand_as(seen), seen)
 
 
 def error_of_hidden(predicted: Tensor, true: Tensor, absent: Tensor) -> Tensor:
-    """Mean squared error of what was said [N, L, O], over hidden tokens alone."""
+    """Mean squared error of predictions [N, L, O] over masked tokens."""
     each = (predicted.float() - true).square().mean(-1)
     return (each * absent).sum() / absent.sum().clamp(min=1)

@@ -1,13 +1,13 @@
-"""netFound: bursts of protocol fields, looked at burst by burst and, by the tokens before them, flow by flow.
+"""netFound: a transformer over bursts of protocol fields, with attention within bursts and between bursts.
 
-Each layer is two: within every burst all tokens look at all; then the first tokens of a flow's bursts look at each
-other, and stand in their places again. What is told of a burst (direction, octets, packets, gap) and the protocol are
-mixed into every token before. The embedding is the mean of all tokens of a flow. Padding is not computed.
+Each layer has two parts: attention among all tokens of a burst, then attention among the first tokens of the bursts of
+a flow. The properties of a burst (direction, octets, packets, gap) and the protocol are mixed into every token before
+the first layer. The embedding is the mean of all tokens of a flow. Padding is not computed.
 
-Traps of the published file: positions of bursts are in it and decide nothing, since the tokens that they are added to
-are replaced before they are read; all layers share them, so that only the first may be there. Between the two layers
-over what is told of a burst there is no activation. Positions begin anew in each burst. The first file that was
-published has the large sizes, with 3,072 units between the layers of a block as in the base one.
+Notes on the published file: it holds positions of bursts, which have no effect, because the tokens that they are added
+to are replaced before they are read; all layers share them, so only the first may be present. There is no activation
+between the two layers over the properties of a burst. Positions start again in each burst. The first published file has
+the large sizes, with 3,072 units between the layers of a block as in the base one.
 
 Reference: S. Guthula et al., "netFound: Foundation Model for Network Security", arXiv 2310.17025. Names and shapes of
 the weights are those of the authors' files; no code is theirs.
@@ -45,27 +45,27 @@ HEADS = (
     "linearMetadataPred.", "dirPred.", "hiddenLayer.", "hiddenLayer2.", "classifier.",
     "base_transformer.embeddings.position_ids",
 )  # fmt: skip
-"""Weights of the authors' files that an embedding does not need."""
+"""Prefixes of weights that are not needed for an embedding."""
 
 UNREAD = re.compile(
     r"base_transformer\.(seg_embeddings|embeddings\.token_type_embeddings|encoder\.(burst|flow)_positions"
     r"|encoder\.layer\.\d+\.position_embeddings)\.weight"
 )
-"""Names of weights that decide nothing; they may be absent."""
+"""Weights that have no effect; they may be absent."""
 
 
 @dataclass(frozen=True)
 class NetFoundSizes:
-    """Sizes of the network, the base ones unless told otherwise.
+    """Sizes of the network; default: the base ones.
 
     Parameters
     ----------
     hidden, layers, heads, mlp
         Width of a token, layers, heads of attention, and units between the two layers of a block.
     meta
-        Units between the two layers over what is told of a burst.
+        Units between the two layers over the properties of a burst.
     large
-        Instead of base, the sizes of the first published file: 1,024 wide, 24 layers, 16 heads.
+        Use the sizes of the first published file instead: 1,024 wide, 24 layers, 16 heads.
     """
 
     hidden: int = 768
@@ -77,7 +77,7 @@ class NetFoundSizes:
 
     @classmethod
     def of(cls, widths: Mapping[str, int] | None) -> NetFoundSizes:
-        """With some of the user's.
+        """Sizes with some values replaced.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class NetFoundSizes:
 
     @property
     def name(self) -> str:
-        """As in tables."""
+        """Name in tables."""
         for known, name in ((BASE, "base"), (LARGE, "large")):
             if self == known:
                 return f"netfound ({name})"
@@ -103,7 +103,7 @@ LARGE = replace(BASE, hidden=1024, layers=24, heads=16, large=True)
 
 
 class Places(NamedTuple):
-    """Where tokens that stand behind one another go in a table of rows, and which cells of it are empty."""
+    """Positions of concatenated tokens in a table with one row per sequence, and the empty cells of the table."""
 
     rows: int
     columns: int
@@ -112,7 +112,7 @@ class Places(NamedTuple):
 
 
 def places(lengths: NDArray[np.int64]) -> Places:
-    """Places of the tokens of some sequences."""
+    """Positions of the tokens of some sequences."""
     columns = int(lengths.max())
     full = np.arange(columns) < lengths[:, None]
     mask = None if full.all() else torch.from_numpy(full)[:, None, None, :]
@@ -120,7 +120,7 @@ def places(lengths: NDArray[np.int64]) -> Places:
 
 
 class SelfAttention(nn.Module):
-    """Every token of a sequence looks at every token of it."""
+    """Self-attention among the tokens of each sequence."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class SelfAttention(nn.Module):
         """[T, H] of [T, H]."""
 
         def table(layer: nn.Linear) -> Tensor:
-            """What a layer says, [rows, heads, columns, H / heads]."""
+            """Output of a layer, [rows, heads, columns, H / heads]."""
             cells = x.new_zeros(where.rows * where.columns, x.shape[1]).index_copy_(0, where.cell, linear(layer, x))
             return cells.view(where.rows, where.columns, self.heads, -1).transpose(1, 2)
 
@@ -141,7 +141,7 @@ class SelfAttention(nn.Module):
 
 
 class Added(nn.Module):
-    """A layer, added to what was before, and normalised."""
+    """A linear layer with a residual connection and layer norm."""
 
     def __init__(self, given: int, hidden: int) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Added(nn.Module):
 
 
 class NetFoundAttention(nn.Module):
-    """Attention and what follows it."""
+    """Self-attention and its output layer."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class NetFoundAttention(nn.Module):
 
 
 class Intermediate(nn.Module):
-    """The first layer at each token."""
+    """The first feed-forward layer."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class Intermediate(nn.Module):
 
 
 class NetFoundBlock(nn.Module):
-    """Attention and two layers, each added to its input and then normalised."""
+    """A post-norm transformer block."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class NetFoundBlock(nn.Module):
 
 
 class NetFoundLayer(nn.Module):
-    """Within bursts, then between them."""
+    """Attention within bursts, then between bursts."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class NetFoundLayer(nn.Module):
 
 
 class NetFoundEmbeddings(nn.Module):
-    """Tokens, their places in the burst, what is told of it, and the protocol, as one."""
+    """Sum of the embeddings of tokens, positions, burst properties and protocol."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -217,10 +217,10 @@ class NetFoundEmbeddings(nn.Module):
         self.compressEmbeddings = nn.Linear(3 * sizes.hidden, sizes.hidden)
 
     def forward(self, tokens: Tensor, place: Tensor, meta: Tensor, protocol: Tensor, burst: Tensor) -> Tensor:
-        """[T, H] of tokens and their places [T], of what is told of bursts [B, 4] and [B], and whose tokens are [T]."""
+        """States [T, H] from tokens, positions and bursts [T], and properties [B, 4] and protocols [B] of the bursts."""
         words = self.word_embeddings(tokens) + self.position_embeddings(place)
         described = linear(self.metaEmbeddingLayer2, linear(self.metaEmbeddingLayer1, meta))
-        # What is the same for all tokens of a burst is multiplied once.
+        # The part that all tokens of a burst share is multiplied once.
         of_words, of_bursts = self.compressEmbeddings.weight.split([words.shape[1], 2 * words.shape[1]], dim=1)
         common = multiplied(
             torch.cat([described, self.protoEmbedding(protocol)], 1), of_bursts.contiguous(),
@@ -231,7 +231,7 @@ class NetFoundEmbeddings(nn.Module):
 
 
 class NetFoundLayers(nn.Module):
-    """All layers. The two tables of sines are in the file, and belong to a variant of the network."""
+    """All layers. The two tables of sines in the file belong to a variant of the network."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ class NetFoundLayers(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embeddings and layers."""
+    """Embedding layer and encoder layers."""
 
     def __init__(self, sizes: NetFoundSizes) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ class Transformer(nn.Module):
 
 
 class NetFound(nn.Module):
-    """Bursts to states of tokens.
+    """Network from bursts to token states.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ class NetFound(nn.Module):
         return total / torch.bincount(flow, minlength=len(bursts.protocol))[:, None]
 
     def draw(self, seed: int) -> None:
-        """Random weights: normal, 0.02 wide; biases 0, norms 1, and 0 for padding."""
+        """Draw random weights: normal with standard deviation 0.02; biases 0, norms 1, padding 0."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, value in self.named_parameters():
@@ -295,12 +295,12 @@ class NetFound(nn.Module):
 
 
 class NetFoundEncoder(FrozenEncoder):
-    """netFound with frozen weights. Flows that read the same are computed once."""
+    """netFound with frozen weights. Flows with the same input are computed once."""
 
     batch = 4096
-    """Flows whose bursts are made at once."""
+    """Number of flows whose bursts are built at once."""
     tokens = 8192
-    """Tokens through the network at once, about: bounds the memory."""
+    """Approximate number of tokens per batch; bounds the memory."""
 
     def embed(
         self, flows: PacketFlows, rows: Rows | None = None, on_progress: OnProgress | None = None
@@ -332,7 +332,7 @@ class NetFoundEncoder(FrozenEncoder):
             return np.asarray(self.net(bursts).numpy(), np.float32)
 
     def _parts(self, bursts: Bursts, some: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """Those of some flows that have bursts, in parts of about as many tokens; bursts of like length together."""
+        """Divide flows with bursts into batches of about equal numbers of tokens; bursts of similar length together."""
         k = len(bursts.protocol)
         total = np.bincount(bursts.flow, bursts.lengths, k).astype(np.int64)
         longest = np.zeros(k, np.int64)
@@ -384,7 +384,7 @@ def _of_file(checkpoint: Path, sizes: NetFoundSizes) -> NetFoundEncoder:
     absent = {name: torch.zeros(shape) for name, shape in shapes.items() if name not in read.tensors}
     with torch.device("meta"):
         net = NetFound(sizes)
-    net.load_state_dict({**absent, **read.tensors}, assign=True)  # so that 2.6 GB are there once, not twice
+    net.load_state_dict({**absent, **read.tensors}, assign=True)  # avoids a second copy of 2.6 GB
     return NetFoundEncoder(_facts(sizes), net, read.origin, str(sizes))
 
 

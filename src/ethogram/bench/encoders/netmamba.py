@@ -1,7 +1,7 @@
 """NetMamba: one-directional Mamba over the octets of the first five packets, addresses set to zero.
 
-Every four octets are a token; the token of the class stands last, since only there everything has been seen. Padding
-is not skipped: positions give each padding token its own place, and the states run through all of them.
+Every four octets are a token. The class token is the last one, since only its state depends on all tokens. Padding is
+not skipped: each padding token has its own position, and the recurrence runs over all of them.
 
 Reference: T. Wang et al., "NetMamba: Efficient Network Traffic Classification via Pre-training Unidirectional Mamba",
 ICNP 2024, arXiv 2405.11449. Names and shapes of the weights are those of the authors' files; no code is theirs.
@@ -35,12 +35,12 @@ STRIDE = 4
 TOKENS = OCTETS // STRIDE
 EPSILON = 1e-5
 HEADS = ("decoder_", "mask_token", "head.")
-"""Weights of the authors' files that an embedding does not need."""
+"""Prefixes of weights that are not needed for an embedding."""
 
 
 @dataclass(frozen=True)
 class NetMambaSizes:
-    """Sizes of the network, the paper's unless told otherwise.
+    """Sizes of the network; default: those of the paper.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class NetMambaSizes:
     inner, state, conv, rank
         Channels, states of a channel, length of the convolution, and rank of the step sizes.
     decoder_d, decoder_depth
-        Of the decoder of pretraining.
+        Sizes of the decoder of pretraining.
     addresses, ports, checksums
-        What is seen of the headers; the paper sets the addresses to zero and nothing else.
+        Whether these parts of the headers are visible; the paper sets only the addresses to zero.
     """
 
     d: int = 256
@@ -68,7 +68,7 @@ class NetMambaSizes:
 
     @property
     def digest(self) -> str:
-        """What decides an embedding beside the weights."""
+        """Everything except the weights that an embedding depends on."""
         return f"{self.addresses} {self.ports} {self.checksums}"
 
 
@@ -76,19 +76,19 @@ PAPER = NetMambaSizes()
 
 
 class RootMeanSquare(nn.Module):
-    """Divides by the root of the mean square, over the last axis."""
+    """Root-mean-square norm over the last axis."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(d))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Normalise; the shape stays."""
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON) * self.weight
 
 
 class Mixer(nn.Module):
-    """One selective state space with its convolution and gate; a token sees itself and those before it."""
+    """A causal selective state space with convolution and gate."""
 
     def __init__(self, d: int, inner: int, state: int, conv: int, rank: int) -> None:
         super().__init__()
@@ -102,13 +102,13 @@ class Mixer(nn.Module):
         self.out_proj = nn.Linear(inner, d, bias=False)
         for layer in (self.in_proj, self.x_proj, self.dt_proj, self.out_proj):
             nn.init.xavier_uniform_(layer.weight)
-        # Steps begin between a thousandth and a tenth; the bias is the softplus of it backwards.
+        # Initial step sizes are between 0.001 and 0.1; the bias is their inverse softplus.
         steps = torch.exp(torch.rand(inner) * math.log(100) + math.log(1e-3))
         with torch.no_grad():
             self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
     def forward(self, x: Tensor, last: bool = False) -> Tensor:
-        """[N, L, d] of [N, L, d]; with ``last`` [N, 1, d]: the last token alone."""
+        """[N, L, d] of [N, L, d]; with ``last`` [N, 1, d]: only the last token."""
         channels, gate = self.in_proj.weight.split(self.inner)
         u = self._convolved(multiplied(x, channels))
         z = multiplied(x[:, -1:].contiguous() if last else x, gate)
@@ -121,7 +121,7 @@ class Mixer(nn.Module):
         return linear(self.out_proj, gated_scan(*given, z, last=last))
 
     def _convolved(self, x: Tensor) -> Tensor:
-        """SiLU of the convolution over tokens, of what came before only."""
+        """SiLU of the causal convolution over tokens."""
         weight = self.conv1d.weight[:, 0]  # [inner, conv], the last one for the token itself
         if not torch.is_grad_enabled():
             return convolved(x, weight, self.conv1d.bias)
@@ -130,7 +130,7 @@ class Mixer(nn.Module):
 
 
 class MambaBlock(nn.Module):
-    """A mixer of normalised tokens, added to them."""
+    """A pre-norm mixer with a residual connection."""
 
     def __init__(self, d: int, inner: int, state: int, conv: int, rank: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class MambaBlock(nn.Module):
         self.norm = RootMeanSquare(d)
 
     def forward(self, x: Tensor, last: bool = False) -> Tensor:
-        """[N, L, d] of [N, L, d]; with ``last`` the last token alone."""
+        """[N, L, d] of [N, L, d]; with ``last`` only the last token."""
         return (x[:, -1:] if last else x) + torch.as_tensor(self.mixer(self.norm(x), last))
 
 
@@ -177,22 +177,22 @@ class NetMamba(nn.Module):
         self.norm_f = RootMeanSquare(sizes.d)
 
     def tokens(self, x: Tensor) -> Tensor:
-        """[N, 400, d] of scaled octets [N, 1600]: tokens with their positions, without that of the class."""
+        """[N, 400, d] of scaled octets [N, 1600]: tokens with positions, without the class token."""
         return torch.as_tensor(self.patch_embed(x)) + self.pos_embed[:, :-1]
 
     def closed(self, tokens: Tensor) -> Tensor:
-        """Tokens with that of the class behind them."""
+        """Append the class token."""
         last = (self.cls_token + self.pos_embed[:, -1:]).expand(len(tokens), -1, -1)
         return torch.cat([tokens, last], 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[N, L, d]: what is known at each token after all blocks."""
+        """States of the tokens after all blocks, [N, L, d]."""
         for block in self.blocks:
             tokens = block(tokens)
         return torch.as_tensor(self.norm_f(tokens))
 
     def embed(self, x: Tensor) -> Tensor:
-        """[N, d] of scaled octets [N, 1600]: the token of the class, which is the last."""
+        """[N, d] of scaled octets [N, 1600]: the state of the class token, which is the last."""
         tokens = self.closed(self.tokens(x))
         for block in self.blocks[:-1]:
             tokens = block(tokens)
@@ -200,7 +200,7 @@ class NetMamba(nn.Module):
 
 
 class NetMambaEncoder(FrozenEncoder):
-    """NetMamba over packets."""
+    """NetMamba with frozen weights."""
 
     batch = 8
     net: NetMamba
@@ -211,7 +211,7 @@ class NetMambaEncoder(FrozenEncoder):
 
 
 def seen(flows: PacketFlows, rows: NDArray[np.int64] | None, sizes: Any) -> NDArray[np.float32]:
-    """Scaled octets [K, 1600] of flows, without what the sizes say is not seen."""
+    """Scaled octets [K, 1600] of flows; parts that are not visible are zero."""
     octets = octets_of(flows, rows, addresses=sizes.addresses, ports=sizes.ports, checksums=sizes.checksums)
     return scaled(octets.reshape(-1, OCTETS))
 

@@ -1,11 +1,11 @@
-"""NetMamba at a size that two cores can train, by its own objective: guess the nine tenths of tokens that are hidden.
+"""NetMamba at a size that two cores can train, with the paper's objective: reconstruct the masked 90 % of tokens.
 
-The network of :mod:`netmamba` with 3 blocks of 128 and a decoder of 1 block of 64. Tokens that are shown go through
-the encoder in their order (the authors' code leaves them in the order they were drawn), all places through the decoder;
-the error is the mean square at hidden tokens. Checksums, from which the sum of the addresses follows, are not seen.
+The network of :mod:`netmamba` with 3 blocks of 128 and a decoder of 1 block of 64. The encoder reads the visible tokens
+in their order (the authors' code keeps the order of the random draw), and the decoder all positions; the loss is the
+mean squared error of masked tokens. Checksums, from which the sum of the addresses follows, are set to zero.
 
-The token of the class stands behind all that is guessed and goes in one direction, so that it has no gradient: what it
-asks of the states is learnt by fine-tuning only, in the paper too. Frozen, it asks with its first weights.
+The class token comes after all predicted tokens of a causal network, so it has no gradient: its weights are learnt only
+in fine-tuning, in the paper, too. In a frozen encoder they keep their initial values.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ SMALL = NetMambaSizes(d=128, depth=3, inner=256, rank=8, decoder_d=64, decoder_d
 
 
 class MaskedNetMamba(PacketNetwork, NetMamba):
-    """The encoder and what stands on it when it is pretrained, under the names of the authors' file.
+    """Encoder and decoder of pretraining, with the names of the authors' file.
 
     Parameters
     ----------
     sizes
-        Of both; the decoder's blocks have twice its width inside, and a sixteenth as rank.
+        Sizes of both; the blocks of the decoder have twice its width as channels, and a sixteenth as rank.
     hidden
-        Share of tokens hidden.
+        Share of masked tokens.
     """
 
     name = "netmamba-small"
@@ -67,7 +67,7 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
         self.decoder_pred = nn.Linear(d, STRIDE)
 
     def described(self) -> dict[str, Any]:
-        """Sizes, and what is hidden."""
+        """Sizes and masking, as JSON."""
         return {"sizes": asdict(self.sizes), "hidden": self.hidden}
 
     def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
@@ -75,7 +75,7 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
         return torch.from_numpy(seen(flows, rows, self.sizes))
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean squared error of hidden tokens."""
+        """Mean squared error of masked tokens."""
         shown, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
         tokens = self.tokens(prepared)
         tokens = tokens.gather(1, shown[..., None].expand(-1, -1, tokens.shape[2]))
@@ -88,7 +88,7 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
         return error_of_hidden(predicted, prepared.reshape(-1, TOKENS, STRIDE), absent)
 
     def encoder(self, origin: str) -> NetMambaEncoder:
-        """Its encoder, frozen."""
+        """The frozen encoder."""
         net = NetMamba(self.sizes)
         net.load_state_dict({name: self.state_dict()[name] for name in net.state_dict()})
         size = parameters_of({name: tuple(value.shape) for name, value in net.state_dict().items()})
@@ -98,12 +98,12 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
 
 
 def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedNetMamba:
-    """With first weights."""
+    """A network with initial weights."""
     del flows, seed  # the loop has set the seed
     sizes = sizes_of(SMALL, settings.widths, MaskedNetMamba.name)
     return MaskedNetMamba(sizes, HIDDEN if settings.hidden is None else settings.hidden)
 
 
 def load(described: dict[str, Any]) -> MaskedNetMamba:
-    """For weights of a file."""
+    """A network for the weights of a file."""
     return MaskedNetMamba(sizes_of(SMALL, described["sizes"], MaskedNetMamba.name), float(described["hidden"]))

@@ -1,8 +1,8 @@
-"""nPrint: the bits of the headers, side by side in one fixed order; no network and no weights.
+"""nPrint: the bits of the headers in a fixed order; there is no network, and there are no weights.
 
-A packet is 1,088 numbers: 60 octets of IPv4 header, 60 of TCP header, 8 of UDP header, 8 of ICMP header, each bit 1 or
-0, and -1 where a packet has no such octet. Addresses, ports, and the numbers that TCP counts octets by are masked (0)
-unless they are asked for, since they tell who speaks; so is all of a packet that a flow does not have.
+A packet is 1,088 numbers: 60 octets of IPv4 header, 60 of TCP header, 8 of UDP header and 8 of ICMP header, each bit 1
+or 0, and -1 where a packet has no such octet. Addresses, ports, and TCP sequence and acknowledgement numbers are masked
+(0) by default, since they identify hosts. Absent packets are masked, too.
 
 Reference: J. Holland et al., "New Directions in Automated Traffic Analysis", CCS 2021, arXiv 2008.02695. RFC 791
 section 3.1, RFC 9293 section 3.1, RFC 768.
@@ -27,7 +27,7 @@ __all__ = ["BITS", "NPrint", "NPrintSizes", "bits_of", "build", "expected"]
 
 IPV4, TCP, UDP, ICMP = 60, 60, 8, 8  # octets
 BITS = 8 * (IPV4 + TCP + UDP + ICMP)
-"""Numbers of one packet."""
+"""Number of bits of one packet."""
 
 ABSENT = -1
 _BATCH = 512  # flows: about 25 MB at once
@@ -35,14 +35,14 @@ _BATCH = 512  # flows: about 25 MB at once
 
 @dataclass(frozen=True)
 class NPrintSizes:
-    """What is seen of a flow.
+    """Visible part of a flow.
 
     Parameters
     ----------
     packets
-        The first ones.
+        Number of first packets.
     addresses, ports, sequence
-        Whether addresses, ports, and sequence and acknowledgement numbers are seen (1) or masked (0).
+        Whether addresses, ports, and sequence and acknowledgement numbers are visible (1) or masked (0).
     """
 
     packets: int = 5
@@ -52,7 +52,7 @@ class NPrintSizes:
 
     @classmethod
     def of(cls, widths: Mapping[str, int] | None) -> NPrintSizes:
-        """With some of the user's.
+        """Sizes with some values replaced.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class NPrintSizes:
 
     @property
     def masked(self) -> list[slice]:
-        """Which bits of a packet are masked."""
+        """Masked bits of a packet."""
         tcp, udp = 8 * IPV4, 8 * (IPV4 + TCP)
         hidden = []
         if not self.addresses:
@@ -90,9 +90,9 @@ def bits_of(flows: PacketFlows, rows: NDArray[np.integer[Any]], sizes: NPrintSiz
     flows
         Packets of N flows.
     rows
-        Which of them, length K.
+        K flows to read.
     sizes
-        How many packets, and what is masked.
+        Number of packets, and masking.
 
     Returns
     -------
@@ -126,12 +126,12 @@ def bits_of(flows: PacketFlows, rows: NDArray[np.integer[Any]], sizes: NPrintSiz
 
 
 class NPrint:
-    """Bits of headers behind the interface of the encoders.
+    """Bits of headers as an encoder.
 
     Parameters
     ----------
     sizes
-        How many packets, and what is masked.
+        Number of packets, and masking.
     """
 
     def __init__(self, sizes: NPrintSizes) -> None:
@@ -169,7 +169,7 @@ def build(
     seed: int = 0,  # noqa: ARG001 (every adapter takes one)
     widths: Mapping[str, int] | None = None,
 ) -> NPrint:
-    """Bits of headers; ``seed`` decides nothing.
+    """Bits of headers; ``seed`` has no effect.
 
     Raises
     ------

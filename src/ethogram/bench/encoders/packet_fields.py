@@ -1,18 +1,17 @@
-"""Fields of packets by their meaning: a table of rows (the flow, then its first packets) and columns (fields).
+"""Fields of packets as a table with rows (the flow, then its first packets) and columns (fields).
 
-A field says what a device or its peer decided, not where it was seen. Left out, because they tell the network or
-nothing at all:
+A field reflects a decision of the device or its peer, and not the place of capture. Left out, because they identify the
+network or carry no information:
 
-- addresses, and checksums, from which their sum follows;
-- hops: of the time to live only the value it began with is told (32, 64, 128, 255);
-- clock times, and times below a third of a second, which are those of the path;
-- TCP sequence and acknowledgement numbers, ports the system drew, TCP time stamps, the IP identification: these are
-  drawn at random or count from anywhere. How the identification moves from packet to packet is told, for the system
-  decides it;
-- of what was received: type of service and largest segment, which routers on the way rewrite;
-- IP total length, which follows from payload, header length and protocol, and would give each of them away.
+- addresses, and checksums, from which the sum of the addresses follows;
+- the number of hops: only the initial value of the time to live is a field (32, 64, 128, 255);
+- absolute times, and times below a third of a second, which depend on the path;
+- TCP sequence and acknowledgement numbers, ephemeral ports, TCP timestamps and the IP identification, which are random
+  or have arbitrary origins. The change of the identification between packets is a field, since the system decides it;
+- of received packets: type of service and maximum segment size, which routers rewrite;
+- IP total length, which follows from payload, header length and protocol, and would reveal each of them.
 
-A field that a packet does not have is 0, and no token. Numbers stand between two classes, as their fraction says.
+A field that a packet does not have is 0, and is not a token. Numbers are interpolated between two classes.
 
 Reference: RFC 791 section 3.1, RFC 9293 sections 3.1 and 3.2 (options), RFC 7323 section 2 (window scale).
 """
@@ -37,7 +36,7 @@ COMPILER = Compiler.of(__file__)
 
 @dataclass(frozen=True)
 class Named:
-    """A field: its name, and how many classes or places of numbers it has."""
+    """A field: its name, and its number of classes or grid points."""
 
     name: str
     classes: int
@@ -47,15 +46,15 @@ PACKET_FIELDS = (
     Named("way", 2),  # received, sent
     Named("payload", 73),  # octets of transport payload
     Named("gap", 14),  # since the packet before: below a third of a second, then its logarithm up to a minute
-    Named("ttl", 4),  # what it began with
+    Named("ttl", 4),  # initial value
     Named("keep_whole", 2),  # don't fragment
     Named("service", 5),  # type of service, of what was sent: none, low delay, expedited, other, with ECN
-    Named("identification", 8),  # of what was sent, against the one sent before
+    Named("identification", 8),  # change between packets that were sent
     Named("flags", 11),
     Named("window", 33),
     Named("header", 11),  # words of the TCP header, less 5
     Named("options", 32),  # kinds of TCP options in their order
-    Named("segment", 7),  # largest segment, of what was sent
+    Named("segment", 7),  # maximum segment size of packets that were sent
     Named("scale", 15),  # of the window
 )
 WAY, SIZE, GAP, TTL, WHOLE, SERVICE, IDENTIFICATION, FLAGS, WINDOW, HEADER, OPTIONS, SEGMENT, SCALE = range(13)
@@ -66,7 +65,7 @@ KNOWN_PORTS = (
     5353, 5355, 5540, 5555, 5671, 5683, 5684, 6667, 7000, 7547, 8000, 8008, 8009, 8080, 8081, 8086, 8088, 8123, 8443,
     8554, 8883, 8888, 9000, 9100, 9200, 9999, 10000, 19302,
 )  # fmt: skip
-"""Ports that are a class of their own: services in common use."""
+"""Ports with their own class: common services."""
 
 _PORT = np.zeros(65_536, np.float32)
 for _begin, _end in ((0, 1024), (1024, 32_768), (32_768, 49_152), (49_152, 65_536)):
@@ -91,12 +90,12 @@ for _class, _bits in enumerate((0x02, 0x12, 0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 
     _FLAGS[_bits] = _class
 ECN_SYN = 10  # a SYN that asks for explicit congestion notification
 _SEGMENTS = np.array([536, 1299, 1399, 1439, 1459, 1460])  # the last places of all classes but the highest
-PATH_US = 300_000.0  # what takes less time is the path's doing
+PATH_US = 300_000.0  # shorter times depend on the path
 
 
 @COMPILER.checked
 def _size(octets: Any) -> Any:
-    """Place of a number of octets: every 4 up to 128, every 16 up to 512, then every 64."""
+    """Grid position of a number of octets: steps of 4 up to 128, of 16 up to 512, then of 64."""
     if octets < 128:
         return octets / 4
     if octets < 512:
@@ -106,7 +105,7 @@ def _size(octets: Any) -> Any:
 
 @COMPILER.checked
 def _time(us: Any) -> Any:
-    """Place of a time: 0 when the path may have taken it, then its logarithm up to a minute."""
+    """Grid position of a time: 0 where the path may explain it, then its logarithm up to a minute."""
     if us < PATH_US:
         return 0.0
     return min(1 + 12 * np.log(us / PATH_US) / np.log(200.0), 13.0)
@@ -114,7 +113,7 @@ def _time(us: Any) -> Any:
 
 @COMPILER.checked
 def _doubled(value: Any, most: Any) -> Any:
-    """Two places for each doubling."""
+    """Two grid points per doubling."""
     return min(2 * np.log2(value + 1), most)
 
 
@@ -131,7 +130,7 @@ def _service(tos: Any) -> Any:
 
 @COMPILER.checked
 def _moved(now: Any, before: Any) -> Any:
-    """How the identification moved since the packet sent before; ``before`` is -1 when there was none."""
+    """Class of the change of the identification since the last packet sent; ``before`` is -1 if there was none."""
     if before < 0:
         return 0 if now == 0 else 1
     if now == 0:
@@ -148,7 +147,7 @@ def _moved(now: Any, before: Any) -> Any:
 
 @COMPILER.checked
 def _options(data: Any, begin: Any, end: Any, sent: bool, row: Any) -> None:
-    """Order of options, largest segment, scale of the window."""
+    """Order of options, maximum segment size and window scale."""
     order = np.uint32(2166136261)
     at: Any = begin
     while at < end and data[at] != 0:
@@ -171,7 +170,7 @@ def _options(data: Any, begin: Any, end: Any, sent: bool, row: Any) -> None:
 
 @COMPILER.checked
 def _packet(data: Any, at: Any, ip: Any, transport: Any, payload: Any, sent: bool, before: Any, row: Any) -> Any:
-    """Fields of one packet but its gap; returns the identification sent last."""
+    """Write the fields of one packet except its gap; return the last identification sent."""
     row[WAY] = 1 + sent
     row[SIZE] = 1 + _size(payload)
     ttl = data[at + 8]
@@ -245,16 +244,16 @@ def _describe(
 
 @dataclass(frozen=True)
 class FieldTable:
-    """Which fields there are, and where the classes of each begin in one list of all.
+    """The fields of a table, and the offset of the classes of each field.
 
     Parameters
     ----------
     packets
-        Rows after that of the flow.
+        Number of rows after that of the flow.
     ports
-        Whether ports are told.
+        Whether ports are fields.
     octets
-        First octets of the payload that are told; of all packets at most twelve are kept.
+        Number of first payload octets that are fields; at most twelve.
 
     Examples
     --------
@@ -278,7 +277,7 @@ class FieldTable:
 
     @property
     def columns(self) -> int:
-        """Of a row."""
+        """Number of columns."""
         return len(self.packet_fields)
 
     @cached_property
@@ -288,7 +287,7 @@ class FieldTable:
 
     @cached_property
     def begins(self) -> NDArray[np.int64]:
-        """Where the classes of each field begin; the last number is how many there are."""
+        """Offset of the classes of each field; the last number is the number of all classes."""
         return np.concatenate([[0], np.cumsum([field.classes for field in self.fields])]).astype(np.int64)
 
     def describe(self, flows: PacketFlows, rows: Rows | None = None) -> NDArray[np.float32]:
@@ -299,12 +298,12 @@ class FieldTable:
         flows
             Packets of N flows.
         rows
-            Which of them, length K; None: all.
+            K flows to describe; None: all.
 
         Returns
         -------
         numpy.ndarray
-            float32 [K, 1 + packets, columns]: 0 where a field is not there, else 1 + its class or place.
+            float32 [K, 1 + packets, columns]: 0 where a field is absent, else 1 + its class or grid position.
         """
         asked = asked_rows(flows, rows)
         table = np.zeros((len(asked), 1 + self.packets, self.columns), np.float32)

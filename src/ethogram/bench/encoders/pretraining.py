@@ -1,12 +1,11 @@
-"""Pretraining here: encoders of others at a reduced size, by their own objective, on the user's unlabelled flows.
+"""Pretrain third-party encoders of reduced size with their own objective on the user's unlabelled flows.
 
-One small loop for all networks over packets: a fixed number of steps of AdamW with a warm-up and a linear fall, the
-gradient cut to a norm. All that is random is a function of seed and step, so that the same seed, flows, machine and
-number of threads give the same weights. A file is written whole at the end or not at all.
+All networks share one training loop: a fixed number of steps of AdamW with a warm-up, a linear decay and a bounded
+gradient norm. Random numbers are a function of seed and step, so the same seed, flows, machine and number of threads
+give the same weights. The file is written atomically at the end.
 
-The module of an encoder that is pretrained here has
-``new(flows, settings, seed) -> PacketNetwork``, which makes a network with its first weights, and
-``load(described) -> PacketNetwork``, which makes one for weights that are read from a file.
+The module of an encoder that is pretrained here has ``new(flows, settings, seed) -> PacketNetwork``, which makes a
+network with initial weights, and ``load(described) -> PacketNetwork``, which makes a network for the weights of a file.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ FORMAT = "ethogram.packet-encoder/1"
 
 
 class PretrainingSettings(Settings):
-    """How a packet encoder learns here. The objective is its paper's; steps, batch and size are ours."""
+    """Settings of pretraining. The objective is that of the paper; steps, batch and sizes are ours."""
 
     steps: int = Field(default=600, ge=0, description="steps; none: the first weights stay")
     batch: int = Field(default=64, ge=1, description="flows in one step")
@@ -61,7 +60,7 @@ class PretrainingSettings(Settings):
 
 @dataclass(frozen=True)
 class Step:
-    """Where a pretraining is: steps done, of how many, the mean loss of the last fifty, seconds left."""
+    """Progress of pretraining: steps done and in total, mean loss of the last fifty steps, seconds left."""
 
     step: int
     steps: int
@@ -70,29 +69,29 @@ class Step:
 
 
 class PacketNetwork(nn.Module):
-    """A network over packets that learns by hiding part of its input from itself."""
+    """A network over packets that learns by predicting masked parts of its input."""
 
     name: str
-    """As in the table."""
+    """Name in the registry."""
 
     learning_rate: float = 1e-3
-    """Where none is set."""
+    """Default learning rate."""
 
     @abstractmethod
     def described(self) -> dict[str, Any]:
-        """All that is needed to make it again, as JSON."""
+        """Everything needed to rebuild the network without its weights, as JSON."""
 
     @abstractmethod
     def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Any:
-        """What a step needs of some flows; touches no weight."""
+        """Input of a step for some flows; does not use the weights."""
 
     @abstractmethod
     def loss(self, prepared: Any, generator: torch.Generator) -> Tensor:
-        """Loss of a batch; all that is hidden or drawn comes from the generator."""
+        """Loss of a batch; masking and other random choices use the generator."""
 
     @abstractmethod
     def encoder(self, origin: str) -> PacketEncoder:
-        """Its encoder with frozen weights, without what only the objective needs."""
+        """The encoder with frozen weights, without the parts that only the objective needs."""
 
 
 def _module(name: str) -> Any:
@@ -115,15 +114,15 @@ def pretrain_packets(
     name
         An encoder of :data:`~ethogram.bench.encoders.interface.ADAPTERS` that is pretrained here.
     flows
-        To learn from.
+        Training flows.
     settings
-        How.
+        Settings of pretraining.
     seed
-        Of first weights, order, and what is hidden.
+        Seed of initial weights, order and masking.
     on_progress
         Called after each step.
     save
-        Where to write it; None: nowhere.
+        File to write; None: none.
 
     Raises
     ------
@@ -162,14 +161,14 @@ def _origin(header: dict[str, Any]) -> str:
 
 
 def load_packets(path: Path, name: str | None = None) -> PacketEncoder:
-    """An encoder that was pretrained here.
+    """Load an encoder that was pretrained here.
 
     Parameters
     ----------
     path
-        Of its file.
+        File of the encoder.
     name
-        What it has to be; None: any.
+        Required name of the encoder; None: any.
 
     Raises
     ------
@@ -231,25 +230,25 @@ def train_packets(
     seed: int = 0,
     on_progress: Callable[[Step], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Let a network learn by its own objective; it has its last weights afterwards.
+    """Train a network in place with its own objective.
 
     Parameters
     ----------
     net
-        With its first weights.
+        The network with its initial weights.
     flows
-        To learn from; passes over them follow one another, each in an order of its own.
+        Training flows; each pass has its own random order.
     settings
         Steps, rates and arithmetic.
     seed
-        Of the order and of what is hidden.
+        Seed of order and masking.
     on_progress
         Called after each step.
 
     Returns
     -------
     list
-        Rows of the curve: mean loss of each twentieth of the steps.
+        Rows of the training curve: mean loss of each twentieth of the steps.
 
     Raises
     ------
@@ -291,7 +290,7 @@ def train_packets(
 
 
 def rate_at(step: int, steps: int, warmup: float) -> float:
-    """Share of the learning rate: a linear rise over the warm-up, then a linear fall to nothing.
+    """Factor of the learning rate: a linear rise over the warm-up, then a linear decay to 0.
 
     >>> [round(rate_at(step, 10, 0.2), 3) for step in range(10)]
     [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
@@ -303,7 +302,7 @@ def rate_at(step: int, steps: int, warmup: float) -> float:
 
 
 class _Order:
-    """Batches of passes over rows, each pass in an order of its own; a batch may reach into the next pass."""
+    """Batches of rows over several passes, each in its own random order; a batch may extend into the next pass."""
 
     def __init__(self, rows: int, batch: int, seed: int) -> None:
         self._rows, self._batch, self._seed = rows, batch, seed

@@ -1,12 +1,12 @@
-"""The selective scan of Mamba on a CPU: the recurrence as it is written, compiled, in blocks that stay in the cache.
+"""The selective scan of Mamba on a CPU: the compiled recurrence, in blocks that fit the cache.
 
 For each flow, channel c and state k, over the tokens t::
 
     h[c, k] = exp(step[t, c] A[c, k]) h[c, k] + step[t, c] x[t, c] B[t, k]
     y[t, c] = sum_k C[t, k] h[c, k] + D[c] x[t, c]
 
-Nothing of size tokens x channels x states is ever in memory; the gradient runs through the states of one block at a
-time, which it computes again. Measured on one core, it is several times as fast as the same steps in torch.
+No array of size tokens x channels x states is allocated; the gradient recomputes the states of one block at a time.
+Measured on one core, it is several times as fast as the same operations in torch.
 
 Reference: A. Gu and T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752,
 section 3.2.
@@ -29,13 +29,13 @@ BLOCK = 64  # channels: states, decays and one row of each input of a block fit 
 FLOAT = np.float32
 # exp(v) = 2^n 2^f with f in [-1/2, 1/2], and 2^f by its series: within two units in the last place.
 LOG2_E = FLOAT(1.4426950408889634)
-SMALLEST, LARGEST = FLOAT(-125.0), FLOAT(125.0)  # exponents beyond are as good as these
+SMALLEST, LARGEST = FLOAT(-125.0), FLOAT(125.0)  # exponents are clipped here
 SHIFT, WHOLE_SHIFT = FLOAT(128.5), np.int32(128)  # what is cut off above 0 is rounded
 HALF, BIAS, MANTISSA = FLOAT(0.5), np.int32(127), np.int32(23)
 P0, P1, P2, P3 = FLOAT(1.0), FLOAT(0.6931471805599453), FLOAT(0.24022650695910072), FLOAT(0.05550410866482158)
 P4, P5, P6 = FLOAT(0.009618129107628477), FLOAT(0.0013333558146428443), FLOAT(0.00015403530393381608)
 
-# Sums over channels may be taken in any order; without that they are not taken sixteen at a time.
+# Reassociation of sums over channels lets the compiler vectorise them.
 _compiled: Any = Compiler.of(__file__).reordered("reassoc", "contract", "nsz")
 
 
@@ -95,7 +95,7 @@ def _rates(a: Any, begin: int, width: int, factor: Any, out: Any) -> None:
 def _forward(
     step: Any, x: Any, b: Any, c: Any, a: Any, d: Any, z: Any, first: int, last: int, only_last: bool, y: Any
 ) -> None:
-    """The scan; where there is a gate ``z``, times its SiLU."""
+    """The scan, multiplied by the SiLU of a gate ``z`` if there is one."""
     tokens, channels, states = step.shape[1], step.shape[2], b.shape[2]
     bits = np.empty(BLOCK, np.int32)
     whole_power = bits.view(np.float32)
@@ -138,13 +138,13 @@ def _backward(
     step: Any, x: Any, b: Any, c: Any, a: Any, d: Any, gy: Any, first: int, last: int,
     g_step: Any, gx: Any, gb: Any, gc: Any, ga: Any, gd: Any,
 ) -> None:  # fmt: skip
-    """Gradients; of what tokens have, in place; of ``a`` and ``d``, added."""
+    """Gradients: those of token inputs are written in place, those of ``a`` and ``d`` are added."""
     tokens, channels, states = step.shape[1], step.shape[2], b.shape[2]
     bits = np.empty(BLOCK, np.int32)
     whole_power = bits.view(np.float32)
     decay = np.empty(BLOCK, np.float32)
     rate = np.empty((states, BLOCK), np.float32)
-    # States before each token, and how fast they fade there.
+    # State before each token, and its decay.
     before = np.empty((tokens + 1, states, BLOCK), np.float32)
     fade = np.empty((tokens, states, BLOCK), np.float32)
     g = np.empty((states, BLOCK), np.float32)
@@ -204,7 +204,7 @@ _NO_GATE = np.zeros((0, 0, 0), np.float32)
 
 
 def _spread(count: int, work: Any) -> None:
-    """``work(first, last)`` over ``count`` flows, on as many threads as torch may use."""
+    """Run ``work(first, last)`` over ``count`` flows with the number of threads of torch."""
     threads = min(torch.get_num_threads(), count)
     if threads < 2:
         work(0, count)
@@ -238,13 +238,13 @@ class _Scan(torch.autograd.Function):
             parts.append((np.zeros_like(a), np.zeros_like(d)))
             _backward(*arrays, gy, first, last, *gradients, *parts[-1])
 
-        # One after the other, so that sums over flows are always taken in the same order.
+        # Sequential, so that sums over flows have a fixed order.
         some(0, len(step))
         return tuple(torch.from_numpy(value) for value in (*gradients, *parts[0]))
 
 
 def selective_scan(step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: Tensor) -> Tensor:
-    """What the recurrence says at every token; it has a gradient.
+    """Output of the recurrence at every token, with a gradient.
 
     Parameters
     ----------
@@ -253,11 +253,11 @@ def selective_scan(step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: 
     x
         Input of the channels, [N, L, C].
     b, c
-        Into the states and out of them, [N, L, S].
+        Weights into and out of the states, [N, L, S].
     a
-        Rates, negative, [C, S].
+        Rates of decay, negative, [C, S].
     d
-        Weight of the input itself, [C].
+        Weight of the direct input, [C].
 
     Returns
     -------
@@ -276,21 +276,21 @@ def selective_scan(step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: 
 def gated_scan(
     step: Tensor, x: Tensor, b: Tensor, c: Tensor, a: Tensor, d: Tensor, z: Tensor, *, last: bool = False
 ) -> Tensor:
-    """What it says, times the SiLU of a gate, without a gradient.
+    """Output of the recurrence times the SiLU of a gate, without a gradient.
 
     Parameters
     ----------
     step, x, b, c, a, d
-        As of :func:`selective_scan`.
+        As for :func:`selective_scan`.
     z
         The gate, [N, L, C]; [N, 1, C] for the last token alone.
     last
-        Whether only the last token is asked for; then the others are not computed.
+        Compute only the last token.
 
     Returns
     -------
     torch.Tensor
-        float32 of the gate's shape.
+        float32, with the shape of the gate.
     """
     arrays = _arrays(step, x, b, c, a, d, z)
     y = np.empty(tuple(z.shape), np.float32)
@@ -299,14 +299,14 @@ def gated_scan(
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """SiLU of the convolution over tokens, each channel on its own, without a gradient.
+    """SiLU of the depthwise convolution over tokens, without a gradient.
 
     Parameters
     ----------
     x
         [N, L, C].
     weight
-        [C, K]; the last of K is the token's own, those before it the tokens before.
+        [C, K]; the last of K applies to the token itself, the others to those before it.
     bias
         [C].
     """

@@ -1,11 +1,11 @@
-"""TrafficFormer: words of two octets of the first 64 octets of five packets, with what tells hosts apart randomised.
+"""TrafficFormer: pairs of octets of the first 64 octets of five packets, with randomised host identifiers.
 
 G. Zhou et al., "TrafficFormer: An Efficient Pre-trained Model for Traffic Data", IEEE S&P 2025. Its flow input is [CLS]
 and then for each packet [SEP] and the 63 overlapping pairs of its first 64 octets from the IP header on: 320 tokens,
 which drops the last pair of a fifth whole packet. Addresses, ports, both clocks of the TCP timestamp option and the
-clock at the head of TLS hello randoms are drawn anew for each flow; differences of timestamps stay. Checksums stay too,
-as in its authors' program. What is drawn is a function of the seed and the flow's octets, so that a flow has one
-embedding in whatever company it comes.
+clock at the head of TLS hello randoms are redrawn for each flow; differences of timestamps stay. Checksums stay, too,
+as in the authors' program. The random values are a function of the seed and the octets of the flow, so the embedding of
+a flow does not depend on other flows.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COMPILER = Compiler.of(__file__, "../../_hashing")
 
 WIDTHS = BertWidths(length=320)
 PACKETS = 5
-OCTETS = 64  # of a packet
-READ = 160  # octets looked at, so that both headers and the clock of a hello lie inside: 60 + 60 + 15
+OCTETS = 64  # per packet
+READ = 160  # octets read: both headers and the clock of a hello fit, 60 + 60 + 15
 
 _SOURCE, _PORTS, _OPTIONS = 12, 4, 20
 _TIMESTAMP = 8  # kind of the TCP option, RFC 7323 section 3.2
@@ -57,7 +57,7 @@ def _four(cell: Any, at: Any) -> Any:
 
 @COMPILER.checked
 def _clocks(cell: Any, begin: Any, end: Any) -> Any:
-    """Where the two clocks of the timestamp option stand, or -1."""
+    """Position of the two clocks of the timestamp option, or -1."""
     at = begin
     while at < end:
         kind = cell[at]
@@ -132,21 +132,21 @@ def _randomise(
 def randomised(
     flows: PacketFlows, rows: NDArray[np.int64], seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """First octets of the first packets of some flows, with addresses, ports and clocks drawn anew.
+    """First octets of the first packets of some flows, with addresses, ports and clocks redrawn.
 
     Parameters
     ----------
     flows
         Packets.
     rows
-        Which flows, length K.
+        K flows to read.
     seed
-        Of what is drawn.
+        Seed of the random values.
 
     Returns
     -------
     cells, lengths
-        uint8 [K, 5, 64] and octets there are, [K, 5].
+        uint8 [K, 5, 64], and the number of octets, [K, 5].
     """
     cells, lengths = flows.cells(PACKETS, READ, part="all", rows=rows)
     _randomise(
@@ -157,16 +157,16 @@ def randomised(
 
 
 class TrafficFormerTokens:
-    """Flows to tokens.
+    """Tokenizer of flows.
 
     Parameters
     ----------
     vocabulary
-        Of pairs of octets.
+        Vocabulary of pairs of octets.
     length
-        Tokens of a sequence, at most.
+        Maximum number of tokens of a sequence.
     seed
-        Of what is randomised.
+        Seed of the random values.
     """
 
     def __init__(self, vocabulary: Vocabulary, length: int = WIDTHS.length, seed: int = 0) -> None:
@@ -193,7 +193,7 @@ def build(
     widths: Mapping[str, int] | None = None,
     vocabulary: Path | None = None,
 ) -> BertEncoder:
-    """TrafficFormer with the user's weights and vocabulary, or with random weights and the stated order of words."""
+    """TrafficFormer with the user's weights and vocabulary, or with random weights and the default vocabulary."""
     sizes = WIDTHS.changed(widths)
     net, known, origin = load_bert(sizes, checkpoint=checkpoint, seed=seed, vocabulary=vocabulary)
     name = "traffic-former" if sizes == WIDTHS else f"traffic-former ({sizes.layers} layers, {sizes.hidden} wide)"

@@ -1,11 +1,10 @@
-"""YaTC: a vision transformer over the octets of the first five packets, seen as a square grey image.
+"""YaTC: a vision transformer over the octets of the first five packets as a square grey image.
 
-The same blocks look twice: at the 80 patches of each packet with a token of its class, and, when the rows of patches of
-a packet have been averaged, at the tokens of all packets together. The embedding is the mean of the five class tokens.
+The same blocks run twice: over the 80 patches of each packet with a class token, and, after the rows of patches of a
+packet are averaged, over the tokens of all packets. The embedding is the mean of the five class tokens.
 
-What is only in the pretraining file and not in the network that embeds: the decoder. What is in neither by that name:
-``fc_norm``, the norm after the mean, which begins as the pretraining's ``norm``. A norm that the authors' code applies
-between both looks without using what it gives is left out here.
+The decoder is only in the pretraining file. ``fc_norm``, the norm after the mean, is initialised from ``norm`` of the
+pretraining file. The authors' code also applies a norm between both runs and ignores its result; it is left out here.
 
 Reference: R. Zhao et al., "Yet Another Traffic Classifier: A Masked Autoencoder Based Traffic Transformer with
 Multi-Level Flow Representation", AAAI 2023. Names and shapes of the weights are those of the authors' files; no code
@@ -40,23 +39,23 @@ ROWS, COLUMNS = (HEADER + PAYLOAD) // SIDE // PATCH, SIDE // PATCH  # of patches
 PATCHES = ROWS * COLUMNS
 EPSILON = 1e-6
 HEADS = ("decoder_", "mask_token", "head.")
-"""Weights of the authors' files that an embedding does not need."""
+"""Prefixes of weights that are not needed for an embedding."""
 FINAL = {"fc_norm.weight": "norm.weight", "fc_norm.bias": "norm.bias"}
 """Names of the last norm in a fine-tuned file and in one of pretraining."""
 
 
 @dataclass(frozen=True)
 class YatcSizes:
-    """Sizes of the network, the paper's unless told otherwise.
+    """Sizes of the network; default: those of the paper.
 
     Parameters
     ----------
     d, depth, heads, mlp
         Width of a token, blocks, heads of attention, and units between the two layers of a block.
     decoder_d, decoder_depth, decoder_heads
-        Of the decoder of pretraining; its blocks have four times as many units between.
+        Sizes of the decoder of pretraining; its feed-forward layers are four times as wide.
     addresses, ports, checksums
-        What is seen of the headers.
+        Whether these parts of the headers are visible.
     """
 
     d: int = 192
@@ -77,7 +76,7 @@ class YatcSizes:
 
     @property
     def digest(self) -> str:
-        """What decides an embedding beside the weights."""
+        """Everything except the weights that an embedding depends on."""
         return f"{self.heads} heads, {self.addresses} {self.ports} {self.checksums}"
 
 
@@ -85,7 +84,7 @@ PAPER = YatcSizes()
 
 
 class YatcAttention(nn.Module):
-    """Every token looks at every token."""
+    """Self-attention among all tokens."""
 
     def __init__(self, d: int, heads: int) -> None:
         super().__init__()
@@ -103,7 +102,7 @@ class YatcAttention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Two layers at each token."""
+    """Feed-forward layers."""
 
     def __init__(self, d: int, mlp: int) -> None:
         super().__init__()
@@ -115,7 +114,7 @@ class Perceptron(nn.Module):
 
 
 class YatcBlock(nn.Module):
-    """Attention and two layers, each of normalised tokens and added to them."""
+    """A pre-norm transformer block."""
 
     def __init__(self, d: int, heads: int, mlp: int) -> None:
         super().__init__()
@@ -147,14 +146,14 @@ class PatchEmbedding(nn.Module):
 
 
 def patches(x: Tensor) -> Tensor:
-    """Scaled octets [P, 320] of packets in patches [P, 80, 4], rows of patches after one another."""
+    """Divide scaled octets [P, 320] of packets into patches [P, 80, 4], row by row."""
     return x.reshape(-1, ROWS, PATCH, COLUMNS, PATCH).transpose(2, 3).reshape(-1, PATCHES, PATCH * PATCH)
 
 
 def waves(d: int, side: int) -> NDArray[np.float32]:
-    """Positions of a square of tokens as sines and cosines, after a row of zeros for the class: [side^2 + 1, d].
+    """Sine and cosine positions of a square of tokens, after a row of zeros for the class token: [side^2 + 1, d].
 
-    The first half of the numbers tells the column, the second the row, each as sines and then cosines.
+    The first half of the dimensions encodes the column, the second the row, each as sines and then cosines.
     """
     row, column = (part.ravel() for part in np.mgrid[:side, :side])
     rates = 10_000.0 ** (-np.arange(d // 4) / (d // 4))
@@ -191,19 +190,19 @@ class Yatc(nn.Module):
         return tokens
 
     def of_packets(self, x: Tensor, place: Tensor) -> Tensor:
-        """What is known of each packet on its own.
+        """States of each packet on its own.
 
         Parameters
         ----------
         x
             Scaled octets [P, 320] of packets.
         place
-            Which of the five packets of its flow each is, [P].
+            Position of each packet in its flow, [P].
 
         Returns
         -------
         torch.Tensor
-            [P, 21, d]: the class, and the mean of each column of patches.
+            [P, 21, d]: the class token, and the mean of each column of patches.
         """
         positions = self.pos_embed[0, 1:].unflatten(0, (PACKETS, PATCHES))[place]
         tokens = torch.as_tensor(self.patch_embed(patches(x))) + positions
@@ -212,7 +211,7 @@ class Yatc(nn.Module):
         return torch.cat([tokens[:, :1], tokens[:, 1:].unflatten(1, (ROWS, COLUMNS)).mean(1)], 1)
 
     def of_flows(self, tokens: Tensor) -> Tensor:
-        """[N, d] of what is known of the packets [N, 5, 21, d]."""
+        """Embeddings [N, d] from states of the packets [N, 5, 21, d]."""
         together = self.looked(tokens.flatten(1, 2)).unflatten(1, (PACKETS, -1))
         return torch.as_tensor(self.norm(together[:, :, 0].mean(1)))
 
@@ -223,7 +222,7 @@ class Yatc(nn.Module):
 
 
 class YatcEncoder(FrozenEncoder):
-    """YaTC over packets; what is known of a packet that is not there is computed once."""
+    """The frozen encoder; the state of an absent packet is computed once."""
 
     batch = 16
     net: Yatc
@@ -265,12 +264,12 @@ def build(*, checkpoint: Path | None = None, seed: int = 0, widths: Mapping[str,
 
 
 def fill(net: Yatc, shapes: Mapping[str, tuple[int, ...]], checkpoint: Path) -> str:
-    """Put the weights of a file into the network; returns their origin.
+    """Load the weights of a file into the network; return their source.
 
     Raises
     ------
     LibraryError
-        When it has other weights than these, or neither of the last norms.
+        When it has other weights, or neither of the last norms.
     """
     either = {final: shapes[before] for final, before in FINAL.items()}
     read = read_checkpoint(checkpoint, {**shapes, **either}, heads=HEADS, optional=[*FINAL, *FINAL.values()])

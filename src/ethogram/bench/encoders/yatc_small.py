@@ -1,8 +1,8 @@
-"""YaTC at a size that two cores can train, by its own objective: guess the nine tenths of an image that are hidden.
+"""YaTC at a size that two cores can train, with the paper's objective: reconstruct the masked 90 % of an image.
 
-The network of :mod:`yatc` with 2 blocks of 96 and a decoder of 1 block of 64. Patches of the whole image that are shown
-go through the encoder, all places through the decoder, and the error is the mean square at hidden patches. Addresses
-are not seen, nor the checksums from which their sum follows.
+The network of :mod:`yatc` with 2 blocks of 96 and a decoder of 1 block of 64. The encoder reads the visible patches of
+the whole image, and the decoder all positions; the loss is the mean squared error of masked patches. Addresses, and the
+checksums from which their sum follows, are set to zero.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ TOKENS = PACKETS * PATCHES
 
 
 class MaskedYatc(PacketNetwork, Yatc):
-    """The encoder and what stands on it when it is pretrained, under the names of the authors' file.
+    """Encoder and decoder of pretraining, with the names of the authors' file.
 
     Parameters
     ----------
     sizes
-        Of both.
+        Sizes of both.
     hidden
-        Share of patches hidden.
+        Share of masked patches.
     """
 
     name = "yatc-small"
@@ -71,7 +71,7 @@ class MaskedYatc(PacketNetwork, Yatc):
         self.decoder_pred = nn.Linear(d, PATCH * PATCH)
 
     def described(self) -> dict[str, Any]:
-        """Sizes, and what is hidden."""
+        """Sizes and masking, as JSON."""
         return {"sizes": asdict(self.sizes), "hidden": self.hidden}
 
     def prepare(self, flows: PacketFlows, rows: NDArray[np.int64]) -> Tensor:
@@ -81,7 +81,7 @@ class MaskedYatc(PacketNetwork, Yatc):
         return patches(torch.from_numpy(scaled(octets))).reshape(len(rows), TOKENS, PATCH * PATCH)
 
     def loss(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean squared error of hidden patches."""
+        """Mean squared error of masked patches."""
         shown, absent = random_mask(len(prepared), TOKENS, self.hidden, generator)
         seen = torch.as_tensor(self.patch_embed(prepared.gather(1, shown[..., None].expand(-1, -1, PATCH * PATCH))))
         seen = seen + self.pos_embed[0, 1:][shown]
@@ -94,7 +94,7 @@ class MaskedYatc(PacketNetwork, Yatc):
         return error_of_hidden(self.decoder_pred(self.decoder_norm(whole[:, 1:])), prepared, absent)
 
     def encoder(self, origin: str) -> YatcEncoder:
-        """Its encoder, frozen."""
+        """The frozen encoder."""
         net = Yatc(self.sizes)
         net.load_state_dict({name: self.state_dict()[name] for name in net.state_dict()})
         size = parameters_of({name: tuple(value.shape) for name, value in net.state_dict().items()})
@@ -104,12 +104,12 @@ class MaskedYatc(PacketNetwork, Yatc):
 
 
 def new(flows: PacketFlows, settings: PretrainingSettings, seed: int) -> MaskedYatc:
-    """With first weights."""
+    """A network with initial weights."""
     del flows, seed  # the loop has set the seed
     sizes = sizes_of(SMALL, settings.widths, MaskedYatc.name)
     return MaskedYatc(sizes, HIDDEN if settings.hidden is None else settings.hidden)
 
 
 def load(described: dict[str, Any]) -> MaskedYatc:
-    """For weights of a file."""
+    """A network for the weights of a file."""
     return MaskedYatc(sizes_of(SMALL, described["sizes"], MaskedYatc.name), float(described["hidden"]))
