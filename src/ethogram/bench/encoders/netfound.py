@@ -217,7 +217,7 @@ class NetFoundEmbeddings(nn.Module):
         self.compressEmbeddings = nn.Linear(3 * sizes.hidden, sizes.hidden)
 
     def forward(self, tokens: Tensor, place: Tensor, meta: Tensor, protocol: Tensor, burst: Tensor) -> Tensor:
-        """States [T, H] from tokens, positions and bursts [T], and properties [B, 4] and protocols [B] of the bursts."""
+        """States [T, H] of tokens with positions and bursts [T]; properties [B, 4] and protocols [B] are of bursts."""
         words = self.word_embeddings(tokens) + self.position_embeddings(place)
         described = linear(self.metaEmbeddingLayer2, linear(self.metaEmbeddingLayer1, meta))
         # The part that all tokens of a burst share is multiplied once.
