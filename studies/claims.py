@@ -53,7 +53,7 @@ def claims(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Claim]:
         Rows of flow tasks.
     """
     rows = [
-        row for found in by_task.values() for row in found
+        row for task_rows in by_task.values() for row in task_rows
         if row.where == "across" and not row.detector and row.group != OTHER_PROBES
     ]  # fmt: skip
     return [_shift(rows), _transfer(rows), _size(rows)]
@@ -68,8 +68,8 @@ def _but_size(row: FlowRow) -> object:
 
 
 def _kind(rows: Sequence[FlowRow], kind: str, weight: float | None = None) -> list[FlowRow]:
-    found = [row for row in rows if row.encoder.kind == kind]
-    return found if weight is None else [row for row in found if row.encoder.kl_weight == weight]
+    of_kind = [row for row in rows if row.encoder.kind == kind]
+    return of_kind if weight is None else [row for row in of_kind if row.encoder.kl_weight == weight]
 
 
 def _weights(rows: Sequence[FlowRow]) -> list[float]:
@@ -89,18 +89,18 @@ def _together(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _shift(rows: Sequence[FlowRow]) -> Claim:
-    found, verdicts = [], list[Verdict]()
+    contrasts, verdicts = [], list[Verdict]()
     weights = _weights(rows)
     for weight in weights:
         for block in BLOCKS:
             name = f"{block}: VAE, KL weight {weight:g}, against AE"
             figure = f"shift_ratio_{block}"
-            one = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), figure, _but_kind, quotient=True)
-            if one is None:
+            shifted = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), figure, _but_kind, quotient=True)
+            if shifted is None:
                 continue
-            found.append(one)
+            contrasts.append(shifted)
             if weight == _judged(weights):
-                verdicts.append(_below(one, 1.0))
+                verdicts.append(_below(shifted, 1.0))
     return Claim(
         "The KL term lowers the shift ratio of every block",
         "holds when for every block the quotient of the ratios (VAE / AE) is below 1 with its whole interval; does not"
@@ -108,22 +108,22 @@ def _shift(rows: Sequence[FlowRow]) -> Claim:
         "shift ratio (error there / error here)",
         _together(verdicts),
         ("AE", "VAE"),
-        tuple(found),
+        tuple(contrasts),
         _weight_note(weights),
     )  # fmt: skip
 
 
 def _transfer(rows: Sequence[FlowRow]) -> Claim:
     weights = _weights(rows)
-    found, verdicts = [], list[Verdict]()
+    contrasts, verdicts = [], list[Verdict]()
     for weight in weights:
         name = f"VAE, KL weight {weight:g}, against AE"
-        one = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), "macro_f1", _but_kind)
-        if one is None:
+        gain = contrast(name, _kind(rows, "ae"), _kind(rows, "vae", weight), "macro_f1", _but_kind)
+        if gain is None:
             continue
-        found.append(one)
+        contrasts.append(gain)
         if weight == _judged(weights):
-            verdicts.append(_above(one, 0.0))
+            verdicts.append(_above(gain, 0.0))
     return Claim(
         "The KL term raises macro-F1 under shift",
         "holds when the difference (VAE - AE) is above 0 with its whole interval, does not hold when it is below 0 with"
@@ -131,23 +131,23 @@ def _transfer(rows: Sequence[FlowRow]) -> Claim:
         "macro-F1 across networks",
         _together(verdicts),
         ("AE", "VAE"),
-        tuple(found),
+        tuple(contrasts),
         _weight_note(weights),
     )  # fmt: skip
 
 
 def _size(rows: Sequence[FlowRow]) -> Claim:
     trained = [row for row in rows if row.encoder.kind in ("ae", "vae")]
-    found, verdicts = [], list[Verdict]()
+    contrasts, verdicts = [], list[Verdict]()
     for small, large in ((0, 1), (1, 2), (0, 2)):
-        one = contrast(
+        gain = contrast(
             f"{SIZES[large]} against {SIZES[small]}",
             [row for row in trained if row.encoder.size == SIZES[small]],
             [row for row in trained if row.encoder.size == SIZES[large]], "macro_f1", _but_size,
         )  # fmt: skip
-        if one is not None:
-            found.append(one)
-            verdicts.append(_no_gain(one))
+        if gain is not None:
+            contrasts.append(gain)
+            verdicts.append(_no_gain(gain))
     return Claim(
         "Size does not help across networks, within AE and VAE",
         f"holds when no larger network gains more than {NO_HELP:.2f} (upper end of the interval), does not hold when"
@@ -155,26 +155,26 @@ def _size(rows: Sequence[FlowRow]) -> Claim:
         "macro-F1 across networks",
         _together(verdicts),
         ("smaller", "larger"),
-        tuple(found),
+        tuple(contrasts),
     )  # fmt: skip
 
 
-def _below(one: Contrast, bound: float) -> Verdict:
-    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
+def _below(effect: Contrast, bound: float) -> Verdict:
+    if math.isnan(effect.low) or effect.pairs < LEAST_PAIRS:
         return "cannot be told"
-    return "holds" if one.high < bound else "does not hold" if one.low > bound else "cannot be told"
+    return "holds" if effect.high < bound else "does not hold" if effect.low > bound else "cannot be told"
 
 
-def _above(one: Contrast, bound: float) -> Verdict:
-    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
+def _above(effect: Contrast, bound: float) -> Verdict:
+    if math.isnan(effect.low) or effect.pairs < LEAST_PAIRS:
         return "cannot be told"
-    return "holds" if one.low > bound else "does not hold" if one.high < bound else "cannot be told"
+    return "holds" if effect.low > bound else "does not hold" if effect.high < bound else "cannot be told"
 
 
-def _no_gain(one: Contrast) -> Verdict:
-    if math.isnan(one.low) or one.pairs < LEAST_PAIRS:
+def _no_gain(effect: Contrast) -> Verdict:
+    if math.isnan(effect.low) or effect.pairs < LEAST_PAIRS:
         return "cannot be told"
-    return "does not hold" if one.low > 0 else "holds" if one.high <= NO_HELP else "cannot be told"
+    return "does not hold" if effect.low > 0 else "holds" if effect.high <= NO_HELP else "cannot be told"
 
 
 def _weight_note(weights: Sequence[float]) -> tuple[str, ...]:
@@ -184,24 +184,25 @@ def _weight_note(weights: Sequence[float]) -> tuple[str, ...]:
     return (f"Judged at KL weight {judged:g} (summed over the latent units, averaged over the batch).",)
 
 
-def claim_lines(found: Sequence[Claim], over_all: Sequence[str] = (), verdict_over_all: str = "") -> list[str]:
+def claim_lines(claims_made: Sequence[Claim], over_all: Sequence[str] = (), verdict_over_all: str = "") -> list[str]:
     """Markdown section of the claims: all verdicts, and for each its rule and a table of figures.
 
     Parameters
     ----------
-    found
+    claims_made
         The claims.
     over_all, verdict_over_all
         Section and verdict of the third claim over all encoders.
     """
     lines = ["## The paper's claims", ""]
-    if not any(claim.contrasts for claim in found) and not over_all:
+    if not any(claim.contrasts for claim in claims_made) and not over_all:
         return [*lines, "Cannot be told: no rows of encoders across networks that differ in one setting alone.", ""]
-    numbers = [*map(str, range(1, len(found))), f"{len(found)}a"]
+    numbers = [*map(str, range(1, len(claims_made))), f"{len(claims_made)}a"]
     lines += ["| claim | |", "|---|---|"]
-    lines += [f"| {number}. {claim.says} | **{claim.verdict}** |" for number, claim in zip(numbers, found, strict=True)]
+    numbered = list(zip(numbers, claims_made, strict=True))
+    lines += [f"| {number}. {claim.says} | **{claim.verdict}** |" for number, claim in numbered]
     if verdict_over_all:
-        lines.append(f"| {len(found)}b. Larger encoders are not necessarily more robust, over all encoders |"
+        lines.append(f"| {len(claims_made)}b. Larger encoders are not necessarily more robust, over all encoders |"
                      f" **{verdict_over_all}** |")  # fmt: skip
     lines += [
         "",
@@ -209,7 +210,7 @@ def claim_lines(found: Sequence[Claim], over_all: Sequence[str] = (), verdict_ov
         f"training, not how the next network will do. Fewer than {LEAST_PAIRS} pairs say nothing.",
         "",
     ]
-    for number, claim in zip(numbers, found, strict=True):
+    for number, claim in numbered:
         lines += [f"### {number}. {claim.says}: {claim.verdict}", "", f"- Rule: {claim.rule}."]
         lines += [*(f"- {note}" for note in claim.notes), ""]
         if not claim.contrasts:
@@ -220,15 +221,18 @@ def claim_lines(found: Sequence[Claim], over_all: Sequence[str] = (), verdict_ov
             f"| {claim.figure} | {' | '.join(claim.sides)} | {effect} | 95 % over seeds | seeds | higher |",
             "|---|---|---|---|---|---|---|",
         ]
-        for one in claim.contrasts:
-            between = "one seed" if math.isnan(one.low) else f"[{one.low:{_form(one)}}, {one.high:{_form(one)}}]"
+        for compared in claim.contrasts:
+            form = _form(compared)
+            limits = f"[{compared.low:{form}}, {compared.high:{form}}]"
+            between = "one seed" if math.isnan(compared.low) else limits
             lines.append(
-                f"| {one.name} | {one.low_side:.3f} | {one.high_side:.3f} | {one.effect:{_form(one)}} | {between} |"
-                f" {one.seeds} | {one.above} of {one.pairs} pairs |"
+                f"| {compared.name} | {compared.low_side:.3f} | {compared.high_side:.3f} |"
+                f" {compared.effect:{form}} | {between} |"
+                f" {compared.seeds} | {compared.above} of {compared.pairs} pairs |"
             )
         lines.append("")
     return [*lines, *over_all]
 
 
-def _form(one: Contrast) -> str:
-    return ".3f" if one.quotient else "+.3f"
+def _form(effect: Contrast) -> str:
+    return ".3f" if effect.quotient else "+.3f"

@@ -54,7 +54,7 @@ Key = Callable[[FlowRow], object]
 
 
 def contrast(
-    name: str, one: Sequence[FlowRow], other: Sequence[FlowRow], figure: str, key: Key, *, quotient: bool = False
+    name: str, first: Sequence[FlowRow], other: Sequence[FlowRow], figure: str, key: Key, *, quotient: bool = False
 ) -> Contrast | None:
     """Compare two groups of rows, paired by key and seed.
 
@@ -63,7 +63,7 @@ def contrast(
     Contrast or None
         None when no rows can be paired.
     """
-    partner = {key(row): row for row in one if row.seeds(figure)}
+    partner = {key(row): row for row in first if row.seeds(figure)}
     rows = [(partner[key(row)], row) for row in other if row.seeds(figure) and key(row) in partner]
     if not rows:
         return None

@@ -57,22 +57,22 @@ class Answer:
 
 def answers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[Answer]:
     """Results of all goals that rows can answer: inside a network, across networks, and fused."""
-    found = []
+    answers_given = []
     for task, rows in by_task.items():
         experiment = rows[0].experiment
         ours = default_of(rows)
         if experiment == "both":
-            found += _together(task, rows)
+            answers_given += _together(task, rows)
         elif ours is not None and experiment == "P0":
-            found += _inside(task, ours)
+            answers_given += _inside(task, ours)
         elif ours is not None and experiment in ("P2", "P3"):
-            found += _across(task, ours, rows)
-    return found
+            answers_given += _across(task, ours, rows)
+    return answers_given
 
 
 def _inside(task: str, ours: FlowRow) -> list[Answer]:
     """Goals per flow, and per device (verdicts on 20 flows)."""
-    found = []
+    answers_given = []
     for goal, name, section in (
         ("types inside a network, later days", "macro_f1", "Inside a network, single flows"),
         ("the same, verdicts on 20 flows of a device", "device_macro_f1@20", "Inside a network, 20 flows of a device"),
@@ -84,8 +84,8 @@ def _inside(task: str, ours: FlowRow) -> list[Answer]:
         if verdict == "met" and pair and pair[0] < INSIDE:
             verdict = "met, the interval spans it"
         asked = f"macro-F1 > {INSIDE:.2f}"
-        found.append(Answer(goal, task, asked, _shown(ours, name), verdict, section, "asked"))
-    return found
+        answers_given.append(Answer(goal, task, asked, _shown(ours, name), verdict, section, "asked"))
+    return answers_given
 
 
 def _across(task: str, ours: FlowRow, rows: Sequence[FlowRow]) -> list[Answer]:
@@ -117,7 +117,7 @@ def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
     if baseline is not None:
         rivals.append(("the best baseline", baseline))
     section = "Both methods together"
-    found = [
+    answers_given = [
         Answer(f"both together better than {name}", task, _asked(row), _shown(fused), _against(fused, row), section,
                name) for name, row in rivals
     ]  # fmt: skip
@@ -125,10 +125,10 @@ def _together(task: str, rows: Sequence[FlowRow]) -> list[Answer]:
         if math.isnan(fused.value(COVERED) + row.value(COVERED)):
             continue
         verdict = "met" if round(fused.value(COVERED), 3) > round(row.value(COVERED), 3) else "not met"
-        asked, reached = (f"{one.value(COVERED):.3f} (`{one.method}`)" for one in (row, fused))
+        asked, reached = (f"{side.value(COVERED):.3f} (`{side.method}`)" for side in (row, fused))
         goal = f"both together better than {name}, at equal coverage"
-        found.append(Answer(goal, task, f"> {asked}", reached, verdict, f"{section}, at equal coverage", name))
-    return found
+        answers_given.append(Answer(goal, task, f"> {asked}", reached, verdict, f"{section}, at equal coverage", name))
+    return answers_given
 
 
 def _asked(row: FlowRow) -> str:
@@ -153,15 +153,15 @@ def _against(ours: FlowRow, other: FlowRow) -> str:
 
 def flow_goal_lines(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     """Markdown table with the number of tasks that meet each goal; empty without results."""
-    found = answers(by_task)
-    if not found:
+    every_answer = answers(by_task)
+    if not every_answer:
         return []
     lines = []
-    for goal in dict.fromkeys(one.goal for one in found):
-        own = [one for one in found if one.goal == goal]
-        missed = [f"[{one.task}]({one.task}.md)" for one in own if not one.met]
-        sure = sum(one.met and one.sure for one in own)
-        lines.append(f"| {goal} | {sum(one.met for one in own)} of {len(own)} | {_sure(goal, sure)} | "
+    for goal in dict.fromkeys(answer.goal for answer in every_answer):
+        of_goal = [answer for answer in every_answer if answer.goal == goal]
+        missed = [f"[{answer.task}]({answer.task}.md)" for answer in of_goal if not answer.met]
+        sure = sum(answer.met and answer.sure for answer in of_goal)
+        lines.append(f"| {goal} | {sum(answer.met for answer in of_goal)} of {len(of_goal)} | {_sure(goal, sure)} | "
                      + ", ".join(missed) + " |")  # fmt: skip
     return [
         "## Goals",
@@ -183,8 +183,8 @@ def _sure(goal: str, count: int) -> str:
 
 def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     """Markdown tables of the results by task, one table per kind of goal."""
-    found = answers(by_task)
-    if not found:
+    every_answer = answers(by_task)
+    if not every_answer:
         return []
     lines = [
         "## Goals, task by task",
@@ -193,13 +193,13 @@ def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
         "or the interval spans what was asked. That does not make two methods alike: both met the same items.",
         "",
     ]
-    for section in dict.fromkeys(one.section for one in found):
-        own = [one for one in found if one.section == section]
-        columns = list(dict.fromkeys(one.column for one in own))
+    for section in dict.fromkeys(answer.section for answer in every_answer):
+        of_section = [answer for answer in every_answer if answer.section == section]
+        columns = list(dict.fromkeys(answer.column for answer in of_section))
         lines += [f"### {section}", "", "| task | reached | " + " | ".join(columns) + " |",
                   "|---|---|" + "---|" * len(columns)]  # fmt: skip
-        for task in dict.fromkeys(one.task for one in own):
-            by_column = {one.column: one for one in own if one.task == task}
+        for task in dict.fromkeys(answer.task for answer in of_section):
+            by_column = {answer.column: answer for answer in of_section if answer.task == task}
             reached = next(iter(by_column.values())).reached
             cells = [_detail(by_column[column]) if column in by_column else "" for column in columns]
             lines.append(f"| [{task}]({task}.md) | {reached} | " + " | ".join(cells) + " |")
@@ -207,8 +207,8 @@ def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     return lines
 
 
-def _detail(one: Answer) -> str:
-    if one.verdict == "cannot be told":
-        return one.verdict
-    mark = ("✓" if one.met else "✗") + ("" if one.sure else " ~")
-    return f"{one.asked.removeprefix('> ')} {mark}"
+def _detail(answer: Answer) -> str:
+    if answer.verdict == "cannot be told":
+        return answer.verdict
+    mark = ("✓" if answer.met else "✗") + ("" if answer.sure else " ~")
+    return f"{answer.asked.removeprefix('> ')} {mark}"

@@ -34,18 +34,19 @@ def _weight_name(weight: float) -> str:
 
 
 def _seeds(row: FlowRow, name: str) -> list[float]:
-    found = row.seeds(name) or [row.value(name)]
-    return [value for value in found if not math.isnan(value)]
+    values = row.seeds(name) or [row.value(name)]
+    return [value for value in values if not math.isnan(value)]
 
 
 def grid_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
     """Plot mean macro-F1 by view and size (rows) and KL weight (columns), with its range over seeds."""
-    chosen = grid_rows(rows)
-    weights = sorted({_weight(row) for row in chosen})
-    lines = sorted({(row.encoder.view, row.encoder.size) for row in chosen}, key=lambda one: (one[0], _rank(one[1])))
-    if len(chosen) < 2:
+    compared = grid_rows(rows)
+    weights = sorted({_weight(row) for row in compared})
+    keys = {(row.encoder.view, row.encoder.size) for row in compared}
+    lines = sorted(keys, key=lambda line_key: (line_key[0], _rank(line_key[1])))
+    if len(compared) < 2:
         return None
-    cells = {(row.encoder.view, row.encoder.size, _weight(row)): row for row in chosen}
+    cells = {(row.encoder.view, row.encoder.size, _weight(row)): row for row in compared}
     table = np.array(
         [
             [cells[(*line, weight)].value() if (*line, weight) in cells else math.nan for weight in weights]
@@ -80,25 +81,26 @@ def _rank(size: str) -> int:
 
 def shift_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
     """Plot the shift ratio of each block by KL weight: one line per view and size, one marker per seed."""
-    chosen = [row for row in grid_rows(rows) if any(_has(row, block) for block in BLOCKS)]
-    blocks = [block for block in BLOCKS if any(_has(row, block) for row in chosen)]
-    weights = sorted({_weight(row) for row in chosen})
+    compared = [row for row in grid_rows(rows) if any(_has(row, block) for block in BLOCKS)]
+    blocks = [block for block in BLOCKS if any(_has(row, block) for row in compared)]
+    weights = sorted({_weight(row) for row in compared})
     if not blocks or len(weights) < 2:
         return None
-    lines = sorted({(row.encoder.view, row.encoder.size) for row in chosen}, key=lambda one: (one[0], _rank(one[1])))
+    keys = {(row.encoder.view, row.encoder.size) for row in compared}
+    lines = sorted(keys, key=lambda line_key: (line_key[0], _rank(line_key[1])))
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(blocks), squeeze=False)[0]
         for panel, block in zip(panels, blocks, strict=True):
             name = f"shift_ratio_{block}"
             for k, (view, size) in enumerate(lines):
-                own = {_weight(r): r for r in chosen if (r.encoder.view, r.encoder.size) == (view, size)}
-                here = [i for i, weight in enumerate(weights) if weight in own and _has(own[weight], block)]
+                by_weight = {_weight(r): r for r in compared if (r.encoder.view, r.encoder.size) == (view, size)}
+                here = [i for i, weight in enumerate(weights) if weight in by_weight and _has(by_weight[weight], block)]
                 colour = COLOURS[k % len(COLOURS)]
-                panel.plot(here, [own[weights[i]].value(name) for i in here], color=colour, lw=1.2,
+                panel.plot(here, [by_weight[weights[i]].value(name) for i in here], color=colour, lw=1.2,
                            linestyle=DASHES[k // len(COLOURS) % len(DASHES)], label=f"{view}, {size}")  # fmt: skip
                 for i in here:
-                    seeds = _seeds(own[weights[i]], name)
+                    seeds = _seeds(by_weight[weights[i]], name)
                     panel.plot([i] * len(seeds), seeds, MARKERS[k % len(MARKERS)], color=colour, ms=3, alpha=0.7)
             panel.axhline(1, color="#888888", lw=0.8)
             panel.set_yscale("log")
@@ -121,30 +123,30 @@ def _has(row: FlowRow, block: str) -> bool:
 
 def size_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
     """Plot macro-F1 by size of the network: one line per KL weight, one panel per view, one marker per seed."""
-    chosen = grid_rows(rows)
-    sizes = [size for size in SIZES if any(row.encoder.size == size for row in chosen)]
+    compared = grid_rows(rows)
+    sizes = [size for size in SIZES if any(row.encoder.size == size for row in compared)]
     if len(sizes) < 2:
         return None
     views = [
-        view for view in dict.fromkeys(row.encoder.view for row in chosen)
-        if len({row.encoder.size for row in chosen if row.encoder.view == view}) > 1
+        view for view in dict.fromkeys(row.encoder.view for row in compared)
+        if len({row.encoder.size for row in compared if row.encoder.view == view}) > 1
     ]  # fmt: skip
-    weights = sorted({_weight(row) for row in chosen})
+    weights = sorted({_weight(row) for row in compared})
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(views), squeeze=False, sharey=True)[0]
         for panel, view in zip(panels, views, strict=True):
             for k, weight in enumerate(weights):
-                own = {r.encoder.size: r for r in chosen if r.encoder.view == view and _weight(r) == weight}
-                here = [i for i, size in enumerate(sizes) if size in own]
+                by_size = {r.encoder.size: r for r in compared if r.encoder.view == view and _weight(r) == weight}
+                here = [i for i, size in enumerate(sizes) if size in by_size]
                 label = _weight_name(weight).replace("\n", " ")
-                panel.plot(here, [own[sizes[i]].value() for i in here], color=COLOURS[k], lw=1.3, label=label,
+                panel.plot(here, [by_size[sizes[i]].value() for i in here], color=COLOURS[k], lw=1.3, label=label,
                            linestyle=DASHES[k % len(DASHES)])  # fmt: skip
                 for i in here:
-                    seeds = _seeds(own[sizes[i]], "macro_f1")
+                    seeds = _seeds(by_size[sizes[i]], "macro_f1")
                     shift = 0.04 * (k - (len(weights) - 1) / 2)
                     panel.plot([i + shift] * len(seeds), seeds, MARKERS[k], color=COLOURS[k], ms=3.5, alpha=0.8)
-            names = [_size_name(size, [r for r in chosen if r.encoder.view == view]) for size in sizes]
+            names = [_size_name(size, [r for r in compared if r.encoder.view == view]) for size in sizes]
             panel.set_xticks(range(len(sizes)), names)
             panel.set_xlim(-0.4, len(sizes) - 0.6)
             panel.set_title(view)

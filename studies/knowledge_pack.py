@@ -81,8 +81,8 @@ def hand_rows(hand: Path) -> Iterator[Row]:
         for domain in domains.split():
             weight = _DOMAIN_WEIGHTS.get(domain[-1], "strong")
             yield Row("names", domain.rstrip("~?"), "platform", slug, weight, "hand")
-            for kind, _, told in (text.partition("=") for text in kinds.split()):
-                yield Row("names", domain.rstrip("~?"), "kind", kind, told, "hand")
+            for kind, _, strength in (text.partition("=") for text in kinds.split()):
+                yield Row("names", domain.rstrip("~?"), "kind", kind, strength, "hand")
     for key, value in _lines(hand / "parents.tsv", 2):
         yield Row("parents", key, "shared", value, "none", "hand")
     for key, value, weight in _lines(hand / "words.tsv", 3):

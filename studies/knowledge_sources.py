@@ -98,24 +98,24 @@ def _home_assistant(folder: Path, hand: Path, known: Knowledge) -> Iterator[Row]
     for line in (folder / "manifests.jsonl").read_text(encoding="utf-8").splitlines():
         manifest = json.loads(line)
         manifests[manifest["domain"]] = manifest
-    chosen = {fields[0]: fields[1:] for fields in read_lines(hand / "home_assistant.tsv")}
+    by_integration = {fields[0]: fields[1:] for fields in read_lines(hand / "home_assistant.tsv")}
     platforms = _json(folder / "platforms.json")
 
     def about(integration: str) -> list[tuple[str, str]]:
         """What an integration tells: a vendor or platform, and a kind if all its devices are of one."""
-        subject, value, kind = (*chosen.get(integration, ()), "", "", "")[:3]
-        told = [("kind", kind)] if kind else []
+        subject, value, kind = (*by_integration.get(integration, ()), "", "", "")[:3]
+        facts = [("kind", kind)] if kind else []
         if subject == "ignore":
             return []
         if subject == "new":
-            return [("vendor", integration.replace("_", "-")), *told]
+            return [("vendor", integration.replace("_", "-")), *facts]
         if subject:
-            return [(subject, value), *told]
+            return [(subject, value), *facts]
         name = manifests.get(integration, {}).get("name", integration)
         vendor = known.vendor(name) or known.vendor(integration.replace("_", " "))
         return [("vendor", vendor)] if vendor else []
 
-    for integration, (subject, *_) in chosen.items():
+    for integration, (subject, *_) in by_integration.items():
         if subject == "new" and integration in manifests:
             slug = integration.replace("_", "-")
             yield Row("vendors", slug, "name", manifests[integration]["name"], "strong", source)
@@ -195,13 +195,13 @@ def _ssdp_rows(matchers: list[dict[str, str]], fact: tuple[str, str], source: st
 
 def _domain_lists(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
     data = folder / "data"
-    own = {fact.key for vendor in known.vendors for fact in known.vendor_facts(vendor) if fact.table == "names"}
+    known_names = {fact.key for vendor in known.vendors for fact in known.vendor_facts(vendor) if fact.table == "names"}
     for name, parent_class in _SHARED_LISTS.items():
         if not parent_class or not (data / name).exists():
             continue
         for domain in sorted({domain for domain, _ in _entries(data, name)}):
             ends = {domain.split(".", place)[-1] for place in range(domain.count("."))}
-            if not ends & own and domain.count(".") < _MAX_LABELS and known.is_shared(domain) is None:
+            if not ends & known_names and domain.count(".") < _MAX_LABELS and known.is_shared(domain) is None:
                 yield Row("parents", domain, "shared", parent_class, "none", "domain-list")
     shared = {row.key for row in known.rows("parents")}
     for name in sorted(_BRAND_LISTS):
@@ -242,10 +242,10 @@ def _nextdns(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
         vendor = known.vendor({"windows": "microsoft"}.get(path.name, path.name))
         for domain in path.read_text(encoding="utf-8").split():
             weight = "fair" if vendor in _ECOSYSTEMS else "strong"
-            told = {(fact.value, fact.weight) for fact in known.name(domain)}
+            known_facts = {(fact.value, fact.weight) for fact in known.name(domain)}
             if not vendor or not _HOST.fullmatch(domain) or known.is_shared(domain) is not None:
                 continue
-            if (vendor, weight) not in told:
+            if (vendor, weight) not in known_facts:
                 yield Row("names", domain, "vendor", vendor, weight, "nextdns")
 
 
@@ -257,7 +257,7 @@ def _perflyst(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
             text = line.strip().lower()
             if text.startswith("#"):
                 words = re.findall(r"[a-z]+", text)
-                vendor = first or next((found for word in words if (found := known.vendor(word))), vendor)
+                vendor = first or next((known_vendor for word in words if (known_vendor := known.vendor(word))), vendor)
             if not _HOST.fullmatch(text) or known.is_shared(text) is not None:
                 continue
             facts = [fact for fact in known.name(text) if fact.subject == "vendor"]
@@ -283,7 +283,7 @@ def _recog(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
             key = f"{start}{literal}"
             values = {each.get("name"): each.get("value") or "" for each in fingerprint.iter("param")}
             makers = [values.get(f"{part}.vendor") or "" for part in ("hw", "os", "service")]
-            vendor = next((found for maker in makers if maker and (found := known.vendor(maker))), None)
+            vendor = next((known_vendor for maker in makers if maker and (known_vendor := known.vendor(maker))), None)
             if vendor in ("hpe",) and "print" in (values.get("hw.device") or "").lower():
                 vendor = "hp"
             devices = [(values.get(f"{part}.device") or "").lower() for part in ("hw", "os")]

@@ -82,8 +82,8 @@ class Sized:
 
     def most(self, of: Callable[[FlowRow], float | None], how: Callable[[Sequence[float]], float]) -> float | None:
         """A cost, aggregated over its tasks."""
-        found = [value for row in self.rows.values() if (value := of(row)) is not None]
-        return how(found) if found else None
+        values = [value for row in self.rows.values() if (value := of(row)) is not None]
+        return how(values) if values else None
 
 
 def compared(by_task: Tasks) -> list[Sized]:
@@ -91,13 +91,13 @@ def compared(by_task: Tasks) -> list[Sized]:
     tasks = {name: rows for name, rows in by_task.items() if rows[0].experiment == "others"}
     inside = tuple(name for name, rows in tasks.items() if rows[0].where == "inside")
     across = tuple(name for name in tasks if name not in inside)
-    found: dict[str, dict[str, FlowRow]] = {}
+    by_method: dict[str, dict[str, FlowRow]] = {}
     for name, rows in tasks.items():
         for row in rows:
             if not row.detector and not row.method.endswith(OTHER_PROBES) and row.cost.parameters is not None:
-                found.setdefault(row.method, {})[name] = row
-    encoders = [Sized(rows, inside, across) for rows in found.values()]
-    return sorted(encoders, key=lambda one: (one.parameters, one.row.method))
+                by_method.setdefault(row.method, {})[name] = row
+    encoders = [Sized(rows, inside, across) for rows in by_method.values()]
+    return sorted(encoders, key=lambda encoder: (encoder.parameters, encoder.row.method))
 
 
 def rank_correlation(size: Sequence[float], quality: Sequence[float], draws: int = DRAWS) -> tuple[float, float, float]:
@@ -110,9 +110,9 @@ def rank_correlation(size: Sequence[float], quality: Sequence[float], draws: int
     x, y = np.asarray(size, np.float64), np.asarray(quality, np.float64)
     if len(x) < 3 or len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
         return math.nan, math.nan, math.nan
-    chosen = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
-    found = _spearman(x[chosen], y[chosen])
-    low, high = np.nanpercentile(found, (2.5, 97.5))
+    resampled = np.random.default_rng(0).integers(0, len(x), (draws, len(x)))
+    correlations = _spearman(x[resampled], y[resampled])
+    low, high = np.nanpercentile(correlations, (2.5, 97.5))
     return float(_spearman(x[None], y[None])[0]), float(low), float(high)
 
 
@@ -121,8 +121,8 @@ def _spearman(x: Floats, y: Floats) -> Floats:
     a, b = (rankdata(side, axis=1) for side in (x, y))
     a, b = (side - side.mean(axis=1, keepdims=True) for side in (a, b))
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    found: Floats = np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=scale > 0)
-    return found
+    correlations: Floats = np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=scale > 0)
+    return correlations
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,10 @@ class Ranked:
 
 def ranked_by_size(encoders: Sequence[Sized], task: str | None = None) -> Ranked:
     """Parameters against macro-F1 of one task, or the mean over those across."""
-    known = [one for one in encoders if not math.isnan(one.mean if task is None else one.value(task))]
-    sizes = [one.parameters for one in known]
-    rho, low, high = rank_correlation(sizes, [one.mean if task is None else one.value(task) for one in known])
+    known = [encoder for encoder in encoders if not math.isnan(encoder.mean if task is None else encoder.value(task))]
+    sizes = [encoder.parameters for encoder in known]
+    values = [encoder.mean if task is None else encoder.value(task) for encoder in known]
+    rho, low, high = rank_correlation(sizes, values)
     tasks = (encoders[0].across if encoders else ()) if task is None else (task,)
     sure = [gain for name in tasks for gain in _sure_gains(known, name)]
     return Ranked(len(known), min(sizes, default=0), max(sizes, default=0), rho, low, high, len(sure),
@@ -173,30 +174,30 @@ def _sure_gains(encoders: Sequence[Sized], task: str) -> list[float]:
     """Gains of larger encoders over smaller ones, for pairs with disjoint intervals by device-day."""
     gains = []
     for small, large in itertools.combinations(encoders, 2):  # fewest parameters first
-        pairs = [one.rows[task].interval() if task in one.rows else None for one in (small, large)]
-        one, other = pairs
-        if one and other and large.parameters >= TIMES * max(small.parameters, 1):
-            gains += [large.value(task) - small.value(task)] if one[1] < other[0] or other[1] < one[0] else []
+        pairs = [first.rows[task].interval() if task in first.rows else None for first in (small, large)]
+        first, other = pairs
+        if first and other and large.parameters >= TIMES * max(small.parameters, 1):
+            gains += [large.value(task) - small.value(task)] if first[1] < other[0] or other[1] < first[0] else []
     return gains
 
 
 def scopes(encoders: Sequence[Sized]) -> dict[str, list[Sized]]:
     """Sets of encoders to judge, by description: all, those that learnt, and the large ones among these."""
-    learnt = [one for one in encoders if one.learnt]
+    learnt = [encoder for encoder in encoders if encoder.learnt]
     return {
         "all, also with random weights or none": list(encoders),
         "those that learnt": learnt,
-        f"those that learnt, from {millions(LARGE)}": [one for one in learnt if one.parameters >= LARGE],
+        f"those that learnt, from {millions(LARGE)}": [encoder for encoder in learnt if encoder.parameters >= LARGE],
     }
 
 
 def size_verdict(by_task: Tasks) -> str:
     """The verdict on the claim, from encoders that learnt and within the range of their sizes."""
-    encoders = [one for one in compared(by_task) if one.learnt]
-    found = ranked_by_size(encoders)
-    if found.verdict == "cannot be told" or found.most >= LARGE:
-        return found.verdict
-    return f"{found.verdict} up to {millions(found.most)} parameters, beyond cannot be told"
+    encoders = [encoder for encoder in compared(by_task) if encoder.learnt]
+    ranking = ranked_by_size(encoders)
+    if ranking.verdict == "cannot be told" or ranking.most >= LARGE:
+        return ranking.verdict
+    return f"{ranking.verdict} up to {millions(ranking.most)} parameters, beyond cannot be told"
 
 
 def millions(parameters: int) -> str:

@@ -71,8 +71,10 @@ def size_lines(by_task: Tasks, picture: str = "") -> list[str]:
 
 def _limits(encoders: Sequence[Sized]) -> list[str]:
     """Limits of the table, given its encoders."""
-    large = [one for one in encoders if one.parameters >= LARGE]
-    random, learnt = ([f"`{one.row.method}`" for one in large if one.learnt is side] for side in (False, True))
+    large = [encoder for encoder in encoders if encoder.parameters >= LARGE]
+    random, learnt = (
+        [f"`{encoder.row.method}`" for encoder in large if encoder.learnt is side] for side in (False, True)
+    )
     lines = []
     if random:
         lines.append(
@@ -84,22 +86,22 @@ def _limits(encoders: Sequence[Sized]) -> list[str]:
         f"- No encoder from {millions(LARGE)} parameters stands here with what it learnt, so the claim about large"
         " *pretrained* ones is answered only as far as the sizes of those that learnt go."
     )  # fmt: skip
-    short = [f"`{one.row.method}`" for one in encoders if math.isnan(one.mean)]
+    short = [f"`{encoder.row.method}`" for encoder in encoders if math.isnan(encoder.mean)]
     if short:
         lines.append(f"- Not in the correlations, since a task is missing: {', '.join(short)}.")
     return lines
 
 
 def _rank_line(scope: str, encoders: Sequence[Sized], across: Sequence[str]) -> str:
-    found = ranked_by_size(encoders)
-    sizes = f"{millions(found.least)} … {millions(found.most)}" if found.encoders else ""
-    cells = [_rho(found), *(_rho(ranked_by_size(encoders, task)) for task in across)]
-    sure = f"{found.larger} of {found.sure} pairs" if found.encoders else ""
-    return f"| {scope} | {found.encoders} | {sizes} | " + " | ".join(cells) + f" | {sure} | {found.verdict} |"
+    ranking = ranked_by_size(encoders)
+    sizes = f"{millions(ranking.least)} … {millions(ranking.most)}" if ranking.encoders else ""
+    cells = [_rho(ranking), *(_rho(ranked_by_size(encoders, task)) for task in across)]
+    sure = f"{ranking.larger} of {ranking.sure} pairs" if ranking.encoders else ""
+    return f"| {scope} | {ranking.encoders} | {sizes} | " + " | ".join(cells) + f" | {sure} | {ranking.verdict} |"
 
 
-def _rho(found: Ranked) -> str:
-    return "" if math.isnan(found.rho) else f"{found.rho:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+def _rho(ranking: Ranked) -> str:
+    return "" if math.isnan(ranking.rho) else f"{ranking.rho:+.2f} [{ranking.low:+.2f}, {ranking.high:+.2f}]"
 
 
 def _table(encoders: Sequence[Sized]) -> list[str]:
@@ -112,15 +114,16 @@ def _table(encoders: Sequence[Sized]) -> list[str]:
         + " |",
         "|---|---|---|---|---|---|" + "---|" * (len(inside) + len(across) + 1),
     ]
-    best = max((one.mean for one in encoders if not math.isnan(one.mean)), default=math.nan)
-    for one in encoders:
-        speed = one.most(lambda row: row.cost.flows_per_s, lambda found: float(np.median(found)))
-        memory = one.most(lambda row: row.cost.memory_mib, max)
-        mean = f"**{one.mean:.3f}**" if one.mean == best else number(one.mean)
+    best = max((encoder.mean for encoder in encoders if not math.isnan(encoder.mean)), default=math.nan)
+    for encoder in encoders:
+        speed = encoder.most(lambda row: row.cost.flows_per_s, lambda values: float(np.median(values)))
+        memory = encoder.most(lambda row: row.cost.memory_mib, max)
+        mean = f"**{encoder.mean:.3f}**" if encoder.mean == best else number(encoder.mean)
         cells = [
-            method_name(one.row), one.row.origin, f"{one.parameters:,}", f"{one.row.cost.embedding or 0:,}",
+            method_name(encoder.row), encoder.row.origin, f"{encoder.parameters:,}",
+            f"{encoder.row.cost.embedding or 0:,}",
             quantity(speed), quantity(None if memory is None else max(memory, 0.5)),
-            *(number(one.value(name)) for name in (*inside, *across)), mean,
+            *(number(encoder.value(name)) for name in (*inside, *across)), mean,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -158,15 +161,15 @@ def _pairs(
     ]
     gains = []
     for without, name in pairs:
-        cells, own = [], []
+        cells, across_gains = [], []
         for task, rows in tasks.items():
             gain = rows[name].value() - rows[without].value() if name in rows and without in rows else math.nan
             cells.append("" if math.isnan(gain) else
                          f"{rows[without].value():.3f} → {rows[name].value():.3f} ({gain:+.3f})")  # fmt: skip
-            own += [gain] if task in across and not math.isnan(gain) else []
-        gains += own
+            across_gains += [gain] if task in across and not math.isnan(gain) else []
+        gains += across_gains
         row = next(rows[name] for rows in tasks.values() if name in rows)
-        mean = f"{np.mean(own):+.3f}" if own else ""
+        mean = f"{np.mean(across_gains):+.3f}" if across_gains else ""
         lines.append(f"| {method_name(row)} | {row.cost.parameters or 0:,} | " + " | ".join(cells) + f" | {mean} |")
     if gains:
         lines += ["", f"Across networks: higher in {sum(gain > 0 for gain in gains)} of {len(gains)} comparisons, mean"

@@ -24,13 +24,15 @@ class SplitSettings(Settings):
     kind: Literal["chronological", "network", "each_network"] = "chronological"
     by: Literal["day", "window", "clock"] = "day"
     share: float = Field(default=1 / 3, gt=0, lt=1, description="first part of the days or windows enrols")
-    clock_s: int | None = Field(default=None, description="with by = clock: enrolment ends so long after the start")
+    clock_s: int | None = Field(
+        default=None, description="with by = clock: seconds from the start to the end of enrolment"
+    )
     enrol: tuple[str, ...] = Field(default=(), description="networks that enrol")
     test: tuple[str, ...] = Field(
         default=(), description="networks that test; each_network: each of these in turn, and others only enrol"
     )
     sites: dict[str, str] = Field(
-        default_factory=dict, description="networks of one place, which leave together: network to place"
+        default_factory=dict, description="networks of one site, which are held out together: network to site"
     )
 
 
@@ -44,7 +46,7 @@ class CountMethod(MethodDefinition):
     representation: RepresentationSettings = RepresentationSettings()
     identify: IdentifySettings = IdentifySettings()
     learn_ports: bool = Field(default=False, description="keep only ports that enrolment uses on several days")
-    calibrated: bool = Field(default=False, description="learn calibration too, and report how well it holds")
+    calibrated: bool = Field(default=False, description="fit calibration, too, and report its error")
 
     @property
     def needs_statistics(self) -> bool:
@@ -58,17 +60,19 @@ class CountTask(TaskDefinition):
     KIND: ClassVar[Kind] = "counts"
     METHOD: ClassVar[type[MethodDefinition]] = CountMethod
 
-    experiment: str = Field(description="E1 to E8, or what else it belongs to")
+    experiment: str = Field(description="E1 to E8, or another name of the experiment")
     kind: KINDS = "closed"
     corpora: tuple[str, ...]
     networks: tuple[str, ...] = Field(default=(), description="only these networks; none named: all")
     exclude_types: tuple[str, ...] = ()
     level: Literal["id", "model", "family", "type", "coarse"] = "id"
-    window: int | Literal["run", "device"] = Field(default=86_400, description="what one item is, seconds or a word")
-    offset_s: int = Field(default=0, ge=0, description="windows begin so long after midnight UTC (or a multiple)")
-    min_hours: int = Field(default=1, ge=1, description="items active in fewer sub-epochs are left out on both sides")
-    min_flows: int = Field(default=0, ge=0, description="items with fewer flows are left out on both sides")
-    names: bool = Field(default=True, description="whether remote names are seen")
+    window: int | Literal["run", "device"] = Field(
+        default=86_400, description="what one item is: a number of seconds, a run or a device"
+    )
+    offset_s: int = Field(default=0, ge=0, description="seconds from midnight UTC to the begin of the first window")
+    min_hours: int = Field(default=1, ge=1, description="minimum number of active sub-epochs of an item, on both sides")
+    min_flows: int = Field(default=0, ge=0, description="minimum number of flows of an item, on both sides")
+    names: bool = Field(default=True, description="whether remote names are used")
     split: SplitSettings = SplitSettings()
     known_only: bool = Field(
         default=True, description="closed set: test items whose label is not enrolled are left out"
@@ -77,13 +81,14 @@ class CountTask(TaskDefinition):
     counts: CountSettings = CountSettings()
     values: tuple[float, ...] = Field(
         default=(),
-        description="the axis: seconds, thresholds, what robust loses, or days on which drift's blocks begin",
+        description="the axis: seconds, thresholds, shares lost (robust), or days on which blocks begin (drift)",
     )
     harm: Literal["flows", "sampling", "days", "timeouts"] = Field(
         default="flows", description="robust: flows lost (or strayed), packets sampled, days not enrolled, timeouts"
     )
     timeouts: tuple[str, ...] = Field(
-        default=(), description="harm = timeouts: active/idle seconds of the test side, and 'apart' to join nothing"
+        default=(),
+        description="harm = timeouts: active/idle seconds of the test side, and 'apart' not to join cut records",
     )
     epochs: tuple[int, ...] = Field(default=(86_400,), description="convergence: lengths of an epoch in seconds")
     draws: int = Field(
@@ -92,7 +97,7 @@ class CountTask(TaskDefinition):
         description="open set: draws of three labels beside each label alone; harm = days: draws of the days enrolled",
     )
     methods: tuple[str, ...] = Field(default=(), description="methods run by default; none named: all that apply")
-    without: tuple[str, ...] = Field(default=(), description="methods left out, as too slow for the quick set")
+    without: tuple[str, ...] = Field(default=(), description="methods left out of the quick set because they are slow")
     quick: bool = Field(default=True, description="part of the quick set")
 
     @model_validator(mode="after")

@@ -41,8 +41,8 @@ DEFAULT_GROUPS = ("raw", "baseline", "encoder", "detector")
 class Caps(Settings):
     """Maximum number of flows per unit and day. The draw is the same for every method and task."""
 
-    unlabelled: int = Field(default=400, ge=1, description="that encoders learn from")
-    labelled: int = Field(default=100, ge=1, description="that probes learn from, and that test")
+    unlabelled: int = Field(default=400, ge=1, description="that train encoders")
+    labelled: int = Field(default=100, ge=1, description="that train probes, and that test")
 
 
 class FlowMethod(MethodDefinition):
@@ -52,18 +52,20 @@ class FlowMethod(MethodDefinition):
 
     kind: Literal["flows"] = "flows"
     group: str
-    encoder: EncoderSettings | None = Field(default=None, description="one of ours")
+    encoder: EncoderSettings | None = Field(default=None, description="an encoder of the product")
     training: TrainingSettings = TrainingSettings(kl_warmup_steps=150)
-    steps: int = Field(default=600, ge=1, description="of the training; passes follow from the flows")
-    adapter: str = Field(default="", description="one of others")
+    steps: int = Field(
+        default=600, ge=1, description="training steps; the number of passes follows from the number of flows"
+    )
+    adapter: str = Field(default="", description="a third-party encoder")
     pretraining: dict[str, Any] = Field(
-        default_factory=dict, description="an adapter that is pretrained here: its settings; none: as it comes"
+        default_factory=dict, description="settings of an adapter that is pretrained here; none: not pretrained"
     )
     probe: Literal["logistic", "knn", "mlp", "forest"] = "logistic"
     whiten: bool = False
-    budgets: bool = Field(default=True, description="whether it is asked with few labels too")
-    shuffled: bool = Field(default=False, description="labels of training flows permuted: a detector of leaks")
-    seeds: int = Field(default=3, ge=1, description="repetitions; what does not depend on a seed is made once")
+    budgets: bool = Field(default=True, description="whether to measure it with few labels, too")
+    shuffled: bool = Field(default=False, description="permute the labels of training flows, to detect leaks")
+    seeds: int = Field(default=3, ge=1, description="number of seeds; deterministic methods run once")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -126,11 +128,12 @@ class FlowTask(TaskDefinition):
     kind: Literal["flows"] = "flows"
     protocol: Literal["P0", "P2", "P3", "P4"]
     level: Literal["id", "model", "family", "type", "coarse"]
-    encoder: tuple[str, ...] = Field(default=(), description="corpora whose early days encoders learn from")
-    probe: tuple[str, ...] = Field(default=(), description="corpora whose labels the probe learns from")
+    encoder: tuple[str, ...] = Field(default=(), description="corpora whose early days train encoders")
+    probe: tuple[str, ...] = Field(default=(), description="corpora whose labels train the probe")
     test: tuple[str, ...] = Field(default=(), description="corpora that test")
     each: tuple[str, ...] = Field(
-        default=(), description="instead: each tests in turn, the others train encoder and probe; verdicts are pooled"
+        default=(),
+        description="instead: corpora that test in turn, while the others train encoder and probe; verdicts are pooled",
     )
     train_parts: tuple[Part, ...] = Field(default=(), description="days that train the probe; none: by the protocol")
     test_parts: tuple[Part, ...] = Field(default=(), description="days that test; none: by the protocol")
@@ -138,11 +141,14 @@ class FlowTask(TaskDefinition):
     late: float = Field(default=0.25, gt=0, lt=1, description="share that are late, at least one day")
     caps: Caps = Caps()
     settings: ProbeSettings = Field(
-        default=ProbeSettings(budgets=(10, 50, 200, 1000, None)), description="of the probe, its grid and its verdicts"
+        default=ProbeSettings(budgets=(10, 50, 200, 1000, None)),
+        description="settings of the probe, its grid and its verdicts",
     )
     packets: bool = Field(default=False, description="whether methods need the packets of both directions")
-    shift: bool = Field(default=True, description="whether reconstruction here and there is compared")
-    methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: the plain groups")
+    shift: bool = Field(
+        default=True, description="whether to compare reconstruction errors on the training and the test network"
+    )
+    methods: tuple[str, ...] = Field(default=(), description="methods or groups to run; none: the default groups")
     without: tuple[str, ...] = Field(default=(), description="methods left out")
     quick_methods: tuple[str, ...] = Field(default=(), description="methods of the quick set; none: not in it")
 

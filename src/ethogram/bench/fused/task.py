@@ -24,19 +24,19 @@ class FusedMethod(MethodDefinition):
     kind: Literal["both"] = "both"
     group: Literal["alone", "both", "baseline"]
     fingerprints: str = Field(
-        default="", description="a method on counts, by its name; none: fingerprints are not used"
+        default="", description="name of a method on counts; none: no fingerprints"
     )
-    encoder: str = Field(default="", description="a method on flows, by its name, whose encoder embeds; none: no flows")
-    beside: str = Field(default="", description="a second encoder, whose experts stand beside those of the first")
+    encoder: str = Field(default="", description="name of a method on flows whose encoder embeds; none: no flows")
+    beside: str = Field(default="", description="a second encoder, with the same flow classifiers")
     experts: tuple[FlowClassifierName, ...] = Field(
-        default=DEFAULT_FLOW_CLASSIFIERS, description="how embedded flows are told; all weigh alike"
+        default=DEFAULT_FLOW_CLASSIFIERS, description="flow classifiers, with equal weights"
     )
     design: Literal["within", "learnt", "pool", "soft"] = Field(
         default="within",
-        description="flows move probability among labels they know; the same with weights learnt; one opinion pool "
-        "over all labels; the first made less sure where both are seen",
+        description="within: flows redistribute probability among the labels that they know; learnt: with fitted "
+        "weights; pool: one opinion pool over all labels; soft: as within, with a fitted limit of the confidence",
     )
-    seeds: int = Field(default=1, ge=1, description="encoders that learn are made so often")
+    seeds: int = Field(default=1, ge=1, description="number of seeds; deterministic methods run once")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -69,19 +69,21 @@ class FusedTask(TaskDefinition):
     experiment: Literal["both"] = "both"
     kind: Literal["both"] = "both"
     corpora: tuple[str, ...]
-    captures: tuple[str, ...] = Field(description="corpora whose items have custom flows too")
+    captures: tuple[str, ...] = Field(description="corpora whose items also have custom flows")
     networks: tuple[str, ...] = Field(default=(), description="only these networks; none named: all")
     exclude_types: tuple[str, ...] = ()
     level: Literal["model", "family", "type", "coarse"]
-    names: bool = Field(default=True, description="whether fingerprints see remote names")
+    names: bool = Field(default=True, description="whether fingerprints use remote names")
     windows: dict[str, int | Literal["run", "device"]] = Field(
-        default_factory=dict, description="what an item is, by corpus: seconds, or a word; not named: a device"
+        default_factory=dict, description="what an item is, by corpus: seconds, a run or a device; default: a device"
     )
     test: tuple[str, ...] = Field(description="networks that test, each in turn")
-    sites: dict[str, str] = Field(default_factory=dict, description="networks of one place, which leave together")
+    sites: dict[str, str] = Field(default_factory=dict, description="networks of one site, which are held out together")
     counts: CountSettings = CountSettings(other_protocols=True)
-    flows: int = Field(default=60, ge=1, description="custom flows of an item at most, drawn evenly by a fixed seed")
-    methods: tuple[str, ...] = Field(default=(), description="methods or groups asked; none named: all")
+    flows: int = Field(
+        default=60, ge=1, description="maximum number of custom flows of an item, drawn with a fixed seed"
+    )
+    methods: tuple[str, ...] = Field(default=(), description="methods or groups to run; none: all")
     without: tuple[str, ...] = ()
     quick: bool = False
 

@@ -45,17 +45,17 @@ class GroupTask(TaskDefinition):
     exclude_types: tuple[str, ...] = ()
     level: Literal["id", "model"] = "id"
     window: int | Literal["run", "device"] = 86_400
-    by: Literal["day", "window"] = Field(default="day", description="what the period is cut between")
-    share: float = Field(default=0.5, gt=0, lt=1, description="first part of a unit's items")
+    by: Literal["day", "window"] = Field(default="day", description="where the period is divided")
+    share: float = Field(default=0.5, gt=0, lt=1, description="share of a unit's items that are enrolled or grouped")
     names: bool = True
     twins: dict[str, str] = Field(default_factory=dict, description="labels that count as one")
     counts: CountSettings = CountSettings(other_protocols=True)
-    left_out: float = Field(default=0.5, gt=0, lt=1, description="share of the labels that nobody enrolled")
-    draws: int = Field(default=5, ge=1, description="draws of those labels")
-    random: int = Field(default=20, ge=1, description="draws of items labelled at random, to compare with")
-    reach: float = Field(default=0.95, gt=0, le=1, description="share of the fully labelled macro-F1 to be reached")
+    left_out: float = Field(default=0.5, gt=0, lt=1, description="share of the labels that are not enrolled")
+    draws: int = Field(default=5, ge=1, description="number of draws of those labels")
+    random: int = Field(default=20, ge=1, description="number of random orders of labelling, for comparison")
+    reach: float = Field(default=0.95, gt=0, le=1, description="target, as a share of the macro-F1 with all labels")
     captures: bool = Field(default=False, description="whether the corpus has custom flows")
-    flows: int = Field(default=60, ge=1, description="custom flows of an item at most")
+    flows: int = Field(default=60, ge=1, description="maximum number of custom flows of an item")
     quick: bool = True
 
     def runs(self, method: GroupMethod, *, quick: bool = False) -> bool:
