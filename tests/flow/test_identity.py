@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from ethogram.flow.devices import LocalDevices
-from ethogram.flow.identity import IdentityFacts
+from ethogram.flow.identity import IdentityFacts, facts_of_flows
 from ethogram.flow.local import LocalNetwork
 from ethogram.flow.orient import Orientation
 from ethogram.schema import BIFLOW, IDENTITY
@@ -94,3 +94,23 @@ def test_values_and_facts_are_bounded() -> None:
 
 def test_nothing_is_collected_when_it_is_switched_off() -> None:
     assert Orientation(LOCAL, LocalDevices()).identity_table().height == 0
+
+
+def test_columns_of_a_flow_table_hold_macs_and_addresses() -> None:
+    devices = [CAMERA, CAMERA, CAMERA, "den", "10.0.0.9", "01:00:5e:00:00:fb"]
+    addresses = ["10.0.0.5", "fe80::5", "0.0.0.0", "10.0.0.7", "10.0.0.9", "10.0.0.8"]
+    flows = pl.DataFrame({
+        "device": devices, "device_address": addresses,
+        "start": [T0 + timedelta(seconds=i) for i in range(6)], "end": [T0 + timedelta(seconds=9)] * 6,
+    })  # fmt: skip
+    facts = facts_of_flows(flows.lazy())
+    assert facts.filter(fact="mac").select("device", "value", "first", "last", "times").rows() == [
+        (CAMERA, CAMERA, T0, T0 + timedelta(seconds=9), 3)
+    ]
+    assert sorted(facts.filter(fact="address").select("device", "value").rows()) == [
+        ("01:00:5e:00:00:fb", "10.0.0.8"), ("10.0.0.9", "10.0.0.9"), (CAMERA, "10.0.0.5"), (CAMERA, "fe80::5"),
+        ("den", "10.0.0.7"),
+    ]  # fmt: skip
+    assert facts.schema == IDENTITY.schema
+    assert facts_of_flows(pl.LazyFrame(schema=flows.schema)).height == 0
+    assert set(facts_of_flows(flows.lazy(), most=2)["device"]) <= set(devices)

@@ -15,7 +15,7 @@ from ethogram.flow.devices import Namer
 from ethogram.flow.local import INSIDE, UNSPECIFIED, LocalNetwork
 from ethogram.schema import IDENTITY, MAX_VALUE
 
-__all__ = ["FLOWS", "IdentityFacts", "facts_of_device_names", "facts_of_named", "summed_facts"]
+__all__ = ["FLOWS", "IdentityFacts", "facts_of_device_names", "facts_of_flows", "facts_of_named", "summed_facts"]
 
 FLOWS = "flows"
 """Source of MACs and addresses that ends of flows have."""
@@ -26,6 +26,8 @@ _MAX_PER_DEVICE = 64
 _SHARED_BY = 2
 _PAIR = ["device", "mac", "address"]
 _TIMES = [pl.col("first").min(), pl.col("last").max(), pl.col("times").sum()]
+_NO_ADDRESS = r"^(0(\.0){3}|::)$"
+_MAC = r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"
 _GROUP_BIT = r"^.[13579bdf]"
 
 
@@ -107,6 +109,14 @@ class IdentityFacts:
         stated = self._of_flows()
         rows = pl.concat([stated, self._assigned(namer, local)])
         rows = summed_facts(rows).sort("times", descending=True, maintain_order=True)
+        return self._per_device(rows)
+
+    def of_ends(self) -> pl.DataFrame:
+        """The MACs and addresses of :meth:`learn_ends`, bounded, in order of device and fact."""
+        return self._per_device(summed_facts(self._of_flows()).sort("times", descending=True, maintain_order=True))
+
+    def _per_device(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """At most 64 values of a fact for a device and source, the first ones, in order."""
         bounded = rows.filter(pl.int_range(pl.len()).over("device", "fact", "source") < _MAX_PER_DEVICE)
         if bounded.height < rows.height:
             self.counts["identity facts beyond the bound"] += rows.height - bounded.height
@@ -170,6 +180,44 @@ def facts_of_named(facts: pl.DataFrame, stored: pl.DataFrame, devices: pl.Series
         _single_device(keys.rename({"key": key}), facts[key], key) for key in ("mac", "address")
     )  # fmt: skip
     return facts.with_columns(device=pl.coalesce(by_mac, by_address)).filter(pl.col("device").is_not_null())
+
+
+def facts_of_flows(flows: pl.LazyFrame, most: int = _MAX_PAIRS) -> pl.DataFrame:
+    """MACs and addresses of the devices of a flow table that holds no identity facts.
+
+    A device without a name is called by its MAC where the records have one, so the column ``device`` holds it. Tables
+    of a collector and DataFrames have no other facts.
+
+    Parameters
+    ----------
+    flows
+        Form :data:`ethogram.schema.FLOW`; only the columns ``device``, ``device_address``, ``start`` and ``end`` are
+        read.
+    most
+        Most pairs of device and address.
+
+    Examples
+    --------
+    >>> from datetime import datetime, UTC
+    >>> at = datetime(2020, 1, 1, tzinfo=UTC)
+    >>> flows = pl.LazyFrame({"device": ["aa:bb:cc:00:00:01", "den"], "device_address": ["10.0.0.2", "10.0.0.3"],
+    ...     "start": [at, at], "end": [at, at]})
+    >>> facts_of_flows(flows).select("device", "fact", "value").rows()  # doctest: +NORMALIZE_WHITESPACE
+    [('aa:bb:cc:00:00:01', 'address', '10.0.0.2'), ('aa:bb:cc:00:00:01', 'mac', 'aa:bb:cc:00:00:01'),
+     ('den', 'address', '10.0.0.3')]
+    """
+    ends = (
+        flows.group_by("device", pl.col("device_address").alias("address"))
+        .agg(first=pl.col("start").min(), last=pl.col("end").max(), times=pl.len())
+        .sort("times", "device", "address", descending=[True, False, False]).head(most).collect(engine="streaming")
+    )  # fmt: skip
+    device, address = pl.col("device").cast(pl.String), pl.col("address").cast(pl.String)
+    facts = IdentityFacts(most)
+    facts.learn_ends(ends.with_columns(
+        device, address, mac=pl.when(device.str.contains(_MAC)).then(device),
+        place=pl.when(address.str.contains(_NO_ADDRESS)).then(UNSPECIFIED).otherwise(INSIDE),
+    ))  # fmt: skip
+    return facts.of_ends()
 
 
 def facts_of_device_names(devices: pl.Series, stored: pl.DataFrame) -> pl.DataFrame:

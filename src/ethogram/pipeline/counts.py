@@ -14,7 +14,7 @@ from ethogram.config import CountSettings
 from ethogram.errors import InputError
 from ethogram.fingerprint.count import FLOW_COLUMNS
 from ethogram.fingerprint.gather import CodedFlows, Gathering
-from ethogram.flow.identity import facts_of_device_names, facts_of_named, summed_facts
+from ethogram.flow.identity import facts_of_device_names, facts_of_flows, facts_of_named, summed_facts
 from ethogram.io.parquet import PARQUET_MAGIC, identity_of, kind_of
 from ethogram.pipeline.capture import Listener
 from ethogram.pipeline.flows import load_flows, read_flows
@@ -56,7 +56,8 @@ class CountedFlows:
         and ``address`` are those that the fact was last seen with. For example, a camera with two addresses has one
         row with the fact ``mac`` and the source ``flows``, two with the fact ``address``, and if its DHCP request was
         captured, one each with ``host_name``, ``dhcp_vendor_class`` and ``dhcp_parameters`` and the source ``DHCP``.
-        Empty for a flow table in memory, and under ``identity=False`` in the options.
+        Of a flow table without stored facts, the MACs and addresses in its columns. Empty for a flow table in memory,
+        and under ``identity=False`` in the options.
     notices, identity_lines
         What could not be used of files that name devices; accounting of those files and of identity facts.
     """
@@ -103,6 +104,7 @@ def count_inputs(
     *,
     on_progress: OnProgress | None = None,
     listener: Listener | None = None,
+    column_facts: bool = True,
 ) -> CountedFlows:
     """Count flows batch by batch, so that memory holds counts and not flows.
 
@@ -119,6 +121,8 @@ def count_inputs(
         Called with the number of records of each batch.
     listener
         Receives the packets of captures while they are read.
+    column_facts
+        Of flow tables without identity facts, take those in their columns, which is another pass over these.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def count_inputs(
         try:
             counted = CountedFlows(*_count_table(pl.concat(tables), counting, options.span, on_progress))
             if options.identity:
-                stored = pl.concat([identity_of(path) for path in paths])
+                stored = pl.concat([_facts_of(path, options.span, columns=column_facts) for path in paths])
                 names = options.device_names()
                 devices = counted.gathering.devices()
                 stored = pl.concat([stored, facts_of_device_names(devices, stored)])
@@ -163,6 +167,12 @@ def count_inputs(
         gathering, outside, run.reports, run.stages, run.skipped, run.errors, identity, run.notices,
         run.identity_lines,
     )  # fmt: skip
+
+
+def _facts_of(path: Path, span: TimeSpan, *, columns: bool) -> pl.DataFrame:
+    """Identity facts of a flow table: those stored in it, else, if asked for, the MACs and addresses in its columns."""
+    stored = identity_of(path)
+    return stored if stored.height or not columns else facts_of_flows(span.filter(load_flows(path)))
 
 
 def _count_table(

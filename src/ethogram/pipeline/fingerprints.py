@@ -93,7 +93,7 @@ def fingerprint(
         The table and the accounting.
     """
     exporter_settings, counting = settings or ExporterSettings(), counting or CountSettings()
-    counted = count_inputs(inputs, counting, options, on_progress=on_progress)
+    counted = count_inputs(inputs, counting, options, on_progress=on_progress, column_facts=False)
     gathering = counted.gathering
     blocks: Iterable[pl.DataFrame] = gathering.blocks()
     if learn_days:
