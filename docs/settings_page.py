@@ -30,6 +30,7 @@ print(settings.digest)
 ENVIRONMENT = (
     ("ETHOGRAM_CACHE_DIR", "folder of compiled code; must be writable by its owner and root only"),
     ("ETHOGRAM_CORPUS", "folder of the labelled corpora, as `ethogram bench --corpus`; also used by the tests"),
+    ("ETHOGRAM_SERVE_", "prefix of settings of `ethogram serve`: `..._JUDGE__EPOCH_S` is `judge.epoch_s`"),
     ("ETHOGRAM_QUIET", "`1`: do not report on standard error that code is being compiled"),
     ("ETHOGRAM_TRACE", "`1`: show the Python traceback of an internal error"),
     ("ETHOGRAM_WIRE", "folder of captures with reference outputs; used by the tests only"),

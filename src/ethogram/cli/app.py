@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "knowledge": ("ethogram.cli.knowledge", "show public facts about a name, port, MAC or vendor"),
     },
     "Collect": {
+        "serve": ("ethogram.cli.serve", "collect, judge and show an inventory that keeps itself"),
         "collect": ("ethogram.cli.collect", "receive NetFlow and IPFIX, and write flows and fingerprints"),
         "flows": ("ethogram.cli.flows", "convert captures and flow records of any kind to one flow table"),
         "fingerprint": ("ethogram.cli.fingerprint", "export service-level fingerprints of flows"),

@@ -20,6 +20,7 @@ from ethogram.config.flow import (
     RepresentationSettings,
 )
 from ethogram.config.identify import IdentifySettings
+from ethogram.config.serve import RetentionSettings, ServeSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "ProbeSettings",
     "ReconstructionSettings",
     "RepresentationSettings",
+    "RetentionSettings",
+    "ServeSettings",
     "Settings",
     "TrainingSettings",
     "WireSettings",

@@ -237,9 +237,9 @@ class Judge:
             mac = parse_mac(name) or ""
             stated = facts.get(name, [])
             macs = [fact.value for fact in stated if fact.fact == "mac"]
-            if not stated:
-                stated = [DeviceFact("address", value, "flows", traffic.first, traffic.last)
-                          for value in traffic.addresses[:4]]  # fmt: skip
+            if not any(fact.source == "flows" for fact in stated):
+                stated = stated + [DeviceFact("address", value, "flows", traffic.first, traffic.last)
+                                   for value in traffic.addresses[:4]]  # fmt: skip
                 stated += [DeviceFact("mac", mac, "flows", traffic.first, traffic.last)] if mac else []
             due = batch.clock if whole else traffic.first + timedelta(seconds=self.settings.provisional_s)
             names = sorted((fact for fact in stated if fact.fact in NAMING), key=lambda fact: NAMING.index(fact.fact))

@@ -16,6 +16,7 @@ from ethogram._parse_address import parse_address, parse_mac
 from ethogram.config import CountSettings
 from ethogram.errors import EthogramError, InputError
 from ethogram.fingerprint.gather import Gathering
+from ethogram.flow.identity import facts_of_named
 from ethogram.pipeline.counts import count_inputs
 from ethogram.pipeline.inputs import COUNTING
 from ethogram.pipeline.read_options import ReadOptions
@@ -108,6 +109,8 @@ class CollectorSegments:
         Flows that end more than this after their arrival are not counted.
     oldest_days
         Neither are flows that began longer before it than this.
+    names
+        Gives facts of files that name devices, without devices (:data:`ethogram.schema.IDENTITY`).
     now
         Gives the time.
     """
@@ -117,12 +120,13 @@ class CollectorSegments:
 
     def __init__(
         self, folder: Path, segment_s: float = 60.0, ahead_s: float = 300.0, oldest_days: int = 30, *,
-        counting: CountSettings = COUNTING, now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+        names: Callable[[], pl.DataFrame] = IDENTITY.empty, counting: CountSettings = COUNTING,
+        now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:  # fmt: skip
         self.folder = folder
         self._lag, self._ahead_us = timedelta(seconds=2 * segment_s), round(ahead_s * 1e6)
         self._oldest_us = oldest_days * 86_400_000_000
-        self._counting, self._now = counting, now
+        self._names, self._counting, self._now = names, counting, now
 
     def batch(self, after: int, until: int | None, limit: int) -> Batch:
         """Count the segments after a number, at most ``limit`` of them and none after ``until``.
@@ -150,6 +154,7 @@ class CollectorSegments:
         batch.accounting.merge(gathering.accounting)
         batch.counts = COUNTS.conform(gathering.counts())
         batch.traffic = _with_hours(_traffic(seen), batch.counts)
+        batch.identity = _named(batch.traffic, self._names())
         return batch
 
     def _add(self, path: Path, gathering: Gathering, seen: list[pl.DataFrame], batch: Batch) -> None:
@@ -181,6 +186,17 @@ class CollectorSegments:
             gathering.add(used)
             if used.height:
                 seen.append(_by_address(used))
+
+
+def _named(traffic: dict[str, Traffic], facts: pl.DataFrame) -> pl.DataFrame:
+    """Facts of files that name devices, for the devices that have traffic: by MAC, or by an address of theirs."""
+    if not facts.height:
+        return IDENTITY.empty()
+    rows = [(device, "address", address) for device, each in traffic.items() for address in each.addresses]
+    rows += [(device, "mac", device) for device in traffic if parse_mac(device)]
+    stored = pl.DataFrame(rows, schema=["device", "fact", "value"], orient="row")
+    devices = pl.Series(list(traffic), dtype=pl.String)
+    return IDENTITY.conform(facts_of_named(facts, stored, devices))
 
 
 def _by_address(flows: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,76 @@
+"""Removes facts that are older than they are kept, and merges the small files of counts."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from ethogram.config import RetentionSettings
+from ethogram.serve.judge import Judge
+from ethogram.serve.segments import segments_in
+
+__all__ = ["Retention", "old_segments"]
+
+EVERY_S = 3600.0
+
+
+def old_segments(folder: Path, read: int, before: datetime) -> list[Path]:
+    """Segments that were read and that arrived before a time, in order.
+
+    Parameters
+    ----------
+    folder
+        Of the collector.
+    read
+        Last segment that the judge has read.
+    before
+        Time of arrival.
+    """
+    stamp = f"{before.astimezone(UTC):%Y%m%dT%H%M%S}"
+    return [path for number, path in segments_in(folder / "flows").items() if number <= read and path.name < stamp]
+
+
+class Retention:
+    """Applies retention once an hour.
+
+    Parameters
+    ----------
+    settings
+        How long facts are kept.
+    collector
+        Folder of a collector that this process runs; segments of other collectors are not removed.
+    """
+
+    def __init__(self, settings: RetentionSettings, collector: Path | None) -> None:
+        self._settings, self._collector = settings, collector
+        self._last = float("-inf")
+
+    def run(self, judge: Judge, now: datetime | None = None) -> int:
+        """Remove what is too old, if an hour has passed; returns the number of files and days removed.
+
+        Raises
+        ------
+        InputError
+            If the store or the facts cannot be read.
+        """
+        if time.monotonic() - self._last < EVERY_S:
+            return 0
+        self._last = time.monotonic()
+        now = now or datetime.now(tz=UTC)
+        removed = 0
+        if self._collector is not None:
+            before = now - timedelta(days=self._settings.flow_days)
+            for path in old_segments(self._collector, judge.store.position("collector"), before):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    removed += 1
+        for name, facts in judge.facts.items():
+            facts.compact(judge.store.position(name))
+            removed += facts.remove_before(_first_day(now, self._settings.count_days))
+        return removed
+
+
+def _first_day(now: datetime, days: int) -> date:
+    return (now.astimezone(UTC) - timedelta(days=days)).date()

@@ -1,0 +1,446 @@
+"""The live service: collector, judge, and page in one process, each supervised apart.
+
+A part that cannot start or that fails says why in one line, is shown as such, and is tried again after a while; the
+others go on. The judge and the page wait for the store; nothing waits for the page.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ethogram.config import CountSettings, ServeSettings
+from ethogram.errors import ConfigurationError, EthogramError, InputError, UsageError
+from ethogram.identify.library import Library
+from ethogram.io.receive.address import Listen
+from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.device_identifier import DeviceIdentifier
+from ethogram.pipeline.device_names import DeviceNames
+from ethogram.pipeline.read_options import ReadOptions
+from ethogram.schema import IDENTITY, ServiceHealth, service_name
+from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
+from ethogram.serve.judge import Judge
+from ethogram.serve.retention import Retention
+from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
+from ethogram.serve.store import Store
+
+if TYPE_CHECKING:
+    from ethogram.serve.api.server import WebServer
+    from ethogram.serve.api.service_view import HourlyOctets
+
+__all__ = ["Service", "data_folder"]
+
+RETRY_S = (2.0, 5.0, 15.0, 30.0)
+"""Time until a part that failed is tried again; the last one repeats."""
+LOCK = ".serve.lock"
+ACTIVITY_DAYS = 7
+STOP_S = 60.0
+
+
+def data_folder(settings: ServeSettings) -> Path:
+    """The folder of everything that is stored: the setting, else ``ethogram`` in the user's data folder."""
+    if settings.data:
+        return Path(settings.data)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "ethogram"
+
+
+class _Part:
+    """Health of one part."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name, self._say = name, say
+        self.health = ServiceHealth(name, "starting", "", datetime.now(tz=UTC))
+        self.failures = 0
+
+    def set(self, state: Any, message: str = "", **figures: float) -> None:
+        """Set the state; a new message is said once."""
+        before = self.health
+        if message and message != before.message:
+            self._say(f"{self._name}: {message}")
+        elif before.message and not message and state == "running":
+            self._say(f"{self._name}: works again")
+        since = before.since if state == before.state else datetime.now(tz=UTC)
+        self.health = ServiceHealth(self._name, state, message, since, figures or before.figures)
+
+    def failed(self, message: str, state: Any = "failed") -> float:
+        """Count a failure; returns how long to wait."""
+        self.set(state, message)
+        wait = RETRY_S[min(self.failures, len(RETRY_S) - 1)]
+        self.failures += 1
+        return wait
+
+
+class Service:
+    """Runs collector, judge and page until stopped. Construction starts nothing.
+
+    Parameters
+    ----------
+    settings
+        All settings.
+    say
+        Called with lines for the user.
+
+    Attributes
+    ----------
+    folder
+        Where everything is stored.
+
+    Examples
+    --------
+    >>> service = Service(ServeSettings(data="home"))
+    >>> service.start()  # doctest: +SKIP
+    >>> service.stop()  # doctest: +SKIP
+    """
+
+    def __init__(self, settings: ServeSettings, say: Callable[[str], None] = lambda _: None) -> None:
+        self._settings = settings
+        self.folder = data_folder(settings)
+        self._say = say
+        parts = {
+            "collector": settings.collect, "store": True, "judge": True, "web": settings.page,
+        }  # fmt: skip
+        self._parts = {name: _Part(name, say) for name, used in parts.items() if used}
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._collector: Collector | None = None
+        self._store: Store | None = None
+        self._judge: Judge | None = None
+        self._identifier: DeviceIdentifier | None = None
+        self._web: WebServer | None = None
+        self._lock = -1
+        self._names: tuple[tuple[int, ...], pl.DataFrame] = ((), IDENTITY.empty())
+
+    # Checks and start
+
+    def check(self) -> list[str]:
+        """Open everything that is configured without running it; returns what does not work, one line each."""
+        problems: list[str] = []
+
+        def attempt(step: Callable[[], object]) -> None:
+            try:
+                step()
+            except EthogramError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(f"{error.filename}: {error.strerror}")
+
+        settings = self._settings
+        attempt(self._make_folder)
+        attempt(lambda: Store.open(self._store_place(), settings.judge).close())
+        attempt(self._new_identifier)
+        attempt(lambda: [Listen.parse(text) for text in settings.listen])
+        attempt(lambda: DeviceNames.load(Path(settings.devices) if settings.devices else None))
+        attempt(self._name_facts)
+        attempt(self._check_web)
+        if settings.watch and not Path(settings.watch).is_dir():
+            problems.append(f"{settings.watch}: there is no such folder")
+        return problems
+
+    def _check_web(self) -> None:
+        if self._settings.page:
+            from ethogram.serve.api.server import check_bind
+
+            check_bind(self._settings.web, self._certificate())
+
+    def start(self) -> None:
+        """Start all parts.
+
+        Raises
+        ------
+        InputError
+            If the data folder cannot be written.
+        UsageError
+            If another service uses it.
+        ConfigurationError
+            If an address is invalid, or the page is open to others without TLS.
+        """
+        listens = [Listen.parse(text) for text in self._settings.listen]
+        if any(place.transport == "tls" for place in listens):
+            raise ConfigurationError("tls:// addresses need 'ethogram collect' beside 'ethogram serve --no-collect'")
+        self._check_web()
+        self._make_folder()
+        self._take_lock()
+        runs: list[tuple[str, Callable[[], None]]] = [("judge", self._run_judge)]
+        if self._settings.collect:
+            runs.append(("collect", lambda: self._run_collector(listens)))
+        for name, run in runs:
+            thread = threading.Thread(target=run, name=f"ethogram {name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait; returns whether the service is stopping."""
+        return self._stopping.wait(timeout_s)
+
+    def stop(self) -> None:
+        """Write what has arrived, complete the round, and stop all parts."""
+        self._stopping.set()
+        if self._web is not None:
+            self._web.stop()
+        for thread in self._threads:
+            thread.join(STOP_S)
+        if self._store is not None:
+            self._store.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        for part in self._parts.values():
+            part.set("stopped")
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise InputError("may not be written to", file=self.folder)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror or error}", file=self.folder) from None
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock = -1
+            raise UsageError(f"{self.folder}: another service uses this folder") from None
+
+    def _store_place(self) -> str:
+        return self._settings.store or str(self.folder / "store.db")
+
+    def _certificate(self) -> Path | None:
+        return Path(self._settings.certificate) if self._settings.certificate else None
+
+    @property
+    def collector_folder(self) -> Path:
+        """Where the collector writes."""
+        return Path(self._settings.collector) if self._settings.collector else self.folder / "collector"
+
+    # The collector
+
+    def _run_collector(self, listens: Sequence[Listen]) -> None:
+        part, settings = self._parts["collector"], self._settings
+        while not self._stopping.is_set():
+            try:
+                collector = Collector(
+                    listens, self.collector_folder,
+                    CollectorSettings(
+                        wire=settings.wire, collect=settings.receive, flow=settings.flow, exporter=settings.exporter,
+                        counting=CountSettings(sub_epoch_s=min(3600, settings.exporter.epoch_s)),
+                    ),
+                    devices=Path(settings.devices) if settings.devices else None,
+                )  # fmt: skip
+                collector.start()
+            except (EthogramError, OSError) as error:
+                self._stopping.wait(part.failed(str(error)))
+                continue
+            self._collector = collector
+            for line in collector.problems:
+                self._say(f"collector: {line}")
+            self._say(f"receiving flows at {', '.join(str(place) for place in collector.listening)}")
+            part.set("running")
+            while not self._stopping.is_set() and not collector.wait(0.5):
+                problem = collector.output.problem
+                part.set("degraded" if problem else "running", problem or "",
+                         queue_share=collector.queue.octets / collector.queue.bound, flows=float(collector.flows))
+                part.failures = 0
+            try:
+                collector.stop()
+                part.set("stopped")
+            except EthogramError as error:
+                self._stopping.wait(part.failed(str(error)))
+        self._collector = None
+
+    # Store, judge and page
+
+    def _run_judge(self) -> None:
+        retention = Retention(self._settings.retention, self.collector_folder if self._settings.collect else None)
+        while not self._stopping.is_set():
+            wait = self._open_store()
+            if wait == 0.0:
+                self._start_web()
+                wait = self._one_round(retention)
+            self._stopping.wait(wait)
+        self._parts["judge"].set("stopped")
+
+    def _open_store(self) -> float:
+        """Open the store; returns how long to wait until the next try, 0 if it is open."""
+        if self._store is not None:
+            return 0.0
+        part = self._parts["store"]
+        try:
+            self._store = Store.open(self._store_place(), self._settings.judge)
+        except EthogramError as error:
+            self._parts["judge"].set("starting")
+            return part.failed(str(error))
+        part.set("running")
+        part.failures = 0
+        return 0.0
+
+    def _one_round(self, retention: Retention) -> float:
+        """One round of the judge; returns how long to wait until the next."""
+        part, store = self._parts["judge"], self._parts["store"]
+        begin = time.monotonic()
+        try:
+            judge = self._ready_judge()
+            report = judge.round()
+            retention.run(judge)
+        except EthogramError as error:
+            try:
+                assert self._store is not None
+                self._store.check()
+                store.set("running")
+            except EthogramError as down:
+                store.set("failed", str(down))
+            return part.failed(str(error), "degraded")
+        except Exception as error:
+            return part.failed(f"internal error: {type(error).__name__}: {error}; please report it")
+        store.set("running")
+        part.failures = 0
+        clock = judge.store.clock()
+        lag = max((datetime.now(tz=UTC) - clock).total_seconds(), 0.0) if clock else 0.0
+        part.set("degraded" if report.problems else "running", report.problems[-1] if report.problems else "",
+                 lag_s=lag, segments=float(report.segments), judged=float(report.judged),
+                 round_s=time.monotonic() - begin)  # fmt: skip
+        return 0.0 if report.more else self._settings.judge.interval_s
+
+    def _ready_judge(self) -> Judge:
+        """The judge, with the library as it is on disk now."""
+        assert self._store is not None
+        if self._identifier is None:
+            self._identifier = self._new_identifier()
+        if self._judge is None:
+            self._judge = Judge(
+                self._store, self.folder / "facts", self._sources(self._store), self._identifier, self._settings.judge,
+                counters=self.collector_folder / COUNTERS,
+            )  # fmt: skip
+        return self._judge
+
+    def _new_identifier(self) -> DeviceIdentifier:
+        library, knowledge = self._settings.library, self._settings.knowledge
+        return DeviceIdentifier(Path(library) if library else None, Path(knowledge) if knowledge else None)
+
+    def _sources(self, store: Store) -> list[SegmentSource]:
+        settings = self._settings
+        sources: list[SegmentSource] = [CollectorSegments(
+            self.collector_folder, settings.wire.segment_s, settings.receive.ahead_s, settings.judge.oldest_days,
+            names=self._name_facts,
+        )]  # fmt: skip
+        if settings.watch:
+            reading = ReadOptions(
+                Path(settings.devices) if settings.devices else None, settings.flow,
+                names=tuple(Path(name) for name in settings.names),
+            )  # fmt: skip
+            sources.append(WatchedFolder(Path(settings.watch), reading, known=lambda: store.watched("watched")))
+        return sources
+
+    def _name_facts(self) -> pl.DataFrame:
+        """Facts of the files that name devices, read again when one of them has changed."""
+        paths = [Path(name) for name in self._settings.names]
+        try:
+            state = tuple(path.stat().st_mtime_ns for path in paths)
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", file=error.filename) from None
+        if paths and state != self._names[0]:
+            self._names = (state, DeviceNames.load(None, names=paths).facts())
+        return self._names[1]
+
+    def _start_web(self) -> None:
+        part = self._parts.get("web")
+        if part is None or self._store is None:
+            return
+        if self._web is not None:
+            if self._web.alive:
+                part.set("running")
+                return
+            part.set("failed", self._web.failure or "the page has ended")
+            self._web = None
+        from ethogram.serve.api.app import create_app
+        from ethogram.serve.api.secrets import TOKEN_FILE, first_token
+        from ethogram.serve.api.server import WebServer
+
+        settings = self._settings
+        key = Path(settings.key) if settings.key else None
+        try:
+            first_token(self._store, self.folder)
+            app = create_app(self._store, self, settings.web, folder=self.folder)
+            web = WebServer(app, settings.web, self._certificate(), key)
+            web.start()
+        except (EthogramError, OSError) as error:
+            part.set("failed", str(error))  # tried again with the next round
+            return
+        self._web = web
+        part.set("running")
+        token = self.folder / TOKEN_FILE
+        where = f"; the token to sign in with is in {token}" if token.exists() else ""
+        self._say(f"page at {web.url}{where}")
+
+    # What the page shows (ServiceView)
+
+    def health(self) -> tuple[ServiceHealth, ...]:
+        """State of every part."""
+        return tuple(part.health for part in self._parts.values())
+
+    def listening(self) -> tuple[str, ...]:
+        """Addresses at which flows are received, and folders that are watched."""
+        collector = self._collector
+        places = [str(place) for place in collector.listening] if collector is not None else []
+        if not self._settings.collect:
+            places.append(str(self.collector_folder))
+        return (*places, *([self._settings.watch] if self._settings.watch else []))
+
+    def collector_counters(self) -> dict[str, Any] | None:
+        """Counters of the collector as they are now; None without a collector in this process."""
+        collector = self._collector
+        return None if collector is None else collector.counters.as_dict()
+
+    def settings(self) -> dict[str, Any]:
+        """Settings to show, without passwords."""
+        from ethogram.serve.store.database import shown, url_of
+
+        values = self._settings.model_dump(mode="json")
+        return values | {"data": str(self.folder), "store": shown(url_of(self._store_place()))}
+
+    def library(self) -> Library | None:
+        """The library that devices are compared with; None before it is read."""
+        return None if self._identifier is None else self._identifier.library
+
+    def knowledge(self) -> Knowledge | None:
+        """The knowledge pack; None before it is read."""
+        return None if self._identifier is None else self._identifier.knowledge
+
+    def activity(self, device: str) -> Sequence[HourlyOctets]:
+        """Octets of a device by hour and service in its latest week."""
+        from ethogram.serve.api.service_view import HourlyOctets
+
+        store, judge = self._store, self._judge
+        detail = None if store is None else store.device(device)
+        if detail is None or judge is None:
+            return ()
+        names = [key.value for key in detail.keys if key.kind == "flow"]
+        since = detail.row.last_seen - timedelta(days=ACTIVITY_DAYS)
+        sums: dict[tuple[datetime, str], float] = {}
+        for facts in judge.facts.values():
+            hours = facts.hourly(since, names)
+            for hour, protocol, port, octets in hours.select("time", "protocol", "port", "octets").iter_rows():
+                key = (hour, service_name(protocol, port))
+                sums[key] = sums.get(key, 0.0) + octets
+        return tuple(HourlyOctets(hour, name, octets) for (hour, name), octets in sorted(sums.items()))
+
+    def traffic(self) -> Sequence[HourlyOctets]:
+        """Octets of all devices by hour and kind in the latest week."""
+        from ethogram.serve.api.service_view import HourlyOctets
+
+        store = self._store
+        clock = None if store is None else store.clock()
+        if store is None or clock is None:
+            return ()
+        return tuple(HourlyOctets(*row) for row in store.traffic(clock - timedelta(days=ACTIVITY_DAYS)))
