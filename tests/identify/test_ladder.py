@@ -106,7 +106,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("ethogram.ladder/1", "ethogram.ladder/9"), "not of the form"),
+        (("ethogram.ladder/2", "ethogram.ladder/9"), "not of the form"),
         (('"name strong"', '"name weird"'), "features differ"),
         (('"camera"', "3, 4"), "shape"),
         (("0.25", "null"), "not valid"),

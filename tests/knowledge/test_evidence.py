@@ -18,11 +18,11 @@ def strengths(evidence: LadderEvidence, level: str, label: str) -> dict[str, flo
     return {term.feature: term.value for term in evidence.terms if (term.level, term.label) == (level, label)}
 
 
-def test_a_name_counts_by_the_hours_in_which_it_is_contacted() -> None:
+def test_a_name_counts_by_the_fourth_root_of_the_hours_in_which_it_is_contacted() -> None:
     rows = [counted(hour, name="tplinkcloud.com" if hour < 3 else None) for hour in range(4)]
     (item,) = collect_evidence(windows(*rows), KNOWLEDGE)
     vendor = strengths(item, "vendor", "tp-link")
-    assert max(value for feature, value in vendor.items() if feature.startswith("name ")) == 0.75
+    assert max(value for feature, value in vendor.items() if feature.startswith("name ")) == 0.75**0.25
     assert vendor["share of names"] == 1.0
     assert item.named
     assert item.vendor_kinds["tp-link"]["plug"] > 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from ethogram.identify.ladder import KIND_PRIORS, VENDOR_PRIORS
+from ethogram.identify.ladder import KIND_PRIORS, VENDOR_PRIORS, LadderWeights
+from ethogram.identify.ladder_library import LadderLibrary
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.ladder import LadderJudge, base_kinds, packaged_ladder, with_packaged
 from ethogram.pipeline.library import OpenLibrary, open_library
-from ethogram.schema import KINDS, Windows
+from ethogram.schema import KINDS, LadderEvidence, LadderTerm, Windows
 from ladder_made import counted, facts, windows
+
+LEVELS = ("vendor", "kind", "kinds", "family", "model")
+KIND_SHARES = {"plug": 0.7, "light": 0.15, "camera": 0.15}
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +27,7 @@ def test_packaged_weights_are_of_this_version_and_library() -> None:
     assert set(file.weights.kind) == set(KIND_PRIORS)
     assert file.provenance["library"] == open_library().digest
     assert all(0.5 <= value < 1.0 for value in file.weights.thresholds.values())
+    assert all(file.weights.sure[level] > value for level, value in file.weights.thresholds.items())
 
 
 def test_a_vendor_that_no_library_holds_is_named_by_its_cloud(judge: LadderJudge) -> None:
@@ -64,6 +69,33 @@ def test_children_are_never_more_probable_than_their_parents(judge: LadderJudge)
             assert levels["family"].score <= levels["kind"].top.get(kind, 1.0) + 1e-9
         for level in levels.values():
             assert sum(level.top.values()) <= 1.0 + 1e-6 or level.level == "platform"
+
+
+def judge_of_vendor(value: float) -> tuple[LadderJudge, LadderEvidence]:
+    """A judge that shows labels from .6 and states them from .9, and evidence for a vendor of mostly plugs."""
+    weights = LadderWeights(thresholds=dict.fromkeys(LEVELS, 0.6), sure=dict.fromkeys(LEVELS, 0.9))
+    item = LadderEvidence(
+        terms=[LadderTerm("vendor", "tp-link", "name strong", value, "contacts tplinkcloud.com", "hand")],
+        vendor_kinds={"tp-link": KIND_SHARES}, base_kinds=KIND_SHARES,
+    )  # fmt: skip
+    return LadderJudge(LadderLibrary(), weights=weights), item
+
+
+@pytest.mark.parametrize(
+    ("value", "statement", "level"),
+    [
+        (3.0, "TP-Link device, probably a plug", "vendor"),
+        (1.0, "probably a TP-Link plug", "unknown"),
+        (-3.0, "probably a plug", "unknown"),
+    ],
+)
+def test_what_is_not_sure_is_called_probable(value: float, statement: str, level: str) -> None:
+    judge, item = judge_of_vendor(value)
+    decision = judge.ladder.decide([item])[0]
+    verdict = judge.verdict(item, decision)
+    assert (verdict.statement, verdict.level, verdict.kind) == (statement, level, "plug")
+    assert 0.4 < verdict.score < 1.0
+    assert not any(step.sure for step in verdict.levels if step.level != level)
 
 
 def test_base_kinds_are_shares_of_all_kinds() -> None:

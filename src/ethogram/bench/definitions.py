@@ -18,9 +18,9 @@ from ethogram.errors import ConfigurationError, UsageError
 
 __all__ = ["KINDS", "Kind", "MethodDefinition", "TaskDefinition"]
 
-Kind = Literal["counts", "flows", "both", "groups"]
+Kind = Literal["counts", "flows", "both", "groups", "ladder"]
 
-KINDS = ("flows", "both", "groups")
+KINDS = ("flows", "both", "groups", "ladder")
 """Kinds that a definition names; the kind of a task on counts says how it is scored."""
 
 Table = dict[str, Any]

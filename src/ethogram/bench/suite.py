@@ -18,11 +18,13 @@ from ethogram.bench.fused.benchmark import FusedBenchmark
 from ethogram.bench.fused.task import FusedTask
 from ethogram.bench.groups.benchmark import GroupBenchmark
 from ethogram.bench.groups.task import GroupTask
+from ethogram.bench.ladder.benchmark import LadderBenchmark
+from ethogram.bench.ladder.task import LadderTask
 from ethogram.bench.row import Row, rows
 
 __all__ = ["Suite", "applicable", "every_method", "every_task"]
 
-TASKS: tuple[type[TaskDefinition], ...] = (CountTask, FlowTask, FusedTask, GroupTask)
+TASKS: tuple[type[TaskDefinition], ...] = (CountTask, FlowTask, FusedTask, GroupTask, LadderTask)
 """Class of tasks of each kind; its ``METHOD`` is the class of methods."""
 
 
@@ -90,6 +92,7 @@ class Suite:
             FlowTask: FlowBenchmark(root, cards, cache, self.threads, self.checkpoints, tell, self.quick),
             FusedTask: FusedBenchmark(root, cards, cache, self.threads, tell),
             GroupTask: GroupBenchmark(root, cards, cache, self.threads, tell, self.quick),
+            LadderTask: LadderBenchmark(root, cards, cache, self.threads, tell),
         }
 
     def asks(self, task: Any, method: Any) -> bool:

@@ -76,12 +76,19 @@ def show_inventory(console: Console, inventory: Inventory, *, by_verdict: bool =
     rows = [([columns[name][i] for name in names], _style(verdict), _why(verdict))
             for i, verdict in enumerate(devices)]  # fmt: skip
     show_rows(console, names, rows)
-    known = sum(not _is_unknown(verdict) for verdict in devices)
-    console.print(f"{plural(len(devices), 'verdict')}, {len(devices) - known:,} unknown; library {inventory.library}")
+    probable = sum(_is_probable(verdict) for verdict in devices)
+    unknown = sum(_is_unknown(verdict) for verdict in devices) - probable
+    not_sure = f", {probable:,} not sure" if probable else ""
+    console.print(f"{plural(len(devices), 'verdict')}{not_sure}, {unknown:,} unknown; library {inventory.library}")
 
 
 def _is_unknown(verdict: Verdict) -> bool:
     return verdict.verdict == "unknown" if verdict.ladder is None else verdict.ladder.level == "unknown"
+
+
+def _is_probable(verdict: Verdict) -> bool:
+    """Whether nothing is sure, but a vendor or a kind is probable."""
+    return _is_unknown(verdict) and verdict.ladder is not None and bool(verdict.ladder.kind or verdict.ladder.vendor)
 
 
 def _is_unusual(verdict: Verdict) -> bool:
@@ -92,7 +99,8 @@ def _is_unusual(verdict: Verdict) -> bool:
 
 def _order(verdict: Verdict) -> tuple[bool, str, str, str]:
     kind = verdict.ladder.kind if verdict.ladder else ""
-    return _is_unknown(verdict), kind or "~", _statement(verdict), verdict.device
+    nothing = _is_unknown(verdict) and not _is_probable(verdict)
+    return nothing, kind or "~", _statement(verdict), verdict.device
 
 
 def _statement(verdict: Verdict) -> str:
@@ -103,7 +111,7 @@ def _statement(verdict: Verdict) -> str:
 
 
 def _score(verdict: Verdict) -> str:
-    if _is_unknown(verdict):
+    if _is_unknown(verdict) and not _is_probable(verdict):
         return ""
     return f"{verdict.score if verdict.ladder is None else verdict.ladder.score:.2f}"
 
@@ -127,14 +135,17 @@ def _why(verdict: Verdict) -> str:
         return "; ".join([*dict.fromkeys(facts[:SHOWN_FACTS]), *twins])
     if not verdict.flows:
         return "silent: nothing was seen"
-    best = [f"{level.name} {level.score:.2f}" for level in ladder.levels if level.level in ("vendor", "kind")]
+    sources = [levels[level] for level in ("vendor", "kind") if level in levels]
+    best = [f"{level.name} {level.score:.2f}" for level in sources]
+    facts = [fact.text for level in sources if level.stated for fact in level.evidence[:2]]
     helps = [f"no {name}" for name in ladder.missing]
     hours = 0.0
     if verdict.first_seen and verdict.last_seen:
         hours = (verdict.last_seen - verdict.first_seen).total_seconds() / 3600
     if hours < ENOUGH_H:
         helps.append(f"only {hours:.0f} h of traffic")
-    return f"not sure enough: {', '.join(best) or 'nothing tells'}" + (f"; {', '.join(helps)}" if helps else "")
+    doubt = f"not sure enough: {', '.join(best) or 'nothing tells'}"
+    return "; ".join([*dict.fromkeys(facts), doubt, *([", ".join(helps)] if helps else [])])
 
 
 def _fitting(columns: dict[str, list[str]], width: int) -> list[str]:

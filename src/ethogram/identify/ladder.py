@@ -32,6 +32,8 @@ NONE = ""
 """Label of *none of the candidates*."""
 LEAST_SHARE = 0.01
 """A kind that a vendor is not known to make keeps this share."""
+NETWORK_EQUIPMENT = ("router", "access-point", "switch")
+"""Kinds that vendors make but whose own traffic flow records seldom show: they carry what other devices send."""
 
 VENDOR_PRIORS: dict[str, float] = {
     "name strong": 4.0, "name fair": 3.0, "name weak": 1.0, "own domain": 2.0, "share of names": 2.0,
@@ -47,6 +49,7 @@ KIND_PRIORS: dict[str, float] = {
     "name kind fair": 1.0, "name kind weak": 0.3, "host name strong": 3.0, "host name fair": 1.5, "host name weak": 0.5,
     "announced strong": 3.0, "announced fair": 1.5, "announced weak": 0.5, "mac strong": 2.0, "mac fair": 1.0,
     "mac weak": 0.3, "stated": 8.0, "breadth": 0.7, "behaviour": 0.5, "library": 0.2, "library family": 0.4,
+    "network equipment": -1.0,
 }  # fmt: skip
 """Prior mean of each weight of kinds, in nats."""
 
@@ -63,13 +66,17 @@ class LadderWeights:
     vendor, kind, model
         By feature; see :data:`VENDOR_PRIORS`, :data:`KIND_PRIORS`, :data:`MODEL_PRIORS`.
     thresholds
-        By level: the least probability at which a label is stated.
+        By level: the least probability at which a label is probable enough to be shown.
+    sure
+        By level: the least probability at which a label is stated as what the device is. It allows one wrong statement
+        in twenty, and a missing one is that of ``thresholds``.
     """
 
     vendor: Mapping[str, float] = field(default_factory=lambda: dict(VENDOR_PRIORS))
     kind: Mapping[str, float] = field(default_factory=lambda: dict(KIND_PRIORS))
     model: Mapping[str, float] = field(default_factory=lambda: dict(MODEL_PRIORS))
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    sure: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,8 @@ def kind_features(item: LadderEvidence, vendors: Sequence[str]) -> tuple[list[st
         shares = item.vendor_kinds.get(vendor)
         known = np.array([shares.get(kind, 0.0) for kind in kinds]) if shares else base
         features[v, :, place["share"]] = np.log(known + LEAST_SHARE)
+    equipment = [column[kind] for kind in NETWORK_EQUIPMENT if kind in column]
+    features[:, equipment, place["network equipment"]] = 1.0
     for term in item.terms:
         if term.label not in column:
             continue

@@ -18,7 +18,7 @@ from ethogram.identify.ladder import KIND_PRIORS, MODEL_PRIORS, VENDOR_PRIORS, L
 
 __all__ = ["FORMAT", "LadderFile", "read_ladder", "write_ladder"]
 
-FORMAT = "ethogram.ladder/1"
+FORMAT = "ethogram.ladder/2"
 MOST_OCTETS = 1 << 20
 """A weights file is some 50 KB; a larger file is refused unread."""
 _ARRAYS = ("mean_", "spread_", "usual_", "coefficients_", "offsets_")
@@ -79,6 +79,7 @@ def read_ladder(path: Path) -> LadderFile:
             kind=_numbers(content["kind"], set(KIND_PRIORS)),
             model=_numbers(content["model"], set(MODEL_PRIORS)),
             thresholds=_numbers(content["thresholds"]),
+            sure=_numbers(content["sure"]),
         )
         behaviour = None if content["behaviour"] is None else _behaviour(content["behaviour"])
         provenance = {str(key): str(value) for key, value in content["provenance"].items()}

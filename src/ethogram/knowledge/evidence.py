@@ -3,8 +3,10 @@
 A name, a port or a text that a device sends is evidence, not a rule: each term carries how much of the device's time it
 covers, and the weights are learnt where vendors and networks were left out (:mod:`ethogram.identify.ladder`).
 
-Of names, the *presence* is the share of the device's active hours in which it contacted the name. What most devices of
-one network ask for is the network's own (its resolver, its portal) and says little about any of them.
+Of names, the *presence* is the share of the device's active hours in which it contacted the name. One contact in a day
+tells nearly as much as one an hour, since devices cache addresses and keep connections open; hence a term has the
+fourth root of the presence. What most devices of one network ask for is the network's own (its resolver, its portal)
+and says little about any of them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ __all__ = ["collect_evidence"]
 
 MOST_NAMES = 512
 """Names considered of a device, those of the most hours first."""
+PRESENCE_POWER = 0.25
 MOST_TERMS = 2
 """Terms of one feature for one label: further rows repeat what the first ones say."""
 COMMON_SHARE = 0.3
@@ -32,14 +35,11 @@ USUAL_BREADTH = 6
 
 _COMPUTERS = ("phone", "tablet", "laptop", "pc")
 _STRENGTH = {"strong": 1.0, "fair": 0.6, "weak": 0.3}
-_HOST_NAMES = ("host_name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name", "name")
-_TEXTS = {
-    "mdns_name": "mdns-name", "mdns_model": "mdns-model", "ssdp_server": "ssdp-server", "ssdp_type": "ssdp-type",
-    "mdns_vendor": "ssdp-manufacturer", "lldp_system": "lldp",
-}  # fmt: skip
+_HOST_FACTS = ("host_name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name", "name", "dhcp_vendor_class")
 _WORDS = {
     "mdns_name": "mDNS name", "mdns_model": "mDNS model", "ssdp_server": "SSDP server", "ssdp_type": "SSDP type",
     "mdns_vendor": "mDNS manufacturer", "lldp_system": "LLDP system", "host_name": "host name",
+    "mdns_category": "HomeKit category",
     "nbns_name": "NetBIOS name", "llmnr_name": "LLMNR name", "lldp_name": "LLDP name", "name": "name",
     "dhcp_vendor_class": "DHCP vendor class",
 }  # fmt: skip
@@ -149,13 +149,14 @@ def _add_names_of(item: LadderEvidence, names: pl.DataFrame, lookup: _Lookup, de
         text = f"contacts {name} in {presence:.0%} of its hours" if present > 1 else f"contacts {name}"
         of_vendor = {fact.value: fact.weight for fact in reversed(facts) if fact.subject == "vendor"}
         shared = any(fact.subject == "shared" for fact in facts)
+        strength = presence**PRESENCE_POWER
         local = devices >= FEW_DEVICES and asking > max(COMMON_SHARE * devices, 2)
         for fact in facts:
             feature = f"name {fact.weight}" if fact.subject == "vendor" else f"name {fact.subject} {fact.weight}"
-            _keep(best, fact, feature, presence, text)
+            _keep(best, fact, feature, strength, text)
         if of_vendor or not shared:
             for fact in words:
-                _keep(best, fact, f"word {fact.weight}", presence, f"{fact.key!r} in {name}")
+                _keep(best, fact, f"word {fact.weight}", strength, f"{fact.key!r} in {name}")
         if of_vendor:
             telling += 1
             for vendor in (vendor for vendor, weight in of_vendor.items() if weight != "weak"):
@@ -166,7 +167,7 @@ def _add_names_of(item: LadderEvidence, names: pl.DataFrame, lookup: _Lookup, de
             number[name] = number.get(name, 0) + 1
             vendors.add(name)
             best.setdefault(
-                ("vendor", name, "own domain"), LadderTerm("vendor", name, "own domain", presence, text, "own domain")
+                ("vendor", name, "own domain"), LadderTerm("vendor", name, "own domain", strength, text, "own domain")
             )
     item.terms += best.values()
     for vendor, count in number.items():
@@ -238,20 +239,17 @@ def _add_identity(evidence: list[LadderEvidence], windows: Windows, identity: pl
     )  # fmt: skip
     for item, fact_kind, value, source in rows.iter_rows():
         target, text = evidence[item], f"{_WORDS.get(fact_kind, fact_kind)} {value!r}"
+        if fact_kind == "mdns_service":
+            text = f"announces {value}"
         if fact_kind == "mac":
             _add_mac(target, knowledge.mac(value))
-        elif fact_kind == "dhcp_vendor_class":
-            _add_facts(target, knowledge.dhcp_vendor_class(value), "host name", text)
-        elif fact_kind == "mdns_service":
-            _add_facts(target, knowledge.mdns(value), "announced", f"announces {value}")
         elif fact_kind == "vendor" and (vendor := knowledge.vendor(value)) is not None:
             target.terms.append(LadderTerm("vendor", vendor, "stated", 1.0, text, source))
         elif fact_kind == "kind" and value in KINDS:
             target.terms.append(LadderTerm("kind", value, "stated", 1.0, text, source))
-        if fact_kind in _HOST_NAMES:
-            _add_facts(target, knowledge.host_name(value), "host name", text)
-        if fact_kind in _TEXTS:
-            _add_facts(target, knowledge.text(_TEXTS[fact_kind], value), "announced", text)
+        else:
+            feature = "host name" if fact_kind in _HOST_FACTS else "announced"
+            _add_facts(target, knowledge.identity(fact_kind, value), feature, text)
 
 
 def _add_facts(item: LadderEvidence, facts: list[Fact], feature: str, text: str) -> None:

@@ -7,7 +7,7 @@ not know, the packaged library and the knowledge pack speak.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -143,19 +143,29 @@ class LadderJudge:
             top = {label: p for label, p in list(probabilities.items())[:TOP] if p >= LEAST_SHOWN}
             if top:
                 label, score = next(iter(top.items()))
-                stated = score >= self._threshold(level)
-                facts = self._facts(item, level, label, likeliest)
-                levels.append(LevelVerdict(level=level, label=label, name=name(label), score=score, stated=stated,
-                                           top=top, evidence=facts))  # fmt: skip
-        statement = next(self._statements({verdict.level: verdict for verdict in levels if verdict.stated}, decision))
+                levels.append(LevelVerdict(
+                    level=level, label=label, name=name(label), score=score, stated=score >= self._threshold(level),
+                    sure=score >= self._sure(level), top=top, evidence=self._facts(item, level, label, likeliest),
+                ))  # fmt: skip
+        statement = next(self._statements({verdict.level: verdict for verdict in levels if verdict.sure}, decision))
+        probable = self._probable({verdict.level: verdict for verdict in levels if verdict.stated}, decision)
+        if statement.level == "unknown":
+            if probable.text:
+                statement = replace(statement, text=f"probably {_article(probable.text)}", score=probable.score)
+        elif statement.level == "vendor" and probable.kind:
+            statement = replace(statement, text=f"{statement.text}, probably {_article(_kinds_text(probable.kind))}")
         return LadderVerdict(
             statement=statement.text, level=statement.level, labels=list(statement.labels), score=statement.score,
-            vendor=statement.vendor, kind=statement.kind, model=statement.model, levels=levels,
+            vendor=statement.vendor or probable.vendor, kind=statement.kind or probable.kind, model=statement.model,
+            levels=levels,
             missing=[text for text, at_hand in ((NO_NAMES, item.named), (NO_MAC, item.has_mac)) if not at_hand],
         )  # fmt: skip
 
     def _threshold(self, level: str) -> float:
         return self.weights.thresholds.get(level, DEFAULT_THRESHOLD)
+
+    def _sure(self, level: str) -> float:
+        return max(self.weights.sure.get(level, 0.0), self._threshold(level))
 
     def _facts(self, item: LadderEvidence, level: LadderLevel, label: str, vendor: str) -> list[LevelEvidence]:
         if level == "vendor":
@@ -206,8 +216,7 @@ class LadderJudge:
                 labels = tuple(f"{vendor.label}{SEPARATOR}{k}" for k in kinds.labels)
                 text = f"{name} {' or '.join(map(kind_name, kinds.labels))}"
                 yield _Statement(text, "family", labels, kinds.score, name, " or ".join(kinds.labels))
-            text = f"{name} device" + (f", probably a {kind_name(kind_label)}" if kind_label else "")
-            yield _Statement(text, "vendor", (vendor.label,), vendor.score, name, kind_label)
+            yield _Statement(f"{name} device", "vendor", (vendor.label,), vendor.score, name, kind_label)
         if kind is not None:
             yield _Statement(f"{kind.name}, vendor unknown", "kind", (kind.label,), kind.score, "", kind.label)
         if (kinds := self._pair(decision.kinds, "kinds")) is not None:
@@ -217,11 +226,29 @@ class LadderJudge:
             yield _Statement(f"device on {platform.name}", "platform", (platform.label,), platform.score)
         yield _Statement(UNKNOWN, "unknown", (), 0.0)
 
+    def _probable(self, shown: Mapping[str, LevelVerdict], decision: LadderDecision) -> _Statement:
+        """Vendor and kind that are probable, sure or not; two kinds if only both together are."""
+        vendor, kind = shown.get("vendor"), shown.get("kind")
+        name = vendor.name if vendor else ""
+        kinds: tuple[str, ...] = (kind.label,) if kind else ()
+        if not kinds and (pair := self._pair_above(decision.kinds, self._threshold("kinds"))) is not None:
+            kinds = pair.labels
+        if vendor and kinds:
+            score = sum(decision.families.get((vendor.label, label), 0.0) for label in kinds)
+        else:
+            score = vendor.score if vendor else sum(decision.kinds[label] for label in kinds)
+        label = " or ".join(kinds)
+        text = " ".join(part for part in (name, _kinds_text(label) if label else "device" if name else "") if part)
+        return _Statement(text, "unknown", (), score, name, label)
+
     def _pair(self, probabilities: Mapping[str, float], level: str) -> _Pair | None:
         """The two most probable labels, if neither is sure and both together are."""
+        return self._pair_above(probabilities, self._sure(level))
+
+    def _pair_above(self, probabilities: Mapping[str, float], least: float) -> _Pair | None:
         best = sorted(probabilities.items(), key=lambda pair: (-pair[1], pair[0]))[:2]
         total = sum(p for _, p in best)
-        if len(best) < 2 or total < self._threshold(level) or best[1][1] < LEAST_OF_PAIR * total:
+        if len(best) < 2 or total < least or best[1][1] < LEAST_OF_PAIR * total:
             return None
         return _Pair((best[0][0], best[1][0]), total)
 
@@ -257,6 +284,19 @@ def canonical(who: Identity, knowledge: Knowledge) -> Identity:
 def kind_name(kind: str) -> str:
     """A kind in a statement: the first word of its label, since *plug or switch or light* cannot be read."""
     return KINDS[kind].label.partition(" or ")[0] if kind in KINDS else kind
+
+
+def _kinds_text(kinds: str) -> str:
+    return " or ".join(map(kind_name, kinds.split(" or ")))
+
+
+def _article(text: str) -> str:
+    """The text with its indefinite article, by the first letter; *LG*, *NAS* and the like are read as words.
+
+    >>> _article("Amazon speaker"), _article("plug or light")
+    ('an Amazon speaker', 'a plug or light')
+    """
+    return f"{'an' if text[:1].lower() in 'aeio' else 'a'} {text}"
 
 
 def with_packaged(known: OpenLibrary) -> Library:

@@ -29,7 +29,8 @@ class LevelVerdict(Record):
     label: str = Field(description="the most probable label; empty if there is no candidate")
     name: str = Field(description="the label as it is shown to people")
     score: float = Field(description="calibrated probability that the label is right, 0 to 1")
-    stated: bool = Field(description="whether the score reaches the threshold of the level")
+    stated: bool = Field(description="whether the label is probable enough to be shown")
+    sure: bool = Field(default=False, description="whether it is sure enough to be what the device is said to be")
     top: dict[str, float] = Field(description="the five most probable labels; the remainder is none of them")
     evidence: list[LevelEvidence] = Field(default=[], description="facts that speak for the label, the largest first")
 
@@ -37,13 +38,17 @@ class LevelVerdict(Record):
 class LadderVerdict(Record):
     """One answer over all levels: the deepest level that is sure enough, and everything above it."""
 
-    statement: str = Field(description="the answer in words, as 'TP-Link plug or light'")
-    level: LadderLevel | Literal["unknown"] = Field(description="level of the statement")
+    statement: str = Field(
+        description="the answer in words, as 'TP-Link device, probably a plug'; what is not sure follows 'probably'"
+    )
+    level: LadderLevel | Literal["unknown"] = Field(description="level of what is sure; 'unknown' if nothing is")
     labels: list[str] = Field(description="labels of the statement: one, or two that cannot be told apart")
-    score: float = Field(description="calibrated probability that the statement is right, 0 to 1")
-    kind: str = Field(default="", description="kind as far as it is sure; two kinds are separated by ' or '")
-    vendor: str = Field(default="", description="vendor as far as it is sure")
-    model: str = Field(default="", description="model as far as it is sure")
+    score: float = Field(
+        description="calibrated probability that the statement is right, 0 to 1; of 'unknown', of what is probable"
+    )
+    kind: str = Field(default="", description="the probable kind; two kinds are separated by ' or '")
+    vendor: str = Field(default="", description="the probable vendor")
+    model: str = Field(default="", description="the model, if it is stated")
     levels: list[LevelVerdict] = Field(description="from kind to device; levels without a candidate are left out")
     missing: list[str] = Field(
         default=[], description="what is not at hand and would help: names of remote ends, the MAC, more hours"

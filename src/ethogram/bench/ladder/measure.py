@@ -6,12 +6,14 @@ library too. Nothing of the tested site is seen: no device, no unit, no weight, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from ethogram.bench.ladder.fit import Example, fit_weights, thresholds_for
+from ethogram.bench.ladder.fit import SURE_COST, Example, fit_weights, thresholds_for
 from ethogram.bench.ladder.items import CONDITIONS, Condition, LadderItems, Truth
 from ethogram.identify import metrics
 from ethogram.identify.ladder import LadderDecision, LadderWeights
@@ -54,6 +56,7 @@ class LadderMeasurement:
     on_stage: Callable[[str], None] | None = None
     _fitted: dict[tuple[tuple[int, ...], bool], LadderLibrary] = field(default_factory=dict)
     _known: dict[Condition, dict[int, LadderEvidence]] = field(default_factory=dict)
+    _weights: dict[str, LadderWeights] = field(default_factory=dict)
 
     def same_vendor(self, a: str, b: str) -> bool:
         """Whether two vendors count as one.
@@ -71,24 +74,33 @@ class LadderMeasurement:
         # A device's own domain names its maker by the first label: maker.example.
         return self.knowledge.vendor(text.partition(".")[0]) or text.partition(".")[0] if "." in text else text
 
-    def predictions(self, *, vendors: bool = True) -> pl.DataFrame:
-        """One row per device, condition and setting; see :func:`figures`."""
+    def predictions(self, *, new_vendor: bool = False) -> pl.DataFrame:
+        """One row per device, condition and source left out; see :func:`figures`.
+
+        Parameters
+        ----------
+        new_vendor
+            Leave the vendor of the judged device out of the library, too. Sources are then not left out.
+        """
         rows: list[dict[str, object]] = []
         for site in self.items.tested_sites:
             self._tell(f"ladder, without {site}")
             weights = self.weights_without(site)
             tested = self.items.tested(site)
-            library = self.items.enrolled([site], tested)
-            rows += self._rows("network left out", site, tested, library, weights)
-            for vendor in sorted({self.items.truth[i].vendor for i in tested} - {""}) if vendors else ():
-                own = [i for i in tested if self.items.truth[i].vendor == vendor]
-                others = self.items.enrolled([site], own, vendor)
-                rows += self._rows("network and vendor left out", site, own, others, weights)
+            if not new_vendor:
+                rows += self._rows(site, tested, self.items.enrolled([site], tested), weights, SOURCES)
+                continue
+            for vendor in sorted({self.items.truth[i].vendor for i in tested} - {""}):
+                judged = [i for i in tested if self.items.truth[i].vendor == vendor]
+                rows += self._rows(site, judged, self.items.enrolled([site], judged, vendor), weights, ())
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def weights_without(self, site: str) -> LadderWeights:
-        """Weights and thresholds fitted on all other sites."""
-        return fit_on(self, [name for name in self.items.tested_sites if name != site], [site])
+        """Weights and thresholds fitted on all other sites; they are kept."""
+        if site not in self._weights:
+            others = [name for name in self.items.tested_sites if name != site]
+            self._weights[site] = fit_on(self, others, [site])
+        return self._weights[site]
 
     def evidence(
         self, tested: Sequence[int], library: Sequence[int], condition: Condition, weights: LadderWeights | None = None
@@ -124,14 +136,13 @@ class LadderMeasurement:
         return self._known[condition]
 
     def _rows(
-        self, setting: str, site: str, tested: Sequence[int], library: Sequence[int], weights: LadderWeights
+        self, site: str, tested: Sequence[int], library: Sequence[int], weights: LadderWeights, sources: Iterable[str]
     ) -> Iterator[dict[str, object]]:
         for condition in CONDITIONS:
             judge, evidence = self.evidence(tested, library, condition, weights)
-            whole = setting == "network left out" and condition.names and condition.mac
             cases = [("", evidence)]
-            if whole:
-                cases += [(source, [without_source(item, source) for item in evidence]) for source in SOURCES]
+            if condition.names and condition.mac:
+                cases += [(source, [without_source(item, source) for item in evidence]) for source in sources]
             judged = (
                 (source, i, item, decision)
                 for source, seen in cases
@@ -140,7 +151,7 @@ class LadderMeasurement:
             for source, i, item, decision in judged:
                 truth = self.items.truth[i]
                 yield {
-                    "setting": setting, "condition": condition.name, "without": source, "site": site,
+                    "condition": condition.name, "without": source, "site": site,
                     "network": self.items.networks[i],
                     "item": i, "model": truth.model, "vendor": truth.vendor, "kind": truth.kind, "named": item.named,
                     "has_mac": item.has_mac, **_least(weights), **self._scores(decision, truth),
@@ -230,7 +241,12 @@ def fit_on(measurement: LadderMeasurement, sites: Sequence[str], left_out: Seque
     judge = LadderJudge(LadderLibrary(), measurement.knowledge, weights)
     decisions = judge.ladder.decide([example.evidence for example in examples])
     truth = [example.truth for example in examples]
-    return replace(weights, thresholds=thresholds_for(decisions, truth, measurement.same_vendor, same_kind))
+    same = measurement.same_vendor
+    return replace(
+        weights,
+        thresholds=thresholds_for(decisions, truth, same, same_kind),
+        sure=thresholds_for(decisions, truth, same, same_kind, SURE_COST),
+    )
 
 
 def _least(weights: LadderWeights) -> dict[str, float]:
@@ -240,10 +256,12 @@ def _least(weights: LadderWeights) -> dict[str, float]:
 
 
 def figures(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Right, wrong and silent shares of each setting, condition and level, with utility and calibration error."""
+    """Right, wrong and silent shares of each condition and level, with utility and calibration error.
+
+    Intervals are 95 % intervals of a bootstrap in which whole networks are drawn.
+    """
     rows = []
-    groups = predictions.group_by("setting", "condition", "without", maintain_order=True)
-    for (setting, condition, without), table in groups:
+    for (condition, without), table in predictions.group_by("condition", "without", maintain_order=True):
         if "names" in str(condition):
             # A network without a single name cannot be scored with names.
             with_names = table.filter(pl.col("named"))["network"].unique()
@@ -252,12 +270,20 @@ def figures(predictions: pl.DataFrame) -> pl.DataFrame:
             scored = table.filter(pl.col("vendor") != "") if level in ("vendor", "family") else table
             said = scored[f"{level}_p"].to_numpy() >= scored[f"{level}_least"].to_numpy()
             right = scored[f"{level}_right"].to_numpy()
+            networks = scored["network"].to_list()
+            right_low, right_high = _interval(said & right, networks)
+            wrong_low, wrong_high = _interval(said & ~right, networks)
             rows.append({
-                "setting": setting, "condition": condition, "without": without, "level": level, "n": scored.height,
+                "condition": condition, "without": without, "level": level, "n": scored.height,
                 "right": float((said & right).mean()), "wrong": float((said & ~right).mean()),
+                "right_low": right_low, "right_high": right_high, "wrong_low": wrong_low, "wrong_high": wrong_high,
                 "silent": float((~said).mean()),
                 "utility": float((said & right).mean() - 2 * (said & ~right).mean()),
                 "best": float(right.mean()),
                 "calibration_error": metrics.calibration_error(scored[f"{level}_p"].to_numpy(), right),
             })  # fmt: skip
     return pl.DataFrame(rows)
+
+
+def _interval(hit: NDArray[np.bool_], networks: Sequence[str]) -> tuple[float, float]:
+    return metrics.bootstrap_interval(lambda drawn: float(hit[drawn].mean()), networks)

@@ -13,6 +13,7 @@ from ethogram.bench.report.cost import cost_lines
 from ethogram.bench.report.flow_pages import FlowSections, Plots, write_flow_report
 from ethogram.bench.report.flow_rows import FlowRow, is_flow_row
 from ethogram.bench.report.group_pages import is_group_row, write_group_report
+from ethogram.bench.report.ladder_pages import is_ladder_row, write_ladder_report
 from ethogram.bench.report.page_writer import WritePages, page_writer
 from ethogram.bench.report.plots_style import COLOURS, MARKERS, colour_of, group_handles, saved
 from ethogram.bench.report.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
@@ -50,8 +51,8 @@ class Sections:
 def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1, sections: Sections | None = None) -> list[Path]:
     """Write a page, a CSV file and a plot for each task, and an index, from the :func:`current` rows.
 
-    Pages of flow tasks and of groups of unknown devices have another form, and are in the folders ``flows`` and
-    ``groups``.
+    Pages of flow tasks, of groups of unknown devices and of devices that nobody enrolled have another form, and are in
+    the folders ``flows``, ``groups`` and ``ladder``.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ def _write(shown: Sequence[Row], folder: Path, write: WritePages, sections: Sect
     by_task: dict[str, list[Row]] = {}
     written = write_flow_report([row for row in shown if is_flow_row(row)], folder / "flows", write, sections.flows)
     written += write_group_report([row for row in shown if is_group_row(row)], folder / "groups")
-    fingerprints = [row for row in shown if not is_flow_row(row) and not is_group_row(row)]
+    written += write_ladder_report(shown, folder / "ladder")
+    fingerprints = [row for row in shown if not (is_flow_row(row) or is_group_row(row) or is_ladder_row(row))]
     if written and not fingerprints:
         return written
     for row in fingerprints:

@@ -1,0 +1,69 @@
+"""The tasks on devices that nobody enrolled: what they leave out, and the figures and pages of their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ethogram.bench.ladder.items import CONDITIONS
+from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures
+from ethogram.bench.ladder.task import ladder_methods, ladder_tasks
+from ethogram.bench.report.ladder_pages import write_ladder_report
+from ethogram.bench.suite import applicable, every_method, every_task
+
+
+def predictions(right: list[bool], scores: list[float]) -> pl.DataFrame:
+    """Predictions about devices of two networks, all levels alike, shown from a probability of .5 on."""
+    rows = []
+    for at, (hit, score) in enumerate(zip(right, scores, strict=True)):
+        row: dict[str, object] = {"condition": "names", "without": "", "network": f"n{at % 2}", "named": True,
+                                  "vendor": "maker"}  # fmt: skip
+        for level in LEVELS:
+            row |= {f"{level}_p": score, f"{level}_right": hit, f"{level}_least": 0.5}
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def test_every_condition_and_source_is_a_method() -> None:
+    methods = ladder_methods().values()
+    assert {(m.names, m.mac) for m in methods if not m.without} == {(c.names, c.mac) for c in CONDITIONS}
+    assert {m.without for m in methods if m.without} == set(SOURCES)
+
+
+def test_sources_are_left_out_only_where_the_vendor_is_enrolled() -> None:
+    tasks, methods = every_task(), every_method()
+    without_names = methods["ladder/first-minute-without-names"]
+    assert applicable(tasks["first-minute"], without_names)
+    assert not applicable(tasks["first-minute-new-vendor"], without_names)
+    assert not applicable(tasks["first-minute"], methods["groups/groups-both"])
+    assert all(not task.quick for task in ladder_tasks().values())
+
+
+def test_shares_are_of_all_devices_and_intervals_hold_them() -> None:
+    table = figures(predictions([True, True, False, False], [0.9, 0.4, 0.9, 0.1]))
+    row = table.filter(pl.col("level") == "kind").to_dicts()[0]
+    assert (row["right"], row["wrong"], row["silent"], row["best"]) == (0.25, 0.25, 0.5, 0.5)
+    assert row["utility"] == pytest.approx(0.25 - 2 * 0.25)
+    assert row["right_low"] <= row["right"] <= row["right_high"]
+    assert row["wrong_low"] <= row["wrong"] <= row["wrong_high"]
+
+
+def test_a_network_without_names_is_not_scored_with_names() -> None:
+    table = predictions([True, False], [0.9, 0.9]).with_columns(named=pl.col("network") == "n0")
+    assert figures(table)["n"].unique().to_list() == [1]
+
+
+def test_a_page_shows_shares_with_intervals(tmp_path: Path) -> None:
+    table = figures(predictions([True, True, False, False], [0.9, 0.4, 0.9, 0.1]))
+    shares = ("right", "wrong", "silent", "best", "utility", "calibration_error")
+    row = {
+        "experiment": "first minute", "task": "first-minute", "method": "first-minute-names", "title": "Title",
+        "method_title": "names", "n": 4, "data_digest": "d", "machine": "m", "commit": "c",
+        "values": {f"{r['level']}_{name}": r[name] for r in table.to_dicts() for name in shares},
+        "intervals": {f"{r['level']}_right": (r["right_low"], r["right_high"]) for r in table.to_dicts()},
+    }  # fmt: skip
+    page, values = write_ladder_report([row, {**row, "experiment": "groups"}], tmp_path)
+    assert "| `first-minute-names` names | 0.25 [" in page.read_text()
+    assert values.read_text().splitlines()[1].startswith("first-minute-names,4,")
