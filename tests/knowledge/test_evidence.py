@@ -18,6 +18,13 @@ def strengths(evidence: LadderEvidence, level: str, label: str) -> dict[str, flo
     return {term.feature: term.value for term in evidence.terms if (term.level, term.label) == (level, label)}
 
 
+def test_what_answers_dns_for_others_is_the_router() -> None:
+    (item,) = collect_evidence(windows(counted(protocol=17, port=53, role="server", scope="lan")), KNOWLEDGE)
+    assert strengths(item, "kind", "router")["serves the network"] == 1.0
+    (client,) = collect_evidence(windows(counted(protocol=17, port=53, scope="lan")), KNOWLEDGE)
+    assert "serves the network" not in strengths(client, "kind", "router")
+
+
 def test_a_name_counts_by_the_fourth_root_of_the_hours_in_which_it_is_contacted() -> None:
     rows = [counted(hour, name="tplinkcloud.com" if hour < 3 else None) for hour in range(4)]
     (item,) = collect_evidence(windows(*rows), KNOWLEDGE)

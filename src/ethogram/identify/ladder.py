@@ -49,7 +49,7 @@ KIND_PRIORS: dict[str, float] = {
     "name kind fair": 1.0, "name kind weak": 0.3, "host name strong": 3.0, "host name fair": 1.5, "host name weak": 0.5,
     "announced strong": 3.0, "announced fair": 1.5, "announced weak": 0.5, "mac strong": 2.0, "mac fair": 1.0,
     "mac weak": 0.3, "stated": 8.0, "breadth": 0.7, "behaviour": 0.5, "library": 0.2, "library family": 0.4,
-    "network equipment": -1.0,
+    "network equipment": -1.0, "serves the network": 6.0,
 }  # fmt: skip
 """Prior mean of each weight of kinds, in nats."""
 

@@ -34,6 +34,7 @@ USUAL_BREADTH = 6
 """Vendors whose services a device contacts: more than this speaks for a computer or phone, fewer against it."""
 
 _COMPUTERS = ("phone", "tablet", "laptop", "pc")
+_GATEWAY = {(53, "server", "lan"): "DNS", (67, "server", "lan"): "DHCP"}
 _STRENGTH = {"strong": 1.0, "fair": 0.6, "weak": 0.3}
 _HOST_FACTS = ("host_name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name", "name", "dhcp_vendor_class")
 _WORDS = {
@@ -206,6 +207,9 @@ def _add_services(evidence: list[LadderEvidence], windows: Windows, lookup: _Loo
         .unique()
     )
     for item, protocol, port, role, scope in rows.iter_rows():
+        if protocol == UDP and (port, role, scope) in _GATEWAY:
+            text = f"answers {_GATEWAY[port, role, scope]} for other devices"
+            evidence[item].terms.append(LadderTerm("kind", "router", "serves the network", 1.0, text, "traffic"))
         facts = lookup.port(protocol, port, role, scope)
         if facts:
             service = f"{'TCP' if protocol == TCP else 'UDP'}/{port}"

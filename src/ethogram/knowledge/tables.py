@@ -314,9 +314,13 @@ class Knowledge:
         return None if found is None else found.key
 
     def vendor_name(self, vendor: str) -> str:
-        """Name of a vendor or platform to show; its identifier if unknown."""
+        """Name of a vendor or platform to show; that of an unknown one is its identifier, in title case if no domain.
+
+        >>> [Knowledge.bundled().vendor_name(text) for text in ("tp-link", "no-such-maker", "maker.example")]
+        ['TP-Link', 'No-Such-Maker', 'maker.example']
+        """
         rows = [*self._store.table("vendors").get(vendor, ()), *self._store.table("platforms").get(vendor, ())]
-        return next((row.value for row in rows if row.subject == "name"), vendor)
+        return next((row.value for row in rows if row.subject == "name"), vendor if "." in vendor else vendor.title())
 
     def owner(self, vendor: str) -> str:
         """The company that owns a brand; the vendor itself if it is no brand of another."""

@@ -52,6 +52,8 @@ LEAST_OF_PAIR = 0.2
 """Of two labels stated together, the second has at least this share of their probability."""
 NO_NAMES = "names of remote ends"
 NO_MAC = "MAC of a known organisation"
+NO_PLATFORM = "module-maker"
+"""The MAC is of a maker of radio modules, which says nothing of what the device runs on."""
 SEPARATOR = "/"
 """Between vendor and kind in the label of a family."""
 
@@ -152,7 +154,7 @@ class LadderJudge:
         if statement.level == "unknown":
             if probable.text:
                 statement = replace(statement, text=f"probably {_article(probable.text)}", score=probable.score)
-        elif statement.level == "vendor" and probable.kind:
+        elif statement.level in ("vendor", "platform") and probable.kind:
             statement = replace(statement, text=f"{statement.text}, probably {_article(_kinds_text(probable.kind))}")
         return LadderVerdict(
             statement=statement.text, level=statement.level, labels=list(statement.labels), score=statement.score,
@@ -222,7 +224,7 @@ class LadderJudge:
         if (kinds := self._pair(decision.kinds, "kinds")) is not None:
             text = f"{' or '.join(map(kind_name, kinds.labels))}, vendor unknown"
             yield _Statement(text, "kind", kinds.labels, kinds.score, "", " or ".join(kinds.labels))
-        if platform is not None:
+        if platform is not None and platform.label != NO_PLATFORM:
             yield _Statement(f"device on {platform.name}", "platform", (platform.label,), platform.score)
         yield _Statement(UNKNOWN, "unknown", (), 0.0)
 
