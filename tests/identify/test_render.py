@@ -122,6 +122,7 @@ GOLDEN = b"""{
             "name": "Acme",
             "score": 0.9,
             "stated": true,
+            "sure": false,
             "top": {
               "acme": 0.9
             },

@@ -38,7 +38,7 @@ def every_task(folder: Path | None = None) -> dict[str, Any]:
 
 
 def every_method(folder: Path | None = None) -> dict[str, Any]:
-    """All methods; those of kind ``both`` and ``groups`` as ``kind/name``, since their names are not unique.
+    """All methods; those of kind ``both``, ``groups`` and ``ladder`` as ``kind/name``: names are not unique.
 
     >>> every_method()["both/raw-40"].encoder
     'raw-40'

@@ -19,6 +19,9 @@ DROPPED = ("first seen", "last seen", "a day", "final in", "kind")
 LEAST_STATEMENT = 24
 """Characters kept of a statement on the narrowest terminal."""
 SHOWN_FACTS = 4
+FACTS_OF = {"vendor": ("vendor", "kind"), "platform": ("platform", "kind"), "family": ("vendor", "kind"),
+            "model": ("vendor", "kind", "model")}  # fmt: skip
+"""Levels whose facts are shown of a statement; the kind beside a vendor or a platform is only probable."""
 ENOUGH_H = 24
 """Hours of traffic after which more of them rarely change a verdict."""
 
@@ -128,9 +131,11 @@ def _why(verdict: Verdict) -> str:
     if ladder is None or ladder.level == "device":
         return verdict.reason
     levels = {level.level: level for level in ladder.levels}
-    order = {"family": ("vendor", "kind"), "model": ("vendor", "kind", "model")}.get(ladder.level, (ladder.level,))
+    order = FACTS_OF.get(ladder.level, (ladder.level,))
     if ladder.level != "unknown":
-        facts = [fact.text for level in order if level in levels for fact in levels[level].evidence[:2]]
+        facts = [fact.text for level in order
+                 if level in levels and (levels[level].stated or level == ladder.level)
+                 for fact in levels[level].evidence[:2]]
         twins = ["the models cannot be told apart"] if ladder.level == "model" and len(ladder.labels) > 1 else []
         return "; ".join([*dict.fromkeys(facts[:SHOWN_FACTS]), *twins])
     if not verdict.flows:

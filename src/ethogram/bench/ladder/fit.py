@@ -45,8 +45,11 @@ Of 2, 8 and 32, these give the largest log probability of the truth when each si
 selections for vendors and eight of ten for kinds: what tells kinds differs more between sites.
 """
 
-SHOWN_COST = {"vendor": 2.0, "kind": 4.0, "kinds": 4.0, "family": 6.0, "model": 8.0}
-"""What a wrong label costs, in right ones. A wrong model hides a family that may be right, so depth costs more."""
+SHOWN_COST = {"vendor": 2.0, "kind": 4.0, "kinds": 2.0, "family": 2.0, "model": 8.0}
+"""What a wrong label that is shown as probable costs, in right ones: 2, as in the utility of a statement.
+
+One kind alone costs more, since two kinds may be shown instead, and a wrong model hides a family that may be right.
+"""
 
 SURE_COST = dict.fromkeys(SHOWN_COST, 19.0)
 """What a wrong statement costs: one in twenty breaks even."""
