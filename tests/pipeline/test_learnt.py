@@ -23,9 +23,10 @@ from ethogram.identify.library import Library, Source
 from ethogram.pipeline.learnt import BUNDLED, identify_by_library, learn, learn_enrolled, learnt_path, write_bundled
 from ethogram.pipeline.library import OpenLibrary, enrol_windows, open_library
 from ethogram.pipeline.verdicts import default_method, identify_windows, settings_for
-from ethogram.pipeline.windows import regroup
+from ethogram.pipeline.windows import ObservedWindows, regroup
 from ethogram.schema import Inventory
 from pipeline.test_identify import LABELS, home, library
+from pipeline.test_libraries import later
 
 METHODS = ("evidence", "likelihood", "cross-network", "cross-network-families", "cross-network-kinds")
 EVIDENCE = settings_for("evidence")
@@ -253,3 +254,74 @@ def test_a_library_that_was_just_enrolled_is_learnt_already(tmp_path: Path) -> N
         f"learnt the levels; kept in {tmp_path / 'home.learnt-ladder.npz'}",
     ]
     assert identified(open_library(path), EVIDENCE)[1].startswith("read what was learnt")
+
+
+def real_library(days: int) -> Library:
+    """The first later days of real devices that come with the package for the demo."""
+    entries = [entry for found in later().values() if len(found) >= 11 for entry in found[:days]]
+    return Library().merge(Library(tuple(entries)))
+
+
+def test_a_library_that_grew_by_a_day_learns_that_day_alone(tmp_path: Path) -> None:
+    path = tmp_path / "home.jsonl.gz"
+    before, after = real_library(6), real_library(7)
+    library_file.write(before, path)
+    learn_enrolled(before, path)
+    known = open_library(path)
+    assert known.entries
+    library_file.write(after, path)
+    (first, *_) = learn_enrolled(after, path, known)
+    assert first == (
+        f"updated what was learnt: {len(after) - len(before)} new windows; weights and calibration are those of "
+        f"{len(before)} windows; kept in {tmp_path / 'home.learnt-evidence-label.npz'}"
+    )
+    days = [entry for found in later().values() if len(found) >= 11 for entry in found[-3:]]
+    windows = Library(tuple(days)).windows()
+    seen = ObservedWindows(windows, ["open"] * len(windows))
+    updated, said = identify_by_library(seen, open_library(path), EVIDENCE)
+    anew = identify_windows(seen, after, EVIDENCE)
+    assert said[0].startswith("read what was learnt")
+    assert [verdict.verdict for verdict in updated.devices] == [verdict.verdict for verdict in anew.devices]
+    for one, other in zip(updated.devices, anew.devices, strict=True):
+        assert one.known_types == pytest.approx(other.known_types, abs=0.05)
+
+
+def test_a_library_that_grew_much_or_lost_windows_is_learnt_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "home.jsonl.gz"
+    library_file.write(real_library(4), path)
+    learn_enrolled(real_library(4), path)
+    known = open_library(path)
+    assert known.entries
+    grown, fewer = real_library(6), replace(real_library(4), entries=real_library(4).entries[1:])
+    for other in (grown, fewer):
+        library_file.write(other, path)
+        assert learn_enrolled(other, path, known)[0].startswith("learnt the library anew")
+
+
+def test_small_additions_count_from_the_last_time_that_all_was_learnt(tmp_path: Path) -> None:
+    path = tmp_path / "home.jsonl.gz"
+    library_file.write(real_library(6), path)
+    learn_enrolled(real_library(6), path)
+    said = []
+    for days in (7, 8):
+        known = open_library(path)
+        assert known.entries
+        library_file.write(real_library(days), path)
+        said.append(learn_enrolled(real_library(days), path, known)[0].split(":")[0])
+    assert said == ["updated what was learnt", "learnt the library anew"]
+
+
+def test_a_new_device_is_known_after_an_update(tmp_path: Path) -> None:
+    path = tmp_path / "home.jsonl.gz"
+    whole = real_library(6)
+    new = "ring-doorbell-stevens"
+    before = replace(whole, entries=tuple(entry for entry in whole.entries if entry.identity.label != new))
+    library_file.write(before, path)
+    learn_enrolled(before, path)
+    known = open_library(path)
+    assert known.entries
+    library_file.write(whole, path)
+    assert learn_enrolled(whole, path, known)[0].startswith("updated what was learnt: 6 new windows")
+    windows = Library(tuple(later()[new][-3:])).windows()
+    updated, _ = identify_by_library(ObservedWindows(windows, ["open"] * 3), open_library(path), EVIDENCE)
+    assert [verdict.verdict for verdict in updated.devices] == [new] * 3

@@ -86,7 +86,7 @@ def command(
     if not is_standard_output(output) and (run.store is None or not run.store.z):
         # With embedded flows, identify learns from both together.
         with progress("learning the library"):
-            run.log.details += learn_enrolled(run.library, output)
+            run.log.details += learn_enrolled(run.library, output, known)
     show_log(run.log)
     report(*written)
     return end_with(run.log.errors)

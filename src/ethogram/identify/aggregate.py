@@ -85,6 +85,13 @@ class Averaged(Identifier):
         self.inner.fit_parts(parts, [labels[i] for i in owner], owner)
         return self
 
+    def refit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """As :meth:`fit`; the inner identifier keeps what it may."""
+        self.labels_ = require_labels(windows, labels)
+        parts, owner = split_windows(windows, self.window_s)
+        self.inner.refit_parts(parts, [labels[i] for i in owner], owner)
+        return self
+
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Mean raw scores of the parts, shape (n, L)."""
         self.require_fit()

@@ -52,6 +52,15 @@ class WeightOfEvidence(Identifier):
         ]
         return self
 
+    def refit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """As :meth:`fit`; the likelihood ratios keep their weights. Of another kind of items, everything is fitted."""
+        if not hasattr(self, "parts_") or self.pooled_ != ("evidence" if _has_volumes(windows) else ""):
+            return self.fit(windows, labels)
+        self.labels_ = require_labels(windows, labels)
+        for _, part in self.parts_:
+            part.refit(windows, labels)
+        return self
+
     def _unfitted(self, windows: Windows) -> Iterator[tuple[float, Identifier]]:
         if not _has_volumes(windows):
             yield 1.0, CrossNetwork()

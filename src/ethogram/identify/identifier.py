@@ -65,6 +65,14 @@ class Identifier(ABC):
         """Fit on parts of items; ``owner`` is the item of each part, for methods that hold out items while they fit."""
         return self.fit(windows, labels)
 
+    def refit(self, windows: Windows, labels: Sequence[str]) -> Self:
+        """Fit on the items of the last fit and a few more; what few items hardly change may be kept."""
+        return self.fit(windows, labels)
+
+    def refit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:
+        """As :meth:`refit`, on parts of items; see :meth:`fit_parts`."""
+        return self.fit_parts(windows, labels, owner)
+
     @abstractmethod
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Raw scores, shape (n, L), columns in the order of ``labels_``; all finite."""

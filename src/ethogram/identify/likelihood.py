@@ -84,6 +84,14 @@ class LikelihoodRatios(Identifier):
         groups
             Items that are held out together while weights are fitted; default: each item alone.
         """
+        self._fit_densities(windows, labels, groups)
+        self._fit_weights()
+        return self
+
+    def _fit_densities(
+        self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64] | None
+    ) -> None:
+        """Fit everything but the weights, which begin as equal."""
         self._backgrounds = None
         self.labels_ = require_labels(windows, labels)
         self.vocabulary_ = ServiceVocabulary(self.min_items, names=self.names).fit(windows)
@@ -97,7 +105,23 @@ class LikelihoodRatios(Identifier):
         self._count()
         self._bandwidths()
         self.weights_ = np.full(keys * (Q + 1), 1.5 / np.sqrt(max(keys * (Q + 1), 1)))
-        self._fit_weights()
+
+    def refit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:
+        """Fit densities and rates anew, and keep the weights: each is of one term for all labels, and rests on all.
+
+        Weights of terms that did not occur before are those that a fit begins with.
+        """
+        self.require_fit()
+        before, weights = {key: k for k, key in enumerate(self.keys_)}, self.weights_
+        self._fit_densities(windows, labels, owner)
+        places = [(k, before[key]) for k, key in enumerate(self.keys_) if key in before]
+        now, old = np.array(places, np.int64).reshape(-1, 2).T
+        count, earlier = len(self.keys_), len(before)
+        self.weights_[now] = weights[old]
+        for q in range(Q):
+            self.weights_[count + now * Q + q] = weights[earlier + old * Q + q]
+        if hasattr(self, "_kinds"):
+            del self._kinds
         return self
 
     def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:

@@ -18,6 +18,7 @@ Shapes: n items, L labels.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -182,6 +183,22 @@ class Recognition:
         total = case.sum() + self.cases
         median = float(np.median(known[usable]))
         self.typical_ = (case.sum() * median + self.cases * self.pooled.typical) / total
+        return self
+
+    def refit(self, names: Sequence[str], own: Mapping[str, float], before: Sequence[str]) -> Self:
+        """Take new own scores of some labels, and keep coefficients and all other scores.
+
+        Parameters
+        ----------
+        names
+            Labels of the columns from now on.
+        own
+            Median own score of the labels that changed, and of new ones.
+        before
+            Labels of the columns until now.
+        """
+        kept = dict(zip(before, self.own_.tolist(), strict=True))
+        self.own_ = np.maximum(np.array([own.get(name, kept.get(name, LEAST_OWN)) for name in names]), LEAST_OWN)
         return self
 
     def _strangers(self, scores: Floats, truth: NDArray[np.int64]) -> Floats:

@@ -23,8 +23,16 @@ from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.learnt_ladder import keep_ladder
 from ethogram.pipeline.library import PACKAGED, OpenLibrary
+from ethogram.pipeline.text import plural
 from ethogram.pipeline.unread_library import file_digest, stem
-from ethogram.pipeline.verdicts import default_method, fit_verdict_model, identify_windows, settings_for, usual_services
+from ethogram.pipeline.verdicts import (
+    default_method,
+    fit_verdict_model,
+    identify_windows,
+    refit_verdict_model,
+    settings_for,
+    usual_services,
+)
 from ethogram.pipeline.windows import ObservedWindows
 from ethogram.schema import ITEM, ITEM_COUNTS, Inventory, Windows
 
@@ -34,6 +42,8 @@ BUNDLED = ("label", "family", "type", "coarse")
 """Levels at which what the bundled library teaches comes with the package."""
 
 PRESENCE = RepresentationSettings(kind="prevalence", weight="presence")
+MOST_GROWN = 0.25
+"""Share by which a library may grow before weights and calibration are learnt again."""
 DECIDING_ONLY = ("closed", "terms")
 """Settings that change verdicts, but not what is learnt."""
 
@@ -109,8 +119,21 @@ def learn(
     return learnt
 
 
-def learn_enrolled(library: Library, path: Path) -> list[str]:
+def learn_enrolled(library: Library, path: Path, extended: Library | None = None) -> list[str]:
     """Learn a library that was just written, by the default method and for all levels, so that ``identify`` need not.
+
+    If it extends a library that was learnt before, by less than :data:`MOST_GROWN` since everything was learnt, only
+    what the new windows change is learnt: densities, rates and nearest windows, but neither the weights of terms nor
+    the calibration, which rest on all windows.
+
+    Parameters
+    ----------
+    library
+        What was written.
+    path
+        Where.
+    extended
+        The library that it extends, as it was opened.
 
     Returns
     -------
@@ -118,7 +141,43 @@ def learn_enrolled(library: Library, path: Path) -> list[str]:
     """
     written = OpenLibrary.opened(library, path=str(path))
     written.__dict__["octets"] = file_digest(path)
+    updated = None if extended is None else _update(written, extended, settings_for(default_method(packaged=False)))
+    if updated is not None:
+        return updated + keep_ladder(written)
     return learn(written, settings_for(default_method(packaged=False))).messages + keep_ladder(written)
+
+
+def _update(written: OpenLibrary, extended: Library, settings: IdentifySettings) -> list[str] | None:
+    """Learn what a library has more than the one that it extends; None if it must be learnt as a whole."""
+    file = extended.file if isinstance(extended, OpenLibrary) else None
+    if file is None or written.file is None:
+        return None
+    try:
+        header, value = read_learnt(learnt_path(file, settings))
+        wanted = _key(extended, settings, None, None)
+        if any(header.get(name) != text for name, text in wanted.items()):
+            return None
+        model = _checked(value, settings, "").model
+        whole = int(header.get("whole", len(extended)))
+    except (LibraryError, TypeError, ValueError):
+        return None
+    before = {entry.digest for entry in extended.entries}
+    new = [entry for entry in written.entries if entry.digest not in before]
+    grown = len(written) - whole
+    if not before <= {entry.digest for entry in written.entries} or not 0 <= grown <= MOST_GROWN * whole:
+        return None
+    if model.recognition_ is None:
+        return None
+    refit_verdict_model(model, written, {entry.identity.at(settings.level) for entry in new})
+    usual = usual_services(written, settings.level, service_matrix(written.windows(), None, PRESENCE))
+    key = {**_key(written, settings, None, None), "file": str(vars(written).get("octets", "")), "whole": str(whole)}
+    reason = f"{plural(len(new), 'new window')}; weights and calibration are those of {whole:,} windows"
+    path = learnt_path(written.file, settings)
+    try:
+        write_learnt(path, {"model": model, "usual": dict(usual)}, key)
+    except (EthogramError, OSError) as error:
+        return [f"updated what was learnt: {reason}; not kept: {getattr(error, 'strerror', None) or error}"]
+    return [f"updated what was learnt: {reason}; kept in {path}"]
 
 
 def identify_by_library(

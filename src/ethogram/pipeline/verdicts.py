@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import partial
 from statistics import median
 
@@ -29,6 +29,7 @@ __all__ = [
     "featurizer",
     "fit_verdict_model",
     "identify_windows",
+    "refit_verdict_model",
     "settings_for",
     "time_to_converge",
     "usual_services",
@@ -102,6 +103,12 @@ def fit_verdict_model(
         windows, labels, groups, needed_s=time_to_converge(windows, labels),
         units=None if groups is None else devices_of(library),
     )  # fmt: skip
+
+
+def refit_verdict_model(model: VerdictModel, library: Library, changed: Set[str]) -> VerdictModel:
+    """Fit a model of most of a library on all of it; ``changed`` are the labels that have new windows."""
+    windows, labels = library.windows(), library.labels(model.settings.level)
+    return model.refit(windows, labels, changed, time_to_converge(windows, labels))
 
 
 def time_to_converge(windows: Windows, labels: Sequence[str]) -> dict[str, float]:
