@@ -49,6 +49,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "bench": ("ethogram.cli.bench", "run leakage-safe tasks on labelled corpora"),
     },
     "Look after": {
+        "rejudge": ("ethogram.cli.rejudge", "judge the devices of the live service again from stored counts"),
+        "backup": ("ethogram.cli.backup", "write the store of the live service to one file"),
+        "restore": ("ethogram.cli.restore", "make a store of the live service from a backup"),
         "demo": ("ethogram.cli.demo", "identify real devices and a simulated home"),
         "simulate": ("ethogram.cli.simulate", "simulate a home, and export its flows as IPFIX or NetFlow"),
         "doctor": ("ethogram.cli.doctor", "check the installation"),

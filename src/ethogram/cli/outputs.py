@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ethogram.identify.flow_store import FlowStore
     from ethogram.identify.library import Library
 
-__all__ = ["EXPORT", "LIBRARY", "ROWS", "TABLE", "Form", "check_folder", "check_library", "check_output",
+__all__ = ["BACKUP", "EXPORT", "LIBRARY", "ROWS", "TABLE", "Form", "check_folder", "check_library", "check_output",
            "is_standard_output", "save_library"]  # fmt: skip
 
 
@@ -43,6 +43,7 @@ class Form:
 TABLE = Form("Parquet", (".parquet", ".pq"))
 LIBRARY = Form("a library, which is JSON lines", (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".gz"), text=True)
 ROWS = Form("JSON lines", (".jsonl", ".json", ".ndjson"), text=True)
+BACKUP = Form("a backup, which is JSON lines with gzip", (".gz", ".backup"))
 EXPORT = Form("an IPFIX file", (".ipfix",))
 
 _FORMATS = frozenset({

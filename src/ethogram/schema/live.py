@@ -499,7 +499,7 @@ class DueDevice:
     names
         Names in the flow table, and the times between which they mean this device.
     first_seen, last_seen, due
-        First and last flow; when it was due.
+        First and last flow; when it is due, None if that follows from its next flow.
     facts
         Identity facts.
     """
@@ -508,7 +508,7 @@ class DueDevice:
     names: tuple[tuple[str, datetime, datetime], ...]
     first_seen: datetime
     last_seen: datetime
-    due: datetime
+    due: datetime | None
     facts: tuple[DeviceFact, ...]
 
 
@@ -560,6 +560,8 @@ class RoundResult:
         Counters of the service after this round.
     exporters
         Exporters, as the collector counts them.
+    again
+        Whether devices were judged again on request: what is stated now holds at once.
     """
 
     source: str
@@ -573,3 +575,4 @@ class RoundResult:
     files: tuple[tuple[str, int, int, str], ...] = ()
     counters: tuple[CounterSample, ...] = ()
     exporters: tuple[ExporterSample, ...] = ()
+    again: bool = False

@@ -91,7 +91,8 @@ def facts_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def decide(
-    before: Stated | None, after: Stated, candidate: Mapping[str, Any] | None, now: datetime, settings: JudgeSettings
+    before: Stated | None, after: Stated, candidate: Mapping[str, Any] | None, now: datetime, settings: JudgeSettings,
+    *, again: bool = False,
 ) -> StatementDecision:  # fmt: skip
     """Decide whether a new statement replaces the earlier one.
 
@@ -107,6 +108,8 @@ def decide(
         Time of the data behind the new judgement.
     settings
         Margin and number of judgements.
+    again
+        Whether devices are judged again on request: the new statement holds at once.
 
     Examples
     --------
@@ -127,6 +130,8 @@ def decide(
     new = tuple(fact for fact in after.facts if fact not in before.facts)[:MOST_FACTS]
     if before.library != after.library:
         return StatementDecision(True, f"judged with another library: {after.library}", new)
+    if again:
+        return StatementDecision(True, "judged again on request", new)
     if before.provisional:
         reason = "first traffic" if after.provisional else "first whole epoch"
         return StatementDecision(True, f"{reason}: the earlier statement was provisional", new)

@@ -134,7 +134,7 @@ class Service:
                 problems.append(f"{error.filename}: {error.strerror}")
 
         settings = self._settings
-        attempt(self._make_folder)
+        attempt(self.make_folder)
         attempt(lambda: Store.open(self._store_place(), settings.judge).close())
         attempt(self._new_identifier)
         attempt(lambda: [Listen.parse(text) for text in settings.listen])
@@ -167,7 +167,7 @@ class Service:
         if any(place.transport == "tls" for place in listens):
             raise ConfigurationError("tls:// addresses need 'ethogram collect' beside 'ethogram serve --no-collect'")
         self._check_web()
-        self._make_folder()
+        self.make_folder()
         self._take_lock()
         runs: list[tuple[str, Callable[[], None]]] = [("judge", self._run_judge)]
         if self._settings.collect:
@@ -196,7 +196,14 @@ class Service:
         for part in self._parts.values():
             part.set("stopped")
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
+        """Create the data folder; it can be read by its owner only.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written.
+        """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK | os.X_OK):
@@ -311,6 +318,13 @@ class Service:
                  lag_s=lag, segments=float(report.segments), judged=float(report.judged),
                  round_s=time.monotonic() - begin)  # fmt: skip
         return 0.0 if report.more else self._settings.judge.interval_s
+
+    def judge_apart(self, store: Store) -> Judge:
+        """A judge over this store and the stored counts that reads no segments, for commands beside the service."""
+        sources: list[SegmentSource] = self._sources(store)
+        if not self._settings.watch:  # counts of files that were watched earlier
+            sources.append(WatchedFolder(self.folder, known=dict))
+        return Judge(store, self.folder / "facts", sources, self._new_identifier(), self._settings.judge)
 
     def _ready_judge(self) -> Judge:
         """The judge, with the library as it is on disk now."""

@@ -51,6 +51,7 @@ __all__ = [
     "SORTS",
     "audit_rows",
     "changes",
+    "changes_after",
     "clock_of",
     "counters",
     "detail",
@@ -226,6 +227,15 @@ def changes(
                       row["level"], row["score"], row["reason"], tuple(row["evidence"]), row["library"])
         for row in connection.execute(query).mappings()
     )  # fmt: skip
+
+
+def changes_after(connection: Connection, id_: int) -> tuple[VerdictChange, ...]:
+    """All changes of statements after one, in order."""
+    newest = connection.execute(select(func.count()).where(verdict_change.c.id > id_)).scalar() or 0
+    rows: list[VerdictChange] = []
+    for offset in range(0, int(newest), MOST):
+        rows += changes(connection, offset=offset, limit=MOST)
+    return tuple(reversed(rows[: int(newest)]))
 
 
 def groups(connection: Connection, settings: JudgeSettings) -> tuple[GroupRow, ...]:

@@ -63,6 +63,11 @@ def record_round(connection: Connection, result: RoundResult, settings: JudgeSet
         If the store has another position, so that segments would be counted twice or left out.
     """
     stored = position(connection, result.source)
+    if result.after == result.segment and not result.sightings:  # decisions alone, at whatever segment the store is
+        _record_judgements(connection, replace(result, segment=stored), settings)
+        set_meta(connection, "judged", datetime.now(tz=UTC).isoformat())
+        set_meta(connection, "library", result.library)
+        return
     if stored != result.after:
         raise InputError(f"{result.source}: segment {stored} is stored, not {result.after}: nothing is counted twice")
     upsert(connection, source, [{"name": result.source, "segment": result.segment, "clock": result.clock}], ["name"])
@@ -298,7 +303,7 @@ def devices_of(connection: Connection, rows: Sequence[RowMapping]) -> list[DueDe
             )
     return [
         DueDevice(row["id"], tuple(names[row["id"]]), row["first_seen"], row["last_seen"],
-                  row["due"] or row["last_seen"], tuple(facts[row["id"]]))
+                  row["due"], tuple(facts[row["id"]]))
         for row in rows
     ]  # fmt: skip
 
@@ -365,7 +370,9 @@ class _Writes:
         after = Stated.of(document, result.library, provisional=judgement.provisional)
         if after.statement in now.rejected.get(id_, ()):
             after = replace(after, statement="unknown", level="unknown", score=0.0, kind="", vendor="", model="")
-        decision = decide(before, after, None if stored is None else stored["candidate"], result.clock, settings)
+        decision = decide(
+            before, after, None if stored is None else stored["candidate"], result.clock, settings, again=result.again
+        )
         stated = after if decision.accepted else before
         assert stated is not None
         if decision.accepted:

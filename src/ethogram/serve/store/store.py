@@ -27,7 +27,7 @@ from ethogram.schema import (
     UserRow,
     VerdictChange,
 )
-from ethogram.serve.store import access, edits, reads, rounds
+from ethogram.serve.store import access, backup, edits, reads, rounds
 from ethogram.serve.store.database import FAILURES, connect, migrate, reason_of, shown, url_of
 from ethogram.serve.store.tables import device, watched_file
 
@@ -174,6 +174,11 @@ class Store:
         """Changes of statements of all devices, the latest first."""
         with self._reading() as connection:
             return reads.changes(connection, offset=offset, limit=limit)
+
+    def changes_after(self, id_: int) -> tuple[VerdictChange, ...]:
+        """All changes of statements after one, in order."""
+        with self._reading() as connection:
+            return reads.changes_after(connection, id_)
 
     def groups(self) -> tuple[GroupRow, ...]:
         """Groups of unknown devices, the largest first."""
@@ -359,6 +364,56 @@ class Store:
         """
         with self._writing() as connection:
             rounds.record_round(connection, result, self.settings)
+
+    def try_round(self, result: RoundResult) -> tuple[VerdictChange, ...]:
+        """Changes of statements that a round would make; nothing is stored.
+
+        Raises
+        ------
+        InputError
+            As :meth:`record_round`.
+        """
+        try:
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin() as transaction:
+                before = reads.changes(connection, limit=1)
+                rounds.record_round(connection, result, self.settings)
+                after = reads.changes_after(connection, before[0].id if before else 0)
+                transaction.rollback()
+        except EthogramError:
+            raise
+        except FAILURES as error:
+            raise InputError(f"cannot be written: {reason_of(error)}", file=self.name) from None
+        return after
+
+    def save(self, path: Path) -> int:
+        """Write everything but sessions to a file from which :meth:`restore` makes a store; returns the rows.
+
+        Raises
+        ------
+        InputError
+            If the store cannot be read, or the file cannot be written.
+        """
+        with self._reading() as connection:
+            return backup.save(connection, path)
+
+    @classmethod
+    def restore(cls, path: Path, place: str | Path, settings: JudgeSettings | None = None) -> Self:
+        """Make a store from a file that :meth:`save` wrote, also one of an earlier schema or of another database.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be used, or the place holds a store already.
+        """
+        url = url_of(place)
+        store = cls(connect(url), shown(url), settings)
+        try:
+            with store._writing() as connection:
+                backup.restore(connection, path, store.name)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     def record_groups(self, groups: Sequence[tuple[Sequence[str], Sequence[str]]]) -> None:
         """Store groups of unknown devices: ids of the members, and what they share."""

@@ -1,0 +1,43 @@
+"""Options of commands that work on the data of the live service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ethogram.cli.serve import require_extra
+
+if TYPE_CHECKING:
+    from ethogram.config.serve import ServeSettings
+
+__all__ = ["Config", "Data", "StorePlace", "service_settings", "store_place"]
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings of the service (TOML).")
+]  # fmt: skip
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data folder of the service. Default: as 'ethogram serve'.")
+]  # fmt: skip
+StorePlace = Annotated[
+    str | None, typer.Option("--store", metavar="PLACE", help="Database: a file of SQLite, or postgresql://USER@HOST/"
+                             "NAME. Default: store.db in --data.")
+]  # fmt: skip
+
+
+def service_settings(config: Path | None, data: Path | None, store: str | None, **more: Any) -> ServeSettings:
+    """Settings as ``ethogram serve`` has them."""
+    require_extra()
+    from ethogram.config.serve import read_serve_settings
+
+    given = {"data": None if data is None else str(data), "store": store}
+    return read_serve_settings(config, os.environ, given | more)
+
+
+def store_place(settings: ServeSettings) -> str:
+    """Where the store is."""
+    from ethogram.serve.service import data_folder
+
+    return settings.store or str(data_folder(settings) / "store.db")
