@@ -354,7 +354,7 @@ def collectors(context: Service, access: Viewer) -> Response:
     return _render(
         access, "collectors.html", "/collectors", health=views.health_line(context),
         parts=context.service.health(), exporters=context.store.exporters(), listening=context.service.listening(),
-        stages=views.counter_rows(context), units=views.FIGURES, problems=views.problems(context),
+        stages=views.counter_rows(context), figure=views.figure, problems=views.problems(context),
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from markupsafe import Markup, escape
 from ethogram.schema import KINDS
 
 __all__ = [
-    "LEVEL_NAMES", "STATE_NAMES", "ago", "kind_label", "moment", "number", "octets", "probability", "share", "sure",
+    "LEVEL_NAMES", "STATE_NAMES", "ago", "duration", "kind_label", "moment", "number", "octets", "probability", "share",
+    "sure",
 ]  # fmt: skip
 
 LEVEL_NAMES = {
@@ -77,6 +78,18 @@ def share(part: float) -> str:
     return f"{100 * part:.0f} %"
 
 
+def duration(seconds: float) -> str:
+    """A duration in one unit.
+
+    >>> duration(4.2), duration(7200)
+    ('4 s', '2 h')
+    """
+    for bound, unit, name in _SPANS:
+        if seconds < bound:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86_400:.0f} d"
+
+
 def ago(time: datetime, now: datetime | None = None) -> str:
     """How long ago a time is, in one unit.
 
@@ -88,10 +101,7 @@ def ago(time: datetime, now: datetime | None = None) -> str:
         return f"{time:%Y-%m-%d %H:%M}"
     if seconds < 5:
         return "now"
-    for bound, unit, name in _SPANS:
-        if seconds < bound:
-            return f"{seconds / unit:.0f} {name} ago"
-    return f"{time:%Y-%m-%d}"
+    return f"{duration(seconds)} ago" if seconds < _SPANS[-1][0] else f"{time:%Y-%m-%d}"
 
 
 def moment(time: datetime | str | None) -> Markup:
@@ -109,11 +119,11 @@ def moment(time: datetime | str | None) -> Markup:
 
 
 def kind_label(kind: str) -> str:
-    """Name of a kind to show; two kinds that cannot be told apart keep their ``or``.
+    """Name of a kind to show; two kinds that cannot be told apart are separated by a slash.
 
     >>> kind_label("baby-monitor"), kind_label("camera or doorbell"), kind_label("")
-    ('baby monitor', 'camera or doorbell', 'not known')
+    ('baby monitor', 'camera / doorbell', 'not known')
     """
     if not kind:
         return "not known"
-    return " or ".join(KINDS[part].label if part in KINDS else part for part in kind.split(" or "))
+    return " / ".join(KINDS[part].label if part in KINDS else part for part in kind.split(" or "))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -14,12 +15,12 @@ from ethogram.schema import DeviceDetail, DeviceFact, Overview, ServiceHealth
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.page.kinds import GROUPS, group_of
-from ethogram.serve.page.text import STATE_NAMES, kind_label, number, octets
+from ethogram.serve.page.text import STATE_NAMES, duration, kind_label, number, octets, share
 
 __all__ = [
-    "FIGURES", "Choice", "HealthLine",
-    "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "health_line",
-    "heat_map", "kind_bars", "ladder", "problems", "settings_sections", "todo", "traffic_chart", "vendor_bars",
+    "Choice", "HealthLine", "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "figure",
+    "health_line", "heat_map", "kind_bars", "ladder", "problems", "settings_sections", "todo", "traffic_chart",
+    "vendor_bars",
 ]  # fmt: skip
 
 Choice = tuple[str, str, int | None]
@@ -61,13 +62,36 @@ def health_line(context: Context) -> HealthLine:
     return HealthLine(worst.state, text.get(worst.state, f"{worst.part.capitalize()} is stopped"), problem, figures)
 
 
-FIGURES = {"records_s": "records/s", "flows_s": "flows/s", "lag_s": "s lag", "oldest_s": "s oldest unprocessed"}
+_UNITS = {
+    "records_s": "records/s", "flows_s": "flows/s", "flows": "flows", "lag_s": "behind",
+    "round_s": "for the latest round", "queue_share": "of the queue used", "judged": "devices in the latest round",
+    "segments": "segments in the latest round",
+}  # fmt: skip
+_IN_LINE = ("records_s", "flows_s", "flows", "lag_s", "queue_share")
+_LONGEST_LAG_S = 30 * 86_400  # beyond, the data is old by itself: files of another year
+
+
+def figure(name: str, value: float) -> tuple[str, str]:
+    """A figure of a part of the service: value and unit.
+
+    >>> figure("lag_s", 90.0), figure("queue_share", 0.031), figure("odd_name", 3.0)
+    (('2 min', 'behind'), ('3 %', 'of the queue used'), ('3', 'odd name'))
+    """
+    unit = _UNITS.get(name, name.replace("_", " "))
+    if name == "queue_share":
+        return share(value), unit
+    if name == "round_s":
+        return f"{value:.1f} s", unit
+    return (duration(value) if name == "lag_s" else number(value)), unit
 
 
 def _figures(parts: Iterable[ServiceHealth]) -> list[tuple[str, str]]:
-    return [
-        (number(part.figures[name]), unit) for part in parts for name, unit in FIGURES.items() if name in part.figures
-    ]
+    named = {name: value for part in parts for name, value in part.figures.items()}
+    lag = named.get("lag_s", 0.0)
+    if lag > _LONGEST_LAG_S:
+        del named["lag_s"]
+    old = [(f"{datetime.now(UTC) - timedelta(seconds=lag):%Y-%m-%d}", "latest data")] if lag > _LONGEST_LAG_S else []
+    return [figure(name, named[name]) for name in _IN_LINE if name in named] + old
 
 
 def choices(overview: Overview) -> dict[str, list[Choice]]:
@@ -194,9 +218,7 @@ def heat_map(hours: Sequence[HourlyOctets]) -> dict[str, Any] | None:
     return {"days": days, "rows": rows, "bounds": [f"up to {octets(bound)}" for bound in bounds]}
 
 
-def _hour(hour: int) -> Any:
-    from datetime import UTC, datetime
-
+def _hour(hour: int) -> datetime:
     return datetime.fromtimestamp(hour * 3600, UTC)
 
 
@@ -218,6 +240,8 @@ def traffic_chart(hours: Sequence[HourlyOctets]) -> dict[str, Any] | None:
     present = {group for group, _ in cells}
     groups = [group for group in (*GROUPS, "none") if group in present]
     first, last = min(hour for _, hour in cells), max(hour for _, hour in cells)
+    if first == last:
+        return None
     span = range(max(first, last - 7 * 24 + 1), last + 1)
     series = [[cells.get((group, hour), 0.0) for hour in span] for group in groups]
     names = [_GROUP_NAMES[group] for group in groups]
