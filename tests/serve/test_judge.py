@@ -14,11 +14,12 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, event
 
-from ethogram.config import JudgeSettings
+from ethogram.config import JudgeSettings, RetentionSettings
 from ethogram.errors import InputError
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.schema import FLOW_METADATA, Accounting, Verdict, Window
 from ethogram.serve.judge import Judge, next_due
+from ethogram.serve.retention import Retention
 from ethogram.serve.sources import CollectorSegments, WatchedFolder
 from ethogram.serve.store import Store
 from serve.segments_made import MINUTE, START, flows, segment
@@ -384,6 +385,53 @@ def test_watched_files_are_read_once_when_they_have_settled(tmp_path: Path, iden
         assert set(store.watched("watched")) == {str(table), str(watched / "bad.parquet")}
         with pytest.raises(InputError, match="no such folder"):
             WatchedFolder(tmp_path / "none", known=dict).batch(0, None, 1)
+
+
+def test_a_clock_that_steps_loses_and_doubles_nothing(scene: Callable[..., Scene]) -> None:
+    at = scene()
+    segment(at.collected, 1, flows(MAC, START, 2))
+    at.run()
+    for moment, number in ((START + 4000 * DAY, 2), (START - 4000 * DAY, 3), (START + 2 * DAY, 4)):
+        at.clock.now = moment
+        segment(at.collected, number, flows(MAC, START + number * MINUTE, 2))
+        at.run()
+    assert at.counted() == at.store.devices().rows[0].flows == 8
+    assert at.store.clock() == START + 2 * DAY - 2 * MINUTE
+    assert "silent" not in at.store.devices().rows[0].states
+
+
+def test_old_facts_are_removed_and_unread_segments_are_not(scene: Callable[..., Scene]) -> None:
+    at = scene()
+    old = segment(at.collected, 1, flows(MAC, START, 2))
+    recent = segment(at.collected, 2, flows(MAC, START + 9 * DAY, 2), at=START + 9 * DAY)
+    at.run()
+    unread = segment(at.collected, 3, flows(MAC, START, 2))
+    retention = Retention(RetentionSettings(flow_days=7, count_days=5), at.collected)
+    assert retention.run(at.judge, START + 10 * DAY) == 2
+    assert (old.exists(), recent.exists(), unread.exists()) == (False, True, True)
+    assert len(at.judge.facts["collector"].days()) == 1
+    assert retention.run(at.judge, START + 400 * DAY) == 0, "at most once an hour"
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(scene: Callable[..., Scene]) -> None:
+    at = scene()
+    segment(at.collected, 1, flows(MAC, START, 2))
+    at.run()
+    with at.store._writing() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    def limit(connection: Any, _: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    event.listen(at.store._engine, "connect", limit)
+    at.store._engine.dispose()
+    segment(at.collected, 2, *(flows(f"10.0.{i}.1", START, 1) for i in range(200)))
+    with pytest.raises(InputError, match=r"store\.db: cannot be written: database or disk is full"):
+        at.run()
+    assert at.store.position("collector") == 1
+    event.remove(at.store._engine, "connect", limit)
+    at.store._engine.dispose()
+    at.run()
+    assert at.counted() == sum(row.flows for row in at.store.devices(limit=1000).rows) == 202
 
 
 def test_due_times() -> None:

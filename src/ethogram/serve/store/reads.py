@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, desc, func, nulls_last, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    desc,
+    func,
+    nulls_last,
+    or_,
+    select,
+)
 
 from ethogram.config import JudgeSettings
 from ethogram.errors import UsageError
@@ -133,16 +145,19 @@ def overview(connection: Connection, settings: JudgeSettings) -> Overview:
         query = select(column, func.count()).where(*shown).group_by(column).order_by(desc(func.count()), column)
         return {str(value): int(number) for value, number in connection.execute(query)}
 
-    states: dict[str, int] = {}
-    for state, condition in state_conditions(clock, settings).items():
-        merged = device.c.merged_into.is_(None)
-        where = (merged, condition) if state == "ignored" else (*shown, condition)
-        states[state] = int(connection.execute(select(func.count()).select_from(device).where(*where)).scalar() or 0)
+    conditions = state_conditions(clock, settings)
+    # One pass over the table; devices that are ignored count as such alone.
+    sums = [
+        func.sum(case((condition if state == "ignored" else and_(shown[1], condition), 1), else_=0)).label(state)
+        for state, condition in conditions.items()
+    ]
+    counted = connection.execute(select(*sums).where(shown[0])).mappings().one()
+    states = {state: int(counted[state] or 0) for state in conditions}
     values = {row.name: row.value for row in connection.execute(select(meta))}
-    number = connection.execute(select(func.count()).select_from(device).where(*shown)).scalar() or 0
+    by_kind = by(device.c.kind)
     judged = values.get("judged")
     return Overview(
-        devices=int(number), by_kind=by(device.c.kind), by_vendor=by(device.c.vendor),
+        devices=sum(by_kind.values()), by_kind=by_kind, by_vendor=by(device.c.vendor),
         by_state={state: states[state] for state in DEVICE_STATES if state in states},
         by_network=by(device.c.network), judged=datetime.fromisoformat(judged) if judged else None, clock=clock,
         library=str(values.get("library", "")),
