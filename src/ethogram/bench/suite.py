@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.task import CountTask
 from ethogram.bench.definitions import TaskDefinition
@@ -20,6 +18,7 @@ from ethogram.bench.groups.benchmark import GroupBenchmark
 from ethogram.bench.groups.task import GroupTask
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.task import LadderTask
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, rows
 
 __all__ = ["Suite", "applicable", "every_method", "every_task"]
@@ -56,43 +55,28 @@ def applicable(task: Any, method: Any) -> bool:
 
 
 @dataclass
-class Suite:
+class Suite(BenchmarkOptions):
     """The benchmarks over a folder of corpora.
 
     Parameters
     ----------
-    root
-        The folder that holds the corpora.
-    cards
-        Known corpora by name.
-    cache_folder
-        Cache of loaded corpora, encoders and embeddings; None: no cache.
-    threads
-        Threads for numerical libraries; 0: one per core.
     checkpoints
         Files of weights by name of the adapter.
-    on_stage
-        Called with a line on the current step.
     quick
         Run only the methods of the quick set.
     """
 
-    root: Path
-    cards: Mapping[str, Card]
-    cache_folder: Path | None = CACHE
-    threads: int = 0
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
-    on_stage: Callable[[str], None] | None = None
     quick: bool = False
 
     def __post_init__(self) -> None:
-        root, cards, cache, tell = self.root, dict(self.cards), self.cache_folder, self.on_stage
+        options = {option.name: getattr(self, option.name) for option in fields(BenchmarkOptions)}
         self._benches: dict[type, Any] = {
-            CountTask: CountBenchmark(root, cards, cache, self.threads, tell),
-            FlowTask: FlowBenchmark(root, cards, cache, self.threads, self.checkpoints, tell, self.quick),
-            FusedTask: FusedBenchmark(root, cards, cache, self.threads, tell),
-            GroupTask: GroupBenchmark(root, cards, cache, self.threads, tell, self.quick),
-            LadderTask: LadderBenchmark(root, cards, cache, self.threads, tell),
+            CountTask: CountBenchmark(**options),
+            FlowTask: FlowBenchmark(**options, checkpoints=self.checkpoints, quick=self.quick),
+            FusedTask: FusedBenchmark(**options),
+            GroupTask: GroupBenchmark(**options, quick=self.quick),
+            LadderTask: LadderBenchmark(**options),
         }
 
     def asks(self, task: Any, method: Any) -> bool:

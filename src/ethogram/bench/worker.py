@@ -97,7 +97,10 @@ def work(pipe: Connection, given: WorkerSpec) -> None:
 
     known: dict[str, Row] = {key: {"key": key} for key in given.known}
     with suppress(EOFError, BrokenPipeError):
-        suite = Suite(given.root, given.cards, given.cache_folder, given.threads, given.checkpoints, stage, given.quick)
+        suite = Suite(
+            given.root, given.cards, given.cache_folder, given.threads, stage, checkpoints=given.checkpoints,
+            quick=given.quick,
+        )  # fmt: skip
         while True:
             i, methods = orjson.loads(pipe.recv_bytes())
             try:

@@ -221,7 +221,7 @@ def _run(
         say(f"{out}: removed {cut} octets of an unfinished row")
     held = {} if again or stdout or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
     measured = skipped = 0
-    suite = Suite(root, cards, (cache or CACHE) if keep else None, threads, checkpoints, quick=quick)
+    suite = Suite(root, cards, (cache or CACHE) if keep else None, threads, checkpoints=checkpoints, quick=quick)
     total = sum(suite.asks(task, method) for task in tasks for method in methods)
     with contextlib.ExitStack() as stack:
         file = None if stdout else stack.enter_context(out.open("ab"))

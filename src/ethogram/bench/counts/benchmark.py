@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar
 
 import orjson
@@ -18,12 +17,12 @@ import ethogram.pipeline.windows
 import ethogram.schema
 from ethogram.bench import splits
 from ethogram.bench.code_digest import CodePart
-from ethogram.bench.corpora.card import Card
 from ethogram.bench.corpora.labelled import CorpusFlowTable
-from ethogram.bench.corpora.load import CACHE, COUNTING, load
+from ethogram.bench.corpora.load import COUNTING, load
 from ethogram.bench.counts import behaviour, build, items, perturb, score, sweeps
 from ethogram.bench.counts.items import Items, TaskData, gather, item_windows
 from ethogram.bench.counts.task import CountMethod, CountTask
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.config import CountSettings, FlowSettings, MeterSettings
 from ethogram.errors import UsageError
@@ -32,22 +31,8 @@ __all__ = ["CountBenchmark"]
 
 
 @dataclass
-class CountBenchmark:
-    """Benchmark of tasks on counts over a folder of corpora.
-
-    Parameters
-    ----------
-    root
-        The folder that holds the corpora.
-    cards
-        Known corpora by name.
-    cache_folder
-        Cache of loaded tables; None: no cache.
-    threads
-        Threads for numerical libraries; 0: one per core.
-    on_stage
-        Called with a line on the current step.
-    """
+class CountBenchmark(BenchmarkOptions):
+    """Benchmark of tasks on counts over a folder of corpora."""
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", ethogram.pipeline.fingerprints,
@@ -56,11 +41,6 @@ class CountBenchmark:
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""
 
-    root: Path
-    cards: dict[str, Card]
-    cache_folder: Path | None = CACHE
-    threads: int = 0
-    on_stage: Callable[[str], None] | None = None
     _loaded: dict[tuple[str, str], CorpusFlowTable] = field(default_factory=dict)
     _task_data: dict[str, TaskData] = field(default_factory=dict)
     _items: dict[tuple[str, object, bool], Items] = field(default_factory=dict)
@@ -84,8 +64,7 @@ class CountBenchmark:
     def _corpus(self, name: str, counts: CountSettings) -> CorpusFlowTable:
         key = name, counts.digest if self.cards[name].kind in COUNTING else ""
         if key not in self._loaded:
-            if self.on_stage is not None:
-                self.on_stage(f"loading {name}")
+            self.tell(f"loading {name}")
             self._loaded[key] = load(self.cards[name], self.root, counts=counts, cache_folder=self.cache_folder)
         return self._loaded[key]
 

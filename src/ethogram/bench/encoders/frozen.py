@@ -18,7 +18,7 @@ from ethogram.errors import ConfigurationError
 from ethogram.representation.encoder import digest_of
 from ethogram.schema.packet_flows import PacketFlows
 
-__all__ = ["FrozenEncoder", "parameters_of", "seeded", "sizes_of"]
+__all__ = ["FrozenEncoder", "copy_weights", "parameters_of", "seeded", "sizes_of"]
 
 S = TypeVar("S")
 N = TypeVar("N", bound=nn.Module)
@@ -92,6 +92,13 @@ def seeded(make: Callable[[], N], seed: int) -> N:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> int:
+    """Copy the weights of a network to a part of it with the same names; return their number."""
+    weights = source.state_dict()
+    target.load_state_dict({name: weights[name] for name in target.state_dict()})
+    return parameters_of({name: tuple(value.shape) for name, value in target.state_dict().items()})
 
 
 def parameters_of(shapes: Mapping[str, tuple[int, ...]]) -> int:

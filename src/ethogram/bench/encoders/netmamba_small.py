@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ethogram.bench.encoders.frozen import parameters_of, sizes_of
+from ethogram.bench.encoders.frozen import copy_weights, sizes_of
 from ethogram.bench.encoders.images import PACKETS
 from ethogram.bench.encoders.interface import Facts
 from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, insert_mask_tokens, random_mask
@@ -90,8 +90,7 @@ class MaskedNetMamba(PacketNetwork, NetMamba):
     def encoder(self, origin: str) -> NetMambaEncoder:
         """The frozen encoder."""
         net = NetMamba(self.sizes)
-        net.load_state_dict({name: self.state_dict()[name] for name in net.state_dict()})
-        size = parameters_of({name: tuple(value.shape) for name, value in net.state_dict().items()})
+        size = copy_weights(self, net)
         name = f"netmamba-small ({self.sizes.depth} blocks, {self.sizes.d} wide, pretrained here)"
         facts = Facts(name, size, self.sizes.d, PACKETS, "Apache-2.0", "after arXiv 2405.11449")
         return NetMambaEncoder(facts, net, origin, self.sizes.digest)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ethogram.bench.encoders.frozen import parameters_of, sizes_of
+from ethogram.bench.encoders.frozen import copy_weights, sizes_of
 from ethogram.bench.encoders.images import PACKETS, octets_of, scaled
 from ethogram.bench.encoders.interface import Facts
 from ethogram.bench.encoders.masked import HIDDEN, error_of_hidden, insert_mask_tokens, random_mask
@@ -96,8 +96,7 @@ class MaskedYatc(PacketNetwork, Yatc):
     def encoder(self, origin: str) -> YatcEncoder:
         """The frozen encoder."""
         net = Yatc(self.sizes)
-        net.load_state_dict({name: self.state_dict()[name] for name in net.state_dict()})
-        size = parameters_of({name: tuple(value.shape) for name, value in net.state_dict().items()})
+        size = copy_weights(self, net)
         name = f"yatc-small ({self.sizes.depth} blocks, {self.sizes.d} wide, pretrained here)"
         facts = Facts(name, size, self.sizes.d, PACKETS, "Apache-2.0", "after doi:10.1609/aaai.v37i4.25674")
         return YatcEncoder(facts, net, origin, self.sizes.digest)

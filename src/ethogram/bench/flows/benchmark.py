@@ -6,7 +6,7 @@ Test flows are embedded and classified once per task, method and seed, by a mode
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 import ethogram.bench.flows.verdicts
 from ethogram.bench.code_digest import CodePart
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.flows import figures, shift, split
 from ethogram.bench.flows.corpus import CorpusFlows, load_flows
 from ethogram.bench.flows.encoders import Encoders, encoder_code
@@ -28,6 +26,7 @@ from ethogram.bench.flows.shift import block_errors, shift_of
 from ethogram.bench.flows.split import FlowFold, Rows, drawn, flow_folds, parts_of
 from ethogram.bench.flows.task import FlowMethod, FlowTask
 from ethogram.bench.flows.verdicts import FLOWS, CodedItems, FlowItems, verdicts
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
 from ethogram.identify import aggregate, calibrate, metrics, openset, probe, probe_devices
@@ -43,23 +42,13 @@ CLUSTERS = 1 << 32
 
 
 @dataclass
-class FlowBenchmark:
+class FlowBenchmark(BenchmarkOptions):
     """Benchmark of tasks on flows over a folder of corpora.
 
     Parameters
     ----------
-    root
-        The folder that holds the corpora.
-    cards
-        Known corpora by name.
-    cache_folder
-        Cache of flows, encoders and embeddings; None: no cache.
-    threads
-        Threads for numerical libraries; 0: one per core.
     checkpoints
         Files of weights by name of the adapter.
-    on_stage
-        Called with a line on the current step.
     quick
         Run only the methods of the quick set.
     """
@@ -70,19 +59,15 @@ class FlowBenchmark:
     )  # fmt: skip
     """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
 
-    root: Path
-    cards: Mapping[str, Card]
-    cache_folder: Path | None = CACHE
-    threads: int = 0
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
-    on_stage: Callable[[str], None] | None = None
     quick: bool = False
     _loaded: dict[tuple[str, bool], CorpusFlows] = field(default_factory=dict)
     _folds: dict[str, list[FlowFold]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
-        self.encoders = Encoders(folder, threads=self.threads, checkpoints=self.checkpoints, on_stage=self.on_stage)
+        self.encoders = Encoders(
+            self.flow_cache, threads=self.threads, checkpoints=self.checkpoints, on_stage=self.on_stage
+        )
 
     def corpora(self, task: FlowTask) -> dict[str, CorpusFlows]:
         """The flows of a task; each corpus is loaded once."""
@@ -90,7 +75,7 @@ class FlowBenchmark:
             if name not in self.cards:
                 raise UsageError(f"task {task.name}: no corpus card {name!r}")
             if (name, task.packets) not in self._loaded:
-                self._tell(f"loading {name}")
+                self.tell(f"loading {name}")
                 self._loaded[name, task.packets] = load_flows(
                     self.cards[name], self.root, packets=task.packets, cache_folder=self.cache_folder
                 )
@@ -139,12 +124,9 @@ class FlowBenchmark:
         return self._parts(task, method, names.tolist(), result)
 
     def _encoder(self, task: FlowTask, method: FlowMethod, fold: FlowFold, seed: int) -> ReadyEncoder:
-        self._tell(f"{method.name}, seed {seed}")
+        self.tell(f"{method.name}, seed {seed}")
         return self.encoders.get(method, fold.unlabelled, self.corpora(task), seed, task.settings.gap_days)
 
-    def _tell(self, text: str) -> None:
-        if self.on_stage is not None:
-            self.on_stage(text)
 
     def _predict_fold(
         self, task: FlowTask, method: FlowMethod, fold: FlowFold, encoder: ReadyEncoder, seed: int,
@@ -165,7 +147,7 @@ class FlowBenchmark:
         fit, late = (_places(fold.train, part) for part in (fold.fit, fold.held_out))
         by_grouping: dict[str, FlowPredictions] = {}
         for budget in budgets:
-            self._tell(f"{method.name}, seed {seed}: probe on {'all' if budget is None else budget} labels")
+            self.tell(f"{method.name}, seed {seed}: probe on {'all' if budget is None else budget} labels")
             used = budget_rows(code, budget, seed)
             calibration = np.intersect1d(used, late)
             probe = FrozenProbe.select(train.z, code, used, np.intersect1d(used, fit), calibration, labels.size,

@@ -11,7 +11,7 @@ never seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -29,8 +29,6 @@ import ethogram.pipeline.windows
 import ethogram.schema
 from ethogram.bench import splits
 from ethogram.bench.code_digest import CodePart
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.counts.task import count_methods
 from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.task import FlowMethod, flow_methods
@@ -39,6 +37,7 @@ from ethogram.bench.fused.figures import ItemPredictions, figures_of
 from ethogram.bench.fused.folds import FusedData, FusedFold
 from ethogram.bench.fused.scores import FlowScores, Scorer
 from ethogram.bench.fused.task import FusedMethod, FusedTask
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.config import IdentifySettings
 from ethogram.identify.fused_decision import FusedDecision
@@ -49,21 +48,11 @@ __all__ = ["FusedBenchmark"]
 
 
 @dataclass
-class FusedBenchmark:
+class FusedBenchmark(BenchmarkOptions):
     """Benchmark of fingerprints and embeddings together over a folder of corpora.
 
     Parameters
     ----------
-    root
-        The folder that holds the corpora.
-    cards
-        Known corpora by name.
-    cache_folder
-        Cache of loaded tables, flows and encoders; None: no cache.
-    threads
-        Threads for numerical libraries; 0: one per core.
-    on_stage
-        Called with a line on the current step.
     method_files
         Folder of methods; None: the bundled ones.
     """
@@ -76,17 +65,11 @@ class FusedBenchmark:
     )  # fmt: skip
     """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
 
-    root: Path
-    cards: Mapping[str, Card]
-    cache_folder: Path | None = CACHE
-    threads: int = 0
-    on_stage: Callable[[str], None] | None = None
     method_files: Path | None = None
 
     def __post_init__(self) -> None:
-        folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
-        self.data = FusedData(self.root, self.cards, self.cache_folder, self.on_stage)
-        self.encoders = Encoders(folder, threads=self.threads, on_stage=self.on_stage)
+        self.data = FusedData(self.root, self.cards, self.cache_folder, on_stage=self.on_stage)
+        self.encoders = Encoders(self.flow_cache, threads=self.threads, on_stage=self.on_stage)
         self.scorer = Scorer(
             self.data, self.encoders, count_methods(self.method_files), flow_methods(self.method_files)
         )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.task import CountTask
 from ethogram.bench.flows.corpus import CorpusFlows, load_flows
@@ -20,6 +17,7 @@ from ethogram.bench.flows.split import flow_folds
 from ethogram.bench.flows.task import FlowTask
 from ethogram.bench.fused.items import FusedItems, fused_items
 from ethogram.bench.fused.task import FusedTask
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.splits import Split, by_network
 from ethogram.errors import LeakError, UsageError
 
@@ -74,31 +72,15 @@ class FusedFold:
 
 
 @dataclass
-class FusedData:
-    """Items, flows and folds of tasks; those of the last task are kept in memory.
+class FusedData(BenchmarkOptions):
+    """Items, flows and folds of tasks; those of the last task are kept in memory."""
 
-    Parameters
-    ----------
-    root
-        The folder that holds the corpora.
-    cards
-        Known corpora by name.
-    cache_folder
-        Cache of loaded tables and flows; None: no cache.
-    on_stage
-        Called with a line on the current step.
-    """
-
-    root: Path
-    cards: Mapping[str, Card]
-    cache_folder: Path | None = CACHE
-    on_stage: Callable[[str], None] | None = None
     _flows: dict[str, CorpusFlows] = field(default_factory=dict)
     _items: dict[str, tuple[FusedItems, str]] = field(default_factory=dict)
     _folds: dict[str, list[FusedFold]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._bench = CountBenchmark(self.root, dict(self.cards), self.cache_folder)
+        self._bench = CountBenchmark(self.root, self.cards, self.cache_folder)
 
     def corpora(self, task: FusedTask) -> dict[str, CorpusFlows]:
         """Custom flows of the corpora with captures."""
@@ -172,11 +154,6 @@ class FusedData:
         """Networks that enrol in a fold."""
         truth = self.items(task).items.truth["network"].gather(pl.Series(fold.enrol))
         return truth.unique().sort().to_list()
-
-    def tell(self, what: str) -> None:
-        """Report the current step."""
-        if self.on_stage is not None:
-            self.on_stage(what)
 
 
 def _fold(

@@ -8,7 +8,7 @@ comparison, items are labelled one at a time in random order. The later items of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -21,8 +21,6 @@ import ethogram.bench.fused.items
 import ethogram.schema
 from ethogram.bench import splits
 from ethogram.bench.code_digest import CodePart
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.task import CountTask
 from ethogram.bench.flows.corpus import CorpusFlows, load_flows
@@ -31,6 +29,7 @@ from ethogram.bench.flows.split import drawn
 from ethogram.bench.flows.task import Caps, flow_methods
 from ethogram.bench.fused.items import FusedItems, fused_items
 from ethogram.bench.groups.task import GroupMethod, GroupTask
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.bench.splits import chronological
 from ethogram.errors import UsageError
@@ -70,8 +69,16 @@ class _Round:
 
 
 @dataclass
-class GroupBenchmark:
-    """Benchmark of groups over a folder of corpora; parameters as for the other benchmarks."""
+class GroupBenchmark(BenchmarkOptions):
+    """Benchmark of groups over a folder of corpora.
+
+    Parameters
+    ----------
+    quick
+        Run only the methods of the quick set.
+    method_files
+        Folder of methods; None: the bundled ones.
+    """
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", splits, ethogram.bench.counts.items,
@@ -79,20 +86,14 @@ class GroupBenchmark:
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""
 
-    root: Path
-    cards: Mapping[str, Card]
-    cache_folder: Path | None = CACHE
-    threads: int = 0
-    on_stage: Callable[[str], None] | None = None
     quick: bool = False
     method_files: Path | None = None
     _items: dict[str, tuple[FusedItems, CorpusFlows | None]] = field(default_factory=dict)
     _data: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        folder = None if self.cache_folder is None else self.cache_folder.expanduser() / "flows"
-        self.encoders = Encoders(folder, threads=self.threads, on_stage=self.on_stage)
-        self._bench = CountBenchmark(self.root, dict(self.cards), self.cache_folder)
+        self.encoders = Encoders(self.flow_cache, threads=self.threads, on_stage=self.on_stage)
+        self._bench = CountBenchmark(self.root, self.cards, self.cache_folder)
         self._of_flows = flow_methods(self.method_files)
 
     def items(self, task: GroupTask) -> tuple[FusedItems, CorpusFlows | None]:
