@@ -166,9 +166,9 @@ def flow_goal_lines(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     return [
         "## Goals",
         "",
-        "Set before anything was measured; each with the method that the product uses. What it is compared with is the",
-        "best of its kind on the test items, which favours the other side. *Surely*: intervals by device-day do not",
-        "overlap. Task by task: [below](#goals-task-by-task).",
+        "The goals were set before anything was measured, and apply to the method that the product uses. It is",
+        "compared with the best method of the other kind on the test items, which favours the other kind. *Surely*:",
+        "intervals by device-day do not overlap. By task: [below](#goals-task-by-task).",
         "",
         "| goal | met | surely | missed on |",
         "|---|---|---|---|",
@@ -189,8 +189,9 @@ def goal_details(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     lines = [
         "## Goals, task by task",
         "",
-        "First what was reached, then what was to be beaten: ✓ it is, ✗ it is not; ~ the intervals of the two overlap,",
-        "or the interval spans what was asked. That does not make two methods alike: both met the same items.",
+        "The value reached, then the values to beat: ✓ beaten, ✗ not beaten; ~ the two intervals overlap, or the",
+        "interval includes the goal. Overlap does not mean that two methods are equal, since both were tested on the",
+        "same items.",
         "",
     ]
     for section in dict.fromkeys(answer.section for answer in every_answer):

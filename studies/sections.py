@@ -47,7 +47,7 @@ def claims_and_sizes(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> 
     size = ""
     if path is not None:
         size = "\n".join(picture(path.name, "Macro-F1 across networks against parameters and against flows embedded in"
-                                  " a second on one core, tasks with encoders of others.")).rstrip()  # fmt: skip
+                                  " a second on one core, tasks with third-party encoders.")).rstrip()  # fmt: skip
     lines = [
         *flow_goal_lines(by_task),
         *claim_lines(claims(by_task), size_lines(by_task, size), size_verdict(by_task) if encoders else ""),

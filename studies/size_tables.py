@@ -40,7 +40,7 @@ def size_lines(by_task: Tasks, picture: str = "") -> list[str]:
         return [
             head,
             "",
-            "No task across networks with encoders of others is among the rows.",
+            "No row is of a task across networks with third-party encoders.",
             "",
             *_table(encoders),
             "",
@@ -78,13 +78,13 @@ def _limits(encoders: Sequence[Sized]) -> list[str]:
     lines = []
     if random:
         lines.append(
-            f"- With **random weights** (°) stand {', '.join(random)}: this tells what their architecture, their input"
-            " and their size give, and nothing about what pretraining would have taught them."
+            f"- Encoders with **random weights** (°): {', '.join(random)}. Their figures show the effect of"
+            " architecture, input and size, and not that of pretraining."
         )
     lines.append(
-        f"- Large ones with what they learnt: {', '.join(learnt)}." if learnt else
-        f"- No encoder from {millions(LARGE)} parameters stands here with what it learnt, so the claim about large"
-        " *pretrained* ones is answered only as far as the sizes of those that learnt go."
+        f"- Large pretrained encoders: {', '.join(learnt)}." if learnt else
+        f"- No encoder with {millions(LARGE)} parameters or more has learnt weights, so the claim about large"
+        " *pretrained* encoders is tested only up to the sizes of those that have."
     )  # fmt: skip
     short = [f"`{encoder.row.method}`" for encoder in encoders if math.isnan(encoder.mean)]
     if short:
@@ -153,8 +153,8 @@ def _pairs(
     lines = [
         f"## {head}",
         "",
-        f"Macro-F1 on the tasks with encoders of others: {says}. Few flows and one seed for most: differences within"
-        " a few hundredths are chance.",
+        f"Macro-F1 on the tasks with third-party encoders: {says}. Most rows have few flows and one seed: differences"
+        " of a few hundredths are chance.",
         "",
         "| encoder | parameters | " + " | ".join(tasks) + " | mean difference across |",
         "|---|---|" + "---|" * (len(tasks) + 1),

@@ -167,7 +167,7 @@ def test_what_it_took_counts_each_encoder_once() -> None:
     groups = made.row("g", "m", "groups", 0.5)
     counts = made.row("e4", "m", "E4", 0.5, cpu_s=60.0)
     text = "\n".join(cost_lines([first, old, groups, counts]))
-    assert "2 of 4 rows were made before processor time was told" in text
+    assert "2 of 4 rows have no processor time" in text
     assert "| fingerprints | 1 | 1.0 |" in text
     assert "| **in all** | 4 |" in text
     assert "Machine: a machine." in text
@@ -193,7 +193,7 @@ def test_open_sets_of_both_methods_are_shown_where_they_are(tmp_path: Path) -> N
     one["values"] |= {"strangers_unknown": 0.7, "known_unknown": 0.1, "auroc_open": 0.812, "right_of_said": 0.6}
     table = more_tables(flow_rows([one])["both-ab"])["What is called unknown"]
     assert table.splitlines()[0].endswith(
-        "of what is known | of strangers | right of what is said | AUROC, strangers from known |"
+        "of known items | of strangers | accuracy of the rest | AUROC, strangers from known |"
     )
     assert table.splitlines()[2] == "| `both` | 0.100 | 0.700 | 0.600 | 0.812 |"
     write_flow_report([one], tmp_path)

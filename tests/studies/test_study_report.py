@@ -142,8 +142,8 @@ def test_size_over_all_encoders_is_judged_by_those_that_learnt() -> None:
     few = [row for row in made.others_rows() if row["method"] in ("pca", "flowsem", "vae", "netfound", "yatc")]
     assert size_verdict(flow_rows(few)) == "cannot be told"
     text = "\n".join(size_lines(rows))
-    assert "With **random weights** (°) stand `netfound`:" in text
-    assert "No encoder from 10 M parameters stands here with what it learnt" in text
+    assert "Encoders with **random weights** (°): `netfound`." in text
+    assert "No encoder with 10 M parameters or more has learnt weights" in text
     assert "| those that learnt | 5 | 0.1 M … 6.8 M | -1.00 [-1.00, -1.00] |" in text
     assert "| those that learnt, from 10 M | 0 |  |  |  |  |  | cannot be told |" in text
     assert "| `netfound` ° | random weights | 273,600,000 | 40 |" in text

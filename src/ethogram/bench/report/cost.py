@@ -130,15 +130,15 @@ def cost_lines(rows: Sequence[Row]) -> list[str]:
     if len(parts) > 1:
         lines.append(_line("**in all**", whole))
     notes = [
-        "Core-minutes: processor time of measuring each row that stands here. *Training* and *embedding* are parts of"
-        " it, each encoder and each embedding counted once, as rows tell them (wall time on one thread). Encoders that"
-        " a run before had trained and kept are *added*. Reading the corpora, once for each, is not in it."
+        "Core-minutes: processor time of measuring the rows of this page. *Training* and *embedding* are parts of it;"
+        " each encoder and each embedding is counted once, with the wall time on one thread from its row. Encoders that"
+        " an earlier run had trained and cached are *added*. Reading the corpora is not included."
     ]
     if whole.without_cpu:
-        notes += ["", f"{whole.without_cpu} of {whole.rows} rows were made before processor time was told: their wall"
-                  " time stands for it."]  # fmt: skip
+        notes += ["", f"{whole.without_cpu} of {whole.rows} rows have no processor time; their wall time is used"
+                  " instead."]  # fmt: skip
     return [
-        "## What it took",
+        "## Cost",
         "",
         *notes,
         "",
@@ -146,7 +146,7 @@ def cost_lines(rows: Sequence[Row]) -> list[str]:
         "|---|---|---|---|---|---|---|",
         *lines,
         "",
-        f"Machine: {'; '.join(sorted(whole.machines)) or 'not told'}.",
+        f"Machine: {'; '.join(sorted(whole.machines)) or 'not recorded'}.",
         "",
     ]
 

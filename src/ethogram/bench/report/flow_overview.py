@@ -110,8 +110,8 @@ def _figure(row: FlowRow | None, *, named: bool = True) -> str:
 
 
 OPEN = {
-    "known_unknown": "of the known called unknown", "strangers_unknown": "of strangers called unknown",
-    "right_of_said": "of the rest right", "auroc_open": "AUROC",
+    "known_unknown": "known items called unknown", "strangers_unknown": "strangers called unknown",
+    "right_of_said": "accuracy of the rest", "auroc_open": "AUROC",
 }  # fmt: skip
 
 
@@ -129,8 +129,8 @@ def _strangers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
     return [
         "## Strangers",
         "",
-        "Types that nobody enrolled, met in the network that tests: how many are called unknown, how many of the known",
-        "are, too, and how well confidence tells the two apart (AUROC: 1 always, .5 never).",
+        "Items of the test network whose type is not enrolled: the share of them that is called unknown, the same",
+        "share of known items, and how well confidence separates the two (AUROC: 1 perfectly, .5 not at all).",
         "",
         "| task | method | " + " | ".join(OPEN.values()) + " |",
         "|---|---|" + "---|" * len(OPEN),

@@ -33,21 +33,21 @@ Plots = Mapping[str, tuple[Plot, str]]
 PLOTS: Plots = {
     "budgets": (
         plots_tasks.budget_plot,
-        "Macro-F1 by labelled flows for each type, up to the most that some type has; the default is first.",
+        "Macro-F1 by number of labelled flows per type, up to that of the most frequent type; the default is first.",
     ),
     "confusion": (
         plots_tasks.confusion_plot,
-        "Where the items of each type went: of the default, and of the best method where that is another. A line is one"
-        " true type and adds up to 1.",
+        "Verdicts by true type, for the default and for the best method if that is another. Each row is one true type"
+        " and adds up to 1.",
     ),
     "reliability": (
         plots_tasks.reliability_plot,
-        "How often verdicts of so much confidence are right; on the diagonal confidence says so. A larger mark stands"
+        "Accuracy of verdicts by their confidence; on the diagonal, confidence equals accuracy. A larger mark stands"
         " for more verdicts.",
     ),
     "coverage": (
         plots_tasks.coverage_plot,
-        "When only the surest verdicts are said: their macro-F1, of the types still met, and their accuracy.",
+        "Macro-F1 (over the types that still occur) and accuracy of the most confident verdicts.",
     ),
 }
 
@@ -130,7 +130,7 @@ def _task(
     lines = [
         f"# {first.title}",
         "",
-        f"Experiment: {first.experiment}, {EXPERIMENTS[first.experiment]}; level: {first.level or 'not said'}."
+        f"Experiment: {first.experiment}, {EXPERIMENTS[first.experiment]}; level: {first.level or 'not given'}."
         " Made from result rows by `ethogram bench report`; do not edit.",
         "",
         "```",

@@ -33,7 +33,7 @@ EXPERIMENTS: dict[str, str] = {
     "P3": "nothing from the network that tests",
     "P4": "its unlabelled flows, no labels from it",
     "grid": "the ablation grid",
-    "others": "encoders of others, the same small sample for all",
+    "others": "third-party encoders, the same small sample for all",
     "both": "fingerprints and embeddings together",
 }
 """Experiments of flow tasks, in the order of a report, with descriptions."""
@@ -58,7 +58,7 @@ class _Part(BaseModel):
 
 
 class Confusion(_Part):
-    """Flows by true type (rows) and type said (columns); both in the order of ``labels``."""
+    """Flows by true type (rows) and predicted type (columns); both in the order of ``labels``."""
 
     labels: tuple[str, ...] = ()
     matrix: tuple[tuple[float, ...], ...] = ()

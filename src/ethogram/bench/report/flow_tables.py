@@ -26,10 +26,10 @@ FIGURES = {
         "coverage_macro_f1": "macro-F1, mean over coverages", "coverage_accuracy": "accuracy, mean over coverages",
     },
     "What is called unknown": {
-        "unknown_share": "of all", "known_unknown": "of what is known", "strangers_unknown": "of strangers",
-        "right_of_said": "right of what is said", "auroc_open": "AUROC, strangers from known",
+        "unknown_share": "of all", "known_unknown": "of known items", "strangers_unknown": "of strangers",
+        "right_of_said": "accuracy of the rest", "auroc_open": "AUROC, strangers from known",
     },
-    "Shift: error on the network that tests / error at home": {
+    "Shift: error on the test network / error on the training networks": {
         "shift_ratio_overall": "overall", "shift_ratio_meta": "meta", "shift_ratio_packets": "packets",
         "shift_ratio_payload": "payload", "shift_ratio_non_padding": "without padding",
     },

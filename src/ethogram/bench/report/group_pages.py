@@ -109,18 +109,18 @@ def _page(name: str, rows: Sequence[Row]) -> str:
         "",
         _table(rows),
         "",
-        "Some labels are left out of enrolment, and their items are grouped by likeness. Purity: share of items whose"
-        " group is mostly of their label; completeness: how little a label is scattered. Names needed: so many groups"
-        " (largest first), or items at random, have to be named for 95 % of the macro-F1 of the fully labelled. Means"
-        f" over {drawn}; in brackets the least and the greatest of them.",
+        "Some labels are not enrolled, and their items are grouped by similarity. Purity: share of items whose label is"
+        " the most frequent one of their group. Completeness: share of items in the largest group of their label. Names"
+        " needed: number of groups (largest first), or of items in random order, that have to be named to reach 95 % of"
+        f" the macro-F1 with all labels. Means over {drawn}, with minimum and maximum in brackets.",
         "",
         f"![purity, completeness and names needed]({name}.png)",
         "",
-        "*Lines: the least and the greatest of the draws. Few names with high purity are good; every item a group of"
-        " its own is pure and needs a name each.*",
+        "*Lines: minimum and maximum of the draws. Few names with high purity are good; if every item is a group of its"
+        " own, purity is 1 and every item needs a name.*",
         "",
-        f"{first.get('n')} items of strangers, {first.get('n_enrol')} enrolled, {first.get('labels')} labels. Commit"
-        f" {commits}, data `{first.get('data_digest')}`; {first.get('machine')}.",
+        f"{first.get('n')} items of labels that are not enrolled, {first.get('n_enrol')} enrolled items,"
+        f" {first.get('labels')} labels. Commit {commits}, data `{first.get('data_digest')}`; {first.get('machine')}.",
         "",
     ])  # fmt: skip
 
@@ -143,7 +143,7 @@ def _cell(row: Row, name: str) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     names = [name for name in COLUMNS if any(name in values_of(row) for row in rows)]
-    lines = ["| likeness by | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---|" + "---|" * len(names)]
+    lines = ["| similarity by | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---|" + "---|" * len(names)]
     for row in rows:
         mark = " †" if row.get("stale") else ""
         lines.append(f"| {row['method_title']} (`{row['method']}`{mark}) | "

@@ -326,7 +326,7 @@ def _index(by_task: dict[str, list[Row]], folder: Path, cost: Sequence[str], fir
         lines.append(f"| [{name}]({name}.md) | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Closed sets: macro-F1. Open sets: AUROC. Likeness: pairs told apart. Others: see the page.",
+        "Closed sets: macro-F1. Open sets: AUROC. Similarity: AUROC of pairs. Others: see the page.",
         "",
         *cost,
     ]
