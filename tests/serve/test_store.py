@@ -112,6 +112,15 @@ def test_a_statement_changes_at_once_with_a_reason(open_store: Open, later: dict
     assert store.changes()[0].reason == reason
 
 
+def test_what_was_only_probable_gives_way_at_once(open_store: Open) -> None:
+    store = open_store()
+    (id_,) = see(store, sighting(MAC))
+    judge(store, id_, document("probably a camera", "unknown", 0.6, kind="camera"))
+    assert "unknown" in store.devices().rows[0].states
+    judge(store, id_, document("plug, vendor unknown", "kind", 0.7))
+    assert store.changes()[0].reason == "more is known: kind"
+
+
 def test_another_library_is_the_reason_of_what_it_changes(open_store: Open) -> None:
     store = open_store()
     (id_,) = see(store, sighting(MAC))

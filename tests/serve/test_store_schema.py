@@ -63,6 +63,13 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> N
         Store.open(tmp_path / "missing" / "store.db")
 
 
+def test_only_the_owner_can_read_the_store(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store.db") as store:
+        see(store, sighting("10.0.0.2"))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
+
+
 def test_a_locked_store_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ethogram.serve.store.database.BUSY_S", 0.2)
     path = tmp_path / "store.db"

@@ -150,7 +150,9 @@ def decide(
 
 
 def _refines(before: Stated, after: Stated) -> bool:
-    """Whether a statement says more and contradicts nothing."""
+    """Whether a statement says more and contradicts nothing; what was only probable before does not bind."""
+    if before.level == UNKNOWN:
+        return after.level != UNKNOWN
     agree = all(not old or old == new for old, new in (
         (before.kind, after.kind), (before.vendor, after.vendor), (before.model, after.model)
     ))  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,7 @@ def connect(url: URL) -> Engine:
     """
     try:
         if url.get_backend_name() == "sqlite":
+            _create_private(Path(str(url.database)))
             engine = create_engine(url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
@@ -76,6 +79,12 @@ def connect(url: URL) -> Engine:
     except (NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(f"the driver of the database is not installed: {error}") from None
     return engine
+
+
+def _create_private(path: Path) -> None:
+    """Create the file so that only its owner can read it; SQLite gives its journal the same mode."""
+    with contextlib.suppress(OSError):  # it exists, or SQLite says why it cannot be opened
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
