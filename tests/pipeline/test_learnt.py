@@ -298,6 +298,23 @@ def test_a_library_that_grew_much_or_lost_windows_is_learnt_as_a_whole(tmp_path:
         assert learn_enrolled(other, path, known)[0].startswith("learnt the library anew")
 
 
+def test_an_extended_library_whose_file_was_replaced_unread_is_learnt_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ethogram.pipeline.unread_library.LARGE", 1)
+    path = tmp_path / "home.jsonl.gz"
+    library_file.write(real_library(6), path)
+    learn_enrolled(real_library(6), path)
+    unread, read = open_library(path), open_library(path)
+    assert len(read.entries)
+    library_file.write(real_library(7), path)
+    assert learn_enrolled(real_library(7), path, read)[0].startswith("updated what was learnt: 17 new windows")
+    library_file.write(real_library(6), path)
+    learn_enrolled(real_library(6), path)
+    library_file.write(real_library(7), path)
+    assert learn_enrolled(real_library(7), path, unread)[0].startswith("learnt the library anew")
+
+
 def test_small_additions_count_from_the_last_time_that_all_was_learnt(tmp_path: Path) -> None:
     path = tmp_path / "home.jsonl.gz"
     library_file.write(real_library(6), path)

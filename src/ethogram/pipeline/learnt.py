@@ -24,7 +24,7 @@ from ethogram.pipeline.fingerprints import service_matrix
 from ethogram.pipeline.learnt_ladder import keep_ladder
 from ethogram.pipeline.library import PACKAGED, OpenLibrary
 from ethogram.pipeline.text import plural
-from ethogram.pipeline.unread_library import file_digest, stem
+from ethogram.pipeline.unread_library import UnreadEntries, file_digest, stem
 from ethogram.pipeline.verdicts import (
     default_method,
     fit_verdict_model,
@@ -152,6 +152,8 @@ def _update(written: OpenLibrary, extended: Library, settings: IdentifySettings)
     file = extended.file if isinstance(extended, OpenLibrary) else None
     if file is None or written.file is None:
         return None
+    if isinstance(extended.entries, UnreadEntries) and not extended.entries.were_read:
+        return None  # its file may be the one that was just written
     try:
         header, value = read_learnt(learnt_path(file, settings))
         wanted = _key(extended, settings, None, None)

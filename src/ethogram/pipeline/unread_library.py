@@ -99,6 +99,11 @@ class UnreadEntries(Sequence[Entry]):
     def __init__(self, *paths: Path) -> None:
         self.paths = paths
 
+    @property
+    def were_read(self) -> bool:
+        """Whether the entries are in memory; until then they are those that the file has at that moment."""
+        return "_entries" in vars(self)
+
     @cached_property
     def _entries(self) -> tuple[Entry, ...]:
         first, *others = (library_file.read(path) for path in self.paths)
