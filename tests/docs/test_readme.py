@@ -16,8 +16,8 @@ from docs.running import ROOT, blocks, page, run_shell
 from ethogram.cli.app import COMMANDS
 
 README = page("README.md")
-NOT_RUN = ("pip ", "make ", "ethogram collect ", "ethogram identify collected/")
-"""Installation needs a network or minutes; the collector has a test of its own."""
+NOT_RUN = ("pip ", "make ", "ethogram collect ", "ethogram serve ", "ethogram identify collected/")
+"""Installation needs a network or minutes; the collector and the live service have tests of their own."""
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,8 @@ class WebServer:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        place = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named so that asyncio switches Nagle's algorithm off, which costs 40 ms an answer.
+        place = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise InputError(f"{host}: cannot be listened at: {error.strerror or error}") from None
     try:
