@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,11 @@ from serve.web_made import RunningPage
 AXE = Path(os.environ.get("ETHOGRAM_AXE", Path(__file__).parents[2] / "build" / "axe" / "axe.min.js"))
 """axe-core, a checker of accessibility; CI fetches it from the npm registry, it is not a part of the project."""
 
+LONGEST_S = 150.0
+"""One visit takes seconds; ten thousand devices take half a minute on a slow machine."""
+MARK = f"--ethogram-tests={os.getpid()}"
+"""An option that Chromium ignores, by which the processes of this browser are found."""
+
 
 @contextmanager
 def chromium() -> Iterator[Any]:
@@ -26,11 +33,24 @@ def chromium() -> Iterator[Any]:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", MARK])
         try:
             yield browser
         finally:
-            browser.close()
+            with bounded():
+                browser.close()
+
+
+@contextmanager
+def bounded(seconds: float = LONGEST_S) -> Iterator[None]:
+    """End the browser if it takes too long: some calls of Playwright wait for ever, and then raise instead."""
+    watchdog = Timer(seconds, subprocess.run, [["pkill", "-9", "-f", "--", MARK]])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
 
 
 class Visit:
@@ -73,10 +93,11 @@ class Visit:
 @contextmanager
 def visiting(browser: Any, running: RunningPage, **options: Any) -> Iterator[Visit]:
     """A visit that ends without an error of the console and without a request elsewhere."""
-    visit = Visit(browser, running, **options)
-    try:
-        yield visit
-    except BaseException:
-        visit.context.close()
-        raise
-    visit.close()
+    with bounded():
+        visit = Visit(browser, running, **options)
+        try:
+            yield visit
+        except BaseException:
+            visit.context.close()
+            raise
+        visit.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,9 +46,11 @@ def see(store: Store, *sightings: DeviceSighting, source: str = "here", **values
     return [device.id for device in sorted(store.due(clock), key=lambda device: device.names)]
 
 
-def judge(store: Store, id_: str, verdict: dict[str, Any], *, at: datetime = START + HOUR, library: str = "library 1",
-          source: str = "here", provisional: bool = False) -> None:  # fmt: skip
+def judge(
+    store: Store, id_: str, verdict: dict[str, Any], *, at: datetime = START + HOUR, library: str = "library 1",
+    source: str = "here", provisional: bool = False, hours: Sequence[tuple[datetime, int]] = (),
+) -> None:  # fmt: skip
     """One round with one judgement."""
     now = store.position(source)
-    judgement = Judgement(id_, verdict, provisional, None)
+    judgement = Judgement(id_, verdict, provisional, None, tuple(hours))
     store.record_round(RoundResult(source, now, now, at, library, judgements=(judgement,)))

@@ -351,3 +351,17 @@ def test_other_databases_are_refused() -> None:
         Store.open("mysql://host/name")
     with pytest.raises(InputError, match=r"\*\*\*.*cannot be written: .*refused"):
         Store.open("postgresql://ana:secret@127.0.0.1:1/name")
+
+
+def test_traffic_follows_a_device_to_its_kind(open_store: Callable[..., Store]) -> None:
+    store = open_store()
+    hours = ((START, 700), (START + HOUR, 300))
+    (id_,) = see(store, sighting("10.0.0.2", hours=hours))
+    see(store, sighting("10.0.0.3", hours=((START, 50),)))
+    assert store.traffic(START) == ((START, "", 750), (START + HOUR, "", 300))
+    judge(store, id_, document("Acme camera"), hours=hours)
+    assert [row for row in store.traffic(START) if row[2]] == [
+        (START, "", 50), (START, "camera", 700), (START + HOUR, "camera", 300),
+    ]  # fmt: skip
+    judge(store, id_, document("Acme camera"), hours=hours)
+    assert (START, "camera", 700) in store.traffic(START)

@@ -526,12 +526,15 @@ class Judgement:
         Whether it rests on less than one whole epoch.
     due
         When to judge it again; None: at the end of the epoch in which it next has traffic.
+    hours
+        Octets of the hours that the verdict rests on, which follow the device to another kind.
     """
 
     device: str
     verdict: dict[str, Any]
     provisional: bool
     due: datetime | None
+    hours: tuple[tuple[datetime, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

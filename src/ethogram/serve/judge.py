@@ -45,6 +45,8 @@ __all__ = ["Judge", "RoundReport", "next_due"]
 AT_ONCE = 250
 """Devices whose counts are in memory at once."""
 HOUR = timedelta(hours=1)
+Hours = tuple[tuple[datetime, int], ...]
+"""Octets of hours."""
 SAMPLES_S = 60.0
 """Counters are stored at most this often, and with every round that reads segments."""
 GROUPS_S = 600.0
@@ -261,28 +263,36 @@ class Judge:
         self._regroup |= bool(due)
 
     def _judge_some(self, source: SegmentSource, clock: datetime, due: Sequence[DueDevice]) -> None:
-        verdicts = self.verdicts(due)
+        judged = self.judged(due)
         epoch = timedelta(seconds=self.settings.epoch_s)
         judgements = []
         for device in due:
             observed = (device.last_seen if source.whole else clock) - device.first_seen
             again = next_due(device.first_seen, clock, self.settings, whole=source.whole)
-            judgements.append(
-                Judgement(device.id, verdicts.get(device.id, {}), observed < epoch, again)
-            )
+            verdict, hours = judged.get(device.id, ({}, ()))
+            judgements.append(Judgement(device.id, verdict, observed < epoch, again, hours))
         position = self.store.position(source.name)
         self.store.record_round(RoundResult(
             source=source.name, after=position, segment=position, clock=clock, library=self.identifier.name,
             judgements=tuple(judgements),
         ))  # fmt: skip
 
-    def verdicts(self, devices: Sequence[DueDevice]) -> dict[str, dict[str, Any]]:
-        """Verdicts from stored counts, by id; devices without counts in their latest days are left out."""
+    def judged(self, devices: Sequence[DueDevice]) -> dict[str, tuple[dict[str, Any], Hours]]:
+        """Verdicts from stored counts and the octets of their hours, by id.
+
+        Devices without counts in their latest days are left out.
+        """
         if not devices:
             return {}
         counts = self.counts(devices)
+        totals = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
+            octets=pl.col("octets_out").sum() + pl.col("octets_in").sum()
+        )
+        hours: dict[str, list[tuple[datetime, int]]] = {}
+        for device, hour, octets in totals.sort("device", "time").iter_rows():
+            hours.setdefault(device, []).append((hour, octets))
         verdicts = self.identifier.verdicts(counts, _identity(devices))
-        return {verdict.device: verdict.model_dump(mode="json") for verdict in verdicts}
+        return {v.device: (v.model_dump(mode="json"), tuple(hours.get(v.device, ()))) for v in verdicts}
 
     def counts(self, devices: Sequence[DueDevice]) -> pl.DataFrame:
         """Counts of devices in the days before their last flow, with their ids, sorted by key."""

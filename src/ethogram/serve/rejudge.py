@@ -39,11 +39,12 @@ def rejudge(
     clock = store.clock()
     epoch = timedelta(seconds=judge.settings.epoch_s)
     while clock is not None and (devices := store.judged_devices(after, limit=AT_ONCE)):
-        verdicts = judge.verdicts(devices)
+        judged = judge.judged(devices)
         judgements = tuple(
-            Judgement(device.id, verdicts[device.id], device.last_seen - device.first_seen < epoch, device.due)
+            Judgement(device.id, verdict, device.last_seen - device.first_seen < epoch, device.due, hours)
             for device in devices
-            if device.id in verdicts
+            if device.id in judged
+            for verdict, hours in (judged[device.id],)
         )
         result = RoundResult("rejudge", 0, 0, clock, judge.identifier.name, judgements=judgements, again=True)
         before = store.changes(limit=1)

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 from ethogram.schema import KINDS
+from ethogram.schema.service_words import LOCAL, service_words
 
 __all__ = [
-    "LEVEL_NAMES", "STATE_NAMES", "ago", "duration", "kind_label", "moment", "number", "octets", "probability", "share",
-    "sure",
+    "LEVEL_NAMES", "STATE_NAMES", "ago", "duration", "kind_label", "moment", "number", "octets", "probability",
+    "service_text", "share", "sure",
 ]  # fmt: skip
 
 LEVEL_NAMES = {
@@ -116,6 +117,21 @@ def moment(time: datetime | str | None) -> Markup:
     time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     absolute = f"{time:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(time.isoformat(), absolute, ago(time))
+
+
+def service_text(service: str) -> str:
+    """A service of a fingerprint in the words of a network engineer; where all know where it is used, it is not said.
+
+    >>> service_text("UDP/5353 client multicast ff02::fb"), service_text("TCP/443 server lan")
+    ('mDNS', 'HTTPS server lan')
+    >>> service_text("name maker.example"), service_text("IP/2 client multicast 224.0.0.22")
+    ('maker.example', 'IGMP')
+    """
+    key, _, rest = service.partition(" ")
+    if key == "name":
+        return rest
+    words = service_words(key)
+    return words if words in LOCAL or not rest else f"{words} {rest}"
 
 
 def kind_label(kind: str) -> str:

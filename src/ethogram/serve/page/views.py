@@ -11,11 +11,13 @@ from typing import Any
 import orjson
 
 from ethogram.errors import EthogramError
+from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import DeviceDetail, DeviceFact, Overview, ServiceHealth
+from ethogram.schema.service_words import service_words
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.page.kinds import GROUPS, group_of
-from ethogram.serve.page.text import STATE_NAMES, duration, kind_label, number, octets, share
+from ethogram.serve.page.text import STATE_NAMES, duration, kind_label, number, octets, service_text, share
 
 __all__ = [
     "Choice", "HealthLine", "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "figure",
@@ -130,10 +132,12 @@ def todo(context: Context, overview: Overview, groups: int) -> list[tuple[str, s
         what = "1 group" if groups == 1 else f"{number(groups)} groups"
         lines.append((f"{what} of unknown devices can be named at once.", "/unknown", "Name them"))
     elif states.get("unknown"):
-        lines.append((f"{number(states['unknown'])} devices are unknown.", "/devices?state=unknown", "Look at them"))
+        count, one = number(states["unknown"]), states["unknown"] == 1
+        lines.append((f"{count} {'device is' if one else 'devices are'} unknown.", "/devices?state=unknown",
+                      "Look at it" if one else "Look at them"))  # fmt: skip
     if states.get("changed"):
-        count = number(states["changed"])
-        lines.append((f"What is stated about {count} devices has changed.", "/devices?state=changed", "See what"))
+        count = "1 device" if states["changed"] == 1 else f"{number(states['changed'])} devices"
+        lines.append((f"What is stated about {count} has changed.", "/devices?state=changed", "See what"))
     wrong = problems(context)
     if wrong:
         title, lost, _ = wrong[0]
@@ -150,11 +154,22 @@ def ladder(detail: DeviceDetail) -> dict[str, Any] | None:
     levels = []
     for level in document["levels"]:
         top = level.get("top") or {}
-        others = [(kind_label(name) if level["level"] == "kind" else name, score)
+        others = [(_label_name(level["level"], name), score)
                   for name, score in sorted(top.items(), key=lambda item: -item[1])
                   if name != level["label"] and score >= 0.01][:3]  # fmt: skip
         levels.append({**level, "others": others, "evidence": level.get("evidence") or []})
     return {**document, "levels": levels}
+
+
+def _label_name(level: str, label: str) -> str:
+    """A label of a level as it is shown; a family is ``vendor/kind``."""
+    if level == "kind":
+        return kind_label(label)
+    knowledge = Knowledge.bundled()
+    if level == "family":
+        vendor, _, kind = label.rpartition("/")
+        return f"{knowledge.vendor_name(vendor)} {kind_label(kind)}"
+    return knowledge.vendor_name(label) if level in ("vendor", "platform") else label
 
 
 def evidence(detail: DeviceDetail) -> dict[str, Any]:
@@ -169,7 +184,8 @@ def evidence(detail: DeviceDetail) -> dict[str, Any]:
     chosen = chosen[:_MOST_EVIDENCE]
     most = max(max(row["observed"], row["expected"]) for row in chosen)
     return {
-        "rows": chosen, "most": most or 1.0, "unit": quantity,
+        "rows": [{**row, "service": service_text(row["service"])} for row in chosen],
+        "most": most or 1.0, "unit": quantity,
         "label": verdict.get("nearest") or "unknown", "reason": verdict.get("reason") or "",
     }  # fmt: skip
 
@@ -214,7 +230,8 @@ def heat_map(hours: Sequence[HourlyOctets]) -> dict[str, Any] | None:
     rows = []
     for name, _ in totals.most_common(_MOST_SERVICES):
         values = [(hour, cells.get((name, hour), 0.0)) for hour in span]
-        rows.append((name, [(level(value), f"{_hour(hour):%a %H:00}: {octets(value)}") for hour, value in values]))
+        cells_of = [(level(value), f"{_hour(hour):%a %H:00}: {octets(value)}") for hour, value in values]
+        rows.append((service_words(name), cells_of))
     return {"days": days, "rows": rows, "bounds": [f"up to {octets(bound)}" for bound in bounds]}
 
 

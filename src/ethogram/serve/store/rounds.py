@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -246,9 +246,22 @@ def _add_hours(connection: Connection, traffic: dict[str, list[DeviceSighting]])
         for sighting in sightings:
             for hour, value in sighting.hours:
                 octets[hour, kinds[id_]] = octets.get((hour, kinds[id_]), 0) + value
-    rows = [{"hour": hour, "kind": kind, "octets": value} for (hour, kind), value in sorted(octets.items())]
-    upsert(connection, traffic_table, rows, ["hour", "kind"],
-           lambda new: {"octets": traffic_table.c.octets + new.octets})  # fmt: skip
+    _add_octets(connection, octets)
+
+
+def _add_octets(connection: Connection, octets: Mapping[tuple[datetime, str], int]) -> None:
+    """Add octets to hours and kinds, or take them away where they are negative; none goes below 0."""
+    stored = traffic_table.c
+    given = [{"hour": hour, "kind": kind, "octets": n} for (hour, kind), n in sorted(octets.items()) if n > 0]
+    upsert(connection, traffic_table, given, ["hour", "kind"],
+           lambda new: {"octets": stored.octets + new.octets})  # fmt: skip
+    taken = [{"hour_": hour, "kind_": kind, "taken": -n} for (hour, kind), n in sorted(octets.items()) if n < 0]
+    if taken:
+        less = stored.octets - bindparam("taken", type_=stored.octets.type)
+        statement = update(traffic_table).where(
+            stored.hour == bindparam("hour_", type_=stored.hour.type), stored.kind == bindparam("kind_")
+        )
+        connection.execute(statement.values(octets=case((less > 0, less), else_=0)), taken)
 
 
 def due_devices(connection: Connection, clock: datetime, limit: int) -> list[DueDevice]:
@@ -358,6 +371,7 @@ class _Writes:
         self.changes: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.undue: list[dict[str, Any]] = []
+        self.octets: dict[tuple[datetime, str], int] = {}
 
     def judge(self, now: _Current, judgement: Judgement, result: RoundResult, settings: JudgeSettings) -> None:
         """Decide whether the new statement about one device holds, and collect what follows from it."""
@@ -392,6 +406,10 @@ class _Writes:
             stated=stated, label=given, host_name=_host_name(document), address=row["address"], mac=row["mac"],
             unusual=bool(document.get("unusual")),
         )  # fmt: skip
+        if columns["kind"] != row["kind"]:
+            for hour, octets in judgement.hours:
+                for kind, change in ((row["kind"], -octets), (columns["kind"], octets)):
+                    self.octets[hour, kind] = self.octets.get((hour, kind), 0) + change
         if columns["unusual"] and not row["unusual"]:
             self.events.append({"time": datetime.now(tz=UTC), "kind": "unusual", "device": id_,
                                 "data": {"name": columns["name"], "statement": after.statement}})  # fmt: skip
@@ -418,9 +436,8 @@ class _Writes:
 
     def flush(self, connection: Connection) -> None:
         """Write everything."""
-
-
         upsert(connection, verdict, self.verdicts, ["device"])
+        _add_octets(connection, self.octets)
         if self.candidates:
             statement = update(verdict).where(verdict.c.device == bindparam("device_"))
             connection.execute(statement.values(candidate=bindparam("new", type_=verdict.c.candidate.type)),
