@@ -26,10 +26,10 @@ FILES = {
     "flows": ["{in}"], "vectors": ["{in}"], "embed": ["{in}"], "fingerprint": ["{in}"],
     "enrol": ["{in}", "--labels", "labels.csv"], "library": ["merge", "{in}"],
     "unknown": ["{in}", "--library", "lib.jsonl", "--name", "1=x"], "simulate": ["--days", "1"],
-    "bench": ["quick", "--corpus", "corpus"],
+    "bench": ["quick", "--corpus", "corpus"], "backup": ["--data", "data"],
 }  # fmt: skip
 FOLDERS = {"collect", "pretrain"}
-BINARY = {"flows", "vectors", "embed", "fingerprint", "simulate"}
+BINARY = {"flows", "vectors", "embed", "fingerprint", "simulate", "backup"}
 
 
 def options(verb: str) -> set[str]:
@@ -76,7 +76,7 @@ def test_no_command_writes_over_a_device_a_fifo_or_a_folder(verb: str, capsys: p
     assert (after.st_ino, after.st_mode, after.st_rdev) == (before.st_ino, before.st_mode, before.st_rdev)
 
 
-@pytest.mark.parametrize("verb", sorted(FILES.keys() - {"simulate", "bench", "library"}))
+@pytest.mark.parametrize("verb", sorted(FILES.keys() - {"simulate", "bench", "library", "backup"}))
 def test_no_command_writes_over_an_input_under_any_name(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("soft").symlink_to("in")
     Path("hard").hardlink_to("in")

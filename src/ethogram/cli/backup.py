@@ -35,9 +35,9 @@ def command(
     from ethogram.serve.store import Store
 
     place = store_place(settings)
+    check_output(output, BACKUP, [place], force=force)
     if "://" not in place and not Path(place).exists():
         raise InputError("there is no such store", file=place)
-    check_output(output, BACKUP, [place], force=force)
     with Store.open(place, settings.judge) as opened:
         rows = opened.save(output)
     report(f"{output}: {plural(rows, 'row')} written")
