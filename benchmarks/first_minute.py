@@ -57,9 +57,11 @@ ATTEMPTS = """
 ## What was tried to come closer to the goals
 
 Shares with names, the laboratory left out, as above but with one threshold per level for all statements; each line
-changes the first one. *Reach* is the largest share right at a wrong share within the goal, if the threshold were chosen
-on the tested devices: no choice of thresholds can do better. It shows that the order of the probabilities, not the
-thresholds, limits kinds.
+changes the first one. Presence, precisions and the weight of network equipment are constants (`PRESENCE_POWER`,
+`VENDOR_PRECISION`, `KIND_PRECISION`, `KIND_PRIORS`): change one and run this script. The code of the other lines was
+not kept. *Reach* is the largest share right at a wrong share within the goal, if the threshold were chosen on the
+tested devices: no choice of thresholds can do better. It shows that the order of the probabilities, not the thresholds,
+limits kinds.
 
 | change | vendor | kind | one of two kinds | vendor and kind | kind: best, reach |
 |---|---|---|---|---|---|

@@ -20,9 +20,9 @@ def strengths(evidence: LadderEvidence, level: str, label: str) -> dict[str, flo
 
 def test_what_answers_dns_for_others_is_the_router() -> None:
     (item,) = collect_evidence(windows(counted(protocol=17, port=53, role="server", scope="lan")), KNOWLEDGE)
-    assert strengths(item, "kind", "router")["serves the network"] == 1.0
+    assert strengths(item, "kind", "router")["equipment port"] == 1.0
     (client,) = collect_evidence(windows(counted(protocol=17, port=53, scope="lan")), KNOWLEDGE)
-    assert "serves the network" not in strengths(client, "kind", "router")
+    assert "equipment port" not in strengths(client, "kind", "router")
 
 
 def test_a_name_counts_by_the_fourth_root_of_the_hours_in_which_it_is_contacted() -> None:

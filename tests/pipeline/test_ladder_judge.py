@@ -58,6 +58,13 @@ def test_a_printer_is_told_by_what_it_serves_and_announces(judge: LadderJudge) -
     assert verdict.kind == "printer"
 
 
+@pytest.mark.parametrize(("mac", "kind"), [("c0:56:27:73:46:0b", "router"), ("b8:27:eb:11:22:33", "board or router")])
+def test_what_serves_dns_is_a_router_unless_its_vendor_makes_none(judge: LadderJudge, mac: str, kind: str) -> None:
+    item = windows(counted(protocol=17, port=53, role="server", scope="lan"))
+    (verdict,) = judge.verdicts(item, facts(mac=mac))
+    assert verdict.kind == kind
+
+
 def test_children_are_never_more_probable_than_their_parents(judge: LadderJudge) -> None:
     library = open_library()
     some: Windows = library.windows().take(list(range(0, len(library), 7)))

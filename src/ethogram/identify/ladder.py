@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.schema import LadderEvidence, LadderTerm
+from ethogram.schema import NETWORK_EQUIPMENT, LadderEvidence, LadderTerm
 
 __all__ = ["KIND_PRIORS", "MODEL_PRIORS", "NONE", "VENDOR_PRIORS", "Ladder", "LadderDecision", "LadderWeights"]
 
@@ -32,8 +32,6 @@ NONE = ""
 """Label of *none of the candidates*."""
 LEAST_SHARE = 0.01
 """A kind that a vendor is not known to make keeps this share."""
-NETWORK_EQUIPMENT = ("router", "access-point", "switch")
-"""Kinds that vendors make but whose own traffic flow records seldom show: they carry what other devices send."""
 
 VENDOR_PRIORS: dict[str, float] = {
     "name strong": 4.0, "name fair": 3.0, "name weak": 1.0, "own domain": 2.0, "share of names": 2.0,
@@ -49,7 +47,7 @@ KIND_PRIORS: dict[str, float] = {
     "name kind fair": 1.0, "name kind weak": 0.3, "host name strong": 3.0, "host name fair": 1.5, "host name weak": 0.5,
     "announced strong": 3.0, "announced fair": 1.5, "announced weak": 0.5, "mac strong": 2.0, "mac fair": 1.0,
     "mac weak": 0.3, "stated": 8.0, "breadth": 0.7, "behaviour": 0.5, "library": 0.2, "library family": 0.4,
-    "network equipment": -1.0, "serves the network": 6.0,
+    "network equipment": -1.0, "equipment port": 6.0,
 }  # fmt: skip
 """Prior mean of each weight of kinds, in nats."""
 

@@ -17,7 +17,18 @@ from math import log1p
 import polars as pl
 
 from ethogram.knowledge.tables import Fact, Knowledge
-from ethogram.schema import GROUP, KINDS, TCP, UDP, LadderEvidence, LadderTerm, TermLevel, Windows
+from ethogram.schema import (
+    GROUP,
+    KINDS,
+    NETWORK_EQUIPMENT,
+    TCP,
+    UDP,
+    LadderEvidence,
+    LadderTerm,
+    TermLevel,
+    Windows,
+)
+from ethogram.schema.service_words import service_words
 
 __all__ = ["collect_evidence"]
 
@@ -34,7 +45,6 @@ USUAL_BREADTH = 6
 """Vendors whose services a device contacts: more than this speaks for a computer or phone, fewer against it."""
 
 _COMPUTERS = ("phone", "tablet", "laptop", "pc")
-_GATEWAY = {(53, "server", "lan"): "DNS", (67, "server", "lan"): "DHCP"}
 _STRENGTH = {"strong": 1.0, "fair": 0.6, "weak": 0.3}
 _HOST_FACTS = ("host_name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name", "name", "dhcp_vendor_class")
 _WORDS = {
@@ -207,12 +217,9 @@ def _add_services(evidence: list[LadderEvidence], windows: Windows, lookup: _Loo
         .unique()
     )
     for item, protocol, port, role, scope in rows.iter_rows():
-        if protocol == UDP and (port, role, scope) in _GATEWAY:
-            text = f"answers {_GATEWAY[port, role, scope]} for other devices"
-            evidence[item].terms.append(LadderTerm("kind", "router", "serves the network", 1.0, text, "traffic"))
         facts = lookup.port(protocol, port, role, scope)
         if facts:
-            service = f"{'TCP' if protocol == TCP else 'UDP'}/{port}"
+            service = service_words(f"{'TCP' if protocol == TCP else 'UDP'}/{port}")
             text = f"{'serves' if role == 'server' else 'uses'} {service}"
             for fact in facts:
                 _add_fact(evidence[item], fact, "port", text)
@@ -229,6 +236,9 @@ def _add_fact(item: LadderEvidence, fact: Fact, feature: str, text: str) -> None
     level = _level(fact)
     if level is not None:
         name = f"{feature} {fact.weight}" if level == "kind" else f"{feature} {level}"
+        if name == "port strong" and fact.value in NETWORK_EQUIPMENT:
+            # Shares of a vendor count products: it may sell more plugs than routers, yet what serves DNS is no plug.
+            name = "equipment port"
         value = 1.0 if level == "kind" else _STRENGTH.get(fact.weight, 0.0)
         item.terms.append(LadderTerm(level, fact.value, name, value, text, fact.source))
 

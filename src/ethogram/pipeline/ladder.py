@@ -6,7 +6,7 @@ not know, the packaged library and the knowledge pack speak.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -155,7 +155,8 @@ class LadderJudge:
             if probable.text:
                 statement = replace(statement, text=f"probably {_article(probable.text)}", score=probable.score)
         elif statement.level in ("vendor", "platform") and probable.kind:
-            statement = replace(statement, text=f"{statement.text}, probably {_article(_kinds_text(probable.kind))}")
+            kinds = _kinds_text(probable.kind.split(" or "))
+            statement = replace(statement, text=f"{statement.text}, probably {_article(kinds)}")
         return LadderVerdict(
             statement=statement.text, level=statement.level, labels=list(statement.labels), score=statement.score,
             vendor=statement.vendor or probable.vendor, kind=statement.kind or probable.kind, model=statement.model,
@@ -207,22 +208,22 @@ class LadderJudge:
             if (model := sure.get("model")) is not None:
                 text = f"{family.name}: {model.label}"
                 yield _Statement(text, "model", (model.label,), model.score, name, kind_label, model.label)
-            if (models := self._pair(decision.models, "model")) is not None:
+            if (models := _pair(decision.models, self._sure("model"))) is not None:
                 both = " or ".join(models.labels)
                 text = f"{family.name}: {both}"
                 yield _Statement(text, "model", models.labels, models.score, name, kind_label, both)
             yield _Statement(family.name, "family", (family.label,), family.score, name, kind_label)
         if vendor is not None:
             of_vendor_kinds = {k: p for (v, k), p in decision.families.items() if v == vendor.label}
-            if (kinds := self._pair(of_vendor_kinds, "kinds")) is not None:
+            if (kinds := _pair(of_vendor_kinds, self._sure("kinds"))) is not None:
                 labels = tuple(f"{vendor.label}{SEPARATOR}{k}" for k in kinds.labels)
-                text = f"{name} {' or '.join(map(kind_name, kinds.labels))}"
+                text = f"{name} {_kinds_text(kinds.labels)}"
                 yield _Statement(text, "family", labels, kinds.score, name, " or ".join(kinds.labels))
             yield _Statement(f"{name} device", "vendor", (vendor.label,), vendor.score, name, kind_label)
         if kind is not None:
             yield _Statement(f"{kind.name}, vendor unknown", "kind", (kind.label,), kind.score, "", kind.label)
-        if (kinds := self._pair(decision.kinds, "kinds")) is not None:
-            text = f"{' or '.join(map(kind_name, kinds.labels))}, vendor unknown"
+        if (kinds := _pair(decision.kinds, self._sure("kinds"))) is not None:
+            text = f"{_kinds_text(kinds.labels)}, vendor unknown"
             yield _Statement(text, "kind", kinds.labels, kinds.score, "", " or ".join(kinds.labels))
         if platform is not None and platform.label != NO_PLATFORM:
             yield _Statement(f"device on {platform.name}", "platform", (platform.label,), platform.score)
@@ -233,26 +234,14 @@ class LadderJudge:
         vendor, kind = shown.get("vendor"), shown.get("kind")
         name = vendor.name if vendor else ""
         kinds: tuple[str, ...] = (kind.label,) if kind else ()
-        if not kinds and (pair := self._pair_above(decision.kinds, self._threshold("kinds"))) is not None:
+        if not kinds and (pair := _pair(decision.kinds, self._threshold("kinds"))) is not None:
             kinds = pair.labels
         if vendor and kinds:
             score = sum(decision.families.get((vendor.label, label), 0.0) for label in kinds)
         else:
             score = vendor.score if vendor else sum(decision.kinds[label] for label in kinds)
-        label = " or ".join(kinds)
-        text = " ".join(part for part in (name, _kinds_text(label) if label else "device" if name else "") if part)
-        return _Statement(text, "unknown", (), score, name, label)
-
-    def _pair(self, probabilities: Mapping[str, float], level: str) -> _Pair | None:
-        """The two most probable labels, if neither is sure and both together are."""
-        return self._pair_above(probabilities, self._sure(level))
-
-    def _pair_above(self, probabilities: Mapping[str, float], least: float) -> _Pair | None:
-        best = sorted(probabilities.items(), key=lambda pair: (-pair[1], pair[0]))[:2]
-        total = sum(p for _, p in best)
-        if len(best) < 2 or total < least or best[1][1] < LEAST_OF_PAIR * total:
-            return None
-        return _Pair((best[0][0], best[1][0]), total)
+        text = " ".join(part for part in (name, _kinds_text(kinds) if kinds else "device" if name else "") if part)
+        return _Statement(text, "unknown", (), score, name, " or ".join(kinds))
 
 
 @dataclass(frozen=True)
@@ -272,6 +261,15 @@ class _Pair:
     score: float
 
 
+def _pair(probabilities: Mapping[str, float], least: float) -> _Pair | None:
+    """The two most probable labels, if their total reaches ``least`` and the second has enough of it."""
+    best = sorted(probabilities.items(), key=lambda pair: (-pair[1], pair[0]))[:2]
+    total = sum(p for _, p in best)
+    if len(best) < 2 or total < least or best[1][1] < LEAST_OF_PAIR * total:
+        return None
+    return _Pair((best[0][0], best[1][0]), total)
+
+
 def canonical_vendor(vendor: str, knowledge: Knowledge) -> str:
     """The vendor as the knowledge pack names it; unchanged if the pack does not know it."""
     return (knowledge.vendor(vendor) or vendor) if vendor else ""
@@ -288,8 +286,8 @@ def kind_name(kind: str) -> str:
     return KINDS[kind].label.partition(" or ")[0] if kind in KINDS else kind
 
 
-def _kinds_text(kinds: str) -> str:
-    return " or ".join(map(kind_name, kinds.split(" or ")))
+def _kinds_text(kinds: Iterable[str]) -> str:
+    return " or ".join(map(kind_name, kinds))
 
 
 def _article(text: str) -> str:

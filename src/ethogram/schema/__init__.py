@@ -18,7 +18,7 @@ from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
-from ethogram.schema.kind import KINDS, Kind
+from ethogram.schema.kind import KINDS, NETWORK_EQUIPMENT, Kind
 from ethogram.schema.ladder import LadderEvidence, LadderTerm, TermLevel
 from ethogram.schema.ladder_verdict import IdentityFact, LadderLevel, LadderVerdict, LevelEvidence, LevelVerdict
 from ethogram.schema.live import (
@@ -87,6 +87,7 @@ __all__ = [
     "NAMED_DEVICE",
     "NAME_ANSWER",
     "NAME_QUESTION",
+    "NETWORK_EQUIPMENT",
     "PACKET_FLOW",
     "PACKET_FORMAT",
     "ROLE",

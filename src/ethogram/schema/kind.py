@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "Kind"]
+__all__ = ["KINDS", "NETWORK_EQUIPMENT", "Kind"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,6 @@ KINDS: dict[str, Kind] = {
     )
 }
 """Every kind by its slug: IoT devices first, then computers and network equipment."""
+
+NETWORK_EQUIPMENT = ("router", "access-point", "switch")
+"""Kinds that vendors make but whose own traffic flow records seldom show: they carry what other devices send."""

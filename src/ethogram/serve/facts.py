@@ -23,8 +23,10 @@ from ethogram.errors import InputError
 from ethogram.fingerprint.count import merge_counts, sort_counts
 from ethogram.schema import COUNTS
 
-__all__ = ["CountFacts", "SpanFile"]
+__all__ = ["CountFacts", "Hours", "SpanFile", "octets_by_hour"]
 
+Hours = tuple[tuple[datetime, int], ...]
+"""Octets of hours, in order."""
 NOTE = "complete"
 FANOUT = 16
 """Files of about the same span that are merged into one."""
@@ -215,6 +217,17 @@ class CountFacts:
         text = str(error) if isinstance(error, InputError) else f"{path}: cannot be read: {_reason(error)}"
         if text not in self.problems:
             self.problems = [*self.problems[-99:], text]
+
+
+def octets_by_hour(counts: pl.DataFrame) -> dict[str, Hours]:
+    """Octets in both directions by device and hour, of counts (:data:`ethogram.schema.COUNTS`)."""
+    totals = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
+        octets=pl.col("octets_out").sum() + pl.col("octets_in").sum()
+    )
+    hours: dict[str, list[tuple[datetime, int]]] = {}
+    for device, hour, octets in totals.sort("device", "time").iter_rows():
+        hours.setdefault(device, []).append((hour, octets))
+    return {device: tuple(rows) for device, rows in hours.items()}
 
 
 def _files_in(folder: Path) -> list[SpanFile]:

@@ -36,7 +36,7 @@ from ethogram.schema import (
     Judgement,
     RoundResult,
 )
-from ethogram.serve.facts import CountFacts
+from ethogram.serve.facts import CountFacts, Hours, octets_by_hour
 from ethogram.serve.sources import Batch, SegmentSource
 from ethogram.serve.store import Store
 
@@ -45,8 +45,6 @@ __all__ = ["Judge", "RoundReport", "next_due"]
 AT_ONCE = 250
 """Devices whose counts are in memory at once."""
 HOUR = timedelta(hours=1)
-Hours = tuple[tuple[datetime, int], ...]
-"""Octets of hours."""
 SAMPLES_S = 60.0
 """Counters are stored at most this often, and with every round that reads segments."""
 GROUPS_S = 600.0
@@ -249,7 +247,7 @@ class Judge:
                 name=name, mac=mac or (macs[0] if len(set(macs)) == 1 else ""), addresses=traffic.addresses,
                 host_names=tuple(dict.fromkeys(fact.value for fact in names)), first=traffic.first,
                 last=traffic.last, flows=traffic.flows, octets=traffic.octets, due=due, facts=tuple(stated),
-                hours=tuple(sorted(traffic.hours.items())),
+                hours=traffic.hours,
             ))  # fmt: skip
         return tuple(sightings)
 
@@ -285,14 +283,9 @@ class Judge:
         if not devices:
             return {}
         counts = self.counts(devices)
-        totals = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
-            octets=pl.col("octets_out").sum() + pl.col("octets_in").sum()
-        )
-        hours: dict[str, list[tuple[datetime, int]]] = {}
-        for device, hour, octets in totals.sort("device", "time").iter_rows():
-            hours.setdefault(device, []).append((hour, octets))
+        hours = octets_by_hour(counts)
         verdicts = self.identifier.verdicts(counts, _identity(devices))
-        return {v.device: (v.model_dump(mode="json"), tuple(hours.get(v.device, ()))) for v in verdicts}
+        return {v.device: (v.model_dump(mode="json"), hours.get(v.device, ())) for v in verdicts}
 
     def counts(self, devices: Sequence[DueDevice]) -> pl.DataFrame:
         """Counts of devices in the days before their last flow, with their ids, sorted by key."""

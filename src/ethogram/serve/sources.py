@@ -21,6 +21,7 @@ from ethogram.pipeline.counts import count_inputs
 from ethogram.pipeline.inputs import COUNTING
 from ethogram.pipeline.read_options import ReadOptions
 from ethogram.schema import COUNTS, IDENTITY, Accounting
+from ethogram.serve.facts import Hours, octets_by_hour
 from ethogram.serve.segments import row_groups, segments_in
 
 __all__ = ["Batch", "CollectorSegments", "SegmentSource", "Traffic", "WatchedFolder"]
@@ -35,14 +36,14 @@ _SKIPPED = (".part", ".tmp", ".swp")
 
 @dataclass
 class Traffic:
-    """Traffic of one device name in a batch; ``hours`` has the octets of each hour."""
+    """Traffic of one device name in a batch; ``hours`` has the octets of each hour, in order."""
 
     first: datetime
     last: datetime
     flows: int
     octets: int
     addresses: tuple[str, ...]
-    hours: dict[datetime, int] = field(default_factory=dict)
+    hours: Hours = ()
 
 
 @dataclass
@@ -208,12 +209,9 @@ def _by_address(flows: pl.DataFrame) -> pl.DataFrame:
 
 def _with_hours(traffic: dict[str, Traffic], counts: pl.DataFrame) -> dict[str, Traffic]:
     """Add the octets of each hour, as counted."""
-    hours = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
-        (pl.col("octets_out") + pl.col("octets_in")).sum().alias("octets")
-    )
-    for device, hour, octets in hours.iter_rows():
+    for device, hours in octets_by_hour(counts).items():
         if device in traffic:
-            traffic[device].hours[hour] = octets
+            traffic[device].hours = hours
     return traffic
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
@@ -16,13 +14,12 @@ import ethogram.bench.counts.items
 import ethogram.pipeline.ladder
 import ethogram.schema
 from ethogram.bench.code_digest import CodePart
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.ladder import fit, items, measure
 from ethogram.bench.ladder.items import CONDITIONS, ladder_items
 from ethogram.bench.ladder.measure import LadderMeasurement, figures
 from ethogram.bench.ladder.task import LadderMethod, LadderTask
+from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.errors import UsageError
 from ethogram.identify import metrics
@@ -45,8 +42,8 @@ def pack_digest() -> str:
 
 
 @dataclass
-class LadderBenchmark:
-    """Benchmark of the first minute over a folder of corpora; parameters as for the other benchmarks."""
+class LadderBenchmark(BenchmarkOptions):
+    """Benchmark of the first minute over a folder of corpora."""
 
     CODE_DEPENDENCIES: ClassVar[tuple[CodePart, ...]] = (
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", "ethogram.knowledge", ethogram.pipeline.ladder,
@@ -54,11 +51,6 @@ class LadderBenchmark:
     )  # fmt: skip
     """Code beside this module that decides a figure, once the data is loaded."""
 
-    root: Path
-    cards: Mapping[str, Card]
-    cache_folder: Path | None = CACHE
-    threads: int = 0
-    on_stage: Callable[[str], None] | None = None
     _measurement: LadderMeasurement | None = None
     _predictions: dict[bool, pl.DataFrame] = field(default_factory=dict)
 
@@ -67,7 +59,7 @@ class LadderBenchmark:
         """The devices of all corpora and the knowledge pack, read once."""
         if self._measurement is None:
             knowledge = Knowledge.bundled()
-            bench = CountBenchmark(self.root, dict(self.cards), self.cache_folder)
+            bench = CountBenchmark(self.root, self.cards, self.cache_folder)
             self._measurement = LadderMeasurement(
                 ladder_items(bench, self.cards, knowledge), knowledge, self.on_stage
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from ethogram._matplotlib import Figure
 from ethogram.bench.report.plots_style import colour_of, saved
-from ethogram.bench.report.tables import Row, number, values_of
+from ethogram.bench.report.tables import Row, measured_by_task, number, values_of
 
 __all__ = ["is_group_row", "write_group_report"]
 
@@ -48,10 +48,7 @@ def write_group_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     list of Path
         Files written.
     """
-    by_task: dict[str, list[Row]] = {}
-    for row in rows:
-        if is_group_row(row) and "absent" not in row:
-            by_task.setdefault(str(row["task"]), []).append(row)
+    by_task = measured_by_task(rows, is_group_row)
     if not by_task:
         return []
     folder.mkdir(parents=True, exist_ok=True)

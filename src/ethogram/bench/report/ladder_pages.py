@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ethogram.bench.report.tables import Row, interval_of, method_of, values_of
+from ethogram.bench.report.tables import Row, interval_of, measured_by_task, method_of, values_of
 
 __all__ = ["is_ladder_row", "write_ladder_report"]
 
@@ -28,12 +28,8 @@ def write_ladder_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     list of Path
         Files written.
     """
-    by_task: dict[str, list[Row]] = {}
-    for row in rows:
-        if is_ladder_row(row) and "absent" not in row:
-            by_task.setdefault(str(row["task"]), []).append(row)
     written = []
-    for name, of_task in sorted(by_task.items()):
+    for name, of_task in sorted(measured_by_task(rows, is_ladder_row).items()):
         folder.mkdir(parents=True, exist_ok=True)
         page = folder / f"{name}.md"
         page.write_text(_page(name, of_task))

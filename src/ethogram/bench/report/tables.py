@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["GROUPS", "HEADS", "Row", "interval_of", "number", "picture", "task_table", "values_of"]
+__all__ = [
+    "GROUPS", "HEADS", "Row", "interval_of", "measured_by_task", "number", "picture", "task_table", "values_of",
+]  # fmt: skip
 
 Row = dict[str, object]
 """A result row, as read from a file."""
@@ -31,6 +33,15 @@ WITH = {"previous": "the previous epoch", "halves": "the other half of the windo
 def values_of(row: Row) -> dict[str, float]:
     values = row["values"]
     return {k: float("nan") if v is None else float(v) for k, v in values.items()} if isinstance(values, dict) else {}
+
+
+def measured_by_task(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> dict[str, list[Row]]:
+    """Rows with figures, by task, of those that are wanted."""
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        if wanted(row) and "absent" not in row:
+            by_task.setdefault(str(row["task"]), []).append(row)
+    return by_task
 
 
 def interval_of(row: Row, name: str) -> tuple[float, float] | None:

@@ -54,6 +54,14 @@ def existing(context: Context, device: str) -> DeviceDetail:
     return detail
 
 
+def _known(context: Service, device: DeviceId) -> str:
+    return existing(context, device).row.id
+
+
+KnownDevice = Annotated[str, Depends(_known)]
+"""Id of a device that exists; 404 otherwise."""
+
+
 def document(detail: DeviceDetail) -> DeviceDocument:
     """A device as the API gives it."""
     values = {name: getattr(detail, name) for name in DeviceDocument.model_fields if name != "device"}
@@ -97,65 +105,57 @@ def device(request: Request, context: Service, device: DeviceId) -> Response:
 
 
 @router.put("/devices/{device}/label", response_model=DeviceDocument, summary="Label a device")
-def put_label(request: Request, context: Service, access: Editor, device: DeviceId, body: LabelRequest) -> Response:
+def put_label(request: Request, context: Service, access: Editor, device: KnownDevice, body: LabelRequest) -> Response:
     """A label stays above every verdict until it is replaced or removed."""
-    existing(context, device)
     context.store.label(device, body.value, access.user, kind=body.kind, vendor=body.vendor, model=body.model)
     return _changed(context, request, device)
 
 
 @router.delete("/devices/{device}/label", response_model=DeviceDocument, summary="Remove the label of a device")
-def delete_label(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+def delete_label(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """The device is called what is stated again."""
-    existing(context, device)
     context.store.remove_label(device, access.user)
     return _changed(context, request, device)
 
 
 @router.post("/devices/{device}/confirm", response_model=DeviceDocument, summary="The statement is right")
-def confirm(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+def confirm(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """The confirmation is stored with user and time."""
-    existing(context, device)
     context.store.confirm(device, access.user)
     return _changed(context, request, device)
 
 
 @router.post("/devices/{device}/reject", response_model=DeviceDocument, summary="The statement is wrong")
-def reject(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+def reject(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """The device is unknown until something else is stated about it."""
-    existing(context, device)
     context.store.reject(device, access.user)
     return _changed(context, request, device)
 
 
 @router.put("/devices/{device}/ignored", response_model=DeviceDocument, summary="Ignore a device")
-def put_ignored(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+def put_ignored(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """It is left out of lists and numbers."""
-    existing(context, device)
     context.store.ignore(device, access.user)
     return _changed(context, request, device)
 
 
 @router.delete("/devices/{device}/ignored", response_model=DeviceDocument, summary="Take an ignored device back")
-def delete_ignored(request: Request, context: Service, access: Editor, device: DeviceId) -> Response:
+def delete_ignored(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """It appears in lists and numbers again."""
-    existing(context, device)
     context.store.ignore(device, access.user, ignored=False)
     return _changed(context, request, device)
 
 
 @router.post("/devices/{device}/notes", response_model=DeviceDocument, status_code=200, summary="Add a note")
-def add_note(request: Request, context: Service, access: Editor, device: DeviceId, body: NoteRequest) -> Response:
+def add_note(request: Request, context: Service, access: Editor, device: KnownDevice, body: NoteRequest) -> Response:
     """Notes stay with user and time."""
-    existing(context, device)
     context.store.note(device, body.text, access.user)
     return _changed(context, request, device)
 
 
 @router.post("/devices/{device}/merge", response_model=DeviceDocument, summary="Merge a device into another")
-def merge(request: Request, context: Service, access: Editor, device: DeviceId, body: MergeRequest) -> Response:
+def merge(request: Request, context: Service, access: Editor, device: KnownDevice, body: MergeRequest) -> Response:
     """The answer is the device that it was merged into; the old id leads there."""
-    existing(context, device)
     if context.store.device(body.into) is None:
         raise UsageError(f"there is no device {body.into!r}")
     context.store.merge(device, body.into, access.user)
@@ -163,9 +163,8 @@ def merge(request: Request, context: Service, access: Editor, device: DeviceId, 
 
 
 @router.post("/devices/{device}/split", response_model=DeviceDocument, summary="Make a device of some keys of another")
-def split(request: Request, context: Service, access: Editor, device: DeviceId, body: SplitRequest) -> Response:
+def split(request: Request, context: Service, access: Editor, device: KnownDevice, body: SplitRequest) -> Response:
     """The answer is the new device. It stays apart, whatever names and addresses it shares later."""
-    existing(context, device)
     return _changed(context, request, context.store.split(device, body.keys, access.user))
 
 

@@ -199,7 +199,7 @@ def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> s
     if missing or not moved:
         raise UsageError(f"{row['name']} has no {', '.join(sorted(missing)) or 'such address'}")
     if not any(key["kind"] == "flow" for key in moved):
-        raise UsageError(f"no flow of {row['name']} is told by {', '.join(sorted(set(keys)))} alone")
+        raise UsageError(f"no flow of {row['name']} has {', '.join(sorted(set(keys)))} as its device")
     if all(key["value"] in set(keys) for key in stored if key["kind"] == "flow"):
         raise UsageError(f"nothing would be left of {row['name']}")
     new = secrets.token_hex(8)
