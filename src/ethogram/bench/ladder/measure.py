@@ -107,12 +107,18 @@ class LadderMeasurement:
     ) -> tuple[LadderJudge, list[LadderEvidence]]:
         """Evidence about tested items from a library of other items, network by network."""
         windows = self.items.seen(condition)
-        judge = LadderJudge(self._products(tuple(library), condition), self.knowledge, weights or LadderWeights())
+        judge = self.judge(library, condition, weights)
         public = self._public(condition)
         evidence = [replace(public[i], terms=list(public[i].terms), owners=dict(public[i].owners),
                             vendor_kinds=dict(public[i].vendor_kinds)) for i in tested]  # fmt: skip
         judge.add_library(evidence, windows.take(list(tested)))
         return judge, evidence
+
+    def judge(
+        self, library: Sequence[int], condition: Condition, weights: LadderWeights | None = None
+    ) -> LadderJudge:  # fmt: skip
+        """A judge whose library is made of items."""
+        return LadderJudge(self._products(tuple(library), condition), self.knowledge, weights or LadderWeights())
 
     def _products(self, library: tuple[int, ...], condition: Condition) -> LadderLibrary:
         """A library fitted on items; the last one is kept, since conditions with the same names share it."""
@@ -155,7 +161,7 @@ class LadderMeasurement:
                     "network": self.items.networks[i],
                     "item": i, "model": truth.model, "vendor": truth.vendor, "kind": truth.kind, "named": item.named,
                     "has_mac": item.has_mac, **_least(weights), **self._scores(decision, truth),
-                    **self._stated(judge.verdict(item, decision), truth),
+                    **self.stated(judge.verdict(item, decision), truth),
                 }  # fmt: skip
 
     def _scores(self, decision: LadderDecision, truth: Truth) -> dict[str, object]:
@@ -174,7 +180,7 @@ class LadderMeasurement:
             "model_best": model, "model_p": model_p, "model_right": model == truth.model,
         }  # fmt: skip
 
-    def _stated(self, verdict: LadderVerdict, truth: Truth) -> dict[str, object]:
+    def stated(self, verdict: LadderVerdict, truth: Truth) -> dict[str, object]:
         """Whether what the verdict states is right; a platform cannot be scored and counts as silent."""
         labels, right = verdict.labels, False
         silent = verdict.level in ("unknown", "platform")
