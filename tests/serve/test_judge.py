@@ -101,6 +101,32 @@ def test_segments_become_devices_with_verdicts(scene: Callable[..., Scene]) -> N
     assert at.store.traffic(START) == ((START, "", 12 * 200),)
 
 
+def test_days_that_are_sent_again_pass_as_fast_as_their_flows_arrive(scene: Callable[..., Scene]) -> None:
+    at = scene(provisional_s=300, epoch_s=86_400, lateness_s=0)
+    now = at.clock.now = START + 8 * DAY
+    for number, (day, judged) in enumerate(((0, 0), (1, 1), (2, 1), (3, 0), (4, 1)), start=1):  # one day a minute
+        segment(at.collected, number, flows(MAC, START + day * DAY), at=now + (number - 2) * MINUTE)
+        at.clock.now = now + number * MINUTE
+        assert at.judge.round().judged == judged, day
+        clock = at.store.clock()
+        assert clock is not None
+        assert abs(clock - (START + day * DAY)) < timedelta(minutes=5)
+    segment(at.collected, 6, flows(MAC, START + 4 * DAY + MINUTE), at=now + 4 * MINUTE)
+    for _ in range(30):  # a minute with nothing new is a minute: the day does not end
+        at.clock.now += MINUTE
+        assert at.judge.round().judged == 0
+
+
+def test_an_exporter_of_old_flows_does_not_set_the_clock_back(scene: Callable[..., Scene]) -> None:
+    at = scene()
+    now = at.clock.now = START + 8 * DAY
+    segment(at.collected, 1, flows("10.0.0.9", now), at=now)
+    segment(at.collected, 2, flows("10.0.0.8", START + 2 * DAY), at=now + MINUTE)
+    at.clock.now = now + 3 * MINUTE
+    at.judge.round()
+    assert at.store.clock() == now + MINUTE
+
+
 def test_nothing_is_read_twice_and_totals_go_on_over_a_restart(scene: Callable[..., Scene]) -> None:
     at = scene()
     segment(at.collected, 1, flows(MAC, START + MINUTE))

@@ -346,7 +346,7 @@ class Service:
         settings = self._settings
         sources: list[SegmentSource] = [CollectorSegments(
             self.collector_folder, settings.wire.segment_s, settings.receive.ahead_s, settings.judge.oldest_days,
-            names=self._name_facts,
+            lateness_s=settings.judge.lateness_s, names=self._name_facts,
         )]  # fmt: skip
         if settings.watch:
             reading = ReadOptions(

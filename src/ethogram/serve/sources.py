@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,8 @@ __all__ = ["Batch", "CollectorSegments", "SegmentSource", "Traffic", "WatchedFol
 FUTURE, OLD = "ends after its arrival", "too old at its arrival"
 MOST_FLOWS = 2_000_000
 """Flows after which a batch ends."""
+DELAYS = 10
+"""Latest segments whose delay counts."""
 SETTLED_S = 10.0
 """A watched file is read when it has not changed for this long."""
 _SKIPPED = (".part", ".tmp", ".swp")
@@ -100,6 +103,11 @@ class SegmentSource(Protocol):
 class CollectorSegments:
     """The segments of a collector folder, whether or not its collector runs.
 
+    Its clock is the time of flows, so that days that are sent again in seconds pass in seconds: the time up to which
+    segments are complete, less the delay with which flows arrive, if that is longer than exporters hold records. The
+    delay is the smallest of the latest segments, so that an exporter that sends old flows does not set the clock of
+    others back.
+
     Parameters
     ----------
     folder
@@ -110,6 +118,8 @@ class CollectorSegments:
         Flows that end more than this after their arrival are not counted.
     oldest_days
         Neither are flows that began longer before it than this.
+    lateness_s
+        A delay up to this is usual: exporters hold records of open flows.
     names
         Gives facts of files that name devices, without devices (:data:`ethogram.schema.IDENTITY`).
     now
@@ -121,13 +131,15 @@ class CollectorSegments:
 
     def __init__(
         self, folder: Path, segment_s: float = 60.0, ahead_s: float = 300.0, oldest_days: int = 30, *,
-        names: Callable[[], pl.DataFrame] = IDENTITY.empty, counting: CountSettings = COUNTING,
-        now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+        lateness_s: float = 1920.0, names: Callable[[], pl.DataFrame] = IDENTITY.empty,
+        counting: CountSettings = COUNTING, now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:  # fmt: skip
         self.folder = folder
         self._lag, self._ahead_us = timedelta(seconds=2 * segment_s), round(ahead_s * 1e6)
         self._oldest_us = oldest_days * 86_400_000_000
         self._names, self._counting, self._now = names, counting, now
+        self._lateness_us = round(lateness_s * 1e6)
+        self._delays_us: deque[int] = deque(maxlen=DELAYS)
 
     def batch(self, after: int, until: int | None, limit: int) -> Batch:
         """Count the segments after a number, at most ``limit`` of them and none after ``until``.
@@ -152,11 +164,16 @@ class CollectorSegments:
         if unread:  # data is complete up to the begin of the next segment
             begin = files[unread[0]].name.partition("-")[0].rstrip("Z")
             batch.clock = datetime.strptime(begin.partition(".")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        batch.clock -= self._delay()
         batch.accounting.merge(gathering.accounting)
         batch.counts = COUNTS.conform(gathering.counts())
         batch.traffic = _with_hours(_traffic(seen), batch.counts)
         batch.identity = _named(batch.traffic, self._names())
         return batch
+
+    def _delay(self) -> timedelta:
+        delay_us = min(self._delays_us, default=0)
+        return timedelta(microseconds=delay_us if delay_us > self._lateness_us else 0)
 
     def _add(self, path: Path, gathering: Gathering, seen: list[pl.DataFrame], batch: Batch) -> None:
         """Count one segment; it is read whole before anything of it counts."""
@@ -174,6 +191,7 @@ class CollectorSegments:
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
         batch.segments.used += 1
+        delays_us = []
         for flows, arrived_us in parts:
             start, end = (pl.col(name).dt.timestamp("us") for name in ("start", "end"))
             future = end > arrived_us + self._ahead_us
@@ -187,6 +205,11 @@ class CollectorSegments:
             gathering.add(used)
             if used.height:
                 seen.append(_by_address(used))
+                latest = used["end"].dt.timestamp("us").max()
+                assert isinstance(latest, int)
+                delays_us.append(max(arrived_us - latest, 0))
+        if delays_us:
+            self._delays_us.append(min(delays_us))
 
 
 def _named(traffic: dict[str, Traffic], facts: pl.DataFrame) -> pl.DataFrame:
