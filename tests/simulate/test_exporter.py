@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.build import batch
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.sequence import Sequences
@@ -103,6 +104,18 @@ def test_templates_come_first_and_again_after_messages_or_time() -> None:
     times = [by_time[i].time_ms for i in announcing(by_time)]
     assert len(times) == 13
     assert all(7_200_000 <= b - a < 7_400_000 for a, b in pairwise(times))
+
+
+def test_host_names_of_destinations_arrive() -> None:
+    [biflows] = SimulatedHome(days=1).batches()
+    named = biflows.with_columns(
+        destination_name=pl.when(pl.col("destination_port") == 443).then(pl.lit("a.example.com"))
+    )
+    exporter = FlowExporter(ExportSettings(names=True, active_s=0))
+    made = batch([message.octets for message in exporter.messages([named])])
+    names = Biflows().batch(Decoder().decode(made)).group_by("destination_name").len()
+    assert dict(names.iter_rows()) == dict(named.group_by("destination_name").len().iter_rows())
+    assert set(names["destination_name"]) == {"a.example.com", None}
 
 
 def test_after_a_restart_the_sequence_is_zero_and_numbers_mean_other_templates() -> None:

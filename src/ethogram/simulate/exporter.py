@@ -46,6 +46,7 @@ class ExportSettings(Settings):
         default=200, ge=0, description="number of messages after which templates are repeated; 0: never"
     )
     template_s: int = Field(default=600, ge=0, description="time after which templates are repeated; 0: never")
+    names: bool = Field(default=False, description="export the host name of the destination (IPFIX biflows)")
     sampling: int = Field(default=1, ge=1, le=LARGEST_RATE, description="sampling: one packet of this many is observed")
     restarts: tuple[datetime, ...] = Field(default=(), description="times at which the exporter restarts")
     seed: int = Field(default=1, ge=0, description="seed of the sampling")
@@ -128,7 +129,7 @@ class FlowExporter:
 
     def __init__(self, settings: ExportSettings | None = None) -> None:
         self.settings = settings or ExportSettings()
-        self._layout: Layout = layout_of(self.settings.protocol, self.settings.sampling > 1)
+        self._layout: Layout = layout_of(self.settings.protocol, self.settings.sampling > 1, self.settings.names)
         self._random = np.random.default_rng([self.settings.seed, 0x5A3B])
         self._restarts = sorted(int(time.timestamp() * 1000) // 1000 * 1000 for time in self.settings.restarts)
         self._domains: list[_Domain] = []

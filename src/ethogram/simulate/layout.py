@@ -16,7 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram._arrays import by_unique, codes_of
-from ethogram.io.wire.template import V5_FIELDS, Field, Template
+from ethogram.io.wire.build import Values
+from ethogram.io.wire.template import V5_FIELDS, VARIABLE, Field, Template
 
 __all__ = ["OPTIONS_ID", "PROTOCOLS", "Layout", "Protocol", "halves", "layout_of", "milliseconds", "packed_addresses"]
 
@@ -43,6 +44,7 @@ _REVERSE: _Pairs = (
     (Field(CERT, 14, 1), "initial_tcp_flags"), (Field(CERT, 14, 1, reverse=True), "reverse_initial_tcp_flags"),
     (Field(0, 239, 1), "by_initiator"),
 )  # fmt: skip
+_NAMES: _Pairs = ((Field(CERT, 294, VARIABLE), "destination_name"),)  # YAF: TLS server name
 _V9: _Pairs = (
     (Field(0, 22, 4), "first_ms"), (Field(0, 21, 4), "last_ms"), (Field(0, 4, 1), "protocol"),
     (Field(0, 7, 2), "source_port"), (Field(0, 11, 2), "destination_port"),
@@ -92,16 +94,19 @@ class Layout:
         """Options template of the sampling rate."""
         return Template(self.version, domain, OPTIONS_ID, self.options, options=True)
 
-    def values(self, frame: pl.DataFrame, family: int, boot_ms: int) -> list[NDArray[np.generic]]:
+    def values(self, frame: pl.DataFrame, family: int, boot_ms: int) -> list[Values]:
         """Columns for the fields of an IP version, from its biflows or one-way records."""
-        columns: dict[str, NDArray[np.generic]] = {}
+        columns: dict[str, Values] = {}
         for name in set(self.columns[family]):
             columns[name] = _values(frame, name, family, boot_ms)
         return [columns[name] for name in self.columns[family]]
 
 
-def layout_of(protocol: Protocol, sampled: bool) -> Layout:
-    """Layout of a protocol; with sampling, each record names the sampler if the protocol supports it."""
+def layout_of(protocol: Protocol, sampled: bool, host_names: bool = False) -> Layout:
+    """Layout of a protocol; with sampling, each record names the sampler if the protocol supports it.
+
+    Biflows can have the host name of their destination.
+    """
     if protocol == "v5":
         names = tuple(_V5.get(field.id, "zero") for field in V5_FIELDS)
         return Layout(5, True, {4: V5_FIELDS}, {4: names})
@@ -115,6 +120,7 @@ def layout_of(protocol: Protocol, sampled: bool) -> Layout:
         fields = _IPFIX if protocol == "ipfix-uniflow" else _IPFIX + _REVERSE
         version = 10
         fields = (*fields, (Field(0, SELECTOR, 8), "sampler")) if sampled else fields
+        fields = fields + _NAMES if host_names and protocol == "ipfix" else fields
         options = (Field(0, SELECTOR, 8, scope=True), Field(0, 304, 2), Field(0, 305, 4), Field(0, 306, 4))
         # selectorAlgorithm 3: random n out of N (RFC 5477); one packet is selected for each rate - 1 that are not.
         values = lambda rate: [SAMPLER, 3, 1, rate - 1]  # noqa: E731
@@ -132,8 +138,10 @@ def layout_of(protocol: Protocol, sampled: bool) -> Layout:
 _CONSTANT = {"zero": 0, "by_initiator": 1, "sampler": SAMPLER}
 
 
-def _values(frame: pl.DataFrame, name: str, family: int, boot_ms: int) -> NDArray[np.generic]:
-    """One column of octets or integers; null is 0, as an exporter writes unknown values."""
+def _values(frame: pl.DataFrame, name: str, family: int, boot_ms: int) -> Values:
+    """One column of octets or integers; null is 0 or empty, as an exporter writes unknown values."""
+    if name == "destination_name":
+        return [text.encode() for text in frame[name].fill_null("")]
     if name in _CONSTANT:
         return np.full(frame.height, _CONSTANT[name])
     if name in {"source", "destination"}:
