@@ -22,7 +22,7 @@ import torch
 from drawn_flows import drawn
 
 from ethogram.config import CustomFlowSettings, EncoderSettings, TrainingSettings
-from ethogram.pipeline.flow_days import DaySplit, FlowFiles
+from ethogram.pipeline.flow_days import FlowFiles, TrainingFlows
 from ethogram.pipeline.vector_files import write_custom_flows
 from ethogram.representation.autoencoder import Autoencoder
 from ethogram.representation.training import InMemoryBlocks, Training
@@ -101,7 +101,7 @@ def memory(given: argparse.Namespace) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         files = FlowFiles([path])
         settings = TrainingSettings.of(passes=1, batch=given.batch, threads=given.threads)
-        split = DaySplit.of(files, settings)
+        split = TrainingFlows.of(files, settings)
         steps = 0
 
         def stop() -> bool:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ethogram.bench.splits import LeakError, Split, by_model, by_network, chronological
-from ethogram.errors import UsageError
+from ethogram.bench.splits import by_model, by_network, chronological
+from ethogram.errors import LeakError, UsageError
+from ethogram.identify.split import Split
 
 DAY = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -41,7 +42,7 @@ def test_hours_of_one_day_are_cut_between_days_or_between_windows() -> None:
     frame = items([("a", k) for k in range(72)], hours=1)
     assert len(chronological(frame, by="day").enrol) == 24
     assert len(chronological(frame.head(9), by="window").enrol) == 3
-    with pytest.raises(UsageError, match="nothing to test"):
+    with pytest.raises(UsageError, match="nothing in test"):
         chronological(frame.head(9), by="day")
 
 
@@ -54,19 +55,19 @@ def test_by_the_clock_only_devices_on_both_sides_take_part() -> None:
 
 def test_an_item_on_both_sides_is_refused_by_name() -> None:
     frame = items([("a", 0), ("a", 1)])
-    with pytest.raises(LeakError, match=r"1 items on both sides, first \[0\]"):
-        Split("leaky", frame, np.array([0]), np.array([0, 1]))
+    with pytest.raises(LeakError, match=r"share time in enrol and test: 1 items, first a on 2020-01-01; rows \[0\]"):
+        Split.of_items("leaky", frame, np.array([0]), np.array([0, 1]))
 
 
 def test_two_items_of_one_unit_may_not_share_time_across_the_sides() -> None:
     frame = items([("a", 0), ("a", 0), ("b", 0)])
-    with pytest.raises(LeakError, match=r"share time, first \[\('a', 0, 1\)\]"):
-        Split("overlap", frame, np.array([0]), np.array([1, 2]))
+    with pytest.raises(LeakError, match=r"share time in enrol and test: 1 items, first a on 2020-01-01; rows \[1\]"):
+        Split.of_items("overlap", frame, np.array([0]), np.array([1, 2]))
     # The same unit at another time is allowed, unless later days enrol.
     later = items([("a", 1), ("a", 0)])
-    Split("any order", later, np.array([0]), np.array([1]))
+    Split.of_items("any order", later, np.array([0]), np.array([1]))
     with pytest.raises(LeakError):
-        Split("in time", later, np.array([0]), np.array([1]), in_time=True)
+        Split.of_items("in time", later, np.array([0]), np.array([1]), in_time=True)
 
 
 def spans(*hours: tuple[int, int]) -> pl.DataFrame:
@@ -84,9 +85,10 @@ def spans(*hours: tuple[int, int]) -> pl.DataFrame:
 def test_in_time_all_that_is_enrolled_of_a_unit_ends_before_its_test_items_begin(
     enrolled: tuple[int, int], tested: tuple[int, int]
 ) -> None:
-    with pytest.raises(LeakError, match="share time"):
-        Split("leaky", spans(enrolled, tested), np.array([0]), np.array([1]), in_time=True)
-    Split("sound", spans((0, 24), tested if tested[0] else (24, 48)), np.array([0]), np.array([1]), in_time=True)
+    with pytest.raises(LeakError, match="enrol does not end before test begins"):
+        Split.of_items("leaky", spans(enrolled, tested), np.array([0]), np.array([1]), in_time=True)
+    sound = spans((0, 24), tested if tested[0] else (24, 48))
+    Split.of_items("sound", sound, np.array([0]), np.array([1]), in_time=True)
 
 
 SPAN = st.tuples(st.integers(0, 20), st.integers(1, 20))
@@ -101,28 +103,28 @@ def test_a_split_is_refused_exactly_where_a_plain_reading_of_the_rule_refuses_it
     leaks = enrolled[1] > tested[0] if in_time else bool(hours[0] & hours[1])
     frame, sides = spans(enrolled, tested), (np.array([0]), np.array([1]))
     if leaks:
-        with pytest.raises(LeakError, match="share time"):
-            Split("drawn", frame, *sides, in_time=in_time)
+        with pytest.raises(LeakError, match="does not end before" if in_time else "share time"):
+            Split.of_items("drawn", frame, *sides, in_time=in_time)
     else:
-        Split("drawn", frame, *sides, in_time=in_time)
+        Split.of_items("drawn", frame, *sides, in_time=in_time)
 
 
 def test_a_unit_in_two_networks_is_not_enrolled_or_refused() -> None:
     frame = items([("u1", 0), ("u2", 0), ("u1", 5)], network=["x", "x", "y"], model=["m", "n", "m"])
     split = by_network(frame, ["x"], ["y"])
     assert split.enrol.tolist() == [1]
-    with pytest.raises(LeakError, match=r"unit u1 on both sides, test items \[2\]"):
+    with pytest.raises(LeakError, match=r"unit u1 in both enrol and test: 1 items, first u1 on 2020-01-06; rows \[2\]"):
         by_network(frame, ["x"], ["y"], drop_shared=False)
     two = items([("u1", 0), ("u2", 0)], network=["x", "x"])
-    with pytest.raises(LeakError, match=r"network x on both sides, test items \[1\]"):
-        Split("one network", two, np.array([0]), np.array([1]), separates=("network",))
+    with pytest.raises(LeakError, match=r"network x in both enrol and test: .*rows \[1\]"):
+        Split.of_items("one network", two, np.array([0]), np.array([1]), separates=("network",))
 
 
 def test_networks_of_one_site_never_stand_on_both_sides() -> None:
     frame = items([("u1", 0), ("u2", 0), ("u3", 0)], network=["lab", "lab-rules", "home"], model=["m", "m", "m"])
     sites = {"lab": "lab", "lab-rules": "lab"}
     assert by_network(frame, ["home"], ["lab"], sites=sites).enrol.tolist() == [2]
-    with pytest.raises(LeakError, match=r"site lab on both sides, test items \[0\]"):
+    with pytest.raises(LeakError, match=r"site lab in both enrol and test: .*rows \[0\]"):
         by_network(frame, ["home", "lab-rules"], ["lab"], sites=sites)
 
 

@@ -17,7 +17,7 @@ from custom_flows_made import made
 from ethogram.cli import main
 from ethogram.config import CustomFlowSettings, EncoderSettings, FieldSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.pipeline.flow_days import DaySplit, FlowFiles
+from ethogram.pipeline.flow_days import FlowFiles, TrainingFlows
 from ethogram.pipeline.representations import EMBEDDING_KEY, PACKAGED, pretrain
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
 from ethogram.representation.build import load_encoder
@@ -48,8 +48,8 @@ def weights(folder: Path) -> list[str]:
 
 
 class TestDays:
-    def split(self, path: Path, **settings: object) -> DaySplit:
-        return DaySplit.of(FlowFiles([path]), TrainingSettings.of(**settings))
+    def split(self, path: Path, **settings: object) -> TrainingFlows:
+        return TrainingFlows.of(FlowFiles([path]), TrainingSettings.of(**settings))
 
     def test_held_out_days_are_the_last_and_a_gap_lies_before(self, flows: Path) -> None:
         split = self.split(flows, held_out=0.3, gap_days=2)
@@ -87,13 +87,13 @@ class TestDays:
 
     def test_only_some_days(self, flows: Path) -> None:
         begin, end = (datetime(1970, 1, day, 12, tzinfo=UTC) for day in (3, 7))
-        split = DaySplit.of(FlowFiles([flows]), TrainingSettings(held_out=0.2, gap_days=1), TimeSpan(begin, end))
+        split = TrainingFlows.of(FlowFiles([flows]), TrainingSettings(held_out=0.2, gap_days=1), TimeSpan(begin, end))
         assert split.held_out is not None
         # Whole days: that of the first instant, and that of the last.
         assert split.train.days().tolist() == [2, 3, 4]
         assert split.held_out.days().tolist() == [6]
         with pytest.raises(ConfigurationError, match=r"no flows of the days asked for; .* 1970-01-01 to 1970-01-10"):
-            DaySplit.of(FlowFiles([flows]), TrainingSettings(), TimeSpan(datetime(1980, 1, 1)))
+            TrainingFlows.of(FlowFiles([flows]), TrainingSettings(), TimeSpan(datetime(1980, 1, 1)))
 
     def test_the_header_has_the_training_days(self, flows: Path, tmp_path: Path) -> None:
         arguments = ["pretrain", str(flows), "-o", str(tmp_path / "m"), *OPTIONS, "--kind", "pca"]

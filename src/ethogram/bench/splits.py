@@ -1,94 +1,19 @@
-"""Splits that prove they are disjoint: a split that leaks raises an error that names the rows."""
+"""Splits of items: by the time of each device, by network or by model."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.errors import LeakError, UsageError
+from ethogram.identify.split import Split
 
-__all__ = ["LeakError", "Split", "by_model", "by_network", "chronological"]
+__all__ = ["by_model", "by_network", "chronological"]
 
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Enrolment and test items, checked to be disjoint.
-
-    Parameters
-    ----------
-    name
-        Description of the split, for provenance.
-    items
-        Column ``item`` (0, 1, ... as in the windows), ``device``, ``unit``, ``start``, ``end``, and every column that
-        is in ``separates``.
-    enrol, test
-        Item numbers.
-    separates
-        Columns of which no value may be on both sides.
-    in_time
-        Whether all enrolled items of a unit must end before its test items begin.
-
-    Raises
-    ------
-    LeakError
-        When an item is on both sides, when two items of one unit overlap in time across the sides, or when a value
-        of ``separates`` is on both.
-    """
-
-    name: str
-    items: pl.DataFrame
-    enrol: Indices
-    test: Indices
-    separates: tuple[str, ...] = ()
-    in_time: bool = False
-
-    def __post_init__(self) -> None:
-        if not len(self.enrol) or not len(self.test):
-            raise UsageError(f"split {self.name}: nothing to {'test' if len(self.enrol) else 'enrol'}")
-        both = np.intersect1d(self.enrol, self.test)
-        if both.size:
-            raise LeakError(f"split {self.name}: {both.size} items on both sides, first {both[:5].tolist()}")
-        left, right = self._side(self.enrol), self._side(self.test)
-        for column in self.separates:
-            shared = sorted(set(left[column].drop_nulls()) & set(right[column].drop_nulls()))
-            if shared:
-                rows = right.filter(pl.col(column).is_in(shared))["item"].head(5).to_list()
-                raise LeakError(f"split {self.name}: {column} {', '.join(shared[:5])} on both sides, test items {rows}")
-        self._refuse_overlap(left, right)
-
-    def _side(self, which: Indices) -> pl.DataFrame:
-        return self.items.filter(pl.col("item").is_in(which.tolist()))
-
-    def _refuse_overlap(self, left: pl.DataFrame, right: pl.DataFrame) -> None:
-        """Refuse items of one unit that overlap in time across the sides."""
-        pairs = left.select("unit", "item", "start", "end").join(right, on="unit", suffix="_test")
-        if self.in_time:
-            leak = pairs.filter(pl.col("end") > pl.col("start_test"))
-        else:
-            leak = pairs.filter((pl.col("start") < pl.col("end_test")) & (pl.col("start_test") < pl.col("end")))
-        if leak.height:
-            shown = leak.select("unit", "item", "item_test").head(5).rows()
-            raise LeakError(
-                f"split {self.name}: {leak.height} pairs of items of one unit share time, "
-                f"first {shown} (unit, enrolled, test)"
-            )
-
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits of the devices and times of both sides."""
-        text = hashlib.sha256(self.name.encode())
-        for side in (self.enrol, self.test):
-            part = self._side(side).select("device", "start", "end").sort("device", "start", "end")
-            text.update(part.write_csv().encode() + b"|")
-        return text.hexdigest()[:12]
 
 
 def chronological(
@@ -100,7 +25,7 @@ def chronological(
     Parameters
     ----------
     items
-        As for :class:`Split`, with ``unit``.
+        Table of :class:`ethogram.identify.split.ItemSide`.
     by
         ``day``: the period is divided between calendar days; ``window``: between windows; ``clock``: at the same
         instant for all devices, ``clock`` seconds after the first window begins.
@@ -125,7 +50,7 @@ def chronological(
         limit = (step.n_unique().over("unit") * share - 1e-9).ceil()
         marked = items.with_columns(early=rank <= limit, late=rank > limit)
     name = f"chronological by {by}, " + (f"{clock} s" if by == "clock" else f"first {share:.3f}")
-    return Split(name, items, _numbers(marked, "early"), _numbers(marked, "late"), in_time=True)
+    return Split.of_items(name, items, _numbers(marked, "early"), _numbers(marked, "late"), in_time=True)
 
 
 def by_network(
@@ -142,14 +67,14 @@ def by_network(
     if drop_shared:
         known = known.filter(~pl.col("unit").is_in(tested["unit"].unique().to_list()))
     name = f"network {'+'.join(enrol)} -> {'+'.join(test)}"
-    return Split(name, items, _rows(known), _rows(tested), separates=("network", "site", "unit"))
+    return Split.of_items(name, items, _rows(known), _rows(tested), separates=("network", "site", "unit"))
 
 
 def by_model(items: pl.DataFrame, test: Sequence[str]) -> Split:
     """Test some models, and enrol all others."""
     tested = items.filter(pl.col("model").is_in(list(test)))
     known = items.filter(~pl.col("model").is_in(list(test)))
-    return Split(f"model {'+'.join(test)}", items, _rows(known), _rows(tested), separates=("model", "unit"))
+    return Split.of_items(f"model {'+'.join(test)}", items, _rows(known), _rows(tested), separates=("model", "unit"))
 
 
 def _rows(frame: pl.DataFrame) -> Indices:

@@ -12,17 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ethogram.config import TrainingSettings
 from ethogram.errors import ConfigurationError, InputError
+from ethogram.identify.split import FlowDays, Split
 from ethogram.io.open_files import expand
 from ethogram.pipeline.vector_files import VectorFile
 from ethogram.schema import ALWAYS, CUSTOM_FLOW, CustomFlows, TimeSpan
 
-__all__ = ["DayBlocks", "DaySplit", "FlowFiles", "day_text"]
+__all__ = ["DayBlocks", "FlowFiles", "TrainingFlows", "day_text"]
 
 DAY_US = 86_400_000_000
 READ_OCTETS = 1 << 22
@@ -105,20 +107,25 @@ class DayBlocks:
         return np.array([len(rows) for rows in self.rows], np.int64)
 
     def read(self, block: int) -> CustomFlows:
-        """The chosen flows of one block, in the file's order."""
+        """The selected flows of one block, in the file's order."""
         flows = self.files.block(self.blocks[block])
         rows = self.rows[block]
         return flows if len(rows) == len(flows) else flows.take(rows)
 
     def days(self) -> NDArray[np.int32]:
-        """Which days its flows are of."""
+        """Days of its flows, ascending."""
         days_by_block = [self.files.days[block][rows] for block, rows in zip(self.blocks, self.rows, strict=True)]
         return np.unique(np.concatenate(days_by_block)) if days_by_block else np.zeros(0, np.int32)
 
+    def flow_days(self) -> FlowDays:
+        """Its days as a side of a split, with one row per day; the devices are not read."""
+        days = self.days().astype(np.int64)
+        return FlowDays("", pl.Series([""] * days.size, dtype=pl.String), days, np.arange(days.size))
+
 
 @dataclass(frozen=True)
-class DaySplit:
-    """Flows to learn from and flows of later days that say when to stop; they share no day.
+class TrainingFlows:
+    """Flows to learn from, and flows of later days for early stopping.
 
     Parameters
     ----------
@@ -132,7 +139,7 @@ class DaySplit:
     held_out: DayBlocks | None
 
     @classmethod
-    def of(cls, files: FlowFiles, settings: TrainingSettings, span: TimeSpan = ALWAYS) -> DaySplit:
+    def of(cls, files: FlowFiles, settings: TrainingSettings, span: TimeSpan = ALWAYS) -> TrainingFlows:
         """Hold out the last days, and leave a gap before them; only days in ``span``, and the day of its begin.
 
         Raises
@@ -153,7 +160,7 @@ class DaySplit:
         last = days[len(days) - count :]
         first_held_out = int(last[0]) if count else int(days[-1]) + 1
         until = first_held_out - (settings.gap_days if count else 0)
-        train = _chosen(files, lambda day: (day >= first_day) & (day < until))
+        train = _select(files, lambda day: (day >= first_day) & (day < until))
         if not train.blocks:
             raise ConfigurationError(
                 f"{len(days)} days of flows: with {count} held out and a gap of {settings.gap_days} none is left to"
@@ -161,16 +168,14 @@ class DaySplit:
             )
         if not count:
             return cls(train, None)
-        split = cls(
-            train,
-            _sample(_chosen(files, lambda day: (day >= first_held_out) & (day < end_day)), settings.held_out_flows),
-        )
-        assert split.held_out is not None
-        assert not np.intersect1d(split.train.days(), split.held_out.days()).size
-        return split
+        later = _select(files, lambda day: (day >= first_held_out) & (day < end_day))
+        held_out = _sample(later, settings.held_out_flows)
+        sides = {"train": train.flow_days(), "held out": held_out.flow_days()}
+        Split("pretraining", "day", sides, settings.gap_days)  # raises an error if days are shared
+        return cls(train, held_out)
 
 
-def _chosen(files: FlowFiles, wanted: Callable[[NDArray[np.int32]], NDArray[np.bool_]]) -> DayBlocks:
+def _select(files: FlowFiles, wanted: Callable[[NDArray[np.int32]], NDArray[np.bool_]]) -> DayBlocks:
     rows = [np.flatnonzero(wanted(days)) for days in files.days]
     blocks = tuple(i for i, some in enumerate(rows) if len(some))
     return DayBlocks(files, blocks, tuple(rows[i] for i in blocks))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.identify.flow_labels import FlowLabels
-from ethogram.identify.flow_split import FlowDays
 from ethogram.identify.labels import read_labels
+from ethogram.identify.split import FlowDays
 from ethogram.pipeline.flow_days import FlowFiles
 from ethogram.representation.encoder import Header
 from ethogram.representation.kinds import kind_of

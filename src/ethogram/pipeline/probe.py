@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ethogram._text import json_text
 from ethogram.config import ProbeSettings
 from ethogram.errors import EthogramError
-from ethogram.identify.flow_split import FlowSplit
 from ethogram.identify.probe import DETERMINISTIC, FrozenProbe, budget_rows
 from ethogram.identify.probe_devices import Groups, groups_of
+from ethogram.identify.split import Split
 from ethogram.pipeline.candidates import Candidate, Embedding, candidates, supervised
 from ethogram.pipeline.labelled_flows import LabelledFlows, learnt_from
 from ethogram.pipeline.probe_data import (
@@ -62,7 +62,7 @@ class ProbeRun:
     """
 
     settings: ProbeSettings
-    split: FlowSplit
+    split: Split
     figures: pl.DataFrame = field(default_factory=pl.DataFrame)
     types: pl.DataFrame = field(default_factory=pl.DataFrame)
     confusion: pl.DataFrame = field(default_factory=pl.DataFrame)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ethogram.config import ProbeSettings
 from ethogram.errors import LeakError, UsageError
-from ethogram.identify.flow_split import FlowDays, FlowSplit
 from ethogram.identify.probe import budget_rows, most_even
+from ethogram.identify.split import FlowDays, Split
 from ethogram.pipeline.candidates import Candidate
 from ethogram.pipeline.flow_days import FlowFiles, day_text
 from ethogram.pipeline.labelled_flows import LabelledFlows, days_learnt, drawn
@@ -101,14 +101,14 @@ def exclude_pretraining_days(
 
 def split_of(
     networks: list[LabelledFlows], unused: list[NDArray[np.int64]], learnt: dict[str, FlowDays], settings: ProbeSettings
-) -> tuple[FlowSplit, LabelledFlows, LabelledFlows]:
+) -> tuple[Split, LabelledFlows, LabelledFlows]:
     """The split, which checks that training, test and pretraining flows are disjoint, and its train and test side."""
     parts = [network.take(rows) for network, rows in zip(networks, unused, strict=True)]
     if len(parts) == 2:
         sides = {"train": parts[0].days, "test": parts[1].days, **learnt}
         name = f"network {parts[0].days.network} -> {parts[1].days.network}"
-        return FlowSplit(name, "network", sides, settings.gap_days), parts[0], parts[1]
-    split = FlowSplit.by_day(
+        return Split(name, "network", sides, settings.gap_days), parts[0], parts[1]
+    split = Split.by_day(
         parts[0].days, test_share=settings.test_share, gap_days=settings.gap_days, by=settings.split
     )
     where = [np.flatnonzero(np.isin(networks[0].days.rows, side.rows)) for side in split.sides.values()]
@@ -205,7 +205,7 @@ def _held_out(
     try:
         if not settings.held_out:
             raise UsageError("nothing is held out")
-        inner = FlowSplit.by_day(part.days, test_share=settings.held_out, gap_days=settings.gap_days,
+        inner = Split.by_day(part.days, test_share=settings.held_out, gap_days=settings.gap_days,
                                  by=settings.split, names=("fit", "held out"))  # fmt: skip
     except UsageError as error:
         notes.append(f"not calibrated, no verdict is unknown, first hyperparameters of the grid: {error}")

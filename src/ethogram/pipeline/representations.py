@@ -23,7 +23,7 @@ from ethogram._files import atomic_write, write_bytes
 from ethogram._version import __version__
 from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
-from ethogram.pipeline.flow_days import DayBlocks, DaySplit, FlowFiles, day_text
+from ethogram.pipeline.flow_days import DayBlocks, FlowFiles, TrainingFlows, day_text
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.representation.build import build_network, fit_encoder
@@ -122,7 +122,7 @@ def pretrain(
     learning = ("torch",) if kind_of(encoder).network else ()
     need(f"training an encoder of kind {encoder.kind}", *WRITTEN_WITH, *learning)
     files = FlowFiles(inputs)
-    split = DaySplit.of(files, training, span)
+    split = TrainingFlows.of(files, training, span)
     data = {**_data(files, split), "source": source, "licence": licence}
     if restart:
         _clear(output)
@@ -155,7 +155,7 @@ def _check(encoder: EncoderSettings) -> None:
         raise ConfigurationError(f"setting d: {encoder.latent} directions of {view.width} numbers")
 
 
-def _data(files: FlowFiles, split: DaySplit) -> dict[str, Any]:
+def _data(files: FlowFiles, split: TrainingFlows) -> dict[str, Any]:
     def span(part: DayBlocks) -> list[str]:
         days = part.days()
         return [day_text(days[0]), day_text(days[-1])]
@@ -171,7 +171,7 @@ def _data(files: FlowFiles, split: DaySplit) -> dict[str, Any]:
     return data
 
 
-def _notes(files: FlowFiles, split: DaySplit) -> list[str]:
+def _notes(files: FlowFiles, split: TrainingFlows) -> list[str]:
     days = len(split.train.days())
     learnt = int(split.train.sizes.sum())
     note = f"{len(files):,} flows in {plural(len(files.paths), 'file')}: {learnt:,} of {days} days for training"
@@ -188,7 +188,7 @@ def _train(
     folder: Path,
     encoder: EncoderSettings,
     training: TrainingSettings,
-    split: DaySplit,
+    split: TrainingFlows,
     data: dict[str, Any],
     seed: int,
     on_progress: Callable[[Progress], None] | None,

@@ -14,7 +14,7 @@ from ethogram.bench.flows import split as module
 from ethogram.bench.flows.split import drawn, flow_folds, parts_of
 from ethogram.bench.flows.task import FlowTask
 from ethogram.errors import LeakError
-from ethogram.identify.flow_split import FlowSplit
+from ethogram.identify.split import Split
 
 
 def task(protocol: str, **values: object) -> FlowTask:
@@ -86,6 +86,6 @@ def test_days_of_one_network_are_held_apart_across_networks_too() -> None:
     late, early = np.flatnonzero(loaded.day > 6), np.flatnonzero(loaded.day < 3)
     other = module.days_of(network("b", 2), np.arange(50))
     sides = {"unlabelled of a": module.days_of(loaded, early), "test of a": module.days_of(loaded, late)}
-    assert FlowSplit("P4", "network", {**sides, "train of b": other}, 1, "device-day").digest
-    with pytest.raises(LeakError, match="train of a and test of a are both in a"):
-        FlowSplit("P3", "network", {"train of a": sides["unlabelled of a"], "test of a": sides["test of a"]}, 1)
+    assert Split("P4", "network", {**sides, "train of b": other}, 1, "device-day").digest
+    with pytest.raises(LeakError, match="network a in both train of a and test of a"):
+        Split("P3", "network", {"train of a": sides["unlabelled of a"], "test of a": sides["test of a"]}, 1)

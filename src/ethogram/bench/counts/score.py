@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ethogram.bench.counts.build import build
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.task import CountMethod, CountTask
-from ethogram.bench.splits import Split, by_network, chronological
+from ethogram.bench.splits import by_network, chronological
 from ethogram.errors import UsageError
 from ethogram.identify import metrics
 from ethogram.identify.identifier import folds_by_time
+from ethogram.identify.split import Split
 from ethogram.identify.verdict import VerdictModel
 from ethogram.schema import UNKNOWN
 

@@ -13,10 +13,10 @@ from ethogram.bench.counts.items import Items, TaskData, item_windows
 from ethogram.bench.counts.perturb import sampled, with_stray, without_flows
 from ethogram.bench.counts.score import Figures, closed, splits_of
 from ethogram.bench.counts.task import CountMethod, CountTask
-from ethogram.bench.splits import Split
 from ethogram.errors import UsageError
 from ethogram.identify import metrics
 from ethogram.identify.identifier import Identifier
+from ethogram.identify.split import Split
 
 __all__ = ["Remeter", "drift", "early", "robust"]
 
@@ -95,7 +95,7 @@ def drift(task: CountTask, method: CountMethod, items: Items) -> Figures:
     for begin, end in zip(starts, [*starts[1:], int(rank.max()) + 1], strict=True):
         block = np.flatnonzero((rank >= begin) & (rank < end) & (rank > first))
         for name, enrolled in (("first third", rank <= first), ("refreshed", rank < begin)):
-            split = Split(
+            split = Split.of_items(
                 f"days {begin} to {end - 1}, {name}", items.truth, np.flatnonzero(enrolled), block, in_time=True
             )
             learn, ask = items.take(split.enrol), items.take(split.test)

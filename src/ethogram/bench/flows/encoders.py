@@ -32,7 +32,7 @@ from ethogram.bench.flows.split import Rows, days_of, drawn
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.config import EncoderSettings, TrainingSettings
 from ethogram.errors import EthogramError, LibraryError
-from ethogram.identify.flow_split import FlowSplit
+from ethogram.identify.split import Split
 from ethogram.representation.build import build_network, fit_encoder, load_encoder
 from ethogram.representation.checkpoint import save
 from ethogram.representation.dense import DenseEncoder
@@ -252,7 +252,7 @@ class Encoders:
             rows = unlabelled[name]
             days = days_of(corpora[name], rows)
             try:
-                cut = FlowSplit.by_day(days, test_share=HELD_OUT, gap_days=gap_days, by="device-day",
+                cut = Split.by_day(days, test_share=HELD_OUT, gap_days=gap_days, by="device-day",
                                        names=("learn", "best by"))  # fmt: skip
             except EthogramError:
                 learn.append(_by_unit(corpora[name], rows))

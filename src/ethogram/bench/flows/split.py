@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ethogram.bench.flows.corpus import CorpusFlows
 from ethogram.bench.flows.task import FlowTask, Part
 from ethogram.errors import UsageError
-from ethogram.identify.flow_split import FlowDays, FlowSplit
+from ethogram.identify.split import FlowDays, Split
 
 __all__ = ["FlowFold", "Rows", "drawn", "flow_folds", "parts_of"]
 
@@ -88,8 +88,8 @@ class FlowFold:
     fit: Rows
     held_out: Rows
     test: Rows
-    split: FlowSplit
-    inner: FlowSplit | None
+    split: Split
+    inner: Split | None
 
     @property
     def digest(self) -> str:
@@ -140,7 +140,7 @@ def _fold(
         if not side:
             raise UsageError(f"task {task.name}: no flow in {name}")
     across = task.protocol in ("P3", "P4")
-    split = FlowSplit(
+    split = Split(
         f"{task.protocol} {'+'.join(probe)} -> {'+'.join(test)}", "network" if across else "device-day",
         {**_sides("unlabelled", unlabelled, corpora), **_sides("train", train, corpora),
          **_sides("test", tested, corpora)},
@@ -161,7 +161,7 @@ def _sides(role: str, rows: Rows, corpora: Mapping[str, CorpusFlows]) -> dict[st
 
 def _held_out(
     task: FlowTask, train: Rows, corpora: Mapping[str, CorpusFlows]
-) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]], FlowSplit | None]:
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]], Split | None]:
     """Hold out the last training days of each unit that has several, with the gap before them."""
     fit: dict[str, NDArray[np.int64]] = {}
     held: dict[str, NDArray[np.int64]] = {}
@@ -170,7 +170,7 @@ def _held_out(
         try:
             if not settings.held_out:
                 raise UsageError("nothing is held out")
-            cut = FlowSplit.by_day(
+            cut = Split.by_day(
                 days_of(corpora[name], rows), test_share=settings.held_out, gap_days=settings.gap_days,
                 by="device-day", names=("fit", "held out"),
             )  # fmt: skip
@@ -181,4 +181,4 @@ def _held_out(
     if not held:
         return fit, held, None
     sides = {**_sides("fit", fit, corpora), **_sides("held out", held, corpora)}
-    return fit, held, FlowSplit("held out", "device-day", sides, settings.gap_days)
+    return fit, held, Split("held out", "device-day", sides, settings.gap_days)

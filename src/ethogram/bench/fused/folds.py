@@ -18,8 +18,9 @@ from ethogram.bench.flows.task import FlowTask
 from ethogram.bench.fused.items import FusedItems, fused_items
 from ethogram.bench.fused.task import FusedTask
 from ethogram.bench.options import BenchmarkOptions
-from ethogram.bench.splits import Split, by_network
+from ethogram.bench.splits import by_network
 from ethogram.errors import LeakError, UsageError
+from ethogram.identify.split import Split
 
 __all__ = ["FusedData", "FusedFold"]
 
