@@ -199,6 +199,15 @@ STAGES = (
         Reason(C, "sampler rate unknown, not scaled", "the record names a sampler that no option describes"),
         Reason(C, "sampler rate from another observation domain", "the rate was found in another domain"),
     )),
+    Stage("identity", "Unit: records of DHCP, mDNS, LLMNR, SSDP and NetBIOS ports whose template can state facts.", (
+        Reason(I, "states nothing", "a query, a server's message, or an empty element"),
+        Reason(I, "neither address nor MAC", "a DHCP client without an address, exported without its MAC"),
+        Reason(D, "sub-template not known", "its template has not arrived yet; devices repeat what they state"),
+        Reason(D, "beyond the bound", "more than 2,048 records in one block"),
+    )),
+    Stage("facts", "Unit: identity facts. Written with the flows of a segment.", (
+        Reason(D, "beyond the bound", "more than 65,536 different facts in one segment"),
+    )),
     Stage("twins", "Unit: records. Deduplication of flows that one exporter saw on ingress and egress.", (
         Reason(C, "seen on the way in and on the way out", "counted once"),
     )),

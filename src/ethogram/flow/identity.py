@@ -84,6 +84,20 @@ class IdentityFacts:
         pairs = pl.concat([self._pairs, new]).group_by(_PAIR, maintain_order=True).agg(_TIMES)
         self._pairs = self._bounded(pairs)
 
+    def learn_table(self, flows: pl.LazyFrame) -> None:
+        """Add the MACs and addresses in the columns of flows that have their devices (:data:`ethogram.schema.FLOW`)."""
+        ends = (
+            flows.group_by("device", pl.col("device_address").alias("address"))
+            .agg(first=pl.col("start").min(), last=pl.col("end").max(), times=pl.len())
+            .sort("times", "device", "address", descending=[True, False, False]).head(self._most)
+            .collect(engine="streaming")
+        )  # fmt: skip
+        device, address = pl.col("device").cast(pl.String), pl.col("address").cast(pl.String)
+        self.learn_ends(ends.with_columns(
+            device, address, mac=pl.when(device.str.contains(_MAC)).then(device),
+            place=pl.when(address.str.contains(_NO_ADDRESS)).then(UNSPECIFIED).otherwise(INSIDE),
+        ))  # fmt: skip
+
     def learn(self, facts: pl.DataFrame) -> None:
         """Add facts of one input (:data:`ethogram.schema.IDENTITY`), each input once."""
         if facts.height:
@@ -165,6 +179,9 @@ class IdentityFacts:
 def facts_of_named(facts: pl.DataFrame, stored: pl.DataFrame, devices: pl.Series) -> pl.DataFrame:
     """Facts with the devices of a flow table, by its stored facts or by names that are MACs or addresses themselves.
 
+    A fact with a MAC alone also belongs to the device of the address that another fact gives with this MAC, as DHCP
+    does for a device that flows show by its address.
+
     Parameters
     ----------
     facts
@@ -179,7 +196,10 @@ def facts_of_named(facts: pl.DataFrame, stored: pl.DataFrame, devices: pl.Series
     by_mac, by_address = (
         _single_device(keys.rename({"key": key}), facts[key], key) for key in ("mac", "address")
     )  # fmt: skip
-    return facts.with_columns(device=pl.coalesce(by_mac, by_address)).filter(pl.col("device").is_not_null())
+    rows = facts.with_columns(device=pl.coalesce(by_mac, by_address))
+    pairs = rows.filter(pl.col("device").is_not_null() & pl.col("mac").is_not_null()).select("mac", "device")
+    through = _single_device(pairs, rows["mac"], "mac")
+    return rows.with_columns(device=pl.coalesce("device", through)).filter(pl.col("device").is_not_null())
 
 
 def facts_of_flows(flows: pl.LazyFrame, most: int = _MAX_PAIRS) -> pl.DataFrame:
@@ -206,17 +226,8 @@ def facts_of_flows(flows: pl.LazyFrame, most: int = _MAX_PAIRS) -> pl.DataFrame:
     [('aa:bb:cc:00:00:01', 'address', '10.0.0.2'), ('aa:bb:cc:00:00:01', 'mac', 'aa:bb:cc:00:00:01'),
      ('den', 'address', '10.0.0.3')]
     """
-    ends = (
-        flows.group_by("device", pl.col("device_address").alias("address"))
-        .agg(first=pl.col("start").min(), last=pl.col("end").max(), times=pl.len())
-        .sort("times", "device", "address", descending=[True, False, False]).head(most).collect(engine="streaming")
-    )  # fmt: skip
-    device, address = pl.col("device").cast(pl.String), pl.col("address").cast(pl.String)
     facts = IdentityFacts(most)
-    facts.learn_ends(ends.with_columns(
-        device, address, mac=pl.when(device.str.contains(_MAC)).then(device),
-        place=pl.when(address.str.contains(_NO_ADDRESS)).then(UNSPECIFIED).otherwise(INSIDE),
-    ))  # fmt: skip
+    facts.learn_table(flows)
     return facts.of_ends()
 
 

@@ -16,7 +16,7 @@ from ethogram.io.record_reader import RecordReader, to_biflows, to_flows
 from ethogram.schema import BIFLOW, FLOW, IDENTITY, Accounting, Table
 
 __all__ = ["IDENTITY_KEY", "PARQUET_MAGIC", "BiflowParquetReader", "FlowParquetReader", "identity_of",
-           "identity_text", "kind_of"]  # fmt: skip
+           "identity_text", "kind_of", "parse_identity"]  # fmt: skip
 
 PARQUET_MAGIC = b"PAR1"
 BATCH_ROWS = 1 << 18
@@ -72,14 +72,24 @@ def identity_of(path: Path) -> pl.DataFrame:
     InputError
         If they are damaged, or the file is no Parquet file.
     """
-    stored = (_opened(path).metadata.metadata or {}).get(IDENTITY_KEY.encode())
+    return parse_identity((_opened(path).metadata.metadata or {}).get(IDENTITY_KEY.encode()), path)
+
+
+def parse_identity(stored: bytes | str | None, path: Path) -> pl.DataFrame:
+    """The facts of :func:`identity_text`; empty for None.
+
+    Raises
+    ------
+    InputError
+        If they are damaged; names the file.
+    """
     if stored is None:
         return IDENTITY.empty()
     try:
         types: dict[str, pl.DataType] = {"first": pl.Int64(), "last": pl.Int64(), "fact": pl.String()}
         frame = pl.DataFrame(orjson.loads(stored), schema={**IDENTITY.schema, **types})
         frame = frame.with_columns(pl.col("first", "last").cast(pl.Datetime("us", "UTC")))
-        if frame.select(pl.any_horizontal(pl.col("device", "fact", "value", "source", "times").is_null()).any()).item():
+        if frame.select(pl.any_horizontal(pl.col("fact", "value", "source", "times").is_null()).any()).item():
             raise InputError("damaged identity facts: a required value is missing", file=path)
         return IDENTITY.conform(frame, file=str(path))
     except (orjson.JSONDecodeError, pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):

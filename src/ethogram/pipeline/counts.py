@@ -145,8 +145,10 @@ def count_inputs(
                 stored = pl.concat([_facts_of(path, options.span, columns=column_facts) for path in paths])
                 names = options.device_names()
                 devices = counted.gathering.devices()
+                unassigned = stored.filter(pl.col("device").is_null())
+                stored = stored.filter(pl.col("device").is_not_null())
                 stored = pl.concat([stored, facts_of_device_names(devices, stored)])
-                facts = facts_of_named(names.facts(), stored, devices)
+                facts = facts_of_named(pl.concat([unassigned, names.facts()]), stored, devices)
                 counted.identity, counted.notices = summed_facts(pl.concat([stored, facts])), names.notices
             return counted
         except pl.exceptions.PolarsError as error:
@@ -170,9 +172,11 @@ def count_inputs(
 
 
 def _facts_of(path: Path, span: TimeSpan, *, columns: bool) -> pl.DataFrame:
-    """Identity facts of a flow table: those stored in it, else, if asked for, the MACs and addresses in its columns."""
+    """Identity facts of a flow table: those stored in it, and without any of a device, those in its columns."""
     stored = identity_of(path)
-    return stored if stored.height or not columns else facts_of_flows(span.filter(load_flows(path)))
+    if stored["device"].is_not_null().any() or not columns:
+        return stored
+    return pl.concat([stored, facts_of_flows(span.filter(load_flows(path)))])
 
 
 def _count_table(

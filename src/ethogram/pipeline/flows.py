@@ -248,10 +248,14 @@ class FlowRun:
         """A flow table stays as it is, but for the time asked for."""
         assert opened.source is not None
         source = opened.source()
+        named = True
         if self._identity:
             self._stages.learn_identity(source)
+            named = bool(source.identity_facts()["device"].is_not_null().any())
         for batch in self._read(opened, source):
             inside = self._span.filter(batch)
+            if not named:  # a table of the collector
+                self._stages.learn_table(inside)
             source.accounting.used -= batch.height - inside.height
             source.accounting.ignore("outside the time asked for", batch.height - inside.height)
             yield inside

@@ -103,6 +103,11 @@ class FlowStages:
         if self._orientation.identity is not None:
             self._orientation.identity.learn(facts)
 
+    def learn_table(self, flows: pl.DataFrame) -> None:
+        """Take MACs and addresses of flows that have their devices already, if identity facts are collected."""
+        if self._orientation.identity is not None and flows.height:
+            self._orientation.identity.learn_table(flows.lazy())
+
     @property
     def identity_counts(self) -> dict[str, int]:
         """Identity facts that were left out, by reason; call after :meth:`identity`."""

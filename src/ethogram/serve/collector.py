@@ -30,6 +30,7 @@ from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.blocks import Blocks
 from ethogram.io.wire.decoder import Decoder
 from ethogram.io.wire.export_reader import ExportReader
+from ethogram.io.wire.identity_elements import IdentityElements
 from ethogram.io.wire.recording import Recording
 from ethogram.io.wire.records import Records
 from ethogram.io.wire.sequence import Sequences
@@ -121,6 +122,7 @@ class Collector:
         self.decoder = Decoder(wire)
         self.decoder.sequence = self.sequences = Sequences()
         self.biflows = Biflows(wire)
+        self.identity = IdentityElements(self.decoder.store)
         namer = DeviceNames.load(devices, devices_only).namer(self.settings.flow)
         self.stages = FlowStages(self.settings.flow, namer, self.settings.active_timeout_s)
         self._memory = StageMemory(self.stages)
@@ -276,7 +278,9 @@ class Collector:
         self._record(block)
         self._count_taken(block)
         arrived_us = int(block.arrival_ns.max()) // 1000
-        flows = self.stages.flows(self._biflows(self.decoder.decode(block)), arrived_us)
+        records = self.decoder.decode(block)
+        self._learn_identity(records)
+        flows = self.stages.flows(self._biflows(records), arrived_us)
         self._flows += flows.height
         self._enqueue_write(lambda: self.output.add(flows, arrived_us))
         self._end_sessions(int(block.arrival_ns[-1]))
@@ -285,6 +289,11 @@ class Collector:
         for index, number in enumerate(np.bincount(block.exporter).tolist()):
             if number:
                 self.taken["datagrams" if block.exporters[index].transport == "udp" else "stream"] += number
+
+    def _learn_identity(self, records: Sequence[Records]) -> None:
+        facts = self.identity.learn(records)
+        if facts.height:
+            self._enqueue_write(lambda: self.output.learn(facts))
 
     def _biflows(self, records: Sequence[Records]) -> pl.DataFrame:
         return self.stages.mark_one_way(self.biflows.batch(records), unidirectional=ExportReader.unidirectional)
@@ -348,7 +357,9 @@ class Collector:
         now_ns = time.time_ns()
         if self._segment is None:
             self._begin(now_ns // self._segment_ns)
-        flows = self.stages.flows(self._biflows(self.decoder.finish()), last=True)
+        records = self.decoder.finish()
+        self._learn_identity(records)
+        flows = self.stages.flows(self._biflows(records), last=True)
         self._flows += flows.height
         self._enqueue_write(lambda: self.output.add(flows, now_ns // 1000))
         self._end_sessions(now_ns)

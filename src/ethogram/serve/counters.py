@@ -16,6 +16,7 @@ from ethogram.io.receive.tcp import TcpReceiver
 from ethogram.io.receive.udp import UdpReceiver
 from ethogram.io.wire.biflows import Biflows
 from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.identity_elements import IdentityElements
 from ethogram.io.wire.sequence import Sequences
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import Accounting
@@ -25,7 +26,7 @@ from ethogram.serve.state import accounting_of
 __all__ = ["COUNTERS_FORMAT", "CollectorParts", "Counters", "Loss"]
 
 COUNTERS_FORMAT = "ethogram.collect-counters/1"
-STORED_WITH_OUTPUT = ("fingerprints", "output")  # saved with the output
+STORED_WITH_OUTPUT = ("facts", "fingerprints", "output")  # saved with the output
 ARRIVALS = {"datagrams", "stream"}  # count arrivals, decoded or not
 MOST_EXPORTERS = 100  # listed individually, those with most losses first
 WAITED = "waited for a template at a restart"
@@ -53,6 +54,7 @@ class CollectorParts(Protocol):
     sequences: Sequences
     taken: Counter[str]
     biflows: Biflows
+    identity: IdentityElements
     stages: FlowStages
     output: Output
 
@@ -99,6 +101,8 @@ class Counters:
             "sets": of.decoder.sets,
             "records": of.decoder.records,
             "biflows": of.biflows.accounting,
+            "identity": of.identity.accounting,
+            "facts": of.output.identity,
             **of.stages.accountings,
             "fingerprints": of.output.exporter.accounting,
             "output": of.output.accounting,

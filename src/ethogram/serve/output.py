@@ -23,9 +23,11 @@ from ethogram.config import CollectSettings, CountSettings, ExporterSettings
 from ethogram.errors import EthogramError, InputError, LibraryError, UsageError
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.fingerprint.state import restore, save
+from ethogram.io.parquet import identity_text, parse_identity
+from ethogram.io.wire.identity_elements import MAX_FACTS, summed_statements
 from ethogram.pipeline.fingerprints import FingerprintRun, write_fingerprints
 from ethogram.pipeline.text import plural
-from ethogram.schema import FINGERPRINT, Accounting
+from ethogram.schema import FINGERPRINT, IDENTITY, Accounting
 from ethogram.serve.segments import SegmentName, SegmentWriter, row_groups, segments_in
 from ethogram.serve.state import (
     SUFFIX,
@@ -70,6 +72,8 @@ class Output:
         The fingerprint exporter.
     accounting
         Over flows: written, or dropped because they could not be written.
+    identity
+        Over identity facts: kept for the segment, or dropped beyond the bound.
     segments, fingerprints
         Number of segments with flows, and of fingerprints, written to this folder.
     problem
@@ -90,12 +94,14 @@ class Output:
         self._lost = False  # some flows of this segment could not be written
         self._delivered = 0  # fingerprints written since the last commit
         self._exported: list[pl.DataFrame] = []
+        self._identity = IDENTITY.empty()  # of this segment, and of earlier ones without flows
         self._exporter_number = 0
         self._save_every = 1
         self.exporter = FingerprintExporter(
             settings, counting, max_devices=collect.max_devices, ahead_s=collect.ahead_s, bounds=collect.bounds
         )
         self.accounting = Accounting("flows")
+        self.identity = Accounting("facts")
         self.segments = self.fingerprints = 0
         self.problem: str | None = None
 
@@ -144,6 +150,10 @@ class Output:
         if state is not None:
             self.accounting = accounting_of(state.output["accounting"])
             self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
+            if "facts" in state.output:  # earlier versions had none
+                self.identity = accounting_of(state.output["facts"])
+            with contextlib.suppress(InputError):  # they are stated again
+                self._identity = parse_identity(state.output.get("identity"), self.folder / STATE)
         return state, problems + self._restore()
 
     def _lock_folder(self) -> None:
@@ -254,6 +264,15 @@ class Output:
             self._drop(before + flows.height)
             self._report(error)
 
+    def learn(self, facts: pl.DataFrame) -> None:
+        """Add identity facts (:data:`ethogram.schema.IDENTITY`) to the segment; beyond a bound new ones are dropped."""
+        self.identity.read += facts.height
+        rows = summed_statements([self._identity, facts], 2 * MAX_FACTS)
+        beyond = max(rows.height - MAX_FACTS, 0)
+        self.identity.drop("beyond the bound", beyond)
+        self.identity.used += facts.height - beyond
+        self._identity = rows.head(MAX_FACTS)
+
     def commit(self, state: CollectorState, *, last: bool = False) -> bool:
         """Commit the segment: its flows, fingerprints and state together, or none of them.
 
@@ -292,7 +311,7 @@ class Output:
         try:
             self._lock_folder()
             if writer is not None:
-                writer.close()
+                writer.close(self._identity)
             self._write_exported()
             if last or self._lost or self._number - exporter_number >= self._save_every:
                 self._save_exporter()
@@ -316,6 +335,8 @@ class Output:
         self.accounting = accounting_of(state.output["accounting"])
         self.segments, self.fingerprints = state.output["segments"], state.output["fingerprints"]
         self._committed, self._exporter_number, self._delivered = self._number, exporter_number, 0
+        if rows:
+            self._identity = IDENTITY.empty()
         if failure is not None:
             self._report(failure)
         elif not self._lost:
@@ -362,6 +383,8 @@ class Output:
         """Output counters once this segment is committed."""
         return {
             "accounting": self.accounting.as_dict() | {"used": self.accounting.used + rows},
+            "facts": self.identity.as_dict(),
+            "identity": None if rows or not self._identity.height else identity_text(self._identity),
             "segments": self.segments + bool(rows), "fingerprints": self.fingerprints + self._delivered,
         }  # fmt: skip
 

@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from ethogram._files import fsync_dir
 from ethogram.errors import InputError
+from ethogram.io.parquet import IDENTITY_KEY, identity_text
 from ethogram.schema import FLOW, FLOW_METADATA
 
 __all__ = ["SegmentName", "SegmentWriter", "row_groups", "segments_in"]
@@ -119,8 +120,13 @@ class SegmentWriter:
         self.rows += flows.height
         self._arrived_us += [arrived_us] * -(-flows.height // ROW_GROUP)
 
-    def close(self) -> None:
+    def close(self, identity: pl.DataFrame | None = None) -> None:
         """Finish and sync the file under its hidden name.
+
+        Parameters
+        ----------
+        identity
+            Facts that the records of the segment state (:data:`ethogram.schema.IDENTITY`), stored as metadata.
 
         Raises
         ------
@@ -130,7 +136,10 @@ class SegmentWriter:
         if self._writer is None:
             return
         try:
-            self._writer.add_key_value_metadata({ARRIVED: orjson.dumps(self._arrived_us).decode()})
+            metadata = {ARRIVED: orjson.dumps(self._arrived_us).decode()}
+            if identity is not None and identity.height:
+                metadata[IDENTITY_KEY] = identity_text(identity)
+            self._writer.add_key_value_metadata(metadata)
             self._writer.close()
             with self._part.open("rb") as stream:
                 os.fsync(stream.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from ethogram._parse_address import parse_address, parse_mac
 from ethogram.config import CountSettings
 from ethogram.errors import EthogramError, InputError
 from ethogram.fingerprint.gather import Gathering
-from ethogram.flow.identity import facts_of_named
+from ethogram.flow.identity import facts_of_named, summed_facts
+from ethogram.io.parquet import identity_of
 from ethogram.pipeline.counts import count_inputs
 from ethogram.pipeline.inputs import COUNTING
 from ethogram.pipeline.read_options import ReadOptions
@@ -32,6 +34,9 @@ MOST_FLOWS = 2_000_000
 """Flows after which a batch ends."""
 DELAYS = 10
 """Latest segments whose delay counts."""
+WAIT_S = 3600
+"""Facts wait this long for the first flow of their device."""
+MOST_WAITING = 10_000
 SETTLED_S = 10.0
 """A watched file is read when it has not changed for this long."""
 _SKIPPED = (".part", ".tmp", ".swp")
@@ -140,6 +145,7 @@ class CollectorSegments:
         self._names, self._counting, self._now = names, counting, now
         self._lateness_us = round(lateness_s * 1e6)
         self._delays_us: deque[int] = deque(maxlen=DELAYS)
+        self._waiting: pl.DataFrame | None = None  # facts of devices that have no flows yet
 
     def batch(self, after: int, until: int | None, limit: int) -> Batch:
         """Count the segments after a number, at most ``limit`` of them and none after ``until``.
@@ -154,6 +160,8 @@ class CollectorSegments:
         batch = Batch(after + 1, after, self._now() - self._lag)
         gathering = Gathering(self._counting)
         seen: list[pl.DataFrame] = []
+        if self._waiting is None:
+            self._waiting = self._facts_before(after)
         for number in numbers[:limit]:
             self._add(files[number], gathering, seen, batch)
             batch.last = number
@@ -168,12 +176,36 @@ class CollectorSegments:
         batch.accounting.merge(gathering.accounting)
         batch.counts = COUNTS.conform(gathering.counts())
         batch.traffic = _with_hours(_traffic(seen), batch.counts)
-        batch.identity = _named(batch.traffic, self._names())
+        batch.identity = self._identity(batch)
         return batch
 
     def _delay(self) -> timedelta:
         delay_us = min(self._delays_us, default=0)
         return timedelta(microseconds=delay_us if delay_us > self._lateness_us else 0)
+
+    def _facts_before(self, after: int) -> pl.DataFrame:
+        """Facts of the segments that an earlier process read last: their devices may not have had flows yet."""
+        earliest = self._now() - timedelta(seconds=WAIT_S)
+        paths = [path for n, path in segments_in(self.folder / "flows").items()
+                 if n <= after and path.name >= f"{earliest:%Y%m%dT%H%M%S}"]  # fmt: skip
+        tables = [IDENTITY.empty()]
+        for path in paths:
+            with contextlib.suppress(InputError):  # reported when it was read
+                tables.append(identity_of(path))
+        return pl.concat(tables)
+
+    def _identity(self, batch: Batch) -> pl.DataFrame:
+        """Facts of the devices that have traffic; others wait, within bounds."""
+        assert self._waiting is not None
+        facts = _named(batch.traffic, pl.concat([self._waiting, self._names()]))
+        if self._waiting.height:
+            done = facts.select("mac", "address", "fact", "value", "source")
+            waiting = self._waiting.join(done, on=done.columns, how="anti", nulls_equal=True)
+            since = waiting["last"].max()
+            if isinstance(since, datetime):
+                waiting = waiting.filter(pl.col("last") >= since - timedelta(seconds=WAIT_S))
+            self._waiting = waiting.tail(MOST_WAITING)
+        return facts
 
     def _add(self, path: Path, gathering: Gathering, seen: list[pl.DataFrame], batch: Batch) -> None:
         """Count one segment; it is read whole before anything of it counts."""
@@ -192,6 +224,7 @@ class CollectorSegments:
             raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
         batch.segments.used += 1
         delays_us = []
+        self._learn(path, batch)
         for flows, arrived_us in parts:
             start, end = (pl.col(name).dt.timestamp("us") for name in ("start", "end"))
             future = end > arrived_us + self._ahead_us
@@ -210,6 +243,17 @@ class CollectorSegments:
                 delays_us.append(max(arrived_us - latest, 0))
         if delays_us:
             self._delays_us.append(min(delays_us))
+
+    def _learn(self, path: Path, batch: Batch) -> None:
+        """Take the identity facts of a segment."""
+        assert self._waiting is not None
+        try:
+            facts = identity_of(path)
+        except InputError as error:
+            batch.problems.append(str(error))
+            return
+        if facts.height:
+            self._waiting = summed_facts(pl.concat([self._waiting, facts]))
 
 
 def _named(traffic: dict[str, Traffic], facts: pl.DataFrame) -> pl.DataFrame:

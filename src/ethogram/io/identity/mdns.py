@@ -8,13 +8,13 @@ Reference: RFC 6762 (multicast DNS), RFC 6763 (service discovery), RFC 4795 (LLM
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ethogram.io.identity.statement import MAX_FACTS, Statement, decoded
 
-__all__ = ["LLMNR", "MDNS", "read_llmnr", "read_mdns"]
+__all__ = ["LLMNR", "MDNS", "facts_of_record", "read_llmnr", "read_mdns"]
 
 MDNS, LLMNR = 5353, 5355
 
@@ -123,6 +123,40 @@ def _facts_of(record: _Record, message: bytes) -> Iterator[tuple[str, str]]:
     elif record.kind == _TXT:
         yield from _instance(record.owner)
         yield from _texts(message[record.start : record.end], record.owner)
+
+
+def facts_of_record(
+    owner: Sequence[str], kind: Literal["host", "instance", "pointer", "text"], target: Sequence[str] = (),
+    text: bytes = b"",
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    r"""Facts of a record that something else has decoded, such as a flow exporter.
+
+    Parameters
+    ----------
+    owner, target
+        Labels of the record's name and of the name in its data.
+    kind
+        Host (A, AAAA), instance (SRV), pointer (PTR) or text (TXT).
+    text
+        Data of a text record.
+
+    Examples
+    --------
+    >>> list(facts_of_record(["_services", "_dns-sd", "_udp", "local"], "pointer", ["_hap", "_tcp", "local"]))
+    [('mdns_service', '_hap._tcp')]
+    """
+    names = tuple(owner)
+    if kind == "host":
+        yield from _host(names)
+    elif kind == "instance":
+        yield from _instance(names)
+    elif kind == "pointer":
+        if tuple(label.lower() for label in names) == _LISTS_SERVICES:
+            yield from _service(tuple(target))
+        elif _service_at(names) is not None:
+            yield from _instance(tuple(target))
+    else:
+        yield from _texts(text, names)
 
 
 def _service_at(name: tuple[str, ...]) -> int | None:

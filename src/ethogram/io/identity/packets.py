@@ -28,7 +28,7 @@ from ethogram.io.identity.ssdp import SSDP, read_ssdp
 from ethogram.io.identity.statement import Statement
 from ethogram.schema import IDENTITY, UDP, PacketBatch
 
-__all__ = ["PacketFacts"]
+__all__ = ["IDENTITY_PORTS", "PORT_NAMES", "PacketFacts", "read_payload"]
 
 MAX_MESSAGES = 1 << 16
 """Different messages parsed of one capture."""
@@ -66,7 +66,33 @@ _PROTOCOLS = (
 _OF_SOURCE_PORT, _OF_DESTINATION_PORT = np.zeros(1 << 16, np.uint8), np.zeros(1 << 16, np.uint8)
 for _number, _protocol in reversed(list(enumerate(_PROTOCOLS, 1))):
     (_OF_SOURCE_PORT if _protocol.sent_from else _OF_DESTINATION_PORT)[_protocol.port] = _number
+IDENTITY_PORTS = (_OF_SOURCE_PORT > 0) | (_OF_DESTINATION_PORT > 0)
+"""Whether messages of each UDP port can state facts, bool[65536]."""
+PORT_NAMES = {protocol.port: protocol.source for protocol in _PROTOCOLS}
+"""Name of the protocol of each of these ports."""
 _SKIP = np.array([0] + [protocol.skip for protocol in _PROTOCOLS], np.int64)
+
+
+def read_payload(source_port: int, destination_port: int, octets: bytes, sender: str | None) -> list[Statement]:
+    """Statements of one UDP payload that something else than a capture gives, whole or cut.
+
+    Parameters
+    ----------
+    source_port, destination_port, sender
+        Ports and source address of the packet.
+    octets
+        Its payload; at most the first 9,000 octets are read.
+
+    Examples
+    --------
+    >>> read_payload(1900, 50000, b"NOTIFY * HTTP/1.1\r\nSERVER: Hub/1\r\n", None)[0].facts
+    (('ssdp_server', 'Hub/1'),)
+    """
+    number = int(_OF_SOURCE_PORT[source_port]) or int(_OF_DESTINATION_PORT[destination_port])
+    if not number or not octets:
+        return []
+    protocol = _PROTOCOLS[number - 1]
+    return protocol.read(octets[:_MAX_OCTETS], sender if protocol.read is read_mdns else None)
 
 
 class PacketFacts:

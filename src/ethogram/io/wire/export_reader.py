@@ -19,14 +19,18 @@ from ethogram.io.wire.blocks import blocks_of
 from ethogram.io.wire.capture_export import CaptureExport
 from ethogram.io.wire.datagram_file import DatagramFile
 from ethogram.io.wire.decoder import Decoder
+from ethogram.io.wire.identity_elements import IdentityElements, summed_statements
 from ethogram.io.wire.ipfix_file import IpfixFile
 from ethogram.io.wire.no_records import explain_no_records
 from ethogram.io.wire.recording import HEAD_OCTETS, is_recording, settings_of
 from ethogram.io.wire.sequence import Sequences
 from ethogram.io.wire.templates import TAKEN_OVER
-from ethogram.schema import Accounting, DatagramBatch, DatagramSource, Exporter, FlowSource
+from ethogram.schema import IDENTITY, Accounting, DatagramBatch, DatagramSource, Exporter, FlowSource
 
 __all__ = ["ExportFiles", "ExportReader", "read_exports", "read_ipfix_file", "sniff"]
+
+MOST_TABLES = 64
+"""Tables of identity facts after which they are summed up."""
 
 
 class ExportFiles:
@@ -122,6 +126,8 @@ class ExportReader(FlowSource):
         self.decoder = Decoder(self._settings)
         self.decoder.sequence = Sequences()
         self.biflows = Biflows(self._settings)
+        self.identity = IdentityElements(self.decoder.store)
+        self._facts = [IDENTITY.empty()]
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield biflow tables, one for each block of messages.
@@ -153,7 +159,13 @@ class ExportReader(FlowSource):
             yield batch
 
     def _decode(self, block: DatagramBatch) -> pl.DataFrame:
-        frame = self.biflows.batch(self.decoder.decode(block))
+        records = self.decoder.decode(block)
+        facts = self.identity.learn(records)
+        if facts.height:
+            self._facts.append(facts)
+        if len(self._facts) > MOST_TABLES:
+            self._facts = [self.identity_facts()]
+        frame = self.biflows.batch(records)
         on_disk = any(block.exporters[number].transport == "file" for number in np.unique(block.exporter))
         self.arrived_us = None if on_disk else int(block.arrival_ns.max()) // 1000
         self._count()
@@ -169,6 +181,10 @@ class ExportReader(FlowSource):
         total.dropped.update(decoded.dropped)
         total.corrected.update(decoded.corrected)
         self.accounting.__dict__.update(total.__dict__)
+
+    def identity_facts(self) -> pl.DataFrame:
+        """What records state about devices (:class:`~ethogram.io.wire.identity_elements.IdentityElements`)."""
+        return summed_statements(self._facts)
 
     @property
     def notes(self) -> list[str]:

@@ -374,6 +374,17 @@ class TemplateStore:
         key = self._by_generation.get(generation)
         return self._retired[generation] if key is None else self._entries[key]
 
+    @property
+    def generation(self) -> int:
+        """Number of the latest template."""
+        return self._generation
+
+    def lookup(self, exporter: Exporter, version: int, domain: int, number: int) -> Template | None:
+        """The template of an id that an exporter has in force; None if there is none."""
+        slot = self._slots.get(place_of(exporter))
+        entry = None if slot is None else self._entries.get((slot, version, domain, number))
+        return None if entry is None else entry.template
+
     def settle(self, used: list[int]) -> None:
         """Record which generations a batch used, and release those no longer in force."""
         for generation in used:
