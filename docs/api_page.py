@@ -1,4 +1,4 @@
-"""The reference of the public API, made from the docstrings of everything in ``ethogram.__all__``."""
+"""The reference of the public API, made from the docstrings of everything in ``__all__`` of the public packages."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import enum
 import inspect
 import re
 import textwrap
+import types
+import typing
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ethogram
 
-INTRODUCTION = """Everything that `import ethogram` offers. Names that are not on this page are private and may change
-without notice. Importing `ethogram` is fast: each name loads its module when it is first used."""
+INTRODUCTION = """Everything that `import ethogram` offers, then the public names of `ethogram.bench` and
+`ethogram.knowledge`. Names that are not on this page are private and may change without notice. Importing these
+packages is fast: each name loads its module when it is first used."""
+PACKAGES = ("ethogram.bench", "ethogram.knowledge")
+"""Public packages beside ``ethogram`` itself."""
 
 UNDERLINED = re.compile(r"^(\w[\w ]*)\n-{3,}$", flags=re.MULTILINE)
 ROLE = re.compile(r":(?:\w+:)?\w+:`~?(?:[\w.]+\.)?([\w]+)`")
 DEFINITIONS = {"Parameters", "Returns", "Yields", "Raises", "Attributes", "Warns", "Other Parameters"}
 MAX_DEFAULT = 40  # a longer representation of a default is not shown
 MAX_LINE = 100
+MAX_CONSTANT = 80
 
 
 def inline(text: str) -> str:
@@ -74,7 +83,7 @@ def annotation(value: object) -> str:
 
 def default(value: object) -> str:
     """The representation of a default, if it is short and the same in every run."""
-    text = repr(value) if not isinstance(value, enum.Enum) else str(value)
+    text = str(value) if isinstance(value, enum.Enum) else repr(str(value) if isinstance(value, Path) else value)
     return "..." if len(text) > MAX_DEFAULT or " at 0x" in text else text
 
 
@@ -125,19 +134,28 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def section(name: str) -> Iterator[str]:
+def constant(value: object) -> str:
+    """A constant or alias of a type, as one line."""
+    if isinstance(value, types.GenericAlias) or typing.get_origin(value) is not None:
+        return f"A type: `{annotation(value)}`."
+    text = repr(value)
+    return f"A constant: `{text}`." if len(text) <= MAX_CONSTANT else f"A constant of type `{type(value).__name__}`."
+
+
+def section(name: str, package: ModuleType = ethogram) -> Iterator[str]:
     """The section of one public name."""
-    value = getattr(ethogram, name)
-    yield from ("", f"## {name}", "")
+    value = getattr(package, name)
+    prefix = "" if package is ethogram else f"{package.__name__}."
+    yield from ("", f"## {prefix}{name}", "")
     if inspect.ismodule(value):
         yield markdown(value.__doc__ or "")
         return
     if inspect.isclass(value) and issubclass(value, BaseException):
         yield from ("```python", f"class {name}({value.__base__.__name__})", "```", "")
-    elif callable(value):
+    elif inspect.isclass(value) or inspect.isroutine(value):
         yield from ("```python", ("class " if inspect.isclass(value) else "") + signature(name, value), "```", "")
     else:
-        yield f"A constant: `{value!r}`."
+        yield constant(value)
         return
     yield markdown(inspect.getdoc(value) or "")
     if not inspect.isclass(value):
@@ -147,7 +165,7 @@ def section(name: str) -> Iterator[str]:
         yield ""
         yield from (f"- `{field}`: {info.description}" for field, info in fields.items() if info.description)
     for member, target in members(value):
-        yield from ("", f"### {name}.{member}", "")
+        yield from ("", f"### {prefix}{name}.{member}", "")
         if not isinstance(target, property):
             yield from ("```python", signature(member, getattr(target, "__func__", target)), "```", "")
         yield markdown(inspect.getdoc(target) or "")
@@ -165,4 +183,8 @@ def page() -> str:
         lines += ["", "This version exports `__version__` only."]
     for name in public_names():
         lines += section(name)
+    for package in map(import_module, PACKAGES):
+        lines += ["", f"## {package.__name__}", "", markdown(package.__doc__ or "")]
+        for name in package.__all__:
+            lines += section(name, package)
     return "\n".join([*lines, ""])

@@ -8,11 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ethogram.bench.parallel import MOST
-from ethogram.bench.report import is_report, rows_of_tasks, write_report
-from ethogram.bench.row import read_rows
-from ethogram.bench.suite import every_method, every_task
-from ethogram.errors import EthogramError, UsageError
+from ethogram import EthogramError, UsageError
+from ethogram.bench import MAX_JOBS, every_method, every_task, is_report, read_rows, rows_of_tasks, write_report
 from studies.sections import STUDY
 
 
@@ -27,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("--force", action="store_true", help="overwrite pages that Ethogram did not write")
     given = parser.parse_args(arguments)
     try:
-        for path in _write(given.rows, given.output, given.jobs or min(MOST, os.cpu_count() or 1), force=given.force):
+        jobs = given.jobs or min(MAX_JOBS, os.cpu_count() or 1)
+        for path in _write(given.rows, given.output, jobs, force=given.force):
             print(path, file=sys.stderr)  # noqa: T201 (a command)
     except EthogramError as error:
         print(f"studies: {error}", file=sys.stderr)  # noqa: T201 (a command)

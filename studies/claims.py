@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ethogram.bench.report import FlowRow
+from ethogram.bench import FlowRow
 from studies.contrasts import Contrast, contrast
 
 __all__ = ["Claim", "Verdict", "claim_lines", "claims"]

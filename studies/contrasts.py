@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ethogram.bench.report import FlowRow
-from ethogram.identify.metrics import seed_interval
+from ethogram.bench import FlowRow, seed_interval
 
 __all__ = ["Contrast", "Key", "contrast"]
 

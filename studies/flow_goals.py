@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ethogram.bench.report import EXPERIMENTS, RAW, FlowRow, best_of, default_of, ranked
+from ethogram.bench import EXPERIMENTS, RAW_METHODS, FlowRow, best_of, default_of, ranked
 
 __all__ = ["INSIDE", "Answer", "answers", "flow_goal_lines", "goal_details"]
 
@@ -93,7 +93,7 @@ def _across(task: str, ours: FlowRow, rows: Sequence[FlowRow]) -> list[Answer]:
     kind = ours.encoder.kind
     others = [row for row in rows if row is not ours]
     rivals = {
-        "the raw 40 numbers": next((row for row in rows if row.method in RAW), None),
+        "the raw 40 numbers": next((row for row in rows if row.method in RAW_METHODS), None),
         "every other kind": best_of([row for row in others if not kind or row.encoder.kind != kind]),
         "its own ablations": best_of(
             [row for row in others if kind and row.encoder.kind == kind and row.group != "probes"]

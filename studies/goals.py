@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ethogram.bench.report import HEADS, Row, interval_of, values_of
+from ethogram.bench import FIGURE_TITLES, Row, interval_of, values_of
 
 __all__ = ["GOALS", "Goal", "goal_table"]
 
@@ -60,7 +60,7 @@ def goal_table(by_task: Mapping[str, Sequence[Row]]) -> list[str]:
         verdict = "met" if goal.met(value) else "not met"
         if verdict == "met" and pair and not goal.most and pair[0] < goal.bound:
             verdict = "met, the interval spans it"
-        asked = f"{HEADS[goal.figure]} {'≤' if goal.most else '≥'} {goal.bound:.2f}"
+        asked = f"{FIGURE_TITLES[goal.figure]} {'≤' if goal.most else '≥'} {goal.bound:.2f}"
         best = f"{peer[0]:.3f} (`{peer[1]}`)" if peer else ""
         reached = f"{value:.3f}{between} (`{goal.method}`)"
         lines.append(f"| {goal.says} | [{goal.task}]({goal.task}.md) | {asked} | {reached} | {verdict} | {best} |")

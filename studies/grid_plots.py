@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from ethogram.bench.report import COLOURS, DASHES, MAP, MARKERS, FlowRow, saved
+from ethogram.bench import COLOURS, DASHES, MAP_COLOURS, MARKERS, FlowRow, save_figure
 
 __all__ = ["grid_plot", "grid_rows", "shift_plot", "size_plot"]
 
@@ -72,7 +72,7 @@ def grid_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panel.set_title(rows[0].title)
         figure.colorbar(image, ax=panel, label="macro-F1: mean, least … greatest of the seeds")
 
-    return saved(path, (1.25 * len(weights) + 3.6, max(2.6, 0.5 * len(lines) + 1.5)), draw, MAP)
+    return save_figure(path, (1.25 * len(weights) + 3.6, max(2.6, 0.5 * len(lines) + 1.5)), draw, MAP_COLOURS)
 
 
 def _rank(size: str) -> int:
@@ -114,7 +114,7 @@ def shift_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         figure.supxlabel("autoencoder, or variational one by KL weight", fontsize=8)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (2.0 * len(blocks) + 2.4, 3.4), draw)
+    return save_figure(path, (2.0 * len(blocks) + 2.4, 3.4), draw)
 
 
 def _has(row: FlowRow, block: str) -> bool:
@@ -153,7 +153,7 @@ def size_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panels[0].set_ylabel("macro-F1")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (2.5 * len(views) + 2.0, 3.3), draw)
+    return save_figure(path, (2.5 * len(views) + 2.0, 3.3), draw)
 
 
 def _size_name(size: str, rows: Sequence[FlowRow]) -> str:

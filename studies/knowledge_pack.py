@@ -18,10 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ethogram.errors import InputError
-from ethogram.knowledge.organisations import squeezed
-from ethogram.knowledge.rows import COLUMNS, TABLES, Row, row_problem
-from ethogram.knowledge.tables import Knowledge
+from ethogram import InputError
+from ethogram.knowledge import COLUMNS, TABLES, Knowledge, Row, row_problem, squeezed
 from studies import knowledge_sources as sources
 
 __all__ = [

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from ethogram.knowledge.organisations import squeezed
-from ethogram.knowledge.rows import Row, key_problem
-from ethogram.knowledge.tables import Knowledge
+from ethogram.knowledge import Knowledge, Row, key_problem, squeezed
 
 __all__ = ["READERS", "ieee_prefixes", "read_lines"]
 

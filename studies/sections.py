@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ethogram.bench.report import FlowRow, Plots, Sections, cost_plot, picture
+from ethogram.bench import FlowRow, Plots, Sections, cost_plot, picture_lines
 from studies.claims import claim_lines, claims
 from studies.flow_goals import flow_goal_lines, goal_details
 from studies.goals import goal_table
@@ -46,8 +46,11 @@ def claims_and_sizes(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> 
     path = cost_plot(folder / "size-across.png", by_task, "others", encoders) if encoders else None
     size = ""
     if path is not None:
-        size = "\n".join(picture(path.name, "Macro-F1 across networks against parameters and against flows embedded in"
-                                  " a second on one core, tasks with third-party encoders.")).rstrip()  # fmt: skip
+        size = "\n".join(picture_lines(
+            path.name,
+            "Macro-F1 across networks against parameters and against flows embedded in a second on one core, tasks with"
+            " third-party encoders.",
+        )).rstrip()  # fmt: skip
     lines = [
         *flow_goal_lines(by_task),
         *claim_lines(claims(by_task), size_lines(by_task, size), size_verdict(by_task) if encoders else ""),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ethogram.bench.report import FlowRow
+from ethogram.bench import FlowRow
 
 __all__ = ["LARGE", "LEAST", "TIMES", "Ranked", "Sized", "compared", "millions", "rank_correlation", "ranked_by_size",
            "scopes", "size_verdict"]  # fmt: skip

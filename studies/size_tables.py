@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ethogram.bench.report import FlowRow, method_name, number, quantity
+from ethogram.bench import FlowRow, figure_text, method_name, quantity_text
 from studies.size_claim import (
     LARGE,
     LEAST,
@@ -118,12 +118,12 @@ def _table(encoders: Sequence[Sized]) -> list[str]:
     for encoder in encoders:
         speed = encoder.most(lambda row: row.cost.flows_per_s, lambda values: float(np.median(values)))
         memory = encoder.most(lambda row: row.cost.memory_mib, max)
-        mean = f"**{encoder.mean:.3f}**" if encoder.mean == best else number(encoder.mean)
+        mean = f"**{encoder.mean:.3f}**" if encoder.mean == best else figure_text(encoder.mean)
         cells = [
             method_name(encoder.row), encoder.row.origin, f"{encoder.parameters:,}",
             f"{encoder.row.cost.embedding or 0:,}",
-            quantity(speed), quantity(None if memory is None else max(memory, 0.5)),
-            *(number(encoder.value(name)) for name in (*inside, *across)), mean,
+            quantity_text(speed), quantity_text(None if memory is None else max(memory, 0.5)),
+            *(figure_text(encoder.value(name)) for name in (*inside, *across)), mean,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,14 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # room -> rooms it may import from. A room always may import itself.
 GROUND = {
-    "errors", "_address_text", "_arrays", "_files", "_hashing", "_matplotlib", "_numba", "_numba_cache", "_parents",
-    "_parse_address", "_tables", "_text", "_version", "schema", "config",
+    "errors", "_address_text", "_arrays", "_files", "_hashing", "_lazy", "_matplotlib", "_numba", "_numba_cache",
+    "_parents", "_parse_address", "_tables", "_text", "_version", "schema", "config",
 }  # fmt: skip
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify"}
 UPPER = {"bench", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_arrays": set(),
+    "_lazy": set(),
     "_matplotlib": set(),
     "_text": set(),
     "_tables": set(),
@@ -112,6 +114,30 @@ def test_foreign_libraries_have_one_door_and_nothing_is_unpickled(path: Path) ->
             assert relative.startswith(DOORS[top]), f"{relative}:{line}: {top} is imported outside its door"
 
 
+STUDY = sorted((SOURCE.parents[1] / "studies").glob("*.py"))
+PUBLIC = {"ethogram", "ethogram.bench", "ethogram.knowledge"}
+"""Packages with a documented ``__all__``."""
+
+
+@pytest.mark.parametrize("path", STUDY, ids=lambda p: p.name)
+def test_the_study_imports_public_names_alone(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            assert [alias.name for alias in node.names if alias.name.startswith("ethogram.")] == []
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ethogram"):
+            assert node.module in PUBLIC, f"{path}:{node.lineno}: {node.module} is not public"
+            public = importlib.import_module(node.module).__all__
+            assert [alias.name for alias in node.names if alias.name not in public] == [], f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_can_be_imported(name: str) -> None:
+    package = importlib.import_module(name)
+    assert sorted(set(package.__all__)) == sorted(package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    assert [public for public in package.__all__ if not hasattr(package, public)] == []
+
+
 def test_every_room_and_every_door_exists() -> None:
     rooms = {room_of(path) for path in MODULES}
     assert set(ALLOWED) == rooms
@@ -165,7 +191,7 @@ def test_there_are_no_import_cycles() -> None:
 
 def test_the_package_and_its_help_load_nothing_heavy() -> None:
     code = (
-        "import sys, ethogram, ethogram.cli\n"
+        "import sys, ethogram, ethogram.bench, ethogram.cli, ethogram.knowledge\n"
         "heavy = {'torch', 'numba', 'polars', 'sklearn', 'matplotlib', 'scipy', 'pyspark', 'fastapi', 'sqlalchemy'}\n"
         "loaded = heavy & set(sys.modules)\n"
         "assert not loaded, loaded\n"

@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     )
     from ethogram._research import probe, stability, vectors
     from ethogram._results import CustomFlowTable, Embeddings, EncoderFiles, Fingerprints, FlowTable
-    from ethogram.errors import EthogramError, EthogramWarning
+    from ethogram.errors import (
+        ConfigurationError,
+        EthogramError,
+        EthogramWarning,
+        InputError,
+        LeakError,
+        LibraryError,
+        UsageError,
+    )
     from ethogram.identify.library import Library
     from ethogram.identify.probe_classifier import ProbeClassifier
     from ethogram.knowledge.tables import Fact, Knowledge
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
     from ethogram.schema import Inventory, Verdict
 
 __all__ = [
+    "ConfigurationError",
     "CustomFlowTable",
     "Embeddings",
     "EncoderFiles",
@@ -53,14 +62,18 @@ __all__ = [
     "Fact",
     "Fingerprints",
     "FlowTable",
+    "InputError",
     "Inventory",
     "Knowledge",
+    "LeakError",
     "Library",
+    "LibraryError",
     "OpenLibrary",
     "ProbeClassifier",
     "ProbeRun",
     "Stability",
     "UnknownGroups",
+    "UsageError",
     "Verdict",
     "__version__",
     "embed",
@@ -84,7 +97,13 @@ _MODULES = {
     ),
     **dict.fromkeys(("probe", "stability", "vectors"), "_research"),
     **dict.fromkeys(("CustomFlowTable", "Embeddings", "EncoderFiles", "Fingerprints", "FlowTable"), "_results"),
-    **dict.fromkeys(("EthogramError", "EthogramWarning"), "errors"),
+    **dict.fromkeys(
+        (
+            "ConfigurationError", "EthogramError", "EthogramWarning", "InputError", "LeakError", "LibraryError",
+            "UsageError",
+        ),
+        "errors",
+    ),
     **dict.fromkeys(("Inventory", "Verdict"), "schema"),
     **dict.fromkeys(("Fact", "Knowledge"), "knowledge.tables"),
     "Library": "identify.library",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ethogram.bench.corpora.card import COARSE, card, cards, read_card
+from ethogram.bench.suite import every_task
 from ethogram.errors import ConfigurationError
 
 GOOD = """
@@ -35,6 +36,15 @@ def test_a_card_says_all_that_it_must(name: str) -> None:
         assert device.family == f"{device.vendor}/{device.type}"
         assert read.network_of(device)
         assert device.mac is None or len(device.mac) == 17
+
+
+def test_every_corpus_and_every_reader_of_one_corpus_is_used_by_a_task() -> None:
+    known = cards()
+    tasks = every_task().values()
+    fields = [getattr(task, name, ()) for task in tasks for name in ("corpora", "captures")]
+    used = {name for names in fields if isinstance(names, tuple) for name in names}
+    assert set(known) - used == set()
+    assert {known[name].kind for name in used} >= {"app_flows", "packet_csv", "flow_features", "rule_counters", "mud"}
 
 
 def test_one_unit_in_several_corpora_is_one_unit() -> None:

@@ -20,7 +20,7 @@ from ethogram.bench.report.flow_tables import budget_table, cost_table, more_tab
 from ethogram.bench.report.group_pages import write_group_report
 from ethogram.bench.report.leaks import leak_lines, leak_overview, shuffled_of
 from ethogram.bench.report.plots_networks import comparable, mean_figures
-from ethogram.bench.report.plots_style import COLOURS, saved
+from ethogram.bench.report.plots_style import COLOURS, save_figure
 from ethogram.bench.report.plots_tasks import budget_plot
 from ethogram.bench.report.write import current, write_report
 from ethogram.cli import main
@@ -207,8 +207,8 @@ def test_plots_are_small_and_keep_their_colours(tmp_path: Path) -> None:
         for i, colour in enumerate(COLOURS):
             panel.plot((0, 1), (i, 2 * i), color=colour, lw=2)
 
-    saved(tmp_path / "a.png", (6, 4), draw)
-    saved(tmp_path / "b.png", (6, 4), draw)
+    save_figure(tmp_path / "a.png", (6, 4), draw)
+    save_figure(tmp_path / "b.png", (6, 4), draw)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.png").stat().st_size < 40_000
     image = Image.open(tmp_path / "a.png")

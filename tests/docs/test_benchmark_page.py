@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_example_runs_on_synthetic_flows(tmp_path: Path, monkeypatch: pytest.Mon
     assert "`raw-40`" in page
     assert "## Leak detectors" in page
     assert (tmp_path / "results" / "flows" / "README.md").exists()
+
+
+def test_example_in_python_names_a_task_that_runs_its_method() -> None:
+    (program,) = blocks("python")
+    imports, _, rest = program.partition("\nsuite = ")
+    names: dict[str, Any] = {}
+    exec(compile(imports, "benchmark.md", "exec"), names)
+    task, method = (re.search(rf'every_{kind}\(\)\["([^"]+)"\]', rest) for kind in ("task", "method"))
+    assert task is not None and method is not None
+    assert names["every_task"]()[task[1]].runs(names["every_method"]()[method[1]])
 
 
 def test_label_file_is_valid(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -90,6 +91,11 @@ def test_every_public_name_is_documented() -> None:
     page = reference("api.md")
     for name in ethogram.__all__:
         assert name == "__version__" or f"## {name}\n" in page
+    for package in map(importlib.import_module, importlib.import_module("api_page").PACKAGES):
+        assert package.__doc__
+        for name in package.__all__:
+            assert f"## {package.__name__}.{name}\n" in page
+            assert name.isupper() or inspect.getdoc(getattr(package, name)), name
 
 
 def test_the_api_page_renders_functions_classes_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,9 @@ from ethogram.bench.suite import Suite
 from ethogram.bench.worker import WorkerSpec, environment, work
 from ethogram.errors import EthogramError
 
-__all__ = ["MOST", "run_parallel", "worker_count"]
+__all__ = ["MAX_JOBS", "run_parallel", "worker_count"]
 
-MOST = 4
+MAX_JOBS = 4
 """Default limit on the number of workers."""
 MEMORY_GIB = 4.0
 """Free memory required per worker, for corpora, embeddings and a random-forest probe."""
@@ -39,7 +39,7 @@ def worker_count(
     Parameters
     ----------
     asked
-        Number that the user asks for; 0: one per core, at most :data:`MOST`, each with :data:`MEMORY_GIB` of free
+        Number that the user asks for; 0: one per core, at most :data:`MAX_JOBS`, each with :data:`MEMORY_GIB` of free
         memory, and a single one for short runs.
     suite, tasks, methods, known
         The run.
@@ -51,7 +51,7 @@ def worker_count(
     if estimate_s(tasks, methods, every, known) < WORTH_S:
         return 1
     memory = _free_gib()
-    return min(rows, MOST, os.cpu_count() or 1, MOST if memory is None else max(1, int(memory / MEMORY_GIB)))
+    return min(rows, MAX_JOBS, os.cpu_count() or 1, MAX_JOBS if memory is None else max(1, int(memory / MEMORY_GIB)))
 
 
 def _asked(suite: Suite, tasks: Sequence[Any], methods: Sequence[Any]) -> list[list[int]]:

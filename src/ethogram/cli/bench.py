@@ -275,7 +275,7 @@ def _report(
 
     need("a report", "matplotlib")
     from ethogram._files import require_ours
-    from ethogram.bench.parallel import MOST
+    from ethogram.bench.parallel import MAX_JOBS
     from ethogram.bench.report import is_report, rows_of_tasks, write_report
     from ethogram.bench.row import read_rows
     from ethogram.cli.outputs import check_folder
@@ -292,5 +292,5 @@ def _report(
     check_folder(folder, inputs=files, force=force)
     if not is_report(folder):
         require_ours(folder / "README.md")
-    for path in write_report(shown, folder, jobs or min(MOST, os.cpu_count() or 1)):
+    for path in write_report(shown, folder, jobs or min(MAX_JOBS, os.cpu_count() or 1)):
         say(str(path))

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ethogram.bench.report import plots_networks
-from ethogram.bench.report.flow_rows import RAW, FlowRow
+from ethogram.bench.report.flow_rows import RAW_METHODS, FlowRow
 from ethogram.bench.report.flow_tables import best_of, default_of, method_name
 from ethogram.bench.report.leaks import leak_overview, shuffled_of
-from ethogram.bench.report.tables import number, picture
+from ethogram.bench.report.tables import figure_text, picture_lines
 
 __all__ = ["overview"]
 
@@ -68,7 +68,7 @@ def _pictures(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> tuple[l
             " the mean over the tasks that test the same flows at the same level, where there are such; else over all,"
             " and then only the order of methods can be compared, not the distance from the line."
         )
-        lines += ["## Inside against across", "", *picture(path.name, says)]
+        lines += ["## Inside against across", "", *picture_lines(path.name, says)]
     for experiment in ("P2", "P3"):
         path = plots_networks.cost_plot(folder / f"cost-{experiment.lower()}.png", by_task, experiment)
         if path is not None:
@@ -77,7 +77,7 @@ def _pictures(by_task: Mapping[str, Sequence[FlowRow]], folder: Path) -> tuple[l
                 "Macro-F1 across networks against parameters and against flows embedded in a second on one core, mean"
                 f" over the tasks of {experiment}."
             )
-            lines += [f"## Quality against cost, {experiment}", "", *picture(path.name, says)]
+            lines += [f"## Quality against cost, {experiment}", "", *picture_lines(path.name, says)]
     return lines, written
 
 
@@ -94,7 +94,7 @@ def _tasks(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
         shuffled = shuffled_of(rows)
         cells = [
             _figure(default_of(rows)),
-            _figure(next((row for row in rows if row.method in RAW), None), named=False),
+            _figure(next((row for row in rows if row.method in RAW_METHODS), None), named=False),
             _figure(best_of(rows)),
             f"{shuffled.value:.3f}, {shuffled.verdict}" if shuffled else "not run",
         ]
@@ -106,7 +106,7 @@ def _tasks(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
 def _figure(row: FlowRow | None, *, named: bool = True) -> str:
     if row is None:
         return ""
-    return number(row.value()) + (f" (`{row.method}`)" if named else "")
+    return figure_text(row.value()) + (f" (`{row.method}`)" if named else "")
 
 
 OPEN = {
@@ -122,7 +122,7 @@ def _strangers(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:
         shown = [default_of(rows), *(row for row in rows if row.group == "alone")]
         for row in shown:
             if row is not None and not math.isnan(row.value("auroc_open")):
-                cells = [number(row.value(name)) for name in OPEN]
+                cells = [figure_text(row.value(name)) for name in OPEN]
                 lines.append(f"| [{task}]({task}.md) | {method_name(row)} | " + " | ".join(cells) + " |")
     if not lines:
         return []

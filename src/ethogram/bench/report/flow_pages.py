@@ -21,7 +21,7 @@ from ethogram.bench.report.flow_tables import (
 )
 from ethogram.bench.report.leaks import leak_lines
 from ethogram.bench.report.page_writer import WritePages, one_by_one
-from ethogram.bench.report.tables import picture
+from ethogram.bench.report.tables import picture_lines
 
 __all__ = ["FlowSections", "Plots", "write_flow_report"]
 
@@ -126,7 +126,7 @@ def _task(
         path = plot(folder / f"{name}-{stem}.png", rows)
         if path is not None:
             drawn.append(path)
-            pictures[stem] = picture(path.name, says)
+            pictures[stem] = picture_lines(path.name, says)
     lines = [
         f"# {first.title}",
         "",

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ethogram.errors import InputError
 
-__all__ = ["DETECTORS", "EXPERIMENTS", "ORIGINS", "RAW", "Confusion", "Cost", "FlowRow", "Origin", "ReportedEncoder",
-           "blind_macro_f1", "blind_recall", "chance_of", "flow_rows", "is_flow_row"]  # fmt: skip
+__all__ = ["DETECTORS", "EXPERIMENTS", "ORIGINS", "RAW_METHODS", "Confusion", "Cost", "FlowRow", "Origin",
+           "ReportedEncoder", "blind_macro_f1", "blind_recall", "chance_of", "flow_rows", "is_flow_row"]  # fmt: skip
 
 EXPERIMENTS: dict[str, str] = {
     "P0": "inside a network, later days",
@@ -44,7 +44,7 @@ DETECTORS: dict[str, str] = {
 }
 """Leak detectors: methods that show whether a task can be solved by information it should not depend on."""
 
-RAW = ("raw-40", "raw40", "raw")
+RAW_METHODS = ("raw-40", "raw40", "raw")
 """Names of the baseline that every task has: 40 numbers of flow and packets, logistic regression."""
 
 Origin = Literal["no weights", "random weights", "trained here", "pretrained here", "checkpoint"]

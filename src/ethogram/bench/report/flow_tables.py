@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ethogram.bench.report.flow_rows import FlowRow, chance_of
-from ethogram.bench.report.tables import number
+from ethogram.bench.report.tables import figure_text
 
 __all__ = ["best_of", "budget_table", "cost_table", "default_of", "method_name", "more_tables", "network_table",
-           "quality_table", "quantity", "ranked", "reached", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
+           "quality_table", "quantity_text", "ranked", "reached", "seeds_cell", "types_table", "write_csv"]  # fmt: skip
 
 FIGURES = {
     "": {
@@ -71,7 +71,7 @@ def default_of(rows: Sequence[FlowRow]) -> FlowRow | None:
 
 def _cell(row: FlowRow, name: str) -> str:
     value, pair = row.value(name), row.interval(name)
-    return number(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair and not math.isnan(value) else "")
+    return figure_text(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair and not math.isnan(value) else "")
 
 
 def seeds_cell(row: FlowRow, name: str = "macro_f1") -> str:
@@ -149,13 +149,13 @@ def _cost_cell(row: FlowRow, name: str) -> str:
         return f"{value}, `{row.cost.checkpoint[:19]}`"
     if name == "memory_mib":
         value = max(value, 0.5)  # none more than before was measured, which is little
-    return str(value) if isinstance(value, str) else quantity(value)
+    return str(value) if isinstance(value, str) else quantity_text(value)
 
 
-def quantity(value: float | None) -> str:
+def quantity_text(value: float | None) -> str:
     """A cost as text; '' if it was not measured.
 
-    >>> [quantity(value) for value in (None, 0, 0.3, 1.84, 131_535_360)]
+    >>> [quantity_text(value) for value in (None, 0, 0.3, 1.84, 131_535_360)]
     ['', '0', '< 1', '1.8', '131,535,360']
     """
     if value is None:
@@ -188,7 +188,7 @@ def budget_table(rows: Sequence[FlowRow]) -> str:
         cells = []
         for size in sizes:
             value, pair = budgets.get(size, (math.nan, None))
-            cells.append(number(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair else ""))
+            cells.append(figure_text(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair else ""))
         lines.append(f"| {method_name(row)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ethogram._matplotlib import Figure
-from ethogram.bench.report.plots_style import colour_of, saved
-from ethogram.bench.report.tables import Row, measured_by_task, number, values_of
+from ethogram.bench.report.plots_style import colour_of, save_figure
+from ethogram.bench.report.tables import Row, figure_text, measured_by_task, values_of
 
 __all__ = ["is_group_row", "write_group_report"]
 
@@ -135,7 +135,8 @@ def _cell(row: Row, name: str) -> str:
     pair = _spread(row, name)
     counted = name in ("groups", "left_out_labels", "items", "names_groups", "names_random")
     form = ".1f" if counted else ".3f"
-    return (f"{value:.1f}" if counted else number(value)) + (f" [{pair[0]:{form}}, {pair[1]:{form}}]" if pair else "")
+    interval = f" [{pair[0]:{form}}, {pair[1]:{form}}]" if pair else ""
+    return (f"{value:.1f}" if counted else figure_text(value)) + interval
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -178,7 +179,7 @@ def _plot(path: Path, rows: Sequence[Row]) -> Path:
         panels[-1].plot([], [], "D", ms=4, mfc="white", label="of items at random", **dark)
         figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (10.0, 0.42 * len(rows) + 1.0), draw)
+    return save_figure(path, (10.0, 0.42 * len(rows) + 1.0), draw)
 
 
 def _mark(panel: Any, row: Row, name: str, place: float) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ethogram._matplotlib import Figure
 from ethogram.bench.report.flow_rows import ORIGINS, FlowRow
-from ethogram.bench.report.plots_style import GREY, colour_of, direct_names, group_handles, saved
+from ethogram.bench.report.plots_style import GREY, colour_of, direct_names, group_handles, save_figure
 from ethogram.representation.plots import power_text
 
 __all__ = ["comparable", "cost_plot", "inside_across_plot", "mean_figures"]
@@ -87,7 +87,7 @@ def inside_across_plot(path: Path, by_task: Tasks) -> Path | None:
             panel.set_axis_off()
         _legend(figure, panels[0], [row for points in panels_of.values() for _, _, _, row in points])
 
-    return saved(path, (4.6 * columns, lines * max(3.4, 0.15 * most + 1.1) + 0.4), draw)
+    return save_figure(path, (4.6 * columns, lines * max(3.4, 0.15 * most + 1.1) + 0.4), draw)
 
 
 def _colour(row: FlowRow) -> str:
@@ -157,7 +157,7 @@ def cost_plot(path: Path, by_task: Tasks, experiment: str, methods: Sequence[str
         panels[0].set_ylabel(f"macro-F1, mean over {len(tasks)} tasks across" if len(tasks) > 1 else "macro-F1 across")
         _legend(figure, panels[0], [row for _, row in figures.values()])
 
-    return saved(path, (4.6 * len(drawn), max(3.4, 0.15 * len(figures) + 1.1) + 0.4), draw)
+    return save_figure(path, (4.6 * len(drawn), max(3.4, 0.15 * len(figures) + 1.1) + 0.4), draw)
 
 
 def _none_tick(panel: Any, place: float, wanted: bool) -> None:

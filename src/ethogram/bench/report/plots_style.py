@@ -15,8 +15,8 @@ from ethogram._matplotlib import Figure, FigureCanvasAgg, mpl
 from ethogram.representation.plots import COLOURS, DASHES, plain_powers
 from ethogram.representation.plots import STYLE as BASE
 
-__all__ = ["COLOURS", "DASHES", "GREY", "MAP", "MARKERS", "colour_of", "direct_names", "few_colours", "group_handles",
-           "saved", "spread"]  # fmt: skip
+__all__ = ["COLOURS", "DASHES", "GREY", "MAP_COLOURS", "MARKERS", "colour_of", "direct_names", "few_colours",
+           "group_handles", "save_figure", "spread"]  # fmt: skip
 
 GREY = "#7a7a7a"
 MARKERS = "os^Dv<>P"
@@ -29,7 +29,7 @@ OFTEN, APART = 28, 28
 """Colours of a written plot: those that most of it has, as they are, and those that are farthest from them. Lines and
 their soft edges need no more, and the file is a quarter."""
 
-MAP = 80
+MAP_COLOURS = 80
 """Number of exact colours in the file of a map."""
 
 GROUP_COLOURS = {
@@ -60,7 +60,7 @@ def group_handles(panel: Any, groups: Sequence[str]) -> list[Any]:
     return [panel.plot([], [], "o", color=colour, ms=5, label=name)[0] for colour, name in names.items()]
 
 
-def saved(path: Path, size: tuple[float, float], draw: Callable[[Figure], None], often: int = OFTEN) -> Path:
+def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None], often: int = OFTEN) -> Path:
     """Draw a figure without a display and write it as a PNG with few colours; the same rows give the same file.
 
     Parameters

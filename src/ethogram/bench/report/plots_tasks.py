@@ -11,9 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram._matplotlib import Figure
-from ethogram.bench.report.flow_rows import RAW, FlowRow, chance_of
+from ethogram.bench.report.flow_rows import RAW_METHODS, FlowRow, chance_of
 from ethogram.bench.report.flow_tables import best_of, default_of, ranked, reached
-from ethogram.bench.report.plots_style import COLOURS, DASHES, GREY, MAP, MARKERS, colour_of, group_handles, saved
+from ethogram.bench.report.plots_style import (
+    COLOURS,
+    DASHES,
+    GREY,
+    MAP_COLOURS,
+    MARKERS,
+    colour_of,
+    group_handles,
+    save_figure,
+)
 
 __all__ = ["budget_plot", "confusion_plot", "coverage_plot", "quality_plot", "reliability_plot"]
 
@@ -66,7 +75,7 @@ def quality_plot(path: Path, rows: Sequence[FlowRow]) -> Path:
         handles = [*group_handles(panel, list(groups)), *apart_mark, *chance]
         panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return saved(path, (8.4, 0.235 * len(shown) + 1.3), draw)
+    return save_figure(path, (8.4, 0.235 * len(shown) + 1.3), draw)
 
 
 def _wrapped(title: str, width: int = 92) -> str:
@@ -80,7 +89,7 @@ def _wrapped(title: str, width: int = 92) -> str:
 
 def _curved(rows: Sequence[FlowRow]) -> list[FlowRow]:
     """Rows with a curve: the default, raw numbers and each modality alone, then the best; shuffled labels last."""
-    raw = next((row for row in rows if row.method in RAW), None)
+    raw = next((row for row in rows if row.method in RAW_METHODS), None)
     first = [row for row in (default_of(rows), raw, *(r for r in rows if r.group == "alone")) if row is not None]
     others = [row for row in ranked(rows) if row not in first]
     shuffled = [row for row in rows if row.method == "shuffled"]
@@ -122,7 +131,7 @@ def budget_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panel.set_title(_wrapped(shown[0].title, 70))
         figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (7.2, 3.8), draw)
+    return save_figure(path, (7.2, 3.8), draw)
 
 
 def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
@@ -154,7 +163,7 @@ def confusion_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
         panels[0].set_ylabel("true")
         figure.colorbar(image, ax=panels, label="share of the type", fraction=0.04)
 
-    return saved(path, (sum(widths) + 1.2 * len(widths) + 0.9, max(2.4, 0.19 * lines) + 1.7), draw, MAP)
+    return save_figure(path, (sum(widths) + 1.2 * len(widths) + 0.9, max(2.4, 0.19 * lines) + 1.7), draw, MAP_COLOURS)
 
 
 def _shares(row: FlowRow) -> tuple[list[str], list[str], NDArray[np.float64]]:
@@ -196,7 +205,7 @@ def reliability_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
             panel.set(xlim=(0, 1.02), ylim=(-0.02, 1.04), xlabel="confidence")
         panels[0].set_ylabel("share that is right")
 
-    return saved(path, (2.2 * len(shown) + 0.6, 2.7), draw)
+    return save_figure(path, (2.2 * len(shown) + 0.6, 2.7), draw)
 
 
 def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
@@ -217,4 +226,4 @@ def coverage_plot(path: Path, rows: Sequence[FlowRow]) -> Path | None:
             panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of the verdicts that are said", title=name)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
 
-    return saved(path, (8.2, 3.2), draw)
+    return save_figure(path, (8.2, 3.2), draw)

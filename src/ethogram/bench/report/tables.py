@@ -7,7 +7,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
-    "GROUPS", "HEADS", "Row", "interval_of", "measured_by_task", "number", "picture", "task_table", "values_of",
+    "FIGURE_TITLES",
+    "GROUPS",
+    "Row",
+    "figure_text",
+    "interval_of",
+    "measured_by_task",
+    "picture_lines",
+    "task_table",
+    "values_of",
 ]  # fmt: skip
 
 Row = dict[str, object]
@@ -19,7 +27,7 @@ SHOWN = {
     "open": ("auroc", "fpr95", "auroc_apart", "fpr95_apart", "oscr", "accepted_known", "rejected_unknown", "macro_f1"),
     "similarity": ("within", "between", "separable", "services"),
 }
-HEADS = {
+FIGURE_TITLES = {
     "macro_f1": "macro-F1", "accuracy": "accuracy", "accuracy_lenient": "accuracy, ties lenient",
     "macro_f1_merged": "macro-F1, twins as one", "calibration_error": "calibration error", "auroc": "AUROC",
     "fpr95": "FPR at 95 % TPR", "auroc_apart": "AUROC, twins apart", "fpr95_apart": "FPR, twins apart", "oscr": "OSCR",
@@ -31,6 +39,7 @@ WITH = {"previous": "the previous epoch", "halves": "the other half of the windo
 
 
 def values_of(row: Row) -> dict[str, float]:
+    """Figures of a row by name."""
     values = row["values"]
     return {k: float("nan") if v is None else float(v) for k, v in values.items()} if isinstance(values, dict) else {}
 
@@ -45,6 +54,7 @@ def measured_by_task(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> dict
 
 
 def interval_of(row: Row, name: str) -> tuple[float, float] | None:
+    """Interval of a figure; None if the row has none."""
     intervals = row["intervals"]
     pair = intervals.get(name) if isinstance(intervals, dict) else None
     return (float(pair[0]), float(pair[1])) if pair and None not in pair else None
@@ -55,20 +65,21 @@ def method_of(row: Row) -> str:
     return f"`{row['method']}`" + (" †" if row.get("stale") else "")
 
 
-def picture(name: str, says: str) -> list[str]:
+def picture_lines(name: str, caption: str) -> list[str]:
     """Markdown lines of a picture and its caption."""
-    alt = re.split("[,:]", says, maxsplit=1)[0].rstrip(".")
-    return [f"![{alt}]({name})", "", f"*{says}*", ""]
+    alt = re.split("[,:]", caption, maxsplit=1)[0].rstrip(".")
+    return [f"![{alt}]({name})", "", f"*{caption}*", ""]
 
 
-def number(value: float) -> str:
+def figure_text(value: float) -> str:
+    """A figure with three decimals; empty for NaN."""
     return "" if math.isnan(value) else f"{value:.0f}" if value == int(value) and value > 1 else f"{value:.3f}"
 
 
 def _cell(row: Row, name: str) -> str:
     value = values_of(row).get(name, float("nan"))
     pair = interval_of(row, name)
-    return number(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair and not math.isnan(value) else "")
+    return figure_text(value) + (f" [{pair[0]:.3f}, {pair[1]:.3f}]" if pair and not math.isnan(value) else "")
 
 
 def task_table(rows: Sequence[Row]) -> str:
@@ -102,7 +113,7 @@ def _transposed(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 def _head(name: str) -> str:
     """Heading of a column; for a sweep, the value of its parameter."""
-    return name.partition("@")[2] or HEADS.get(name, name)
+    return name.partition("@")[2] or FIGURE_TITLES.get(name, name)
 
 
 def _convergence(rows: Sequence[Row], columns: Sequence[str]) -> str:

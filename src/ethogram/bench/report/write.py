@@ -15,8 +15,8 @@ from ethogram.bench.report.flow_rows import FlowRow, is_flow_row
 from ethogram.bench.report.group_pages import is_group_row, write_group_report
 from ethogram.bench.report.ladder_pages import is_ladder_row, write_ladder_report
 from ethogram.bench.report.page_writer import WritePages, page_writer
-from ethogram.bench.report.plots_style import COLOURS, MARKERS, colour_of, group_handles, saved
-from ethogram.bench.report.tables import GROUPS, HEADS, Row, interval_of, number, task_table, values_of
+from ethogram.bench.report.plots_style import COLOURS, MARKERS, colour_of, group_handles, save_figure
+from ethogram.bench.report.tables import FIGURE_TITLES, GROUPS, Row, figure_text, interval_of, task_table, values_of
 from ethogram.bench.suite import applicable
 
 __all__ = ["REPORT_MARKS", "Sections", "current", "is_report", "rows_of_tasks", "write_report"]
@@ -240,7 +240,7 @@ def _plot(path: Path, rows: Sequence[Row]) -> Path:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
         axes.set_title(str(rows[0]["title"]))
 
-    return saved(path, (8.6, 0.3 * len(rows) + 1.2 if kind in BARS else 4.0), draw)
+    return save_figure(path, (8.6, 0.3 * len(rows) + 1.2 if kind in BARS else 4.0), draw)
 
 
 def _bars(axes: Any, rows: Sequence[Row], main: str) -> None:
@@ -253,7 +253,7 @@ def _bars(axes: Any, rows: Sequence[Row], main: str) -> None:
               color=[colour_of(str(row["group"])) for row in rows], error_kw={"lw": 0.8})  # fmt: skip
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel(f"{HEADS[main]}; thin line: 95 % interval by device-day")
+    axes.set_xlabel(f"{FIGURE_TITLES[main]}; thin line: 95 % interval by device-day")
 
 
 CURVES = {
@@ -322,7 +322,7 @@ def _index(by_task: dict[str, list[Row]], folder: Path, cost: Sequence[str], fir
                 cells.append("")
                 continue
             best = max(inside, key=lambda row: values_of(row).get(main, -1.0))
-            cells.append(f"{number(values_of(best)[main])} (`{best['method']}`)")
+            cells.append(f"{figure_text(values_of(best)[main])} (`{best['method']}`)")
         lines.append(f"| [{name}]({name}.md) | " + " | ".join(cells) + " |")
     lines += [
         "",
