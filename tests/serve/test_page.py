@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from serve.browser import AXE, Visit, chromium, visiting
-from serve.web_made import SCRIPT, RunningPage, ToldService, fill, running_page, small_capture
+from serve.web_made import SCRIPT, RunningPage, ToldService, fill, raise_alerts, running_page, small_capture
 
-PAGES = ("", "devices", "unknown", "library?q=tcp/9100", "collectors", "capture", "settings", "about")
+PAGES = (
+    "", "devices", "unknown", "alerts", "alerts?show=any", "library?q=tcp/9100", "collectors", "capture", "settings",
+    "about",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,7 @@ def browser() -> Iterator[Any]:
 def home(browser: Any) -> Iterator[RunningPage]:
     with running_page(20, name=SCRIPT) as running:
         running.store.record_groups([(running.ids[13:16], ["UDP/5353"])])
+        raise_alerts(running.store, running.ids)
         yield running
 
 
@@ -191,6 +195,44 @@ def test_naming_a_group_names_all_of_its_devices(visit: Visit, home: RunningPage
     assert names(page) == ["Garden lights"] * 3
 
 
+def test_alerts_are_filtered_acknowledged_and_muted(browser: Any) -> None:
+    from playwright.sync_api import expect
+
+    with running_page(4) as running, visiting(browser, running) as visit:
+        raise_alerts(running.store, running.ids)
+        page = visit.go("")
+        assert page.get_by_text("3 alerts are open.").is_visible()
+        page.get_by_role("link", name="Alerts 3").click()
+        page.wait_for_url("**/alerts")
+        rows = page.locator(".alerts > li")
+        expect(rows).to_have_count(3)
+        page.get_by_label("Severity").select_option("critical")
+        expect(rows).to_have_count(1)
+        assert "severity=critical" in page.url
+        page.get_by_role("button", name="Acknowledge", exact=True).click()
+        page.get_by_text("1 alert is acknowledged.").wait_for()
+        page = visit.go("alerts")
+        expect(rows).to_have_count(2)
+        changed = rows.filter(has_text="Changed verdict")
+        changed.get_by_text("Mute", exact=True).first.click()
+        changed.get_by_role("button", name="Mute").click()
+        page.get_by_role("heading", name="Muted").wait_for()
+        expect(rows).to_have_count(1)
+        page.get_by_role("button", name="Remove").click()
+        page.get_by_text("Not muted any more.").wait_for()
+        page = visit.go(f"devices/{running.ids[1]}")
+        assert page.get_by_text("Belkin plug → TP-Link plug").is_visible()
+        page.get_by_role("link", name="1 alert", exact=True).click()
+        page.get_by_text("Only about").wait_for()
+        expect(rows).to_have_count(1)
+        page = visit.go("alerts?show=acknowledged")
+        page.get_by_role("button", name="Open again").click()
+        page.get_by_text("The alert is open again.").wait_for()
+        page = visit.go("alerts")
+        page.get_by_role("button", name="Acknowledge these").click()
+        page.get_by_role("heading", name="Nothing needs attention").wait_for()
+
+
 def test_what_happens_is_shown_without_reloading(browser: Any) -> None:
     with running_page(3) as running, visiting(browser, running) as visit:
         page = visit.go("devices")
@@ -281,6 +323,7 @@ def test_a_viewer_sees_no_forms(browser: Any, home: RunningPage) -> None:
         assert page.get_by_role("heading", name="What it is").is_visible()
         assert page.get_by_role("heading", name="You know better?").count() == 0
         assert visit.go("settings").get_by_text("Changes by users").count() == 0
+        assert visit.go("alerts").get_by_role("button").filter(has_text="Acknowledge").count() == 0
 
 
 def test_the_page_works_with_the_keyboard_alone(visit: Visit) -> None:

@@ -20,6 +20,7 @@ from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.serve.judge import Judge
 from ethogram.serve.service import Service
 from ethogram.serve.store import Store
+from ethogram.serve.store.database import head
 from ethogram.simulate import SimulatedHome
 from ethogram.simulate.exporter import ExportSettings, FlowExporter
 from sending import send_all
@@ -124,7 +125,7 @@ def test_a_store_of_a_newer_version_stops_only_what_needs_it(tmp_path: Path) -> 
     with serving(settings_of(tmp_path), lines) as service:
         wait_for(lambda: state_of(service, "store") == "failed")
         assert "newer version" in message_of(service, "store")
-        database.execute("UPDATE alembic_version SET version_num = '0001'")
+        database.execute(f"UPDATE alembic_version SET version_num = '{head()}'")
         database.commit()
         database.close()
         wait_for(lambda: state_of(service, "judge") == "running")

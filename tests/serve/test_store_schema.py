@@ -40,12 +40,24 @@ def test_a_store_is_opened_again_without_a_migration(store_place: str, open_stor
     assert open_store().devices().rows[0].statement == "Acme camera"
 
 
+def test_a_store_of_the_first_schema_is_brought_up_to_date(store_place: str, open_store: Open) -> None:
+    engine = connect(url_of(store_place))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        migrate(connection, "store", "0001")
+        connection.execute(text("INSERT INTO source (name, segment) VALUES ('here', 7)"))
+        assert "alert" not in inspect(connection).get_table_names()
+    engine.dispose()
+    store = open_store()
+    assert store.position("here") == 7
+    assert store.alerts().total == 0
+
+
 def test_a_newer_schema_is_refused_and_left_alone(store_place: str, open_store: Open) -> None:
     open_store().close()
     engine = connect(url_of(store_place))
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(InputError, match=r"written by a newer version \(schema 9999, not 0001\)"):
+    with pytest.raises(InputError, match=rf"written by a newer version \(schema 9999, not {head()}\)"):
         open_store()
     with engine.connect() as connection:
         assert revision(connection) == "9999"

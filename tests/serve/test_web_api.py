@@ -20,7 +20,7 @@ from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer, check_bind
 from ethogram.serve.client import ApiError, Client
 from ethogram.serve.store import Store
-from serve.web_made import SCRIPT, RunningPage, ToldService, running_page, small_capture
+from serve.web_made import SCRIPT, RunningPage, ToldService, raise_alerts, running_page, small_capture
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,31 @@ def test_a_group_is_named_at_once(client: Client, page: RunningPage) -> None:
     assert group["shares"] == ["UDP/5353"]
     assert sorted(client.name_group(group["id"], "Garden lights", kind="light")) == sorted(page.ids[10:13])
     assert client.device(page.ids[11])["device"]["name"] == "Garden lights"
+
+
+def test_alerts_are_listed_acknowledged_and_muted(client: Client, page: RunningPage, http: httpx.Client) -> None:
+    raise_alerts(page.store, page.ids[2:])
+    rows = list(client.alerts(state="open"))
+    assert {row["severity"] for row in rows} == {"critical", "warning", "info"}
+    (changed,) = client.alerts(kind="changed verdict")
+    assert (changed["device"], changed["evidence"][0]) == (page.ids[3], "three judgements in a row say so")
+    assert client.alert(changed["id"]) == changed
+    assert client.acknowledge(changed["id"]) == 1
+    assert client.alert(changed["id"])["state"] == "acknowledged"
+    assert client.reopen_alert(changed["id"])["state"] == "open"
+    kinds = {row["kind"]: row["open"] for row in client.alert_kinds()}
+    assert kinds["changed verdict"] == kinds["service trouble"] == 1
+    mute = client.mute(kind="changed verdict", device=page.ids[3], hours=2)
+    assert client.alert(changed["id"])["state"] == "closed"
+    assert [row["id"] for row in client.mutes()] == [mute["id"]]
+    assert client.unmute(mute["id"]) == []
+    for path, status in (("alerts/999999", 404), ("alerts?state=odd", 422), ("alerts?kind=odd", 422)):
+        assert http.get(f"api/v1/{path}").status_code == status
+    assert http.delete("api/v1/alerts/mutes/99").status_code == 404
+    assert http.post("api/v1/alerts/mutes", json={}).status_code == 422
+    lines = http.get("metrics").text.splitlines()
+    assert 'ethogram_alerts{kind="service trouble",severity="critical",state="open"} 1' in lines
+    assert 'ethogram_alerts_total{outcome="raised"} 3' in lines
 
 
 def test_errors_are_problems_with_one_line(client: Client, http: httpx.Client, page: RunningPage) -> None:

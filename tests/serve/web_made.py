@@ -23,7 +23,17 @@ from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import open_library
 from ethogram.pipeline.verdicts import settings_for
 from ethogram.pipeline.windows import ObservedWindows, regroup
-from ethogram.schema import DeviceFact, DeviceSighting, DueDevice, Inventory, Judgement, RoundResult, ServiceHealth
+from ethogram.schema import (
+    AlertPass,
+    AlertSighting,
+    DeviceFact,
+    DeviceSighting,
+    DueDevice,
+    Inventory,
+    Judgement,
+    RoundResult,
+    ServiceHealth,
+)
 from ethogram.serve.api.app import create_app
 from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer
@@ -74,6 +84,17 @@ def fill(store: Store, count: int, *, source: str = "test", name: str = "") -> l
     )
     store.record_round(RoundResult(source, after + 1, after + 1, NOW, "library.jsonl.gz d6c1", judgements=judgements))
     return [each.id for each in due]
+
+
+def raise_alerts(store: Store, ids: Sequence[str], *more: AlertSighting) -> None:
+    """Alerts of three severities about the first devices and a part of the service."""
+    after, _ = store.alert_state()
+    store.record_alerts(AlertPass(datetime.now(UTC), after, after, raised=(
+        AlertSighting("new device", ids[0], "first seen 2026-03-03 00:00 UTC at 192.168.1.1", (), ids[0]),
+        AlertSighting("changed verdict", ids[1], "Belkin plug → TP-Link plug",
+                      ("three judgements in a row say so", "DNS name n-deventry.tplinkcloud.com"), ids[1]),
+        AlertSighting("service trouble", "judge", "judge: home.jsonl.gz: cannot be read: not a library"), *more,
+    )))  # fmt: skip
 
 
 def _identity(device: DueDevice) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Settings, as frozen models. Unknown names are errors; a digest identifies the settings of a result."""
 
 from ethogram.config._base import Settings
+from ethogram.config.alerts import AlertSettings
 from ethogram.config.capture import CaptureSettings, CustomFlowSettings, MeterSettings, PacketFlowSettings
 from ethogram.config.encoder import (
     EncoderSettings,
@@ -24,6 +25,7 @@ from ethogram.config.serve import RetentionSettings, ServeSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 
 __all__ = [
+    "AlertSettings",
     "BoundSettings",
     "CaptureSettings",
     "CollectSettings",

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from ethogram.config._base import Settings
+from ethogram.config.alerts import AlertSettings
 from ethogram.config.flow import ExporterSettings, FlowSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 from ethogram.config.web import WebSettings
@@ -57,6 +58,7 @@ class ServeSettings(Settings):
     exporter: ExporterSettings = ExporterSettings()
     judge: JudgeSettings = JudgeSettings()
     retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
     web: WebSettings = WebSettings()
 
 

@@ -1,6 +1,19 @@
 """Types that packages exchange."""
 
 from ethogram.schema.accounting import Accounting
+from ethogram.schema.alert import (
+    ALERT_KINDS,
+    ALERT_STATES,
+    SEVERITIES,
+    AlertKind,
+    AlertPage,
+    AlertPass,
+    AlertRow,
+    AlertSighting,
+    AlertState,
+    MuteRow,
+    Severity,
+)
 from ethogram.schema.biflow import (
     BIFLOW,
     END_REASONS,
@@ -59,6 +72,8 @@ from ethogram.schema.verdict import UNKNOWN, Evidence, Fallback, Inventory, Meth
 from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
 
 __all__ = [
+    "ALERT_KINDS",
+    "ALERT_STATES",
     "ALWAYS",
     "BIFLOW",
     "COUNTS",
@@ -92,6 +107,7 @@ __all__ = [
     "PACKET_FORMAT",
     "ROLE",
     "SCOPE",
+    "SEVERITIES",
     "STATUS",
     "TCP",
     "TCP_ACK",
@@ -102,6 +118,12 @@ __all__ = [
     "UDP",
     "UNKNOWN",
     "Accounting",
+    "AlertKind",
+    "AlertPage",
+    "AlertPass",
+    "AlertRow",
+    "AlertSighting",
+    "AlertState",
     "AuditRow",
     "Column",
     "CounterSample",
@@ -135,6 +157,7 @@ __all__ = [
     "LevelEvidence",
     "LevelVerdict",
     "MethodShare",
+    "MuteRow",
     "NoteRow",
     "Overview",
     "PacketBatch",
@@ -145,6 +168,7 @@ __all__ = [
     "ServiceHealth",
     "ServiceMatrix",
     "SessionRow",
+    "Severity",
     "Table",
     "TermLevel",
     "TimeSpan",

@@ -71,10 +71,13 @@ class Client:
         filters
             ``search``, ``kind``, ``vendor``, ``state``, ``network``, ``sort``, ``descending``.
         """
+        return self._parts("/devices", limit, filters)
+
+    def _parts(self, path: str, limit: int | None, filters: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         offset = 0
         while limit is None or offset < limit:
             part = _PART if limit is None else min(_PART, limit - offset)
-            page = self.get("/devices", offset=offset, limit=part, **filters)
+            page = self.get(path, offset=offset, limit=part, **filters)
             yield from page["rows"]
             offset += len(page["rows"])
             if not page["rows"] or offset >= page["total"]:
@@ -129,6 +132,46 @@ class Client:
         """Name a group; returns the ids of its devices."""
         answer = self.send("PUT", f"/groups/{_id(group)}/label", {"value": value, "kind": kind})
         return cast(list[str], answer["devices"])
+
+    def alerts(self, *, limit: int | None = None, **filters: object) -> Iterator[dict[str, Any]]:
+        """Alerts, the latest first, read in parts.
+
+        Parameters
+        ----------
+        limit
+            Largest number; None: all.
+        filters
+            ``state``, ``kind``, ``severity``, ``device``, ``search``.
+        """
+        return self._parts("/alerts", limit, filters)
+
+    def alert(self, alert: int) -> dict[str, Any]:
+        """One alert."""
+        return self.get(f"/alerts/{alert}")
+
+    def alert_kinds(self) -> list[dict[str, Any]]:
+        """Kinds of alerts, with the number of open ones."""
+        return cast(list[dict[str, Any]], self.get("/alerts/kinds")["rows"])
+
+    def acknowledge(self, *alerts: int) -> int:
+        """Acknowledge alerts; returns how many were open."""
+        return int(self.send("POST", "/alerts/acknowledge", {"alerts": list(alerts)})["acknowledged"])
+
+    def reopen_alert(self, alert: int) -> dict[str, Any]:
+        """Open an acknowledged alert again."""
+        return self.send("DELETE", f"/alerts/{alert}/acknowledged")
+
+    def mutes(self) -> list[dict[str, Any]]:
+        """What is muted."""
+        return cast(list[dict[str, Any]], self.get("/alerts/mutes")["rows"])
+
+    def mute(self, *, kind: str = "", device: str = "", hours: int | None = None) -> dict[str, Any]:
+        """Mute a kind of alert, a device, or a kind about a device."""
+        return self.send("POST", "/alerts/mutes", {"kind": kind, "device": device, "hours": hours})
+
+    def unmute(self, mute: int) -> list[dict[str, Any]]:
+        """Remove a mute; returns what is muted then."""
+        return cast(list[dict[str, Any]], self.send("DELETE", f"/alerts/mutes/{mute}")["rows"])
 
     def upload(self, capture: Path) -> dict[str, Any]:
         """Upload a capture; :meth:`capture` tells how far it is."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from ethogram.config import JudgeSettings
 
@@ -75,12 +75,15 @@ class StatementDecision:
         Facts that came with the change.
     candidate
         The other statement, while it does not hold long enough.
+    cause
+        The reason in one word, for rules.
     """
 
     accepted: bool
     reason: str = ""
     evidence: tuple[str, ...] = ()
     candidate: dict[str, Any] | None = None
+    cause: Literal["", "first", "library", "request", "provisional", "more", "probable", "repeated"] = ""
 
 
 def facts_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
@@ -124,25 +127,28 @@ def decide(
     'three judgements in a row say so'
     """
     if before is None:
-        return StatementDecision(True, "first judgement", after.facts[:MOST_FACTS])
+        return StatementDecision(True, "first judgement", after.facts[:MOST_FACTS], cause="first")
     if before.statement == after.statement:
         return StatementDecision(True)
     new = tuple(fact for fact in after.facts if fact not in before.facts)[:MOST_FACTS]
     if before.library != after.library:
-        return StatementDecision(True, f"judged with another library: {after.library}", new)
+        return StatementDecision(True, f"judged with another library: {after.library}", new, cause="library")
     if again:
-        return StatementDecision(True, "judged again on request", new)
+        return StatementDecision(True, "judged again on request", new, cause="request")
     if before.provisional:
         reason = "first traffic" if after.provisional else "first whole epoch"
-        return StatementDecision(True, f"{reason}: the earlier statement was provisional", new)
+        return StatementDecision(
+            True, f"{reason}: the earlier statement was provisional", new, cause="provisional"
+        )
     if _refines(before, after):
-        return StatementDecision(True, f"more is known: {after.level}", new)
+        return StatementDecision(True, f"more is known: {after.level}", new, cause="more")
     if after.level != UNKNOWN and after.score >= before.score + settings.change_margin:
-        return StatementDecision(True, f"more probable than before ({after.score:.2f} against {before.score:.2f})", new)
+        reason = f"more probable than before ({after.score:.2f} against {before.score:.2f})"
+        return StatementDecision(True, reason, new, cause="probable")
     same = candidate is not None and candidate["statement"] == after.statement
     times = int(candidate["times"]) + 1 if candidate is not None and same else 1
     if times >= settings.change_times:
-        return StatementDecision(True, f"{_number(times)} judgements in a row say so", new)
+        return StatementDecision(True, f"{_number(times)} judgements in a row say so", new, cause="repeated")
     since = str(candidate["since"]) if candidate is not None and same else now.isoformat()
     return StatementDecision(False, candidate={
         "statement": after.statement, "level": after.level, "score": after.score, "since": since, "times": times,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import polars as pl
 
 from ethogram.config import CountSettings, ServeSettings
@@ -25,7 +26,8 @@ from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.read_options import ReadOptions
-from ethogram.schema import IDENTITY, ServiceHealth, service_name
+from ethogram.schema import IDENTITY, DueDevice, ServiceHealth, service_name
+from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 from ethogram.serve.judge import Judge
 from ethogram.serve.retention import Retention
@@ -106,7 +108,8 @@ class Service:
         self.folder = data_folder(settings)
         self._say = say
         parts = {
-            "collector": settings.collect, "store": True, "judge": True, "web": settings.page,
+            "collector": settings.collect, "store": True, "judge": True, "alerts": True,
+            "web": settings.page,
         }  # fmt: skip
         self._parts = {name: _Part(name, say) for name, used in parts.items() if used}
         self._stopping = threading.Event()
@@ -117,6 +120,7 @@ class Service:
         self._identifier: DeviceIdentifier | None = None
         self._web: WebServer | None = None
         self._lock = -1
+        self._alerts: AlertRules | None = None
         self._names: tuple[tuple[int, ...], pl.DataFrame] = ((), IDENTITY.empty())
 
     # Checks and start
@@ -275,8 +279,10 @@ class Service:
             if wait == 0.0:
                 self._start_web()
                 wait = self._one_round(retention)
+                self._look_for_alerts()
             self._stopping.wait(wait)
         self._parts["judge"].set("stopped")
+        self._parts["alerts"].set("stopped")
 
     def _open_store(self) -> float:
         """Open the store; returns how long to wait until the next try, 0 if it is open."""
@@ -318,6 +324,44 @@ class Service:
                  lag_s=lag, segments=float(report.segments), judged=float(report.judged),
                  round_s=time.monotonic() - begin)  # fmt: skip
         return 0.0 if report.more else self._settings.judge.interval_s
+
+    def _look_for_alerts(self) -> None:
+        """One pass of the rules; whatever they cannot read is tried again after the next round."""
+        part, store = self._parts["alerts"], self._store
+        assert store is not None
+        if self._alerts is None:
+            self._alerts = AlertRules(store, self._settings.alerts)
+        try:
+            self._alerts.run(ServiceState(
+                [health for health in self.health() if health.part != "alerts"], self._losses(), self.folder,
+                self._active_days, self._settings.judge.window_days,
+            ))  # fmt: skip
+        except EthogramError as error:
+            part.set("degraded", str(error))
+        except Exception as error:
+            part.set("degraded", f"internal error: {type(error).__name__}: {error}; please report it")
+        else:
+            part.set("running")
+
+    def _losses(self) -> Sequence[dict[str, Any]]:
+        """Losses of the collector, of this process or of another one that writes to the same folder."""
+        counters = self.collector_counters()
+        if counters is None:
+            try:
+                counters = orjson.loads((self.collector_folder / COUNTERS).read_bytes())
+            except (OSError, ValueError):
+                return ()
+        lost = counters.get("lost") if isinstance(counters, dict) else None
+        wanted = {"place", "reason", "count", "unit"}
+        return [loss for loss in lost or () if isinstance(loss, dict) and wanted <= loss.keys()]
+
+    def _active_days(self, devices: Sequence[DueDevice]) -> dict[str, int]:
+        """Days with traffic of devices in the days before their latest flow."""
+        if self._judge is None:
+            return {}
+        counts = self._judge.counts(devices)
+        days = counts.group_by("device").agg(pl.col("time").dt.date().n_unique())
+        return {str(device): int(number) for device, number in days.iter_rows()}
 
     def judge_apart(self, store: Store) -> Judge:
         """A judge over this store and the stored counts that reads no segments, for commands beside the service."""

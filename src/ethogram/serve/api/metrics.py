@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from ethogram.schema import ALERT_KINDS, ALERT_STATES
 from ethogram.serve.api.context import Context
 
 __all__ = ["metrics_text"]
@@ -38,11 +39,18 @@ def metrics_text(context: Context) -> str:
     """All metrics; the part of the store is left out while it does not answer."""
     store, health = context.store, context.service.health()
     overview, samples, exporters = store.overview(), store.counters(), store.exporters()
+    alerts = store.alerts_by_kind()
     families = [
         _family("devices", "gauge", "Devices by kind; empty: not known.",
                 [({"kind": kind}, count) for kind, count in overview.by_kind.items()]),
         _family("devices_by_state", "gauge", "Devices by state; a device counts once for every state that applies.",
                 [({"state": state}, count) for state, count in overview.by_state.items()]),
+        _family("alerts", "gauge", "Alerts by kind, severity and state.", [
+            ({"kind": kind, "severity": ALERT_KINDS[kind].severity, "state": state}, alerts.get((kind, state), 0))
+            for kind in ALERT_KINDS for state in ALERT_STATES
+        ]),
+        _family("alerts_total", "counter", "What the rules of alerts found, by what became of it.",
+                [({"outcome": name}, count) for name, count in store.alert_counters().items()]),
         _family("pipeline_total", "counter", "Items of each stage of the pipeline by outcome and reason.", [
             ({"stage": each.stage, "outcome": each.outcome, "reason": each.reason, "unit": each.unit}, each.value)
             for each in samples

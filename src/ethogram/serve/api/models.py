@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from ethogram.schema import KINDS
+from ethogram.schema import ALERT_KINDS, KINDS, AlertState, Severity
 
 __all__ = [
-    "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument", "DeviceItem", "DeviceList",
-    "GroupLabel", "GroupList", "HealthItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest",
-    "NamedGroup", "NoteRequest", "OverviewDocument", "Readiness", "SplitRequest", "WhoAmI",
+    "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem", "AlertKinds", "AlertList", "AuditList",
+    "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument", "DeviceItem", "DeviceList", "GroupLabel",
+    "GroupList", "HealthItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem",
+    "MuteList", "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "Readiness", "SplitRequest", "WhoAmI",
 ]  # fmt: skip
 
 
@@ -233,6 +234,109 @@ class SplitRequest(_Body):
     keys: list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]] = Field(
         min_length=1, max_length=100, examples=[["192.168.1.21"]]
     )
+
+
+class AlertItem(_Answer):
+    """One alert: a cause that holds, or that happened."""
+
+    id: int = Field(description="of the alert", examples=[31])
+    kind: str = Field(description="kind of alert, as `/alerts/kinds` lists them", examples=["changed verdict"])
+    severity: Severity = Field(description="of all alerts of this kind", examples=["warning"])
+    subject: str = Field(
+        description="tells alerts of one kind apart: a device, an exporter, a part; empty for many at once",
+        examples=["8c1f00aa52d3be97"],
+    )  # fmt: skip
+    text: str = Field(description="what happened", examples=["D-Link camera → TP-Link plug"])
+    evidence: list[str] = Field(description="further lines", examples=[["three judgements in a row say so"]])
+    device: str = Field(description="id of the device; empty if it is about none", examples=["8c1f00aa52d3be97"])
+    device_name: str = Field(description="name of the device", examples=["Hall camera"])
+    device_kind: str = Field(description="kind of the device", examples=["camera"])
+    state: AlertState = Field(description="state", examples=["open"])
+    first: datetime = Field(description="when it was raised first", examples=[_SEEN])
+    last: datetime = Field(description="when it was raised or changed latest", examples=[_SEEN])
+    count: int = Field(description="how many times it happened", examples=[1])
+    changed: datetime | None = Field(description="when it was acknowledged or closed", examples=[None])
+    user: str = Field(description="who acknowledged it; empty if nobody", examples=[""])
+
+
+class AlertList(_Answer):
+    """A part of the list of alerts, the latest first."""
+
+    total: int = Field(description="alerts that the filters leave", examples=[1])
+    offset: int = Field(description="position of the first row", examples=[0])
+    open: dict[str, int] = Field(
+        description="open alerts by severity, whatever the filters", examples=[{"critical": 0, "warning": 1, "info": 0}]
+    )
+    rows: list[AlertItem]
+
+
+class AlertKindItem(_Answer):
+    """A kind of alert."""
+
+    kind: str = Field(description="its name", examples=["changed verdict"])
+    title: str = Field(description="name to show", examples=["Changed verdict"])
+    severity: Severity = Field(description="of all alerts of this kind", examples=["warning"])
+    about: Literal["device", "service"] = Field(description="what it is about", examples=["device"])
+    meaning: str = Field(description="when it is raised and closed", examples=["Another kind is stated."])
+    open: int = Field(description="open alerts of this kind", examples=[1])
+
+
+class AlertKinds(_Answer):
+    """All kinds of alerts."""
+
+    rows: list[AlertKindItem]
+
+
+class AcknowledgeRequest(_Body):
+    """Alerts to acknowledge."""
+
+    alerts: list[Annotated[int, Field(ge=1, le=(1 << 63) - 1)]] = Field(
+        min_length=1, max_length=1000, description="ids of alerts", examples=[[31, 32]]
+    )
+
+
+class Acknowledged(_Answer):
+    """How many alerts were open, and are acknowledged now."""
+
+    acknowledged: int = Field(description="number of alerts", examples=[2])
+
+
+def _alert_kind(text: str) -> str:
+    if text and text not in ALERT_KINDS:
+        raise ValueError("there is no such kind of alert")
+    return text
+
+
+class MuteRequest(_Body):
+    """What to mute: a kind of alert, a device, or a kind about a device."""
+
+    kind: Annotated[str, AfterValidator(_alert_kind), Field(json_schema_extra={"enum": ["", *ALERT_KINDS]})] = Field(
+        default="", description="kind of alert; empty: any", examples=["silent device"]
+    )
+    device: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = Field(
+        default="", description="id of a device; empty: any", examples=["8c1f00aa52d3be97"]
+    )
+    hours: int | None = Field(
+        default=None, ge=1, le=24 * 366, description="how long; null: until it is removed", examples=[24]
+    )
+
+
+class MuteItem(_Answer):
+    """Something that is muted."""
+
+    id: int = Field(description="of the mute", examples=[3])
+    kind: str = Field(description="kind of alert; empty: any", examples=["silent device"])
+    device: str = Field(description="id of the device; empty: any", examples=["8c1f00aa52d3be97"])
+    device_name: str = Field(description="name of the device", examples=["Hall camera"])
+    until: datetime | None = Field(description="when it ends; null: when it is removed", examples=[_SEEN])
+    user: str = Field(description="who muted it", examples=["admin"])
+    time: datetime = Field(description="when", examples=[_SEEN])
+
+
+class MuteList(_Answer):
+    """What is muted, the latest first."""
+
+    rows: list[MuteItem]
 
 
 class AuditEntry(_Answer):

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from ethogram.errors import UsageError
-from ethogram.schema import KINDS, DeviceDetail
+from ethogram.schema import DeviceDetail
 from ethogram.serve.api.access import (
     Access,
     Editor,
@@ -33,27 +33,24 @@ from ethogram.serve.api.queries import DeviceFilter, all_devices
 from ethogram.serve.api.replies import devices_csv
 from ethogram.serve.api.system import library_status
 from ethogram.serve.api.uploads import CaptureId, accept, capture_of
+from ethogram.serve.page import alerts as alerts_page
 from ethogram.serve.page import views
 from ethogram.serve.page.environment import FOLDER, environment
+from ethogram.serve.page.render import is_part, render
 
 __all__ = ["CAPTURE_PATH", "router", "static_files"]
 
 CAPTURE_PATH = "/capture"
 
 router = APIRouter(default_response_class=HTMLResponse)
+router.include_router(alerts_page.router)
 
-_NAVIGATION = (
-    ("/", "Overview", "overview"), ("/devices", "Devices", "devices"), ("/unknown", "Unknown", "groups"),
-    ("/library", "Library", "book"), ("/collectors", "Collectors", "inbox"), ("/capture", "Capture", "upload"),
-    ("/settings", "Settings", "gear"), ("/about", "About", "info"),
-)  # fmt: skip
 _COLUMNS = (
     ("name", "Device", False, False), ("statement", "Is", False, False), ("score", "Sure", True, True),
     ("kind", "Kind", False, False), ("", "State", False, False), ("octets_a_day", "A day", True, True),
     ("last_seen", "Seen", True, True),
 )  # fmt: skip
-_KINDS = sorted(((slug, kind.label) for slug, kind in KINDS.items()), key=lambda row: row[1].lower())
-_CHANGES, _AUDIT, _CHOICES = 12, 100, 12
+_CHANGES, _AUDIT, _CHOICES, _ALERTS = 12, 100, 12, 5
 _Text = Annotated[str, Form(max_length=4000)]
 _Short = Annotated[str, Form(max_length=255)]
 
@@ -70,21 +67,6 @@ class _StaticFiles(StaticFiles):
 def static_files() -> StaticFiles:
     """Stylesheet, scripts, icons and the vendored libraries with their licences."""
     return _StaticFiles(directory=FOLDER / "static")
-
-
-def _render(access: Access, template: str, active: str = "", **values: Any) -> HTMLResponse:
-    """A page, or a part of one."""
-    html = environment().get_template(template).render(
-        access=access, active=active, kinds=_KINDS, done=values.pop("done", None), notice=values.pop("notice", ""),
-        navigation=[(path, name, icon, 0) for path, name, icon in _NAVIGATION], **values,
-    )  # fmt: skip
-    return HTMLResponse(html, headers={"Vary": "HX-Request"})
-
-
-def _is_part(request: Request) -> bool:
-    """Whether htmx asks for a part; when it restores history, it needs the whole page."""
-    headers = request.headers
-    return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
 
 
 # Session
@@ -152,15 +134,17 @@ def overview(context: Service, access: Viewer) -> Response:
     vendors, vendors_left = views.vendor_bars(numbers)
     groups = context.store.groups() if numbers.by_state.get("unknown") else ()
     moving = views.arrived(context)
-    return _render(
-        access, "overview.html", "/", overview=numbers, first_run=first_run, listening=listening,
+    alerts = context.store.alerts(state="open", limit=_ALERTS)
+    return render(
+        context, access, "overview.html", "/", overview=numbers, first_run=first_run, listening=listening,
         loopback_only=bool(listening) and all("127.0.0.1" in place or "[::1]" in place for place in listening),
         arrived=moving, arrival_hint=_arrival_hint(dict(moving)), health=views.health_line(context),
-        todo=views.todo(context, numbers, len([group for group in groups if not group.name])),
+        todo=views.todo(context, numbers, len([group for group in groups if not group.name]), alerts.total),
         kinds_bars=views.kind_bars(numbers), vendor_bars=vendors, vendors_left=vendors_left,
         vendor_most=max((row[2] for row in vendors), default=1),
         traffic=None if first_run else views.traffic_chart(context.service.traffic()),
-        changes=context.store.changes(limit=_CHANGES),
+        changes=context.store.changes(limit=_CHANGES), alerts=alerts,
+        titles=alerts_page.TITLES,
     )  # fmt: skip
 
 
@@ -180,15 +164,15 @@ def devices(
     size = context.settings.page_size
     page = context.store.devices(**wanted.arguments(), offset=offset, limit=size)
     values: dict[str, Any] = {"wanted": wanted, "page": page, "offset": offset, "size": size, "columns": _COLUMNS}
-    if _is_part(request):
-        response = _render(access, "devices_results.html", any=True, **values)
+    if is_part(request):
+        response = render(context, access, "devices_results.html", any=True, **values)
         if request.headers.get("hx-source", "").startswith("form"):
             place = f"/devices?{wanted.query()}".rstrip("?")
             response.headers[_history_header(request, wanted)] = place
         return response
     numbers = context.store.overview()
-    filters = views.choices(numbers)
-    return _render(access, "devices.html", "/devices", choices=filters, any=any(numbers.by_state.values()), **values)
+    values |= {"choices": views.choices(numbers), "any": any(numbers.by_state.values())}
+    return render(context, access, "devices.html", "/devices", **values)
 
 
 def _history_header(request: Request, wanted: DeviceFilter) -> str:
@@ -218,12 +202,13 @@ def _device(
     context: Context, access: Access, detail: DeviceDetail, *, done: str = "", part: bool = False
 ) -> HTMLResponse:
     flows = [key for key in detail.keys if key.kind == "flow"]
-    return _render(
-        access, "device_part.html" if part else "device.html", "/devices", detail=detail, done=done,
+    return render(
+        context, access, "device_part.html" if part else "device.html", "/devices", detail=detail, done=done,
         ladder=views.ladder(detail), evidence=views.evidence(detail), verdict=detail.verdict,
         facts=views.facts_of(detail), heat=views.heat_map(context.service.activity(detail.row.id)),
         label=next((label for label in detail.labels if label.removed is None), None),
-        splittable=flows if len(flows) > 1 else (),
+        splittable=flows if len(flows) > 1 else (), titles=alerts_page.TITLES,
+        alerts=context.store.alerts(device=detail.row.id, limit=_ALERTS * 2),
     )  # fmt: skip
 
 
@@ -234,7 +219,7 @@ def other_devices(
 ) -> Response:  # fmt: skip
     """Devices to merge with, as options of a list."""
     rows = context.store.devices(search=into, limit=_CHOICES).rows if into else ()
-    return _render(access, "choices.html", rows=[row for row in rows if row.id != but])
+    return render(context, access, "choices.html", rows=[row for row in rows if row.id != but])
 
 
 @router.post("/devices/{device}/{action}")
@@ -302,7 +287,7 @@ def unknown(context: Service, access: Viewer) -> Response:
 def _unknown(context: Context, access: Access, done: Any = None) -> HTMLResponse:
     groups = [group for group in context.store.groups() if not group.name]
     count = context.store.overview().by_state.get("unknown", 0)
-    return _render(access, "unknown.html", "/unknown", groups=groups, unknown=count, done=done)
+    return render(context, access, "unknown.html", "/unknown", groups=groups, unknown=count, done=done)
 
 
 @router.post("/unknown/{group}")
@@ -342,8 +327,8 @@ def library(
     for entry in opened.entries if opened is not None else ():
         key = (entry.identity.at("label") or "", entry.identity.vendor or "", entry.identity.at("type") or "")
         rows[key] = rows.get(key, 0) + 1
-    return _render(
-        access, "library.html", "/library", query=q, answers=answers, library=status,
+    return render(
+        context, access, "library.html", "/library", query=q, answers=answers, library=status,
         library_rows=[(*key, count) for key, count in sorted(rows.items())],
     )  # fmt: skip
 
@@ -351,8 +336,8 @@ def library(
 @router.get("/collectors")
 def collectors(context: Service, access: Viewer) -> Response:
     """Every exporter and every counter, and what is wrong."""
-    return _render(
-        access, "collectors.html", "/collectors", health=views.health_line(context),
+    return render(
+        context, access, "collectors.html", "/collectors", health=views.health_line(context),
         parts=context.service.health(), exporters=context.store.exporters(), listening=context.service.listening(),
         stages=views.counter_rows(context), figure=views.figure, problems=views.problems(context),
     )  # fmt: skip
@@ -362,8 +347,8 @@ def collectors(context: Service, access: Viewer) -> Response:
 def settings(context: Service, access: Viewer) -> Response:
     """Settings, users and the log of changes, to look at."""
     editor = access.role == "editor"
-    return _render(
-        access, "settings.html", "/settings", users=context.store.users() if editor else (),
+    return render(
+        context, access, "settings.html", "/settings", users=context.store.users() if editor else (),
         sections=views.settings_sections(context.service.settings()),
         audit=context.store.audit(limit=_AUDIT) if editor else (),
     )  # fmt: skip
@@ -372,7 +357,7 @@ def settings(context: Service, access: Viewer) -> Response:
 @router.get("/about")
 def about(context: Service, access: Viewer) -> Response:
     """Version, licences, what the words mean, limits."""
-    return _render(access, "about.html", "/about", overview=context.store.overview())
+    return render(context, access, "about.html", "/about", overview=context.store.overview())
 
 
 # Captures
@@ -386,8 +371,8 @@ async def capture_page(context: Service, access: Viewer) -> Response:
 
 def _capture(context: Context, access: Access, capture: Any) -> HTMLResponse:
     rows = views.capture_rows(capture.inventory) if capture is not None and capture.inventory is not None else []
-    return _render(
-        access, "capture.html", CAPTURE_PATH, capture=capture, rows=rows, most=context.settings.upload_octets
+    return render(
+        context, access, "capture.html", CAPTURE_PATH, capture=capture, rows=rows, most=context.settings.upload_octets
     )
 
 

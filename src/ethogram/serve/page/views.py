@@ -124,10 +124,14 @@ def vendor_bars(overview: Overview) -> tuple[list[tuple[str, str, int]], int]:
     return [(name, name or "not known", count) for name, count in rows[:_MOST_BARS]], max(len(rows) - _MOST_BARS, 0)
 
 
-def todo(context: Context, overview: Overview, groups: int) -> list[tuple[str, str, str]]:
+def todo(context: Context, overview: Overview, groups: int, alerts: int) -> list[tuple[str, str, str]]:
     """What the user may do next: text, address and name of the link."""
     lines = []
     states = overview.by_state
+    if alerts:
+        one = alerts == 1
+        lines.append((f"{number(alerts)} {'alert is' if one else 'alerts are'} open.", "/alerts",
+                      "Look at it" if one else "Look at them"))  # fmt: skip
     if groups:
         what = "1 group" if groups == 1 else f"{number(groups)} groups"
         lines.append((f"{what} of unknown devices can be named at once.", "/unknown", "Name them"))

@@ -14,6 +14,7 @@ from ethogram.schema import KINDS
 from ethogram.serve.store.display import columns_of, label_of, refresh
 from ethogram.serve.store.reads import root_of
 from ethogram.serve.store.tables import (
+    alert,
     audit,
     device,
     device_group,
@@ -23,6 +24,7 @@ from ethogram.serve.store.tables import (
     group_member,
     identity_fact,
     label,
+    mute,
     verdict,
     verdict_change,
 )
@@ -187,6 +189,10 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
         last_seen=max(row["last_seen"], target["last_seen"]), flows=row["flows"] + target["flows"],
         octets=row["octets"] + target["octets"], due=max(row["last_seen"], target["last_seen"]),
     )  # fmt: skip
+    connection.execute(
+        update(alert).where(alert.c.device == row["id"]).values(device=target["id"], subject=target["id"])
+    )
+    connection.execute(delete(mute).where(mute.c.device == row["id"]))
     _log(connection, user, "merge", target["id"], {"merged": row["id"], "name": row["name"]})
 
 

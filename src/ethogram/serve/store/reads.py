@@ -73,7 +73,9 @@ __all__ = [
     "groups",
     "last_event",
     "overview",
+    "pattern_of",
     "root_of",
+    "rows_of_ids",
     "traffic_by_kind",
 ]
 
@@ -96,7 +98,8 @@ def clock_of(connection: Connection) -> datetime | None:
     return clock
 
 
-def _pattern(text: str) -> str:
+def pattern_of(text: str) -> str:
+    """Pattern of LIKE for texts that contain one."""
     escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
@@ -122,7 +125,7 @@ def devices(
     for column, value in ((device.c.kind, kind), (device.c.vendor, vendor), (device.c.network, network)):
         if value is not None:
             conditions.append(column == value)
-    conditions += [device.c.words.like(_pattern(word), escape="\\") for word in search.split()[:8]]
+    conditions += [device.c.words.like(pattern_of(word), escape="\\") for word in search.split()[:8]]
     total = connection.execute(select(func.count()).select_from(device).where(*conditions)).scalar() or 0
     order = SORTS[sort]
     query = (
@@ -328,6 +331,7 @@ def rows_of_ids(connection: Connection, settings: JudgeSettings, ids: Sequence[s
     clock = clock_of(connection)
     rows: dict[str, DeviceRow] = {}
     for part in chunks(ids):
-        for row in connection.execute(select(device).where(device.c.id.in_(part))).mappings():
+        query = select(device).where(device.c.id.in_(part), device.c.merged_into.is_(None))
+        for row in connection.execute(query).mappings():
             rows[row["id"]] = device_row(row, clock, settings)
     return rows

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, case, delete, func, in
 from ethogram.config import JudgeSettings
 from ethogram.errors import InputError
 from ethogram.schema import DeviceFact, DeviceSighting, DueDevice, Judgement, RoundResult
-from ethogram.serve.hysteresis import Stated, decide
+from ethogram.serve.hysteresis import Stated, StatementDecision, decide
 from ethogram.serve.store.display import columns_of, refresh
 from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
 from ethogram.serve.store.rows import chunks
@@ -401,7 +401,7 @@ class _Writes:
         if decision.reason:
             if before is not None and not before.provisional:
                 changed = result.clock
-            self._change(row, before, after, decision.reason, decision.evidence, result)
+            self._change(row, before, after, decision, result)
         columns = columns_of(
             stated=stated, label=given, host_name=_host_name(document), address=row["address"], mac=row["mac"],
             unusual=bool(document.get("unusual")),
@@ -420,18 +420,19 @@ class _Writes:
         })  # fmt: skip
 
     def _change(
-        self, row: RowMapping, before: Stated | None, after: Stated, reason: str, evidence: tuple[str, ...],
-        result: RoundResult,
-    ) -> None:  # fmt: skip
+        self, row: RowMapping, before: Stated | None, after: Stated, decision: StatementDecision, result: RoundResult
+    ) -> None:
         was = "" if before is None else before.statement[:1024]
         self.changes.append({
             "device": row["id"], "time": result.clock, "before": was, "after": after.statement[:1024],
-            "level": after.level, "score": after.score, "reason": reason, "evidence": list(evidence),
+            "level": after.level, "score": after.score, "reason": decision.reason,
+            "evidence": list(decision.evidence),
             "library": result.library[:255],
         })  # fmt: skip
         self.events.append({
             "time": datetime.now(tz=UTC), "kind": "verdict changed", "device": row["id"],
-            "data": {"name": row["name"], "before": was, "after": after.statement, "reason": reason},
+            "data": {"name": row["name"], "before": was, "after": after.statement, "reason": decision.reason,
+                     "cause": decision.cause, "evidence": list(decision.evidence)},
         })  # fmt: skip
 
     def flush(self, connection: Connection) -> None:

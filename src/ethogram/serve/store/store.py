@@ -6,28 +6,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, select
 
-from ethogram.config import JudgeSettings
+from ethogram.config import AlertSettings, JudgeSettings
 from ethogram.errors import EthogramError, InputError
 from ethogram.schema import (
+    AlertPage,
+    AlertPass,
     AuditRow,
     CounterSample,
     DeviceDetail,
     DevicePage,
+    DeviceRow,
     DueDevice,
     EventRow,
     ExporterRow,
     GroupRow,
+    MuteRow,
     Overview,
     RoundResult,
     SessionRow,
     UserRow,
     VerdictChange,
 )
-from ethogram.serve.store import access, backup, edits, reads, rounds
+from ethogram.serve.store import access, alerts, backup, conflicts, edits, reads, rounds
 from ethogram.serve.store.database import FAILURES, connect, migrate, reason_of, shown, url_of
 from ethogram.serve.store.tables import device, watched_file
 
@@ -249,6 +253,126 @@ class Store:
         """Changes by users, the latest first, of all devices or of one."""
         with self._reading() as connection:
             return reads.audit_rows(connection, id_=id_, offset=offset, limit=limit)
+
+    # Alerts
+
+    def alerts(
+        self, *, id_: int | None = None, state: str | None = None, kind: str | None = None, severity: str | None = None,
+        device: str | None = None, search: str = "", offset: int = 0, limit: int = 100,
+    ) -> AlertPage:  # fmt: skip
+        """A part of the list of alerts, the latest first, at most 1000.
+
+        Parameters
+        ----------
+        id_
+            Only this one.
+        state, kind, severity, device
+            Only alerts of these; None: any.
+        search
+            Words that text or device contain, all of them.
+
+        Raises
+        ------
+        UsageError
+            If there is no such state, kind or severity.
+        """
+        with self._reading() as connection:
+            return alerts.alerts(
+                connection, id_=id_, state=state, kind=kind, severity=severity, device_=device, search=search,
+                offset=offset, limit=limit,
+            )  # fmt: skip
+
+    def alerts_by_kind(self) -> dict[tuple[str, str], int]:
+        """Number of alerts by kind and state."""
+        with self._reading() as connection:
+            return alerts.alerts_by_kind(connection)
+
+    def open_alerts(self) -> int:
+        """Number of alerts that are open."""
+        with self._reading() as connection:
+            return alerts.count_open(connection)
+
+    def alert_counters(self) -> dict[str, int]:
+        """What became of everything that the rules found, since the store was created."""
+        with self._reading() as connection:
+            return alerts.alert_counters(connection)
+
+    def acknowledge(self, ids: Sequence[int], user: str) -> int:
+        """Acknowledge open alerts; returns how many were."""
+        with self._writing() as connection:
+            return alerts.acknowledge(connection, ids, user)
+
+    def reopen_alert(self, id_: int, user: str) -> None:
+        """Take back that an alert was acknowledged."""
+        with self._writing() as connection:
+            alerts.reopen(connection, id_, user)
+
+    def mutes(self) -> tuple[MuteRow, ...]:
+        """What is muted, the latest first."""
+        with self._reading() as connection:
+            return alerts.mutes(connection)
+
+    def mute(self, user: str, *, kind: str = "", device: str = "", until: datetime | None = None) -> int:
+        """Mute a kind of alerts, a device, or a kind about a device; returns the id of the mute.
+
+        Raises
+        ------
+        UsageError
+            If there is no such kind or device, or neither is given.
+        """
+        with self._writing() as connection:
+            return alerts.add_mute(connection, kind, device, until, user)
+
+    def unmute(self, id_: int, user: str) -> None:
+        """Remove a mute."""
+        with self._writing() as connection:
+            alerts.remove_mute(connection, id_, user)
+
+    def alert_state(self) -> tuple[int, dict[str, Any]]:
+        """Latest event that the rules of alerts have seen, and what they stored for their next pass."""
+        with self._reading() as connection:
+            return alerts.alert_state(connection)
+
+    def open_subjects(self, kind: str) -> dict[str, datetime]:
+        """Subjects of the alerts of a kind that are not closed, and when they were last raised."""
+        with self._reading() as connection:
+            return alerts.open_subjects(connection, kind)
+
+    def record_alerts(self, found: AlertPass, settings: AlertSettings | None = None) -> int:
+        """Store one pass of the rules: all of it, or nothing; returns the number of new alerts.
+
+        Raises
+        ------
+        InputError
+            If the store has another position, or cannot be written.
+        """
+        with self._writing() as connection:
+            return alerts.record_pass(connection, found, settings or AlertSettings())
+
+    def rows(self, ids: Sequence[str]) -> dict[str, DeviceRow]:
+        """Rows of devices by id; devices that were merged into others are left out."""
+        with self._reading() as connection:
+            return reads.rows_of_ids(connection, self.settings, ids)
+
+    def devices_since(self) -> datetime | None:
+        """Time of the first flow of all devices."""
+        with self._reading() as connection:
+            return conflicts.first_of_all(connection)
+
+    def holding(self, *, unknown_s: float, limit: int = 1000) -> conflicts.Holding:
+        """Devices that are unknown for long or unusual, the first ones, and how many there are."""
+        with self._reading() as connection:
+            return conflicts.holding(connection, self.settings, unknown_s, limit)
+
+    def fell_silent(self, after: datetime, before: datetime, *, limit: int = 200) -> list[DueDevice]:
+        """Devices whose latest flow lies between two times, in order of that."""
+        with self._reading() as connection:
+            return conflicts.fell_silent(connection, after, before, limit)
+
+    def conflicts(self) -> list[conflicts.Conflict]:
+        """Names, addresses and MACs that are used twice at the time of the data."""
+        with self._reading() as connection:
+            return conflicts.conflicts(connection)
 
     # Events, exporters, counters
 

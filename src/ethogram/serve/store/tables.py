@@ -28,6 +28,7 @@ __all__ = [
     "METADATA",
     "Utc",
     "account",
+    "alert",
     "audit",
     "counter_sample",
     "device",
@@ -40,6 +41,7 @@ __all__ = [
     "identity_fact",
     "label",
     "meta",
+    "mute",
     "source",
     "traffic",
     "verdict",
@@ -276,6 +278,36 @@ event = Table(
 )  # fmt: skip
 """Ids are never used twice, so that a reader can go on after the last one that it has seen."""
 
+alert = Table(
+    "alert", METADATA,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("device", String(16), nullable=False, index=True),
+    Column("text", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("first", Utc, nullable=False, index=True),
+    Column("last", Utc, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("changed", Utc),
+    Column("user", String(64), nullable=False),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+"""``device`` is empty for alerts about none; the subject tells alerts of one kind apart."""
+
+mute = Table(
+    "mute", METADATA,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("device", String(16), nullable=False),
+    Column("until", Utc),
+    Column("user", String(64), nullable=False),
+    Column("time", Utc, nullable=False),
+    UniqueConstraint("kind", "device"),
+)  # fmt: skip
+
 audit = Table(
     "audit", METADATA,
     Column("id", _Serial, primary_key=True, autoincrement=True),
@@ -287,3 +319,5 @@ audit = Table(
 )  # fmt: skip
 
 Index("ix_device_key_value", device_key.c.kind, device_key.c.value)
+Index("ix_alert_kind_subject", alert.c.kind, alert.c.subject)
+Index("ix_alert_state_last", alert.c.state, alert.c.last)

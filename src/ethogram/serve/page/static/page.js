@@ -72,7 +72,7 @@
   const show = (name, text) => { if (state) { state.dataset.state = name; state.textContent = text; } };
   let pending = 0;
   const update = () => {
-    if (pending || document.hidden) return;
+    if (pending || document.hidden || document.querySelector("details[data-hold][open]")) return;
     pending = setTimeout(() => {
       pending = 0;
       document.body.dispatchEvent(new CustomEvent("live"));

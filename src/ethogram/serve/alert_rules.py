@@ -1,0 +1,327 @@
+"""Rules that raise alerts: from events of the store, from what holds in it, and from the state of the service.
+
+A pass reads the events since the last one and looks at what holds now; the store keeps it in one transaction with the
+number of the last event, so that after a crash nothing is told twice and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ethogram.config import AlertSettings
+from ethogram.schema import AlertPass, AlertSighting, DeviceRow, DueDevice, EventRow, ServiceHealth
+from ethogram.serve.store import Store
+
+__all__ = ["AlertRules", "ServiceState"]
+
+PART, PARTS = 1000, 10
+MOST_TRACKED = 1000
+TOLD = frozenset({"probable", "repeated"})
+"""Causes of a changed statement that are news; others say more about the same, or follow from a change by the user."""
+CLOCK_REASONS = ("ahead of arrival", "before arrival", "clock")
+_CONFLICTS = {"hostname": "name conflict", "address": "address conflict", "mac": "several addresses"}
+_OLDEST_EXPORTER = timedelta(days=30)
+_LEAST_MESSAGES = 20
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What the rules read of the running service.
+
+    Parameters
+    ----------
+    health
+        State of every part.
+    lost
+        Counters of losses of the collector: ``place``, ``reason``, ``count`` and ``unit``.
+    folder
+        Data folder; None: free space is not looked at.
+    active_days
+        Days with traffic of some devices in their latest days, by id.
+    window_days
+        How many days that are.
+    """
+
+    health: Sequence[ServiceHealth] = ()
+    lost: Sequence[Mapping[str, Any]] = ()
+    folder: Path | None = None
+    active_days: Callable[[Sequence[DueDevice]], Mapping[str, int]] = field(default=lambda _: {})
+    window_days: int = 7
+
+
+class AlertRules:
+    """Applies all rules, one pass at a time.
+
+    Parameters
+    ----------
+    store
+        Read and written.
+    settings
+        Times and bounds.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "home.db") as store:
+    ...     AlertRules(store).run(ServiceState())
+    0
+    """
+
+    def __init__(self, store: Store, settings: AlertSettings | None = None) -> None:
+        self._store, self._settings = store, settings or AlertSettings()
+        self._started = datetime.now(tz=UTC)
+        self._looked = self._compared = float("-inf")
+
+    def run(self, service: ServiceState, now: datetime | None = None) -> int:
+        """One pass; returns the number of new alerts.
+
+        Raises
+        ------
+        InputError
+            If the store cannot be read or written; the next pass finds the same again.
+        """
+        now = now or datetime.now(tz=UTC)
+        after, state = self._store.alert_state()
+        look = time.monotonic() - self._looked >= self._settings.interval_s
+        if not look and self._store.last_event() == after:
+            return 0
+        found = _Pass(self._store, self._settings, now, after, state, self._started)
+        found.read_events()
+        if look:
+            found.look_at_devices(service)
+            found.look_at_service(service)
+            if time.monotonic() - self._compared >= self._settings.conflict_s / 6:
+                found.look_at_conflicts()
+                self._compared = time.monotonic()
+            self._looked = time.monotonic()
+        return self._store.record_alerts(found.result(), self._settings)
+
+
+class _Pass:
+    """One pass of the rules."""
+
+    def __init__(
+        self, store: Store, settings: AlertSettings, now: datetime, after: int, state: dict[str, Any],
+        started: datetime,
+    ) -> None:  # fmt: skip
+        self._store, self._settings, self._now, self._started = store, settings, now, started
+        self._after = self._event = after
+        self._state = state
+        self._clock = store.clock()
+        self._raised: list[AlertSighting] = []
+        self._holding: dict[str, tuple[AlertSighting, ...]] = {}
+        self._totals: dict[str, int] = {}
+        self._ended: list[tuple[str, str]] = []
+        self._counters: Counter[str] = Counter()
+
+    def result(self) -> AlertPass:
+        """What was found."""
+        return AlertPass(
+            self._now, self._after, self._event, tuple(self._raised), self._holding, tuple(self._ended),
+            self._totals, self._counters, self._state,
+        )  # fmt: skip
+
+    # Events
+
+    def read_events(self) -> None:
+        """New devices and changed verdicts since the last pass; what is too much for one pass is left for the next."""
+        events: list[EventRow] = []
+        for _ in range(PARTS):
+            part = self._store.events(self._event, limit=PART)
+            events += [event for event in part if event.kind in ("device new", "verdict changed")]
+            self._event = part[-1].id if part else self._event
+            if len(part) < PART:
+                break
+        rows = self._store.rows(sorted({event.device for event in events})) if events else {}
+        first = self._store.devices_since()
+        libraries: dict[str, list[EventRow]] = {}
+        for event in events:
+            row = rows.get(event.device)
+            if row is None or row.state == "ignored":
+                self._counters["merged or ignored"] += 1
+            elif event.kind == "device new":
+                self._new_device(row, first)
+            elif event.data.get("cause") == "library":
+                libraries.setdefault(str(event.data["reason"]), []).append(event)
+            else:
+                self._changed_verdict(event, row)
+        for reason, changes in libraries.items():
+            lines = tuple(f"{each.data['name']}: {each.data['before']} → {each.data['after']}" for each in changes[:10])
+            what = "1 device" if len(changes) == 1 else f"{len(changes):,} devices"
+            self._raised.append(AlertSighting(
+                "changed verdict", reason, f"{what}: {reason}", lines, count=len(changes)
+            ))  # fmt: skip
+
+    def _new_device(self, row: DeviceRow, first: datetime | None) -> None:
+        if first is None or row.first_seen < first + timedelta(seconds=self._settings.learn_s):
+            self._counters["new devices while learning"] += 1
+            return
+        place = " and ".join(each for each in (row.address, row.mac) if each and each != row.name)
+        text = f"first seen {row.first_seen:%Y-%m-%d %H:%M} UTC{f' at {place}' if place else ''}"
+        self._raised.append(AlertSighting("new device", row.id, text, device=row.id, name=row.name))
+
+    def _changed_verdict(self, event: EventRow, row: DeviceRow) -> None:
+        cause = str(event.data.get("cause", ""))
+        if row.pinned or cause not in TOLD:
+            self._counters["changes of labelled devices" if row.pinned else "changes that are no news"] += 1
+            return
+        evidence = (str(event.data["reason"]), *(str(line) for line in event.data.get("evidence", ())))
+        text = f"{event.data['before']} → {event.data['after']}"
+        self._raised.append(AlertSighting("changed verdict", row.id, text, evidence, row.id, row.name))
+
+    # Devices
+
+    def look_at_devices(self, service: ServiceState) -> None:
+        """Unknown, unusual and silent devices, and groups of unknown ones."""
+        holding = self._store.holding(unknown_s=self._settings.unknown_s)
+        self._holding["unknown device"] = tuple(
+            AlertSighting("unknown device", row.id, f"unknown since {row.first_seen:%Y-%m-%d %H:%M} UTC",
+                          device=row.id, name=row.name)
+            for row in holding.unknown
+        )  # fmt: skip
+        self._holding["unusual device"] = tuple(
+            AlertSighting("unusual device", row.id, f"does not behave like {row.statement}", device=row.id,
+                          name=row.name)
+            for row in holding.unusual
+        )  # fmt: skip
+        self._totals |= {"unknown device": holding.unknowns, "unusual device": holding.unusuals}
+        self._silent(service)
+        self._groups()
+
+    def _silent(self, service: ServiceState) -> None:
+        """Devices that crossed the bound of silence since the last pass; they end with their next flow."""
+        if self._clock is None:
+            return
+        bound = self._clock - timedelta(seconds=self._store.settings.silent_s)
+        stored = self._state.get("silent")
+        after = datetime.fromisoformat(stored) if stored else bound - timedelta(days=30)
+        devices = self._store.fell_silent(after, bound) if after < bound else []
+        days = service.active_days(devices) if devices else {}
+        rows = self._store.rows([device.id for device in devices])
+        for device in devices:
+            span = (device.last_seen.date() - device.first_seen.date()).days + 1
+            of = min(span, service.window_days + 1)
+            active = days.get(device.id, 0)
+            regular = active >= self._settings.regular_days and active >= self._settings.regular_share * of
+            if not regular or device.id not in rows:
+                self._counters["silent devices that were not regular"] += 1
+                continue
+            text = f"no traffic since {device.last_seen:%Y-%m-%d %H:%M} UTC"
+            evidence = (f"traffic on {min(active, of)} of its last {of} days",)
+            self._raised.append(AlertSighting(
+                "silent device", device.id, text, evidence, device.id, rows[device.id].name
+            ))  # fmt: skip
+        full = len(devices) >= 200
+        self._state["silent"] = (devices[-1].last_seen if full else max(after, bound)).isoformat()
+        known = [subject for subject in self._store.open_subjects("silent device") if subject]
+        seen = self._store.rows(known)
+        self._ended += [("silent device", id_) for id_ in known if id_ not in seen or seen[id_].last_seen > bound]
+
+    def _groups(self) -> None:
+        """Groups of unknown devices that have grown."""
+        before: dict[str, int] = self._state.get("groups", {})
+        groups = [group for group in self._store.groups() if not group.name][:MOST_TRACKED]
+        for group in groups:
+            count = len(group.devices)
+            if count < 2 or count <= before.get(group.id, 0):
+                continue
+            was = before.get(group.id, 0)
+            text = f"{count} unknown devices behave alike{f', {was} before' if was else ''}"
+            names = ", ".join(row.name for row in group.devices[:8])
+            self._raised.append(AlertSighting(
+                "unknown group", group.id, text, (*[f"they share {each}" for each in group.shares[:5]], names)
+            ))  # fmt: skip
+        sizes = {group.id: max(len(group.devices), before.get(group.id, 0)) for group in groups}
+        self._ended += [("unknown group", id_) for id_ in before if id_ not in sizes]
+        self._state["groups"] = sizes
+
+    def look_at_conflicts(self) -> None:
+        """Names, addresses and MACs that are used twice for some time."""
+        if self._clock is None:
+            return
+        before: dict[str, str] = self._state.get("conflicts", {})
+        now: dict[str, str] = {}
+        holding: dict[str, list[AlertSighting]] = {kind: [] for kind in _CONFLICTS.values()}
+        for conflict in self._store.conflicts()[:MOST_TRACKED]:
+            key = f"{conflict.kind} {conflict.value}"
+            now[key] = before.get(key, self._clock.isoformat())
+            if self._clock - datetime.fromisoformat(now[key]) < timedelta(seconds=self._settings.conflict_s):
+                continue
+            kind = _CONFLICTS[conflict.kind]
+            id_, name = conflict.devices[0]
+            names = ", ".join(each for _, each in conflict.devices)
+            text, evidence = f"{conflict.value} is used by {len(conflict.devices)} devices at once", (names,)
+            if conflict.kind == "mac":
+                text = f"{conflict.value} uses {len(conflict.values)} addresses at once"
+                evidence = (", ".join(conflict.values),)
+            holding[kind].append(AlertSighting(kind, conflict.value, text, evidence, id_, name))
+        self._holding |= {kind: tuple(sightings) for kind, sightings in holding.items()}
+        self._state["conflicts"] = now
+
+    # Service
+
+    def look_at_service(self, service: ServiceState) -> None:
+        """Losses that move, clocks, exporters, parts and the disk."""
+        self._losses(service.lost)
+        self._exporters()
+        trouble = timedelta(seconds=self._settings.trouble_s)
+        self._holding["service trouble"] = tuple(
+            AlertSighting("service trouble", part.part, f"{part.part}: {part.message or part.state}")
+            for part in service.health
+            if part.state in ("failed", "degraded") and self._now - part.since >= trouble
+        )
+        if service.folder is not None:
+            self._disk(service.folder)
+
+    def _losses(self, lost: Sequence[Mapping[str, Any]]) -> None:
+        before: dict[str, Any] = self._state.get("losses", {})
+        first = "losses" not in self._state
+        losses: dict[str, Any] = {}
+        holding: dict[str, list[AlertSighting]] = {"collector loss": [], "clock error": []}
+        rest = timedelta(seconds=self._settings.rest_s)
+        for loss in lost[:MOST_TRACKED]:
+            subject, count = f"{loss['place']}: {loss['reason']}", int(loss["count"])
+            was = before.get(subject, {"count": count if first else 0, "gain": 0, "moved": None})
+            gain, moved = int(was["gain"]), was["moved"]
+            if count > was["count"]:
+                gain, moved = gain + count - int(was["count"]), self._now.isoformat()
+            holds = moved is not None and self._now - datetime.fromisoformat(moved) < rest
+            losses[subject] = {"count": count, "gain": gain if holds else 0, "moved": moved if holds else None}
+            if holds:
+                kind = "clock error" if any(text in subject for text in CLOCK_REASONS) else "collector loss"
+                text = f"{subject}: {gain:,} {loss['unit']}"
+                holding[kind].append(AlertSighting(kind, subject, text, count=gain))
+        self._holding |= {kind: tuple(sightings) for kind, sightings in holding.items()}
+        self._state["losses"] = losses
+
+    def _exporters(self) -> None:
+        """Exporters without messages, by address, since a router that starts again sends from another port."""
+        longest = timedelta(seconds=self._settings.exporter_s)
+        if self._now - self._started < longest:
+            return
+        latest: dict[str, tuple[datetime, int]] = {}
+        for each in self._store.exporters():
+            seen, messages = latest.get(each.address, (each.last_seen, 0))
+            latest[each.address] = (max(seen, each.last_seen), messages + each.messages)
+        self._holding["silent exporter"] = tuple(
+            AlertSighting("silent exporter", address, f"{address}: no message since {seen:%Y-%m-%d %H:%M} UTC",
+                          (f"{messages:,} messages before",))
+            for address, (seen, messages) in latest.items()
+            if longest < self._now - seen < _OLDEST_EXPORTER and messages >= _LEAST_MESSAGES
+        )  # fmt: skip
+
+    def _disk(self, folder: Path) -> None:
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError:
+            return
+        low = free < self._settings.disk_octets
+        text = f"{free / 1e6:,.0f} MB are free on the disk of {folder}"
+        self._holding["disk space"] = (AlertSighting("disk space", "data", text),) if low else ()
