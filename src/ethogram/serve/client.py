@@ -166,7 +166,7 @@ class Client:
         return cast(list[dict[str, Any]], self.get("/alerts/mutes")["rows"])
 
     def mute(self, *, kind: str = "", device: str = "", hours: int | None = None) -> dict[str, Any]:
-        """Mute a kind of alert, a device, or a kind about a device."""
+        """Mute a kind of alert, a device, a kind about a device, or, without both, all."""
         return self.send("POST", "/alerts/mutes", {"kind": kind, "device": device, "hours": hours})
 
     def unmute(self, mute: int) -> list[dict[str, Any]]:

@@ -10,11 +10,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from ethogram.errors import UsageError
 from ethogram.schema import ALERT_KINDS, AlertRow, AlertState, Severity
 from ethogram.serve.api.access import Editor, viewer
 from ethogram.serve.api.context import Context
-from ethogram.serve.api.devices import Offset, Service
+from ethogram.serve.api.devices import Offset, Service, existing
 from ethogram.serve.api.models import (
     Acknowledged,
     AcknowledgeRequest,
@@ -33,7 +32,7 @@ __all__ = ["AlertFilter", "AlertId", "alert_of", "kinds_of", "router", "until"]
 
 router = APIRouter(prefix="/alerts", tags=["alerts"], dependencies=[Depends(viewer)], responses=PROBLEM_RESPONSES)
 
-_LARGEST = (1 << 63) - 1
+_LARGEST = (1 << 53) - 1  # the largest number that JSON in a browser keeps
 AlertId = Annotated[int, Path(ge=1, le=_LARGEST, description="Id of an alert.", examples=[31])]
 _MuteId = Annotated[int, Path(ge=1, le=_LARGEST, description="Id of a mute.", examples=[3])]
 _Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of rows.")]
@@ -128,11 +127,11 @@ def mutes(request: Request, context: Service) -> Response:
     return json_reply(request, MuteList.model_validate({"rows": context.store.mutes()}))
 
 
-@router.post("/mutes", response_model=MuteItem, summary="Mute a kind of alert or a device")
+@router.post("/mutes", response_model=MuteItem, summary="Mute alerts")
 def mute(request: Request, context: Service, access: Editor, body: MuteRequest) -> Response:
-    """Open alerts that it covers are closed; what would be raised is counted."""
-    if not body.kind and not body.device:
-        raise UsageError("a mute names a kind of alert, a device, or both")
+    """A kind, a device, a kind about a device, or all. Open ones are closed; what would be raised is counted."""
+    if body.device:
+        existing(context, body.device)
     id_ = context.store.mute(access.user, kind=body.kind, device=body.device, until=until(body.hours))
     row = next((row for row in context.store.mutes() if row.id == id_), None)
     if row is None:

@@ -290,7 +290,7 @@ class AlertKinds(_Answer):
 class AcknowledgeRequest(_Body):
     """Alerts to acknowledge."""
 
-    alerts: list[Annotated[int, Field(ge=1, le=(1 << 63) - 1)]] = Field(
+    alerts: list[Annotated[int, Field(ge=1, le=(1 << 53) - 1)]] = Field(
         min_length=1, max_length=1000, description="ids of alerts", examples=[[31, 32]]
     )
 
@@ -308,7 +308,7 @@ def _alert_kind(text: str) -> str:
 
 
 class MuteRequest(_Body):
-    """What to mute: a kind of alert, a device, or a kind about a device."""
+    """What to mute: a kind of alert, a device, a kind about a device, or, without both, all."""
 
     kind: Annotated[str, AfterValidator(_alert_kind), Field(json_schema_extra={"enum": ["", *ALERT_KINDS]})] = Field(
         default="", description="kind of alert; empty: any", examples=["silent device"]

@@ -91,7 +91,7 @@ def mute(
 
 @router.post("/mutes/{mute}/remove")
 def unmute(
-    request: Request, context: Service, access: Editor, mute: Annotated[int, Path(ge=1, le=(1 << 63) - 1)],
+    request: Request, context: Service, access: Editor, mute: Annotated[int, Path(ge=1, le=(1 << 53) - 1)],
     back: _Back = "",
 ) -> Response:  # fmt: skip
     """Remove a mute."""

@@ -353,9 +353,7 @@ def reopen(connection: Connection, id_: int, user: str) -> None:
 
 
 def add_mute(connection: Connection, kind: str, device_: str, until: datetime | None, user: str) -> int:
-    """Mute a kind, a device, or a kind about a device; open alerts that it covers are closed. Returns its id."""
-    if not kind and not device_:
-        raise UsageError("a mute names a kind of alert, a device, or both")
+    """Mute a kind, a device, a kind about a device, or all; open alerts that it covers are closed. Returns its id."""
     if kind and kind not in ALERT_KINDS:
         raise UsageError(f"there is no kind of alert {kind!r}; there are {', '.join(ALERT_KINDS)}")
     if device_:

@@ -313,12 +313,12 @@ class Store:
             return alerts.mutes(connection)
 
     def mute(self, user: str, *, kind: str = "", device: str = "", until: datetime | None = None) -> int:
-        """Mute a kind of alerts, a device, or a kind about a device; returns the id of the mute.
+        """Mute a kind of alerts, a device, a kind about a device, or all; returns the id of the mute.
 
         Raises
         ------
         UsageError
-            If there is no such kind or device, or neither is given.
+            If there is no such kind or device.
         """
         with self._writing() as connection:
             return alerts.add_mute(connection, kind, device, until, user)
