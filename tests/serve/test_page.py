@@ -56,6 +56,8 @@ def test_every_page_fits_its_window_and_shows_no_error(
     with visiting(browser, home, width=width, color_scheme=scheme) as visit:
         for path in (*PAGES, f"devices/{home.ids[1]}"):
             page = visit.go(path)
+            if path.startswith("devices/"):
+                page.get_by_role("heading", name="Peers by name").wait_for()
             assert page.locator("h1").count() == 1, path
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
             assert "undefined" not in page.locator("main").inner_text().lower()
@@ -120,6 +122,10 @@ def test_a_device_says_what_it_is_and_why(visit: Visit, home: RunningPage) -> No
     page.wait_for_url("**/devices/*")
     for heading in ("What it is", "History", "Addresses and names", "Services over time"):
         assert page.get_by_role("heading", name=heading).is_visible()
+    page.get_by_role("heading", name="Peers by name").wait_for()
+    assert page.get_by_role("row", name="tplinkcloud.com HTTPS 40 kB 123 kB").is_visible()
+    assert page.get_by_role("row", name="203.0.113.0/24 NTP").is_visible()
+    assert page.locator("#past .u-legend").get_by_text("similarity to earlier days").is_visible()
     assert page.locator(".ladder li.stated").count() >= 1
     assert "likely" in page.locator(".ladder").inner_text() or "certain" in page.locator(".ladder").inner_text()
     assert page.locator(".evidence svg rect.value").count() > 2

@@ -63,6 +63,16 @@ def test_a_device_has_ladder_evidence_facts_and_history(client: Client, page: Ru
     assert document["history"][-1]["reason"]
 
 
+def test_a_device_has_peers_a_timeline_and_a_past(client: Client, page: RunningPage, http: httpx.Client) -> None:
+    peers = client.peers(page.ids[1])
+    assert [row["name"] or row["network"] for row in peers][::4] == ["tplinkcloud.com", "203.0.113.0/24"]
+    assert {row["service"] for row in client.timeline(page.ids[1])} >= {"TCP/443", "UDP/53"}
+    past = client.similarity(page.ids[1])
+    assert (past["epoch_s"], past["rows"][8]["new"]) == (86_400, ["UDP/123 client wan"])
+    for path in ("peers", "timeline", "similarity"):
+        assert http.get(f"api/v1/devices/{'0' * 16}/{path}").status_code == 404
+
+
 def test_what_the_user_says_is_stored_and_shown(client: Client, page: RunningPage) -> None:
     device = page.ids[4]
     before = page.store.last_event()

@@ -21,12 +21,14 @@ from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
 from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import open_library
+from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.pipeline.verdicts import settings_for
 from ethogram.pipeline.windows import ObservedWindows, regroup
 from ethogram.schema import (
     AlertPass,
     AlertSighting,
     DeviceFact,
+    DevicePeer,
     DeviceSighting,
     DueDevice,
     Inventory,
@@ -139,6 +141,23 @@ class ToldService:
     def activity(self, device: str) -> Sequence[HourlyOctets]:
         names = ("TCP/443", "UDP/53", "UDP/123", "TCP/8883", "UDP/5353 multicast")
         return self._hours(names, 3.0 + len(device) % 3)
+
+    def peers(self, device: str) -> Sequence[DevicePeer]:
+        hour = (NOW - HOUR, NOW)
+        return [
+            DevicePeer("tplinkcloud.com", "", "wan", ("TCP/443",), 31, 40_211, 123_456, *hour),
+            DevicePeer(SCRIPT, "", "wan", ("UDP/53", "TCP/443"), 12, 912, 4_512, *hour),
+            DevicePeer("ff02::fb", "", "multicast", ("UDP/5353",), 120, 31_120, 0, *hour),
+            DevicePeer("", "", "lan", ("UDP/67",), 2, 600, 600, *hour),
+            DevicePeer("", "203.0.113.0/24", "wan", ("UDP/123",), 24, 1_824, 1_824, *hour),
+        ]
+
+    def similarity(self, device: str) -> tuple[int, Sequence[EpochSimilarity]]:
+        return 86_400, [
+            EpochSimilarity(NOW - HOUR * 24 * day, 0.9 - 0.3 * (day == 4), min(7, 12 - day),
+                            ("UDP/123 client wan",) if day == 4 else ())
+            for day in range(12, 0, -1)
+        ]  # fmt: skip
 
     def traffic(self) -> Sequence[HourlyOctets]:
         return self._hours(("camera", "plug", "tv", "hub", ""), 6.0)

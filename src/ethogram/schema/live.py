@@ -18,6 +18,7 @@ __all__ = [
     "DeviceFact",
     "DeviceKey",
     "DevicePage",
+    "DevicePeer",
     "DeviceRow",
     "DeviceSighting",
     "DueDevice",
@@ -176,6 +177,37 @@ class DeviceFact:
     source: str
     first: datetime | None
     last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePeer:
+    """Another end that a device talks to.
+
+    Parameters
+    ----------
+    name
+        Domain or multicast group; empty if no name is known.
+    network
+        IPv4 /24 or IPv6 /48 of its addresses, where they are known.
+    scope
+        ``wan``, ``lan`` or ``multicast``.
+    services
+        Services with most octets, the largest first.
+    flows, octets_out, octets_in
+        Volumes; out is what the device sent.
+    first, last
+        Time of the first and latest flow, or of their hours.
+    """
+
+    name: str
+    network: str
+    scope: str
+    services: tuple[str, ...]
+    flows: int
+    octets_out: int
+    octets_in: int
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)

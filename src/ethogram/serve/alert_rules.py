@@ -25,7 +25,7 @@ PART, PARTS = 1000, 10
 MOST_TRACKED = 1000
 TOLD = frozenset({"probable", "repeated"})
 """Causes of a changed statement that are news; others say more about the same, or follow from a change by the user."""
-CLOCK_REASONS = ("ahead of arrival", "before arrival", "clock")
+CLOCK_WORDS = ("ahead of arrival", "before arrival", "clock")
 _CONFLICTS = {"hostname": "name conflict", "address": "address conflict", "mac": "several addresses"}
 _OLDEST_EXPORTER = timedelta(days=30)
 _LEAST_MESSAGES = 20
@@ -295,7 +295,7 @@ class _Pass:
             holds = moved is not None and self._now - datetime.fromisoformat(moved) < rest
             losses[subject] = {"count": count, "gain": gain if holds else 0, "moved": moved if holds else None}
             if holds:
-                kind = "clock error" if any(text in subject for text in CLOCK_REASONS) else "collector loss"
+                kind = "clock error" if any(text in subject for text in CLOCK_WORDS) else "collector loss"
                 text = f"{subject}: {gain:,} {loss['unit']}"
                 holding[kind].append(AlertSighting(kind, subject, text, count=gain))
         self._holding |= {kind: tuple(sightings) for kind, sightings in holding.items()}

@@ -87,6 +87,18 @@ class Client:
         """Everything about one device."""
         return self.get(f"/devices/{_id(device)}")
 
+    def peers(self, device: str) -> list[dict[str, Any]]:
+        """Other ends of a device by name, and by network where they have none."""
+        return cast(list[dict[str, Any]], self.get(f"/devices/{_id(device)}/peers")["rows"])
+
+    def timeline(self, device: str) -> list[dict[str, Any]]:
+        """Octets of a device by hour and service."""
+        return cast(list[dict[str, Any]], self.get(f"/devices/{_id(device)}/timeline")["rows"])
+
+    def similarity(self, device: str) -> dict[str, Any]:
+        """Similarity of each epoch of a device to its earlier ones."""
+        return self.get(f"/devices/{_id(device)}/similarity")
+
     def overview(self) -> dict[str, Any]:
         """Numbers of devices by kind, vendor, state and network."""
         return self.get("/overview")

@@ -25,8 +25,10 @@ from ethogram.io.receive.address import Listen
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.pipeline.device_names import DeviceNames
+from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.pipeline.read_options import ReadOptions
-from ethogram.schema import IDENTITY, DueDevice, ServiceHealth, service_name
+from ethogram.schema import COUNTS, IDENTITY, DevicePeer, DueDevice, ServiceHealth, service_name
+from ethogram.serve import device_past
 from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 from ethogram.serve.judge import Judge
@@ -43,7 +45,7 @@ __all__ = ["Service", "data_folder"]
 RETRY_S = (2.0, 5.0, 15.0, 30.0)
 """Time until a part that failed is tried again; the last one repeats."""
 LOCK = ".serve.lock"
-ACTIVITY_DAYS = 7
+ACTIVITY_DAYS, SIMILARITY_DAYS = 7, 60
 STOP_S = 60.0
 
 
@@ -492,6 +494,32 @@ class Service:
                 key = (hour, service_name(protocol, port))
                 sums[key] = sums.get(key, 0.0) + octets
         return tuple(HourlyOctets(hour, name, octets) for (hour, name), octets in sorted(sums.items()))
+
+    def _past(self, device: str, days: int) -> tuple[list[str], pl.DataFrame]:
+        """Names of a device in the flow table, and its counts of the days before its latest flow."""
+        store, judge = self._store, self._judge
+        detail = None if store is None else store.device(device)
+        if detail is None or judge is None:
+            return [], COUNTS.empty()
+        names = [key.value for key in detail.keys if key.kind == "flow"]
+        since = device_past.since_of(detail.row.last_seen, days)
+        return names, device_past.read_counts(list(judge.facts.values()), names, since)
+
+    def peers(self, device: str) -> Sequence[DevicePeer]:
+        """Other ends of a device by name in its latest week, then, of what has no name, by network in the latest hour.
+
+        Networks come from the segments of the collector; watched files leave none.
+        """
+        names, counts = self._past(device, ACTIVITY_DAYS)
+        if not names:
+            return ()
+        flows = self.collector_folder / "flows"
+        return (*device_past.peers_by_name(counts), *device_past.peers_by_network(flows, names))
+
+    def similarity(self, device: str) -> tuple[int, Sequence[EpochSimilarity]]:
+        """Length of an epoch in seconds, and the similarity of each epoch of a device to its earlier ones."""
+        _, counts = self._past(device, SIMILARITY_DAYS)
+        return device_past.similarity(counts)
 
     def traffic(self) -> Sequence[HourlyOctets]:
         """Octets of all devices by hour and kind in the latest week."""

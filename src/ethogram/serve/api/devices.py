@@ -17,11 +17,15 @@ from ethogram.serve.api.models import (
     DeviceDocument,
     DeviceItem,
     DeviceList,
+    HourItem,
     LabelRequest,
     MergeRequest,
     NoteRequest,
     OverviewDocument,
+    PeerList,
+    SimilarityList,
     SplitRequest,
+    Timeline,
 )
 from ethogram.serve.api.problem import PROBLEM_RESPONSES, ProblemError
 from ethogram.serve.api.queries import DeviceFilter, all_devices
@@ -102,6 +106,29 @@ def devices(
 def device(request: Request, context: Service, device: DeviceId) -> Response:
     """Ladder, evidence, names, history, labels and notes. The id of a merged device leads to the device it is in."""
     return json_reply(request, document(existing(context, device)))
+
+
+@router.get("/devices/{device}/peers", response_model=PeerList, summary="Other ends of a device")
+def peers(request: Request, context: Service, device: KnownDevice) -> Response:
+    """By name in its latest week; of what has no name, by network in the latest hour of flows."""
+    return json_reply(request, PeerList.model_validate({"rows": context.service.peers(device)}))
+
+
+@router.get("/devices/{device}/timeline", response_model=Timeline, summary="Traffic of a device by hour and service")
+def timeline(request: Request, context: Service, device: KnownDevice) -> Response:
+    """Its latest week."""
+    rows = [HourItem(hour=each.hour, service=each.name, octets=each.octets)
+            for each in context.service.activity(device)]  # fmt: skip
+    return json_reply(request, Timeline(rows=rows))
+
+
+@router.get("/devices/{device}/similarity", response_model=SimilarityList, summary="A device beside its own past")
+def similarity(request: Request, context: Service, device: KnownDevice) -> Response:
+    """Each epoch against the earlier ones: days, or hours while the device is young."""
+    epoch_s, rows = context.service.similarity(device)
+    return json_reply(request, SimilarityList.model_validate(
+        {"epoch_s": epoch_s, "rows": [row._asdict() for row in rows]}
+    ))  # fmt: skip
 
 
 @router.put("/devices/{device}/label", response_model=DeviceDocument, summary="Label a device")

@@ -12,8 +12,9 @@ from ethogram.schema import ALERT_KINDS, KINDS, AlertState, Severity
 __all__ = [
     "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem", "AlertKinds", "AlertList", "AuditList",
     "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument", "DeviceItem", "DeviceList", "GroupLabel",
-    "GroupList", "HealthItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem",
-    "MuteList", "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "Readiness", "SplitRequest", "WhoAmI",
+    "GroupList", "HealthItem", "HourItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest",
+    "MuteItem", "MuteList", "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "PeerList", "Readiness",
+    "SimilarityList", "SplitRequest", "Timeline", "WhoAmI",
 ]  # fmt: skip
 
 
@@ -156,6 +157,56 @@ class DeviceDocument(_Answer):
     labels: list[GivenLabel]
     notes: list[GivenNote]
     merged: list[str] = Field(description="devices that were merged into this one")
+
+
+class PeerItem(_Answer):
+    """Another end that a device talks to."""
+
+    name: str = Field(description="domain or multicast group; empty if not known", examples=["tplinkcloud.com"])
+    network: str = Field(description="network of what has no name", examples=[""])
+    scope: str = Field(description="`wan`, `lan` or `multicast`", examples=["wan"])
+    services: list[str] = Field(description="services with most octets", examples=[["TCP/443"]])
+    flows: int = Field(description="flows", examples=[31])
+    octets_out: int = Field(description="IP octets that the device sent", examples=[40211])
+    octets_in: int = Field(description="IP octets that the device received", examples=[123456])
+    first: datetime = Field(description="first flow, or its hour", examples=[_SEEN])
+    last: datetime = Field(description="latest flow, or its hour", examples=[_SEEN])
+
+
+class PeerList(_Answer):
+    """Other ends by name in the latest week; of what has no name, by network in the latest hour of flows."""
+
+    rows: list[PeerItem]
+
+
+class HourItem(_Answer):
+    """Octets of one service in one hour."""
+
+    hour: datetime = Field(description="begin of the hour", examples=["2026-11-30T08:00:00Z"])
+    service: str = Field(description="transport protocol and service port", examples=["TCP/443"])
+    octets: float = Field(description="IP octets of both directions", examples=[12044.0])
+
+
+class Timeline(_Answer):
+    """Traffic of a device in its latest week."""
+
+    rows: list[HourItem]
+
+
+class SimilarityItem(_Answer):
+    """One epoch of a device beside its earlier ones."""
+
+    start: datetime = Field(description="begin of the epoch", examples=["2026-11-30T00:00:00Z"])
+    score: float = Field(description="mean similarity to the earlier epochs, 0 to 1", examples=[0.87])
+    earlier: int = Field(description="number of earlier epochs, at most 7", examples=[7])
+    new: list[str] = Field(description="services that none of them has", examples=[["UDP/123 client wan"]])
+
+
+class SimilarityList(_Answer):
+    """Similarity of a device to its own fingerprints over time."""
+
+    epoch_s: int = Field(description="length of an epoch in seconds", examples=[86400])
+    rows: list[SimilarityItem]
 
 
 class OverviewDocument(_Answer):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
-from ethogram.schema import ServiceHealth
+from ethogram.pipeline.own_similarity import EpochSimilarity
+from ethogram.schema import DevicePeer, ServiceHealth
 
 __all__ = ["HourlyOctets", "ServiceView"]
 
@@ -50,6 +51,17 @@ class ServiceView(Protocol):
 
     def activity(self, device: str) -> Sequence[HourlyOctets]:
         """Octets of a device by hour and service, at most a week; empty where counts are not at hand."""
+        ...
+
+    def peers(self, device: str) -> Sequence[DevicePeer]:
+        """Other ends of a device by name in its latest week, then, of what has no name, by network in the latest hour.
+
+        Empty where counts are not at hand.
+        """
+        ...
+
+    def similarity(self, device: str) -> tuple[int, Sequence[EpochSimilarity]]:
+        """Length of an epoch in seconds, and the similarity of each epoch of a device to its earlier ones."""
         ...
 
     def traffic(self) -> Sequence[HourlyOctets]:

@@ -34,7 +34,7 @@ from ethogram.serve.api.replies import devices_csv
 from ethogram.serve.api.system import library_status
 from ethogram.serve.api.uploads import CaptureId, accept, capture_of
 from ethogram.serve.page import alerts as alerts_page
-from ethogram.serve.page import views
+from ethogram.serve.page import past, views
 from ethogram.serve.page.environment import FOLDER, environment
 from ethogram.serve.page.render import is_part, render
 
@@ -209,6 +209,16 @@ def _device(
         label=next((label for label in detail.labels if label.removed is None), None),
         splittable=flows if len(flows) > 1 else (), titles=alerts_page.TITLES,
         alerts=context.store.alerts(device=detail.row.id, limit=_ALERTS * 2),
+    )  # fmt: skip
+
+
+@router.get("/devices/{device}/past")
+def device_past(context: Service, access: Viewer, device: DeviceId) -> Response:
+    """The part of the page that reads stored counts: similarity to itself, and peers."""
+    id_ = existing(context, device).row.id
+    return render(
+        context, access, "device_past.html", similar=past.similarity_chart(*context.service.similarity(id_)),
+        peers=past.peer_tables(context.service.peers(id_)),
     )  # fmt: skip
 
 

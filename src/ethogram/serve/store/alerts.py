@@ -34,7 +34,7 @@ __all__ = [
     "open_subjects", "record_pass", "remove_mute", "reopen",
 ]  # fmt: skip
 
-POSITION, STATE, COUNTERS = "alert event", "alert state", "alert counters"
+META_EVENT, META_STATE, META_COUNTED = "alert event", "alert state", "alert counters"
 MOST, MOST_TEXT, MOST_EVIDENCE = 1000, 1000, 10
 MOST_MUTES = 1000
 _ACTIVE = ("open", "acknowledged")
@@ -48,12 +48,12 @@ def _value(connection: Connection, name: str, default: Any) -> Any:
 
 def alert_state(connection: Connection) -> tuple[int, dict[str, Any]]:
     """Latest event that the rules have seen, and what they stored for the next pass."""
-    return int(_value(connection, POSITION, 0)), dict(_value(connection, STATE, {}))
+    return int(_value(connection, META_EVENT, 0)), dict(_value(connection, META_STATE, {}))
 
 
 def alert_counters(connection: Connection) -> dict[str, int]:
     """What became of everything that the rules found, since the store was created."""
-    return dict(sorted(_value(connection, COUNTERS, {}).items()))
+    return dict(sorted(_value(connection, META_COUNTED, {}).items()))
 
 
 def open_subjects(connection: Connection, kind: str) -> dict[str, datetime]:
@@ -78,9 +78,9 @@ def record_pass(connection: Connection, found: AlertPass, settings: AlertSetting
     counters = Counter(alert_counters(connection))
     counters.update(writer.counters)
     counters.update(found.counters)
-    set_meta(connection, POSITION, found.event)
-    set_meta(connection, STATE, dict(found.state))
-    set_meta(connection, COUNTERS, dict(counters))
+    set_meta(connection, META_EVENT, found.event)
+    set_meta(connection, META_STATE, dict(found.state))
+    set_meta(connection, META_COUNTED, dict(counters))
     return writer.counters["raised"]
 
 

@@ -46,14 +46,16 @@
       return clock === "00:00" ? at.getUTCDate() + " " + names[at.getUTCMonth()] : clock;
     });
     const axis = { font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", stroke: colour("--muted"), grid: { stroke: colour("--border"), width: 1 }, ticks: { stroke: colour("--border"), width: 1 } };
-    const points = { show: data.x.length < 3 };
+    const scored = data.axis !== undefined, form = scored ? (value) => (value == null ? "" : value.toFixed(2)) : octets;
+    const points = { show: scored || data.x.length < 3 };
     charts.get(element)?.destroy();
     element.replaceChildren();
     charts.set(element, new uPlot({
-      width: Math.max(element.clientWidth, 240), height: 260, tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
-      axes: [{ ...axis, space: 70, label: "UTC", labelSize: 18, values: hours }, { ...axis, size: 64, label: "octets per hour", labelSize: 18, values: (_, ticks) => ticks.map(octets) }],
+      width: Math.max(element.clientWidth, 240), height: scored ? 200 : 260, tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
+      axes: [{ ...axis, space: 70, label: "UTC", labelSize: 18, values: hours }, { ...axis, size: 64, label: data.axis || "octets per hour", labelSize: 18, values: (_, ticks) => ticks.map(form) }],
+      scales: scored ? { y: { range: [data.least, data.most] } } : {},
       series: [{ label: "UTC", value: (_, at) => (at == null ? "–" : time(at).toISOString().slice(0, 16).replace("T", " ")) }].concat(data.series.map((each) => ({
-        label: each.name, stroke: colour(each.colour), width: 1.75, points, value: (_, value) => octets(value) || "–",
+        label: each.name, stroke: colour(each.colour), width: 1.75, points, value: (_, value) => form(value) || "–",
       }))),
     }, [data.x].concat(data.series.map((each) => each.values)), element));
   };

@@ -1,0 +1,58 @@
+"""What the page of a device shows of its past: similarity to itself, and peers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ethogram.pipeline.own_similarity import EpochSimilarity
+from ethogram.schema import DevicePeer
+from ethogram.schema.service_words import service_words
+from ethogram.serve.page.text import service_text
+
+__all__ = ["peer_tables", "similarity_chart"]
+
+_MOST_NEW = 4
+PeerRow = tuple[str, str, str, int, int, Any]
+
+
+def similarity_chart(epoch_s: int, rows: Sequence[EpochSimilarity]) -> dict[str, Any] | None:
+    """Data for the chart, and the table beside it, the latest first; None without two epochs."""
+    if not rows:
+        return None
+    daily = epoch_s >= 86_400
+    data = {
+        "x": [int(row.start.timestamp()) for row in rows], "axis": "similarity", "least": 0, "most": 1,
+        "series": [{"name": "similarity to earlier " + ("days" if daily else "hours"), "colour": "--accent",
+                    "values": [round(row.score, 3) for row in rows]}],
+    }  # fmt: skip
+    form = "%Y-%m-%d" if daily else "%Y-%m-%d %H:00"
+
+    def new(row: EpochSimilarity) -> list[str]:
+        names = [service_text(name) for name in row.new]
+        return names[:_MOST_NEW] + ([f"{len(names) - _MOST_NEW} more"] if len(names) > _MOST_NEW else [])
+
+    return {
+        "json": orjson.dumps(data).decode(), "epoch": "each day" if daily else "each hour",
+        "column": "Day" if daily else "Hour",
+        "rows": [(f"{row.start:{form}}", row.score, new(row)) for row in rows][::-1],
+    }  # fmt: skip
+
+
+def peer_tables(peers: Sequence[DevicePeer]) -> list[tuple[str, str, str, str, list[PeerRow]]]:
+    """Tables of peers: id, title, hint, name of the first column, rows."""
+
+    def row(peer: DevicePeer) -> PeerRow:
+        name = peer.name or peer.network or "no name known"
+        words = ", ".join(dict.fromkeys(service_words(service) for service in peer.services))
+        return name, peer.scope, words, peer.octets_out, peer.octets_in, peer.last
+
+    named = [row(peer) for peer in peers if not peer.network]
+    networks = [row(peer) for peer in peers if peer.network]
+    tables = [
+        ("peers", "Peers by name", "octets in its latest week", "Name", named),
+        ("networks", "Networks without a name", "octets in the latest hour of flows", "Network", networks),
+    ]
+    return [table for table in tables if table[4]]
