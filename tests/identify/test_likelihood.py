@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib import import_module
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from ethogram.identify.aggregate import Averaged, average, split_windows
-from ethogram.identify.identifier import Identifier, folds_by_time
+from ethogram.identify.identifier import Identifier, Term, folds_by_time
 from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.identify.quantities import QUANTITIES, ServiceVocabulary
 from ethogram.schema import Windows
@@ -152,6 +153,13 @@ def test_many_groups_of_one_label_are_left_out_as_single_groups_are(monkeypatch:
     np.testing.assert_allclose(LikelihoodRatios().fit(windows, labels).weights_, method.weights_, atol=1e-5)
 
 
+def same_terms(mine: Sequence[Sequence[Term]], theirs: Sequence[Sequence[Term]]) -> None:
+    for some, others in zip(mine, theirs, strict=True):
+        assert [(t.service, t.quantity) for t in some] == [(t.service, t.quantity) for t in others]
+        columns = [[(t.observed, t.expected, t.contribution) for t in terms] for terms in (some, others)]
+        np.testing.assert_allclose(columns[0], columns[1], rtol=0, atol=1e-9)
+
+
 def test_an_explanation_after_a_decision_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     windows, labels = enrolment()
     model = LikelihoodRatios().fit(windows, labels)
@@ -159,13 +167,24 @@ def test_an_explanation_after_a_decision_is_the_same(monkeypatch: pytest.MonkeyP
     asked = ["camera", "plug", "speaker", "camera", "plug"]
     alone = model.explain(items, asked)
     model.decision_function(items)
-    assert model._backgrounds is not None
     with monkeypatch.context() as patched:
         density = import_module("ethogram.identify.density")
         patched.setattr(density, "_single", lambda *_: pytest.fail("all points were gone over"))
+        patched.setattr(type(model.vocabulary_), "quantities", lambda *_: pytest.fail("computed twice"))
         after = model.explain(items, asked)
-    assert repr([list(terms) for terms in after]) == repr([list(terms) for terms in alone])
+    same_terms(after, alone)
     model.decision_function(windows)
-    assert repr([list(terms) for terms in model.explain(items, asked)]) == repr([list(terms) for terms in alone])
+    same_terms(model.explain(items, asked), alone)
     model.fit(windows, labels)
-    assert model._backgrounds is None
+    same_terms(model.explain(items, asked), alone)
+
+
+def test_scores_of_parts_are_means_of_the_scores_of_windows() -> None:
+    windows, labels = enrolment()
+    model = LikelihoodRatios().fit(windows, labels)
+    items = windows_of(days("camera", "new", 3, seed=7), days("plug", "other", 2, seed=8))
+    owner = np.array([0, 0, 1, 1, 1])
+    scores = model.decision_function(items)
+    none = np.full(scores.shape[1], np.nan)
+    expected = np.stack([scores[owner == 0].mean(axis=0), scores[owner == 1].mean(axis=0), none])
+    np.testing.assert_allclose(model.decision_parts(items, owner, 3), expected, atol=1e-9)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
 from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.identify.last_seen import LastSeen
 from ethogram.schema import ITEM, ITEM_COUNTS, Windows
 
 __all__ = ["Averaged", "average", "split_windows"]
@@ -78,6 +79,12 @@ class Averaged(Identifier):
         self.inner = inner
         self.window_s = window_s
 
+    def _split(self, windows: Windows) -> tuple[Windows, NDArray[np.int64]]:
+        """Parts of windows that are scored and then explained are the same objects, which the inner one remembers."""
+        if not hasattr(self, "_parts"):  # read from a file
+            self._parts: LastSeen[tuple[Windows, NDArray[np.int64]]] = LastSeen()
+        return self._parts.of(windows, lambda: split_windows(windows, self.window_s))
+
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
         """Fit on the parts, each with the label of its item."""
         self.labels_ = require_labels(windows, labels)
@@ -95,8 +102,8 @@ class Averaged(Identifier):
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Mean raw scores of the parts, shape (n, L)."""
         self.require_fit()
-        parts, owner = split_windows(windows, self.window_s)
-        return average(self.inner.decision_function(parts), owner, len(windows))
+        parts, owner = self._split(windows)
+        return self.inner.decision_parts(parts, owner, len(windows))
 
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
@@ -109,6 +116,6 @@ class Averaged(Identifier):
     def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:
         """Terms averaged over the parts; a term that is absent in a part counts as 0."""
         self.require_fit()
-        parts, owner = split_windows(windows, self.window_s)
+        parts, owner = self._split(windows)
         part_labels = [labels[i] for i in owner]
         return self.inner.explain_parts(parts, part_labels, owner, len(labels))

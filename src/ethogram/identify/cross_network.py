@@ -23,12 +23,14 @@ services, such as a MUD profile: v is 1 and sizes are unknown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
+from ethogram.identify.density import exponential
 from ethogram.identify.identifier import Identifier, Term, require_labels
 from ethogram.identify.nearest import best_of_labels
 from ethogram.identify.tokens import Tokens, tokens_of
@@ -36,7 +38,8 @@ from ethogram.schema import Windows
 
 __all__ = ["PARTS", "CrossNetwork"]
 
-COMPILER = Compiler.of(__file__)
+COMPILER = Compiler.of(__file__, "density")
+VECTOR = COMPILER.reordered("contract", "nnan", "nsz")
 
 PARTS = ("services", "names")
 ALL_PARTS = (*PARTS, "places")
@@ -57,7 +60,7 @@ NAMELESS = -2.0
 
 OUT, IN = 0.25, 0.5  # widths of the packet-size kernels in log units
 MISSING = 0.5  # kernel value if one of the sizes is unknown
-_Postings = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+HALF = float(-np.log(MISSING))  # distance of a size that is unknown
 BLOCK = 1 << 21  # pairs of an item and an enrolled window compared at once
 
 
@@ -124,29 +127,19 @@ class CrossNetwork(Identifier):
         total: NDArray[np.float64] = np.zeros((end - start, len(next(iter(known.values())))))
         for part, tokens in parts.items():
             slope, offset = LINES[part]
-            alike, bound = self._alike(part, tokens, known[part], start, end, index[part])
-            has, known_has = tokens.has[start:end, None], known[part].has[None, :]
-            both = has & known_has
-            if part == "places" and "services" in parts:
-                both &= ~(parts["services"].has[start:end, None] & known["services"].has[None, :])
-            total += np.where(both, np.minimum(slope * alike + offset, bound), 0.0)
-            if part == "names" and self.bounded:
-                total += np.where(has & ~known_has, NAMELESS, 0.0)
+            postings, kept = index[part], known[part]
+            stands_in = part == "places" and "services" in parts
+            replaced = parts["services"].has[start:end] if stands_in else np.zeros(end - start, bool)
+            known_replaced = known["services"].has if stands_in else np.zeros(len(kept), bool)
+            _add_ratios(
+                tokens.indptr[start : end + 1], tokens.index, tokens.value, tokens.out, tokens.back,
+                tokens.compare_back, postings.pointer, postings.window, postings.value, postings.out,
+                postings.back, postings.has_out, postings.has_back, _sums(kept, self.weights_[part]),
+                self.weights_[part], self.bounds_[part], part != "names" or self.name_sizes, tokens.has[start:end],
+                kept.has, replaced, known_replaced, slope, offset,
+                NAMELESS if part == "names" and self.bounded else 0.0, total,
+            )  # fmt: skip
         return total
-
-    def _alike(
-        self, part: str, tokens: Tokens, known: Tokens, start: int, end: int, index: _Postings
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Similarity and bound of each item of a block and each enrolled window, both (items, m)."""
-        pointer, window, place = index
-        result, bound = np.zeros((2, end - start, len(known)))
-        sizes = part != "names" or self.name_sizes
-        _compare(
-            tokens.indptr[start : end + 1], tokens.index, tokens.value, tokens.out, tokens.back, tokens.compare_back,
-            pointer, window, place, known.value, known.out, known.back, _sums(known, self.weights_[part]),
-            self.weights_[part], self.bounds_[part], sizes, result, bound,
-        )  # fmt: skip
-        return result, bound
 
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Log likelihood ratio to the nearest window of each label, shape (n, L)."""
@@ -257,15 +250,43 @@ def _sums(tokens: Tokens, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.bincount(owner, weights=weight[tokens.index] * tokens.value, minlength=len(tokens)).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class _Postings:
+    """Inverted index of the Z tokens of enrolled windows.
+
+    Parameters
+    ----------
+    pointer
+        (S + 1) occurrences of each token.
+    window
+        (Z) window of each occurrence.
+    value, out, back
+        (Z) as in :class:`~ethogram.identify.tokens.Tokens`; an unknown size is 0.
+    has_out, has_back
+        (Z) whether the sizes are known, 1 or 0.
+    """
+
+    pointer: NDArray[np.int64]
+    window: NDArray[np.int64]
+    value: NDArray[np.float64]
+    out: NDArray[np.float64]
+    back: NDArray[np.float64]
+    has_out: NDArray[np.float64]
+    has_back: NDArray[np.float64]
+
+
 def _postings(tokens: Tokens) -> _Postings:
-    """Inverted index of the tokens: pointer (S + 1), window and position of each occurrence."""
     order = np.argsort(tokens.index, kind="stable")
     owner = np.repeat(np.arange(len(tokens)), np.diff(tokens.indptr))
     pointer = np.searchsorted(tokens.index[order], np.arange(len(tokens.names) + 1)).astype(np.int64)
-    return pointer, owner[order], order
+    out, back = tokens.out[order], tokens.back[order]
+    has_out, has_back = ~np.isnan(out), ~np.isnan(back)
+    return _Postings(
+        pointer, owner[order], tokens.value[order], np.where(has_out, out, 0.0), np.where(has_back, back, 0.0),
+        has_out.astype(np.float64), has_back.astype(np.float64),
+    )  # fmt: skip
 
 
-@COMPILER.checked
 def _kernel(a: float, b: float, width: float) -> float:
     """Similarity of two log sizes, in [0, 1]."""
     if np.isnan(a) or np.isnan(b):
@@ -273,36 +294,72 @@ def _kernel(a: float, b: float, width: float) -> float:
     return float(np.exp(-abs(a - b) / width))
 
 
+@COMPILER.inner
+def _size_distance(size: float, compared: bool, width: float) -> tuple[float, float, float]:
+    """Factor of a difference of log sizes, distance to an unknown size, and distance that is added in any case."""
+    if not compared:
+        return 0.0, 0.0, 0.0
+    return (0.0, 0.0, HALF) if np.isnan(size) else (1.0 / width, HALF, 0.0)
+
+
+@VECTOR
+def _size_kernels(
+    out: float, back: float, of_out: tuple[float, float, float], of_back: tuple[float, float, float],
+    known_out: NDArray[np.float64], known_back: NDArray[np.float64], has_out: NDArray[np.float64],
+    has_back: NDArray[np.float64], kernel: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Similarity of two packet sizes and those of some occurrences, in [0, 1]."""
+    always = of_out[2] + of_back[2]
+    for p in range(len(known_out)):
+        distance = abs(out - known_out[p]) * has_out[p] * of_out[0] + (1.0 - has_out[p]) * of_out[1]
+        distance += abs(back - known_back[p]) * has_back[p] * of_back[0] + (1.0 - has_back[p]) * of_back[1]
+        kernel[p] = exponential(-(distance + always))
+
+
 @COMPILER.checked
-def _compare(
+def _add_ratios(
     indptr: NDArray[np.int64], index: NDArray[np.int64], value: NDArray[np.float64], out: NDArray[np.float64],
     back: NDArray[np.float64], compare_back: NDArray[np.bool_], pointer: NDArray[np.int64],
-    window: NDArray[np.int64], place: NDArray[np.int64], known_value: NDArray[np.float64],
-    known_out: NDArray[np.float64], known_back: NDArray[np.float64], known_sum: NDArray[np.float64],
-    weight: NDArray[np.float64], most: NDArray[np.float64], sizes: bool, result: NDArray[np.float64],
-    bound: NDArray[np.float64],
+    window: NDArray[np.int64], known_value: NDArray[np.float64], known_out: NDArray[np.float64],
+    known_back: NDArray[np.float64], has_out: NDArray[np.float64], has_back: NDArray[np.float64],
+    known_sum: NDArray[np.float64], weight: NDArray[np.float64], most: NDArray[np.float64], sizes: bool,
+    has: NDArray[np.bool_], known_has: NDArray[np.bool_], replaced: NDArray[np.bool_],
+    known_replaced: NDArray[np.bool_], slope: float, offset: float, nameless: float, total: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Fill ``result`` and ``bound`` (items, m), similarities: sum of maxima = both sums less the minima."""
-    count = result.shape[1]
-    least = np.zeros(count)
-    for i in range(result.shape[0]):
+    """Add the ratios of one part to ``total`` (items, m); where both windows are *replaced*, the part is skipped.
+
+    The sum of maxima is the sum of both windows less the minima.
+    """
+    count = total.shape[1]
+    least, shared, bound = np.zeros(count), np.zeros(count), np.zeros(count)
+    kernel = np.ones(count)
+    for i in range(total.shape[0]):
+        if not has[i]:
+            continue
         least[:] = 0.0
+        shared[:] = 0.0
+        bound[:] = 0.0
         item_sum = 0.0
         for z in range(indptr[i], indptr[i + 1]):
             j = index[z]
             if j < 0:
                 continue
             item_sum += weight[j] * value[z]
-            for p in range(pointer[j], pointer[j + 1]):
-                at = place[p]
-                shared = weight[j] * min(value[z], known_value[at])
-                least[window[p]] += shared
-                if sizes:
-                    shared *= _kernel(out[z], known_out[at], OUT)
-                    if compare_back[z]:
-                        shared *= _kernel(back[z], known_back[at], IN)
-                result[i, window[p]] += shared
-                bound[i, window[p]] += most[j]
+            first, end = pointer[j], pointer[j + 1]
+            if sizes:
+                size_out, size_back = 0.0 if np.isnan(out[z]) else out[z], 0.0 if np.isnan(back[z]) else back[z]
+                _size_kernels(size_out, size_back, _size_distance(out[z], True, OUT),
+                              _size_distance(back[z], compare_back[z], IN), known_out[first:end],
+                              known_back[first:end], has_out[first:end], has_back[first:end], kernel)  # fmt: skip
+            for p in range(first, end):
+                both = weight[j] * min(value[z], known_value[p])
+                least[window[p]] += both
+                shared[window[p]] += both * kernel[p - first]
+                bound[window[p]] += most[j]
         for m in range(count):
-            whole = item_sum + known_sum[m] - least[m]
-            result[i, m] = result[i, m] / whole if whole > 1e-12 else 0.0
+            if not known_has[m]:
+                total[i, m] += nameless
+            elif not (replaced[i] and known_replaced[m]):
+                whole = item_sum + known_sum[m] - least[m]
+                alike = shared[m] / whole if whole > 1e-12 else 0.0
+                total[i, m] += min(slope * alike + offset, bound[m])

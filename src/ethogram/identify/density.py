@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ethogram._numba import Compiler
 
-__all__ = ["CLIP", "WIDE", "Cells", "Densities", "StoredTerms"]
+__all__ = ["CLIP", "WIDE", "Cells", "Densities", "StoredTerms", "exponential"]
 
 COMPILER = Compiler.of(__file__)
 VECTOR = COMPILER.reordered("contract", "nnan", "nsz")
@@ -31,7 +31,7 @@ SCALES = (1.0, 4.0, 16.0)
 HEIGHTS = (0.5, 0.075, 0.0125)  # weight over scale of each Laplace density; weights .5, .3, .2
 LEAST, MOST = float(np.exp(-CLIP)), float(np.exp(CLIP))
 TILE = 64
-BLOCK = 1 << 18  # densities computed at once, over values and labels of one feature
+BLOCK = 1 << 16  # densities computed at once, over values and labels of one feature
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -238,12 +238,21 @@ def add_scores(
         (n, C), changed in place.
     """
     chosen = np.flatnonzero(weights[features] != 0.0)
-    order = chosen[np.lexsort((values[chosen], features[chosen]))]
+    order = chosen[_by_feature(features[chosen], values[chosen], cells.features)]
     sorted_background, background = np.zeros(len(order)), np.zeros(len(values))
     _add(features[order], values[order], owner[order], cells.pointer, cells.label, cells.bandwidth, cells.first,
          cells.value, cells.number, cells.total, weights, pseudo, out, sorted_background)  # fmt: skip
     background[order] = sorted_background
     return background
+
+
+def _by_feature(features: Ints, values: Floats, count: int) -> Ints:
+    """Order by feature, below ``count``, and value."""
+    order = np.argsort(values, kind="stable")
+    # NumPy sorts numbers of 16 bits by their digits.
+    small = features[order].astype(np.uint16 if count <= 1 << 16 else np.int64)
+    result: Ints = order[np.argsort(small, kind="stable")]
+    return result
 
 
 def terms_of_labels(
@@ -255,7 +264,7 @@ def terms_of_labels(
     """
     out = np.zeros(len(values))
     if background is not None:
-        order = np.lexsort((values, labels, features))
+        order = np.argsort(features * cells.labels + labels, kind="stable")
         _of_label(features[order], values[order], labels[order], background[order], order, cells.pointer, cells.label,
                   cells.bandwidth, cells.first, cells.value, cells.number, cells.total, pseudo, out)  # fmt: skip
         return out
@@ -297,50 +306,62 @@ def _power4(e: float) -> float:
 
 
 @COMPILER.inner
-def _carry(
-    value: Floats, number: Floats, first: Ints, bandwidth: Floats, c0: int, c1: int, left: Floats, right: Floats
-) -> None:  # fmt: skip
-    """Sums of the kernels of all points up to each point, and from each point on, at that point, for cells c0 to c1."""
-    base = first[c0]
+def _carry(value: Floats, number: Floats, first: Ints, bandwidth: Floats, c0: int, c1: int, table: Floats) -> None:
+    """Sums of the kernels on both sides of each gap between points, for cells c0 to c1.
+
+    A cell of m points has m + 1 gaps, each a row of ``table``: the point to the left and the point to the right, then
+    for each scale the sum of the kernels of all points up to the left one, at that point (columns 2 to 4), and of all
+    from the right one on, at that point (5 to 7). Beyond the outermost points, a point is far away and sums are 0.
+    """
+    row = 0
     for c in range(c0, c1):
         width = -1.0 / (SCALES[2] * bandwidth[c])
+        begin, size = first[c], first[c + 1] - first[c]
         one = two = three = 0.0
-        for i in range(first[c], first[c + 1]):
-            if i > first[c]:
-                wide = np.exp((value[i] - value[i - 1]) * width)
+        table[row, 0] = -AWAY
+        table[row, 2] = table[row, 3] = table[row, 4] = 0.0
+        for i in range(size):
+            if i > 0:
+                wide = np.exp((value[begin + i] - value[begin + i - 1]) * width)
+                table[row + i, 5] = wide  # for the way back
                 middle = _power4(wide)
                 one, two, three = one * _power4(middle), two * middle, three * wide
-            one, two, three = one + number[i], two + number[i], three + number[i]
-            left[i - base, 0], left[i - base, 1], left[i - base, 2] = one, two, three
-        one = two = three = 0.0
-        for i in range(first[c + 1] - 1, first[c] - 1, -1):
-            if i < first[c + 1] - 1:
-                wide = np.exp((value[i + 1] - value[i]) * width)
-                middle = _power4(wide)
-                one, two, three = one * _power4(middle), two * middle, three * wide
-            one, two, three = one + number[i], two + number[i], three + number[i]
-            right[i - base, 0], right[i - base, 1], right[i - base, 2] = one, two, three
+            one, two, three = one + number[begin + i], two + number[begin + i], three + number[begin + i]
+            table[row + i + 1, 0] = value[begin + i]
+            table[row + i + 1, 2], table[row + i + 1, 3], table[row + i + 1, 4] = one, two, three
+        one = two = three = wide = 0.0
+        table[row + size, 1] = AWAY
+        table[row + size, 5] = table[row + size, 6] = table[row + size, 7] = 0.0
+        for i in range(size - 1, -1, -1):
+            middle = _power4(wide)
+            one, two, three = one * _power4(middle), two * middle, three * wide
+            one, two, three = one + number[begin + i], two + number[begin + i], three + number[begin + i]
+            wide = table[row + i, 5]
+            table[row + i, 1] = value[begin + i]
+            table[row + i, 5], table[row + i, 6], table[row + i, 7] = one, two, three
+        row += size + 1
 
 
+AWAY = 1e30
+COLUMNS = 8
 FAR = -40.0  # exponents are cut here: e**-40 is nothing beside the uniform background
 
 
 @VECTOR
-def _exponentials(x: Floats) -> None:
-    """Replace each x <= 0 by its exponential, within 1e-10: in arithmetic alone, so that a loop becomes vector code."""
-    for q in range(len(x)):
-        y = max(x[q], FAR) * (1.0 / 1024.0)
-        e = 1.0 + y * (1.0 + y * (0.5 + y * (1.0 / 6.0 + y * (1.0 / 24.0 + y * (1.0 / 120.0 + y * (1.0 / 720.0))))))
-        e = e * e
-        e = e * e
-        e = e * e
-        e = e * e
-        e = e * e
-        e = e * e
-        e = e * e
-        e = e * e
-        e = e * e
-        x[q] = e * e
+def exponential(x: float) -> float:
+    """Exponential of x <= 0, within 1e-10: in arithmetic alone, so that a loop becomes vector code."""
+    y = max(x, FAR) * (1.0 / 1024.0)
+    e = 1.0 + y * (1.0 + y * (0.5 + y * (1.0 / 6.0 + y * (1.0 / 24.0 + y * (1.0 / 120.0 + y * (1.0 / 720.0))))))
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    e = e * e
+    return e * e
 
 
 @VECTOR
@@ -355,74 +376,81 @@ def _clipped_logs(x: Floats) -> None:
         x[q] = 8.0 * u * series
 
 
+@COMPILER.inner
+def _gather(x: Floats, value: Floats, table: Floats, sides: Floats) -> None:
+    """Row of the table for each ascending x, as columns; distances instead of points. ``value`` are the points."""
+    after = np.searchsorted(value, x[0]) if len(x) else 0
+    for q in range(len(x)):
+        while after < len(value) and value[after] <= x[q]:
+            after += 1
+        sides[0, q] = table[after, 0] - x[q]
+        sides[1, q] = x[q] - table[after, 1]
+        sides[2, q] = table[after, 2]
+        sides[3, q] = table[after, 3]
+        sides[4, q] = table[after, 4]
+        sides[5, q] = table[after, 5]
+        sides[6, q] = table[after, 6]
+        sides[7, q] = table[after, 7]
+
+
 @VECTOR
-def _mix(out: Floats, wide: Floats, sums: Floats) -> None:
-    """Add the kernels of three scales to ``out``; wide is the exponential of the widest scale, sums is (3, q)."""
-    for q in range(len(wide)):
-        e = wide[q]
-        middle = (e * e) * (e * e)
+def _mix(sides: Floats, width: float, factor: float, density: Floats) -> None:
+    """Kernels of three scales on both sides, times a factor."""
+    to_left, to_right = sides[0], sides[1]
+    left_narrow, left_middle, left_wide = sides[2], sides[3], sides[4]
+    right_narrow, right_middle, right_wide = sides[5], sides[6], sides[7]
+    for q in range(len(density)):
+        wide = exponential(to_left[q] * width)
+        middle = (wide * wide) * (wide * wide)
         narrow = (middle * middle) * (middle * middle)
-        out[q] += HEIGHTS[0] * sums[0, q] * narrow + HEIGHTS[1] * sums[1, q] * middle + HEIGHTS[2] * sums[2, q] * e
+        left = HEIGHTS[0] * left_narrow[q] * narrow + HEIGHTS[1] * left_middle[q] * middle
+        left += HEIGHTS[2] * left_wide[q] * wide
+        wide = exponential(to_right[q] * width)
+        middle = (wide * wide) * (wide * wide)
+        narrow = (middle * middle) * (middle * middle)
+        right = HEIGHTS[0] * right_narrow[q] * narrow + HEIGHTS[1] * right_middle[q] * middle
+        right += HEIGHTS[2] * right_wide[q] * wide
+        density[q] = (left + right) * factor
+
+
+@COMPILER.inner
+def _side(narrow: float, middle: float, wide: float, e: float) -> float:
+    """Kernels of three scales on one side; e is the exponential of the widest."""
+    e4 = _power4(e)
+    return HEIGHTS[0] * narrow * _power4(e4) + HEIGHTS[1] * middle * e4 + HEIGHTS[2] * wide * e
 
 
 @VECTOR
-def _share(density: Floats, factor: float, part: float, background: Floats) -> None:
-    """Multiply by a factor, and add the part of it that this density has in the background."""
+def _add_part(density: Floats, part: float, background: Floats) -> None:
     for q in range(len(background)):
-        density[q] *= factor
         background[q] += density[q] * part
 
 
 @VECTOR
-def _ratio(density: Floats, background: Floats, number: float, pseudo: float, out: Floats) -> None:
-    """Density with pseudo-points of the background, over the background."""
+def _ratio(density: Floats, inverse: Floats, number: float, pseudo: float) -> None:
+    """Replace densities by densities with pseudo-points of the background, over the background."""
     scale = 1.0 / (number + pseudo)
-    for q in range(len(background)):
-        out[q] = (density[q] / background[q] + pseudo) * scale
+    for q in range(len(inverse)):
+        density[q] = (density[q] * inverse[q] + pseudo) * scale
 
 
 @COMPILER.inner
 def _evaluate(
-    x: Floats, value: Floats, first: Ints, bandwidth: Floats, total: Floats, c0: int, c1: int, left: Floats,
-    right: Floats, density: Floats, background: Floats, wide: Floats, sums: Floats,
+    x: Floats, value: Floats, first: Ints, bandwidth: Floats, total: Floats, c0: int, c1: int, table: Floats,
+    density: Floats, background: Floats, sides: Floats,
 ) -> None:  # fmt: skip
     """Density of the cells c0 to c1 times their number of points, and the background, at ascending x.
 
-    ``density`` is (cells, >= len(x)), ``background`` (>= len(x)); ``wide`` (>= len(x)) and ``sums`` (3, >= len(x)) are
-    scratch.
+    ``density`` is (cells, >= len(x)), ``background`` (>= len(x)) and the scratch ``sides`` (COLUMNS, >= len(x)).
     """
-    base, count = first[c0], len(x)
+    count = len(x)
     background[:count] = 1.0 / WIDE
     for c in range(c0, c1):
-        width = 1.0 / (SCALES[2] * bandwidth[c])
-        begin, last = first[c], first[c + 1]
-        of_cell = density[c - c0, :count]
-        of_cell[:] = 0.0
-        after = begin
-        for q in range(count):
-            while after < last and value[after] <= x[q]:
-                after += 1
-            if after > begin:
-                p = after - 1 - base
-                wide[q] = (value[after - 1] - x[q]) * width
-                sums[0, q], sums[1, q], sums[2, q] = left[p, 0], left[p, 1], left[p, 2]
-            else:
-                wide[q], sums[0, q], sums[1, q], sums[2, q] = 0.0, 0.0, 0.0, 0.0
-        _exponentials(wide[:count])
-        _mix(of_cell, wide[:count], sums)
-        after = begin
-        for q in range(count):
-            while after < last and value[after] <= x[q]:
-                after += 1
-            if after < last:
-                p = after - base
-                wide[q] = (x[q] - value[after]) * width
-                sums[0, q], sums[1, q], sums[2, q] = right[p, 0], right[p, 1], right[p, 2]
-            else:
-                wide[q], sums[0, q], sums[1, q], sums[2, q] = 0.0, 0.0, 0.0, 0.0
-        _exponentials(wide[:count])
-        _mix(of_cell, wide[:count], sums)
-        _share(of_cell, 0.5 / bandwidth[c], 1.0 / total[c], background[:count])
+        begin, end = first[c], first[c + 1]
+        row = begin - first[c0] + c - c0
+        _gather(x, value[begin:end], table[row : row + end - begin + 1], sides)
+        _mix(sides, 1.0 / (SCALES[2] * bandwidth[c]), 0.5 / bandwidth[c], density[c - c0, :count])
+        _add_part(density[c - c0, :count], 1.0 / total[c], background[:count])
     background[:count] /= c1 - c0 + 1.0
 
 
@@ -477,29 +505,32 @@ def _add(
     feature: Ints, x: Floats, owner: Ints, pointer: Ints, label: Ints, bandwidth: Floats, first: Ints, value: Floats,
     number: Floats, total: Floats, weights: Floats, pseudo: float, out: Floats, grounds: Floats,
 ) -> None:  # fmt: skip
-    z = 0
+    most = max(1, BLOCK // max(out.shape[1], 1))
+    distinct, background, inverse = np.empty(most), np.empty(most), np.empty(most)
+    sides = np.empty((COLUMNS, most))
+    density, terms = np.empty((out.shape[1], most)), np.zeros((most, out.shape[1]))
+    of = np.empty(len(x), np.int64)
+    largest, z = 0, 0
+    for f in range(len(pointer) - 1):
+        largest = max(largest, first[pointer[f + 1]] - first[pointer[f]] + pointer[f + 1] - pointer[f])
+    table = np.empty((largest, COLUMNS))
     while z < len(x):
         end = _feature_end(feature, z)
         c0, c1 = pointer[feature[z]], pointer[feature[z] + 1]
         if c0 == c1:
             z = end
             continue
-        points = first[c1] - first[c0]
-        left, right = np.empty((points, 3)), np.empty((points, 3))
-        _carry(value, number, first, bandwidth, c0, c1, left, right)
+        _carry(value, number, first, bandwidth, c0, c1, table)
         cells = c1 - c0
-        most = max(1, min(BLOCK // cells, end - z))
-        distinct, of = np.empty(most), np.empty(end - z, np.int64)
-        density, background = np.empty((cells, most)), np.empty(most)
-        terms = np.zeros((most, out.shape[1]))
-        wide, sums = np.empty(most), np.empty((3, most))
         while z < end:
             count, after = _take_distinct(x, z, end, most, distinct, of)
-            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, left, right, density, background, wide,
-                      sums)  # fmt: skip
+            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, table, density, background, sides)
+            inverse[:count] = 1.0 / background[:count]
             for c in range(cells):
-                _ratio(density[c, :count], background[:count], total[c0 + c], pseudo, density[c, :count])
+                _ratio(density[c, :count], inverse[:count], total[c0 + c], pseudo)
                 _clipped_logs(density[c, :count])
+            if cells < out.shape[1]:
+                terms[:count] = 0.0
             _transpose(density, label[c0:c1], count, weights[feature[z]], terms)
             for at in range(z, after):
                 _add_row(terms[of[at - z]], out[owner[at]])
@@ -519,18 +550,16 @@ def _single(
         if c0 == c1:
             z = end
             continue
-        points = first[c1] - first[c0]
-        left, right = np.empty((points, 3)), np.empty((points, 3))
-        _carry(value, number, first, bandwidth, c0, c1, left, right)
         cells = c1 - c0
+        table = np.empty((first[c1] - first[c0] + cells, COLUMNS))
+        _carry(value, number, first, bandwidth, c0, c1, table)
         most = max(1, min(BLOCK // cells, end - z))
         distinct, of = np.empty(most), np.empty(end - z, np.int64)
         density, background = np.empty((cells, most)), np.empty(most)
-        wide, sums = np.empty(most), np.empty((3, most))
+        sides = np.empty((COLUMNS, most))
         while z < end:
             count, after = _take_distinct(x, z, end, most, distinct, of)
-            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, left, right, density, background, wide,
-                      sums)  # fmt: skip
+            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, table, density, background, sides)
             for at in range(z, after):
                 c = c0 + np.searchsorted(label[c0:c1], wanted[at])
                 if c < c1 and label[c] == wanted[at]:
@@ -544,7 +573,11 @@ def _of_label(
     feature: Ints, x: Floats, wanted: Ints, ground: Floats, place: Ints, pointer: Ints, label: Ints, bandwidth: Floats,
     first: Ints, value: Floats, number: Floats, total: Floats, pseudo: float, out: Floats,
 ) -> None:  # fmt: skip
-    """As :func:`_single`, with the background of each value given; values ascend within feature and label."""
+    """As :func:`_single`, with the background of each value given; values are sorted by feature and label."""
+    largest = 0
+    for c in range(len(label)):
+        largest = max(largest, first[c + 1] - first[c])
+    table = np.empty((largest + 1, COLUMNS))
     z = 0
     while z < len(x):
         end = z
@@ -555,17 +588,14 @@ def _of_label(
         if c == c1 or label[c] != wanted[z]:
             z = end
             continue
-        points = first[c + 1] - first[c]
-        left, right = np.empty((points, 3)), np.empty((points, 3))
-        _carry(value, number, first, bandwidth, c, c + 1, left, right)
-        most = end - z
-        distinct, of = np.empty(most), np.empty(most, np.int64)
-        density, unused = np.empty((1, most)), np.empty(most)
-        wide, sums = np.empty(most), np.empty((3, most))
-        count, _ = _take_distinct(x, z, end, most, distinct, of)
-        _evaluate(distinct[:count], value, first, bandwidth, total, c, c + 1, left, right, density, unused, wide, sums)
+        _carry(value, number, first, bandwidth, c, c + 1, table)
+        points, width = value[first[c] : first[c + 1]], 1.0 / (SCALES[2] * bandwidth[c])
         for at in range(z, end):
-            out[place[at]] = _term(density[0, of[at - z]], total[c], ground[at], pseudo)
+            row = np.searchsorted(points, x[at], side="right")
+            left, right = exponential((table[row, 0] - x[at]) * width), exponential((x[at] - table[row, 1]) * width)
+            density = _side(table[row, 2], table[row, 3], table[row, 4], left)
+            density += _side(table[row, 5], table[row, 6], table[row, 7], right)
+            out[place[at]] = _term(density * 0.5 / bandwidth[c], total[c], ground[at], pseudo)
         z = end
 
 
@@ -582,18 +612,16 @@ def _store(
         if c0 == c1:
             z = end
             continue
-        points = first[c1] - first[c0]
-        left, right = np.empty((points, 3)), np.empty((points, 3))
-        _carry(value, number, first, bandwidth, c0, c1, left, right)
         cells = c1 - c0
+        table = np.empty((first[c1] - first[c0] + cells, COLUMNS))
+        _carry(value, number, first, bandwidth, c0, c1, table)
         most = max(1, min(BLOCK // cells, end - z))
         distinct, of = np.empty(most), np.empty(end - z, np.int64)
         density, background = np.empty((cells, most)), np.empty(most)
-        wide, sums = np.empty(most), np.empty((3, most))
+        sides = np.empty((COLUMNS, most))
         while z < end:
             count, after = _take_distinct(x, z, end, most, distinct, of)
-            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, left, right, density, background, wide,
-                      sums)  # fmt: skip
+            _evaluate(distinct[:count], value, first, bandwidth, total, c0, c1, table, density, background, sides)
             for at in range(z, after):
                 q = of[at - z]
                 ground = background[q]

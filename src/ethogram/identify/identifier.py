@@ -77,6 +77,16 @@ class Identifier(ABC):
     def decision_function(self, windows: Windows) -> NDArray[np.float64]:
         """Raw scores, shape (n, L), columns in the order of ``labels_``; all finite."""
 
+    def decision_parts(self, windows: Windows, owner: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+        """Mean raw scores of parts, (count, L); NaN for an item without parts. See :meth:`explain_parts`."""
+        scores = self.decision_function(windows)
+        sums = np.zeros((count, scores.shape[1]))
+        np.add.at(sums, owner, scores)
+        sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            mean: NDArray[np.float64] = sums / np.where(sizes > 0, sizes, np.nan)
+        return mean
+
     def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:  # noqa: ARG002
         """Terms that add up to the raw score of the given label, for each item; empty if the method has none."""
         self.require_fit()

@@ -39,6 +39,7 @@ MAX_HEADER = 1 << 28  # octets of JSON
 MAX_OCTETS = 1 << 33  # of all arrays
 MAX_ARRAYS = 1 << 16
 MAX_DEPTH = 40
+PIECE = 1 << 20
 DTYPES = frozenset({"float64", "float32", "int64", "int32", "int16", "uint8", "uint16", "uint32", "bool"})
 
 CLASSES: dict[str, str] = {
@@ -51,8 +52,9 @@ CLASSES: dict[str, str] = {
 """Module of each class that a file may name."""
 
 FITTING_ONLY: dict[str, frozenset[str]] = {
-    "LikelihoodRatios": frozenset({"known_", "y_", "groups_", "window_keys_", "densities_", "_kinds",
-                                   "_backgrounds"}),
+    "Averaged": frozenset({"_parts"}),
+    "LikelihoodRatios": frozenset({"known_", "y_", "groups_", "window_keys_", "densities_", "_kinds", "_scored",
+                                   "_whole_ratios"}),
     "VerdictModel": frozenset({"held_", "groups_"}),
     "Cells": frozenset({"total"}),
 }
@@ -369,7 +371,15 @@ class _Archive:
             size = info.file_size - member.tell()
             if math.prod(shape) * dtype.itemsize != size or min(shape, default=0) < 0:
                 raise LibraryError("an array of another size than it states")
-            return np.frombuffer(bytearray(member.read(size)), dtype).reshape(shape)
+            octets = bytearray(size)
+            view, at = memoryview(octets), 0
+            while at < size:  # in pieces, so that nothing large is in memory twice
+                piece = member.read(min(PIECE, size - at))
+                if not piece:
+                    raise LibraryError("an array is shorter than it states")
+                view[at : at + len(piece)] = piece
+                at += len(piece)
+            return np.frombuffer(octets, dtype).reshape(shape)
 
     def array(self, index: int) -> NDArray[Any]:
         """One array."""

@@ -9,8 +9,8 @@ Shapes: n windows, C labels, K keys, Q quantities, F = K * Q features, T = K + F
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -28,6 +28,7 @@ from ethogram.identify.density import (
     terms_of_labels,
 )
 from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.identify.last_seen import LastSeen
 from ethogram.identify.quantities import QUANTITIES, Quantities, ServiceVocabulary
 from ethogram.identify.terms import TermTable
 from ethogram.schema import Windows
@@ -44,7 +45,7 @@ CHUNK = 1 << 15  # windows scored at once
 LEARN = 4000  # maximum number of windows to fit weights on
 LEARN_TERMS = 1 << 26  # maximum number of terms to fit weights on; fewer windows are used where it would be exceeded
 EXPLAINED = 64  # items explained at once
-MOST_KEPT = 1 << 23  # values of which the background is kept for an explanation
+MOST_KEPT = 1 << 22  # values kept for an explanation, with their background
 FEW_GROUPS = 16  # up to this many groups, presence ratios are computed for each group as a whole
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ class LikelihoodRatios(Identifier):
         Pseudo-count of background windows added to each label.
     """
 
-    _backgrounds: tuple[bytes, Floats] | None = None
+    _whole_ratios: tuple[Floats, Floats] | None = None
 
     def __init__(self, *, names: bool = False, min_items: int = 3, ridge: float = 0.02, pseudo: float = 1.0) -> None:
         self.names = names
@@ -92,7 +93,7 @@ class LikelihoodRatios(Identifier):
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64] | None
     ) -> None:
         """Fit everything but the weights, which begin as equal."""
-        self._backgrounds = None
+        self._forget()
         self.labels_ = require_labels(windows, labels)
         self.vocabulary_ = ServiceVocabulary(self.min_items, names=self.names).fit(windows)
         self.known_ = self.vocabulary_.quantities(windows)
@@ -120,9 +121,23 @@ class LikelihoodRatios(Identifier):
         self.weights_[now] = weights[old]
         for q in range(Q):
             self.weights_[count + now * Q + q] = weights[earlier + old * Q + q]
-        if hasattr(self, "_kinds"):
-            del self._kinds
         return self
+
+    def _forget(self) -> None:
+        """Forget what was computed after the last fit."""
+        self._whole_ratios = None
+        for name in ("_kinds", "_scored"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _of_last(self, windows: Windows) -> _Scored:
+        """Quantities of windows, computed once for a decision and its explanation."""
+        if not hasattr(self, "_scored"):
+            self._scored: LastSeen[_Scored] = LastSeen()
+        if self._scored.holds(windows):
+            return self._scored.of(windows, lambda: _Scored(self.vocabulary_.quantities(windows)))
+        scored = _Scored(self.vocabulary_.quantities(windows))
+        return self._scored.of(windows, lambda: scored) if len(scored.quantities.values) <= MOST_KEPT else scored
 
     def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:
         """Fit on parts of items; parts of one item are held out together."""
@@ -165,13 +180,18 @@ class LikelihoodRatios(Identifier):
 
     def _ratios(self, group: int = -1) -> tuple[Floats, Floats]:
         """Terms of keys that are present and absent, (C, K) each; windows of ``group`` are held out."""
+        if group < 0 and self._whole_ratios is not None:
+            return self._whole_ratios
         seen, windows = self.seen_, self.windows_
         if group >= 0:
             rows = np.flatnonzero(self.groups_ == group)
             seen = seen - self._seen(rows)
             windows = windows - np.bincount(self.y_[rows], minlength=len(windows))
         rate = ((seen / np.maximum(windows, 1.0)[:, None]).sum(axis=0) + 0.5) / (len(self.labels_) + 1)
-        return _presence_terms(seen, windows[:, None], rate, self.pseudo)
+        ratios = _presence_terms(seen, windows[:, None], rate, self.pseudo)
+        if group < 0:
+            self._whole_ratios = ratios
+        return ratios
 
     def _fit_weights(self) -> None:
         """Fit the weights by logistic loss on held-out windows, with equal weight for each label."""
@@ -247,21 +267,38 @@ class LikelihoodRatios(Identifier):
 
     def decision_function(self, windows: Windows) -> Floats:
         """Weight of evidence for each label in nats, shape (n, C)."""
+        return self._sums(windows, np.arange(len(windows)), len(windows))
+
+    def decision_parts(self, windows: Windows, owner: Ints, count: int) -> Floats:
+        """Mean scores of the parts of ``count`` items, shape (count, C)."""
+        sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            mean: Floats = self._sums(windows, owner, count) / np.where(sizes > 0, sizes, np.nan)
+        return mean
+
+    def _sums(self, windows: Windows, owner: Ints, count: int) -> Floats:
+        """Sum of the scores of the windows of each owner, (count, C): there may be many more windows than owners."""
         self.require_fit()
-        quantities = self.vocabulary_.quantities(windows)
-        result = np.zeros((len(quantities), len(self.labels_)))
+        scored = self._of_last(windows)
+        quantities = scored.quantities
+        result = np.zeros((count, len(self.labels_)))
         background = np.zeros(len(quantities.values))
         there, absent = self._ratios()
+        weights = self.weights_[: len(self.keys_)]
+        result += np.bincount(owner, minlength=count)[:, None] * (absent @ weights)
+        terms = np.ascontiguousarray(((there - absent) * weights).T)
         for start in range(0, len(quantities), CHUNK):
             part = quantities.take(start, min(start + CHUNK, len(quantities)))
-            owner = np.repeat(np.arange(len(part)), np.diff(part.indptr))
-            block = result[start : start + len(part)]
+            of_part = owner[start : start + len(part)]
             values = slice(quantities.indptr[start], quantities.indptr[start + len(part)])
-            background[values] = add_scores(self.cells_, part.features, part.values, owner, self._weights_of_values(),
-                                            self.pseudo, block)  # fmt: skip
-            _add_presence(*_pairs(_keys_of(part)), there, absent, self.weights_[: len(part.keys)], block)
+            background[values] = add_scores(
+                self.cells_, part.features, part.values, np.repeat(of_part, np.diff(part.indptr)),
+                self._weights_of_values(), self.pseudo, result,
+            )  # fmt: skip
+            window, key = _pairs(_keys_of(part))
+            _add_keys(of_part[window], key, terms, result)
         # An explanation of the same windows goes over the points of one label each, not over all again.
-        self._backgrounds = (_digest(quantities), background) if len(background) <= MOST_KEPT else None
+        scored.background = background
         return result
 
     def _weights_of_values(self) -> Floats:
@@ -316,18 +353,17 @@ class LikelihoodRatios(Identifier):
         """Mean terms; ``unknown`` is the expected value of a quantity that no enrolled window of the label has."""
         self.require_fit()
         code = np.searchsorted(self.labels_, np.array(labels, np.str_)).astype(np.int64)
-        quantities = self.vocabulary_.quantities(windows)
+        scored = self._of_last(windows)
+        quantities = scored.quantities
         # All at once: each call goes over all known points. Values without weight have no part in the score.
         weighted = np.flatnonzero(self._weights_of_values()[quantities.features] != 0.0)
         label = np.repeat(code, np.diff(quantities.indptr))
-        decided = self._backgrounds
-        background = None
-        if decided is not None and decided[0] == _digest(quantities):
-            background = decided[1][weighted]
+        background = None if scored.background is None else scored.background[weighted]
         terms = np.zeros(len(quantities.values))
         terms[weighted] = terms_of_labels(self.cells_, quantities.features[weighted], quantities.values[weighted],
                                           label[weighted], self.pseudo, background)  # fmt: skip
         item_parts = np.bincount(owner, minlength=count)
+        ratios = self._ratios()
         bounds = np.append(0, np.cumsum(item_parts))
         result: list[Sequence[Term]] = []
         for item in range(0, count, EXPLAINED):
@@ -336,30 +372,35 @@ class LikelihoodRatios(Identifier):
             part = quantities.take(start, end)
             local = owner[start:end] - item
             of_part = terms[quantities.indptr[start] : quantities.indptr[end]]
-            result += self._explain_block(part, of_part, code[start:end], local, item_parts[item:stop], unknown)
+            result += self._explain_block(part, of_part, code[start:end], local, item_parts[item:stop], unknown, ratios)
         return result
 
     def _explain_block(
-        self, part: Quantities, terms: Floats, code: Ints, owner: Ints, sizes: Ints, unknown: float
-    ) -> Sequence[Sequence[Term]]:
-        """Terms of some items; ``terms`` are those of their values, and ``sizes`` is the number of parts of each."""
+        self, part: Quantities, terms: Floats, code: Ints, owner: Ints, sizes: Ints, unknown: float,
+        ratios: tuple[Floats, Floats],
+    ) -> Sequence[Sequence[Term]]:  # fmt: skip
+        """Terms of some items; ``terms`` are those of their values, and ``sizes`` is the number of parts of each.
+
+        All parts of an item are explained with one label; ``ratios`` are those of :meth:`_ratios`.
+        """
         keys, w = len(part.keys), self.weights_
-        there, absent = self._ratios()
-        rate = self.seen_ / np.maximum(self.windows_, 1.0)[:, None]
+        there, absent = ratios
         shape = (len(sizes), keys)
         # Presence: the terms of absent keys, corrected where the key is present.
         first = np.append(0, np.cumsum(sizes))[:-1]
         window, key = _pairs(_keys_of(part))
         label, cell = code[window], owner[window] * keys + key
-        weighted = absent * w[:keys]
+        of_items = code[np.minimum(first, len(code) - 1)] if len(code) else np.zeros(0, np.int64)
+        rate = self.seen_[of_items] / np.maximum(self.windows_[of_items], 1.0)[:, None]
+        weighted = absent[of_items] * w[:keys]
 
         def over_items(values: Floats | None = None) -> Floats:
             return np.bincount(cell, weights=values, minlength=shape[0] * keys).reshape(shape).astype(np.float64)
 
-        observed, expected = over_items(), np.add.reduceat(rate[code], first, axis=0)
-        ratio = np.add.reduceat(weighted[code], first, axis=0)
+        observed, expected = over_items(), sizes[:, None] * rate
+        ratio = sizes[:, None] * weighted
         ratio += over_items((there[label, key] - absent[label, key]) * w[key])
-        shown = (observed > 0) | np.logical_or.reduceat((weighted != 0)[code], first, axis=0)
+        shown = (observed > 0) | (weighted != 0)
         who, which = np.nonzero(shown)
         tables = [(who, which, observed[shown], expected[shown], ratio[shown])]
         # Quantities of present keys.
@@ -393,11 +434,20 @@ class LikelihoodRatios(Identifier):
         return self._kinds
 
 
-def _digest(quantities: Quantities) -> bytes:
-    """Digest of which values are where."""
-    digest = hashlib.sha256(np.ascontiguousarray(quantities.features).data)
-    digest.update(np.ascontiguousarray(quantities.values).data)
-    return digest.digest()
+@dataclass
+class _Scored:
+    """Windows that were scored.
+
+    Parameters
+    ----------
+    quantities
+        Their quantities.
+    background
+        (Z) background of each value; None before they are scored.
+    """
+
+    quantities: Quantities
+    background: Floats | None = None
 
 
 class _GroupPresence:

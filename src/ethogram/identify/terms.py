@@ -92,7 +92,10 @@ def merge_terms(parts: Sequence[tuple[float, Sequence[Sequence[Term]]]]) -> list
             codes.append(code)
             columns.append(values * np.array([[1.0], [1.0], [weight]]))
         code, values = np.concatenate(codes), np.concatenate(columns, axis=1)
-        distinct, at = np.unique(code, return_inverse=True)
+        there = np.zeros(len(kinds), bool)
+        there[code] = True
+        distinct = np.flatnonzero(there)
+        at = np.searchsorted(distinct, code) if len(distinct) < len(kinds) else code
         result = np.zeros((3, distinct.size))
         result[:2, at] = values[:2]  # the last one stays
         result[2] = np.bincount(at, weights=values[2], minlength=distinct.size)
