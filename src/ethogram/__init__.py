@@ -22,6 +22,7 @@ from ethogram._version import __version__
 
 if TYPE_CHECKING:
     from ethogram._api import (
+        changes,
         embed,
         enrol,
         fingerprint,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from ethogram.pipeline.probe import ProbeRun
     from ethogram.pipeline.stability import Stability
     from ethogram.pipeline.unknown_groups import UnknownGroups
-    from ethogram.schema import Inventory, Verdict
+    from ethogram.schema import Inventory, NetworkChange, NetworkChanges, Verdict
 
 __all__ = [
     "ConfigurationError",
@@ -68,6 +69,8 @@ __all__ = [
     "LeakError",
     "Library",
     "LibraryError",
+    "NetworkChange",
+    "NetworkChanges",
     "OpenLibrary",
     "ProbeClassifier",
     "ProbeRun",
@@ -76,6 +79,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "__version__",
+    "changes",
     "embed",
     "enrol",
     "fingerprint",
@@ -92,7 +96,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows", "unknown"),
+        ("changes", "embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows",
+         "unknown"),
         "_api",
     ),
     **dict.fromkeys(("probe", "stability", "vectors"), "_research"),
@@ -104,7 +109,7 @@ _MODULES = {
         ),
         "errors",
     ),
-    **dict.fromkeys(("Inventory", "Verdict"), "schema"),
+    **dict.fromkeys(("NetworkChange", "NetworkChanges", "Inventory", "Verdict"), "schema"),
     **dict.fromkeys(("Fact", "Knowledge"), "knowledge.tables"),
     "Library": "identify.library",
     "OpenLibrary": "pipeline.library",

@@ -44,9 +44,12 @@ from ethogram.pipeline.library import OpenLibrary, open_library
 from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
-from ethogram.schema import Inventory, TimeSpan
+from ethogram.schema import Inventory, NetworkChanges, TimeSpan
 
-__all__ = ["embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows", "unknown"]
+__all__ = [
+    "changes", "embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows",
+    "unknown",
+]  # fmt: skip
 
 Duration = str | float | timedelta
 Time = str | datetime | None
@@ -440,6 +443,78 @@ def unknown(
         run = group_unknown(paths, known, options, reading, on_progress=on_progress)
     _warned(run.log)
     return run.groups
+
+
+def changes(
+    inputs: Inputs,
+    *,
+    since: Duration | None = None,
+    library: str | Path | None = None,
+    verdicts: bool = True,
+    every: bool = False,
+    devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
+    identity: bool = True,
+    knowledge: str | Path | None = None,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> NetworkChanges:
+    """Say what changed on a network, as ``ethogram changes`` does.
+
+    Parameters
+    ----------
+    inputs
+        The earlier and the later input; with ``since``, any number of inputs, which are cut in two.
+    since
+        Length of the later span, which ends with the last hour of the inputs.
+    library
+        Known devices by which those of both spans are judged; None: the bundled library.
+    verdicts
+        Also judge the devices of both spans, and compare what is stated.
+    every
+        Also list differences that are probably chance (``--all`` on the command line).
+    knowledge
+        File of rows that add to the knowledge pack.
+    devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Raises
+    ------
+    ethogram.errors.UsageError
+        If the inputs are not two and ``since`` is not given.
+    ethogram.errors.InputError
+        If an input is missing, empty or of unknown format, or a span has no flows.
+
+    Examples
+    --------
+    >>> for change in changes(["monday.parquet", "tuesday.parquet"]).changes:  # doctest: +SKIP
+    ...     print(change.device, change.change, change.subject, change.reason)
+    """
+    from ethogram.pipeline.changes import changes as find_changes
+    from ethogram.pipeline.device_identifier import DeviceIdentifier
+
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        dns_log=dns_log, time_zone=time_zone, identity=identity,
+    )  # fmt: skip
+    span = None if since is None else timedelta(seconds=parse_epoch(since, "since"))
+
+    def judge() -> DeviceIdentifier:
+        return DeviceIdentifier(_path(library), _path(knowledge))
+
+    with as_paths(inputs) as paths:
+        run = find_changes(
+            paths, since=span, reading=reading, identifier=judge if verdicts else None, every=every,
+            on_progress=on_progress,
+        )  # fmt: skip
+    _warned(run.log)
+    return run.changes
 
 
 def embed(

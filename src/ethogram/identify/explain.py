@@ -17,7 +17,7 @@ NAME = "name "
 NEW = 3  # maximum number of new services in a verdict
 OFTEN = 0.15  # minimum share of active hours of a new service, which excludes stray ports
 
-__all__ = ["evidence", "how_often", "new_services", "sentence", "share_of_new"]
+__all__ = ["evidence", "how_often", "new_services", "sentence", "service_phrase", "share_of_new"]
 
 
 def evidence(terms: Sequence[Term], most: int = 12) -> list[Evidence]:
@@ -171,9 +171,9 @@ def sentence(
         parts.append(f"uses {_uses(speaks, presence, hours)} as {'they do' if tied else f'{nearest} does'}")
     elif not tied:
         parts.append(f"nearest to {nearest}")
-    spoken = {_in_words(service) for service in speaks}
+    spoken = {service_phrase(service) for service in speaks}
     for names, what in ((extra, "not seen before"), (missing, "missing"), (unlike, "used differently")):
-        phrases = [phrase for phrase in dict.fromkeys(map(_in_words, names)) if phrase not in spoken]
+        phrases = [phrase for phrase in dict.fromkeys(map(service_phrase, names)) if phrase not in spoken]
         if phrases:
             parts.append(f"{_list(phrases)} {what}")
     if new_share:
@@ -188,17 +188,18 @@ def _uses(services: Sequence[str], presence: Mapping[str, float], hours: int) ->
         share = presence.get(service, presence.get(service.split(" ")[0]))
         often = "" if share is None else how_often(share, hours)
         names = spans.setdefault(f" {often}" if often else "", [])
-        if _in_words(service) not in names:
-            names.append(_in_words(service))
+        if service_phrase(service) not in names:
+            names.append(service_phrase(service))
     return _list([_list(names) + words for words, names in spans.items()])
 
 
-def _in_words(service: str) -> str:
+def service_phrase(service: str) -> str:
     """A service in words; the usual role (client) and scope (WAN) are omitted, and what a service implies.
 
-    >>> [_in_words(s) for s in ("TCP/443 client wan", "TCP/80 server lan", "UDP/53 client lan", "name example.com")]
+    >>> services = ("TCP/443 client wan", "TCP/80 server lan", "UDP/53 client lan", "name example.com")
+    >>> [service_phrase(service) for service in services]
     ['HTTPS', 'HTTP as a server on the LAN', 'DNS on the LAN', 'example.com']
-    >>> [_in_words(f"{s} client multicast 224.0.0.251") for s in ("IP/2", "UDP/5353", "UDP/6000")]
+    >>> [service_phrase(f"{s} client multicast 224.0.0.251") for s in ("IP/2", "UDP/5353", "UDP/6000")]
     ['IGMP for mDNS', 'mDNS', 'UDP/6000 for mDNS']
     """
     if service.startswith(NAME):

@@ -25,6 +25,7 @@ from ethogram.schema.biflow import (
     TCP_SYN,
     TIME,
 )
+from ethogram.schema.change import CHANGE_KINDS, ChangedSpan, ChangeKind, NetworkChange, NetworkChanges
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
 from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
 from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
@@ -77,6 +78,7 @@ __all__ = [
     "ALERT_STATES",
     "ALWAYS",
     "BIFLOW",
+    "CHANGE_KINDS",
     "COUNTS",
     "COUNT_KEYS",
     "COUNT_VOLUMES",
@@ -126,6 +128,8 @@ __all__ = [
     "AlertSighting",
     "AlertState",
     "AuditRow",
+    "ChangeKind",
+    "ChangedSpan",
     "Column",
     "CounterSample",
     "CustomFlows",
@@ -160,6 +164,8 @@ __all__ = [
     "LevelVerdict",
     "MethodShare",
     "MuteRow",
+    "NetworkChange",
+    "NetworkChanges",
     "NoteRow",
     "Overview",
     "PacketBatch",

@@ -1,0 +1,139 @@
+"""``ethogram changes``: what is new, silent or different since an earlier time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ethogram.cli.options import (
+    DeviceFileOption,
+    DevicesOnly,
+    DnsLogs,
+    From,
+    Inputs,
+    KnowledgeOption,
+    Local,
+    Names,
+    NamesMapping,
+    ReportFormat,
+    ReportFormatOption,
+    TimeZone,
+    To,
+    UseIdentity,
+    duration_option,
+)
+from ethogram.cli.reading import end_with, show_log
+from ethogram.cli.run import read_progress
+from ethogram.cli.terminal import results, write_csv, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ethogram.schema import NetworkChange, NetworkChanges
+
+__all__ = ["command"]
+
+
+def command(
+    inputs: Inputs,
+    since: Annotated[
+        int | None,
+        duration_option("--since", help="Compare the last DURATION of all inputs with what was before.", whole=True),
+    ] = None,
+    library: Annotated[
+        Path | None,
+        typer.Option("--library", metavar="FILE", help="Known devices. Default: the bundled library.",
+                     show_default=False),
+    ] = None,
+    verdicts: Annotated[
+        bool, typer.Option("--verdicts/--no-verdicts", help="Also judge the devices of both spans.")
+    ] = True,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also list differences that are probably chance.")
+    ] = False,
+    form: ReportFormatOption = ReportFormat.TABLE,
+    devices: DeviceFileOption = None,
+    devices_only: DevicesOnly = False,
+    names: Names = None,
+    names_mapping: NamesMapping = None,
+    dns_log: DnsLogs = None,
+    time_zone: TimeZone = "UTC",
+    identity: UseIdentity = True,
+    knowledge: KnowledgeOption = None,
+    local: Local = None,
+    time_from: From = None,
+    time_to: To = None,
+) -> int:  # fmt: skip
+    """Say what changed on a network: devices, verdicts, services and names of other ends.
+
+    Give an earlier and a later input, or any inputs and --since. A device's services and names are compared by the
+    hours in which it uses them and by their octets; of those that are listed, one in twenty at most is expected to
+    differ by chance. The same change of several devices is listed once.
+    """
+    from ethogram.pipeline.changes import changes
+    from ethogram.pipeline.device_identifier import DeviceIdentifier
+    from ethogram.pipeline.read_options import read_options
+
+    reading = read_options(
+        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
+        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), time_zone=time_zone, identity=identity,
+    )  # fmt: skip
+    with read_progress("biflows") as advance:
+        run = changes(
+            inputs, since=None if since is None else timedelta(seconds=since), reading=reading, every=every,
+            identifier=(lambda: DeviceIdentifier(library, knowledge)) if verdicts else None, on_progress=advance,
+        )  # fmt: skip
+    show_log(run.log, summary=form is ReportFormat.TABLE)
+    if form is ReportFormat.TABLE:
+        _show(results(), run.changes)
+    elif form is ReportFormat.JSON:
+        write_json(run.changes.to_dict())
+    elif form is ReportFormat.JSONL:
+        for change in run.changes.changes:
+            write_json(change.to_dict(), indent=False)
+    else:
+        write_csv(COLUMNS, [_csv_row(change) for change in run.changes.changes])
+    return end_with(run.log.errors)
+
+
+COLUMNS = ("change", "device", "subject", "service", "before", "after", "hours_before", "hours_after", "first",
+           "probability", "also", "reason")  # fmt: skip
+
+
+def _csv_row(change: NetworkChange) -> tuple[object, ...]:
+    values = change.to_dict() | {"also": ";".join(change.also), "probability": f"{change.probability:.2g}",
+                                 "before": f"{change.before:.4g}", "after": f"{change.after:.4g}"}  # fmt: skip
+    return tuple("" if values[name] is None else values[name] for name in COLUMNS)
+
+
+def _show(console: Console, found: NetworkChanges) -> None:
+    """Print each change with its reason below it."""
+    from ethogram.cli.inventory import show_rows
+    from ethogram.pipeline.text import join_names, plural
+
+    styles = {"new device": "yellow", "verdict": "yellow", "silent device": "dim"}
+    rows = [
+        ([change.change, change.device, change.subject, *_volumes(change)], styles.get(change.change, ""),
+         change.reason + (f"; also {join_names(change.also)}" if change.also else ""))
+        for change in found.changes
+    ]  # fmt: skip
+    if rows:
+        show_rows(console, ["change", "device", "what", "before", "after"], rows)
+    before, after = found.before, found.after
+    console.print(
+        f"{plural(len(found.changes), 'change')}, {plural(found.unchanged, 'device')} unchanged; "
+        f"{before.start:%Y-%m-%d %H:%M} to {before.end:%Y-%m-%d %H:%M} ({plural(before.devices, 'device')}) against "
+        f"{after.start:%Y-%m-%d %H:%M} to {after.end:%Y-%m-%d %H:%M} ({plural(after.devices, 'device')})"
+    )
+
+
+def _volumes(change: NetworkChange) -> tuple[str, str]:
+    """Octets in an hour with traffic, before and after; probabilities of a verdict."""
+    from ethogram.cli.inventory import volume
+
+    if change.change == "verdict":
+        return f"{change.before:.2f}", f"{change.after:.2f}"
+    return tuple("" if not value else f"{volume(value)}/h" for value in (change.before, change.after))  # type: ignore[return-value]  # two

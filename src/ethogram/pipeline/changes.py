@@ -1,0 +1,239 @@
+"""The verb *changes*: what is new, silent or different between two spans of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from ethogram.errors import InputError, UsageError
+from ethogram.fingerprint.changes import CountsCompared, compare_counts
+from ethogram.identify.explain import service_phrase
+from ethogram.pipeline.counts import CountedFlows, count_inputs
+from ethogram.pipeline.device_identifier import DeviceIdentifier
+from ethogram.pipeline.inputs import COUNTING
+from ethogram.pipeline.read_options import OnProgress, ReadOptions
+from ethogram.pipeline.run_log import RunLog, run_log
+from ethogram.pipeline.summary import summary_line
+from ethogram.pipeline.text import plural
+from ethogram.schema import CHANGE_KINDS, Accounting, ChangedSpan, ChangeKind, NetworkChange, NetworkChanges, Verdict
+
+__all__ = ["ChangesFound", "CountedSpan", "changes", "compare_spans"]
+
+MOST_PROBABLE = 0.05
+"""Of the services and names that are shown as changed, this share at most is expected to differ by chance."""
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class CountedSpan:
+    """Counts of one span, and identity facts of its devices."""
+
+    counts: pl.DataFrame
+    identity: pl.DataFrame
+
+    @property
+    def described(self) -> ChangedSpan:
+        """The span in numbers."""
+        times = self.counts["time"].unique().sort().to_list()
+        return ChangedSpan(
+            start=times[0], end=times[-1] + HOUR, hours=len(times), devices=self.counts["device"].n_unique(),
+            flows=int(self.counts["flows"].sum()),
+        )  # fmt: skip
+
+
+@dataclass
+class ChangesFound:
+    """What changed, and what the run has to say."""
+
+    changes: NetworkChanges
+    log: RunLog
+
+
+def changes(
+    inputs: Sequence[str | Path],
+    *,
+    since: timedelta | None = None,
+    reading: ReadOptions | None = None,
+    identifier: Callable[[], DeviceIdentifier] | None = DeviceIdentifier,
+    every: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ChangesFound:
+    """Compare two spans of a network's flows.
+
+    Parameters
+    ----------
+    inputs
+        Inputs of any kind: the earlier and the later one; with ``since``, any number, which are cut in two.
+    since
+        Length of the later span, which ends with the last hour of the inputs.
+    reading
+        How inputs become flows of devices.
+    identifier
+        Makes what judges the devices of each span; None: verdicts are not compared.
+    every
+        Also list differences that are probably chance.
+    on_progress
+        Called with the number of records of each batch.
+
+    Raises
+    ------
+    UsageError
+        If the inputs are not two and ``since`` is not given.
+    InputError
+        If an input is missing, empty or of unknown format, or one of the spans has no flows.
+    """
+    if since is None and len(inputs) != 2:
+        raise UsageError(f"{plural(len(inputs), 'input')}: give two, the earlier one first, or --since")
+    if since is not None and since < HOUR:
+        raise UsageError("--since: counts are by hour: give an hour or more")
+    parts = [list(map(str, inputs))] if since is not None else [[str(name)] for name in inputs]
+    counted = [count_inputs(part, COUNTING, reading, on_progress=on_progress) for part in parts]
+    tables = [run.gathering.counts() for run in counted]
+    if since is not None:
+        tables = _cut(tables[0], since)
+        facts = [counted[0].identity] * 2
+    else:
+        facts = [run.identity for run in counted]
+    for table, name in zip(tables, ("earlier", "later"), strict=True):
+        if not table.height:
+            raise InputError(f"no flows in the {name} span: there is nothing to compare")
+    spans = [CountedSpan(table, identity) for table, identity in zip(tables, facts, strict=True)]
+    verdicts = None
+    if identifier is not None:
+        judge = identifier()
+        old, new = ({v.device: v for v in judge.verdicts(span.counts, span.identity)} for span in spans)
+        verdicts = old, new
+    found = compare_spans(spans[0], spans[1], verdicts, every=every)
+    return ChangesFound(found, _log(counted, found))
+
+
+def compare_spans(
+    before: CountedSpan, after: CountedSpan,
+    verdicts: tuple[Mapping[str, Verdict], Mapping[str, Verdict]] | None = None, *, every: bool = False,
+) -> NetworkChanges:  # fmt: skip
+    """What changed between two spans with traffic; see :func:`changes`."""
+    compared = compare_counts(before.counts, after.counts)
+    rows = _new_and_silent(before, after, verdicts)
+    if verdicts is not None:
+        rows += _verdict_changes(*verdicts)
+    rows += list(_service_changes(compared, every=every))
+    both = set(before.counts["device"].unique()) & set(after.counts["device"].unique())
+    unchanged = both - {change.device for change in rows}
+    return NetworkChanges(
+        before=before.described, after=after.described, unchanged=len(unchanged), compared=compared.rows.height,
+        changes=_joined(rows),
+    )  # fmt: skip
+
+
+def _cut(counts: pl.DataFrame, since: timedelta) -> list[pl.DataFrame]:
+    """Counts before and after a point in time, at an hour."""
+    if not counts.height:
+        return [counts, counts]
+    last: datetime = counts["time"].max()  # type: ignore[assignment]  # of a Datetime column with rows
+    at = last + HOUR - since
+    return [counts.filter(pl.col("time") < at), counts.filter(pl.col("time") >= at)]
+
+
+def _new_and_silent(
+    before: CountedSpan, after: CountedSpan, verdicts: tuple[Mapping[str, Verdict], Mapping[str, Verdict]] | None
+) -> list[NetworkChange]:
+    rows = []
+    uses = [_use(span.counts) for span in (before, after)]
+    empty: Mapping[str, Verdict] = {}
+    judged = verdicts or (empty, empty)
+    for kind, mine, other, side in (("new device", uses[1], uses[0], 1), ("silent device", uses[0], uses[1], 0)):
+        hours = (before, after)[side].described.hours
+        for device in sorted(set(mine) - set(other)):
+            seen, octets, first = mine[device]
+            statement = _statement(judged[side].get(device))
+            reason = f"seen in {seen} of {plural(hours, 'hour')}"
+            rate = octets / seen
+            rows.append(NetworkChange(
+                device=device, change="new device" if kind == "new device" else "silent device", subject=statement,
+                before=0.0 if side else rate, after=rate if side else 0.0, hours_before=0 if side else seen,
+                hours_after=seen if side else 0, first=first if side else None, probability=0.0,
+                reason=f"{reason} {'after, never before' if side else 'before, never after'}",
+            ))  # fmt: skip
+    return rows
+
+
+def _use(counts: pl.DataFrame) -> dict[str, tuple[int, float, datetime]]:
+    """Hours with traffic, octets, and the first hour of each device."""
+    octets = (pl.col("octets_out") + pl.col("octets_in")).sum()
+    rows = counts.group_by("device").agg(pl.col("time").n_unique(), octets=octets, first=pl.col("time").min())
+    return {device: (hours, float(total), first) for device, hours, total, first in rows.iter_rows()}
+
+
+def _statement(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    return verdict.verdict if verdict.ladder is None else verdict.ladder.statement
+
+
+def _verdict_changes(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[NetworkChange]:
+    """Devices of which both spans state something, and not the same."""
+    rows = []
+    for device in sorted(before.keys() & after.keys()):
+        old, new = before[device].ladder, after[device].ladder
+        if old is None or new is None or "unknown" in (old.level, new.level):
+            continue
+        parts = [(a, b) for a, b in ((old.kind, new.kind), (old.vendor, new.vendor), (old.model, new.model)) if a and b]
+        if all(a == b for a, b in parts):
+            continue
+        facts = [fact.text for level in new.levels if level.stated for fact in level.evidence][:3]
+        rows.append(NetworkChange(
+            device=device, change="verdict", subject=new.statement, before=old.score, after=new.score, hours_before=0,
+            hours_after=0, probability=0.0, reason="; ".join([f"was {old.statement}", *facts]),
+        ))  # fmt: skip
+    return rows
+
+
+def _service_changes(compared: CountsCompared, *, every: bool) -> Iterable[NetworkChange]:
+    rows = compared.rows if every else compared.rows.filter(pl.col("probability") <= MOST_PROBABLE)
+    if every:
+        rows = rows.filter(pl.col("probability") < 1.0)
+    for row in rows.iter_rows(named=True):
+        kind: ChangeKind = f"{row['unit']} {row['direction']}"  # type: ignore[assignment]  # one of the kinds
+        phrase = service_phrase(row["subject"]) if row["unit"] == "service" else row["subject"]
+        yield NetworkChange(
+            device=row["device"], change=kind, subject=phrase,
+            service=row["subject"] if row["unit"] == "service" else "", before=row["before"], after=row["after"],
+            hours_before=row["hours_before"], hours_after=row["hours_after"], first=row["first"],
+            probability=row["probability"],
+            reason=f"in {row['hours_before']} of {row['active_before']} hours with traffic before, in "
+                   f"{row['hours_after']} of {row['active_after']} after",
+        )  # fmt: skip
+
+
+def _joined(rows: Sequence[NetworkChange]) -> list[NetworkChange]:
+    """NetworkChanges in order of kind, the surest first; the same change of several devices is one."""
+    first: dict[tuple[str, str, str], int] = {}
+    joined: list[NetworkChange] = []
+    for change in sorted(rows, key=lambda c: (CHANGE_KINDS.index(c.change), c.probability, c.device, c.subject)):
+        key = (change.change, change.service, change.subject)
+        at = first.get(key) if change.change.startswith(("service", "peer")) else None
+        if at is None:
+            first.setdefault(key, len(joined))
+            joined.append(change)
+        else:
+            joined[at] = joined[at].model_copy(update={"also": [*joined[at].also, change.device]})
+    return joined
+
+
+def _log(counted: Sequence[CountedFlows], found: NetworkChanges) -> RunLog:
+    accounting, result = Accounting("flows"), plural(len(found.changes), "change")
+    for run in counted:
+        accounting.merge(run.accounting)
+    reports = [report for run in counted for report in run.reports]
+    skipped = [passed for run in counted for passed in run.skipped]
+    errors = [line for run in counted for line in run.errors]
+    if reports:
+        log = run_log(reports, {"count": accounting}, skipped, result, errors)
+    else:  # flow tables
+        log = RunLog(summary_line([accounting], [], result), [], [f"flows: {accounting.line()}"], [], errors)
+    log.notices += [line for run in counted for line in run.notices]
+    return log
