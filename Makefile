@@ -14,23 +14,30 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/serve.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[serve]'
+	@touch $@ $(VENV)/core.stamp
+
 $(VENV)/dev.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,serve,postgresql]'
-	@touch $@ $(VENV)/core.stamp
+	@touch $@ $(VENV)/core.stamp $(VENV)/serve.stamp
 
 $(VENV)/fuzz.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,bench,train,serve,postgresql,fuzz]'
-	@touch $@ $(VENV)/dev.stamp $(VENV)/core.stamp
+	@touch $@ $(VENV)/dev.stamp $(VENV)/core.stamp $(VENV)/serve.stamp
 
 $(VENV)/docs.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@ $(VENV)/core.stamp
 
-demo: $(VENV)/core.stamp
-	$(BIN)/ethogram demo
+# Options of the demo, such as DEMO=--stay.
+DEMO ?=
+demo: $(VENV)/serve.stamp
+	$(BIN)/ethogram demo $(DEMO)
 
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n auto

@@ -44,10 +44,10 @@ def test_the_homes_flows_come_over_udp_and_each_one_that_does_not_is_known() -> 
     assert export.sent.flows > export.sent.biflows > 25_000  # long flows are cut
     assert export.exact
     assert export.lost["messages"] > 5
-    assert export.sequence.gaps == export.lost["units"]
-    assert export.sequence.received == export.sent.units - export.lost["units"]
+    assert export.gaps == export.lost["units"]
+    assert export.received == export.sent.units - export.lost["units"]
     assert stages["datagrams"].read == stages["messages"].used == export.sent.messages - export.lost["messages"]
-    assert stages["biflows"].used == export.sequence.received
+    assert stages["biflows"].used == export.received
     assert stages["orient"].used == stages["output"].used == stages["counts"].used
     assert not any(stages[name].dropped for name in stages)
 
@@ -62,14 +62,14 @@ def test_a_machine_without_a_loopback_is_told_so_in_one_line(monkeypatch: pytest
 
 
 def test_a_loopback_that_carries_nothing_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ethogram.demo.WAIT_S", 0.2)
+    monkeypatch.setattr("ethogram.demo.inventory.WAIT_S", 0.2)
     monkeypatch.setattr("ethogram.simulate.send.UdpSender.send_octets", lambda *_: None)
     with pytest.raises(InputError, match=r"^udp://127.0.0.1:\d+: nothing arrived for 0 s$"):
         simulated_home(4, 2)
 
 
 def test_the_command_prints_the_inventory_and_says_what_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--days", "8"]) == 0
+    assert main(["demo", "--no-page", "--days", "8"]) == 0
     text = capsys.readouterr().out
     assert "Real devices" in text
     assert "none of these devices exists" in text

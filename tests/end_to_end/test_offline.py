@@ -50,7 +50,7 @@ STEPS: dict[str, list[list[str]]] = {
                "--plots", "probed"]],
     "bench": [["list"]],
     "collect": [["-o", "collected", "--listen", "udp://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0", "--for", "1"]],
-    "demo": [["--days", "4"]],
+    "demo": [["--no-page", "--days", "4"]],
     "serve": [["--data", "service", "--listen", "udp://127.0.0.1:0", "--port", "0", "--for", "3s"]],
     "rejudge": [["--data", "service", "--dry-run"]],
     "backup": [["--data", "service", "-o", "store.backup"]],

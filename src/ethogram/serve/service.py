@@ -317,7 +317,8 @@ class Service:
                 store.set("failed", str(down))
             return part.failed(str(error), "degraded")
         except Exception as error:
-            return part.failed(f"internal error: {type(error).__name__}: {error}; please report it")
+            reason = str(error).partition("\n")[0]
+            return part.failed(f"internal error: {type(error).__name__}: {reason}; please report it")
         store.set("running")
         part.failures = 0
         clock = judge.store.clock()
@@ -442,6 +443,27 @@ class Service:
         token = self.folder / TOKEN_FILE
         where = f"; the token to sign in with is in {token}" if token.exists() else ""
         self._say(f"page at {web.url}{where}")
+
+    @property
+    def store(self) -> Store | None:
+        """The store; None while it is not open."""
+        return self._store
+
+    @property
+    def url(self) -> str:
+        """Address of the page; empty while it is not served."""
+        return "" if self._web is None else self._web.url
+
+    @property
+    def token_file(self) -> Path:
+        """Where the token of the first user is written at the first start."""
+        from ethogram.serve.api.secrets import TOKEN_FILE
+
+        return self.folder / TOKEN_FILE
+
+    def visits(self) -> tuple[int, int]:
+        """Requests that the page and the API have answered, and open streams of events."""
+        return (0, 0) if self._web is None else self._web.visits()
 
     # What the page shows (ServiceView)
 

@@ -258,7 +258,7 @@ class CollectorSegments:
 
 def _named(traffic: dict[str, Traffic], facts: pl.DataFrame) -> pl.DataFrame:
     """Facts of files that name devices, for the devices that have traffic: by MAC, or by an address of theirs."""
-    if not facts.height:
+    if not facts.height or not traffic:
         return IDENTITY.empty()
     rows = [(device, "address", address) for device, each in traffic.items() for address in each.addresses]
     rows += [(device, "mac", device) for device in traffic if parse_mac(device)]

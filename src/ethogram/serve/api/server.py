@@ -110,6 +110,11 @@ class WebServer:
         """Whether requests are answered."""
         return self._thread is not None and self._thread.is_alive()
 
+    def visits(self) -> tuple[int, int]:
+        """Requests answered, and open streams of events."""
+        context: Context = self._app.state.context
+        return sum(list(context.requests.values())), context.streams
+
     def stop(self) -> None:
         """End open streams, answer requests that have begun, and stop."""
         context: Context = self._app.state.context

@@ -12,7 +12,7 @@ from ethogram.serve.store.rows import address_order, network_of, words_of
 from ethogram.serve.store.tables import device, device_key, verdict
 from ethogram.serve.store.tables import label as labels
 
-__all__ = ["columns_of", "label_of", "refresh"]
+__all__ = ["columns_of", "is_unusual", "label_of", "refresh"]
 
 
 def columns_of(
@@ -45,6 +45,11 @@ _LONGEST = {"name": 1024, "statement": 1024, "vendor": 255, "model": 255, "kind"
             "mac": 17}  # fmt: skip
 
 
+def is_unusual(document: Mapping[str, Any], stated: Stated) -> bool:
+    """Whether a device does not behave like what is stated, which must be a device or model of the library for that."""
+    return bool(document.get("unusual")) and stated.level in ("device", "model")
+
+
 def label_of(connection: Connection, id_: str) -> RowMapping | None:
     """The label of a device that holds."""
     query = select(labels).where(labels.c.device == id_, labels.c.removed.is_(None)).order_by(desc(labels.c.id))
@@ -60,7 +65,7 @@ def refresh(connection: Connection, id_: str, **values: Any) -> None:
         stated = Stated.of(stored["document"], stored["library"], provisional=row["provisional"])
         if stated.statement[:1024] != stored["statement"]:
             stated = Stated(stored["statement"], stored["level"], stored["score"])
-        unusual = bool(stored["document"].get("unusual"))
+        unusual = is_unusual(stored["document"], stated)
     latest: dict[str, str] = {}
     keys = select(device_key).where(device_key.c.device == id_).order_by(device_key.c.last, desc(device_key.c.id))
     for key in connection.execute(keys).mappings():

@@ -13,7 +13,7 @@ from ethogram.config import JudgeSettings
 from ethogram.errors import InputError
 from ethogram.schema import DeviceFact, DeviceSighting, DueDevice, Judgement, RoundResult
 from ethogram.serve.hysteresis import Stated, StatementDecision, decide
-from ethogram.serve.store.display import columns_of, refresh
+from ethogram.serve.store.display import columns_of, is_unusual, refresh
 from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
 from ethogram.serve.store.rows import chunks
 from ethogram.serve.store.tables import (
@@ -404,7 +404,7 @@ class _Writes:
             self._change(row, before, after, decision, result)
         columns = columns_of(
             stated=stated, label=given, host_name=_host_name(document), address=row["address"], mac=row["mac"],
-            unusual=bool(document.get("unusual")),
+            unusual=is_unusual(document, stated),
         )  # fmt: skip
         if columns["kind"] != row["kind"]:
             for hour, octets in judgement.hours:

@@ -1,7 +1,7 @@
-"""The demo: real devices from shipped counts, then a scripted home whose router exports IPFIX to a collector.
+"""The inventory of the demo: real devices from shipped counts, and a scripted home whose router exports IPFIX.
 
-The home's messages go over UDP on this machine's loopback; some are dropped on purpose, to show that the collector
-knows of each. Nothing else is sent anywhere.
+Its messages go over UDP on this machine's loopback; some are dropped on purpose, to show that the collector knows of
+each. Nothing else is sent anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from ethogram.identify.labels import Label
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.identify.verdict import VerdictModel
 from ethogram.io.receive.address import Listen
-from ethogram.io.wire.sequence import SequenceTotals
 from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.inputs import COUNTING
 from ethogram.pipeline.library import PACKAGED, enrol_windows
@@ -37,7 +36,10 @@ from ethogram.simulate.exporter import ExportSettings, FlowExporter, Sent
 from ethogram.simulate.impairment import Impairment, Message
 from ethogram.simulate.send import send
 
-__all__ = ["LATER", "NETWORKS", "Change", "Export", "Home", "Sighting", "real_devices", "simulated_home"]
+__all__ = [
+    "LATER", "LOSS", "NETWORKS", "REORDER", "Change", "Export", "Home", "Sighting", "home_inventory", "packaged",
+    "real_devices", "select_source", "simulated_home",
+]  # fmt: skip
 
 LATER = "later.jsonl.gz"
 """Later windows of enrolled devices, in ``ethogram/data``; their labels are the truth and are shown beside."""
@@ -98,8 +100,8 @@ class Export:
         By the exporter's own account.
     lost
         Messages that were dropped on purpose, and the flow records and sequence units in them.
-    sequence
-        What the collector knows from the sequence numbers alone.
+    received, gaps
+        Sequence units that came, and those that did not, as the collector knows from the sequence numbers alone.
     seconds
         How long it took to send.
     """
@@ -107,13 +109,14 @@ class Export:
     place: str
     sent: Sent
     lost: dict[str, int]
-    sequence: SequenceTotals
+    received: int
+    gaps: int
     seconds: float
 
     @property
     def exact(self) -> bool:
         """Whether what was received and what is known to be missing are what was sent."""
-        return self.sequence.received + self.sequence.gaps == self.sent.units
+        return self.received + self.gaps == self.sent.units
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,8 @@ class Home:
     accounting: dict[str, Accounting]
 
 
-def _packaged(name: str) -> Library:
+def packaged(name: str) -> Library:
+    """A library file of the package."""
     file = resources.files("ethogram") / "data" / name
     if not file.is_file():
         raise LibraryError(f"this installation brings no {name}")
@@ -134,7 +138,8 @@ def _packaged(name: str) -> Library:
         return library_file.read(path)
 
 
-def _of(library: Library, source: str) -> Library:
+def select_source(library: Library, source: str) -> Library:
+    """The entries of one corpus."""
     entries = tuple(e for e in library.entries if e.observed[0].source == source)
     return replace(library, entries=entries)
 
@@ -147,7 +152,7 @@ def real_devices(network: str) -> list[Sighting]:
     network
         A key of :data:`NETWORKS`.
     """
-    known, later = _of(_packaged(PACKAGED), network), _of(_packaged(LATER), network)
+    known, later = select_source(packaged(PACKAGED), network), select_source(packaged(LATER), network)
     windows = later.windows()
     truth = {e.observed[0].device: e.identity.label for e in later.entries}
     seen = regroup(ObservedWindows(windows, ["open"] * len(windows)), "device")
@@ -188,7 +193,8 @@ def _collected(home: SimulatedHome, folder: Path) -> tuple[pl.DataFrame, Export,
         delivery = send(_not_ahead(network(exporter.messages(home.batches())), collector), place)
     finally:
         collector.stop()
-    export = Export(str(place), exporter.sent, network.lost, collector.sequences.totals, delivery.seconds)
+    known = collector.sequences.totals
+    export = Export(str(place), exporter.sent, network.lost, known.received, known.gaps, delivery.seconds)
     stages = collector.counters.accountings()
     return collect(read_flows([folder / "collected" / "flows"])), export, stages
 
@@ -226,6 +232,25 @@ def simulated_home(days: int = 10, known_days: int = 5, seed: int = 1) -> Home:
     home = SimulatedHome(days=days, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         flows, export, stages = _collected(home, Path(folder))
+    return home_inventory(home, known_days, flows, export, stages)
+
+
+def home_inventory(
+    home: SimulatedHome, known_days: int, flows: pl.DataFrame, export: Export, stages: dict[str, Accounting]
+) -> Home:
+    """Enrol the first days of a simulated home, and identify the rest.
+
+    Parameters
+    ----------
+    home
+        The script.
+    known_days
+        Days that are enrolled.
+    flows
+        Form :data:`ethogram.schema.FLOW`; devices have their names in the script.
+    export, stages
+        How the flows came, and the accounting of the stages before.
+    """
     counts, counted = count(flows, COUNTING)
     seen = ObservedWindows.of_counts(counts, DAY_S)
     day = (seen.windows.items["start"] - home.start).dt.total_days().to_numpy()
