@@ -53,6 +53,7 @@ STEPS: dict[str, list[list[str]]] = {
     "demo": [["--no-page", "--days", "4"]],
     "serve": [["--data", "service", "--listen", "udp://127.0.0.1:0", "--port", "0", "--for", "3s"]],
     "rejudge": [["--data", "service", "--dry-run"]],
+    "users": [["--data", "service", "--add", "guest"], ["--data", "service"]],
     "backup": [["--data", "service", "-o", "store.backup"]],
     "restore": [["store.backup", "--data", "restored"]],
 }  # fmt: skip

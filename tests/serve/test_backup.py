@@ -87,3 +87,20 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "2 devices restored" in capsys.readouterr().err
     assert app.main(["restore", str(path), "--data", str(data)]) == 3
     assert app.main(["backup", "--data", str(tmp_path / "none"), "-o", str(path)]) == 3
+    capsys.readouterr()
+    assert app.main(["users", "--data", str(data), "--add", "grafana"]) == 0
+    token = capsys.readouterr().out.strip()
+    assert app.main(["users", "--data", str(data)]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["ana", "editor"], ["grafana", "viewer"],
+    ]  # fmt: skip
+    assert app.main(["users", "--data", str(data), "--new-token", "grafana"]) == 0
+    with Store.open(data / "store.db") as store:
+        assert store.user_of(token) is None
+        fresh = store.user_of(capsys.readouterr().out.strip())
+        assert fresh is not None and fresh.name == "grafana"
+    assert app.main(["users", "--data", str(data), "--remove", "grafana"]) == 0
+    for wrong in (["--remove", "ana"], ["--remove", "x"], ["--editor"], ["--add", "x", "--remove", "y"]):
+        assert app.main(["users", "--data", str(data), *wrong]) == 2
+    with Store.open(data / "store.db") as store:
+        assert [entry.action for entry in store.audit(limit=3)] == ["remove user", "new token", "add user"]

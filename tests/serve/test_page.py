@@ -332,6 +332,28 @@ def test_a_viewer_sees_no_forms(browser: Any, home: RunningPage) -> None:
         assert visit.go("alerts").get_by_role("button").filter(has_text="Acknowledge").count() == 0
 
 
+def test_users_are_added_and_removed_on_the_page(browser: Any) -> None:
+    with running_page(2) as running, visiting(browser, running) as visit:
+        visit.page.on("dialog", lambda dialog: dialog.accept())
+        page = visit.go("settings")
+        page.get_by_label("Name", exact=True).fill("guest")
+        page.get_by_role("button", name="Add the user").click()
+        page.get_by_text("guest may log in with this token.").wait_for()
+        token = page.locator("code.token").inner_text()
+        assert running.store.user_of(token).name == "guest"
+        row = page.get_by_role("row", name="guest viewer")
+        row.get_by_role("button", name="New token").click()
+        page.get_by_text("The new token is not shown again").wait_for()
+        assert running.store.user_of(token) is None
+        page = visit.go("settings")
+        assert page.locator("code.token").count() == 0
+        page.get_by_role("row", name="guest viewer").get_by_role("button", name="Remove").click()
+        page.get_by_text("guest is removed").wait_for()
+        assert [user.name for user in running.store.users()] == ["admin"]
+        page = visit.go("settings")
+        assert page.get_by_role("row").filter(has_text="remove user").is_visible()
+
+
 def test_the_page_works_with_the_keyboard_alone(visit: Visit) -> None:
     page = visit.go("")
     page.keyboard.press("Tab")

@@ -303,8 +303,13 @@ def test_users_tokens_and_sessions(open_store: Open) -> None:
     assert store.session(expired) is None
     with pytest.raises(UsageError, match="already"):
         store.create_user("ana", "viewer")
+    with pytest.raises(UsageError, match="last editor"):
+        store.delete_user("ana")
+    with pytest.raises(UsageError, match="letters, digits"):
+        store.create_user("a b", "viewer")
+    store.create_user("bo", "editor")
     store.delete_user("ana")
-    assert store.users() == ()
+    assert [user.name for user in store.users()] == ["bo"]
 
 
 def test_events_are_replayed_by_id(open_store: Open) -> None:

@@ -207,6 +207,29 @@ def log_in(page: RunningPage) -> tuple[httpx.Client, str]:
     return browser, csrf
 
 
+def test_users_are_added_and_removed_by_editors_and_tokens_are_shown_once(page: RunningPage) -> None:
+    admin = Client(page.url, page.token)
+    token = admin.add_user("grafana")
+    assert Client(page.url, token).get("/me") == {"user": "grafana", "role": "viewer"}
+    assert {"name": "grafana", "role": "viewer"}.items() <= next(
+        user for user in admin.users() if user["name"] == "grafana"
+    ).items()
+    fresh = admin.new_token("grafana")
+    for work, status in (
+        (lambda: Client(page.url, token).get("/me"), 401), (lambda: Client(page.url, fresh).users(), 403),
+        (lambda: Client(page.url, fresh).add_user("other"), 403), (lambda: admin.add_user("grafana"), 409),
+        (lambda: admin.add_user("a b"), 422), (lambda: admin.remove_user("nobody"), 404),
+        (lambda: admin.remove_user("admin"), 409), (lambda: admin.new_token("nobody"), 404),
+    ):  # fmt: skip
+        with pytest.raises(ApiError) as failure:
+            work()
+        assert failure.value.status == status
+    assert "grafana" not in [user["name"] for user in admin.remove_user("grafana")]
+    assert [row["action"] for row in admin.get("/audit")["rows"]][:3] == ["remove user", "new token", "add user"]
+    assert token not in str(admin.get("/audit")) and fresh not in str(admin.get("/audit"))
+    assert not [event for event in page.store.events() if "user" in event.kind or "token" in event.kind]
+
+
 def test_a_session_needs_its_csrf_token_to_change_things(page: RunningPage) -> None:
     browser, csrf = log_in(page)
     path = f"devices/{page.ids[5]}/label"

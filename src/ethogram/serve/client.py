@@ -185,6 +185,22 @@ class Client:
         """Remove a mute; returns what is muted then."""
         return cast(list[dict[str, Any]], self.send("DELETE", f"/alerts/mutes/{mute}")["rows"])
 
+    def users(self) -> list[dict[str, Any]]:
+        """All users, for editors."""
+        return cast(list[dict[str, Any]], self.get("/users")["rows"])
+
+    def add_user(self, name: str, role: str = "viewer") -> str:
+        """Add a user; returns its token, which cannot be read again."""
+        return str(self.send("POST", "/users", {"name": name, "role": role})["token"])
+
+    def new_token(self, name: str) -> str:
+        """Replace the token of a user; returns the new one, which cannot be read again."""
+        return str(self.send("POST", f"/users/{_id(name)}/token")["token"])
+
+    def remove_user(self, name: str) -> list[dict[str, Any]]:
+        """Remove a user; returns those that are left."""
+        return cast(list[dict[str, Any]], self.send("DELETE", f"/users/{_id(name)}")["rows"])
+
     def upload(self, capture: Path) -> dict[str, Any]:
         """Upload a capture; :meth:`capture` tells how far it is."""
         with capture.open("rb") as stream:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from ethogram import __version__
 from ethogram.config.web import WebSettings
 from ethogram.errors import EthogramError, InputError, UsageError
-from ethogram.serve.api import alerts, devices, events, system, uploads
+from ethogram.serve.api import alerts, devices, events, system, uploads, users
 from ethogram.serve.api.captures import Captures
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.headers import SecurityHeaders
@@ -91,7 +91,7 @@ def create_app(
         docs_url=None, redoc_url=None, openapi_url=f"{API}/openapi.json", openapi_tags=_TAGS, redirect_slashes=False,
     )  # fmt: skip
     app.state.context = context
-    for router in (devices.router, alerts.router, system.router, uploads.router, events.router):
+    for router in (devices.router, alerts.router, system.router, users.router, uploads.router, events.router):
         app.include_router(router, prefix=API)
     app.include_router(system.health_router)
     app.include_router(page.router, include_in_schema=False)

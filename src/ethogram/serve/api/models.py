@@ -14,7 +14,7 @@ __all__ = [
     "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument", "DeviceItem", "DeviceList", "GroupLabel",
     "GroupList", "HealthItem", "HourItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest",
     "MuteItem", "MuteList", "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "PeerList", "Readiness",
-    "SimilarityList", "SplitRequest", "Timeline", "WhoAmI",
+    "SimilarityList", "SplitRequest", "Timeline", "UserItem", "UserList", "UserRequest", "UserToken", "WhoAmI",
 ]  # fmt: skip
 
 
@@ -388,6 +388,38 @@ class MuteList(_Answer):
     """What is muted, the latest first."""
 
     rows: list[MuteItem]
+
+
+class UserItem(_Answer):
+    """A user of the page and the API."""
+
+    name: str = Field(description="name", examples=["admin"])
+    role: Literal["viewer", "editor"] = Field(description="an editor may change things", examples=["editor"])
+    created: datetime = Field(description="when it was added", examples=[_SEEN])
+
+
+class UserList(_Answer):
+    """All users."""
+
+    rows: list[UserItem]
+
+
+class UserRequest(_Body):
+    """A user to add."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = Field(
+        description="letters, digits, dots, hyphens, underscores and @", examples=["grafana"]
+    )
+    role: Literal["viewer", "editor"] = Field(
+        default="viewer", description="an editor may change things", examples=["viewer"]
+    )
+
+
+class UserToken(_Answer):
+    """A token: it is shown once, and only its digest is stored."""
+
+    name: str = Field(description="user", examples=["grafana"])
+    token: str = Field(description="256 random bits", examples=["3Jx2…"])
 
 
 class AuditEntry(_Answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Depends, Form, Query, Request, UploadFile
@@ -33,6 +33,7 @@ from ethogram.serve.api.queries import DeviceFilter, all_devices
 from ethogram.serve.api.replies import devices_csv
 from ethogram.serve.api.system import library_status
 from ethogram.serve.api.uploads import CaptureId, accept, capture_of
+from ethogram.serve.api.users import UserName, known_user
 from ethogram.serve.page import alerts as alerts_page
 from ethogram.serve.page import past, views
 from ethogram.serve.page.environment import FOLDER, environment
@@ -355,13 +356,44 @@ def collectors(context: Service, access: Viewer) -> Response:
 
 @router.get("/settings")
 def settings(context: Service, access: Viewer) -> Response:
-    """Settings, users and the log of changes, to look at."""
+    """Settings, users and the log of changes."""
+    return _settings(context, access)
+
+
+def _settings(context: Context, access: Access, done: str = "", token: str = "") -> HTMLResponse:
     editor = access.role == "editor"
-    return render(
-        context, access, "settings.html", "/settings", users=context.store.users() if editor else (),
-        sections=views.settings_sections(context.service.settings()),
+    response = render(
+        context, access, "settings.html", "/settings", users=context.store.users() if editor else (), done=done,
+        sections=views.settings_sections(context.service.settings()), token=token,
         audit=context.store.audit(limit=_AUDIT) if editor else (),
     )  # fmt: skip
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+@router.post("/settings/users")
+def add_user(
+    context: Service, access: Editor, name: Annotated[str, Form(max_length=64)],
+    role: Annotated[Literal["viewer", "editor"], Form()] = "viewer",
+) -> Response:  # fmt: skip
+    """Add a user; its token is shown once."""
+    token = context.store.create_user(name.strip(), role, access.user)
+    return _settings(context, access, f"{name.strip()} may log in with this token. It is not shown again:", token)
+
+
+@router.post("/settings/users/{user}/{action}")
+def change_user(
+    context: Service, access: Editor, user: UserName,
+    action: Annotated[str, PathParameter(pattern="^(token|remove)$")],
+) -> Response:  # fmt: skip
+    """Replace the token of a user, or remove the user."""
+    known_user(context, user)
+    if action == "token":
+        token = context.store.new_token(user, access.user)
+        done = f"The old token and the sessions of {user} have ended. The new token is not shown again:"
+        return _settings(context, access, done, token)
+    context.store.delete_user(user, access.user)
+    return _settings(context, access, f"{user} is removed; its token and sessions have ended.")
 
 
 @router.get("/about")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from ethogram.errors import UsageError
 from ethogram.schema import SessionRow, UserRow
+from ethogram.serve.store.log import log_change
 from ethogram.serve.store.tables import account, web_session
 
 __all__ = ["Role", "close_session", "create_user", "delete_user", "new_token", "open_session", "session", "user_of",
            "users"]  # fmt: skip
 
 Role = Literal["viewer", "editor"]
-MAX_SESSIONS = 10_000
+MAX_SESSIONS, MAX_USERS = 10_000, 1000
+_NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 
 
 def _digest(token: str) -> str:
@@ -33,24 +36,37 @@ def users(connection: Connection) -> tuple[UserRow, ...]:
     return tuple(_user(row) for row in connection.execute(select(account).order_by(account.c.name)).mappings())
 
 
-def create_user(connection: Connection, name: str, role: Role) -> str:
+def create_user(connection: Connection, name: str, role: Role, by: str = "") -> str:
     """Create a user; returns the token, which cannot be read again.
+
+    Parameters
+    ----------
+    by
+        User who does it, for the audit log; empty: nobody, at the first start.
 
     Raises
     ------
     UsageError
-        If there is a user of this name.
+        If there is a user of this name, the name cannot be one, or there are too many users.
     """
+    if not _NAME.fullmatch(name):
+        raise UsageError("the name of a user has 1 to 64 letters, digits, dots, hyphens, underscores and @")
+    if role not in ("viewer", "editor"):
+        raise UsageError(f"a role is viewer or editor, not {role!r}")
+    if (connection.execute(select(func.count()).select_from(account)).scalar() or 0) >= MAX_USERS:
+        raise UsageError(f"there are {MAX_USERS} users already")
     if connection.execute(select(account.c.name).where(account.c.name == name)).first() is not None:
         raise UsageError(f"there is a user {name!r} already")
     token = secrets.token_urlsafe(32)
     connection.execute(insert(account).values(
         name=name, role=role, token_digest=_digest(token), created=datetime.now(tz=UTC)
     ))  # fmt: skip
+    if by:
+        log_change(connection, by, "add user", "", {"name": name, "role": role}, told=False)
     return token
 
 
-def new_token(connection: Connection, name: str) -> str:
+def new_token(connection: Connection, name: str, by: str = "") -> str:
     """Replace the token of a user and end its sessions.
 
     Raises
@@ -63,11 +79,26 @@ def new_token(connection: Connection, name: str) -> str:
     if connection.execute(statement).rowcount == 0:
         raise UsageError(f"there is no user {name!r}")
     connection.execute(delete(web_session).where(web_session.c.account == name))
+    if by:
+        log_change(connection, by, "new token", "", {"name": name}, told=False)
     return token
 
 
-def delete_user(connection: Connection, name: str) -> None:
-    """Delete a user and its sessions."""
+def delete_user(connection: Connection, name: str, by: str = "") -> None:
+    """Delete a user, its token and its sessions.
+
+    Raises
+    ------
+    UsageError
+        If there is no such user, or it is the last editor.
+    """
+    editors = set(connection.execute(select(account.c.name).where(account.c.role == "editor")).scalars())
+    if editors == {name}:
+        raise UsageError(f"{name} is the last editor; nobody could change anything")
+    if connection.execute(select(account.c.name).where(account.c.name == name)).first() is None:
+        raise UsageError(f"there is no user {name!r}")
+    if by:
+        log_change(connection, by, "remove user", "", {"name": name}, told=False)
     connection.execute(delete(web_session).where(web_session.c.account == name))
     connection.execute(delete(account).where(account.c.name == name))
 

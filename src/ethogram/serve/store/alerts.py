@@ -24,10 +24,11 @@ from ethogram.schema import (
     AlertSighting,
     MuteRow,
 )
+from ethogram.serve.store.log import log_change
 from ethogram.serve.store.reads import pattern_of, root_of
 from ethogram.serve.store.rounds import set_meta
 from ethogram.serve.store.rows import chunks
-from ethogram.serve.store.tables import alert, audit, device, event, meta, mute
+from ethogram.serve.store.tables import alert, device, event, meta, mute
 
 __all__ = [
     "acknowledge", "add_mute", "alert_counters", "alert_state", "alerts", "alerts_by_kind", "count_open", "mutes",
@@ -323,12 +324,6 @@ def mutes(connection: Connection) -> tuple[MuteRow, ...]:
 # What users change
 
 
-def _log(connection: Connection, user: str, action: str, device_: str, detail: dict[str, Any]) -> None:
-    now = datetime.now(tz=UTC)
-    connection.execute(insert(audit).values(time=now, user=user, action=action, device=device_, detail=detail))
-    connection.execute(insert(event).values(time=now, kind=action, device=device_, data=detail | {"user": user}))
-
-
 def acknowledge(connection: Connection, ids: Sequence[int], user: str) -> int:
     """Acknowledge alerts that are open; returns how many were."""
     now, changed = datetime.now(tz=UTC), 0
@@ -338,7 +333,7 @@ def acknowledge(connection: Connection, ids: Sequence[int], user: str) -> int:
             .values(state="acknowledged", changed=now, user=user)
         ).rowcount  # fmt: skip
     if changed:
-        _log(connection, user, "acknowledge", "", {"alerts": list(ids)[:100], "count": changed})
+        log_change(connection, user, "acknowledge", "", {"alerts": list(ids)[:100], "count": changed})
     return changed
 
 
@@ -349,7 +344,7 @@ def reopen(connection: Connection, id_: int, user: str) -> None:
         .values(state="open", changed=None, user="")
     ).rowcount  # fmt: skip
     if changed:
-        _log(connection, user, "reopen alert", "", {"alerts": [id_]})
+        log_change(connection, user, "reopen alert", "", {"alerts": [id_]})
 
 
 def add_mute(connection: Connection, kind: str, device_: str, until: datetime | None, user: str) -> int:
@@ -372,7 +367,7 @@ def add_mute(connection: Connection, kind: str, device_: str, until: datetime | 
     covered += [alert.c.kind == kind] if kind else []
     covered += [alert.c.device == device_] if device_ else []
     connection.execute(update(alert).where(*covered).values(state="closed", changed=now, user=user))
-    _log(connection, user, "mute", device_, {"kind": kind, "until": until.isoformat() if until else None})
+    log_change(connection, user, "mute", device_, {"kind": kind, "until": until.isoformat() if until else None})
     primary = result.inserted_primary_key
     return int(primary[0]) if primary else 0
 
@@ -383,4 +378,4 @@ def remove_mute(connection: Connection, id_: int, user: str) -> None:
     if row is None:
         raise UsageError(f"there is no mute {id_}")
     connection.execute(delete(mute).where(mute.c.id == id_))
-    _log(connection, user, "unmute", row["device"], {"kind": row["kind"]})
+    log_change(connection, user, "unmute", row["device"], {"kind": row["kind"]})

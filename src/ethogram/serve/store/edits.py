@@ -5,21 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from ethogram.errors import UsageError
 from ethogram.schema import KINDS
 from ethogram.serve.store.display import columns_of, label_of, refresh
+from ethogram.serve.store.log import log_change
 from ethogram.serve.store.reads import root_of
 from ethogram.serve.store.tables import (
     alert,
-    audit,
     device,
     device_group,
     device_key,
-    event,
     feedback,
     group_member,
     identity_fact,
@@ -53,13 +51,6 @@ def _device(connection: Connection, id_: str) -> RowMapping:
     return row
 
 
-def _log(connection: Connection, user: str, action: str, id_: str, detail: dict[str, Any]) -> None:
-    """Write audit log and event."""
-    now = datetime.now(tz=UTC)
-    connection.execute(insert(audit).values(time=now, user=user, action=action, device=id_, detail=detail))
-    connection.execute(insert(event).values(time=now, kind=action, device=id_, data=detail | {"user": user}))
-
-
 def give_label(
     connection: Connection, id_: str, value: str, user: str, *, kind: str = "", vendor: str = "", model: str = ""
 ) -> None:  # fmt: skip
@@ -78,7 +69,7 @@ def give_label(
     ))  # fmt: skip
     _history(connection, row, value, f"labelled by {user}", "label", 1.0)
     refresh(connection, row["id"])
-    _log(connection, user, "label", row["id"], {
+    log_change(connection, user, "label", row["id"], {
         "label": value, "kind": kind, "vendor": vendor, "model": model, "before": before["value"] if before else "",
     })  # fmt: skip
 
@@ -107,7 +98,7 @@ def remove_label(connection: Connection, id_: str, user: str) -> None:
     refresh(connection, row["id"])
     after = connection.execute(select(device).where(device.c.id == row["id"])).mappings().one()
     _history(connection, row, after["statement"], f"label removed by {user}", after["level"], after["score"])
-    _log(connection, user, "remove label", row["id"], {"before": before["value"]})
+    log_change(connection, user, "remove label", row["id"], {"before": before["value"]})
 
 
 def _feedback(connection: Connection, id_: str, kind: str, text: str, user: str) -> None:
@@ -128,7 +119,7 @@ def confirm(connection: Connection, id_: str, user: str) -> None:
     row = _device(connection, id_)
     statement = _stated_text(connection, row)
     _feedback(connection, row["id"], "confirm", statement, user)
-    _log(connection, user, "confirm", row["id"], {"statement": statement})
+    log_change(connection, user, "confirm", row["id"], {"statement": statement})
 
 
 def reject(connection: Connection, id_: str, user: str) -> None:
@@ -144,14 +135,14 @@ def reject(connection: Connection, id_: str, user: str) -> None:
     if not row["pinned"]:
         _history(connection, row, "unknown", f"{statement} rejected by {user}", "unknown", 0.0)
     refresh(connection, row["id"], due=row["last_seen"])
-    _log(connection, user, "reject", row["id"], {"statement": statement})
+    log_change(connection, user, "reject", row["id"], {"statement": statement})
 
 
 def ignore(connection: Connection, id_: str, user: str, *, ignored: bool = True) -> None:
     """Leave a device out of lists and numbers, or take it back."""
     row = _device(connection, id_)
     connection.execute(update(device).where(device.c.id == row["id"]).values(ignored=ignored))
-    _log(connection, user, "ignore" if ignored else "stop ignoring", row["id"], {})
+    log_change(connection, user, "ignore" if ignored else "stop ignoring", row["id"], {})
 
 
 def note(connection: Connection, id_: str, text: str, user: str) -> None:
@@ -160,7 +151,7 @@ def note(connection: Connection, id_: str, text: str, user: str) -> None:
     if not text or len(text) > LONGEST_NOTE:
         raise UsageError(f"a note has 1 to {LONGEST_NOTE} characters")
     _feedback(connection, row["id"], "note", text, user)
-    _log(connection, user, "note", row["id"], {"text": text})
+    log_change(connection, user, "note", row["id"], {"text": text})
 
 
 def merge(connection: Connection, id_: str, into: str, user: str) -> None:
@@ -193,7 +184,7 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
         update(alert).where(alert.c.device == row["id"]).values(device=target["id"], subject=target["id"])
     )
     connection.execute(delete(mute).where(mute.c.device == row["id"]))
-    _log(connection, user, "merge", target["id"], {"merged": row["id"], "name": row["name"]})
+    log_change(connection, user, "merge", target["id"], {"merged": row["id"], "name": row["name"]})
 
 
 def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> str:
@@ -222,7 +213,7 @@ def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> s
     )
     refresh(connection, new)
     refresh(connection, row["id"], due=row["last_seen"])
-    _log(connection, user, "split", row["id"], {"new": new, "keys": sorted(set(keys))})
+    log_change(connection, user, "split", row["id"], {"new": new, "keys": sorted(set(keys))})
     return new
 
 
@@ -261,5 +252,5 @@ def name_group(connection: Connection, group: str, value: str, user: str, *, kin
     for id_ in ids:
         give_label(connection, id_, value, user, kind=kind, vendor=vendor, model=model)
     connection.execute(update(device_group).where(device_group.c.id == group).values(name=value.strip()))
-    _log(connection, user, "group", "", {"group": group, "label": value.strip(), "devices": len(ids)})
+    log_change(connection, user, "group", "", {"group": group, "label": value.strip(), "devices": len(ids)})
     return ids

@@ -413,20 +413,26 @@ class Store:
         with self._reading() as connection:
             return access.users(connection)
 
-    def create_user(self, name: str, role: access.Role) -> str:
-        """Create a user; returns the token, of which only a digest is stored."""
-        with self._writing() as connection:
-            return access.create_user(connection, name, role)
+    def create_user(self, name: str, role: access.Role, by: str = "") -> str:
+        """Create a user; returns the token, of which only a digest is stored.
 
-    def new_token(self, name: str) -> str:
+        Raises
+        ------
+        UsageError
+            If there is a user of this name, or the name or role cannot be one.
+        """
+        with self._writing() as connection:
+            return access.create_user(connection, name, role, by)
+
+    def new_token(self, name: str, by: str = "") -> str:
         """Replace the token of a user, and end its sessions."""
         with self._writing() as connection:
-            return access.new_token(connection, name)
+            return access.new_token(connection, name, by)
 
-    def delete_user(self, name: str) -> None:
-        """Delete a user and its sessions."""
+    def delete_user(self, name: str, by: str = "") -> None:
+        """Delete a user, its token and its sessions; the last editor cannot be deleted."""
         with self._writing() as connection:
-            access.delete_user(connection, name)
+            access.delete_user(connection, name, by)
 
     def user_of(self, token: str) -> UserRow | None:
         """The user of a token; None if there is none."""
