@@ -104,7 +104,7 @@ def accuracies(bench: CountBenchmark, name: str) -> dict[str, dict[str, float]]:
         labels, group = labels[owner], group[owner]
         likelihood.append(lambda: Averaged(LikelihoodRatios(), 3600))
     names = np.array(sorted(set(labels.tolist())))
-    found: dict[str, dict[str, float]] = {}
+    by_method: dict[str, dict[str, float]] = {}
     for harm in HARM:
         base = np.mean([cross_val(make, windows, labels, group, harm) for make in likelihood], axis=0)
         parts = {key: cross_val(make, windows, labels, group, harm) for key, make in PARTS.items()}
@@ -113,8 +113,8 @@ def accuracies(bench: CountBenchmark, name: str) -> dict[str, dict[str, float]]:
             # A label whose only block was held out cannot be named by anybody.
             fair = np.isfinite(total[np.arange(len(labels)), np.searchsorted(names, labels)])
             right = names[np.nan_to_num(total, nan=-np.inf).argmax(axis=1)] == labels
-            found.setdefault(title, {})[harm] = float(right[fair].mean())
-    return found
+            by_method.setdefault(title, {})[harm] = float(right[fair].mean())
+    return by_method
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -327,11 +327,11 @@ def reading(by_key: dict[tuple[str, int, float, int, str], dict[str, Any]]) -> l
     costs = {key: cost(by_key[CHOSEN_ON, *key, "same"], by_key[CHOSEN_ON, *key, "replaced"]) for key in choices}
     window, margin, times = min(choices, key=lambda key: costs[key])
     shipped = (default.window_days, default.change_margin, default.change_times)
-    one = 365 / by_key[CHOSEN_ON, *shipped, "same"]["days"]
+    days_of_one = 365 / by_key[CHOSEN_ON, *shipped, "same"]["days"]
     lines = ["## What follows", "",
              f"On {CHOSEN_ON} the least cost is {costs[window, margin, times]:.0f}, with windows of {window} days, "
              f"margin {margin} and {times} judgements; that of the default is {costs[shipped]:.0f}. One change more or "
-             f"less is {one:.1f}."]  # fmt: skip
+             f"less is {days_of_one:.1f}."]  # fmt: skip
     for network in SITES:
         if network == CHOSEN_ON or not by_key[network, *shipped, "replaced"]["cases"]:
             continue

@@ -189,14 +189,14 @@ def rounds(items: Items, number: int, platform: Mapping[str, str]) -> Iterator[R
             )  # fmt: skip
 
         enrolled = model.identifier.decision_function(enrol.windows)
-        one = scored(merged, np.array([names_of[device] for device in merged.items["device"]]))
-        yield scored(ask.windows, truth, one)
+        merged_round = scored(merged, np.array([names_of[device] for device in merged.items["device"]]))
+        yield scored(ask.windows, truth, merged_round)
 
 
 @cache
 def measured(title: str, number: int) -> tuple[Round, ...]:
     """The rounds of a network; kept."""
-    network = next(one for one in NETWORKS if one.title == title)
+    network = next(candidate for candidate in NETWORKS if candidate.title == title)
     return tuple(rounds(_bench().items(network.task, statistics=False), number, network.platform))
 
 
@@ -206,20 +206,20 @@ def learnt(networks: Sequence[Network]) -> PooledFigures:
     counts: dict[str, list[int]] = {}
     for network in networks:
         total = [0, 0]
-        runs = [found for number in ENROLLED if (found := measured(network.title, number))]
+        runs = [rounds_of for number in ENROLLED if (rounds_of := measured(network.title, number))]
         for run in runs:
             mine: tuple[list[Floats], list[Floats]] = ([], [])
-            for one in run:
-                column = {name: j for j, name in enumerate(one.labels)}
-                own = own_scores(one.enrolled, np.array([column[name] for name in one.own_labels]))
-                best = one.raw.argmax(axis=1)
-                share = (one.raw / own)[np.arange(len(best)), best]
-                use = one.counted & ~np.isin(one.truth, network.users)
-                right = np.array(one.labels)[best] == one.truth
-                mine[0].append(share[use & one.stranger])
-                mine[1].append(share[use & ~one.stranger & right])
-                rows = np.flatnonzero(~one.stranger)
-                pairs.append((one.raw[rows], np.array([column[name] for name in one.truth[rows]]),
+            for round_of in run:
+                column = {name: j for j, name in enumerate(round_of.labels)}
+                own_score = own_scores(round_of.enrolled, np.array([column[name] for name in round_of.own_labels]))
+                best = round_of.raw.argmax(axis=1)
+                share = (round_of.raw / own_score)[np.arange(len(best)), best]
+                use = round_of.counted & ~np.isin(round_of.truth, network.users)
+                right = np.array(round_of.labels)[best] == round_of.truth
+                mine[0].append(share[use & round_of.stranger])
+                mine[1].append(share[use & ~round_of.stranger & right])
+                rows = np.flatnonzero(~round_of.stranger)
+                pairs.append((round_of.raw[rows], np.array([column[name] for name in round_of.truth[rows]]),
                               1.0 / (len(networks) * len(runs) * max(len(run) * len(rows), 1))))  # fmt: skip
             for kind in (0, 1):
                 values = np.concatenate(mine[kind])
@@ -305,7 +305,7 @@ def home_items(seed: int, devices: int = 30, days: int = 14) -> Items:
     home = SimulatedHome([random_device(i, days, rng) for i in range(devices)], days=days, seed=seed)
     stages = FlowStages(FlowSettings(), LocalDevices(), 1800.0)
     flows = pl.concat([*(stages.flows(block) for block in home.batches()), stages.flows(BIFLOW.empty(), last=True)])
-    names = {name(one): one.name for one in home.devices for name in (home.address_of, home.mac_of)}
+    names = {name(device): device.name for device in home.devices for name in (home.address_of, home.mac_of)}
     flows = flows.with_columns(pl.col("device").cast(pl.String).replace(names))
     counts, _ = count(flows.filter(pl.col("device").str.starts_with("device-")), COUNTING)
     windows = ObservedWindows.of_counts(counts, 86_400).windows
@@ -319,20 +319,20 @@ def home_items(seed: int, devices: int = 30, days: int = 14) -> Items:
 def row_of(title: str, number: int, run: Sequence[Round], figures: PooledFigures | None, users: Sequence[str]) -> str:
     """One line of the table."""
     rejected, accepted, right, of_users, score, true = [], [], [], [], [], []
-    for one in run:
-        decision = one.decide(figures)
-        by_user = np.isin(one.truth, list(users))
-        known = ~one.stranger & ~by_user
+    for part in run:
+        decision = part.decide(figures)
+        by_user = np.isin(part.truth, list(users))
+        known = ~part.stranger & ~by_user
         column = {name: j for j, name in enumerate(decision.labels)}
-        hit = decision.tied[np.arange(len(one.truth)), [column.get(name, 0) for name in one.truth]]
+        hit = decision.tied[np.arange(len(part.truth)), [column.get(name, 0) for name in part.truth]]
         rejected += decision.unknown[known].tolist()
         right += hit[known & ~decision.unknown].tolist()
-        strangers = one.stranger & one.counted & ~by_user
+        strangers = part.stranger & part.counted & ~by_user
         accepted += (~decision.unknown)[strangers].tolist()
-        of_users += decision.unknown[~one.stranger & by_user].tolist()
-        said = np.where(decision.unknown, one.stranger, np.array(decision.labels)[decision.best] == one.truth)
+        of_users += decision.unknown[~part.stranger & by_user].tolist()
+        correct = np.where(decision.unknown, part.stranger, np.array(decision.labels)[decision.best] == part.truth)
         score += decision.score[known | strangers].tolist()
-        true += said[known | strangers].tolist()
+        true += correct[known | strangers].tolist()
     shares = " | ".join(f"{np.mean(values):.1%}" if values else "" for values in (rejected, accepted, right, of_users))
     error = metrics.calibration_error(np.array(score), np.array(true, dtype=bool))
     return f"| {title} | {number} | {len(rejected):,} | {len(accepted):,} | {shares} | {error:.3f} |"
@@ -407,7 +407,7 @@ def table() -> Iterator[str]:
                   for n in ENROLLED if (run := measured(network.title, n))]  # fmt: skip
     homes = f"{len(HOMES)} simulated homes of 30 devices, days"
     for n in ENROLLED:
-        run = [one for seed in HOMES for one in rounds(_home(seed), n, {})]
+        run = [part_of_run for seed in HOMES for part_of_run in rounds(_home(seed), n, {})]
         parts.append((homes, n, run, pooled_figures(METHOD), ()))
     yield "## By window\n"
     yield HEAD
@@ -416,7 +416,7 @@ def table() -> Iterator[str]:
     yield "\n## All later windows of a device as one\n"
     yield HEAD
     for title, n, run, figures, users in parts:
-        yield row_of(title, n, [one.whole for one in run if one.whole is not None], figures, users)
+        yield row_of(title, n, [whole for each in run if (whole := each.whole) is not None], figures, users)
     yield ATTEMPTS
 
 

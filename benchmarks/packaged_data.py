@@ -88,16 +88,16 @@ def main(arguments: Sequence[str]) -> None:
     root = Path(arguments[0] if arguments else os.environ["ETHOGRAM_CORPUS"])
     known = cards()
     bench = CountBenchmark(root, known)
-    found, later = Library(name="known products"), Library(name="later windows")
+    products, later = Library(name="known products"), Library(name="later windows")
     for name in SPLIT:
         card = known[count_tasks()[name].corpora[0]]
         early, late = split(bench, name)
-        found = found.merge(library(early, card, COUNTS.digest))
+        products = products.merge(library(early, card, COUNTS.digest))
         later = later.merge(library(late, card, COUNTS.digest))
     for name in WHOLE:
-        found = found.merge(library(whole(bench, name), known[name], COUNTS.digest))
+        products = products.merge(library(whole(bench, name), known[name], COUNTS.digest))
     DATA.mkdir(exist_ok=True)
-    for made, file in ((found, "library.jsonl.gz"), (later, "later.jsonl.gz")):
+    for made, file in ((products, "library.jsonl.gz"), (later, "later.jsonl.gz")):
         library_file.write(made, DATA / file)
         size = (DATA / file).stat().st_size
         print(f"{file}: {len(made):,} windows of {len(set(made.labels()))} models, {size:,} bytes")

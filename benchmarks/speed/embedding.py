@@ -157,8 +157,9 @@ def main() -> None:
         rows.append({"name": name, "flows_s": n / seconds, "ratio": peer / seconds,
                      "error_mean": None if off is None else float(off.mean())})  # fmt: skip
     if given.json is not None:
-        told = {"flows": n, "symbols": float(used), "threads": given.threads, "load": os.getloadavg()[0], "rows": rows}
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        result = {"flows": n, "symbols": float(used), "threads": given.threads, "load": os.getloadavg()[0],
+                  "rows": rows}  # fmt: skip
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -191,8 +191,8 @@ def main() -> None:
             report.setdefault(flood, {})[way] = result
             line = ", ".join(f"{n / 1e6:g} M {mib:,.0f}" for n, mib in result["curve"])
             accounting = result["accounting"]
-            told = {**accounting["ignored"], **accounting["dropped"], **accounting["corrected"]}
-            counted = ", ".join(f"{reason} {count:,}" for reason, count in told.items())
+            counters = {**accounting["ignored"], **accounting["dropped"], **accounting["corrected"]}
+            counted = ", ".join(f"{reason} {count:,}" for reason, count in counters.items())
             print(f"| {flood} | {way} | {line} | {result['mib_peak']:,.0f} | {result['seconds']:.0f} | {counted} |",
                   flush=True)  # fmt: skip
     if options.json:

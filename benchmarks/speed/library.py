@@ -60,7 +60,7 @@ def step(name: str, folder: Path, later: int) -> dict[str, Any]:
         judge = LadderJudge(ladder.products)
         inventory = add_ladder(inventory, windows, judge, enrolled=ladder.identities)
         labels = [known.label for known in identities(len(windows) // later, later) if known is not None]
-        verdicts = [one.verdict for one in inventory.devices]
+        verdicts = [device.verdict for device in inventory.devices]
         result |= {
             "message": "; ".join(messages + ladder.messages).replace(f"{folder}/", ""), "items": len(windows),
             "right": sum(a == b for a, b in zip(verdicts, labels, strict=True)), "unknown": verdicts.count("unknown"),

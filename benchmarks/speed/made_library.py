@@ -35,10 +35,10 @@ def made_windows(labels: int, days: int, *, first: int = 0, seed: int = 0) -> Wi
     for label in range(labels):
         habits = np.random.default_rng([seed, label])
         common = [(*service[:4], service[5]) for service in COMMON if habits.random() < service[4]]
-        own = [(6 if habits.random() < 0.6 else 17, int(1024 + 7 * habits.integers(600)),
+        device_services = [(6 if habits.random() < 0.6 else 17, int(1024 + 7 * habits.integers(600)),
                 "server" if habits.random() < 0.3 else "client", "wan" if habits.random() < 0.7 else "lan",
                 float(habits.uniform(0.05, 0.6))) for _ in range(int(habits.integers(1, OWN + 1)))]  # fmt: skip
-        services = common + own
+        services = common + device_services
         mean = habits.lognormal([[0.7], [6.0], [6.5]], 1.0, (3, len(services)))  # flows an hour, octets a flow
         domain = int(habits.integers(200))
         noise = np.random.default_rng([seed, label, first, days])

@@ -41,8 +41,8 @@ def naive(encoder: bert.BertEncoder, flows: PacketFlows, rows: np.ndarray, batch
 
 def plain(layer: torch.nn.Linear, x: torch.Tensor, *, gelu: bool = False) -> torch.Tensor:
     """A layer as torch multiplies it."""
-    found = functional.linear(x, layer.weight, layer.bias)
-    return functional.gelu(found) if gelu else found
+    output = functional.linear(x, layer.weight, layer.bias)
+    return functional.gelu(output) if gelu else output
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ def said(met: bool) -> str:
 
 def capture_rows() -> list[tuple[str, ...]]:
     """Packets to flows."""
-    found = read("captures")
-    peers, first, last = found["peers"], found["curve"][0], found["curve"][-1]
+    results = read("captures")
+    peers, first, last = results["peers"], results["curve"][0], results["curve"][-1]
     rate, command = last["packets"] / last["cpu_s"] / 1e6, "captures.py"
     took, load = times(last.get("wall_s"), last["cpu_s"]), "not kept"
     return [
@@ -48,9 +48,9 @@ def capture_rows() -> list[tuple[str, ...]]:
 
 def flow_rows() -> list[tuple[str, ...]]:
     """Flows to counts and fingerprints."""
-    found = read("fingerprints")
-    ours, counts, duck = found["fingerprints"], found["counts"], found["duckdb"]
-    n, command = found["flows"], f"fingerprints.py --flows {found['flows']}"
+    results = read("fingerprints")
+    ours, counts, duck = results["fingerprints"], results["counts"], results["duckdb"]
+    n, command = results["flows"], f"fingerprints.py --flows {results['flows']}"
     size, rate = f"{n / 1e6:.0f} M flows", n / ours["seconds"] / 1e6
     peer = f"DuckDB, the same counts: {times(duck['seconds'], duck['processor_s'])}; load {duck['load']:.1f}"
 
@@ -91,21 +91,21 @@ def other_rows() -> list[tuple[str, ...]]:
 
 def startup_rows() -> list[tuple[str, ...]]:
     """Short commands, warm."""
-    found = read("startup")
-    bare = found["commands"]["bare imports"]["cpu_s"]
+    results = read("startup")
+    bare = results["commands"]["bare imports"]["cpu_s"]
     return [
         (f"`ethogram {name}`, warm", "< 2 s of CPU", f"{row['cpu_s']:.2f} s of CPU, median {row['median_s']:.2f} s",
          times(None, row["cpu_s"]), f"importing NumPy, Polars, PyArrow, Numba and Typer alone: {bare:.2f} s",
-         said(row["cpu_s"] < 2), f"{found['load']:.1f}", "startup.py")
-        for name, row in found["commands"].items() if name in {"identify small.pcap", "doctor"}
+         said(row["cpu_s"] < 2), f"{results['load']:.1f}", "startup.py")
+        for name, row in results["commands"].items() if name in {"identify small.pcap", "doctor"}
     ]  # fmt: skip
 
 
 def library_rows() -> list[tuple[str, ...]]:
     """A library of own devices: learnt once, then identified by."""
-    found = read("library")
+    results = read("library")
     rows = []
-    for run in found["runs"]:
+    for run in results["runs"]:
         learn, identify = run["learn"], run["identify"]
         command = f"library.py --labels {run['labels']} --days {run['windows'] // run['labels']}"
         size = f"{run['windows']:,} windows of {run['labels']} labels"
@@ -123,8 +123,8 @@ def library_rows() -> list[tuple[str, ...]]:
 
 def vector_rows() -> list[tuple[str, ...]]:
     """Captures to custom flows on disk."""
-    found = read("vectors")
-    first, last, twin = found["curve"][0], found["curve"][-1], found["twin"]
+    results = read("vectors")
+    first, last, twin = results["curve"][0], results["curve"][-1], results["twin"]
     goal, command = ">= 300,000 packets/s of one core", "vectors.py --corpus"
 
     def row(what: str, run: dict[str, float], peer: str) -> tuple[str, ...]:
@@ -138,8 +138,8 @@ def vector_rows() -> list[tuple[str, ...]]:
     )
     return [
         row(f"captures to outgoing custom flows, {last['m_packets']:g} M packets", last, plain),
-        row("the same, bidirectional", found["bidirectional"], ""),
-        *(row(f"the same, {name}", run, "") for name, run in found["corpus"].items()),
+        row("the same, bidirectional", results["bidirectional"], ""),
+        *(row(f"the same, {name}", run, "") for name, run in results["corpus"].items()),
         ("memory from 0.3 to 3 M packets", "bounded", f"{first['rss_mib']:.0f} to {last['rss_mib']:.0f} MiB", "", "",
          said(last["rss_mib"] < 1024), "", command),
     ]  # fmt: skip

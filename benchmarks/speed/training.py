@@ -87,9 +87,9 @@ def speed(given: argparse.Namespace) -> None:
     for name, seconds in best.items():
         print(f"{name:24} {seconds:7.2f} s {given.flows / seconds:10,.0f} flows/s {peer / seconds:6.2f} x")
     if given.json is not None:
-        told = {"flows": given.flows, "threads": given.threads, "load": os.getloadavg()[0],
+        result = {"flows": given.flows, "threads": given.threads, "load": os.getloadavg()[0],
                 "seconds": best, "ratio": {name: peer / seconds for name, seconds in best.items()}}  # fmt: skip
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def memory(given: argparse.Namespace) -> None:
@@ -115,8 +115,8 @@ def memory(given: argparse.Namespace) -> None:
         seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if given.json is not None:
-        told = {"flows": len(files), "steps": steps, "batch": given.batch, "peak_mib": peak, "before_mib": before}
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        result = {"flows": len(files), "steps": steps, "batch": given.batch, "peak_mib": peak, "before_mib": before}
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{len(files):,} flows, {path.name}; {steps:,} steps of {given.batch} in {seconds:.0f} s"
           f"{'' if done else ' (stopped)'}; peak {peak:,.0f} MiB, {before:,.0f} MiB before")  # fmt: skip
 

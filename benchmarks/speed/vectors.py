@@ -87,7 +87,7 @@ def fill_payload(path: Path) -> None:
 def plain_packets(path: Path) -> list[twin.P]:
     """The packets of a capture, read in the plainest way."""
     octets = path.read_bytes()
-    found, at = [], 24
+    packets, at = [], 24
     while at < len(octets):
         seconds, micro, length, _ = struct.unpack_from("<IIII", octets, at)
         ip = at + 30
@@ -96,9 +96,9 @@ def plain_packets(path: Path) -> list[twin.P]:
         ports = struct.unpack_from(">HH", octets, ip + 20)
         start = ip + 20 + (20 if protocol == 6 else 8)
         source, destination = (".".join(map(str, octets[ip + i : ip + i + 4])) for i in (12, 16))
-        found.append(twin.P(seconds * 10**9 + micro * 1000, source, destination, *ports, protocol, octets[start:end]))
+        packets.append(twin.P(seconds * 10**9 + micro * 1000, source, destination, *ports, protocol, octets[start:end]))
         at += 16 + length
-    return found
+    return packets
 
 
 def ours(warm: Path, out: Path, paths: list[Path], direction: str = "outgoing") -> dict[str, float]:

@@ -53,10 +53,10 @@ def serve(folder: Path) -> None:
     collector.stop()
     used = resource.getrusage(resource.RUSAGE_SELF)
     [peak] = [int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")]  # noqa: PTH123, SIM115
-    found = collector.counters.as_dict()
-    found |= {"cpu_s": used.ru_utime + used.ru_stime - before, "stop_s": time.perf_counter() - stopping,
+    counters = collector.counters.as_dict()
+    counters |= {"cpu_s": used.ru_utime + used.ru_stime - before, "stop_s": time.perf_counter() - stopping,
               "rss_mib": peak, "flows": collector.flows}  # fmt: skip
-    print(json.dumps(found), flush=True)
+    print(json.dumps(counters), flush=True)
 
 
 def send(port: int, rate: float, seconds: float, homes: int) -> None:
@@ -134,13 +134,13 @@ def main() -> None:
           "| records sent | received | gaps | behind the last | CPU s | stop s | RSS MiB |")  # fmt: skip
     print("|" + "---|" * 13)
     for rate in options.rates:
-        one = run(rate, options.seconds, options.homes)
-        result["runs"].append(one)
-        print(f"| {rate:,.0f} | {one['records_per_s']:,.0f} | {one['sent']['messages']:,} | {one['datagrams_read']:,} "
-              f"| {one['lost_at_socket']:,} | {sum(one['lost_inside'].values()):,} | {one['sent']['units']:,} "
-              f"| {one['received']:,} | {one['gaps']:,} | {one['behind_the_last']:,} | {one['cpu_s']:.1f} "
-              f"| {one['stop_s']:.1f} | {one['rss_mib']:,.0f} |", flush=True)  # fmt: skip
-        for reason, count in one["lost_inside"].items():
+        row = run(rate, options.seconds, options.homes)
+        result["runs"].append(row)
+        print(f"| {rate:,.0f} | {row['records_per_s']:,.0f} | {row['sent']['messages']:,} | {row['datagrams_read']:,} "
+              f"| {row['lost_at_socket']:,} | {sum(row['lost_inside'].values()):,} | {row['sent']['units']:,} "
+              f"| {row['received']:,} | {row['gaps']:,} | {row['behind_the_last']:,} | {row['cpu_s']:.1f} "
+              f"| {row['stop_s']:.1f} | {row['rss_mib']:,.0f} |", flush=True)  # fmt: skip
+        for reason, count in row["lost_inside"].items():
             print(f"  {reason}: {count:,}")
     result["command"] = (f"benchmarks/wire/collect.py --rates {' '.join(f'{rate:.0f}' for rate in options.rates)} "
                          f"--seconds {options.seconds:g} --homes {options.homes}")  # fmt: skip

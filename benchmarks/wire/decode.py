@@ -50,9 +50,9 @@ def ours(kind: str, datagrams: int) -> dict[str, float]:
     made = messages(template, datagrams)
     blocks = [batch(made[first : first + BLOCK]) for first in range(0, datagrams, BLOCK)]
 
-    def decode(chosen: list[Any]) -> int:
+    def decode(messages: list[Any]) -> int:
         decoder, count = Decoder(), 0
-        for block in chosen:
+        for block in messages:
             for records in decoder.decode(block):
                 for element in columns:
                     index = records.has(0, element)
@@ -75,7 +75,7 @@ def netflume(kind: str, datagrams: int) -> dict[str, float]:
     made = messages(templates()[kind], datagrams)
     decoder = peer.Decoder()
     begin, busy = time.perf_counter(), time.process_time()
-    count = sum(len(decoder.flows(one, "192.0.2.1")) for one in made)
+    count = sum(len(decoder.flows(message, "192.0.2.1")) for message in made)
     return {"records": count, "wall_s": time.perf_counter() - begin, "cpu_s": time.process_time() - busy}
 
 
@@ -86,7 +86,7 @@ def netflow(kind: str, datagrams: int) -> dict[str, float]:
     made = messages(templates()[kind], datagrams)
     known: dict[str, Any] = {"netflow": {}, "ipfix": {}}
     begin, busy = time.perf_counter(), time.process_time()
-    count = sum(len(peer.parse_packet(one, known).flows) for one in made)
+    count = sum(len(peer.parse_packet(message, known).flows) for message in made)
     return {"records": count, "wall_s": time.perf_counter() - begin, "cpu_s": time.process_time() - busy}
 
 
@@ -108,8 +108,8 @@ def nfcapd(kind: str, datagrams: int) -> dict[str, float]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.connect(("127.0.0.1", port))
             for first in range(0, datagrams, CHUNK):
-                for one in made[first : first + CHUNK]:
-                    sender.send(one)
+                for message in made[first : first + CHUNK]:
+                    sender.send(message)
                 while (waiting(port) or 0) > QUEUE:
                     time.sleep(0.0002)
             while waiting(port):

@@ -37,22 +37,22 @@ def columns_of(fields: tuple[Field, ...], rows: int, seed: int) -> list[Any]:
         2: packets, 22: first, 21: last, 152: BOOT_MS + first, 153: BOOT_MS + last, 10: 3, 14: 4, 5: 0, 61: 0,
     }  # fmt: skip
     names = [b"", b"device.example", b"updates.vendor.example", b"api.cloud.example"]
-    found: list[Any] = []
+    columns: list[Any] = []
     for field in fields:
         if field.length == VARIABLE:
-            chosen = chance.integers(len(names), size=rows)
-            found.append([names[i] for i in chosen] if field.id != 82 else [b"eth%d" % (i % 3) for i in chosen])
+            name_rows = chance.integers(len(names), size=rows)
+            columns.append([names[i] for i in name_rows] if field.id != 82 else [b"eth%d" % (i % 3) for i in name_rows])
         else:
-            found.append(np.broadcast_to(np.asarray(values[field.id], np.int64), (rows,)))
-    return found
+            columns.append(np.broadcast_to(np.asarray(values[field.id], np.int64), (rows,)))
+    return columns
 
 
 def templates() -> dict[str, Template]:
     """The templates: fixed length as v9 and as IPFIX, and IPFIX with two fields of variable length."""
-    fixed = tuple(Field(0, *one) for one in FIXED_IPFIX)
+    fixed = tuple(Field(0, *field) for field in FIXED_IPFIX)
     variable = (*fixed[:6], Field(0, 82, VARIABLE), *fixed[6:], Field(0, 460, VARIABLE))
     return {
-        "fixed, v9": Template(9, 7, 256, tuple(Field(0, *one) for one in FIXED_V9)),
+        "fixed, v9": Template(9, 7, 256, tuple(Field(0, *field) for field in FIXED_V9)),
         "fixed, IPFIX": Template(10, 7, 257, fixed),
         "variable, IPFIX": Template(10, 7, 258, variable),
     }
@@ -63,10 +63,10 @@ def messages(template: Template, datagrams: int, seed: int = 1) -> list[bytes]:
     build = MessageBuilder(template.version, template.domain, boot_ms=BOOT_MS, mtu=65_000)
     rows = RECORDS * datagrams
     records = data(template, columns_of(template.fields, rows, seed)).records
-    found: list[bytes] = []
+    payloads: list[bytes] = []
     for number in range(datagrams):
         sets = [data_set(template, records[RECORDS * number : RECORDS * (number + 1)])]
         if number % 200 == 0:
             sets.insert(0, template_set(template))
-        found.append(build.message(sets, NOW_MS + number))
-    return found
+        payloads.append(build.message(sets, NOW_MS + number))
+    return payloads

@@ -131,7 +131,7 @@ class Score:
 
 def batch_of(payloads: list[bytes], address: str = "192.0.2.1") -> DatagramBatch:
     """Messages of one exporter."""
-    octets = np.array([len(one) for one in payloads], np.int32)
+    octets = np.array([len(payload) for payload in payloads], np.int32)
     return DatagramBatch(
         np.frombuffer(b"".join(payloads), np.uint8), np.cumsum(octets, dtype=np.int64) - octets, octets,
         np.full(len(payloads), 1_700_000_000_000_000_000, np.int64), np.zeros(len(payloads), np.int32),
@@ -143,18 +143,18 @@ def score(wire: Path) -> Score:
     """Compare all scenarios."""
     folder = wire / FOLDER
     paths = {path.name: path for path in folder.rglob("*.dat")}
-    found = Score()
+    totals = Score()
     for scenario in json.loads((folder / "expected.json").read_text("utf-8")):
         name, decoder = scenario["name"], Decoder()
         records = decoder.decode(batch_of([paths[file].read_bytes() for file in scenario["files"]]))
         ours = sum(map(len, records))
         theirs = sum(scenario["decoded_records"]) if scenario["decoded_records"] else None
-        found.counts.append((name, theirs, ours, COUNTS_EXPLAINED.get(name, "") if theirs != ours else ""))
-        rows = [row for one in records for row in full_rows(one)]
+        totals.counts.append((name, theirs, ours, COUNTS_EXPLAINED.get(name, "") if theirs != ours else ""))
+        rows = [row for record in records for row in full_rows(record)]
         held = {event for _, event in scenario["json_event_index"]}
         for number, event in enumerate(scenario["events"]):
-            compare(found, name, event["netflow"], rows, number in held)
-    return found
+            compare(totals, name, event["netflow"], rows, number in held)
+    return totals
 
 
 def full_rows(records: Records) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ def full_rows(records: Records) -> list[dict[str, Any]]:
     headers, version = records.headers, records.template.version
     exported = exported_us(records)[message]
     uptime = headers["uptime_ms"][message]
-    found = []
+    rows = []
     for at, row in enumerate(rows_of(records)):
         header = headers[message[at]]
         row |= {
@@ -173,27 +173,27 @@ def full_rows(records: Records) -> list[dict[str, Any]]:
         if version == 5:
             row["engineType"], row["engineId"] = divmod(int(header["domain"]) & 0xFFFF, 256)
             row["samplingAlgorithm"], row["samplingInterval"] = divmod(int(header["sampling"]), 1 << 14)
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
-def compare(found: Score, scenario: str, event: dict[str, Any], rows: list[dict[str, Any]], held: bool) -> None:
+def compare(totals: Score, scenario: str, event: dict[str, Any], rows: list[dict[str, Any]], held: bool) -> None:
     """Compare one full record with that of ours which it is most like."""
     results = [[(name, value, *judged(name, value, row)) for name, value in event.items()] for row in rows]
     if not results:
-        found.problems.append((scenario, "no record", event, None))
+        totals.problems.append((scenario, "no record", event, None))
         return
-    best = max(results, key=lambda one: sum(verdict == "" for *_, verdict in one))
-    found.events += 1
+    best = max(results, key=lambda result: sum(verdict == "" for *_, verdict in result))
+    totals.events += 1
     for name, theirs, ours, judgement in best:
         verdict = "not held by its own tests" if judgement == "differs" and not held else judgement
         if verdict in NOT_COMPARABLE:
-            found.left_out[verdict] += 1
+            totals.left_out[verdict] += 1
             continue
-        found.fields += 1
-        found.agreed += verdict == ""
+        totals.fields += 1
+        totals.agreed += verdict == ""
         if verdict:
-            found.problems.append((scenario, name, theirs, ours))
+            totals.problems.append((scenario, name, theirs, ours))
 
 
 def judged(name: str, theirs: Any, row: dict[str, Any]) -> tuple[object, str]:
@@ -201,7 +201,7 @@ def judged(name: str, theirs: Any, row: dict[str, Any]) -> tuple[object, str]:
     if name in UPTIMES and UPTIMES[name] in row:
         return uptime_judged(name, theirs, row)
     names = SEVERAL.get(name) or (NAMES.get(name, name),)
-    ours = next((row[one] for one in names if one in row), None)
+    ours = next((row[column] for column in names if column in row), None)
     if ours is None:
         return None, "differs"
     if isinstance(theirs, str) and "\x00" in theirs and ours == "":

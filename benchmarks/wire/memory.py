@@ -40,7 +40,7 @@ def ipfix(domain: int, sets: bytes, sequence: int = 0) -> bytes:
 
 def template(number: int, fields: list[tuple[int, int]]) -> bytes:
     """A set with one template."""
-    body = struct.pack(">HH", number, len(fields)) + b"".join(struct.pack(">HH", *one) for one in fields)
+    body = struct.pack(">HH", number, len(fields)) + b"".join(struct.pack(">HH", *field) for field in fields)
     return struct.pack(">HH", 2, 4 + len(body)) + body
 
 
@@ -81,12 +81,13 @@ class Run:
 
         from ethogram.schema import DatagramBatch, Exporter
 
-        octets = np.array([len(one) for _, one in given], np.int32)
+        octets = np.array([len(payload) for _, payload in given], np.int32)
         numbers = np.array([number for number, _ in given], np.int64)
         known, index = np.unique(numbers, return_inverse=True)
         exporters = [Exporter(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}", 4739) for n in known.tolist()]
         batch = DatagramBatch(
-            np.frombuffer(b"".join(one for _, one in given), np.uint8), np.cumsum(octets, dtype=np.int64) - octets,
+            np.frombuffer(b"".join(payload for _, payload in given), np.uint8),
+            np.cumsum(octets, dtype=np.int64) - octets,
             octets, np.full(len(given), 1_700_000_000_000_000_000, np.int64), index.astype(np.int32), exporters,
         )  # fmt: skip
         self.frames(self.biflows.batch(self.decoder.decode(batch)))
@@ -110,8 +111,8 @@ class Run:
 def in_batches(run: Run, made: Any) -> None:
     """Feed messages as they are made."""
     waiting: list[tuple[int, bytes]] = []
-    for one in made:
-        waiting.append(one)
+    for message in made:
+        waiting.append(message)
         if len(waiting) == BATCH:
             run.feed(waiting)
             waiting = []
@@ -129,8 +130,8 @@ def many_templates(share: float) -> dict[str, Any]:
         for again in range(3):
             for number in range(int(10_000 * share)):
                 exporter, place = number % 500, number // 500
-                own = [*fields, (2000 + place, 4)]
-                sets = template(256 + place, own) + records(256 + place, body + b"\0\0\0\7")
+                own_fields = [*fields, (2000 + place, 4)]
+                sets = template(256 + place, own_fields) + records(256 + place, body + b"\0\0\0\7")
                 yield 1 + exporter, ipfix(again * 0, sets, again)
 
     in_batches(run, made())
@@ -143,10 +144,10 @@ def flood_of_templates(share: float) -> dict[str, Any]:
     most = [(1 + i, 4) for i in range(200)]
 
     def made() -> Any:
-        packed = b"".join(struct.pack(">HH", *one) for one in most)
+        packed = b"".join(struct.pack(">HH", *field) for field in most)
         for number in range(int(200_000 * share)):
-            one = struct.pack(">HHHH", 2, 8 + len(packed), 256 + number % 60_000, len(most)) + packed
-            yield number % 3_000, ipfix(number // 60_000, one)
+            template_set = struct.pack(">HHHH", 2, 8 + len(packed), 256 + number % 60_000, len(most)) + packed
+            yield number % 3_000, ipfix(number // 60_000, template_set)
 
     in_batches(run, made())
     return run.result(bound="32,768 templates, 4,096 of one exporter")
@@ -270,15 +271,16 @@ def main() -> None:
         if done.returncode:
             print(f"| {name} | | | | | {(done.stderr.strip().splitlines() or ['failed'])[-1]} | | |", flush=True)
             continue
-        one = json.loads(done.stdout)
-        result["cases"][name] = one
-        told = {**one["template_events"], **one["sets_dropped"], **one["messages_dropped"], **one.get("forgotten", {})}
-        if "devices_evicted" in one:
-            told |= {"devices held": one["devices_held"], "windows evicted": one["devices_evicted"]}
-            told |= {f"flows: {reason}": count for reason, count in one["fingerprints"]["dropped"].items()}
-        counted = ", ".join(f"{reason} {count:,}" for reason, count in told.items())
-        print(f"| {name} | {one['messages']:,} | {one['mib_sent']:,.0f} | {one['seconds']:.1f} | {one['bound']} "
-              f"| {one['mib_peak']:,.0f} | {one['mib_more']:,.0f} | {counted} |", flush=True)  # fmt: skip
+        run = json.loads(done.stdout)
+        result["cases"][name] = run
+        counters = {**run["template_events"], **run["sets_dropped"], **run["messages_dropped"]}
+        counters |= run.get("forgotten", {})
+        if "devices_evicted" in run:
+            counters |= {"devices held": run["devices_held"], "windows evicted": run["devices_evicted"]}
+            counters |= {f"flows: {reason}": count for reason, count in run["fingerprints"]["dropped"].items()}
+        counted = ", ".join(f"{reason} {count:,}" for reason, count in counters.items())
+        print(f"| {name} | {run['messages']:,} | {run['mib_sent']:,.0f} | {run['seconds']:.1f} | {run['bound']} "
+              f"| {run['mib_peak']:,.0f} | {run['mib_more']:,.0f} | {counted} |", flush=True)  # fmt: skip
     if options.write:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(result, indent=2) + "\n")

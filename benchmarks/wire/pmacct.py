@@ -74,31 +74,31 @@ def compare(folder: Path) -> Case:
 
 def our_rows(case: Case, paths: list[Path]) -> list[dict[str, Any]]:
     """Rows of our own: fields by name, biflow columns, and names from options."""
-    found = []
+    rows = []
     for path in paths:
         decoder, biflows = Decoder(), Biflows(metadata=ExporterMetadata())
         # Message by message, since names are given anew on the way.
-        parts = (decoder.decode(one) for batch in ExportFiles([path]).datagrams() for one in each(batch))
+        parts = (decoder.decode(record) for batch in ExportFiles([path]).datagrams() for record in each(batch))
         for records in chain(parts, (decoder.finish() for _ in range(1))):
-            for one in (one for one in records if one.template.options):
-                biflows.metadata.learn(one)
-                case.options += len(one)
-            for one in (one for one in records if not one.template.options):
-                case.data += len(one)
-                frame = biflows.of(one)
-                assert frame.height == len(one), "each record is a flow"
-                names = biflows.metadata.names(origin_of(one))
-                for fields, flow in zip(rows_of(one), frame.iter_rows(named=True), strict=True):
-                    found.append({**fields, **flow, "names": names})
-    return found
+            for record in (record for record in records if record.template.options):
+                biflows.metadata.learn(record)
+                case.options += len(record)
+            for record in (record for record in records if not record.template.options):
+                case.data += len(record)
+                frame = biflows.of(record)
+                assert frame.height == len(record), "each record is a flow"
+                names = biflows.metadata.names(origin_of(record))
+                for fields, flow in zip(rows_of(record), frame.iter_rows(named=True), strict=True):
+                    rows.append({**fields, **flow, "names": names})
+    return rows
 
 
 def each(batch: DatagramBatch) -> Iterator[DatagramBatch]:
     """The messages of a batch, one by one."""
     for row in range(len(batch)):
-        one = slice(row, row + 1)
-        yield DatagramBatch(batch.data, batch.offset[one], batch.octets[one], batch.arrival_ns[one],
-                            batch.exporter[one], batch.exporters)  # fmt: skip
+        row_slice = slice(row, row + 1)
+        yield DatagramBatch(batch.data, batch.offset[row_slice], batch.octets[row_slice], batch.arrival_ns[row_slice],
+                            batch.exporter[row_slice], batch.exporters)  # fmt: skip
 
 
 def their_row(row: dict[str, Any], shown: set[str], primitives: set[str]) -> tuple[Row, int, int, int]:
@@ -146,13 +146,13 @@ def our_row(row: dict[str, Any], shown: set[str], primitives: set[str]) -> tuple
 def labels(row: dict[str, Any]) -> tuple[int, ...]:
     """The MPLS label stack: 20 bits of each entry, down to the first that is all zero."""
     names = ["mplsTopLabelStackSection", *(f"mplsLabelStackSection{i}" for i in range(2, 11))]
-    found = []
+    stack = []
     for name in names:
         entry = int(row.get(name) or "0", 16)
         if not entry:
             break
-        found.append(entry >> 4)
-    return tuple(found)
+        stack.append(entry >> 4)
+    return tuple(stack)
 
 
 def plain(rows: list[tuple[Row, int, int, int]]) -> Counter[Row]:

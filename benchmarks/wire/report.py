@@ -37,22 +37,22 @@ def said(met: bool) -> str:
     return "met" if met else "**missed**"
 
 
-def decoding(found: dict[str, Any]) -> list[str]:
+def decoding(results: dict[str, Any]) -> list[str]:
     """Records a second of one core, beside the peers."""
     rows, goals = [], []
-    for kind, runs in found["kinds"].items():
+    for kind, runs in results["kinds"].items():
         mine = runs["ours"]
         rate = mine["records"] / mine["cpu_s"]
-        goals.append([f"{kind}, to ten columns", f"{found['goals'][kind] / 1e6:g} M records/s",
-                      f"{rate / 1e6:.1f} M records/s", said(rate >= found["goals"][kind])])  # fmt: skip
+        goals.append([f"{kind}, to ten columns", f"{results['goals'][kind] / 1e6:g} M records/s",
+                      f"{rate / 1e6:.1f} M records/s", said(rate >= results["goals"][kind])])  # fmt: skip
         for method, run in runs.items():
             if isinstance(run, str):
                 rows.append([kind, method, "", run, "", ""])
                 continue
-            own = run["records"] / run["cpu_s"]
+            own_speed = run["records"] / run["cpu_s"]
             rows.append([kind, {"nfcapd": "nfcapd, then nfdump -o csv"}.get(method, method), f"{run['records']:,.0f}",
-                         f"{own / 1e6:.3g}", f"{run['wall_s']:.2f}",
-                         "" if method == "ours" else f"{rate / own:,.0f} x"])  # fmt: skip
+                         f"{own_speed / 1e6:.3g}", f"{run['wall_s']:.2f}",
+                         "" if method == "ours" else f"{rate / own_speed:,.0f} x"])  # fmt: skip
             if "receive_cpu_s" in run:
                 alone = run["records"] / run["receive_cpu_s"]
                 rows.append([kind, "nfcapd alone", f"{run['records']:,.0f}", f"{alone / 1e6:.3g}", "",
@@ -60,12 +60,13 @@ def decoding(found: dict[str, Any]) -> list[str]:
         peer = runs["netflume"]
         if not isinstance(peer, str):
             times = rate / (peer["records"] / peer["cpu_s"])
-            goals.append([f"{kind}, beside netflume", f"{found['times_netflume']} x", f"{times:,.0f} x",
-                          said(times >= found["times_netflume"])])  # fmt: skip
+            goals.append([f"{kind}, beside netflume", f"{results['times_netflume']} x", f"{times:,.0f} x",
+                          said(times >= results["times_netflume"])])  # fmt: skip
     return [
         "## Decoding", "",
-        f"`python {found['command']}` (load {found['load_before']:.1f}). Datagrams of {found['records_of_a_datagram']} "
-        "records. Ours goes from octets in memory to ten columns of numbers, in the blocks the reader makes; netflume "
+        f"`python {results['command']}` (load {results['load_before']:.1f}). Datagrams of "
+        f"{results['records_of_a_datagram']} records. Ours goes from octets in memory to ten columns of "
+        "numbers, in the blocks the reader makes; netflume "
         "and netflow, which are Python, to a dictionary for each record; nfcapd from a socket to its file, of which "
         "nfdump then writes CSV. Rates are of processor time, one core.", "",
         *table(["Goal", "at least", "Measured", ""], goals), "",
@@ -73,32 +74,33 @@ def decoding(found: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def collecting(found: dict[str, Any]) -> list[str]:
+def collecting(results: dict[str, Any]) -> list[str]:
     """From UDP to Parquet and fingerprints."""
     rows, sums = [], []
-    for one in found["runs"]:
-        sent, inside = one["sent"], sum(one["lost_inside"].values())
-        rows.append([f"{one['rate']:,.0f}", f"{one['records_per_s']:,.0f}", f"{sent['seconds']:.0f}",
-                     f"{one['lost_at_socket']:,}", f"{inside:,}", f"{one['gaps']:,}", f"{one['cpu_s']:.1f}",
-                     f"{one['stop_s']:.1f}", f"{one['rss_mib']:,.0f}", f"{one['queue_highest_octets'] >> 20:,}",
-                     f"{one['load_before']:.1f}"])  # fmt: skip
-        holds = sent["messages"] == one["datagrams_read"] and one["behind_the_last"] >= 0
-        sums.append([f"{one['rate']:,.0f}", f"{sent['messages']:,}",
-                     f"{one['datagrams_used']:,} + {one['datagrams_read'] - one['datagrams_used']:,}",
-                     f"{sent['units']:,}", f"{one['received']:,} + {one['gaps']:,} + {one['behind_the_last']:,}",
+    for run in results["runs"]:
+        sent, inside = run["sent"], sum(run["lost_inside"].values())
+        rows.append([f"{run['rate']:,.0f}", f"{run['records_per_s']:,.0f}", f"{sent['seconds']:.0f}",
+                     f"{run['lost_at_socket']:,}", f"{inside:,}", f"{run['gaps']:,}", f"{run['cpu_s']:.1f}",
+                     f"{run['stop_s']:.1f}", f"{run['rss_mib']:,.0f}", f"{run['queue_highest_octets'] >> 20:,}",
+                     f"{run['load_before']:.1f}"])  # fmt: skip
+        holds = sent["messages"] == run["datagrams_read"] and run["behind_the_last"] >= 0
+        sums.append([f"{run['rate']:,.0f}", f"{sent['messages']:,}",
+                     f"{run['datagrams_used']:,} + {run['datagrams_read'] - run['datagrams_used']:,}",
+                     f"{sent['units']:,}", f"{run['received']:,} + {run['gaps']:,} + {run['behind_the_last']:,}",
                      "holds" if holds else "**does not hold**"])  # fmt: skip
     losses = [
-        f"At {one['rate']:,.0f}: {', '.join(f'{reason} {count:,}' for reason, count in one['lost_inside'].items())}."
-        for one in found["runs"]
-        if one["lost_inside"]
+        f"At {run['rate']:,.0f}: {', '.join(f'{reason} {count:,}' for reason, count in run['lost_inside'].items())}."
+        for run in results["runs"]
+        if run["lost_inside"]
     ]
-    homes = found["runs"][0]
+    homes = results["runs"][0]
     return [
         "## Collecting", "",
-        f"`python {found['command']}`. One process receives IPFIX over UDP, decodes, pairs, joins, orients, writes "
+        f"`python {results['command']}`. One process receives IPFIX over UDP, decodes, pairs, joins, orients, writes "
         f"Parquet, and counts fingerprints of {homes['sent']['devices']:,} devices of {homes['homes']:,} simulated "
-        f"homes; the sender is another process on the same {found['cores']} cores. *Lost at the socket* are datagrams "
-        "that the kernel dropped because the process did not read them in time; *lost inside* is everything dropped by "
+        f"homes; the sender is another process on the same {results['cores']} cores. *Lost at the socket* are "
+        "datagrams that the kernel dropped because the process did not read them in time; *lost inside* is "
+        "everything dropped by "
         "any stage of the process. *Stop* is the time to work off what waited, and to write it, when told to stop.", "",
         *table(["Records/s asked", "sent/s", "for, s", "lost at the socket", "lost inside", "records missing", "CPU, s",
                 "stop, s", "RSS, MiB", "queue at most, MiB", "load"], rows), "",
@@ -109,22 +111,22 @@ def collecting(found: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def memory(found: dict[str, Any]) -> list[str]:
+def memory(results: dict[str, Any]) -> list[str]:
     """What floods do to memory."""
     rows = []
-    for name, one in found["cases"].items():
-        told = {**one["template_events"], **one["sets_dropped"], **one["messages_dropped"]}
-        told |= {f"forgotten: {kind}": count for kind, count in one.get("forgotten", {}).items()}
-        if "devices_evicted" in one:
-            told |= {"devices held": one["devices_held"]}
-            told |= {f"flows: {reason}": count for reason, count in one["fingerprints"]["dropped"].items()}
-        counted = ", ".join(f"{reason} {count:,}" for reason, count in told.items())
-        rows.append([name, f"{one['messages']:,}", f"{one['mib_sent']:,.0f}", f"{one['seconds']:.0f}", one["bound"],
-                     f"{one['mib_peak']:,.0f}", f"{one['mib_more']:,.0f}", counted,
-                     "hold" if one["balanced"] else "**do not hold**"])  # fmt: skip
+    for name, run in results["cases"].items():
+        counters = {**run["template_events"], **run["sets_dropped"], **run["messages_dropped"]}
+        counters |= {f"forgotten: {kind}": count for kind, count in run.get("forgotten", {}).items()}
+        if "devices_evicted" in run:
+            counters |= {"devices held": run["devices_held"]}
+            counters |= {f"flows: {reason}": count for reason, count in run["fingerprints"]["dropped"].items()}
+        counted = ", ".join(f"{reason} {count:,}" for reason, count in counters.items())
+        rows.append([name, f"{run['messages']:,}", f"{run['mib_sent']:,.0f}", f"{run['seconds']:.0f}", run["bound"],
+                     f"{run['mib_peak']:,.0f}", f"{run['mib_more']:,.0f}", counted,
+                     "hold" if run["balanced"] else "**do not hold**"])  # fmt: skip
     return [
         "## Memory", "",
-        f"`python {found['command']}`. Each case is a process of its own with the bounds as they are set by default. "
+        f"`python {results['command']}`. Each case is a process of its own with the bounds as they are set by default. "
         "*More* is the peak beyond what the process had after loading and a first batch.", "",
         *table(["Case", "messages", "MiB sent", "s", "bound", "peak, MiB", "more, MiB", "counted", "sums"], rows), "",
     ]  # fmt: skip
@@ -134,9 +136,9 @@ def main() -> None:
     """Write the page."""
     lines = [INTRODUCTION]
     for name, section in (("wire-decode", decoding), ("wire-collect", collecting), ("wire-memory", memory)):
-        found = read(name)
-        if found is not None:
-            lines += section(found)
+        results = read(name)
+        if results is not None:
+            lines += section(results)
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
 
 

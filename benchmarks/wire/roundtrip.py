@@ -117,17 +117,17 @@ def metered(capture: Path) -> pl.DataFrame:
 
 def flows_of(table: pl.DataFrame) -> dict[Flow, tuple[int, int, int, int]]:
     """Packets and octets each way of each pair of endpoints."""
-    found: dict[Flow, tuple[int, int, int, int]] = {}
+    flows: dict[Flow, tuple[int, int, int, int]] = {}
     columns = ("protocol", "source_address", "source_port", "destination_address", "destination_port", "packets",
                "reverse_packets", "octets", "reverse_octets")  # fmt: skip
     for protocol, *ends, packets, more_packets, octets, more_octets in table.select(columns).iter_rows():
-        one, other = tuple(ends[:2]), tuple(ends[2:])
+        first, other = tuple(ends[:2]), tuple(ends[2:])
         counts = (packets, more_packets, octets, more_octets)
-        if one > other:
-            one, other, counts = other, one, (more_packets, packets, more_octets, octets)
-        before = found.get((protocol, one, other), (0, 0, 0, 0))
-        found[protocol, one, other] = tuple(a + b for a, b in zip(before, counts, strict=True))  # type: ignore[assignment]
-    return found
+        if first > other:
+            first, other, counts = other, first, (more_packets, packets, more_octets, octets)
+        before = flows.get((protocol, first, other), (0, 0, 0, 0))
+        flows[protocol, first, other] = tuple(a + b for a, b in zip(before, counts, strict=True))  # type: ignore[assignment]
+    return flows
 
 
 def score(softflowd: str, captures: list[Path]) -> dict[str, Score]:
@@ -137,13 +137,13 @@ def score(softflowd: str, captures: list[Path]) -> dict[str, Score]:
         ours = flows_of(metered(capture))
         for form, options in FORMS.items():
             theirs = flows_of(decoded(exported(softflowd, capture, options)))
-            one = scores[form]
-            one.captures += 1
-            one.flows += len(ours)
+            form_score = scores[form]
+            form_score.captures += 1
+            form_score.flows += len(ours)
             if {ends: counts[:2] for ends, counts in ours.items()} != {e: c[:2] for e, c in theirs.items()}:
-                one.packets_differ.append(capture.name)
+                form_score.packets_differ.append(capture.name)
             elif ours != theirs:
-                one.octets_differ.append(capture.name)
+                form_score.octets_differ.append(capture.name)
     return scores
 
 
@@ -158,10 +158,11 @@ def main() -> None:
     captures = simple_captures(Path(sys.argv[1]))[: int(sys.argv[2]) if len(sys.argv) == 3 else None]
     print("| form | captures | flows | every flow's packets equal | packets equal, octets not |\n|---|---|---|---|---|")
     scores = score(softflowd, captures)
-    for form, one in scores.items():
-        print(f"| {form} | {one.captures} | {one.flows:,} | {one.equal} | {len(one.octets_differ)} |")
+    for form, form_score in scores.items():
+        counts = f"{form_score.captures} | {form_score.flows:,} | {form_score.equal}"
+        print(f"| {form} | {counts} | {len(form_score.octets_differ)} |")
     for what in ("packets_differ", "octets_differ"):
-        names = Counter(name for one in scores.values() for name in getattr(one, what))
+        names = Counter(name for form_score in scores.values() for name in getattr(form_score, what))
         print(f"\n{what.replace('_', ' ')}: " + ", ".join(f"{name} ({n})" for name, n in sorted(names.items())))
 
 

@@ -33,18 +33,18 @@ def ipfix_file(wire: Path) -> tuple[int, int, int]:
 
 def report(wire: Path) -> tuple[list[str], bool]:
     """Lines of the table, and whether all is as it should be."""
-    found = logstash.score(wire)
+    totals = logstash.score(wire)
     lines = ["## Datagrams of 25 vendors (logstash-codec-netflow)", "",
              "| scenario | records stated | decoded | |", "|---|---|---|---|"]  # fmt: skip
-    for name, theirs, ours, why in found.counts:
+    for name, theirs, ours, why in totals.counts:
         note = why or ("none stated" if theirs is None else "equal" if theirs == ours else "DIFFERENT")
         lines.append(f"| {name} | {'' if theirs is None else theirs} | {ours} | {note} |")
-    lines += ["", f"Counts right: {found.counts_right} of {len(found.counts)} scenarios.",
-              f"Full records: {found.events}; {found.agreed:,} of {found.fields:,} comparable fields agree.",
+    lines += ["", f"Counts right: {totals.counts_right} of {len(totals.counts)} scenarios.",
+              f"Full records: {totals.events}; {totals.agreed:,} of {totals.fields:,} comparable fields agree.",
               "Not comparable:"]  # fmt: skip
-    lines += [f"- {reason} ({number}): {logstash.NOT_COMPARABLE[reason]}" for reason, number in found.left_out.items()]
+    lines += [f"- {reason} ({number}): {logstash.NOT_COMPARABLE[reason]}" for reason, number in totals.left_out.items()]
     lines += [
-        f"- DIFFERENT: {name}, {field}: {theirs} there, {ours} here" for name, field, theirs, ours in found.problems
+        f"- DIFFERENT: {name}, {field}: {theirs} there, {ours} here" for name, field, theirs, ours in totals.problems
     ]
     cases = pmacct.score(wire)
     lines += [
@@ -62,7 +62,7 @@ def report(wire: Path) -> tuple[list[str], bool]:
         f"{records:,} records of {IPFIX_RECORDS:,}; {octets:,} octets of {IPFIX_OCTETS:,}; {packets:,} packets."
     )
     right = (
-        found.counts_right == len(found.counts) and not found.problems
+        totals.counts_right == len(totals.counts) and not totals.problems
         and all(not case.theirs and not case.ours for case in cases)
         and (records, octets) == (IPFIX_RECORDS, IPFIX_OCTETS)
     )  # fmt: skip

@@ -123,11 +123,11 @@ def format_keys(keys: NDArray[np.uint64], unmap: bool) -> pl.Series:
     mapped = (version == 6) & (keys[:, HIGH] == 0) & (low >> np.uint64(32) == 0xFFFF) & unmap
     octets = np.ascontiguousarray(keys[:, :2].astype(">u8")).view(np.uint8).reshape(-1, 16)
     out = np.empty(len(keys), object)
-    for chosen, first, names, separator in (
+    for of_version, first, names, separator in (
         ((version == 4) | mapped, 12, DECIMAL, "."),
         ((version == MAC) & (low != 0), 10, HEX, ":"),
     ):
-        rows = np.flatnonzero(chosen)
+        rows = np.flatnonzero(of_version)
         if rows.size:
             parts = [names.gather(pl.Series(octets[rows, i].astype(np.uint32))).alias(str(i)) for i in range(first, 16)]
             text = pl.select(pl.concat_str(parts, separator=separator)).to_series()

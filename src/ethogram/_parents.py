@@ -91,11 +91,11 @@ class Parents:
         end = host
         while end:
             for pattern in self._by_end.get(end, ()):
-                kept = pattern.kept(labels)
-                if kept is not None:
+                parent = pattern.kept(labels)
+                if parent is not None:
                     # A kept name such as maker.r.parent.example may also match a shorter pattern.
                     longer = len(host.partition(".")[2]) > len(pattern.rest)
-                    return (self._as_kept(host) if longer else None) or (kept, pattern.kind)
+                    return (self._as_kept(host) if longer else None) or (parent, pattern.kind)
             if end in self._plain:
                 return (end, self._plain[end]) if end == host else self._as_kept(host) or (end, self._plain[end])
             end = end.partition(".")[2]

@@ -90,7 +90,7 @@ def escaped_json(text: str) -> str:
     """JSON text with every character in it that does not show as a JSON escape."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return _UNUSUAL.sub(lambda found: found[0] if _shows(found[0]) else _json_escape(found[0]), text)
+    return _UNUSUAL.sub(lambda match: match[0] if _shows(match[0]) else _json_escape(match[0]), text)
 
 
 def _json_escape(character: str) -> str:

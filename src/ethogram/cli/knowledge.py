@@ -55,8 +55,8 @@ def command(
             report(f"{known.rejected - len(known.messages):,} more rows were not used")
     answers = {query: look_up(known, query) for query in queries}
     if form is ReportFormat.TABLE:
-        for query, found in answers.items():
-            _show(query, found)
+        for query, facts in answers.items():
+            _show(query, facts)
     elif form is ReportFormat.CSV:
         write_csv(_COLUMNS, ([row[name] for name in _COLUMNS] for row in _rows(answers)))
     elif form is ReportFormat.JSONL:
@@ -64,7 +64,7 @@ def command(
             write_json(row, indent=False)
     else:
         document = [
-            {"query": query, "answers": [asdict(answer) for answer in found]} for query, found in answers.items()
+            {"query": query, "answers": [asdict(answer) for answer in facts]} for query, facts in answers.items()
         ]
         write_json({"format": "ethogram.knowledge/1", "rejected_rows": known.rejected, "queries": document})
 
@@ -72,8 +72,8 @@ def command(
 def _rows(answers: dict[str, list[Answer]]) -> list[dict[str, str]]:
     return [
         {"query": query, "read_as": answer.read_as, **asdict(fact)}
-        for query, found in answers.items()
-        for answer in found
+        for query, facts in answers.items()
+        for answer in facts
         for fact in answer.facts
     ]
 

@@ -122,7 +122,7 @@ def _days(seen: list[Observation]) -> tuple[str, str]:
     return f"{min(o.start for o in seen):%Y-%m-%d}", f"{max(o.end for o in seen):%Y-%m-%d}"
 
 
-def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -> None:
+def _show(library: Library, store: FlowStore | None, heading: str, *, full: bool) -> None:
     from rich import box
     from rich.table import Table
 
@@ -154,6 +154,6 @@ def _show(library: Library, store: FlowStore | None, said: str, *, full: bool) -
     if store is not None:
         total = sum(map(len, store.z.values()))
         console.print(f"  embedded flows of {len(store):,} entries, {total:,} in all; encoder {store.encoder}")
-    if said:
-        console.print(f"  {said}")
+    if heading:
+        console.print(f"  {heading}")
     console.print(table)

@@ -117,7 +117,7 @@ def _budgets(given: list[str] | None) -> list[int | None] | None:
     return list(dict.fromkeys(budgets)) or None
 
 
-def _settings(given: list[str], **own: Any) -> ProbeSettings:
+def _settings(given: list[str], **options: Any) -> ProbeSettings:
     import orjson
 
     from ethogram.config import ProbeSettings
@@ -131,7 +131,7 @@ def _settings(given: list[str], **own: Any) -> ProbeSettings:
             values[name.strip()] = orjson.loads(value)
         except orjson.JSONDecodeError:
             values[name.strip()] = value
-    return ProbeSettings.of(**{**values, **{name: value for name, value in own.items() if value is not None}})
+    return ProbeSettings.of(**{**values, **{name: value for name, value in options.items() if value is not None}})
 
 
 def _print(run: ProbeRun, form: ReportFormat) -> None:

@@ -153,16 +153,16 @@ def named_groups(names: list[str]) -> dict[str, Identity]:
     """
     from ethogram.identify.library import Identity
 
-    found: dict[str, Identity] = {}
+    identities: dict[str, Identity] = {}
     for text in names:
         group, _, label = text.partition("=")
         parts = [part.strip() for part in label.split(",")]
         if not group.strip() or not parts[0] or len(parts) > 5:
             raise UsageError(f"--name {text!r}: write it as 1=LABEL, or 1=LABEL,MODEL,VENDOR,TYPE,COARSE")
-        if group.strip() in found:
+        if group.strip() in identities:
             raise UsageError(f"--name: group {group.strip()} has two names")
-        found[group.strip()] = Identity(*parts)
-    return found
+        identities[group.strip()] = Identity(*parts)
+    return identities
 
 
 def _show(console: Console, groups: UnknownGroups) -> None:
@@ -171,18 +171,18 @@ def _show(console: Console, groups: UnknownGroups) -> None:
     from ethogram.pipeline.text import plural
 
     rows = []
-    for one in groups.groups:
-        kind = f"{one.fallback.label}, {one.fallback.score:.2f}" if one.fallback else ""
-        shared = f"share {', '.join(one.shared)}; " if one.shared else ""
+    for group in groups.groups:
+        kind = f"{group.fallback.label}, {group.fallback.score:.2f}" if group.fallback else ""
+        shared = f"share {', '.join(group.shared)}; " if group.shared else ""
         rows.append((
-            [one.group, str(len(one.devices)), f"{one.likeness:.2f}", kind,
-             f"{one.nearest} {one.nearest_score:.2f}" if one.nearest else ""],
+            [group.group, str(len(group.devices)), f"{group.likeness:.2f}", kind,
+             f"{group.nearest} {group.nearest_score:.2f}" if group.nearest else ""],
             "yellow",
-            f"{shared}{', '.join(one.devices)}",
+            f"{shared}{', '.join(group.devices)}",
         ))  # fmt: skip
     if rows:
         show_rows(console, ["group", "devices", "likeness", "kind", "nearest"], rows)
-    total = plural(sum(len(one.devices) for one in groups.groups), "unknown device")
+    total = plural(sum(len(group.devices) for group in groups.groups), "unknown device")
     console.print(
         f"{total} in {plural(len(groups.groups), 'group')}, {groups.known:,} known; "
         f"{f'library {groups.library}' if groups.library else 'no library'}; --name GROUP=LABEL enrols a group",

@@ -159,8 +159,9 @@ def real_devices(network: str) -> list[Sighting]:
     settings = settings_for("evidence")
     judge = fit_verdict_model(known, settings)
     inventory = identify_windows(seen, known, settings, judge=judge)
-    decided = _decided(seen.windows, judge, [one.verdict for one in inventory.devices])
-    return [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory.devices, decided, strict=True)]
+    decided = _decided(seen.windows, judge, [device.verdict for device in inventory.devices])
+    pairs = zip(inventory.devices, decided, strict=True)
+    return [Sighting(device, truth[device.device], hours) for device, hours in pairs]
 
 
 def _decided(windows: Windows, judge: VerdictModel, final: Sequence[str]) -> list[float | None]:
@@ -266,19 +267,21 @@ def home_inventory(
     changes = _changes(by_day, home, truth)
     whole = regroup(later, "device")
     inventory = identify_windows(whole, known, settings, judge=judge, simulated=True).devices
-    decided = _decided(whole.windows, judge, [one.verdict for one in inventory])
-    sightings = [Sighting(one, truth[one.device], hours) for one, hours in zip(inventory, decided, strict=True)]
+    decided = _decided(whole.windows, judge, [device.verdict for device in inventory])
+    pairs = zip(inventory, decided, strict=True)
+    sightings = [Sighting(device, truth[device.device], hours) for device, hours in pairs]
     return Home(sightings, changes, export, {**stages, "counts": counted})
 
 
 def _changes(by_day: Sequence[Verdict], home: SimulatedHome, truth: dict[str, str]) -> list[Change]:
     """Devices that were named rightly, and then, for two days or more and to the end, not, or behaved unusually."""
-    found = []
-    for device in sorted({one.device for one in by_day}):
-        days = sorted((one for one in by_day if one.device == device), key=lambda one: one.window.start)
-        gone = [one.verdict != truth[device] or one.unusual for one in days]
+    changes = []
+    for device in sorted({verdict.device for verdict in by_day}):
+        of_device = [verdict for verdict in by_day if verdict.device == device]
+        days = sorted(of_device, key=lambda verdict: verdict.window.start)
+        gone = [verdict.verdict != truth[device] or verdict.unusual for verdict in days]
         left = next((i for i in range(len(days) - 1) if all(gone[i:])), None)
         if left and not gone[left - 1]:
             first = days[left]
-            found.append(Change(device, (first.window.start - home.start).days + 1, truth[device], first))
-    return found
+            changes.append(Change(device, (first.window.start - home.start).days + 1, truth[device], first))
+    return changes

@@ -106,11 +106,11 @@ def _capped_sums(frame: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
     return sums, [nw.col(name).clip(upper_bound=_MOST).cast(nw.UInt64) for name in names]
 
 
-def marked(flows: IntoFrame, chosen: CountSettings) -> Any:
+def marked(flows: IntoFrame, settings: CountSettings) -> Any:
     """Add :data:`FATE`, ``port``, ``name`` and ``duration_ms`` to flows; returns a Narwhals frame."""
-    other = ~nw.col("protocol").is_in([TCP, UDP]) if not chosen.other_protocols else nw.lit(value=False)
+    other = ~nw.col("protocol").is_in([TCP, UDP]) if not settings.other_protocols else nw.lit(value=False)
     # An unanswered probe from elsewhere says nothing about the device that received it.
-    probe = (nw.col("initiator") == "remote") & ~nw.col("answered") if chosen.drop_probes else nw.lit(value=False)
+    probe = (nw.col("initiator") == "remote") & ~nw.col("answered") if settings.drop_probes else nw.lit(value=False)
     fate = nw.when(other).then(nw.lit(1)).otherwise(nw.when(probe).then(nw.lit(2)).otherwise(nw.lit(0)))
     duration = (nw.col("end") - nw.col("start")).dt.total_milliseconds()
     frame: Any = nw.from_native(flows)

@@ -137,19 +137,19 @@ def represent(
     return weighed.select(*by, "service", "weight", "level", "n", "total").to_native()
 
 
-def _weigh(shares: Any, by: list[str], chosen: RepresentationSettings, *, scaled: bool) -> Any:
+def _weigh(shares: Any, by: list[str], settings: RepresentationSettings, *, scaled: bool) -> Any:
     """Add weight and level to shares (n of total)."""
-    n, total, g = nw.col("n"), nw.col("total"), chosen.granularity
+    n, total, g = nw.col("n"), nw.col("total"), settings.granularity
     none = nw.lit(None).cast(nw.Int64)
-    if chosen.kind == "list":
+    if settings.kind == "list":
         return shares.with_columns(nw.lit(1.0).alias("weight"), nw.lit(1).cast(nw.Int64).alias("level"))
-    if chosen.kind == "prevalence" or (chosen.kind == "generalized" and g == 0):
+    if settings.kind == "prevalence" or (settings.kind == "generalized" and g == 0):
         return shares.with_columns(_quotient(n, total).alias("weight"), none.alias("level"))
-    if chosen.kind == "generalized":
+    if settings.kind == "generalized":
         # Shares of presence overlap, but each is at most 1, so the same formula holds.
         levels = shares.with_columns(((n * g + total - 1) // total).alias("level"))
         return levels.with_columns(_quotient(nw.col("level"), nw.lit(g)).alias("weight"))
-    if chosen.kind == "log_volume":
+    if settings.kind == "log_volume":
         volume = n * DAY_S / nw.col("window_s") if scaled else n.cast(nw.Float64)
         return shares.with_columns((volume + 1.0).log().alias("weight"), none.alias("level"))
     # Tiers of rank: the K services sorted by amount, in G equal parts; equal amounts share a tier.

@@ -23,14 +23,14 @@ _SHARE = 0.03  # or by this share: one packet more or less at either end, header
 
 @compiled
 def mark_duplicates(
-    one: Any, two: Any, swapped: Any, direction: Any, start: Any, end: Any, octets: Any, packets: Any, held: int,
+    key_a: Any, key_b: Any, swapped: Any, direction: Any, start: Any, end: Any, octets: Any, packets: Any, held: int,
     mark: Any,
 ) -> None:  # fmt: skip
     """Mark the duplicates among N records, in order of arrival.
 
     Parameters
     ----------
-    one, two, swapped
+    key_a, key_b, swapped
         Keys of the five-tuple, and the direction within it.
     direction
         Observation point: 0 ingress, 1 egress.
@@ -41,7 +41,7 @@ def mark_duplicates(
     mark
         Filled in: 0, :data:`KEPT` or :data:`DUPLICATE`; zeros on entry.
     """
-    n = len(one)
+    n = len(key_a)
     size = 16
     while size < 2 * n:
         size *= 2
@@ -51,11 +51,11 @@ def mark_duplicates(
     following = np.empty(n, np.int32)  # the next older one
     count = 0
     for i in range(n):
-        key = one[i] ^ np.uint64(swapped[i])
-        at = find_pair(slots, keys, key, two[i], key)
+        key = key_a[i] ^ np.uint64(swapped[i])
+        at = find_pair(slots, keys, key, key_b[i], key)
         if slots[at] < 0:
             slots[at] = count
-            keys[count, 0], keys[count, 1] = key, two[i]
+            keys[count, 0], keys[count, 1] = key, key_b[i]
             first[count, 0] = first[count, 1] = -1
             count += 1
         heads = first[slots[at]]

@@ -133,7 +133,7 @@ class Deduplicator:
         seen = np.where(ahead, np.maximum(seen, least), seen)
         octets, packets, reverse_octets, reverse_packets = (column(rows[name]) for name in _COUNTS)
         return _EmittedRecords(
-            keys.one, keys.two, keys.swapped, column(rows["direction"]), start, column(rows["end"].to_physical()),
+            keys.key_a, keys.key_b, keys.swapped, column(rows["direction"]), start, column(rows["end"].to_physical()),
             _capped_sum(octets, reverse_octets), _capped_sum(packets, reverse_packets), seen,
         )  # fmt: skip
 

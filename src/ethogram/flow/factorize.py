@@ -31,8 +31,8 @@ def hash_texts(texts: pl.Series, seed: int) -> tuple[NDArray[np.uint64], NDArray
     Collisions occur once in 10^38 pairs, so equal hashes are treated as equal texts. They cannot be provoked without
     knowing the seed.
     """
-    one, two = (column(texts.hash(seed + i)) for i in range(2))
-    return one, two
+    hash_a, hash_b = (column(texts.hash(seed + i)) for i in range(2))
+    return hash_a, hash_b
 
 
 def factorize(texts: pl.Series) -> tuple[Numbers, pl.Series]:

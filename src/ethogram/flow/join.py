@@ -121,7 +121,7 @@ class Joining:
         """Records that belong to no chain, and one record for each chain and interval."""
         tuples = five_tuple_keys(rows, hash_seed())
         key = np.empty(rows.height, np.uint64)
-        directed_keys(tuples.one, tuples.swapped, column(rows.select(is_half()).to_series()), key)
+        directed_keys(tuples.key_a, tuples.swapped, column(rows.select(is_half()).to_series()), key)
         cut = column(rows["last_cut"])
         order = np.flatnonzero(shares_marked_key(key, cut))
         start, end, reach = (column(rows[name].to_physical()) for name in ("start", "end", "_reach"))
@@ -134,7 +134,7 @@ class Joining:
         ).to_series()
         chain, group, furthest = np.empty(len(order), np.int64), np.empty(len(order), np.int64), reach[order]
         number_chains(
-            key[order], tuples.two[order], start[order], end[order], cut[order], column(opens)[order], furthest,
+            key[order], tuples.key_b[order], start[order], end[order], cut[order], column(opens)[order], furthest,
             self._gap, _SLACK_US, self._span, chain, group,
         )  # fmt: skip
         linked = np.bincount(chain)[chain] > 1

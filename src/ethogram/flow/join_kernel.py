@@ -13,10 +13,10 @@ __all__ = ["directed_keys", "first_known", "number_chains", "saturating_sums", "
 
 
 @compiled
-def directed_keys(one: Any, swapped: Any, half: Any, key: Any) -> None:
+def directed_keys(key_a: Any, swapped: Any, half: Any, key: Any) -> None:
     """Fill in the key under which records may continue each other; halves also need an equal direction."""
-    for i in range(len(one)):
-        key[i] = mix64(one[i], np.uint64(1) + np.uint64(swapped[i])) if half[i] else one[i]
+    for i in range(len(key_a)):
+        key[i] = mix64(key_a[i], np.uint64(1) + np.uint64(swapped[i])) if half[i] else key_a[i]
 
 
 @compiled
@@ -40,14 +40,14 @@ def shares_marked_key(key: Any, marked: Any) -> Any:
 
 @compiled
 def number_chains(
-    key: Any, two: Any, start: Any, end: Any, cut: Any, opens: Any, reach: Any, gap: int, slack: int, span: int,
+    key: Any, key_b: Any, start: Any, end: Any, cut: Any, opens: Any, reach: Any, gap: int, slack: int, span: int,
     chain: Any, group: Any,
 ) -> None:  # fmt: skip
     """Number the chains of records that continue each other, and the groups within them of one clock interval each.
 
     Parameters
     ----------
-    key, two, start, end, cut, opens
+    key, key_b, start, end, cut, opens
         Of N records, sorted by key and start. *Cut*: ended by the active timeout; *opens*: begins with a new handshake.
     reach
         Latest end in the chain so far, updated in place. The caller passes the latest end inside each record, since a
@@ -67,7 +67,7 @@ def number_chains(
         if (
             i
             and key[i] == key[i - 1]
-            and two[i] == two[i - 1]
+            and key_b[i] == key_b[i - 1]
             and cut[i - 1]
             and not opens[i]
             and (-slack <= silence <= gap)

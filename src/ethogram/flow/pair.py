@@ -193,7 +193,7 @@ class Pairing:
         split = column(block["last_cut"]) | (began < start)
         rows = np.arange(len(end)) + self._held.height
         return _Halves(
-            tuples.one, tuples.two, tuples.swapped, start, column(end), began, split, _leads(block), wait,
+            tuples.key_a, tuples.key_b, tuples.swapped, start, column(end), began, split, _leads(block), wait,
             np.empty_like(wait), rows,
         )[order]  # fmt: skip
 

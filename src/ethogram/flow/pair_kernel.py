@@ -38,7 +38,8 @@ remembered. Saved states hold this form."""
 
 @compiled
 def match_halves(
-    one: Any, two: Any, swapped: Any, start: Any, end: Any, began: Any, split: Any, leads: Any, wait: Any, until: Any,
+    key_a: Any, key_b: Any, swapped: Any, start: Any, end: Any, began: Any, split: Any, leads: Any, wait: Any,
+    until: Any,
     held: int, clock: int, arrived: int, passed: int, at_once: int, gap: int, span: int, keep: int, last: bool,
     known: Any, partner: Any, begins: Any,
 ) -> tuple[int, int, Any]:  # fmt: skip
@@ -46,7 +47,7 @@ def match_halves(
 
     Parameters
     ----------
-    one, two, swapped
+    key_a, key_b, swapped
         Keys of the five-tuple, and the direction; length N, like all arrays except ``known``.
     start, end
         In microseconds.
@@ -88,7 +89,7 @@ def match_halves(
     clock, crowded, known
         The new clock, the number of halves emitted because of :data:`MOST`, and the state to keep.
     """
-    n = len(one)
+    n = len(key_a)
     size = 16
     while size < 2 * (n + len(known)):
         size *= 2
@@ -107,11 +108,11 @@ def match_halves(
         count += 1
     for i in range(n):
         partner[i] = OPEN
-        at = find_pair(slots, keys, one[i], two[i], one[i])
+        at = find_pair(slots, keys, key_a[i], key_b[i], key_a[i])
         if slots[at] < 0:
             slots[at] = count
-            keys[count, 0], keys[count, 1] = one[i], two[i]
-            tuples[count].one, tuples[count].two = one[i], two[i]
+            keys[count, 0], keys[count, 1] = key_a[i], key_b[i]
+            tuples[count].one, tuples[count].two = key_a[i], key_b[i]
             tuples[count].head[0] = tuples[count].head[1] = -1
             tuples[count].first = -1
             count += 1

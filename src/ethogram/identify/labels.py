@@ -125,8 +125,8 @@ def label_device(path: str | Path, device: str, identity: Identity) -> str:
     rows: list[dict[str, str]] = []
     try:
         if source.exists() and source.stat().st_size:
-            names, found = rows_of(source.read_bytes())
-            rows = [{name: row.get(name, "") for name in names} for _, row in found]
+            names, numbered_rows = rows_of(source.read_bytes())
+            rows = [{name: row.get(name, "") for name in names} for _, row in numbered_rows]
             if rows or set(names) != set(names) & set(COLUMNS):
                 read_labels(source)
     except TextFileError as error:
@@ -161,7 +161,7 @@ def _require_one_at_a_time(labels: Sequence[Label], source: Path) -> None:
         last = known[0]
         for label in known[1:]:
             if last.identity != label.identity and (last.end is None or (label.start or _FIRST) < last.end):
-                first, second = sorted((last, label), key=lambda one: one.line)
+                first, second = sorted((last, label), key=lambda entry: entry.line)
                 raise InputError(
                     f"{second.device} is labelled {first.identity.label!r} (line {first.line}) and "
                     f"{second.identity.label!r} at once",

@@ -76,8 +76,8 @@ def code_digest() -> str:
 
 @cache
 def _class(name: str) -> type:
-    found: type = getattr(importlib.import_module(f"ethogram.identify.{CLASSES[name]}"), name)
-    return found
+    cls: type = getattr(importlib.import_module(f"ethogram.identify.{CLASSES[name]}"), name)
+    return cls
 
 
 class _Encoder:
@@ -173,15 +173,15 @@ class _Decoder:
             return IdentifySettings.of(**value)
         if kind != "object" or node["c"] not in CLASSES:
             raise LibraryError(f"an unknown kind of value: {kind!r:.20}")
-        found: Any = object.__new__(_class(node["c"]))
+        instance: Any = object.__new__(_class(node["c"]))
         for name, field in value.items():
             if not str(name).isidentifier() or str(name).startswith("__"):
                 raise LibraryError(f"an invalid attribute: {name!r:.40}")
-            object.__setattr__(found, name, self.decode(field, depth + 1))
+            object.__setattr__(instance, name, self.decode(field, depth + 1))
         check = CHECKS.get(node["c"])
-        if check is not None and not check(found):
+        if check is not None and not check(instance):
             raise LibraryError(f"the arrays of {node['c']} do not fit together")
-        return found
+        return instance
 
 
 def _pointer(pointer: NDArray[np.int64], first: int, last: int) -> bool:

@@ -239,8 +239,8 @@ class LikelihoodRatios(Identifier):
 
     def _single_labels(self, groups: Ints) -> bool:
         """Whether all windows of each of these groups have one label."""
-        chosen = np.isin(self.groups_, groups)
-        pairs = np.unique(np.stack([self.groups_[chosen], self.y_[chosen]]), axis=1)
+        selected = np.isin(self.groups_, groups)
+        pairs = np.unique(np.stack([self.groups_[selected], self.y_[selected]]), axis=1)
         return bool(np.unique(pairs[0]).size == pairs.shape[1])
 
     def _held_out_terms(self, part: Quantities, y: Ints, groups: Ints) -> list[StoredTerms]:

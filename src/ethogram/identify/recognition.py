@@ -87,8 +87,8 @@ def pooled_figures(method: str) -> PooledFigures | None:
 
 def own_scores(enrolled: Floats, truth: NDArray[np.int64]) -> Floats:
     """Median score of each label's own windows, (L); ``enrolled`` (n, L) is not held out, ``truth`` (n) a column."""
-    own = enrolled[np.arange(len(truth)), truth]
-    medians = [np.median(own[truth == c]) if np.any(truth == c) else LEAST_OWN for c in range(enrolled.shape[1])]
+    own_score = enrolled[np.arange(len(truth)), truth]
+    medians = [np.median(own_score[truth == c]) if np.any(truth == c) else LEAST_OWN for c in range(enrolled.shape[1])]
     return np.maximum(np.array(medians, dtype=np.float64), LEAST_OWN)
 
 
@@ -185,7 +185,7 @@ class Recognition:
         self.typical_ = (case.sum() * median + self.cases * self.pooled.typical) / total
         return self
 
-    def refit(self, names: Sequence[str], own: Mapping[str, float], before: Sequence[str]) -> Self:
+    def refit(self, names: Sequence[str], own_medians: Mapping[str, float], before: Sequence[str]) -> Self:
         """Take new own scores of some labels, and keep coefficients and all other scores.
 
         Parameters
@@ -197,8 +197,9 @@ class Recognition:
         before
             Labels of the columns until now.
         """
-        kept = dict(zip(before, self.own_.tolist(), strict=True))
-        self.own_ = np.maximum(np.array([own.get(name, kept.get(name, LEAST_OWN)) for name in names]), LEAST_OWN)
+        earlier = dict(zip(before, self.own_.tolist(), strict=True))
+        medians = [own_medians.get(name, earlier.get(name, LEAST_OWN)) for name in names]
+        self.own_ = np.maximum(np.array(medians), LEAST_OWN)
         return self
 
     def _strangers(self, scores: Floats, truth: NDArray[np.int64]) -> Floats:

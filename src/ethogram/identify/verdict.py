@@ -219,13 +219,13 @@ class VerdictModel:
         before = list(self.identifier.labels_)
         self.identifier.refit(windows, labels)
         names = self.identifier.labels_
-        chosen = [i for i, label in enumerate(labels) if label in changed]
-        scores = self.identifier.decision_function(windows.take(chosen))
+        changed_items = [i for i, label in enumerate(labels) if label in changed]
+        scores = self.identifier.decision_function(windows.take(changed_items))
         of_label: dict[str, list[float]] = {}
-        for row, i in enumerate(chosen):
+        for row, i in enumerate(changed_items):
             of_label.setdefault(labels[i], []).append(float(scores[row, names.index(labels[i])]))
-        own = {label: float(np.median(values)) for label, values in of_label.items()}
-        self.recognition_.refit(names, own, before)
+        medians = {label: float(np.median(values)) for label, values in of_label.items()}
+        self.recognition_.refit(names, medians, before)
         self.needed_.clear()
         self.needed_.update(needed_s or {})
         return self

@@ -249,7 +249,7 @@ def parse_integers(series: pl.Series, most: int = MAX_COUNT, marks: NumberMarks 
 def _whole_texts(text: pl.Series, most: int, marks: NumberMarks) -> ParsedColumn:
     values = text.cast(pl.UInt64, strict=False)
     refused = text.is_not_null() & ~(values <= most).fill_null(False)
-    return parse_refused(text, values.set(refused, None), refused, lambda one: _whole(one, most, marks))
+    return parse_refused(text, values.set(refused, None), refused, lambda cell: _whole(cell, most, marks))
 
 
 def _real_texts(text: pl.Series, marks: NumberMarks, parse: Callable[[str], Parsed]) -> ParsedColumn:

@@ -280,11 +280,11 @@ def _add_mac(item: LadderEvidence, facts: list[Fact]) -> None:
 
 def _bounded(terms: list[LadderTerm]) -> list[LadderTerm]:
     """At most :data:`MOST_TERMS` terms of one feature for one label, the strongest first."""
-    kept: dict[tuple[str, str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     result = []
     for term in sorted(terms, key=lambda term: (-term.value, term.level, term.label, term.feature, term.text)):
         key = (term.level, term.label, term.feature)
-        kept[key] = kept.get(key, 0) + 1
-        if kept[key] <= MOST_TERMS:
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] <= MOST_TERMS:
             result.append(term)
     return result

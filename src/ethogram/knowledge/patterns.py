@@ -31,14 +31,14 @@ class Patterns:
     def matches(self, text: str) -> list[str]:
         """Patterns that match, the one with the most literal characters first; only the first 512 characters count."""
         text = text[:_MAX_TEXT].lower()
-        found = [
+        matching = [
             pattern
             for length in range(_START + 1)
             if length <= len(text)
             for pattern in self._by_start.get(text[:length], ())
             if self._regex(pattern).fullmatch(text)
         ]
-        return sorted(set(found), key=lambda pattern: (pattern.count("*") + pattern.count("?") - len(pattern), pattern))
+        return sorted(set(matching), key=lambda text: (text.count("*") + text.count("?") - len(text), text))
 
     def _regex(self, pattern: str) -> re.Pattern[str]:
         regex = self._compiled.get(pattern)

@@ -87,9 +87,9 @@ class RowStore:
         """Kept name and class of a host name (:func:`ethogram._parents.shared_parent`)."""
         return shared_parent(name, name) if self._parents is None else self._parents.find(name)
 
-    def parent_source(self, name: str, kept: str) -> str:
+    def parent_source(self, name: str, parent: str) -> str:
         """Source of the row that a shared name matched."""
         for row in self.added:
             if row.table == "parents" and Parents([(row.key, row.value)]).find(name) is not None:
                 return row.source
-        return next((row.source for row in self.table("parents").get(kept, ())), "hand")
+        return next((row.source for row in self.table("parents").get(parent, ())), "hand")

@@ -148,18 +148,19 @@ class Knowledge:
         facts = self._longest_end(labels)
         if parent is None:
             return facts or self._vendor_in(_own_label(labels), name)
-        kept, parent_class = parent
+        parent_name, parent_class = parent
         if parent_class == _OWN:
-            return self._longest_end(kept.split("."))
+            return self._longest_end(parent_name.split("."))
         # A service for everybody at a vendor's domain, such as a public clock, tells little of the vendor.
-        below = kept.count(".")
+        below = parent_name.count(".")
         facts = [
             replace(fact, weight="weak") if fact.subject == "vendor" and below > fact.key.count(".") else fact
             for fact in facts
         ]
-        facts = facts or self._longest_end(kept.split(".")) or self._vendor_in(kept.partition(".")[0], name)
-        origin = self._origin(self._store.parent_source(name, kept))
-        return [*facts, Fact("parents", kept, "shared", parent_class, "none", *origin)]
+        facts = facts or self._longest_end(parent_name.split("."))
+        facts = facts or self._vendor_in(parent_name.partition(".")[0], name)
+        origin = self._origin(self._store.parent_source(name, parent_name))
+        return [*facts, Fact("parents", parent_name, "shared", parent_class, "none", *origin)]
 
     def _longest_end(self, labels: list[str]) -> list[Fact]:
         """Rows of the longest known end of a name, and of shorter ends until one tells a vendor or platform."""
@@ -212,10 +213,10 @@ class Knowledge:
         A name that no pattern matches is searched for vendors and for words of kinds: ``den-maker-tv``.
         """
         facts = self._matching("hosts", text)
-        told = {fact.subject for fact in facts}
-        if not told & {"vendor", "platform"}:
+        subjects = {fact.subject for fact in facts}
+        if not subjects & {"vendor", "platform"}:
             facts += self._vendor_in("-".join(text[:_MAX_NAME].split()), text.strip()[:_MAX_NAME])
-        return facts if "kind" in told else facts + self.word(text)
+        return facts if "kind" in subjects else facts + self.word(text)
 
     def dhcp_vendor_class(self, text: str) -> list[Fact]:
         """Facts of a DHCP vendor class identifier (option 60, RFC 2132 section 9.13)."""
@@ -310,8 +311,8 @@ class Knowledge:
 
     def vendor(self, text: str) -> str | None:
         """Identifier of the vendor that a text names: a slug, brand, company name or alias; None if unknown."""
-        found = self._vendor_names.of_company(text)
-        return None if found is None else found.key
+        slugs = self._vendor_names.of_company(text)
+        return None if slugs is None else slugs.key
 
     def vendor_name(self, vendor: str) -> str:
         """Name of a vendor or platform to show; that of an unknown one is its identifier, in title case if no domain.

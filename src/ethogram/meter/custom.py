@@ -295,9 +295,9 @@ class CustomMeter:
             int(self._state[place]) for place in (cache.GIVEN_ROWS, cache.GIVEN_PACKETS, cache.GIVEN_OCTETS)
         )
         self._state[[cache.GIVEN_ROWS, cache.GIVEN_PACKETS, cache.GIVEN_OCTETS]] = 0
-        records, (offset, size, way, kept), payload = self._output
+        records, (offset, size, way, payload_octets), payload = self._output
         first_packet = _offsets(records["kept"][:rows])
-        lengths = kept[:packets].astype(np.uint16)
+        lengths = payload_octets[:packets].astype(np.uint16)
         return CustomFlowBatch(
             records=records[:rows].copy(),
             first_packet=first_packet,

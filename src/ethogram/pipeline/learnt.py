@@ -248,11 +248,11 @@ def write_bundled(library: Library, folder: Path, levels: Sequence[str] = BUNDLE
     """Write what the bundled library teaches at some levels, for the package."""
     written = []
     for level in levels:
-        chosen = settings_for(default_method(packaged=True, level=level), level=level)
-        learnt = _fit(library, chosen, None, None)
-        path = learnt_path(folder / PACKAGED, chosen)
+        settings = settings_for(default_method(packaged=True, level=level), level=level)
+        learnt = _fit(library, settings, None, None)
+        path = learnt_path(folder / PACKAGED, settings)
         value = {"model": learnt.model, "usual": dict(learnt.usual)}
         # Without the digest of the code: a test holds the file to be what this code learns.
-        write_learnt(path, value, {**_key(library, chosen, None, None), "code": "package"}, compress=True)
+        write_learnt(path, value, {**_key(library, settings, None, None), "code": "package"}, compress=True)
         written.append(path)
     return written

@@ -144,17 +144,17 @@ def _all_groups(whole: ObservedWindows, settings: IdentifySettings) -> Unknown:
         )
     ]  # fmt: skip
     inventory = Inventory(library="", devices=devices)
-    items = [i for i, one in enumerate(devices) if one.flows]
+    items = [i for i, verdict in enumerate(devices) if verdict.flows]
     grouping = Grouping().fit(bundled.windows(), bundled.labels())
     groups = []
     for number, group in enumerate(grouping.groups(whole.windows.take(items)), 1):
         mine = [devices[items[i]] for i in group.items]
         groups.append(UnknownGroup(
-            group=str(number), devices=[one.device for one in mine], likeness=group.likeness,
+            group=str(number), devices=[verdict.device for verdict in mine], likeness=group.likeness,
             shared=[name.removeprefix("name ") for name in group.shared], nearest="", nearest_score=0.0,
-            flows=sum(one.flows for one in mine),
+            flows=sum(verdict.flows for verdict in mine),
         ))  # fmt: skip
-    return Unknown(_told(inventory, groups), inventory, {one.group: one.devices for one in groups})
+    return Unknown(_told(inventory, groups), inventory, {verdict.group: verdict.devices for verdict in groups})
 
 
 def _told(inventory: Inventory, groups: list[UnknownGroup]) -> UnknownGroups:

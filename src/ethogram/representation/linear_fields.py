@@ -264,11 +264,11 @@ class _Weights:
     def tensors(self, directions: Floats) -> Tensors:
         """Weights of the encoder from directions [d, width]; one-hot columns become table rows."""
         numbers = number_columns(self.plan).size
-        zero, one = (
+        zero, ones = (
             np.clip((value - self.middle) * self.scale, -self.limit, self.limit)[numbers:] for value in (0.0, 1.0)
         )
         kinds = directions[:, numbers : self.middle.size]
-        table = (kinds * (one - zero)).T
+        table = (kinds * (ones - zero)).T
         text = np.zeros((self.text.size, len(directions)))
         text[self.kept] = (directions[:, self.middle.size :] * self.text[self.kept]).T
         weights = {

@@ -137,16 +137,16 @@ class PacketFlows:
         rows
             Row numbers, length K, or a slice.
         """
-        chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.ascontiguousarray(rows, np.int64)
-        first = np.zeros(len(chosen) + 1, np.int64)
+        indices = np.arange(len(self))[rows] if isinstance(rows, slice) else np.ascontiguousarray(rows, np.int64)
+        first = np.zeros(len(indices) + 1, np.int64)
         columns: dict[str, NDArray[Any]] = {}
         for name in PACKET_COLUMNS:
             values = getattr(self, name)
-            columns[name] = np.empty(int(self.packets[chosen].sum()), values.dtype)
-            copy_runs(self.first_packet, chosen, values, first, columns[name])
+            columns[name] = np.empty(int(self.packets[indices].sum()), values.dtype)
+            copy_runs(self.first_packet, indices, values, first, columns[name])
         octets = self.first_octet[self.first_packet]
-        data = np.empty(int((octets[chosen + 1] - octets[chosen]).sum()), np.uint8)
-        copy_runs(octets, chosen, self.data, np.zeros(len(chosen) + 1, np.int64), data)
+        data = np.empty(int((octets[indices + 1] - octets[indices]).sum()), np.uint8)
+        copy_runs(octets, indices, self.data, np.zeros(len(indices) + 1, np.int64), data)
         return PacketFlows.of_columns(first, columns, data)
 
     @classmethod
@@ -186,7 +186,7 @@ class PacketFlows:
         >>> cells.shape, int(lengths.sum())
         ((3, 5, 64), 0)
         """
-        chosen = np.arange(len(self)) if rows is None else np.ascontiguousarray(rows, np.int64)
+        indices = np.arange(len(self)) if rows is None else np.ascontiguousarray(rows, np.int64)
         ip, transport, payload = (
             getattr(self, name).astype(np.int64) for name in ("ip_octets", "transport_octets", "payload_octets")
         )
@@ -198,9 +198,9 @@ class PacketFlows:
             "segment": (ip, transport + payload),
             "payload": (ip + transport, payload),
         }[part]
-        out = np.zeros((len(chosen), packets, octets), np.uint8)
-        there = np.zeros((len(chosen), packets), np.int64)
-        _cells(self.first_packet, self.first_octet, skipped, lengths, self.data, chosen, out, there)
+        out = np.zeros((len(indices), packets, octets), np.uint8)
+        there = np.zeros((len(indices), packets), np.int64)
+        _cells(self.first_packet, self.first_octet, skipped, lengths, self.data, indices, out, there)
         return out, there
 
     def check_beside(self, flows: CustomFlows, *, file: str | Path | None = None) -> None:

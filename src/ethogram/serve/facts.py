@@ -241,11 +241,11 @@ def _files_in(folder: Path) -> list[SpanFile]:
 
 def _uncovered(files: Sequence[SpanFile]) -> list[SpanFile]:
     """Files whose span lies in no other's."""
-    kept: list[SpanFile] = []
+    uncovered: list[SpanFile] = []
     for file in sorted(files, key=lambda each: (each.first, -each.last)):
-        if not kept or file.last > kept[-1].last:
-            kept.append(file)
-    return kept
+        if not uncovered or file.last > uncovered[-1].last:
+            uncovered.append(file)
+    return uncovered
 
 
 def _run(files: Sequence[SpanFile]) -> list[SpanFile]:

@@ -114,7 +114,7 @@ def load(
     counted = (counts or CountSettings()) if card.kind in COUNTING else CountSettings()
     settings = (flows or FlowSettings(), meter or MeterSettings(), counted)
     state = _state(card, root, cache_folder)
-    digest = hashlib.sha256(" ".join([state, *(one.digest for one in settings)]).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(" ".join([state, *(part.digest for part in settings)]).encode()).hexdigest()[:12]
     if cache_folder is None:
         return _load(card, root, settings, digest, on_progress)
     held = CachedCorpus(cache_folder.expanduser() / "corpus", card, state, digest)

@@ -128,7 +128,7 @@ def _fold(
 
     def rows(names: tuple[str, ...], wanted: tuple[Part, ...], cap: int) -> dict[str, NDArray[np.int64]]:
         by_corpus = {n: np.flatnonzero(np.isin(parts[n], wanted) & (places[n] < cap)) for n in names}
-        return {name: found for name, found in by_corpus.items() if found.size}
+        return {name: places_of for name, places_of in by_corpus.items() if places_of.size}
 
     if task.protocol == "P4":
         encoder = tuple(dict.fromkeys((*encoder, *test)))

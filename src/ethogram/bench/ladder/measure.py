@@ -274,17 +274,17 @@ def figures(predictions: pl.DataFrame) -> pl.DataFrame:
             table = table.filter(pl.col("network").is_in(with_names.implode()))  # noqa: PLW2901
         for level in LEVELS:
             scored = table.filter(pl.col("vendor") != "") if level in ("vendor", "family") else table
-            said = scored[f"{level}_p"].to_numpy() >= scored[f"{level}_least"].to_numpy()
+            stated = scored[f"{level}_p"].to_numpy() >= scored[f"{level}_least"].to_numpy()
             right = scored[f"{level}_right"].to_numpy()
             networks = scored["network"].to_list()
-            right_low, right_high = _interval(said & right, networks)
-            wrong_low, wrong_high = _interval(said & ~right, networks)
+            right_low, right_high = _interval(stated & right, networks)
+            wrong_low, wrong_high = _interval(stated & ~right, networks)
             rows.append({
                 "condition": condition, "without": without, "level": level, "n": scored.height,
-                "right": float((said & right).mean()), "wrong": float((said & ~right).mean()),
+                "right": float((stated & right).mean()), "wrong": float((stated & ~right).mean()),
                 "right_low": right_low, "right_high": right_high, "wrong_low": wrong_low, "wrong_high": wrong_high,
-                "silent": float((~said).mean()),
-                "utility": float((said & right).mean() - 2 * (said & ~right).mean()),
+                "silent": float((~stated).mean()),
+                "utility": float((stated & right).mean() - 2 * (stated & ~right).mean()),
                 "best": float(right.mean()),
                 "calibration_error": metrics.calibration_error(scored[f"{level}_p"].to_numpy(), right),
             })  # fmt: skip

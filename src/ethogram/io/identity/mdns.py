@@ -216,7 +216,7 @@ def read_llmnr(message: bytes) -> list[Statement]:
     else:
         # A host that begins to use a name asks for all records of it (RFC 4795 section 4.1).
         name, at = _name(message, 12)
-        own = at >= 0 and int.from_bytes(message[at : at + 2]) == _ANY
-        names = [name] if own else []
+        any_type = at >= 0 and int.from_bytes(message[at : at + 2]) == _ANY
+        names = [name] if any_type else []
     facts = dict.fromkeys(("llmnr_name", ".".join(name)) for name in names if name)
     return [Statement(tuple(facts)[:MAX_FACTS])] if facts else []

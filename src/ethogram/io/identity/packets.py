@@ -160,9 +160,9 @@ class PacketFacts:
     def _statements(
         self, batch: PacketBatch, row: int, protocol: _Protocol, key: tuple[int, str | None]
     ) -> list[Statement]:
-        found = self._parsed_by_hash.get(key)
-        if found is not None:
-            return found
+        parsed = self._parsed_by_hash.get(key)
+        if parsed is not None:
+            return parsed
         if self._parsed >= self._most:
             self.left_out += 1
             return []

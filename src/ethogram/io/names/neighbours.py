@@ -52,10 +52,10 @@ def read(text: str, entries: Entries) -> None:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or _HEADERS.match(line):
             continue
-        found = _of_line(line)
-        if found is None:
+        neighbour = _of_line(line)
+        if neighbour is None:
             entries.ignore("other line")
-        elif not found[1]:
+        elif not neighbour[1]:
             entries.ignore("no MAC yet")
         else:
-            entries.add(NameEntry(number, mac=found[1], address=found[0], host_name=found[2]))
+            entries.add(NameEntry(number, mac=neighbour[1], address=neighbour[0], host_name=neighbour[2]))

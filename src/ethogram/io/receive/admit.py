@@ -346,12 +346,12 @@ def receive(
         most = 0
         for _ in range(polled.shape[0]):
             state["socket"] = (state["socket"] + 1) % polled.shape[0]
-            one = polled[state["socket"]]
-            if one["found"] == 0:
+            ready = polled[state["socket"]]
+            if ready["found"] == 0:
                 continue
             for slot in range(headers.shape[0]):
                 headers[slot]["name_octets"] = names.shape[1]
-            count = _recvmmsg(one["fd"], headers.ctypes.data, np.uint32(headers.shape[0]), np.int32(DONT_WAIT), 0)
+            count = _recvmmsg(ready["fd"], headers.ctypes.data, np.uint32(headers.shape[0]), np.int32(DONT_WAIT), 0)
             if count > 0:
                 state["count"], state["next"], state["arrival_ns"] = count, 0, now(clock)
                 most = max(most, count)

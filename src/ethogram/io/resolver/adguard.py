@@ -55,12 +55,12 @@ def read(text: TextInput, log: ResolverLog, zone: str) -> None:
         frame = pl.DataFrame(rows, schema={"time": pl.String, "client": pl.String, "name": pl.String}, orient="row")
         frame = frame.with_columns(time=log.times(frame["time"], zone))
         log.add(frame, pl.Series(lines))
-        found = parse_messages(messages)
-        row = pl.Series(found.row)
+        parsed = parse_messages(messages)
+        row = pl.Series(parsed.row)
         log.add_answers(pl.DataFrame({
             "time": frame["time"].gather(row), "client": frame["client"].gather(row),
-            "address": addresses(found.version, found.high, found.low), "name": found.name,
-            "ttl_s": pl.Series(np.ascontiguousarray(found.ttl_s)),
+            "address": addresses(parsed.version, parsed.high, parsed.low), "name": parsed.name,
+            "ttl_s": pl.Series(np.ascontiguousarray(parsed.ttl_s)),
         }))  # fmt: skip
 
 

@@ -67,11 +67,11 @@ def _answers(replies: pl.DataFrame, queries: pl.DataFrame, asked: pl.DataFrame, 
         & ((pl.col("value").shift(1) == _ALIAS) | (pl.col("name") == pl.col("name").shift(1)))
     ).with_columns(follows=pl.col("follows").fill_null(value=False))  # fmt: skip
     heads = before.with_columns(name=pl.when(~pl.col("follows")).then("name").forward_fill())
-    found = heads.filter(pl.col("value").str.contains(r"^[0-9a-fA-F:]*[.:][0-9a-fA-F.:]*$"))
+    answers = heads.filter(pl.col("value").str.contains(r"^[0-9a-fA-F:]*[.:][0-9a-fA-F.:]*$"))
     earlier = queries.select("row", "name", asked_by="client").sort("row")
-    found = found.sort("row").join_asof(earlier, on="row", by="name", strategy="backward", check_sortedness=False)
-    found = found.join(asked, on="name", how="left", maintain_order="left")
-    log.add_answers(found.select(
+    answers = answers.sort("row").join_asof(earlier, on="row", by="name", strategy="backward", check_sortedness=False)
+    answers = answers.join(asked, on="name", how="left", maintain_order="left")
+    log.add_answers(answers.select(
         "time", "name", client=pl.coalesce("peer", "asked_by", "last_client"), address="value",
         ttl_s=pl.lit(0, pl.UInt32),
     ))  # fmt: skip

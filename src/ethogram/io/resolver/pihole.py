@@ -51,8 +51,8 @@ def read(path: Path, log: ResolverLog) -> None:
             columns = {str(row[1]) for row in database.execute("PRAGMA table_info(queries)")}
             if not columns >= _NEEDED:
                 missing = ", ".join(sorted(_NEEDED - columns))
-                told = "a database of another program" if not columns else f"no column {missing} in queries"
-                raise wrong(told + ("" if version is None else f"; version {version}, known up to {NEWEST_VERSION}"))
+                problem = "a database of another program" if not columns else f"no column {missing} in queries"
+                raise wrong(problem + ("" if version is None else f"; version {version}, known up to {NEWEST_VERSION}"))
             for frame in _frames(database):
                 times = (pl.col("time") * 1e6).cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
                 log.add(frame.with_columns(time=times))

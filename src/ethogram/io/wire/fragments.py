@@ -28,7 +28,7 @@ UDP_HEADER = 8
 
 
 @compiled
-def find_fragments(data: Any, version: Any, internet_offset: Any, found: Any) -> int:
+def find_fragments(data: Any, version: Any, internet_offset: Any, fragments: Any) -> int:
     """Write the fragments among packets with valid IP headers; returns their number."""
     count = 0
     size = data.shape[0]
@@ -47,13 +47,13 @@ def find_fragments(data: Any, version: Any, internet_offset: Any, found: Any) ->
             place, more = word & 0xFFF8, word & 1 != 0
         else:
             continue
-        one = found[count]
-        one["row"] = row
-        one["id"] = number
-        one["at"] = place
-        one["more"] = more
-        one["begin"] = begin
-        one["octets"] = max(min(end, size) - begin, 0)
+        fragment = fragments[count]
+        fragment["row"] = row
+        fragment["id"] = number
+        fragment["at"] = place
+        fragment["more"] = more
+        fragment["begin"] = begin
+        fragment["octets"] = max(min(end, size) - begin, 0)
         count += 1
     return count
 

@@ -62,7 +62,7 @@ def take(keys: Any, generations: Any, first: Any, second: Any, seed: Any) -> Non
 
 @compiled
 def look_up(
-    keys: Any, generations: Any, seed: Any, headers: Any, slots: Any, sets: Any, begin: int, end: int, found: Any
+    keys: Any, generations: Any, seed: Any, headers: Any, slots: Any, sets: Any, begin: int, end: int, numbers: Any
 ) -> None:
     """Write the generation of each data set from row ``begin`` to ``end``; -1 if there is none.
 
@@ -75,7 +75,7 @@ def look_up(
             first = (np.uint64(slots[header["exporter"]]) << np.uint64(8)) | np.uint64(header["version"])
             second = (np.uint64(header["domain"]) << np.uint64(16)) | np.uint64(number)
             at = find(keys, generations, first, second, seed)
-            found[row] = generations[at] if at >= 0 else -1
+            numbers[row] = generations[at] if at >= 0 else -1
 
 
 class GenerationTable:
@@ -109,11 +109,11 @@ class GenerationTable:
 
     def look_up(
         self, headers: NDArray[np.void], slots: NDArray[np.int64], sets: NDArray[np.void], begin: int, end: int,
-        found: NDArray[np.int64],
+        numbers: NDArray[np.int64],
     ) -> None:  # fmt: skip
         """Write the generation of each data set in a range of rows."""
         if begin < end:
-            look_up(self._keys, self._generations, self._seed, headers, slots, sets, begin, end, found)
+            look_up(self._keys, self._generations, self._seed, headers, slots, sets, begin, end, numbers)
 
 
 def halves(key: tuple[int, int, int, int]) -> tuple[np.uint64, np.uint64]:

@@ -136,9 +136,9 @@ def todo(context: Context, overview: Overview, groups: int, alerts: int) -> list
         what = "1 group" if groups == 1 else f"{number(groups)} groups"
         lines.append((f"{what} of unknown devices can be named at once.", "/unknown", "Name them"))
     elif states.get("unknown"):
-        count, one = number(states["unknown"]), states["unknown"] == 1
-        lines.append((f"{count} {'device is' if one else 'devices are'} unknown.", "/devices?state=unknown",
-                      "Look at it" if one else "Look at them"))  # fmt: skip
+        count, single = number(states["unknown"]), states["unknown"] == 1
+        lines.append((f"{count} {'device is' if single else 'devices are'} unknown.", "/devices?state=unknown",
+                      "Look at it" if single else "Look at them"))  # fmt: skip
     if states.get("changed"):
         count = "1 device" if states["changed"] == 1 else f"{number(states['changed'])} devices"
         lines.append((f"What is stated about {count} has changed.", "/devices?state=changed", "See what"))
@@ -184,11 +184,12 @@ def evidence(detail: DeviceDetail) -> dict[str, Any]:
     if not rows:
         return {"rows": []}
     quantity = "share" if quantities["share"] else quantities.most_common(1)[0][0]
-    chosen = sorted((row for row in rows if row["quantity"] == quantity), key=lambda row: -abs(row["contribution"]))
-    chosen = chosen[:_MOST_EVIDENCE]
-    most = max(max(row["observed"], row["expected"]) for row in chosen)
+    of_quantity = [row for row in rows if row["quantity"] == quantity]
+    of_quantity = sorted(of_quantity, key=lambda row: -abs(row["contribution"]))
+    of_quantity = of_quantity[:_MOST_EVIDENCE]
+    most = max(max(row["observed"], row["expected"]) for row in of_quantity)
     return {
-        "rows": [{**row, "service": service_text(row["service"])} for row in chosen],
+        "rows": [{**row, "service": service_text(row["service"])} for row in of_quantity],
         "most": most or 1.0, "unit": quantity,
         "label": verdict.get("nearest") or "unknown", "reason": verdict.get("reason") or "",
     }  # fmt: skip

@@ -226,18 +226,20 @@ def record_groups(connection: Connection, rows: Sequence[tuple[Sequence[str], Se
     for group, member in connection.execute(select(group_member.c.group, group_member.c.device)):
         before.setdefault(group, set()).add(member)
     now = datetime.now(tz=UTC)
-    kept: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
+    groups_by_id: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
     for members, shares in rows:
         best = max(before, key=lambda id_: len(before[id_] & set(members)), default=None)
-        same = best is not None and best not in kept and 2 * len(before[best] & set(members)) > len(before[best])
+        free = best is not None and best not in groups_by_id
+        same = free and best is not None and 2 * len(before[best] & set(members)) > len(before[best])
         id_ = best if same and best is not None else secrets.token_hex(8)
-        kept[id_] = (members, shares)
+        groups_by_id[id_] = (members, shares)
     connection.execute(delete(group_member))
-    connection.execute(delete(device_group).where(device_group.c.id.not_in(list(kept)), device_group.c.name == ""))
+    unnamed = device_group.c.id.not_in(list(groups_by_id)) & (device_group.c.name == "")
+    connection.execute(delete(device_group).where(unnamed))
     upsert(connection, device_group, [
-        {"id": id_, "name": "", "shares": list(shares), "first_seen": now} for id_, (_, shares) in kept.items()
+        {"id": id_, "name": "", "shares": list(shares), "first_seen": now} for id_, (_, shares) in groups_by_id.items()
     ], ["id"], lambda new: {"shares": new.shares})  # fmt: skip
-    members_ = [{"group": id_, "device": each} for id_, (members, _) in kept.items() for each in members]
+    members_ = [{"group": id_, "device": each} for id_, (members, _) in groups_by_id.items() for each in members]
     if members_:
         connection.execute(insert(group_member), members_)
 
