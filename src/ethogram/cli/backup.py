@@ -9,7 +9,7 @@ import typer
 
 from ethogram.cli.options import Force
 from ethogram.cli.outputs import BACKUP, check_output
-from ethogram.cli.service_options import Config, Data, StorePlace, service_settings, store_place
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
 from ethogram.cli.terminal import report
 
 __all__ = ["command"]
@@ -30,14 +30,11 @@ def command(
     in it. The file can be restored into SQLite or PostgreSQL. Only its owner may read it.
     """
     settings = service_settings(config, data, store)
-    from ethogram.errors import InputError
     from ethogram.pipeline.text import plural
     from ethogram.serve.store import Store
 
-    place = store_place(settings)
+    place = existing_store(settings)
     check_output(output, BACKUP, [place], force=force)
-    if "://" not in place and not Path(place).exists():
-        raise InputError("there is no such store", file=place)
     with Store.open(place, settings.judge) as opened:
         rows = opened.save(output)
     report(f"{output}: {plural(rows, 'row')} written")

@@ -13,7 +13,6 @@ from ethogram.cli.options import (
     DevicesOnly,
     DnsLogs,
     From,
-    Inputs,
     KnowledgeOption,
     Local,
     Names,
@@ -27,18 +26,25 @@ from ethogram.cli.options import (
 )
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
 from ethogram.cli.terminal import results, write_csv, write_json
+from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ethogram.config.serve import ServeSettings
     from ethogram.schema import NetworkChange, NetworkChanges
 
 __all__ = ["command"]
 
 
 def command(
-    inputs: Inputs,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IN", help="The earlier and the later input of any kind; with --since, any number.",
+                       show_default=False),
+    ] = None,
     since: Annotated[
         int | None,
         duration_option("--since", help="Compare the last DURATION of all inputs with what was before.", whole=True),
@@ -66,37 +72,63 @@ def command(
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
+    config: Config = None,
+    data: Data = None,
+    store: StorePlace = None,
 ) -> int:  # fmt: skip
     """Say what changed on a network: devices, verdicts, services and names of other ends.
 
-    Give an earlier and a later input, or any inputs and --since. A device's services and names are compared by the
+    Give an earlier and a later input, or any inputs and --since; without inputs, the live service's stored counts are
+    compared (--since: 1d). A device's services and names are compared by the
     hours in which it uses them and by their octets; of those that are listed, one in twenty at most is expected to
     differ by chance. The same change of several devices is listed once.
     """
-    from ethogram.pipeline.changes import changes
-    from ethogram.pipeline.device_identifier import DeviceIdentifier
-    from ethogram.pipeline.read_options import read_options
+    span = None if since is None else timedelta(seconds=since)
+    if inputs:
+        from ethogram.pipeline.changes import changes
+        from ethogram.pipeline.device_identifier import DeviceIdentifier
+        from ethogram.pipeline.read_options import read_options
 
-    reading = read_options(
-        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), time_zone=time_zone, identity=identity,
-    )  # fmt: skip
-    with read_progress("biflows") as advance:
-        run = changes(
-            inputs, since=None if since is None else timedelta(seconds=since), reading=reading, every=every,
-            identifier=(lambda: DeviceIdentifier(library, knowledge)) if verdicts else None, on_progress=advance,
+        refuse_both(config, data, store)
+        reading = read_options(
+            devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
+            names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), time_zone=time_zone, identity=identity,
         )  # fmt: skip
-    show_log(run.log, summary=form is ReportFormat.TABLE)
+        with read_progress("biflows") as advance:
+            run = changes(
+                inputs, since=span, reading=reading, every=every, on_progress=advance,
+                identifier=(lambda: DeviceIdentifier(library, knowledge)) if verdicts else None,
+            )  # fmt: skip
+        show_log(run.log, summary=form is ReportFormat.TABLE)
+        found, errors = run.changes, run.log.errors
+    else:
+        found, errors = _of_service(service_settings(config, data, store), span or timedelta(days=1), every=every), []
     if form is ReportFormat.TABLE:
-        _show(results(), run.changes)
+        _show(results(), found)
     elif form is ReportFormat.JSON:
-        write_json(run.changes.to_dict())
+        write_json(found.to_dict())
     elif form is ReportFormat.JSONL:
-        for change in run.changes.changes:
+        for change in found.changes:
             write_json(change.to_dict(), indent=False)
     else:
-        write_csv(COLUMNS, [_csv_row(change) for change in run.changes.changes])
-    return end_with(run.log.errors)
+        write_csv(COLUMNS, [_csv_row(change) for change in found.changes])
+    return end_with(errors)
+
+
+def refuse_both(config: Path | None, data: Path | None, store: str | None) -> None:
+    """Refuse options of the service beside inputs."""
+    given = [name for name, value in (("--config", config), ("--data", data), ("--store", store)) if value is not None]
+    if given:
+        raise UsageError(f"{given[0]}: belongs to the live service, which is compared when no input is given")
+
+
+def _of_service(settings: ServeSettings, since: timedelta, *, every: bool) -> NetworkChanges:
+    from ethogram.serve.changes import stored_changes
+    from ethogram.serve.service import Service
+    from ethogram.serve.store import Store
+
+    with Store.open(existing_store(settings), settings.judge) as opened:
+        return stored_changes(Service(settings).judge_apart(opened), since, every=every)
 
 
 COLUMNS = ("change", "device", "subject", "service", "before", "after", "hours_before", "hours_after", "first",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ethogram.cli.options import Json, KnowledgeOption
-from ethogram.cli.service_options import Config, Data, StorePlace, service_settings, store_place
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
 from ethogram.cli.terminal import report, results, write_json
 
 __all__ = ["command"]
@@ -41,7 +41,7 @@ def command(
     from ethogram.serve.store import Store
 
     numbers: list[int] = []
-    with Store.open(store_place(settings), settings.judge) as opened:
+    with Store.open(existing_store(settings), settings.judge) as opened:
         judge = Service(settings).judge_apart(opened)
         changes = rejudge(judge, dry_run=dry_run, on_progress=numbers.append)
     if as_json:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ethogram.cli.serve import require_extra
+from ethogram.errors import InputError
 
 if TYPE_CHECKING:
     from ethogram.config.serve import ServeSettings
 
-__all__ = ["Config", "Data", "StorePlace", "service_settings", "store_place"]
+__all__ = ["Config", "Data", "StorePlace", "existing_store", "service_settings", "store_place"]
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings of the service (TOML).")
@@ -41,3 +42,17 @@ def store_place(settings: ServeSettings) -> str:
     from ethogram.serve.service import data_folder
 
     return settings.store or str(data_folder(settings) / "store.db")
+
+
+def existing_store(settings: ServeSettings) -> str:
+    """Where the store is; a file of SQLite must be there already.
+
+    Raises
+    ------
+    InputError
+        If it is not: the service has not run with this folder.
+    """
+    place = store_place(settings)
+    if "://" not in place and not Path(place).exists():
+        raise InputError("there is no such store: 'ethogram serve' has not run with this folder", file=place)
+    return place

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import getpass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ethogram.cli.service_options import Config, Data, StorePlace, service_settings, store_place
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
 from ethogram.cli.terminal import write_line
-from ethogram.errors import InputError, UsageError
+from ethogram.errors import UsageError
 
 __all__ = ["command"]
 
@@ -44,9 +43,7 @@ def command(
         raise UsageError("--editor needs --add")
     from ethogram.serve.store import Store
 
-    place = store_place(settings)
-    if "://" not in place and not Path(place).exists():
-        raise InputError("there is no such store", file=place)
+    place = existing_store(settings)
     by = f"{_system_user()} (command)"[:64]
     with Store.open(place, settings.judge) as opened:
         if add is not None:

@@ -21,7 +21,7 @@ from ethogram.pipeline.summary import summary_line
 from ethogram.pipeline.text import plural
 from ethogram.schema import CHANGE_KINDS, Accounting, ChangedSpan, ChangeKind, NetworkChange, NetworkChanges, Verdict
 
-__all__ = ["ChangesFound", "CountedSpan", "changes", "compare_spans"]
+__all__ = ["ChangesFound", "CountedSpan", "changes", "compare_spans", "join_changes", "traffic_changes"]
 
 MOST_PROBABLE = 0.05
 """Of the services and names that are shown as changed, this share at most is expected to differ by chance."""
@@ -116,17 +116,45 @@ def compare_spans(
     verdicts: tuple[Mapping[str, Verdict], Mapping[str, Verdict]] | None = None, *, every: bool = False,
 ) -> NetworkChanges:  # fmt: skip
     """What changed between two spans with traffic; see :func:`changes`."""
-    compared = compare_counts(before.counts, after.counts)
-    rows = _new_and_silent(before, after, verdicts)
+    old, new = before.described, after.described
+    statements = None
+    if verdicts is not None:
+        statements = {device: _statement(verdict) for judged in verdicts for device, verdict in judged.items()}
+    compared, rows = traffic_changes(before.counts, after.counts, (old.hours, new.hours), statements, every=every)
     if verdicts is not None:
         rows += _verdict_changes(*verdicts)
-    rows += list(_service_changes(compared, every=every))
     both = set(before.counts["device"].unique()) & set(after.counts["device"].unique())
     unchanged = both - {change.device for change in rows}
     return NetworkChanges(
-        before=before.described, after=after.described, unchanged=len(unchanged), compared=compared.rows.height,
-        changes=_joined(rows),
-    )  # fmt: skip
+        before=old, after=new, unchanged=len(unchanged), compared=compared, changes=join_changes(rows)
+    )
+
+
+def traffic_changes(
+    before: pl.DataFrame, after: pl.DataFrame, hours: tuple[int, int], statements: Mapping[str, str] | None = None, *,
+    every: bool = False,
+) -> tuple[int, list[NetworkChange]]:  # fmt: skip
+    """New and silent devices, and services and names that changed.
+
+    Parameters
+    ----------
+    before, after
+        Counts of the two spans.
+    hours
+        Hours of each span.
+    statements
+        What is stated about devices that are new or silent.
+    every
+        Also give differences that are probably chance.
+
+    Returns
+    -------
+    The number of services and names that were compared, and the changes.
+    """
+    compared = compare_counts(before, after)
+    rows = _new_and_silent(before, after, hours, statements or {})
+    rows += list(_service_changes(compared, every=every))
+    return compared.rows.height, rows
 
 
 def _cut(counts: pl.DataFrame, since: timedelta) -> list[pl.DataFrame]:
@@ -139,24 +167,22 @@ def _cut(counts: pl.DataFrame, since: timedelta) -> list[pl.DataFrame]:
 
 
 def _new_and_silent(
-    before: CountedSpan, after: CountedSpan, verdicts: tuple[Mapping[str, Verdict], Mapping[str, Verdict]] | None
+    before: pl.DataFrame, after: pl.DataFrame, hours: tuple[int, int], statements: Mapping[str, str]
 ) -> list[NetworkChange]:
     rows = []
-    uses = [_use(span.counts) for span in (before, after)]
-    empty: Mapping[str, Verdict] = {}
-    judged = verdicts or (empty, empty)
-    for kind, mine, other, side in (("new device", uses[1], uses[0], 1), ("silent device", uses[0], uses[1], 0)):
-        hours = (before, after)[side].described.hours
-        for device in sorted(set(mine) - set(other)):
-            seen, octets, first = mine[device]
-            statement = _statement(judged[side].get(device))
-            reason = f"seen in {seen} of {plural(hours, 'hour')}"
+    uses = [_use(counts) for counts in (before, after)]
+    sides: tuple[tuple[ChangeKind, int, str], ...] = (
+        ("new device", 1, "after, never before"), ("silent device", 0, "before, never after"),
+    )  # fmt: skip
+    for kind, side, when in sides:
+        for device in sorted(set(uses[side]) - set(uses[1 - side])):
+            seen, octets, first = uses[side][device]
             rate = octets / seen
             rows.append(NetworkChange(
-                device=device, change="new device" if kind == "new device" else "silent device", subject=statement,
-                before=0.0 if side else rate, after=rate if side else 0.0, hours_before=0 if side else seen,
-                hours_after=seen if side else 0, first=first if side else None, probability=0.0,
-                reason=f"{reason} {'after, never before' if side else 'before, never after'}",
+                device=device, change=kind, subject=statements.get(device, ""), before=0.0 if side else rate,
+                after=rate if side else 0.0, hours_before=0 if side else seen, hours_after=seen if side else 0,
+                first=first if side else None, probability=0.0,
+                reason=f"seen in {seen} of {plural(hours[side], 'hour')} {when}",
             ))  # fmt: skip
     return rows
 
@@ -168,9 +194,7 @@ def _use(counts: pl.DataFrame) -> dict[str, tuple[int, float, datetime]]:
     return {device: (hours, float(total), first) for device, hours, total, first in rows.iter_rows()}
 
 
-def _statement(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ""
+def _statement(verdict: Verdict) -> str:
     return verdict.verdict if verdict.ladder is None else verdict.ladder.statement
 
 
@@ -209,7 +233,7 @@ def _service_changes(compared: CountsCompared, *, every: bool) -> Iterable[Netwo
         )  # fmt: skip
 
 
-def _joined(rows: Sequence[NetworkChange]) -> list[NetworkChange]:
+def join_changes(rows: Sequence[NetworkChange]) -> list[NetworkChange]:
     """NetworkChanges in order of kind, the surest first; the same change of several devices is one."""
     first: dict[tuple[str, str, str], int] = {}
     joined: list[NetworkChange] = []

@@ -1,0 +1,72 @@
+"""What changed on the network of the live service, from its counts and history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import polars as pl
+import pytest
+
+from ethogram.cli import app
+from ethogram.errors import InputError
+from ethogram.schema import Judgement, RoundResult
+from ethogram.serve.changes import stored_changes
+from ethogram.serve.store import Store
+from serve.segments_made import START, flows, segment
+from serve.test_rejudge import OneAnswer, judge_of
+
+HOUR = timedelta(hours=1)
+DAYS = 2
+SOURCE = "collector"
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    """Two days: 10.0.0.3 is silent on the second, 10.0.0.4 comes, and 10.0.0.2 begins to use Telnet."""
+    tables: list[pl.DataFrame] = []
+    for hour in range(24 * DAYS):
+        late, at = hour >= 24, START + hour * HOUR
+        tables.append(flows("10.0.0.2", at))
+        tables += [flows("10.0.0.4" if late else "10.0.0.3", at)] if late or hour < 20 else []
+        tables += [flows("10.0.0.2", at, port=23, name=None)] if late else []
+    segment(tmp_path / "collector", 1, *tables, at=START + DAYS * 24 * HOUR)
+    with Store.open(tmp_path / "store.db") as store:
+        judge_of(tmp_path, store, OneAnswer("library", "camera")).round()
+    return tmp_path
+
+
+def test_devices_services_and_statements_are_compared(watched: Path) -> None:
+    with Store.open(watched / "store.db") as store:
+        judge = judge_of(watched, store, OneAnswer("library", "camera"))
+        clock = store.clock()
+        assert clock is not None
+        id_ = next(row.id for row in store.devices().rows if row.name == "10.0.0.2")
+        verdict = OneAnswer("library", "plug").verdicts(pl.DataFrame({"device": [id_]}), pl.DataFrame())[0]
+        judgement = Judgement(id_, verdict.model_dump(mode="json"), False, None, ())
+        position = store.position(SOURCE)
+        store.record_round(RoundResult(SOURCE, position, position, clock, "another", judgements=(judgement,)))
+        found = stored_changes(judge, timedelta(days=1))
+    assert [(change.change, change.device, change.subject) for change in found.changes] == [
+        ("new device", "10.0.0.4", "camera"), ("silent device", "10.0.0.3", "camera"),
+        ("verdict", "10.0.0.2", "plug"), ("service appeared", "10.0.0.2", "Telnet"),
+    ]  # fmt: skip
+    assert found.changes[2].reason == "was camera; judged with another library: another"
+    assert (found.before.devices, found.after.devices, found.unchanged) == (2, 2, 0)
+    assert found.after.end - found.after.start == timedelta(days=1)
+
+
+def test_the_command_reads_the_store_of_the_service(watched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["changes", "--data", str(watched), "--format", "json"]) == 0
+    shown = orjson.loads(capsys.readouterr().out)
+    assert [change["change"] for change in shown["changes"]] == ["new device", "silent device", "service appeared"]
+    assert app.main(["changes", "--data", str(watched / "nowhere")]) == InputError.exit_code
+    assert "has not run with this folder" in capsys.readouterr().err
+    assert app.main(["changes", "a.pcap", "b.pcap", "--data", str(watched)]) == 2
+    assert "--data: belongs to the live service" in capsys.readouterr().err
+
+
+def test_an_empty_store_has_nothing_to_compare(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store.db") as store, pytest.raises(InputError, match="no flows are stored yet"):
+        stored_changes(judge_of(tmp_path, store, OneAnswer("library", "camera")), timedelta(days=1))
