@@ -297,7 +297,7 @@ class _Pass:
             if holds:
                 kind = "clock error" if any(text in subject for text in CLOCK_WORDS) else "collector loss"
                 text = f"{subject}: {gain:,} {loss['unit']}"
-                holding[kind].append(AlertSighting(kind, subject, text, count=gain))
+                holding[kind].append(AlertSighting(kind, subject, text))
         self._holding |= {kind: tuple(sightings) for kind, sightings in holding.items()}
         self._state["losses"] = losses
 

@@ -47,7 +47,7 @@ def _bar(value: float, most: float, other: float | None = None) -> Markup:
         drawn = Markup(
             '<rect class="value" y="1" width="{:.1f}%" height="9" rx="1"/>'
             '<rect class="other" x="0.5" y="13.5" width="{:.1f}%" height="9" rx="1"/>'
-        ).format(width, outline)
+        ).format(width, min(outline, 99.0))
     return Markup('<svg class="bar" aria-hidden="true" focusable="false">{}</svg>').format(drawn)
 
 

@@ -144,7 +144,7 @@ def overview(context: Service, access: Viewer) -> Response:
         kinds_bars=views.kind_bars(numbers), vendor_bars=vendors, vendors_left=vendors_left,
         vendor_most=max((row[2] for row in vendors), default=1),
         traffic=None if first_run else views.traffic_chart(context.service.traffic()),
-        changes=context.store.changes(limit=_CHANGES), alerts=alerts,
+        changes=views.news(context.store.changes(limit=_CHANGES * 8))[:_CHANGES], alerts=alerts,
         titles=alerts_page.TITLES,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ import orjson
 
 from ethogram.errors import EthogramError
 from ethogram.knowledge.tables import Knowledge
-from ethogram.schema import DeviceDetail, DeviceFact, Overview, ServiceHealth
+from ethogram.schema import DeviceDetail, DeviceFact, Overview, ServiceHealth, VerdictChange
 from ethogram.schema.service_words import service_words
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.service_view import HourlyOctets
@@ -21,7 +21,7 @@ from ethogram.serve.page.text import STATE_NAMES, duration, kind_label, number, 
 
 __all__ = [
     "Choice", "HealthLine", "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "figure",
-    "health_line", "heat_map", "kind_bars", "ladder", "problems", "settings_sections", "todo", "traffic_chart",
+    "health_line", "heat_map", "kind_bars", "ladder", "news", "problems", "settings_sections", "todo", "traffic_chart",
     "vendor_bars",
 ]  # fmt: skip
 
@@ -147,6 +147,11 @@ def todo(context: Context, overview: Overview, groups: int, alerts: int) -> list
         title, lost, _ = wrong[0]
         lines.append((f"{title}{f': {number(lost)}' if lost else ''}.", "/collectors", "See why"))
     return lines
+
+
+def news(changes: Iterable[VerdictChange]) -> list[VerdictChange]:
+    """Changes that say something: not that a new device is unknown."""
+    return [change for change in changes if change.before or change.level != "unknown"]
 
 
 def ladder(detail: DeviceDetail) -> dict[str, Any] | None:

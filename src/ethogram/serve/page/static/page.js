@@ -127,6 +127,9 @@
 
   document.addEventListener("htmx:after:swap", () => { followFilters(); drawAll(false); scrollEnds(); });
   document.addEventListener("htmx:error", () => show("lost", "no answer"));
+  // The page that is shown is in view in the row of pages of a small window
+  const current = document.querySelector(".nav a[aria-current]"), row = current?.closest(".nav");
+  if (row && row.scrollWidth > row.clientWidth) row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
   drawAll(false);
   scrollEnds();
 })();
