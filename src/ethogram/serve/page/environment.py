@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ def _shown(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+@lru_cache(maxsize=256)
 def _icon(name: str) -> Markup:
     return Markup('<svg class="icon" aria-hidden="true"><use href="/static/icons.svg?{}#{}"></use></svg>').format(
         __version__, name
     )
 
 
+@lru_cache(maxsize=256)
 def _tile(kind: str, big: bool = False) -> Markup:
     return Markup('<span class="tile{} g-{}">{}</span>').format(
         " big" if big else "", group_of(kind), _icon(icon_of(kind))

@@ -68,6 +68,7 @@ class Store:
         self.name = name
         self.settings = settings or JudgeSettings()
         self._engine = engine
+        self._overview: tuple[tuple[object, ...], Overview] | None = None
 
     @classmethod
     def open(cls, place: str | Path, settings: JudgeSettings | None = None) -> Self:
@@ -165,9 +166,14 @@ class Store:
             )  # fmt: skip
 
     def overview(self) -> Overview:
-        """Numbers of devices by kind, vendor, state and network."""
+        """Numbers of devices by kind, vendor, state and network; counted again when anything has changed."""
         with self._reading() as connection:
-            return reads.overview(connection, self.settings)
+            key = reads.overview_key(connection)
+            known = self._overview
+            if known is None or known[0] != key:
+                known = (key, reads.overview(connection, self.settings))
+                self._overview = known
+            return known[1]
 
     def device(self, id_: str) -> DeviceDetail | None:
         """Everything about a device; of a merged one, about the device that it was merged into; None if unknown."""
