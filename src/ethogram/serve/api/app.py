@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +21,7 @@ from ethogram.errors import EthogramError, InputError, UsageError
 from ethogram.serve.api import alerts, devices, events, system, uploads, users
 from ethogram.serve.api.captures import Captures
 from ethogram.serve.api.context import Context
+from ethogram.serve.api.examples import add_examples
 from ethogram.serve.api.headers import SecurityHeaders
 from ethogram.serve.api.limits import Bounds, RateLimit, RequestBounds
 from ethogram.serve.api.problem import ProblemError, problem_response
@@ -96,11 +98,24 @@ def create_app(
     app.include_router(system.health_router)
     app.include_router(page.router, include_in_schema=False)
     app.mount("/static", page.static_files(), name="static")
+    _describe(app)
     _handle_errors(app)
     _count_requests(app, context)
     app.add_middleware(RequestBounds, bounds=bounds)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Give every schema, parameter and answer of the description an example."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = add_examples(described())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _hosts(settings: WebSettings) -> frozenset[str]:

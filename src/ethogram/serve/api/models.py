@@ -89,9 +89,9 @@ class KeyItem(_Answer):
 
     kind: str = Field(description="`flow`, `mac`, `hostname` or `address`", examples=["mac"])
     value: str = Field(examples=["3c:cd:5d:a2:a9:d7"])
-    first: datetime
-    last: datetime
-    by_user: bool = Field(description="assigned by merging or splitting")
+    first: datetime = Field(examples=[_SEEN])
+    last: datetime = Field(examples=[_SEEN])
+    by_user: bool = Field(description="assigned by merging or splitting", examples=[False])
 
 
 class FactItem(_Answer):
@@ -100,8 +100,8 @@ class FactItem(_Answer):
     fact: str = Field(examples=["dhcp_vendor_class"])
     value: str = Field(examples=["udhcp 1.24.2"])
     source: str = Field(examples=["DHCP"])
-    first: datetime | None
-    last: datetime | None
+    first: datetime | None = Field(examples=[_SEEN])
+    last: datetime | None = Field(examples=[_SEEN])
 
 
 class ChangeItem(_Answer):
@@ -110,7 +110,7 @@ class ChangeItem(_Answer):
     id: int = Field(examples=[17])
     device: str = Field(examples=["8c1f00aa52d3be97"])
     device_name: str = Field(examples=["192.168.1.20"])
-    time: datetime
+    time: datetime = Field(examples=[_SEEN])
     before: str = Field(description="empty for the first", examples=["camera"])
     after: str = Field(examples=["D-Link camera"])
     level: str = Field(examples=["family"])
@@ -123,26 +123,26 @@ class ChangeItem(_Answer):
 class GivenLabel(_Answer):
     """A label that a user gave."""
 
-    id: int
-    device: str
+    id: int = Field(examples=[17])
+    device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
     value: str = Field(examples=["Hall camera"])
-    kind: str
-    vendor: str
-    model: str
+    kind: str = Field(examples=["camera"])
+    vendor: str = Field(examples=["D-Link"])
+    model: str = Field(examples=["DCS-8000LH"])
     user: str = Field(examples=["admin"])
-    time: datetime
+    time: datetime = Field(examples=[_SEEN])
     removed: datetime | None = Field(description="null while it holds")
 
 
 class GivenNote(_Answer):
     """A note, confirmation or rejection."""
 
-    id: int
-    device: str
+    id: int = Field(examples=[17])
+    device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
     kind: Literal["note", "confirm", "reject"]
     text: str = Field(examples=["moved to the garage"])
     user: str = Field(examples=["admin"])
-    time: datetime
+    time: datetime = Field(examples=[_SEEN])
 
 
 class DeviceDocument(_Answer):
@@ -218,7 +218,7 @@ class OverviewDocument(_Answer):
     by_state: dict[str, int] = Field(examples=[{"known": 13, "unknown": 2}])
     by_network: dict[str, int] = Field(examples=[{"192.168.1.0/24": 15}])
     judged: datetime | None
-    clock: datetime | None = Field(description="time up to which data has been judged")
+    clock: datetime | None = Field(description="time up to which data has been judged", examples=[_SEEN])
     library: str = Field(examples=["library.jsonl.gz d6c10b4ac510"])
 
 
@@ -232,10 +232,10 @@ class GroupItem(_Answer):
     """Unknown devices that behave alike."""
 
     id: str = Field(examples=["52d3be978c1f00aa"])
-    name: str
+    name: str = Field(examples=["Garden lights"])
     shares: list[str] = Field(description="what they share", examples=[["UDP/5353 to multicast"]])
     devices: list[DeviceItem]
-    first_seen: datetime
+    first_seen: datetime = Field(examples=[_SEEN])
 
 
 class GroupList(_Answer):
@@ -425,11 +425,11 @@ class UserToken(_Answer):
 class AuditEntry(_Answer):
     """One change that a user made."""
 
-    id: int
-    time: datetime
+    id: int = Field(examples=[17])
+    time: datetime = Field(examples=[_SEEN])
     user: str = Field(examples=["admin"])
     action: str = Field(examples=["label"])
-    device: str
+    device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
     detail: dict[str, Any]
 
 
@@ -445,18 +445,18 @@ class ExporterItem(_Answer):
     address: str = Field(examples=["192.168.1.1"])
     port: int = Field(examples=[51822])
     transport: str = Field(examples=["udp"])
-    first_seen: datetime
-    last_seen: datetime
-    messages: int
-    records: int
-    gaps: int = Field(description="units that the exporter sent and that did not arrive")
+    first_seen: datetime = Field(examples=[_SEEN])
+    last_seen: datetime = Field(examples=[_SEEN])
+    messages: int = Field(examples=[1204])
+    records: int = Field(examples=[24980])
+    gaps: int = Field(description="units that the exporter sent and that did not arrive", examples=[0])
     detail: dict[str, Any]
 
 
 class CounterItem(_Answer):
     """A counter of the pipeline."""
 
-    time: datetime
+    time: datetime = Field(examples=[_SEEN])
     stage: str = Field(examples=["records"])
     outcome: str = Field(description="`read`, `used`, `ignored`, `dropped` or `corrected`", examples=["dropped"])
     reason: str = Field(examples=["no template"])
@@ -469,8 +469,8 @@ class HealthItem(_Answer):
 
     part: str = Field(examples=["collector"])
     state: Literal["starting", "running", "degraded", "stopped", "failed"]
-    message: str = Field(description="what is wrong; empty if nothing is")
-    since: datetime
+    message: str = Field(description="what is wrong; empty if nothing is", examples=[""])
+    since: datetime = Field(examples=[_SEEN])
     figures: dict[str, float]
 
 
@@ -490,15 +490,17 @@ class LibraryStatus(_Answer):
     name: str = Field(examples=["library.jsonl.gz"])
     digest: str = Field(examples=["d6c10b4ac510"])
     windows: int = Field(examples=[213])
-    labels: list[str]
-    knowledge: dict[str, int] = Field(description="rows of each table of the knowledge pack")
+    labels: list[str] = Field(examples=[["ring-doorbell-stevens"]])
+    knowledge: dict[str, int] = Field(
+        description="rows of each table of the knowledge pack", examples=[{"vendors": 1318}]
+    )
 
 
 class KnowledgeAnswer(_Answer):
     """What is known about a name, port, MAC or vendor, for each way of reading the query."""
 
-    query: str
-    answers: list[dict[str, Any]]
+    query: str = Field(examples=["tcp/9100"])
+    answers: list[dict[str, Any]] = Field(examples=[[{"query": "tcp/9100", "form": "port", "facts": []}]])
 
 
 class CaptureStatus(_Answer):
@@ -506,12 +508,14 @@ class CaptureStatus(_Answer):
 
     id: str = Field(examples=["1f2e3d4c5b6a7988"])
     name: str = Field(examples=["home.pcap"])
-    created: datetime
+    created: datetime = Field(examples=[_SEEN])
     octets: int = Field(examples=[482_113])
     state: Literal["waiting", "reading", "done", "failed"]
     records: int = Field(description="records read so far", examples=[2448])
-    messages: list[str] = Field(description="what was used, ignored and dropped")
-    problem: str = Field(description="why it failed; empty otherwise")
+    messages: list[str] = Field(
+        description="what was used, ignored and dropped", examples=[["2,448 packets read, 2,448 used"]]
+    )
+    problem: str = Field(description="why it failed; empty otherwise", examples=[""])
 
 
 class WhoAmI(_Answer):
@@ -524,5 +528,5 @@ class WhoAmI(_Answer):
 class Readiness(_Answer):
     """Whether the service can do its work."""
 
-    ready: bool
+    ready: bool = Field(examples=[True])
     parts: dict[str, str] = Field(description="state of each part", examples=[{"judge": "running"}])
