@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -19,6 +20,9 @@ from serve.web_made import RunningPage
 AXE = Path(os.environ.get("ETHOGRAM_AXE", Path(__file__).parents[2] / "build" / "axe" / "axe.min.js"))
 """axe-core, a checker of accessibility; CI fetches it from the npm registry, it is not a part of the project."""
 
+CALL_MS = 20_000
+"""Longest wait of one call of Playwright; calls that take no limit run in :meth:`Visit.evaluate`."""
+EVALUATE_S = 30.0
 LONGEST_S = 150.0
 """One visit takes seconds; ten thousand devices take half a minute on a slow machine."""
 MARK = f"--ethogram-tests={os.getpid()}"
@@ -33,22 +37,33 @@ def chromium() -> Iterator[Any]:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", MARK])
+        options = ["--no-sandbox", "--disable-gpu", MARK]
+        browser = playwright.chromium.launch(executable_path=path, args=options, timeout=2 * CALL_MS)
         try:
             yield browser
         finally:
-            with bounded():
+            with bounded(EVALUATE_S, "closing the browser"):
                 browser.close()
 
 
 @contextmanager
-def bounded(seconds: float = LONGEST_S) -> Iterator[None]:
-    """End the browser if it takes too long: some calls of Playwright wait for ever, and then raise instead."""
-    watchdog = Timer(seconds, subprocess.run, [["pkill", "-9", "-f", "--", MARK]])
+def bounded(seconds: float = LONGEST_S, step: str = "the visit") -> Iterator[None]:
+    """End the browser if a step takes too long: calls without a limit then raise, and the failure names the step."""
+    ended: list[float] = []
+
+    def end() -> None:
+        ended.append(seconds)
+        subprocess.run(["pkill", "-9", "-f", "--", MARK], check=False, timeout=30)
+
+    watchdog = Timer(seconds, end)
     watchdog.daemon = True
     watchdog.start()
     try:
         yield
+    except Exception as error:
+        if ended:
+            raise AssertionError(f"{step} took longer than {seconds:.0f} s, and the browser was ended") from error
+        raise
     finally:
         watchdog.cancel()
 
@@ -60,9 +75,11 @@ class Visit:
         self, browser: Any, running: RunningPage, *, token: str = "", width: int = 1280, **options: Any
     ) -> None:
         self.running = running
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        self.context.set_default_timeout(20_000)
-        self.page = self.context.new_page()
+        with bounded(EVALUATE_S, "opening a window"):
+            self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+            self.context.set_default_timeout(CALL_MS)
+            self.context.set_default_navigation_timeout(CALL_MS)
+            self.page = self.context.new_page()
         self.errors: list[str] = []
         self.elsewhere: list[str] = []
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
@@ -83,9 +100,15 @@ class Visit:
         self.page.wait_for_load_state("load")
         return self.page
 
+    def evaluate(self, script: str) -> Any:
+        """The value of a script in the page; Playwright's own call has no limit."""
+        with bounded(EVALUATE_S, f"evaluating {script[:60]!r}"):
+            return self.page.evaluate(script)
+
     def close(self) -> None:
         """Leave; nothing must have gone wrong."""
-        self.context.close()
+        with bounded(EVALUATE_S, "closing the window"):
+            self.context.close()
         assert self.errors == []
         assert self.elsewhere == []
 
@@ -98,6 +121,7 @@ def visiting(browser: Any, running: RunningPage, **options: Any) -> Iterator[Vis
         try:
             yield visit
         except BaseException:
-            visit.context.close()
+            with contextlib.suppress(Exception), bounded(EVALUATE_S, "closing the window"):
+                visit.context.close()
             raise
         visit.close()

@@ -156,7 +156,7 @@ class DeviceDocument(_Answer):
     history: list[ChangeItem]
     labels: list[GivenLabel]
     notes: list[GivenNote]
-    merged: list[str] = Field(description="devices that were merged into this one")
+    merged: list[str] = Field(description="devices that were merged into this one", examples=[[]])
 
 
 class PeerItem(_Answer):
