@@ -22,7 +22,7 @@ AXE = Path(os.environ.get("ETHOGRAM_AXE", Path(__file__).parents[2] / "build" / 
 
 CALL_MS = 20_000
 """Longest wait of one call of Playwright; calls that take no limit run in :meth:`Visit.evaluate`."""
-EVALUATE_S = 30.0
+EVALUATE_S = 60.0
 LONGEST_S = 150.0
 """One visit takes seconds; ten thousand devices take half a minute on a slow machine."""
 MARK = f"--ethogram-tests={os.getpid()}"

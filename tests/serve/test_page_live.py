@@ -16,7 +16,8 @@ from ethogram.serve.service import Service
 from serve.browser import chromium, visiting
 from serve.web_made import RunningPage, ToldService
 
-WAIT_S = 120.0
+WAIT_S = 300.0
+"""Compiling for first use takes minutes on a busy machine."""
 
 
 def free_port() -> int:
