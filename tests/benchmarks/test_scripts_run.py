@@ -16,6 +16,9 @@ SCRIPTS = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.py"))
 NEEDS_TORCH = {"packaged_encoder.py", "speed/embedding.py", "speed/training.py", "speed/pretrained.py"}
 
 SMALL = [
+    "serve/rate.py --rate 2000 --seconds 4 --homes 5 --segment-s 1 --output rate.json",
+    "serve/peers.py --rate 2000 --seconds 2 --homes 5 --settle-s 2 --segment-s 1 --output peers.json",
+    "serve/scale.py --devices 20 60 --days 2 --limit-s 20 --output scale.json",
     "speed/captures.py --sizes 0.002 --peers-at 0.001",
     "speed/embedding.py --flows 200",
     "speed/fingerprints.py --flows 5000 --repeat 1",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -114,3 +116,28 @@ def test_a_sender_says_what_the_network_does_not_carry() -> None:
         with pytest.raises(Exception, match="too long for the network"):
             sender.send_octets(bytes(70_000))
         sender.close()
+
+
+def test_live_flows_end_when_they_are_sent() -> None:
+    load = Load(homes=2, live=True)
+    script = Load()
+    begin_ms = time.time_ns() // 1_000_000
+    result = Decoder().decode(batch(list(load.messages(1))))
+    end_ms = time.time_ns() // 1_000_000
+    ends, starts = column(result, 153).astype(np.int64), column(result, 152).astype(np.int64)
+    assert begin_ms <= ends.min() <= ends.max() <= end_ms
+    scripted = Decoder().decode(batch(list(script.messages(1))))
+    durations = column(scripted, 153).astype(np.int64) - column(scripted, 152).astype(np.int64)
+    assert np.array_equal(ends - starts, durations)
+    with pytest.raises(UsageError, match="IPFIX only"):
+        Load(ExportSettings(protocol="v9"), live=True)
+
+
+def test_sending_ends_when_it_is_told_to() -> None:
+    ending = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        place = Listen.parse(f"udp://127.0.0.1:{receiver.getsockname()[1]}")
+        sent = Load().send(place, seconds=60, rate=1000, on_progress=lambda _: ending.set(), ending=ending)
+    assert sent.messages == 256
+    assert sent.seconds < 30

@@ -173,8 +173,8 @@ class Judge:
         report = RoundReport()
         try:
             for source in self._sources:
-                batch = self._read(source, report)
-                self._judge(source, batch.clock, report)
+                batch = self.read_next(source, report)
+                self.judge_due(source, batch.clock, report)
             self._group(report)
         except BaseException:
             self._covered.clear()  # whatever was not stored is read again
@@ -187,7 +187,7 @@ class Judge:
             report.problems += facts.problems
         return report
 
-    def _read(self, source: SegmentSource, report: RoundReport) -> Batch:
+    def read_next(self, source: SegmentSource, report: RoundReport) -> Batch:
         """Count the next segments; facts first, then the devices with the number of the segment."""
         after, covered = self.store.position(source.name), self._covered[source.name]
         again = after < covered  # counted already, but the store was lost or restored
@@ -251,7 +251,7 @@ class Judge:
             ))  # fmt: skip
         return tuple(sightings)
 
-    def _judge(self, source: SegmentSource, clock: datetime, report: RoundReport) -> None:
+    def judge_due(self, source: SegmentSource, clock: datetime, report: RoundReport) -> None:
         """Judge the devices that are due, at most ``round_devices``."""
         due = self.store.due(clock)
         for start in range(0, len(due), AT_ONCE):

@@ -10,6 +10,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable, Iterator
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class Load:
         Number of homes with fifteen devices each.
     seed
         Seed of the home.
+    live
+        Flows end when they are sent, instead of on the days of a script (IPFIX).
 
     Attributes
     ----------
@@ -61,13 +64,18 @@ class Load:
     15000
     """
 
-    def __init__(self, settings: ExportSettings | None = None, homes: int = 1, seed: int = 1) -> None:
+    def __init__(
+        self, settings: ExportSettings | None = None, homes: int = 1, seed: int = 1, *, live: bool = False
+    ) -> None:  # fmt: skip
         if not 1 <= homes <= MAX_HOMES:
             raise UsageError(f"the number of homes must be between 1 and {MAX_HOMES:,}")
         given = (settings or ExportSettings()).model_copy(
             # Full messages, with templates once per day of a home.
             update={"domains": 1, "restarts": (), "flush_s": 86_400, "template_messages": 0, "template_s": 0}
         )
+        if live and given.protocol not in ("ipfix", "ipfix-uniflow"):
+            raise UsageError("flows can end when they are sent with IPFIX only: other protocols state uptimes")
+        self._live = live
         home = SimulatedHome(days=1, seed=seed)
         exporter = FlowExporter(given)
         messages = list(exporter.messages(home.batches()))
@@ -97,6 +105,9 @@ class Load:
         self.data[self._addresses] = 10
         self._times_at = np.concatenate([place for place, _ in times])
         self._times = np.concatenate([values for _, values in times])
+        both = zip(times[::2], times[1::2], strict=True)  # start and end of a template
+        ages = [(end - np.minimum(start, end), np.zeros_like(end)) for (_, start), (_, end) in both]
+        self._ages = np.concatenate([age for pair in ages for age in pair])
         self._seconds = self._words(SECONDS_AT[self._version])
         self._uptime = self._words(UPTIME_AT)
 
@@ -117,7 +128,11 @@ class Load:
         self._write(self._offset + SEQUENCE_AT[self._version], before.astype(np.uint64), 4)
         for places in (self._addresses, self._macs):
             self.data[places + 1], self.data[places + 2] = home >> 8, home & 0xFF
-        if home == 0:
+        if self._live:
+            now = np.uint64(time.time_ns() // 1_000_000)
+            self._write(self._times_at, now - self._ages, 8)
+            self._write(self._offset + SECONDS_AT[self._version], np.full(len(self._offset), now // np.uint64(1000)), 4)
+        elif home == 0:
             shift = np.uint64(day * DAY_MS)
             self._write(self._times_at, self._times + shift, 8 if self._version == 10 else 4)
             self._write(self._offset + SECONDS_AT[self._version], self._seconds + shift // np.uint64(1000), 4)
@@ -133,7 +148,7 @@ class Load:
 
     def send(
         self, place: Listen, *, seconds: float, rate: float | None = None,
-        on_progress: Callable[[int], None] | None = None,
+        on_progress: Callable[[int], None] | None = None, ending: Event | None = None,
     ) -> Delivery:  # fmt: skip
         """Send for some time.
 
@@ -147,6 +162,8 @@ class Load:
             Flow records per second; by default as many as possible.
         on_progress
             Called with the flow records of each chunk.
+        ending
+            Sending ends when it is set.
 
         Raises
         ------
@@ -180,8 +197,8 @@ class Load:
                     if ahead > 0.0005:
                         time.sleep(ahead)
                     delivery.seconds = time.monotonic() - begin
-                    if delivery.seconds >= seconds:
-                        break
+                    if delivery.seconds >= seconds or (ending is not None and ending.is_set()):
+                        return delivery
         finally:
             sender.close()
             delivery.refused = sender.refused
