@@ -81,7 +81,8 @@ def load(found: dict[str, Any], pictures: Path) -> list[str]:
          f"{number(shown['p99_ms'])} ms, n = {number(shown['requests'])} requests, {number(shown['failed'])} failed",
          holds(shown["p95_ms"] is not None and shown["p95_ms"] < GOAL_P95_MS and not shown["failed"])],
         ["flows a second", f"{number(shown['flows_per_s'])} for {number(sent.get('seconds'))} s, "
-         f"{number(found['devices'])} devices found of {number(sent.get('devices'))}", ""],
+         f"{number(found['devices'])} devices found ({number(sent.get('devices'))}, and a router and a phone in each "
+         f"of {number(found['homes'])} homes)", ""],
         ["processor time", f"{number(shown['cpu_s_per_million_flows'], 1)} s per million flows, with page and judge",
          ""],
         ["judge", f"has read everything {number(found.get('catch_up_s'))} s after the last flow; "
@@ -135,8 +136,9 @@ def scale(found: dict[str, Any], pictures: Path) -> list[str]:
             number(run["peak_mib"]), number(last["read_s"], 1), number(last["judge_ms_per_device"], 1),
             number(last["judge_day_s"], 1), number(last["judged"]), number(last["compact_s"], 1),
         ])  # fmt: skip
+    commands = dict.fromkeys(run["command"] for run in runs)
     lines = [
-        "## Devices and days", "", command_of(found), "",
+        "## Devices and days", "", *(f"{command_of(found | {'command': command})}\n" for command in commands),
         "Every device has the days of a real device (counts by hour and service, varied), and is judged by its latest "
         "seven days when a day ends. Where the limit of time does not suffice for 30 days, fewer are reached; where it "
         "does not suffice for judging all devices of a day, some are judged, and *judging a day* is the time of one "

@@ -295,11 +295,14 @@ def main() -> None:
                    f"--limit-s {options.limit_s:g}",
         "runs": [],
     }  # fmt: skip
+    if options.output.is_file():  # rows of other numbers of devices stay
+        earlier = json.loads(options.output.read_text())["runs"]
+        result["runs"] = [run for run in earlier if run["devices"] not in options.devices]
     print("| devices | days | store MiB | counts MiB | peak MiB | reading a day s | judging a day s (judged a day) |")
     print("|---|---|---|---|---|---|---|")
     for devices in options.devices:
-        run = measure(devices, options.days, options.limit_s)
-        result["runs"].append(run)
+        run = measure(devices, options.days, options.limit_s) | {"command": result["command"], "time": result["time"]}
+        result["runs"] = sorted([*result["runs"], run], key=lambda each: each["devices"])
         options.output.parent.mkdir(exist_ok=True, parents=True)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
         if not run["days"]:

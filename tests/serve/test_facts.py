@@ -44,6 +44,18 @@ def test_counts_lie_by_day_and_are_read_by_device(tmp_path: Path) -> None:
     assert flows_in(facts) == {"a": 11}
 
 
+def test_a_day_of_many_devices_is_read_by_any_of_them(tmp_path: Path) -> None:
+    facts = CountFacts(tmp_path)
+    rows = [(f"device {number:05d}", hour, number + 1) for number in range(9000) for hour in range(8)]
+    facts.write(counts_of(*rows), 1, 1)  # more than one row group
+    for numbers in ([0], [8999], [4500, 4501], [0, 4321, 8999]):
+        names = [f"device {number:05d}" for number in numbers]
+        found = facts.read([*names, "device 1", "~"], START)
+        assert found["flows"].sum() == sum(8 * (number + 1) for number in numbers)
+        assert set(found["device"]) == set(names)
+    assert facts.read([], START).height == 0
+
+
 @given(
     rows=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 47), st.integers(1, 9)), min_size=1, max_size=80)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,14 +58,27 @@ def segments_in(folder: Path, suffix: str = ".parquet") -> dict[int, Path]:
     return dict(sorted(segments.items()))
 
 
-def row_groups(path: Path) -> Iterator[tuple[pl.DataFrame, int]]:
-    """Yield the flows of a segment as written, with the arrival time of each part in microseconds since 1970."""
+def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[pl.DataFrame, int]]:
+    """Yield the flows of a segment as written, with the arrival time of each part in microseconds since 1970.
+
+    Parameters
+    ----------
+    path
+        File of the segment.
+    columns
+        The columns that are needed; None: all.
+    """
     with pyarrow.parquet.ParquetFile(path) as file:
         saved = (file.metadata.metadata or {}).get(ARRIVED.encode())
         # Earlier versions did not store it; the flows had arrived when the file was written.
         arrived_us = orjson.loads(saved) if saved else [path.stat().st_mtime_ns // 1000] * file.num_row_groups
+        part = columns is not None and set(columns) <= set(file.schema_arrow.names)
         for group in range(file.num_row_groups):
-            yield FLOW.conform(pl.DataFrame(file.read_row_group(group)), file=str(path)), arrived_us[group]
+            flows = pl.DataFrame(file.read_row_group(group, columns=list(columns or ()) if part else None))
+            if part:
+                yield flows.select(pl.col(name).cast(FLOW.schema[name]) for name in columns or ()), arrived_us[group]
+            else:  # also of an earlier version, which had fewer columns
+                yield FLOW.conform(flows, file=str(path)), arrived_us[group]
 
 
 class SegmentWriter:

@@ -17,6 +17,7 @@ import pyarrow
 from ethogram._parse_address import parse_address, parse_mac
 from ethogram.config import CountSettings
 from ethogram.errors import EthogramError, InputError
+from ethogram.fingerprint.count import FLOW_COLUMNS
 from ethogram.fingerprint.gather import Gathering
 from ethogram.flow.identity import facts_of_named, summed_facts
 from ethogram.io.parquet import identity_of
@@ -32,6 +33,8 @@ __all__ = ["Batch", "CollectorSegments", "SegmentSource", "Traffic", "WatchedFol
 FUTURE, OLD = "ends after its arrival", "too old at its arrival"
 MOST_FLOWS = 2_000_000
 """Flows after which a batch ends."""
+READ_COLUMNS = (*FLOW_COLUMNS, "device_address")
+"""Columns of a segment that are read: a third of what it has in memory."""
 DELAYS = 10
 """Latest segments whose delay counts."""
 WAIT_S = 3600
@@ -211,7 +214,7 @@ class CollectorSegments:
         """Count one segment; it is read whole before anything of it counts."""
         batch.segments.read += 1
         try:
-            parts = list(row_groups(path))
+            parts = list(row_groups(path, READ_COLUMNS))
         except FileNotFoundError:
             batch.segments.drop("removed before it was read")
             return
@@ -225,7 +228,8 @@ class CollectorSegments:
         batch.segments.used += 1
         delays_us = []
         self._learn(path, batch)
-        for flows, arrived_us in parts:
+        while parts:
+            flows, arrived_us = parts.pop(0)
             start, end = (pl.col(name).dt.timestamp("us") for name in ("start", "end"))
             future = end > arrived_us + self._ahead_us
             old = start < arrived_us - self._oldest_us

@@ -265,12 +265,12 @@ def _add_octets(connection: Connection, octets: Mapping[tuple[datetime, str], in
 
 
 def due_devices(connection: Connection, clock: datetime, limit: int) -> list[DueDevice]:
-    """Devices that are due to be judged, the longest due first."""
+    """Devices that are due to be judged, the longest due first; of the same time, neighbours in the files of counts."""
     table = device.c
     query = (
         select(table.id, table.first_seen, table.last_seen, table.due)
         .where(table.due <= clock, table.merged_into.is_(None))
-        .order_by(table.due, table.id)
+        .order_by(table.due, table.mac, table.address_order, table.id)
         .limit(limit)
     )
     rows = list(connection.execute(query).mappings())
