@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # room -> rooms it may import from. A room always may import itself.
 GROUND = {
     "errors", "_address_text", "_arrays", "_files", "_hashing", "_lazy", "_matplotlib", "_numba", "_numba_cache",
-    "_parents", "_parse_address", "_tables", "_text", "_version", "schema", "config",
+    "_parents", "_parse_address", "_tables", "_text", "_units", "_version", "schema", "config",
 }  # fmt: skip
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify"}
 UPPER = {"bench", "serve", "simulate"}
@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "_lazy": set(),
     "_matplotlib": set(),
     "_text": set(),
+    "_units": set(),
     "_tables": set(),
     "errors": {"_text"},
     "_files": {"errors"},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ethogram._text import visible
+from ethogram._units import octets_text, span_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,7 @@ def time_needed(seconds: float | None) -> str:
         return ""
     if seconds == 0:
         return "any time"
-    return f"{seconds / 86_400:.1f} d" if seconds >= 86_400 else f"{seconds / 3600:.1f} h"
+    return span_text(seconds, fine=True)
 
 
 def volume(octets: float | None) -> str:
@@ -45,12 +46,7 @@ def volume(octets: float | None) -> str:
     >>> [volume(n) for n in (None, 900.0, 1_234_000.0, 5.6e9)]
     ['', '900 B', '1.2 MB', '5.6 GB']
     """
-    if octets is None:
-        return ""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if octets >= size:
-            return f"{octets / size:.1f} {unit}"
-    return f"{octets:.0f} B"
+    return "" if octets is None else octets_text(octets, fine=True)
 
 
 def show_inventory(console: Console, inventory: Inventory, *, by_verdict: bool = False) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from ethogram._parse import DAY_S, parse_duration, parse_epoch, parse_granularity, parse_time
+from ethogram.cli.standard_input import input_path
 
 __all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "DnsLogs", "Encoder", "Epoch", "Force", "From", "Granularity",
            "Inputs", "Json", "KnowledgeOption", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence",
@@ -57,8 +58,9 @@ Inputs = Annotated[
         metavar="IN",
         help="Files, folders or quoted globs: pcap, pcapng, NetFlow and IPFIX exports, YAF/super_mediator JSON, Zeek "
         "conn, nfdump CSV or JSON, Joy JSON, CSV with --mapping, Parquet; plain, compressed (gz, bz2, xz, zst, lz4) or "
-        "in a zip or tar.",
+        "in a zip or tar; - for standard input.",
         show_default=False,
+        parser=input_path,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that Ethogram did not write.")]

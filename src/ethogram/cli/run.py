@@ -46,7 +46,8 @@ def command_of(function: Callable[..., object], verb: str) -> Any:
 def add_verbosity(command: Any) -> None:
     """Add ``--quiet`` and ``--verbose`` to a Click command; the function that implements it does not see them.
 
-    Defaults of durations become text, so that help shows ``1d`` instead of 86400.
+    A command with ``--format json`` also has ``--json``. Defaults of durations become text, so that help shows ``1d``
+    instead of 86400.
     """
     for parameter in command.params:
         if parameter.metavar == "DURATION" and isinstance(parameter.default, int | float):
@@ -54,7 +55,9 @@ def add_verbosity(command: Any) -> None:
     app = typer.Typer(add_completion=False)
     app.command()(_verbosity)
     shared: Any = typer.main.get_command(app)
-    command.params += [parameter for parameter in shared.params if parameter.name in ("quiet", "verbose")]
+    names = {name for parameter in command.params for name in parameter.opts}
+    added = {"quiet", "verbose"} | ({"as_json"} if "--format" in names and "--json" not in names else set())
+    command.params += [parameter for parameter in shared.params if parameter.name in added]
 
 
 def _be_quiet(given: bool) -> None:
@@ -75,6 +78,7 @@ def _verbosity(
         False, "--verbose", "-v", callback=_be_verbose, expose_value=False,
         help="Show the accounting of every input and stage.",
     ),
+    as_json: bool = typer.Option(False, "--json", expose_value=False, help="The same as --format json."),
 ) -> None:  # fmt: skip
     """Carry the options that every command has."""
 
@@ -97,7 +101,7 @@ def run(function: Callable[..., object], verb: str, arguments: Sequence[str]) ->
             context = getattr(error, "ctx", None)
             if context is not None:
                 say(*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", "")
-            say(f"Error: {error.format_message()}")
+            say(f"Error: {error.format_message().replace(': Value error, ', ': ')}")  # as Pydantic words it
         return int(code)
     return result if isinstance(result, int) else 0
 

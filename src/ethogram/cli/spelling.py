@@ -1,10 +1,10 @@
-"""Old spellings of options, accepted with a warning for one release."""
+"""Old spellings of options, accepted with a warning for one release, and ``--json`` for ``--format json``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["RENAMED", "current_spelling"]
+__all__ = ["FORMAT_VERBS", "RENAMED", "current_spelling"]
 
 # (verb, old option) -> new option
 RENAMED: dict[tuple[str, str], str] = {
@@ -14,11 +14,13 @@ RENAMED: dict[tuple[str, str], str] = {
 }
 _INPUT_FORMATS = frozenset({"capture", "csv", "exports", "ipfix", "joy", "nfdump", "parquet", "yaf", "zeek"})
 _ENDS = "the old spelling ends with the next release"
+FORMAT_VERBS = frozenset({"changes", "identify", "knowledge", "probe", "reconstruct", "stability", "unknown"})
+"""Commands with ``--format json``, for which ``--json`` is short."""
 _TEXT_VERBS = frozenset({"stability", "reconstruct", "probe"})
 
 
 def current_spelling(verb: str, arguments: Sequence[str], warn: Callable[[str], None]) -> list[str]:
-    """Replace old spellings by current ones.
+    """Replace old spellings by current ones, and ``--json`` by ``--format json`` where that is the option.
 
     Parameters
     ----------
@@ -37,6 +39,9 @@ def current_spelling(verb: str, arguments: Sequence[str], warn: Callable[[str], 
     """
     current: list[str] = []
     for i, argument in enumerate(arguments):
+        if argument == "--json" and verb in FORMAT_VERBS:
+            current += ["--format", "json"]
+            continue
         if argument == "--":
             return current + list(arguments[i:])
         name, equals, value = argument.partition("=")

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
+from ethogram._units import octets_text, span_text
 from ethogram.schema import KINDS
 from ethogram.schema.service_words import LOCAL, service_words
 
 __all__ = [
-    "LEVEL_NAMES", "STATE_NAMES", "ago", "duration", "kind_label", "moment", "number", "octets", "probability",
+    "LEVEL_NAMES", "STATE_NAMES", "ago", "kind_label", "moment", "number", "octets", "probability",
     "service_text", "share", "sure",
 ]  # fmt: skip
 
@@ -24,7 +25,7 @@ STATE_NAMES = {
     "failed": "Failed",
 }  # fmt: skip
 _WORDS = ((0.97, "almost certain"), (0.85, "very likely"), (0.65, "likely"), (0.4, "possible"), (0.0, "unlikely"))
-_SPANS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "d"))
+_RECENT_S = 60 * 86_400
 
 
 def sure(score: float) -> str:
@@ -51,14 +52,7 @@ def octets(count: float | None) -> str:
     >>> octets(922_600), octets(12), octets(None)
     ('923 kB', '12 B', '–')
     """
-    if count is None:
-        return "–"
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+    return "–" if count is None else octets_text(count)
 
 
 def number(count: float) -> str:
@@ -79,18 +73,6 @@ def share(part: float) -> str:
     return f"{100 * part:.0f} %"
 
 
-def duration(seconds: float) -> str:
-    """A duration in one unit.
-
-    >>> duration(4.2), duration(7200)
-    ('4 s', '2 h')
-    """
-    for bound, unit, name in _SPANS:
-        if seconds < bound:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 86_400:.0f} d"
-
-
 def ago(time: datetime, now: datetime | None = None) -> str:
     """How long ago a time is, in one unit.
 
@@ -102,7 +84,7 @@ def ago(time: datetime, now: datetime | None = None) -> str:
         return f"{time:%Y-%m-%d %H:%M}"
     if seconds < 5:
         return "now"
-    return f"{duration(seconds)} ago" if seconds < _SPANS[-1][0] else f"{time:%Y-%m-%d}"
+    return f"{span_text(seconds)} ago" if seconds < _RECENT_S else f"{time:%Y-%m-%d}"
 
 
 def moment(time: datetime | str | None) -> Markup:

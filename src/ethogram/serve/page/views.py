@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from ethogram._units import span_text
 from ethogram.errors import EthogramError
 from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import DeviceDetail, DeviceFact, Overview, ServiceHealth, VerdictChange
@@ -17,7 +18,7 @@ from ethogram.schema.service_words import service_words
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.page.kinds import GROUPS, group_of
-from ethogram.serve.page.text import STATE_NAMES, duration, kind_label, number, octets, service_text, share
+from ethogram.serve.page.text import STATE_NAMES, kind_label, number, octets, service_text, share
 
 __all__ = [
     "Choice", "HealthLine", "arrived", "capture_rows", "choices", "counter_rows", "evidence", "facts_of", "figure",
@@ -84,7 +85,7 @@ def figure(name: str, value: float) -> tuple[str, str]:
         return share(value), unit
     if name == "round_s":
         return f"{value:.1f} s", unit
-    return (duration(value) if name == "lag_s" else number(value)), unit
+    return (span_text(value) if name == "lag_s" else number(value)), unit
 
 
 def _figures(parts: Iterable[ServiceHealth]) -> list[tuple[str, str]]:
