@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ethogram.errors import LibraryError, UsageError
-from ethogram.identify.flow_classifiers import FLOW_CLASSIFIERS, NearestWindows
+from ethogram.identify.flow_classifiers import FLOW_CLASSIFIERS, NearestFlows, NearestWindows
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.flow_windows import FlowWindows
 
@@ -66,6 +66,17 @@ def test_a_window_is_most_like_itself() -> None:
     near = NearestWindows().fit(learn, np.arange(len(learn)), len(learn)).similarities(learn)
     assert (near.argmax(axis=1) == np.arange(len(learn))).all()
     assert near.max() == pytest.approx(1.0)
+
+
+def test_scores_of_nearest_flows_do_not_depend_on_what_is_scored_with_them() -> None:
+    random = np.random.default_rng(5)
+    z, owner = random.normal(size=(600, 48)).astype(np.float32), np.repeat(np.arange(60), 10)
+    windows = FlowWindows(z, owner, 60)
+    model = NearestFlows().fit(windows, np.arange(60) % 4, 4)
+    together = model.decision_function(windows)
+    for i in range(60):
+        alone = FlowWindows(z[owner == i], np.zeros(10, np.int64), 1)
+        assert np.array_equal(model.decision_function(alone)[0], together[i])
 
 
 def test_taking_and_capping_windows() -> None:

@@ -100,6 +100,10 @@ def scatter_columns(scores: NDArray[np.float64], classes: NDArray[np.int64], lab
     return out
 
 
+THOUSANDTHS = 1000.0
+"""Scaled embeddings of :class:`NearestFlows` have three decimals."""
+
+
 class ProbeFlows(FlowClassifier):
     """Linear probe on single flows; at most ``most`` flows of an item are used for training and for scoring."""
 
@@ -213,13 +217,18 @@ class NearestFlows(FlowClassifier):
 
 
 def _nearest(asked: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Distance of each row to the nearest known row."""
-    length = (known**2).sum(1)
+    """Distance of each row to the nearest known row, of coordinates in thousandths.
+
+    In thousandths, all sums are whole numbers below 2**53 and therefore exact, so that the distance of a row does not
+    depend on the rows that are computed with it.
+    """
+    there = np.rint(known.astype(np.float64) * THOUSANDTHS)
+    length = (there**2).sum(1)
     out = np.empty(len(asked))
-    for start in range(0, len(asked), 4096):
-        x = asked[start : start + 4096]
-        square = (x**2).sum(1)[:, None] + length[None, :] - 2 * (x @ known.T)
-        out[start : start + 4096] = np.sqrt(np.maximum(square.min(1), 0.0))
+    for start in range(0, len(asked), 2048):
+        x = np.rint(asked[start : start + 2048].astype(np.float64) * THOUSANDTHS)
+        square = (x**2).sum(1)[:, None] + length[None, :] - 2 * (x @ there.T)
+        out[start : start + 2048] = np.sqrt(np.maximum(square.min(1), 0.0)) / THOUSANDTHS
     return out
 
 

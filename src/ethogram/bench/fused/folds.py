@@ -62,7 +62,7 @@ class FusedFold:
     def asked_parts(self) -> list[NDArray[np.int64]]:
         """The two parts of :attr:`asked` without empty ones; each is scored at once.
 
-        Distances of flows are computed in single precision, and their last digits depend on what is scored together.
+        Linear probes compute in single precision, so that the last digits of a score depend on what is scored together.
         """
         return [rows for rows in (self.test, self.strangers) if rows.size]
 
