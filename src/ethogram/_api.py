@@ -400,7 +400,7 @@ def label(
 def unknown(
     inputs: Inputs,
     *,
-    library: str | Path | Library | None = None,
+    library: LibraryLike | Sequence[LibraryLike] | None = None,
     level: str = "label",
     method: str = "",
     encoder: str | Path | None = None,
@@ -425,7 +425,7 @@ def unknown(
     inputs, level, method, encoder, flows, epoch, identity
         As for :func:`identify`.
     library
-        Known devices; None: no device is known, and all are grouped.
+        Known devices, or several libraries, as for :func:`identify`; None: no device is known, and all are grouped.
     devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
         As for :func:`read_flows`.
     """
@@ -439,7 +439,7 @@ def unknown(
         dns_log=dns_log, time_zone=time_zone, identity=identity,
     )  # fmt: skip
     with as_paths(inputs) as paths:
-        known = None if library is None else _known(library)
+        known = None if library is None else _all_known(library)
         run = group_unknown(paths, known, options, reading, on_progress=on_progress)
     _warned(run.log)
     return run.groups

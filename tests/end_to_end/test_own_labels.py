@@ -74,3 +74,30 @@ def test_without_a_library_all_devices_are_grouped_and_can_be_enrolled(
     assert main(["unknown", flows, "--name", f"{together['group']}=plug", "-o", str(library)]) == 0
     assert set(ethogram.open_library(library).labels()) == {"plug"}
     assert ethogram.unknown(flows).known == 0
+
+
+def test_named_groups_are_added_to_your_own_libraries_and_packaged_is_judged_beside_them(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = str(home / "flows.parquet")
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    for library, name in ((one, "kettle-plug"), (other, "porch-camera")):
+        ethogram.enrol(flows, labels={mac(name): name}, time_to="2026-01-06").save(library)
+    both = ["--library", "packaged", "--library", str(one), "--library", str(other)]
+    assert main(["unknown", flows, *both, "--format", "json", "--from", "2026-01-06"]) == 0
+    groups = json.loads(capsys.readouterr().out)
+    assert groups["known"] >= 2
+    assert "+" in groups["library"]
+    assert not {mac("kettle-plug"), mac("porch-camera")} & {
+        device for group in groups["groups"] for device in group["devices"]}  # fmt: skip
+    named = ["--name", "1=new", "--from", "2026-01-06"]
+    assert main(["unknown", flows, *both, *named]) == 2
+    assert "--name with several libraries: name a library to write with -o" in capsys.readouterr().err
+    assert main(["unknown", flows, "--library", "packaged", *named]) == 2
+    assert "--name with the bundled library: name a library to write with -o" in capsys.readouterr().err
+    written = tmp_path / "written.jsonl"
+    assert main(["unknown", flows, *both, *named, "-o", str(written)]) == 0
+    assert set(ethogram.open_library(written).labels()) == {"kettle-plug", "porch-camera", "new"}
+    assert main(["unknown", flows, "--library", "packaged", "--library", str(one), *named]) == 0
+    assert set(ethogram.open_library(one).labels()) == {"kettle-plug", "new"}
+    assert ethogram.unknown(flows, library=["packaged", other]).known >= 1

@@ -159,3 +159,16 @@ def test_several_libraries_in_python(tmp_path: Path) -> None:
     assert " + library.jsonl.gz " in inventory.library
     assert ethogram.identify(pcap, library=[own, ethogram.open_library()]) == inventory
     assert ethogram.identify(pcap, library="packaged") == ethogram.identify(pcap)
+
+
+def test_what_is_known_of_files_holds_for_their_entries_alone(tmp_path: Path) -> None:
+    one, other = own_library(tmp_path, MINE[:1], "one"), own_library(tmp_path, MINE[1:2], "other")
+    merged = merged_libraries([one, other])
+    assert merged.octets == f"{one.octets}+{other.octets}"
+    assert [len(octets) for octets in (one.octets, other.octets)] == [64, 64]
+    assert merged.parts == (one, other)
+    assert one.parts == (one,)
+    changed = replace(one, entries=one.entries[:1])
+    assert (changed.octets, changed.parts) == ("", (changed,))
+    assert changed.digest == Library(one.entries[:1]).digest != one.digest
+    assert replace(one, name="renamed").octets == one.octets

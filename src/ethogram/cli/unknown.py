@@ -48,9 +48,11 @@ __all__ = ["command", "named_groups"]
 def command(
     inputs: Inputs,
     library: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            "--library", metavar="FILE", help="Known devices. Default: none, and all devices are grouped.",
+            "--library", metavar="FILE",
+            help="Known devices; repeatable, and 'packaged' is the bundled library. Default: none, and all devices "
+            "are grouped.",
             show_default=False,
         ),
     ] = None,
@@ -63,7 +65,7 @@ def command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Library to write. Default: the one of --library."),
+        typer.Option("--output", "-o", metavar="FILE", help="Library to write. Default: your own one of --library."),
     ] = None,
     form: ReportFormatOption = ReportFormat.TABLE,
     level: LevelOption = Level.LABEL,
@@ -90,18 +92,24 @@ def command(
     what counts as alike.
     """
     from ethogram.pipeline.identify import IdentifyOptions, check_encoder
-    from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.libraries import open_libraries
     from ethogram.pipeline.library_embeddings import write_library
     from ethogram.pipeline.read_options import read_options
     from ethogram.pipeline.unknown import unknown
 
     check_encoder(encoder, flows=flows)
-    groups, target = named_groups(name or []), output or library
+    groups, target = named_groups(name or []), output
+    known = open_libraries(library) if library else None
+    own = [opened for opened in known or () if not opened.bundled]
+    if target is None and len(own) == 1:
+        target = Path(own[0].path)
     if groups:
         if output is not None and is_standard_output(output):
             raise UsageError("-o -: the groups go to standard output: name a file for the library")
         if target is None:
-            raise UsageError("--name without --library: name a library to write with -o")
+            several = "several libraries" if own else "the bundled library"
+            which = f"with {several}" if library else "without --library"
+            raise UsageError(f"--name {which}: name a library to write with -o")
         check_library(target, (*inputs, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
     options = IdentifyOptions(level=level.value, method=method, encoder=encoder, flows=flows, epoch_s=epoch)
     reading = read_options(
@@ -109,7 +117,6 @@ def command(
         names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
         time_zone=time_zone, identity=identity,
     )  # fmt: skip
-    known = None if library is None else open_library(library)
     learning = progress("learning the library")
     with read_progress("biflows") as advance:
         run = unknown(inputs, known, options, reading, on_progress=advance, learning=learning)

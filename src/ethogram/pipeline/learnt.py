@@ -114,7 +114,7 @@ def learn(
             reason = str(error) if path.exists() else ""
     learnt = _fit(library, settings, key, representation)
     if path is not None and not bundled:
-        octets = str(vars(library).get("octets", ""))
+        octets = library.octets if isinstance(library, OpenLibrary) else ""
         learnt.messages.append(_keep(learnt, path, {**wanted, "file": octets}, reason))
     return learnt
 
@@ -139,8 +139,7 @@ def learn_enrolled(library: Library, path: Path, extended: Library | None = None
     -------
     Lines for the detailed log.
     """
-    written = OpenLibrary.opened(library, path=str(path))
-    written.__dict__["octets"] = file_digest(path)
+    written = OpenLibrary.opened(library, path=str(path)).with_origin(file_digest(path))
     updated = None if extended is None else _update(written, extended, settings_for(default_method(packaged=False)))
     if updated is not None:
         return updated + keep_ladder(written)
@@ -172,7 +171,7 @@ def _update(written: OpenLibrary, extended: Library, settings: IdentifySettings)
         return None
     refit_verdict_model(model, written, {entry.identity.at(settings.level) for entry in new})
     usual = usual_services(written, settings.level, service_matrix(written.windows(), None, PRESENCE))
-    key = {**_key(written, settings, None, None), "file": str(vars(written).get("octets", "")), "whole": str(whole)}
+    key = {**_key(written, settings, None, None), "file": written.octets, "whole": str(whole)}
     reason = f"{plural(len(new), 'new window')}; weights and calibration are those of {whole:,} windows"
     path = learnt_path(written.file, settings)
     try:

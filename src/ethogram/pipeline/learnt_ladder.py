@@ -7,7 +7,7 @@ the libraries and code that it was made from, and only if the knowledge pack sti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _key(known: OpenLibrary, *, file_octets: bool = False) -> dict[str, str]:
     key = {"version": __version__, "code": code_digest(), "library": known.digest}
     if not known.bundled:
         key["packaged"] = open_library().digest
-    return {**key, "file": str(vars(known).get("octets", ""))} if file_octets else key
+    return {**key, "file": known.octets} if file_octets else key
 
 
 def _fit(known: OpenLibrary, knowledge: Knowledge) -> tuple[LearntLadder, dict[str, Any]]:
@@ -115,8 +115,7 @@ def _fit(known: OpenLibrary, knowledge: Knowledge) -> tuple[LearntLadder, dict[s
 
 def _identities(known: OpenLibrary) -> dict[str, Identity]:
     """Identity of each label; of merged libraries, that of the first library that has the label."""
-    libraries: Sequence[Library] = vars(known).get("merged_from", (known,))
-    return {entry.identity.label: entry.identity for library in reversed(libraries) for entry in library.entries}
+    return {entry.identity.label: entry.identity for library in reversed(known.parts) for entry in library.entries}
 
 
 def _of_file(value: Any, knowledge: Knowledge, path: Path) -> LearntLadder:

@@ -110,19 +110,16 @@ def merged_libraries(libraries: Sequence[OpenLibrary]) -> OpenLibrary:
     message = "; ".join(library.message for library in libraries if library.message)
     paths = [Path(library.path) for library in libraries if library.path]
     path = _place(paths) if len(paths) == len(libraries) else None
-    octets = "+".join(str(vars(library).get("octets", "")) for library in libraries)
+    octets = "+".join(library.octets for library in libraries)
     known = OpenLibrary((), sources, name, first.flows if store is None else store.encoder, store, message,
                         "" if path is None else str(path))  # fmt: skip
     unread = all(isinstance(library.entries, UnreadEntries) for library in libraries)
     digest = digest_of_octets(path, lambda: octets) if path is not None and unread else ""
     if digest:
         merged = replace(known, entries=cast(tuple[Entry, ...], UnreadEntries(*paths)))
-        merged.__dict__["digest"] = digest
     else:
         merged = replace(known, entries=reduce(Library.merge, libraries[1:], cast(Library, first)).entries)
-    merged.__dict__["octets"] = octets
-    merged.__dict__["merged_from"] = tuple(libraries)
-    return merged
+    return merged.with_origin(octets, digest, libraries)
 
 
 def _place(paths: Sequence[Path]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,28 @@ PACKAGED = "library.jsonl.gz"
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the entries of a library come from.
+
+    Parameters
+    ----------
+    entries
+        The entries: a library made from another one by a change has other entries, and not this origin.
+    octets
+        SHA-256 of the octets of the file; of merged files, all of them with ``+`` between.
+    digest
+        Digest of the entries, if it is known without reading them; else empty.
+    parts
+        The libraries that were merged; empty if it is one file.
+    """
+
+    entries: Sequence[Entry]
+    octets: str
+    digest: str = ""
+    parts: tuple[OpenLibrary, ...] = ()
+
+
+@dataclass(frozen=True)
 class OpenLibrary(Library):
     """A library with the embedded flows beside it.
 
@@ -42,12 +65,39 @@ class OpenLibrary(Library):
         For messages: where the library was read from.
     bundled
         Whether this is the library of the package, which was observed on other networks.
+    origin
+        Where the entries come from; None if they were not read from a file, or not used for other entries.
     """
 
     store: FlowStore | None = field(default=None, compare=False)
     message: str = field(default="", compare=False)
     path: str = field(default="", compare=False)
     bundled: bool = field(default=False, compare=False)
+    origin: Origin | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def _own_origin(self) -> Origin | None:
+        return self.origin if self.origin is not None and self.origin.entries is self.entries else None
+
+    @property
+    def octets(self) -> str:
+        """SHA-256 of the octets that the entries were read from; empty if they were not read from a file."""
+        return "" if self._own_origin is None else self._own_origin.octets
+
+    @property
+    def parts(self) -> tuple[OpenLibrary, ...]:
+        """The libraries that this one was merged from; itself if it is one."""
+        return (self._own_origin.parts if self._own_origin is not None else ()) or (self,)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of SHA-256 over all entries, which need not be read if the origin states it."""
+        stated = "" if self._own_origin is None else self._own_origin.digest
+        return stated or Library(self.entries).digest
+
+    def with_origin(self, octets: str, digest: str = "", parts: Sequence[OpenLibrary] = ()) -> OpenLibrary:
+        """The same library, with what is known of its files."""
+        return replace(self, origin=Origin(self.entries, octets, digest, tuple(parts)))
 
     @property
     def file(self) -> Path | None:
@@ -105,18 +155,13 @@ def _open_own(path: Path) -> OpenLibrary:
     library = library_file.read_header(path) if digest else library_file.read(path)
     store, message = load_embeddings(path, library)
     opened = OpenLibrary.opened(library, store, message=message, path=str(path))
-    if digest:
-        opened = _unread(opened, path, digest)
-    # Not a field: a library made from this one by a change is not what the file holds.
-    opened.__dict__["octets"] = octets
-    return opened
+    return _unread(opened, path, digest, octets) if digest else opened.with_origin(octets)
 
 
-def _unread(opened: OpenLibrary, path: Path, digest: str) -> OpenLibrary:
+def _unread(opened: OpenLibrary, path: Path, digest: str, octets: str = "") -> OpenLibrary:
     """The library with entries that are read when something asks for them, and the digest that they have."""
     library = replace(opened, entries=cast(tuple[Entry, ...], UnreadEntries(path)))
-    library.__dict__["digest"] = digest
-    return library
+    return library.with_origin(octets, digest)
 
 
 @dataclass

@@ -12,14 +12,15 @@ from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.embedding_inputs import IdentificationEmbedder
 from ethogram.pipeline.enrol import now_text
-from ethogram.pipeline.identify import IdentifyOptions, check_encoder
+from ethogram.pipeline.identify import IdentifyOptions, check_encoder, identify_by_libraries
 from ethogram.pipeline.inputs import WindowsRead, read_windows
+from ethogram.pipeline.libraries import KnownLibraries
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
 from ethogram.pipeline.text import join_names
 from ethogram.pipeline.unknown_groups import Unknown, UnknownGroups, enrol_groups, unknown_groups
-from ethogram.pipeline.verdicts import settings_for
+from ethogram.pipeline.verdicts import default_method, settings_for
 from ethogram.pipeline.windows import regroup
 
 __all__ = ["NamedGroups", "UnknownDevices", "unknown"]
@@ -36,7 +37,21 @@ class NamedGroups:
 
 @dataclass
 class UnknownDevices:
-    """Groups of unknown devices, the largest first, which can be named and enrolled."""
+    """Groups of unknown devices, the largest first, which can be named and enrolled.
+
+    Parameters
+    ----------
+    inputs
+        Names of the inputs.
+    known
+        The user's own library, to which named groups are added; empty without one.
+    read
+        What was read.
+    grouped
+        The groups, and the verdicts they come from.
+    embedder
+        Embeds the flows of the devices; None without embeddings.
+    """
 
     inputs: tuple[str, ...]
     known: OpenLibrary
@@ -81,7 +96,7 @@ class UnknownDevices:
 
 def unknown(
     inputs: Sequence[str | Path],
-    known: OpenLibrary | None = None,
+    known: OpenLibrary | Sequence[OpenLibrary] | None = None,
     options: IdentifyOptions | None = None,
     reading: ReadOptions | None = None,
     *,
@@ -95,7 +110,8 @@ def unknown(
     inputs, options, reading, on_progress, learning
         As for :func:`ethogram.pipeline.identify.identify`; verdicts are per device.
     known
-        The library to compare with; None: no device is known, and all are grouped.
+        The library to compare with, or several, as for :func:`ethogram.pipeline.identify.identify`; named groups are
+        added to the user's own ones. None: no device is known, and all are grouped.
 
     Raises
     ------
@@ -104,22 +120,29 @@ def unknown(
     """
     options = options or IdentifyOptions()
     check_encoder(options.encoder, flows=options.flows)
-    if known is None and options.encoder is not None:
-        raise UsageError("--encoder needs --library: without one, devices are grouped by fingerprints")
+    libraries = None if known is None else KnownLibraries.of(known)
+    own = None if libraries is None else libraries.own
+    if own is None and options.encoder is not None:
+        raise UsageError("--encoder needs --library FILE: without one, devices are grouped by fingerprints")
     side = None
-    if known is None:
-        known = OpenLibrary()
-    elif options.flows and not known.bundled:
-        side = IdentificationEmbedder(known, options.encoder, reading, stretch_s=options.epoch_s)
+    if own is not None and options.flows:
+        side = IdentificationEmbedder(own, options.encoder, reading, stretch_s=options.epoch_s)
     read = read_windows(
         inputs, reading, window_s=options.epoch_s, on_progress=on_progress,
         listener=None if side is None else side.listener,
     )  # fmt: skip
-    embedded = None if side is None else side.items(regroup(read.seen, "device").windows)
-    store = None if embedded is None else known.store
-    settings = settings_for(options.method or "evidence", level=options.level)
+    observed = regroup(read.seen, "device")
+    embedded = None if side is None else side.items(observed.windows)
+    store = None if embedded is None or own is None else own.store
     with learning or nullcontext():
-        grouped = unknown_groups(read.seen, known, settings, store=store, flows=embedded)
+        if libraries is None:
+            first, inventory = OpenLibrary(), None
+        else:
+            first = libraries.first
+            inventory, messages = identify_by_libraries(observed, libraries, options, embedded)
+            read.log.details += messages
+        settings = settings_for(options.method or default_method(first.bundled, options.level), level=options.level)
+        grouped = unknown_groups(read.seen, first, settings, store=store, flows=embedded, inventory=inventory)
     if side is not None:
         read.log.messages += side.messages
-    return UnknownDevices(tuple(Path(name).name for name in inputs), known, read, grouped, side)
+    return UnknownDevices(tuple(Path(name).name for name in inputs), own or OpenLibrary(), read, grouped, side)

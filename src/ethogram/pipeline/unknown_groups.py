@@ -84,7 +84,7 @@ class Unknown:
 
 def unknown_groups(
     seen: ObservedWindows, library: Library, settings: IdentifySettings, *, store: FlowStore | None = None,
-    flows: FlowWindows | None = None,
+    flows: FlowWindows | None = None, inventory: Inventory | None = None,
 ) -> Unknown:  # fmt: skip
     """Group the devices that are unknown.
 
@@ -98,11 +98,15 @@ def unknown_groups(
         Of the verdicts.
     flows
         Embedded flows of the devices, in the order of ``regroup(seen, "device")``.
+    inventory
+        Verdicts on the devices, in that order, by this library and maybe others; default: by this library.
     """
     whole = regroup(seen, "device")
     if not library.entries:
         return _all_groups(whole, settings)
-    if store is not None and flows is not None:
+    if inventory is not None:
+        pass
+    elif store is not None and flows is not None:
         inventory = identify_with_flows(whole, library, store, flows, settings)
     else:
         inventory, _ = identify_by_library(whole, library, settings)
