@@ -213,3 +213,15 @@ def test_the_nearest_window_of_a_label_is_that_of_all_windows() -> None:
                 end = [*model.starts_[1:], len(labels)][c]
                 expected.append(int(model.starts_[c] + ratios[model.starts_[c] : end].argmax()))
         assert model._nearest(parts, asked) == expected
+
+
+@pytest.mark.parametrize("with_names", [False, True])
+def test_ratios_to_other_windows_are_those_to_enrolled_ones(with_names: bool) -> None:
+    windows, labels = enrolment()
+    if with_names:
+        windows = named(windows, {443: "maker.example", 8883: "broker.example"})
+    model = CrossNetwork().fit(windows, labels)
+    ratios = model.ratios_of(windows, windows)
+    names = np.array(labels)
+    best = np.stack([ratios[:, names == label].max(axis=1) for label in model.labels_], axis=1)
+    np.testing.assert_allclose(best, model.decision_function(windows), atol=1e-9)

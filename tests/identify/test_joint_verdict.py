@@ -77,3 +77,12 @@ def test_a_silent_device_is_silent() -> None:
     silent = verdict({"den": 0.3}, known=False, flows=0).model_copy(update={"score": 0.0})
     joint = join_verdicts(silent, silent, names=NAMES)
     assert (joint.verdict, joint.score) == (UNKNOWN, 0.0)
+
+
+def test_a_contradicted_own_label_leaves_the_verdict_to_the_other_library() -> None:
+    own, other = verdict({"den": 0.9}, known=True), verdict({"camera": 0.7, "plug": 0.2}, known=True)
+    joint = join_verdicts(own, other, names=NAMES, contradicted=True)
+    assert (joint.verdict, joint.library) == ("camera", "packaged")
+    assert joint.known_types["den"] < 0.05
+    assert joint.score == pytest.approx(joint.known_types["camera"])
+    assert sum(joint.known_types.values()) <= 1.0

@@ -14,8 +14,9 @@ from ethogram.errors import LibraryError
 from ethogram.identify import library_file
 from ethogram.identify.library import Entry, Identity, Library
 from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.contradiction import contradicted
 from ethogram.pipeline.identify import IdentifyOptions, identify_by_libraries
-from ethogram.pipeline.learnt import learnt_path
+from ethogram.pipeline.learnt import learn, learnt_path
 from ethogram.pipeline.learnt_ladder import learn_ladder
 from ethogram.pipeline.libraries import KnownLibraries, merged_libraries, open_libraries
 from ethogram.pipeline.library import OpenLibrary, open_library
@@ -172,3 +173,33 @@ def test_what_is_known_of_files_holds_for_their_entries_alone(tmp_path: Path) ->
     assert (changed.octets, changed.parts) == ("", (changed,))
     assert changed.digest == Library(one.entries[:1]).digest != one.digest
     assert replace(one, name="renamed").octets == one.octets
+
+
+def test_a_packaged_product_is_not_called_by_the_name_of_your_nearest_device(tmp_path: Path) -> None:
+    mine = ("amazon-echo", "belkin-wemo-motion", "chime-doorbell-stevens")
+    own, packaged = own_library(tmp_path, mine), open_library()
+    new = ("tp-link-kasa-bulb-stevens", "tp-link-kasa-plug-stevens", *mine)
+    entries = [entry for label in new for entry in later()[label][-3:]]
+    windows = Library(tuple(entries)).windows()
+    observed = ObservedWindows(windows, ["open"] * len(windows))
+    alone, joint = judged(observed, [own]), judged(observed, [packaged, own])
+    nearest = [verdict.verdict for verdict in alone.devices[:6]]
+    assert nearest == ["my chime-doorbell-stevens"] * 6  # nothing else is known
+    for entry, before, after in zip(entries, alone.devices, joint.devices, strict=True):
+        assert sum(after.known_types.values()) <= 1 + 1e-9
+        if entry.identity.label in mine:
+            assert after.verdict == before.verdict == f"my {entry.identity.label}"
+        else:
+            assert after.verdict.startswith("tp-link-kasa")
+            assert after.library == "packaged"
+
+
+def test_libraries_that_say_the_same_in_other_words_do_not_contradict(tmp_path: Path) -> None:
+    own, packaged = own_library(tmp_path), open_library()
+    entries = [entry for label in MINE for entry in later()[label][-3:]]
+    windows = Library(tuple(entries)).windows()
+    observed = ObservedWindows(windows, ["open"] * len(windows))
+    of_own, of_packaged = judged(observed, [own]), judged(observed, [packaged])
+    assert sum(verdict.verdict in MINE for verdict in of_packaged.devices) >= 6
+    model = learn(packaged, settings_for("cross-network")).model
+    assert contradicted(windows, of_own, of_packaged, own, model) == set()

@@ -149,6 +149,17 @@ class CrossNetwork(Identifier):
             result[start : start + len(block)] = best_of_labels(block, self.starts_)
         return result
 
+    def ratios_of(self, windows: Windows, others: Windows) -> NDArray[np.float64]:
+        """Log likelihood ratio of n items to m other windows, (n, m), by the tokens and weights of this library.
+
+        So that a window of another library can be compared with the nearest one of this library.
+        """
+        self.require_fit()
+        parts = {part: self._tokens(windows, part) for part in self.parts}
+        known = {part: self._tokens(others, part).known() for part in self.parts}
+        index = {part: _postings(tokens) for part, tokens in known.items()}
+        return self._block(parts, known, index, 0, len(windows))
+
     def cross_val(
         self, windows: Windows, labels: Sequence[str], groups: NDArray[np.int64]
     ) -> tuple[list[str], NDArray[np.float64]]:

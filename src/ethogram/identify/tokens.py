@@ -57,6 +57,13 @@ class Tokens:
         result: NDArray[np.bool_] = np.diff(self.indptr) > 0
         return result
 
+    def known(self) -> Tokens:
+        """Without tokens that no enrolled window has."""
+        chosen = np.flatnonzero(self.index >= 0)
+        owner = np.repeat(np.arange(len(self)), np.diff(self.indptr))
+        indptr = np.append(0, np.cumsum(np.bincount(owner[chosen], minlength=len(self)))).astype(np.int64)
+        return self._at(indptr, chosen)
+
     def rows(self, first: int, end: int) -> Tokens:
         """Windows ``first`` to ``end``."""
         low, high = int(self.indptr[first]), int(self.indptr[end])

@@ -13,9 +13,10 @@ from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.joint_verdict import join_verdicts
 from ethogram.identify.labels import Label
 from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.contradiction import contradicted
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
-from ethogram.pipeline.learnt import identify_by_library
+from ethogram.pipeline.learnt import identify_by_library, learn
 from ethogram.pipeline.learnt_ladder import learn_ladder
 from ethogram.pipeline.libraries import PACKAGED_NAME, KnownLibraries
 from ethogram.pipeline.library import OpenLibrary
@@ -173,10 +174,15 @@ def identify_by_libraries(
         return inventories[0], messages
     own, packaged = inventories
     names = libraries.all[0].name, PACKAGED_NAME
+    wrong: set[int] = set()
+    if len(observed.windows):
+        model = learn(library, settings).model  # of the packaged one, the last
+        wrong = contradicted(observed.windows, own, packaged, libraries.first, model, options.level)
     devices = [
-        join_verdicts(of_own, of_packaged, names=names, least=settings.least_score, closed=options.closed)
-        for of_own, of_packaged in zip(own.devices, packaged.devices, strict=True)
-    ]
+        join_verdicts(of_own, of_packaged, names=names, least=settings.least_score, closed=options.closed,
+                      contradicted=i in wrong)
+        for i, (of_own, of_packaged) in enumerate(zip(own.devices, packaged.devices, strict=True))
+    ]  # fmt: skip
     library_text = f"{own.library} + {packaged.library}"
     return own.model_copy(update={"library": library_text, "devices": devices}), messages
 
