@@ -143,7 +143,8 @@ class Round:
 
 
 @cache
-def _bench() -> CountBenchmark:
+def benchmark() -> CountBenchmark:
+    """The corpora."""
     return CountBenchmark(Path(os.environ["ETHOGRAM_CORPUS"]), cards())
 
 
@@ -197,7 +198,7 @@ def rounds(items: Items, number: int, platform: Mapping[str, str]) -> Iterator[R
 def measured(title: str, number: int) -> tuple[Round, ...]:
     """The rounds of a network; kept."""
     network = next(candidate for candidate in NETWORKS if candidate.title == title)
-    return tuple(rounds(_bench().items(network.task, statistics=False), number, network.platform))
+    return tuple(rounds(benchmark().items(network.task, statistics=False), number, network.platform))
 
 
 def learnt(networks: Sequence[Network]) -> PooledFigures:

@@ -22,7 +22,7 @@ __all__ = ["AHEAD", "contradicted"]
 
 AHEAD = 2.0
 """Nats by which the packaged product is ahead: the least at which at most 1 % of right own labels are contradicted on
-the three networks of ``docs/results/own-beside-packaged.md``."""
+each of the three networks of ``docs/results/own-beside-packaged.md``."""
 
 
 def contradicted(

@@ -1,0 +1,204 @@
+"""A small library of your own beside the packaged one: who is called by the name of one of your devices.
+
+    ETHOGRAM_CORPUS=... python benchmarks/own_beside_packaged.py > docs/results/own-beside-packaged.md
+
+The first windows of three devices, or of half of the devices, of a network are enrolled as the own library; later
+windows of all devices are identified. Once, the packaged library is learnt without the network; once, it holds earlier
+windows of it, so that each device is plainly one of its products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from own_library import NETWORKS, Network, benchmark, first_windows
+
+from ethogram.bench.counts.items import Items
+from ethogram.identify.library import Library
+from ethogram.identify.verdict import VerdictModel
+from ethogram.pipeline.contradiction import AHEAD
+from ethogram.pipeline.library import by_source, devices_of, open_library
+from ethogram.pipeline.verdicts import build, settings_for
+
+ENROLLED = (1, 2, 5)
+MOST = 300
+"""Later windows that are identified, drawn at random."""
+ROUNDS = {"3 devices": 3, "half of the devices": 2}
+LIMITS = (0.0, 1.0, 2.0, 3.0)
+MOST_LOST = 0.01
+"""Share of right own labels that a limit may contradict where it is chosen."""
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What own libraries of one network say of later windows; columns of n items.
+
+    Parameters
+    ----------
+    network, own, without
+        Network, size of the own library, and whether the packaged library is learnt without the network.
+    known
+        Whether the device is enrolled.
+    named
+        Whether the verdict of the own library alone is a label.
+    right
+        Whether that label is the device's own, or that of a device of its platform.
+    ahead
+        Nats by which a packaged product is ahead; minus infinity where the packaged library names none, or the one
+        that is nearest to the own device.
+    """
+
+    network: str
+    own: str
+    without: bool
+    known: Flags
+    named: Flags
+    right: Flags
+    ahead: NDArray[np.float64]
+
+    def contradicted(self, limit: float) -> Flags:
+        """Own labels that are not stated."""
+        return self.named & (self.ahead > limit)
+
+
+def packaged(source: str, *, without: bool) -> tuple[VerdictModel, Library]:
+    """The packaged library, with or without a network, and what is learnt of it."""
+    entries = [
+        entry for entry in open_library().entries if not (without and source in {o.source for o in entry.observed})
+    ]
+    library, settings = Library(tuple(entries)), settings_for("cross-network")
+    model = VerdictModel(build(settings), settings)
+    return model.fit(library.windows(), library.labels("label"), by_source(library), units=devices_of(library)), library
+
+
+def claims_of(network: Network, *, without: bool) -> Iterator[Claims]:
+    """All own libraries of a network."""
+    rng = np.random.default_rng(1)
+    items = benchmark().items(network.task, statistics=False)
+    items = items.take(np.flatnonzero(~np.isin(items.labels("id"), list(network.users))))
+    source = network.task.corpora[0]
+    model, library = packaged(source, without=without)
+    ends = [seen.end for entry in library.entries for seen in entry.observed if seen.source == source]
+    device, start = items.labels("id"), np.array(items.truth["start"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list())
+    for number in ENROLLED:
+        first, later = first_windows(items, number)
+        if ends:
+            later = later[start[later] >= max(str(end) for end in ends)]
+        if not later.size:
+            continue
+        names = np.array(sorted(set(device[later].tolist())))
+        asked = items.take(rng.choice(later, MOST, replace=False) if later.size > MOST else later)
+        for own, count in ROUNDS.items():
+            for _ in range(count):
+                size = 3 if own == "3 devices" else len(names) // 2
+                chosen = rng.permutation(names)[:size]
+                enrol = items.take(first[np.isin(device[first], chosen)])
+                yield claims(network, own, model, enrol, asked, without=without)
+
+
+def claims(network: Network, own: str, model: VerdictModel, enrol: Items, asked: Items, *, without: bool) -> Claims:
+    """What one own library says."""
+    settings = settings_for("evidence")
+    labels, truth = enrol.labels("id"), asked.labels("id")
+    mine = VerdictModel(build(settings), settings).fit(enrol.windows, labels.tolist()).decide(asked.windows)
+    other = model.decide(asked.windows)
+    products = np.array(model.identifier.labels_)
+    nearest = products[model.identifier.decision_function(enrol.windows).argmax(axis=1)]
+    ratios = model.identifier.ratios_of(asked.windows, enrol.windows)  # type: ignore[attr-defined]
+    ahead = np.full(len(truth), -np.inf)
+    claimed = np.array(mine.labels)[mine.best]
+    for i, label in enumerate(claimed):
+        if not other.unknown[i] and products[other.best[i]] not in nearest[labels == label]:
+            ahead[i] = other.raw[i].max() - ratios[i, labels == label].max()
+    platform = np.array([network.platform.get(name, name) for name in truth])
+    of_label = np.array([network.platform.get(name, name) for name in claimed])
+    return Claims(network.title, own, without, np.isin(truth, labels), ~mine.unknown, of_label == platform, ahead)
+
+
+def together(parts: Sequence[Claims]) -> Claims:
+    """Several own libraries as one table."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts])
+               for name in ("known", "named", "right", "ahead")}  # fmt: skip
+    return Claims(parts[0].network, parts[0].own, parts[0].without, **columns)
+
+
+def row(one: Claims) -> str:
+    """One line of the first table."""
+    after = one.named & ~one.contradicted(AHEAD)
+    cells = [one.network, one.own, f"{one.known.sum():,}"]
+    for known in (True, False):
+        mine = one.known == known
+        for named in (one.named, after):
+            count = int((named & one.right & mine).sum() if known else (named & ~one.right & mine).sum())
+            cells.append(f"{count:,} ({count / max(mine.sum(), 1):.1%})")
+        if known:
+            cells.append(f"{(~one.known).sum():,}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def chosen_limit(parts: Sequence[Claims]) -> float:
+    """The smallest limit at which at most one in a hundred right own labels is contradicted."""
+    for limit in LIMITS:
+        lost = sum(int((part.contradicted(limit) & part.right).sum()) for part in parts)
+        if lost <= MOST_LOST * sum(int((part.named & part.right).sum()) for part in parts):
+            return limit
+    return LIMITS[-1]
+
+
+HEAD = """# Your own library beside the packaged one
+
+Made by `benchmarks/own_beside_packaged.py`; do not edit.
+
+```
+ETHOGRAM_CORPUS=FOLDER python benchmarks/own_beside_packaged.py > docs/results/own-beside-packaged.md
+```
+
+A library of few devices calls a new device by the name of whichever is nearest. Where the packaged library names
+another product, both claims are measured alike: by the log likelihood ratio of *same product* between networks, of the
+item to the own label's enrolled windows, and to the packaged product. The own label is contradicted if the product is
+more than {ahead:g} nats ahead, unless the enrolled windows of the own label are nearest to that product, too.
+
+The first 1, 2 and 5 windows of three devices, or of half of the devices, are enrolled; up to {most} later windows of
+all devices are identified with each of several own libraries. *Before* is without the rule. A label of a device of the
+same platform (two Kasa devices) is no false name.
+"""
+COLUMNS = """| network | own library | windows of own devices | own name, right: before | after | windows of strangers \
+| own name, false: before | after |
+|---|---|---|---|---|---|---|---|"""
+
+
+def main() -> None:
+    """Print the page."""
+    runs: dict[bool, list[Claims]] = {True: [], False: []}
+    for without in runs:
+        for network in NETWORKS:
+            if without or network.title != NETWORKS[-1].title:  # all windows of the last one are packaged
+                parts = list(claims_of(network, without=without))
+                runs[without] += [together([part for part in parts if part.own == own]) for own in ROUNDS]
+    print(HEAD.format(ahead=AHEAD, most=MOST))
+    for without, title in ((True, "The packaged library without the network"), (False, "The product is packaged")):
+        print(f"## {title}\n\n{COLUMNS}")
+        print("\n".join(map(row, runs[without])) + "\n")
+    print("## The limit\n\nOwn labels that are contradicted, over both ways and all own libraries, by the limit in "
+          "nats; and with the\nsmallest limit at which at most 1 % of the right ones of the *other* networks are "
+          "contradicted.\n")  # fmt: skip
+    print("| network | own labels | " + " | ".join(f"{limit:g}" for limit in LIMITS) + " | chosen on others | then |")
+    print("|---|---|" + "---|" * len(LIMITS) + "---|---|")
+    every = runs[True] + runs[False]
+    for network in NETWORKS:
+        mine = [part for part in every if part.network == network.title]
+        limit = chosen_limit([part for part in every if part.network != network.title])
+        for name, wanted in (("right", True), ("false", False)):
+            def lost(limit: float, wanted: bool = wanted, mine: Sequence[Claims] = mine) -> str:
+                of = sum(int((part.named & (part.right == wanted)).sum()) for part in mine)
+                return f"{sum(int((p.contradicted(limit) & (p.right == wanted)).sum()) for p in mine)} of {of:,}"
+
+            print(f"| {network.title} | {name} | " + " | ".join(map(lost, LIMITS)) + f" | {limit:g} | {lost(limit)} |")
+
+
+if __name__ == "__main__":
+    main()
