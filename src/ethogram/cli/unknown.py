@@ -92,17 +92,16 @@ def command(
     what counts as alike.
     """
     from ethogram.pipeline.identify import IdentifyOptions, check_encoder
-    from ethogram.pipeline.libraries import open_libraries
+    from ethogram.pipeline.libraries import PACKAGED_NAME, open_libraries
     from ethogram.pipeline.library_embeddings import write_library
     from ethogram.pipeline.read_options import read_options
     from ethogram.pipeline.unknown import unknown
 
     check_encoder(encoder, flows=flows)
     groups, target = named_groups(name or []), output
-    known = open_libraries(library) if library else None
-    own = [opened for opened in known or () if not opened.bundled]
+    own = [path for path in dict.fromkeys(library or ()) if path != PACKAGED_NAME]
     if target is None and len(own) == 1:
-        target = Path(own[0].path)
+        target = Path(own[0])
     if groups:
         if output is not None and is_standard_output(output):
             raise UsageError("-o -: the groups go to standard output: name a file for the library")
@@ -117,7 +116,7 @@ def command(
         names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
         time_zone=time_zone, identity=identity,
     )  # fmt: skip
-    learning = progress("learning the library")
+    known, learning = open_libraries(library) if library else None, progress("learning the library")
     with read_progress("biflows") as advance:
         run = unknown(inputs, known, options, reading, on_progress=advance, learning=learning)
     show_log(run.log, summary=form is ReportFormat.TABLE)
