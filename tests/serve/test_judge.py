@@ -430,6 +430,7 @@ def test_old_facts_are_removed_and_unread_segments_are_not(scene: Callable[..., 
     at = scene()
     old = segment(at.collected, 1, flows(MAC, START, 2))
     recent = segment(at.collected, 2, flows(MAC, START + 9 * DAY, 2), at=START + 9 * DAY)
+    at.clock.now = START + 10 * DAY
     at.run()
     unread = segment(at.collected, 3, flows(MAC, START, 2))
     retention = Retention(RetentionSettings(flow_days=7, count_days=5), at.collected)

@@ -68,7 +68,9 @@ class Retention:
                     removed += 1
         for name, facts in judge.facts.items():
             facts.compact(judge.store.position(name))
-            removed += facts.remove_before(_first_day(now, self._settings.count_days))
+            # Old captures have old counts: what is too old follows the data, not the day on which it was read.
+            latest = min(now, judge.store.clock() or now)
+            removed += facts.remove_before(_first_day(latest, self._settings.count_days))
         return removed
 
 
