@@ -126,6 +126,8 @@ def _why(verdict: Verdict) -> str:
     ladder = verdict.ladder
     if ladder is None or ladder.level == "device":
         return verdict.reason
+    if ladder.level == "several":
+        return ", ".join(f"{part.name} {part.share:.0%}" for part in ladder.several)
     levels = {level.level: level for level in ladder.levels}
     order = FACTS_OF.get(ladder.level, (ladder.level,))
     if ladder.level != "unknown":

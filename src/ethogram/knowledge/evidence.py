@@ -184,7 +184,7 @@ def _add_names_of(item: LadderEvidence, names: pl.DataFrame, lookup: _Lookup, de
     for vendor, count in number.items():
         text = f"{count} of the {telling} names that tell a vendor"
         item.terms.append(LadderTerm("vendor", vendor, "share of names", count / telling, text))
-    item.named = telling > 0
+    item.named, item.breadth = telling > 0, len(vendors)
     if vendors:
         breadth, text = log1p(len(vendors)) - log1p(USUAL_BREADTH), f"contacts services of {len(vendors)} vendors"
         item.terms += [LadderTerm("kind", kind, "breadth", breadth, text) for kind in _COMPUTERS]

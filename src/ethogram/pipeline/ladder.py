@@ -22,10 +22,12 @@ from ethogram.knowledge.evidence import collect_evidence
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.device_facts import device_facts
 from ethogram.pipeline.library import OpenLibrary, open_library
+from ethogram.pipeline.several import SCORE, VendorParts, vendor_parts
 from ethogram.schema import (
     IDENTITY,
     KINDS,
     UNKNOWN,
+    DevicePart,
     Inventory,
     LadderEvidence,
     LadderLevel,
@@ -129,7 +131,30 @@ class LadderJudge:
         """One answer for each of n items."""
         evidence = self.evidence(windows, identity)
         decisions = self.ladder.decide(evidence)
-        return [self.verdict(item, decision) for item, decision in zip(evidence, decisions, strict=True)]
+        verdicts = [self.verdict(item, decision) for item, decision in zip(evidence, decisions, strict=True)]
+        parts = vendor_parts(windows, evidence, self.knowledge)
+        for item, verdict in zip(parts, self._several(parts), strict=True):
+            verdicts[item] = verdicts[item].model_copy(update=verdict)
+        return verdicts
+
+    def _several(self, parts: Mapping[int, VendorParts]) -> list[dict[str, object]]:
+        """Fields of the answers for items that are several devices: what each part is, judged by itself."""
+        updates: list[dict[str, object]] = []
+        for of_item in parts.values():
+            decisions = self.ladder.decide(self.evidence(of_item.windows))
+            devices = []
+            for label, share, decision in zip(of_item.vendors, of_item.shares, decisions, strict=True):
+                kinds = {k: p for (v, k), p in decision.families.items() if v == label}
+                kind = next((k for k, p in kinds.items() if p >= self._threshold("family")), "")
+                vendor = self.knowledge.vendor_name(label)
+                name = f"{vendor} {kind_name(kind) if kind else 'device'}"
+                devices.append(DevicePart(name=name, vendor=vendor, kind=kind, share=round(share, 3)))
+            shown = ", ".join(part.name for part in devices[:SHOWN]) + (", ..." if len(devices) > SHOWN else "")
+            updates.append({
+                "statement": f"several devices: {shown}", "level": "several", "labels": [], "score": SCORE,
+                "kind": "", "vendor": "", "model": "", "several": devices,
+            })  # fmt: skip
+        return updates
 
     def verdict(self, item: LadderEvidence, decision: LadderDecision) -> LadderVerdict:
         """The answer for one item, with the facts behind it."""
@@ -247,7 +272,7 @@ class LadderJudge:
 @dataclass(frozen=True)
 class _Statement:
     text: str
-    level: LadderLevel | Literal["unknown"]
+    level: LadderLevel | Literal["several", "unknown"]
     labels: tuple[str, ...]
     score: float
     vendor: str = ""

@@ -34,7 +34,14 @@ from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
 from ethogram.schema.kind import KINDS, NETWORK_EQUIPMENT, Kind
 from ethogram.schema.ladder import LadderEvidence, LadderTerm, TermLevel
-from ethogram.schema.ladder_verdict import IdentityFact, LadderLevel, LadderVerdict, LevelEvidence, LevelVerdict
+from ethogram.schema.ladder_verdict import (
+    DevicePart,
+    IdentityFact,
+    LadderLevel,
+    LadderVerdict,
+    LevelEvidence,
+    LevelVerdict,
+)
 from ethogram.schema.live import (
     DEVICE_STATES,
     AuditRow,
@@ -139,6 +146,7 @@ __all__ = [
     "DeviceFact",
     "DeviceKey",
     "DevicePage",
+    "DevicePart",
     "DevicePeer",
     "DeviceRow",
     "DeviceSighting",

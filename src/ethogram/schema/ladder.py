@@ -58,6 +58,8 @@ class LadderEvidence:
         For each candidate vendor, the company that owns it; a vendor without an entry owns itself.
     base_kinds
         Share of each kind among devices of unknown vendor; its keys are the kinds considered.
+    breadth
+        Number of vendors whose services the device contacts.
     named, has_mac
         Whether the device contacted names that tell vendors, and whether its MAC has an organisation.
     """
@@ -66,5 +68,6 @@ class LadderEvidence:
     vendor_kinds: dict[str, dict[str, float]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     base_kinds: dict[str, float] = field(default_factory=dict)
+    breadth: int = 0
     named: bool = False
     has_mac: bool = False

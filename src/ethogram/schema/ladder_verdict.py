@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ethogram.schema.record import Record
 
-__all__ = ["IdentityFact", "LadderLevel", "LadderVerdict", "LevelEvidence", "LevelVerdict"]
+__all__ = ["DevicePart", "IdentityFact", "LadderLevel", "LadderVerdict", "LevelEvidence", "LevelVerdict"]
 
 LadderLevel = Literal["kind", "vendor", "platform", "family", "model", "device"]
 
@@ -35,13 +35,24 @@ class LevelVerdict(Record):
     evidence: list[LevelEvidence] = Field(default=[], description="facts that speak for the label, the largest first")
 
 
+class DevicePart(Record):
+    """One of several devices behind an address: the traffic with the cloud of one vendor."""
+
+    name: str = Field(description="vendor and kind in words")
+    vendor: str = Field(description="the vendor")
+    kind: str = Field(default="", description="the probable kind; empty if none is")
+    share: float = Field(description="its part of the octets that any of the parts exchanged, 0 to 1")
+
+
 class LadderVerdict(Record):
     """One answer over all levels: the deepest level that is sure enough, and everything above it."""
 
     statement: str = Field(
         description="the answer in words, as 'TP-Link device, probably a plug'; what is not sure follows 'probably'"
     )
-    level: LadderLevel | Literal["unknown"] = Field(description="level of what is sure; 'unknown' if nothing is")
+    level: LadderLevel | Literal["several", "unknown"] = Field(
+        description="level of what is sure; 'unknown' if nothing is; 'several' if several devices use the address"
+    )
     labels: list[str] = Field(description="labels of the statement: one, or two that cannot be told apart")
     score: float = Field(
         description="calibrated probability that the statement is right, 0 to 1; of 'unknown', of what is probable"
@@ -50,6 +61,9 @@ class LadderVerdict(Record):
     vendor: str = Field(default="", description="the probable vendor")
     model: str = Field(default="", description="the model, if it is stated")
     levels: list[LevelVerdict] = Field(description="from kind to device; levels without a candidate are left out")
+    several: list[DevicePart] = Field(
+        default=[], description="devices behind one address, the largest share first; empty if it is one device"
+    )
     missing: list[str] = Field(
         default=[], description="what is not at hand and would help: names of remote ends, the MAC, more hours"
     )

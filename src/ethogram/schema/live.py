@@ -37,8 +37,8 @@ __all__ = [
     "VerdictChange",
 ]
 
-DeviceState = Literal["ignored", "silent", "new", "changed", "unknown", "known"]
-DEVICE_STATES: tuple[DeviceState, ...] = ("ignored", "silent", "new", "changed", "unknown", "known")
+DeviceState = Literal["ignored", "silent", "new", "changed", "several", "unknown", "known"]
+DEVICE_STATES: tuple[DeviceState, ...] = ("ignored", "silent", "new", "changed", "several", "unknown", "known")
 """States of a device; ``state`` of a row is the first of them that applies, and filters accept any that applies."""
 
 

@@ -15,7 +15,7 @@ from ethogram.config import JudgeSettings
 
 __all__ = ["Stated", "StatementDecision", "decide", "facts_of"]
 
-UNKNOWN = "unknown"
+UNKNOWN, SEVERAL = "unknown", "several"
 _DEPTH = {UNKNOWN: 0, "platform": 1, "kind": 2, "vendor": 3, "family": 4, "model": 5, "device": 6}
 MOST_FACTS = 5
 
@@ -159,6 +159,8 @@ def _refines(before: Stated, after: Stated) -> bool:
     """Whether a statement says more and contradicts nothing; what was only probable before does not bind."""
     if before.level == UNKNOWN:
         return after.level != UNKNOWN
+    if before.level == SEVERAL:
+        return False
     agree = all(not old or old == new for old, new in (
         (before.kind, after.kind), (before.vendor, after.vendor), (before.model, after.model)
     ))  # fmt: skip

@@ -26,7 +26,7 @@ def _kind(text: str) -> str:
 
 
 Kind = Annotated[str, AfterValidator(_kind), Field(json_schema_extra={"enum": ["", *KINDS]})]
-State = Literal["ignored", "silent", "new", "changed", "unknown", "known"]
+State = Literal["ignored", "silent", "new", "changed", "several", "unknown", "known"]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 _SEEN = "2026-11-30T08:12:44.120000Z"
 

@@ -17,7 +17,7 @@ SortColumn = Literal[
     "name", "address", "kind", "vendor", "statement", "score", "network", "first_seen", "last_seen", "octets_a_day",
     "flows", "changed",
 ]  # fmt: skip
-_State = Literal["ignored", "silent", "new", "changed", "unknown", "known"]
+_State = Literal["ignored", "silent", "new", "changed", "several", "unknown", "known"]
 _PART = 1000
 
 

@@ -17,10 +17,11 @@ __all__ = [
 
 LEVEL_NAMES = {
     "kind": "Kind", "vendor": "Vendor", "platform": "Platform", "family": "Vendor and kind", "model": "Model",
-    "device": "Device", "label": "Your label", "unknown": "Not known", "": "Not judged",
+    "device": "Device", "label": "Your label", "unknown": "Not known", "several": "Several devices", "": "Not judged",
 }  # fmt: skip
 STATE_NAMES = {
-    "new": "New", "changed": "Changed", "unknown": "Unknown", "silent": "Silent", "ignored": "Ignored",
+    "new": "New", "changed": "Changed", "several": "Several devices", "unknown": "Unknown", "silent": "Silent",
+    "ignored": "Ignored",
     "known": "Known", "running": "Working", "starting": "Starting", "degraded": "Needs attention", "stopped": "Stopped",
     "failed": "Failed",
 }  # fmt: skip

@@ -28,7 +28,7 @@ __all__ = [
 
 Choice = tuple[str, str, int | None]
 _MOST_BARS, _MOST_EVIDENCE, _MOST_SERVICES, _MOST_VENDORS = 12, 14, 16, 300
-_STATES = ("new", "changed", "unknown", "silent", "known", "ignored")
+_STATES = ("new", "changed", "several", "unknown", "silent", "known", "ignored")
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,15 @@ def state_conditions(clock: datetime | None, settings: JudgeSettings) -> dict[st
             table.changed.is_not(None), table.changed >= clock - timedelta(seconds=settings.changed_s)
         )
     unknown = and_(table.pinned.is_(False), or_(table.level == "unknown", table.level == ""))
+    conditions["several"] = and_(table.pinned.is_(False), table.level == "several")
     return {**conditions, "unknown": unknown, "known": ~unknown}
 
 
 def states_of(row: RowMapping, clock: datetime | None, settings: JudgeSettings) -> tuple[str, ...]:
     """States that apply, as :func:`state_conditions` selects them."""
     unknown = not row["pinned"] and row["level"] in ("", "unknown")
-    applies = {"ignored": row["ignored"], "unknown": unknown, "known": not unknown}
+    applies = {"ignored": row["ignored"], "unknown": unknown, "known": not unknown,
+               "several": not row["pinned"] and row["level"] == "several"}  # fmt: skip
     if clock is not None:
         applies["silent"] = row["last_seen"] < clock - timedelta(seconds=settings.silent_s)
         applies["new"] = row["first_seen"] >= clock - timedelta(seconds=settings.new_s)
