@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from ethogram.config import IdentifySettings
+from ethogram.identify.joint_verdict import join_verdicts
+from ethogram.identify.verdict import VerdictModel
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.fingerprints import windows_from_counts
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
@@ -34,6 +37,8 @@ class DeviceIdentifier:
         File of rows that add to the knowledge pack.
     method
         Identification method; empty: the default of the library.
+    own
+        A further library of devices of this network; see :meth:`add`.
 
     Raises
     ------
@@ -49,7 +54,10 @@ class DeviceIdentifier:
     []
     """
 
-    def __init__(self, library: Path | None = None, knowledge: Path | None = None, method: str = "") -> None:
+    def __init__(
+        self, library: Path | None = None, knowledge: Path | None = None, method: str = "", *,
+        own: OpenLibrary | None = None,
+    ) -> None:  # fmt: skip
         self.library: OpenLibrary = open_library(library)
         self.knowledge = Knowledge.bundled() if knowledge is None else Knowledge.bundled().with_rows(knowledge)
         self.settings: IdentifySettings = settings_for(method or default_method(self.library.bundled))
@@ -57,7 +65,31 @@ class DeviceIdentifier:
         self._model, self._usual = learnt.model, learnt.usual
         ladder = learn_ladder(self.library, self.knowledge)
         self._ladder = LadderJudge(ladder.products, self.knowledge)
-        self._enrolled = dict(ladder.identities)
+        self._identities = dict(ladder.identities)
+        self._enrolled = self._identities
+        self.own: OpenLibrary | None = None
+        self._own: tuple[VerdictModel, Mapping[str, set[str]], IdentifySettings] | None = None
+        self.add(own)
+
+    def add(self, own: OpenLibrary | None) -> None:
+        """Also compare with devices of this network; they replace those of an earlier call, None removes them.
+
+        Their verdicts come first, and the other library names what they leave open
+        (:mod:`ethogram.identify.joint_verdict`). The ladder takes their labels, and learns nothing else of them.
+
+        Raises
+        ------
+        LibraryError
+            If it is damaged or empty.
+        """
+        if own is None:
+            self._own, self._enrolled = None, self._identities
+        else:
+            settings = settings_for(default_method(own.bundled))
+            learnt = learn(own, settings)
+            self._own = learnt.model, learnt.usual, settings
+            self._enrolled = self._identities | {entry.identity.label: entry.identity for entry in own.entries}
+        self.own = own
 
     @property
     def name(self) -> str:
@@ -79,6 +111,13 @@ class DeviceIdentifier:
             return []
         observed = regroup(self._observed(counts), "device")
         inventory = identify_windows(observed, self.library, self.settings, judge=self._model, usual=self._usual)
+        if self.own is not None and self._own is not None:
+            model, usual, settings = self._own
+            of_own = identify_windows(observed, self.own, settings, judge=model, usual=usual)
+            inventory = inventory.model_copy(update={"devices": [
+                join_verdicts(own, other, names=(self.own.name, self.library.name), least=self.settings.least_score)
+                for own, other in zip(of_own.devices, inventory.devices, strict=True)
+            ]})  # fmt: skip
         facts = IDENTITY.empty() if identity is None else identity
         return add_ladder(inventory, observed.windows, self._ladder, facts, enrolled=self._enrolled).devices
 

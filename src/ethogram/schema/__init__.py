@@ -45,6 +45,7 @@ from ethogram.schema.ladder_verdict import (
 from ethogram.schema.live import (
     DEVICE_STATES,
     AuditRow,
+    ConfirmedStatement,
     CounterSample,
     DeviceDetail,
     DeviceFact,
@@ -138,6 +139,7 @@ __all__ = [
     "ChangeKind",
     "ChangedSpan",
     "Column",
+    "ConfirmedStatement",
     "CounterSample",
     "CustomFlows",
     "DatagramBatch",

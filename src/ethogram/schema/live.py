@@ -13,6 +13,7 @@ from typing import Any, Literal
 __all__ = [
     "DEVICE_STATES",
     "AuditRow",
+    "ConfirmedStatement",
     "CounterSample",
     "DeviceDetail",
     "DeviceFact",
@@ -542,6 +543,27 @@ class DueDevice:
     last_seen: datetime
     due: datetime | None
     facts: tuple[DeviceFact, ...]
+
+
+@dataclass(frozen=True)
+class ConfirmedStatement:
+    """A statement that a user confirmed, and did not take back.
+
+    Parameters
+    ----------
+    device
+        The device, with its names and times.
+    statement, user, time
+        What was confirmed, by whom, and when.
+    verdict
+        The latest verdict on the device.
+    """
+
+    device: DueDevice
+    statement: str
+    user: str
+    time: datetime
+    verdict: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

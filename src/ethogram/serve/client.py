@@ -120,6 +120,10 @@ class Client:
         """Say that the statement about a device is wrong."""
         return self.send("POST", f"/devices/{_id(device)}/reject")
 
+    def withdraw(self, device: str) -> dict[str, Any]:
+        """Take back the latest confirmation or rejection."""
+        return self.send("DELETE", f"/devices/{_id(device)}/feedback")
+
     def ignore(self, device: str, *, ignored: bool = True) -> dict[str, Any]:
         """Leave a device out of lists and numbers, or take it back."""
         return self.send("PUT" if ignored else "DELETE", f"/devices/{_id(device)}/ignored")

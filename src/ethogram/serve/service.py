@@ -32,6 +32,7 @@ from ethogram.schema import COUNTS, IDENTITY, DevicePeer, DueDevice, ServiceHeal
 from ethogram.serve import device_past
 from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
+from ethogram.serve.feedback import ConfirmedLibrary
 from ethogram.serve.judge import Judge
 from ethogram.serve.retention import Retention
 from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
@@ -123,6 +124,9 @@ class Service:
         self._store: Store | None = None
         self._judge: Judge | None = None
         self._identifier: DeviceIdentifier | None = None
+        self._library_problem, self._confirmed_open = "", False
+        self._files: tuple[float, ...] = ()  # times of change of the files that the identifier was made of
+        self._confirmed = ConfirmedLibrary(self.folder)
         self._web: WebServer | None = None
         self._lock = -1
         self._switch_s = sys.getswitchinterval()
@@ -313,7 +317,9 @@ class Service:
         begin = time.monotonic()
         try:
             judge = self._ready_judge()
+            self._confirm(judge)
             report = judge.round()
+            report.problems += [problem for problem in (self._library_problem, self._confirmed.problem) if problem]
             retention.run(judge)
         except EthogramError as error:
             try:
@@ -383,14 +389,52 @@ class Service:
     def _ready_judge(self) -> Judge:
         """The judge, with the library as it is on disk now."""
         assert self._store is not None
+        files = self._changed_files()
         if self._identifier is None:
             self._identifier = self._new_identifier()
+        elif files != self._files:
+            self._read_again()
+        self._files = files
         if self._judge is None:
             self._judge = Judge(
                 self._store, self.folder / "facts", self._sources(self._store), self._identifier, self._settings.judge,
                 counters=self.collector_folder / COUNTERS,
             )  # fmt: skip
         return self._judge
+
+    def _changed_files(self) -> tuple[float, ...]:
+        """Times of change of library and knowledge; 0 for one that is not there."""
+        times = []
+        for name in (self._settings.library, self._settings.knowledge):
+            try:
+                times.append(Path(name).stat().st_mtime if name else 0.0)
+            except OSError:
+                times.append(0.0)
+        return tuple(times)
+
+    def _read_again(self) -> None:
+        """Read a library that has changed; until it can be read, the earlier one stays."""
+        assert self._identifier is not None
+        try:
+            identifier = self._new_identifier()
+            identifier.add(self._identifier.own)
+        except (EthogramError, OSError) as error:
+            self._library_problem = f"{error}; devices are judged with the library that was read before"
+            return
+        self._library_problem = ""
+        self._identifier = identifier
+        if self._judge is not None:
+            self._judge.identifier = identifier
+
+    def _confirm(self, judge: Judge) -> None:
+        """Keep the library of confirmed devices, and judge with it."""
+        changed = self._confirmed.update(judge.store.confirmed(), judge.counts)
+        if changed or (not self._confirmed_open and self._confirmed.path.exists()):
+            try:
+                judge.identifier.add(self._confirmed.open())
+            except EthogramError as error:
+                self._confirmed.problem = str(error)
+        self._confirmed_open = True
 
     def _new_identifier(self) -> DeviceIdentifier:
         library, knowledge = self._settings.library, self._settings.knowledge

@@ -147,8 +147,15 @@ def delete_label(request: Request, context: Service, access: Editor, device: Kno
 
 @router.post("/devices/{device}/confirm", response_model=DeviceDocument, summary="The statement is right")
 def confirm(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
-    """The confirmation is stored with user and time."""
+    """The confirmation is stored with user and time, and the device joins the library of the service."""
     context.store.confirm(device, access.user)
+    return _changed(context, request, device)
+
+
+@router.delete("/devices/{device}/feedback", response_model=DeviceDocument, summary="Take back what was said")
+def withdraw(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
+    """The latest confirmation or rejection counts no longer; a confirmed device leaves the library."""
+    context.store.withdraw(device, access.user)
     return _changed(context, request, device)
 
 

@@ -139,7 +139,7 @@ class GivenNote(_Answer):
 
     id: int = Field(examples=[17])
     device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
-    kind: Literal["note", "confirm", "reject"]
+    kind: Literal["note", "confirm", "reject", "withdraw"]
     text: str = Field(examples=["moved to the garage"])
     user: str = Field(examples=["admin"])
     time: datetime = Field(examples=[_SEEN])

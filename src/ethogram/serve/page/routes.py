@@ -233,10 +233,13 @@ def other_devices(
     return render(context, access, "choices.html", rows=[row for row in rows if row.id != but])
 
 
+_ACTIONS = "^(label|unlabel|confirm|reject|withdraw|ignore|unignore|note|merge|split)$"
+
+
 @router.post("/devices/{device}/{action}")
 def change(
     request: Request, context: Service, access: Editor, device: DeviceId,
-    action: Annotated[str, PathParameter(pattern="^(label|unlabel|confirm|reject|ignore|unignore|note|merge|split)$")],
+    action: Annotated[str, PathParameter(pattern=_ACTIONS)],
     value: _Short = "", kind: _Short = "", text: _Text = "", into: _Short = "",
     keys: Annotated[list[str] | None, Form()] = None,
 ) -> Response:  # fmt: skip
@@ -251,10 +254,13 @@ def change(
         done = "The label is removed; what is stated is shown again."
     elif action == "confirm":
         store.confirm(device, user)
-        done = "Confirmed."
+        done = "Confirmed. What names vendor and kind joins the library of this service."
     elif action == "reject":
         store.reject(device, user)
         done = "Rejected. The device is unknown until something else is stated about it."
+    elif action == "withdraw":
+        store.withdraw(device, user)
+        done = "Taken back."
     elif action in ("ignore", "unignore"):
         store.ignore(device, user, ignored=action == "ignore")
         done = "Ignored: left out of lists and numbers." if action == "ignore" else "Taken back into lists and numbers."

@@ -39,6 +39,7 @@ __all__ = [
     "reject",
     "remove_label",
     "split",
+    "withdraw",
 ]
 
 LONGEST_LABEL, LONGEST_NOTE = 255, 4000
@@ -136,6 +137,22 @@ def reject(connection: Connection, id_: str, user: str) -> None:
         _history(connection, row, "unknown", f"{statement} rejected by {user}", "unknown", 0.0)
     refresh(connection, row["id"], due=row["last_seen"])
     log_change(connection, user, "reject", row["id"], {"statement": statement})
+
+
+def withdraw(connection: Connection, id_: str, user: str) -> None:
+    """Take back the latest word on the statement: what was confirmed or rejected counts as neither."""
+    row = _device(connection, id_)
+    query = (
+        select(feedback.c.kind, feedback.c.text)
+        .where(feedback.c.device == row["id"], feedback.c.kind.in_(("confirm", "reject", "withdraw")))
+        .order_by(feedback.c.id.desc()).limit(1)
+    )  # fmt: skip
+    last = connection.execute(query).first()
+    if last is None or last.kind == "withdraw":
+        raise UsageError(f"nothing was confirmed or rejected about {row['name']}")
+    _feedback(connection, row["id"], "withdraw", last.text, user)
+    refresh(connection, row["id"], due=row["last_seen"])
+    _log(connection, user, "withdraw", row["id"], {"statement": last.text, "was": last.kind})
 
 
 def ignore(connection: Connection, id_: str, user: str, *, ignored: bool = True) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, delete, func, insert, select, update
 
 from ethogram.config import JudgeSettings
 from ethogram.errors import InputError
-from ethogram.schema import DeviceFact, DeviceSighting, DueDevice, Judgement, RoundResult
+from ethogram.schema import ConfirmedStatement, DeviceFact, DeviceSighting, DueDevice, Judgement, RoundResult
 from ethogram.serve.hysteresis import Stated, StatementDecision, decide
 from ethogram.serve.store.display import columns_of, is_unusual, refresh
 from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
@@ -36,7 +36,8 @@ from ethogram.serve.store.tables import (
 )
 from ethogram.serve.store.upsert import upsert
 
-__all__ = ["BEYOND", "all_devices", "due_devices", "position", "record_round", "set_meta", "unknown_devices"]
+__all__ = ["BEYOND", "all_devices", "confirmed_statements", "due_devices", "position", "record_round", "set_meta",
+           "unknown_devices"]  # fmt: skip
 
 BEYOND = "devices beyond the bound"
 KEPT_EVENTS = 100_000
@@ -301,6 +302,30 @@ def all_devices(connection: Connection, after: str, limit: int) -> list[DueDevic
     return devices_of(connection, list(connection.execute(query).mappings()))
 
 
+def confirmed_statements(connection: Connection, limit: int) -> list[ConfirmedStatement]:
+    """Devices whose latest word of a user confirms the statement, those confirmed last at the end."""
+    last = (
+        select(func.max(feedback.c.id)).where(feedback.c.kind.in_(("confirm", "reject", "withdraw")))
+        .group_by(feedback.c.device)
+    )  # fmt: skip
+    query = (
+        select(
+            device.c.id, device.c.first_seen, device.c.last_seen, device.c.due, feedback.c.text, feedback.c.user,
+            feedback.c.time, verdict.c.document,
+        )
+        .select_from(feedback)
+        .join(device, device.c.id == feedback.c.device)
+        .join(verdict, verdict.c.device == feedback.c.device)
+        .where(feedback.c.id.in_(last), feedback.c.kind == "confirm", device.c.merged_into.is_(None))
+        .order_by(feedback.c.id.desc()).limit(limit)
+    )  # fmt: skip
+    rows = list(connection.execute(query).mappings())[::-1]
+    return [
+        ConfirmedStatement(due, row["text"], row["user"], row["time"], row["document"])
+        for due, row in zip(devices_of(connection, rows), rows, strict=True)
+    ]
+
+
 def devices_of(connection: Connection, rows: Sequence[RowMapping]) -> list[DueDevice]:
     """Names and facts of devices."""
     names: dict[str, list[tuple[str, datetime, datetime]]] = {row["id"]: [] for row in rows}
@@ -354,7 +379,7 @@ class _Current:
         }
         self.rejected: dict[str, set[str]] = {}
         query = select(feedback.c.device, feedback.c.kind, feedback.c.text).where(
-            feedback.c.device.in_(ids), or_(feedback.c.kind == "reject", feedback.c.kind == "confirm")
+            feedback.c.device.in_(ids), feedback.c.kind.in_(("reject", "confirm", "withdraw"))
         ).order_by(feedback.c.id)  # fmt: skip
         for id_, kind, text in connection.execute(query):
             statements = self.rejected.setdefault(id_, set())

@@ -16,6 +16,7 @@ from ethogram.schema import (
     AlertPage,
     AlertPass,
     AuditRow,
+    ConfirmedStatement,
     CounterSample,
     DeviceDetail,
     DevicePage,
@@ -224,6 +225,11 @@ class Store:
         """Say that the statement about a device is wrong: the device is unknown until something else is stated."""
         with self._writing() as connection:
             edits.reject(connection, id_, user)
+
+    def withdraw(self, id_: str, user: str) -> None:
+        """Take back the latest confirmation or rejection of a device's statement."""
+        with self._writing() as connection:
+            edits.withdraw(connection, id_, user)
 
     def ignore(self, id_: str, user: str, *, ignored: bool = True) -> None:
         """Leave a device out of lists and numbers, or take it back."""
@@ -484,6 +490,11 @@ class Store:
         """Devices about which nothing is stated, those with the latest traffic first."""
         with self._reading() as connection:
             return rounds.unknown_devices(connection, limit)
+
+    def confirmed(self, *, limit: int = 1000) -> list[ConfirmedStatement]:
+        """Devices whose latest word of a user confirms the statement, those confirmed last at the end."""
+        with self._reading() as connection:
+            return rounds.confirmed_statements(connection, limit)
 
     def judged_devices(self, after: str = "", *, limit: int = 1000) -> list[DueDevice]:
         """Devices that were judged, in order of their ids, after one."""
