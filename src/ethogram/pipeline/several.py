@@ -97,8 +97,8 @@ def _split(item: Windows, vendors: Mapping[str, str], knowledge: Knowledge) -> V
         for fact in knowledge.name(name)
         if fact.subject == "vendor" and (owner := knowledge.owner(fact.value)) in vendors
     }
-    owner = pl.col("name").replace_strict(owner_of, default=None, return_dtype=pl.String)
-    rows = item.counts.with_columns(owner=owner).drop_nulls("owner")
+    by_name = pl.col("name").replace_strict(owner_of, default=None, return_dtype=pl.String)
+    rows = item.counts.with_columns(owner=by_name).drop_nulls("owner")
     octets = rows.group_by("owner").agg((pl.col("octets_out") + pl.col("octets_in")).sum().alias("octets"))
     octets = octets.sort("octets", "owner", descending=[True, False])
     total = max(int(octets["octets"].sum()), 1)

@@ -152,7 +152,7 @@ def withdraw(connection: Connection, id_: str, user: str) -> None:
         raise UsageError(f"nothing was confirmed or rejected about {row['name']}")
     _feedback(connection, row["id"], "withdraw", last.text, user)
     refresh(connection, row["id"], due=row["last_seen"])
-    _log(connection, user, "withdraw", row["id"], {"statement": last.text, "was": last.kind})
+    log_change(connection, user, "withdraw", row["id"], {"statement": last.text, "was": last.kind})
 
 
 def ignore(connection: Connection, id_: str, user: str, *, ignored: bool = True) -> None:
