@@ -69,7 +69,8 @@ def test_numbers_of_the_overview(open_store: Open) -> None:
     overview = store.overview()
     assert overview.devices == 2
     assert overview.by_kind == {"": 1, "camera": 1}
-    assert overview.by_state == {"ignored": 1, "silent": 0, "new": 2, "changed": 0, "unknown": 1, "known": 1}
+    states = {"ignored": 1, "silent": 0, "new": 2, "changed": 0, "several": 0, "unknown": 1, "known": 1}
+    assert overview.by_state == states
     assert overview.library == "library 1"
     assert store.devices().total == 2
     assert [row.id for row in store.devices(state="ignored").rows] == [ids[2]]
