@@ -121,9 +121,9 @@ def test_the_packaged_figures_say_where_they_come_from() -> None:
     assert figures is not None
     assert 0.3 < -figures.intercept / figures.slope < 0.5
     assert figures.provenance["made_by"] == "benchmarks/own_library.py figures"
-    assert set(figures.provenance["cases"]) == {  # type: ignore[call-overload]
-        "stevens_lsif_2019", "unsw_2016_kics_flows", "neu_behaviot_2021"
-    }  # fmt: skip
+    networks = {"stevens_lsif_2019", "unsw_2016_kics_flows", "neu_behaviot_2021"}
+    assert set(figures.provenance["cases"]) == networks  # type: ignore[call-overload]
+    assert set(figures.provenance["inputs"]) == networks  # type: ignore[call-overload]
     assert pooled_figures("no such method") is None
 
 
