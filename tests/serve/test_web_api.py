@@ -15,6 +15,7 @@ from ethogram.config.web import WebSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.serve.api.headers import CONTENT_POLICY
 from ethogram.serve.api.limits import RateLimit
+from ethogram.serve.api.models import DeviceItem
 from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer, check_bind
 from ethogram.serve.client import ApiError, Client
@@ -52,6 +53,11 @@ def test_the_list_of_devices_filters_sorts_and_pages(client: Client) -> None:
     assert (part["total"], [row["id"] for row in part["rows"]]) == (20, [row["id"] for row in rows[5:8]])
     few = client.get("/devices", fields=["id", "name"], limit=2)
     assert [set(row) for row in few["rows"]] == [{"id", "name"}] * 2
+
+
+def test_rows_of_the_list_are_what_is_described(client: Client) -> None:
+    rows = client.get("/devices", limit=7)["rows"]
+    assert [DeviceItem.model_validate(row).model_dump(mode="json") for row in rows] == rows
 
 
 def test_a_device_has_ladder_evidence_facts_and_history(client: Client, page: RunningPage) -> None:

@@ -24,7 +24,7 @@ DEVICE_COLUMNS = (
 """Columns of the CSV of devices."""
 
 
-def json_reply(request: Request, value: object, *, fields: Sequence[str] | None = None, key: str = "rows") -> Response:
+def json_reply(request: Request, value: object) -> Response:
     """The value as JSON, or 304 if the client has it already.
 
     Parameters
@@ -32,14 +32,9 @@ def json_reply(request: Request, value: object, *, fields: Sequence[str] | None 
     request
         Its ``If-None-Match`` is compared.
     value
-        A model, or anything that JSON has.
-    fields
-        Only these fields of the items of ``key``.
+        A model, or anything that JSON has; dataclasses are objects.
     """
     document = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    if fields is not None and isinstance(document, dict):
-        wanted = dict.fromkeys(fields)
-        document[key] = [{name: row[name] for name in wanted} for row in document[key]]
     body = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
     tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
     given = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
