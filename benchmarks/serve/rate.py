@@ -205,8 +205,7 @@ def answer_of(process: subprocess.Popen[str], *, end: bool) -> dict[str, Any]:
 
 def measure(rate: float, seconds: float, homes: int, segment_s: float, folder: Path) -> dict[str, Any]:
     """One measurement; whatever there is, if it is interrupted."""
-    result: dict[str, Any] = {"rate": rate, "seconds": seconds, "homes": homes, "complete": False,
-                              "load_before": os.getloadavg()[0]}  # fmt: skip
+    result: dict[str, Any] = {"rate": rate, "seconds": seconds, "homes": homes, "complete": False}
     with service(folder, segment_s, "--port", "0") as (process, lines):
         port = wait_for(r"receiving flows at udp://127.0.0.1:(\d+)", lines, process)
         url = wait_for(r"page at (\S+/);", lines, process)
@@ -307,7 +306,8 @@ def machine() -> dict[str, Any]:
     """The machine, for the page of results."""
     [memory] = [line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line]
     return {"machine": platform.machine(), "cores": os.cpu_count(), "memory_gib": round(int(memory) / MIB, 1),
-            "python": platform.python_version(), "time": time.strftime("%Y-%m-%d", time.gmtime())}  # fmt: skip
+            "load": round(os.getloadavg()[0], 1), "python": platform.python_version(),
+            "time": time.strftime("%Y-%m-%d", time.gmtime())}  # fmt: skip
 
 
 def main() -> None:

@@ -47,8 +47,9 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def command_of(found: dict[str, Any]) -> str:
     """The command and the machine."""
+    busy = f" **Beside {found['load']:.0f} other busy processes: times are upper bounds.**" if found["load"] > 1 else ""
     return (f"`python {found['command']}`, {found['time']}, {found['cores']} cores ({found['machine']}), "
-            f"{found['memory_gib']:.0f} GiB, Python {found['python']}.")  # fmt: skip
+            f"{found['memory_gib']:.0f} GiB, Python {found['python']}.{busy}")  # fmt: skip
 
 
 def holds(met: bool) -> str:
@@ -89,7 +90,7 @@ def load(found: dict[str, Any], pictures: Path) -> list[str]:
          f"{number(shown['judged_flows_missing'])} flows of the last segment are read at the next start", ""],
         ["stored", ", ".join(f"{name} {octets / (1 << 20):,.0f} MiB" for name, octets in found["octets"].items()), ""],
     ]  # fmt: skip
-    lines = ["## Flows", "", command_of(found) + f" Load of the machine before: {found['load_before']:.1f}."
+    lines = ["## Flows", "", command_of(found)
              + ("" if found["complete"] else " **Interrupted: what was measured until then.**"), "",
              *table(["", "measured", ""], rows), "",
              *table(["request", "n", "p50 ms", "p95 ms", "most ms"], [
@@ -151,7 +152,7 @@ def scale(found: dict[str, Any], pictures: Path) -> list[str]:
                   *table(["devices", "store", "counts", "reading a day", "judging a device"], _growth(runs)), ""]
     names = list(dict.fromkeys(name for run in runs for name in run.get("queries_ms", {})))
     if names:
-        lines += [f"Queries of the store, median and most of {20} runs, ms:", "", *table(
+        lines += ["Queries of the store, median and most of up to 20 runs, ms:", "", *table(
             ["query", *(f"{run['devices']:,} devices" for run in runs)],
             [[name, *(_pair(run.get("queries_ms", {}).get(name)) for run in runs)] for name in names],
         ), ""]  # fmt: skip

@@ -38,7 +38,8 @@ __all__ = ["LiveDemo", "StatedDevice"]
 
 PLAY_S = 25.0
 """Time in which all days pass."""
-START_S, SETTLE_S = 180.0, 30.0
+START_S, SETTLE_S = 600.0, 30.0
+"""Longest time for starting, in which slow machines compile, and for judging what arrived last."""
 SEGMENT_S, INTERVAL_S = 1.0, 0.5
 LOOPBACK = "127.0.0.1"
 USER = "demo"
@@ -113,7 +114,7 @@ class LiveDemo:
         Raises
         ------
         InputError
-            If the service does not start within three minutes, or no folder for temporary files can be written.
+            If the service does not start within ten minutes, or no folder for temporary files can be written.
         """
         try:
             self._temporary = tempfile.TemporaryDirectory(prefix="ethogram-demo-", ignore_cleanup_errors=True)
@@ -145,14 +146,24 @@ class LiveDemo:
             judge=JudgeSettings(interval_s=INTERVAL_S, oldest_days=household.days + 2),
             web=WebSettings(host=LOOPBACK, port=self._free_port()),
         )  # fmt: skip
-        problems: list[str] = []
-        self._service = Service(settings, problems.append)
+        self._service = Service(settings)
         self._service.start()
+        self._wait_for(lambda: bool(self.service.url))
+
+    def _wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait for a part of the service.
+
+        Raises
+        ------
+        InputError
+            If it does not start in time.
+        """
         end = time.monotonic() + START_S
-        while not (self._service.url and self._service.listening()):
+        while not condition():
             if time.monotonic() > end:
-                raise InputError(f"the service did not start: {problems[-1] if problems else 'no reason given'}")
-            self._service.wait(0.05)
+                parts = ", ".join(f"{each.part} {each.state} {each.message}".rstrip() for each in self.service.health())
+                raise InputError(f"the service did not start within {START_S:.0f} s: {parts}")
+            self.service.wait(0.05)
         self._visited = time.monotonic()
 
     def _free_port(self) -> int:
@@ -187,8 +198,9 @@ class LiveDemo:
         Raises
         ------
         InputError
-            If nothing can be sent on the loopback address.
+            If nothing can be received or sent on the loopback address.
         """
+        self._wait_for(self.service.listening)  # the first start compiles
         failures: list[BaseException] = []
         sender = threading.Thread(target=self._send, args=(failures,), name="ethogram router", daemon=True)
         begin, passed = time.monotonic(), 0
