@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 from ethogram.config import JudgeSettings, RetentionSettings
 from ethogram.errors import InputError
@@ -22,6 +22,7 @@ from ethogram.serve.judge import Judge, next_due
 from ethogram.serve.retention import Retention
 from ethogram.serve.sources import CollectorSegments, WatchedFolder
 from ethogram.serve.store import Store
+from serve.crash_points import Crash, CrashPoints
 from serve.segments_made import MINUTE, START, flows, segment
 
 DAY = timedelta(days=1)
@@ -265,43 +266,6 @@ class CountingIdentifier:
 
     def groups(self, counts: pl.DataFrame) -> None:
         return None
-
-
-class Crash(BaseException):
-    """The process dies."""
-
-
-class CrashPoints:
-    """Counts file and database operations, and raises at one of them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.at, self.count = -1, 0
-        for name in ("fsync", "replace", "unlink", "mkdir"):
-            self._patch(monkeypatch, os, name)
-        for name in ("replace", "unlink", "mkdir"):
-            self._patch(monkeypatch, Path, name)
-        self._patch(monkeypatch, pl.DataFrame, "write_parquet")
-        self._patch(monkeypatch, Engine, "connect")
-        event.listen(Engine, "before_cursor_execute", self._step)
-        event.listen(Engine, "commit", self._step)
-
-    def close(self) -> None:
-        event.remove(Engine, "before_cursor_execute", self._step)
-        event.remove(Engine, "commit", self._step)
-
-    def _step(self, *_: object) -> None:
-        self.count += 1
-        if self.count == self.at:
-            raise Crash
-
-    def _patch(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-        original = getattr(owner, name)
-
-        def step(*args: Any, **kwargs: Any) -> Any:
-            self._step()
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, step)
 
 
 def test_a_crash_at_any_operation_loses_nothing_and_counts_nothing_twice(

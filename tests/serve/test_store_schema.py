@@ -15,6 +15,7 @@ from ethogram.errors import InputError
 from ethogram.serve.store import Store
 from ethogram.serve.store.database import connect, head, migrate, revision, url_of
 from ethogram.serve.store.tables import METADATA
+from serve.released_schemas import path_of, revisions, schema_text
 from serve.store_rows import document, judge, see, sighting
 
 Open = Callable[..., Store]
@@ -113,3 +114,35 @@ def test_a_server_that_goes_away_and_comes_back(postgresql_server: object) -> No
         assert store.position("here") == 1
         see(store, sighting("10.0.0.3"))
         assert store.devices().total == 2
+
+
+@pytest.mark.parametrize("released", revisions())
+def test_a_store_of_every_released_schema_is_brought_up_to_date(tmp_path: Path, released: str) -> None:
+    """From the SQL text of the schema as it was released, not from today's migrations."""
+    path = tmp_path / "store.db"
+    database = sqlite3.connect(path)
+    database.executescript(path_of(released).read_text())
+    database.execute("INSERT INTO alembic_version VALUES (?)", (released,))
+    database.execute("INSERT INTO source (name, segment) VALUES ('here', 7)")
+    database.commit()
+    database.close()
+    with Store.open(path) as store:
+        assert store.position("here") == 7
+        (id_,) = see(store, sighting("10.0.0.2"))
+        judge(store, id_, document())
+        store.label(id_, "porch", "ana")
+        assert store.devices().rows[0].name == "porch"
+    new = tmp_path / "new.db"
+    Store.open(new).close()
+
+    def tables(place: Path) -> dict[str, set[str]]:
+        with sqlite3.connect(place) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return {name: {row[1] for row in connection.execute(f"PRAGMA table_info('{name}')")} for name in names}
+
+    assert tables(path) == tables(new)
+
+
+def test_the_text_of_a_released_schema_is_what_its_migration_gives() -> None:
+    for released in revisions():
+        assert path_of(released).read_text() == schema_text(released), released

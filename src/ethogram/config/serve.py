@@ -26,6 +26,9 @@ class RetentionSettings(Settings):
 
     flow_days: int = Field(default=7, gt=0, description="days of flow tables; unread ones are always kept")
     count_days: int = Field(default=400, gt=0, description="days of counts by hour and service")
+    identity_days: int = Field(
+        default=0, ge=0, description="days that identity facts stay after they were last seen; 0: always"
+    )
 
 
 class ServeSettings(Settings):

@@ -63,7 +63,12 @@ class CountFacts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.problems: list[str] = []
+        self._problems: dict[Path, str] = {}
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each file that cannot be read, until it is removed or replaced; the latest 100."""
+        return [text for path, text in self._problems.items() if path.exists()]
 
     def days(self) -> list[date]:
         """Days that have counts, in order."""
@@ -160,6 +165,7 @@ class CountFacts:
             try:
                 frame = pl.scan_parquet(file.path).filter(chosen, pl.col("time") >= since)
                 tables.append(COUNTS.conform(frame.collect(), file=str(file.path)))
+                self._problems.pop(file.path, None)
             except (*FAILURES, InputError) as error:
                 self._report(file.path, error)
         return pl.concat(tables)
@@ -218,8 +224,7 @@ class CountFacts:
 
     def _report(self, path: Path, error: Exception) -> None:
         text = str(error) if isinstance(error, InputError) else f"{path}: cannot be read: {_reason(error)}"
-        if text not in self.problems:
-            self.problems = [*self.problems[-99:], text]
+        self._problems = dict(list(self._problems.items())[-99:]) | {path: text}
 
 
 def octets_by_hour(counts: pl.DataFrame) -> dict[str, Hours]:

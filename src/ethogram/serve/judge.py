@@ -113,6 +113,8 @@ class Judge:
         Judges devices.
     settings
         Times and bounds; those of the store decide when statements change.
+    stored
+        Further sources whose counts are used, although nothing is read of them now.
     counters
         File of the collector's counters, whose exporters are stored; None: there is none.
 
@@ -131,13 +133,14 @@ class Judge:
 
     def __init__(
         self, store: Store, facts: Path, sources: Sequence[SegmentSource], identifier: DeviceIdentifier,
-        settings: JudgeSettings | None = None, *, counters: Path | None = None,
+        settings: JudgeSettings | None = None, *, counters: Path | None = None, stored: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.store, self.identifier = store, identifier
         self.settings = settings or store.settings
         self._sources = list(sources)
         self._counters = counters
-        self.facts = {source.name: CountFacts(facts / source.name) for source in self._sources}
+        names = dict.fromkeys([*(source.name for source in self._sources), *stored])
+        self.facts = {name: CountFacts(facts / name) for name in names}
         self.accountings: dict[str, dict[str, Accounting]] = {}
         self._covered: dict[str, int] = {}
         self._rounds = 0

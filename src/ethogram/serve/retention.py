@@ -48,7 +48,7 @@ class Retention:
         self._last = float("-inf")
 
     def run(self, judge: Judge, now: datetime | None = None) -> int:
-        """Remove what is too old, if an hour has passed; returns the number of files and days removed.
+        """Remove what is too old, if an hour has passed; returns the number of files, days and facts removed.
 
         Raises
         ------
@@ -66,6 +66,8 @@ class Retention:
                 with contextlib.suppress(OSError):
                     path.unlink()
                     removed += 1
+        if self._settings.identity_days:
+            removed += judge.store.forget_facts(now - timedelta(days=self._settings.identity_days))
         for name, facts in judge.facts.items():
             facts.compact(judge.store.position(name))
             # Old captures have old counts: what is too old follows the data, not the day on which it was read.

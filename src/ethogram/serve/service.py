@@ -47,6 +47,8 @@ __all__ = ["Service", "data_folder"]
 RETRY_S = (2.0, 5.0, 15.0, 30.0)
 """Time until a part that failed is tried again; the last one repeats."""
 LOCK = ".serve.lock"
+SOURCES = (CollectorSegments.name, WatchedFolder.name)
+"""Sources of which counts may be stored, whether or not they are read now."""
 ACTIVITY_DAYS, SIMILARITY_DAYS = 7, 60
 STOP_S = 60.0
 SWITCH_S = 0.001
@@ -381,10 +383,7 @@ class Service:
 
     def judge_apart(self, store: Store) -> Judge:
         """A judge over this store and the stored counts that reads no segments, for commands beside the service."""
-        sources: list[SegmentSource] = self._sources(store)
-        if not self._settings.watch:  # counts of files that were watched earlier
-            sources.append(WatchedFolder(self.folder, known=dict))
-        return Judge(store, self.folder / "facts", sources, self._new_identifier(), self._settings.judge)
+        return Judge(store, self.folder / "facts", (), self._new_identifier(), self._settings.judge, stored=SOURCES)
 
     def _ready_judge(self) -> Judge:
         """The judge, with the library as it is on disk now."""
@@ -398,7 +397,7 @@ class Service:
         if self._judge is None:
             self._judge = Judge(
                 self._store, self.folder / "facts", self._sources(self._store), self._identifier, self._settings.judge,
-                counters=self.collector_folder / COUNTERS,
+                counters=self.collector_folder / COUNTERS, stored=SOURCES,
             )  # fmt: skip
         return self._judge
 
@@ -526,8 +525,6 @@ class Service:
         """Addresses at which flows are received, and folders that are watched."""
         collector = self._collector
         places = [str(place) for place in collector.listening] if collector is not None else []
-        if not self._settings.collect:
-            places.append(str(self.collector_folder))
         return (*places, *([self._settings.watch] if self._settings.watch else []))
 
     def collector_counters(self) -> dict[str, Any] | None:

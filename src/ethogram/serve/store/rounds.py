@@ -36,8 +36,8 @@ from ethogram.serve.store.tables import (
 )
 from ethogram.serve.store.upsert import upsert
 
-__all__ = ["BEYOND", "all_devices", "confirmed_statements", "due_devices", "position", "record_round", "set_meta",
-           "unknown_devices"]  # fmt: skip
+__all__ = ["BEYOND", "all_devices", "confirmed_statements", "due_devices", "forget_facts", "position", "record_round",
+           "set_meta", "unknown_devices"]  # fmt: skip
 
 BEYOND = "devices beyond the bound"
 KEPT_EVENTS = 100_000
@@ -184,6 +184,7 @@ def _add_traffic(connection: Connection, traffic: dict[str, list[DeviceSighting]
 
 
     table = device.c
+    new_due = bindparam("new_due", type_=table.due.type)
     first, last = bindparam("first", type_=table.first_seen.type), bindparam("last", type_=table.last_seen.type)
     statement = (
         update(device)
@@ -193,7 +194,8 @@ def _add_traffic(connection: Connection, traffic: dict[str, list[DeviceSighting]
             last_seen=case((table.last_seen < last, last), else_=table.last_seen),
             flows=table.flows + bindparam("more_flows"),
             octets=table.octets + bindparam("more_octets"),
-            due=func.coalesce(table.due, bindparam("new_due", type_=table.due.type)),
+            # A time far ahead is of a clock that was wrong, and set back since.
+            due=case((table.due.is_(None) | (table.due > new_due), new_due), else_=table.due),
         )
     )
     connection.execute(statement, rows)
@@ -300,6 +302,11 @@ def all_devices(connection: Connection, after: str, limit: int) -> list[DueDevic
         .limit(limit)
     )
     return devices_of(connection, list(connection.execute(query).mappings()))
+
+
+def forget_facts(connection: Connection, before: datetime) -> int:
+    """Delete identity facts that were last seen before a time; those without times, of files, stay."""
+    return connection.execute(delete(identity_fact).where(identity_fact.c.last < before)).rowcount
 
 
 def confirmed_statements(connection: Connection, limit: int) -> list[ConfirmedStatement]:

@@ -501,6 +501,11 @@ class Store:
         with self._reading() as connection:
             return rounds.all_devices(connection, after, limit)
 
+    def forget_facts(self, before: datetime) -> int:
+        """Delete identity facts that were last seen before a time; returns their number."""
+        with self._writing() as connection:
+            return rounds.forget_facts(connection, before)
+
     def record_round(self, result: RoundResult) -> None:
         """Store one round of the judge: all of it, or nothing.
 
