@@ -1,4 +1,4 @@
-"""The one door to Matplotlib, which says nothing of where it keeps its fonts' cache.
+"""The only module that imports Matplotlib; it silences the notice about the font cache.
 
 A service user without a writable home gets three lines of advice from it, about a cache that saves it a second.
 """

@@ -1,9 +1,9 @@
-"""Every error Ethogram raises on purpose, and the exit code each one means.
+"""Errors that Ethogram raises, and their exit codes.
 
-EthogramError                1  a fault of ours
-├── UsageError               2  the command was called wrongly
-│   └── LeakError            2  what a split claims to keep apart stands on both of its sides
-├── InputError               3  a file or record cannot be used: says file, place and reason
+EthogramError                1  an internal error
+├── UsageError               2  wrong arguments or options
+│   └── LeakError            2  two sides of a split overlap
+├── InputError               3  a file or record cannot be read; names file, place and reason
 ├── LibraryError             4  a fingerprint library or model cannot be used
 └── ConfigurationError       5  a setting, device file or mapping is wrong
 
@@ -43,7 +43,7 @@ class UsageError(EthogramError):
 
 
 class LeakError(UsageError):
-    """Two sides of a split share what it claims to keep apart; the text names the rows."""
+    """Two sides of a split overlap; the message names the rows."""
 
 
 class InputError(EthogramError):

@@ -109,7 +109,7 @@ TimeZone = Annotated[str, typer.Option("--time-zone", metavar="ZONE", help="Time
 UseIdentity = Annotated[
     bool,
     typer.Option(
-        "--identity/--no-identity", help="Also use what devices say of themselves: MAC, DHCP, mDNS, host names."
+        "--identity/--no-identity", help="Also use what devices announce: MAC, DHCP, mDNS, host names."
     ),
 ]
 Local = Annotated[
@@ -178,7 +178,7 @@ LabelFile = typer.Option(
 PinFile = typer.Option(
     "--labels",
     metavar="FILE",
-    help="What your devices are (written by 'ethogram label'): they are called that, and compared all the same.",
+    help="Labels of your devices (written by 'ethogram label'); they replace the verdict, which is still computed.",
     show_default=False,
 )
 Licence = Annotated[str, typer.Option("--licence", metavar="TEXT", help="Provenance: licence of the data.")]

@@ -30,7 +30,7 @@ SHOWN = {
     "agreement": ["encoder", "seed", "other", "linear_cka"],
 }  # fmt: skip
 TITLES = {
-    "errors": "Mean squared error of a flow", "octets": "Octets given back of the first payload symbols",
+    "errors": "Mean squared error of a flow", "octets": "Reconstructed octets among the first payload symbols",
     "by": "Mean error by service and label", "agreement": "Agreement of seeds (linear CKA)",
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ def command(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write an IPFIX file (RFC 5655) instead.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Days of the script, from 2026-01-05.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the script and of what goes wrong: same seed, same octets.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of traffic and impairments: same seed, same octets.")] = 1,
     protocol: Annotated[str, typer.Option(metavar="NAME", help="ipfix (biflows), ipfix-uniflow, v9 or v5.")] = "ipfix",
     domains: Annotated[int, typer.Option(min=1, max=255, help="Observation domains the flows are spread over.")] = 1,
     loss: Annotated[float, typer.Option(metavar="SHARE", help="Share of messages that are lost on the way.")] = 0.0,

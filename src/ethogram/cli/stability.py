@@ -82,7 +82,7 @@ def _show(measured: Stability, compare: str) -> None:
         console.print()
     if measured.classes:
         for group in measured.classes:
-            console.print(f"No granularity tells apart: {', '.join(group)}")
+            console.print(f"Not distinguishable at any granularity: {', '.join(group)}")
     if compare == "previous":
         console.print("The windows were compared with themselves an epoch ago, which is nearly always alike: "
                       "convergence here says little. Use --compare halves.")  # fmt: skip

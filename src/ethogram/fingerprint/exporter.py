@@ -270,7 +270,7 @@ class FingerprintExporter:
         ----------
         blocks
             Form :data:`ethogram.schema.COUNTS`, sorted by key across all blocks, no device in two of them;
-            services beyond the bound are already merged. Whoever counted them accounts for their flows.
+            services beyond the bound are already merged. Their flows are accounted for where they were counted.
         last_us
             Start of the last sub-epoch with a flow of any device, in microseconds since 1970.
         export_open

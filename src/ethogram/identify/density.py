@@ -155,9 +155,9 @@ class Densities:
         """The points outside a group, with the bandwidths of all."""
         return self._merge(self._group != group)
 
-    def _merge(self, chosen: NDArray[np.bool_] | None) -> Cells:
-        cell = self._cell if chosen is None else self._cell[chosen]
-        value = self._value if chosen is None else self._value[chosen]
+    def _merge(self, selected: NDArray[np.bool_] | None) -> Cells:
+        cell = self._cell if selected is None else self._cell[selected]
+        value = self._value if selected is None else self._value[selected]
         new = np.ones(len(cell), bool)
         new[1:] = (cell[1:] != cell[:-1]) | (value[1:] != value[:-1])
         start = np.flatnonzero(new)
@@ -199,15 +199,15 @@ class Densities:
         group, label
             (n) group and label of each window.
         """
-        chosen = np.flatnonzero(np.isin(self._group, np.unique(group)))
-        feature = self._cell[chosen] // self.labels
-        order = np.lexsort((feature, self._group[chosen]))
-        key = (self._group[chosen] * self.features + feature)[order]
+        selected = np.flatnonzero(np.isin(self._group, np.unique(group)))
+        feature = self._cell[selected] // self.labels
+        order = np.lexsort((feature, self._group[selected]))
+        key = (self._group[selected] * self.features + feature)[order]
         sorted_z = np.lexsort((values, features))
         feature, x, window = features[sorted_z], values[sorted_z], owner[sorted_z]
         asked = group[window] * self.features + feature
         begin, end = np.searchsorted(key, asked), np.searchsorted(key, asked, side="right")
-        return _stored(self.cells, feature, x, window, self.pseudo, begin, end, self._value[chosen][order],
+        return _stored(self.cells, feature, x, window, self.pseudo, begin, end, self._value[selected][order],
                        label[window])  # fmt: skip
 
 
@@ -237,8 +237,8 @@ def add_scores(
     out
         (n, C), changed in place.
     """
-    chosen = np.flatnonzero(weights[features] != 0.0)
-    order = chosen[_by_feature(features[chosen], values[chosen], cells.features)]
+    selected = np.flatnonzero(weights[features] != 0.0)
+    order = selected[_by_feature(features[selected], values[selected], cells.features)]
     sorted_background, background = np.zeros(len(order)), np.zeros(len(values))
     _add(features[order], values[order], owner[order], cells.pointer, cells.label, cells.bandwidth, cells.first,
          cells.value, cells.number, cells.total, weights, pseudo, out, sorted_background)  # fmt: skip

@@ -81,7 +81,7 @@ def _class(name: str) -> type:
 
 
 class _Encoder:
-    """Turns objects into JSON, and collects their arrays; an array that occurs twice is written once."""
+    """Convert objects to JSON and collect their arrays; each array is written once."""
 
     def __init__(self) -> None:
         self.arrays: list[NDArray[Any]] = []

@@ -32,7 +32,7 @@ def to_json(inventory: Inventory) -> str:
 
 
 def to_jsonl(inventory: Inventory) -> str:
-    """One verdict a line, each an object of the form that ``devices`` of :func:`to_json` holds."""
+    """One JSON object per verdict and line, as in ``devices`` of :func:`to_json`."""
     return "".join(json_text(verdict.model_dump(mode="json"), indent=False) for verdict in inventory.devices)
 
 

@@ -173,7 +173,7 @@ class FlowRun:
         self._check()
 
     def _block(self, waiting: list[pl.DataFrame], source: FlowSource) -> pl.DataFrame:
-        """The flows of what waits, which is emptied."""
+        """The flows of all waiting records; none wait afterwards."""
         self._stages.learn_names(source)
         block = pl.concat(waiting)
         waiting.clear()

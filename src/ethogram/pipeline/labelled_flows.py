@@ -139,7 +139,7 @@ def drawn(count: int, most: int, seed: int) -> NDArray[np.int64]:
 
 
 def days_learnt(header: Header, known: Iterable[FlowFiles], devices: set[str]) -> NDArray[np.int64] | None:
-    """Days on which an encoder learnt from flows of these devices; None when nobody knows.
+    """Days of these devices that an encoder was trained on; None if unknown.
 
     Parameters
     ----------

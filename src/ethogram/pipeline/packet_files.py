@@ -102,7 +102,7 @@ def load_packets(path: str | Path, flows: CustomFlows | None = None) -> PacketFl
     Raises
     ------
     InputError
-        When it holds no packets of flows, or those of others.
+        When the file has no packets of flows, or packets of other flows.
     """
     packets = PacketFlows.concat(list(PacketFile(path).batches()))
     if flows is not None:

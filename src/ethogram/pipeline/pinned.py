@@ -72,7 +72,7 @@ def pin_labels(inventory: Inventory, windows: Windows, labels: Sequence[Label]) 
 
 
 def _name(identity: Identity, level: str) -> str:
-    """What the device is called at a level; '' where the file does not say."""
+    """Label of the device at a level; '' if the file has none."""
     return identity.at(level)
 
 

@@ -21,7 +21,7 @@ def plural(number: int, singular: str, many: str = "") -> str:
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
-    """Join the first ``most`` names, and say how many more there are.
+    """Join the first ``most`` names, followed by the number of the others.
 
     >>> join_names(["a", "b", "c"], 2)
     'a, b and 1 more'

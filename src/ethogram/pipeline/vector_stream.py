@@ -101,7 +101,7 @@ class VectorStream:
         return self._blocks(self._meter.flush())
 
     def rest(self) -> Iterator[Block]:
-        """Give what waits for a block to be full."""
+        """Return the flows of the last, incomplete block."""
         if self._waiting:
             waiting, self._waiting = CustomFlowBatch.concat(self._waiting), []
             yield self.within(*self._ends.named(waiting))

@@ -1,4 +1,4 @@
-"""Counts: what every representation is derived from. They add, so any window is a sum of rows."""
+"""Counts per device, hour and service, from which all representations are computed. A window is a sum of rows."""
 
 from __future__ import annotations
 

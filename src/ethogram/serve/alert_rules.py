@@ -1,7 +1,7 @@
 """Rules that raise alerts: from events of the store, from what holds in it, and from the state of the service.
 
 A pass reads the events since the last one and looks at what holds now; the store keeps it in one transaction with the
-number of the last event, so that after a crash nothing is told twice and nothing is left out.
+number of the last event, so that after a crash no alert is raised twice or lost.
 """
 
 from __future__ import annotations

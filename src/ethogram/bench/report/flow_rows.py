@@ -65,7 +65,7 @@ class Confusion(_Part):
 
 
 class Cost(_Part):
-    """What a method needs. None: it has none, or nobody measured."""
+    """What a method needs. None: unknown or not measured."""
 
     parameters: int | None = None
     embedding: int | None = None

@@ -51,8 +51,8 @@ class Sections:
 def write_report(rows: Sequence[Row], folder: Path, jobs: int = 1, sections: Sections | None = None) -> list[Path]:
     """Write a page, a CSV file and a plot for each task, and an index, from the :func:`current` rows.
 
-    Pages of flow tasks, of groups of unknown devices and of devices that nobody enrolled have another form, and are in
-    the folders ``flows``, ``groups`` and ``ladder``.
+    Pages of flow tasks, of groups of unknown devices and of devices that nobody enrolled are laid out differently,
+    and are in the folders ``flows``, ``groups`` and ``ladder``.
 
     Parameters
     ----------

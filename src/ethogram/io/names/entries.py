@@ -103,7 +103,7 @@ class Entries:
         self._drop(line, "unreadable entry", reason)
 
     def ignore(self, reason: str) -> None:
-        """Count an entry that says nothing of a device."""
+        """Count an entry without information about a device."""
         self.accounting.read += 1
         self.accounting.ignore(reason)
 

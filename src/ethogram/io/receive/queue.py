@@ -106,7 +106,7 @@ class MessageQueue:
         return self.bound - self._free
 
     def reserve(self, octets: int, *, wait_s: float = 0.0) -> int:
-        """Reserve up to ``octets``, waiting at most ``wait_s`` for free ones; returns the number reserved."""
+        """Reserve up to ``octets`` octets, waiting at most ``wait_s`` seconds; return the number reserved."""
         with self._changed:
             if not self._free and wait_s:
                 self._changed.wait(wait_s)

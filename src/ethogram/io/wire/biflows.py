@@ -36,7 +36,7 @@ FIREWALL_REASONS = {1: "firewall event: flow created", 3: "firewall event: flow 
 
 @lru_cache(maxsize=MAX_PLANS)
 def plan_of(version: int, fields: tuple[Field, ...]) -> Plan:
-    """The plan of all templates with these fields, whoever sent them."""
+    """The plan for templates with these fields, shared by all exporters."""
     return Plan(Template(version, 0, 0, fields))
 
 

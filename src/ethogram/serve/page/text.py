@@ -1,4 +1,4 @@
-"""How values read on the page: times, octets, probabilities, levels and states in words."""
+"""Text of values on the page: times, octets, probabilities, levels and states."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RECENT_S = 60 * 86_400
 
 
 def sure(score: float) -> str:
-    """A probability with two digits, without the zero; 1 only for what a user said.
+    """A probability with two digits, without the zero; 1 only for labels of users.
 
     >>> sure(0.934), sure(0.999), sure(1.0)
     ('.93', '.99', '1')
@@ -103,7 +103,7 @@ def moment(time: datetime | str | None) -> Markup:
 
 
 def service_text(service: str) -> str:
-    """A service of a fingerprint in the words of a network engineer; where all know where it is used, it is not said.
+    """A service of a fingerprint in the words of a network engineer; the scope is left out where it is obvious.
 
     >>> service_text("UDP/5353 client multicast ff02::fb"), service_text("TCP/443 server lan")
     ('mDNS', 'HTTPS server lan')
