@@ -90,3 +90,8 @@ def test_any_traffic_and_any_text_is_judged(names: list[tuple[str, int, int]], t
     keys = [(term.level, term.label, term.feature) for term in item.terms]
     assert all(keys.count(key) <= MOST_TERMS for key in keys)
     assert all(term.value <= 1.0 or term.feature == "breadth" for term in item.terms)
+
+
+def test_a_homekit_category_is_told_by_its_name() -> None:
+    (item,) = collect_evidence(windows(counted()), KNOWLEDGE, facts(mdns_category="2"))
+    assert {term.text for term in item.terms if term.label == "hub"} == {"announces itself as HomeKit bridge"}

@@ -44,13 +44,21 @@ FEW_DEVICES = 5
 USUAL_BREADTH = 6
 """Vendors whose services a device contacts: more than this speaks for a computer or phone, fewer against it."""
 
+HOMEKIT_CATEGORIES = {
+    "2": "bridge", "3": "fan", "4": "garage door opener", "5": "light", "6": "lock", "7": "outlet", "8": "switch",
+    "9": "thermostat", "10": "sensor", "11": "security system", "12": "door", "13": "window", "14": "window covering",
+    "15": "button", "16": "range extender", "17": "camera", "18": "doorbell", "19": "air purifier", "20": "heater",
+    "21": "air conditioner", "22": "humidifier", "23": "dehumidifier", "24": "Apple TV", "25": "HomePod",
+    "26": "speaker", "27": "AirPort", "28": "sprinkler", "29": "faucet", "30": "shower", "31": "television",
+    "32": "remote control", "33": "router",
+}  # fmt: skip
+"""Accessory categories of the HomeKit Accessory Protocol, by number."""
 _COMPUTERS = ("phone", "tablet", "laptop", "pc")
 _STRENGTH = {"strong": 1.0, "fair": 0.6, "weak": 0.3}
 _HOST_FACTS = ("host_name", "nbns_name", "llmnr_name", "lldp_name", "mdns_name", "name", "dhcp_vendor_class")
 _WORDS = {
     "mdns_name": "mDNS name", "mdns_model": "mDNS model", "ssdp_server": "SSDP server", "ssdp_type": "SSDP type",
     "mdns_vendor": "mDNS manufacturer", "lldp_system": "LLDP system", "host_name": "host name",
-    "mdns_category": "HomeKit category",
     "nbns_name": "NetBIOS name", "llmnr_name": "LLMNR name", "lldp_name": "LLDP name", "name": "name",
     "dhcp_vendor_class": "DHCP vendor class",
 }  # fmt: skip
@@ -255,6 +263,8 @@ def _add_identity(evidence: list[LadderEvidence], windows: Windows, identity: pl
         target, text = evidence[item], f"{_WORDS.get(fact_kind, fact_kind)} {value!r}"
         if fact_kind == "mdns_service":
             text = f"announces {value}"
+        if fact_kind == "mdns_category":
+            text = f"announces itself as HomeKit {HOMEKIT_CATEGORIES.get(value, f'category {value}')}"
         if fact_kind == "mac":
             _add_mac(target, knowledge.mac(value))
         elif fact_kind == "vendor" and (vendor := knowledge.vendor(value)) is not None:
