@@ -9,7 +9,7 @@ import typer
 
 from ethogram.cli.options import Force
 from ethogram.cli.outputs import BACKUP, check_output
-from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings, store_place
 from ethogram.cli.terminal import report
 
 __all__ = ["command"]
@@ -33,8 +33,8 @@ def command(
     from ethogram.pipeline.text import plural
     from ethogram.serve.store import Store
 
+    check_output(output, BACKUP, [store_place(settings)], force=force)
     place = existing_store(settings)
-    check_output(output, BACKUP, [place], force=force)
     with Store.open(place, settings.judge) as opened:
         rows = opened.save(output)
     report(f"{output}: {plural(rows, 'row')} written")
